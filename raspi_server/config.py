@@ -1,0 +1,420 @@
+"""config.yaml as frozen, checked values; or everything that is wrong with it, each fault with its
+line and what was expected. The structs below are the only list of the keys."""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+
+import msgspec
+from msgspec import Meta, Struct
+
+from . import strictyaml
+from .header import gpio_number
+from .strictyaml import YamlError, line_of, quote, show
+
+SYSTEM_FILE = Path("/etc/raspi-server/config.yaml")
+LOCAL_FILE = Path("config.yaml")
+
+Audience = Literal["everyone", "code", "nobody"]
+Seconds = Annotated[float, Meta(ge=0.01, le=86400, extra={"unit": "seconds"})]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z",
+        description="a name of at most 32 characters from a-z, 0-9, _ and -, a letter first",
+    ),
+]
+Gpio = Annotated[int, Meta(description="a pin from GPIO0 to GPIO27")]
+Address = Annotated[str, Meta(description='one IP address of this machine, or "" for all')]
+HostName = Annotated[str, Meta(description="a host name such as pi.example.org, without a port")]
+Label = Annotated[str, Meta(min_length=1, max_length=64, description="1 to 64 characters of text")]
+
+
+class _Pin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="mode"):
+    name: Name
+    gpio: Gpio
+    label: Label
+    active: Literal["high", "low"]
+    """The level that means 1."""
+
+
+class InputPin(_Pin, frozen=True, kw_only=True, tag="input"):
+    pull: Literal["up", "down", "none"] = "none"
+    debounce: Annotated[float, Meta(ge=0, le=5, extra={"unit": "seconds"})] = 0
+    """A level counts once it has held this long. lgpio's own debounce ends at 5 s, too."""
+
+
+class _Driven(_Pin, frozen=True, kw_only=True):
+    max_on: Seconds | None = None
+    confirm: bool = False
+    control: Audience | None = None
+
+
+class OutputPin(_Driven, frozen=True, kw_only=True, tag="output"):
+    initial: Literal["off", "on", "keep", "restore"] = "off"
+    on_stop: Literal["off", "on", "keep", "input"] = "off"
+    on_failure: Literal["off", "on", "keep", "input"] = "off"
+    pulse: Seconds | None = None
+    group: Name | None = None
+    group_pause: Annotated[float, Meta(ge=0, le=60, extra={"unit": "seconds"})] = 0.1
+
+
+class PwmPin(_Driven, frozen=True, kw_only=True, tag="pwm"):
+    initial: (
+        Literal["off", "on", "keep", "restore"] | Annotated[float, Meta(ge=0, le=1)]
+    ) = "off"  # fmt: skip
+    on_stop: Literal["off", "on", "input"] = "off"
+    on_failure: Literal["off", "on", "input"] = "off"
+    frequency: Annotated[float, Meta(ge=0.1, le=10000, extra={"unit": "hertz"})] = 100
+    """Hertz. lgpio times PWM in software, up to 10 kHz."""
+
+
+Pin = InputPin | OutputPin | PwmPin
+DrivenPin = OutputPin | PwmPin
+MODES: dict[str, type[Pin]] = {"input": InputPin, "output": OutputPin, "pwm": PwmPin}
+
+
+class Certificate(Struct, frozen=True, kw_only=True):
+    """A certificate chain and its private key, PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+class Access(Struct, frozen=True, kw_only=True):
+    view: Literal["everyone", "code"] = "everyone"
+    control: Audience = "code"
+    hosts: tuple[HostName, ...] = ()
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """One checked configuration. Paths are absolute; pins stand in the order of the file."""
+
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8080
+    address: Address = ""
+    ssl: bool | Certificate = False
+    interval: Annotated[float, Meta(ge=0.01, le=3600, extra={"unit": "seconds"})] = 0.1
+    www: Path = Path("www")
+    gpio: Literal["auto", "real", "simulated"] = "auto"
+    access: Access = Access()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    pins: tuple[Pin, ...] = ()
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The pair to serve https with, or None for plain http."""
+        return self.ssl if isinstance(self.ssl, Certificate) else None
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong. `line` counts from 1 and is None for the file as a whole; `key` is a
+    dotted path such as `pins.lamp.gpio`, or empty."""
+
+    file: str
+    line: int | None
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return ": ".join(part for part in (where, self.key, self.message) if part)
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used, with all its `faults`."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = tuple(faults)
+
+
+def default_file() -> Path:
+    """/etc/raspi-server/config.yaml where it exists, else config.yaml in the working directory."""
+    return SYSTEM_FILE if SYSTEM_FILE.exists() else LOCAL_FILE
+
+
+def load(file: Path) -> Config:
+    """The configuration in `file`. Raises ConfigError with every fault it has."""
+    name = str(file)
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError([Fault(name, None, "", "expected a file, found none")]) from None
+    except IsADirectoryError:
+        raise ConfigError([Fault(name, None, "", "expected a file, found a folder")]) from None
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        raise ConfigError([Fault(name, None, "", message)]) from None
+    return parse(data, name, file.absolute().parent)
+
+
+def parse(data: bytes, name: str, folder: Path) -> Config:
+    """The configuration in the text `data`; `name` stands in faults, relative paths begin at
+    `folder`. Raises ConfigError with every fault it has."""
+    try:
+        root = strictyaml.compose(data)
+    except YamlError as error:
+        raise ConfigError([Fault(name, error.line, "", str(error))]) from None
+    reader = _Reader(name, folder)
+    values = {} if root is None or strictyaml.is_empty(root) else reader.mapping(root, "", Config)
+    if reader.faults:
+        raise ConfigError(sorted(reader.faults, key=lambda fault: fault.line or 0))
+    if values.get("ssl") is True:
+        tls = folder / "tls"
+        values["ssl"] = Certificate(certificate=tls / "server.crt", key=tls / "server.key")
+    return Config(**{"www": folder / "www", **values})
+
+
+_ABSENT = object()
+
+
+class _Reader:
+    """Walks the node tree along the structs and collects every fault on the way."""
+
+    def __init__(self, file: str, folder: Path) -> None:
+        self.faults: list[Fault] = []
+        self._file = file
+        self._folder = folder
+        self._owners: dict[int, str] = {}
+
+    def fault(self, line: int, key: str, message: str) -> None:
+        self.faults.append(Fault(self._file, line, key, message))
+
+    def entries(self, node: strictyaml.Node, path: str) -> Iterator[tuple[str, int, Any]]:
+        """Key, line and value node of each entry of a mapping; faults for all else."""
+        if strictyaml.is_empty(node):
+            return
+        if not strictyaml.is_mapping(node):
+            self.fault(line_of(node), path, f"expected keys and values, got {show(node)}")
+            return
+        lines: dict[str, int] = {}
+        for key_node, value in node.value:
+            line, text = line_of(key_node), key_node.value
+            if not isinstance(text, str):
+                self.fault(line, path, f"expected a word as key, got {show(key_node)}")
+            elif text in lines:
+                message = f"expected each key once, got it in line {lines[text]} already"
+                self.fault(line, _join(path, text), message)
+            else:
+                lines[text] = line
+                yield text, line, value
+
+    def mapping(self, node: strictyaml.Node, path: str, struct: type[Struct]) -> dict[str, Any]:
+        """The values of those keys of `struct` that stand in `node` and are right."""
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
+        values: dict[str, Any] = {}
+        for key, line, value in self.entries(node, path):
+            if key not in fields:
+                self.fault(line, _join(path, key), _unknown(key, fields))
+                continue
+            found = self.value(value, _join(path, key), fields[key])
+            if found is not _ABSENT:
+                values[key] = found
+        return values
+
+    def value(self, node: strictyaml.Node, path: str, kind: Any) -> Any:
+        """What `node` holds, as `kind`, or _ABSENT after a fault."""
+        if kind == tuple[Pin, ...]:
+            return self.pins(node)
+        if kind is Access:
+            return Access(**self.mapping(node, path, Access))
+        if kind == bool | Certificate and strictyaml.is_mapping(node):
+            pair = self.mapping(node, path, Certificate)
+            for key in {"certificate", "key"} - {key for key, _, _ in self.entries(node, path)}:
+                self.fault(line_of(node), _join(path, key), "expected a file, got nothing")
+            return Certificate(**pair) if len(pair) == 2 else _ABSENT
+        if kind == tuple[HostName, ...]:
+            return self.hosts(node, path)
+        if not strictyaml.is_scalar(node):
+            self.fault(line_of(node), path, f"expected {_expected(kind)}, got {show(node)}")
+            return _ABSENT
+        try:
+            found = strictyaml.scalar(node)
+        except YamlError as error:
+            self.fault(line_of(node), path, str(error))
+            return _ABSENT
+        try:
+            return self.convert(found, kind)
+        except ValueError:
+            hint = ""
+            if kind in (Label, str, Path) and isinstance(found, int | float):
+                hint = " (text that looks like a number stands in quotes)"
+            message = f"expected {_expected(kind)}, got {show(node)}{hint}"
+            self.fault(line_of(node), path, message)
+            return _ABSENT
+
+    def convert(self, found: strictyaml.Scalar, kind: Any) -> Any:
+        """One scalar as `kind`. Raises ValueError (msgspec's own is one) where it does not fit."""
+        if kind == Gpio:
+            number = gpio_number(found) if type(found) in (int, str) else None  # type: ignore[arg-type]
+            if number is None:
+                raise ValueError(found)
+            return number
+        if kind is Path:
+            text = msgspec.convert(found, Annotated[str, Meta(min_length=1)])
+            if "\0" in text:
+                raise ValueError(found)
+            return self._folder / text
+        if kind == Address and found:
+            ipaddress.ip_address(msgspec.convert(found, str))
+        if found is None:  # `key:` with nothing behind it is no value, also where None is a default
+            raise ValueError(found)
+        return msgspec.convert(found, kind)
+
+    def hosts(self, node: strictyaml.Node, path: str) -> Any:
+        if strictyaml.is_empty(node):
+            return ()
+        if not strictyaml.is_list(node):
+            message = f"expected a list such as [pi.example.org], got {show(node)}"
+            self.fault(line_of(node), path, message)
+            return _ABSENT
+        hosts = []
+        for item in node.value:
+            name = self.value(item, path, HostName)
+            if name is _ABSENT:
+                continue
+            if re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?", name.lower()):
+                hosts.append(name.lower())
+            else:
+                message = f"expected {_expected(HostName)}, got {show(item)}"
+                self.fault(line_of(item), path, message)
+        return tuple(hosts)
+
+    def pins(self, node: strictyaml.Node) -> tuple[Pin, ...]:
+        pins: list[Pin] = []
+        for name, line, body in self.entries(node, "pins"):
+            before = len(self.faults)
+            try:
+                msgspec.convert(name, Name)
+            except msgspec.ValidationError:
+                message = f"expected {_expected(Name)}, got {quote(name)}"
+                self.fault(line, _join("pins", name), message)
+            pin = self.pin(name, line, body)
+            if pin is None:
+                continue
+            self.check_group(pin, pins, body)
+            if len(self.faults) == before:
+                pins.append(pin)
+        return tuple(pins)
+
+    def pin(self, name: str, line: int, node: strictyaml.Node) -> Pin | None:
+        """One pin, checked by itself; None after a fault."""
+        path = _join("pins", name)
+        before = len(self.faults)
+        nodes = {key: value for key, _, value in self.entries(node, path)}
+        if len(self.faults) > before and not nodes:
+            return None
+        for key, wanted in (("gpio", _expected(Gpio)), ("mode", _choice(MODES))):
+            if key not in nodes:
+                self.fault(line, _join(path, key), f"expected {wanted}, got nothing")
+        mode = None
+        if "mode" in nodes:
+            mode = self.value(nodes["mode"], _join(path, "mode"), Literal[*MODES])
+        kinds = [MODES[mode]] if mode in MODES else list(MODES.values())
+        fields = {
+            field.encode_name: field.type
+            for kind in reversed(kinds)
+            for field in msgspec.structs.fields(kind)
+            if field.encode_name != "name"
+        }
+        values: dict[str, Any] = {}
+        for key, value in nodes.items():
+            if key == "mode":
+                continue
+            if key in fields:
+                found = self.value(value, _join(path, key), fields[key])
+                if found is not _ABSENT:
+                    values[key] = found
+            else:
+                self.fault(line_of(value), _join(path, key), _misplaced(key, mode, fields))
+        if "gpio" in values:
+            owner = self._owners.setdefault(values["gpio"], name)
+            if owner != name:
+                message = f"expected a GPIO of its own, got GPIO{values['gpio']}, which {owner} has"
+                self.fault(line_of(nodes["gpio"]), _join(path, "gpio"), message)
+        if len(self.faults) > before:
+            return None
+        active = "low" if values.get("pull") == "up" else "high"
+        pin: Pin = kinds[0](**{"name": name, "label": name, "active": active, **values})
+        self.check(pin, path, {key: line_of(value) for key, value in nodes.items()}, line)
+        return pin if len(self.faults) == before else None
+
+    def check(self, pin: Pin, path: str, lines: dict[str, int], line: int) -> None:
+        """The rules that join several keys of one pin."""
+        if isinstance(pin, InputPin) and pin.gpio in (2, 3) and pin.pull != "up":
+            message = f"expected up, got {pin.pull}: GPIO{pin.gpio} has a pull-up on the board"
+            self.fault(lines.get("pull", line), _join(path, "pull"), message)
+        if isinstance(pin, OutputPin) and pin.on_failure == "keep" and (pin.pulse or pin.max_on):
+            limit = "pulse" if pin.pulse else "max_on"
+            message = f"expected off, on or input, got keep, which {limit} does not allow"
+            self.fault(lines["on_failure"], _join(path, "on_failure"), message)
+
+    def check_group(self, pin: Pin, others: list[Pin], node: strictyaml.Node) -> None:
+        """No two outputs of one group may be told to be on at the same moment."""
+        if not isinstance(pin, OutputPin) or pin.group is None:
+            return
+        lines = {key: line_of(value) for key, _, value in self.entries(node, "")}
+        path = _join("pins", pin.name)
+        for other in others:
+            if not isinstance(other, OutputPin) or pin.group != other.group:
+                continue
+            for key in ("initial", "on_stop", "on_failure"):
+                if getattr(pin, key) == getattr(other, key) == "on":
+                    message = (
+                        f"expected off, got on, which {other.name} has:"
+                        f" at most one output of group {pin.group} is on"
+                    )
+                    self.fault(lines[key], _join(path, key), message)
+
+
+def _join(path: str, key: str) -> str:
+    shown = key if key.isprintable() and len(key) <= 40 else quote(key)
+    return f"{path}.{shown}" if path else shown
+
+
+def _unknown(key: str, keys: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, keys, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"expected one of the keys {', '.join(keys)}{hint}"
+
+
+def _misplaced(key: str, mode: str | None, fields: dict[str, Any]) -> str:
+    """Why a pin of `mode` has no `key`."""
+    owners = [
+        name
+        for name, kind in MODES.items()
+        if key in {field.encode_name for field in msgspec.structs.fields(kind)} - {"name"}
+    ]
+    if owners:
+        return f"expected only with mode: {' or '.join(owners)}, got it with mode: {mode}"
+    return _unknown(key, ["mode", *fields])
+
+
+def _choice(words: Any) -> str:
+    *most, last = [str(word) for word in words]
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _expected(kind: Any) -> str:
+    """What a key takes, in words, from its type."""
+    if kind is Path:
+        return "a path"
+    if kind is bool:
+        return "true or false"
+    if kind == bool | Certificate:
+        return "true, false or {certificate: FILE, key: FILE}"
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return _choice(parts)
+    if get_origin(kind) is not Annotated:
+        return " or ".join(_expected(part) for part in parts if part is not NoneType)
+    base, meta = parts
+    if meta.description:
+        return str(meta.description)
+    number = "a whole number" if base is int else "a number"
+    unit = f" of {meta.extra['unit']}" if meta.extra else ""
+    return f"{number}{unit} from {meta.ge} to {meta.le}"

@@ -1,0 +1,134 @@
+"""YAML as a person means it: a node tree with lines, in which only `true` and `false` are booleans.
+
+PyYAML parses the text; this room decides what a plain scalar means (YAML 1.1 reads `22:30` as 1350,
+`017` as 15 and the key `on` as true) and says in which line it stood.
+"""
+
+import json
+import re
+from typing import Any, TypeGuard
+
+import yaml
+
+Scalar = str | int | float | bool | None
+Node = yaml.Node
+
+MAX_BYTES = 256 * 1024
+"""A longer file is no configuration: 28 pins with every key and a comment take 20 kB."""
+
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
+_NOT_FINITE = {".nan": "nan", ".inf": "inf", "+.inf": "inf", "-.inf": "-inf"}
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
+_LONGEST_QUOTE = 60
+
+
+class YamlError(ValueError):
+    """The text is no YAML we read. `line` counts from 1, or is None for the file as a whole."""
+
+    def __init__(self, line: int | None, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class _Loader(yaml.BaseLoader):
+    """Leaves the meaning of scalars to `scalar`, and refuses tags such as !!python/object."""
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        event = self.peek_event()
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            line = event.start_mark.line + 1
+            raise YamlError(line, f"expected a value without a YAML tag, got {quote(tag)}")
+        return super().compose_node(parent, index)
+
+
+def compose(data: bytes) -> Node | None:
+    """The root node of the one document in `data`, or None where it holds nothing but comments.
+
+    Raises YamlError for text that is not UTF-8, not YAML, too long, or nested too deeply.
+    """
+    if len(data) > MAX_BYTES:
+        raise YamlError(None, f"expected at most {MAX_BYTES} bytes, got {len(data)}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise YamlError(line, f"expected UTF-8 text, got byte 0x{data[error.start]:02x}") from None
+    try:
+        return yaml.compose(text, Loader=_Loader)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise YamlError(line, f"expected text, got character 0x{error.character:02x}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        found = " ".join(str(part) for part in (error.context, error.problem) if part)
+        if "'\\t'" in found:
+            found += " (indent with spaces, not tabs)"
+        raise YamlError(mark.line + 1 if mark else None, f"expected YAML: {found}") from None
+    except RecursionError:
+        raise YamlError(None, "expected two or three levels of nesting, got hundreds") from None
+
+
+def line_of(node: Node) -> int:
+    """The line, counted from 1, in which the node begins."""
+    line: int = node.start_mark.line
+    return line + 1
+
+
+def is_mapping(node: Node) -> TypeGuard[yaml.MappingNode]:
+    return isinstance(node, yaml.MappingNode)
+
+
+def is_list(node: Node) -> TypeGuard[yaml.SequenceNode]:
+    return isinstance(node, yaml.SequenceNode)
+
+
+def is_scalar(node: Node) -> TypeGuard[yaml.ScalarNode]:
+    return isinstance(node, yaml.ScalarNode)
+
+
+def is_empty(node: Node) -> bool:
+    """Whether nothing stands there: `pins:` alone on its line, or `null`."""
+    return is_scalar(node) and scalar(node) is None
+
+
+def scalar(node: yaml.ScalarNode) -> Scalar:
+    """What a scalar means. Raises YamlError for numbers like `017`."""
+    text: str = node.value
+    if node.style is not None:  # quoted, or a block: text whatever it looks like
+        return text
+    if text in ("", "~", "null"):
+        return None
+    if text in ("true", "false"):
+        return text == "true"
+    if _INTEGER.fullmatch(text) and len(text) <= 18:
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if text in _NOT_FINITE:
+        return float(_NOT_FINITE[text])
+    if _LEADING_ZERO.fullmatch(text):
+        message = f"expected a number without leading zeros, got {text[:_LONGEST_QUOTE]}"
+        raise YamlError(line_of(node), message)
+    return text
+
+
+def show(node: Node) -> str:
+    """What stood there, short and on one line, for an error message."""
+    if not is_scalar(node):
+        return "a list" if is_list(node) else "a mapping"
+    text: str = node.value
+    if node.style is not None:
+        return quote(text)
+    if text in ("", "~", "null"):
+        return "nothing"
+    is_number = _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text) or text in _NOT_FINITE
+    plain = text in ("true", "false") or (is_number and len(text) <= _LONGEST_QUOTE)
+    return text if plain else quote(text)
+
+
+def quote(text: str) -> str:
+    """The text in double quotes, escaped and shortened, safe to print and to log."""
+    short = text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "…"
+    return json.dumps(short, ensure_ascii=not short.isprintable())
