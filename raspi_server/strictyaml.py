@@ -35,7 +35,7 @@ class _Loader(yaml.BaseLoader):
     """Leaves the meaning of scalars to `scalar`, and refuses tags such as !!python/object."""
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         tag = getattr(event, "tag", None)
         if tag is not None:
             line = event.start_mark.line + 1

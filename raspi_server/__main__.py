@@ -1,0 +1,143 @@
+"""The command line: `run`, `check` and `demo`."""
+
+import argparse
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import sys
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from . import __version__, journal
+from .config import Config, ConfigError, default_file, load
+
+EXIT_FAILED = 1
+EXIT_CANNOT_LISTEN = 75
+"""EX_TEMPFAIL of sysexits.h: systemd tries again."""
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: trying again is of no use."""
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit status; a wrong command line exits with 2 by itself."""
+    options = parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--port", type=_port, help="instead of the configured one; 0: any free one")
+    parser = argparse.ArgumentParser(
+        prog="raspi-server", description="The GPIO pins of a Raspberry Pi on any phone in the house"
+    )
+    parser.add_argument("--version", action="version", version=f"raspi-server {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    file_help = "the configuration (otherwise /etc/raspi-server/config.yaml, or ./config.yaml)"
+
+    run_ = commands.add_parser("run", parents=[common], help="serve the configured pins")
+    run_.add_argument("--config", type=Path, metavar="FILE", help=file_help)
+    run_.add_argument("--simulate", action="store_true", help="simulated pins, also on a Pi")
+    run_.set_defaults(command=run)
+
+    check_ = commands.add_parser("check", help="look for mistakes in a configuration")
+    check_.add_argument("file", type=Path, nargs="?", metavar="FILE", help=file_help)
+    check_.set_defaults(command=check)
+
+    demo_ = commands.add_parser("demo", parents=[common], help="a simulated house to play with")
+    demo_.set_defaults(command=demo)
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    config = load(options.config or default_file())
+    if options.simulate:
+        config = msgspec.structs.replace(config, gpio="simulated")
+    return serve(config, options.port, is_demo=False)
+
+
+def check(options: argparse.Namespace) -> int:
+    from . import tls
+
+    file = options.file or default_file()
+    config = load(file)
+    scheme = "http"
+    if config.certificate:
+        scheme = "https"
+        try:
+            context = tls.server_context(config.certificate)
+        except tls.CertificateError as error:
+            print(error, file=sys.stderr)
+            return EXIT_CONFIG
+        complaint = tls.validity(config.certificate, context)
+        if complaint:
+            print(f"warning: {config.certificate.certificate}: {complaint}", file=sys.stderr)
+    modes = Counter(type(pin).__struct_config__.tag for pin in config.pins)
+    pins = ", ".join(f"{count} {mode}" for mode, count in modes.items()) or "no pins yet"
+    print(f"ok: {file}: {scheme} on port {config.port}, {pins}")
+    return 0
+
+
+def demo(options: argparse.Namespace) -> int:
+    from .demo import config
+
+    return serve(config(), options.port, is_demo=True)
+
+
+def serve(config: Config, port: int | None, is_demo: bool) -> int:
+    """Runs until told to stop."""
+    from .tls import CertificateError
+
+    faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's stack in the log
+    journal.start(config.log_level)
+    try:
+        asyncio.run(_live(config, config.port if port is None else port, is_demo))
+    except CertificateError as error:
+        log.error("%s", error)
+        return EXIT_CONFIG
+    except OSError as error:
+        from .appliance import CannotListen
+
+        if not isinstance(error, CannotListen):
+            raise
+        log.error("%s", error)
+        return EXIT_CANNOT_LISTEN
+    return 0
+
+
+async def _live(config: Config, port: int, is_demo: bool) -> None:
+    from .appliance import Appliance
+
+    appliance = Appliance(config, port)
+    if not is_demo:
+        await appliance.run()
+        return
+    from .demo import move
+
+    moving = asyncio.create_task(move(appliance.board))
+    try:
+        await appliance.run()
+    finally:
+        moving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await moving
+
+
+def _port(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if 0 <= int(text) <= 65535:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

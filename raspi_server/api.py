@@ -1,0 +1,204 @@
+"""The HTTP API: JSON in, JSON out. No GET changes anything; each class says what it does in
+`operations`, from which the OpenAPI description is made."""
+
+import time
+from collections.abc import Mapping
+from http.client import responses
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+from tornado.web import HTTPError, RequestHandler
+
+from . import __version__, messages
+from .messages import STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, encode
+from .openapi import Operation
+from .site import NAME, Site
+
+_Body = TypeVar("_Body", Setting, Pulsing)
+
+_COMMAND: tuple[ErrorCode, ...] = (
+    "bad-message",
+    "foreign",
+    "not-allowed",
+    "not-writable",
+    "unknown-pin",
+    "superseded",
+    "unavailable",
+    "too-large",
+    "bad-value",
+)
+
+
+class ApiHandler(RequestHandler):
+    operations: ClassVar[Mapping[str, Operation]] = {}
+
+    def initialize(self, site: Site) -> None:
+        self.site = site
+
+    def set_default_headers(self) -> None:
+        self.set_header("Server", NAME)
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "no-referrer")
+
+    def prepare(self) -> None:
+        auth = self.site.auth
+        auth.check_host(self.request)
+        if self.request.method not in ("GET", "HEAD"):
+            auth.check_origin(self.request)
+        if str(self.request.method).lower() not in self.methods():
+            raise Refused("method", f"expected {', '.join(self.methods()).upper()}")
+        auth.check_view()
+
+    @classmethod
+    def methods(cls) -> list[str]:
+        return [*cls.operations, "head"] if "get" in cls.operations else [*cls.operations]
+
+    def compute_etag(self) -> str | None:
+        return None  # the next answer is another anyway
+
+    def answer(self, message: object) -> None:
+        self.finish(encode(message))
+
+    async def carry_out(self, command: messages.Command) -> None:
+        """Answers with the pin as it is after the command."""
+        slot = self.site.board[command.pin]
+        self.site.auth.check_control(slot.config)
+        await self.site.board.carry_out(command, str(self.request.remote_ip))
+        self.answer(self.site.pin(slot))
+
+    def body(self, kind: type[_Body]) -> _Body:
+        """The request's body. Raises Refused; an empty one is an empty object."""
+        try:
+            return msgspec.json.decode(self.request.body or b"{}", type=kind)
+        except msgspec.ValidationError as error:
+            raise Refused("bad-value", str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Refused("bad-message", f"expected JSON: {error}") from None
+
+    def log_exception(self, *exc_info: Any) -> None:
+        if not isinstance(exc_info[1], Refused):
+            super().log_exception(*exc_info)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Every failure as JSON. A command that was refused carries its own words."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, Refused):
+            self.set_status(STATUS[error.code])
+            code, message = error.code, error.message
+            if code == "method":
+                self.set_header("Allow", ", ".join(self.methods()).upper())
+        else:
+            by_status = {status: code for code, status in reversed(STATUS.items())}
+            code = by_status.get(status_code, "internal" if status_code >= 500 else "bad-message")
+            message = responses.get(status_code, "Unknown")
+            if isinstance(error, HTTPError) and error.log_message:
+                message = error.log_message % error.args if error.args else error.log_message
+        self.finish(encode(Failure.of(code, message)))
+
+
+class Index(ApiHandler):
+    operations = {"get": Operation("What this is, and where things are", messages.Api)}
+
+    def get(self) -> None:
+        server = self.site.server()
+        links = {
+            "pins": "/api/pins",
+            "header": "/api/header",
+            "health": "/api/health",
+            "openapi": "/api/openapi.json",
+            "websocket": "/ws",
+        }
+        self.answer(
+            messages.Api(
+                name=NAME,
+                version=__version__,
+                host=server.host,
+                simulated=server.simulated,
+                time=time.time(),
+                links=links,
+            )
+        )
+
+    head = get
+
+
+class AllPins(ApiHandler):
+    operations = {"get": Operation("All pins, in the order of the configuration", messages.Pins)}
+
+    def get(self) -> None:
+        self.answer(messages.Pins(time.time(), self.site.pins()))
+
+    head = get
+
+
+class OnePin(ApiHandler):
+    operations = {
+        "get": Operation("One pin", messages.Pin, refusals=("unknown-pin",)),
+        "put": Operation("Switch or dim a pin", messages.Pin, Setting, refusals=_COMMAND),
+    }
+
+    def get(self, name: str) -> None:
+        self.answer(self.site.pin(self.site.board[name]))
+
+    head = get
+
+    async def put(self, name: str) -> None:
+        await self.carry_out(messages.Set(pin=name, value=self.body(Setting).value))
+
+
+class TogglePin(ApiHandler):
+    operations = {"post": Operation("Off if it is on, else on", messages.Pin, refusals=_COMMAND)}
+
+    async def post(self, name: str) -> None:
+        await self.carry_out(messages.Toggle(pin=name))
+
+
+class PulsePin(ApiHandler):
+    operations = {
+        "post": Operation(
+            "On for some seconds, else for the pin's own pulse",
+            messages.Pin,
+            Pulsing,
+            body_required=False,
+            refusals=_COMMAND,
+        )
+    }
+
+    async def post(self, name: str) -> None:
+        await self.carry_out(messages.Pulse(pin=name, seconds=self.body(Pulsing).seconds))
+
+
+class Health(ApiHandler):
+    operations = {
+        "get": Operation("Whether all is well; 503 only if it fails", messages.Wellness),
+    }
+
+    def get(self) -> None:
+        wellness = self.site.wellness()
+        if wellness.status == "failing":
+            self.set_status(503)
+        self.answer(wellness)
+
+    head = get
+
+
+class Header(ApiHandler):
+    operations = {
+        "get": Operation("Every position of the 40-pin header, and who holds it", messages.Header)
+    }
+
+    def get(self) -> None:
+        board = self.site.board
+        self.answer(messages.Header(board.model, board.header()))
+
+    head = get
+
+
+class Unknown(ApiHandler):
+    """Whatever else is asked for below /api/."""
+
+    def prepare(self) -> None:
+        self.site.auth.check_host(self.request)
+        raise Refused("not-found", f"there is nothing at {self.request.path[:80]}")

@@ -1,0 +1,104 @@
+"""Static files: the user's folder first, the built-in dashboard second; always the file as it is
+now, and nothing outside the folders."""
+
+import mimetypes
+import os
+from pathlib import Path
+from typing import Any
+
+from tornado.web import HTTPError, StaticFileHandler
+
+from .messages import STATUS, Refused
+from .site import NAME, Site
+
+_TYPES = mimetypes.MimeTypes()
+"""The standard library's own table; the machine's /etc/mime.types is not asked."""
+for _suffix, _type in {
+    ".avif": "image/avif",
+    ".js": "text/javascript",
+    ".map": "application/json",
+    ".md": "text/markdown",
+    ".mjs": "text/javascript",
+    ".mobileconfig": "application/x-apple-aspen-config",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+}.items():
+    _TYPES.add_type(_type, _suffix)
+
+_TEXT = ("text/", "application/json", "application/manifest+json", "image/svg+xml")
+
+
+class Files(StaticFileHandler):
+    def initialize(self, site: Site) -> None:  # type: ignore[override]
+        self._site = site
+        super().initialize(path=str(site.www[0]), default_filename="index.html")
+
+    def prepare(self) -> None:
+        try:
+            self._site.auth.check_host(self.request)
+        except Refused as refused:
+            raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
+
+    @classmethod
+    def get_absolute_path(cls, root: str, path: str) -> str:
+        """Checked folder by folder in `validate_absolute_path`."""
+        return os.path.join(root, path)
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        """The file in the first folder that has it. Raises HTTPError 404, and tells a path that
+        leads out of the folders no more than that."""
+        if not self.path.isprintable() or "\\" in self.path:
+            raise HTTPError(404)
+        for folder in map(str, self._site.www):
+            try:
+                inside = super().get_absolute_path(folder, self.path)
+                return super().validate_absolute_path(folder, inside)
+            except HTTPError:
+                continue
+        raise HTTPError(404)
+
+    def compute_etag(self) -> str | None:
+        """From what any edit changes; Tornado's own is computed once in the life of the process."""
+        assert self.absolute_path is not None
+        found = os.stat(self.absolute_path)
+        return f'"{found.st_ino:x}-{found.st_ctime_ns:x}-{found.st_size:x}"'
+
+    def get_content_type(self) -> str:
+        assert self.absolute_path is not None
+        kind, encoding = _TYPES.guess_type(self.absolute_path)
+        if encoding or kind is None:
+            return "application/gzip" if encoding == "gzip" else "application/octet-stream"
+        return f"{kind}; charset=utf-8" if kind.startswith(_TEXT) else kind
+
+    def set_default_headers(self) -> None:
+        self.set_header("Server", NAME)
+        # A browser may keep a file, and asks each time whether it is still the one.
+        self.set_header("Cache-Control", "no-cache")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("X-Frame-Options", "SAMEORIGIN")
+        self.set_header("Referrer-Policy", "no-referrer")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None))[1]
+        page = self._page(status_code) if status_code == 404 else None
+        if page:
+            self.set_header("Content-Type", "text/html; charset=utf-8")
+            self.finish(page)
+            return
+        reason = self._reason
+        if isinstance(error, HTTPError) and error.log_message:
+            reason = error.log_message % error.args
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(f"{status_code}: {reason}\n")
+
+    def _page(self, status_code: int) -> bytes | None:
+        for folder in self._site.www:
+            page = Path(folder) / f"{status_code}.html"
+            if page.is_file():
+                return page.read_bytes()
+        return None

@@ -1,0 +1,111 @@
+"""What each output was last driven to and until when, kept on disk: in /run over a restart of the
+service (`initial: keep`), in /var/lib over a power cut (`initial: restore`)."""
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_REST = 5.0
+"""Seconds between two writes for `restore`: an SD card wears, a household switches in bursts."""
+
+log = logging.getLogger(__name__)
+
+
+class Level(Struct, frozen=True):
+    """`value` is logical, 0-1; `off_at` a moment of the monotonic clock, which goes on over a
+    restart of the service, or None."""
+
+    value: float
+    off_at: float | None = None
+
+
+class _File(Struct):
+    boot: str
+    levels: dict[int, Level]
+
+
+class Levels:
+    """Levels by GPIO number. `run` and `state` are folders, or None where nothing is to be kept."""
+
+    def __init__(self, run: Path | None, state: Path | None) -> None:
+        self._run = run / "levels.json" if run else None
+        self._state = state / "levels.json" if state else None
+        self._boot = _boot_id()
+        self._last = _read(self._run, self._boot)
+        self._levels = dict(self._last)
+        self._restored = _read(self._state)
+        self._written = dict(self._restored)
+        self._save_after = 0.0
+
+    @classmethod
+    def from_environment(cls) -> "Levels":
+        """In the folders systemd names; off systemd nothing is kept."""
+        run, state = (os.environ.get(f"{name}_DIRECTORY") for name in ("RUNTIME", "STATE"))
+        return cls(Path(run) if run else None, Path(state) if state else None)
+
+    def before_restart(self, gpio: int) -> Level | None:
+        """What we last drove in this boot, before this process."""
+        return self._last.get(gpio)
+
+    def before_power_cut(self, gpio: int) -> Level | None:
+        """What we last drove in this boot or, as far as it was written, an earlier one."""
+        return self._last.get(gpio) or self._restored.get(gpio)
+
+    def remember(self, gpio: int, level: Level, over_power_cut: bool) -> None:
+        """Writes at once for a restart; `save` writes for a power cut."""
+        self._levels[gpio] = level
+        if over_power_cut:
+            self._restored[gpio] = Level(level.value)
+        if self._run:
+            _write(self._run, _File(self._boot, self._levels), lasting=False)
+
+    def is_due(self, now: float) -> bool:
+        """Whether `save` has something to write, and the last time is long enough ago."""
+        return bool(self._state) and self._restored != self._written and now >= self._save_after
+
+    def save(self, now: float) -> None:
+        """Writes what is to outlive a power cut. It waits for the disk: call it off the loop."""
+        levels = dict(self._restored)
+        if self._state and levels != self._written:
+            self._save_after = now + _REST
+            self._written = levels
+            _write(self._state, _File(self._boot, levels), lasting=True)
+
+
+def _boot_id() -> str:
+    with contextlib.suppress(OSError):
+        return _BOOT.read_text().strip()
+    return ""
+
+
+def _read(file: Path | None, boot: str | None = None) -> dict[int, Level]:
+    """The levels in a file; none where it is missing, torn, or from another boot than `boot`."""
+    if file is None:
+        return {}
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=_File)
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.warning("%s: %s; outputs start as if nothing had been kept", file, error)
+        return {}
+    return found.levels if boot in (None, found.boot) else {}
+
+
+def _write(file: Path, content: _File, lasting: bool) -> None:
+    """Replaces the file as a whole, so that a reader finds the old or the new one."""
+    new = file.with_suffix(".new")
+    try:
+        with new.open("wb") as stream:
+            stream.write(msgspec.json.encode(content))
+            if lasting:
+                stream.flush()
+                os.fsync(stream.fileno())
+        new.replace(file)
+    except OSError as error:
+        log.warning("%s: %s; outputs will not be kept as they are", file, error.strerror)

@@ -1,0 +1,279 @@
+"""Everything that crosses the wire, both ways, as typed structs; and the words for what is refused.
+
+Times are Unix seconds. Values are logical: 1 is active, None is a pin that could not be opened; for
+pwm the duty cycle from 0 to 1.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+SUBPROTOCOL = "raspi-server.1"
+MAX_MESSAGE = 16 * 1024
+"""Bytes of one message from a browser; more is closed with 1009."""
+
+Value = int | float | None
+Right = Literal["view", "control"]
+Ref = int | Annotated[str, Meta(max_length=64)]
+
+ErrorCode = Literal[
+    "bad-message",  # not JSON, not an object, a missing or unknown field, a wrong type
+    "sign-in",  # needs a code
+    "foreign",  # a page of another site asks
+    "not-allowed",
+    "not-simulated",  # `drive` on a real pin
+    "not-writable",  # an input
+    "not-found",
+    "unknown-pin",
+    "method",
+    "superseded",  # another command came before this one took effect
+    "unavailable",  # the pin could not be opened, or failed
+    "too-large",
+    "unknown-host",
+    "bad-value",  # a value the pin cannot take
+    "too-fast",
+    "internal",
+]
+
+STATUS: dict[ErrorCode, int] = {
+    "bad-message": 400,
+    "sign-in": 401,
+    "foreign": 403,
+    "not-allowed": 403,
+    "not-simulated": 403,
+    "not-writable": 403,
+    "not-found": 404,
+    "unknown-pin": 404,
+    "method": 405,
+    "superseded": 409,
+    "unavailable": 409,
+    "too-large": 413,
+    "unknown-host": 421,
+    "bad-value": 422,
+    "too-fast": 429,
+    "internal": 500,
+}
+"""The HTTP status of each."""
+
+
+class Refused(Exception):
+    """A command that is not carried out, with a `code` for programs and a sentence for people.
+
+    `ref` is the reference the command came with, or None where it had none or it was unreadable."""
+
+    def __init__(self, code: ErrorCode, message: str, ref: Ref | None = None) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.message = message
+        self.ref = ref
+
+
+# Browser to server
+
+
+class _Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    pin: str
+    ref: Ref | None = None
+
+
+class Set(_Command, frozen=True, kw_only=True, tag="set"):
+    value: float
+
+
+class Toggle(_Command, frozen=True, kw_only=True, tag="toggle"):
+    pass
+
+
+class Pulse(_Command, frozen=True, kw_only=True, tag="pulse"):
+    seconds: float | None = None
+
+
+class Drive(_Command, frozen=True, kw_only=True, tag="drive"):
+    """Makes a simulated input active (1) or not (0)."""
+
+    value: float
+
+
+Command = Set | Toggle | Pulse | Drive
+
+
+class _OnlyRef(Struct):
+    ref: Ref | None = None
+
+
+_commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_refs = msgspec.json.Decoder(_OnlyRef)
+
+
+def command(text: str) -> Command:
+    """The command in a text frame. Raises Refused, with the `ref` if that much can be read."""
+    try:
+        return _commands.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        try:
+            ref = _refs.decode(text).ref
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            ref = None
+        what = 'expected a command such as {"type":"set","pin":"lamp","value":1}'
+        raise Refused("bad-message", f"{what}: {error}"[:300], ref) from None
+
+
+# The bodies of the API's PUT and POST
+
+
+class Setting(Struct, frozen=True, forbid_unknown_fields=True):
+    value: Annotated[float, Meta(ge=0, le=1)]
+
+
+class Pulsing(Struct, frozen=True, forbid_unknown_fields=True):
+    seconds: Annotated[float, Meta(ge=0.01, le=86400)] | None = None
+
+
+# Server to browser
+
+
+class Notice(Struct, frozen=True):
+    """Something the owner should know: simulated pins, an expired certificate."""
+
+    code: Literal["simulated", "certificate", "open", "gpio"]
+    message: str
+
+
+class Server(Struct, frozen=True):
+    name: str
+    version: str
+    host: str
+    simulated: bool
+    notices: tuple[Notice, ...]
+
+
+class Pin(Struct, frozen=True, kw_only=True):
+    """One pin as a viewer may see it. `header` is its position 1-40; `since` is the time of its
+    last change, None before the first; `writable` is for the viewer who asked."""
+
+    name: str
+    label: str
+    gpio: int
+    header: int
+    mode: Literal["input", "output", "pwm"]
+    value: Value
+    since: float | None
+    writable: bool
+    pulse: float | None = None
+    max_on: float | None = None
+    group: str | None = None
+    confirm: bool = False
+    error: str | None = None
+
+
+class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
+    id: str
+    time: float
+    interval: float
+    server: Server
+    access: Right
+    pins: list[Pin]
+    state: dict[str, Value]
+
+
+class State(Struct, frozen=True, tag_field="type", tag="state"):
+    seq: int
+    time: float
+    pins: dict[str, Value]
+
+
+class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=True):
+    """A pin changed. `by` is the address of who did it, or `pulse`, `max_on` or `group` where the
+    server did; absent for inputs."""
+
+    seq: int
+    time: float
+    pin: str
+    value: Value
+    by: str | None = None
+
+
+class Health(Struct, frozen=True, kw_only=True, tag_field="type", tag="health"):
+    """The machine's pulse: degrees Celsius, the firmware's complaints in words, load per core, and
+    the used share of memory and disk from 0 to 1; None where the machine does not tell."""
+
+    time: float
+    temperature: float | None
+    throttled: list[str] | None
+    load: float | None
+    memory: float | None
+    disk: float | None
+    viewers: int
+
+
+class Result(Struct, frozen=True, tag_field="type", tag="result"):
+    ref: Ref | None
+    pin: str
+    value: Value
+
+
+class Error(Struct, frozen=True, tag_field="type", tag="error"):
+    ref: Ref | None
+    code: ErrorCode
+    message: str
+
+
+# The answers of the API
+
+
+class Api(Struct, frozen=True, kw_only=True):
+    name: str
+    version: str
+    host: str
+    simulated: bool
+    time: float
+    links: dict[str, str]
+
+
+class Pins(Struct, frozen=True):
+    time: float
+    pins: list[Pin]
+
+
+class Wellness(Struct, frozen=True):
+    """`degraded` and `failing` come with their reasons."""
+
+    status: Literal["ok", "degraded", "failing"]
+    reasons: list[str]
+
+
+class HeaderPin(Struct, frozen=True, kw_only=True):
+    """One position 1-40 of the header. `holder` is `raspi-server` for our pins, the consumer's name
+    for others in use, None for free ones and power; `pin` and `value` only for ours."""
+
+    position: int
+    function: str
+    gpio: int | None
+    holder: str | None
+    pin: str | None = None
+    value: Value = None
+
+
+class Header(Struct, frozen=True):
+    model: str
+    pins: list[HeaderPin]
+
+
+class _Reason(Struct, frozen=True):
+    code: ErrorCode
+    message: str
+
+
+class Failure(Struct, frozen=True):
+    """The body of every answer of the API that is not 2xx."""
+
+    error: _Reason
+
+    @classmethod
+    def of(cls, code: ErrorCode, message: str) -> "Failure":
+        return cls(_Reason(code, message))
+
+
+encode = msgspec.json.Encoder().encode
+"""Any of the structs above as UTF-8 JSON."""

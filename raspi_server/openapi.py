@@ -1,0 +1,84 @@
+"""The OpenAPI description of the API, made from the very structs and handlers that answer."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from .messages import STATUS, ErrorCode, Failure
+
+MethodName = str
+
+
+class Operation(NamedTuple):
+    """What one method of one path does. `body` is the struct it takes, if any; `answer` the struct
+    of a 200, or None for a JSON document of another kind; `refusals` its documented errors."""
+
+    summary: str
+    answer: type[Struct] | None
+    body: type[Struct] | None = None
+    body_required: bool = True
+    refusals: tuple[ErrorCode, ...] = ()
+
+
+Described = Iterable[tuple[str, Mapping[MethodName, Operation]]]
+"""Path templates such as `/api/pins/{name}`, each with its operations by lower-case method."""
+
+# Every request may meet these.
+_ALWAYS: tuple[ErrorCode, ...] = ("sign-in", "method", "unknown-host")
+
+
+def document(paths: Described, version: str) -> dict[str, Any]:
+    """An OpenAPI 3.1 document."""
+    described = [(path, dict(operations)) for path, operations in paths]
+    structs = {
+        struct
+        for _, operations in described
+        for operation in operations.values()
+        for struct in (operation.answer, operation.body, Failure)
+        if struct is not None
+    }
+    ordered = sorted(structs, key=lambda struct: struct.__name__)
+    _, components = msgspec.json.schema_components(
+        ordered, ref_template="#/components/schemas/{name}"
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "raspi-server", "version": version},
+        "paths": {path: _path(path, operations) for path, operations in described},
+        "components": {"schemas": components},
+    }
+
+
+def _path(path: str, operations: Mapping[MethodName, Operation]) -> dict[str, Any]:
+    found: dict[str, Any] = {method: _operation(path, op) for method, op in operations.items()}
+    names = re.findall(r"{(\w+)}", path)
+    if names:
+        found["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in names
+        ]
+    return found
+
+
+def _operation(path: str, operation: Operation) -> dict[str, Any]:
+    statuses: dict[int, list[str]] = {}
+    for code in (*_ALWAYS, *operation.refusals):
+        statuses.setdefault(STATUS[code], []).append(code)
+    responses = {"200": {"description": "OK", "content": _content(operation.answer)}}
+    for status, codes in sorted(statuses.items()):
+        responses[str(status)] = {"description": ", ".join(codes), "content": _content(Failure)}
+    found: dict[str, Any] = {"summary": operation.summary, "responses": responses}
+    if operation.body:
+        found["requestBody"] = {
+            "required": operation.body_required,
+            "content": _content(operation.body),
+        }
+    return found
+
+
+def _content(struct: type[Struct] | None) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{struct.__name__}"} if struct else {"type": "object"}
+    return {"application/json": {"schema": schema}}

@@ -1,0 +1,138 @@
+"""One output, switched or dimmed: which level it starts and ends with, and when it goes off again.
+
+Deadlines are kept here, by the server: a phone that vanishes leaves nothing on."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from .config import DrivenPin, OutputPin, PwmPin
+from .messages import Refused
+from .pinfactory import LineErrors, Pin
+
+
+class Output:
+    """`value` is 0 or 1, for pwm the duty cycle 0-1; `since` the moment (monotonic seconds) of the
+    last change or None; `off_at` the moment at which it goes off by itself, or None.
+
+    `driven(before, by)` is called whenever it was switched, to the value before or another;
+    `failed(error)` when its line refused. Opening and leaving raise LineErrors."""
+
+    def __init__(
+        self,
+        config: DrivenPin,
+        pin: Pin,
+        loop: asyncio.AbstractEventLoop,
+        driven: Callable[[float, str | None], None],
+        failed: Callable[[Exception], None],
+        value: float,
+        off_at: float | None,
+    ) -> None:
+        """Drives `value` from the first moment, and off at `off_at` or when the config says so."""
+        self._pin = pin
+        self._loop = loop
+        self._driven = driven
+        self._failed = failed
+        self._high_is_on = config.active == "high"
+        self._max_on = config.max_on
+        self._pulse = config.pulse if isinstance(config, OutputPin) else None
+        self._frequency = config.frequency if isinstance(config, PwmPin) else None
+        self._timer: asyncio.TimerHandle | None = None
+        self._max_at: float | None = None
+        self.off_at: float | None = None
+        now = loop.time()
+        if off_at is not None and off_at <= now:
+            value = 0
+        self.value = self._logical(value)
+        self.since: float | None = None
+        self.went_off = now
+        """The last moment it may have been on: a group's pause counts from here."""
+        initial = config.initial if isinstance(config.initial, int | float) else 0
+        self._on_value = value or initial or 1
+        if self._frequency is None:
+            pin.output_with_state(self._level(self.value))
+        else:
+            pin.pwm_with_state(self._frequency, self._level(self.value))
+        if self.value:
+            self._limit(now, None, off_at)
+
+    @property
+    def is_on(self) -> bool:
+        return self.value > 0
+
+    @property
+    def on_value(self) -> float:
+        """What `toggle` switches on to: 1, for pwm the last value above 0."""
+        return 1 if self._frequency is None else self._on_value
+
+    def switch(self, value: float, by: str | None, seconds: float | None = None) -> None:
+        """Drives `value`; if that is on, then for `seconds` or the pin's own pulse at most, and
+        never beyond max_on, which counts from the moment it went on. Raises Refused where the line
+        does not obey, after `failed`."""
+        now = self._loop.time()
+        value = self._logical(value)
+        if value != self.value:
+            try:
+                self._pin.state = self._level(value)
+            except LineErrors as error:
+                self._stop_timer()
+                self._failed(error)
+                raise Refused("unavailable", str(error)) from error
+        was_on, before = self.is_on, self.value
+        self.value = value
+        if value:
+            self._on_value = value
+            if not was_on:
+                self._max_at = None
+            self._limit(now, seconds, None)
+        else:
+            self._unlimit()
+            if was_on:
+                self.went_off = now
+        if value != before:
+            self.since = now
+        self._driven(before, by)
+
+    def leave(self, how: str) -> None:
+        """The last act: `off`, `on`, `input` (let go), or `keep` (as it is)."""
+        if self._timer:
+            self._timer.cancel()
+        if how in ("off", "on"):
+            self._pin.output_with_state(self._level(how == "on"))
+        elif how == "input":
+            self._pin.input_with_pull("floating")
+
+    def _logical(self, value: float) -> float:
+        return value if self._frequency is not None else int(value > 0)
+
+    def _level(self, value: float) -> float:
+        return value if self._high_is_on else 1 - value
+
+    def _limit(self, now: float, seconds: float | None, off_at: float | None) -> None:
+        """Sets the timer for the earliest of all limits; `off_at` is one from before a restart."""
+        if self._max_on and self._max_at is None:
+            self._max_at = now + self._max_on
+        length = seconds or self._pulse
+        ends = [(now + length, "pulse")] if length else []
+        if off_at is not None:
+            ends = [(off_at, "pulse" if length else "max_on")]
+        if self._max_at is not None:
+            ends.append((self._max_at, "max_on"))
+        self._stop_timer()
+        if ends:
+            self.off_at, by = min(ends)
+            self._timer = self._loop.call_at(self.off_at, self._expire, by)
+
+    def _unlimit(self) -> None:
+        self._stop_timer()
+        self._max_at = None
+
+    def _stop_timer(self) -> None:
+        self.off_at = None
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self, by: str) -> None:
+        with contextlib.suppress(Refused):  # `failed` knows
+            self.switch(0, by)

@@ -1,0 +1,89 @@
+"""What the handlers share: the rooms they ask, and what a viewer is told of them. On a reload the
+appliance puts new rooms in."""
+
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import __version__, vitals
+from .auth import Auth
+from .board import Board
+from .config import DrivenPin
+from .header import POSITION_BY_GPIO
+from .hub import Hub
+from .messages import Health, Hello, Notice, Pin, Server, Wellness
+from .slots import Slot
+
+NAME = "raspi-server"
+BUILT_IN_WWW = next(
+    folder
+    for folder in (Path(__file__).parent / "www", Path(__file__).parent.parent / "www")
+    if folder.is_dir()
+)
+"""In the wheel inside the package, in a checkout beside it."""
+
+
+@dataclass
+class Site:
+    """`interval` in seconds; `www` are the folders to serve, the first that has a file wins;
+    `notices` and `wellness` look afresh at each call."""
+
+    board: Board
+    hub: Hub
+    auth: Auth
+    interval: float
+    www: tuple[Path, ...]
+    notices: Callable[[], tuple[Notice, ...]]
+    wellness: Callable[[], Wellness]
+
+    def server(self) -> Server:
+        host = socket.gethostname()
+        return Server(NAME, __version__, host, self.board.simulated, self.notices())
+
+    def pin(self, slot: Slot) -> Pin:
+        """One pin as a viewer may see it."""
+        pin = slot.config
+        return Pin(
+            name=pin.name,
+            label=pin.label,
+            gpio=pin.gpio,
+            header=POSITION_BY_GPIO[pin.gpio],
+            mode=type(pin).__struct_config__.tag,  # type: ignore[arg-type]
+            value=slot.value,
+            since=slot.since,
+            writable=isinstance(pin, DrivenPin) and self.auth.may_control(pin),
+            pulse=getattr(pin, "pulse", None),
+            max_on=getattr(pin, "max_on", None),
+            group=getattr(pin, "group", None),
+            confirm=getattr(pin, "confirm", False),
+            error=slot.error,
+        )
+
+    def pins(self) -> list[Pin]:
+        return [self.pin(slot) for slot in self.board]
+
+    def hello(self) -> Hello:
+        """Everything a page needs to begin."""
+        return Hello(
+            id=uuid.uuid4().hex,
+            time=time.time(),
+            interval=self.interval,
+            server=self.server(),
+            access=self.auth.right,
+            pins=self.pins(),
+            state=self.board.values(),
+        )
+
+    def health(self) -> Health:
+        return Health(
+            time=time.time(),
+            temperature=vitals.temperature(),
+            throttled=vitals.throttled(),
+            load=vitals.load(),
+            memory=vitals.memory(),
+            disk=vitals.disk(),
+            viewers=len(self.hub),
+        )

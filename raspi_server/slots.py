@@ -1,0 +1,184 @@
+"""A configured pin and what became of it: an open device, or the reason why there is none."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from . import config
+from .clock import wall_time
+from .groups import Group
+from .inputs import Input
+from .levels import Level, Levels
+from .messages import Refused, Value
+from .outputs import Output
+from .pinfactory import LineErrors, PinFactory
+
+log = logging.getLogger(__name__)
+
+
+class Changed(NamedTuple):
+    """A pin's new value. `moment` is of the monotonic clock; `by` says who, None for an input."""
+
+    pin: str
+    value: Value
+    moment: float
+    by: str | None
+
+
+class Slot:
+    """`error` says why the pin is not open, or is None. `when_changed` is called for each new
+    value, `when_remade` after the pin was lost."""
+
+    def __init__(
+        self,
+        pin: config.Pin,
+        group: Group | None,
+        factory: PinFactory,
+        levels: Levels,
+        loop: asyncio.AbstractEventLoop,
+        when_changed: Callable[[Changed], None],
+        when_remade: Callable[[], None],
+    ) -> None:
+        self.config = pin
+        self.group = group
+        self.error: str | None = None
+        self.device: Input | Output | None = None
+        self._factory = factory
+        self._levels = levels
+        self._loop = loop
+        self._when_changed = when_changed
+        self._when_remade = when_remade
+        self._was_open = False
+
+    def __str__(self) -> str:
+        return f"{self.config.name} (GPIO{self.config.gpio})"
+
+    @property
+    def value(self) -> Value:
+        return self.device.value if self.device else None
+
+    @property
+    def since(self) -> float | None:
+        """Unix time of the last change."""
+        moment = self.device.since if self.device else None
+        return None if moment is None else wall_time(moment)
+
+    @property
+    def output(self) -> Output:
+        """The open output. Raises Refused for an input and where there is none."""
+        if isinstance(self.config, config.InputPin):
+            raise Refused("not-writable", f"{self} is an input")
+        if not isinstance(self.device, Output):
+            raise Refused("unavailable", f"{self}: {self.error}")
+        return self.device
+
+    def open(self) -> bool:
+        """Opens the pin, or notes why it cannot be and says so, once."""
+        pin = self.config
+        try:
+            line = self._factory.pin(pin.gpio)
+            if isinstance(pin, config.InputPin):
+                self.device = Input(pin, line, self._loop, self._input_changed)
+            else:
+                self.device = self._open_output(pin, line)
+        except LineErrors as error:
+            if self.error != str(error):
+                log.error("%s: %s; shown as unavailable", self, error)
+            self.error = str(error)
+            return False
+        self.error = None
+        self._was_open = True
+        return True
+
+    def look(self) -> None:
+        """Reads an input again, for the edges that got lost."""
+        if isinstance(self.device, Input):
+            try:
+                self.device.look()
+            except LineErrors as error:
+                self._lose(error)
+
+    def close(self) -> None:
+        """Leaves an output as its `on_stop` says, and lets go of the line."""
+        device, self.device = self.device, None
+        if device is None:
+            return
+        pin = self.config
+        try:
+            if isinstance(device, Output):
+                assert isinstance(pin, config.DrivenPin)
+                off_at = device.off_at
+                device.leave(pin.on_stop)
+                # What is to outlive the stop is what was chosen, not what the stop left.
+                if pin.initial not in ("keep", "restore"):
+                    self._remember(pin, {"on": 1, "keep": device.value}.get(pin.on_stop, 0), off_at)
+            else:
+                device.close()
+            self._factory.release(self._factory.pin(pin.gpio))
+        except LineErrors as error:
+            log.error("%s: could not be left as on_stop says: %s", self, error)
+
+    def _open_output(self, pin: config.DrivenPin, line: Any) -> Output:
+        value, off_at = self._first_value(pin)
+        if value and self.group and self.group.somebody_is_on:
+            log.warning("%s: starts off, since another output of its group is on", self)
+            value = 0
+        output = Output(pin, line, self._loop, self._output_driven, self._lose, value, off_at)
+        if self.group:
+            self.group.add(output)
+        self._remember(pin, output.value, output.off_at)
+        return output
+
+    def _first_value(self, pin: config.DrivenPin) -> tuple[float, float | None]:
+        """What to drive the line to when it is opened, and until when."""
+        if self._was_open:  # lost and found: nothing goes on behind anyone's back
+            return 0, None
+        if isinstance(pin.initial, int | float):
+            return pin.initial, None
+        if pin.initial in ("off", "on"):
+            return int(pin.initial == "on"), None
+        last = (
+            self._levels.before_restart(pin.gpio)
+            if pin.initial == "keep"
+            else self._levels.before_power_cut(pin.gpio)
+        )
+        if last is None:
+            shown = self._factory.level(pin.gpio) if pin.initial == "keep" else None
+            return int(shown is not None and bool(shown) == (pin.active == "high")), None
+        if last.off_at is None and isinstance(pin, config.OutputPin) and pin.pulse:
+            return 0, None  # a pulse of which the end is not known is over
+        return min(1, max(0, last.value)), last.off_at
+
+    def _lose(self, error: Exception) -> None:
+        """The line does not obey: shown as such, and tried again later."""
+        log.error("%s: %s; shown as unavailable", self, error)
+        device, self.device, self.error = self.device, None, str(error)
+        if isinstance(device, Output) and self.group:
+            self.group.remove(device)
+        try:
+            if isinstance(device, Input):
+                device.close()
+            self._factory.release(self._factory.pin(self.config.gpio))
+        except LineErrors as again:
+            log.debug("%s: could not be released: %s", self, again)
+        self._when_remade()
+
+    def _input_changed(self, value: int, moment: float) -> None:
+        self._when_changed(Changed(self.config.name, value, moment, None))
+
+    def _output_driven(self, before: float, by: str | None) -> None:
+        pin, output = self.config, self.output
+        assert isinstance(pin, config.DrivenPin)
+        self._remember(pin, output.value, output.off_at)
+        if output.value == before:
+            return
+        level = logging.DEBUG if before and output.value else logging.INFO  # a slider moves a lot
+        words = "off" if not output.value else "on" if output.value == 1 else f"{output.value:.0%}"
+        log.log(level, "%s: %s, by %s", self, words, by)
+        moment = self._loop.time() if output.since is None else output.since
+        self._when_changed(Changed(pin.name, output.value, moment, by))
+
+    def _remember(self, pin: config.DrivenPin, value: float, off_at: float | None) -> None:
+        level = Level(value, off_at if value else None)
+        self._levels.remember(pin.gpio, level, pin.initial == "restore")

@@ -1,0 +1,73 @@
+"""The HTTP and WebSocket front door: at its foot the whole route table on one screen."""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from tornado.web import Application, RequestHandler
+
+from . import __version__, api, openapi
+from .files import Files
+from .messages import MAX_MESSAGE
+from .openapi import Operation
+from .site import Site
+from .websocket import Socket
+
+PING_EVERY = 20.0
+"""Seconds. A phone that answers no ping for so long is gone; mobile networks forget a silent
+connection after 30 s at the earliest."""
+
+log = logging.getLogger(__name__)
+
+
+class OpenApi(api.ApiHandler):
+    operations: ClassVar[Mapping[str, Operation]] = {"get": Operation("This document", None)}
+
+    def get(self) -> None:
+        described = [(path, handler.operations) for path, handler in API]
+        self.answer(openapi.document(described, __version__))
+
+    head = get
+
+
+def log_request(handler: RequestHandler) -> None:
+    """Requests are no news; failures of ours were logged where they happened."""
+    log.debug(
+        "%s %s: %d, for %s",
+        handler.request.method,
+        handler.request.path[:80],
+        handler.get_status(),
+        handler.request.remote_ip,
+    )
+
+
+def application(site: Site) -> Application:
+    """All routes, in the order in which they are tried."""
+    rooms: dict[str, Any] = {"site": site}
+    described = [(re.sub(r"{\w+}", "([^/]+)", path), handler, rooms) for path, handler in API]
+    return Application(
+        [*described, *[(path, handler, rooms) for path, handler in OTHERS]],
+        log_function=log_request,
+        websocket_max_message_size=MAX_MESSAGE,
+        websocket_ping_interval=PING_EVERY,
+        websocket_ping_timeout=PING_EVERY,
+    )
+
+
+API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
+    ("/api", api.Index),
+    ("/api/pins", api.AllPins),
+    ("/api/pins/{name}", api.OnePin),
+    ("/api/pins/{name}/toggle", api.TogglePin),
+    ("/api/pins/{name}/pulse", api.PulsePin),
+    ("/api/health", api.Health),
+    ("/api/header", api.Header),
+    ("/api/openapi.json", OpenApi),
+)
+
+OTHERS: tuple[tuple[str, type[RequestHandler]], ...] = (
+    (r"/ws", Socket),
+    (r"/api/.*", api.Unknown),
+    (r"/(.*)", Files),
+)

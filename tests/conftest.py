@@ -1,0 +1,121 @@
+"""The real server, as a process of its own, for tests that come in through the front door."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+LIMIT = 30.0
+"""Seconds to wait for a fact before a test fails; far longer than any machine here needs."""
+
+
+class Server:
+    """`python -m raspi_server …` on a port of its own, until stopped. `log` is all it has said."""
+
+    def __init__(self, arguments: list[str], port: int = 0, **options: object) -> None:
+        self._arguments = arguments
+        self._options = options
+        self._start(port)
+
+    def _start(self, port: int) -> None:
+        self.lines: list[str] = []
+        self._more = threading.Condition()
+        self._ended = False
+        command = [sys.executable, "-W", "error", "-m", "raspi_server", *self._arguments]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(port)],
+            stderr=subprocess.PIPE,
+            text=True,
+            **self._options,  # type: ignore[call-overload]
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        serving = self.wait_for_log(r"serving (\S+)")
+        self.url = serving[1].rstrip("/")
+        self.port = int(self.url.rpartition(":")[2])
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._more:
+                self.lines.append(line.rstrip("\n"))
+                self._more.notify_all()
+        with self._more:
+            self._ended = True
+            self._more.notify_all()
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/ws"
+
+    def wait_for_log(self, pattern: str) -> re.Match[str]:
+        """The first line of the log that matches, when it comes."""
+
+        def found() -> re.Match[str] | None:
+            return next((m for line in self.lines if (m := re.search(pattern, line))), None)
+
+        with self._more:
+            self._more.wait_for(lambda: found() or self._ended, LIMIT)
+            match = found()
+        assert match, f"the log never said {pattern!r}:\n{self.log}"
+        return match
+
+    def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> int:
+        """Ends the server; its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+        status = self.process.wait(LIMIT)
+        self._reader.join(LIMIT)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return status
+
+    def restart(self) -> None:
+        """Stops it and starts it again on the same port."""
+        self.stop()
+        self._start(self.port)
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers on a configuration text; each must end well and leave no traceback."""
+    servers: list[Server] = []
+
+    def start(config: str, *arguments: str, simulate: bool = True, **options: object) -> Server:
+        file = tmp_path / f"config-{len(servers)}.yaml"
+        file.write_text(config)
+        command = ["run", "--config", str(file), *arguments]
+        server = Server(command + ["--simulate"] * simulate, **options)
+        servers.append(server)
+        return server
+
+    yield start
+    statuses = [server.stop() if server.process.poll() is None else 0 for server in servers]
+    for server in servers:
+        assert "Traceback" not in server.log, server.log
+        assert "Task exception was never retrieved" not in server.log, server.log
+    assert statuses == [0] * len(statuses), "\n".join(server.log for server in servers)
+
+
+@pytest.fixture
+def start_demo() -> Iterator[Callable[[], Server]]:
+    servers: list[Server] = []
+
+    def start() -> Server:
+        servers.append(Server(["demo"], cwd=os.fspath(Path(__file__).parent)))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        assert server.stop() == 0, server.log
+        assert "Traceback" not in server.log, server.log
