@@ -34,6 +34,7 @@ GOODBYE = 1.0
 """Seconds for the viewers to answer the goodbye. A stop takes at most twice this."""
 
 GOING_AWAY = 1001
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Appliance:
         """Serves until SIGTERM or SIGINT."""
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, stopping.set)
         self._server.add_sockets(self._sockets)
         for callback in self._slow:
@@ -115,6 +116,10 @@ class Appliance:
                 await self._server.close_all_connections()
         except TimeoutError:
             log.debug("%d viewers did not say goodbye", len(self._hub))
+        for number in STOP_SIGNALS:
+            # Nothing that comes now is to turn a clean end into a failed one.
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
 
     def _watched(self, by_somebody: bool) -> None:
         """The broadcast runs only while somebody is connected."""

@@ -22,8 +22,9 @@ class Heartbeat:
         self._post = post
         self._stopping = threading.Event()
         self._ready = threading.Event()
-        self._notifier = sdnotify.SystemdNotifier()
-        if self._notifier.socket:
+        self._notifier = None
+        if os.environ.get("NOTIFY_SOCKET"):
+            self._notifier = sdnotify.SystemdNotifier(debug=True)
             self._notifier.socket.settimeout(_PATIENCE)
         self._watchdog = watchdog_interval()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -66,8 +67,13 @@ class Heartbeat:
         return True
 
     def _say(self, message: str) -> None:
-        # sdnotify drops what is not Latin-1 and swallows every error; each message stands alone.
-        self._notifier.notify(message)
+        """One message, ASCII only; in the service manager's absence nothing."""
+        if self._notifier is None:
+            return
+        try:
+            self._notifier.notify(message)
+        except OSError as error:
+            log.warning("systemd did not take %s: %s", message, error)
 
 
 def watchdog_interval() -> float | None:

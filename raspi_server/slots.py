@@ -79,7 +79,7 @@ class Slot:
         try:
             line = self._factory.pin(pin.gpio)
             if isinstance(pin, config.InputPin):
-                self.device = Input(pin, line, self._loop, self._input_changed)
+                self.device = Input(pin, line, self._loop, self._input_changed, self._lose)
             else:
                 self.device = self._open_output(pin, line)
         except LineErrors as error:
@@ -94,10 +94,7 @@ class Slot:
     def look(self) -> None:
         """Reads an input again, for the edges that got lost."""
         if isinstance(self.device, Input):
-            try:
-                self.device.look()
-            except LineErrors as error:
-                self._lose(error)
+            self.device.look()
 
     def close(self) -> None:
         """Leaves an output as its `on_stop` says, and lets go of the line."""

@@ -86,36 +86,54 @@ class Server:
         self._start(self.port)
 
 
-@pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def _starter(folder: Path) -> Iterator[Callable[..., Server]]:
     """Starts servers on a configuration text; each must end well and leave no traceback."""
     servers: list[Server] = []
 
     def start(config: str, *arguments: str, simulate: bool = True, **options: object) -> Server:
-        file = tmp_path / f"config-{len(servers)}.yaml"
+        file = folder / f"config-{len(servers)}.yaml"
         file.write_text(config)
         command = ["run", "--config", str(file), *arguments]
-        server = Server(command + ["--simulate"] * simulate, **options)
-        servers.append(server)
-        return server
-
-    yield start
-    statuses = [server.stop() if server.process.poll() is None else 0 for server in servers]
-    for server in servers:
-        assert "Traceback" not in server.log, server.log
-        assert "Task exception was never retrieved" not in server.log, server.log
-    assert statuses == [0] * len(statuses), "\n".join(server.log for server in servers)
-
-
-@pytest.fixture
-def start_demo() -> Iterator[Callable[[], Server]]:
-    servers: list[Server] = []
-
-    def start() -> Server:
-        servers.append(Server(["demo"], cwd=os.fspath(Path(__file__).parent)))
+        servers.append(Server(command + ["--simulate"] * simulate, **options))
         return servers[-1]
 
     yield start
     for server in servers:
+        check_end(server)
+
+
+def check_end(server: Server) -> None:
+    """Stops a server that still runs: whatever happened, it ends well and quietly."""
+    if server.process.poll() is None:
         assert server.stop() == 0, server.log
-        assert "Traceback" not in server.log, server.log
+    assert "Traceback" not in server.log, server.log
+    assert "never retrieved" not in server.log, server.log
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """`start_server(config_text, *arguments)`: servers for one test."""
+    yield from _starter(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def start_module_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Server]]:
+    """The same for all tests of a module, which must leave it as they found it."""
+    yield from _starter(tmp_path_factory.mktemp("servers"))
+
+
+@pytest.fixture
+def start_demo(tmp_path: Path) -> Iterator[Callable[[], Server]]:
+    """Starts the demo house in an empty folder."""
+    servers: list[Server] = []
+
+    def start() -> Server:
+        environment = {**os.environ, "PYTHONPATH": os.fspath(Path(__file__).parent.parent)}
+        servers.append(Server(["demo"], cwd=tmp_path, env=environment))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        check_end(server)

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs raspi-server from this checkout and prints the address to open: with config.yaml on a Raspberry
+# Pi, elsewhere the simulated demo house. What is missing is installed into .venv here.
+# Arguments go to the server, for example:  scripts/run.sh --port 9000
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+source scripts/venv.sh
+
+if [[ $(tr -d '\0' </proc/device-tree/model 2>/dev/null) == "Raspberry Pi"* ]]; then
+    ensure_venv pi
+    exec .venv/bin/python -m raspi_server run --config config.yaml "$@"
+fi
+ensure_venv ""
+echo "This is no Raspberry Pi: here is a simulated house. Stop it with Ctrl+C." >&2
+exec .venv/bin/python -m raspi_server demo "$@"

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Checks everything: style, types, scripts, the page's types, and all tests. What is missing is
+# installed, Python packages into .venv here, Debian's (as root only) on the machine.
+#   scripts/test.sh                 everything
+#   scripts/test.sh style types     parts: style types shell page tests
+#   scripts/test.sh board browser   the tests of a room: tests/test_board.py, tests/browser/
+#   scripts/test.sh tests/test_board.py -k pulse    whatever pytest takes
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+source scripts/venv.sh
+
+# Tools that are no Python packages are kept here between runs.
+cache=${TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/raspi-server}
+
+# need COMMAND PACKAGE: a program of Debian's, installed if we may.
+need() {
+    command -v "$1" >/dev/null && return
+    if [[ $EUID -ne 0 ]]; then
+        echo "The tests need $1; on Debian: sudo apt install $2" >&2
+        exit 1
+    fi
+    echo "Installing $2" >&2
+    [[ -n ${apt_updated:-} ]] || apt-get update -qq
+    apt_updated=1
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+}
+
+style() {
+    .venv/bin/ruff format --check .
+    .venv/bin/ruff check .
+}
+
+types() {
+    .venv/bin/mypy
+}
+
+shell() {
+    need shellcheck shellcheck
+    shellcheck scripts/*.sh .ci/run
+}
+
+page() {
+    need npm npm
+    if [[ ! -x $cache/node/node_modules/.bin/tsc ]]; then
+        mkdir -p "$cache/node"
+        npm install --silent --no-audit --no-fund --prefix "$cache/node" typescript@5.9 >/dev/null
+    fi
+    "$cache/node/node_modules/.bin/tsc" --noEmit -p tests/browser/jsconfig.json
+}
+
+tests() {
+    need openssl openssl
+    need chromium chromium
+    .venv/bin/python -m pytest "$@"
+}
+
+ensure_venv test
+if [[ $# -eq 0 ]]; then
+    set -- style types shell page tests
+fi
+paths=()
+while [[ $# -gt 0 && $1 != -* ]]; do
+    case $1 in
+        style | types | shell | page | tests)
+            echo "== $1"
+            "$1"
+            ;;
+        *)
+            if [[ -e tests/test_$1.py ]]; then
+                paths+=("tests/test_$1.py")
+            elif [[ -d tests/$1 ]]; then
+                paths+=("tests/$1")
+            else
+                paths+=("$1")
+            fi
+            ;;
+    esac
+    shift
+done
+if [[ ${#paths[@]} -gt 0 || $# -gt 0 ]]; then
+    tests "${paths[@]}" "$@"
+fi

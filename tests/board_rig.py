@@ -1,0 +1,98 @@
+"""A board on simulated pins and a clock that jumps: hours pass in an instant, in order."""
+
+import asyncio
+import selectors
+from pathlib import Path
+from typing import Any
+
+from raspi_server import config
+from raspi_server.board import Board
+from raspi_server.levels import Levels
+from raspi_server.messages import Drive, Pulse, Set, Toggle, Value
+from raspi_server.pinfactory import SimulatedFactory
+from raspi_server.slots import Changed
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Instead of waiting for the next timer, moves the clock to it."""
+
+    now = 1000.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        ready = super().select(0)
+        if not ready and timeout:
+            self.now += timeout
+        return ready
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._clock = _JumpingSelector()
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        return self._clock.now
+
+
+def parse(pins: str) -> config.Config:
+    """A configuration from the YAML text of its pins."""
+    return config.parse(b"pins:\n" + pins.encode(), "test", Path("/nowhere"))
+
+
+class Rig:
+    """`changes` are all changes told, `remade` how often a pin was lost or came back."""
+
+    def __init__(
+        self, pins: str, levels: Levels | None = None, factory: SimulatedFactory | None = None
+    ) -> None:
+        self.loop = JumpingLoop()
+        self.changes: list[Changed] = []
+        self.remade = 0
+        self.factory = factory or SimulatedFactory()
+        self.levels = levels or Levels(None, None)
+        self.board = Board(
+            parse(pins).pins,
+            self.factory,
+            self.levels,
+            self.loop,
+            self.changes.append,
+            self._count_remade,
+        )
+
+    def _count_remade(self) -> None:
+        self.remade += 1
+
+    def line(self, gpio: int) -> Any:
+        """The simulated pin behind a GPIO."""
+        return self.factory.pin(gpio)
+
+    def levels_of(self, gpio: int) -> list[float]:
+        """All levels the line has had since it was made, the first included."""
+        return [state.state for state in self.line(gpio).states]
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass, and all that is due in it happen."""
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+
+    def settle(self) -> None:
+        """Lets what was posted to the loop happen, in no time."""
+        for _ in range(3):
+            self.loop.run_until_complete(asyncio.sleep(0))
+
+    def told(self) -> list[tuple[str, Value, str | None]]:
+        """The changes told since the last call: pin, value, by whom."""
+        found = [(change.pin, change.value, change.by) for change in self.changes]
+        self.changes.clear()
+        return found
+
+    def set(self, pin: str, value: float, by: str = "me") -> "asyncio.Future[Value]":
+        return self.board.carry_out(Set(pin=pin, value=value), by)
+
+    def toggle(self, pin: str, by: str = "me") -> "asyncio.Future[Value]":
+        return self.board.carry_out(Toggle(pin=pin), by)
+
+    def pulse(self, pin: str, seconds: float | None = None) -> "asyncio.Future[Value]":
+        return self.board.carry_out(Pulse(pin=pin, seconds=seconds), "me")
+
+    def drive(self, pin: str, value: float) -> "asyncio.Future[Value]":
+        return self.board.carry_out(Drive(pin=pin, value=value), "me")
