@@ -27,7 +27,7 @@ class Heartbeat:
             self._notifier = sdnotify.SystemdNotifier(debug=True)
             self._notifier.socket.settimeout(_PATIENCE)
         self._watchdog = watchdog_interval()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -46,11 +46,15 @@ class Heartbeat:
         self._stopping.set()
         self._ready.set()
 
-    def _beat(self) -> None:
+    def _run(self) -> None:
         self._ready.wait()
-        if self._stopping.is_set():
-            return
-        self._say("READY=1")
+        if not self._stopping.is_set():
+            self._say("READY=1")
+            self._beat()
+        if self._notifier:
+            self._notifier.socket.close()
+
+    def _beat(self) -> None:
         every = _ASK_EVERY if self._watchdog is None else min(_ASK_EVERY, self._watchdog / 2)
         while not self._stopping.wait(every):
             if self._loop_answers() and self._watchdog is not None:

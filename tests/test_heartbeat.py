@@ -1,0 +1,196 @@
+"""The talk with systemd, over a real notify socket that is read all the time."""
+
+import contextlib
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from raspi_server.heartbeat import Heartbeat, watchdog_interval
+
+from .conftest import LIMIT, Server
+
+LAMP = "pins: {lamp: {gpio: 17, mode: output}}\n"
+
+
+class Systemd:
+    """systemd's end of the notify socket."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address.replace("@", "\0", 1))
+        self._said: queue.Queue[bytes] = queue.Queue()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):
+            while data := self._socket.recv(4096):
+                self._said.put(data)
+
+    def next(self) -> str:
+        """What is said next."""
+        return self._said.get(timeout=LIMIT).decode("ascii")
+
+    def next_but(self, *others: str) -> str:
+        """What is said next that is none of these."""
+        while (said := self.next()) in others:
+            pass
+        return said
+
+    def heard(self) -> list[str]:
+        """All that was said and not read yet."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._said.get_nowait().decode("ascii"))
+        return found
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(LIMIT)
+        self._socket.close()
+
+
+@pytest.fixture(params=["file", "abstract"])
+def systemd(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Systemd]:
+    address = str(tmp_path / "notify")
+    systemd = Systemd(address if request.param == "file" else f"@{address}")
+    yield systemd
+    systemd.close()
+
+
+def environment(systemd: Systemd, **more: str) -> dict[str, str]:
+    return {**os.environ, "NOTIFY_SOCKET": systemd.address, **more}
+
+
+def test_ready_watchdog_stopping(start_server: Callable[..., Server], systemd: Systemd) -> None:
+    """systemd hears READY alone, then WATCHDOG again and again, and STOPPING first on a stop."""
+    server = start_server(LAMP, env=environment(systemd, WATCHDOG_USEC="200000"))
+    assert systemd.next() == "READY=1"
+    with socket.create_connection(("127.0.0.1", server.port), LIMIT):
+        pass  # ready means that it can be reached
+    assert [systemd.next() for _ in range(3)] == ["WATCHDOG=1"] * 3
+    server.process.send_signal(signal.SIGTERM)
+    assert systemd.next_but("WATCHDOG=1") == "STOPPING=1"
+    assert server.stop() == 0
+
+
+def test_no_watchdog_wanted(start_server: Callable[..., Server], systemd: Systemd) -> None:
+    """Without WATCHDOG_USEC nothing is said between READY and STOPPING."""
+    server = start_server(LAMP, env=environment(systemd))
+    assert systemd.next() == "READY=1"
+    assert server.stop() == 0
+    assert systemd.next() == "STOPPING=1"
+    assert systemd.heard() == []
+
+
+def test_ready_only_once_the_address_is_ours(systemd: Systemd, tmp_path: Path) -> None:
+    """A start that cannot listen never says READY."""
+    file = tmp_path / "config.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        file.write_text(f"address: 127.0.0.1\nport: {taken.getsockname()[1]}\n")
+        command = [sys.executable, "-m", "raspi_server", "run", "--config", file]
+        ended = subprocess.run(command, env=environment(systemd), capture_output=True, text=True)
+    assert ended.returncode == 75
+    assert "Address already in use" in ended.stderr
+    assert systemd.heard() == []
+
+
+def test_a_full_queue_stops_nothing(start_server: Callable[..., Server], tmp_path: Path) -> None:
+    """A service manager that does not read its mail holds nobody up, not even the stop."""
+    deaf = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with deaf:
+        deaf.bind(str(tmp_path / "notify"))
+        server = start_server(
+            LAMP,
+            env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000"},
+        )
+        server.wait_for_log("systemd did not take WATCHDOG=1")
+        assert server.stop() == 0
+
+
+class Loop:
+    """A loop that answers only while it is awake."""
+
+    def __init__(self) -> None:
+        self.is_awake = True
+        self.asked = threading.Semaphore(0)
+        self.waiting: list[Callable[[], object]] = []
+
+    def post(self, callback: Callable[[], object]) -> None:
+        if self.is_awake:
+            callback()
+        else:
+            self.waiting.append(callback)
+        self.asked.release()
+
+    def wake_up(self) -> None:
+        self.is_awake = True
+        for callback in self.waiting:
+            callback()
+
+
+def test_no_watchdog_while_the_loop_is_stuck(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hung loop is not kept healthy: WATCHDOG stops with its answers and comes back with them."""
+    monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
+    monkeypatch.setenv("WATCHDOG_USEC", "20000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    loop = Loop()
+    heartbeat = Heartbeat(loop.post)
+    heartbeat.start()
+    heartbeat.ready()
+    assert [systemd.next() for _ in range(3)] == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
+    loop.is_awake = False
+    while not loop.waiting:
+        assert loop.asked.acquire(timeout=LIMIT)
+    systemd.heard()
+    stopped = threading.Event()
+    assert not stopped.wait(0.2)  # ten times as long as systemd would wait
+    assert systemd.heard() == []
+    loop.wake_up()
+    assert systemd.next() == "WATCHDOG=1"
+    heartbeat.stop()
+    assert systemd.next_but("WATCHDOG=1") == "STOPPING=1"
+
+
+def test_not_ready_until_told(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop before it was ever ready says STOPPING, and READY not at all."""
+    monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
+    heartbeat = Heartbeat(Loop().post)
+    heartbeat.start()
+    heartbeat.stop()
+    assert systemd.next() == "STOPPING=1"
+    heartbeat._thread.join(LIMIT)
+    assert systemd.heard() == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "500000"}, 0.5),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": str(os.getpid())}, 0.5),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "1"}, None),
+    ],
+)
+def test_watchdog_interval(monkeypatch, variables, seconds):
+    """The watchdog's microseconds count if they are meant for this process."""
+    for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert watchdog_interval() == seconds

@@ -1,0 +1,325 @@
+"""Sending: everyone gets whole frames in order, a slow one costs nobody else anything."""
+
+import asyncio
+import json
+import socket
+import ssl
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.iostream import IOStream
+
+from raspi_server.hub import LONGEST_BEHIND, MOST_BEHIND, Hub, Viewer, frame
+from raspi_server.messages import Result, State
+
+from .board_rig import JumpingLoop
+from .conftest import LIMIT, Server
+from .test_websocket import Browser
+
+
+def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Opcode and payload of each whole, unmasked, unfragmented frame; no byte may be left over."""
+    while data:
+        first, second = data[:2]
+        assert first & 0x80, "every frame is a whole message"
+        size, begin = second, 2
+        if second == 126:
+            (size,), begin = struct.unpack("!H", data[2:4]), 4
+        elif second == 127:
+            (size,), begin = struct.unpack("!Q", data[2:10]), 10
+        assert len(data) >= begin + size, "the last frame is torn"
+        yield first & 0x0F, data[begin : begin + size]
+        data = data[begin + size :]
+
+
+class Connection:
+    """What Tornado's WebSocket connection is to the hub, over a real stream."""
+
+    def __init__(self, stream: IOStream) -> None:
+        self.stream = stream
+        self.closed: tuple[int | None, str | None] | None = None
+
+    def is_closing(self) -> bool:
+        return self.closed is not None or self.stream.closed()
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        self.closed = (code, reason)
+
+
+class Rig:
+    """A hub with viewers on real sockets, whose other ends are read only when told to."""
+
+    def __init__(self) -> None:
+        self.loop = JumpingLoop()
+        asyncio.set_event_loop(self.loop)
+        self.watched: list[bool] = []
+        self.hub = Hub(self.watched.append)
+        self.ends: list[socket.socket] = []
+        self.connections: list[Connection] = []
+        self.viewers: list[Viewer] = []
+
+    def join(self) -> socket.socket:
+        """A new viewer; its browser's end."""
+        return self.loop.run_until_complete(self._join())
+
+    async def _join(self) -> socket.socket:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            end = socket.socket()
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            end.connect(server.getsockname())
+            ours, _ = server.accept()
+        connection = Connection(IOStream(ours))
+        viewer = Viewer(connection, self.loop)  # type: ignore[arg-type]
+        self.hub.add(viewer)
+        end.setblocking(False)
+        self.ends.append(end)
+        self.connections.append(connection)
+        self.viewers.append(viewer)
+        return end
+
+    def read(self, end: socket.socket) -> list[dict[str, Any]]:
+        """All that comes to one end until nothing more does."""
+        return self.loop.run_until_complete(self._read(end))
+
+    async def _read(self, end: socket.socket) -> list[dict[str, Any]]:
+        data = b""
+        idle = 0
+        while idle < 20:
+            try:
+                data += end.recv(65536)
+                idle = 0
+            except BlockingIOError:
+                idle += 1
+            await asyncio.sleep(0)
+        return [json.loads(payload) for _, payload in frames(data)]
+
+    def run(self, act: Callable[[], object]) -> None:
+        """Something that happens on the loop."""
+
+        async def once() -> None:
+            act()
+
+        self.loop.run_until_complete(once())
+
+    def close(self) -> None:
+        for connection in self.connections:
+            connection.stream.close()
+        for end in self.ends:
+            end.close()
+        self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.close()
+        asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    yield rig
+    rig.close()
+
+
+def state(seq: int, size: int = 28) -> State:
+    return State(seq, 1763800000.0 + seq, {f"a-pin-with-a-name-{n}": 1 for n in range(size)})
+
+
+@pytest.mark.parametrize("size", [0, 100, 125, 126, 127, 65535, 65536, 100000])
+def test_frames_are_as_the_rfc_says(size):
+    """A message of any length is one whole text frame with the shortest length field."""
+    bare = len(
+        json.dumps({"type": "result", "ref": None, "pin": "", "value": 1}, separators=(",", ":"))
+    )
+    message = Result(None, "x" * max(0, size - bare), 1)
+    found = frame(message)
+    ((opcode, payload),) = frames(found)
+    assert opcode == 1
+    assert json.loads(payload)["pin"] == message.pin
+    header = len(found) - len(payload)
+    assert header == (2 if len(payload) < 126 else 4 if len(payload) < 65536 else 10)
+
+
+def test_everyone_gets_everything_in_order(rig):
+    """Viewers who read get every state and every change in order."""
+    ends = [rig.join() for _ in range(3)]
+    for seq in range(10):
+        rig.run(lambda seq=seq: rig.hub.show(state(2 * seq)))
+        rig.run(lambda seq=seq: rig.hub.send(Result(seq, "lamp", 1)))
+        for end in ends:
+            first, second = rig.read(end)
+            assert (first["seq"], second["ref"]) == (2 * seq, seq)
+
+
+def test_the_hub_tells_first_and_last(rig):
+    """The broadcast is wanted from the first viewer to the last."""
+    rig.join()
+    rig.join()
+    rig.hub.remove(rig.viewers[0])
+    rig.hub.remove(rig.viewers[0])
+    assert rig.watched == [True]
+    rig.hub.remove(rig.viewers[1])
+    assert rig.watched == [True, False]
+
+
+def test_a_sleeper_wakes_to_the_present(rig):
+    """A phone that slept through thousands of states finds a few old ones and then the present; its
+    neighbour missed nothing."""
+    sleeper, neighbour = rig.join(), rig.join()
+    for seq in range(3000):
+        rig.run(lambda seq=seq: rig.hub.show(state(seq)))
+        assert [message["seq"] for message in rig.read(neighbour)] == [seq]
+    stale = [message["seq"] for message in rig.read(sleeper)]
+    assert stale == sorted(set(stale))
+    assert len(stale) < 150
+    rig.run(lambda: rig.hub.show(state(3000)))
+    assert [message["seq"] for message in rig.read(sleeper)] == [3000]
+
+
+def test_changes_are_never_skipped(rig):
+    """What must arrive arrives, in order, even at a phone that slept for a while."""
+    sleeper = rig.join()
+    for seq in range(600):
+        rig.run(lambda seq=seq: rig.hub.show(state(seq)))
+        rig.run(lambda seq=seq: rig.hub.send(Result(seq, "lamp", 1)))
+    got = rig.read(sleeper)
+    assert [message["ref"] for message in got if message["type"] == "result"] == list(range(600))
+    assert rig.connections[0].closed is None
+
+
+def test_too_many_bytes_behind(rig):
+    """A socket that falls more than 256 KiB behind is closed with 1013 and costs no more."""
+    rig.join()
+    big = frame(Result(None, "x" * 1000, 1))
+    for _ in range(2 * MOST_BEHIND // len(big)):
+        rig.run(lambda: rig.viewers[0].send(big))
+    assert rig.connections[0].closed == (1013, "too slow")
+
+
+def test_too_long_behind(rig):
+    """A socket that does not take a change for 5 s is closed with 1013; one that does is not."""
+    sleeper, neighbour = rig.join(), rig.join()
+    big = frame(Result(None, "x" * 100_000, 1))
+    rig.run(lambda: [viewer.send(big) for viewer in rig.viewers])
+    rig.read(neighbour)
+    rig.run(lambda: rig.hub.close_stalled(rig.loop.time()))
+    assert [connection.closed for connection in rig.connections] == [None, None]
+    rig.loop.run_until_complete(asyncio.sleep(LONGEST_BEHIND + 0.1))
+    rig.run(lambda: rig.hub.close_stalled(rig.loop.time()))
+    assert [connection.closed for connection in rig.connections] == [(1013, "too slow"), None]
+    rig.read(sleeper)
+
+
+def test_a_reset_ends_only_that_one(rig):
+    """A phone that resets its connection in the middle of a tick takes nobody with it."""
+    broken, neighbour = rig.join(), rig.join()
+    broken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    broken.close()
+    for seq in range(5):
+        rig.run(lambda seq=seq: rig.hub.show(state(seq)))
+        rig.run(lambda seq=seq: rig.hub.send(Result(seq, "lamp", 1)))
+    assert len(rig.read(neighbour)) == 10
+    assert rig.connections[0].stream.closed()
+    assert not rig.connections[1].stream.closed()
+
+
+def test_nothing_follows_a_goodbye(rig):
+    """After the goodbye nothing more is sent."""
+    end = rig.join()
+    rig.run(lambda: rig.viewers[0].close(1001, "bye"))
+    rig.run(lambda: rig.hub.show(state(1)))
+    rig.run(lambda: rig.hub.send(Result(1, "lamp", 1)))
+    assert rig.read(end) == []
+
+
+HOUSE = """
+interval: 0.01
+access: {control: everyone}
+pins:
+""" + "".join(
+    f"  an-output-with-a-long-name-{n:02}: {{gpio: {n}, mode: output}}\n" for n in range(28)
+)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-days", "30",
+         "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
+         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
+def test_a_sleeping_phone_through_the_front_door(start_server, certificate, tls):
+    """Plain and under TLS, a browser that slept reads whole frames in order when it wakes, misses
+    no change, and soon sees the present."""
+    config = HOUSE
+    options: dict[str, Any] = {}
+    context = ssl.create_default_context(cafile=certificate / "cert.pem")
+    if tls:
+        config += f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
+        options["ssl"] = context
+    server: Server = start_server(config)
+    sleeper = socket.socket()
+    sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sleeper.settimeout(LIMIT)
+    sleeper.connect(("127.0.0.1", server.port))
+    if tls:
+        sleeper = context.wrap_socket(sleeper, server_hostname="127.0.0.1")
+    with sleeper, Browser(server, **options) as awake:
+        sleeper.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        refs = 0
+        for _ in range(300):  # states, with a change now and then
+            awake.read_until("state")
+            if refs < 20:
+                awake.send(type="toggle", pin="an-output-with-a-long-name-05", ref=refs)
+                refs += 1
+        last = awake.read_until("state")["seq"]
+
+        data = sleeper.recv(65536)
+        head, _, data = data.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101")
+        messages: list[dict[str, Any]] = []
+        while not messages or messages[-1].get("seq", 0) <= last:
+            data += sleeper.recv(65536)
+            whole = b""
+            for opcode, payload in _whole_frames(data):
+                assert opcode == 1
+                messages.append(json.loads(payload))
+                whole += payload
+            data = _rest(data)
+    seqs = [message["seq"] for message in messages if "seq" in message]
+    assert seqs == sorted(set(seqs))
+    changes = [message for message in messages if message["type"] == "change"]
+    assert [change["value"] for change in changes] == [1, 0] * 10
+    stale = [m for m in messages if m["type"] == "state" and m["seq"] <= last]
+    assert len(stale) < 100
+
+
+def _end_of_first(data: bytes) -> int | None:
+    """Where the first frame ends, or None if it is not whole yet."""
+    if len(data) < 4:
+        return None
+    size, begin = data[1], 2
+    if size == 126:
+        (size,), begin = struct.unpack("!H", data[2:4]), 4
+    return begin + size if len(data) >= begin + size else None
+
+
+def _whole_frames(data: bytes) -> list[tuple[int, bytes]]:
+    return list(frames(data[: len(data) - len(_rest(data))]))
+
+
+def _rest(data: bytes) -> bytes:
+    while (end := _end_of_first(data)) is not None:
+        data = data[end:]
+    return data
