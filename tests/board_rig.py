@@ -16,7 +16,9 @@ from raspi_server.slots import Changed
 class _JumpingSelector(selectors.DefaultSelector):
     """Instead of waiting for the next timer, moves the clock to it."""
 
-    now = 1000.0
+    def __init__(self, now: float) -> None:
+        super().__init__()
+        self.now = now
 
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0)
@@ -26,8 +28,8 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._clock = _JumpingSelector()
+    def __init__(self, at: float = 1000.0) -> None:
+        self._clock = _JumpingSelector(at)
         super().__init__(self._clock)
 
     def time(self) -> float:
@@ -43,9 +45,13 @@ class Rig:
     """`changes` are all changes told, `remade` how often a pin was lost or came back."""
 
     def __init__(
-        self, pins: str, levels: Levels | None = None, factory: SimulatedFactory | None = None
+        self,
+        pins: str,
+        levels: Levels | None = None,
+        factory: SimulatedFactory | None = None,
+        at: float = 1000.0,
     ) -> None:
-        self.loop = JumpingLoop()
+        self.loop = JumpingLoop(at)
         self.changes: list[Changed] = []
         self.remade = 0
         self.factory = factory or SimulatedFactory()
