@@ -37,22 +37,29 @@ class BlipFreePin(LGPIOPin):
         self._bounce = None
         self._callback = None
         self._edges = lgpio.BOTH_EDGES
+        self._is_driven = False
 
     def output_with_state(self, state: float) -> None:
         """Drives `state`, 0 or 1, from the first moment: one request sets level and direction."""
         if self._pwm:
             lgpio.tx_pwm(self.factory._handle, self._number, 0, 0)
             self._pwm = None
-        self._claim(lgpio.gpio_claim_output, int(state))
+        if self._is_driven:  # claiming it again would leave the level as it is
+            self._ask(lgpio.gpio_write, int(state))
+        else:
+            self._claim(lgpio.gpio_claim_output, int(state))
+            self._is_driven = True
 
     def pwm_with_state(self, frequency: float, state: float) -> None:
         """Drives a duty cycle of `state`, 0 to 1, at `frequency` hertz from the first cycle."""
         self._claim(lgpio.gpio_claim_output, int(state >= 0.5))
+        self._is_driven = True
         self._pwm = (frequency, state * 100)
         self._ask(lgpio.tx_pwm, *self._pwm)
 
     def input_with_pull(self, pull: str) -> None:
         self._claim(lgpio.gpio_claim_input, _PULLS[pull])
+        self._is_driven = False
 
     def close(self) -> None:
         """Lets go of the line and leaves it as it is."""

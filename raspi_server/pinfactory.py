@@ -1,7 +1,9 @@
 """Where pins come from: the lines of a Raspberry Pi, simulated ones, or, where a Pi does not let us
 at its lines, pins that say why. A factory is chosen by us, never by gpiozero's fallback chain."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -74,7 +76,10 @@ def open_factory(kind: Literal["auto", "real", "simulated"]) -> PinFactory:
 def _real_factory() -> PinFactory:
     """lgpio makes its FIFO in the working directory, or changes to $LG_WD for good."""
     if "LG_WD" not in os.environ:
-        folder = os.environ.get("RUNTIME_DIRECTORY") or tempfile.mkdtemp(prefix="raspi-server-")
+        folder = os.environ.get("RUNTIME_DIRECTORY")
+        if not folder:
+            folder = tempfile.mkdtemp(prefix="raspi-server-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.environ["LG_WD"] = folder
     here = Path.cwd()
     try:
