@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source scripts/venv.sh
 
-if [[ $(tr -d '\0' </proc/device-tree/model 2>/dev/null) == "Raspberry Pi"* ]]; then
+if grep -qs "^Raspberry Pi" /proc/device-tree/model; then
     ensure_venv pi
     exec .venv/bin/python -m raspi_server run --config config.yaml "$@"
 fi

@@ -1,0 +1,58 @@
+"""The machine's pulse, read from files as a Pi has them."""
+
+import time
+
+import pytest
+
+from raspi_server import clock, vitals
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("51234\n", 51.2), ("0", 0.0), ("", None), ("hot", None)]
+)
+def test_temperature(tmp_path, monkeypatch, text, expected):
+    """The temperature is in degrees Celsius, or unknown."""
+    (tmp_path / "temp").write_text(text)
+    monkeypatch.setattr(vitals, "_TEMPERATURE", tmp_path / "temp")
+    assert vitals.temperature() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0\n", []),
+        ("50005\n", ["under-voltage now", "throttled now", "under-voltage since boot",
+                     "throttled since boot"]),
+        ("80008", ["too hot now", "too hot since boot"]),
+        ("?", None),
+    ],
+)  # fmt: skip
+def test_throttled(tmp_path, monkeypatch, text, expected):
+    """A weak power supply is named in words, now and since boot."""
+    (tmp_path / "get_throttled").write_text(text)
+    monkeypatch.setattr(vitals, "_THROTTLED", tmp_path / "get_throttled")
+    assert vitals.throttled() == expected
+
+
+def test_what_a_machine_does_not_tell_is_unknown(tmp_path, monkeypatch):
+    """On a machine without these files nothing is made up."""
+    for name in ("_TEMPERATURE", "_THROTTLED", "_MEMORY"):
+        monkeypatch.setattr(vitals, name, tmp_path / "missing")
+    assert (vitals.temperature(), vitals.throttled(), vitals.memory()) == (None, None, None)
+
+
+def test_memory_disk_and_load_are_shares():
+    """Memory and disk are used shares from 0 to 1, load is for each core."""
+    assert 0 < vitals.memory() < 1  # type: ignore[operator]
+    assert 0 < vitals.disk() < 1  # type: ignore[operator]
+    assert vitals.load() >= 0  # type: ignore[operator]
+
+
+def test_a_clock_step_moves_all_moments(monkeypatch):
+    """When the clock is set, moments that were are told by the new clock at once."""
+    moment = time.monotonic()
+    before = clock.wall_time(moment)
+    assert abs(before - time.time()) < 60
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    assert clock.wall_time(moment) == pytest.approx(before + 3600, abs=0.01)
