@@ -1,0 +1,321 @@
+/**
+ * The one module that talks to the server: a link that mends itself, what every pin is now, and commands.
+ * It draws nothing, so any page of your own can use it:
+ *
+ *     import { connect } from "/raspi.js";
+ *     const raspi = connect();
+ *     raspi.on("pin", (pin) => console.log(pin.label, pin.value));   // now, and whenever one changes
+ *     raspi.on("link", (link) => console.log(link));                 // "live", "stale", "lost", ...
+ *     await raspi.set("lamp", 1);                                    // done, or throws a RaspiError
+ */
+
+/**
+ * A pin as the server describes it, with what is known of it now. Times are Unix seconds of the server's clock.
+ * @typedef {object} Pin
+ * @property {string} name
+ * @property {string} label        what people read
+ * @property {number} gpio         BCM number
+ * @property {number|null} header  position on the 40-pin header
+ * @property {"input"|"output"|"pwm"} mode
+ * @property {boolean} writable    whether this browser may switch it
+ * @property {number|null} pulse   seconds: switching it on means on for that long
+ * @property {number|null} max_on  seconds: never on for longer
+ * @property {string|null} group   of one group at most one is on
+ * @property {boolean} confirm     ask before switching it
+ * @property {string|null} error   why it could not be opened; its value is null then
+ * @property {number|null} since   when it last changed, if known
+ * @property {number|null} value   0 or 1 (1 is active), for pwm 0 to 1
+ * @property {string|null} by      who changed it last: an address, "pulse", "max_on", "group"; null if unknown
+ */
+/** @typedef {{code: string, message: string}} Notice */
+/** @typedef {{name: string, version: string, host: string, simulated: boolean, notices: Notice[]}} Server */
+/** @typedef {{id: string, time: number, interval: number, server: Server, access: "view"|"control",
+ *   pins: Pin[], state: Record<string, number|null>}} Hello */
+/** @typedef {{seq: number, time: number, pins: Record<string, number|null>}} State */
+/** @typedef {{seq: number, time: number, pin: string, value: number|null, by?: string}} Change */
+/** @typedef {{time: number, temperature: number|null, throttled: string[]|null, load: number|null,
+ *   memory: number|null, disk: number|null, viewers: number|null}} Health */
+/**
+ * connecting: not yet; live: all is fresh; stale: open, but nothing was heard for too long; lost: closed, trying again;
+ * sign-in, forbidden: the server closed the door and knocking again would not help; closed: by close().
+ * @typedef {"connecting"|"live"|"stale"|"lost"|"sign-in"|"forbidden"|"closed"} Link
+ */
+/** @typedef {{hello: Hello, pin: Pin, state: State, change: Change, health: Health, link: Link}} Events */
+/** @typedef {{pin: string, value: number}} Result */
+
+/** Why a command was not done: `code` is the server's, or "not-connected" (never sent), "lost" or "no-answer" (unknown). */
+export class RaspiError extends Error {
+  /** @param {string} code @param {string} message */
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const ANSWER_WITHIN = 15; // seconds for a command
+const HELLO_WITHIN = 10; // seconds from knocking to `hello`: TLS on a Pi Zero takes its time
+const HEALTH_EVERY = 5; // seconds: the slowest pulse, however long the interval
+
+export class Raspi {
+  /** Every pin in the order of the configuration, by name. A new `hello` makes new ones. @type {Map<string, Pin>} */
+  pins = new Map();
+  /** @type {Hello|null} */
+  hello = null;
+  /** @type {Health|null} */
+  health = null;
+  /** @type {Link} */
+  link = "connecting";
+
+  /** @type {string} */ #url;
+  /** @type {WebSocket|null} */ #socket = null;
+  /** @type {Map<string, Set<(detail: any) => void>>} */ #listeners = new Map();
+  /** @type {Map<number, {resolve: (r: Result) => void, reject: (e: RaspiError) => void, timer: number}>} */
+  #waiting = new Map();
+  #ref = 0;
+  #attempt = 0; // failures since the last hello
+  #retry = 0; // timer
+  #watch = 0; // timer
+  /** @type {Moment|null} */ #heard = null;
+  #knocked = now();
+  #offset = 0; // the server's clock minus ours, seconds
+
+  /** @param {string} url */
+  constructor(url) {
+    this.#url = url;
+    for (const [target, name] of this.#wakers) target.addEventListener(name, this.#wake);
+    this.#watch = window.setInterval(() => this.#look(), 250);
+    this.#open();
+  }
+
+  /**
+   * Calls `listener` on every such event; returns a function that ends that.
+   * "pin" also tells at once what is known, so that a late listener misses nothing.
+   * @template {keyof Events} K
+   * @param {K} name
+   * @param {(detail: Events[K]) => void} listener
+   * @returns {() => void}
+   */
+  on(name, listener) {
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners.add(listener));
+    if (name === "pin") this.pins.forEach((pin) => /** @type {any} */ (listener)(pin));
+    return () => listeners.delete(listener);
+  }
+
+  /** The server's Unix time by our estimate: phones' clocks differ. */
+  get time() {
+    return Date.now() / 1000 + this.#offset;
+  }
+
+  /** Seconds since anything was heard, null if nothing ever was. */
+  get silence() {
+    return this.#heard && age(this.#heard);
+  }
+
+  /** @param {string} pin @param {number} value 0 or 1, for pwm 0 to 1 */
+  set(pin, value) {
+    return this.#ask({ type: "set", pin, value });
+  }
+  /** @param {string} pin */
+  toggle(pin) {
+    return this.#ask({ type: "toggle", pin });
+  }
+  /** @param {string} pin @param {number} [seconds] else the pin's own */
+  pulse(pin, seconds) {
+    return this.#ask(seconds === undefined ? { type: "pulse", pin } : { type: "pulse", pin, seconds });
+  }
+  /** Moves a simulated input. @param {string} pin @param {number} value */
+  drive(pin, value) {
+    return this.#ask({ type: "drive", pin, value });
+  }
+
+  close() {
+    for (const [target, name] of this.#wakers) target.removeEventListener(name, this.#wake);
+    clearInterval(this.#watch);
+    this.#lose("closed");
+  }
+
+  /**
+   * Sends one command, once: it is never sent again, and not at all on a silent link, where it might arrive much later.
+   * @param {{type: string, pin: string, value?: number, seconds?: number}} command
+   * @returns {Promise<Result>}
+   */
+  #ask(command) {
+    const socket = this.#socket;
+    if (this.link !== "live" || !socket) {
+      return Promise.reject(new RaspiError("not-connected", "there is no live link, so nothing was sent"));
+    }
+    return new Promise((resolve, reject) => {
+      const ref = ++this.#ref;
+      const timer = window.setTimeout(() => {
+        this.#waiting.delete(ref);
+        reject(new RaspiError("no-answer", "the server did not answer"));
+      }, ANSWER_WITHIN * 1000);
+      this.#waiting.set(ref, { resolve, reject, timer });
+      socket.send(JSON.stringify({ ...command, ref }));
+    });
+  }
+
+  #open() {
+    this.#drop();
+    const socket = new WebSocket(this.#url, "raspi-server.1");
+    this.#socket = socket;
+    socket.onmessage = (event) => {
+      if (socket === this.#socket) this.#hear(JSON.parse(event.data));
+    };
+    socket.onclose = (event) => {
+      if (socket !== this.#socket) return;
+      if (event.code === 4401) this.#lose("sign-in");
+      else if (event.code === 4403) this.#lose("forbidden");
+      else this.#lose("lost", event.code === 1013 ? 2 : 0); // 1013: we were too slow, so come back gently
+    };
+    this.#knocked = now();
+  }
+
+  /** Lets go of the socket without waiting for it: one to a phone network that is gone takes minutes to close. */
+  #drop() {
+    clearTimeout(this.#retry);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close();
+    const lost = new RaspiError("lost", "the link was lost before the answer came");
+    for (const { reject, timer } of this.#waiting.values()) {
+      clearTimeout(timer);
+      reject(lost);
+    }
+    this.#waiting.clear();
+  }
+
+  /** @param {Link} link @param {number} [patience] least seconds before the next try */
+  #lose(link, patience = 0) {
+    this.#drop();
+    this.#become(link);
+    if (link !== "lost") return;
+    const delay = Math.max(patience, Math.min(5, 0.25 * 2 ** this.#attempt++)) * (0.6 + 0.4 * Math.random());
+    this.#retry = window.setTimeout(() => {
+      if (!document.hidden) this.#open(); // hidden: #wake comes when someone looks again
+    }, delay * 1000);
+  }
+
+  /** Someone looks, or the network is back. A phone that slept may still show OPEN on a socket that is dead. */
+  #wake = () => {
+    if (document.hidden || (this.#socket && this.#quiet() <= this.#limits().stale)) return;
+    this.#attempt = 0;
+    if (this.link === "live" || this.link === "stale") this.#become("lost");
+    this.#open();
+  };
+  /** @type {[EventTarget, string][]} */
+  #wakers = [[window, "online"], [window, "pageshow"], [document, "visibilitychange"]];
+
+  /** Browsers hide pings from scripts, so silence itself has to be watched. */
+  #look() {
+    if (!this.#socket) return;
+    const { stale, dead } = this.#limits();
+    if (this.#quiet() > dead) this.#lose("lost");
+    else if (this.link === "live" && this.#quiet() > stale) this.#become("stale");
+  }
+
+  /** Seconds this socket has been silent. */
+  #quiet() {
+    return Math.min(age(this.#knocked), this.silence ?? Infinity);
+  }
+
+  #limits() {
+    if (this.link !== "live" && this.link !== "stale") return { stale: HELLO_WITHIN, dead: HELLO_WITHIN };
+    const interval = this.hello?.interval ?? 0;
+    return {
+      stale: Math.min(Math.max(3 * interval, 2), 2.4 * HEALTH_EVERY),
+      dead: Math.min(Math.max(6 * interval, 6), 4 * HEALTH_EVERY),
+    };
+  }
+
+  /** @param {any} message */
+  #hear(message) {
+    this.#heard = now();
+    if (this.link === "stale") this.#become("live");
+    switch (message.type) {
+      case "hello":
+        this.#keepTime(message.time);
+        return this.#greet(message);
+      case "state":
+        this.#keepTime(message.time);
+        for (const [name, value] of Object.entries(message.pins)) {
+          if (this.pins.get(name)?.value !== value) this.#learn(name, value, message.time, null);
+        }
+        return this.#tell("state", message);
+      case "change":
+        this.#learn(message.pin, message.value, message.time, message.by ?? null);
+        return this.#tell("change", message);
+      case "health":
+        this.#keepTime(message.time);
+        this.health = message;
+        return this.#tell("health", message);
+      case "result":
+      case "error":
+        return this.#answer(message);
+    }
+  }
+
+  /** Not from a `change`: its time is that of the edge. @param {number} time */
+  #keepTime(time) {
+    this.#offset = time - Date.now() / 1000;
+  }
+
+  /** @param {Hello} hello */
+  #greet(hello) {
+    this.#attempt = 0;
+    this.hello = hello;
+    this.pins = new Map(hello.pins.map((pin) => [pin.name, { ...pin, value: hello.state[pin.name] ?? null, by: null }]));
+    this.#become("live");
+    this.#tell("hello", hello);
+    for (const pin of this.pins.values()) this.#tell("pin", pin);
+  }
+
+  /** @param {string} name @param {number|null} value @param {number} time @param {string|null} by */
+  #learn(name, value, time, by) {
+    const pin = this.pins.get(name);
+    if (!pin) return;
+    Object.assign(pin, { value, since: time, by });
+    this.#tell("pin", pin);
+  }
+
+  /** @param {any} message a result or an error */
+  #answer(message) {
+    const waiting = this.#waiting.get(message.ref);
+    if (!waiting) return;
+    this.#waiting.delete(message.ref);
+    clearTimeout(waiting.timer);
+    if (message.type === "result") waiting.resolve(message);
+    else waiting.reject(new RaspiError(message.code, message.message));
+  }
+
+  /** @param {Link} link */
+  #become(link) {
+    if (link === this.link) return;
+    this.link = link;
+    this.#tell("link", link);
+  }
+
+  /** @param {keyof Events} name @param {any} detail */
+  #tell(name, detail) {
+    this.#listeners.get(name)?.forEach((listener) => listener(detail));
+  }
+}
+
+/**
+ * Two clocks, since each fails alone: the steady one may stand still while a phone sleeps, the other one gets set.
+ * @typedef {{steady: number, wall: number}} Moment
+ */
+/** @returns {Moment} */
+const now = () => ({ steady: performance.now(), wall: Date.now() });
+
+/** Seconds since. @param {Moment} then */
+const age = (then) => Math.max(performance.now() - then.steady, Date.now() - then.wall) / 1000;
+
+/**
+ * Opens the live link to the server this page came from, and keeps it open.
+ * @param {{url?: string}} [options] another WebSocket address
+ */
+export function connect({ url } = {}) {
+  return new Raspi(url ?? location.origin.replace(/^http/, "ws") + "/ws");
+}
