@@ -143,6 +143,8 @@ class Hub:
 
     def send(self, message: Any) -> None:
         """To all, in order, none skipped."""
+        if not self._viewers:
+            return
         data = frame(message)
         for viewer in self:
             viewer.send(data)

@@ -4,6 +4,7 @@ service (`initial: keep`), in /var/lib over a power cut (`initial: restore`)."""
 import contextlib
 import logging
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,7 @@ class Levels:
         self._restored = _read(self._state)
         self._written = dict(self._restored)
         self._save_after = 0.0
+        self._saving = threading.Lock()  # the last save of a stop waits for one under way
 
     @classmethod
     def from_environment(cls) -> "Levels":
@@ -70,11 +72,12 @@ class Levels:
 
     def save(self, now: float) -> None:
         """Writes what is to outlive a power cut. It waits for the disk: call it off the loop."""
-        levels = dict(self._restored)
-        if self._state and levels != self._written:
-            self._save_after = now + _REST
-            self._written = levels
-            _write(self._state, _File(self._boot, levels), lasting=True)
+        with self._saving:
+            levels = dict(self._restored)
+            if self._state and levels != self._written:
+                self._save_after = now + _REST
+                self._written = levels
+                _write(self._state, _File(self._boot, levels), lasting=True)
 
 
 def _boot_id() -> str:

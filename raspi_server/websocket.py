@@ -67,8 +67,8 @@ class Socket(WebSocketHandler):
         assert self.ws_connection is not None  # it has just been opened
         self._viewer = Viewer(self.ws_connection, self._loop)
         self._viewer.send_message(self._site.hello())
-        self._viewer.send_message(self._site.health())
         self._site.hub.add(self._viewer)
+        self._viewer.send_message(self._site.health())
         log.debug("%s: watching, %d viewers", self.request.remote_ip, len(self._site.hub))
 
     def on_message(self, message: str | bytes) -> None:
