@@ -224,7 +224,8 @@ class _Reader:
             return Access(**self.mapping(node, path, Access))
         if kind == bool | Certificate and strictyaml.is_mapping(node):
             pair = self.mapping(node, path, Certificate)
-            for key in {"certificate", "key"} - {key for key, _, _ in self.entries(node, path)}:
+            present = {key.value for key, _ in node.value if strictyaml.is_scalar(key)}
+            for key in [key for key in ("certificate", "key") if key not in present]:
                 self.fault(line_of(node), _join(path, key), "expected a file, got nothing")
             return Certificate(**pair) if len(pair) == 2 else _ABSENT
         if kind == tuple[HostName, ...]:
@@ -241,7 +242,7 @@ class _Reader:
             return self.convert(found, kind)
         except ValueError:
             hint = ""
-            if kind in (Label, str, Path) and isinstance(found, int | float):
+            if kind in (Label, Path) and type(found) in (int, float):
                 hint = " (text that looks like a number stands in quotes)"
             message = f"expected {_expected(kind)}, got {show(node)}{hint}"
             self.fault(line_of(node), path, message)
@@ -260,7 +261,10 @@ class _Reader:
                 raise ValueError(found)
             return self._folder / text
         if kind == Address and found:
-            ipaddress.ip_address(msgspec.convert(found, str))
+            address, _, scope = msgspec.convert(found, str).partition("%")
+            ipaddress.ip_address(address)
+            if not re.fullmatch(r"[\w.:-]*", scope):
+                raise ValueError(found)
         if found is None:  # `key:` with nothing behind it is no value, also where None is a default
             raise ValueError(found)
         return msgspec.convert(found, kind)
@@ -305,7 +309,10 @@ class _Reader:
         """One pin, checked by itself; None after a fault."""
         path = _join("pins", name)
         before = len(self.faults)
-        nodes = {key: value for key, _, value in self.entries(node, path)}
+        nodes: dict[str, strictyaml.Node] = {}
+        key_lines: dict[str, int] = {}
+        for key, key_line, value in self.entries(node, path):
+            nodes[key], key_lines[key] = value, key_line
         if len(self.faults) > before and not nodes:
             return None
         for key, wanted in (("gpio", _expected(Gpio)), ("mode", _choice(MODES))):
@@ -315,26 +322,30 @@ class _Reader:
         if "mode" in nodes:
             mode = self.value(nodes["mode"], _join(path, "mode"), Literal[*MODES])
         kinds = [MODES[mode]] if mode in MODES else list(MODES.values())
-        fields = {
-            field.encode_name: field.type
-            for kind in reversed(kinds)
-            for field in msgspec.structs.fields(kind)
-            if field.encode_name != "name"
-        }
+        fields: dict[str, Any] = {}
+        for kind in kinds:
+            for field in msgspec.structs.fields(kind):
+                known = fields.setdefault(field.encode_name, field.type)
+                if known != field.type:  # what fits depends on the mode, which is unknown
+                    fields[field.encode_name] = _ABSENT
+        del fields["name"]
         values: dict[str, Any] = {}
         for key, value in nodes.items():
             if key == "mode":
+                continue
+            if fields.get(key) is _ABSENT:
                 continue
             if key in fields:
                 found = self.value(value, _join(path, key), fields[key])
                 if found is not _ABSENT:
                     values[key] = found
             else:
-                self.fault(line_of(value), _join(path, key), _misplaced(key, mode, fields))
+                self.fault(key_lines[key], _join(path, key), _misplaced(key, mode, fields))
         if "gpio" in values:
             owner = self._owners.setdefault(values["gpio"], name)
             if owner != name:
-                message = f"expected a GPIO of its own, got GPIO{values['gpio']}, which {owner} has"
+                taken = f"GPIO{values['gpio']}, which {_join('', owner)} has"
+                message = f"expected a GPIO of its own, got {taken}"
                 self.fault(line_of(nodes["gpio"]), _join(path, "gpio"), message)
         if len(self.faults) > before:
             return None

@@ -18,18 +18,18 @@ _POSITION_BY_WIRINGPI = dict(
     )
 ) | dict(enumerate((29, 31, 33, 35, 37, 32, 36, 38, 40, 27, 28), start=21))
 
-_NAME = re.compile(r"(GPIO|BCM|BOARD|J8:|WPI|)(0|[1-9][0-9]?)", re.ASCII)
+_NAME = re.compile(r"(GPIO|BCM|BOARD|J8:|WPI|)(0|[1-9][0-9]?)", re.ASCII | re.IGNORECASE)
 
 
 def gpio_number(name: int | str) -> int | None:
     """The BCM number 0-27 behind any name gpiozero takes (`17`, `GPIO17`, `BCM17`, `BOARD11`,
     `J8:11`, `WPI0`), or None where there is no such pin."""
-    match = _NAME.fullmatch(str(name).strip().upper())
+    match = _NAME.fullmatch(str(name).strip())
     if not match:
         return None
-    number = int(match[2])
-    if match[1] in ("BOARD", "J8:"):
+    kind, number = match[1].upper(), int(match[2])
+    if kind in ("BOARD", "J8:"):
         return GPIO_BY_POSITION.get(number)
-    if match[1] == "WPI":
+    if kind == "WPI":
         return GPIO_BY_POSITION.get(_POSITION_BY_WIRINGPI.get(number, 0))
     return number if number in POSITION_BY_GPIO else None

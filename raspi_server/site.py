@@ -18,11 +18,8 @@ from .messages import Health, Hello, Notice, Pin, Server, Wellness
 from .slots import Slot
 
 NAME = "raspi-server"
-BUILT_IN_WWW = next(
-    folder
-    for folder in (Path(__file__).parent / "www", Path(__file__).parent.parent / "www")
-    if folder.is_dir()
-)
+_INSIDE = Path(__file__).parent / "www"
+BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "www"
 """In the wheel inside the package, in a checkout beside it."""
 
 

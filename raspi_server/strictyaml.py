@@ -18,9 +18,12 @@ MAX_BYTES = 256 * 1024
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
+_NOTHING = ("", "~", "null")
 _NOT_FINITE = {".nan": "nan", ".inf": "inf", "+.inf": "inf", "-.inf": "-inf"}
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LONGEST_QUOTE = 60
+_LONG_WORD = re.compile(r"\S{61,}")
 
 
 class YamlError(ValueError):
@@ -40,7 +43,10 @@ class _Loader(yaml.BaseLoader):
         if tag is not None:
             line = event.start_mark.line + 1
             raise YamlError(line, f"expected a value without a YAML tag, got {quote(tag)}")
-        return super().compose_node(parent, index)
+        node = super().compose_node(parent, index)
+        if node is not None and is_scalar(node) and _SURROGATE.search(node.value):
+            raise YamlError(line_of(node), f"expected text, got {quote(node.value)}")
+        return node
 
 
 def compose(data: bytes) -> Node | None:
@@ -63,9 +69,14 @@ def compose(data: bytes) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         found = " ".join(str(part) for part in (error.context, error.problem) if part)
+        found = _LONG_WORD.sub(lambda word: word[0][:_LONGEST_QUOTE] + "…", found)
         if "'\\t'" in found:
             found += " (indent with spaces, not tabs)"
         raise YamlError(mark.line + 1 if mark else None, f"expected YAML: {found}") from None
+    except (ValueError, OverflowError) as error:  # PyYAML's chr() and int() of escapes and versions
+        if isinstance(error, YamlError):
+            raise
+        raise YamlError(None, "expected YAML: found a number out of range") from None
     except RecursionError:
         raise YamlError(None, "expected two or three levels of nesting, got hundreds") from None
 
@@ -90,7 +101,7 @@ def is_scalar(node: Node) -> TypeGuard[yaml.ScalarNode]:
 
 def is_empty(node: Node) -> bool:
     """Whether nothing stands there: `pins:` alone on its line, or `null`."""
-    return is_scalar(node) and scalar(node) is None
+    return is_scalar(node) and node.style is None and node.value in _NOTHING
 
 
 def scalar(node: yaml.ScalarNode) -> Scalar:
@@ -98,7 +109,7 @@ def scalar(node: yaml.ScalarNode) -> Scalar:
     text: str = node.value
     if node.style is not None:  # quoted, or a block: text whatever it looks like
         return text
-    if text in ("", "~", "null"):
+    if text in _NOTHING:
         return None
     if text in ("true", "false"):
         return text == "true"
@@ -121,7 +132,7 @@ def show(node: Node) -> str:
     text: str = node.value
     if node.style is not None:
         return quote(text)
-    if text in ("", "~", "null"):
+    if text in _NOTHING:
         return "nothing"
     is_number = _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text) or text in _NOT_FINITE
     plain = text in ("true", "false") or (is_number and len(text) <= _LONGEST_QUOTE)
