@@ -24,6 +24,7 @@ from .messages import Change, Notice, State, Wellness
 from .pinfactory import open_factory
 from .site import BUILT_IN_WWW, Site
 from .slots import Changed
+from .ticker import Ticker
 from .web import application
 
 MAX_BODY = 64 * 1024
@@ -78,7 +79,7 @@ class Appliance:
             idle_connection_timeout=120,
             body_timeout=20,
         )
-        self._tick = PeriodicCallback(self._show_state, config.interval * 1000)
+        self._ticker = Ticker(self._show_state, config.interval)
         self._slow = [
             PeriodicCallback(self._look, LOOK_EVERY * 1000),
             PeriodicCallback(lambda: self._hub.show(self._site.health()), HEALTH_EVERY * 1000),
@@ -103,7 +104,7 @@ class Appliance:
         log.info("stopping")
         self._heartbeat.stop()
         self._server.stop()
-        self._tick.stop()
+        self._ticker.stop()
         for callback in self._slow:
             callback.stop()
         self.board.close()
@@ -124,9 +125,9 @@ class Appliance:
     def _watched(self, by_somebody: bool) -> None:
         """The broadcast runs only while somebody is connected."""
         if by_somebody:
-            self._tick.start()
+            self._ticker.start()
         else:
-            self._tick.stop()
+            self._ticker.stop()
 
     def _next_seq(self) -> int:
         self._seq += 1
@@ -141,7 +142,7 @@ class Appliance:
         if not self._hub:
             self.board.look()
         self.board.try_again()
-        self._hub.close_stalled(now)
+        self._hub.look_after(now)
         if self._levels.is_due(now):
             asyncio.get_running_loop().run_in_executor(None, self._levels.save, now)
 

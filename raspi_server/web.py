@@ -14,10 +14,6 @@ from .openapi import Operation
 from .site import Site
 from .websocket import Socket
 
-PING_EVERY = 20.0
-"""Seconds. A phone that answers no ping for so long is gone; mobile networks forget a silent
-connection after 30 s at the earliest."""
-
 log = logging.getLogger(__name__)
 
 
@@ -50,8 +46,6 @@ def application(site: Site) -> Application:
         [*described, *[(path, handler, rooms) for path, handler in OTHERS]],
         log_function=log_request,
         websocket_max_message_size=MAX_MESSAGE,
-        websocket_ping_interval=PING_EVERY,
-        websocket_ping_timeout=PING_EVERY,
     )
 
 

@@ -94,6 +94,14 @@ class Socket(WebSocketHandler):
         else:
             done.add_done_callback(partial(self._answer, viewer, ref, order.pin))
 
+    def on_ping(self, data: bytes) -> None:
+        if self._viewer:
+            self._viewer.was_written_to()
+
+    def on_pong(self, data: bytes) -> None:
+        if self._viewer:
+            self._viewer.heard()
+
     def on_close(self) -> None:
         if self._viewer:
             self._site.hub.remove(self._viewer)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tornado.iostream import IOStream
 
-from raspi_server.hub import LONGEST_BEHIND, MOST_BEHIND, Hub, Viewer, frame
+from raspi_server.hub import LONGEST_BEHIND, MOST_BEHIND, PING, PING_EVERY, Hub, Viewer, frame
 from raspi_server.messages import Result, State
 
 from .board_rig import JumpingLoop
@@ -83,9 +83,10 @@ class Rig:
 
     def read(self, end: socket.socket) -> list[dict[str, Any]]:
         """All that comes to one end until nothing more does."""
-        return self.loop.run_until_complete(self._read(end))
+        data = self.loop.run_until_complete(self._receive(end))
+        return [json.loads(payload) for _, payload in frames(data)]
 
-    async def _read(self, end: socket.socket) -> list[dict[str, Any]]:
+    async def _receive(self, end: socket.socket) -> bytes:
         data = b""
         idle = 0
         while idle < 20:
@@ -95,7 +96,7 @@ class Rig:
             except BlockingIOError:
                 idle += 1
             await asyncio.sleep(0)
-        return [json.loads(payload) for _, payload in frames(data)]
+        return data
 
     def run(self, act: Callable[[], object]) -> None:
         """Something that happens on the loop."""
@@ -203,10 +204,10 @@ def test_too_long_behind(rig):
     big = frame(Result(None, "x" * 100_000, 1))
     rig.run(lambda: [viewer.send(big) for viewer in rig.viewers])
     rig.read(neighbour)
-    rig.run(lambda: rig.hub.close_stalled(rig.loop.time()))
+    rig.run(lambda: rig.hub.look_after(rig.loop.time()))
     assert [connection.closed for connection in rig.connections] == [None, None]
     rig.loop.run_until_complete(asyncio.sleep(LONGEST_BEHIND + 0.1))
-    rig.run(lambda: rig.hub.close_stalled(rig.loop.time()))
+    rig.run(lambda: rig.hub.look_after(rig.loop.time()))
     assert [connection.closed for connection in rig.connections] == [(1013, "too slow"), None]
     rig.read(sleeper)
 
@@ -231,6 +232,44 @@ def test_nothing_follows_a_goodbye(rig):
     rig.run(lambda: rig.hub.show(state(1)))
     rig.run(lambda: rig.hub.send(Result(1, "lamp", 1)))
     assert rig.read(end) == []
+
+
+def test_a_ping_now_and_then(rig):
+    """A phone that answers pings stays; one that has silently gone is let go after the second."""
+    gone, there = rig.join(), rig.join()
+    for _ in range(3):
+        rig.loop.run_until_complete(asyncio.sleep(PING_EVERY + 1))
+        rig.run(lambda: rig.hub.look_after(rig.loop.time()))
+        assert there.recv(100) == PING
+        rig.run(rig.viewers[1].heard)
+    assert gone.recv(100) == PING
+    closed = [connection.closed for connection in rig.connections]
+    assert closed == [(1013, "no answer to a ping"), None]
+
+
+def test_a_pong_is_not_cut_by_a_frame(rig):
+    """While Tornado's own pong waits in a full buffer, no frame comes between its bytes."""
+    end = rig.join()
+    stream = rig.connections[0].stream
+    pong = b"\x8a\x7d" + b"p" * 125
+    written = 0
+
+    def pongs() -> None:
+        nonlocal written
+        while not stream.writing():
+            stream.write(pong)
+            rig.viewers[0].was_written_to()
+            written += 1
+
+    rig.run(pongs)
+    for seq in range(3):
+        rig.run(lambda seq=seq: rig.hub.show(state(seq)))
+    rig.run(lambda: rig.hub.send(Result(1, "lamp", 1)))
+    data = rig.loop.run_until_complete(rig._receive(end))
+    opcodes = [opcode for opcode, _ in frames(data)]
+    assert opcodes == [0xA] * written + [1]
+    rig.run(lambda: rig.hub.show(state(4)))
+    assert [message["seq"] for message in rig.read(end)] == [4]
 
 
 HOUSE = """

@@ -19,6 +19,7 @@ FLOORS = {
     "header": 0,
     "messages": 0,
     "strictyaml": 0,
+    "ticker": 0,
     "config": 0.1,
     # 1: each for one thing of the world.
     "auth": 1,
