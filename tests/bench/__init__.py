@@ -1,0 +1,1 @@
+"""What one delivered message costs the server, and what it costs others: `scripts/bench.sh`."""

@@ -1,0 +1,231 @@
+"""Many WebSocket readers in one epoll loop: counts what arrives and checks every frame.
+
+Written by hand, with nothing but the standard library, so that reading costs little and cannot
+share a mistake with the server. It knows nothing of processes or of what a message costs.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from .servers import accept_key
+
+BATCH = 64  # connections asked for at once: well within Tornado's backlog of 128
+FULLY_READ = 10  # of the sockets, so many have every message parsed and its order checked
+REGULAR = (b'{"type":"state",', b'{"id":"', b'{"id": "')  # the two last are the tutorial's
+TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A  # first bytes of whole frames
+
+
+class BrokenPromise(Exception):
+    """The server sent what it should not have, or hung up."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has arrived."""
+
+    told: int = 0  # the regular messages
+    bytes: int = 0  # in their texts, the frames' headers not counted
+    others: int = 0  # hello, change, health: sent by raspi-server alone
+
+    def __sub__(self, earlier: Counts) -> Counts:
+        return Counts(
+            self.told - earlier.told, self.bytes - earlier.bytes, self.others - earlier.others
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Socket:
+    socket: socket.socket
+    number: int
+    fully_read: bool
+    rest: bytes = b""  # the beginning of a frame whose end has not come
+    order: float = -1.0
+    told: int = 0
+
+
+class Reader:
+    """`count` sockets open to one server; `with Reader(...)` closes them all."""
+
+    def __init__(self, port: int, count: int, tls: ssl.SSLContext | None = None) -> None:
+        self.counts = Counts()
+        self.on_text: Callable[[bytes], None] | None = None  # sees what the fully read sockets see
+        self._tls = tls
+        self._port = port
+        self._poll = select.epoll()
+        self._sockets: dict[int, Socket] = {}
+        self._every = max(1, count // FULLY_READ)
+        try:
+            while len(self._sockets) < count:
+                self._open(min(BATCH, count - len(self._sockets)))
+                self._take(0)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for one in self._sockets.values():
+            one.socket.close()
+        self._sockets.clear()
+        self._poll.close()
+
+    def read_for(self, seconds: float) -> None:
+        """Reads what comes, for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._take(left)
+
+    def read_until_quiet(self, quiet: float = 0.02, limit: float = 0.3) -> None:
+        """Reads on to the pause between two ticks, where a measurement may begin or end."""
+        end = time.monotonic() + limit
+        while time.monotonic() < end and self._take(quiet):
+            pass
+
+    def snapshot(self) -> Counts:
+        return replace(self.counts)
+
+    def told_to_each(self) -> list[int]:
+        """How many regular messages each socket has had."""
+        return [one.told for one in self._sockets.values()]
+
+    # Opening
+
+    def _open(self, count: int) -> None:
+        asked = []
+        try:
+            for _ in range(count):
+                connection = socket.create_connection(("127.0.0.1", self._port), timeout=30)
+                if self._tls is not None:
+                    connection = self._tls.wrap_socket(connection, server_hostname="127.0.0.1")
+                key = base64.b64encode(os.urandom(16))
+                asked.append((connection, key))
+                connection.sendall(
+                    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+                    b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n"
+                    % (self._port, key)
+                )
+            while asked:
+                connection, key = asked[0]
+                rest = _read_upgrade(connection, key)
+                connection.setblocking(False)
+                number = len(self._sockets)
+                one = Socket(connection, number, fully_read=number % self._every == 0)
+                self._sockets[connection.fileno()] = one
+                self._poll.register(connection.fileno(), select.EPOLLIN)
+                asked.pop(0)
+                one.rest = rest
+                # Under TLS a record may wait inside the socket, where epoll does not see it.
+                self._read(one)
+        finally:
+            for connection, _ in asked:
+                connection.close()
+
+    # Reading
+
+    def _take(self, wait: float) -> int:
+        """Waits so long for the first socket to have something; tells how many had."""
+        ready = self._poll.poll(wait, 4096)
+        for number, _ in ready:
+            self._read(self._sockets[number])
+        return len(ready)
+
+    def _read(self, one: Socket) -> None:
+        while True:
+            try:
+                data = one.socket.recv(65536)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                if one.rest:
+                    self._take_apart(one, one.rest)
+                return
+            if not data:
+                raise BrokenPromise(f"socket {one.number}: hung up without a close frame")
+            self._take_apart(one, one.rest + data if one.rest else data)
+            if self._tls is None:
+                return  # epoll says so if there is more
+
+    def _take_apart(self, one: Socket, data: bytes) -> None:
+        counts = self.counts
+        at, size = 0, len(data)
+        while size - at >= 2:
+            kind, length, start = data[at], data[at + 1], at + 2
+            if length == 126:
+                start += 2
+                if size < start:
+                    break
+                length = int.from_bytes(data[at + 2 : start], "big")
+            elif length > 126:  # 127 announces more than 64 KiB; from 128 on it would be masked
+                raise BrokenPromise(f"socket {one.number}: frame of length byte {length}")
+            end = start + length
+            if size < end:
+                break
+            if kind == TEXT:
+                if data[start] != 0x7B or data[end - 1] != 0x7D:  # { and }
+                    raise BrokenPromise(f"socket {one.number}: not JSON: {data[start:end]!r}")
+                if data.startswith(REGULAR, start):
+                    counts.told += 1
+                    counts.bytes += length
+                    one.told += 1
+                else:
+                    counts.others += 1
+                if one.fully_read:
+                    self._check(one, data[start:end])
+            elif kind == PING:
+                # Masked as clients must, with a mask of zeros, which changes nothing.
+                pong = bytes((PONG, 0x80 | length, 0, 0, 0, 0)) + data[start:end]
+                if one.socket.send(pong) != len(pong):
+                    raise BrokenPromise(f"socket {one.number}: the server does not read its pongs")
+            elif kind == CLOSE:
+                raise BrokenPromise(f"socket {one.number}: closed: {data[start:end]!r}")
+            else:
+                raise BrokenPromise(f"socket {one.number}: frame of first byte 0x{kind:02x}")
+            at = end
+        one.rest = data[at:]
+
+    def _check(self, one: Socket, payload: bytes) -> None:
+        try:
+            told = json.loads(payload)
+        except ValueError as error:
+            raise BrokenPromise(f"socket {one.number}: {error} in {payload!r}") from error
+        order = told.get("seq", told.get("msg"))  # the tutorial's `msg` is the time
+        if order is not None:
+            if order <= one.order:
+                raise BrokenPromise(f"socket {one.number}: {order} after {one.order}")
+            one.order = order
+        if self.on_text is not None:
+            self.on_text(payload)
+
+
+def _read_upgrade(connection: socket.socket, key: bytes) -> bytes:
+    """Reads the answer to the upgrade and returns what came after it."""
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        chunk = connection.recv(65536)
+        if not chunk:
+            raise BrokenPromise(f"the server hung up on the upgrade after {answer!r}")
+        answer += chunk
+    head, rest = answer.split(b"\r\n\r\n", 1)
+    if not head.startswith(b"HTTP/1.1 101 ") or accept_key(key) not in head:
+        raise BrokenPromise(f"the upgrade was answered with {head!r}")
+    return rest
