@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import faulthandler
 import logging
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 
 from . import __version__, journal
 from .config import Config, ConfigError, default_file, load
+from .source import Source
 
 EXIT_FAILED = 1
 EXIT_CANNOT_LISTEN = 75
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status; a wrong command line exits with 2 by itself."""
     options = parser().parse_args(arguments)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload while we start is a start anyway
     try:
         status: int = options.command(options)
     except ConfigError as error:
@@ -59,10 +62,19 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    config = load(options.config or default_file())
+    overrides: dict[str, object] = {}
+    if options.port is not None:
+        overrides["port"] = options.port
     if options.simulate:
-        config = msgspec.structs.replace(config, gpio="simulated")
-    return serve(config, options.port, is_demo=False)
+        overrides["gpio"] = "simulated"
+    source = Source(options.config or default_file(), overrides)
+    try:
+        return serve(source.load(), source)
+    except ConfigError as fault:
+        last_good = source.last_good()
+        if last_good is None:
+            raise
+        return serve(last_good, source, fault)
 
 
 def check(options: argparse.Namespace) -> int:
@@ -90,35 +102,35 @@ def check(options: argparse.Namespace) -> int:
 def demo(options: argparse.Namespace) -> int:
     from .demo import config
 
-    return serve(config(), options.port, is_demo=True)
+    found = config()
+    if options.port is not None:
+        found = msgspec.structs.replace(found, port=options.port)
+    return serve(found)
 
 
-def serve(config: Config, port: int | None, is_demo: bool) -> int:
-    """Runs until told to stop."""
+def serve(config: Config, source: Source | None = None, fault: ConfigError | None = None) -> int:
+    """Runs until told to stop; without a `source`, the demo house."""
+    from .doors import CannotListen
     from .tls import CertificateError
 
     faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's stack in the log
     journal.start(config.log_level)
     try:
-        asyncio.run(_live(config, config.port if port is None else port, is_demo))
+        asyncio.run(_live(config, source, fault))
     except CertificateError as error:
         log.error("%s", error)
         return EXIT_CONFIG
-    except OSError as error:
-        from .appliance import CannotListen
-
-        if not isinstance(error, CannotListen):
-            raise
+    except CannotListen as error:
         log.error("%s", error)
         return EXIT_CANNOT_LISTEN
     return 0
 
 
-async def _live(config: Config, port: int, is_demo: bool) -> None:
+async def _live(config: Config, source: Source | None, fault: ConfigError | None) -> None:
     from .appliance import Appliance
 
-    appliance = Appliance(config, port)
-    if not is_demo:
+    appliance = Appliance(config, source, fault)
+    if source:
         await appliance.run()
         return
     from .demo import move

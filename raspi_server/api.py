@@ -35,6 +35,9 @@ class ApiHandler(RequestHandler):
     def initialize(self, site: Site) -> None:
         self.site = site
 
+    def __str__(self) -> str:
+        return f"{self.request.method} {self.request.path[:80]}"
+
     def set_default_headers(self) -> None:
         self.set_header("Server", NAME)
         self.set_header("Content-Type", "application/json")

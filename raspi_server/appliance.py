@@ -1,38 +1,47 @@
-"""The life of the appliance on one screen: builds the rooms in order, joins them, and takes them
-down in reverse."""
+"""The life of the appliance: builds the rooms in order, joins them, gives them another
+configuration while they run, and takes them down in reverse."""
 
 import asyncio
 import logging
 import signal
-import socket
 import ssl
 import time
 
 from tornado.httpserver import HTTPServer
-from tornado.ioloop import PeriodicCallback
-from tornado.netutil import bind_sockets
 
-from . import tls
+from . import journal, tls
 from .auth import Auth
 from .board import Board
 from .clock import wall_time
-from .config import Config
+from .config import Config, ConfigError
+from .doors import CannotListen, Doors, in_url, reachable_hosts
 from .heartbeat import Heartbeat
 from .hub import Hub
 from .levels import Levels
-from .messages import Change, Notice, State, Wellness
+from .messages import Change, Notice, Refused, State, Wellness
 from .pinfactory import open_factory
 from .site import BUILT_IN_WWW, Site
 from .slots import Changed
+from .source import Source
 from .ticker import Ticker
+from .tls import CertificateError
 from .web import application
+from .websocket import SIGN_IN
 
 MAX_BODY = 64 * 1024
+IDLE_TIMEOUT = 60.0
+BODY_TIMEOUT = 20.0
+"""Seconds for a silent connection, a handshake or the head of a request; and for its body."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at the inputs while nobody watches, and two tries at a lost pin."""
 HEALTH_EVERY = 5.0
+CERTIFICATE_EVERY = 60.0
+"""Seconds; a certificate expires, and a Pi's clock is right only some time after the start."""
 GOODBYE = 1.0
-"""Seconds for the viewers to answer the goodbye. A stop takes at most twice this."""
+"""Seconds for the viewers to answer the goodbye."""
+LATE_TICKS = 3
+LATE = 2.0
+"""So many intervals, and so many seconds, without a tick while somebody watches are a failure."""
 
 GOING_AWAY = 1001
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -40,91 +49,169 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger(__name__)
 
 
-class CannotListen(OSError):
-    """The address is not to be had now; it may be later."""
-
-
 class Appliance:
-    """One running server. `port` 0 takes any free one. Raises CertificateError and CannotListen
-    before any pin is touched."""
+    """One running server. `source` is asked again on SIGHUP, None for a demo; `fault` says why the
+    last good configuration runs, if it does. Raises CertificateError and CannotListen before any
+    pin is touched."""
 
-    def __init__(self, config: Config, port: int) -> None:
+    def __init__(
+        self, config: Config, source: Source | None = None, fault: ConfigError | None = None
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._config = config
-        self._context: ssl.SSLContext | None = None
-        if config.certificate:
-            self._context = tls.server_context(config.certificate)
-        self._sockets = listen(config.address, port)
+        self._source = source
+        self._complaint = ""
+        if source and fault:
+            self._complain(f"{source.file} has faults: the last good configuration runs", fault)
+        self._stopping = asyncio.Event()
+        self._hurrying = asyncio.Event()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self._told_to_stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        self._heartbeat = Heartbeat(loop.call_soon_threadsafe, self._check)
+        self._context = _context(config)
+        self._validity = _validity(config, self._context)
+        self._doors = Doors(config.address, config.port, self._context, self._welcome)
         self._seq = 0
-        self._heartbeat = Heartbeat(loop.call_soon_threadsafe)
         self._levels = Levels.from_environment()
-        self._factory = open_factory(config.gpio)
         self._hub = Hub(self._watched)
-        self.board = Board(
-            config.pins, self._factory, self._levels, loop, self._changed, self._remade
-        )
+        self.board = self._new_board(config)
         self._site = Site(
             board=self.board,
             hub=self._hub,
             auth=Auth(config.access),
             interval=config.interval,
-            www=tuple(dict.fromkeys((config.www, BUILT_IN_WWW))),
+            www=_www(config),
             notices=self._notices,
             wellness=self._wellness,
         )
         self._server = HTTPServer(
             application(self._site),
-            ssl_options=self._context,
             max_body_size=MAX_BODY,
-            idle_connection_timeout=120,
-            body_timeout=20,
+            idle_connection_timeout=IDLE_TIMEOUT,
+            body_timeout=BODY_TIMEOUT,
         )
         self._ticker = Ticker(self._show_state, config.interval)
-        self._slow = [
-            PeriodicCallback(self._look, LOOK_EVERY * 1000),
-            PeriodicCallback(lambda: self._hub.show(self._site.health()), HEALTH_EVERY * 1000),
-        ]
+        self._ticked = loop.time()
+        self._slow = (
+            Ticker(self._look, LOOK_EVERY),
+            Ticker(self._look_at_certificate, CERTIFICATE_EVERY),
+            Ticker(lambda: self._hub.show(self._site.health()), HEALTH_EVERY),
+        )
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT."""
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, stopping.set)
-        self._server.add_sockets(self._sockets)
-        for callback in self._slow:
-            callback.start()
+        for ticker in self._slow:
+            ticker.start()
+        self._doors.open()
         self._announce()
-        self._heartbeat.start()
+        if self._source and not self._complaint:
+            self._source.keep()
         self._heartbeat.ready()
-        await stopping.wait()
+        await self._stopping.wait()
         await self._stop()
 
+    def reload(self) -> None:
+        """Takes the configuration as it stands in the file now, or says why not and runs on."""
+        if self._source is None or self._stopping.is_set():
+            log.info("there is no configuration to reload")
+            return
+        self._heartbeat.reloading()
+        try:
+            self._become(self._source.load())
+        except (ConfigError, CertificateError, CannotListen) as error:
+            self._complain(f"{self._source.file} was not taken: what ran before runs on", error)
+        else:
+            self._complaint = ""
+            self._source.keep()
+            self._announce()
+        self._remade()
+        self._heartbeat.ready()
+
+    def _become(self, config: Config) -> None:
+        """First all that may fail, then what cannot."""
+        context = _context(config)
+        self._move(config)
+        self._context = self._doors.context = context
+        self._validity = _validity(config, context)
+        before, self._config = self._config, config
+        journal.set_level(config.log_level)
+        if config.gpio == before.gpio:
+            self.board.reconfigure(config.pins)
+        else:
+            self.board.close()
+            self._site.board = self.board = self._new_board(config)
+        self._site.auth = Auth(config.access)
+        self._site.www = _www(config)
+        if config.interval != before.interval:
+            self._site.interval = config.interval
+            self._ticker.stop()
+            self._ticker = Ticker(self._show_state, config.interval)
+            self._watched(bool(self._hub))
+
+    def _move(self, config: Config) -> None:
+        """Opens the doors at another address, if that is asked for, and only then shuts the old."""
+        before = self._config
+        if (config.address, config.port) == (before.address, before.port):
+            return
+        is_in_our_way = config.port == before.port
+        if is_in_our_way:
+            self._doors.close()
+        try:
+            doors = Doors(config.address, config.port, self._context, self._welcome)
+        except CannotListen:
+            if is_in_our_way:
+                self._doors = Doors(before.address, before.port, self._context, self._welcome)
+                self._doors.open()
+            raise
+        self._doors.close()
+        self._doors = doors
+        doors.open()
+
     async def _stop(self) -> None:
-        log.info("stopping")
         self._heartbeat.stop()
-        self._server.stop()
-        self._ticker.stop()
-        for callback in self._slow:
-            callback.stop()
+        log.info("stopping")
+        self._doors.close()
+        for ticker in (self._ticker, *self._slow):
+            ticker.stop()
         self.board.close()
-        self._factory.close()
         self._levels.save(time.monotonic())
         self._hub.close(GOING_AWAY, "the server is stopping")
-        try:
-            async with asyncio.timeout(GOODBYE):
-                await self._hub.empty()
-                await self._server.close_all_connections()
-        except TimeoutError:
-            log.debug("%d viewers did not say goodbye", len(self._hub))
+        waiting = [
+            asyncio.ensure_future(self._goodbyes()),
+            asyncio.ensure_future(self._hurrying.wait()),
+        ]
+        await asyncio.wait(waiting, timeout=GOODBYE, return_when=asyncio.FIRST_COMPLETED)
+        for each in waiting:
+            each.cancel()
         for number in STOP_SIGNALS:
             # Nothing that comes now is to turn a clean end into a failed one.
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
 
+    async def _goodbyes(self) -> None:
+        await self._hub.empty()
+        await self._server.close_all_connections()
+
+    def _told_to_stop(self) -> None:
+        if self._stopping.is_set():
+            self._hurrying.set()
+        self._stopping.set()
+
+    def _new_board(self, config: Config) -> Board:
+        return Board(
+            config.pins,
+            open_factory(config.gpio),
+            self._levels,
+            asyncio.get_running_loop(),
+            self._changed,
+            self._remade,
+        )
+
     def _watched(self, by_somebody: bool) -> None:
         """The broadcast runs only while somebody is connected."""
         if by_somebody:
+            self._ticked = time.monotonic()
             self._ticker.start()
         else:
             self._ticker.stop()
@@ -136,6 +223,7 @@ class Appliance:
     def _show_state(self) -> None:
         self.board.look()
         self._hub.show(State(self._next_seq(), round(time.time(), 6), self.board.values()))
+        self._ticked = time.monotonic()
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -146,30 +234,76 @@ class Appliance:
         if self._levels.is_due(now):
             asyncio.get_running_loop().run_in_executor(None, self._levels.save, now)
 
+    def _look_at_certificate(self) -> None:
+        before, self._validity = self._validity, _validity(self._config, self._context)
+        if before != self._validity:
+            log.warning("%s", self._validity or "the certificate is valid now")
+            self._remade()
+
     def _changed(self, changed: Changed) -> None:
         moment = wall_time(changed.moment)
         self._hub.send(Change(self._next_seq(), moment, changed.pin, changed.value, changed.by))
 
     def _remade(self) -> None:
-        """A pin was lost or came back: everyone begins anew."""
-        self._hub.send(self._site.hello())
+        """A pin was lost or came back, or all is new: everyone begins anew, who may look."""
+        try:
+            self._site.auth.check_view()
+        except Refused as refused:
+            self._hub.close(SIGN_IN, refused.message)
+        else:
+            self._hub.send(self._site.hello())
+
+    def _welcome(self, *caller: object) -> None:
+        self._server.handle_stream(*caller)  # type: ignore[arg-type]
+
+    def _complain(self, what: str, error: Exception) -> None:
+        lines = str(error).splitlines()
+        for line in lines:
+            log.error("%s", line)
+        log.error("%s", what)
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        self._complaint = f"{what}: {lines[0]}{more}"
+
+    def _check(self) -> tuple[str, bool]:
+        """What the heartbeat asks: the status in words, and whether all that must move moves."""
+        scheme = "https" if self._context else "http"
+        broken = sum(1 for slot in self.board if slot.error)
+        viewers = len(self._hub)
+        status = [f"{scheme} on port {self._doors.port}", f"{len(self._config.pins)} pins"]
+        status += [f"{broken} of them unavailable"] * bool(broken)
+        status += [f"{viewers} viewer{'s' * (viewers != 1)}"]
+        status += [notice.message for notice in self._notices()]
+        failures = self._failures()
+        return "; ".join((*failures, *status)), not failures
+
+    def _failures(self) -> list[str]:
+        failures = []
+        if not self.board.is_listening:
+            failures.append("the GPIO thread has ended: no edge arrives any more")
+        late = time.monotonic() - self._ticked
+        if self._hub and late > max(LATE_TICKS * self._config.interval, LATE):
+            failures.append("the broadcast has stopped")
+        return failures
 
     def _notices(self) -> tuple[Notice, ...]:
         notices = []
-        if self._factory.simulated:
+        if self._complaint:
+            notices.append(Notice("configuration", self._complaint))
+        if self.board.simulated:
             message = "The pins are simulated: nothing real is read or switched"
             notices.append(Notice("simulated", message))
-        if self._config.certificate and self._context:
-            complaint = tls.validity(self._config.certificate, self._context)
-            if complaint:
-                notices.append(Notice("certificate", complaint))
+        if self._validity:
+            notices.append(Notice("certificate", self._validity))
         return tuple(notices)
 
     def _wellness(self) -> Wellness:
+        failures = self._failures()
         if not self._heartbeat.is_alive:
-            return Wellness("failing", ["the heartbeat thread has ended"])
+            failures.append("the heartbeat thread has ended")
         reasons = [f"{slot}: {slot.error}" for slot in self.board if slot.error]
         reasons += [notice.message for notice in self._notices() if notice.code != "simulated"]
+        if failures:
+            return Wellness("failing", failures + reasons)
         return Wellness("degraded" if reasons else "ok", reasons)
 
     def _announce(self) -> None:
@@ -178,39 +312,18 @@ class Appliance:
         if not self._config.www.is_dir():
             log.info("%s: no such folder; only the built-in pages are served", self._config.www)
         scheme = "https" if self._context else "http"
-        port = self._sockets[0].getsockname()[1]
         hosts = [self._config.address] if self._config.address else reachable_hosts()
-        addresses = [f"{scheme}://{_in_url(host)}:{port}/" for host in hosts]
+        addresses = [f"{scheme}://{in_url(host)}:{self._doors.port}/" for host in hosts]
         log.info("%d pins, serving %s", len(self._config.pins), " ".join(addresses))
 
 
-def listen(address: str, port: int) -> list[socket.socket]:
-    """Listening sockets on one address, or on all of IPv4 and IPv6. Raises CannotListen."""
-    try:
-        return bind_sockets(port, address or None, backlog=1024)
-    except OSError as error:
-        where = f"port {port}" if not address else f"{_in_url(address)}:{port}"
-        if isinstance(error, PermissionError):
-            hint = (
-                "ports below 1024 need the capability CAP_NET_BIND_SERVICE:"
-                " sudo systemctl edit raspi-server, AmbientCapabilities=CAP_NET_BIND_SERVICE"
-            )
-            raise CannotListen(f"{where}: {error.strerror} ({hint})") from None
-        raise CannotListen(f"{where}: {error.strerror}") from None
+def _context(config: Config) -> ssl.SSLContext | None:
+    return tls.server_context(config.certificate) if config.certificate else None
 
 
-def reachable_hosts() -> list[str]:
-    """Names and addresses to tell people: this machine itself, and how others reach it."""
-    hosts = ["127.0.0.1"]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # TEST-NET-1; a datagram socket sends nothing here
-            hosts.append(probe.getsockname()[0])
-        except OSError:
-            pass  # no network yet: only this machine reaches it
-    hosts.append(f"{socket.gethostname().partition('.')[0]}.local")
-    return list(dict.fromkeys(hosts))
+def _validity(config: Config, context: ssl.SSLContext | None) -> str | None:
+    return tls.validity(config.certificate, context) if config.certificate and context else None
 
 
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def _www(config: Config) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((str(config.www), str(BUILT_IN_WWW))))

@@ -31,17 +31,13 @@ class Board:
         when_remade: Callable[[], None],
     ) -> None:
         self._factory = factory
+        self._levels = levels
         self._loop = loop
+        self._when_changed = when_changed
         self._when_remade = when_remade
         self._groups: dict[str, Group] = {}
         self._slots: dict[str, Slot] = {}
-        for pin in pins:
-            group = None
-            if isinstance(pin, config.OutputPin) and pin.group:
-                group = self._groups.setdefault(pin.group, Group(loop))
-            slot = Slot(pin, group, factory, levels, loop, when_changed, when_remade)
-            self._slots[pin.name] = slot
-            slot.open()
+        self.reconfigure(pins)
 
     def __iter__(self) -> Iterator[Slot]:
         """The pins in the order of the configuration."""
@@ -57,6 +53,11 @@ class Board:
     @property
     def simulated(self) -> bool:
         return self._factory.simulated
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether edges still arrive."""
+        return self._factory.is_listening
 
     @property
     def model(self) -> str:
@@ -124,12 +125,49 @@ class Board:
             )
         return found
 
+    def reconfigure(self, pins: Iterable[config.Pin]) -> None:
+        """Brings the board to another configuration. A pin of which nothing else is asked stays
+        untouched, a pulse that runs included; others are closed and opened anew, those that went
+        left as their `on_stop` says."""
+        pins = tuple(pins)
+        wanted = {pin.gpio: pin for pin in pins}
+        staying: dict[int, Slot] = {}
+        # First all that go, so that lines and groups are free for those who come.
+        for slot in self:
+            pin = wanted.get(slot.config.gpio)
+            if pin is not None and slot.adopt(pin):
+                staying[pin.gpio] = slot
+            else:
+                is_kept = isinstance(pin, config.DrivenPin) and pin.initial in ("keep", "restore")
+                slot.close("keep" if is_kept else None)
+        names = {pin.group for pin in pins if isinstance(pin, config.OutputPin) and pin.group}
+        self._groups = {name: self._groups.get(name) or Group(self._loop) for name in names}
+        self._slots = {pin.name: staying.get(pin.gpio) or self._slot(pin) for pin in pins}
+        for slot in self:
+            if slot.device is None and slot.error is None:
+                slot.open()
+
+    def _slot(self, pin: config.Pin) -> Slot:
+        group = None
+        if isinstance(pin, config.OutputPin) and pin.group:
+            group = self._groups[pin.group]
+        return Slot(
+            pin,
+            group,
+            self._factory,
+            self._levels,
+            self._loop,
+            self._when_changed,
+            self._when_remade,
+        )
+
     def close(self) -> None:
         """Leaves every output as its `on_stop` says, and lets go of all pins."""
         for group in self._groups.values():
             group.give_up("the server is stopping")
         for slot in self:
             slot.close()
+        self._factory.close()
 
     def _check_others(self, slot: Slot) -> None:
         """Nothing of a group goes on while it is not known that the others are off."""

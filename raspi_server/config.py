@@ -139,9 +139,14 @@ def default_file() -> Path:
 
 def load(file: Path) -> Config:
     """The configuration in `file`. Raises ConfigError with every fault it has."""
+    return parse(read(file), str(file), file.absolute().parent)
+
+
+def read(file: Path) -> bytes:
+    """The text of a configuration. Raises ConfigError where there is none to read."""
     name = str(file)
     try:
-        data = file.read_bytes()
+        return file.read_bytes()
     except FileNotFoundError:
         raise ConfigError([Fault(name, None, "", "expected a file, found none")]) from None
     except IsADirectoryError:
@@ -149,7 +154,6 @@ def load(file: Path) -> Config:
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         raise ConfigError([Fault(name, None, "", message)]) from None
-    return parse(data, name, file.absolute().parent)
 
 
 def parse(data: bytes, name: str, folder: Path) -> Config:

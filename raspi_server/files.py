@@ -36,13 +36,16 @@ _TEXT = ("text/", "application/json", "application/manifest+json", "image/svg+xm
 class Files(StaticFileHandler):
     def initialize(self, site: Site) -> None:  # type: ignore[override]
         self._site = site
-        super().initialize(path=str(site.www[0]), default_filename="index.html")
+        super().initialize(path=site.www[0], default_filename="index.html")
 
     def prepare(self) -> None:
         try:
             self._site.auth.check_host(self.request)
         except Refused as refused:
             raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
+
+    def __str__(self) -> str:
+        return f"{self.request.method} {self.request.path[:80]}"
 
     @classmethod
     def get_absolute_path(cls, root: str, path: str) -> str:
@@ -54,7 +57,7 @@ class Files(StaticFileHandler):
         leads out of the folders no more than that."""
         if not self.path.isprintable() or "\\" in self.path:
             raise HTTPError(404)
-        for folder in map(str, self._site.www):
+        for folder in self._site.www:
             try:
                 inside = super().get_absolute_path(folder, self.path)
                 return super().validate_absolute_path(folder, inside)

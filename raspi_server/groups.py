@@ -22,7 +22,7 @@ class Group:
 
     def remove(self, output: Output) -> None:
         if self._waiting is output:
-            self.give_up("its pin was lost")
+            self.give_up("its pin was lost or taken out")
         self._outputs.remove(output)
 
     @property

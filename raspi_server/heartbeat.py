@@ -1,14 +1,25 @@
 """The daemon heartbeat thread, and our side of the talk with systemd: READY when ready, WATCHDOG
-only while the loop answers, STOPPING first thing on a stop. Off systemd it is silent."""
+only while the loop answers that all is well, STOPPING first thing on a stop. Off systemd it is
+silent; a loop that is stuck it reports to the log everywhere."""
 
+import faulthandler
 import logging
 import os
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable
+from types import FrameType
 
 import sdnotify
 
 _ASK_EVERY = 1.0
+_STUCK_AFTER = 5.0
+"""Seconds without an answer after which the log says where the loop is."""
+_MORE_TIME = 10.0
+_MOST_TIME = 120.0
+"""Seconds asked for again and again while a start or stop goes on, and in all."""
 _PATIENCE = 0.2
 """Seconds a full notify queue may hold us up; the next beat says it again."""
 
@@ -16,68 +27,148 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """`post` hands a callback to the loop from another thread. Start it once the loop runs."""
+    """`post` hands a callback to the loop from another thread; `check`, called on the loop, returns
+    the status in words and whether all is well. The thread begins with the start of the service,
+    so it is to be made first. Belongs to the main thread, which runs the loop."""
 
-    def __init__(self, post: Callable[[Callable[[], object]], object]) -> None:
+    def __init__(
+        self,
+        post: Callable[[Callable[[], None]], object],
+        check: Callable[[], tuple[str, bool]],
+    ) -> None:
         self._post = post
-        self._stopping = threading.Event()
+        self._check = check
         self._ready = threading.Event()
+        self._stopping = threading.Event()
+        self._loop_thread = threading.get_ident()
+        self._status = ""
         self._notifier = None
+        self._speaking = threading.Lock()
         if os.environ.get("NOTIFY_SOCKET"):
             self._notifier = sdnotify.SystemdNotifier(debug=True)
             self._notifier.socket.settimeout(_PATIENCE)
         self._watchdog = watchdog_interval()
+        self._ask_every = _ASK_EVERY
+        self._stuck_after = _STUCK_AFTER
+        if self._watchdog is not None:
+            # It strikes so long after the last beat, which may be half as old when we are stuck.
+            self._ask_every = min(_ASK_EVERY, self._watchdog / 4)
+            self._stuck_after = min(_STUCK_AFTER, self._watchdog / 3)
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-
-    def start(self) -> None:
         self._thread.start()
-
-    def ready(self) -> None:
-        """To be called when the sockets are bound and the pins are read."""
-        self._ready.set()
 
     @property
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
+    def ready(self) -> None:
+        """To be called when the sockets are bound and the pins are read, and after a reload."""
+        self._say("READY=1")
+        self._ready.set()
+
+    def reloading(self) -> None:
+        """To be called before a reload; `ready` ends it."""
+        self._say(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
     def stop(self) -> None:
-        """Says STOPPING and ends the thread."""
+        """First thing on a stop. The thread then only asks for time, if it takes long."""
         self._say("STOPPING=1")
         self._stopping.set()
         self._ready.set()
 
     def _run(self) -> None:
-        self._ready.wait()
+        self._ask_for_time_until(self._ready)
         if not self._stopping.is_set():
-            self._say("READY=1")
             self._beat()
-        if self._notifier:
-            self._notifier.socket.close()
+        faulthandler.cancel_dump_traceback_later()
+        self._ask_for_time_until(threading.Event())
+
+    def _ask_for_time_until(self, done: threading.Event) -> None:
+        """Asks systemd for more time while a start or stop goes on, but not for ever."""
+        for _ in range(int(_MOST_TIME / _MORE_TIME * 2)):
+            if done.wait(_MORE_TIME / 2):
+                return
+            self._say(f"EXTEND_TIMEOUT_USEC={int(_MORE_TIME * 1e6)}")
+        done.wait()
 
     def _beat(self) -> None:
-        every = _ASK_EVERY if self._watchdog is None else min(_ASK_EVERY, self._watchdog / 2)
-        while not self._stopping.wait(every):
-            if self._loop_answers() and self._watchdog is not None:
+        beat_at = time.monotonic()
+        while not self._stopping.is_set():
+            status, is_well = self._ask()
+            if status != self._status and not self._stopping.is_set():
+                self._status = status
+                self._say(f"STATUS={status}")
+            if self._watchdog is not None and is_well and time.monotonic() >= beat_at:
                 self._say("WATCHDOG=1")
+                beat_at = time.monotonic() + self._watchdog / 2 - self._ask_every / 2
+            self._stopping.wait(self._ask_every)
 
-    def _loop_answers(self) -> bool:
-        """Whether the loop comes round to a callback of ours. Waits for it as long as it takes: a
-        loop that is stuck for longer than the watchdog allows is systemd's to end."""
-        answer = threading.Event()
-        self._post(answer.set)
-        while not answer.wait(_ASK_EVERY):
-            if self._stopping.is_set():
+    def _ask(self) -> tuple[str, bool]:
+        """What the loop answers, as late as it may. A loop that is stuck for longer than the
+        watchdog allows is systemd's to end."""
+        answered = threading.Event()
+        answer: list[tuple[str, bool]] = []
+
+        def on_loop() -> None:
+            answer.append(self._check())
+            answered.set()
+
+        # Should C code hold the interpreter, this thread stands still, too: then the C thread of
+        # faulthandler, which needs no interpreter, writes the stacks.
+        faulthandler.dump_traceback_later(self._stuck_after * 1.2)
+        self._post(on_loop)
+        if not self._is_answered(answered, self._stuck_after):
+            self._tell_where_it_is_stuck()
+            while not self._is_answered(answered, _ASK_EVERY):
+                pass
+            log.warning("the loop answers again")
+        faulthandler.cancel_dump_traceback_later()
+        return answer[0] if answer else (self._status, False)
+
+    def _is_answered(self, answered: threading.Event, patience: float) -> bool:
+        """Whether an answer came within `patience` seconds, or is no longer needed."""
+        until = time.monotonic() + patience
+        while not self._stopping.is_set():
+            left = until - time.monotonic()
+            if answered.wait(min(max(left, 0), _PATIENCE)):
+                return True
+            if left <= 0:
                 return False
         return True
 
+    def _tell_where_it_is_stuck(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        frames = sys._current_frames()
+        suspect = _suspect(frames.get(self._loop_thread))
+        seconds = self._stuck_after
+        log.error("the loop has not answered for %.1f s; it is in %s", seconds, suspect)
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        for ident, frame in frames.items():
+            stack = "".join(traceback.format_stack(frame)).rstrip()
+            log.error("stack of thread %s:\n%s", names.get(ident, ident), stack)
+
     def _say(self, message: str) -> None:
-        """One message, ASCII only; in the service manager's absence nothing."""
+        """One message on its own, ASCII only (sdnotify drops what is not Latin-1)."""
         if self._notifier is None:
             return
-        try:
-            self._notifier.notify(message)
-        except OSError as error:
-            log.warning("systemd did not take %s: %s", message, error)
+        with self._speaking:
+            try:
+                self._notifier.notify(message.encode("ascii", "replace").decode("ascii"))
+            except OSError as error:
+                log.warning("systemd did not take %s: %s", message.partition("\n")[0], error)
+
+
+def _suspect(frame: FrameType | None) -> str:
+    """The innermost function of this package that a thread is in, and whose method it is."""
+    package = __name__.partition(".")[0] + "."
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if str(module).startswith(package):
+            owner = frame.f_locals.get("self")
+            named = f" of {owner}" if type(owner).__str__ != object.__str__ else ""
+            return f"{module} {frame.f_code.co_qualname}, line {frame.f_lineno}{named}"
+        frame = frame.f_back
+    return "code that is not ours"
 
 
 def watchdog_interval() -> float | None:

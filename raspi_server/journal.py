@@ -38,9 +38,13 @@ def start(level: str) -> None:
         handler.setFormatter(JournalFormatter("%(message)s"))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    logging.getLogger().handlers[:] = [handler]
+    set_level(level)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     # Every broken handshake and malformed request of a stranger is a line here.
     logging.getLogger("tornado.general").setLevel(logging.ERROR)
+
+
+def set_level(level: str) -> None:
+    """The least level that is logged: `debug`, `info`, `warning` or `error`."""
+    logging.getLogger().setLevel(level.upper())

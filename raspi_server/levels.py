@@ -3,12 +3,13 @@ service (`initial: keep`), in /var/lib over a power cut (`initial: restore`)."""
 
 import contextlib
 import logging
-import os
 import threading
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+
+from . import storage
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _REST = 5.0
@@ -37,8 +38,7 @@ class Levels:
         self._run = run / "levels.json" if run else None
         self._state = state / "levels.json" if state else None
         self._boot = _boot_id()
-        self._last = _read(self._run, self._boot)
-        self._levels = dict(self._last)
+        self._levels = _read(self._run, self._boot)
         self._restored = _read(self._state)
         self._written = dict(self._restored)
         self._save_after = 0.0
@@ -47,16 +47,15 @@ class Levels:
     @classmethod
     def from_environment(cls) -> "Levels":
         """In the folders systemd names; off systemd nothing is kept."""
-        run, state = (os.environ.get(f"{name}_DIRECTORY") for name in ("RUNTIME", "STATE"))
-        return cls(Path(run) if run else None, Path(state) if state else None)
+        return cls(storage.run_folder(), storage.state_folder())
 
     def before_restart(self, gpio: int) -> Level | None:
-        """What we last drove in this boot, before this process."""
-        return self._last.get(gpio)
+        """What we last drove in this boot, be it before this process."""
+        return self._levels.get(gpio)
 
     def before_power_cut(self, gpio: int) -> Level | None:
         """What we last drove in this boot or, as far as it was written, an earlier one."""
-        return self._last.get(gpio) or self._restored.get(gpio)
+        return self._levels.get(gpio) or self._restored.get(gpio)
 
     def remember(self, gpio: int, level: Level, over_power_cut: bool) -> None:
         """Writes at once for a restart; `save` writes for a power cut."""
@@ -101,14 +100,7 @@ def _read(file: Path | None, boot: str | None = None) -> dict[int, Level]:
 
 
 def _write(file: Path, content: _File, lasting: bool) -> None:
-    """Replaces the file as a whole, so that a reader finds the old or the new one."""
-    new = file.with_suffix(".new")
     try:
-        with new.open("wb") as stream:
-            stream.write(msgspec.json.encode(content))
-            if lasting:
-                stream.flush()
-                os.fsync(stream.fileno())
-        new.replace(file)
+        storage.replace(file, msgspec.json.encode(content), lasting)
     except OSError as error:
         log.warning("%s: %s; outputs will not be kept as they are", file, error.strerror)

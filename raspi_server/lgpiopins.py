@@ -110,6 +110,11 @@ class BlipFreeFactory(LGPIOFactory):
         super().__init__()
         self.pin_class = BlipFreePin
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether the one thread that brings all edges is alive: an exception in it ends it."""
+        return bool(lgpio._notify_thread.is_alive())
+
     def release(self, pin: BlipFreePin) -> None:
         """Lets go of the line behind `pin` as it is, so that it can be claimed anew."""
         pin.close()

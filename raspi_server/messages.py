@@ -134,9 +134,9 @@ class Pulsing(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Notice(Struct, frozen=True):
-    """Something the owner should know: simulated pins, an expired certificate."""
+    """Something the owner should know: a faulty configuration, an expired certificate."""
 
-    code: Literal["simulated", "certificate", "open", "gpio"]
+    code: Literal["configuration", "simulated", "certificate"]
     message: str
 
 

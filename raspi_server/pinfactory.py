@@ -42,6 +42,10 @@ class PinFactory(Protocol):
     def simulated(self) -> bool: ...
     @property
     def board_info(self) -> Any: ...
+    @property
+    def is_listening(self) -> bool:
+        """Whether edges still arrive: the thread that brings them is alive."""
+
     def pin(self, name: int) -> Any: ...
     def release(self, pin: Any) -> None:
         """Lets go of a pin and leaves its line as it is."""
@@ -121,6 +125,7 @@ class SimulatedPin(MockPWMPin):
 
 class SimulatedFactory(MockFactory):
     simulated = True
+    is_listening = True
 
     def __init__(self) -> None:
         # Without a revision MockFactory asks the environment; a02082 is a Pi 3B.
@@ -140,6 +145,7 @@ class ClosedFactory:
     """Stands in for real lines that could not be opened: every pin fails with the reason."""
 
     simulated = False
+    is_listening = True  # to nothing
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

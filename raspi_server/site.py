@@ -32,7 +32,7 @@ class Site:
     hub: Hub
     auth: Auth
     interval: float
-    www: tuple[Path, ...]
+    www: tuple[str, ...]
     notices: Callable[[], tuple[Notice, ...]]
     wellness: Callable[[], Wellness]
 

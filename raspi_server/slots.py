@@ -96,8 +96,19 @@ class Slot:
         if isinstance(self.device, Input):
             self.device.look()
 
-    def close(self) -> None:
-        """Leaves an output as its `on_stop` says, and lets go of the line."""
+    def adopt(self, pin: config.Pin) -> bool:
+        """Takes on another configuration of the pin, if that asks nothing else of its line, which
+        is then not touched."""
+        if not _asks_the_same(self.config, pin):
+            return False
+        self.config = pin
+        if isinstance(self.device, Output):
+            assert isinstance(pin, config.DrivenPin)
+            self._remember(pin, self.device.value, self.device.off_at)
+        return True
+
+    def close(self, how: str | None = None) -> None:
+        """Leaves an output as `how` or else its `on_stop` says, and lets go of the line."""
         device, self.device = self.device, None
         if device is None:
             return
@@ -105,11 +116,14 @@ class Slot:
         try:
             if isinstance(device, Output):
                 assert isinstance(pin, config.DrivenPin)
+                if self.group:
+                    self.group.remove(device)
+                how = how or pin.on_stop
                 off_at = device.off_at
-                device.leave(pin.on_stop)
+                device.leave(how)
                 # What is to outlive the stop is what was chosen, not what the stop left.
                 if pin.initial not in ("keep", "restore"):
-                    self._remember(pin, {"on": 1, "keep": device.value}.get(pin.on_stop, 0), off_at)
+                    self._remember(pin, {"on": 1, "keep": device.value}.get(how, 0), off_at)
             else:
                 device.close()
             self._factory.release(self._factory.pin(pin.gpio))
@@ -179,3 +193,13 @@ class Slot:
     def _remember(self, pin: config.DrivenPin, value: float, off_at: float | None) -> None:
         level = Level(value, off_at if value else None)
         self._levels.remember(pin.gpio, level, pin.initial == "restore")
+
+
+_BESIDE_THE_LINE = {"name", "label", "confirm", "control", "initial", "on_stop", "on_failure"}
+"""Keys that ask nothing of a line that is open."""
+
+
+def _asks_the_same(one: config.Pin, other: config.Pin) -> bool:
+    """Whether two configurations mean the same line, read or driven alike."""
+    keys = set(one.__struct_fields__) - _BESIDE_THE_LINE
+    return type(one) is type(other) and all(getattr(one, k) == getattr(other, k) for k in keys)

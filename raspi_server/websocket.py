@@ -45,6 +45,9 @@ class Socket(WebSocketHandler):
         self._allowance = Allowance(self._loop.time())
         self._viewer: Viewer | None = None
 
+    def __str__(self) -> str:
+        return f"the WebSocket of {self.request.remote_ip}"
+
     def prepare(self) -> None:
         try:
             self._site.auth.check_host(self.request)

@@ -1,0 +1,137 @@
+"""The listening sockets: which address and port, http or https, and what happens when there are
+more callers than descriptors."""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+
+from tornado.iostream import IOStream, SSLIOStream
+from tornado.netutil import bind_sockets
+
+ACCEPT_AT_ONCE = 128
+"""Callers let in before the loop gets round to anything else."""
+BREATHER = 1.0
+"""Seconds without new callers after the descriptors have run out; those who wait, wait in the
+kernel's queue."""
+QUEUE = 1024
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+log = logging.getLogger(__name__)
+
+
+class CannotListen(OSError):
+    """The address is not to be had now; it may be later."""
+
+
+class Doors:
+    """Listens as soon as it is made, lets callers in from `open` on, and hands each to `welcome`
+    with its address. With a `context`, TLS is spoken; set another for those who come later."""
+
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        context: ssl.SSLContext | None,
+        welcome: Callable[[IOStream, tuple[str, int]], object],
+    ) -> None:
+        """Port 0 takes any free one. Raises CannotListen."""
+        self.context = context
+        self._welcome = welcome
+        self._sockets = listen(address, port)
+        self._breather: asyncio.TimerHandle | None = None
+        self._was_exhausted = False
+
+    @property
+    def port(self) -> int:
+        port: int = self._sockets[0].getsockname()[1]
+        return port
+
+    def open(self) -> None:
+        """Lets callers in, those who have waited first."""
+        self._breather = None
+        loop = asyncio.get_running_loop()
+        for listening in self._sockets:
+            loop.add_reader(listening, self._let_in, listening)
+
+    def close(self) -> None:
+        """Nobody else comes in; those inside are left alone."""
+        self._shut()
+        for listening in self._sockets:
+            listening.close()
+        self._sockets = []
+
+    def _shut(self) -> None:
+        if self._breather:
+            self._breather.cancel()
+            self._breather = None
+        loop = asyncio.get_running_loop()
+        for listening in self._sockets:
+            loop.remove_reader(listening)
+
+    def _let_in(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPT_AT_ONCE):
+            try:
+                caller, address = listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                self._take_breath(error)
+                return
+            try:
+                self._welcome(self._stream(caller), address)
+            except OSError as error:  # gone again before it was inside
+                log.debug("%s: %s", address[0], error)
+                caller.close()
+
+    def _stream(self, caller: socket.socket) -> IOStream:
+        caller.setblocking(False)
+        if self.context is None:
+            return IOStream(caller)
+        wrapped = self.context.wrap_socket(caller, server_side=True, do_handshake_on_connect=False)
+        return SSLIOStream(wrapped)
+
+    def _take_breath(self, error: OSError) -> None:
+        if not self._was_exhausted:
+            log.error("too many connections: %s; new ones have to wait", error.strerror)
+            self._was_exhausted = True
+        self._shut()
+        self._breather = asyncio.get_running_loop().call_later(BREATHER, self.open)
+
+
+def listen(address: str, port: int) -> list[socket.socket]:
+    """Listening sockets on one address, or on all of IPv4 and IPv6. Raises CannotListen."""
+    try:
+        return bind_sockets(port, address or None, backlog=QUEUE)
+    except OSError as error:
+        where = f"{in_url(address)}:{port}" if address else f"port {port}"
+        hint = ""
+        if isinstance(error, PermissionError):
+            hint = (
+                "; a port below 1024 needs: sudo systemctl edit raspi-server, and there the lines"
+                " [Service] and AmbientCapabilities=CAP_NET_BIND_SERVICE"
+            )
+        raise CannotListen(f"{where}: {error.strerror}{hint}") from None
+
+
+def reachable_hosts() -> list[str]:
+    """Names and addresses to tell people: this machine itself, and how others reach it."""
+    hosts = ["127.0.0.1"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1; a datagram socket sends nothing here
+            hosts.append(probe.getsockname()[0])
+        except OSError:
+            pass  # no network yet: only this machine reaches it
+    hosts.append(f"{socket.gethostname().partition('.')[0]}.local")
+    return list(dict.fromkeys(hosts))
+
+
+def in_url(host: str) -> str:
+    """A host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host

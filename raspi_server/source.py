@@ -1,0 +1,66 @@
+"""Where the configuration comes from: the file, what the command line says instead, and, when the
+file is faulty at a start under systemd, the last one that ran: an appliance that does not start
+cannot be mended from the sofa."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from . import config, storage
+from .config import Config, ConfigError
+
+log = logging.getLogger(__name__)
+
+
+class _Kept(Struct):
+    """A configuration's text, and the folder its relative paths begin at."""
+
+    folder: str
+    text: str
+
+
+class Source:
+    """`overrides` are keys that the command line sets, whatever the file says."""
+
+    def __init__(self, file: Path, overrides: dict[str, Any]) -> None:
+        self.file = file
+        self._folder = file.absolute().parent
+        self._overrides = overrides
+        state = storage.state_folder()
+        self._last_good = state / "last-good.json" if state else None
+        self._data = b""
+
+    def load(self) -> Config:
+        """The configuration as it stands in the file. Raises ConfigError."""
+        self._data = config.read(self.file)
+        found = config.parse(self._data, str(self.file), self._folder)
+        return msgspec.structs.replace(found, **self._overrides)
+
+    def last_good(self) -> Config | None:
+        """The configuration that ran last, if it was kept."""
+        if self._last_good is None:
+            return None
+        try:
+            kept = msgspec.json.decode(self._last_good.read_bytes(), type=_Kept)
+            found = config.parse(kept.text.encode(), str(self._last_good), Path(kept.folder))
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError, UnicodeError, ConfigError) as error:
+            log.warning("%s: %s", self._last_good, error)
+            return None
+        return msgspec.structs.replace(found, **self._overrides)
+
+    def keep(self) -> None:
+        """Keeps what was loaded last as the last good one; writes only what changed."""
+        if self._last_good is None:
+            return
+        kept = _Kept(str(self._folder), self._data.decode("utf-8-sig"))
+        data = msgspec.json.encode(kept)
+        try:
+            if not (self._last_good.exists() and self._last_good.read_bytes() == data):
+                storage.replace(self._last_good, data, lasting=True)
+        except OSError as error:
+            log.warning("%s: %s; it is not kept", self._last_good, error.strerror)
