@@ -90,14 +90,14 @@ class ApiHandler(RequestHandler):
         if isinstance(error, Refused):
             self.set_status(STATUS[error.code])
             code, message = error.code, error.message
-            if code == "method":
-                self.set_header("Allow", ", ".join(self.methods()).upper())
         else:
             by_status = {status: code for code, status in reversed(STATUS.items())}
             code = by_status.get(status_code, "internal" if status_code >= 500 else "bad-message")
             message = responses.get(status_code, "Unknown")
             if isinstance(error, HTTPError) and error.log_message:
                 message = error.log_message % error.args if error.args else error.log_message
+        if code == "method":
+            self.set_header("Allow", ", ".join(self.methods()).upper())
         self.finish(encode(Failure.of(code, message)))
 
 
@@ -175,7 +175,9 @@ class PulsePin(ApiHandler):
 
 class Health(ApiHandler):
     operations = {
-        "get": Operation("Whether all is well; 503 only if it fails", messages.Wellness),
+        "get": Operation(
+            "Whether all is well; 503 only if it fails", messages.Wellness, statuses=(200, 503)
+        ),
     }
 
     def get(self) -> None:

@@ -1,6 +1,7 @@
 """Static files: the user's folder first, the built-in dashboard second; always the file as it is
 now, and nothing outside the folders."""
 
+import contextlib
 import mimetypes
 import os
 from pathlib import Path
@@ -55,14 +56,16 @@ class Files(StaticFileHandler):
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
         """The file in the first folder that has it. Raises HTTPError 404, and tells a path that
         leads out of the folders no more than that."""
-        if not self.path.isprintable() or "\\" in self.path:
+        if "\0" in self.path or "\\" in self.path:
             raise HTTPError(404)
         for folder in self._site.www:
             try:
                 inside = super().get_absolute_path(folder, self.path)
-                return super().validate_absolute_path(folder, inside)
+                found = super().validate_absolute_path(folder, inside)
             except HTTPError:
                 continue
+            if found is None or os.access(found, os.R_OK):  # None: it redirected
+                return found
         raise HTTPError(404)
 
     def compute_etag(self) -> str | None:
@@ -89,6 +92,8 @@ class Files(StaticFileHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None))[1]
         page = self._page(status_code) if status_code == 404 else None
+        if status_code == 405:
+            self.set_header("Allow", "GET, HEAD")
         if page:
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(page)
@@ -101,7 +106,8 @@ class Files(StaticFileHandler):
 
     def _page(self, status_code: int) -> bytes | None:
         for folder in self._site.www:
-            page = Path(folder) / f"{status_code}.html"
-            if page.is_file():
-                return page.read_bytes()
+            page = Path(folder, f"{status_code}.html").resolve()
+            if page.is_relative_to(Path(folder).resolve()):
+                with contextlib.suppress(OSError):
+                    return page.read_bytes()
         return None

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,13 +15,15 @@ MethodName = str
 
 class Operation(NamedTuple):
     """What one method of one path does. `body` is the struct it takes, if any; `answer` the struct
-    of a 200, or None for a JSON document of another kind; `refusals` its documented errors."""
+    it answers with under one of `statuses`, or None for a JSON document of another kind;
+    `refusals` its documented errors."""
 
     summary: str
     answer: type[Struct] | None
     body: type[Struct] | None = None
     body_required: bool = True
     refusals: tuple[ErrorCode, ...] = ()
+    statuses: tuple[int, ...] = (200,)
 
 
 Described = Iterable[tuple[str, Mapping[MethodName, Operation]]]
@@ -67,10 +70,13 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
     statuses: dict[int, list[str]] = {}
     for code in (*_ALWAYS, *operation.refusals):
         statuses.setdefault(STATUS[code], []).append(code)
-    responses = {"200": {"description": "OK", "content": _content(operation.answer)}}
+    found: dict[str, Any] = {"summary": operation.summary, "responses": {}}
+    for status in operation.statuses:
+        answer = {"description": HTTPStatus(status).phrase, "content": _content(operation.answer)}
+        found["responses"][str(status)] = answer
     for status, codes in sorted(statuses.items()):
-        responses[str(status)] = {"description": ", ".join(codes), "content": _content(Failure)}
-    found: dict[str, Any] = {"summary": operation.summary, "responses": responses}
+        refusal = {"description": ", ".join(codes), "content": _content(Failure)}
+        found["responses"][str(status)] = refusal
     if operation.body:
         found["requestBody"] = {
             "required": operation.body_required,

@@ -24,9 +24,12 @@ def server_context(pair: Certificate) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
+
+    def refuse_passphrase() -> bytes:  # OpenSSL would ask for it on the terminal
+        raise CertificateError(f"{pair.key}: expected a key without a passphrase")
+
     try:
-        # A key with a passphrase would otherwise be asked for on the terminal.
-        context.load_cert_chain(pair.certificate, pair.key, password=lambda: b"")
+        context.load_cert_chain(pair.certificate, pair.key, password=refuse_passphrase)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             message = f"{pair.key}: expected the key of {pair.certificate}, got another"

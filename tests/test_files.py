@@ -1,0 +1,505 @@
+"""Files through the front door: the user's own pages before the built-in ones, always as they are
+now, and nothing from outside the folders."""
+
+import ctypes
+import http.client
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import pytest
+
+from raspi_server.site import BUILT_IN_WWW
+
+from .conftest import LIMIT, Server
+
+SECRET = "what is not for the house"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+def ask(server: Server, path: str, method: str = "GET", **headers: str) -> Answer:
+    """One request; the path goes out just as it is."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
+    try:
+        connection.request(method, path, headers=named)
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def www(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's pages. Each test adds the files that it needs."""
+    www = tmp_path_factory.mktemp("house") / "www"
+    (www / "garden" / "pond").mkdir(parents=True)
+    (www / "index.html").write_text("my own page")
+    (www / "garden" / "index.html").write_text("the garden")
+    (www / "ten.txt").write_text("0123456789")
+    for place in (www.parent, www.parent / "www-private"):
+        place.mkdir(exist_ok=True)
+        (place / "secret.txt").write_text(SECRET)
+    return www
+
+
+@pytest.fixture(scope="module")
+def house(www: Path) -> Iterator[Server]:
+    file = www.parent / "config.yaml"
+    file.write_text("pins: {}\n")
+    server = Server(["run", "--simulate", "--config", str(file)])
+    yield server
+    assert server.stop() == 0, server.log
+    assert "Traceback" not in server.log, server.log
+
+
+# Which file
+
+
+def test_my_own_page_wins(house: Server) -> None:
+    """A file in the user's folder wins over the built-in one of the same name."""
+    assert (BUILT_IN_WWW / "index.html").exists()
+    assert ask(house, "/").body == b"my own page"
+    assert ask(house, "/index.html").body == b"my own page"
+
+
+def test_the_built_in_pages_stay(house: Server, www: Path) -> None:
+    """What the user's folder does not have comes from the built-in one."""
+    for name in ("style.css", "dashboard.js", "icon.svg"):
+        assert not (www / name).exists()
+        assert ask(house, f"/{name}").body == (BUILT_IN_WWW / name).read_bytes()
+
+
+def test_a_folder_without_index_does_not_hide_the_dashboard(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """With pages but no index.html of one's own, `/` is the dashboard."""
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "mine.html").write_text("mine")
+    server = start_server("pins: {}\n")
+    assert ask(server, "/").body == (BUILT_IN_WWW / "index.html").read_bytes()
+    assert ask(server, "/mine.html").body == b"mine"
+
+
+def test_pages_of_ones_own_may_come_later(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """Without a folder of the user's the dashboard is served, and a folder made later counts."""
+    server = start_server("www: pages\n")
+    assert "pages: no such folder; only the built-in pages are served" in server.log
+    assert ask(server, "/").body == (BUILT_IN_WWW / "index.html").read_bytes()
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "index.html").write_text("now")
+    assert ask(server, "/").body == b"now"
+
+
+def test_folders_mean_their_index(house: Server) -> None:
+    """A folder is its index.html, and without the slash behind its name leads there."""
+    moved = ask(house, "/garden")
+    assert (moved.status, moved.headers["Location"]) == (301, "/garden/")
+    there = ask(house, "/garden/")
+    assert (there.status, there.body) == (200, b"the garden")
+    assert ask(house, "/garden/pond/").status == 404
+
+
+def test_no_redirect_to_another_machine(house: Server) -> None:
+    """No path redirects to another machine, however many slashes it begins with."""
+    for path in ("//garden", "///garden", "//garden/pond", "/%2fgarden", "//evil.example/.."):
+        answer = ask(house, path)
+        assert answer.status in {400, 403, 404}, path
+        assert answer.headers["Location"] is None
+
+
+def test_my_api_folder_hides_nothing(house: Server, www: Path) -> None:
+    """A folder `api` or a file `ws` among the pages does not stand before the API."""
+    (www / "api" / "pins").mkdir(parents=True)
+    (www / "api" / "pins" / "index.html").write_text("false pins")
+    (www / "api" / "extra.html").write_text("false extra")
+    (www / "ws").write_text("false socket")
+    assert b'"pins":[]' in ask(house, "/api/pins").body
+    for path in ("/api/pins/", "/api/extra.html", "/ws", "/api"):
+        assert b"false" not in ask(house, path).body
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "summer house.txt",
+        "Wohnzimmer Tür.txt",
+        "größe/übersicht.txt",
+        "日本.txt",
+        "100%.txt",
+        "a+b & c=d.txt",
+        "what?.txt",
+        "#1.txt",
+        "a;b,c:d.txt",
+        ".well-known/thing",
+        "Screenshot 9.41\u202fAM.png",  # as macOS names them
+        "family \U0001f468\u200d\U0001f469\u200d\U0001f467.jpg",
+    ],
+)
+def test_any_name_will_do(house: Server, www: Path, name: str) -> None:
+    """A file may have any name people give to files."""
+    file = www / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("here")
+    answer = ask(house, quote(f"/{name}"))
+    assert (answer.status, answer.body) == (200, b"here")
+
+
+# What comes with it
+
+
+@pytest.mark.parametrize(
+    "suffix, kind",
+    [
+        ("html", "text/html; charset=utf-8"),
+        ("css", "text/css; charset=utf-8"),
+        ("js", "text/javascript; charset=utf-8"),
+        ("mjs", "text/javascript; charset=utf-8"),
+        ("json", "application/json; charset=utf-8"),
+        ("svg", "image/svg+xml; charset=utf-8"),
+        ("txt", "text/plain; charset=utf-8"),
+        ("csv", "text/csv; charset=utf-8"),
+        ("webmanifest", "application/manifest+json; charset=utf-8"),
+        ("png", "image/png"),
+        ("jpg", "image/jpeg"),
+        ("JPG", "image/jpeg"),
+        ("webp", "image/webp"),
+        ("ico", "image/vnd.microsoft.icon"),
+        ("woff2", "font/woff2"),
+        ("wasm", "application/wasm"),
+        ("pdf", "application/pdf"),
+        ("mp4", "video/mp4"),
+        ("gz", "application/gzip"),
+        ("unknown", "application/octet-stream"),
+    ],
+)
+def test_every_file_says_what_it_is(house: Server, www: Path, suffix: str, kind: str) -> None:
+    """Every file comes with its type, texts as UTF-8, and is not taken for another."""
+    (www / f"file.{suffix}").write_text("content")
+    headers = ask(house, f"/file.{suffix}").headers
+    assert headers["Content-Type"] == kind
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Encoding"] is None
+
+
+def test_head_is_get_without_the_body(house: Server) -> None:
+    """HEAD tells all about a file, its length included, without sending it."""
+    get, head = ask(house, "/ten.txt"), ask(house, "/ten.txt", "HEAD")
+    assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", "10")
+    assert {k: v for k, v in head.headers.items() if k != "Date"} == {
+        k: v for k, v in get.headers.items() if k != "Date"
+    }
+    assert ask(house, "/nothing", "HEAD").status == 404
+
+
+@pytest.mark.parametrize(
+    "asked, part, told",
+    [
+        ("bytes=0-3", b"0123", "bytes 0-3/10"),
+        ("bytes=4-", b"456789", "bytes 4-9/10"),
+        ("bytes=9-9", b"9", "bytes 9-9/10"),
+        ("bytes=8-99", b"89", "bytes 8-9/10"),
+        ("bytes=-3", b"789", "bytes 7-9/10"),
+    ],
+)
+def test_a_part_of_a_file(house: Server, asked: str, part: bytes, told: str) -> None:
+    """A browser may ask for a part of a file, as it does to move about in a film."""
+    answer = ask(house, "/ten.txt", Range=asked)
+    assert (answer.status, answer.body) == (206, part)
+    assert answer.headers["Content-Range"] == told
+    assert answer.headers["Content-Length"] == str(len(part))
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-", "bytes=0-9", "bytes=-99", "pages=1-2", "bytes=x"])
+def test_all_of_a_file(house: Server, asked: str) -> None:
+    """A part that is the whole, or no part at all, is the whole file."""
+    answer = ask(house, "/ten.txt", Range=asked)
+    assert (answer.status, answer.body) == (200, b"0123456789")
+
+
+@pytest.mark.parametrize("asked", ["bytes=10-", "bytes=99-100", "bytes=-0"])
+def test_no_part_of_a_file(house: Server, asked: str) -> None:
+    """A part behind the end of a file is a 416 that says how long the file is."""
+    answer = ask(house, "/ten.txt", Range=asked)
+    assert (answer.status, answer.body) == (416, b"")
+    assert answer.headers["Content-Range"] == "bytes */10"
+
+
+def test_a_film_arrives_whole(house: Server, www: Path) -> None:
+    """A file of many megabytes arrives whole, to several at once."""
+    film = os.urandom(5_000_003)
+    (www / "film.mp4").write_bytes(film)
+    arrived: list[bytes] = []
+    viewers = [
+        threading.Thread(target=lambda: arrived.append(ask(house, "/film.mp4").body))
+        for _ in range(3)
+    ]
+    for viewer in viewers:
+        viewer.start()
+    for viewer in viewers:
+        viewer.join(LIMIT)
+    assert [body == film for body in arrived] == [True] * 3
+
+
+# Always as it is now
+
+
+def test_browsers_ask_each_time(house: Server) -> None:
+    """A browser may keep a file, asks each time whether it is still the one, and is told."""
+    first = ask(house, "/garden/")
+    assert first.headers["Cache-Control"] == "no-cache"
+    assert first.headers["Last-Modified"]
+    again = ask(house, "/garden/", If_None_Match=first.headers["Etag"])
+    assert (again.status, again.body) == (304, b"")
+    assert again.headers["Etag"] == first.headers["Etag"]
+    other = ask(house, "/garden/", If_None_Match='"another"')
+    assert (other.status, other.body) == (200, b"the garden")
+
+
+def rewrite(file: Path) -> None:
+    file.write_text("new!")
+
+
+def rewrite_with_old_date(file: Path) -> None:
+    before = file.stat()
+    file.write_text("new!")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replace(file: Path) -> None:
+    file.with_suffix(".tmp").write_text("new!")
+    file.with_suffix(".tmp").replace(file)
+
+
+def lengthen(file: Path) -> None:
+    file.write_text("new!, and longer")
+
+
+@pytest.mark.parametrize("edit", [rewrite, rewrite_with_old_date, replace, lengthen])
+def test_an_edit_shows_at_once(house: Server, www: Path, edit: Callable[[Path], None]) -> None:
+    """An edited page shows at the next visit, also with the same length and date as before."""
+    page = www / "news.html"
+    page.write_text("old.")
+    before = ask(house, "/news.html")
+    assert before.body == b"old."
+    written = page.stat().st_ctime_ns
+    while page.stat().st_ctime_ns == written:  # the file system's clock ticks every few ms
+        edit(page)
+    after = ask(house, "/news.html", If_None_Match=before.headers["Etag"])
+    assert (after.status, after.body) == (200, page.read_bytes())
+    assert after.headers["Etag"] != before.headers["Etag"]
+
+
+def test_a_removed_page_is_gone(house: Server, www: Path) -> None:
+    """A page that was removed is gone at once, and the built-in one of its name is back."""
+    (www / "style.css").write_text("mine")
+    assert ask(house, "/style.css").body == b"mine"
+    (www / "style.css").unlink()
+    assert ask(house, "/style.css").body == (BUILT_IN_WWW / "style.css").read_bytes()
+
+
+# What is not there
+
+
+def test_a_page_for_what_is_not_there(house: Server, www: Path) -> None:
+    """What does not exist is a 404 with a page that says so: the user's own if there is one."""
+    built_in = ask(house, "/nothing.html")
+    assert (built_in.status, built_in.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert built_in.body == (BUILT_IN_WWW / "404.html").read_bytes()
+    (www / "404.html").write_text("lost?")
+    own = ask(house, "/nothing.html")
+    (www / "404.html").unlink()
+    assert (own.status, own.body) == (404, b"lost?")
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE", "PATCH", "OPTIONS", "BREW"])
+def test_files_are_only_read(house: Server, www: Path, method: str) -> None:
+    """A file can only be read: all else is a 405 that says so and leaves the file as it is."""
+    for path in ("/ten.txt", "/", "/new.txt"):
+        answer = ask(house, path, method)
+        assert (answer.status, answer.body) == (405, b"405: Method Not Allowed\n")
+        assert answer.headers["Allow"] == "GET, HEAD"
+    assert (www / "ten.txt").read_text() == "0123456789"
+    assert not (www / "new.txt").exists()
+
+
+def test_a_folder_that_is_called_like_a_page(house: Server, www: Path) -> None:
+    """A folder named index.html is no page: the folder around it has none."""
+    (www / "odd" / "index.html").mkdir(parents=True)
+    assert ask(house, "/odd/").status == 404
+    assert ask(house, "/odd/index.html/").status == 404
+    assert ask(house, "/").status == 200
+
+
+def test_a_pipe_is_no_page(house: Server, www: Path) -> None:
+    """A pipe or socket among the pages is not waited for, and holds up nobody."""
+    os.mkfifo(www / "pipe.html")
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = os.open(www, os.O_RDONLY)
+        listening.bind(f"/proc/self/fd/{here}/socket.html")  # for the path itself may be too long
+        os.close(here)
+        assert ask(house, "/pipe.html").status == 404
+        assert ask(house, "/socket.html").status == 404
+    assert ask(house, "/").status == 200
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "x/" * 3000, "%C3%BC" * 200, "." * 5000, "/" * 3000])
+def test_a_very_long_name(house: Server, path: str) -> None:
+    """A name longer than any file can have is just one that is not there."""
+    assert ask(house, f"/{path}").status in {404, 200 if set(path) == {"/"} else 404}
+
+
+@pytest.mark.parametrize("path", ["%ff", "%c3%28", "%ed%a0%80", "garden/%fe/", "%00", "a%0Ab"])
+def test_a_name_that_is_no_text(house: Server, path: str) -> None:
+    """A name that is no text is no file, and no reason to fail."""
+    assert ask(house, f"/{path}").status in {400, 404}
+
+
+def test_a_page_that_may_not_be_read(tmp_path: Path) -> None:
+    """A page the server has no right to read is refused or not there, and does not fill the log."""
+    (tmp_path / "www").mkdir()
+    for name in ("letter.html", "404.html"):
+        (tmp_path / "www" / name).write_text(SECRET)
+        (tmp_path / "www" / name).chmod(0)
+    (tmp_path / "www" / "open.html").write_text("open")
+    (tmp_path / "config.yaml").write_text("pins: {}\n")
+    started: list[Server] = []
+
+    def start() -> None:
+        give_up_power_over_files()
+        started.append(Server(["run", "--simulate", "--config", str(tmp_path / "config.yaml")]))
+
+    starter = threading.Thread(target=start)
+    starter.start()
+    starter.join(LIMIT)
+    server = started[0]
+    answers = [ask(server, "/letter.html"), ask(server, "/nothing"), ask(server, "/open.html")]
+    assert server.stop() == 0
+    assert answers[0].status in {403, 404}
+    assert answers[1].status == 404
+    assert answers[2].body == b"open"
+    assert "Traceback" not in server.log, server.log
+
+
+def give_up_power_over_files() -> None:
+    """Root reads what it has no right to; what this thread starts from now on does not."""
+    bounding_set_drop, override, read_search = 24, 1, 2  # linux/prctl.h, linux/capability.h
+    libc = ctypes.CDLL(None)
+    for capability in (override, read_search):
+        libc.prctl(bounding_set_drop, capability, 0, 0, 0)  # fails for all but root, who need not
+
+
+# No way out
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/../secret.txt",
+        "/../../../../../../../../etc/passwd",
+        "/garden/../../secret.txt",
+        "/garden/pond/../../../secret.txt",
+        "/../www-private/secret.txt",
+        "/%2e%2e/secret.txt",
+        "/%2e%2e%2fsecret.txt",
+        "/..%2fsecret.txt",
+        "/.%2e/secret.txt",
+        "/%252e%252e/secret.txt",
+        "/%252e%252e%252fsecret.txt",
+        "/%c0%ae%c0%ae/secret.txt",
+        "/..%c0%afsecret.txt",
+        "/%EF%BC%8E%EF%BC%8E/secret.txt",
+        "/..\\secret.txt",
+        "/..%5csecret.txt",
+        "/....//secret.txt",
+        "/./../secret.txt",
+        "//../secret.txt",
+        "//etc/passwd",
+        "///etc/passwd",
+        "/%2fetc/passwd",
+        "/%2fetc%2fpasswd",
+        "/file:///etc/passwd",
+        "/~root/.profile",
+        "/%00/etc/passwd",
+        "/secret.txt%00.html",
+        "/../secret.txt%00.html",
+        "/ten.txt/../../secret.txt",
+        "/..;/secret.txt",
+        "http://127.0.0.1/../secret.txt",
+        "file:///etc/passwd",
+        "../secret.txt",
+        "/{parent}/secret.txt",
+        "/{absolute}",
+        "/to-secret.txt",
+        "/to-parent/secret.txt",
+        "/to-parent/../secret.txt",
+        "/to-passwd",
+        "/to-root/etc/passwd",
+        "/linked/",
+    ],
+)
+def test_no_way_out(house: Server, www: Path, target: str) -> None:
+    """Nothing outside the folders can be reached, by no spelling and through no link."""
+    make_links(www)
+    parent = str(www.parent)
+    target = target.replace("{parent}", parent).replace("{absolute}", quote(parent, safe=""))
+    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", house.port), LIMIT) as connection:
+        connection.sendall(request.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert re.match(rb"HTTP/1\.1 40[034] ", answer), answer
+    assert SECRET.encode() not in answer
+    assert b"root:" not in answer
+
+
+def make_links(www: Path) -> None:
+    links = {
+        "to-secret.txt": www.parent / "secret.txt",
+        "to-parent": www.parent,
+        "to-passwd": Path("/etc/passwd"),
+        "to-root": Path("/"),
+        "linked/index.html": www.parent / "secret.txt",
+        "to-ten.txt": www / "ten.txt",
+        "to-garden": Path("garden"),
+    }
+    (www / "linked").mkdir(exist_ok=True)
+    for name, goal in links.items():
+        if not (www / name).is_symlink():
+            (www / name).symlink_to(goal)
+
+
+def test_links_inside_lead_on(house: Server, www: Path) -> None:
+    """A link to a file or folder among the pages is as good as the thing itself."""
+    make_links(www)
+    assert ask(house, "/to-ten.txt").body == b"0123456789"
+    assert ask(house, "/to-garden/").body == b"the garden"
+
+
+def test_the_404_page_is_no_way_out(house: Server, www: Path) -> None:
+    """A 404.html that is a link to the outside is not shown either."""
+    (www / "404.html").symlink_to(www.parent / "secret.txt")
+    answer = ask(house, "/nothing.html")
+    (www / "404.html").unlink()
+    assert (answer.status, SECRET.encode() in answer.body) == (404, False)
+
+
+def test_the_folder_itself_may_be_a_link(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """The folder of pages may itself be a link to where the pages really are."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "index.html").write_text("really")
+    (tmp_path / "pages").symlink_to(tmp_path / "real")
+    assert ask(start_server("www: pages\n"), "/").body == b"really"
