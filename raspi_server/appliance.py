@@ -6,6 +6,7 @@ import logging
 import signal
 import ssl
 import time
+from collections.abc import Sized
 
 from tornado.httpserver import HTTPServer
 
@@ -268,10 +269,9 @@ class Appliance:
         """What the heartbeat asks: the status in words, and whether all that must move moves."""
         scheme = "https" if self._context else "http"
         broken = sum(1 for slot in self.board if slot.error)
-        viewers = len(self._hub)
-        status = [f"{scheme} on port {self._doors.port}", f"{len(self._config.pins)} pins"]
+        status = [f"{scheme} on port {self._doors.port}", _count(self._config.pins, "pin")]
         status += [f"{broken} of them unavailable"] * bool(broken)
-        status += [f"{viewers} viewer{'s' * (viewers != 1)}"]
+        status += [_count(self._hub, "viewer")]
         status += [notice.message for notice in self._notices()]
         failures = self._failures()
         return "; ".join((*failures, *status)), not failures
@@ -314,7 +314,11 @@ class Appliance:
         scheme = "https" if self._context else "http"
         hosts = [self._config.address] if self._config.address else reachable_hosts()
         addresses = [f"{scheme}://{in_url(host)}:{self._doors.port}/" for host in hosts]
-        log.info("%d pins, serving %s", len(self._config.pins), " ".join(addresses))
+        log.info("%s, serving %s", _count(self._config.pins, "pin"), " ".join(addresses))
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _context(config: Config) -> ssl.SSLContext | None:

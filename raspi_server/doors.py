@@ -42,13 +42,9 @@ class Doors:
         self.context = context
         self._welcome = welcome
         self._sockets = listen(address, port)
+        self.port: int = self._sockets[0].getsockname()[1]
         self._breather: asyncio.TimerHandle | None = None
         self._was_exhausted = False
-
-    @property
-    def port(self) -> int:
-        port: int = self._sockets[0].getsockname()[1]
-        return port
 
     def open(self) -> None:
         """Lets callers in, those who have waited first."""

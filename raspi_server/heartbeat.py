@@ -110,8 +110,10 @@ class Heartbeat:
         answer: list[tuple[str, bool]] = []
 
         def on_loop() -> None:
-            answer.append(self._check())
-            answered.set()
+            try:
+                answer.append(self._check())
+            finally:
+                answered.set()
 
         # Should C code hold the interpreter, this thread stands still, too: then the C thread of
         # faulthandler, which needs no interpreter, writes the stacks.
@@ -158,6 +160,9 @@ class Heartbeat:
                 log.warning("systemd did not take %s: %s", message.partition("\n")[0], error)
 
 
+_PLAIN: object = object.__str__
+
+
 def _suspect(frame: FrameType | None) -> str:
     """The innermost function of this package that a thread is in, and whose method it is."""
     package = __name__.partition(".")[0] + "."
@@ -165,7 +170,7 @@ def _suspect(frame: FrameType | None) -> str:
         module = frame.f_globals.get("__name__", "")
         if str(module).startswith(package):
             owner = frame.f_locals.get("self")
-            named = f" of {owner}" if type(owner).__str__ != object.__str__ else ""
+            named = f" of {owner}" if type(owner).__str__ is not _PLAIN else ""
             return f"{module} {frame.f_code.co_qualname}, line {frame.f_lineno}{named}"
         frame = frame.f_back
     return "code that is not ours"

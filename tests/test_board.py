@@ -119,15 +119,17 @@ class TestOutputs:
         """A clean stop leaves an output as on_stop says."""
         house = rig(f"  lamp: {{gpio: 17, mode: output, on_stop: {on_stop}}}\n")
         house.set("lamp", 1)
+        line = house.line(17)
         house.board.close()
-        assert house.line(17).function == function
-        assert house.line(17).state == state
+        assert line.function == function
+        assert line.state == state
 
     def test_on_stop_of_active_low(self, rig):
         """An active-low relay that is to be off after a stop is left high."""
         house = rig("  relay: {gpio: 17, mode: output, active: low, initial: on}\n")
+        line = house.line(17)
         house.board.close()
-        assert house.line(17).state == 1
+        assert line.state == 1
 
 
 class TestDeadlines:
@@ -330,7 +332,8 @@ class TestGroups:
         from raspi_server.levels import Level, Levels
 
         levels = Levels(None, None)
-        levels._last = {5: Level(1), 6: Level(1)}
+        for gpio in (5, 6):
+            levels.remember(gpio, Level(1), over_power_cut=False)
         house = rig(MOTOR.replace("group:", "initial: keep, group:"), levels=levels)
         assert house.board.values() == {"up": 1, "down": 0}
 

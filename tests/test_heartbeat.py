@@ -78,6 +78,7 @@ def test_ready_watchdog_stopping(start_server: Callable[..., Server], systemd: S
     assert systemd.next() == "READY=1"
     with socket.create_connection(("127.0.0.1", server.port), LIMIT):
         pass  # ready means that it can be reached
+    assert systemd.next().startswith("STATUS=http on port ")
     assert [systemd.next() for _ in range(3)] == ["WATCHDOG=1"] * 3
     server.process.send_signal(signal.SIGTERM)
     assert systemd.next_but("WATCHDOG=1") == "STOPPING=1"
@@ -85,9 +86,13 @@ def test_ready_watchdog_stopping(start_server: Callable[..., Server], systemd: S
 
 
 def test_no_watchdog_wanted(start_server: Callable[..., Server], systemd: Systemd) -> None:
-    """Without WATCHDOG_USEC nothing is said between READY and STOPPING."""
+    """Without WATCHDOG_USEC only the status is said between READY and STOPPING."""
     server = start_server(LAMP, env=environment(systemd))
     assert systemd.next() == "READY=1"
+    assert systemd.next() == (
+        f"STATUS=http on port {server.port}; 1 pin; 0 viewers;"
+        " The pins are simulated: nothing real is read or switched"
+    )
     assert server.stop() == 0
     assert systemd.next() == "STOPPING=1"
     assert systemd.heard() == []
@@ -147,10 +152,10 @@ def test_no_watchdog_while_the_loop_is_stuck(
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
     loop = Loop()
-    heartbeat = Heartbeat(loop.post)
-    heartbeat.start()
+    heartbeat = Heartbeat(loop.post, lambda: ("fine", True))
     heartbeat.ready()
-    assert [systemd.next() for _ in range(3)] == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
+    said = [systemd.next() for _ in range(4)]
+    assert said == ["READY=1", "STATUS=fine", "WATCHDOG=1", "WATCHDOG=1"]
     loop.is_awake = False
     while not loop.waiting:
         assert loop.asked.acquire(timeout=LIMIT)
@@ -167,11 +172,9 @@ def test_no_watchdog_while_the_loop_is_stuck(
 def test_not_ready_until_told(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop before it was ever ready says STOPPING, and READY not at all."""
     monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
-    heartbeat = Heartbeat(Loop().post)
-    heartbeat.start()
+    heartbeat = Heartbeat(Loop().post, lambda: ("fine", True))
     heartbeat.stop()
     assert systemd.next() == "STOPPING=1"
-    heartbeat._thread.join(LIMIT)
     assert systemd.heard() == []
 
 

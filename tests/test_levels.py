@@ -64,8 +64,9 @@ def test_keep_is_what_was_chosen_not_what_the_stop_left(start):
     """A lamp that the stop switched off comes back as its owner left it."""
     house = start(lamp(initial="keep", on_stop="off"))
     house.set("lamp", 1)
+    line = house.line(17)
     house.board.close()
-    assert house.line(17).state == 0
+    assert line.state == 0
     assert start(lamp(initial="keep")).board["lamp"].value == 1
 
 
