@@ -793,7 +793,11 @@ bodies = (
     st.fixed_dictionaries({}, optional={"value": numbers, "seconds": numbers | st.none()})
     | json_values
 ).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=64)
-names = st.sampled_from(["door", "any-out", "any-bell", "any-pwm", "boiler"]) | st.text(max_size=40)
+names = (
+    st.sampled_from(["door", "any-out", "any-bell", "any-pwm", "boiler"])
+    | st.text(max_size=12)
+    | st.text(min_size=12, max_size=60)
+)
 operations = st.sampled_from(
     [(path, method.upper()) for path, handler in web.API for method in handler.operations]
 )
