@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status: int = options.command(options)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        journal.complain(str(error))
         return EXIT_CONFIG
     return status
 

@@ -3,16 +3,15 @@
 
 import time
 from collections.abc import Mapping
-from http.client import responses
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import RequestHandler
 
 from . import __version__, messages
 from .messages import STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, encode
 from .openapi import Operation
-from .site import NAME, Site
+from .site import NAME, Site, reason
 
 _Body = TypeVar("_Body", Setting, Pulsing)
 
@@ -93,9 +92,7 @@ class ApiHandler(RequestHandler):
         else:
             by_status = {status: code for code, status in reversed(STATUS.items())}
             code = by_status.get(status_code, "internal" if status_code >= 500 else "bad-message")
-            message = responses.get(status_code, "Unknown")
-            if isinstance(error, HTTPError) and error.log_message:
-                message = error.log_message % error.args if error.args else error.log_message
+            message = reason(self, kwargs.get("exc_info"))
         if code == "method":
             self.set_header("Allow", ", ".join(self.methods()).upper())
         self.finish(encode(Failure.of(code, message)))

@@ -105,9 +105,9 @@ class Appliance:
         for ticker in self._slow:
             ticker.start()
         self._doors.open()
-        self._announce()
         if self._source and not self._complaint:
             self._source.keep()
+        self._announce()
         self._heartbeat.ready()
         await self._stopping.wait()
         await self._stop()

@@ -2,9 +2,19 @@
 
 import time
 
+_JITTER = 0.0005
+"""Seconds by which two readings of two clocks may differ without a clock having been set."""
+
+_offset = 0.0
+
 
 def wall_time(moment: float) -> float:
     """A moment of the monotonic clock, in seconds, as Unix time by the clock as it is set now.
 
-    The offset is taken anew each time: a Pi has no real-time clock, and jumps when NTP answers."""
-    return round(time.time() - time.monotonic() + moment, 6)
+    The offset is looked at anew each time: a Pi has no real-time clock, and jumps when NTP answers.
+    It is the same as before within half a millisecond, so that one moment is told as one time."""
+    global _offset
+    offset = time.time() - time.monotonic()
+    if abs(offset - _offset) > _JITTER:
+        _offset = offset
+    return round(_offset + moment, 6)

@@ -2,6 +2,7 @@
 more callers than descriptors."""
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
@@ -9,7 +10,6 @@ import ssl
 from collections.abc import Callable
 
 from tornado.iostream import IOStream, SSLIOStream
-from tornado.netutil import bind_sockets
 
 ACCEPT_AT_ONCE = 128
 """Callers let in before the loop gets round to anything else."""
@@ -102,9 +102,17 @@ class Doors:
 
 def listen(address: str, port: int) -> list[socket.socket]:
     """Listening sockets on one address, or on all of IPv4 and IPv6. Raises CannotListen."""
+    found: list[socket.socket] = []
     try:
-        return bind_sockets(port, address or None, backlog=QUEUE)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        found.append(socket.create_server((address, port), family=family, backlog=QUEUE))
+        if not address and socket.has_ipv6:
+            same_port = found[0].getsockname()[1]
+            with contextlib.suppress(_NoIPv6):
+                found.append(_listen_on_ipv6(same_port))
     except OSError as error:
+        for each in found:
+            each.close()
         where = f"{in_url(address)}:{port}" if address else f"port {port}"
         hint = ""
         if isinstance(error, PermissionError):
@@ -113,6 +121,22 @@ def listen(address: str, port: int) -> list[socket.socket]:
                 " [Service] and AmbientCapabilities=CAP_NET_BIND_SERVICE"
             )
         raise CannotListen(f"{where}: {error.strerror}{hint}") from None
+    for each in found:
+        each.setblocking(False)
+    return found
+
+
+class _NoIPv6(OSError):
+    pass
+
+
+def _listen_on_ipv6(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("::", port), family=socket.AF_INET6, backlog=QUEUE)
+    except OSError as error:
+        if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise _NoIPv6 from None  # it is switched off on this machine
+        raise
 
 
 def reachable_hosts() -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from tornado.web import HTTPError, StaticFileHandler
 
 from .messages import STATUS, Refused
-from .site import NAME, Site
+from .site import NAME, Site, reason
 
 _TYPES = mimetypes.MimeTypes()
 """The standard library's own table; the machine's /etc/mime.types is not asked."""
@@ -90,7 +90,6 @@ class Files(StaticFileHandler):
         self.set_header("Referrer-Policy", "no-referrer")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info", (None, None))[1]
         page = self._page(status_code) if status_code == 404 else None
         if status_code == 405:
             self.set_header("Allow", "GET, HEAD")
@@ -98,11 +97,8 @@ class Files(StaticFileHandler):
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(page)
             return
-        reason = self._reason
-        if isinstance(error, HTTPError) and error.log_message:
-            reason = error.log_message % error.args
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(f"{status_code}: {reason}\n")
+        self.finish(f"{status_code}: {reason(self, kwargs.get('exc_info'))}\n")
 
     def _page(self, status_code: int) -> bytes | None:
         for folder in self._site.www:

@@ -31,6 +31,14 @@ def under_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
+def complain(text: str) -> None:
+    """Lines for whoever started us, before there is a log: as they are, or as errors of the
+    journal."""
+    prefix = f"<{_PRIORITIES[logging.ERROR]}>" if under_journal() else ""
+    for line in text.splitlines():
+        print(prefix + line, file=sys.stderr)
+
+
 def start(level: str) -> None:
     """Sends the log of the whole process to standard error, from `level` (`info`, …) upwards."""
     handler = logging.StreamHandler()

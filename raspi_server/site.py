@@ -6,7 +6,11 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import responses
 from pathlib import Path
+from typing import Any
+
+from tornado.web import HTTPError, RequestHandler
 
 from . import __version__, vitals
 from .auth import Auth
@@ -21,6 +25,14 @@ NAME = "raspi-server"
 _INSIDE = Path(__file__).parent / "www"
 BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "www"
 """In the wheel inside the package, in a checkout beside it."""
+
+
+def reason(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> str:
+    """Why a request failed, in words: ours where we gave any, else the standard's."""
+    error = exc_info[1] if exc_info else None
+    if isinstance(error, HTTPError) and error.log_message:
+        return error.log_message % error.args if error.args else error.log_message
+    return responses.get(handler.get_status(), "Unknown")
 
 
 @dataclass

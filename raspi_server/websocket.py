@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from functools import partial
+from typing import Any
 
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler
 
 from .hub import Viewer
 from .messages import STATUS, SUBPROTOCOL, Error, Ref, Refused, Result, Value, command
-from .site import Site
+from .site import NAME, Site, reason
 
 POLICY_VIOLATION = 1008
 SIGN_IN = 4401
@@ -54,6 +55,11 @@ class Socket(WebSocketHandler):
             self._site.auth.check_origin(self.request)
         except Refused as refused:
             raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        self.set_header("Server", NAME)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(f"{status_code}: {reason(self, kwargs.get('exc_info'))}\n")
 
     def check_origin(self, origin: str) -> bool:
         return True  # `prepare` did; Tornado's own check knows no names

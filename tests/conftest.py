@@ -16,27 +16,33 @@ LIMIT = 30.0
 
 
 class Server:
-    """`python -m raspi_server …` on a port of its own, until stopped. `log` is all it has said."""
+    """`python -m raspi_server …` until stopped, on a port of its own, or with `port` None on the
+    configured one. `log` is all it has said."""
 
-    def __init__(self, arguments: list[str], port: int = 0, **options: object) -> None:
+    def __init__(self, arguments: list[str], port: int | None = 0, **options: object) -> None:
         self._arguments = arguments
         self._options = options
+        self._is_configured = port is None
         self._start(port)
 
-    def _start(self, port: int) -> None:
+    def _start(self, port: int | None) -> None:
         self.lines: list[str] = []
         self._more = threading.Condition()
         self._ended = False
         command = [sys.executable, "-W", "error", "-m", "raspi_server", *self._arguments]
         self.process = subprocess.Popen(
-            [*command, "--port", str(port)],
+            command if port is None else [*command, "--port", str(port)],
             stderr=subprocess.PIPE,
             text=True,
             **self._options,  # type: ignore[call-overload]
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        serving = self.wait_for_log(r"serving (\S+)")
+        try:
+            serving = self.wait_for_log(r"serving (\S+)")
+        except AssertionError:
+            self.stop()
+            raise
         self.url = serving[1].rstrip("/")
         self.port = int(self.url.rpartition(":")[2])
 
@@ -58,11 +64,12 @@ class Server:
     def ws_url(self) -> str:
         return self.url.replace("http", "ws", 1) + "/ws"
 
-    def wait_for_log(self, pattern: str) -> re.Match[str]:
-        """The first line of the log that matches, when it comes."""
+    def wait_for_log(self, pattern: str, again: bool = False) -> re.Match[str]:
+        """The first line of the log that matches, or with `again` the second, when it comes."""
 
         def found() -> re.Match[str] | None:
-            return next((m for line in self.lines if (m := re.search(pattern, line))), None)
+            matches = [match for line in self.lines if (match := re.search(pattern, line))]
+            return matches[again] if len(matches) > again else None
 
         with self._more:
             self._more.wait_for(lambda: found() or self._ended, LIMIT)
@@ -83,7 +90,7 @@ class Server:
     def restart(self) -> None:
         """Stops it and starts it again on the same port."""
         self.stop()
-        self._start(self.port)
+        self._start(None if self._is_configured else self.port)
 
 
 def _starter(folder: Path) -> Iterator[Callable[..., Server]]:

@@ -1,0 +1,329 @@
+"""Another configuration while it runs: SIGHUP, and a start with a faulty file."""
+
+import json
+import os
+import signal
+import socket
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import LIMIT, Server, check_end
+from .test_heartbeat import Systemd
+from .test_websocket import Browser
+
+HOUSE = """
+access: {control: everyone}
+interval: 0.05
+pins:
+  lamp: {gpio: 17, mode: output}
+  gate: {gpio: 22, mode: output, pulse: 2}
+"""
+
+
+class House:
+    """A server whose configuration can be edited and reloaded; `port` is the file's."""
+
+    def __init__(self, folder: Path, text: str, **environment: str) -> None:
+        self.file = folder / "config.yaml"
+        self.file.write_text(text)
+        self.environment = {**os.environ, **environment}
+        self.server = self.start()
+
+    def start(self) -> Server:
+        arguments = ["run", "--simulate", "--config", str(self.file)]
+        self.server = Server(arguments, port=None, env=self.environment)
+        return self.server
+
+    def reload(self, text: str | None = None) -> None:
+        """Edits the file, as editors do in one go, and asks for a reload."""
+        if text is not None:
+            edited = self.file.with_suffix(".edited")
+            edited.write_text(text)
+            edited.replace(self.file)
+        self.server.process.send_signal(signal.SIGHUP)
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.server.url + path, timeout=LIMIT) as answer:
+            return json.load(answer)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., House]]:
+    houses: list[House] = []
+
+    def run(text: str = HOUSE, **environment: str) -> House:
+        houses.append(House(tmp_path, f"port: {free_port()}\n{text}", **environment))
+        return houses[-1]
+
+    yield run
+    for house in houses:
+        check_end(house.server)
+
+
+def with_port(house: House, text: str) -> str:
+    return f"port: {house.server.port}\n{text}"
+
+
+def test_an_unchanged_pin_is_not_touched(run):
+    """A lamp that is on stays on through a reload, and a running pulse ends when it should."""
+    house = run()
+    with Browser(house.server) as browser:
+        browser.ask(type="set", pin="lamp", value=1)
+        browser.ask(type="set", pin="gate", value=1)
+        house.reload(house.file.read_text() + "  fan: {gpio: 18, mode: pwm, initial: 0.5}\n")
+        seen = [browser.read()]
+        while seen[-1]["type"] != "hello" or len(seen[-1]["pins"]) != 3:
+            seen.append(browser.read())
+        assert seen[-1]["state"] == {"lamp": 1, "gate": 1, "fan": 0.5}
+        assert not [m for m in seen if m["type"] == "change" and m["value"] == 0]
+        assert browser.read_until("change", pin="gate", value=0)["by"] == "pulse"
+
+
+def test_the_same_socket_goes_on(run):
+    """Who watches goes on watching over a reload, with a new hello and growing numbers."""
+    house = run()
+    with Browser(house.server) as browser:
+        browser.read()
+        before = browser.read_until("state")["seq"]
+        house.reload(house.file.read_text().replace("lamp:", "light:"))
+        assert [pin["name"] for pin in browser.read_until("hello")["pins"]] == ["light", "gate"]
+        state = browser.read_until("state")
+        assert state["seq"] > before and "light" in state["pins"]
+        assert browser.ask(type="set", pin="light", value=1)["value"] == 1
+
+
+def test_a_renamed_pin_keeps_its_level(run):
+    """Renaming or relabelling a lamp that is on does not switch it."""
+    house = run()
+    with Browser(house.server) as browser:
+        browser.ask(type="set", pin="lamp", value=1)
+        house.reload(house.file.read_text().replace("lamp: {", "light: {label: Light, "))
+        assert browser.read_until("hello")["state"]["light"] == 1
+
+
+def test_a_removed_pin_is_left_as_on_stop_says(run):
+    """A pin that is taken out is switched off, and a new one takes its place in the header."""
+    house = run()
+    with Browser(house.server) as browser:
+        browser.ask(type="set", pin="lamp", value=1)
+    house.reload(with_port(house, "access: {control: everyone}\npins: {}\n"))
+    house.server.wait_for_log("0 pins, serving")
+    assert house.get("/api/pins")["pins"] == []
+    held = [pin for pin in house.get("/api/header")["pins"] if pin["holder"]]
+    assert held == []
+    house.reload(with_port(house, HOUSE))
+    house.server.wait_for_log("2 pins, serving", again=True)
+    assert house.get("/api/pins/lamp")["value"] == 0
+
+
+def test_everything_else_takes_effect(run, tmp_path):
+    """Interval, www, access, host names and log level are the new ones after a reload."""
+    house = run()
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "mine.html").write_text("mine")
+    with Browser(house.server) as browser:
+        browser.read_until("state")
+        more = "access: {control: nobody, hosts: [pi.example]}\ninterval: 3600\nwww: pages\n"
+        pins = HOUSE.partition("pins:")[2]
+        house.reload(with_port(house, f"{more}log_level: debug\npins:{pins}"))
+        hello = browser.read_until("hello")
+        assert (hello["interval"], hello["access"]) == (3600, "view")
+        assert browser.read()["type"] == "health"  # no state any more
+        assert browser.ask(type="set", pin="lamp", value=1)["code"] == "not-allowed"
+    request = urllib.request.Request(
+        house.server.url + "/mine.html", headers={"Host": "pi.example"}
+    )
+    with urllib.request.urlopen(request, timeout=LIMIT) as answer:
+        assert answer.read() == b"mine"
+    house.server.wait_for_log("DEBUG GET /mine.html")
+
+
+def test_who_may_look_no_longer(run):
+    """Who may no longer look after a reload is asked to sign in."""
+    house = run()
+    with Browser(house.server) as browser:
+        browser.read()
+        house.reload(house.file.read_text().replace("access: {", "access: {view: code, "))
+        assert browser.close_code() == 4401
+
+
+def test_another_port(run):
+    """After a reload it is found at the new port; who watches at the old one goes on watching."""
+    house = run()
+    with Browser(house.server) as browser:
+        old, new = house.server.port, free_port()
+        house.reload(f"port: {new}\n{HOUSE}")
+        house.server.wait_for_log(f"serving http://127.0.0.1:{new}/")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", old), LIMIT)
+        assert browser.ask(type="toggle", pin="lamp")["value"] == 1
+        house.server.url = f"http://127.0.0.1:{new}"
+        assert house.get("/api/pins/lamp")["value"] == 1
+
+
+def test_a_port_that_is_taken(run):
+    """A port that another program has is refused, and all stays as it is, the lamp included."""
+    house = run()
+    with Browser(house.server) as browser, socket.create_server(("127.0.0.1", 0)) as taken:
+        browser.ask(type="set", pin="lamp", value=1)
+        port = taken.getsockname()[1]
+        house.reload(f"port: {port}\naddress: 127.0.0.1\n" + HOUSE.replace("lamp", "light"))
+        house.server.wait_for_log(f"127.0.0.1:{port}: Address already in use")
+        hello = browser.read_until("hello", access="control")
+        while not hello["server"]["notices"][0]["message"].startswith(str(house.file)):
+            hello = browser.read_until("hello")
+        assert hello["state"]["lamp"] == 1
+        assert house.get("/api/pins/lamp")["value"] == 1
+
+
+def test_another_address_on_the_same_port(run):
+    """From all addresses to one, on the same port; and back again."""
+    house = run()
+    house.reload(with_port(house, "address: 127.0.0.1\n" + HOUSE))
+    house.server.wait_for_log(rf"2 pins, serving http://127\.0\.0\.1:{house.server.port}/$")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("::1", house.server.port), LIMIT)
+    house.reload(with_port(house, HOUSE))
+    house.server.wait_for_log(r"2 pins, serving \S+ \S+", again=True)
+    with socket.create_connection(("::1", house.server.port), LIMIT):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("pins: {lamp: {gpio: seventeen, mode: output}}\n", "expected a pin from GPIO0 to GPIO27"),
+        ("pins:\n\tlamp: 1\n", "indent with spaces, not tabs"),
+        ("ssl: true\n", "the certificate cannot be read"),
+        (None, "expected a file, found none"),
+    ],
+    ids=["fault", "syntax", "certificate", "missing"],
+)
+def test_a_faulty_file_is_refused(run, text, words):
+    """A faulty file is refused with its faults in the log and on the page, and what ran runs on;
+    mended, it is taken and the complaint is gone."""
+    house = run()
+    with Browser(house.server) as browser:
+        browser.ask(type="set", pin="lamp", value=1)
+        good = house.file.read_text()
+        if text is None:
+            house.file.unlink()
+            house.reload()
+        else:
+            house.reload(with_port(house, text))
+        house.server.wait_for_log(words)
+        hello = browser.read_until("hello")
+        while hello["server"]["notices"][0]["code"] != "configuration":
+            hello = browser.read_until("hello")
+        assert "what ran before runs on" in hello["server"]["notices"][0]["message"]
+        assert hello["state"] == {"lamp": 1, "gate": 0}
+        health = house.get("/api/health")
+        assert health["status"] == "degraded" and words in health["reasons"][0]
+        house.reload(good)
+        assert browser.read_until("hello")["server"]["notices"][0]["code"] == "simulated"
+        assert house.get("/api/health")["status"] == "ok"
+
+
+def test_systemd_is_told(run, tmp_path):
+    """systemd hears RELOADING with the monotonic time and READY after it, and the status says what
+    was wrong."""
+    systemd = Systemd(str(tmp_path / "notify"))
+    house = run(NOTIFY_SOCKET=systemd.address)
+    assert systemd.next() == "READY=1"
+    assert systemd.next().startswith("STATUS=")
+    house.reload("port: 0\n")
+    reloading, _, moment = systemd.next().partition("\n")
+    assert reloading == "RELOADING=1"
+    assert int(moment.removeprefix("MONOTONIC_USEC=")) > 0
+    assert systemd.next() == "READY=1"
+    assert "expected a whole number from 1 to 65535, got 0" in systemd.next()
+    systemd.close()
+
+
+def test_ten_reloads_in_a_second_and_one_during_the_stop(run):
+    """Reloads in quick succession do no harm: the last one counts; one during the stop is none."""
+    house = run()
+    with Browser(house.server) as browser:
+        browser.ask(type="set", pin="lamp", value=1)
+        for number in range(10):
+            house.reload(with_port(house, HOUSE + f"  extra{number}: {{gpio: 5, mode: input}}\n"))
+        hello = browser.read_until("hello")
+        while [pin["name"] for pin in hello["pins"]] != ["lamp", "gate", "extra9"]:
+            hello = browser.read_until("hello")
+        assert hello["state"]["lamp"] == 1
+        house.server.process.send_signal(signal.SIGTERM)
+        house.server.process.send_signal(signal.SIGHUP)
+        assert browser.close_code() == 1001
+
+
+def test_the_demo_has_nothing_to_reload(start_demo):
+    """A reload of the demo house does no harm."""
+    server = start_demo()
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("there is no configuration to reload")
+
+
+class TestLastGood:
+    @pytest.fixture
+    def state(self, tmp_path: Path) -> str:
+        (tmp_path / "state").mkdir()
+        return str(tmp_path / "state")
+
+    def test_a_start_with_a_faulty_file(self, run, state):
+        """Under systemd a start with a faulty file runs the last good one, and says so loudly."""
+        house = run(STATE_DIRECTORY=state)
+        house.server.stop()
+        good = house.file.read_text()
+        house.file.write_text("pins: [lamp]\n")
+        house.start()
+        house.server.wait_for_log("expected keys and values, got a list")
+        house.server.wait_for_log("the last good configuration runs")
+        assert [pin["name"] for pin in house.get("/api/pins")["pins"]] == ["lamp", "gate"]
+        assert house.get("/api/health")["status"] == "degraded"
+        house.reload(good)
+        house.server.wait_for_log("2 pins, serving", again=True)
+        assert house.get("/api/health")["status"] == "ok"
+
+    def test_a_reload_is_kept_too(self, run, state):
+        """What a reload brought is the last good one from then on."""
+        house = run(STATE_DIRECTORY=state)
+        house.reload(house.file.read_text().replace("lamp", "light"))
+        house.server.wait_for_log("2 pins, serving", again=True)
+        house.server.stop()
+        house.file.write_text("\t")
+        house.start()
+        assert [pin["name"] for pin in house.get("/api/pins")["pins"]] == ["light", "gate"]
+
+    def test_it_is_written_only_when_it_changes(self, run, state):
+        """A start with the same file writes nothing."""
+        house = run(STATE_DIRECTORY=state)
+        kept = Path(state, "last-good.json")
+        before = kept.stat()
+        house.server.restart()
+        house.reload()
+        house.server.wait_for_log("2 pins, serving", again=True)
+        after = kept.stat()
+        assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+    @pytest.mark.parametrize("kept", [None, "", "{", '{"folder":"/","text":"pins: 1"}'])
+    def test_without_a_last_good_one(self, run, state, kept):
+        """With no last good one, or a torn one, a faulty file ends the start with status 78."""
+        house = run(STATE_DIRECTORY=state)
+        house.server.stop()
+        file = Path(state, "last-good.json")
+        file.unlink()
+        if kept is not None:
+            file.write_text(kept)
+        house.file.write_text("pins: [lamp]\n")
+        with pytest.raises(AssertionError, match="expected keys and values, got a list"):
+            house.start()
