@@ -18,12 +18,14 @@ FLOORS = {
     # 0: values, from outside and to outside. Steps within a floor stand after the point.
     "header": 0,
     "messages": 0,
+    "storage": 0,
     "strictyaml": 0,
     "ticker": 0,
     "config": 0.1,
     # 1: each for one thing of the world.
     "auth": 1,
     "clock": 1,
+    "doors": 1,
     "heartbeat": 1,
     "hub": 1,
     "journal": 1,
@@ -31,6 +33,7 @@ FLOORS = {
     "lgpiopins": 1,
     "tls": 1,
     "vitals": 1,
+    "source": 1,
     "pinfactory": 1.1,
     # 2: the pins.
     "inputs": 2,
