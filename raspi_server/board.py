@@ -2,6 +2,7 @@
 viewer may command what is not known here."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator
 
 from . import config
@@ -10,8 +11,11 @@ from .header import GPIO_BY_POSITION
 from .inputs import Input
 from .levels import Levels
 from .messages import Command, Drive, HeaderPin, Pulse, Refused, Set, Value
+from .outputs import Output
 from .pinfactory import PinFactory
 from .slots import Changed, Slot
+
+log = logging.getLogger(__name__)
 
 LONGEST_PULSE = 86400.0
 """Seconds; as in the configuration."""
@@ -74,9 +78,22 @@ class Board:
 
     def try_again(self) -> None:
         """Tries to open the pins in error."""
-        recovered = [slot for slot in self if slot.error and slot.open()]
-        if recovered:
+        if self._open(slot for slot in self if slot.error):
             self._when_remade()
+
+    def _open(self, slots: Iterable[Slot]) -> bool:
+        """Opens pins, those first that start off; whether any could be. Of a group nothing goes on
+        before the others are known to be off, and have been for the pause."""
+        opened = [slot for slot in sorted(slots, key=lambda slot: slot.starts_on) if slot.open()]
+        for slot in opened:
+            if slot.waiting_value:
+                try:
+                    done = self._switch(slot, slot.output, slot.waiting_value, "initial", None)
+                except Refused as refused:
+                    log.warning("%s: starts off: %s", slot, refused.message)
+                else:
+                    done.add_done_callback(lambda done: done.exception())  # nobody asks
+        return bool(opened)
 
     def carry_out(self, command: Command, by: str) -> asyncio.Future[Value]:
         """Carries out a command for `by`. The future holds the pin's value once it is done; it, or
@@ -93,6 +110,11 @@ class Board:
         else:
             is_on = output.is_on or (slot.group is not None and slot.group.is_waiting(output))
             value = 0 if is_on else output.on_value
+        return self._switch(slot, output, value, by, seconds)
+
+    def _switch(
+        self, slot: Slot, output: Output, value: float, by: str, seconds: float | None
+    ) -> asyncio.Future[Value]:
         if slot.group and value:
             self._check_others(slot)
             pause = slot.config.group_pause if isinstance(slot.config, config.OutputPin) else 0
@@ -143,9 +165,7 @@ class Board:
         names = {pin.group for pin in pins if isinstance(pin, config.OutputPin) and pin.group}
         self._groups = {name: self._groups.get(name) or Group(self._loop) for name in names}
         self._slots = {pin.name: staying.get(pin.gpio) or self._slot(pin) for pin in pins}
-        for slot in self:
-            if slot.device is None and slot.error is None:
-                slot.open()
+        self._open(slot for slot in self if slot.device is None and slot.error is None)
 
     def _slot(self, pin: config.Pin) -> Slot:
         group = None

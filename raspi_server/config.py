@@ -369,21 +369,25 @@ class _Reader:
             self.fault(lines["on_failure"], _join(path, "on_failure"), message)
 
     def check_group(self, pin: Pin, others: list[Pin], node: strictyaml.Node) -> None:
-        """No two outputs of one group may be told to be on at the same moment."""
+        """No two outputs of one group may be told to be on at the same moment, and none at a stop,
+        where no pause can be kept."""
         if not isinstance(pin, OutputPin) or pin.group is None:
             return
         lines = {key: line_of(value) for key, _, value in self.entries(node, "")}
         path = _join("pins", pin.name)
+        for key in ("on_stop", "on_failure"):
+            if getattr(pin, key) == "on":
+                message = "expected off, keep or input, got on, which a group does not allow"
+                self.fault(lines[key], _join(path, key), message)
         for other in others:
             if not isinstance(other, OutputPin) or pin.group != other.group:
                 continue
-            for key in ("initial", "on_stop", "on_failure"):
-                if getattr(pin, key) == getattr(other, key) == "on":
-                    message = (
-                        f"expected off, got on, which {other.name} has:"
-                        f" at most one output of group {pin.group} is on"
-                    )
-                    self.fault(lines[key], _join(path, key), message)
+            if pin.initial == other.initial == "on":
+                message = (
+                    f"expected off, got on, which {other.name} has:"
+                    f" at most one output of group {pin.group} is on"
+                )
+                self.fault(lines["initial"], _join(path, "initial"), message)
 
 
 def _join(path: str, key: str) -> str:

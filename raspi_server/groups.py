@@ -13,6 +13,7 @@ class Group:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._outputs: list[Output] = []
+        self._left_at = 0.0  # the last moment at which an output that has left may have been on
         self._waiting: Output | None = None
         self._future: asyncio.Future[Value] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
@@ -24,6 +25,7 @@ class Group:
         if self._waiting is output:
             self.give_up("its pin was lost or taken out")
         self._outputs.remove(output)
+        self._left_at = self._loop.time() if output.is_on else max(self._left_at, output.went_off)
 
     @property
     def somebody_is_on(self) -> bool:
@@ -47,7 +49,8 @@ class Group:
         for other in others:
             if other.is_on:
                 other.switch(0, "group")
-        ready_at = max((other.went_off for other in others), default=0.0) + pause
+        ready_at = max((other.went_off for other in others), default=0.0)
+        ready_at = max(ready_at, self._left_at) + pause
         self._waiting, future = output, self._future
         if output.is_on or ready_at <= self._loop.time():
             self._go(switch)

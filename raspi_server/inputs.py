@@ -75,6 +75,10 @@ class Input:
     def _seen(self, line: int, moment: float) -> None:
         if line == self._line or not self._is_open:
             return
+        if self._settling and moment >= self._settling.when():
+            # The loop was busy: what had held until this edge, had settled.
+            self._settling.cancel()
+            self._settle(self._burst or moment)
         self._line = line
         if not self._debounce:
             self._settle(moment)

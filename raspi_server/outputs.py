@@ -4,16 +4,18 @@ Deadlines are kept here, by the server: a phone that vanishes leaves nothing on.
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 
 from .config import DrivenPin, OutputPin, PwmPin
+from .levels import Level
 from .messages import Refused
 from .pinfactory import LineErrors, Pin
 
 
 class Output:
     """`value` is 0 or 1, for pwm the duty cycle 0-1; `since` the moment (monotonic seconds) of the
-    last change or None; `off_at` the moment at which it goes off by itself, or None.
+    last change or None.
 
     `driven(before, by)` is called whenever it was switched, to the value before or another;
     `failed(error)` when its line refused. Opening and leaving raise LineErrors."""
@@ -25,10 +27,9 @@ class Output:
         loop: asyncio.AbstractEventLoop,
         driven: Callable[[float, str | None], None],
         failed: Callable[[Exception], None],
-        value: float,
-        off_at: float | None,
+        first: Level,
     ) -> None:
-        """Drives `value` from the first moment, and off at `off_at` or when the config says so."""
+        """Drives `first` from the first moment, within the limits that it brings along."""
         self._pin = pin
         self._loop = loop
         self._driven = driven
@@ -38,23 +39,28 @@ class Output:
         self._pulse = config.pulse if isinstance(config, OutputPin) else None
         self._frequency = config.frequency if isinstance(config, PwmPin) else None
         self._timer: asyncio.TimerHandle | None = None
+        self._off_at: float | None = None
         self._max_at: float | None = None
-        self.off_at: float | None = None
         now = loop.time()
-        if off_at is not None and off_at <= now:
-            value = 0
-        self.value = self._logical(value)
+        is_overdue = first.off_at is not None and first.off_at <= now
+        self.value = self._logical(0 if is_overdue else first.value)
         self.since: float | None = None
         self.went_off = now
         """The last moment it may have been on: a group's pause counts from here."""
         initial = config.initial if isinstance(config.initial, int | float) else 0
-        self._on_value = value or initial or 1
+        self._on_value = self.value or initial or 1
         if self._frequency is None:
             pin.output_with_state(self._level(self.value))
         else:
             pin.pwm_with_state(self._frequency, self._level(self.value))
         if self.value:
-            self._limit(now, None, off_at)
+            self._max_at = first.max_at if self._max_on else None
+            self._limit(now, first.off_at - now if first.is_pulse and first.off_at else None)
+
+    @property
+    def level(self) -> Level:
+        """What is to be kept over a restart."""
+        return Level(self.value, self._off_at, self._max_at)
 
     @property
     def is_on(self) -> bool:
@@ -84,9 +90,10 @@ class Output:
             self._on_value = value
             if not was_on:
                 self._max_at = None
-            self._limit(now, seconds, None)
+            self._limit(now, seconds)
         else:
-            self._unlimit()
+            self._stop_timer()
+            self._max_at = None
             if was_on:
                 self.went_off = now
         if value != before:
@@ -108,27 +115,22 @@ class Output:
     def _level(self, value: float) -> float:
         return value if self._high_is_on else 1 - value
 
-    def _limit(self, now: float, seconds: float | None, off_at: float | None) -> None:
-        """Sets the timer for the earliest of all limits; `off_at` is one from before a restart."""
-        if self._max_on and self._max_at is None:
-            self._max_at = now + self._max_on
+    def _limit(self, now: float, seconds: float | None) -> None:
+        """Sets the timer for the earliest of all limits, a pulse of `seconds` or of its own among
+        them; max_on goes on counting where it does already."""
+        if self._max_on:
+            self._max_at = min(self._max_at or math.inf, now + self._max_on)
         length = seconds or self._pulse
         ends = [(now + length, "pulse")] if length else []
-        if off_at is not None:
-            ends = [(off_at, "pulse" if length else "max_on")]
         if self._max_at is not None:
             ends.append((self._max_at, "max_on"))
         self._stop_timer()
         if ends:
-            self.off_at, by = min(ends)
-            self._timer = self._loop.call_at(self.off_at, self._expire, by)
-
-    def _unlimit(self) -> None:
-        self._stop_timer()
-        self._max_at = None
+            self._off_at, by = min(ends)
+            self._timer = self._loop.call_at(self._off_at, self._expire, by)
 
     def _stop_timer(self) -> None:
-        self.off_at = None
+        self._off_at = None
         if self._timer:
             self._timer.cancel()
             self._timer = None

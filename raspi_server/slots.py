@@ -50,6 +50,8 @@ class Slot:
         self._when_changed = when_changed
         self._when_remade = when_remade
         self._was_open = False
+        self.waiting_value = 0.0
+        """What an output of a group is to start with, once the others are known to be off."""
 
     def __str__(self) -> str:
         return f"{self.config.name} (GPIO{self.config.gpio})"
@@ -104,7 +106,7 @@ class Slot:
         self.config = pin
         if isinstance(self.device, Output):
             assert isinstance(pin, config.DrivenPin)
-            self._remember(pin, self.device.value, self.device.off_at)
+            self._remember(pin, self.device.level)
         return True
 
     def close(self, how: str | None = None) -> None:
@@ -119,47 +121,61 @@ class Slot:
                 if self.group:
                     self.group.remove(device)
                 how = how or pin.on_stop
-                off_at = device.off_at
                 device.leave(how)
                 # What is to outlive the stop is what was chosen, not what the stop left.
-                if pin.initial not in ("keep", "restore"):
-                    self._remember(pin, {"on": 1, "keep": device.value}.get(how, 0), off_at)
+                if pin.initial not in ("keep", "restore") and how != "keep":
+                    self._remember(pin, Level(int(how == "on")))
             else:
                 device.close()
             self._factory.release(self._factory.pin(pin.gpio))
         except LineErrors as error:
             log.error("%s: could not be left as on_stop says: %s", self, error)
 
+    @property
+    def starts_on(self) -> bool:
+        """Whether opening it switches something on, or leaves it on."""
+        pin = self.config
+        return isinstance(pin, config.DrivenPin) and self._first_level(pin).value > 0
+
     def _open_output(self, pin: config.DrivenPin, line: Any) -> Output:
-        value, off_at = self._first_value(pin)
-        if value and self.group and self.group.somebody_is_on:
-            log.warning("%s: starts off, since another output of its group is on", self)
-            value = 0
-        output = Output(pin, line, self._loop, self._output_driven, self._lose, value, off_at)
+        first = self._first_level(pin)
+        self.waiting_value = 0.0
+        if first.value and self.group:
+            if self.group.somebody_is_on:
+                log.warning("%s: starts off, since another output of its group is on", self)
+                first = Level(0)
+            elif not self._was_on():
+                self.waiting_value, first = first.value, Level(0)
+        output = Output(pin, line, self._loop, self._output_driven, self._lose, first)
         if self.group:
             self.group.add(output)
-        self._remember(pin, output.value, output.off_at)
+        self._remember(pin, output.level)
         return output
 
-    def _first_value(self, pin: config.DrivenPin) -> tuple[float, float | None]:
-        """What to drive the line to when it is opened, and until when."""
+    def _was_on(self) -> bool:
+        """Whether we drove it on last, before a restart or now."""
+        last = self._levels.before_restart(self.config.gpio)
+        return last is not None and last.value > 0
+
+    def _first_level(self, pin: config.DrivenPin) -> Level:
+        """What to drive the line to when it is opened, and within which limits."""
         if self._was_open:  # lost and found: nothing goes on behind anyone's back
-            return 0, None
-        if isinstance(pin.initial, int | float):
-            return pin.initial, None
-        if pin.initial in ("off", "on"):
-            return int(pin.initial == "on"), None
-        last = (
-            self._levels.before_restart(pin.gpio)
-            if pin.initial == "keep"
-            else self._levels.before_power_cut(pin.gpio)
-        )
+            return Level(0)
+        last = self._levels.before_restart(pin.gpio)
+        if pin.initial == "off":
+            return Level(0)
+        if pin.initial not in ("keep", "restore"):
+            value = 1 if pin.initial == "on" else float(pin.initial)
+            # What is on already has used up some of its time.
+            return Level(value, last.off_at, last.max_at) if last and last.value else Level(value)
+        if pin.initial == "restore":
+            last = self._levels.before_power_cut(pin.gpio)
         if last is None:
             shown = self._factory.level(pin.gpio) if pin.initial == "keep" else None
-            return int(shown is not None and bool(shown) == (pin.active == "high")), None
-        if last.off_at is None and isinstance(pin, config.OutputPin) and pin.pulse:
-            return 0, None  # a pulse of which the end is not known is over
-        return min(1, max(0, last.value)), last.off_at
+            return Level(int(shown is not None and bool(shown) == (pin.active == "high")))
+        if not last.is_pulse and isinstance(pin, config.OutputPin) and pin.pulse:
+            return Level(0)  # a pulse of which the end is not known is over
+        return Level(min(1, max(0, last.value)), last.off_at, last.max_at)
 
     def _lose(self, error: Exception) -> None:
         """The line does not obey: shown as such, and tried again later."""
@@ -181,7 +197,7 @@ class Slot:
     def _output_driven(self, before: float, by: str | None) -> None:
         pin, output = self.config, self.output
         assert isinstance(pin, config.DrivenPin)
-        self._remember(pin, output.value, output.off_at)
+        self._remember(pin, output.level)
         if output.value == before:
             return
         level = logging.DEBUG if before and output.value else logging.INFO  # a slider moves a lot
@@ -190,8 +206,7 @@ class Slot:
         moment = self._loop.time() if output.since is None else output.since
         self._when_changed(Changed(pin.name, output.value, moment, by))
 
-    def _remember(self, pin: config.DrivenPin, value: float, off_at: float | None) -> None:
-        level = Level(value, off_at if value else None)
+    def _remember(self, pin: config.DrivenPin, level: Level) -> None:
         self._levels.remember(pin.gpio, level, pin.initial == "restore")
 
 

@@ -9,7 +9,7 @@ from gpiozero.exc import GPIOPinInUse, PinError
 
 from raspi_server.messages import Refused
 
-from .board_rig import Rig
+from .board_rig import Rig, parse
 
 
 @pytest.fixture
@@ -336,6 +336,26 @@ class TestGroups:
             levels.remember(gpio, Level(1), over_power_cut=False)
         house = rig(MOTOR.replace("group:", "initial: keep, group:"), levels=levels)
         assert house.board.values() == {"up": 1, "down": 0}
+
+    def test_one_that_starts_on_waits_for_the_pause(self, rig):
+        """A motor that is to run from the start begins after the pause: who knows how it ran."""
+        house = rig(MOTOR.replace("up: {", "up: {initial: on, "))
+        assert house.board["up"].value == 0
+        house.wait(0.51)
+        assert house.told() == [("up", 1, "initial")]
+
+    def test_a_reload_does_not_reverse_a_motor_at_once(self, rig):
+        """A direction that comes with a reload waits for the pause since the other one ran."""
+        house = rig(MOTOR)
+        house.wait(1)
+        house.set("down", 1)
+        changed = MOTOR.replace("up: {", "up: {initial: on, active: low, ")
+        house.board.reconfigure(parse(changed.replace("down: {gpio: 6", "down: {gpio: 7")).pins)
+        assert house.board.values() == {"up": 0, "down": 0}
+        house.wait(0.49)
+        assert house.board["up"].value == 0
+        house.wait(0.02)
+        assert house.board["up"].value == 1
 
     def test_stop_during_the_pause(self, rig):
         """A stop during the pause leaves both off, and says so to who waits."""

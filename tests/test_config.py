@@ -791,16 +791,25 @@ def group_text(key, first, second, groups=("blind", "blind")):
     )
 
 
-@pytest.mark.parametrize("key", ["initial", "on_stop", "on_failure"])
-def test_of_a_group_at_most_one_is_told_to_be_on(key):
+def test_of_a_group_at_most_one_is_told_to_be_on():
     """Two outputs of one group, such as a motor's up and down, cannot both be told to be on."""
-    assert faults(group_text(key, "on", "on")) == [
-        f"config.yaml:6: pins.down.{key}: expected off, got on, which up has:"
+    assert faults(group_text("initial", "on", "on")) == [
+        "config.yaml:6: pins.down.initial: expected off, got on, which up has:"
         " at most one output of group blind is on"
     ]
 
 
-@pytest.mark.parametrize("key", ["initial", "on_stop", "on_failure"])
+@pytest.mark.parametrize("key", ["on_stop", "on_failure"])
+def test_nothing_of_a_group_goes_on_at_a_stop(key):
+    """At a stop or a failure no pause can be kept, so a motor cannot be told to start then."""
+    assert faults(group_text(key, "on", "off")) == [
+        f"config.yaml:2: pins.up.{key}: expected off, keep or input, got on,"
+        " which a group does not allow"
+    ]
+    pins = read(group_text(key, "input", "off")).pins
+    assert [getattr(pin, key) for pin in pins] == ["input", "on", "off"]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "groups"),
     [
@@ -810,10 +819,10 @@ def test_of_a_group_at_most_one_is_told_to_be_on(key):
         ("on", "on", ("blind", "awning")),
     ],
 )
-def test_of_a_group_one_may_be_on(key, first, second, groups):
+def test_of_a_group_one_may_be_on(first, second, groups):
     """One output of a group may be on, and so may one of each of several groups."""
-    pins = read(group_text(key, first, second, groups)).pins
-    assert [getattr(pin, key) for pin in pins] == [first, "on", second]
+    pins = read(group_text("initial", first, second, groups)).pins
+    assert [pin.initial for pin in pins] == [first, "on", second]
 
 
 @pytest.mark.parametrize("value", [Config(), Access()], ids=["Config", "Access"])
