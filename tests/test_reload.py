@@ -1,9 +1,12 @@
 """Another configuration while it runs: SIGHUP, and a start with a faulty file."""
 
+import ctypes
 import json
 import os
 import signal
 import socket
+import ssl
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,15 +30,21 @@ pins:
 class House:
     """A server whose configuration can be edited and reloaded; `port` is the file's."""
 
-    def __init__(self, folder: Path, text: str, **environment: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        text: str,
+        before_exec: Callable[[], None] | None = None,
+        **environment: str,
+    ) -> None:
         self.file = folder / "config.yaml"
         self.file.write_text(text)
-        self.environment = {**os.environ, **environment}
+        self.options = {"env": {**os.environ, **environment}, "preexec_fn": before_exec}
         self.server = self.start()
 
     def start(self) -> Server:
         arguments = ["run", "--simulate", "--config", str(self.file)]
-        self.server = Server(arguments, port=None, env=self.environment)
+        self.server = Server(arguments, port=None, **self.options)
         return self.server
 
     def reload(self, text: str | None = None) -> None:
@@ -61,8 +70,8 @@ def free_port() -> int:
 def run(tmp_path: Path) -> Iterator[Callable[..., House]]:
     houses: list[House] = []
 
-    def run(text: str = HOUSE, **environment: str) -> House:
-        houses.append(House(tmp_path, f"port: {free_port()}\n{text}", **environment))
+    def run(text: str = HOUSE, **options: Any) -> House:
+        houses.append(House(tmp_path, f"port: {free_port()}\n{text}", **options))
         return houses[-1]
 
     yield run
@@ -327,3 +336,71 @@ class TestLastGood:
         house.file.write_text("pins: [lamp]\n")
         with pytest.raises(AssertionError, match="expected keys and values, got a list"):
             house.start()
+
+
+def make_certificate(folder: Path, name: str) -> str:
+    """A new self-signed pair; the configuration's line for it."""
+    command = [
+        "openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+        "ec_paramgen_curve:P-256", "-days", "30", "-subj", f"/CN={name}",
+        "-addext", "subjectAltName=IP:127.0.0.1",
+        "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt",
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return f"ssl: {{certificate: {name}.crt, key: {name}.key}}\n"
+
+
+def served_certificate(port: int) -> str:
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=LIMIT)
+
+
+def test_https_comes_and_goes(run, tmp_path):
+    """A reload turns https on and off on the same port; who watches goes on watching."""
+    house = run()
+    line = make_certificate(tmp_path, "first")
+    with Browser(house.server) as browser:
+        browser.read_until("state")
+        house.reload(with_port(house, line + HOUSE))
+        house.server.wait_for_log(r"serving https://127\.0\.0\.1")
+        assert served_certificate(house.server.port) == (tmp_path / "first.crt").read_text()
+        assert browser.ask(type="toggle", pin="lamp")["value"] == 1
+        house.reload(with_port(house, HOUSE))
+        house.server.wait_for_log(r"serving http://127\.0\.0\.1", again=True)
+        assert house.get("/api/pins/lamp")["value"] == 1
+        assert browser.ask(type="toggle", pin="lamp")["value"] == 0
+
+
+def test_a_renewed_certificate(run, tmp_path):
+    """A certificate that was renewed in its place is served after a reload; a broken one is not."""
+    house = run(make_certificate(tmp_path, "pi") + HOUSE)
+    first = served_certificate(house.server.port)
+    context = ssl.create_default_context(cafile=tmp_path / "pi.crt")
+    with Browser(house.server, ssl=context) as browser:
+        browser.read_until("state")
+        make_certificate(tmp_path, "pi")
+        house.reload()
+        house.server.wait_for_log("2 pins, serving", again=True)
+        second = served_certificate(house.server.port)
+        assert second == (tmp_path / "pi.crt").read_text() != first
+        (tmp_path / "pi.key").write_text("torn")
+        house.reload()
+        house.server.wait_for_log("expected PEM files")
+        assert served_certificate(house.server.port) == second
+        assert browser.ask(type="toggle", pin="lamp")["value"] == 1
+
+
+def forbid_low_ports() -> None:
+    """What a service under systemd may not do, may root not do here: PR_CAPBSET_DROP of
+    CAP_NET_BIND_SERVICE (prctl(2), capabilities(7))."""
+    if os.geteuid() == 0:
+        ctypes.CDLL(None).prctl(24, 10, 0, 0, 0)
+
+
+def test_a_port_the_service_may_not_open(run):
+    """A port below 1024 is refused with the command that permits it, and all stays as it is."""
+    house = run(before_exec=forbid_low_ports)
+    house.reload("port: 443\n" + HOUSE)
+    said = house.server.wait_for_log("port 443: Permission denied")
+    assert "systemctl edit raspi-server" in said.string
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in said.string
+    assert house.get("/api/pins/lamp")["value"] == 0
