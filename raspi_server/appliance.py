@@ -115,7 +115,7 @@ class Appliance:
     def reload(self) -> None:
         """Takes the configuration as it stands in the file now, or says why not and runs on."""
         if self._source is None or self._stopping.is_set():
-            log.info("there is no configuration to reload")
+            log.info("%s", "no reload while stopping" if self._source else "nothing to reload")
             return
         self._heartbeat.reloading()
         try:

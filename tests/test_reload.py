@@ -208,6 +208,15 @@ def test_another_address_on_the_same_port(run):
         pass
 
 
+def test_an_address_that_is_not_ours(run):
+    """An address this machine does not have is refused, and the old one goes on."""
+    house = run()
+    house.reload(with_port(house, "address: 192.0.2.77\n" + HOUSE))
+    house.server.wait_for_log("192.0.2.77:.*: Cannot assign requested address")
+    house.server.wait_for_log("what ran before runs on")
+    assert house.get("/api/pins/lamp")["value"] == 0
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -275,11 +284,27 @@ def test_ten_reloads_in_a_second_and_one_during_the_stop(run):
         assert browser.close_code() == 1001
 
 
+def test_a_reload_while_stopping(run):
+    """A reload that comes during a stop opens nothing again."""
+    house = run()
+    with socket.create_connection(("127.0.0.1", house.server.port), LIMIT) as sleeper:
+        sleeper.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        assert sleeper.recv(100).startswith(b"HTTP/1.1 101")
+        house.server.process.send_signal(signal.SIGTERM)  # which waits for the sleeper's goodbye
+        house.server.wait_for_log("stopping")
+        house.reload()
+        house.server.wait_for_log("no reload while stopping")
+        assert house.server.stop(signal.SIGCONT) == 0
+
+
 def test_the_demo_has_nothing_to_reload(start_demo):
     """A reload of the demo house does no harm."""
     server = start_demo()
     server.process.send_signal(signal.SIGHUP)
-    server.wait_for_log("there is no configuration to reload")
+    server.wait_for_log("nothing to reload")
 
 
 class TestLastGood:
