@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -316,12 +317,13 @@ def test_a_sleeping_phone_through_the_front_door(start_server, certificate, tls)
             b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
-        refs = 0
-        for _ in range(300):  # states, with a change now and then
+        toggle = f"{server.url}/api/pins/an-output-with-a-long-name-05/toggle"
+        for number in range(300):  # states, with a change now and then
             awake.read_until("state")
-            if refs < 20:
-                awake.send(type="toggle", pin="an-output-with-a-long-name-05", ref=refs)
-                refs += 1
+            if number < 20:
+                request = urllib.request.Request(toggle, method="POST")
+                with urllib.request.urlopen(request, timeout=LIMIT, context=options.get("ssl")):
+                    pass
         last = awake.read_until("state")["seq"]
 
         data = sleeper.recv(65536)

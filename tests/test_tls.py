@@ -43,6 +43,8 @@ x509_extensions = server
 [any]
 commonName = supplied
 [server]
+authorityKeyIdentifier = keyid
+subjectKeyIdentifier = hash
 basicConstraints = critical, CA:FALSE
 extendedKeyUsage = serverAuth
 subjectAltName = DNS:localhost, IP:127.0.0.1, IP:::1
@@ -72,6 +74,7 @@ class Authority:
     def openssl(self, command: str) -> None:
         if command.startswith("req -x509"):
             command += " -out ca.crt -days 9 -addext basicConstraints=critical,CA:TRUE"
+            command += " -addext keyUsage=critical,keyCertSign,cRLSign"
         done = subprocess.run(
             ["openssl", *shlex.split(command)], cwd=self.folder, capture_output=True, text=True
         )
