@@ -114,6 +114,8 @@ def serve(config: Config, source: Source | None = None, fault: ConfigError | Non
     from .tls import CertificateError
 
     faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's stack in the log
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     journal.start(config.log_level)
     try:
         asyncio.run(_live(config, source, fault))
@@ -142,6 +144,11 @@ async def _live(config: Config, source: Source | None, fault: ConfigError | None
         moving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await moving
+
+
+def _leave(*_: object) -> None:
+    """A stop before anything was built, and the appliance listens for signals, is a clean one."""
+    sys.exit(0)
 
 
 def _port(text: str) -> int:

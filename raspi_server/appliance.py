@@ -177,6 +177,7 @@ class Appliance:
             ticker.stop()
         self.board.close()
         self._levels.save(time.monotonic())
+        await asyncio.sleep(0)  # whose command waited is told, and only then bidden goodbye
         self._hub.close(GOING_AWAY, "the server is stopping")
         waiting = [
             asyncio.ensure_future(self._goodbyes()),
@@ -185,7 +186,7 @@ class Appliance:
         await asyncio.wait(waiting, timeout=GOODBYE, return_when=asyncio.FIRST_COMPLETED)
         for each in waiting:
             each.cancel()
-        for number in STOP_SIGNALS:
+        for number in (*STOP_SIGNALS, signal.SIGHUP):
             # Nothing that comes now is to turn a clean end into a failed one.
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)

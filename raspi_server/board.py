@@ -41,6 +41,7 @@ class Board:
         self._when_remade = when_remade
         self._groups: dict[str, Group] = {}
         self._slots: dict[str, Slot] = {}
+        self._is_new = True
         self.reconfigure(pins)
 
     def __iter__(self) -> Iterator[Slot]:
@@ -78,13 +79,15 @@ class Board:
 
     def try_again(self) -> None:
         """Tries to open the pins in error."""
-        if self._open(slot for slot in self if slot.error):
+        if self._open((slot for slot in self if slot.error), held=set()):
             self._when_remade()
 
-    def _open(self, slots: Iterable[Slot]) -> bool:
+    def _open(self, slots: Iterable[Slot], held: set[int]) -> bool:
         """Opens pins, those first that start off; whether any could be. Of a group nothing goes on
-        before the others are known to be off, and have been for the pause."""
-        opened = [slot for slot in sorted(slots, key=lambda slot: slot.starts_on) if slot.open()]
+        before the others are known to be off, and have been for the pause; but a line that was
+        `held` all the time stays on."""
+        ordered = sorted(slots, key=lambda slot: slot.starts_on)
+        opened = [slot for slot in ordered if slot.open(slot.config.gpio in held)]
         for slot in opened:
             if slot.waiting_value:
                 try:
@@ -154,6 +157,8 @@ class Board:
         pins = tuple(pins)
         wanted = {pin.gpio: pin for pin in pins}
         staying: dict[int, Slot] = {}
+        held = set(wanted) if self._is_new else set()
+        self._is_new = False
         # First all that go, so that lines and groups are free for those who come.
         for slot in self:
             pin = wanted.get(slot.config.gpio)
@@ -162,10 +167,11 @@ class Board:
             else:
                 is_kept = isinstance(pin, config.DrivenPin) and pin.initial in ("keep", "restore")
                 slot.close("keep" if is_kept else None)
+                held |= {slot.config.gpio} if is_kept else set()
         names = {pin.group for pin in pins if isinstance(pin, config.OutputPin) and pin.group}
         self._groups = {name: self._groups.get(name) or Group(self._loop) for name in names}
         self._slots = {pin.name: staying.get(pin.gpio) or self._slot(pin) for pin in pins}
-        self._open(slot for slot in self if slot.device is None and slot.error is None)
+        self._open((slot for slot in self if slot.device is None and slot.error is None), held)
 
     def _slot(self, pin: config.Pin) -> Slot:
         group = None

@@ -5,6 +5,9 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
+import os
+import resource
 import socket
 import ssl
 from collections.abc import Callable
@@ -17,6 +20,13 @@ BREATHER = 1.0
 """Seconds without new callers after the descriptors have run out; those who wait, wait in the
 kernel's queue."""
 QUEUE = 1024
+SPARE = 16
+"""Descriptors that no caller gets: those inside need some, for a page, the certificate, levels."""
+CALM = 60.0
+"""Seconds without a shortage after which the next one is said again."""
+STUCK = 60.0
+"""Seconds after which the kernel drops a connection whose other end takes nothing at all, be it
+gone or asleep in the middle of a large page (tcp(7), TCP_USER_TIMEOUT)."""
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -44,7 +54,8 @@ class Doors:
         self._sockets = listen(address, port)
         self.port: int = self._sockets[0].getsockname()[1]
         self._breather: asyncio.TimerHandle | None = None
-        self._was_exhausted = False
+        self._exhausted = -math.inf
+        """When the descriptors last ran out."""
 
     def open(self) -> None:
         """Lets callers in, those who have waited first."""
@@ -71,6 +82,7 @@ class Doors:
     def _let_in(self, listening: socket.socket) -> None:
         for _ in range(ACCEPT_AT_ONCE):
             try:
+                _check_room(listening)
                 caller, address = listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
@@ -93,11 +105,21 @@ class Doors:
         return SSLIOStream(wrapped)
 
     def _take_breath(self, error: OSError) -> None:
-        if not self._was_exhausted:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._exhausted >= CALM:
             log.error("too many connections: %s; new ones have to wait", error.strerror)
-            self._was_exhausted = True
+        self._exhausted = loop.time()
         self._shut()
-        self._breather = asyncio.get_running_loop().call_later(BREATHER, self.open)
+        self._breather = loop.call_later(BREATHER, self.open)
+
+
+def _check_room(listening: socket.socket) -> None:
+    """Raises OSError if the next descriptor is one of the spare ones: it is the lowest free one."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_one = os.dup(listening.fileno())
+    os.close(next_one)
+    if most != resource.RLIM_INFINITY and next_one >= most - SPARE:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def listen(address: str, port: int) -> list[socket.socket]:
@@ -123,6 +145,8 @@ def listen(address: str, port: int) -> list[socket.socket]:
         raise CannotListen(f"{where}: {error.strerror}{hint}") from None
     for each in found:
         each.setblocking(False)
+        # Whoever is let in inherits it.
+        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STUCK * 1000))
     return found
 
 

@@ -4,6 +4,7 @@ now, and nothing outside the folders."""
 import contextlib
 import mimetypes
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,17 @@ class Files(StaticFileHandler):
             if found is None or os.access(found, os.R_OK):  # None: it redirected
                 return found
         raise HTTPError(404)
+
+    @classmethod
+    def get_content(
+        cls, abspath: str, start: int | None = None, end: int | None = None
+    ) -> Generator[bytes, None, None]:
+        """The file's bytes. Raises HTTPError 503 where it cannot be opened any more: too many files
+        are open, or it has just gone."""
+        try:
+            yield from super().get_content(abspath, start, end)
+        except OSError as error:
+            raise HTTPError(503, "%s", error.strerror) from None
 
     def compute_etag(self) -> str | None:
         """From what any edit changes; Tornado's own is computed once in the life of the process."""

@@ -19,6 +19,7 @@ class Group:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, output: Output) -> None:
+        self.give_up("another output, which may have been on till now, joined its group")
         self._outputs.append(output)
 
     def remove(self, output: Output) -> None:

@@ -2,6 +2,7 @@
 only while the loop answers that all is well, STOPPING first thing on a stop. Off systemd it is
 silent; a loop that is stuck it reports to the log everywhere."""
 
+import asyncio
 import faulthandler
 import logging
 import os
@@ -22,6 +23,9 @@ _MOST_TIME = 120.0
 """Seconds asked for again and again while a start or stop goes on, and in all."""
 _PATIENCE = 0.2
 """Seconds a full notify queue may hold us up; the next beat says it again."""
+_STEP = 0.2
+"""Seconds of one wait for an answer."""
+_PACKAGE = __name__.partition(".")[0] + "."
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +47,20 @@ class Heartbeat:
         self._loop_thread = threading.get_ident()
         self._status = ""
         self._notifier = None
+        self._watchdog = None
         self._speaking = threading.Lock()
         if os.environ.get("NOTIFY_SOCKET"):
             self._notifier = sdnotify.SystemdNotifier(debug=True)
             self._notifier.socket.settimeout(_PATIENCE)
-        self._watchdog = watchdog_interval()
+            self._watchdog = watchdog_interval()
         self._ask_every = _ASK_EVERY
         self._stuck_after = _STUCK_AFTER
         if self._watchdog is not None:
-            # It strikes so long after the last beat, which may be half as old when we are stuck.
-            self._ask_every = min(_ASK_EVERY, self._watchdog / 4)
-            self._stuck_after = min(_STUCK_AFTER, self._watchdog / 3)
+            # When we ask a loop that is stuck, the last beat may be 9/16 of the time old after
+            # which systemd strikes: a quarter more still leaves some to write the stacks.
+            self._ask_every = min(_ASK_EVERY, self._watchdog / 8)
+            self._stuck_after = min(_STUCK_AFTER, self._watchdog / 4)
+        self._guarded_until = self._ran = 0.0
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
@@ -92,16 +99,25 @@ class Heartbeat:
         done.wait()
 
     def _beat(self) -> None:
-        beat_at = time.monotonic()
+        beat_at = self._ran = time.monotonic()
+        self._guard()
         while not self._stopping.is_set():
             status, is_well = self._ask()
             if status != self._status and not self._stopping.is_set():
                 self._status = status
-                self._say(f"STATUS={status}")
+                self._say(f"STATUS={' '.join(status.split())}")
             if self._watchdog is not None and is_well and time.monotonic() >= beat_at:
                 self._say("WATCHDOG=1")
                 beat_at = time.monotonic() + self._watchdog / 2 - self._ask_every / 2
-            self._stopping.wait(self._ask_every)
+            self._guard()
+            self._waits(self._stopping, self._ask_every)
+
+    def _guard(self) -> None:
+        """Should C code hold the interpreter, this thread stands still, too: then the C thread of
+        faulthandler, which needs no interpreter, writes the stacks. Put off while all is well."""
+        seconds = self._ask_every + self._stuck_after * 1.4
+        self._guarded_until = time.monotonic() + seconds
+        faulthandler.dump_traceback_later(seconds)
 
     def _ask(self) -> tuple[str, bool]:
         """What the loop answers, as late as it may. A loop that is stuck for longer than the
@@ -115,35 +131,48 @@ class Heartbeat:
             finally:
                 answered.set()
 
-        # Should C code hold the interpreter, this thread stands still, too: then the C thread of
-        # faulthandler, which needs no interpreter, writes the stacks.
-        faulthandler.dump_traceback_later(self._stuck_after * 1.2)
-        self._post(on_loop)
+        def next_round() -> None:
+            # What fell due while everything stood still, a tick perhaps, is done before it.
+            self._post(on_loop)
+
+        self._post(next_round)
         if not self._is_answered(answered, self._stuck_after):
             self._tell_where_it_is_stuck()
             while not self._is_answered(answered, _ASK_EVERY):
                 pass
             log.warning("the loop answers again")
-        faulthandler.cancel_dump_traceback_later()
         return answer[0] if answer else (self._status, False)
 
     def _is_answered(self, answered: threading.Event, patience: float) -> bool:
-        """Whether an answer came within `patience` seconds, or is no longer needed."""
-        until = time.monotonic() + patience
-        while not self._stopping.is_set():
-            left = until - time.monotonic()
-            if answered.wait(min(max(left, 0), _PATIENCE)):
+        """Whether an answer came within `patience` seconds, or is no longer needed. Only the time
+        counts in which this thread could run, else a process that was stopped would seem stuck."""
+        while patience > 0 and not self._stopping.is_set():
+            step = min(patience, _STEP)
+            if self._waits(answered, step):
                 return True
-            if left <= 0:
-                return False
-        return True
+            patience -= step
+        return self._stopping.is_set()
+
+    def _waits(self, event: threading.Event, seconds: float) -> bool:
+        """Waits for an event, and tells if that took far longer since the last time than it may."""
+        is_set = event.wait(seconds)
+        now = time.monotonic()
+        late = now - self._ran - seconds
+        self._ran = now
+        if late > self._stuck_after:
+            why = "C code held the interpreter, or the process was stopped"
+            log.warning("nothing here ran for %.1f s: %s", late, why)
+        return is_set
 
     def _tell_where_it_is_stuck(self) -> None:
+        is_written = time.monotonic() > self._guarded_until + _STEP  # rather twice than never
         faulthandler.cancel_dump_traceback_later()
         frames = sys._current_frames()
         suspect = _suspect(frames.get(self._loop_thread))
         seconds = self._stuck_after
         log.error("the loop has not answered for %.1f s; it is in %s", seconds, suspect)
+        if is_written:
+            return
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         for ident, frame in frames.items():
             stack = "".join(traceback.format_stack(frame)).rstrip()
@@ -160,20 +189,23 @@ class Heartbeat:
                 log.warning("systemd did not take %s: %s", message.partition("\n")[0], error)
 
 
-_PLAIN: object = object.__str__
-
-
 def _suspect(frame: FrameType | None) -> str:
-    """The innermost function of this package that a thread is in, and whose method it is."""
-    package = __name__.partition(".")[0] + "."
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if str(module).startswith(package):
-            owner = frame.f_locals.get("self")
-            named = f" of {owner}" if type(owner).__str__ is not _PLAIN else ""
-            return f"{module} {frame.f_code.co_qualname}, line {frame.f_lineno}{named}"
+    """The innermost function of this package that the loop is in, and the pin, request or socket
+    it is in there for: the innermost thing with a name of its own."""
+    place = name = ""
+    while frame is not None and frame.f_code is not asyncio.BaseEventLoop.run_forever.__code__:
+        module = str(frame.f_globals.get("__name__"))
+        if not place and module.startswith(_PACKAGE):
+            place = f"{module} {frame.f_code.co_qualname}, line {frame.f_lineno}"
+        named = [value for value in frame.f_locals.values() if _has_a_name(value)]
+        if not name and named:
+            name = f", for {named[0]}"
         frame = frame.f_back
-    return "code that is not ours"
+    return (place or "code that is not ours") + name
+
+
+def _has_a_name(value: object) -> bool:
+    return str(getattr(type(value).__str__, "__module__", "")).startswith(_PACKAGE)
 
 
 def watchdog_interval() -> float | None:

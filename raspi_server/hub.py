@@ -26,6 +26,10 @@ silent connection after 30 s at the earliest."""
 PING = b"\x89\x00"
 """An empty ping frame (RFC 6455, 5.5.2)."""
 
+UNSENT = 1
+"""Bytes that may wait in the kernel before it takes no more: what a phone's window has no room for
+is never a state it finds stale when it wakes, but for one."""
+
 TRY_AGAIN_LATER = 1013
 
 
@@ -37,6 +41,7 @@ class Viewer:
         assert stream is not None  # it is open
         stream.set_nodelay(True)  # small messages would wait 200 ms for Nagle
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         self._connection = connection
         self._stream = stream
         self._loop = loop
@@ -89,8 +94,9 @@ class Viewer:
         self._stream.write(data).add_done_callback(lambda _: self._caught_up(len(data)))
 
     def was_written_to(self) -> None:
-        """Tornado wrote something of its own: nothing may come between its bytes, either."""
-        if self._stream.writing():
+        """Tornado wrote something of its own: nothing may come between its bytes, either. Where
+        something is queued already, that will see to it."""
+        if self.is_free and self._stream.writing():
             self.queue(b"")
 
     def heard(self) -> None:

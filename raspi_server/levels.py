@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 
 
 class Level(Struct, frozen=True):
-    """`value` is logical, 0-1; `off_at` the moment at which it goes off by itself, `max_at` the one
-    that max_on sets, both of the monotonic clock, which goes on over a restart, or None."""
+    """`value` is logical, 0-1; `pulse_at` the moment at which its pulse ends, `max_at` the one that
+    max_on sets, both of the monotonic clock, which goes on over a restart, or None."""
 
     value: float
-    off_at: float | None = None
+    pulse_at: float | None = None
     max_at: float | None = None
 
     @property
-    def is_pulse(self) -> bool:
-        """Whether it goes off for another reason than max_on."""
-        return self.off_at is not None and self.off_at != self.max_at
+    def off_at(self) -> float | None:
+        """When it goes off by itself, if it does."""
+        return min((at for at in (self.pulse_at, self.max_at) if at is not None), default=None)
 
 
 class _File(Struct):
@@ -68,7 +68,7 @@ class Levels:
         self._levels[gpio] = level
         if over_power_cut:
             # How long the power will be away nobody knows: a pulse is over then.
-            self._restored[gpio] = Level(0 if level.is_pulse else level.value)
+            self._restored[gpio] = Level(level.value if level.pulse_at is None else 0)
         if self._run:
             _write(self._run, _File(self._boot, self._levels), lasting=False)
 

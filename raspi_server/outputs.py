@@ -39,7 +39,7 @@ class Output:
         self._pulse = config.pulse if isinstance(config, OutputPin) else None
         self._frequency = config.frequency if isinstance(config, PwmPin) else None
         self._timer: asyncio.TimerHandle | None = None
-        self._off_at: float | None = None
+        self._pulse_at: float | None = None
         self._max_at: float | None = None
         now = loop.time()
         is_overdue = first.off_at is not None and first.off_at <= now
@@ -55,12 +55,12 @@ class Output:
             pin.pwm_with_state(self._frequency, self._level(self.value))
         if self.value:
             self._max_at = first.max_at if self._max_on else None
-            self._limit(now, first.off_at - now if first.is_pulse and first.off_at else None)
+            self._limit(now, first.pulse_at - now if first.pulse_at is not None else None)
 
     @property
     def level(self) -> Level:
         """What is to be kept over a restart."""
-        return Level(self.value, self._off_at, self._max_at)
+        return Level(self.value, self._pulse_at, self._max_at)
 
     @property
     def is_on(self) -> bool:
@@ -121,16 +121,15 @@ class Output:
         if self._max_on:
             self._max_at = min(self._max_at or math.inf, now + self._max_on)
         length = seconds or self._pulse
-        ends = [(now + length, "pulse")] if length else []
-        if self._max_at is not None:
-            ends.append((self._max_at, "max_on"))
         self._stop_timer()
-        if ends:
-            self._off_at, by = min(ends)
-            self._timer = self._loop.call_at(self._off_at, self._expire, by)
+        self._pulse_at = now + length if length else None
+        ends = [(self._pulse_at, "pulse"), (self._max_at, "max_on")]
+        off_at, by = min(((at, by) for at, by in ends if at is not None), default=(None, ""))
+        if off_at is not None:
+            self._timer = self._loop.call_at(off_at, self._expire, by)
 
     def _stop_timer(self) -> None:
-        self._off_at = None
+        self._pulse_at = None
         if self._timer:
             self._timer.cancel()
             self._timer = None

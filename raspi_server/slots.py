@@ -75,15 +75,16 @@ class Slot:
             raise Refused("unavailable", f"{self}: {self.error}")
         return self.device
 
-    def open(self) -> bool:
-        """Opens the pin, or notes why it cannot be and says so, once."""
+    def open(self, was_held: bool = False) -> bool:
+        """Opens the pin, or notes why it cannot be and says so, once. `was_held`: since we last
+        drove it, nothing else of its group can have gone on, so that what is on may stay on."""
         pin = self.config
         try:
             line = self._factory.pin(pin.gpio)
             if isinstance(pin, config.InputPin):
                 self.device = Input(pin, line, self._loop, self._input_changed, self._lose)
             else:
-                self.device = self._open_output(pin, line)
+                self.device = self._open_output(pin, line, was_held)
         except LineErrors as error:
             if self.error != str(error):
                 log.error("%s: %s; shown as unavailable", self, error)
@@ -114,6 +115,7 @@ class Slot:
         device, self.device = self.device, None
         if device is None:
             return
+        self.error = "the server is stopping"
         pin = self.config
         try:
             if isinstance(device, Output):
@@ -137,15 +139,17 @@ class Slot:
         pin = self.config
         return isinstance(pin, config.DrivenPin) and self._first_level(pin).value > 0
 
-    def _open_output(self, pin: config.DrivenPin, line: Any) -> Output:
+    def _open_output(self, pin: config.DrivenPin, line: Any, was_held: bool) -> Output:
         first = self._first_level(pin)
         self.waiting_value = 0.0
         if first.value and self.group:
             if self.group.somebody_is_on:
                 log.warning("%s: starts off, since another output of its group is on", self)
                 first = Level(0)
-            elif not self._was_on():
-                self.waiting_value, first = first.value, Level(0)
+            elif not (was_held and self._was_on()):
+                # What was to go off soon does not go on late.
+                self.waiting_value = first.value if first.off_at is None else 0
+                first = Level(0)
         output = Output(pin, line, self._loop, self._output_driven, self._lose, first)
         if self.group:
             self.group.add(output)
@@ -167,15 +171,15 @@ class Slot:
         if pin.initial not in ("keep", "restore"):
             value = 1 if pin.initial == "on" else float(pin.initial)
             # What is on already has used up some of its time.
-            return Level(value, last.off_at, last.max_at) if last and last.value else Level(value)
+            return Level(value, last.pulse_at, last.max_at) if last and last.value else Level(value)
         if pin.initial == "restore":
             last = self._levels.before_power_cut(pin.gpio)
         if last is None:
             shown = self._factory.level(pin.gpio) if pin.initial == "keep" else None
             return Level(int(shown is not None and bool(shown) == (pin.active == "high")))
-        if not last.is_pulse and isinstance(pin, config.OutputPin) and pin.pulse:
+        if last.pulse_at is None and isinstance(pin, config.OutputPin) and pin.pulse:
             return Level(0)  # a pulse of which the end is not known is over
-        return Level(min(1, max(0, last.value)), last.off_at, last.max_at)
+        return Level(min(1, max(0, last.value)), last.pulse_at, last.max_at)
 
     def _lose(self, error: Exception) -> None:
         """The line does not obey: shown as such, and tried again later."""

@@ -1,5 +1,5 @@
 """A tick at a steady rate, at half the price of Tornado's PeriodicCallback, which makes a task for
-each; and after a late one it goes on at once instead of skipping whole intervals."""
+each; and after a late one it goes on, instead of skipping whole intervals or making up for them."""
 
 import asyncio
 from collections.abc import Callable
@@ -32,6 +32,9 @@ class Ticker:
 
     def _run(self) -> None:
         timer = self._timer
+        now = self._loop.time()
+        if now - self._due > self._interval / 2:
+            self._due = now  # else the next tick would come right after this late one
         try:
             self._tick()
         finally:  # a tick that fails, which the loop logs, is not the last

@@ -73,8 +73,10 @@ class Socket(WebSocketHandler):
         except Refused as refused:
             self.close(SIGN_IN, refused.message)
             return
-        assert self.ws_connection is not None  # it has just been opened
-        self._viewer = Viewer(self.ws_connection, self._loop)
+        connection = self.ws_connection
+        if connection is None or connection.stream is None or connection.stream.closed():
+            return  # it vanished during the handshake
+        self._viewer = Viewer(connection, self._loop)
         self._viewer.send_message(self._site.hello())
         self._site.hub.add(self._viewer)
         self._viewer.send_message(self._site.health())

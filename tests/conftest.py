@@ -17,9 +17,16 @@ LIMIT = 30.0
 
 class Server:
     """`python -m raspi_server …` until stopped, on a port of its own, or with `port` None on the
-    configured one. `log` is all it has said."""
+    configured one; `program` is what python is to run instead. `log` is all it has said."""
 
-    def __init__(self, arguments: list[str], port: int | None = 0, **options: object) -> None:
+    def __init__(
+        self,
+        arguments: list[str],
+        port: int | None = 0,
+        program: tuple[str, str] = ("-m", "raspi_server"),
+        **options: object,
+    ) -> None:
+        self._program = program
         self._arguments = arguments
         self._options = options
         self._is_configured = port is None
@@ -29,7 +36,7 @@ class Server:
         self.lines: list[str] = []
         self._more = threading.Condition()
         self._ended = False
-        command = [sys.executable, "-W", "error", "-m", "raspi_server", *self._arguments]
+        command = [sys.executable, "-W", "error", *self._program, *self._arguments]
         self.process = subprocess.Popen(
             command if port is None else [*command, "--port", str(port)],
             stderr=subprocess.PIPE,

@@ -1,0 +1,396 @@
+"""Hostile and unlucky clients, each beside a viewer who misses nothing: what they cost is bounded,
+and nobody else notices."""
+
+import contextlib
+import random
+import resource
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from .conftest import LIMIT, Server
+from .test_hub import certificate  # noqa: F401
+from .wire import (
+    GONE,
+    HANDSHAKE,
+    PING,
+    TEXT,
+    Client,
+    Witness,
+    changing,
+    descriptors,
+    masked,
+    memory,
+    plain,
+    reset,
+    wait_until,
+)
+
+HOUSE = """
+access: {control: everyone}
+interval: 0.02
+pins:
+  lamp: {gpio: 17, mode: output}
+""" + "".join(f"  an-output-{n:02}: {{gpio: {n}, mode: output}}\n" for n in range(12))
+
+MIB = 1024 * 1024
+GET = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+PUT = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 11\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def house(start_module_server: Callable[..., Server]) -> Server:
+    return start_module_server(HOUSE)
+
+
+@contextlib.contextmanager
+def unharmed(server: Server, growth: int = 24 * MIB) -> Iterator[Witness]:
+    """A viewer beside what happens; when it is over the server holds no descriptor more, and not
+    much more memory, than before, and has no complaint."""
+    with Witness(server.port) as witness:
+        open_before, memory_before = descriptors(server), memory(server)
+        yield witness
+        wait_until(lambda: descriptors(server) <= open_before, witness, "all is closed again")
+        assert memory(server) < memory_before + growth
+    assert "Traceback" not in server.log
+    assert "ERROR" not in server.log, server.log
+
+
+def answer(connection: socket.socket, path: bytes) -> bytes:
+    """The first bytes of what is at a path."""
+    connection.sendall(GET % path)
+    return connection.recv(65536)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [b"", HANDSHAKE[:50], HANDSHAKE, HANDSHAKE + masked(TEXT, b"{}"), GET % b"/api/pins", PUT],
+    ids=["silent", "half a handshake", "handshake", "a message", "a request", "no body"],
+)
+def test_a_thousand_who_vanish(house, words):
+    """Crowds that connect, say something or nothing, and vanish with a reset, leave no trace."""
+    with unharmed(house):
+        for _ in range(1000):
+            connection = plain(house.port)
+            connection.sendall(words)
+            reset(connection)
+
+
+def test_a_thousand_a_second_for_seconds(house):
+    """A thousand visitors a second, who vanish in the middle of anything, are no burden."""
+    words = HANDSHAKE + masked(TEXT, b'{"type":"toggle","pin":"nope"}') * 3
+    chance = random.Random(6)
+    with unharmed(house) as witness:
+        began = time.monotonic()
+        for _ in range(4000):
+            connection = plain(house.port)
+            connection.sendall(words[: chance.randrange(len(words))])
+            reset(connection)
+        rate = 4000 / (time.monotonic() - began)
+        witness.wait_for_states(1)
+    print(f"{rate:.0f} visitors a second, longest silence {witness.longest_silence:.3f} s")
+    assert witness.longest_silence < LIMIT / 10
+
+
+def test_resets_in_the_middle_of_a_frame(house):
+    """Viewers whose connection is reset while they speak and are spoken to end alone."""
+    with unharmed(house) as witness:
+        for cut in range(1, 12):
+            crowd = [Client(house.port) for _ in range(20)]
+            witness.wait_for_states(1)
+            for client in crowd:
+                client.socket.sendall(masked(TEXT, b"hello")[:cut])
+                reset(client.socket)
+
+
+@pytest.mark.parametrize("vanish", [False, True], ids=["silent", "vanishing"])
+def test_half_a_tls_handshake(start_server, certificate, vanish):  # noqa: F811
+    """Who begins TLS and says no more is let go, and so is who vanishes."""
+    config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
+    house = start_server(config, program=changing("appliance.IDLE_TIMEOUT = 1.0"))
+    before = descriptors(house)
+    hello = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="a.b")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    words = hello.read()
+    crowd = [plain(house.port) for _ in range(300)]
+    for n, connection in enumerate(crowd):
+        connection.sendall(words[: n * 2])
+        if vanish:
+            reset(connection)
+    if not vanish:
+        for connection in crowd:
+            with contextlib.suppress(*GONE):
+                while connection.recv(4096):
+                    pass
+            connection.close()
+    context = ssl.create_default_context(cafile=certificate / "cert.pem")
+    with context.wrap_socket(plain(house.port), server_hostname="127.0.0.1") as late:
+        assert b"200 OK" in answer(late, b"/api")
+        late.settimeout(LIMIT)
+        assert late.recv(4096) == b"" or late.recv(4096) == b""  # idle, and so let go as well
+    assert descriptors(house) <= before
+
+
+def test_slow_readers_and_zero_windows(start_server):
+    """Phones that read a byte now and then, or nothing at all, cost little, are let go after a
+    while with 1013, and hold up nobody."""
+    program = changing("hub.LONGEST_BEHIND = 1.0", "appliance.LOOK_EVERY = 0.1")
+    house = start_server(HOUSE, program=program)
+    with unharmed(house) as witness:
+        slow, stuck = ([Client(house.port, 4096) for _ in range(30)] for _ in range(2))
+        before = descriptors(house)
+
+        def are_gone() -> bool:
+            for client in slow:
+                with contextlib.suppress(*GONE):
+                    client.socket.recv(1)
+            return descriptors(house) <= before - 60
+
+        wait_until(are_gone, witness, "the slow ones are let go")
+        for client in stuck + slow:
+            client.socket.close()
+
+
+def test_a_stuck_reader_of_a_page(start_server, tmp_path):
+    """A client that asks for a large page and takes none of it costs a few bytes, and is let go."""
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "large.bin").write_bytes(bytes(20 * MIB))
+    house = start_server(HOUSE, program=changing("doors.STUCK = 1.0"))
+    crowd = []
+    with unharmed(house) as witness:
+        before = descriptors(house)
+        for _ in range(50):
+            crowd.append(plain(house.port, 4096))
+            crowd[-1].sendall(GET % b"/large.bin")
+        wait_until(lambda: descriptors(house) >= before + 100, witness, "all are served")
+        # They stay open at this end: it is the server that lets go.
+    for client in crowd:
+        client.close()
+
+
+def insist(client: socket.socket, words: bytes, beside: Witness) -> int:
+    """Says the same again and again, as fast as the other end takes it, until it has taken nothing
+    for twenty states, or for fifty states in all. How many bytes went out."""
+    client.setblocking(False)
+    rest = b""
+    sent = 0
+    until, taken_until = beside.states + 50, beside.states + 20
+    while beside.states < min(until, taken_until):
+        rest = rest or words
+        try:
+            count = client.send(rest)
+        except BlockingIOError:
+            beside.wait_for_states(1)
+        else:
+            taken_until = beside.states + 20
+            rest = rest[count:]
+            sent += count
+    return sent
+
+
+def test_questions_without_end(house):
+    """A client that asks and asks and reads no answer is not remembered word for word."""
+    with unharmed(house) as witness, plain(house.port, 4096) as greedy:
+        before = memory(house)
+        sent = insist(greedy, GET % b"/api/pins" * 100, witness)
+        print(f"{sent} bytes of questions, {memory(house) - before} more held")
+        assert memory(house) < before + 8 * MIB
+
+
+def test_pings_without_end(house):
+    """A client that pings without end and reads no pong costs nothing but its own turn."""
+    with unharmed(house) as witness, Client(house.port, 4096) as loud:
+        before = memory(house)
+        sent = insist(loud.socket, masked(PING, b"p" * 125) * 500, witness)
+        print(f"{sent} bytes of pings, {memory(house) - before} more held")
+        assert memory(house) < before + 8 * MIB
+        assert sent > MIB
+
+
+def test_half_open_connections(start_server):
+    """A phone that has gone without a word is let go after a ping it does not answer; one that
+    answers stays."""
+    program = changing("hub.PING_EVERY = 0.3", "appliance.LOOK_EVERY = 0.1")
+    house = start_server(HOUSE, program=program)
+    with unharmed(house) as witness:
+        gone = [Client(house.port) for _ in range(30)]
+        assert {client.close_code() for client in gone} == {1013}
+        witness.wait_for_states(50)
+        for client in gone:
+            client.socket.close()
+
+
+SLOW_WORDS = {
+    "nothing": b"",
+    "a head byte by byte": GET.replace(b"%s", b"/" + b"x" * 500),
+    "a handshake byte by byte": HANDSHAKE.replace(b"\r\n\r\n", b"\r\nX-More: " + b"x" * 500),
+}
+SLOW_BODIES = {
+    "no body": PUT,
+    "a body byte by byte": PUT.replace(b"11", b"5000") + b'{"value":1' + b" " * 500,
+    "no chunk": PUT.replace(b"Content-Length: 11", b"Transfer-Encoding: chunked"),
+    "half a chunk": PUT.replace(b"Content-Length: 11", b"Transfer-Encoding: chunked") + b"b\r\n{",
+}
+
+
+@pytest.mark.parametrize("what", [*SLOW_WORDS, *SLOW_BODIES])
+def test_words_that_never_end(start_server, what):
+    """Who takes for ever to ask is let go when the time for it is over, byte by byte or silent."""
+    program = changing("appliance.IDLE_TIMEOUT = 0.7", "appliance.BODY_TIMEOUT = 0.7")
+    house = start_server(HOUSE, program=program)
+    words = {**SLOW_WORDS, **SLOW_BODIES}[what]
+    with unharmed(house) as witness:
+        crowd = [plain(house.port) for _ in range(50)]
+        head = words.find(b"\r\n\r\n") + 4 if what in SLOW_BODIES else 0
+        for client in crowd:
+            client.sendall(words[:head])
+            client.setblocking(False)
+        began = time.monotonic()
+        for byte in words[head:]:
+            alive = [client for client in crowd if _send(client, bytes([byte]))]
+            if not alive:
+                break
+            witness.wait_for_states(1)
+        else:
+            assert len(words) - head < 20, "nobody was let go"
+        for client in crowd:
+            client.settimeout(LIMIT)
+            with contextlib.suppress(*GONE):
+                while client.recv(4096):
+                    pass
+        assert time.monotonic() - began >= 0.6, "they had their time"
+        for client in crowd:
+            client.close()
+
+
+def _send(client: socket.socket, data: bytes) -> bool:
+    """Whether the other end still takes it."""
+    with contextlib.suppress(*GONE):
+        return client.send(data) > 0
+    return False
+
+
+def _most_descriptors() -> int:
+    """As many as this user may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def test_thousands_of_idle_connections(start_server):
+    """Thousands who connect and say nothing, or ask once and stay, cost some kilobytes each and
+    nothing once they are gone; thousands more cost no more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = min(3000, _most_descriptors() // 3)
+    house = start_server(HOUSE)
+    try:
+        with Witness(house.port) as witness:
+            open_before, memory_before = descriptors(house), memory(house)
+            peaks = []
+            for _ in range(3):
+                crowd = [plain(house.port) for _ in range(count)]
+                for connection in crowd[::10]:
+                    assert b"200 OK" in answer(connection, b"/api")
+                wait_until(
+                    lambda: descriptors(house) >= open_before + count, witness, "all are inside"
+                )
+                peaks.append(memory(house))
+                for connection in crowd:
+                    connection.close()
+                wait_until(lambda: descriptors(house) <= open_before, witness, "all are gone")
+            each = (peaks[0] - memory_before) / count
+            print(f"{each / 1024:.1f} KiB each; {[peak // 1024 for peak in peaks]} KiB")
+            assert each < 32 * 1024
+            assert peaks[2] < peaks[0] * 1.05
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("spare", [16, 0], ids=["with some kept back", "to the last one"])
+def test_more_callers_than_descriptors(start_server, spare):
+    """When all descriptors are taken the log says so once, those inside go on, those outside wait,
+    and come in as soon as there is room; the next time it is said again."""
+    program = changing(f"doors.SPARE = {spare}", "doors.BREATHER = 0.1", "doors.CALM = 1.0")
+    limit = (60, 60)
+    house: Server = start_server(
+        HOUSE,
+        program=program,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit),
+    )
+    with Witness(house.port) as witness, plain(house.port) as inside:
+        assert b"200 OK" in answer(inside, b"/api")
+        before = descriptors(house)
+        for episode in (1, 2):
+            crowd = [plain(house.port) for _ in range(100)]
+            wait_until(lambda: descriptors(house) >= limit[0] - spare, witness, "it is full")
+            with plain(house.port) as waiting:
+                waiting.sendall(GET % b"/api/pins")
+                witness.wait_for_states(20)
+                assert descriptors(house) <= limit[0]
+                assert b"200 OK" in answer(inside, b"/api/pins")
+                if spare:
+                    assert b"200 OK" in answer(inside, b"/")
+                assert said(house) == episode
+                for connection in crowd:
+                    connection.close()
+                assert b"200 OK" in waiting.recv(4096)
+            wait_until(lambda: descriptors(house) <= before, witness, "all are gone")
+            calm = time.monotonic() + 1.0
+            wait_until(lambda: time.monotonic() > calm, witness, "it has been calm")  # noqa: B023
+    assert "Traceback" not in house.log
+
+
+def said(server: Server) -> int:
+    return server.log.count("too many connections")
+
+
+def test_a_sleeping_phone_wakes_to_the_present(house):
+    """A phone that sleeps through thousands of states finds the few its own buffer had room for,
+    and then the present; the server keeps none for it."""
+    with unharmed(house) as witness:
+        phone = Client(house.port, 4096)
+        witness.wait_for_states(250)
+        last = witness.seqs[-1]
+        stale = 0
+        for message in phone.messages():
+            if message.get("seq", 0) > last:
+                break
+            stale += message["type"] == "state"
+        assert message["type"] in ("state", "change")
+        print(f"{stale} stale states")
+        assert stale < 40
+        phone.socket.close()
+
+
+GARBAGE = {
+    "zeros": bytes(100_000),
+    "noise": random.Random(6).randbytes(100_000),
+    "TLS": bytes.fromhex("16030100c8010000c40303") + bytes(500),
+    "an endless line": b"GET /" + b"x" * 1_000_000,
+    "endless headers": b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100_000,
+    "a body too long": PUT.replace(b"11", b"99999999") + bytes(1_000_000),
+    "a negative body": PUT.replace(b"11", b"-1"),
+    "two lengths": PUT.replace(b"\r\n\r\n", b"\r\nContent-Length: 12\r\n\r\n"),
+    "endless chunks": PUT.replace(b"Content-Length: 11", b"Transfer-Encoding: chunked")
+    + b"1\r\nx\r\n" * 100_000,
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(100),
+    "a form": PUT.replace(b"Content", b"Content-Type: multipart/form-data; boundary=\r\nContent")
+    + b"--\r\n\r\nabc--",
+}
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+def test_garbage(house, what):
+    """Whatever else is thrown at the door bounces off it."""
+    with unharmed(house):
+        for _ in range(3):
+            with plain(house.port) as thrower, contextlib.suppress(*GONE):
+                thrower.sendall(GARBAGE[what])
+                thrower.shutdown(socket.SHUT_WR)
+                while thrower.recv(65536):
+                    pass
