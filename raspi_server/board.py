@@ -166,8 +166,8 @@ class Board:
                 staying[pin.gpio] = slot
             else:
                 is_kept = isinstance(pin, config.DrivenPin) and pin.initial in ("keep", "restore")
+                held |= {slot.config.gpio} if is_kept and slot.is_driven else set()
                 slot.close("keep" if is_kept else None)
-                held |= {slot.config.gpio} if is_kept else set()
         names = {pin.group for pin in pins if isinstance(pin, config.OutputPin) and pin.group}
         self._groups = {name: self._groups.get(name) or Group(self._loop) for name in names}
         self._slots = {pin.name: staying.get(pin.gpio) or self._slot(pin) for pin in pins}

@@ -134,6 +134,11 @@ class Slot:
             log.error("%s: could not be left as on_stop says: %s", self, error)
 
     @property
+    def is_driven(self) -> bool:
+        """Whether an output is open here, so that nobody else has changed its line."""
+        return isinstance(self.device, Output)
+
+    @property
     def starts_on(self) -> bool:
         """Whether opening it switches something on, or leaves it on."""
         pin = self.config

@@ -124,10 +124,11 @@ class PunctualSystemd(Systemd):
                 self.moments.append((time.monotonic(), data.decode("ascii")))
                 self._said.put(data)
 
-    def wait_for(self, start: str) -> str:
-        """The next message that begins so."""
-        while not (said := self.next()).startswith(start):
-            pass
+    def wait_for(self, start: str, having: str = "") -> str:
+        """The next message that begins so and has that in it."""
+        limit = time.monotonic() + LIMIT
+        while not ((said := self.next()).startswith(start) and having in said):
+            assert time.monotonic() < limit, f"never said: {start}…{having}"
         return said
 
     def heard_between(self, one: float, other: float) -> list[str]:
@@ -265,9 +266,7 @@ def test_stopped_and_continued(
     an alarm, and what was asked of it meanwhile is done."""
     server = start_server(HOUSE, env=watched(systemd))
     with Browser(server) as browser:
-        systemd.wait_for("STATUS=")
-        while "; 1 viewer;" not in systemd.wait_for("STATUS="):
-            pass
+        systemd.wait_for("STATUS=", having="; 1 viewer;")
         before = browser.read_until("state")
         server.process.send_signal(signal.SIGSTOP)
         wait_for_state(server.process.pid, "T")
@@ -334,8 +333,7 @@ Appliance._show_state = lambda self: None if when({str(gone)!r}) else show(self)
     )
     with Browser(server) as browser:
         browser.read_until("state")
-        while "; 1 viewer;" not in systemd.wait_for("STATUS="):
-            pass
+        systemd.wait_for("STATUS=", having="; 1 viewer;")
         gone.touch()
         check_that_it_fails(server, systemd, "the broadcast has stopped")
         gone.unlink()
