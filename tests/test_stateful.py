@@ -523,6 +523,7 @@ class House:
         self.rig = self._start(at)
         self.model.now = at
         self.model.start(self.pins)
+        self.rig.settle()
         self.check()
 
     # The comparison
@@ -983,3 +984,15 @@ class TestFound:
         home.wait(1)
         home.set("down", 0)
         home.reload({"up": up | {"group": "shutter"}, "down": down})
+
+    def test_who_waits_and_is_taken_out_does_not_go_on(self, house):
+        """A motor that a reload takes out during its pause stays off, and who asked is told."""
+        motors = {
+            name: {"gpio": gpio, "mode": "output", "group": "shutter", "group_pause": 1}
+            for name, gpio in (("up", 5), ("down", 6))
+        }
+        home = house(**motors)
+        home.set("up", 1)
+        home.reload({"down": motors["down"]})
+        home.wait(2)
+        assert home.line("down").state == home.factory.pin(5).state == 0
