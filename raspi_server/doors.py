@@ -99,6 +99,9 @@ class Doors:
 
     def _stream(self, caller: socket.socket) -> IOStream:
         caller.setblocking(False)
+        # Raises for one that has reset already, before Python's wrap_socket finds out and leaves
+        # its half-made socket to the garbage collector.
+        caller.getpeername()
         if self.context is None:
             return IOStream(caller)
         wrapped = self.context.wrap_socket(caller, server_side=True, do_handshake_on_connect=False)
