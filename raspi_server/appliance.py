@@ -66,9 +66,10 @@ class Appliance:
             self._complain(f"{source.file} has faults: the last good configuration runs", fault)
         self._stopping = asyncio.Event()
         self._hurrying = asyncio.Event()
+        # Not the loop's own handlers: it would put back the default ones, which kill, at its end.
         for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, self._told_to_stop)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._told_to_stop))
+        signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(self.reload))
         self._heartbeat = Heartbeat(loop.call_soon_threadsafe, self._check)
         self._context = _context(config)
         self._validity = _validity(config, self._context)
@@ -188,7 +189,6 @@ class Appliance:
             each.cancel()
         for number in (*STOP_SIGNALS, signal.SIGHUP):
             # Nothing that comes now is to turn a clean end into a failed one.
-            asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
 
     async def _goodbyes(self) -> None:
