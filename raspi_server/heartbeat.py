@@ -6,6 +6,7 @@ import asyncio
 import faulthandler
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -60,7 +61,8 @@ class Heartbeat:
             # which systemd strikes: a quarter more still leaves some to write the stacks.
             self._ask_every = min(_ASK_EVERY, self._watchdog / 8)
             self._stuck_after = min(_STUCK_AFTER, self._watchdog / 4)
-        self._guarded_until = self._ran = 0.0
+        self._ran = 0.0
+        faulthandler.register(signal.SIGPROF, all_threads=True)
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
@@ -87,7 +89,7 @@ class Heartbeat:
         self._ask_for_time_until(self._ready)
         if not self._stopping.is_set():
             self._beat()
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_PROF, 0)
         self._ask_for_time_until(threading.Event())
 
     def _ask_for_time_until(self, done: threading.Event) -> None:
@@ -113,11 +115,10 @@ class Heartbeat:
             self._waits(self._stopping, self._ask_every)
 
     def _guard(self) -> None:
-        """Should C code hold the interpreter, this thread stands still, too: then the C thread of
-        faulthandler, which needs no interpreter, writes the stacks. Put off while all is well."""
-        seconds = self._ask_every + self._stuck_after * 1.4
-        self._guarded_until = time.monotonic() + seconds
-        faulthandler.dump_traceback_later(seconds)
+        """Should C code hold the interpreter, this thread stands still, too: then faulthandler's
+        handler, which needs no interpreter, writes the stacks after so much processor time. Put
+        off while all is well; a process that is stopped uses none."""
+        signal.setitimer(signal.ITIMER_PROF, self._ask_every + self._stuck_after * 1.4)
 
     def _ask(self) -> tuple[str, bool]:
         """What the loop answers, as late as it may. A loop that is stuck for longer than the
@@ -165,8 +166,8 @@ class Heartbeat:
         return is_set
 
     def _tell_where_it_is_stuck(self) -> None:
-        is_written = time.monotonic() > self._guarded_until + _STEP  # rather twice than never
-        faulthandler.cancel_dump_traceback_later()
+        is_written = signal.getitimer(signal.ITIMER_PROF)[0] == 0
+        signal.setitimer(signal.ITIMER_PROF, 0)
         frames = sys._current_frames()
         suspect = _suspect(frames.get(self._loop_thread))
         seconds = self._stuck_after
