@@ -248,6 +248,8 @@ class Appliance:
 
     def _remade(self) -> None:
         """A pin was lost or came back, or all is new: everyone begins anew, who may look."""
+        if not self._hub:  # nobody to tell; also while the rooms are still being built
+            return
         try:
             self._site.auth.check_view()
         except Refused as refused:
