@@ -2,6 +2,7 @@
 all who can take it; nobody waits for a slow one, and what a slow one costs is bounded."""
 
 import asyncio
+import fcntl
 import socket
 import ssl
 import struct
@@ -14,7 +15,7 @@ from .messages import encode
 
 SEND_BUFFER = 16384
 """Bytes of kernel buffer for each socket. The default swallows 2.7 MB, thousands of states that a
-sleeping phone would read when it wakes; this is some fifty, at no measurable cost."""
+phone would read when it wakes; this is what may be on its way, at no measurable cost."""
 
 MOST_BEHIND = 256 * 1024
 LONGEST_BEHIND = 5.0
@@ -27,8 +28,12 @@ PING = b"\x89\x00"
 """An empty ping frame (RFC 6455, 5.5.2)."""
 
 UNSENT = 1
-"""Bytes that may wait in the kernel before it takes no more: what a phone's window has no room for
-is never a state it finds stale when it wakes, but for one."""
+WHOLE = socket.MSG_EOR
+"""Bytes that may wait in the kernel before it takes no more, each frame in a segment of its own,
+since it would go on filling the last one (tcp(7); net/ipv4/tcp.c): of what a phone's own buffer has
+no room for, one state waits for it, not fifty."""
+_SIOCOUTQNSD = 0x894B
+"""linux/sockios.h: how many bytes the kernel has not sent yet."""
 
 TRY_AGAIN_LATER = 1013
 
@@ -49,8 +54,9 @@ class Viewer:
         self._behind_since: float | None = None
         self._said_goodbye = False
         self._heard = self._pinged = loop.time()
-        self.write_now = stream.socket.send
-        """Bound once: what IOStream.write_to_fd calls, without the way there."""
+        self.write_now = _sender(stream.socket)
+        """Bound once: what IOStream.write_to_fd calls, without the way there. To be called with
+        a frame and WHOLE."""
         self.is_free = True
         """Whether a frame may go straight to the kernel: nothing is queued before it."""
         self.was_written_to()  # the answer to the handshake may still be on its way
@@ -65,7 +71,7 @@ class Viewer:
             self.queue(data)
             return
         try:
-            sent = self.write_now(data)
+            sent = self.write_now(data, WHOLE)
         except OSError as error:
             self.refused(error, data)
         else:
@@ -172,7 +178,7 @@ class Hub:
         for viewer in tuple(self._viewers):
             if viewer.is_free:
                 try:
-                    sent = viewer.write_now(data)
+                    sent = viewer.write_now(data, WHOLE)
                 except BlockingIOError:
                     continue
                 except OSError as error:
@@ -197,6 +203,21 @@ class Hub:
     def close(self, code: int, reason: str) -> None:
         for viewer in self:
             viewer.close(code, reason)
+
+
+def _sender(connection: socket.socket) -> Callable[[bytes, int], int]:
+    """Writes bytes at once and says how many, or raises. A socket under TLS takes no flags, and is
+    asked before instead."""
+    if not isinstance(connection, ssl.SSLSocket):
+        return connection.send
+    descriptor, send = connection.fileno(), connection.send
+
+    def send_unless_waiting(data: bytes, _: int) -> int:
+        if any(fcntl.ioctl(descriptor, _SIOCOUTQNSD, bytes(4))):
+            raise BlockingIOError
+        return send(data)
+
+    return send_unless_waiting
 
 
 def frame(message: Any) -> bytes:
