@@ -62,7 +62,11 @@ class Heartbeat:
             self._ask_every = min(_ASK_EVERY, self._watchdog / 8)
             self._stuck_after = min(_STUCK_AFTER, self._watchdog / 4)
         self._ran = 0.0
-        faulthandler.register(signal.SIGPROF, all_threads=True)
+        # Off systemd, a process that was stopped by hand is no alarm: it used no processor.
+        is_watched = self._watchdog is not None
+        self._timer = signal.ITIMER_REAL if is_watched else signal.ITIMER_PROF
+        number = signal.SIGALRM if is_watched else signal.SIGPROF
+        faulthandler.register(number, all_threads=True)
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
@@ -89,7 +93,7 @@ class Heartbeat:
         self._ask_for_time_until(self._ready)
         if not self._stopping.is_set():
             self._beat()
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(self._timer, 0)
         self._ask_for_time_until(threading.Event())
 
     def _ask_for_time_until(self, done: threading.Event) -> None:
@@ -116,9 +120,8 @@ class Heartbeat:
 
     def _guard(self) -> None:
         """Should C code hold the interpreter, this thread stands still, too: then faulthandler's
-        handler, which needs no interpreter, writes the stacks after so much processor time. Put
-        off while all is well; a process that is stopped uses none."""
-        signal.setitimer(signal.ITIMER_PROF, self._ask_every + self._stuck_after * 1.4)
+        handler, which needs no interpreter, writes the stacks. Put off while all is well."""
+        signal.setitimer(self._timer, self._ask_every + self._stuck_after * 1.4)
 
     def _ask(self) -> tuple[str, bool]:
         """What the loop answers, as late as it may. A loop that is stuck for longer than the
@@ -166,8 +169,8 @@ class Heartbeat:
         return is_set
 
     def _tell_where_it_is_stuck(self) -> None:
-        is_written = signal.getitimer(signal.ITIMER_PROF)[0] == 0
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        is_written = signal.getitimer(self._timer)[0] == 0
+        signal.setitimer(self._timer, 0)
         frames = sys._current_frames()
         suspect = _suspect(frames.get(self._loop_thread))
         seconds = self._stuck_after

@@ -169,6 +169,30 @@ def test_the_file_in_the_working_directory(tmp_path: Path) -> None:
     assert run("check", cwd=tmp_path).stdout == "ok: config.yaml: http on port 9001, no pins yet\n"
 
 
+def test_a_line_that_fails_during_the_start(start_server: Callable[..., Server]) -> None:
+    """A line that refuses while the others are still being opened is a pin in error, no more."""
+    program = """
+import sys
+from gpiozero.exc import PinError
+from raspi_server.__main__ import main
+from raspi_server.pinfactory import SimulatedPin
+well = SimulatedPin._change_state
+def change(self, value):
+    if value and str(self) == "GPIO17":
+        raise PinError("GPIO17 does not obey")
+    return well(self, value)
+SimulatedPin._change_state = change
+sys.exit(main())
+"""
+    motor = "mode: output, group: motor, initial: on, group_pause: 0"
+    config = f"pins: {{left: {{gpio: 17, {motor}}}, right: {{gpio: 27, mode: output}}}}"
+    server = start_server(config, program=("-c", program))
+    answered = {
+        pin["name"]: pin["error"] for pin in json.loads(get(server.port, "/api/pins")[1])["pins"]
+    }
+    assert answered == {"left": "GPIO17 does not obey", "right": None}
+
+
 def test_from_another_directory(tmp_path: Path) -> None:
     """The server runs from any working directory, and its pages are beside its config.yaml."""
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"

@@ -294,7 +294,7 @@ def test_a_reload_while_stopping(run):
         )
         assert sleeper.recv(100).startswith(b"HTTP/1.1 101")
         house.server.process.send_signal(signal.SIGTERM)  # which waits for the sleeper's goodbye
-        house.server.wait_for_log("stopping")
+        house.server.wait_for_log("INFO stopping$")
         house.reload()
         house.server.wait_for_log("no reload while stopping")
         assert house.server.stop(signal.SIGCONT) == 0

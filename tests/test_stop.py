@@ -337,7 +337,7 @@ def test_a_second_signal_hurries_it_up(
     server = start_server(HOUSE, program=("-c", DRIVER + PATIENT + GO))
     crowd.watch(server, 1)
     server.process.send_signal(first)
-    server.wait_for_log("stopping")
+    server.wait_for_log("INFO stopping$")
     began = time.monotonic()
     server.process.send_signal(second)
     stop_in_time(server, began)
@@ -369,7 +369,7 @@ def test_a_reload_during_the_stop(start_server: Callable[..., Server], crowd: Cr
     crowd.watch(server, 1)
     began = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
-    server.wait_for_log("stopping")
+    server.wait_for_log("INFO stopping$")
     for _ in range(10):
         server.process.send_signal(signal.SIGHUP)
     stop_in_time(server, began)
@@ -463,7 +463,7 @@ def test_a_late_command(start_server: Callable[..., Server], crowd: Crowd) -> No
         with connection.getresponse() as response:
             response.read()
         server.process.send_signal(signal.SIGTERM)
-        server.wait_for_log("stopping")
+        server.wait_for_log("INFO stopping$")
         connection.request("PUT", "/api/pins/lamp", '{"value":1}')
         with connection.getresponse() as response:
             assert response.status == 409

@@ -89,6 +89,14 @@ def hang():
     takes(size)
 """
 
+HOLDING = """
+import ctypes, subprocess
+def hang():
+    slow = subprocess.Popen(["sleep", "{seconds}"], stdout=subprocess.PIPE)
+    with slow:  # PyDLL keeps the interpreter locked while C waits
+        ctypes.PyDLL(None).read(slow.stdout.fileno(), ctypes.create_string_buffer(1), 1)
+"""
+
 LAMP_HANGS = """
 from raspi_server.pinfactory import SimulatedPin
 hangs, well = hanging(hang), SimulatedPin._change_state
@@ -181,8 +189,8 @@ C_STACK = r"^Current thread 0x"
 
 @pytest.mark.parametrize(
     ("hang", "stack"),
-    [(BUSY, STACK), (SLEEPING, STACK), (EXPRESSION, C_STACK)],
-    ids=["python", "sleep", "expression"],
+    [(BUSY, STACK), (SLEEPING, STACK), (EXPRESSION, C_STACK), (HOLDING, C_STACK)],
+    ids=["python", "sleep", "expression", "holding"],
 )
 def test_a_request_that_hangs(
     start_server: Callable[..., Server], systemd: PunctualSystemd, hang: str, stack: str
@@ -210,7 +218,7 @@ def test_a_request_that_hangs(
             server.wait_for_log("stack of thread heartbeat:", again)
         else:
             server.wait_for_log("nothing here ran for", again)
-            server.wait_for_log('File "<string>", line .* in takes', again)
+            server.wait_for_log('File "<string>", line .* in (takes|hang)', again)
             server.wait_for_log("heartbeat.py", again)
     assert "broadcast has stopped" not in str(systemd.moments)  # it was held up, too
     told_by_python = server.log.count(STACK)
@@ -262,8 +270,8 @@ def datagram_sockets(pid: int) -> int:
 def test_stopped_and_continued(
     start_server: Callable[..., Server], systemd: PunctualSystemd
 ) -> None:
-    """A process that is stopped says nothing; continued it goes on as if nothing had been, without
-    an alarm, and what was asked of it meanwhile is done."""
+    """A process that is stopped says nothing; continued it goes on as if nothing had been, with a
+    word about it in the log, and what was asked of it meanwhile is done."""
     server = start_server(HOUSE, env=watched(systemd))
     with Browser(server) as browser:
         systemd.wait_for("STATUS=", having="; 1 viewer;")
