@@ -41,6 +41,9 @@ class _Pin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     active: Literal["high", "low"]
     """The level that means 1."""
 
+    def __str__(self) -> str:
+        return f"{self.name} (GPIO{self.gpio})"
+
 
 class InputPin(_Pin, frozen=True, kw_only=True, tag="input"):
     pull: Literal["up", "down", "none"] = "none"

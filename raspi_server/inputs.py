@@ -30,6 +30,7 @@ class Input:
         changed: Callable[[int, float], None],
         failed: Callable[[Exception], None],
     ) -> None:
+        self.name = str(config)
         self._pin = pin
         self._loop = loop
         self._changed = changed
@@ -45,6 +46,9 @@ class Input:
         pin.when_changed = self._edge
         self.since: float | None = None
         self.value = self._line = self._read()
+
+    def __str__(self) -> str:
+        return self.name
 
     def look(self) -> None:
         """Reads the line and, if no edge explains what it shows, takes that for one."""

@@ -30,6 +30,7 @@ class Output:
         first: Level,
     ) -> None:
         """Drives `first` from the first moment, within the limits that it brings along."""
+        self.name = str(config)
         self._pin = pin
         self._loop = loop
         self._driven = driven
@@ -56,6 +57,9 @@ class Output:
         if self.value:
             self._max_at = first.max_at if self._max_on else None
             self._limit(now, first.pulse_at - now if first.pulse_at is not None else None)
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def level(self) -> Level:

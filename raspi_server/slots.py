@@ -54,7 +54,7 @@ class Slot:
         """What an output of a group is to start with, once the others are known to be off."""
 
     def __str__(self) -> str:
-        return f"{self.config.name} (GPIO{self.config.gpio})"
+        return str(self.config)
 
     @property
     def value(self) -> Value:
@@ -105,6 +105,8 @@ class Slot:
         if not _asks_the_same(self.config, pin):
             return False
         self.config = pin
+        if self.device:
+            self.device.name = str(pin)
         if isinstance(self.device, Output):
             assert isinstance(pin, config.DrivenPin)
             self._remember(pin, self.device.level)

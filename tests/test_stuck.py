@@ -101,7 +101,7 @@ LAMP_HANGS = """
 from raspi_server.pinfactory import SimulatedPin
 hangs, well = hanging(hang), SimulatedPin._change_state
 def change(self, value):
-    if value and str(self) == "GPIO17":
+    if str(self) == "GPIO17" and {when}:
         hangs()
     return well(self, value)
 SimulatedPin._change_state = change
@@ -226,13 +226,20 @@ def test_a_request_that_hangs(
     assert (told_by_python, told_by_c) == ((2, 0) if stack == STACK else (0, 2))
 
 
-def test_a_pin_that_hangs(start_server: Callable[..., Server], systemd: PunctualSystemd) -> None:
-    """A line that does not come back is named with its pin."""
-    driver = DRIVER + SLEEPING.format(seconds=1) + LAMP_HANGS + GO
-    server = start_server(HOUSE, program=("-c", driver), env=watched(systemd))
+@pytest.mark.parametrize(
+    "when", ["value", "self.state and not value"], ids=["by a command", "by its own timer"]
+)
+def test_a_pin_that_hangs(
+    start_server: Callable[..., Server], systemd: PunctualSystemd, when: str
+) -> None:
+    """A line that does not come back is named with its pin, whoever switches it."""
+    driver = DRIVER + SLEEPING.format(seconds=1) + LAMP_HANGS.format(when=when) + GO
+    config = HOUSE.replace("mode: output", "mode: output, pulse: 0.05")
+    server = start_server(config, program=("-c", driver), env=watched(systemd))
     with asking(f"{server.url}/api/pins/lamp", b'{"value":1}'):
         server.wait_for_log(r"it is in .*, for lamp \(GPIO17\)$")
     server.wait_for_log(r"lamp \(GPIO17\): on, by 127\.0\.0\.1")
+    server.wait_for_log(r"lamp \(GPIO17\): off, by pulse")
 
 
 def test_stuck_off_systemd(start_server: Callable[..., Server]) -> None:
