@@ -1,7 +1,7 @@
-"""The command line: `run`, `check` and `demo`."""
+"""The command line: `run`, `check`, `demo` and `safe-state`. What only some commands need is
+imported there: `safe-state` is in a hurry."""
 
 import argparse
-import asyncio
 import contextlib
 import faulthandler
 import logging
@@ -56,6 +56,10 @@ def parser() -> argparse.ArgumentParser:
     check_.add_argument("file", type=Path, nargs="?", metavar="FILE", help=file_help)
     check_.set_defaults(command=check)
 
+    safe_ = commands.add_parser("safe-state", help="leave the outputs as after a failure")
+    safe_.add_argument("--config", type=Path, metavar="FILE", help=file_help)
+    safe_.set_defaults(command=safe_state)
+
     demo_ = commands.add_parser("demo", parents=[common], help="a simulated house to play with")
     demo_.set_defaults(command=demo)
     return parser
@@ -99,6 +103,14 @@ def check(options: argparse.Namespace) -> int:
     return 0
 
 
+def safe_state(options: argparse.Namespace) -> int:
+    """For systemd's ExecStopPost=, which has the environment say how the server ended."""
+    from .safestate import leave_safe
+
+    journal.start("info")
+    return 0 if leave_safe(Source(options.config or default_file(), {})) else EXIT_FAILED
+
+
 def demo(options: argparse.Namespace) -> int:
     from .demo import config
 
@@ -110,6 +122,8 @@ def demo(options: argparse.Namespace) -> int:
 
 def serve(config: Config, source: Source | None = None, fault: ConfigError | None = None) -> int:
     """Runs until told to stop; without a `source`, the demo house."""
+    import asyncio
+
     from .doors import CannotListen
     from .tls import CertificateError
 
@@ -129,6 +143,8 @@ def serve(config: Config, source: Source | None = None, fault: ConfigError | Non
 
 
 async def _live(config: Config, source: Source | None, fault: ConfigError | None) -> None:
+    import asyncio
+
     from .appliance import Appliance
 
     appliance = Appliance(config, source, fault)

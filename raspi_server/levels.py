@@ -63,6 +63,10 @@ class Levels:
         """What we last drove in this boot or, as far as it was written, an earlier one."""
         return self._levels.get(gpio) or self._restored.get(gpio)
 
+    def driven(self) -> set[int]:
+        """The lines that were driven in this boot; empty also where that is not known."""
+        return set(self._levels)
+
     def remember(self, gpio: int, level: Level, over_power_cut: bool) -> None:
         """Writes at once for a restart; `save` writes for a power cut."""
         self._levels[gpio] = level

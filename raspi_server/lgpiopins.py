@@ -2,9 +2,8 @@
 and with the level it shall have, and let go as it is. Importing this room imports lgpio, which
 opens a FIFO and starts its notification thread; only `pinfactory` does so, for real pins."""
 
-import fcntl
-import os
-import struct
+import contextlib
+import logging
 from collections.abc import Callable
 
 import lgpio
@@ -12,19 +11,15 @@ from gpiozero.exc import GPIOPinInUse, PinError
 from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin
 from gpiozero.pins.local import LocalPiPin
 
+from . import gpiochip
+
+log = logging.getLogger(__name__)
+
 _PULLS = {
     "up": lgpio.SET_PULL_UP,
     "down": lgpio.SET_PULL_DOWN,
     "floating": lgpio.SET_PULL_NONE,
 }
-_IN_USE = 1
-"""Bit of gpio_get_line_info's flags: the kernel or some program holds the line."""
-
-# linux/gpio.h: struct gpio_v2_line_request is 592 bytes, its one offset first, its consumer at 256,
-# the number of lines at 560, the descriptor we are given at 588; struct gpio_v2_line_values is
-# bits and mask. Neither direction flag in the request means: as the line is.
-_GET_LINE = 0xC250B407
-_GET_VALUES = 0xC010B40E
 
 
 class BlipFreePin(LGPIOPin):
@@ -83,6 +78,14 @@ class BlipFreePin(LGPIOPin):
         except lgpio.error as error:
             raise PinError(f"{self!r}: {error}") from error
 
+    def _call_when_changed(self, *edge: int) -> None:
+        """Called in lgpio's one thread for all pins, which an exception would end; gpiozero's own
+        code raises one where the pin is closed meanwhile."""
+        try:
+            super()._call_when_changed(*edge)
+        except Exception:
+            log.exception("%r: an edge could not be brought", self)
+
     def _get_state(self) -> float:
         return self._pwm[1] / 100 if self._pwm else self._ask(lgpio.gpio_read)
 
@@ -107,7 +110,8 @@ class BlipFreeFactory(LGPIOFactory):
     simulated = False
 
     def __init__(self) -> None:
-        super().__init__()
+        self._device = gpiochip.find()
+        super().__init__(chip=int(self._device.name.removeprefix("gpiochip")))
         self.pin_class = BlipFreePin
 
     @property
@@ -122,27 +126,13 @@ class BlipFreeFactory(LGPIOFactory):
 
     def holder(self, gpio: int) -> str | None:
         """Who holds the line, by consumer name, or None; looking disturbs nothing."""
-        status, _, flags, name, user = lgpio.gpio_get_line_info(self._handle, gpio)
-        return (user or name or "another program") if status == 0 and flags & _IN_USE else None
+        with contextlib.suppress(OSError):
+            return gpiochip.look(self._device, gpio).holder
+        return None
 
     def level(self, gpio: int) -> int | None:
-        """The level a line shows, asked for in the way that neither drives nor lets go of it."""
-        request = bytearray(592)
-        struct.pack_into("=I", request, 0, gpio)
-        struct.pack_into("=12s", request, 256, b"raspi-server")
-        struct.pack_into("=I", request, 560, 1)
-        try:
-            chip = os.open(f"/dev/gpiochip{self.chip}", os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.ioctl(chip, _GET_LINE, request)
-            finally:
-                os.close(chip)
-            (line,) = struct.unpack_from("=i", request, 588)
-            values = bytearray(struct.pack("=QQ", 0, 1))
-            try:
-                fcntl.ioctl(line, _GET_VALUES, values)
-            finally:
-                os.close(line)
-        except OSError:
-            return None  # in use: claiming it will say by whom
-        return values[0] & 1
+        """The level a line shows, asked for in the way that neither drives nor lets go of it, or
+        None where it is in use: claiming it will say by whom."""
+        with contextlib.suppress(OSError):
+            return gpiochip.read(self._device, gpio)
+        return None

@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol
 from gpiozero.exc import GPIOZeroError, PinError
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-_MODEL = Path("/proc/device-tree/model")
+from .gpiochip import on_raspberry_pi
+
 _STATES_KEPT = 100
 _ADVICE = (
     "on a Raspberry Pi: sudo apt install python3-lgpio, and be a member of the group gpio;"
@@ -57,13 +58,6 @@ class PinFactory(Protocol):
         """Who holds a line that is not ours, or None; looking disturbs nothing."""
 
     def close(self) -> None: ...
-
-
-def on_raspberry_pi() -> bool:
-    try:
-        return _MODEL.read_text().startswith("Raspberry Pi")
-    except OSError:
-        return False
 
 
 def open_factory(kind: Literal["auto", "real", "simulated"]) -> PinFactory:

@@ -16,6 +16,7 @@ FLOORS = {
     # The ground: what stands here is imported with every room.
     "__init__": -1,
     # 0: values, from outside and to outside. Steps within a floor stand after the point.
+    "gpiochip": 0,
     "header": 0,
     "messages": 0,
     "storage": 0,
@@ -36,6 +37,7 @@ FLOORS = {
     "source": 1,
     "pinfactory": 1.1,
     # 2: the pins.
+    "safestate": 2,
     "inputs": 2,
     "openapi": 2,
     "outputs": 2,

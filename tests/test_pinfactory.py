@@ -5,7 +5,7 @@ import sys
 import pytest
 from gpiozero.exc import PinError
 
-from raspi_server import pinfactory
+from raspi_server import gpiochip, pinfactory
 from raspi_server.pinfactory import ClosedFactory, SimulatedFactory, open_factory
 
 
@@ -17,7 +17,7 @@ def test_simulated_when_asked_for():
 
 def test_auto_is_simulated_where_there_is_no_pi(tmp_path, monkeypatch):
     """`gpio: auto` is simulated on any other machine."""
-    monkeypatch.setattr(pinfactory, "_MODEL", tmp_path / "model")
+    monkeypatch.setattr(gpiochip, "_MODEL", tmp_path / "model")
     assert isinstance(open_factory("auto"), SimulatedFactory)
     (tmp_path / "model").write_text("Some Other Board\0")
     assert isinstance(open_factory("auto"), SimulatedFactory)
@@ -26,7 +26,7 @@ def test_auto_is_simulated_where_there_is_no_pi(tmp_path, monkeypatch):
 def test_a_pi_without_gpio_is_never_quietly_simulated(tmp_path, monkeypatch):
     """On a Pi whose lines cannot be opened every pin says why and what to do about it."""
     (tmp_path / "model").write_text("Raspberry Pi 4 Model B Rev 1.4\0")
-    monkeypatch.setattr(pinfactory, "_MODEL", tmp_path / "model")
+    monkeypatch.setattr(gpiochip, "_MODEL", tmp_path / "model")
 
     def fail() -> None:
         raise ImportError("No module named 'lgpio'")

@@ -1,0 +1,136 @@
+"""The kernel's GPIO character device (linux/gpio.h, version 2), asked directly: for what lgpio has
+no call for, and for `safe-state`, which has no time to import it. Nothing here keeps a line."""
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+_MODEL = Path("/proc/device-tree/model")
+_DEVICES = Path("/dev")
+_LABELS = ("pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1")
+"""What the kernel calls the chip of the 40-pin header: on a Pi Zero to 3, a Pi 4, and a Pi 5, where
+it is gpiochip0 or, on earlier kernels, gpiochip4."""
+CONSUMER = "raspi-server"
+"""By which name the kernel tells others who holds a line."""
+
+# The numbers of the calls hold the size of what they are given: struct gpiochip_info, 68 bytes,
+# gpio_v2_line_info 256, gpio_v2_line_request 592, gpio_v2_line_values 16.
+_GET_CHIP_INFO = 0x8044B401
+_GET_LINE_INFO = 0xC100B405
+_GET_LINE = 0xC250B407
+_GET_VALUES = 0xC010B40E
+
+_USED = 1 << 0
+_INPUT = 1 << 2
+_OUTPUT = 1 << 3
+_OUTPUT_VALUES = 2
+"""The kind of attribute that says which levels the lines of a request begin with."""
+
+
+class Line(NamedTuple):
+    """What the kernel says of a line without disturbing it."""
+
+    holder: str | None
+    """Who holds it, by the name it gave itself, or None."""
+    is_output: bool
+
+
+def on_raspberry_pi() -> bool:
+    try:
+        return _MODEL.read_text().startswith("Raspberry Pi")
+    except OSError:
+        return False
+
+
+def find() -> Path:
+    """The device of the 40-pin header, found by its label. Raises OSError, which says what there is
+    instead, or may not be opened."""
+    found = []
+    refusal: OSError | None = None
+    for device in sorted(_DEVICES.glob("gpiochip*")):
+        try:
+            label = _label(device)
+        except OSError as error:
+            refusal = error
+            continue
+        if label in _LABELS:
+            return device
+        found.append(f"{device.name} is {label}")
+    if refusal:
+        raise refusal
+    there = ", ".join(found) or "there is no gpiochip"
+    raise FileNotFoundError(f"expected a gpiochip labelled {' or '.join(_LABELS)}, but {there}")
+
+
+def look(device: Path, gpio: int) -> Line:
+    """What the kernel says of a line; looking disturbs nothing. Raises OSError."""
+    info = bytearray(256)
+    struct.pack_into("=I", info, 64, gpio)
+    with _opened(device) as chip:
+        fcntl.ioctl(chip, _GET_LINE_INFO, info)
+    name, consumer, _, _, flags = struct.unpack_from("=32s32sIIQ", info)
+    holder = None
+    if flags & _USED:
+        holder = _text(consumer) or _text(name) or "another program"
+    return Line(holder, bool(flags & _OUTPUT))
+
+
+def read(device: Path, gpio: int) -> int:
+    """The level a line shows, 0 or 1, asked for in the way that neither drives nor lets go of it.
+    Raises OSError, EBUSY where somebody holds the line."""
+    with _requested(device, gpio, 0) as line:
+        values = bytearray(struct.pack("=QQ", 0, 1))
+        fcntl.ioctl(line, _GET_VALUES, values)
+    return values[0] & 1
+
+
+def leave(device: Path, gpio: int, level: int | None) -> None:
+    """Drives a line to a level, 0 or 1, in one request, or with None makes it an input, and lets
+    go of it. Raises OSError, EBUSY where somebody holds it."""
+    flags = _INPUT if level is None else _OUTPUT
+    with _requested(device, gpio, flags, level or 0):
+        pass
+
+
+@contextmanager
+def _opened(device: Path) -> Iterator[int]:
+    chip = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        yield chip
+    finally:
+        os.close(chip)
+
+
+@contextmanager
+def _requested(device: Path, gpio: int, flags: int, level: int = 0) -> Iterator[int]:
+    """Holds a line; without a flag for a direction, as it is."""
+    request = bytearray(592)
+    struct.pack_into("=I", request, 0, gpio)
+    struct.pack_into("=32s", request, 256, CONSUMER.encode())
+    struct.pack_into("=Q", request, 288, flags)
+    if flags & _OUTPUT:
+        struct.pack_into("=I", request, 296, 1)  # attributes: one, of one line
+        struct.pack_into("=IIQQ", request, 320, _OUTPUT_VALUES, 0, level, 1)
+    struct.pack_into("=I", request, 560, 1)  # lines: one
+    with _opened(device) as chip:
+        fcntl.ioctl(chip, _GET_LINE, request)
+    (line,) = struct.unpack_from("=i", request, 588)
+    try:
+        yield line
+    finally:
+        os.close(line)
+
+
+def _label(device: Path) -> str:
+    info = bytearray(68)
+    with _opened(device) as chip:
+        fcntl.ioctl(chip, _GET_CHIP_INFO, info)
+    return _text(bytes(info[32:64]))
+
+
+def _text(field: bytes) -> str:
+    return field.partition(b"\0")[0].decode("utf-8", "replace")

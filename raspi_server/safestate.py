@@ -1,0 +1,90 @@
+"""What a failure leaves behind: `raspi-server safe-state`, which systemd runs after the server has
+ended, brings each output that the server drove to the state its `on_failure` names. It imports
+little and leans on little, since it runs when something has gone wrong."""
+
+import errno
+import logging
+import os
+from pathlib import Path
+
+from . import gpiochip
+from .config import Config, ConfigError, DrivenPin
+from .levels import Level, Levels
+from .source import Source
+
+log = logging.getLogger(__name__)
+
+_CLEAN = {"0", "75", "78"}
+"""Exit statuses after which there is nothing to do: a stop, which did as `on_stop` says, or a start
+that ended before any pin was touched."""
+
+
+def leave_safe(source: Source) -> bool:
+    """Drives what the server has left, unless it has ended well; whether all lines obeyed. Raises
+    ConfigError where no configuration can be read."""
+    ended = os.environ.get("EXIT_CODE"), os.environ.get("EXIT_STATUS")
+    if ended[0] == "exited" and ended[1] in _CLEAN:
+        return True
+    levels = Levels.from_environment()
+    pins = _pins(source, levels)
+    if not pins:
+        return True
+    log.warning("the server has ended (%s): its outputs are left as on_failure says", _why())
+    try:
+        device = gpiochip.find()
+    except OSError as error:
+        log.error("GPIO cannot be opened: %s", error)
+        return False
+    pins.sort(key=lambda pin: pin.on_failure == "on")  # first all that go off
+    return all([_leave(device, pin, levels) for pin in pins])
+
+
+def _why() -> str:
+    """How the server ended, in systemd's words (systemd.exec(5), $SERVICE_RESULT)."""
+    said = [os.environ.get(name) for name in ("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS")]
+    return ", ".join(word for word in said if word) or "asked by hand"
+
+
+def _pins(source: Source, levels: Levels) -> list[DrivenPin]:
+    """The real outputs that the server has driven since the Pi was started: as the configuration
+    that ran has them, else as the file has them now. If it is not known which were driven, all."""
+    configs: list[Config] = []
+    fault: ConfigError | None = None
+    try:
+        configs.append(source.load())
+    except ConfigError as error:
+        fault = error
+    if last_good := source.last_good():
+        configs.append(last_good)
+    if not configs:
+        assert fault
+        raise fault
+    pins: dict[int, DrivenPin] = {}
+    for config in configs:
+        if config.gpio == "real" or (config.gpio == "auto" and gpiochip.on_raspberry_pi()):
+            pins |= {pin.gpio: pin for pin in config.pins if isinstance(pin, DrivenPin)}
+    driven = levels.driven()
+    return [pin for gpio, pin in pins.items() if not driven or gpio in driven]
+
+
+def _leave(device: Path, pin: DrivenPin, levels: Levels) -> bool:
+    """Brings one line to its safe state; whether it obeyed."""
+    if pin.on_failure == "keep":
+        log.info("%s: kept as it is", pin)
+        return True
+    on = int(pin.on_failure == "on")
+    level = None if pin.on_failure == "input" else on if pin.active == "high" else 1 - on
+    try:
+        gpiochip.leave(device, pin.gpio, level)
+        shown = gpiochip.read(device, pin.gpio)
+    except OSError as error:
+        holder = gpiochip.look(device, pin.gpio).holder if error.errno == errno.EBUSY else None
+        log.error("%s: left as it is: %s", pin, f"in use by {holder}" if holder else error)
+        return False
+    if pin.initial not in ("keep", "restore"):
+        levels.remember(pin.gpio, Level(on), over_power_cut=False)
+    log.warning("%s: %s", pin, "let go" if level is None else pin.on_failure)
+    if level not in (None, shown):
+        log.error("%s: this kernel lets go of a line that nobody holds; it shows %d", pin, shown)
+        return False
+    return True
