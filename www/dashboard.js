@@ -1,5 +1,6 @@
-/** The page at `/`: every pin on a card, how fresh all of it is, and what to type when there are no pins yet. */
-import { make, part, say } from "./dom.js";
+/** The page at `/`: every pin on a card, the board's header, how fresh all of it is, and what to type when there are no pins yet. */
+import { copyable, make, part, say } from "./dom.js";
+import { HeaderView } from "./header.js";
 import { PinCard, shape } from "./pins.js";
 import { connect } from "./raspi.js";
 import { percent, span } from "./words.js";
@@ -11,6 +12,7 @@ import { percent, span } from "./words.js";
 const raspi = connect();
 /** @type {import("./pins.js").Desk} */
 const desk = { raspi, confirm: ask };
+const header = new HeaderView(part(document, "#board"), raspi);
 /** @type {Map<string, {shape: string, card: PinCard}>} */
 let cards = new Map();
 
@@ -36,6 +38,8 @@ function showAll({ server, access, pins }) {
   if (elements.length !== place.children.length || elements.some((element, i) => element !== place.children[i])) {
     place.replaceChildren(...elements);
   }
+  part(document, "#board").hidden = false;
+  header.refresh();
 }
 
 /** @param {import("./raspi.js").Notice[]} notices @param {boolean} onlyLooking */
@@ -139,26 +143,12 @@ function ask(question, answer) {
   });
 }
 
-/** Puts a button to every example that copies it. The clipboard needs https, so there is an older way besides. */
-function makeCopyable() {
-  for (const example of document.querySelectorAll("#no-pins pre")) {
-    const button = make("button", "copy");
-    button.textContent = "Copy";
-    button.onclick = async () => {
-      const code = part(example, "code");
-      getSelection()?.selectAllChildren(code);
-      const copied = navigator.clipboard
-        ? await navigator.clipboard.writeText(code.textContent ?? "").then(() => true, () => false)
-        : document.execCommand("copy");
-      button.textContent = copied ? "Copied" : "Selected: copy it";
-    };
-    example.append(button);
-  }
-}
-
-makeCopyable();
+for (const example of document.querySelectorAll("#no-pins pre")) copyable(/** @type {HTMLElement} */ (example));
 raspi.on("hello", showAll);
-raspi.on("pin", (pin) => cards.get(pin.name)?.card.show(pin));
+raspi.on("pin", (pin) => {
+  cards.get(pin.name)?.card.show(pin);
+  header.pin(pin);
+});
 raspi.on("health", showHealth);
 raspi.on("link", tick);
 setInterval(tick, 500);

@@ -19,6 +19,21 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Puts a button to an example that copies it. The clipboard needs https, so there is an older way besides. @param {HTMLElement} example */
+export function copyable(example) {
+  const button = make("button", "copy");
+  button.textContent = "Copy";
+  button.onclick = async () => {
+    const code = part(example, "code");
+    getSelection()?.selectAllChildren(code);
+    const copied = navigator.clipboard
+      ? await navigator.clipboard.writeText(code.textContent ?? "").then(() => true, () => false)
+      : document.execCommand("copy");
+    button.textContent = copied ? "Copied" : "Selected: copy it";
+  };
+  example.append(button);
+}
+
 /** A copy of a template's one element. @param {string} id @returns {HTMLElement} */
 export function stamp(id) {
   const template = /** @type {HTMLTemplateElement} */ (part(document, `template#${id}`));

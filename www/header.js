@@ -1,0 +1,144 @@
+/** The board's 40-pin header as it lies there: what each pin is, who holds it, and what to write to use it. */
+import { copyable, make, part, say } from "./dom.js";
+import { word } from "./words.js";
+
+/** @typedef {import("./raspi.js").Raspi} Raspi */
+/**
+ * One position, as `/api/header` has it.
+ * @typedef {{position: number, function: string, gpio: number|null, holder: string|null, pin: string|null}} Position
+ */
+/** @typedef {"ground"|"power"|"ours"|"taken"|"free"} Kind */
+
+/** What else a pin can be, once the board is told so. @type {Record<number, string>} */
+const ALSO = {
+  0: "HAT EEPROM data", 1: "HAT EEPROM clock", 2: "I²C data", 3: "I²C clock", 4: "1-Wire", 7: "SPI CE1", 8: "SPI CE0",
+  9: "SPI MISO", 10: "SPI MOSI", 11: "SPI clock", 12: "PWM", 13: "PWM", 14: "UART TXD", 15: "UART RXD", 18: "PWM, I²S",
+  19: "PWM, I²S", 20: "I²S", 21: "I²S",
+};
+
+/** @param {Position} position @returns {Kind} */
+function kindOf({ function: name, gpio, holder, pin }) {
+  if (gpio === null) return name === "GND" ? "ground" : "power";
+  if (pin !== null) return "ours";
+  return holder === null ? "free" : "taken";
+}
+
+export class HeaderView {
+  /** @type {Raspi} */ #raspi;
+  /** @type {HTMLDetailsElement} */ #whole;
+  /** @type {Map<number, HTMLElement>} */ #buttons = new Map();
+  /** @type {Position[]} */ #positions = [];
+  #chosen = 0; // position
+
+  /** @param {HTMLElement} whole a `details` element @param {Raspi} raspi */
+  constructor(whole, raspi) {
+    this.#whole = /** @type {HTMLDetailsElement} */ (whole);
+    this.#raspi = raspi;
+    whole.addEventListener("toggle", () => this.refresh());
+  }
+
+  /** Asks again who holds what; only while somebody looks. */
+  async refresh() {
+    if (!this.#whole.open) return;
+    const trouble = part(this.#whole, ".trouble");
+    try {
+      const answer = await fetch("/api/header");
+      const found = await answer.json();
+      if (!answer.ok) throw new Error(found.error.message);
+      trouble.hidden = true;
+      this.#show(found);
+    } catch (error) {
+      trouble.hidden = false;
+      say(trouble, `The header could not be read: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  /** A pin of ours has another value. @param {import("./raspi.js").Pin} pin */
+  pin(pin) {
+    const position = this.#positions.find((each) => each.pin === pin.name);
+    const button = position && this.#buttons.get(position.position);
+    if (button) this.#draw(button, position);
+  }
+
+  /** @param {{model: string, pins: Position[]}} found */
+  #show({ model, pins }) {
+    say(part(this.#whole, ".model"), model);
+    this.#positions = pins;
+    if (this.#buttons.size !== pins.length) {
+      this.#buttons = new Map(pins.map((position) => [position.position, this.#button(position)]));
+      part(this.#whole, ".header").replaceChildren(...this.#buttons.values());
+    }
+    for (const position of pins) this.#draw(/** @type {HTMLElement} */ (this.#buttons.get(position.position)), position);
+    this.#explain();
+  }
+
+  /** @param {Position} position */
+  #button({ position }) {
+    const button = make("button", position % 2 ? "odd" : "even");
+    button.append(make("span", "name"), make("span", "number"));
+    part(button, ".number").textContent = String(position);
+    button.onclick = () => {
+      this.#chosen = position;
+      this.#explain();
+      part(this.#whole, ".chosen").scrollIntoView({ block: "nearest" });
+    };
+    return button;
+  }
+
+  /** @param {HTMLElement} button @param {Position} position */
+  #draw(button, position) {
+    const kind = kindOf(position);
+    const ours = this.#raspi.pins.get(position.pin ?? "");
+    button.dataset.kind = kind;
+    button.dataset.on = String(Boolean(ours?.value));
+    const words = { ground: "ground", power: position.function, ours: ours?.label ?? position.function, taken: position.holder, free: position.function };
+    say(part(button, ".name"), words[kind] ?? "");
+    const state = ours ? `${ours.label}, ${word(ours.value, ours.mode)}` : kind === "taken" ? `in use by ${position.holder}` : "";
+    button.setAttribute("aria-label", [`Pin ${position.position}`, position.function, state].filter(Boolean).join(", "));
+    button.setAttribute("aria-pressed", String(position.position === this.#chosen));
+  }
+
+  /** What the chosen pin is, and how to use it. */
+  #explain() {
+    const position = this.#positions.find((each) => each.position === this.#chosen);
+    for (const [number, button] of this.#buttons) button.setAttribute("aria-pressed", String(number === this.#chosen));
+    const place = part(this.#whole, ".chosen");
+    place.hidden = !position;
+    if (!position) return;
+    const { gpio } = position;
+    const title = make("h3", "");
+    title.textContent = [`Pin ${position.position}: ${position.function}`, ALSO[gpio ?? -1]].filter(Boolean).join(", also ");
+    const text = make("p", "");
+    text.textContent = this.#words(position);
+    place.replaceChildren(title, text);
+    if (kindOf(position) !== "free") return;
+    place.append(
+      example("A button or contact to ground:", `  gpio${gpio}:\n    gpio: ${gpio}\n    mode: input\n    pull: up`),
+      example("A lamp or relay (most relay boards: add active: low):", `  gpio${gpio}:\n    gpio: ${gpio}\n    mode: output`),
+    );
+  }
+
+  /** @param {Position} position */
+  #words(position) {
+    const ours = this.#raspi.pins.get(position.pin ?? "");
+    switch (kindOf(position)) {
+      case "ground": return "Ground: the other end of a button, an LED or a relay board goes here.";
+      case "power": return "Power. Never connect it to a GPIO pin or to ground.";
+      case "ours": return `${ours?.label ?? position.pin}: ${ours?.error ?? `in config.yaml as ${position.pin}`}.`;
+      case "taken": return `In use by ${position.holder}. It can be used here as soon as that lets go.`;
+      case "free": return "Free. To use it, put one of these under pins: in config.yaml and reload.";
+    }
+  }
+}
+
+/** @param {string} caption @param {string} lines */
+function example(caption, lines) {
+  const whole = make("div", "");
+  whole.append(make("p", ""), make("pre", ""));
+  part(whole, "p").textContent = caption;
+  const code = make("code", "");
+  code.textContent = lines;
+  part(whole, "pre").append(code);
+  copyable(part(whole, "pre"));
+  return whole;
+}
