@@ -1,4 +1,4 @@
-"""The command line: `run`, `check`, `demo` and `safe-state`. What only some commands need is
+"""The command line: `run check demo doctor safe-state`. What only some commands need is
 imported there: `safe-state` is in a hurry."""
 
 import argparse
@@ -60,6 +60,10 @@ def parser() -> argparse.ArgumentParser:
     safe_.add_argument("--config", type=Path, metavar="FILE", help=file_help)
     safe_.set_defaults(command=safe_state)
 
+    doctor_ = commands.add_parser("doctor", help="say what is wrong, and what mends it")
+    doctor_.add_argument("--config", type=Path, metavar="FILE", help=file_help)
+    doctor_.set_defaults(command=doctor)
+
     demo_ = commands.add_parser("demo", parents=[common], help="a simulated house to play with")
     demo_.set_defaults(command=demo)
     return parser
@@ -109,6 +113,16 @@ def safe_state(options: argparse.Namespace) -> int:
 
     journal.start("info")
     return 0 if leave_safe(Source(options.config or default_file(), {})) else EXIT_FAILED
+
+
+def doctor(options: argparse.Namespace) -> int:
+    from .doctor import examine
+
+    status = 0
+    for finding in examine(Source(options.config or default_file(), {})):
+        print(finding, flush=True)
+        status = EXIT_FAILED if finding.kind == "fault" else status
+    return status
 
 
 def demo(options: argparse.Namespace) -> int:

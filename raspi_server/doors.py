@@ -145,7 +145,9 @@ def listen(address: str, port: int) -> list[socket.socket]:
                 "; a port below 1024 needs: sudo systemctl edit raspi-server, and there the lines"
                 " [Service] and AmbientCapabilities=CAP_NET_BIND_SERVICE"
             )
-        raise CannotListen(f"{where}: {error.strerror}{hint}") from None
+        # Python adds the address to error.strerror.
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotListen(f"{where}: {why}{hint}") from None
     for each in found:
         each.setblocking(False)
         # Whoever is let in inherits it.

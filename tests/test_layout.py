@@ -44,6 +44,7 @@ FLOORS = {
     "groups": 2.1,
     "slots": 2.2,
     "board": 2.3,
+    "doctor": 2,
     # 3: the front doors, and what they show without pins.
     "demo": 3,
     "site": 3,

@@ -1,0 +1,267 @@
+"""`raspi-server doctor`: looks at everything between the wires and the phone, and says in words
+what is wrong and the command that mends it. It changes nothing and claims no line."""
+
+import contextlib
+import grp
+import importlib.metadata
+import json
+import os
+import platform
+import pwd
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from . import __version__, gpiochip, tls, vitals
+from .config import Certificate, Config, ConfigError
+from .doors import CannotListen, in_url, listen
+from .source import Source
+
+SERVICE = "raspi-server"
+"""The unit's name, and its user's."""
+LEAST_SPACE = 100 * 1024 * 1024
+"""Bytes free below which the next upgrade of anything fails half way."""
+SOON = 14 * 86400
+"""Seconds of a certificate's life in which the timer should long have renewed it."""
+PATIENCE = 5.0
+"""Seconds for one answer of another program or of the service."""
+_LEAST_LGPIO = (0, 2, 2)
+_KEEPS_OUTPUTS = "/sys/module/pinctrl_{}/parameters/persist_gpio_outputs"
+"""Whether an output keeps its level when nobody holds it (raspberrypi/linux, pull request 6150)."""
+
+_RENEW = "sudo systemctl start raspi-server-cert.service"
+
+
+class Finding(NamedTuple):
+    """`remedy` is the command, or the sentence, that mends it."""
+
+    kind: Literal["ok", "note", "fault"]
+    subject: str
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.kind:<6} {self.subject:<12} {self.message}"
+        return f"{line}\n{'':<19} -> {self.remedy}" if self.remedy else line
+
+
+def examine(source: Source) -> Iterator[Finding]:
+    """All there is to say, in the order in which things depend on each other."""
+    yield Finding(
+        "ok", "version", f"raspi-server {__version__}, Python {platform.python_version()}"
+    )
+    service = _service()
+    yield from _look_at_service(service)
+    config = None
+    try:
+        config = source.load()
+    except ConfigError as error:
+        for fault in error.faults:
+            yield Finding("fault", "config", str(fault), f"sudo nano {source.file}")
+    else:
+        pins = len(config.pins)
+        yield Finding("ok", "config", f"{source.file}: {pins} pin{'' if pins == 1 else 's'}")
+    yield from _look_at_gpio(config or Config())
+    if config:
+        if config.certificate:
+            yield from _look_at_certificate(config.certificate)
+        yield from _look_at_port(config, service.get("ActiveState") == "active")
+    yield from _look_at_machine()
+
+
+def _look_at_service(service: dict[str, str]) -> Iterator[Finding]:
+    """The unit: whether it runs, and how it failed last."""
+    state = service.get("ActiveState", "")
+    if service.get("LoadState") != "loaded":
+        yield Finding("note", "service", "not installed", "sudo scripts/install.sh")
+        return
+    restarts = service.get("NRestarts", "0")
+    again = f", restarted {restarts} times" if restarts != "0" else ""
+    if state == "active":
+        words = service.get("StatusText") or "running"
+        yield Finding("note" if again else "ok", "service", words + again)
+    else:
+        result = service.get("Result", "")
+        why = f"{state}{f', {result}' if result not in ('', 'success') else ''}{again}"
+        yield Finding("fault", "service", why, f"sudo systemctl restart {SERVICE}")
+    if state != "active" or again:
+        said = _ask("journalctl", "-u", SERVICE, "-p", "err", "-n", "3", "-o", "cat", "--no-pager")
+        for line in (said or "").splitlines():
+            yield Finding("note", "last errors", line)
+    if service.get("UnitFileState") not in ("enabled", "enabled-runtime"):
+        message = "it does not start with the Pi"
+        yield Finding("fault", "service", message, f"sudo systemctl enable {SERVICE}")
+
+
+def _look_at_gpio(config: Config) -> Iterator[Finding]:
+    """Board, chip, who may open it, and the library behind it."""
+    with contextlib.suppress(OSError):
+        model = Path("/proc/device-tree/model").read_text().rstrip("\0")
+        yield Finding("ok", "board", model)
+    is_real = config.gpio == "real" or (config.gpio == "auto" and gpiochip.on_raspberry_pi())
+    if not is_real:
+        why = "by gpio: simulated" if config.gpio == "simulated" else "this is no Raspberry Pi"
+        yield Finding("note", "gpio", f"the pins are simulated: {why}")
+        return
+    try:
+        device = gpiochip.find()
+    except PermissionError as error:
+        yield Finding("fault", "gpio", str(error), "sudo raspi-server doctor")
+    except OSError as error:
+        yield Finding("fault", "gpio", str(error), "gpio: simulated, for trying without a Pi")
+    else:
+        yield _permission(device)
+    yield _lgpio()
+    for driver in ("bcm2835", "rp1"):
+        with contextlib.suppress(OSError):
+            keeps = Path(_KEEPS_OUTPUTS.format(driver)).read_text().strip() == "Y"
+            words = "keep their level" if keeps else "are let go"
+            yield Finding("ok", "kernel", f"outputs {words} while the server is down")
+
+
+def _permission(device: Path) -> Finding:
+    """Whether the service's user may open the chip."""
+    found = device.stat()
+    owner = grp.getgrgid(found.st_gid).gr_name
+    try:
+        user = pwd.getpwnam(SERVICE)
+    except KeyError:
+        return Finding("ok", "gpio", f"{device}, group {owner}")
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    if found.st_gid in groups and found.st_mode & 0o060 == 0o060:
+        return Finding("ok", "gpio", f"{device}, open to the user {user.pw_name}")
+    if found.st_mode & 0o060 != 0o060 or owner == "root":
+        message = f"{device} is not open to a group: expected gpio, 0660"
+        return Finding("fault", "gpio", message, "sudo scripts/install.sh")
+    message = f"the user {user.pw_name} is not in the group {owner} of {device}"
+    return Finding("fault", "gpio", message, f"sudo usermod -aG {owner} {user.pw_name}")
+
+
+def _lgpio() -> Finding:
+    """Whether the library is there, and is no empty stub."""
+    remedy = "sudo apt install python3-lgpio && sudo scripts/install.sh"
+    try:
+        version = importlib.metadata.version("lgpio")
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("fault", "lgpio", "not installed: no pin can be opened", remedy)
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+    if numbers < _LEAST_LGPIO:
+        return Finding("fault", "lgpio", f"expected 0.2.2 or newer, found {version}", remedy)
+    return Finding("ok", "lgpio", version)
+
+
+def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
+    """Key, dates and names."""
+    try:
+        context = tls.server_context(pair)
+    except tls.CertificateError as error:
+        yield Finding("fault", "certificate", str(error), _RENEW)
+        return
+    file = str(pair.certificate)
+    complaint = tls.validity(pair, context)
+    if complaint:
+        yield Finding("fault", "certificate", f"{file}: {complaint}", _RENEW)
+    elif _ask("openssl", "x509", "-in", file, "-noout", "-checkend", str(SOON)) is None:
+        message = f"{file}: it expires within {SOON // 86400} days"
+        yield Finding("fault", "certificate", message, _RENEW)
+    names = _ask("openssl", "x509", "-in", file, "-noout", "-ext", "subjectAltName") or ""
+    named = set(re.findall(r"(?:DNS|IP Address):([^\s,]+)", names))
+    host = socket.gethostname().partition(".")[0]
+    missing = sorted({f"{host}.local", *_addresses()} - {name.lower() for name in named})
+    if missing:
+        message = f"{file}: it does not name {', '.join(missing)}"
+        yield Finding("fault", "certificate", message, _RENEW)
+    elif not complaint:
+        yield Finding("ok", "certificate", f"{file}: {', '.join(sorted(named))}")
+
+
+def _addresses() -> set[str]:
+    """IPv4 addresses by which others reach this machine."""
+    found = json.loads(_ask("ip", "-j", "-4", "addr", "show", "scope", "global") or "[]")
+    return {info["local"] for interface in found for info in interface.get("addr_info", ())}
+
+
+def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:
+    """The service answers there, or the port is free for it."""
+    where = f"port {config.port}"
+    if not is_active:
+        try:
+            for listening in listen(config.address, config.port):
+                listening.close()
+        except CannotListen as error:
+            holder = _ask("ss", "-Hltnp", "sport", "=", f":{config.port}") or ""
+            by = ", by ".join(["", *sorted(set(re.findall(r'"([^"]+)"', holder)))])
+            yield Finding("fault", "port", f"{error}{by}", "another port in config.yaml")
+        else:
+            yield Finding("ok", "port", f"{where} is free")
+        return
+    scheme = "https" if config.certificate else "http"
+    url = f"{scheme}://{in_url(config.address or '127.0.0.1')}:{config.port}/api/health"
+    try:
+        answer = _health(url)
+    except (OSError, ValueError) as error:
+        message = f"{where}: the service runs, and does not answer: {error}"
+        yield Finding("fault", "port", message, f"sudo systemctl restart {SERVICE}")
+        return
+    status = str(answer["status"])
+    yield Finding("ok" if status == "ok" else "fault", "port", f"{where} answers: {status}")
+    for reason in answer["reasons"]:
+        yield Finding("note", "health", reason)
+
+
+def _health(url: str) -> dict[str, Any]:
+    """What the service says of itself, whatever its certificate. Raises OSError, ValueError."""
+    unverified = ssl.create_default_context()
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE, context=unverified) as answer:
+            found: dict[str, Any] = json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            found = json.load(error)
+    if not {"status", "reasons"} <= found.keys():
+        raise ValueError(f"it said {json.dumps(found)[:200]}")
+    return found
+
+
+def _look_at_machine() -> Iterator[Finding]:
+    """Clock, name, power, space: what a Pi suffers from."""
+    if _ask("timedatectl", "show", "-p", "NTPSynchronized", "--value") == "no":
+        message = "not set by the network yet: times and certificates may be wrong"
+        yield Finding("note", "clock", message, "sudo timedatectl set-ntp true")
+    host = f"{socket.gethostname().partition('.')[0]}.local"
+    if _ask("systemctl", "is-active", "avahi-daemon") == "active":
+        yield Finding("ok", "name", host)
+    elif shutil.which("systemctl"):
+        message = f"{host} is not told to the network: only the address works"
+        yield Finding("note", "name", message, "sudo apt install avahi-daemon")
+    for complaint in vitals.throttled() or ():
+        kind: Literal["fault", "note"] = "fault" if complaint.endswith("now") else "note"
+        yield Finding(kind, "power", complaint, "a stronger power supply, a shorter cable, a fan")
+    free = shutil.disk_usage("/").free
+    if free < LEAST_SPACE:
+        yield Finding("fault", "space", f"{free // 2**20} MB free on /", "sudo apt clean")
+
+
+def _service() -> dict[str, str]:
+    said = _ask("systemctl", "show", SERVICE, "--no-pager") or ""
+    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+
+def _ask(*command: str) -> str | None:
+    """What another program says, or None where it is missing, slow, or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    said = done.stdout.strip()
+    # is-active and is-enabled answer with their status, too.
+    return said if done.returncode == 0 or (command[0] == "systemctl" and said) else None

@@ -1,0 +1,223 @@
+"""`raspi-server doctor`: what it says of each thing that can be wrong. The other programs it asks
+are small scripts here; the installed service is asked in tests/system."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raspi_server import doctor, gpiochip, vitals
+from raspi_server.__main__ import main
+
+from .conftest import Server
+
+SERVICE = """LoadState=loaded
+ActiveState={active}
+UnitFileState=enabled
+Result={result}
+NRestarts={restarts}
+StatusText={status}
+"""
+
+
+class Clinic:
+    """A configuration and the programs doctor asks."""
+
+    def __init__(self, folder: Path, said: Callable[[], str]) -> None:
+        self.file = folder / "config.yaml"
+        self.file.write_text("gpio: simulated\n")
+        self.programs = folder / "bin"
+        self.programs.mkdir()
+        self._said = said
+
+    def program(self, name: str, answers: str, status: int = 0) -> None:
+        """A program that says so, whatever it is asked."""
+        file = self.programs / name
+        file.write_text(f"#!/bin/sh\ncat <<'END'\n{answers}\nEND\nexit {status}\n")
+        file.chmod(0o755)
+
+    def service(self, active: str = "active", result: str = "success", **facts: object) -> None:
+        facts = {"restarts": 0, "status": "http on port 8080", **facts}
+        self.program("systemctl", SERVICE.format(active=active, result=result, **facts))
+
+    def examine(self) -> tuple[int, dict[str, list[str]]]:
+        """The exit status, and by subject the lines with their kind and remedy."""
+        status = main(["doctor", "--config", str(self.file)])
+        found: dict[str, list[str]] = {}
+        lines = self._said().splitlines()
+        for line, after in zip(lines, [*lines[1:], ""], strict=True):
+            if not line.startswith(" "):
+                words = line[:6].strip(), line[20:], after.strip() if after[:1] == " " else ""
+                found.setdefault(line[7:19].strip(), []).append(" ".join(filter(None, words)))
+        return status, found
+
+
+@pytest.fixture
+def clinic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Clinic:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    found = Clinic(tmp_path, lambda: capfd.readouterr().out)
+    for name in ("systemctl", "journalctl", "timedatectl", "ss"):
+        found.program(name, "")
+    return found
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+def test_all_is_well(clinic, start_server):
+    """A service that runs is in order, and says so itself."""
+    server: Server = start_server("gpio: simulated\n")
+    clinic.file.write_text(f"gpio: simulated\nport: {server.port}\n")
+    clinic.service(status="http on port 8080; 0 pins")
+    status, found = clinic.examine()
+    assert status == 0
+    assert found["service"] == ["ok http on port 8080; 0 pins"]
+    assert found["port"] == [f"ok port {server.port} answers: ok"]
+    assert found["gpio"] == ["note the pins are simulated: by gpio: simulated"]
+
+
+def test_a_service_that_failed(clinic):
+    """A service that is down is named with its last words and the command that starts it."""
+    clinic.service("failed", "watchdog", restarts=3)
+    clinic.program("journalctl", "lamp (GPIO17): broken\nthe loop has not answered")
+    clinic.file.write_text(f"port: {free_port()}\n")
+    status, found = clinic.examine()
+    assert status == 1
+    why = "fault failed, watchdog, restarted 3 times -> sudo systemctl restart raspi-server"
+    assert found["service"] == [why]
+    said = ["note lamp (GPIO17): broken", "note the loop has not answered"]
+    assert found["last errors"] == said
+
+
+def test_no_service(clinic):
+    """Where nothing is installed, doctor says what installs it, and does not call that a fault."""
+    clinic.program("systemctl", "LoadState=not-found")
+    clinic.file.write_text(f"port: {free_port()}\n")
+    status, found = clinic.examine()
+    assert (status, found["service"]) == (0, ["note not installed -> sudo scripts/install.sh"])
+    assert "is free" in found["port"][0]
+
+
+def test_a_faulty_configuration(clinic):
+    """Every mistake is named, with the command that opens the file."""
+    clinic.file.write_text("port: 0\npins: 3\n")
+    status, found = clinic.examine()
+    assert status == 1
+    assert [line.split(": expected")[0] for line in found["config"]] == [
+        f"fault {clinic.file}:1: port",
+        f"fault {clinic.file}:2: pins",
+    ]
+    assert all(line.endswith(f"-> sudo nano {clinic.file}") for line in found["config"])
+
+
+def test_a_port_in_use(clinic):
+    """A port that somebody else holds is named with the program that holds it."""
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        clinic.file.write_text(f"port: {port}\n")
+        clinic.program("ss", 'LISTEN 0 100 *:80 *:* users:(("nginx",pid=7,fd=3))')
+        status, found = clinic.examine()
+    assert status == 1
+    message = f"fault port {port}: Address already in use, by nginx"
+    assert found["port"] == [f"{message} -> another port in config.yaml"]
+
+
+def test_a_service_that_does_not_answer(clinic):
+    """A service that runs and is silent is a fault."""
+    clinic.service()
+    clinic.file.write_text(f"port: {free_port()}\n")
+    status, found = clinic.examine()
+    assert status == 1
+    assert "the service runs, and does not answer: " in found["port"][0]
+
+
+def certificate(folder: Path, names: str, *more: str) -> str:
+    """A self-signed pair; the configuration line for it."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
+         "-subj", "/CN=test", "-addext", f"subjectAltName={names}", *more],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return f"ssl: {{certificate: {folder}/cert.pem, key: {folder}/key.pem}}\n"
+
+
+def test_a_certificate(clinic, tmp_path, monkeypatch):
+    """Names that are missing and an end that is near are faults, with the command that renews."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "kitchen")
+    clinic.program("ip", '[{"addr_info": [{"local": "192.168.1.5"}]}]')
+    text = f"port: {free_port()}\n" + certificate(tmp_path, "DNS:kitchen.local", "-days", "7")
+    clinic.file.write_text(text)
+    status, found = clinic.examine()
+    assert status == 1
+    renew = "-> sudo systemctl start raspi-server-cert.service"
+    file = tmp_path / "cert.pem"
+    assert found["certificate"] == [
+        f"fault {file}: it expires within 14 days {renew}",
+        f"fault {file}: it does not name 192.168.1.5 {renew}",
+    ]
+    names = "DNS:kitchen.local,IP:192.168.1.5"
+    certificate(tmp_path, names, "-days", "90")
+    status, found = clinic.examine()
+    assert found["certificate"] == [f"ok {file}: 192.168.1.5, kitchen.local"]
+    (tmp_path / "key.pem").unlink()
+    status, found = clinic.examine()
+    assert status == 1
+    assert "key.pem: the key cannot be read: No such file" in found["certificate"][0]
+
+
+def test_a_pi_without_its_library(clinic, monkeypatch, tmp_path):
+    """On a Pi, a chip that is missing, a user outside its group and a library that is an empty stub
+    are each named with the command that mends it."""
+    clinic.file.write_text(f"gpio: real\nport: {free_port()}\n")
+    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda _: "0.0.0.2")
+    status, found = clinic.examine()
+    assert status == 1
+    assert "expected a gpiochip labelled pinctrl-bcm2835" in found["gpio"][0]
+    install = "-> sudo apt install python3-lgpio && sudo scripts/install.sh"
+    assert found["lgpio"] == [f"fault expected 0.2.2 or newer, found 0.0.0.2 {install}"]
+
+    device = tmp_path / "gpiochip0"
+    device.touch()
+    device.chmod(0o660)
+    monkeypatch.setattr(gpiochip, "find", lambda: device)
+    nobody = doctor.pwd.getpwnam("nobody")
+    monkeypatch.setattr(doctor.pwd, "getpwnam", lambda _: nobody)
+    monkeypatch.setattr(doctor.grp, "getgrgid", lambda _: doctor.grp.getgrnam("tty"))
+    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda _: "0.2.2.0")
+    status, found = clinic.examine()
+    assert status == 1
+    join = f"the user nobody is not in the group tty of {device} -> sudo usermod -aG tty nobody"
+    assert (found["gpio"], found["lgpio"]) == ([f"fault {join}"], ["ok 0.2.2.0"])
+
+
+def test_the_machine(clinic, monkeypatch):
+    """Weak power, a full card and a clock that is not set are said."""
+    clinic.program("timedatectl", "no")
+    monkeypatch.setattr(vitals, "throttled", lambda: ["under-voltage now", "too hot since boot"])
+    usage = doctor.shutil.disk_usage("/")._replace(free=5 * 2**20)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage)
+    status, found = clinic.examine()
+    assert status == 1
+    assert found["power"][0].startswith("fault under-voltage now -> a stronger power supply")
+    assert found["power"][1].startswith("note too hot since boot")
+    assert found["space"] == ["fault 5 MB free on / -> sudo apt clean"]
+    assert found["clock"][0].startswith("note not set by the network yet")
+    assert found["name"][0].endswith("-> sudo apt install avahi-daemon")
+
+
+def test_a_machine_without_systemd(clinic: Clinic, monkeypatch: Any) -> None:
+    """Where the programs it asks are missing it still says the rest."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    clinic.file.write_text(f"port: {free_port()}\n")
+    status, found = clinic.examine()
+    assert status == 0 and "clock" not in found and "name" not in found
