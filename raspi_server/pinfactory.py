@@ -14,11 +14,6 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 from .gpiochip import on_raspberry_pi
 
 _STATES_KEPT = 100
-_ADVICE = (
-    "on a Raspberry Pi: sudo apt install python3-lgpio, and be a member of the group gpio;"
-    " elsewhere: gpio: simulated"
-)
-
 LineErrors = (GPIOZeroError, OSError)
 """What touching a line may raise."""
 
@@ -68,7 +63,15 @@ def open_factory(kind: Literal["auto", "real", "simulated"]) -> PinFactory:
     try:
         return _real_factory()
     except Exception as error:  # lgpio and gpiozero raise what they like, ImportError included
-        return ClosedFactory(f"GPIO cannot be opened: {error} ({_ADVICE})")
+        return ClosedFactory(f"GPIO cannot be opened: {error} ({_advice(error)})")
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return "be a member of the group gpio: sudo usermod -aG gpio NAME, then log in again"
+    if isinstance(error, ImportError | AttributeError):  # lgpio 0.0.0.2 is an empty stub
+        return "sudo apt install python3-lgpio, then install raspi-server again"
+    return "raspi-server doctor says more; without a Raspberry Pi: gpio: simulated"
 
 
 def _real_factory() -> PinFactory:

@@ -23,18 +23,27 @@ def test_auto_is_simulated_where_there_is_no_pi(tmp_path, monkeypatch):
     assert isinstance(open_factory("auto"), SimulatedFactory)
 
 
-def test_a_pi_without_gpio_is_never_quietly_simulated(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImportError("No module named 'lgpio'"), r"No module named 'lgpio' \(sudo apt install "),
+        (AttributeError("SET_PULL_UP"), r"SET_PULL_UP \(sudo apt install python3-lgpio"),
+        (PermissionError(13, "Permission denied"), r"Permission denied \(.* usermod -aG gpio "),
+        (FileNotFoundError("no chip"), r"no chip \(raspi-server doctor says more; .*simulated\)"),
+    ],
+)
+def test_a_pi_without_gpio_is_never_quietly_simulated(tmp_path, monkeypatch, error, words):
     """On a Pi whose lines cannot be opened every pin says why and what to do about it."""
     (tmp_path / "model").write_text("Raspberry Pi 4 Model B Rev 1.4\0")
     monkeypatch.setattr(gpiochip, "_MODEL", tmp_path / "model")
 
     def fail() -> None:
-        raise ImportError("No module named 'lgpio'")
+        raise error
 
     monkeypatch.setattr(pinfactory, "_real_factory", fail)
     factory = open_factory("auto")
     assert not factory.simulated
-    with pytest.raises(PinError, match=r"No module named 'lgpio' \(.*apt install python3-lgpio"):
+    with pytest.raises(PinError, match=words):
         factory.pin(17)
 
 
