@@ -1,4 +1,4 @@
-"""The command line: `run check demo doctor safe-state`. What only some commands need is
+"""The command line: `run check demo doctor code safe-state`. What only some commands need is
 imported there: `safe-state` is in a hurry."""
 
 import argparse
@@ -60,6 +60,17 @@ def parser() -> argparse.ArgumentParser:
     safe_.add_argument("--config", type=Path, metavar="FILE", help=file_help)
     safe_.set_defaults(command=safe_state)
 
+    code_ = commands.add_parser("code", help="make access codes, for looking and for switching")
+    code_.add_argument("--config", type=Path, metavar="FILE", help=file_help)
+    code_.add_argument(
+        "--new",
+        action="append",
+        choices=("view", "control"),
+        default=[],
+        help="a new code in the place of the old one; who used that is signed out",
+    )
+    code_.set_defaults(command=code)
+
     doctor_ = commands.add_parser("doctor", help="say what is wrong, and what mends it")
     doctor_.add_argument("--config", type=Path, metavar="FILE", help=file_help)
     doctor_.set_defaults(command=doctor)
@@ -113,6 +124,12 @@ def safe_state(options: argparse.Namespace) -> int:
 
     journal.start("info")
     return 0 if leave_safe(Source(options.config or default_file(), {})) else EXIT_FAILED
+
+
+def code(options: argparse.Namespace) -> int:
+    from .showcode import show
+
+    return 0 if show(Source(options.config or default_file(), {}), options.new) else EXIT_FAILED
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -9,11 +9,12 @@ import msgspec
 from tornado.web import RequestHandler
 
 from . import __version__, messages
-from .messages import STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, encode
+from .auth import COOKIE, Caller
+from .messages import STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, SigningIn, encode
 from .openapi import Operation
 from .site import NAME, Site, reason
 
-_Body = TypeVar("_Body", Setting, Pulsing)
+_Body = TypeVar("_Body", Setting, Pulsing, SigningIn)
 
 _COMMAND: tuple[ErrorCode, ...] = (
     "bad-message",
@@ -30,6 +31,9 @@ _COMMAND: tuple[ErrorCode, ...] = (
 
 class ApiHandler(RequestHandler):
     operations: ClassVar[Mapping[str, Operation]] = {}
+    is_for_all = False
+    """Also for those who may not look."""
+    caller: Caller
 
     def initialize(self, site: Site) -> None:
         self.site = site
@@ -44,14 +48,16 @@ class ApiHandler(RequestHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "no-referrer")
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         auth = self.site.auth
         auth.check_host(self.request)
         if self.request.method not in ("GET", "HEAD"):
             auth.check_origin(self.request)
         if str(self.request.method).lower() not in self.methods():
             raise Refused("method", f"expected {', '.join(self.methods()).upper()}")
-        auth.check_view()
+        self.caller = await auth.caller(self.request)
+        if not self.is_for_all:
+            auth.check_view(self.caller)
 
     @classmethod
     def methods(cls) -> list[str]:
@@ -66,9 +72,9 @@ class ApiHandler(RequestHandler):
     async def carry_out(self, command: messages.Command) -> None:
         """Answers with the pin as it is after the command."""
         slot = self.site.board[command.pin]
-        self.site.auth.check_control(slot.config)
-        await self.site.board.carry_out(command, str(self.request.remote_ip))
-        self.answer(self.site.pin(slot))
+        self.site.auth.check_control(slot.config, self.caller)
+        await self.site.board.carry_out(command, self.site.auth.name(self.caller))
+        self.answer(self.site.pin(slot, self.caller))
 
     def body(self, kind: type[_Body]) -> _Body:
         """The request's body. Raises Refused; an empty one is an empty object."""
@@ -93,6 +99,8 @@ class ApiHandler(RequestHandler):
             by_status = {status: code for code, status in reversed(STATUS.items())}
             code = by_status.get(status_code, "internal" if status_code >= 500 else "bad-message")
             message = reason(self, kwargs.get("exc_info"))
+        if code == "sign-in":
+            self.set_header("WWW-Authenticate", "Bearer")
         if code == "method":
             self.set_header("Allow", ", ".join(self.methods()).upper())
         self.finish(encode(Failure.of(code, message)))
@@ -128,7 +136,7 @@ class AllPins(ApiHandler):
     operations = {"get": Operation("All pins, in the order of the configuration", messages.Pins)}
 
     def get(self) -> None:
-        self.answer(messages.Pins(time.time(), self.site.pins()))
+        self.answer(messages.Pins(time.time(), self.site.pins(self.caller)))
 
     head = get
 
@@ -140,7 +148,7 @@ class OnePin(ApiHandler):
     }
 
     def get(self, name: str) -> None:
-        self.answer(self.site.pin(self.site.board[name]))
+        self.answer(self.site.pin(self.site.board[name], self.caller))
 
     head = get
 
@@ -198,9 +206,40 @@ class Header(ApiHandler):
     head = get
 
 
+class SignIn(ApiHandler):
+    is_for_all = True
+    operations = {
+        "post": Operation(
+            "A code for a cookie that stands for it",
+            messages.SignedIn,
+            SigningIn,
+            refusals=("bad-message", "foreign", "sign-in", "too-large", "bad-value", "too-fast"),
+        )
+    }
+
+    async def post(self) -> None:
+        code = await self.site.auth.sign_in(self.body(SigningIn).code, self.caller.address)
+        self.site.auth.give_cookie(self, code)
+        caller = self.caller._replace(code=code)
+        self.answer(messages.SignedIn(self.site.auth.right(caller), self.site.auth.role(caller)))
+
+
+class SignOut(ApiHandler):
+    is_for_all = True
+    operations = {
+        "post": Operation(
+            "Forget the cookie", messages.SignedIn, refusals=("foreign", "sign-in", "too-fast")
+        )
+    }
+
+    def post(self) -> None:
+        self.clear_cookie(COOKIE)
+        self.answer(messages.SignedIn(self.site.auth.right(self.caller._replace(code=None)), None))
+
+
 class Unknown(ApiHandler):
     """Whatever else is asked for below /api/."""
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         self.site.auth.check_host(self.request)
         raise Refused("not-found", f"there is nothing at {self.request.path[:80]}")

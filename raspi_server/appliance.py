@@ -10,16 +10,17 @@ from collections.abc import Sized
 
 from tornado.httpserver import HTTPServer
 
-from . import journal, tls
+from . import journal, storage, tls
 from .auth import Auth
 from .board import Board
 from .clock import wall_time
+from .codes import Codes
 from .config import Config, ConfigError
 from .doors import CannotListen, Doors, in_url, reachable_hosts
 from .heartbeat import Heartbeat
 from .hub import Hub
 from .levels import Levels
-from .messages import Change, Notice, Refused, State, Wellness
+from .messages import Change, Notice, State, Wellness
 from .pinfactory import open_factory
 from .site import BUILT_IN_WWW, Site
 from .slots import Changed
@@ -27,7 +28,6 @@ from .source import Source
 from .ticker import Ticker
 from .tls import CertificateError
 from .web import application
-from .websocket import SIGN_IN
 
 MAX_BODY = 64 * 1024
 IDLE_TIMEOUT = 60.0
@@ -44,6 +44,8 @@ LATE_TICKS = 3
 LATE = 2.0
 """So many intervals, and so many seconds, without a tick while somebody watches are a failure."""
 
+_INTENDED = ("simulated", "open")
+"""Notices of what somebody wants to be so."""
 GOING_AWAY = 1001
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -75,13 +77,14 @@ class Appliance:
         self._validity = _validity(config, self._context)
         self._doors = Doors(config.address, config.port, self._context, self._welcome)
         self._seq = 0
+        self._auth = Auth(config.access, Codes(storage.state_folder()))
         self._levels = Levels.from_environment()
         self._hub = Hub(self._watched)
         self.board = self._new_board(config)
         self._site = Site(
             board=self.board,
             hub=self._hub,
-            auth=Auth(config.access),
+            auth=self._auth,
             interval=config.interval,
             www=_www(config),
             notices=self._notices,
@@ -119,6 +122,7 @@ class Appliance:
             log.info("%s", "no reload while stopping" if self._source else "nothing to reload")
             return
         self._heartbeat.reloading()
+        self._auth.read_codes()
         try:
             self._become(self._source.load())
         except (ConfigError, CertificateError, CannotListen) as error:
@@ -143,7 +147,7 @@ class Appliance:
         else:
             self.board.close()
             self._site.board = self.board = self._new_board(config)
-        self._site.auth = Auth(config.access)
+        self._auth.access = config.access
         self._site.www = _www(config)
         if config.interval != before.interval:
             self._site.interval = config.interval
@@ -180,6 +184,7 @@ class Appliance:
         self._levels.save(time.monotonic())
         await asyncio.sleep(0)  # whose command waited is told, and only then bidden goodbye
         self._hub.close(GOING_AWAY, "the server is stopping")
+        self._auth.close()
         waiting = [
             asyncio.ensure_future(self._goodbyes()),
             asyncio.ensure_future(self._hurrying.wait()),
@@ -244,18 +249,14 @@ class Appliance:
 
     def _changed(self, changed: Changed) -> None:
         moment = wall_time(changed.moment)
-        self._hub.send(Change(self._next_seq(), moment, changed.pin, changed.value, changed.by))
+        by = changed.by and changed.by.partition(" ")[0]  # the role is for the journal
+        self._hub.send(Change(self._next_seq(), moment, changed.pin, changed.value, by))
 
     def _remade(self) -> None:
         """A pin was lost or came back, or all is new: everyone begins anew, who may look."""
         if not self._hub:  # nobody to tell; also while the rooms are still being built
             return
-        try:
-            self._site.auth.check_view()
-        except Refused as refused:
-            self._hub.close(SIGN_IN, refused.message)
-        else:
-            self._hub.send(self._site.hello())
+        self._site.greet()
 
     def _welcome(self, *caller: object) -> None:
         self._server.handle_stream(*caller)  # type: ignore[arg-type]
@@ -275,7 +276,7 @@ class Appliance:
         status = [f"{scheme} on port {self._doors.port}", _count(self._config.pins, "pin")]
         status += [f"{broken} of them unavailable"] * bool(broken)
         status += [_count(self._hub, "viewer")]
-        status += [notice.message for notice in self._notices()]
+        status += [notice.message for notice in self._notices() if notice.code != "open"]
         failures = self._failures()
         return "; ".join((*failures, *status)), not failures
 
@@ -297,6 +298,9 @@ class Appliance:
             notices.append(Notice("simulated", message))
         if self._validity:
             notices.append(Notice("certificate", self._validity))
+        if self._config.access.control == "everyone":
+            message = "Everyone on this network may switch the pins (access.control: everyone)"
+            notices.append(Notice("open", message))
         return tuple(notices)
 
     def _wellness(self) -> Wellness:
@@ -304,7 +308,7 @@ class Appliance:
         if not self._heartbeat.is_alive:
             failures.append("the heartbeat thread has ended")
         reasons = [f"{slot}: {slot.error}" for slot in self.board if slot.error]
-        reasons += [notice.message for notice in self._notices() if notice.code != "simulated"]
+        reasons += [notice.message for notice in self._notices() if notice.code not in _INTENDED]
         if failures:
             return Wellness("failing", failures + reasons)
         return Wellness("degraded" if reasons else "ok", reasons)

@@ -2,41 +2,127 @@
 
 import ipaddress
 import socket
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from tornado.httputil import HTTPServerRequest
+from tornado.web import RequestHandler, create_signed_value, decode_signed_value
 
 from . import config
+from .codes import Codes
 from .messages import Refused, Right
+from .signin import SignIn
+
+COOKIE = "raspi-server"
+COOKIE_DAYS = 400
+"""Browsers cap a cookie's life there; it is renewed at each visit."""
+
+
+class Caller(NamedTuple):
+    """Somebody at the door: from where, and the id of the code that was shown, or None."""
+
+    address: str
+    code: str | None = None
 
 
 class Auth:
-    """The `access` keys, asked at every request. Everything raises Refused with the reason."""
+    """The `access` keys and the codes. All methods belong to the loop's thread; what is refused
+    raises Refused with the reason."""
 
-    def __init__(self, access: config.Access) -> None:
-        self._access = access
+    def __init__(self, access: config.Access, codes: Codes) -> None:
+        self.access = access
+        """A reload puts another in."""
+        self._codes = codes
+        self._sign_in = SignIn(codes)
 
-    @property
-    def right(self) -> Right:
+    def close(self) -> None:
+        self._sign_in.close()
+
+    def read_codes(self) -> None:
+        """Takes the codes as they are now; those who used one that was replaced are out."""
+        self._codes.read()
+        self._sign_in.forget()
+
+    async def caller(self, request: HTTPServerRequest) -> Caller:
+        """Who asks, by cookie or `Authorization: Bearer`. Raises Refused for a wrong code."""
+        address = str(request.remote_ip)
+        header = request.headers.get("Authorization", "")
+        scheme, _, code = header.partition(" ")
+        if scheme.lower() == "bearer":
+            return Caller(address, await self.sign_in(code, address))
+        return Caller(address, self.signed_in(request))
+
+    def signed_in(self, request: HTTPServerRequest) -> str | None:
+        """The id of a code that is still the one, from a cookie that we signed, or None."""
+        cookie = request.cookies.get(COOKIE)
+        if cookie is None:
+            return None
+        secret = self._codes.secret
+        found = decode_signed_value(secret, COOKIE, cookie.value, max_age_days=COOKIE_DAYS)
+        id = found.decode("ascii", "replace") if found else None
+        return id if self._codes.right(id) else None
+
+    def give_cookie(self, handler: RequestHandler, id: str) -> None:
+        """What a browser shows later in the place of the code: it is kept from scripts, and not
+        sent along by pages of other sites."""
+        handler.set_cookie(
+            COOKIE,
+            create_signed_value(self._codes.secret, COOKIE, id),
+            expires_days=COOKIE_DAYS,
+            httponly=True,
+            samesite="Strict",
+            secure=handler.request.protocol == "https",
+        )
+
+    async def sign_in(self, code: str, address: str) -> str:
+        """The id of the code. Raises Refused for a wrong one, and for one too many."""
+        return await self._sign_in.check(code, address)
+
+    def role(self, caller: Caller) -> Right | None:
+        """The right of the code that was shown."""
+        return self._codes.right(caller.code)
+
+    def right(self, caller: Caller) -> Right:
         """What a viewer may do with pins that have no `control` of their own."""
-        return "control" if self._access.control == "everyone" else "view"
+        audience = self.access.control
+        may = audience == "everyone" or (audience == "code" and self.role(caller) == "control")
+        return "control" if may else "view"
 
-    def check_view(self) -> None:
-        if self._access.view == "code":
-            raise Refused("sign-in", "looking needs an access code, and none exists yet")
+    def name(self, caller: Caller) -> str:
+        """Who it is, for the journal."""
+        role = self.role(caller)
+        return f"{caller.address} ({role} code)" if role else caller.address
 
-    def check_control(self, pin: config.Pin) -> None:
+    def check_view(self, caller: Caller) -> None:
+        if caller.code and not self.role(caller):
+            raise Refused("sign-in", "the code was replaced: sign in again")
+        if self.access.view == "code" and not self.role(caller):
+            self._ask_for_code("looking needs an access code", "view")
+
+    def code_would_help(self, pins: Iterable[config.Pin], caller: Caller) -> bool:
+        """Whether there are outputs that the control code, which was not shown, would switch."""
+        outputs = [pin for pin in pins if isinstance(pin, config.DrivenPin)]
+        audiences = {pin.control or self.access.control for pin in outputs}
+        return "code" in audiences and self.role(caller) != "control"
+
+    def check_control(self, pin: config.Pin, caller: Caller) -> None:
         own = None if isinstance(pin, config.InputPin) else pin.control
-        audience = own or self._access.control
+        audience = own or self.access.control
         if audience == "nobody":
             key = f"pins.{pin.name}.control" if own else "access.control"
             raise Refused("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
-        if audience == "code":
-            message = f"switching {pin.name} needs the control code, and none exists yet"
-            raise Refused("sign-in", message)
+        if audience == "code" and self.role(caller) != "control":
+            self._ask_for_code(f"switching {pin.name} needs the control code", "control")
 
-    def may_control(self, pin: config.Pin) -> bool:
+    def _ask_for_code(self, what: str, right: Right) -> None:
+        if self._codes.exists(right):
+            raise Refused("sign-in", what)
+        how = f"sudo raspi-server code --new {right}"
+        raise Refused("sign-in", f"{what}, and none exists yet ({how})")
+
+    def may_control(self, pin: config.Pin, caller: Caller) -> bool:
         try:
-            self.check_control(pin)
+            self.check_control(pin, caller)
         except Refused:
             return False
         return True
@@ -64,7 +150,7 @@ class Auth:
         """Asked for each time, since a Pi can be renamed while we run."""
         full = socket.gethostname().lower()
         short = full.partition(".")[0]
-        return {"localhost", full, short, f"{short}.local", *self._access.hosts}
+        return {"localhost", full, short, f"{short}.local", *self.access.hosts}
 
 
 def _is_address(name: str) -> bool:

@@ -41,7 +41,14 @@ TRY_AGAIN_LATER = 1013
 class Viewer:
     """One open socket. Only this class writes to it, but for Tornado's pongs and last goodbyes."""
 
-    def __init__(self, connection: WebSocketProtocol, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        connection: WebSocketProtocol,
+        loop: asyncio.AbstractEventLoop,
+        caller: Any = None,
+    ) -> None:
+        self.caller = caller
+        """Who it is; not our business."""
         stream = connection.stream
         assert stream is not None  # it is open
         stream.set_nodelay(True)  # small messages would wait 200 ms for Nagle

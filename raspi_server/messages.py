@@ -130,13 +130,17 @@ class Pulsing(Struct, frozen=True, forbid_unknown_fields=True):
     seconds: Annotated[float, Meta(ge=0.01, le=86400)] | None = None
 
 
+class SigningIn(Struct, frozen=True, forbid_unknown_fields=True):
+    code: Annotated[str, Meta(min_length=1, max_length=100)]
+
+
 # Server to browser
 
 
 class Notice(Struct, frozen=True):
     """Something the owner should know: a faulty configuration, an expired certificate."""
 
-    code: Literal["configuration", "simulated", "certificate"]
+    code: Literal["configuration", "simulated", "certificate", "open"]
     message: str
 
 
@@ -168,11 +172,16 @@ class Pin(Struct, frozen=True, kw_only=True):
 
 
 class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
+    """Everything a page needs to begin. `access` is what the viewer may do, `signed_in` which code
+    was shown for it, or None; `code_would_help`: whether the control code would switch more."""
+
     id: str
     time: float
     interval: float
     server: Server
     access: Right
+    signed_in: Right | None
+    code_would_help: bool
     pins: list[Pin]
     state: dict[str, Value]
 
@@ -234,6 +243,11 @@ class Api(Struct, frozen=True, kw_only=True):
 class Pins(Struct, frozen=True):
     time: float
     pins: list[Pin]
+
+
+class SignedIn(Struct, frozen=True):
+    access: Right
+    signed_in: Right | None
 
 
 class Wellness(Struct, frozen=True):

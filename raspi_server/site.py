@@ -13,15 +13,17 @@ from typing import Any
 from tornado.web import HTTPError, RequestHandler
 
 from . import __version__, vitals
-from .auth import Auth
+from .auth import Auth, Caller
 from .board import Board
 from .config import DrivenPin
 from .header import POSITION_BY_GPIO
-from .hub import Hub
-from .messages import Health, Hello, Notice, Pin, Server, Wellness
+from .hub import Hub, frame
+from .messages import Health, Hello, Notice, Pin, Refused, Right, Server, Wellness
 from .slots import Slot
 
 NAME = "raspi-server"
+SIGN_IN = 4401
+"""The close code for who may not look without signing in."""
 _INSIDE = Path(__file__).parent / "www"
 BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "www"
 """In the wheel inside the package, in a checkout beside it."""
@@ -52,7 +54,7 @@ class Site:
         host = socket.gethostname()
         return Server(NAME, __version__, host, self.board.simulated, self.notices())
 
-    def pin(self, slot: Slot) -> Pin:
+    def pin(self, slot: Slot, caller: Caller) -> Pin:
         """One pin as a viewer may see it."""
         pin = slot.config
         return Pin(
@@ -63,7 +65,7 @@ class Site:
             mode=type(pin).__struct_config__.tag,  # type: ignore[arg-type]
             value=slot.value,
             since=slot.since,
-            writable=isinstance(pin, DrivenPin) and self.auth.may_control(pin),
+            writable=isinstance(pin, DrivenPin) and self.auth.may_control(pin, caller),
             pulse=getattr(pin, "pulse", None),
             max_on=getattr(pin, "max_on", None),
             group=getattr(pin, "group", None),
@@ -71,18 +73,34 @@ class Site:
             error=slot.error,
         )
 
-    def pins(self) -> list[Pin]:
-        return [self.pin(slot) for slot in self.board]
+    def pins(self, caller: Caller) -> list[Pin]:
+        return [self.pin(slot, caller) for slot in self.board]
 
-    def hello(self) -> Hello:
+    def greet(self) -> None:
+        """Everyone begins anew, who may still look; others are shown the door."""
+        hellos: dict[Right | None, bytes] = {}
+        for viewer in self.hub:
+            try:
+                self.auth.check_view(viewer.caller)
+            except Refused as refused:
+                viewer.close(SIGN_IN, refused.message)
+                continue
+            role = self.auth.role(viewer.caller)
+            if role not in hellos:
+                hellos[role] = frame(self.hello(viewer.caller))
+            viewer.send(hellos[role])
+
+    def hello(self, caller: Caller) -> Hello:
         """Everything a page needs to begin."""
         return Hello(
             id=uuid.uuid4().hex,
             time=time.time(),
             interval=self.interval,
             server=self.server(),
-            access=self.auth.right,
-            pins=self.pins(),
+            access=self.auth.right(caller),
+            signed_in=self.auth.role(caller),
+            code_would_help=self.auth.code_would_help((slot.config for slot in self.board), caller),
+            pins=self.pins(caller),
             state=self.board.values(),
         )
 

@@ -57,6 +57,8 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api/pins/{name}/pulse", api.PulsePin),
     ("/api/health", api.Health),
     ("/api/header", api.Header),
+    ("/api/login", api.SignIn),
+    ("/api/logout", api.SignOut),
     ("/api/openapi.json", OpenApi),
 )
 

@@ -10,10 +10,9 @@ from tornado.websocket import WebSocketHandler
 
 from .hub import Viewer
 from .messages import STATUS, SUBPROTOCOL, Error, Ref, Refused, Result, Value, command
-from .site import NAME, Site, reason
+from .site import NAME, SIGN_IN, Site, reason
 
 POLICY_VIOLATION = 1008
-SIGN_IN = 4401
 
 MESSAGES_A_SECOND = 50
 MESSAGES_AT_ONCE = 100
@@ -49,10 +48,11 @@ class Socket(WebSocketHandler):
     def __str__(self) -> str:
         return f"the WebSocket of {self.request.remote_ip}"
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         try:
             self._site.auth.check_host(self.request)
             self._site.auth.check_origin(self.request)
+            self._caller = await self._site.auth.caller(self.request)
         except Refused as refused:
             raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
 
@@ -69,15 +69,15 @@ class Socket(WebSocketHandler):
 
     def open(self) -> None:
         try:
-            self._site.auth.check_view()
+            self._site.auth.check_view(self._caller)
         except Refused as refused:
             self.close(SIGN_IN, refused.message)
             return
         connection = self.ws_connection
         if connection is None or connection.stream is None or connection.stream.closed():
             return  # it vanished during the handshake
-        self._viewer = Viewer(connection, self._loop)
-        self._viewer.send_message(self._site.hello())
+        self._viewer = Viewer(connection, self._loop, self._caller)
+        self._viewer.send_message(self._site.hello(self._caller))
         self._site.hub.add(self._viewer)
         self._viewer.send_message(self._site.health())
         log.debug("%s: watching, %d viewers", self.request.remote_ip, len(self._site.hub))
@@ -98,8 +98,8 @@ class Socket(WebSocketHandler):
             order = command(message)
             ref = order.ref
             slot = self._site.board[order.pin]
-            self._site.auth.check_control(slot.config)
-            done = self._site.board.carry_out(order, str(self.request.remote_ip))
+            self._site.auth.check_control(slot.config, self._caller)
+            done = self._site.board.carry_out(order, self._site.auth.name(self._caller))
         except Refused as refused:
             self._refuse(viewer, ref if refused.ref is None else refused.ref, refused)
         else:

@@ -22,7 +22,7 @@ pins:
   gate:   {gpio: 5, mode: output, control: code}
   boiler: {gpio: 6, mode: pwm, control: nobody}
 """
-NO_CODE = "needs the control code, and none exists yet"
+NO_CODE = "needs the control code, and none exists yet (sudo raspi-server code --new control)"
 OUTPUTS = ("lamp", "radio", "gate", "boiler")
 
 
@@ -52,7 +52,9 @@ NOBODY = Case(
     "view",
     (403, "not-allowed", "nobody may switch lamp (access.control: nobody)"),
 )
-LOOKING_NEEDS_A_CODE = "looking needs an access code, and none exists yet"
+LOOKING_NEEDS_A_CODE = (
+    "looking needs an access code, and none exists yet (sudo raspi-server code --new view)"
+)
 
 
 def serve(folder: Path, access: str) -> Iterator[Server]:

@@ -672,6 +672,11 @@ EXCHANGES: list[tuple[str, str, Any, dict[str, str], int]] = [
     ("POST", "/api/pins/garage/toggle", None, {}, 404),
     ("POST", "/api/pins/lamp/pulse", None, {}, 422),
     ("POST", "/api/pins/lamp/pulse", b"soon", {}, 400),
+    ("POST", "/api/login", {"code": "no such code"}, {}, 401),
+    ("POST", "/api/login", {"code": 7}, {}, 422),
+    ("POST", "/api/login", b"code", {}, 400),
+    ("POST", "/api/login", {"code": "x"}, {"Origin": "http://evil.example"}, 403),
+    ("POST", "/api/logout", None, {}, 200),
 ]
 
 
@@ -698,6 +703,7 @@ def test_every_operation_was_tried(description: Any) -> None:
         for method, path, _, _, status in EXCHANGES
         if status == 200
     }
+    tried |= {("/api/login", "post")}  # which needs a code: tests/test_codes.py
     assert tried == {(path, name) for path, handler in web.API for name in handler.operations}
 
 

@@ -24,8 +24,8 @@ FLOORS = {
     "ticker": 0,
     "config": 0.1,
     # 1: each for one thing of the world.
-    "auth": 1,
     "clock": 1,
+    "codes": 1,
     "doors": 1,
     "heartbeat": 1,
     "hub": 1,
@@ -35,9 +35,12 @@ FLOORS = {
     "tls": 1,
     "vitals": 1,
     "source": 1,
+    "signin": 1.1,
+    "auth": 1.2,
     "pinfactory": 1.1,
     # 2: the pins.
     "safestate": 2,
+    "showcode": 2,
     "inputs": 2,
     "openapi": 2,
     "outputs": 2,

@@ -98,7 +98,7 @@ def test_hello_says_everything_a_page_needs(start_server):
     assert hello["server"]["name"] == "raspi-server"
     assert hello["server"]["host"] == socket.gethostname()
     assert hello["server"]["simulated"] is True
-    assert [notice["code"] for notice in hello["server"]["notices"]] == ["simulated"]
+    assert [notice["code"] for notice in hello["server"]["notices"]] == ["simulated", "open"]
     assert [pin["name"] for pin in hello["pins"]] == ["door", "lamp", "gate", "fan", "safe"]
     assert hello["pins"][0] == {
         "name": "door", "label": "Front door", "gpio": 4, "header": 7, "mode": "input",

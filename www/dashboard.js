@@ -3,6 +3,7 @@ import { copyable, make, part, say } from "./dom.js";
 import { HeaderView } from "./header.js";
 import { PinCard, shape } from "./pins.js";
 import { connect } from "./raspi.js";
+import { Session } from "./session.js";
 import { percent, span } from "./words.js";
 
 /** @typedef {import("./raspi.js").Health} Health */
@@ -12,18 +13,21 @@ import { percent, span } from "./words.js";
 const raspi = connect();
 /** @type {import("./pins.js").Desk} */
 const desk = { raspi, confirm: ask };
+const session = new Session(raspi);
 const header = new HeaderView(part(document, "#board"), raspi);
 /** @type {Map<string, {shape: string, card: PinCard}>} */
 let cards = new Map();
 
 /** @param {Hello} hello */
-function showAll({ server, access, pins }) {
+function showAll({ server, access, signed_in, code_would_help, pins }) {
   say(part(document, "#host"), server.host);
   say(part(document, "#version"), `${server.name} ${server.version}`);
   document.title = server.host;
   part(document, "#waiting").hidden = true;
   part(document, "#no-pins").hidden = pins.length > 0;
-  showNotices(server.notices, access === "view" && pins.some((pin) => pin.mode !== "input"));
+  session.show(signed_in);
+  showNotices(server.notices);
+  if (access === "view" && pins.some((pin) => pin.mode !== "input")) showOnlyLooking(code_would_help);
 
   // A card whose pin is described as before stays, with the focus and the thumb that may be on it.
   const before = cards;
@@ -42,23 +46,25 @@ function showAll({ server, access, pins }) {
   header.refresh();
 }
 
-/** @param {import("./raspi.js").Notice[]} notices @param {boolean} onlyLooking */
-function showNotices(notices, onlyLooking) {
-  const all = notices.map(({ code, message }) => ({ code, message }));
-  if (onlyLooking) {
-    all.push({
-      code: "view",
-      message: "Only looking: switching needs the control code. Who may switch is set by access.control in config.yaml.",
-    });
-  }
+/** @param {import("./raspi.js").Notice[]} notices */
+function showNotices(notices) {
   part(document, "#notices").replaceChildren(
-    ...all.map(({ code, message }) => {
-      const notice = make("p", code === "simulated" || code === "view" ? "notice" : "notice warning");
+    ...notices.map(({ code, message }) => {
+      const notice = make("p", code === "simulated" ? "notice" : "notice warning");
       notice.dataset.code = code;
       notice.textContent = message;
       return notice;
     }),
   );
+}
+
+/** @param {boolean} codeWouldHelp */
+function showOnlyLooking(codeWouldHelp) {
+  const notice = make("p", "notice");
+  notice.dataset.code = "view";
+  notice.textContent = `Only looking: ${codeWouldHelp ? "switching needs the control code." : "nobody may switch these pins."}`;
+  if (codeWouldHelp) notice.append(session.button());
+  part(document, "#notices").append(notice);
 }
 
 /** @type {Record<Link, string>} */
@@ -92,6 +98,7 @@ function showLink() {
   const words = WAITING_WORDS[link];
   if (words) say(part(document, "#waiting"), words);
   if (link === "sign-in" || link === "forbidden") part(document, "#waiting").hidden = false;
+  part(document, "#way-in").hidden = link !== "sign-in";
 }
 
 function tick() {
@@ -144,6 +151,7 @@ function ask(question, answer) {
 }
 
 for (const example of document.querySelectorAll("#no-pins pre")) copyable(/** @type {HTMLElement} */ (example));
+part(document, "#way-in").append(session.button());
 raspi.on("hello", showAll);
 raspi.on("pin", (pin) => {
   cards.get(pin.name)?.card.show(pin);

@@ -30,7 +30,7 @@
 /** @typedef {{code: string, message: string}} Notice */
 /** @typedef {{name: string, version: string, host: string, simulated: boolean, notices: Notice[]}} Server */
 /** @typedef {{id: string, time: number, interval: number, server: Server, access: "view"|"control",
- *   pins: Pin[], state: Record<string, number|null>}} Hello */
+ *   signed_in: "view"|"control"|null, code_would_help: boolean, pins: Pin[], state: Record<string, number|null>}} Hello */
 /** @typedef {{seq: number, time: number, pins: Record<string, number|null>}} State */
 /** @typedef {{seq: number, time: number, pin: string, value: number|null, by?: string}} Change */
 /** @typedef {{time: number, temperature: number|null, throttled: string[]|null, load: number|null,
@@ -127,6 +127,12 @@ export class Raspi {
   /** Moves a simulated input. @param {string} pin @param {number} value */
   drive(pin, value) {
     return this.#ask({ type: "drive", pin, value });
+  }
+
+  /** Begins anew, as somebody else: signing in or out changes who we are. */
+  reconnect() {
+    this.#attempt = 0;
+    this.#open();
   }
 
   close() {

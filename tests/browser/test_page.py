@@ -302,9 +302,7 @@ def test_view_only(start_server, open_page, shoot):
     page = open_page(server.url)
     expect(word(page, "lamp")).to_have_text("off")
     expect(card(page, "lamp")).to_contain_text("view only")
-    expect(page.locator("#notices")).to_contain_text(
-        "Only looking: switching needs the control code"
-    )
+    expect(page.locator("#notices")).to_contain_text("Only looking: nobody may switch these pins.")
     for role in ("switch", "button", "slider"):
         expect(page.get_by_role(role)).to_have_count(0)
     shoot(page, "view-only")
