@@ -220,7 +220,7 @@ def test_a_good_certificate_is_not_mentioned(house: Server, authority: Authority
     context = authority.trusting()
     assert ask(house, context, "/api/health") == {"status": "ok", "reasons": []}
     notices = hello(house, context)["server"]["notices"]
-    assert [notice["code"] for notice in notices] == ["simulated"]
+    assert [notice["code"] for notice in notices] == ["simulated", "open"]
     assert "certificate" not in house.log
 
 
