@@ -1,8 +1,11 @@
 """The real server, as a process of its own, for tests that come in through the front door."""
 
+import contextlib
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -98,6 +101,18 @@ class Server:
         """Stops it and starts it again on the same port."""
         self.stop()
         self._start(None if self._is_configured else self.port)
+
+
+def free_port() -> int:
+    """A port that nobody is given by chance while a server is away from it: one below those of
+    outgoing connections (ip(7)), where there are any."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = random.sample(range(lowest - 10000, lowest), 100) if lowest > 12000 else []
+    for port in [*ports, 0]:
+        with contextlib.suppress(OSError), socket.create_server(("", port)) as found:
+            free: int = found.getsockname()[1]
+            return free
+    raise AssertionError("this machine has no free port")
 
 
 def _starter(folder: Path) -> Iterator[Callable[..., Server]]:

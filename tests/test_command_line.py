@@ -23,7 +23,7 @@ from tornado.websocket import websocket_connect
 from raspi_server import __version__
 from raspi_server.config import SYSTEM_FILE
 
-from .conftest import LIMIT, Server
+from .conftest import LIMIT, Server, free_port
 
 ROOT = Path(__file__).parent.parent
 ANYWHERE = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -66,14 +66,6 @@ def get(port: int, path: str = "/", host: str = "127.0.0.1") -> tuple[int, bytes
 def write(folder: Path, text: str) -> str:
     (folder / "config.yaml").write_text(text)
     return str(folder / "config.yaml")
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 # Words
@@ -235,16 +227,17 @@ def test_an_address_of_another_machine(tmp_path: Path) -> None:
     assert "203.0.113.7:8080: " in done.stderr
 
 
-def test_the_configured_port(tmp_path: Path, free_port: int) -> None:
+def test_the_configured_port(tmp_path: Path) -> None:
     """The port of config.yaml is served, unless the command line names another."""
-    file = write(tmp_path, f"port: {free_port}\n")
+    port = free_port()
+    file = write(tmp_path, f"port: {port}\n")
     command = [sys.executable, "-m", "raspi_server", "run", "--simulate", "--config", file]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=ANYWHERE)
     try:
-        wait_for_port(free_port)
-        assert get(free_port)[0] == 200
+        wait_for_port(port)
+        assert get(port)[0] == 200
         other = Server(["run", "--simulate", "--config", file], env=ANYWHERE)
-        assert other.port != free_port
+        assert other.port != port
         assert other.stop() == 0
     finally:
         process.terminate()
@@ -322,11 +315,12 @@ def test_a_restart_finds_its_port_free(start_server: Callable[..., Server]) -> N
 
 
 @pytest.mark.parametrize("moment", ["at-once", "importing", "listening"])
-def test_a_stop_during_the_start(tmp_path: Path, free_port: int, moment: str) -> None:
+def test_a_stop_during_the_start(tmp_path: Path, moment: str) -> None:
     """A SIGTERM at any moment of the start ends it at once and leaves nothing behind: the next
     start finds its port free."""
     file = write(tmp_path, "pins: {lamp: {gpio: 17, mode: output, initial: 'on'}}\n")
-    arguments = ["run", "--simulate", "--port", str(free_port), "--config", file]
+    port = free_port()
+    arguments = ["run", "--simulate", "--port", str(port), "--config", file]
     process = subprocess.Popen(
         [sys.executable, *(["-v"] if moment == "importing" else []), "-m", "raspi_server"]
         + arguments,
@@ -339,12 +333,12 @@ def test_a_stop_during_the_start(tmp_path: Path, free_port: int, moment: str) ->
         if moment == "importing":  # Python tells of each import
             assert any("raspi_server.appliance" in line for line in process.stderr)
         elif moment == "listening":
-            wait_for_port(free_port)
+            wait_for_port(port)
         process.terminate()
         _, log = process.communicate()
     assert process.returncode in (0, -signal.SIGTERM)
     assert "Traceback" not in log
-    with socket.create_server(("127.0.0.1", free_port)):
+    with socket.create_server(("127.0.0.1", port)):
         pass  # raises where the port is not free
 
 

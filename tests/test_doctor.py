@@ -13,7 +13,7 @@ import pytest
 from raspi_server import doctor, gpiochip, vitals
 from raspi_server.__main__ import main
 
-from .conftest import Server
+from .conftest import Server, free_port
 
 SERVICE = """LoadState=loaded
 ActiveState={active}
@@ -65,12 +65,6 @@ def clinic(
     for name in ("systemctl", "journalctl", "timedatectl", "ss"):
         found.program(name, "")
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 def test_all_is_well(clinic, start_server):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import LIMIT, Server, check_end
+from .conftest import LIMIT, Server, check_end, free_port
 from .test_heartbeat import Systemd
 from .test_websocket import Browser
 
@@ -58,12 +58,6 @@ class House:
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(self.server.url + path, timeout=LIMIT) as answer:
             return json.load(answer)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 @pytest.fixture
