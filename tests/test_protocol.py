@@ -266,7 +266,13 @@ case("8 nothing")
 @pytest.mark.parametrize("name", CASES)
 def test_every_case_ends_as_with_tornado(house, tornado, name):
     """Whatever a client does with the protocol, it sees what `write_message` would have shown."""
-    assert see(house.port, CASES[name]) == see(tornado, CASES[name])
+    ours, theirs = see(house.port, CASES[name]), see(tornado, CASES[name])
+    assert ours._replace(pongs=[]) == theirs._replace(pongs=[])
+    # A pong that could not be sent yet gives way to a later one (RFC 6455, 5.5.3), in both.
+    assert ours.pongs[:1] == theirs.pongs[:1]
+    shorter, longer = sorted((ours.pongs, theirs.pongs), key=len)
+    rest = iter(longer)
+    assert all(pong in rest for pong in shorter)
 
 
 @pytest.mark.parametrize(
