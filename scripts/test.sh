@@ -36,7 +36,7 @@ types() {
 
 shell() {
     need shellcheck shellcheck
-    shellcheck scripts/*.sh .ci/run
+    shellcheck scripts/*.sh .ci/run tests/gpio/build.sh tests/gpio/guest/gpio-setup
 }
 
 page() {
@@ -51,6 +51,10 @@ page() {
 tests() {
     need openssl openssl
     need chromium chromium
+    if [[ $EUID -eq 0 ]]; then
+        need debootstrap debootstrap
+        need systemd-nspawn systemd-container
+    fi
     .venv/bin/python -m pytest "$@"
 }
 

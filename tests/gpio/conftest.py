@@ -1,0 +1,27 @@
+"""One virtual Pi for all tests here, booted once."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from .machine import CannotBuild, running
+from .pi import Pi
+
+
+@pytest.fixture(scope="session")
+def booted_pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
+    try:
+        with running(tmp_path_factory.mktemp("pi")) as machine:
+            yield Pi(machine)
+    except CannotBuild as error:
+        if os.environ.get("CI") and os.geteuid() == 0:
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def pi(booted_pi: Pi) -> Pi:
+    """The Pi with nothing running, remembered or driven."""
+    booted_pi.begin()
+    return booted_pi
