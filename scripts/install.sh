@@ -1,0 +1,324 @@
+#!/usr/bin/env bash
+# Installs raspi-server from this checkout as a service, or upgrades it; safe to run again at any time.
+#   sudo scripts/install.sh
+#     --port N      serve on port N, 1 to 65535, instead of the configured one
+#     --no-start    make all ready, but start nothing
+#     --dry-run     only say what would be done
+#     --rollback    go back to the release before
+#     --version     say which version this checkout holds
+set -euo pipefail
+umask 022
+export LC_ALL=C.UTF-8
+unset PYTHONPATH PYTHONHOME VIRTUAL_ENV CDPATH
+checkout=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+cd /
+# shellcheck source=scripts/places.sh
+source "$checkout/scripts/places.sh"
+# shellcheck source=scripts/release.sh
+source "$checkout/scripts/release.sh"
+
+port='' dry_run='' no_start='' rollback=''
+doing="reading the command line"
+
+usage() {
+    sed -n '2,/^set/s/^# \{0,1\}//p' "$checkout/scripts/install.sh" >&2
+    exit 2
+}
+
+# step TEXT: says what comes now; false in a dry run, in which it does not come.
+step() {
+    doing=$1
+    printf '%s\n' "$1"
+    [[ -z $dry_run ]]
+}
+
+# slowly COMMAND…: runs it with a dot every few seconds, and shows what it said only if it fails.
+slowly() {
+    local log status=0 dots
+    log=$(mktemp)
+    # A nap that outlives the dots must hold neither the lock nor anybody's pipe.
+    while sleep 3 >/dev/null 2>&1 9>&-; do printf .; done 9>&- &
+    dots=$!
+    "$@" >"$log" 2>&1 || status=$?
+    kill "$dots" 2>/dev/null || true
+    wait "$dots" 2>/dev/null || true
+    printf '\n'
+    [[ $status -eq 0 ]] || tail -n 20 "$log" >&2
+    rm -f "$log"
+    return "$status"
+}
+
+# Whatever went wrong: what is half built goes, what ran runs on, and the way on is said.
+on_exit() {
+    local status=$?
+    trap - EXIT
+    discard_half_built
+    rm -f "$config.new"
+    if [[ $status -ne 0 && $status -ne 2 ]]; then
+        {
+            printf '\nNot done. It ended at: %s\n' "$doing"
+            if [[ -L $current ]]; then
+                echo "What was installed before is still in place: $(basename "$(readlink "$current")")"
+            fi
+            echo "Mend what is said above and run it again: sudo $checkout/scripts/install.sh"
+        } >&2
+    fi
+    exit "$status"
+}
+
+# Who listens on a TCP port, in words; nothing if nobody does. The service itself does not count.
+listener() {
+    local line ours
+    line=$(ss -Hltnp "sport = :$1" | head -n 1)
+    ours=$(systemctl show --property MainPID --value "$unit" 2>/dev/null) || ours=0
+    [[ -n $line && ! ($ours -gt 0 && $line == *"pid=$ours,"*) ]] || return 0
+    if [[ $line =~ \(\(\"([^\"]+)\",pid=([0-9]+) ]]; then
+        echo "${BASH_REMATCH[1]} (process ${BASH_REMATCH[2]})"
+    else
+        echo "a process that cannot be seen from here"
+    fi
+}
+
+check_machine() {
+    local free architecture busy_with wanted
+    [[ $EUID -eq 0 ]] || fail "This needs root: sudo $checkout/scripts/install.sh"
+    [[ -d /run/systemd/system || -n $no_start ]] ||
+        fail "This machine does not run systemd, which is to start and watch the service."
+    command -v dpkg apt-get >/dev/null ||
+        fail "This is neither Raspberry Pi OS nor Debian; scripts/run.sh runs without being installed."
+    architecture=$(dpkg --print-architecture)
+    case $architecture in
+        arm64 | armhf | amd64) ;;
+        *) fail "raspi-server is made for arm64, armhf and amd64; this machine is $architecture." ;;
+    esac
+    python=$(system_python) ||
+        fail "raspi-server needs Python 3.11 or newer: Raspberry Pi OS has it since Bookworm (2023)."
+    free=$(df --output=avail -k "${home%/*}" | tail -n 1)
+    [[ $free -ge 204800 ]] ||
+        fail "${home%/*} has $((free / 1024)) MB left; 200 MB are needed. See: sudo apt clean"
+    wanted=${port:-$(configured_port)}
+    if [[ -n $wanted && -z $no_start ]] && command -v ss >/dev/null; then
+        busy_with=$(listener "$wanted")
+        [[ -z $busy_with ]] ||
+            fail "Port $wanted is in use by $busy_with." "Stop that, or choose another: --port 8081"
+    fi
+}
+
+# The port in the configuration that will be used, as far as one look tells.
+configured_port() {
+    local file=$config
+    [[ -e $file ]] || file=$checkout/config.yaml
+    ! grep -q '^address: *[^" ]' "$file" || return 0
+    sed -n 's/^port: *\([0-9]\{1,5\}\) *\(#.*\)\{0,1\}$/\1/p' "$file"
+}
+
+# The system's own Python: one in somebody's home is hidden from the service.
+system_python() {
+    local candidate
+    for candidate in /usr/bin/python3 /usr/bin/python3.1{3,2,1}; do
+        if "$candidate" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            readlink -f "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+is_installed() {
+    [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+on_pi() {
+    grep -qs '^Raspberry Pi' /proc/device-tree/model
+}
+
+# apt_install PACKAGE…: with the lists it has, else with fresh ones.
+apt_install() {
+    export DEBIAN_FRONTEND=noninteractive
+    local options=(--yes --quiet --no-install-recommends -o DPkg::Lock::Timeout=300)
+    apt-get install "${options[@]}" "$@" || { apt-get update --quiet && apt-get install "${options[@]}" "$@"; }
+}
+
+packages() {
+    local needed=() helpful=()
+    "$python" -I -c 'import ensurepip, venv' 2>/dev/null || needed+=(python3-venv)
+    command -v openssl >/dev/null || needed+=(openssl)
+    command -v ip >/dev/null || needed+=(iproute2)
+    is_installed avahi-daemon || helpful+=(avahi-daemon)
+    ! on_pi || is_installed python3-lgpio || helpful+=(python3-lgpio)
+    if [[ ${#needed[@]} -gt 0 ]] && step "Installing from apt: ${needed[*]}"; then
+        slowly apt_install "${needed[@]}"
+    fi
+    for package in "${helpful[@]}"; do
+        if step "Installing from apt: $package" && ! slowly apt_install "$package"; then
+            echo "It goes on without $package."
+        fi
+    done
+}
+
+account() {
+    if ! getent group gpio >/dev/null && step "Making the group gpio"; then
+        groupadd --system gpio
+        mkdir -p "$home"
+        touch "$home/made-group-gpio"
+    fi
+    if ! getent passwd raspi-server >/dev/null && step "Making the user raspi-server"; then
+        useradd --system --user-group --no-create-home --home-dir /nonexistent \
+            --shell /usr/sbin/nologin --comment "GPIO pins on the network" raspi-server
+    fi
+    if [[ " $(id -nG raspi-server 2>/dev/null) " != *" gpio "* ]] &&
+        step "Letting raspi-server use the GPIO pins (group gpio)"; then
+        usermod --append --groups gpio raspi-server
+    fi
+    if ! grep -qs 'SUBSYSTEM=="gpio".*GROUP' /etc/udev/rules.d/*.rules /usr/lib/udev/rules.d/*.rules &&
+        step "Writing $udev_rule"; then
+        mkdir -p "${udev_rule%/*}"
+        install -m 644 "$checkout/systemd/${udev_rule##*/}" "$udev_rule"
+        udevadm control --reload 2>/dev/null || true
+        udevadm trigger --subsystem-match=gpio 2>/dev/null || true
+    fi
+}
+
+# What the service has to read, however it came here: from another card, or kept by uninstall.sh.
+make_readable() {
+    local key=$settings/tls/server.key
+    if [[ -e $key ]]; then
+        chown root:raspi-server "$key"
+        chmod 640 "$key"
+    fi
+    if ! setpriv --reuid raspi-server --regid raspi-server --init-groups test -r "$config"; then
+        step "Letting the service read $config"
+        chgrp raspi-server "$config"
+        chmod g+r "$config"
+    fi
+}
+
+# The configuration: a fresh one if there is none; with --port a changed one, in place only after the
+# check, beside it.
+configuration() {
+    if [[ ! -e $config ]]; then
+        step "Writing $config" || return 0
+        install -d -m 755 "$settings" "$settings/www"
+        sed -e 's/^ssl: false$/ssl: true/' -e "s/^port: 8080$/port: ${port:-8080}/" \
+            "$releases/$release/config.yaml" >"$config.new"
+        chown root:raspi-server "$config.new"
+        chmod 640 "$config.new"
+        sync "$config.new"
+        mv "$config.new" "$config"
+    elif [[ -n $port && $(configured_port) != "$port" ]] &&
+        step "Changing the port in $config to $port"; then
+        grep -q '^port:' "$config" ||
+            fail "$config has no line that begins with port: to change; write one there by hand."
+        cp -p "$config" "$config.new"
+        sed -i "s/^port:.*/port: $port/" "$config.new"
+        sync "$config.new"
+    fi
+    [[ -n $dry_run ]] || make_readable
+}
+
+# Whether the new release can read the configuration, looked at as the service sees it.
+check_configuration() {
+    local file=$config said
+    [[ ! -e $config.new ]] || file=$config.new
+    step "Checking $file" || return 0
+    said=$(setpriv --reuid raspi-server --regid raspi-server --init-groups \
+        "$releases/$release/scripts/start.sh" check "$file") ||
+        fail "The new release was not started: its configuration or certificate has the faults above."
+    read -r scheme served_port < <(served <<<"$said")
+}
+
+system_files() {
+    local each
+    for each in "$unit" raspi-server-cert.service "$timer"; do
+        if [[ $(readlink "$units/$each") != "$current/systemd/$each" ]] && step "Adding $each"; then
+            ln -sfn "$current/systemd/$each" "$units/$each"
+        fi
+    done
+    if [[ $(readlink /usr/local/bin/raspi-server) != "$current/scripts/start.sh" ]] &&
+        step "Adding the command raspi-server"; then
+        mkdir -p /usr/local/bin
+        ln -sfn "$current/scripts/start.sh" /usr/local/bin/raspi-server
+    fi
+    [[ -z $dry_run ]] || return 0
+    if [[ $served_port -lt 1024 && ! -e $low_port ]]; then
+        step "Permitting the port $served_port"
+        mkdir -p "${low_port%/*}"
+        printf '%s\n' '[Service]' CapabilityBoundingSet=CAP_NET_BIND_SERVICE \
+            AmbientCapabilities=CAP_NET_BIND_SERVICE >"$low_port"
+        must_restart=1
+    elif [[ $served_port -ge 1024 && -e $low_port ]]; then
+        rm -f "$low_port"
+        rmdir --ignore-fail-on-non-empty "${low_port%/*}"
+    fi
+}
+
+farewell() {
+    local address
+    echo
+    echo "raspi-server $release runs. Open on a phone or computer in the same network:"
+    echo "    $scheme://$(local_name):$served_port/"
+    for address in $(addresses); do
+        [[ $address != *:* ]] || address="[$address]"
+        echo "    $scheme://$address:$served_port/"
+    done
+    if "$current/scripts/start.sh" code | grep -q '^control: .* none yet$'; then
+        echo
+        "$current/scripts/start.sh" code --new control
+    fi
+    if [[ $scheme == https ]]; then
+        echo "The browser asks once whether it may; the certificate authority of this Pi is"
+        echo "    $settings/tls/ca.crt"
+    fi
+    echo "Next: put your pins into $config, there are some to copy, then"
+    echo "    sudo systemctl reload raspi-server"
+}
+
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --port)
+            [[ ${2:-} =~ ^[1-9][0-9]{0,4}$ && $2 -le 65535 ]] || usage
+            port=$2
+            shift
+            ;;
+        --no-start) no_start=1 ;;
+        --dry-run) dry_run=1 ;;
+        --rollback) rollback=1 ;;
+        --version)
+            echo "raspi-server $(checkout_version)"
+            exit
+            ;;
+        *) usage ;;
+    esac
+    shift
+done
+
+doing="looking at this machine"
+must_restart='' release=''
+check_machine
+if [[ -z $dry_run ]]; then
+    exec 9>/run/raspi-server-install.lock
+    flock --nonblock 9 || fail "Another install.sh is at work; wait for it."
+    trap on_exit EXIT
+    trap 'exit 130' INT TERM HUP
+fi
+if [[ -n $rollback ]]; then
+    roll_back
+    exit
+fi
+packages
+account
+choose_release
+configuration
+if [[ -n $dry_run ]]; then
+    system_files
+    echo "Nothing was done."
+    exit
+fi
+step "Looking after the certificate"
+"$releases/$release/scripts/make-cert.sh"
+check_configuration
+system_files
+activate
+"$current/scripts/follow.sh"
+tidy
+[[ -n $no_start ]] || farewell

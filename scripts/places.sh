@@ -1,0 +1,59 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034  # for those who source it
+# For the other scripts: where things are on the Pi, and the names and addresses it is known by.
+
+home=/opt/raspi-server
+current=$home/current
+releases=$home/releases
+settings=/etc/raspi-server
+config=$settings/config.yaml
+unit=raspi-server.service
+timer=raspi-server-cert.timer
+units=/etc/systemd/system
+avahi=/etc/avahi/services/raspi-server.service
+udev_rule=/etc/udev/rules.d/60-raspi-server.rules
+networks=/run/systemd/system/$unit.d/50-networks.conf
+low_port=$units/$unit.d/50-low-port.conf
+
+# fail TEXT…: ends the script; `2` is for a wrong command line.
+fail() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+# This machine's short name, in lower case.
+host_name() {
+    local name
+    name=$(uname -n)
+    name=${name%%.*}
+    echo "${name,,}"
+}
+
+# NAME.local as phones know it: of two machines with one name, Avahi calls the second NAME-2.
+local_name() {
+    local told
+    if systemctl is-active --quiet avahi-daemon 2>/dev/null; then
+        told=$(timeout 5 busctl call org.freedesktop.Avahi / org.freedesktop.Avahi.Server \
+            GetHostNameFqdn 2>/dev/null) || told=
+        if [[ $told =~ ^s\ \"([a-z0-9.-]+)\"$ ]]; then
+            echo "${BASH_REMATCH[1]}"
+            return
+        fi
+    fi
+    echo "$(host_name).local"
+}
+
+# The addresses others can type, IPv4 first: no loopback, no IPv6 link-local ones, which no browser
+# takes, and none that change by themselves, as IPv6 privacy addresses do each day.
+addresses() {
+    ip -o addr show | awk '
+        / (temporary|deprecated|tentative|dadfailed)/ { next }
+        $3 == "inet" && $4 !~ /^127\./ { sub(/\/.*/, "", $4); print 4, $4 }
+        $3 == "inet6" && / scope global/ { sub(/\/.*/, "", $4); print 6, $4 }
+    ' | sort -u -s -k 1,1 -k 2,2 | cut -d ' ' -f 2
+}
+
+# The scheme and port of a configuration, from what `raspi-server check` says of it.
+served() {
+    sed -n 's/^ok: .*: \(https\{0,1\}\) on port \([0-9]*\), .*/\1 \2/p'
+}

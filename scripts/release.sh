@@ -1,0 +1,240 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154  # checkout, python, doing and the options are install.sh's
+# For install.sh: the releases in /opt/raspi-server. Each is built beside the one that runs, and one
+# rename of the link `current` puts it in force, unit included; a power cut leaves the old or the new.
+
+# Also for the pip that pip starts. Without a network it is not to try for minutes.
+export PIP_RETRIES=1 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+checkout_version() {
+    sed -n 's/^__version__ = "\([0-9][0-9A-Za-z.+-]*\)"$/\1/p' "$checkout/raspi_server/__init__.py"
+}
+
+# What of the checkout makes a release, ended by zero bytes.
+sources() {
+    (cd "$checkout" && find raspi_server www scripts systemd config.yaml pyproject.toml README.md \
+        CHANGELOG.md LICENSE -type f ! -name '.*' ! -path '*/__pycache__/*' -print0 | sort -z)
+}
+
+# What tells one release from another: the files, and the Python and system packages it leans on.
+fingerprint() {
+    {
+        (cd "$checkout" && sources | xargs -0 sha256sum)
+        echo "$python $("$python" -I -VV) $(uses_system_packages && echo with system packages)"
+    } | sha256sum | cut -d ' ' -f 1
+}
+
+# Whether lgpio is apt's, which a virtual environment sees only if it is let.
+uses_system_packages() {
+    is_installed python3-lgpio
+}
+
+# Removes what was being built when the script or the power ended; complete ones have said so.
+discard_half_built() {
+    local each
+    rm -rf "$home/wheels.new" "$home/current.new" "$home/previous.new"
+    for each in "$releases"/*/; do
+        [[ ! -d $each || -e $each/complete ]] || rm -rf "$each"
+    done
+}
+
+# Sets `release` to one made of this checkout: one that is there, or a new one.
+choose_release() {
+    local each mark
+    mark=$(fingerprint)
+    for each in "$releases"/*/; do
+        if [[ -e $each/complete && $(<"$each/fingerprint") == "$mark" ]] && works "$each"; then
+            release=$(basename "$each")
+            echo "Release $release is this checkout."
+            return
+        fi
+    done
+    release=$(next_name)
+    doing="building release $release"
+    if [[ -n $dry_run ]]; then
+        echo "Building release $release"
+        return
+    fi
+    printf 'Building release %s (minutes on a small Pi)' "$release"
+    discard_half_built
+    mkdir -p "$releases/$release"
+    slowly build "$releases/$release" || fail "The release could not be built: see above."
+    echo "$mark" >"$releases/$release/fingerprint"
+    sync -f "$releases"
+    touch "$releases/$release/complete"
+    sync -f "$releases"
+    say_lgpio "$releases/$release"
+}
+
+# VERSION-N, with an N that no release has had.
+next_name() {
+    local each last=0
+    for each in "$releases"/*/; do
+        each=${each%/}
+        each=${each##*-}
+        [[ ! $each =~ ^[0-9]+$ || $each -le $last ]] || last=$each
+    done
+    echo "$(checkout_version)-$((last + 1))"
+}
+
+works() {
+    "$1/scripts/start.sh" --version >/dev/null 2>&1 &&
+        "$1/venv/bin/python" -I -c 'import raspi_server.appliance' 2>/dev/null
+}
+
+# build FOLDER: a release in it. Called where `set -e` does not hold.
+build() {
+    local folder=$1 source=$1/source extra='' options=()
+    mkdir "$source" &&
+        (cd "$checkout" && sources | tar --create --null --files-from=- --owner=0 --group=0 \
+            --mode='u=rwX,go=rX') | tar --extract --directory "$source" --no-same-owner || return
+    ! uses_system_packages || options=(--system-site-packages)
+    "$python" -m venv "${options[@]}" "$folder/venv" || return
+    fetch "$folder" || return
+    # Apt's older packages, where they can be seen, are not to serve in the place of ours.
+    "$folder/venv/bin/python" -I -m pip install --no-index --ignore-installed \
+        --find-links "$home/wheels.new" "raspi-server${extra:+[$extra]}" || return
+    mv "$source"/{scripts,systemd,config.yaml,README.md,CHANGELOG.md,LICENSE} "$folder" || return
+    rm -rf "$source" "$home/wheels"
+    mv "$home/wheels.new" "$home/wheels"
+    works "$folder" || { "$folder/venv/bin/python" -I -c 'import raspi_server.appliance'; return 1; }
+}
+
+# All packages as wheels: from the index, else, without a network, those of the last time. Sets
+# `extra` if lgpio is among them; pip is not to compile it, which takes tools a Pi does not have.
+fetch() {
+    local folder=$1 said from
+    # With --use-pep517 also what comes as source only becomes a wheel, in a fresh venv of Bookworm, too.
+    local pip=("$folder/venv/bin/python" -I -m pip wheel --use-pep517
+        --only-binary lgpio --wheel-dir "$home/wheels.new")
+    for from in "" "--no-index --find-links $home/wheels"; do
+        [[ -z $from || -d $home/wheels ]] || continue
+        for extra in pi ""; do
+            [[ -z $extra ]] || ! uses_system_packages || continue
+            rm -rf "$home/wheels.new"
+            # shellcheck disable=SC2086  # several words or none
+            if said=$("${pip[@]}" $from hatchling "$folder/source${extra:+[$extra]}" 2>&1); then
+                return
+            fi
+            echo "$said"
+        done
+    done
+    return 1
+}
+
+say_lgpio() {
+    # The stub that some indexes offer has no C module.
+    if ! "$1/venv/bin/python" -I -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("_lgpio"))'
+    then
+        if on_pi; then
+            echo "There is no lgpio for this Python: the pins cannot be opened. On Raspberry Pi OS:"
+            echo "    sudo apt install python3-lgpio, then run this again"
+        else
+            echo "There is no lgpio for this Python: simulated pins only."
+        fi
+    fi
+}
+
+# point LINK RELEASE: in one rename, and on the disk when it returns.
+point() {
+    ln -sfn "releases/$2" "$1.new"
+    mv -T "$1.new" "$1"
+    sync -f "$home"
+}
+
+# Puts `release` in force, unless it is, and starts it; if it does not come up, what ran before does.
+activate() {
+    local before='' since
+    [[ ! -L $current ]] || before=$(basename "$(readlink "$current")")
+    before_that=$(basename "$(readlink "$home/previous")")
+    if [[ -e $config.new ]]; then
+        ln -f "$config" "$config.before"
+        mv "$config.new" "$config"
+        must_restart=1
+    fi
+    if [[ $before != "$release" ]]; then
+        step "Switching to release $release"
+        [[ -z $before ]] || point "$home/previous" "$before"
+        point "$current" "$release"
+        must_restart=1
+    fi
+    systemctl enable --quiet "$unit" "$timer"
+    if [[ -n $no_start ]]; then
+        rm -f "$config.before"
+        echo "Release $release starts with the next boot, or: sudo systemctl restart raspi-server"
+    else
+        since=$(date +%s)
+        step "Starting raspi-server"
+        if ! bring_up; then
+            journalctl --sync || true
+            journalctl --unit "$unit" --since "@$since" --output cat --no-pager | head -n 40 >&2 || true
+            go_back "$before"
+        fi
+        rm -f "$config.before"
+    fi
+}
+
+# Starts what `current` says, and waits until it is READY and answers that it is well.
+bring_up() {
+    systemctl daemon-reload || return
+    systemctl start "$timer" || return
+    if [[ -n $must_restart ]] || ! systemctl is-active --quiet "$unit"; then
+        systemctl reset-failed "$unit" 2>/dev/null
+        systemctl restart "$unit" || return
+    fi
+    "$current/venv/bin/python" -I - "$config" <"$current/scripts/healthy.py"
+}
+
+# go_back RELEASE: what was in force before, where there was something; ends the script.
+go_back() {
+    local failed=$release
+    doing="starting release $failed"
+    [[ ! -e $config.before ]] || mv "$config.before" "$config"
+    if [[ -z $1 ]]; then
+        systemctl stop "$unit" "$timer" 2>/dev/null || true
+        systemctl disable --quiet "$unit" "$timer" || true
+        rm -f "$current"
+        systemctl daemon-reload
+        systemctl reset-failed "$unit" "$timer" 2>/dev/null || true
+        fail "It did not come up, and was stopped."
+    fi
+    point "$current" "$1"
+    if [[ -n $before_that ]]; then
+        point "$home/previous" "$before_that"
+    else
+        rm -f "$home/previous"
+    fi
+    must_restart=1
+    if bring_up; then
+        echo "Release $failed did not come up; $1 runs again." >&2
+    else
+        echo "Release $failed did not come up, and $1, started again, is not well either." >&2
+    fi
+    [[ $failed == "$1" ]] || rm -rf "${releases:?}/$failed"
+    exit 1
+}
+
+roll_back() {
+    local before
+    release=$(basename "$(readlink "$home/previous")")
+    before=$(basename "$(readlink "$current")")
+    [[ -e $home/previous/complete && $release != "$before" ]] ||
+        fail "There is no release to go back to."
+    step "Going back from $before to $release" || return 0
+    works "$home/previous" || fail "Release $release does not work with the Python of today."
+    check_configuration
+    activate
+    rm -f "$home/previous"
+    [[ -n $no_start ]] || farewell
+}
+
+# Of all releases the one in force and the one before stay.
+tidy() {
+    local each name
+    for each in "$releases"/*/; do
+        name=$(basename "$each")
+        if [[ $name != "$release" && $name != $(basename "$(readlink "$home/previous")") ]]; then
+            rm -rf "$each"
+        fi
+    done
+}

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Starts raspi-server from the release it stands in, as the unit and /usr/local/bin/raspi-server do. A
+# release leans on the Python it was made with: where an upgrade of the operating system has brought
+# another, it says so, and ends with the status after which systemd does not try again.
+set -eu
+release=$(dirname "$(dirname "$(readlink -f "$0")")")
+python=$(readlink -f "$release/venv/bin/python") || python=
+if [ -x "$python" ] && [ -d "$release/venv/lib/${python##*/}/site-packages/raspi_server" ]; then
+    exec "$release/venv/bin/python" -I -m raspi_server "$@"
+fi
+echo "raspi-server was installed for another Python than this machine has now." >&2
+echo "Mend it from your checkout: sudo scripts/install.sh" >&2
+exit 78

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Removes raspi-server from this machine: service, releases, user and all. Your configuration and
+# certificates in /etc/raspi-server stay, for the next time.
+#   sudo scripts/uninstall.sh
+#     --purge    these, too: phones have to trust a later installation anew
+set -euo pipefail
+export LC_ALL=C.UTF-8
+checkout=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+cd /
+# shellcheck source=scripts/places.sh
+source "$checkout/scripts/places.sh"
+
+purge=
+case $#${1:-} in
+    0) ;;
+    1--purge) purge=1 ;;
+    *)
+        sed -n '2,/^set/s/^# \{0,1\}//p' "$checkout/scripts/uninstall.sh" >&2
+        exit 2
+        ;;
+esac
+[[ $EUID -eq 0 ]] || fail "This needs root: sudo $checkout/scripts/uninstall.sh"
+
+# A stop first: it leaves the outputs as on_stop says.
+echo "Stopping the service"
+systemctl stop "$timer" raspi-server-cert.service "$unit" 2>/dev/null || true
+systemctl disable --quiet "$timer" "$unit" 2>/dev/null || true
+
+echo "Removing its files"
+rm -f "$units/$unit" "$units/$timer" "$units/raspi-server-cert.service" "$avahi" "$networks" "$low_port"
+rm -f "$units"/*.wants/{"$unit","$timer"}
+rm -f /usr/local/bin/raspi-server /run/raspi-server-install.lock
+rm -rf /var/lib/raspi-server /run/raspi-server
+for drop_ins in "${networks%/*}" "${low_port%/*}"; do
+    rmdir --ignore-fail-on-non-empty "$drop_ins" 2>/dev/null || true
+done
+if [[ -e $udev_rule ]]; then
+    rm -f "$udev_rule"
+    udevadm control --reload 2>/dev/null || true
+fi
+systemctl daemon-reload 2>/dev/null || true
+systemctl reset-failed "$unit" "$timer" raspi-server-cert.service 2>/dev/null || true
+
+echo "Removing its user"
+! getent passwd raspi-server >/dev/null || userdel raspi-server
+! getent group raspi-server >/dev/null || groupdel raspi-server
+if [[ -e $home/made-group-gpio ]] && getent group gpio >/dev/null; then
+    groupdel gpio
+fi
+rm -rf "$home"
+
+if [[ -n $purge ]]; then
+    echo "Removing configuration and certificates"
+    rm -rf "$settings" "${low_port%/*}"
+elif [[ -d $settings ]]; then
+    # Readable for root only, now that the group they belonged to is no more.
+    chown -R root:root "$settings"
+    echo "Kept: $settings. With --purge it goes, too."
+fi
