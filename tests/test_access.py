@@ -1,7 +1,6 @@
 """Who may look and who may touch, on the WebSocket and in the API, and under which names."""
 
 import asyncio
-import http.client
 import json
 import socket
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
+from .asking import ask
 from .conftest import LIMIT, Server
 
 PINS = """
@@ -95,31 +95,6 @@ def closed_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def house(request: pytest.FixtureRequest) -> tuple[Server, Case]:
     cases = {"open_house": EVERYONE, "usual_house": CODE, "museum": NOBODY}
     return request.getfixturevalue(request.param), cases[request.param]
-
-
-class Answer(NamedTuple):
-    status: int
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def refusal(self) -> tuple[int, str, str]:
-        error = self.json["error"]
-        return self.status, error["code"], error["message"]
-
-
-def ask(server: Server, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-    data = None if body is None else json.dumps(body)
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
-    try:
-        connection.request(method, path, data, headers)
-        response = connection.getresponse()
-        return Answer(response.status, response.read())
-    finally:
-        connection.close()
 
 
 class Talk(NamedTuple):

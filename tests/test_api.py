@@ -1,7 +1,6 @@
 """The HTTP API through the front door: every route, every refusal with its reason, and the OpenAPI
 description that must tell the truth about all of them."""
 
-import http.client
 import json
 import os
 import re
@@ -9,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 
 from raspi_server import __version__, web
 
+from .asking import Answer, ask
 from .conftest import LIMIT, Server
 
 HOUSE = """
@@ -38,34 +38,6 @@ pins:
 """
 MAX_BODY = 64 * 1024
 GETS = ("/api", "/api/pins", "/api/pins/lamp", "/api/health", "/api/header", "/api/openapi.json")
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def refusal(self) -> tuple[int, str, str]:
-        """Status, code and words of a refusal."""
-        error = self.json["error"]
-        return self.status, error["code"], error["message"]
-
-
-def ask(server: Server, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-    """One request. A body that is not bytes goes as JSON."""
-    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
-    try:
-        connection.request(method, path, data, headers)
-        response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
-    finally:
-        connection.close()
 
 
 def put(server: Server, pin: str, value: Any, **headers: str) -> Answer:

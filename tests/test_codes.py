@@ -1,6 +1,5 @@
 """Access codes through the front door: making them, signing in, being slowed, being signed out."""
 
-import http.client
 import json
 import os
 import re
@@ -9,15 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from email.message import Message
-from http.cookies import Morsel, SimpleCookie
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from .asking import Answer, ask
 from .conftest import LIMIT, Server, check_end
 
 PINS = """
@@ -26,21 +24,6 @@ pins:
   radio: {gpio: 22, mode: output, control: everyone}
 """
 CODE = re.compile(r"^ {4}([0-9a-z]{5}-[0-9a-z]{5}-[0-9a-z]{5})$", re.MULTILINE)
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: Message
-    json: Any
-
-    @property
-    def cookie(self) -> "Morsel[str]":
-        """The cookie it sets."""
-        return SimpleCookie(self.headers["Set-Cookie"])["raspi-server"]
-
-    @property
-    def refusal(self) -> tuple[int, str, str]:
-        return self.status, self.json["error"]["code"], self.json["error"]["message"]
 
 
 class Home:
@@ -82,18 +65,7 @@ class Home:
     def ask(
         self, method: str, path: str, body: Any = None, source: str = "127.0.0.1", **headers: str
     ) -> Answer:
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", self.server.port, timeout=LIMIT, source_address=(source, 0)
-        )
-        try:
-            data = None if body is None else json.dumps(body)
-            connection.request(method, path, data, headers)
-            response = connection.getresponse()
-            text = response.read()
-            found = json.loads(text) if path.startswith("/api") else text
-            return Answer(response.status, response.headers, found)
-        finally:
-            connection.close()
+        return ask(self.server, method, path, body, source, **headers)
 
     def sign_in(self, code: str, source: str = "127.0.0.1") -> Answer:
         return self.ask("POST", "/api/login", {"code": code}, source)
