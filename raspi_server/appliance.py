@@ -127,6 +127,8 @@ class Appliance:
             self._become(self._source.load())
         except (ConfigError, CertificateError, CannotListen) as error:
             self._complain(f"{self._source.file} was not taken: what ran before runs on", error)
+            if isinstance(error, ConfigError):
+                self._renew_certificate()
         else:
             self._complaint = ""
             self._source.keep()
@@ -154,6 +156,16 @@ class Appliance:
             self._ticker.stop()
             self._ticker = Ticker(self._show_state, config.interval)
             self._watched(bool(self._hub))
+
+    def _renew_certificate(self) -> None:
+        """A certificate is renewed also while the file is faulty, which may be for long."""
+        try:
+            context = _context(self._config)
+        except CertificateError as error:
+            log.error("%s; the one before is served on", error)
+        else:
+            self._context = self._doors.context = context
+            self._validity = _validity(self._config, context)
 
     def _move(self, config: Config) -> None:
         """Opens the doors at another address, if that is asked for, and only then shuts the old."""

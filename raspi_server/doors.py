@@ -143,7 +143,8 @@ def listen(address: str, port: int) -> list[socket.socket]:
         if isinstance(error, PermissionError):
             hint = (
                 "; a port below 1024 needs: sudo systemctl edit raspi-server, and there the lines"
-                " [Service] and AmbientCapabilities=CAP_NET_BIND_SERVICE"
+                " [Service], CapabilityBoundingSet=CAP_NET_BIND_SERVICE and"
+                " AmbientCapabilities=CAP_NET_BIND_SERVICE"
             )
         # Python adds the address to error.strerror.
         why = os.strerror(error.errno) if error.errno else str(error)

@@ -389,6 +389,21 @@ def test_https_comes_and_goes(run, tmp_path):
         assert browser.ask(type="toggle", pin="lamp")["value"] == 0
 
 
+def test_a_renewed_certificate_beside_a_faulty_file(run, tmp_path):
+    """A renewed certificate is served also while the file has faults, and a broken one is not."""
+    house = run(make_certificate(tmp_path, "pi") + HOUSE)
+    first = served_certificate(house.server.port)
+    make_certificate(tmp_path, "pi")
+    house.reload("port: 0\n")
+    house.server.wait_for_log("was not taken: what ran before runs on")
+    second = (tmp_path / "pi.crt").read_text()
+    assert served_certificate(house.server.port) == second != first
+    (tmp_path / "pi.key").write_text("none")
+    house.reload()
+    house.server.wait_for_log("pi.key: .*; the one before is served on")
+    assert served_certificate(house.server.port) == second
+
+
 def test_a_renewed_certificate(run, tmp_path):
     """A certificate that was renewed in its place is served after a reload; a broken one is not."""
     house = run(make_certificate(tmp_path, "pi") + HOUSE)
@@ -425,5 +440,6 @@ def test_a_port_the_service_may_not_open(run):
     house.reload("port: 443\n" + HOUSE)
     said = house.server.wait_for_log("port 443: Permission denied")
     assert "systemctl edit raspi-server" in said.string
+    assert "[Service], CapabilityBoundingSet=CAP_NET_BIND_SERVICE and" in said.string
     assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in said.string
     assert house.get("/api/pins/lamp")["value"] == 0

@@ -1,0 +1,238 @@
+"""From a checkout to a running service: scripts/install.sh on a fresh Debian."""
+
+import re
+import socket
+
+import pytest
+
+from .conftest import House
+
+PYTHON = "/opt/raspi-server/current/venv/bin/python -I"
+RELEASE = r"raspi-server \d+\.\d+\.\d+-\d+ runs"
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(bare: House) -> None:
+    """Whoever wants to know first, is told each step and finds the machine as it was."""
+    mark = "touch /tmp/before"
+    found = "find / -xdev -newer /tmp/before -not -path '/tmp*' -not -path '/var/log/*'"
+    bare.guest.run(mark)
+    said = bare.guest.install("--dry-run").stdout
+    for part in ("user raspi-server", "Building release", "config.yaml", "raspi-server.service"):
+        assert part in said
+    assert "Nothing was done." in said
+    assert bare.guest.tell(found + " -not -type d") == ""
+    assert bare.guest.run("id raspi-server", check=False).returncode == 1
+
+
+def test_nothing_is_asked_of_the_machine_for_the_version(bare: House) -> None:
+    """--version says which version the checkout holds, to anybody."""
+    command = f"setpriv --reuid 1234 --clear-groups '{bare.guest.checkout}/scripts/install.sh'"
+    assert re.fullmatch(r"raspi-server \d+\.\d+\.\d+", bare.guest.tell(command + " --version"))
+
+
+@pytest.mark.parametrize("arguments", ["--port 0", "--port 65536", "--port", "--port x", "--help"])
+def test_a_wrong_command_line_is_answered_with_the_right_ones(bare: House, arguments: str) -> None:
+    """Whoever mistypes an option sees them all, and nothing happens."""
+    done = bare.guest.install(arguments, check=False)
+    assert done.returncode == 2
+    assert "--rollback" in done.stdout
+    assert "Mend" not in done.stdout
+
+
+def stub(house: House, name: str, script: str) -> str:
+    """The shell line after which a command of the machine answers otherwise."""
+    house.guest.run("rm -rf /tmp/stubs; mkdir /tmp/stubs")
+    house.guest.write(f"/tmp/stubs/{name}", f"#!/bin/sh\n{script}\n")
+    house.guest.run(f"chmod +x /tmp/stubs/{name}")
+    return "PATH=/tmp/stubs:$PATH; cd /"
+
+
+@pytest.mark.parametrize(
+    ("command", "script", "reason"),
+    [
+        ("dpkg", "echo riscv64", "this machine is riscv64"),
+        ("df", "echo Avail; echo 1024", r"has 1 MB left; 200 MB are needed"),
+    ],
+)
+def test_a_machine_that_will_not_do_is_refused(
+    bare: House, command: str, script: str, reason: str
+) -> None:
+    """Before anything is touched, it is said what is missing."""
+    done = bare.guest.install(check=False, before=stub(bare, command, script))
+    assert done.returncode == 1
+    assert re.search(reason, done.stdout)
+    assert bare.guest.run("test -e /opt/raspi-server", check=False).returncode == 1
+
+
+def test_an_old_python_is_refused(bare: House) -> None:
+    """A Raspberry Pi OS that is too old is named, not tried."""
+    hide = "mount --bind /bin/false $(readlink -f /usr/bin/python3)"
+    command = f"unshare --mount sh -c '{hide}; exec \"{bare.guest.checkout}/scripts/install.sh\"'"
+    done = bare.guest.run(command, check=False)
+    assert done.returncode == 1
+    assert "needs Python 3.11 or newer" in done.stdout
+
+
+def test_only_root_may_install(bare: House) -> None:
+    """Without sudo it says so, with the line to type."""
+    path = f"{bare.guest.checkout}/scripts/install.sh"
+    done = bare.guest.run(f"setpriv --reuid 1234 --clear-groups '{path}'", check=False)
+    assert done.returncode == 1
+    assert f"This needs root: sudo {path}" in done.stdout
+
+
+def test_a_port_in_use_is_refused_with_the_name_of_its_user(bare: House) -> None:
+    """Whoever has another server on the port is told which one, before anything is built."""
+    listen = (
+        "import socket,time; s=socket.create_server(('', {})); print(1, flush=True); time.sleep(99)"
+    )
+    other = bare.guest.start(f'exec python3 -c "{listen.format(bare.port)}"')
+    assert other.stdout is not None
+    try:
+        assert other.stdout.readline() == "1\n"
+        done = bare.guest.install(f"--port {bare.port}", check=False)
+    finally:
+        bare.guest.kill(other)
+    assert done.returncode == 1
+    assert re.search(rf"Port {bare.port} is in use by python3 \(process \d+\)", done.stdout)
+    assert "--port" in done.stdout
+    assert "Building" not in done.stdout
+
+
+def test_a_fresh_machine_ends_with_the_service_running(bare: House) -> None:
+    """One command, and the page is there over https, with a certificate that its authority vouches
+    for; the addresses and the next step are said."""
+    said = bare.guest.install(f"--port {bare.port}").stdout
+    assert re.search(RELEASE, said)
+    assert f"https://raspberrypi.local:{bare.port}/\n" in said
+    assert "systemctl reload raspi-server" in said
+    assert re.search(rf"https://\S+:{bare.port}/#code=\w{{5}}-\w{{5}}-\w{{5}}\n", said)
+    assert bare.guest.tell("systemctl is-active raspi-server raspi-server-cert.timer") == (
+        "active\nactive"
+    )
+    assert bare.guest.tell("systemctl is-enabled raspi-server raspi-server-cert.timer") == (
+        "enabled\nenabled"
+    )
+    assert bare.get() == {"status": "ok", "reasons": []}
+    has_lgpio = bare.guest.run(f"{PYTHON} -c 'import _lgpio'", check=False).returncode == 0
+    assert ("simulated pins only" in said) == (not has_lgpio)
+    assert bare.guest.tell("raspi-server --version").startswith("raspi-server ")
+    pid = bare.guest.main_pid()
+    assert bare.guest.tell(f"stat -c %U /proc/{pid}") == "raspi-server"
+
+
+def test_what_is_private_is_private_and_the_rest_readable(bare: House) -> None:
+    """The keys belong to root, the service reads only its own, and whatever the umask was,
+    everything else can be read."""
+    keys = "stat -c '%U:%G %a' /etc/raspi-server/tls/ca.key /etc/raspi-server/tls/server.key"
+    assert bare.guest.tell(keys) == "root:root 600\nroot:raspi-server 640"
+    assert bare.guest.tell("stat -c '%U:%G %a' /etc/raspi-server/config.yaml") == (
+        "root:raspi-server 640"
+    )
+    places = "/opt/raspi-server /etc/raspi-server /etc/raspi-server/www /usr/local/bin/raspi-server"
+    assert bare.guest.tell(f"find {places} -path '*/tls/*' -prune -o ! -perm -o=r -print") == (
+        "/etc/raspi-server/config.yaml"
+    )
+    assert bare.guest.tell("find /opt/raspi-server ! -user root") == ""
+
+
+def test_a_second_run_changes_nothing(bare: House) -> None:
+    """Run again, it says that all is there, and the service does not even notice."""
+    before = bare.guest.main_pid(), bare.release()
+    bare.guest.run("touch /tmp/before; sleep 0.1")
+    said = bare.guest.install(f"--port {bare.port}", before="cd /tmp && mkdir -p x && cd x").stdout
+    assert re.search(RELEASE, said)
+    assert "Building" not in said
+    assert "#code=" not in said
+    assert (bare.guest.main_pid(), bare.release()) == before
+    places = "/opt/raspi-server /etc /usr/local"
+    assert bare.guest.tell(f"find {places} -newer /tmp/before ! -type d") == ""
+
+
+def test_another_port_is_taken_on_and_the_old_one_let_go(bare: House) -> None:
+    """--port changes the one line of the configuration, and the service moves."""
+    with socket.create_server(("", 0)) as probe:
+        other = probe.getsockname()[1]
+    before = bare.guest.tell("cat /etc/raspi-server/config.yaml")
+    try:
+        bare.guest.install(f"--port {other}")
+        after = bare.guest.tell("cat /etc/raspi-server/config.yaml")
+        assert after == before.replace(f"port: {bare.port}", f"port: {other}")
+        assert House(bare.guest, other).is_serving()
+        assert not bare.is_serving()
+    finally:
+        bare.guest.install(f"--port {bare.port}")
+    assert bare.is_serving()
+
+
+def test_what_is_there_already_needs_no_network(bare: House) -> None:
+    """Without a network, another release is built from the packages of the last time."""
+    bare.guest.write("/etc/pip.conf", "[global]\nindex-url = http://127.0.0.1:9/simple\n")
+    bare.edit("raspi_server/__init__.py", '"0.', '"1.')
+    try:
+        said = bare.guest.install().stdout
+    finally:
+        text = "[global]\nno-index = true\nfind-links = /var/cache/wheels\n"
+        bare.guest.write("/etc/pip.conf", text)
+        bare.guest.put_checkout()
+    assert re.search(r"raspi-server 1\.\d+\.\d+-\d+ runs", said)
+
+
+def test_on_no_start_nothing_is_started(bare: House) -> None:
+    """--no-start makes all ready and leaves what runs alone."""
+    before = bare.guest.main_pid()
+    said = bare.guest.install("--no-start").stdout
+    assert "starts with the next boot" in said
+    assert bare.guest.main_pid() == before
+
+
+@pytest.mark.parametrize("low", [83])
+def test_a_low_port_is_permitted_only_while_it_is_configured(bare: House, low: int) -> None:
+    """For a port below 1024 the service gets that one right, and loses it with the next port."""
+    show = "systemctl show raspi-server --property AmbientCapabilities --value"
+    try:
+        bare.guest.install(f"--port {low}")
+        assert bare.guest.tell(show) == "cap_net_bind_service"
+        assert House(bare.guest, low).is_serving()
+    finally:
+        bare.guest.install(f"--port {bare.port}")
+    assert bare.guest.tell(show) == ""
+    assert bare.is_serving()
+
+
+OLD = """
+mkdir -p /tmp/deb/DEBIAN /tmp/deb/usr/lib/python3/dist-packages/tornado-6.2.dist-info
+cd /tmp/deb/usr/lib/python3/dist-packages
+touch lgpio.py _lgpio.py
+mkdir tornado
+echo 'version = "of apt"' >tornado/__init__.py
+printf 'Metadata-Version: 2.1\\nName: tornado\\nVersion: 99\\n' >tornado-6.2.dist-info/METADATA
+cat >/tmp/deb/DEBIAN/control <<'CONTROL'
+Package: python3-lgpio
+Version: 0.2.2
+Architecture: all
+Maintainer: test <test@example.org>
+Description: stands for the one of Raspberry Pi OS
+CONTROL
+dpkg-deb --build /tmp/deb /tmp/lgpio.deb
+dpkg --install /tmp/lgpio.deb
+"""
+
+
+def test_lgpio_comes_from_apt_and_nothing_else_does(bare: House) -> None:
+    """On Raspberry Pi OS the release sees apt's lgpio, but Tornado and the rest in the versions it
+    was made for, whatever else apt has."""
+    bare.guest.run(OLD)
+    try:
+        assert "simulated pins only" not in bare.guest.install(f"--port {bare.port}").stdout
+        where = bare.guest.tell(f"{PYTHON} -c 'import lgpio, tornado; print(lgpio.__file__)'")
+        assert where == "/usr/lib/python3/dist-packages/lgpio.py"
+        version = bare.guest.tell(f"{PYTHON} -c 'import tornado; print(tornado.version)'")
+        assert version != "of apt"
+        assert bare.is_serving()
+    finally:
+        bare.guest.run("dpkg --purge python3-lgpio; rm -r /tmp/deb /tmp/lgpio.deb")
+        bare.guest.install(f"--port {bare.port}")
+    paths = bare.guest.tell(f"{PYTHON} -c 'import sys; print(sys.path)'")
+    assert "dist-packages" not in paths
+    assert bare.is_serving()

@@ -1,0 +1,60 @@
+"""Nothing is left behind: scripts/uninstall.sh."""
+
+from .conftest import House, install
+
+TRACES = (
+    "find / -xdev \\( -iname '*raspi[-_]server*' -o -lname '*raspi-server*' \\)"
+    " -not -path '/home/*' -not -path '/opt/kept/*' -not -path '/proc/*' -not -path '/var/log/*'"
+)
+
+
+def uninstall(house: House, arguments: str = "") -> str:
+    return house.guest.tell(f"'{house.guest.checkout}/scripts/uninstall.sh' {arguments}")
+
+
+def test_configuration_and_certificates_outlive_the_service(bare: House) -> None:
+    """Uninstalled, only /etc/raspi-server is left; installed again, phones still trust this Pi."""
+    guest = bare.guest
+    install(bare)
+    groups = guest.tell("getent group gpio")
+    guest.run("mkdir -p /etc/systemd/system/raspi-server.service.d")
+    authority = guest.tell("cat /etc/raspi-server/tls/ca.crt")
+    assert groups
+    assert "Kept: /etc/raspi-server" in uninstall(bare)
+    assert not bare.is_serving()
+    assert guest.tell(f"{TRACES} -not -path '/etc/raspi-server'") == ""
+    assert guest.tell("find /etc/raspi-server -perm /o=r -name '*.key'") == ""
+    assert guest.run("getent passwd raspi-server", check=False).returncode == 2
+    assert guest.run("getent group raspi-server gpio", check=False).stdout == ""
+    assert guest.tell("systemctl list-units --all --no-legend 'raspi-server*'") == ""
+    assert guest.tell("systemctl list-unit-files --no-legend 'raspi-server*' || true") == ""
+    guest.install()
+    assert bare.is_serving()
+    assert guest.tell("cat /etc/raspi-server/tls/ca.crt") == authority
+
+
+def test_purged_nothing_is_left_at_all(bare: House) -> None:
+    """With --purge the machine is as it was before."""
+    install(bare)
+    assert "Removing configuration" in uninstall(bare, "--purge")
+    assert bare.guest.tell(TRACES) == ""
+    assert uninstall(bare, "--purge")  # a second time is no fault
+
+
+def test_a_group_gpio_that_was_there_before_stays(bare: House) -> None:
+    """Only what the installation has made is removed."""
+    bare.guest.run("groupadd --system gpio")
+    try:
+        install(bare)
+        uninstall(bare, "--purge")
+        assert bare.guest.tell("getent group gpio | cut -d : -f 1") == "gpio"
+    finally:
+        bare.guest.run("groupdel gpio")
+
+
+def test_a_wrong_word_removes_nothing(bare: House) -> None:
+    """Whoever mistypes an option sees the right ones."""
+    done = bare.guest.run(f"'{bare.guest.checkout}/scripts/uninstall.sh' --prge", check=False)
+    assert done.returncode == 2
+    assert "--purge" in done.stdout
+    assert "Removing" not in done.stdout
