@@ -5,7 +5,6 @@ import re
 import time
 import xml.dom.minidom
 
-import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from .conftest import House
