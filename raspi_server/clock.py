@@ -4,6 +4,8 @@ import time
 
 _JITTER = 0.0005
 """Seconds by which two readings of two clocks may differ without a clock having been set."""
+_TRIES = 10
+"""Readings before one is taken during which the machine was busy with others."""
 
 _offset = 0.0
 
@@ -14,7 +16,16 @@ def wall_time(moment: float) -> float:
     The offset is looked at anew each time: a Pi has no real-time clock, and jumps when NTP answers.
     It is the same as before within half a millisecond, so that one moment is told as one time."""
     global _offset
-    offset = time.time() - time.monotonic()
+    offset = _read_offset()
     if abs(offset - _offset) > _JITTER:
         _offset = offset
     return round(_offset + moment, 6)
+
+
+def _read_offset() -> float:
+    """Unix time less the monotonic clock, from readings between which nothing held us up."""
+    for _ in range(_TRIES):
+        before, now, after = time.monotonic(), time.time(), time.monotonic()
+        if after - before < _JITTER:
+            break
+    return now - (before + after) / 2

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from raspi_server import clock as clock_room
+
 from .conftest import LIMIT, Server
 from .test_stuck import wait_for_state
 from .test_websocket import Browser
@@ -229,3 +231,30 @@ def test_a_busy_machine(start_server: Callable[..., Server]) -> None:
         assert close_together(states) <= 1
         assert states == sorted(states)
         witness.check_order()
+
+
+class Held:
+    """A machine that holds us up for 6 ms between two looks at its clocks, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        now = time.time()
+        if self._times:
+            self._times -= 1
+            threading.Event().wait(0.006)
+        return now
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_held_up_between_two_clocks(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """The time of an edge is right to the millisecond also where we were held up on looking."""
+    monkeypatch.setattr(clock_room, "time", Held(times))
+    monkeypatch.setattr(clock_room, "_offset", 0.0)
+    moment = time.monotonic()
+    now = time.time()
+    assert abs(clock_room.wall_time(moment) - now) < 0.001
