@@ -4,6 +4,7 @@ of the machine just after its boot, and a qemu process that goes on from there."
 import contextlib
 import fcntl
 import hashlib
+import http.client
 import os
 import platform
 import shutil
@@ -20,6 +21,8 @@ from typing import Any
 HERE = Path(__file__).parent
 AGENT_PORT = 8099
 SERVER_PORT = 8080
+ANSWER_LIMIT = 120.0
+"""Seconds for anything the tests have the guest do."""
 BOOT_LIMIT = 300.0
 """Seconds. Every instruction is translated: KVM is not to be had everywhere, and where a machine is
 itself a virtual one /dev/kvm may well be there and not work."""
@@ -42,7 +45,10 @@ _QEMU = [
     "-machine", "pc,usb=off,vmport=off", "-nodefaults", "-display", "none", "-no-reboot",
     "-monitor", "stdio", "-serial", "chardev:console", "-append",
     "console=ttyS0 root=/dev/vda rw loglevel=4 mitigations=off nokaslr audit=0 net.ifnames=0"
-    " random.trust_cpu=on systemd.show_status=0",
+    " random.trust_cpu=on systemd.show_status=0"
+    # From the boot on: switching them on later patches the running kernel, and a translated one
+    # with two processors may hang at that.
+    " trace_event=gpio:gpio_value,gpio:gpio_direction",
 ]  # fmt: skip
 
 
@@ -50,11 +56,19 @@ class CannotBuild(Exception):
     """This machine cannot build the image, whatever the image is."""
 
 
+class _NotForEver(xmlrpc.client.Transport):
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = super().make_connection(host)
+        connection.timeout = ANSWER_LIMIT
+        return connection
+
+
 class Agent:
     """Has the guest do things; guest/agent.py there carries them out."""
 
     def __init__(self, port: int) -> None:
-        self._agent: Any = xmlrpc.client.ServerProxy(f"http://127.0.0.1:{port}")
+        address = f"http://127.0.0.1:{port}"
+        self._agent: Any = xmlrpc.client.ServerProxy(address, transport=_NotForEver())
 
     def run(self, command: str) -> tuple[int, str]:
         """Exit status and output of a shell command."""

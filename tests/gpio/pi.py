@@ -83,7 +83,9 @@ class Pi:
         self.url = f"http://127.0.0.1:{machine.server_port}"
         self.ws_url = self.url.replace("http", "ws") + "/ws"
         self.run(f"date -s @{time.time()}")
-        self.run(f"echo mono >{_TRACING}/trace_clock; echo 8192 >{_TRACING}/buffer_size_kb")
+        self.run(
+            f"cd {_TRACING}; echo 0 >tracing_on; echo mono >trace_clock; echo 8192 >buffer_size_kb"
+        )
         self._first_line = int(self.run("cat /sys/class/gpio/gpiochip*/base"))
         self._install("/opt/raspi-server/1")
         self.write("/usr/local/lib/drive.py", _read("drive.py"))
@@ -244,9 +246,9 @@ class Pi:
         """The kernel's record of what happens inside; complete at the end."""
         record = Record(self)
         self.write(f"{_TRACING}/trace", "")
-        self.write(f"{_TRACING}/events/gpio/enable", "1")
+        self.write(f"{_TRACING}/tracing_on", "1")
         yield record
-        self.write(f"{_TRACING}/events/gpio/enable", "0")
+        self.write(f"{_TRACING}/tracing_on", "0")
         record.events = list(self._events(self.read(f"{_TRACING}/trace")))
 
     def _events(self, trace: str) -> Iterator[Event]:

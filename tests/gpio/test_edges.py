@@ -57,12 +57,13 @@ def test_one_edge_on_each_of_twenty_pins_at_once(pi: Pi) -> None:
 
 
 def test_the_time_is_right_after_a_clock_step(pi: Pi) -> None:
-    """A clock that jumps by an hour, as on a Pi when NTP answers: the very next edge has the new
-    time, and the next after it was put back the old one."""
+    """A clock that jumps by an hour or a year, as on a Pi when NTP answers: the very next edge has
+    the new time, and the next after it was put back the old one."""
     pi.start(DOOR, EVERYONE_SLOWLY)
     with pi.browser() as browser:
         browser.read_until("hello")
-        for level, step in ((1, "+1 hour"), (0, "-1 hour")):
+        for level, step in enumerate(("-1 year", "+1 year", "-1 hour", "+1 hour"), start=1):
+            level %= 2
             pi.run(f"date -s '{step}'")
             edges = pi.drive([(17, level)])
             assert_same([browser.read_until("change")], edges, {17: "door"})

@@ -67,6 +67,18 @@ def test_the_shipped_unit_does_its_whole_job(shipped: Pi) -> None:
     assert "lamp (GPIO17): off" in shipped.journal
 
 
+def test_out_of_memory_it_comes_back(shipped: Pi) -> None:
+    """A server that the kernel chose to end for want of memory leaves the safe state, and serves
+    again."""
+    shipped.start(PINS)
+    shipped.set("lamp", 1)
+    main = shipped.run("systemctl show -P MainPID raspi-server").strip()
+    shipped.run(f"echo 1000 >/proc/{main}/oom_score_adj; echo f >/proc/sysrq-trigger")
+    shipped.wait_for(lambda: shipped.level(17) == 1, "the relay is off")
+    shipped.wait_for(lambda: shipped.state == "active", "it runs again")
+    assert "(oom-kill, " in shipped.journal
+
+
 def test_only_the_house_gets_in(shipped: Pi) -> None:
     """The kernel answers private addresses, and lets nothing of the service reach others."""
     shipped.start(PINS)

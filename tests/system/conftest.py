@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ..conftest import free_port
 from .guest import Guest, NotToBeHad, check_tools
 
 SUITES = ("bookworm", "trixie")
@@ -38,10 +38,7 @@ def booted(request: pytest.FixtureRequest) -> Iterator[Guest]:
 @pytest.fixture(scope="session")
 def port(booted: Guest) -> int:
     """A port that nobody uses here, for the service in the guest."""
-    with socket.socket(socket.AF_INET6) as probe:
-        probe.bind(("::", 0))
-        found: int = probe.getsockname()[1]
-    return found
+    return free_port()
 
 
 class House:

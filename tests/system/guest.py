@@ -1,6 +1,7 @@
 """A Debian of its own under real systemd: a tree made once by debootstrap and kept outside the
 checkout, booted in a container whose changes live in memory and are gone with it."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -59,6 +60,14 @@ def _run(*command: str | Path, limit: float = BUILDING, **options: object) -> st
     return str(done.stdout)
 
 
+def _keep(new: Path, made: Path) -> None:
+    """Puts what was made in its place, unless another run was quicker."""
+    with contextlib.suppress(OSError):
+        new.rename(made)
+    if not made.exists():
+        raise NotToBeHad(f"{made} could not be put in its place")
+
+
 def _mirror() -> list[str]:
     """The host's own mirror of Debian, if it has one; debootstrap knows another."""
     lists = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*.*")]
@@ -82,7 +91,7 @@ def tree(suite: str) -> Path:
             shutil.rmtree(new / "var/cache/apt/archives", ignore_errors=True)
             for mine in ("etc/hostname", "etc/resolv.conf"):  # copied from this machine
                 (new / mine).unlink(missing_ok=True)
-            new.rename(made)
+            _keep(new, made)
         finally:
             shutil.rmtree(new, ignore_errors=True)
     return made
@@ -127,7 +136,7 @@ def wheels(suite: str) -> Path:
             *(f"--setenv={key}={value}" for key, value in settings.items()),
             *("sh", "-c", script, "sh", *needed),
         )
-        new.rename(made)
+        _keep(new, made)
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return made
