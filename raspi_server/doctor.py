@@ -105,8 +105,7 @@ def _look_at_gpio(config: Config) -> Iterator[Finding]:
     with contextlib.suppress(OSError):
         model = Path("/proc/device-tree/model").read_text().rstrip("\0")
         yield Finding("ok", "board", model)
-    is_real = config.gpio == "real" or (config.gpio == "auto" and gpiochip.on_raspberry_pi())
-    if not is_real:
+    if not gpiochip.are_real(config.gpio):
         why = "by gpio: simulated" if config.gpio == "simulated" else "this is no Raspberry Pi"
         yield Finding("note", "gpio", f"the pins are simulated: {why}")
         return

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
 _MODEL = Path("/proc/device-tree/model")
 _DEVICES = Path("/dev")
@@ -31,19 +31,16 @@ _OUTPUT_VALUES = 2
 """The kind of attribute that says which levels the lines of a request begin with."""
 
 
-class Line(NamedTuple):
-    """What the kernel says of a line without disturbing it."""
-
-    holder: str | None
-    """Who holds it, by the name it gave itself, or None."""
-    is_output: bool
-
-
 def on_raspberry_pi() -> bool:
     try:
         return _MODEL.read_text().startswith("Raspberry Pi")
     except OSError:
         return False
+
+
+def are_real(kind: Literal["auto", "real", "simulated"]) -> bool:
+    """Whether the config's `gpio` key means real lines here: `auto` does on a Raspberry Pi only."""
+    return kind == "real" or (kind == "auto" and on_raspberry_pi())
 
 
 def find() -> Path:
@@ -66,17 +63,17 @@ def find() -> Path:
     raise FileNotFoundError(f"expected a gpiochip labelled {' or '.join(_LABELS)}, but {there}")
 
 
-def look(device: Path, gpio: int) -> Line:
-    """What the kernel says of a line; looking disturbs nothing. Raises OSError."""
+def holder(device: Path, gpio: int) -> str | None:
+    """Who holds a line, by the name it gave itself, or None; looking disturbs nothing. Raises
+    OSError."""
     info = bytearray(256)
     struct.pack_into("=I", info, 64, gpio)
     with _opened(device) as chip:
         fcntl.ioctl(chip, _GET_LINE_INFO, info)
     name, consumer, _, _, flags = struct.unpack_from("=32s32sIIQ", info)
-    holder = None
-    if flags & _USED:
-        holder = _text(consumer) or _text(name) or "another program"
-    return Line(holder, bool(flags & _OUTPUT))
+    if not flags & _USED:
+        return None
+    return _text(consumer) or _text(name) or "another program"
 
 
 def read(device: Path, gpio: int) -> int:

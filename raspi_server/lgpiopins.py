@@ -127,7 +127,7 @@ class BlipFreeFactory(LGPIOFactory):
     def holder(self, gpio: int) -> str | None:
         """Who holds the line, by consumer name, or None; looking disturbs nothing."""
         with contextlib.suppress(OSError):
-            return gpiochip.look(self._device, gpio).holder
+            return gpiochip.holder(self._device, gpio)
         return None
 
     def level(self, gpio: int) -> int | None:

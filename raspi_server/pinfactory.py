@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 from gpiozero.exc import GPIOZeroError, PinError
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from .gpiochip import on_raspberry_pi
+from .gpiochip import are_real
 
 _STATES_KEPT = 100
 LineErrors = (GPIOZeroError, OSError)
@@ -58,7 +58,7 @@ class PinFactory(Protocol):
 def open_factory(kind: Literal["auto", "real", "simulated"]) -> PinFactory:
     """The factory for the config's `gpio` key: `auto` is real on a Raspberry Pi only. Where real
     lines cannot be opened its pins fail with the reason; they are never quietly simulated."""
-    if kind == "simulated" or (kind == "auto" and not on_raspberry_pi()):
+    if not are_real(kind):
         return SimulatedFactory()
     try:
         return _real_factory()

@@ -61,7 +61,7 @@ def _pins(source: Source, levels: Levels) -> list[DrivenPin]:
         raise fault
     pins: dict[int, DrivenPin] = {}
     for config in configs:
-        if config.gpio == "real" or (config.gpio == "auto" and gpiochip.on_raspberry_pi()):
+        if gpiochip.are_real(config.gpio):
             pins |= {pin.gpio: pin for pin in config.pins if isinstance(pin, DrivenPin)}
     driven = levels.driven()
     return [pin for gpio, pin in pins.items() if not driven or gpio in driven]
@@ -78,7 +78,7 @@ def _leave(device: Path, pin: DrivenPin, levels: Levels) -> bool:
         gpiochip.leave(device, pin.gpio, level)
         shown = gpiochip.read(device, pin.gpio)
     except OSError as error:
-        holder = gpiochip.look(device, pin.gpio).holder if error.errno == errno.EBUSY else None
+        holder = gpiochip.holder(device, pin.gpio) if error.errno == errno.EBUSY else None
         log.error("%s: left as it is: %s", pin, f"in use by {holder}" if holder else error)
         return False
     if pin.initial not in ("keep", "restore"):

@@ -74,8 +74,9 @@ class Server:
     def ws_url(self) -> str:
         return self.url.replace("http", "ws", 1) + "/ws"
 
-    def wait_for_log(self, pattern: str, again: bool = False) -> re.Match[str]:
-        """The first line of the log that matches, or with `again` the second, when it comes."""
+    def wait_for_log(self, pattern: str, again: int = 0) -> re.Match[str]:
+        """The first line of the log that matches, or after `again` others that do, when it
+        comes."""
 
         def found() -> re.Match[str] | None:
             matches = [match for line in self.lines if (match := re.search(pattern, line))]

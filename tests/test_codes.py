@@ -56,8 +56,7 @@ class Home:
         assert made.returncode == 0, made.stderr
         before = self.server.log.count("serving http")
         self.server.process.send_signal(signal.SIGHUP)
-        while self.server.log.count("serving http") == before:
-            self.server.wait_for_log("serving http", again=True)
+        self.server.wait_for_log("serving http", again=before)
         found = CODE.search(made.stdout)
         assert found
         return found[1]

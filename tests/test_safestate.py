@@ -12,7 +12,6 @@ import pytest
 
 from raspi_server import gpiochip, levels
 from raspi_server.__main__ import main
-from raspi_server.gpiochip import Line
 
 from .conftest import LIMIT, Server
 from .test_command_line import ANYWHERE
@@ -40,7 +39,7 @@ class Chip:
         monkeypatch.setattr(gpiochip, "find", lambda: Path("/dev/gpiochip0"))
         monkeypatch.setattr(gpiochip, "leave", self.leave)
         monkeypatch.setattr(gpiochip, "read", self.read)
-        monkeypatch.setattr(gpiochip, "look", lambda *_: Line("another", True))
+        monkeypatch.setattr(gpiochip, "holder", lambda *_: "another")
 
     def leave(self, _: Path, gpio: int, level: int | None) -> None:
         if gpio in self.busy:

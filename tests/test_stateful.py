@@ -64,18 +64,15 @@ PULSE = st.sampled_from([0.25, 1, 4])
 MAX_ON = st.sampled_from([0.5, 2, 8, 3600])
 
 
-def output_pin(gpio: int) -> Any:
-    return fixed(
-        gpio,
-        "output",
-        optional(
-            active=ACTIVE,
-            pulse=PULSE,
-            max_on=MAX_ON,
-            initial=st.sampled_from(["off", "on", *KEPT]),
-            on_stop=st.sampled_from(["off", "on", "keep", "input"]),
-        ),
+def output_pin(gpio: int, *on_stop: str, **always: Any) -> Any:
+    keys = optional(
+        active=ACTIVE,
+        pulse=PULSE,
+        max_on=MAX_ON,
+        initial=st.sampled_from(["off", "on", *KEPT]),
+        on_stop=st.sampled_from(on_stop or ["off", "on", "keep", "input"]),
     )
+    return fixed(gpio, "output", keys.map(lambda drawn: {**always, **drawn}))
 
 
 def pwm_pin(gpio: int) -> Any:
@@ -92,17 +89,7 @@ def pwm_pin(gpio: int) -> Any:
 
 
 def motor_pin(gpio: int, pause: float) -> Any:
-    return fixed(
-        gpio,
-        "output",
-        optional(
-            active=ACTIVE,
-            pulse=PULSE,
-            max_on=MAX_ON,
-            initial=st.sampled_from(["off", "on", *KEPT]),
-            on_stop=st.sampled_from(["off", "keep", "input"]),
-        ).map(lambda keys: {"group": "shutter", "group_pause": pause, **keys}),
-    )
+    return output_pin(gpio, "off", "keep", "input", group="shutter", group_pause=pause)
 
 
 def one_starts_on(pins: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -139,19 +139,22 @@ def test_a_bouncing_button_is_pressed_once(pi: Pi) -> None:
 
 
 RAISING = """
-import os, time
+import os, threading
 os.chdir("/run")
 from pathlib import Path
 from raspi_server.lgpiopins import BlipFreeFactory
 
 seen = []
+comes = threading.Semaphore(0)
 
 def fails(ticks, state):
     seen.append("fails")
+    comes.release()
     raise ValueError("a fault of ours")
 
 def hears(ticks, state):
     seen.append("hears")
+    comes.release()
 
 factory = BlipFreeFactory()
 for gpio, callback in ((17, fails), (22, hears)):
@@ -161,7 +164,7 @@ for gpio, callback in ((17, fails), (22, hears)):
     pin.when_changed = callback
 for gpio in (17, 22):
     Path(f"/run/gpio-sim/sim_gpio{gpio}/pull").write_text("pull-up")
-    time.sleep(0.3)
+    comes.acquire(timeout=10)
 print(seen, factory.is_listening)
 """
 
