@@ -113,6 +113,7 @@ class Index(ApiHandler):
         server = self.site.server()
         links = {
             "pins": "/api/pins",
+            "history": "/api/history",
             "header": "/api/header",
             "health": "/api/health",
             "openapi": "/api/openapi.json",

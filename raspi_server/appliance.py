@@ -18,6 +18,7 @@ from .codes import Codes
 from .config import Config, ConfigError
 from .doors import CannotListen, Doors, in_url, reachable_hosts
 from .heartbeat import Heartbeat
+from .history import History
 from .hub import Hub
 from .levels import Levels
 from .messages import Change, Notice, State, Wellness
@@ -80,9 +81,12 @@ class Appliance:
         self._auth = Auth(config.access, Codes(storage.state_folder()))
         self._levels = Levels.from_environment()
         self._hub = Hub(self._watched)
+        self._history = History()
         self.board = self._new_board(config)
+        self._take_stock()
         self._site = Site(
             board=self.board,
+            history=self._history,
             hub=self._hub,
             auth=self._auth,
             interval=config.interval,
@@ -262,13 +266,17 @@ class Appliance:
     def _changed(self, changed: Changed) -> None:
         moment = wall_time(changed.moment)
         by = changed.by and changed.by.partition(" ")[0]  # the role is for the journal
+        self._history.note(changed.pin, changed.value, changed.moment, by)
         self._hub.send(Change(self._next_seq(), moment, changed.pin, changed.value, by))
 
     def _remade(self) -> None:
         """A pin was lost or came back, or all is new: everyone begins anew, who may look."""
-        if not self._hub:  # nobody to tell; also while the rooms are still being built
-            return
-        self._site.greet()
+        self._take_stock()
+        if self._hub:
+            self._site.greet()
+
+    def _take_stock(self) -> None:
+        self._history.take_stock(self.board.values(), time.monotonic())
 
     def _welcome(self, *caller: object) -> None:
         self._server.handle_stream(*caller)  # type: ignore[arg-type]

@@ -23,7 +23,8 @@ LONGEST_PULSE = 86400.0
 
 class Board:
     """All methods belong to the loop's thread. `when_changed` is called for each new value,
-    `when_remade` after a pin was lost or came back."""
+    `when_remade` after a pin was lost or came back, but for `reconfigure`, after which all is
+    new."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Board:
         self._groups: dict[str, Group] = {}
         self._slots: dict[str, Slot] = {}
         self._is_new = True
+        self._is_changing = False
         self.reconfigure(pins)
 
     def __iter__(self) -> Iterator[Slot]:
@@ -154,6 +156,7 @@ class Board:
         """Brings the board to another configuration. A pin of which nothing else is asked stays
         untouched, a pulse that runs included; others are closed and opened anew, those that went
         left as their `on_stop` says."""
+        self._is_changing = True
         pins = tuple(pins)
         wanted = {pin.gpio: pin for pin in pins}
         staying: dict[int, Slot] = {}
@@ -172,6 +175,7 @@ class Board:
         self._groups = {name: self._groups.get(name) or Group(self._loop) for name in names}
         self._slots = {pin.name: staying.get(pin.gpio) or self._slot(pin) for pin in pins}
         self._open((slot for slot in self if slot.device is None and slot.error is None), held)
+        self._is_changing = False
 
     def _slot(self, pin: config.Pin) -> Slot:
         group = None
@@ -184,8 +188,12 @@ class Board:
             self._levels,
             self._loop,
             self._when_changed,
-            self._when_remade,
+            self._lost,
         )
+
+    def _lost(self) -> None:
+        if not self._is_changing:
+            self._when_remade()
 
     def close(self) -> None:
         """Leaves every output as its `on_stop` says, and lets go of all pins."""

@@ -245,6 +245,40 @@ class Pins(Struct, frozen=True):
     pins: list[Pin]
 
 
+class PastChange(Struct, frozen=True):
+    """As in `change`."""
+
+    time: float
+    value: Value
+    by: str | None
+
+
+class Past(Struct, frozen=True):
+    """What a pin has been: it held `value` at the time `since`; after it came `changes`, the oldest
+    first."""
+
+    since: float
+    value: Value
+    changes: list[PastChange]
+
+
+class History(Struct, frozen=True):
+    """The past of every pin by name, until `time`."""
+
+    time: float
+    pins: dict[str, Past]
+
+
+class PinHistory(Struct, frozen=True, kw_only=True):
+    """The past of one pin, until `time`."""
+
+    time: float
+    pin: str
+    since: float
+    value: Value
+    changes: list[PastChange]
+
+
 class SignedIn(Struct, frozen=True):
     access: Right
     signed_in: Right | None

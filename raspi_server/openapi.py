@@ -14,9 +14,10 @@ MethodName = str
 
 
 class Operation(NamedTuple):
-    """What one method of one path does. `body` is the struct it takes, if any; `answer` the struct
-    it answers with under one of `statuses`, or None for a JSON document of another kind;
-    `refusals` its documented errors."""
+    """What one method of one path does. `body` is the struct it takes, if any, and `query` the one
+    of what may stand behind the question mark; `answer` the struct it answers with under one of
+    `statuses`, or None for a JSON document of another kind; `also` another type of text it may
+    answer with; `refusals` its documented errors."""
 
     summary: str
     answer: type[Struct] | None
@@ -24,6 +25,8 @@ class Operation(NamedTuple):
     body_required: bool = True
     refusals: tuple[ErrorCode, ...] = ()
     statuses: tuple[int, ...] = (200,)
+    query: type[Struct] | None = None
+    also: str | None = None
 
 
 Described = Iterable[tuple[str, Mapping[MethodName, Operation]]]
@@ -72,17 +75,28 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
         statuses.setdefault(STATUS[code], []).append(code)
     found: dict[str, Any] = {"summary": operation.summary, "responses": {}}
     for status in operation.statuses:
-        answer = {"description": HTTPStatus(status).phrase, "content": _content(operation.answer)}
+        content = _content(operation.answer)
+        if operation.also:
+            content[operation.also] = {"schema": {"type": "string"}}
+        answer = {"description": HTTPStatus(status).phrase, "content": content}
         found["responses"][str(status)] = answer
     for status, codes in sorted(statuses.items()):
         refusal = {"description": ", ".join(codes), "content": _content(Failure)}
         found["responses"][str(status)] = refusal
+    if operation.query:
+        found["parameters"] = _parameters(operation.query)
     if operation.body:
         found["requestBody"] = {
             "required": operation.body_required,
             "content": _content(operation.body),
         }
     return found
+
+
+def _parameters(query: type[Struct]) -> list[dict[str, Any]]:
+    (_,), components = msgspec.json.schema_components([query])
+    properties = components[query.__name__]["properties"]
+    return [{"name": name, "in": "query", "schema": form} for name, form in properties.items()]
 
 
 def _content(struct: type[Struct] | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from .auth import Auth, Caller
 from .board import Board
 from .config import DrivenPin
 from .header import POSITION_BY_GPIO
+from .history import History
 from .hub import Hub, frame
 from .messages import Health, Hello, Notice, Pin, Refused, Right, Server, Wellness
 from .slots import Slot
@@ -43,6 +44,7 @@ class Site:
     `notices` and `wellness` look afresh at each call."""
 
     board: Board
+    history: History
     hub: Hub
     auth: Auth
     interval: float

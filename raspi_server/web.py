@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from tornado.web import Application, RequestHandler
 
-from . import __version__, api, openapi
+from . import __version__, api, openapi, past
 from .files import Files
 from .messages import MAX_MESSAGE
 from .openapi import Operation
@@ -55,6 +55,8 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api/pins/{name}", api.OnePin),
     ("/api/pins/{name}/toggle", api.TogglePin),
     ("/api/pins/{name}/pulse", api.PulsePin),
+    ("/api/pins/{name}/history", past.OneHistory),
+    ("/api/history", past.AllHistory),
     ("/api/health", api.Health),
     ("/api/header", api.Header),
     ("/api/login", api.SignIn),

@@ -358,12 +358,12 @@ class Model:
         self.saved = dict(self.chosen)
 
     def start(self, pins: dict[str, dict[str, Any]]) -> None:
-        self.remade = 0
         self.left.clear()
         self.waiting.clear()
         self.chosen = dict(self.saved)
         self.pins = {name: self.make(name, keys) for name, keys in pins.items()}
         self.open(list(self.pins.values()), {pin.gpio for pin in self.pins.values()})
+        self.remade = 0  # all is new anyway
 
     def leave(self, pin: Input | Output, how: str | None = None) -> None:
         """Lets a line go, as `how` or else on_stop says."""
@@ -409,7 +409,9 @@ class Model:
         self.pins = {pin.name: pin for pin in after.values()}
         groups = {out.group for out in self.outputs}
         self.left = {group: left for group, left in self.left.items() if group in groups}
+        remade = self.remade
         self.open([pin for pin in after.values() if before.get(pin.gpio) is not pin], held)
+        self.remade = remade
 
     # Commands
 

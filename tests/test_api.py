@@ -37,7 +37,16 @@ pins:
   any-pwm: {gpio: 21, mode: pwm}
 """
 MAX_BODY = 64 * 1024
-GETS = ("/api", "/api/pins", "/api/pins/lamp", "/api/health", "/api/header", "/api/openapi.json")
+GETS = (
+    "/api",
+    "/api/pins",
+    "/api/pins/lamp",
+    "/api/pins/lamp/history",
+    "/api/history",
+    "/api/health",
+    "/api/header",
+    "/api/openapi.json",
+)
 
 
 def put(server: Server, pin: str, value: Any, **headers: str) -> Answer:
@@ -96,7 +105,7 @@ def test_the_index_leads_everywhere(house: Server) -> None:
         "host": socket.gethostname(),
         "simulated": True,
     }
-    assert set(links) == {"pins", "header", "health", "openapi", "websocket"}
+    assert set(links) == {"pins", "history", "header", "health", "openapi", "websocket"}
     websocket = links.pop("websocket")
     assert {ask(house, "GET", path).status for path in links.values()} == {200}
     assert b"WebSocket" in ask(house, "GET", websocket).body
@@ -620,6 +629,18 @@ def test_every_failure_is_described(description: Any) -> None:
                     assert form(response) == {"$ref": "#/components/schemas/Failure"}
 
 
+def test_the_history_is_described(description: Any) -> None:
+    """The description says what may stand behind the question mark, and that CSV may come back."""
+    one = description["paths"]["/api/pins/{name}/history"]["get"]
+    assert [(each["name"], each["in"]) for each in one["parameters"]] == [
+        ("seconds", "query"),
+        ("format", "query"),
+    ]
+    assert set(one["responses"]["200"]["content"]) == {"application/json", "text/csv"}
+    (seconds,) = description["paths"]["/api/history"]["get"]["parameters"]
+    assert seconds["schema"] == {"type": "number", "minimum": 1, "maximum": 86400, "default": 300}
+
+
 def form(response: Any) -> Any:
     return response["content"]["application/json"]["schema"]
 
@@ -632,6 +653,9 @@ EXCHANGES: list[tuple[str, str, Any, dict[str, str], int]] = [
     ("POST", "/api/pins/bell/pulse", None, {}, 200),
     ("POST", "/api/pins/lamp/pulse", {"seconds": 0.01}, {}, 200),
     ("GET", "/api/pins/garage", None, {}, 404),
+    ("GET", "/api/pins/garage/history", None, {}, 404),
+    ("GET", "/api/pins/lamp/history?seconds=0", None, {}, 422),
+    ("GET", "/api/history?seconds=soon", None, {}, 422),
     ("GET", "/api/pins", None, {"Host": "evil.example"}, 421),
     ("PUT", "/api/pins/lamp", b"{", {}, 400),
     ("PUT", "/api/pins/lamp", {"value": 1}, {"Origin": "null"}, 403),
@@ -701,7 +725,7 @@ def template(description: Any, path: str) -> str:
     return next(
         described
         for described in sorted(description["paths"], key=lambda found: found.count("{"))
-        if re.fullmatch(re.sub(r"{\w+}", "[^/]*", described), path)
+        if re.fullmatch(re.sub(r"{\w+}", "[^/]*", described), path.partition("?")[0])
     )
 
 

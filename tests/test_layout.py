@@ -35,6 +35,7 @@ FLOORS = {
     "tls": 1,
     "vitals": 1,
     "source": 1,
+    "history": 1.1,
     "signin": 1.1,
     "auth": 1.2,
     "pinfactory": 1.1,
@@ -53,6 +54,7 @@ FLOORS = {
     "site": 3,
     "api": 3.1,
     "files": 3.1,
+    "past": 3.15,
     "websocket": 3.1,
     "web": 3.2,
     # 4: the life of the service.
