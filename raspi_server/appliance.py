@@ -93,6 +93,7 @@ class Appliance:
             www=_www(config),
             notices=self._notices,
             wellness=self._wellness,
+            hosts=self._hosts,
         )
         self._server = HTTPServer(
             application(self._site),
@@ -339,9 +340,11 @@ class Appliance:
         if not self._config.www.is_dir():
             log.info("%s: no such folder; only the built-in pages are served", self._config.www)
         scheme = "https" if self._context else "http"
-        hosts = [self._config.address] if self._config.address else reachable_hosts()
-        addresses = [f"{scheme}://{in_url(host)}:{self._doors.port}/" for host in hosts]
+        addresses = [f"{scheme}://{in_url(host)}:{self._doors.port}/" for host in self._hosts()]
         log.info("%s, serving %s", _count(self._config.pins, "pin"), " ".join(addresses))
+
+    def _hosts(self) -> list[str]:
+        return [self._config.address] if self._config.address else reachable_hosts()
 
 
 def _count(things: Sized, noun: str) -> str:

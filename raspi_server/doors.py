@@ -28,6 +28,8 @@ STUCK = 60.0
 """Seconds after which the kernel drops a connection whose other end takes nothing at all, be it
 gone or asleep in the middle of a large page (tcp(7), TCP_USER_TIMEOUT)."""
 
+LOOPBACK = "127.0.0.1"
+
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 log = logging.getLogger(__name__)
@@ -171,7 +173,7 @@ def _listen_on_ipv6(port: int) -> socket.socket:
 
 def reachable_hosts() -> list[str]:
     """Names and addresses to tell people: this machine itself, and how others reach it."""
-    hosts = ["127.0.0.1"]
+    hosts = [LOOPBACK]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # TEST-NET-1; a datagram socket sends nothing here

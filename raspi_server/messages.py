@@ -204,8 +204,9 @@ class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=
 
 
 class Health(Struct, frozen=True, kw_only=True, tag_field="type", tag="health"):
-    """The machine's pulse: degrees Celsius, the firmware's complaints in words, load per core, and
-    the used share of memory and disk from 0 to 1; None where the machine does not tell."""
+    """The machine's pulse: degrees Celsius, the firmware's complaints in words, load per core, the
+    used share of memory and disk from 0 to 1, and seconds since it started; None where the machine
+    does not tell. `addresses` are those, and the name, under which others reach it now."""
 
     time: float
     temperature: float | None
@@ -213,6 +214,8 @@ class Health(Struct, frozen=True, kw_only=True, tag_field="type", tag="health"):
     load: float | None
     memory: float | None
     disk: float | None
+    uptime: float | None
+    addresses: list[str]
     viewers: int
 
 

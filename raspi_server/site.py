@@ -16,6 +16,7 @@ from . import __version__, vitals
 from .auth import Auth, Caller
 from .board import Board
 from .config import DrivenPin
+from .doors import LOOPBACK
 from .header import POSITION_BY_GPIO
 from .history import History
 from .hub import Hub, frame
@@ -41,7 +42,8 @@ def reason(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> str:
 @dataclass
 class Site:
     """`interval` in seconds; `www` are the folders to serve, the first that has a file wins;
-    `notices` and `wellness` look afresh at each call."""
+    `notices`, `wellness` and `hosts`, the names and addresses of this server, look afresh at each
+    call."""
 
     board: Board
     history: History
@@ -51,6 +53,7 @@ class Site:
     www: tuple[str, ...]
     notices: Callable[[], tuple[Notice, ...]]
     wellness: Callable[[], Wellness]
+    hosts: Callable[[], list[str]]
 
     def server(self) -> Server:
         host = socket.gethostname()
@@ -114,5 +117,7 @@ class Site:
             load=vitals.load(),
             memory=vitals.memory(),
             disk=vitals.disk(),
+            uptime=vitals.uptime(),
+            addresses=[host for host in self.hosts() if host != LOOPBACK],
             viewers=len(self.hub),
         )

@@ -1,5 +1,5 @@
-"""The Pi's own pulse: temperature, throttling, load, memory, disk. What a machine does not tell is
-None."""
+"""The Pi's own pulse: temperature, throttling, load, memory, disk, uptime. What a machine does not
+tell is None."""
 
 import contextlib
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 _MEMORY = Path("/proc/meminfo")
+_UPTIME = Path("/proc/uptime")
 
 _COMPLAINTS = {
     0: "under-voltage now",
@@ -58,4 +59,11 @@ def disk() -> float | None:
     with contextlib.suppress(OSError, ZeroDivisionError):
         found = os.statvfs("/")
         return round(1 - found.f_bavail / found.f_blocks, 3)
+    return None
+
+
+def uptime() -> float | None:
+    """Seconds since the machine started."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return float(_UPTIME.read_text().split()[0])
     return None

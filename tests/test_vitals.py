@@ -36,9 +36,20 @@ def test_throttled(tmp_path, monkeypatch, text, expected):
 
 def test_what_a_machine_does_not_tell_is_unknown(tmp_path, monkeypatch):
     """On a machine without these files nothing is made up."""
-    for name in ("_TEMPERATURE", "_THROTTLED", "_MEMORY"):
+    for name in ("_TEMPERATURE", "_THROTTLED", "_MEMORY", "_UPTIME"):
         monkeypatch.setattr(vitals, name, tmp_path / "missing")
     assert (vitals.temperature(), vitals.throttled(), vitals.memory()) == (None, None, None)
+    assert vitals.uptime() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("25312.08 20518.52\n", 25312.08), ("", None), ("long", None)]
+)
+def test_uptime(tmp_path, monkeypatch, text, expected):
+    """The machine's own uptime is in seconds, or unknown."""
+    (tmp_path / "uptime").write_text(text)
+    monkeypatch.setattr(vitals, "_UPTIME", tmp_path / "uptime")
+    assert vitals.uptime() == expected
 
 
 def test_memory_disk_and_load_are_shares():

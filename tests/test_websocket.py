@@ -136,9 +136,23 @@ def test_health(browser):
     """A page need not wait for the first health."""
     health = browser.read_until("health")
     assert set(health) == {
-        "type", "time", "temperature", "throttled", "load", "memory", "disk", "viewers",
+        "type", "time", "temperature", "throttled", "load", "memory", "disk", "uptime", "addresses",
+        "viewers",
     }  # fmt: skip
     assert 0 < health["memory"] < 1 and 0 < health["disk"] < 1
+    assert 0 < health["uptime"] <= time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def test_where_others_reach_it(house, browser, start_server):
+    """Health says under which addresses and which name others reach the server, as the log does;
+    one that listens on a single address is reached there, and one on none of these by nobody."""
+    announced = house.wait_for_log("serving (.*)")[1].split()
+    addresses = browser.read_until("health")["addresses"]
+    assert [f"http://{host}:{house.port}/" for host in ["127.0.0.1", *addresses]] == announced
+    assert addresses[-1] == f"{socket.gethostname().partition('.')[0]}.local"
+    for address, told in (("127.0.0.2", ["127.0.0.2"]), ("127.0.0.1", [])):
+        with Browser(start_server(f"address: {address}\n{HOUSE}")) as other:
+            assert other.read_until("health")["addresses"] == told
 
 
 def test_a_switched_lamp_is_seen_by_all(house, browser):

@@ -33,8 +33,9 @@
  *   signed_in: "view"|"control"|null, code_would_help: boolean, pins: Pin[], state: Record<string, number|null>}} Hello */
 /** @typedef {{seq: number, time: number, pins: Record<string, number|null>}} State */
 /** @typedef {{seq: number, time: number, pin: string, value: number|null, by?: string}} Change */
-/** @typedef {{time: number, temperature: number|null, throttled: string[]|null, load: number|null,
- *   memory: number|null, disk: number|null, viewers: number|null}} Health */
+/** The Pi's pulse: °C, the firmware's complaints, shares from 0 to 1, seconds since it started, and where others reach it.
+ * @typedef {{time: number, temperature: number|null, throttled: string[]|null, load: number|null, memory: number|null,
+ *   disk: number|null, uptime: number|null, addresses: string[], viewers: number|null}} Health */
 /**
  * connecting: not yet; live: all is fresh; stale: open, but nothing was heard for too long; lost: closed, trying again;
  * sign-in, forbidden: the server closed the door and knocking again would not help; closed: by close().
