@@ -5,7 +5,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import responses
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from .header import POSITION_BY_GPIO
 from .history import History
 from .hub import Hub, frame
 from .messages import Health, Hello, Notice, Pin, Refused, Right, Server, Wellness
+from .packed import Packed
 from .slots import Slot
 
 NAME = "raspi-server"
@@ -54,6 +55,7 @@ class Site:
     notices: Callable[[], tuple[Notice, ...]]
     wellness: Callable[[], Wellness]
     hosts: Callable[[], list[str]]
+    packed: Packed = field(default_factory=Packed)
 
     def server(self) -> Server:
         host = socket.gethostname()

@@ -32,6 +32,7 @@ FLOORS = {
     "journal": 1,
     "levels": 1,
     "lgpiopins": 1,
+    "packed": 1,
     "tls": 1,
     "vitals": 1,
     "source": 1,
