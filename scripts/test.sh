@@ -46,6 +46,7 @@ page() {
         npm install --silent --no-audit --no-fund --prefix "$cache/node" typescript@5.9 >/dev/null
     fi
     "$cache/node/node_modules/.bin/tsc" --noEmit -p tests/browser/jsconfig.json
+    "$cache/node/node_modules/.bin/tsc" --noEmit -p tests/browser/jsconfig.worker.json
 }
 
 tests() {
