@@ -5,6 +5,7 @@ import argparse
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 import sys
 from collections import Counter
@@ -177,7 +178,10 @@ async def _live(config: Config, source: Source | None, fault: ConfigError | None
     import asyncio
 
     from .appliance import Appliance
+    from .doors import until_free
 
+    if os.environ.get("NOTIFY_SOCKET"):
+        await until_free(config.address, config.port)
     appliance = Appliance(config, source, fault)
     if source:
         await appliance.run()

@@ -24,6 +24,10 @@ SPARE = 16
 """Descriptors that no caller gets: those inside need some, for a page, the certificate, levels."""
 CALM = 60.0
 """Seconds without a shortage after which the next one is said again."""
+PATIENCE = 30.0
+TRY_EVERY = 0.25
+"""Seconds of waiting at a start for an address that is not to be had yet, and between two tries;
+for each of its own, systemd starts a whole process."""
 STUCK = 60.0
 """Seconds after which the kernel drops a connection whose other end takes nothing at all, be it
 gone or asleep in the middle of a large page (tcp(7), TCP_USER_TIMEOUT)."""
@@ -34,7 +38,11 @@ log = logging.getLogger(__name__)
 
 
 class CannotListen(OSError):
-    """The address is not to be had now; it may be later."""
+    """The address is not to be had; if it `may_pass`, it may be later."""
+
+    def __init__(self, message: str, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class Doors:
@@ -148,12 +156,30 @@ def listen(address: str, port: int) -> list[socket.socket]:
             )
         # Python adds the address to error.strerror.
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise CannotListen(f"{where}: {why}{hint}") from None
+        may_pass = error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+        raise CannotListen(f"{where}: {why}{hint}", may_pass) from None
     for each in found:
         each.setblocking(False)
         # Whoever is let in inherits it.
         each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STUCK * 1000))
     return found
+
+
+async def until_free(address: str, port: int) -> None:
+    """Waits while the address is somebody else's, or not yet this machine's, but not for ever."""
+    for attempt in range(int(PATIENCE / TRY_EVERY)):
+        try:
+            found = listen(address, port)
+        except CannotListen as error:
+            if not error.may_pass:
+                return
+            if attempt == 0:
+                log.warning("%s; waiting for it", error)
+            await asyncio.sleep(TRY_EVERY)
+        else:
+            for each in found:
+                each.close()
+            return
 
 
 class _NoIPv6(OSError):
@@ -169,17 +195,21 @@ def _listen_on_ipv6(port: int) -> socket.socket:
         raise
 
 
-def reachable_hosts() -> list[str]:
-    """Names and addresses to tell people: this machine itself, and how others reach it."""
-    hosts = ["127.0.0.1"]
+def own_address() -> str | None:
+    """The IPv4 address by which the network reaches this machine; None without a network."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # TEST-NET-1; a datagram socket sends nothing here
-            hosts.append(probe.getsockname()[0])
         except OSError:
-            pass  # no network yet: only this machine reaches it
-    hosts.append(f"{socket.gethostname().partition('.')[0]}.local")
-    return list(dict.fromkeys(hosts))
+            return None
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def reachable_hosts() -> list[str]:
+    """Names and addresses to tell people: this machine itself, and how others reach it."""
+    local = f"{socket.gethostname().partition('.')[0]}.local"
+    return list(dict.fromkeys(filter(None, ("127.0.0.1", own_address(), local))))
 
 
 def in_url(host: str) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from . import storage
 from .codes import Codes
 from .config import ConfigError
-from .doors import in_url, reachable_hosts
+from .doors import in_url, own_address
+from .mdns import local_name
 from .messages import Right
 from .source import Source
 
@@ -31,14 +32,15 @@ def show(source: Source, new: Sequence[Right]) -> bool:
             print(f"{right + ':':<9} for {purpose}: {there}")
         print("A code is shown only when it is made: sudo raspi-server code --new control")
         return True
-    for right in new:
+    addresses = _addresses(source)
+    for right in dict.fromkeys(new):
         try:
             text = codes.renew(right)
         except OSError as error:
             print(f"{folder}: {error.strerror}: try it with sudo", file=sys.stderr)
             return False
-        _tell(right, text, _addresses(source))
-    _tell_service()
+        _tell(right, text, addresses)
+        _tell_service()
     return True
 
 
@@ -52,8 +54,8 @@ def _addresses(source: Source) -> list[str]:
     if config is None:
         return []
     scheme = "https" if config.certificate else "http"
-    hosts = [config.address] if config.address else list(reversed(reachable_hosts()))[:2]
-    return [f"{scheme}://{in_url(host)}:{config.port}/" for host in hosts]
+    hosts = [config.address] if config.address else [local_name(), own_address()]
+    return [f"{scheme}://{in_url(host)}:{config.port}/" for host in hosts if host]
 
 
 def _tell(right: Right, text: str, addresses: Sequence[str]) -> None:

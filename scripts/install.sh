@@ -253,7 +253,7 @@ system_files() {
 }
 
 farewell() {
-    local address
+    local address right
     echo
     echo "raspi-server $release runs. Open on a phone or computer in the same network:"
     echo "    $scheme://$(local_name):$served_port/"
@@ -261,10 +261,13 @@ farewell() {
         [[ $address != *:* ]] || address="[$address]"
         echo "    $scheme://$address:$served_port/"
     done
-    if "$current/scripts/start.sh" code | grep -q '^control: .* none yet$'; then
-        echo
-        "$current/scripts/start.sh" code --new control
-    fi
+    # The one for switching comes last: it stays in sight.
+    for right in view control; do
+        if "$current/scripts/start.sh" code | grep -q "^$right: .* none yet$"; then
+            echo
+            "$current/scripts/start.sh" code --new "$right"
+        fi
+    done
     if [[ $scheme == https ]]; then
         echo "The browser asks once whether it may; the certificate authority of this Pi is"
         echo "    $settings/tls/ca.crt"

@@ -31,6 +31,7 @@ FLOORS = {
     "hub": 1,
     "journal": 1,
     "levels": 1,
+    "mdns": 1,
     "lgpiopins": 1,
     "tls": 1,
     "vitals": 1,
