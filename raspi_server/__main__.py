@@ -106,11 +106,11 @@ def check(options: argparse.Namespace) -> int:
     if config.certificate:
         scheme = "https"
         try:
-            context = tls.server_context(config.certificate)
+            identity = tls.identity(config.certificate)
         except tls.CertificateError as error:
             print(error, file=sys.stderr)
             return EXIT_CONFIG
-        complaint = tls.validity(config.certificate, context)
+        complaint = identity.complaint()
         if complaint:
             print(f"warning: {config.certificate.certificate}: {complaint}", file=sys.stderr)
     modes = Counter(type(pin).__struct_config__.tag for pin in config.pins)

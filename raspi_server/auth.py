@@ -144,9 +144,14 @@ class Auth:
         raise Refused("unknown-host", message)
 
     def check_origin(self, request: HTTPServerRequest) -> None:
-        """A browser says which page asks; scripts do not."""
+        """A browser says which page asks; scripts do not. A page of ours that came by plain http is
+        not ours where https is spoken: anybody on the way could have altered it. (The reverse is:
+        a proxy may speak https in our name.)"""
         origin = request.headers.get("Origin")
-        if origin is not None and origin.partition("://")[2].lower() != request.host.lower():
+        if origin is None:
+            return
+        scheme, _, host = origin.lower().partition("://")
+        if host != request.host.lower() or (request.protocol == "https" and scheme != "https"):
             raise Refused("foreign", "pages of other sites may not do this")
 
     def _names(self) -> set[str]:

@@ -159,12 +159,12 @@ def _lgpio() -> Finding:
 def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
     """Key, dates and names."""
     try:
-        context = tls.server_context(pair)
+        identity = tls.identity(pair)
     except tls.CertificateError as error:
         yield Finding("fault", "certificate", str(error), _RENEW)
         return
     file = str(pair.certificate)
-    complaint = tls.validity(pair, context)
+    complaint = identity.complaint()
     if complaint:
         yield Finding("fault", "certificate", f"{file}: {complaint}", _RENEW)
     elif _ask("openssl", "x509", "-in", file, "-noout", "-checkend", str(SOON)) is None:
@@ -178,6 +178,8 @@ def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
         yield Finding("fault", "certificate", message, _RENEW)
     elif not complaint:
         yield Finding("ok", "certificate", f"{file}: {', '.join(sorted(named))}")
+    if identity.authority:
+        yield Finding("ok", "authority", f"SHA-256 {identity.authority.fingerprint}")
 
 
 def _addresses() -> set[str]:

@@ -1,5 +1,5 @@
-"""The listening sockets: which address and port, http or https, and what happens when there are
-more callers than descriptors."""
+"""The listening sockets: which address and port, http and https on the same one, and what happens
+when there are more callers than descriptors."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,8 @@ import ssl
 from collections.abc import Callable
 
 from tornado.iostream import IOStream, SSLIOStream
+
+from .knocks import Address, Knocks
 
 ACCEPT_AT_ONCE = 128
 """Callers let in before the loop gets round to anything else."""
@@ -47,18 +49,22 @@ class CannotListen(OSError):
 
 class Doors:
     """Listens as soon as it is made, lets callers in from `open` on, and hands each to `welcome`
-    with its address. With a `context`, TLS is spoken; set another for those who come later."""
+    with its address, once it has said its first word. With a `context`, TLS is spoken, and who
+    speaks plainly goes to `redirect`; set another for those who come later."""
 
     def __init__(
         self,
         address: str,
         port: int,
         context: ssl.SSLContext | None,
-        welcome: Callable[[IOStream, tuple[str, int]], object],
+        welcome: Callable[[IOStream, Address], object],
+        redirect: Callable[[IOStream, Address], object],
     ) -> None:
         """Port 0 takes any free one. Raises CannotListen."""
         self.context = context
         self._welcome = welcome
+        self._redirect = redirect
+        self._knocks = Knocks(self._show_in)
         self._sockets = listen(address, port)
         self.port: int = self._sockets[0].getsockname()[1]
         self._breather: asyncio.TimerHandle | None = None
@@ -75,6 +81,7 @@ class Doors:
     def close(self) -> None:
         """Nobody else comes in; those inside are left alone."""
         self._shut()
+        self._knocks.close()
         for listening in self._sockets:
             listening.close()
         self._sockets = []
@@ -99,20 +106,28 @@ class Doors:
                     raise
                 self._take_breath(error)
                 return
-            try:
-                self._welcome(self._stream(caller), address)
-            except OSError as error:  # gone again before it was inside
-                log.debug("%s: %s", address[0], error)
-                caller.close()
+            caller.setblocking(False)
+            self._knocks.hear(caller, address)
 
-    def _stream(self, caller: socket.socket) -> IOStream:
-        caller.setblocking(False)
+    def _show_in(self, caller: socket.socket, address: Address, speaks_tls: bool) -> None:
+        try:
+            if self.context is None and speaks_tls:
+                caller.close()  # at once: else it would wait for an answer that never comes
+            elif self.context is None:
+                self._welcome(IOStream(caller), address)
+            elif speaks_tls:
+                self._welcome(self._encrypted(caller, self.context), address)
+            else:
+                self._redirect(IOStream(caller), address)
+        except OSError as error:  # gone again before it was inside
+            log.debug("%s: %s", address[0], error)
+            caller.close()
+
+    def _encrypted(self, caller: socket.socket, context: ssl.SSLContext) -> SSLIOStream:
         # Raises for one that has reset already, before Python's wrap_socket finds out and leaves
         # its half-made socket to the garbage collector.
         caller.getpeername()
-        if self.context is None:
-            return IOStream(caller)
-        wrapped = self.context.wrap_socket(caller, server_side=True, do_handshake_on_connect=False)
+        wrapped = context.wrap_socket(caller, server_side=True, do_handshake_on_connect=False)
         return SSLIOStream(wrapped)
 
     def _take_breath(self, error: OSError) -> None:

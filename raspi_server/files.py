@@ -38,6 +38,7 @@ _TEXT = ("text/", "application/json", "application/manifest+json", "image/svg+xm
 class Files(StaticFileHandler):
     def initialize(self, site: Site) -> None:  # type: ignore[override]
         self._site = site
+        self._folders = site.www
         super().initialize(path=site.www[0], default_filename="index.html")
 
     def prepare(self) -> None:
@@ -62,7 +63,7 @@ class Files(StaticFileHandler):
         leads out of the folders no more than that."""
         if "\0" in self.path or "\\" in self.path:
             raise HTTPError(404)
-        for folder in self._site.www:
+        for folder in self._folders:
             try:
                 inside = super().get_absolute_path(folder, self.path)
                 found = super().validate_absolute_path(folder, inside)
@@ -116,7 +117,7 @@ class Files(StaticFileHandler):
         self.finish(f"{status_code}: {reason(self, kwargs.get('exc_info'))}\n")
 
     def _page(self, status_code: int) -> bytes | None:
-        for folder in self._site.www:
+        for folder in self._folders:
             page = Path(folder, f"{status_code}.html").resolve()
             if page.is_relative_to(Path(folder).resolve()):
                 with contextlib.suppress(OSError):

@@ -20,6 +20,7 @@ from .header import POSITION_BY_GPIO
 from .hub import Hub, frame
 from .messages import Health, Hello, Notice, Pin, Refused, Right, Server, Wellness
 from .slots import Slot
+from .tls import Identity
 
 NAME = "raspi-server"
 SIGN_IN = 4401
@@ -40,15 +41,24 @@ def reason(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> str:
 @dataclass
 class Site:
     """`interval` in seconds; `www` are the folders to serve, the first that has a file wins;
-    `notices` and `wellness` look afresh at each call."""
+    `identity` is None for plain http; `notices` and `wellness` look afresh at each call."""
 
     board: Board
     hub: Hub
     auth: Auth
     interval: float
     www: tuple[str, ...]
+    identity: Identity | None
     notices: Callable[[], tuple[Notice, ...]]
     wellness: Callable[[], Wellness]
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.identity else "http"
+
+    def complaint(self) -> str | None:
+        """What is wrong with the certificate, if one is used and anything is."""
+        return self.identity.complaint() if self.identity else None
 
     def server(self) -> Server:
         host = socket.gethostname()

@@ -269,8 +269,10 @@ farewell() {
         fi
     done
     if [[ $scheme == https ]]; then
-        echo "The browser asks once whether it may; the certificate authority of this Pi is"
-        echo "    $settings/tls/ca.crt"
+        echo "So that a phone trusts it without a warning, open there once"
+        echo "    http://$(local_name):$served_port/trust"
+        echo "and compare the certificate authority of this Pi, by its SHA-256 fingerprint:"
+        openssl x509 -in "$settings/tls/ca.crt" -noout -fingerprint -sha256 | sed 's/.*=/    /'
     fi
     echo "Next: put your pins into $config, there are some to copy, then"
     echo "    sudo systemctl reload raspi-server"

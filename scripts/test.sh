@@ -51,6 +51,7 @@ page() {
 tests() {
     need openssl openssl
     need chromium chromium
+    need certutil libnss3-tools
     if [[ $EUID -eq 0 ]]; then
         need debootstrap debootstrap
         need systemd-nspawn systemd-container

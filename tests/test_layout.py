@@ -30,6 +30,7 @@ FLOORS = {
     "heartbeat": 1,
     "hub": 1,
     "journal": 1,
+    "knocks": 0,
     "levels": 1,
     "mdns": 1,
     "lgpiopins": 1,
@@ -54,8 +55,9 @@ FLOORS = {
     "site": 3,
     "api": 3.1,
     "files": 3.1,
+    "trust": 3.2,
     "websocket": 3.1,
-    "web": 3.2,
+    "web": 3.3,
     # 4: the life of the service.
     "appliance": 4,
     # 5: the command line.
