@@ -92,7 +92,8 @@ check_machine() {
         *) fail "raspi-server is made for arm64, armhf and amd64; this machine is $architecture." ;;
     esac
     python=$(system_python) ||
-        fail "raspi-server needs Python 3.11 or newer: Raspberry Pi OS has it since Bookworm (2023)."
+        fail "raspi-server needs Python 3.11 or newer: Raspberry Pi OS has it since Bookworm (2023)." \
+            "On a Debian without any: sudo apt install python3"
     free=$(df --output=avail -k "${home%/*}" | tail -n 1)
     [[ $free -ge 204800 ]] ||
         fail "${home%/*} has $((free / 1024)) MB left; 200 MB are needed. See: sudo apt clean"
