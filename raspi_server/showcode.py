@@ -34,13 +34,15 @@ def show(source: Source, new: Sequence[Right]) -> bool:
         return True
     addresses = _addresses(source)
     for right in dict.fromkeys(new):
+        is_another = codes.exists(right)
         try:
             text = codes.renew(right)
         except OSError as error:
             print(f"{folder}: {error.strerror}: try it with sudo", file=sys.stderr)
             return False
         _tell(right, text, addresses)
-        _tell_service()
+        if _was_told() and is_another:
+            print("The service has been told; who used the old code is signed out.")
     return True
 
 
@@ -72,12 +74,11 @@ def _tell(right: Right, text: str, addresses: Sequence[str]) -> None:
     print()
 
 
-def _tell_service() -> None:
-    """The running service takes the new codes at once."""
+def _was_told() -> bool:
+    """The running service takes the new codes at once; whether there is one."""
     command = ["systemctl", "kill", "--kill-whom=main", "--signal=HUP", "raspi-server"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
-        return  # no systemd here: SIGHUP by hand, or the next start
-    if done.returncode == 0:
-        print("The service has been told; who used the old code is signed out.")
+        return False  # no systemd here: SIGHUP by hand, or the next start
+    return done.returncode == 0
