@@ -56,7 +56,12 @@ tests() {
         need debootstrap debootstrap
         need systemd-nspawn systemd-container
     fi
-    .venv/bin/python -m pytest "$@"
+    local whole=()
+    if [[ $# -eq 0 ]]; then
+        # On several processors; tests/conftest.py says what stays together.
+        whole=(--numprocesses=auto --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder)
+    fi
+    .venv/bin/python -m pytest "${whole[@]}" "$@"
 }
 
 ensure_venv test

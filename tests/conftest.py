@@ -18,6 +18,25 @@ LIMIT = 30.0
 """Seconds to wait for a fact before a test fails; far longer than any machine here needs."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes test, what shares a machine, a guest or a module's servers stays
+    together, and what takes minutes begins first."""
+
+    def group(item: pytest.Item) -> tuple[int, str]:
+        suite = item.path.parent.name
+        if suite == "gpio":
+            return 0, suite
+        if suite == "system":
+            guest = getattr(item, "callspec", None) and item.callspec.params.get("booted", "")
+            return 1, f"{suite}-{guest}" if guest else item.path.name
+        return (2 if suite == "browser" else 3), f"{suite}/{item.path.name}"
+
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        items.sort(key=group)
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(group(item)[1]))
+
+
 class Server:
     """`python -m raspi_server …` until stopped, on a port of its own, or with `port` None on the
     configured one; `program` is what python is to run instead. `log` is all it has said."""

@@ -96,7 +96,7 @@ def test_only_the_house_gets_in(shipped: Pi) -> None:
 
 
 def test_a_clock_that_jumps_by_a_year(shipped: Pi) -> None:
-    """When NTP answers at last, nothing restarts, and what was to go off in time does so: neither at
+    """When NTP answers at last, nothing restarts, and what was to go off in time does so: not at
     once, nor a year late."""
     shipped.start("\n  gate: {gpio: 17, mode: output, pulse: 3}\n")
     with shipped.browser() as browser:
