@@ -104,6 +104,8 @@ class Doors:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
+                if self._knocks.make_room():
+                    continue
                 self._take_breath(error)
                 return
             caller.setblocking(False)

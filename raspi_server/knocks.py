@@ -9,6 +9,9 @@ HANDSHAKE = b"\x16"
 """What a TLS connection begins with (RFC 8446, 5.1: ContentType handshake)."""
 PATIENCE = 10.0
 """Seconds for the first byte; browsers that connect in advance do without the answer."""
+MOST = 1024
+"""Callers who may be silent at once; of more, the one goes who has been so for longest. Whoever has
+something to say says it within a moment."""
 
 Address = tuple[str, int]
 
@@ -25,9 +28,18 @@ class Knocks:
         """Waits for the first byte of a socket that does not block, or takes it if it is there."""
         if self._look(caller, address):
             return
+        if len(self._waiting) >= MOST:
+            self.make_room()
         loop = asyncio.get_running_loop()
         self._waiting[caller] = loop.call_later(PATIENCE, self._hang_up, caller)
         loop.add_reader(caller, self._heard, caller, address)
+
+    def make_room(self) -> bool:
+        """Hangs up on the one who has been silent for longest, if there is any."""
+        for caller in self._waiting:
+            self._hang_up(caller)
+            return True
+        return False
 
     def close(self) -> None:
         """Hangs up on all who have said nothing yet."""

@@ -239,6 +239,20 @@ def test_who_says_nothing_waits_for_nobody(folder: Path, scheme: str) -> None:
         check_end(server)
 
 
+def test_of_too_many_who_say_nothing_the_first_goes(start_server: Callable[..., Server]) -> None:
+    """Whoever fills the house with silent connections pushes out their own, and nobody else."""
+    server = start_server("ssl: false\n")
+    silent = [
+        socket.create_connection(("127.0.0.1", server.port), LIMIT) for _ in range(knocks.MOST + 1)
+    ]
+    assert silent[0].recv(1) == b""
+    silent[1].sendall(b"GET /api HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+    assert silent[1].recv(15) == b"HTTP/1.1 200 OK"
+    assert ask(server, "GET", "/api").status == 200
+    for each in silent:
+        each.close()
+
+
 def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait for the first byte has an end, and an early byte is not waited for."""
     monkeypatch.setattr(knocks, "PATIENCE", 0.05)
