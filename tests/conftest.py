@@ -18,23 +18,25 @@ LIMIT = 30.0
 """Seconds to wait for a fact before a test fails; far longer than any machine here needs."""
 
 
+def _group(item: pytest.Item) -> tuple[int, str]:
+    """What shares a machine, a guest or a module's servers; and what takes minutes comes first."""
+    suite = item.path.parent.name
+    if suite == "gpio":
+        return 0, suite
+    if suite == "system" and hasattr(item, "callspec"):
+        return 1, item.callspec.params.get("booted", item.path.name)
+    return (2 if suite == "browser" else 3), f"{suite}/{item.path.name}"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Where several processes test, a group stays together in one of them."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        item.add_marker(pytest.mark.xdist_group(_group(item)[1]))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes test, what shares a machine, a guest or a module's servers stays
-    together, and what takes minutes begins first."""
-
-    def group(item: pytest.Item) -> tuple[int, str]:
-        suite = item.path.parent.name
-        if suite == "gpio":
-            return 0, suite
-        if suite == "system":
-            guest = getattr(item, "callspec", None) and item.callspec.params.get("booted", "")
-            return 1, f"{suite}-{guest}" if guest else item.path.name
-        return (2 if suite == "browser" else 3), f"{suite}/{item.path.name}"
-
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        items.sort(key=group)
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(group(item)[1]))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=_group)
 
 
 class Server:
