@@ -59,7 +59,7 @@ tests() {
     local whole=()
     if [[ $# -eq 0 ]]; then
         # On several processors; tests/conftest.py says what stays together.
-        whole=(--numprocesses=auto --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder)
+        whole=(--numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder)
     fi
     .venv/bin/python -m pytest "${whole[@]}" "$@"
 }
