@@ -74,6 +74,7 @@ def _place(path: str) -> Iterator[int]:
 class Files(StaticFileHandler):
     def initialize(self, site: Site) -> None:  # type: ignore[override]
         self._site = site
+        self._folders = site.www
         super().initialize(path=site.www[0], default_filename="index.html")
 
     def prepare(self) -> None:
@@ -98,7 +99,7 @@ class Files(StaticFileHandler):
         leads out of the folders no more than that."""
         if "\0" in self.path or "\\" in self.path:
             raise HTTPError(404)
-        for folder in self._site.www:
+        for folder in self._folders:
             path, found = _look(folder, self.path)
             if found and stat.S_ISDIR(found.st_mode):
                 if not self.request.path.endswith("/"):
@@ -189,7 +190,7 @@ class Files(StaticFileHandler):
         self.finish(f"{status_code}: {reason(self, kwargs.get('exc_info'))}\n")
 
     def _page(self, status_code: int) -> bytes | None:
-        for folder in self._site.www:
+        for folder in self._folders:
             page = Path(folder, f"{status_code}.html").resolve()
             if page.is_relative_to(Path(folder).resolve()):
                 with contextlib.suppress(OSError):
