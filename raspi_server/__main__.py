@@ -5,6 +5,7 @@ import argparse
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 import sys
 from collections import Counter
@@ -105,11 +106,11 @@ def check(options: argparse.Namespace) -> int:
     if config.certificate:
         scheme = "https"
         try:
-            context = tls.server_context(config.certificate)
+            identity = tls.identity(config.certificate)
         except tls.CertificateError as error:
             print(error, file=sys.stderr)
             return EXIT_CONFIG
-        complaint = tls.validity(config.certificate, context)
+        complaint = identity.complaint()
         if complaint:
             print(f"warning: {config.certificate.certificate}: {complaint}", file=sys.stderr)
     modes = Counter(type(pin).__struct_config__.tag for pin in config.pins)
@@ -177,7 +178,10 @@ async def _live(config: Config, source: Source | None, fault: ConfigError | None
     import asyncio
 
     from .appliance import Appliance
+    from .doors import until_free
 
+    if os.environ.get("NOTIFY_SOCKET"):
+        await until_free(config.address, config.port)
     appliance = Appliance(config, source, fault)
     if source:
         await appliance.run()

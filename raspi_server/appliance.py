@@ -4,11 +4,11 @@ configuration while they run, and takes them down in reverse."""
 import asyncio
 import logging
 import signal
-import ssl
 import time
 from collections.abc import Sized
 
 from tornado.httpserver import HTTPServer
+from tornado.web import Application
 
 from . import journal, storage, tls
 from .auth import Auth
@@ -27,8 +27,8 @@ from .site import BUILT_IN_WWW, Site
 from .slots import Changed
 from .source import Source
 from .ticker import Ticker
-from .tls import CertificateError
-from .web import application
+from .tls import CertificateError, Identity
+from .web import application, plain_application
 
 MAX_BODY = 64 * 1024
 IDLE_TIMEOUT = 60.0
@@ -74,9 +74,8 @@ class Appliance:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._told_to_stop))
         signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(self.reload))
         self._heartbeat = Heartbeat(loop.call_soon_threadsafe, self._check)
-        self._context = _context(config)
-        self._validity = _validity(config, self._context)
-        self._doors = Doors(config.address, config.port, self._context, self._welcome)
+        identity = _identity(config)
+        self._doors = self._new_doors(config, identity)
         self._seq = 0
         self._auth = Auth(config.access, Codes(storage.state_folder()))
         self._levels = Levels.from_environment()
@@ -91,16 +90,14 @@ class Appliance:
             auth=self._auth,
             interval=config.interval,
             www=_www(config),
+            identity=identity,
             notices=self._notices,
             wellness=self._wellness,
             hosts=self._hosts,
         )
-        self._server = HTTPServer(
-            application(self._site),
-            max_body_size=MAX_BODY,
-            idle_connection_timeout=IDLE_TIMEOUT,
-            body_timeout=BODY_TIMEOUT,
-        )
+        self._complaint_of_certificate = self._site.complaint()
+        self._server = _server(application(self._site))
+        self._plain_server = _server(plain_application(self._site))
         self._ticker = Ticker(self._show_state, config.interval)
         self._ticked = loop.time()
         self._slow = (
@@ -143,10 +140,9 @@ class Appliance:
 
     def _become(self, config: Config) -> None:
         """First all that may fail, then what cannot."""
-        context = _context(config)
+        identity = _identity(config)
         self._move(config)
-        self._context = self._doors.context = context
-        self._validity = _validity(config, context)
+        self._show(identity)
         before, self._config = self._config, config
         journal.set_level(config.log_level)
         if config.gpio == before.gpio:
@@ -165,12 +161,15 @@ class Appliance:
     def _renew_certificate(self) -> None:
         """A certificate is renewed also while the file is faulty, which may be for long."""
         try:
-            context = _context(self._config)
+            self._show(_identity(self._config))
         except CertificateError as error:
             log.error("%s; the one before is served on", error)
-        else:
-            self._context = self._doors.context = context
-            self._validity = _validity(self._config, context)
+
+    def _show(self, identity: Identity | None) -> None:
+        """To those who come from now on."""
+        self._site.identity = identity
+        self._doors.context = identity and identity.context
+        self._complaint_of_certificate = self._site.complaint()
 
     def _move(self, config: Config) -> None:
         """Opens the doors at another address, if that is asked for, and only then shuts the old."""
@@ -181,10 +180,10 @@ class Appliance:
         if is_in_our_way:
             self._doors.close()
         try:
-            doors = Doors(config.address, config.port, self._context, self._welcome)
+            doors = self._new_doors(config, self._site.identity)
         except CannotListen:
             if is_in_our_way:
-                self._doors = Doors(before.address, before.port, self._context, self._welcome)
+                self._doors = self._new_doors(before, self._site.identity)
                 self._doors.open()
             raise
         self._doors.close()
@@ -216,11 +215,21 @@ class Appliance:
     async def _goodbyes(self) -> None:
         await self._hub.empty()
         await self._server.close_all_connections()
+        await self._plain_server.close_all_connections()
 
     def _told_to_stop(self) -> None:
         if self._stopping.is_set():
             self._hurrying.set()
         self._stopping.set()
+
+    def _new_doors(self, config: Config, identity: Identity | None) -> Doors:
+        return Doors(
+            config.address,
+            config.port,
+            identity and identity.context,
+            welcome=lambda *caller: self._server.handle_stream(*caller),
+            redirect=lambda *caller: self._plain_server.handle_stream(*caller),
+        )
 
     def _new_board(self, config: Config) -> Board:
         return Board(
@@ -259,9 +268,10 @@ class Appliance:
             asyncio.get_running_loop().run_in_executor(None, self._levels.save, now)
 
     def _look_at_certificate(self) -> None:
-        before, self._validity = self._validity, _validity(self._config, self._context)
-        if before != self._validity:
-            log.warning("%s", self._validity or "the certificate is valid now")
+        complaint = self._site.complaint()
+        if complaint != self._complaint_of_certificate:
+            self._complaint_of_certificate = complaint
+            log.warning("%s", complaint or "the certificate is valid now")
             self._remade()
 
     def _changed(self, changed: Changed) -> None:
@@ -279,9 +289,6 @@ class Appliance:
     def _take_stock(self) -> None:
         self._history.take_stock(self.board.values(), time.monotonic())
 
-    def _welcome(self, *caller: object) -> None:
-        self._server.handle_stream(*caller)  # type: ignore[arg-type]
-
     def _complain(self, what: str, error: Exception) -> None:
         lines = str(error).splitlines()
         for line in lines:
@@ -292,7 +299,7 @@ class Appliance:
 
     def _check(self) -> tuple[str, bool]:
         """What the heartbeat asks: the status in words, and whether all that must move moves."""
-        scheme = "https" if self._context else "http"
+        scheme = self._site.scheme
         broken = sum(1 for slot in self.board if slot.error)
         status = [f"{scheme} on port {self._doors.port}", _count(self._config.pins, "pin")]
         status += [f"{broken} of them unavailable"] * bool(broken)
@@ -317,8 +324,8 @@ class Appliance:
         if self.board.simulated:
             message = "The pins are simulated: nothing real is read or switched"
             notices.append(Notice("simulated", message))
-        if self._validity:
-            notices.append(Notice("certificate", self._validity))
+        if self._complaint_of_certificate:
+            notices.append(Notice("certificate", self._complaint_of_certificate))
         if self._config.access.control == "everyone":
             message = "Everyone on this network may switch the pins (access.control: everyone)"
             notices.append(Notice("open", message))
@@ -339,8 +346,8 @@ class Appliance:
             log.warning("%s", notice.message)
         if not self._config.www.is_dir():
             log.info("%s: no such folder; only the built-in pages are served", self._config.www)
-        scheme = "https" if self._context else "http"
-        addresses = [f"{scheme}://{in_url(host)}:{self._doors.port}/" for host in self._hosts()]
+        port = self._doors.port
+        addresses = [f"{self._site.scheme}://{in_url(host)}:{port}/" for host in self._hosts()]
         log.info("%s, serving %s", _count(self._config.pins, "pin"), " ".join(addresses))
 
     def _hosts(self) -> list[str]:
@@ -351,12 +358,17 @@ def _count(things: Sized, noun: str) -> str:
     return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
-def _context(config: Config) -> ssl.SSLContext | None:
-    return tls.server_context(config.certificate) if config.certificate else None
+def _identity(config: Config) -> Identity | None:
+    return tls.identity(config.certificate) if config.certificate else None
 
 
-def _validity(config: Config, context: ssl.SSLContext | None) -> str | None:
-    return tls.validity(config.certificate, context) if config.certificate and context else None
+def _server(application: Application) -> HTTPServer:
+    return HTTPServer(
+        application,
+        max_body_size=MAX_BODY,
+        idle_connection_timeout=IDLE_TIMEOUT,
+        body_timeout=BODY_TIMEOUT,
+    )
 
 
 def _www(config: Config) -> tuple[str, ...]:

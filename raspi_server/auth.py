@@ -1,6 +1,7 @@
 """Who may look, who may touch, and under which names this server answers."""
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from .messages import Refused, Right
 from .signin import SignIn
 
 COOKIE = "raspi-server"
+_NAMESAKE = re.compile(r"-\d{1,2}\.local$")
+"""What Avahi adds to the name of the second of two machines that are called the same."""
 COOKIE_DAYS = 400
 """Browsers cap a cookie's life there; it is renewed at each visit."""
 
@@ -131,7 +134,7 @@ class Auth:
         """A page of another site that gave its own name our address (DNS rebinding) carries that
         name as Host. An address cannot be given away, so every address is let in."""
         name = request.host_name.rstrip(".").lower()
-        if _is_address(name) or name in self._names():
+        if _is_address(name) or _NAMESAKE.sub(".local", name) in self._names():
             return
         shown = name[:80] if name.isprintable() else "such names"
         message = (
@@ -141,9 +144,14 @@ class Auth:
         raise Refused("unknown-host", message)
 
     def check_origin(self, request: HTTPServerRequest) -> None:
-        """A browser says which page asks; scripts do not."""
+        """A browser says which page asks; scripts do not. A page of ours that came by plain http is
+        not ours where https is spoken: anybody on the way could have altered it. (The reverse is:
+        a proxy may speak https in our name.)"""
         origin = request.headers.get("Origin")
-        if origin is not None and origin.partition("://")[2].lower() != request.host.lower():
+        if origin is None:
+            return
+        scheme, _, host = origin.lower().partition("://")
+        if host != request.host.lower() or (request.protocol == "https" and scheme != "https"):
             raise Refused("foreign", "pages of other sites may not do this")
 
     def _names(self) -> set[str]:

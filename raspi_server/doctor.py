@@ -10,7 +10,6 @@ import platform
 import pwd
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import urllib.error
@@ -22,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 from . import __version__, gpiochip, tls, vitals
 from .config import Certificate, Config, ConfigError
 from .doors import CannotListen, in_url, listen
+from .mdns import local_name
 from .source import Source
 
 SERVICE = "raspi-server"
@@ -159,12 +159,12 @@ def _lgpio() -> Finding:
 def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
     """Key, dates and names."""
     try:
-        context = tls.server_context(pair)
+        identity = tls.identity(pair)
     except tls.CertificateError as error:
         yield Finding("fault", "certificate", str(error), _RENEW)
         return
     file = str(pair.certificate)
-    complaint = tls.validity(pair, context)
+    complaint = identity.complaint()
     if complaint:
         yield Finding("fault", "certificate", f"{file}: {complaint}", _RENEW)
     elif _ask("openssl", "x509", "-in", file, "-noout", "-checkend", str(SOON)) is None:
@@ -172,13 +172,14 @@ def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
         yield Finding("fault", "certificate", message, _RENEW)
     names = _ask("openssl", "x509", "-in", file, "-noout", "-ext", "subjectAltName") or ""
     named = set(re.findall(r"(?:DNS|IP Address):([^\s,]+)", names))
-    host = socket.gethostname().partition(".")[0]
-    missing = sorted({f"{host}.local", *_addresses()} - {name.lower() for name in named})
+    missing = sorted({local_name(), *_addresses()} - {name.lower() for name in named})
     if missing:
         message = f"{file}: it does not name {', '.join(missing)}"
         yield Finding("fault", "certificate", message, _RENEW)
     elif not complaint:
         yield Finding("ok", "certificate", f"{file}: {', '.join(sorted(named))}")
+    if identity.authority:
+        yield Finding("ok", "authority", f"SHA-256 {identity.authority.fingerprint}")
 
 
 def _addresses() -> set[str]:
@@ -236,7 +237,7 @@ def _look_at_machine() -> Iterator[Finding]:
     if _ask("timedatectl", "show", "-p", "NTPSynchronized", "--value") == "no":
         message = "not set by the network yet: times and certificates may be wrong"
         yield Finding("note", "clock", message, "sudo timedatectl set-ntp true")
-    host = f"{socket.gethostname().partition('.')[0]}.local"
+    host = local_name()
     if _ask("systemctl", "is-active", "avahi-daemon") == "active":
         yield Finding("ok", "name", host)
     elif shutil.which("systemctl"):

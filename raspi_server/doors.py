@@ -1,5 +1,5 @@
-"""The listening sockets: which address and port, http or https, and what happens when there are
-more callers than descriptors."""
+"""The listening sockets: which address and port, http and https on the same one, and what happens
+when there are more callers than descriptors."""
 
 import asyncio
 import contextlib
@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 from tornado.iostream import IOStream, SSLIOStream
 
+from .knocks import Address, Knocks
+
 ACCEPT_AT_ONCE = 128
 """Callers let in before the loop gets round to anything else."""
 BREATHER = 1.0
@@ -24,6 +26,10 @@ SPARE = 16
 """Descriptors that no caller gets: those inside need some, for a page, the certificate, levels."""
 CALM = 60.0
 """Seconds without a shortage after which the next one is said again."""
+PATIENCE = 30.0
+TRY_EVERY = 0.25
+"""Seconds of waiting at a start for an address that is not to be had yet, and between two tries;
+for each of its own, systemd starts a whole process."""
 STUCK = 60.0
 """Seconds after which the kernel drops a connection whose other end takes nothing at all, be it
 gone or asleep in the middle of a large page (tcp(7), TCP_USER_TIMEOUT)."""
@@ -36,23 +42,31 @@ log = logging.getLogger(__name__)
 
 
 class CannotListen(OSError):
-    """The address is not to be had now; it may be later."""
+    """The address is not to be had; if it `may_pass`, it may be later."""
+
+    def __init__(self, message: str, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class Doors:
     """Listens as soon as it is made, lets callers in from `open` on, and hands each to `welcome`
-    with its address. With a `context`, TLS is spoken; set another for those who come later."""
+    with its address, once it has said its first word. With a `context`, TLS is spoken, and who
+    speaks plainly goes to `redirect`; set another for those who come later."""
 
     def __init__(
         self,
         address: str,
         port: int,
         context: ssl.SSLContext | None,
-        welcome: Callable[[IOStream, tuple[str, int]], object],
+        welcome: Callable[[IOStream, Address], object],
+        redirect: Callable[[IOStream, Address], object],
     ) -> None:
         """Port 0 takes any free one. Raises CannotListen."""
         self.context = context
         self._welcome = welcome
+        self._redirect = redirect
+        self._knocks = Knocks(self._show_in)
         self._sockets = listen(address, port)
         self.port: int = self._sockets[0].getsockname()[1]
         self._breather: asyncio.TimerHandle | None = None
@@ -69,6 +83,7 @@ class Doors:
     def close(self) -> None:
         """Nobody else comes in; those inside are left alone."""
         self._shut()
+        self._knocks.close()
         for listening in self._sockets:
             listening.close()
         self._sockets = []
@@ -91,22 +106,32 @@ class Doors:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
+                if self._knocks.make_room():
+                    continue
                 self._take_breath(error)
                 return
-            try:
-                self._welcome(self._stream(caller), address)
-            except OSError as error:  # gone again before it was inside
-                log.debug("%s: %s", address[0], error)
-                caller.close()
+            caller.setblocking(False)
+            self._knocks.hear(caller, address)
 
-    def _stream(self, caller: socket.socket) -> IOStream:
-        caller.setblocking(False)
+    def _show_in(self, caller: socket.socket, address: Address, speaks_tls: bool) -> None:
+        try:
+            if self.context is None and speaks_tls:
+                caller.close()  # at once: else it would wait for an answer that never comes
+            elif self.context is None:
+                self._welcome(IOStream(caller), address)
+            elif speaks_tls:
+                self._welcome(self._encrypted(caller, self.context), address)
+            else:
+                self._redirect(IOStream(caller), address)
+        except OSError as error:  # gone again before it was inside
+            log.debug("%s: %s", address[0], error)
+            caller.close()
+
+    def _encrypted(self, caller: socket.socket, context: ssl.SSLContext) -> SSLIOStream:
         # Raises for one that has reset already, before Python's wrap_socket finds out and leaves
         # its half-made socket to the garbage collector.
         caller.getpeername()
-        if self.context is None:
-            return IOStream(caller)
-        wrapped = self.context.wrap_socket(caller, server_side=True, do_handshake_on_connect=False)
+        wrapped = context.wrap_socket(caller, server_side=True, do_handshake_on_connect=False)
         return SSLIOStream(wrapped)
 
     def _take_breath(self, error: OSError) -> None:
@@ -150,12 +175,30 @@ def listen(address: str, port: int) -> list[socket.socket]:
             )
         # Python adds the address to error.strerror.
         why = os.strerror(error.errno) if error.errno else str(error)
-        raise CannotListen(f"{where}: {why}{hint}") from None
+        may_pass = error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+        raise CannotListen(f"{where}: {why}{hint}", may_pass) from None
     for each in found:
         each.setblocking(False)
         # Whoever is let in inherits it.
         each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STUCK * 1000))
     return found
+
+
+async def until_free(address: str, port: int) -> None:
+    """Waits while the address is somebody else's, or not yet this machine's, but not for ever."""
+    for attempt in range(int(PATIENCE / TRY_EVERY)):
+        try:
+            found = listen(address, port)
+        except CannotListen as error:
+            if not error.may_pass:
+                return
+            if attempt == 0:
+                log.warning("%s; waiting for it", error)
+            await asyncio.sleep(TRY_EVERY)
+        else:
+            for each in found:
+                each.close()
+            return
 
 
 class _NoIPv6(OSError):
@@ -171,17 +214,21 @@ def _listen_on_ipv6(port: int) -> socket.socket:
         raise
 
 
-def reachable_hosts() -> list[str]:
-    """Names and addresses to tell people: this machine itself, and how others reach it."""
-    hosts = [LOOPBACK]
+def own_address() -> str | None:
+    """The IPv4 address by which the network reaches this machine; None without a network."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # TEST-NET-1; a datagram socket sends nothing here
-            hosts.append(probe.getsockname()[0])
         except OSError:
-            pass  # no network yet: only this machine reaches it
-    hosts.append(f"{socket.gethostname().partition('.')[0]}.local")
-    return list(dict.fromkeys(hosts))
+            return None
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def reachable_hosts() -> list[str]:
+    """Names and addresses to tell people: this machine itself, and how others reach it."""
+    local = f"{socket.gethostname().partition('.')[0]}.local"
+    return list(dict.fromkeys(filter(None, (LOOPBACK, own_address(), local))))
 
 
 def in_url(host: str) -> str:

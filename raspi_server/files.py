@@ -2,15 +2,19 @@
 now, and nothing outside the folders."""
 
 import contextlib
+import errno
 import mimetypes
 import os
-from collections.abc import Generator
+import stat
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tornado.web import HTTPError, StaticFileHandler
 
 from .messages import STATUS, Refused
+from .packed import LARGEST, SMALLEST, wants_gzip
 from .site import NAME, Site, reason
 
 _TYPES = mimetypes.MimeTypes()
@@ -35,9 +39,42 @@ for _suffix, _type in {
 _TEXT = ("text/", "application/json", "application/manifest+json", "image/svg+xml")
 
 
+def _content_type(path: str) -> str:
+    kind, encoding = _TYPES.guess_type(path)
+    if encoding or kind is None:
+        return "application/gzip" if encoding == "gzip" else "application/octet-stream"
+    return f"{kind}; charset=utf-8" if kind.startswith(_TEXT) else kind
+
+
+def _look(folder: str, path: str) -> tuple[str, os.stat_result | None]:
+    """Where the kernel comes to from a folder by a path from outside, and what is there; nothing
+    where it leads out. Raises HTTPError 503 when too many files are open."""
+    try:
+        with _place(folder) as root, _place(os.path.join(folder, path)) as place:
+            inside = os.readlink(f"/proc/self/fd/{root}").rstrip("/") + "/"
+            real = os.readlink(f"/proc/self/fd/{place}")
+            if f"{real}/".startswith(inside):
+                return real, os.fstat(place)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise HTTPError(503, "%s", error.strerror) from None
+    return path, None
+
+
+@contextlib.contextmanager
+def _place(path: str) -> Iterator[int]:
+    """A descriptor of whatever is there, with which nothing is read and nothing waited for."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 class Files(StaticFileHandler):
     def initialize(self, site: Site) -> None:  # type: ignore[override]
         self._site = site
+        self._folders = site.www
         super().initialize(path=site.www[0], default_filename="index.html")
 
     def prepare(self) -> None:
@@ -62,39 +99,76 @@ class Files(StaticFileHandler):
         leads out of the folders no more than that."""
         if "\0" in self.path or "\\" in self.path:
             raise HTTPError(404)
-        for folder in self._site.www:
-            try:
-                inside = super().get_absolute_path(folder, self.path)
-                found = super().validate_absolute_path(folder, inside)
-            except HTTPError:
-                continue
-            if found is None or os.access(found, os.R_OK):  # None: it redirected
-                return found
+        for folder in self._folders:
+            path, found = _look(folder, self.path)
+            if found and stat.S_ISDIR(found.st_mode):
+                if not self.request.path.endswith("/"):
+                    if self.request.path.startswith("//"):  # elsewhere it means another machine
+                        continue
+                    self.redirect(self.request.path + "/", permanent=True)
+                    return None
+                path, found = _look(folder, os.path.join(self.path, "index.html"))
+            if found and stat.S_ISREG(found.st_mode) and os.access(path, os.R_OK):
+                self._choose(path, found)
+                return path
         raise HTTPError(404)
 
-    @classmethod
-    def get_content(
-        cls, abspath: str, start: int | None = None, end: int | None = None
+    def _choose(self, path: str, found: os.stat_result) -> None:
+        """Whether the file goes out as gzip. A part never does: a part of what was compressed
+        would be of no use, and to a part of another whole no part of this one is added."""
+        headers = self.request.headers
+        self._found = found
+        self._kind = _content_type(path)
+        is_fit = SMALLEST <= found.st_size <= LARGEST
+        self._may_be_packed = is_fit and self._kind.startswith(_TEXT)
+        self._is_packed = False
+        etag = self.compute_etag()
+        if headers.get("If-Range", etag) != etag:
+            headers.pop("Range", None)
+        if self._may_be_packed and "Range" not in headers:
+            self._is_packed = wants_gzip(headers.get("Accept-Encoding", ""))
+
+    def get_modified_time(self) -> datetime:
+        return datetime.fromtimestamp(int(self._found.st_mtime), UTC)
+
+    def get_content_size(self) -> int:
+        return len(self._packed()) if self._is_packed else self._found.st_size
+
+    def get_content(  # type: ignore[override]
+        self, abspath: str, start: int | None = None, end: int | None = None
     ) -> Generator[bytes, None, None]:
         """The file's bytes. Raises HTTPError 503 where it cannot be opened any more: too many files
         are open, or it has just gone."""
+        if self._is_packed:
+            yield self._packed()
+            return
         try:
             yield from super().get_content(abspath, start, end)
         except OSError as error:
             raise HTTPError(503, "%s", error.strerror) from None
 
+    def _packed(self) -> bytes:
+        assert self.absolute_path is not None
+        try:
+            return self._site.packed.get(self.absolute_path, self._found)
+        except OSError as error:
+            raise HTTPError(503, "%s", error.strerror) from None
+
     def compute_etag(self) -> str | None:
         """From what any edit changes; Tornado's own is computed once in the life of the process."""
-        assert self.absolute_path is not None
-        found = os.stat(self.absolute_path)
-        return f'"{found.st_ino:x}-{found.st_ctime_ns:x}-{found.st_size:x}"'
+        found = self._found
+        form = "-gzip" if self._is_packed else ""
+        return f'"{found.st_ino:x}-{found.st_ctime_ns:x}-{found.st_size:x}{form}"'
 
     def get_content_type(self) -> str:
-        assert self.absolute_path is not None
-        kind, encoding = _TYPES.guess_type(self.absolute_path)
-        if encoding or kind is None:
-            return "application/gzip" if encoding == "gzip" else "application/octet-stream"
-        return f"{kind}; charset=utf-8" if kind.startswith(_TEXT) else kind
+        return self._kind
+
+    def set_extra_headers(self, path: str) -> None:
+        if self._may_be_packed:
+            self.set_header("Vary", "Accept-Encoding")
+        if self._is_packed:
+            self.set_header("Content-Encoding", "gzip")
+            self.clear_header("Accept-Ranges")
 
     def set_default_headers(self) -> None:
         self.set_header("Server", NAME)
@@ -116,7 +190,7 @@ class Files(StaticFileHandler):
         self.finish(f"{status_code}: {reason(self, kwargs.get('exc_info'))}\n")
 
     def _page(self, status_code: int) -> bytes | None:
-        for folder in self._site.www:
+        for folder in self._folders:
             page = Path(folder, f"{status_code}.html").resolve()
             if page.is_relative_to(Path(folder).resolve()):
                 with contextlib.suppress(OSError):

@@ -33,6 +33,7 @@ ErrorCode = Literal[
     "unknown-host",
     "bad-value",  # a value the pin cannot take
     "too-fast",
+    "https-only",  # plain http where https is spoken
     "internal",
 ]
 
@@ -52,6 +53,7 @@ STATUS: dict[ErrorCode, int] = {
     "unknown-host": 421,
     "bad-value": 422,
     "too-fast": 429,
+    "https-only": 403,
     "internal": 500,
 }
 """The HTTP status of each."""
@@ -241,6 +243,13 @@ class Api(Struct, frozen=True, kw_only=True):
     simulated: bool
     time: float
     links: dict[str, str]
+
+
+class Trust(Struct, frozen=True):
+    """A certificate authority, with the SHA-256 of its certificate in hexadecimal pairs."""
+
+    name: str
+    fingerprint: str
 
 
 class Pins(Struct, frozen=True):

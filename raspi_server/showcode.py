@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from . import storage
 from .codes import Codes
 from .config import ConfigError
-from .doors import in_url, reachable_hosts
+from .doors import in_url, own_address
+from .mdns import local_name
 from .messages import Right
 from .source import Source
 
@@ -31,14 +32,17 @@ def show(source: Source, new: Sequence[Right]) -> bool:
             print(f"{right + ':':<9} for {purpose}: {there}")
         print("A code is shown only when it is made: sudo raspi-server code --new control")
         return True
-    for right in new:
+    addresses = _addresses(source)
+    for right in dict.fromkeys(new):
+        is_another = codes.exists(right)
         try:
             text = codes.renew(right)
         except OSError as error:
             print(f"{folder}: {error.strerror}: try it with sudo", file=sys.stderr)
             return False
-        _tell(right, text, _addresses(source))
-    _tell_service()
+        _tell(right, text, addresses)
+        if _was_told() and is_another:
+            print("The service has been told; who used the old code is signed out.")
     return True
 
 
@@ -52,8 +56,8 @@ def _addresses(source: Source) -> list[str]:
     if config is None:
         return []
     scheme = "https" if config.certificate else "http"
-    hosts = [config.address] if config.address else list(reversed(reachable_hosts()))[:2]
-    return [f"{scheme}://{in_url(host)}:{config.port}/" for host in hosts]
+    hosts = [config.address] if config.address else [local_name(), own_address()]
+    return [f"{scheme}://{in_url(host)}:{config.port}/" for host in hosts if host]
 
 
 def _tell(right: Right, text: str, addresses: Sequence[str]) -> None:
@@ -70,12 +74,11 @@ def _tell(right: Right, text: str, addresses: Sequence[str]) -> None:
     print()
 
 
-def _tell_service() -> None:
-    """The running service takes the new codes at once."""
+def _was_told() -> bool:
+    """The running service takes the new codes at once; whether there is one."""
     command = ["systemctl", "kill", "--kill-whom=main", "--signal=HUP", "raspi-server"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
-        return  # no systemd here: SIGHUP by hand, or the next start
-    if done.returncode == 0:
-        print("The service has been told; who used the old code is signed out.")
+        return False  # no systemd here: SIGHUP by hand, or the next start
+    return done.returncode == 0

@@ -5,7 +5,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import responses
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from .header import POSITION_BY_GPIO
 from .history import History
 from .hub import Hub, frame
 from .messages import Health, Hello, Notice, Pin, Refused, Right, Server, Wellness
+from .packed import Packed
 from .slots import Slot
+from .tls import Identity
 
 NAME = "raspi-server"
 SIGN_IN = 4401
@@ -42,8 +44,8 @@ def reason(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> str:
 @dataclass
 class Site:
     """`interval` in seconds; `www` are the folders to serve, the first that has a file wins;
-    `notices`, `wellness` and `hosts`, the names and addresses of this server, look afresh at each
-    call."""
+    `identity` is None for plain http; `notices`, `wellness` and `hosts`, the names and addresses of
+    this server, look afresh at each call."""
 
     board: Board
     history: History
@@ -51,9 +53,19 @@ class Site:
     auth: Auth
     interval: float
     www: tuple[str, ...]
+    identity: Identity | None
     notices: Callable[[], tuple[Notice, ...]]
     wellness: Callable[[], Wellness]
     hosts: Callable[[], list[str]]
+    packed: Packed = field(default_factory=Packed)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.identity else "http"
+
+    def complaint(self) -> str | None:
+        """What is wrong with the certificate, if one is used and anything is."""
+        return self.identity.complaint() if self.identity else None
 
     def server(self) -> Server:
         host = socket.gethostname()

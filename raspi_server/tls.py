@@ -1,12 +1,18 @@
-"""A certificate and its key into a context to serve with; or what is wrong with them."""
+"""A certificate and its key into what to serve with; or what is wrong with them."""
 
+import hashlib
 import ssl
+from typing import Any, NamedTuple
 
 from .config import Certificate
 
 _EXPIRED = 10
 _NOT_YET_VALID = 9
 """X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL's x509_vfy.h."""
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME, of the same."""
+AUTHORITY = "ca.crt"
+"""Where scripts/make-cert.sh leaves the authority, beside the certificate."""
 
 
 class CertificateError(ValueError):
@@ -40,14 +46,75 @@ def server_context(pair: Certificate) -> ssl.SSLContext:
     return context
 
 
-def validity(pair: Certificate, context: ssl.SSLContext) -> str | None:
-    """What is wrong with the certificate's dates by this machine's clock, in words, or None.
+class Authority(NamedTuple):
+    """A certificate authority of this Pi's own, which each phone has to be told to trust."""
 
-    A client in memory that trusts just this certificate says so; OpenSSL reads the dates."""
-    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trusting.check_hostname = False
-    trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    trusting.load_verify_locations(pair.certificate)
+    name: str
+    der: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, as phones show it: in hexadecimal pairs."""
+        return hashlib.sha256(self.der).digest().hex(":").upper()
+
+
+class Identity(NamedTuple):
+    """What a server shows of itself."""
+
+    pair: Certificate
+    context: ssl.SSLContext
+    authority: Authority | None
+    """None for a certificate of an authority that phones know, or that we do not."""
+
+    def complaint(self) -> str | None:
+        """What is wrong with the certificate's dates by this machine's clock, in words, or None."""
+        trusting = _trusting()
+        trusting.load_verify_locations(self.pair.certificate)
+        error = _refusal(trusting, self.context)
+        if error is None:
+            return None
+        if error.verify_code == _EXPIRED:
+            return "the certificate has expired"
+        if error.verify_code == _NOT_YET_VALID:
+            return "the certificate is not yet valid, or the clock is wrong"
+        return f"the certificate is not in order: {error.verify_message}"
+
+
+def identity(pair: Certificate) -> Identity:
+    """Raises CertificateError."""
+    context = server_context(pair)
+    return Identity(pair, context, _authority(pair, context))
+
+
+def _authority(pair: Certificate, context: ssl.SSLContext) -> Authority | None:
+    """The one whose certificate lies beside the server's, if it vouches for that."""
+    trusting = _trusting()
+    trusting.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    try:
+        text = pair.certificate.with_name(AUTHORITY).read_text(encoding="ascii")
+        trusting.load_verify_locations(cadata=text)
+        der = ssl.PEM_cert_to_DER_cert(text)
+    except (OSError, ValueError):  # none there, or no certificate; ssl.SSLError is an OSError
+        return None
+    if _refusal(trusting, context):
+        return None
+    subject: Any = trusting.get_ca_certs()[0]["subject"]
+    names = [value for ((key, value), *_) in subject if key == "commonName"]
+    return Authority(names[0] if names else AUTHORITY, der)
+
+
+def _trusting() -> ssl.SSLContext:
+    """A client that trusts nobody yet."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _refusal(
+    trusting: ssl.SSLContext, context: ssl.SSLContext
+) -> ssl.SSLCertVerificationError | None:
+    """Why a client does not take a server's certificate, asked of OpenSSL in memory, or None."""
     client_in, server_in = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = trusting.wrap_bio(client_in, server_in)
     server = context.wrap_bio(server_in, client_in, server_side=True)
@@ -57,9 +124,5 @@ def validity(pair: Certificate, context: ssl.SSLContext) -> str | None:
         except ssl.SSLWantReadError:
             continue
         except ssl.SSLCertVerificationError as error:
-            if error.verify_code == _EXPIRED:
-                return "the certificate has expired"
-            if error.verify_code == _NOT_YET_VALID:
-                return "the certificate is not yet valid, or the clock is wrong"
-            return f"the certificate is not in order: {error.verify_message}"
+            return error
     return None

@@ -2,12 +2,12 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from tornado.web import Application, RequestHandler
 
-from . import __version__, api, openapi, past
+from . import __version__, api, openapi, past, trust
 from .files import Files
 from .messages import MAX_MESSAGE
 from .openapi import Operation
@@ -40,10 +40,19 @@ def log_request(handler: RequestHandler) -> None:
 
 def application(site: Site) -> Application:
     """All routes, in the order in which they are tried."""
+    described = [(re.sub(r"{\w+}", "([^/]+)", path), handler) for path, handler in API]
+    return _application(site, (*described, *OTHERS))
+
+
+def plain_application(site: Site) -> Application:
+    """What is served to plain http where https is spoken: no pin, and nothing that signs in."""
+    return _application(site, trust.PLAIN_ROUTES)
+
+
+def _application(site: Site, routes: Iterable[tuple[str, type[RequestHandler]]]) -> Application:
     rooms: dict[str, Any] = {"site": site}
-    described = [(re.sub(r"{\w+}", "([^/]+)", path), handler, rooms) for path, handler in API]
     return Application(
-        [*described, *[(path, handler, rooms) for path, handler in OTHERS]],
+        [(path, handler, rooms) for path, handler in routes],
         log_function=log_request,
         websocket_max_message_size=MAX_MESSAGE,
     )
@@ -66,6 +75,8 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
 
 OTHERS: tuple[tuple[str, type[RequestHandler]], ...] = (
     (r"/ws", Socket),
+    (r"/trust/proof", trust.Proof),
+    *trust.ROUTES,
     (r"/api/.*", api.Unknown),
     (r"/(.*)", Files),
 )

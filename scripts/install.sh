@@ -92,7 +92,8 @@ check_machine() {
         *) fail "raspi-server is made for arm64, armhf and amd64; this machine is $architecture." ;;
     esac
     python=$(system_python) ||
-        fail "raspi-server needs Python 3.11 or newer: Raspberry Pi OS has it since Bookworm (2023)."
+        fail "raspi-server needs Python 3.11 or newer: Raspberry Pi OS has it since Bookworm (2023)." \
+            "On a Debian without any: sudo apt install python3"
     free=$(df --output=avail -k "${home%/*}" | tail -n 1)
     [[ $free -ge 204800 ]] ||
         fail "${home%/*} has $((free / 1024)) MB left; 200 MB are needed. See: sudo apt clean"
@@ -253,7 +254,7 @@ system_files() {
 }
 
 farewell() {
-    local address
+    local address right
     echo
     echo "raspi-server $release runs. Open on a phone or computer in the same network:"
     echo "    $scheme://$(local_name):$served_port/"
@@ -261,13 +262,18 @@ farewell() {
         [[ $address != *:* ]] || address="[$address]"
         echo "    $scheme://$address:$served_port/"
     done
-    if "$current/scripts/start.sh" code | grep -q '^control: .* none yet$'; then
-        echo
-        "$current/scripts/start.sh" code --new control
-    fi
+    # The one for switching comes last: it stays in sight.
+    for right in view control; do
+        if "$current/scripts/start.sh" code | grep -q "^$right: .* none yet$"; then
+            echo
+            "$current/scripts/start.sh" code --new "$right"
+        fi
+    done
     if [[ $scheme == https ]]; then
-        echo "The browser asks once whether it may; the certificate authority of this Pi is"
-        echo "    $settings/tls/ca.crt"
+        echo "So that a phone trusts it without a warning, open there once"
+        echo "    http://$(local_name):$served_port/trust"
+        echo "and compare the certificate authority of this Pi, by its SHA-256 fingerprint:"
+        openssl x509 -in "$settings/tls/ca.crt" -noout -fingerprint -sha256 | sed 's/.*=/    /'
     fi
     echo "Next: put your pins into $config, there are some to copy, then"
     echo "    sudo systemctl reload raspi-server"

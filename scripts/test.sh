@@ -46,16 +46,23 @@ page() {
         npm install --silent --no-audit --no-fund --prefix "$cache/node" typescript@5.9 >/dev/null
     fi
     "$cache/node/node_modules/.bin/tsc" --noEmit -p tests/browser/jsconfig.json
+    "$cache/node/node_modules/.bin/tsc" --noEmit -p tests/browser/jsconfig.worker.json
 }
 
 tests() {
     need openssl openssl
     need chromium chromium
+    need certutil libnss3-tools
     if [[ $EUID -eq 0 ]]; then
         need debootstrap debootstrap
         need systemd-nspawn systemd-container
     fi
-    .venv/bin/python -m pytest "$@"
+    local whole=()
+    if [[ $# -eq 0 ]]; then
+        # On several processors; tests/conftest.py says what stays together.
+        whole=(--numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder)
+    fi
+    .venv/bin/python -m pytest "${whole[@]}" "$@"
 }
 
 ensure_venv test

@@ -13,9 +13,33 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 LIMIT = 30.0
 """Seconds to wait for a fact before a test fails; far longer than any machine here needs."""
+
+
+class Together(LoadScopeScheduling):
+    """Where several processes test: what shares the virtual Pi, a guest or a module's servers stays
+    together in one of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        if file.startswith("tests/gpio/"):
+            return "gpio"
+        in_guest = file.startswith("tests/system/")
+        guest = re.search(r"\[(bookworm|trixie)", test) if in_guest else None
+        return guest[1] if guest else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
+    return Together(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes comes first."""
+    order = ("gpio", "system", "browser", "tests")
+    items.sort(key=lambda item: order.index(item.path.parent.name))
 
 
 class Server:

@@ -253,7 +253,8 @@ def test_the_page_itself_needs_no_code(closed_house: Server) -> None:
 def own_names() -> list[str]:
     full = socket.gethostname()
     short = full.partition(".")[0]
-    return [full, short, f"{short}.local", f"{short}.local".upper(), f"{short}.local."]
+    local = [f"{short}.local", f"{short}.local".upper(), f"{short}.local.", f"{short}-2.local"]
+    return [full, short, *local]
 
 
 GOOD_NAMES = [
@@ -280,6 +281,8 @@ BAD_NAMES = [
     "127-0-0-1.evil.example",
     "local",
     "evil.local",
+    "evil-2.local",
+    f"{socket.gethostname().partition('.')[0]}-2.example",
     "2130706433",
 ]
 

@@ -33,6 +33,8 @@ class Home:
         self.state = folder / "state"
         self.state.mkdir(exist_ok=True)
         self.environment = {**os.environ, "STATE_DIRECTORY": str(self.state)}
+        self.programs = folder / "bin"
+        """All that the command finds of other programs; nothing at first, systemd neither."""
         self.file = folder / "config.yaml"
         self.file.write_text(f"access: {access}\n{PINS}")
         (folder / "www").mkdir(exist_ok=True)
@@ -40,11 +42,11 @@ class Home:
         self.server = Server(arguments, env=self.environment)
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """`raspi-server code …`, on a machine without systemd."""
+        """`raspi-server code …`."""
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", "raspi_server", "code", *arguments]
             + ["--config", str(self.file)],
-            env={**self.environment, "PATH": "/nowhere"},
+            env={**self.environment, "PATH": str(self.programs)},
             capture_output=True,
             text=True,
             timeout=LIMIT,
@@ -290,3 +292,13 @@ def test_open_to_everyone_is_said(live_in):
         notices = json.loads(socket.recv(LIMIT))["server"]["notices"]
     assert {"code": "open", "message": said} in notices
     assert home.ask("GET", "/api/health").json["status"] == "ok"
+
+
+def test_the_link_holds_the_name_that_avahi_gave(live_in):
+    """Where another Pi of the same name was there first, the link leads to this one."""
+    home = live_in()
+    home.programs.mkdir()
+    busctl = home.programs / "busctl"
+    busctl.write_text("#!/bin/sh\necho 's \"raspberrypi-2.local\"'\n")
+    busctl.chmod(0o755)
+    assert "http://raspberrypi-2.local:8080/#code=" in home.command("--new", "view").stdout

@@ -417,7 +417,8 @@ def test_strangers_do_not_fill_the_log(start_server: Callable[..., Server]) -> N
         with socket.create_connection(("127.0.0.1", server.port), LIMIT) as stranger:
             stranger.sendall(words)
             stranger.shutdown(socket.SHUT_WR)
-            stranger.recv(65536)
+            with contextlib.suppress(ConnectionResetError):  # who speaks TLS here is hung up on
+                stranger.recv(65536)
     for path in ("/", "/nothing", "/api/nothing", "/api/pins/lamp", "/ws"):
         get(server.port, path)
     assert server.stop() == 0

@@ -2,6 +2,7 @@
 now, and nothing from outside the folders."""
 
 import ctypes
+import gzip
 import http.client
 import os
 import re
@@ -268,27 +269,29 @@ def test_browsers_ask_each_time(house: Server) -> None:
     assert (other.status, other.body) == (200, b"the garden")
 
 
-def rewrite(file: Path) -> None:
-    file.write_text("new!")
+def rewrite(file: Path, text: bytes) -> None:
+    file.write_bytes(text)
 
 
-def rewrite_with_old_date(file: Path) -> None:
+def rewrite_with_old_date(file: Path, text: bytes) -> None:
     before = file.stat()
-    file.write_text("new!")
+    file.write_bytes(text)
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def replace(file: Path) -> None:
-    file.with_suffix(".tmp").write_text("new!")
+def replace(file: Path, text: bytes) -> None:
+    file.with_suffix(".tmp").write_bytes(text)
     file.with_suffix(".tmp").replace(file)
 
 
-def lengthen(file: Path) -> None:
-    file.write_text("new!, and longer")
+def lengthen(file: Path, text: bytes) -> None:
+    file.write_bytes(text + b", and longer")
 
 
 @pytest.mark.parametrize("edit", [rewrite, rewrite_with_old_date, replace, lengthen])
-def test_an_edit_shows_at_once(house: Server, www: Path, edit: Callable[[Path], None]) -> None:
+def test_an_edit_shows_at_once(
+    house: Server, www: Path, edit: Callable[[Path, bytes], None]
+) -> None:
     """An edited page shows at the next visit, also with the same length and date as before."""
     page = www / "news.html"
     page.write_text("old.")
@@ -296,7 +299,7 @@ def test_an_edit_shows_at_once(house: Server, www: Path, edit: Callable[[Path], 
     assert before.body == b"old."
     written = page.stat().st_ctime_ns
     while page.stat().st_ctime_ns == written:  # the file system's clock ticks every few ms
-        edit(page)
+        edit(page, b"new!")
     after = ask(house, "/news.html", If_None_Match=before.headers["Etag"])
     assert (after.status, after.body) == (200, page.read_bytes())
     assert after.headers["Etag"] != before.headers["Etag"]
@@ -308,6 +311,187 @@ def test_a_removed_page_is_gone(house: Server, www: Path) -> None:
     assert ask(house, "/style.css").body == b"mine"
     (www / "style.css").unlink()
     assert ask(house, "/style.css").body == (BUILT_IN_WWW / "style.css").read_bytes()
+
+
+# As gzip
+
+POEM = "".join(f"{number} green bottles hanging on the wall\n" for number in range(100)).encode()
+
+WATCHED = """
+import sys
+from raspi_server import packed
+from raspi_server.__main__ import main
+packed.MOST = {most}
+def watch(event, args):
+    if event == "open" and str(args[0]).endswith(".txt") and not args[2] & {path_only}:
+        print("reads", args[0], file=sys.stderr, flush=True)
+sys.addaudithook(watch)
+sys.exit(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def poem(www: Path) -> Path:
+    (www / "poem.txt").write_bytes(POEM)
+    return www / "poem.txt"
+
+
+def get_packed(server: Server, path: str, method: str = "GET", **headers: str) -> Answer:
+    return ask(server, path, method, Accept_Encoding="gzip", **headers)
+
+
+def test_texts_come_as_gzip(house: Server, poem: Path) -> None:
+    """Who can take gzip gets a text in a fraction of its size, who cannot gets it as it is; what
+    stands between them is told that there are two, and each has a name of its own."""
+    plain, packed = ask(house, "/poem.txt"), get_packed(house, "/poem.txt")
+    assert gzip.decompress(packed.body) == plain.body == POEM
+    assert len(packed.body) < len(POEM) / 5
+    assert (plain.headers["Content-Encoding"], packed.headers["Content-Encoding"]) == (None, "gzip")
+    assert plain.headers["Etag"] != packed.headers["Etag"]
+    assert (plain.headers["Accept-Ranges"], packed.headers["Accept-Ranges"]) == ("bytes", None)
+    for answer in (plain, packed):
+        assert answer.headers["Vary"] == "Accept-Encoding"
+        assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert answer.headers["Content-Length"] == str(len(answer.body))
+        assert answer.headers["Cache-Control"] == "no-cache"
+    head = get_packed(house, "/poem.txt", "HEAD")
+    assert head.body == b""
+    assert {k: v for k, v in head.headers.items() if k != "Date"} == {
+        k: v for k, v in packed.headers.items() if k != "Date"
+    }
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_packed"),
+    [
+        ("gzip", True),
+        ("gzip, deflate, br, zstd", True),
+        ("br;q=1.0, GZIP;q=0.1", True),
+        ("*", True),
+        ("br, *;q=0.5", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+        ("*;q=0", False),
+        ("identity", False),
+        ("br", False),
+        ("not-gzip", False),
+        ("", False),
+        (",;=,", False),
+    ],
+)
+def test_who_takes_gzip(house: Server, poem: Path, accepted: str, is_packed: bool) -> None:
+    """A text comes as gzip exactly where that is said to be welcome."""
+    answer = ask(house, "/poem.txt", Accept_Encoding=accepted)
+    assert (answer.headers["Content-Encoding"] == "gzip") == is_packed
+    assert (gzip.decompress(answer.body) if is_packed else answer.body) == POEM
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_packed"),
+    [
+        ("page.html", POEM, True),
+        ("data.json", b'{"a": 1, "b": 2}' * 100, True),
+        ("drawing.svg", b"<svg></svg>" * 100, True),
+        ("least.txt", b"a" * 1000, True),
+        ("too-small.txt", b"a" * 999, False),
+        ("most.txt", b"a" * 256 * 1024, True),
+        ("too-large.txt", b"a" * (256 * 1024 + 1), False),
+        ("photo.jpg", b"a" * 5000, False),
+        ("packed.gz", b"a" * 5000, False),
+        ("packed.svg.gz", b"a" * 5000, False),
+        ("program.bin", b"a" * 5000, False),
+    ],
+)
+def test_what_is_worth_it(
+    house: Server, www: Path, name: str, content: bytes, is_packed: bool
+) -> None:
+    """Only texts are compressed, and neither tiny nor huge ones."""
+    (www / name).write_bytes(content)
+    answer = get_packed(house, f"/{name}")
+    assert (answer.headers["Content-Encoding"] == "gzip") == is_packed
+    assert (answer.headers["Vary"] == "Accept-Encoding") == is_packed
+    assert (gzip.decompress(answer.body) if is_packed else answer.body) == content
+
+
+def test_a_part_is_of_the_file_itself(house: Server, poem: Path) -> None:
+    """A part is always one of the uncompressed file, and is never added to a compressed whole."""
+    plain, packed = ask(house, "/poem.txt"), get_packed(house, "/poem.txt")
+    part = get_packed(house, "/poem.txt", Range="bytes=10-19")
+    assert (part.status, part.body) == (206, POEM[10:20])
+    assert part.headers["Content-Encoding"] is None
+    assert part.headers["Etag"] == plain.headers["Etag"]
+    assert part.headers["Vary"] == "Accept-Encoding"
+    known = {"Range": "bytes=10-19", "If_Range": plain.headers["Etag"]}
+    assert get_packed(house, "/poem.txt", **known).body == POEM[10:20]
+    for other in (packed.headers["Etag"], '"another"', "Sat, 29 Oct 1994 19:43:31 GMT"):
+        whole = get_packed(house, "/poem.txt", Range="bytes=10-19", If_Range=other)
+        assert (whole.status, whole.body) == (200, packed.body)
+
+
+def test_who_has_one_form_is_not_told_to_keep_the_other(house: Server, poem: Path) -> None:
+    """A browser that has the file in one form is told that it is still the one, and only that."""
+    tags = {
+        "gzip": get_packed(house, "/poem.txt").headers["Etag"],
+        "identity": ask(house, "/poem.txt").headers["Etag"],
+    }
+    for accepted in tags:
+        for form, tag in tags.items():
+            answer = ask(house, "/poem.txt", Accept_Encoding=accepted, If_None_Match=tag)
+            assert answer.status == (304 if form == accepted else 200)
+            assert answer.headers["Etag"] == tags[accepted]
+            assert answer.headers["Vary"] == "Accept-Encoding"
+
+
+@pytest.mark.parametrize("edit", [rewrite, rewrite_with_old_date, replace, lengthen])
+def test_an_edit_shows_at_once_also_as_gzip(
+    house: Server, www: Path, edit: Callable[[Path, bytes], None]
+) -> None:
+    """What was compressed before an edit is never shown after it."""
+    page = www / "long-news.html"
+    page.write_bytes(b"old." * 1000)
+    before = get_packed(house, "/long-news.html")
+    assert gzip.decompress(before.body) == page.read_bytes()
+    written = page.stat().st_ctime_ns
+    while page.stat().st_ctime_ns == written:
+        edit(page, b"new!" * 1000)
+    after = get_packed(house, "/long-news.html", If_None_Match=before.headers["Etag"])
+    assert (after.status, gzip.decompress(after.body)) == (200, page.read_bytes())
+    assert after.body != before.body
+
+
+def test_a_file_is_not_read_again(start_server: Callable[..., Server], tmp_path: Path) -> None:
+    """Who has a file already does not cost a look into it, nor does who gets it as gzip again; and
+    no more is kept for that than fits into the bounds."""
+    (tmp_path / "www").mkdir()
+    for name in "abcd":
+        (tmp_path / "www" / f"{name}.txt").write_bytes(os.urandom(1000).hex().encode())
+    program = WATCHED.format(most=4000, path_only=os.O_PATH)
+    server = start_server("pins: {}\n", program=("-c", program))
+    tag = get_packed(server, "/a.txt").headers["Etag"]
+    assert get_packed(server, "/a.txt", If_None_Match=tag).status == 304
+    for name in "abacdab":  # four are too many: b is the one that nobody asked for lately
+        answer = get_packed(server, f"/{name}.txt")
+        assert gzip.decompress(answer.body) == (tmp_path / "www" / f"{name}.txt").read_bytes()
+    server.wait_for_log("reads .*b.txt", again=1)
+    reads = [line[-5] for line in server.lines if line.startswith("reads")]
+    assert reads == ["a", "b", "c", "d", "b"]
+
+
+def test_the_first_visit_is_light(start_server: Callable[..., Server]) -> None:
+    """All that the dashboard loads on the first visit takes 60 kB at most on its way."""
+    server = start_server("pins: {}\n")
+    found, sizes = {"/"}, {}
+    while new := found - sizes.keys():
+        for path in new:
+            answer = get_packed(server, path)
+            assert answer.status == 200
+            sizes[path] = len(answer.body)
+            if path == "/" or path.endswith(".js"):
+                links = rb'(?:src|href|from|import)[ =(]*"\.?(/[\w./-]+\.\w+)"'
+                text = gzip.decompress(answer.body)
+                found |= {link.decode() for link in re.findall(links, text)}
+    assert {"/style.css", "/dashboard.js", "/raspi.js", "/icon.svg"} <= sizes.keys()
+    assert sum(sizes.values()) < 60_000
 
 
 # What is not there

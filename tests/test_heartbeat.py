@@ -98,15 +98,42 @@ def test_no_watchdog_wanted(start_server: Callable[..., Server], systemd: System
     assert systemd.heard() == []
 
 
-def test_ready_only_once_the_address_is_ours(systemd: Systemd, tmp_path: Path) -> None:
-    """A start that cannot listen never says READY."""
-    file = tmp_path / "config.yaml"
+@contextlib.contextmanager
+def start_where_the_port_is_taken(
+    systemd: Systemd, folder: Path
+) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
+    """A start on a port that the socket has, once it says that it waits."""
+    file = folder / "config.yaml"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         file.write_text(f"address: 127.0.0.1\nport: {taken.getsockname()[1]}\n")
         command = [sys.executable, "-m", "raspi_server", "run", "--config", file]
-        ended = subprocess.run(command, env=environment(systemd), capture_output=True, text=True)
-    assert ended.returncode == 75
-    assert "Address already in use" in ended.stderr
+        options = {"env": environment(systemd), "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, **options) as server:  # type: ignore[call-overload]
+            said = server.stderr.readline()
+            assert "Address already in use; waiting for it" in said
+            assert systemd.heard() == []
+            yield server, taken
+
+
+def test_ready_only_once_the_address_is_ours(systemd: Systemd, tmp_path: Path) -> None:
+    """A start waits for an address that another program has, says so once, and says READY when it
+    is ours."""
+    with start_where_the_port_is_taken(systemd, tmp_path) as (server, taken):
+        taken.close()
+        assert systemd.next() == "READY=1"
+        server.terminate()
+        _, said = server.communicate(timeout=LIMIT)
+    assert server.returncode == 0
+    assert "Address already in use" not in said
+
+
+def test_a_stop_while_the_address_is_not_ours(systemd: Systemd, tmp_path: Path) -> None:
+    """Waiting for an address ends like anything else, with status 0."""
+    with start_where_the_port_is_taken(systemd, tmp_path) as (server, _):
+        server.terminate()
+        _, said = server.communicate(timeout=LIMIT)
+    assert server.returncode == 0
+    assert "Traceback" not in said
     assert systemd.heard() == []
 
 

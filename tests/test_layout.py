@@ -30,8 +30,11 @@ FLOORS = {
     "heartbeat": 1,
     "hub": 1,
     "journal": 1,
+    "knocks": 0,
     "levels": 1,
+    "mdns": 1,
     "lgpiopins": 1,
+    "packed": 1,
     "tls": 1,
     "vitals": 1,
     "source": 1,
@@ -55,8 +58,9 @@ FLOORS = {
     "api": 3.1,
     "files": 3.1,
     "past": 3.15,
+    "trust": 3.2,
     "websocket": 3.1,
-    "web": 3.2,
+    "web": 3.3,
     # 4: the life of the service.
     "appliance": 4,
     # 5: the command line.

@@ -1,12 +1,14 @@
 """A headless Chromium that looks at the real server as a phone would and passes over no error."""
 
+import contextlib
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -21,14 +23,18 @@ PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 800}
 
 
+def find(program: str, package: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        pytest.fail(f"{program} is missing: sudo apt install {package}", pytrace=False)
+    return found
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    chromium = next(filter(None, found), None)
-    if chromium is None:
-        pytest.fail("Chromium is missing: sudo apt install chromium", pytrace=False)
     # Not for the whole session: as long as it runs, no test can run an event loop of its own.
     with sync_playwright() as playwright:
+        chromium = find("chromium", "chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         browser.close()
@@ -57,6 +63,35 @@ def open_page(browser: Browser) -> Iterator[Callable[[str], Page]]:
     for context in contexts:
         context.close()
     assert faults == []
+
+
+@pytest.fixture
+def start_browser(tmp_path: Path) -> Iterator[Callable[..., BrowserContext]]:
+    """A Chromium with a profile of its own, in which an authority may have been installed."""
+    with contextlib.ExitStack() as ends:
+
+        def start(authority: Path | None = None, **options: object) -> BrowserContext:
+            store = tmp_path / ".pki" / "nssdb"  # where people's own authorities are, on Linux
+            store.mkdir(parents=True)
+            certutil = [find("certutil", "libnss3-tools"), "-d", f"sql:{store}"]
+            subprocess.run([*certutil, "-N", "--empty-password"], check=True)
+            if authority:
+                trusted = ["-A", "-n", "house", "-t", "C,,", "-i", str(authority)]
+                subprocess.run([*certutil, *trusted], check=True)
+            playwright = ends.enter_context(sync_playwright())
+            context = playwright.chromium.launch_persistent_context(
+                tmp_path / "profile",
+                executable_path=find("chromium", "chromium"),
+                args=ARGUMENTS,
+                env={"HOME": str(tmp_path)},
+                viewport=PHONE,
+                **options,  # type: ignore[arg-type]
+            )
+            ends.callback(context.close)
+            context.set_default_timeout(15_000)
+            return context
+
+        yield start
 
 
 @pytest.fixture

@@ -93,3 +93,19 @@ def test_only_the_house_gets_in(shipped: Pi) -> None:
     finally:
         shipped.run("ip addr del 192.168.77.1/32 dev lo; ip addr del 8.8.8.8/32 dev lo")
     assert answers == ["HTTP/1.1 200 OK", "no answer"]
+
+
+def test_a_clock_that_jumps_by_a_year(shipped: Pi) -> None:
+    """When NTP answers at last, nothing restarts, and what was to go off in time does so: not at
+    once, nor a year late."""
+    shipped.start("\n  gate: {gpio: 17, mode: output, pulse: 3}\n")
+    with shipped.browser() as browser:
+        browser.read_until("hello")
+        for step in ("+1 year", "-1 year"):
+            shipped.set("gate", 1)
+            assert browser.read_until("change")["value"] == 1
+            shipped.run(f"date -s '{step}'")
+            assert shipped.level(17) == 1
+            assert browser.read_until("change")["by"] == "pulse"
+    assert shipped.state == "active"
+    assert shipped.run("systemctl show -P NRestarts raspi-server").strip() == "0"

@@ -106,7 +106,10 @@ def test_a_fresh_machine_ends_with_the_service_running(bare: House) -> None:
     assert re.search(RELEASE, said)
     assert f"https://raspberrypi.local:{bare.port}/\n" in said
     assert "systemctl reload raspi-server" in said
-    assert re.search(rf"https://\S+:{bare.port}/#code=\w{{5}}-\w{{5}}-\w{{5}}\n", said)
+    facts = bare.get("/trust/authority.json")
+    assert f"http://raspberrypi.local:{bare.port}/trust\n" in said and facts["fingerprint"] in said
+    links = re.findall(rf"https://\S+\.local:{bare.port}/#code=\w{{5}}-\w{{5}}-\w{{5}}\n", said)
+    assert len(links) == 2, "one for looking, one for switching"
     assert bare.guest.tell("systemctl is-active raspi-server raspi-server-cert.timer") == (
         "active\nactive"
     )

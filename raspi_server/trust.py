@@ -1,0 +1,144 @@
+"""How a phone comes to trust this Pi: its certificate authority in the forms that phones take, a
+WebSocket that proves they do, and what is answered to plain http where https is spoken."""
+
+import plistlib
+import uuid
+from collections.abc import Mapping
+from typing import ClassVar
+from urllib.parse import quote
+
+from tornado.web import HTTPError, RequestHandler
+from tornado.websocket import WebSocketHandler
+
+from .api import ApiHandler
+from .files import Files
+from .messages import STATUS, Refused, Trust
+from .openapi import Operation
+from .site import BUILT_IN_WWW, NAME, Site
+from .tls import Authority
+
+PAGE = "/trust/"
+_NO_AUTHORITY = "there is no certificate authority of this Pi's own to trust"
+
+
+def _authority(site: Site) -> Authority:
+    """Raises Refused."""
+    if site.identity is None or site.identity.authority is None:
+        raise Refused("not-found", _NO_AUTHORITY)
+    return site.identity.authority
+
+
+class Facts(ApiHandler):
+    """Who the authority is, with the fingerprint that install.sh and doctor show."""
+
+    is_for_all = True
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "get": Operation("The authority to trust", Trust)
+    }
+
+    def get(self) -> None:
+        authority = _authority(self.site)
+        self.answer(Trust(authority.name, authority.fingerprint))
+
+    head = get
+
+
+class Certificate(ApiHandler):
+    """The authority's certificate: as such for Android and computers, or as a profile for Apple's
+    devices (Apple, Configuration Profile Reference: com.apple.security.root)."""
+
+    is_for_all = True
+    operations: ClassVar[Mapping[str, Operation]] = {"get": Operation("The certificate", None)}
+
+    def get(self, form: str) -> None:
+        authority = _authority(self.site)
+        if form == "crt":
+            self.set_header("Content-Type", "application/x-x509-ca-cert")
+            self.finish(authority.der)
+        else:
+            self.set_header("Content-Type", "application/x-apple-aspen-config")
+            self.finish(profile(authority))
+
+    head = get
+
+
+def profile(authority: Authority) -> bytes:
+    """The same authority gives the same profile: installed twice, it replaces itself."""
+    id = uuid.uuid5(uuid.NAMESPACE_OID, authority.fingerprint)
+    certificate = {
+        "PayloadType": "com.apple.security.root",
+        "PayloadVersion": 1,
+        "PayloadIdentifier": f"{NAME}.{id}.authority",
+        "PayloadUUID": str(uuid.uuid5(id, "authority")).upper(),
+        "PayloadDisplayName": authority.name,
+        "PayloadContent": authority.der,
+    }
+    about = (
+        "Lets this device open the pages of this Raspberry Pi. Afterwards switch it on in Settings,"
+        " General, About, Certificate Trust Settings."
+    )
+    return plistlib.dumps(
+        {
+            "PayloadType": "Configuration",
+            "PayloadVersion": 1,
+            "PayloadIdentifier": f"{NAME}.{id}",
+            "PayloadUUID": str(id).upper(),
+            "PayloadDisplayName": authority.name,
+            "PayloadDescription": about,
+            "PayloadContent": [certificate],
+        }
+    )
+
+
+class Proof(WebSocketHandler):
+    """Opens and closes: a page that gets this far over wss is on a device that trusts us. It says
+    nothing else, and so may be asked by our page on plain http, which is another origin."""
+
+    def initialize(self, site: Site) -> None:
+        self._site = site
+
+    def prepare(self) -> None:
+        try:
+            self._site.auth.check_host(self.request)
+        except Refused as refused:
+            raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
+
+    def check_origin(self, origin: str) -> bool:
+        return True
+
+    def open(self) -> None:
+        self.close(1000)
+
+
+class OwnPages(Files):
+    """Files of the built-in page alone: what the user put into www may not be for plain http."""
+
+    def initialize(self, site: Site) -> None:  # type: ignore[override]
+        super().initialize(site)
+        self._folders = (str(BUILT_IN_WWW),)
+
+
+class HttpsOnly(ApiHandler):
+    """Leads who came by plain http to the page that explains https; programs are told."""
+
+    async def prepare(self) -> None:
+        self.site.auth.check_host(self.request)
+        path, host = self.request.path, self.request.host
+        for_people = path != "/ws" and not (path + "/").startswith("/api/")
+        if self.request.method not in ("GET", "HEAD") or not for_people:
+            raise Refused("https-only", f"expected https: https://{host}{path[:80]}")
+        if self.site.identity and self.site.identity.authority:
+            self.redirect(f"{PAGE}?to={quote(self.request.uri or '/')}", status=307)
+        else:
+            self.redirect(f"https://{host}{self.request.uri}", status=307)
+
+
+ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
+    (r"/trust/authority\.json", Facts),
+    (r"/trust/raspi-server\.(crt|mobileconfig)", Certificate),
+)
+PLAIN_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
+    *ROUTES,
+    (r"/((?:trust(?:/[\w.-]*)?)|icon\.svg)", OwnPages),
+    (r".*", HttpsOnly),
+)

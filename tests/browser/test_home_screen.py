@@ -1,0 +1,194 @@
+"""On the home screen: the page as an app with a name and an icon, which opens also while the
+Raspberry Pi does not answer."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+expect.set_options(timeout=15_000)
+
+CONFIG = """
+access: {control: everyone}
+pins:
+  lamp: {gpio: 27, mode: output, label: Desk lamp}
+"""
+REGISTER = """async () => {
+    const workers = navigator.serviceWorker;
+    const controlled = new Promise((done) => workers.addEventListener("controllerchange", done));
+    await workers.register("/service-worker.js");
+    if (!workers.controller) await controlled;
+}"""
+KEPT = """async () => {
+    const kept = {};
+    for (const name of await caches.keys()) {
+        const requests = await (await caches.open(name)).keys();
+        kept[name] = requests.map(({ url }) => new URL(url).pathname).sort();
+    }
+    return kept;
+}"""
+SIZE = """(address) => new Promise((done, failed) => {
+    const image = new Image();
+    image.onload = () => done([image.naturalWidth, image.naturalHeight]);
+    image.onerror = failed;
+    image.src = address;
+})"""
+
+
+def kept(page: Page) -> dict[str, list[str]]:
+    """What the service worker keeps, by cache."""
+    found: dict[str, list[str]] = page.evaluate(KEPT)
+    return found
+
+
+def wait_for_kept(page: Page, path: str) -> None:
+    look = "async (path) => !!(await caches.match(path))"
+    page.wait_for_function(look, arg=path)
+
+
+def installed(page: Page) -> None:
+    """Registers the service worker and visits again, as on the second visit over https."""
+    page.evaluate(REGISTER)
+    page.reload()
+
+
+def own_pages(folder: Path, **files: str) -> None:
+    (folder / "www").mkdir(exist_ok=True)
+    for name, text in files.items():
+        new = folder / "www" / "new"
+        new.write_text(text)
+        new.replace(folder / "www" / name.replace("_", "."))
+
+
+def test_the_app_has_a_name_and_icons(start_server, open_page, tmp_path):
+    """A phone that takes the page to its home screen finds a name, a start page, and icons of the
+    sizes promised: for iPhones without transparent corners, which would be black there."""
+    links = '<link rel="manifest" href="/manifest.webmanifest">'
+    own_pages(tmp_path, home_html=f"<!DOCTYPE html><html><head>{links}</head></html>")
+    server = start_server(CONFIG)
+    page = open_page(server.url + "/home.html")
+    session = page.context.new_cdp_session(page)
+    found = session.send("Page.getAppManifest")
+    assert found["errors"] == []
+    manifest = json.loads(found["data"])
+    assert manifest["name"] and manifest["display"] == "standalone"
+    assert page.request.get(server.url + manifest["start_url"]).ok
+    icons = {(icon["purpose"], icon["sizes"]): icon["src"] for icon in manifest["icons"]}
+    assert {("any", "192x192"), ("any", "512x512"), ("maskable", "512x512")} <= icons.keys()
+    for (_, sizes), path in [*icons.items(), (("apple", "180x180"), "/apple-touch-icon.png")]:
+        answer = page.request.get(server.url + path)
+        assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+        assert "x".join(map(str, page.evaluate(SIZE, path))) == sizes
+    for path in ("/apple-touch-icon.png", icons["maskable", "512x512"]):
+        assert page.evaluate(CORNER, path) == 255
+    assert page.evaluate(CORNER, icons["any", "512x512"]) == 0
+
+
+CORNER = """async (address) => {
+    const image = await createImageBitmap(await (await fetch(address)).blob());
+    const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    context.drawImage(image, 0, 0);
+    return context.getImageData(0, 0, 1, 1).data[3];
+}"""
+"""How opaque the topmost left pixel is, 0 to 255."""
+
+
+def test_the_page_opens_without_the_pi(start_server, open_page):
+    """While the server is away the page opens all the same and says that there is no answer, and is
+    live again by itself when the server is back."""
+    server = start_server(CONFIG)
+    page = open_page(server.url)
+    installed(page)
+    wait_for_kept(page, "/words.js")
+    wait_for_kept(page, "/style.css")
+    server.stop()
+    page.reload()
+    expect(page.locator("#link")).to_contain_text("Reconnecting")
+    expect(page.locator(".pin")).to_have_count(0)
+    server.restart()
+    expect(page.locator("#link")).to_contain_text("Live")
+    expect(page.get_by_role("switch", name="Desk lamp")).to_be_visible()
+
+
+def test_a_network_that_swallows_everything(start_server, open_page):
+    """Where the network neither answers nor fails, the page opens as well, after some seconds."""
+    server = start_server(CONFIG)
+    page = open_page(server.url)
+    installed(page)
+    wait_for_kept(page, "/words.js")
+    wait_for_kept(page, "/style.css")
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        page.reload(wait_until="commit")
+        expect(page.locator("#link")).to_contain_text("Connecting")
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    expect(page.locator("#link")).to_contain_text("Live")
+
+
+def test_only_the_page_is_kept(start_server, open_page, tmp_path):
+    """The page with its scripts and styles is kept for bad times; never what the pins are, no other
+    page, no picture or film, and nothing that another page loads."""
+    own_pages(
+        tmp_path,
+        other_html='<!DOCTYPE html><script src="/other.js"></script>',
+        other_js="document.title = 'other';",
+        camera_json="{}",
+    )
+    server = start_server(CONFIG)
+    page = open_page(server.url)
+    installed(page)
+    wait_for_kept(page, "/raspi.js")
+    for path in ("/api/pins", "/api/history", "/camera.json", "/icon-192.png", "/nothing.js"):
+        page.evaluate("(path) => fetch(path).then((answer) => answer.text())", path)
+    page.goto(server.url + "/other.html")
+    expect(page).to_have_title("other")
+    page.goto(server.url)
+    expect(page.locator("#link")).to_contain_text("Live")
+    ((name, paths),) = kept(page).items()
+    assert name.startswith("raspi-server ")
+    assert {"/", "/style.css", "/dashboard.js", "/raspi.js"} <= set(paths)
+    assert all(path == "/" or path.endswith((".js", ".css", ".svg", "manifest")) for path in paths)
+    assert "/other.js" not in paths
+
+
+def test_an_upgrade_shows_at_once(
+    start_server: Callable[..., Any], open_page: Callable[[str], Page], tmp_path: Path
+) -> None:
+    """After an upgrade the new page shows on the first visit, the old one is thrown away, and what
+    pages of one's own keep is left alone."""
+    page_text = (
+        '<!DOCTYPE html><p>{}</p><script src="/mine.js"></script><script src="/{}.js"></script>'
+    )
+    own_pages(
+        tmp_path,
+        index_html=page_text.format("old", "once"),
+        mine_js="document.title = 'old';",
+        once_js="",
+    )
+    server = start_server(CONFIG)
+    page = open_page(server.url)
+    page.evaluate("() => caches.open('mine').then((mine) => mine.put('/x', new Response('x')))")
+    installed(page)
+    for path in ("/", "/mine.js", "/once.js"):
+        wait_for_kept(page, path)
+    (before,) = kept(page).keys() - {"mine"}
+    own_pages(
+        tmp_path, index_html=page_text.format("new", "now"), mine_js="document.title = 'new';"
+    )
+    own_pages(tmp_path, now_js="")
+    page.reload()
+    expect(page.locator("p")).to_have_text("new")
+    expect(page).to_have_title("new")
+    wait_for_kept(page, "/now.js")
+    page.wait_for_function("async (name) => !(await caches.has(name))", arg=before)
+    found = kept(page)
+    assert found.pop("mine") == ["/x"]
+    ((_, paths),) = found.items()
+    assert paths == ["/", "/mine.js", "/now.js"]
+    server.stop()
+    page.reload()
+    expect(page).to_have_title("new")

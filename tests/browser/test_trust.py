@@ -1,0 +1,161 @@
+"""How a browser comes to trust the Pi: with a profile of its own, into which the authority is
+installed as people do it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.conftest import Server, check_end
+from tests.test_trust import HOUSE, make_authority
+
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"
+    " (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1"
+)
+ANDROID = (
+    "Mozilla/5.0 (Linux; Android 15; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/131.0.0.0 Mobile Safari/537.36"
+)
+SWITCH = """
+new Promise((resolve, reject) => {
+  const socket = new WebSocket(`wss://${location.host}/ws`);
+  socket.onopen = () => socket.send('{"type":"set","pin":"lamp","value":1,"ref":1}');
+  socket.onmessage = ({data}) => data.includes('"result"') && resolve(JSON.parse(data));
+  socket.onclose = reject;
+})
+"""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("house")
+    make_authority(folder)
+    (folder / "config.yaml").write_text(HOUSE)
+    server = Server(["run", "--simulate", "--config", str(folder / "config.yaml")])
+    yield server
+    check_end(server)
+
+
+def plain(server: Server) -> str:
+    return f"http://localhost:{server.port}"
+
+
+def authority(server: Server) -> Path:
+    return Path(server._arguments[-1]).parent / "tls" / "ca.crt"
+
+
+def test_a_trusting_browser_has_a_padlock_and_live_pins(
+    house: Server, start_browser: Callable[..., BrowserContext]
+) -> None:
+    """With the authority installed, page and WebSocket are secure without a warning."""
+    page = start_browser(authority(house)).new_page()
+    states = []
+    session = page.context.new_cdp_session(page)
+    session.on("Security.visibleSecurityStateChanged", lambda event: states.append(event))
+    session.send("Security.enable")
+    page.goto(f"https://localhost:{house.port}/")
+    expect(page.locator("body")).to_have_attribute("data-link", "live")
+    assert page.evaluate("isSecureContext")
+    state = states[-1]["visibleSecurityState"]
+    assert state["securityState"] == "secure"
+    assert not state["certificateSecurityState"].get("certificateNetworkError")
+    assert page.evaluate(SWITCH) == {"type": "result", "ref": 1, "pin": "lamp", "value": 1}
+
+
+def test_a_trusting_browser_is_led_on(
+    house: Server, start_browser: Callable[..., BrowserContext]
+) -> None:
+    """Who types the address without https, and trusts already, lands where they wanted to go."""
+    page = start_browser(authority(house)).new_page()
+    page.goto(f"{plain(house)}/index.html?to=nowhere")
+    expect(page.locator("#state")).to_have_attribute("data-state", "trusted")
+    page.wait_for_url(f"https://localhost:{house.port}/index.html?to=nowhere")
+    expect(page.locator("body")).to_have_attribute("data-link", "live")
+
+
+def test_nobody_is_led_to_another_site(
+    house: Server, start_browser: Callable[..., BrowserContext]
+) -> None:
+    """The address to go on to is always one of this server."""
+    page = start_browser(authority(house)).new_page()
+    for elsewhere in (
+        "https://evil.example/",
+        "//evil.example/",
+        "javascript:alert(1)",
+        "\\\\evil",
+    ):
+        page.goto(f"{plain(house)}/trust/?to={elsewhere}")
+        page.wait_for_function("document.querySelector('#on').protocol === 'https:'")
+        href = page.locator("#on").evaluate("link => link.href")
+        assert href.startswith(f"https://localhost:{house.port}/")
+
+
+@pytest.mark.parametrize(
+    ("agent", "shown", "file"),
+    [
+        (IPHONE, "ios", "raspi-server.mobileconfig"),
+        (ANDROID, "android", "raspi-server.crt"),
+        (None, "desktop", "raspi-server.crt"),
+    ],
+)
+def test_each_device_sees_its_own_steps_first(
+    house: Server,
+    start_browser: Callable[..., BrowserContext],
+    shoot: Callable[[Page, str], None],
+    agent: str | None,
+    shown: str,
+    file: str,
+) -> None:
+    """The device at hand has its steps before it, with the file it takes and the fingerprint; the
+    others' are folded away."""
+    page = start_browser(user_agent=agent).new_page()
+    page.goto(plain(house))
+    expect(page.locator("#state")).to_have_attribute("data-state", "untrusted")
+    steps = page.locator(f"#{shown}")
+    expect(steps).to_be_visible()
+    assert steps.locator("a.button").get_attribute("href") == file
+    for other in {"ios", "android", "desktop"} - {shown}:
+        expect(page.locator(f"#{other}")).to_be_hidden()
+    expect(page.locator("#fingerprint")).to_have_text(
+        page.evaluate("fetch('authority.json').then(a => a.json())")["fingerprint"].replace(
+            ":", " "
+        )
+    )
+    shoot(page, f"trust-{shown}")
+    page.locator("#others summary").click()
+    expect(page.locator("#ios")).to_be_visible()
+
+
+def test_in_indonesian(
+    house: Server,
+    start_browser: Callable[..., BrowserContext],
+    shoot: Callable[[Page, str], None],
+) -> None:
+    """A browser that prefers Indonesian gets the whole page so."""
+    page = start_browser(locale="id-ID", user_agent=ANDROID).new_page()
+    page.goto(plain(house))
+    expect(page.locator("html")).to_have_attribute("lang", "id")
+    expect(page.locator("#state-words")).to_have_text("Perangkat ini belum memercayai Raspberry Pi")
+    empty = "all => all.filter(each => !each.textContent).length"
+    assert page.locator("[data-text]").evaluate_all(empty) == 0
+    shoot(page, "trust-indonesian")
+
+
+def test_it_goes_on_by_itself_once_trusted(
+    house: Server,
+    start_browser: Callable[..., BrowserContext],
+    shoot: Callable[[Page, str], None],
+) -> None:
+    """The page that waits notices that the certificate is trusted, and leads on; before it does
+    not."""
+    context = start_browser(ignore_https_errors=False)
+    page = context.new_page()
+    page.goto(plain(house))
+    expect(page.locator("#state")).to_have_attribute("data-state", "untrusted")
+
+    # What Chromium calls trusting from now on; its own store is read only at its start.
+    session = context.new_cdp_session(page)
+    session.send("Security.setIgnoreCertificateErrors", {"ignore": True})
+    page.wait_for_url(f"https://localhost:{house.port}/")
