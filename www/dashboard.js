@@ -186,7 +186,7 @@ raspi.on("health", (found) => {
   health.show(found);
   notices.show();
 });
-raspi.on("link", tick);
+raspi.on("link", () => showLink(raspi)); // also where nobody looks: it is rare
 window.addEventListener("hashchange", route);
 document.addEventListener("visibilitychange", tick);
 setInterval(tick, 500);
