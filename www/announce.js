@@ -25,6 +25,7 @@ export class Announcer {
 
   #tell() {
     this.#timer = 0;
+    if (document.hidden) return this.#news.clear();
     const now = performance.now() / 1000;
     const sentences = [];
     let more = 0;

@@ -145,6 +145,12 @@ function change(pin) {
   frame ||= requestAnimationFrame(draw);
 }
 
+function showHealth() {
+  if (document.hidden || !raspi.health) return;
+  health.show(raspi.health);
+  notices.show();
+}
+
 function tick() {
   if (document.hidden) return;
   showLink(raspi);
@@ -182,13 +188,10 @@ for (const example of document.querySelectorAll("#no-pins pre")) copyable(/** @t
 part(document, "#way-in").append(session.button());
 raspi.on("hello", showAll);
 raspi.on("pin", change);
-raspi.on("health", (found) => {
-  health.show(found);
-  notices.show();
-});
+raspi.on("health", showHealth);
 raspi.on("link", () => showLink(raspi)); // also where nobody looks: it is rare
 window.addEventListener("hashchange", route);
-document.addEventListener("visibilitychange", tick);
+for (const look of [tick, showHealth]) document.addEventListener("visibilitychange", look);
 setInterval(tick, 500);
 
 if ("serviceWorker" in navigator && location.protocol === "https:") {

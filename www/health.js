@@ -17,7 +17,7 @@ function power(throttled) {
     const list = throttled.filter((words) => words.endsWith(end)).map((words) => words.slice(0, -end.length));
     return list.length ? text(key, { list: list.map((words) => known(words) ?? words).join(", ") }) : "";
   };
-  return [told(" now", "powerNow"), told(" since boot", "powerSince")].filter(Boolean).join("; ");
+  return [told(" now", "powerNow"), told(" since boot", "powerSince")].filter(Boolean).join("\n");
 }
 
 /** Whether the supply is too weak this very moment. @param {Health|null} health */

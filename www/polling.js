@@ -97,7 +97,8 @@ export class Polling {
   async #run() {
     try {
       const { name, version, host, simulated } = await ask("");
-      const server = { name, version, host, simulated, notices: [] };
+      const notices = simulated ? [{ code: "simulated", message: "The pins are simulated: nothing real is read or switched" }] : [];
+      const server = { name, version, host, simulated, notices };
       while (!this.#ended) {
         const { time, pins } = await ask("/pins");
         if (this.#ended) return;

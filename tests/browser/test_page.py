@@ -9,6 +9,10 @@ from playwright.sync_api import WebSocketRoute, expect
 
 from tests.browser.looking import CONFIG, api, card, expect_live, value, word
 
+LOOK = (
+    "(card) => getComputedStyle(card.querySelector('.face')).filter + getComputedStyle(card).border"
+)
+
 
 def test_cards_in_order(start_server, open_page, shoot):
     """Every pin has a card, in the order of the configuration, with its name and what it is now."""
@@ -335,13 +339,13 @@ def test_silence_is_admitted(start_server, open_page, shoot):
     server = start_server(CONFIG)
     page = open_page(server.url)
     expect_live(page)
-    live_look = page.locator("#pins").evaluate("element => getComputedStyle(element).filter")
+    live_look = card(page, "lamp").evaluate(LOOK)
     server.process.send_signal(signal.SIGSTOP)
     try:
         expect(page.locator("#link")).to_contain_text("Stale")
         expect(page.locator("#link")).to_have_text(re.compile(r"silent for \d+ sec"))
         expect(card(page, "lamp").locator(".since")).to_have_text("when last heard")
-        look = page.locator("#pins").evaluate("element => getComputedStyle(element).filter")
+        look = card(page, "lamp").evaluate(LOOK)
         assert look != live_look
         page.get_by_role("switch", name="Desk lamp").click()
         expect(card(page, "lamp").get_by_role("alert")).to_contain_text("nothing was sent")
