@@ -22,6 +22,7 @@ for (const template of document.querySelectorAll("template")) fillIn(template.co
 
 const PAST = 300; // seconds on a card
 const REST = 60; // seconds
+const DRAW_EVERY = 100; // milliseconds: the first change at once, those that follow together
 const ASK_PAST_EVERY = 10; // seconds, while polling: what came and went between two looks
 
 const raspi = connect({ rest: REST });
@@ -39,7 +40,8 @@ const page = new PinPage(part(document, "#pin-page"), desk);
 let cards = new Map();
 /** Pins that are not drawn yet as they are. @type {Set<string>} */
 const news = new Set();
-let frame = 0;
+let waits = false; // for the next drawing
+let drawn = 0; // when that last was, by performance.now()
 let asked = 0; // when the past was, by performance.now()
 
 async function showAll() {
@@ -126,7 +128,7 @@ function grouped(all) {
 
 /** Draws what came since the last frame; browsers have no frames for tabs that nobody sees. */
 function draw() {
-  frame = 0;
+  [waits, drawn] = [false, performance.now()];
   for (const name of news) {
     const pin = raspi.pins.get(name);
     if (!pin) continue;
@@ -142,7 +144,11 @@ function change(pin) {
   announcer.change(pin);
   if (past.note(pin)) strips.change(pin.name);
   news.add(pin.name);
-  frame ||= requestAnimationFrame(draw);
+  if (waits) return;
+  waits = true;
+  const rest = drawn + DRAW_EVERY - performance.now();
+  if (rest <= 0) requestAnimationFrame(draw);
+  else setTimeout(() => requestAnimationFrame(draw), rest);
 }
 
 function showHealth() {
@@ -193,6 +199,7 @@ raspi.on("link", () => showLink(raspi)); // also where nobody looks: it is rare
 window.addEventListener("hashchange", route);
 for (const look of [tick, showHealth]) document.addEventListener("visibilitychange", look);
 setInterval(tick, 500);
+tick();
 
 if ("serviceWorker" in navigator && location.protocol === "https:") {
   // It needs a certificate that this browser trusts; without it the page works all the same.

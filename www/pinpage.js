@@ -10,6 +10,7 @@ import { author, lasting, moment, word } from "./words.js";
 /** @typedef {import("./raspi.js").Pin} Pin */
 
 const ROWS = 50;
+const RUN_EVERY = 100; // milliseconds, a timeline of seconds
 const DRAW_EVERY = 500; // milliseconds, the table
 
 export class PinPage {
@@ -19,6 +20,7 @@ export class PinPage {
   #shape = "";
   #asked = 0;
   #timer = 0;
+  #run = 0; // timer
   #whole;
   #desk;
   #timeline;
@@ -28,7 +30,6 @@ export class PinPage {
     this.#whole = whole;
     this.#desk = desk;
     this.#timeline = new Timeline(part(whole, ".timeline"), desk.raspi);
-    window.setInterval(() => this.#name && this.#timeline.isFast && this.#timeline.draw(), 100);
   }
 
   /** @param {string} name of a pin; empty for none */
@@ -36,6 +37,8 @@ export class PinPage {
     if (name !== this.#name) {
       [this.#name, this.#card, this.#shape, this.#track] = [name, null, "", null];
       this.#timeline.reset();
+      clearInterval(this.#run);
+      if (name) this.#run = window.setInterval(() => this.#timeline.isFast && this.#timeline.draw(), RUN_EVERY);
     }
     this.#whole.hidden = !name;
     if (name) this.refresh();

@@ -1,20 +1,19 @@
-/** The strip of the last minutes on each card. Only strips that are on the screen are drawn, a few times a second at most. */
+/** The strip of the last minutes on each card. Only strips that are on the screen are drawn, with the page's own tick. */
 import { fit, plot } from "./plot.js";
 
 /** @typedef {import("./past.js").Past} Past */
 
-const DRAW_EVERY = 250; // milliseconds, where something changed
+const MOVE_EVERY = 1; // seconds, at most, where nothing changed
 
 export class Strips {
   /** @type {Map<Element, {name: string, drawn: number, isSeen: boolean, isNews: boolean}>} */ #all = new Map();
   /** @type {Past} */ #past;
-  #timer = 0;
   #seen = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       const strip = this.#all.get(target);
       if (strip) Object.assign(strip, { isSeen: isIntersecting, isNews: true });
     }
-    this.#soon();
+    this.#draw();
   });
   #sized = new ResizeObserver(() => this.redraw());
 
@@ -38,21 +37,20 @@ export class Strips {
     this.#sized.unobserve(canvas);
   }
 
-  /** A pin has changed. @param {string} name */
+  /** A pin has changed: its strip is drawn with the next tick. @param {string} name */
   change(name) {
     for (const strip of this.#all.values()) if (strip.name === name) strip.isNews = true;
-    this.#soon();
   }
 
   redraw() {
     for (const strip of this.#all.values()) strip.isNews = true;
-    this.#soon();
+    this.#draw();
   }
 
-  /** Time goes on: draws the strips that have moved by a pixel. */
+  /** Time goes on: draws the strips that changed or moved by a pixel. */
   tick() {
     for (const [canvas, strip] of this.#all) {
-      const step = this.#past.seconds / Math.max(1, /** @type {HTMLCanvasElement} */ (canvas).width);
+      const step = Math.max(MOVE_EVERY, this.#past.seconds / Math.max(1, /** @type {HTMLCanvasElement} */ (canvas).width));
       if (Math.floor(this.#now / step) !== Math.floor(strip.drawn / step)) strip.isNews = true;
     }
     this.#draw();
@@ -64,14 +62,7 @@ export class Strips {
     return raspi.time - (raspi.isFresh ? 0 : (raspi.silence ?? 0));
   }
 
-  #soon() {
-    if (this.#timer) return;
-    this.#timer = window.setTimeout(() => requestAnimationFrame(() => this.#draw()), DRAW_EVERY);
-  }
-
   #draw() {
-    clearTimeout(this.#timer);
-    this.#timer = 0;
     if (document.hidden) return;
     const to = this.#now;
     const from = to - this.#past.seconds;

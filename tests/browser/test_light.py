@@ -14,7 +14,7 @@ MOST = 60_000
 
 
 def test_first_load(start_server, open_page):
-    """A first visit loads at most 60 kB, and everything comes from the server itself."""
+    """A first visit loads at most 60 kB, all from the server itself and all scripts at once."""
     server = start_server(CONFIG)
     page = open_page("about:blank")
     bodies = {}
@@ -24,7 +24,9 @@ def test_first_load(start_server, open_page):
     expect(page.locator("#health")).to_be_visible()
     sizes = {url: len(gzip.compress(answer.body(), 9)) for url, answer in bodies.items()}
     assert all(url.startswith(server.url) for url in sizes)
-    assert any(url.endswith("/raspi.js") for url in sizes)
+    scripts = {url.removeprefix(server.url) for url in sizes if url.endswith(".js")}
+    links = page.locator('link[rel="modulepreload"]').all()
+    assert {link.get_attribute("href") for link in links} == scripts - {"/dashboard.js"}
     assert sum(sizes.values()) <= MOST, sizes
 
 
