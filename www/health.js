@@ -36,12 +36,12 @@ export class HealthView {
   show({ temperature, throttled, load, memory, disk, uptime, viewers, addresses }) {
     this.#whole.hidden = false;
     this.#say("temperature", temperature, degrees, (value) => value >= HOT);
-    this.#say("power", throttled, power, (list) => list.some((words) => words.endsWith("now")));
     this.#say("load", load, percent, (value) => value > 1);
     this.#say("memory", memory, percent, (value) => value > FULL);
     this.#say("disk", disk, percent, (value) => value > FULL);
     this.#say("uptime", uptime, span);
     this.#say("viewers", viewers, (count) => counted("viewersCount", count));
+    this.#say("power", throttled, power, (list) => list.some((words) => words.endsWith("now")));
     this.#say("address", addresses?.length ? addresses : null, (list) => list.join("\n"));
     for (const [name, share] of Object.entries({ load, memory, disk })) {
       if (typeof share === "number") this.#meter(/** @type {Fact} */ (name), share);

@@ -23,7 +23,7 @@ export class Session {
 
   /** A button that asks for the code. */
   button() {
-    const button = make("button", "button", text("signIn"));
+    const button = make("button", "button do", text("signIn"));
     button.onclick = () => this.#ask("");
     return button;
   }

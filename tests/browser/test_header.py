@@ -67,6 +67,16 @@ def test_the_lines_for_a_free_pin(start_server, open_page, shoot):
     assert modes == [config.InputPin, config.OutputPin]
 
 
+def test_the_first_pin(start_server, open_page):
+    """With no pins yet the header lies open, and the lines of a free pin take the place of the line
+    that says there are none."""
+    page = open_page(start_server("gpio: simulated\n").url)
+    page.get_by_role("button", name=re.compile("^Pin 11, GPIO17$")).click()
+    lines = page.locator(".chosen code").first.inner_text()
+    found = config.parse(f"{lines}\n".encode(), "config.yaml", config.LOCAL_FILE.parent)
+    assert [(pin.name, pin.gpio) for pin in found.pins] == [("gpio17", 17)]
+
+
 def test_a_header_that_cannot_be_read(start_server, open_page):
     """What goes wrong is said in the place of the picture."""
     page = open_page(start_server(CONFIG).url)

@@ -65,36 +65,40 @@ def test_a_socket_that_died_in_its_sleep(start_server, open_page):
     page.clock.fast_forward(3_000)
     api(server, "/api/pins/lamp", "PUT", {"value": 1})
     assert len(sockets) == 1
-    page.evaluate("""
+    at_once = page.evaluate("""() => {
         delete document.hidden;
         document.dispatchEvent(new Event("visibilitychange"));
-    """)
+        return document.body.dataset.link;
+    }""")
+    assert at_once == "lost"
     expect(word(page, "lamp")).to_have_text("on")
     expect_live(page)
     assert len(sockets) == 2
 
 
 def test_a_hidden_page_lets_go(start_server, open_page):
-    """A page that nobody looks at for a minute lets the server go, and is live when looked at."""
+    """A page may let the server go when nobody has looked at it for a while, and is live again when
+    somebody does; one that did not ask for that keeps its link."""
     server = start_server(CONFIG)
-    page = open_page("about:blank")
-    page.clock.install()
-    page.goto(server.url)
-    expect_live(page)
-    watch = open_page(server.url)
+    page, watch = open_page(server.url), open_page(server.url)
+    page.evaluate("""import("/raspi.js").then(({ connect }) => {
+        window.resting = connect({ rest: 1 });
+        window.staying = connect();
+    })""")
     viewers = watch.locator('[data-fact="viewers"]')
-    expect(viewers).to_contain_text("2 pages")
+    expect(viewers).to_contain_text("4 pages")
     page.evaluate("""
         Object.defineProperty(document, "hidden", { configurable: true, value: true });
         document.dispatchEvent(new Event("visibilitychange"));
     """)
-    page.clock.fast_forward(61_000)
-    expect(viewers).to_contain_text("1 page")
+    expect(viewers).to_contain_text("3 pages")
+    assert page.evaluate("staying.link") == "live"
     page.evaluate("""
         delete document.hidden;
         document.dispatchEvent(new Event("visibilitychange"));
     """)
-    expect_live(page)
+    expect(viewers).to_contain_text("4 pages")
+    assert page.evaluate("resting.link") == "live"
 
 
 def test_a_slow_network(start_server, open_page):
@@ -191,7 +195,12 @@ def test_asking_ends_once_a_socket_gets_through(start_server, open_page):
 def test_a_server_that_is_away_is_no_reason_to_ask(start_server, open_page):
     """A restart of the service, however long, brings the socket back, not the asking."""
     server = start_server(CONFIG)
-    page = open_page(server.url)
+    page = open_page("about:blank")
+    page.add_init_script("""
+        new MutationObserver(() => (window.links ??= []).push(document.body?.dataset.link))
+          .observe(document, { subtree: true, attributeFilter: ["data-link"] })
+    """)
+    page.goto(server.url)
     expect_live(page)
     server.process.send_signal(signal.SIGSTOP)
     try:
@@ -204,3 +213,4 @@ def test_a_server_that_is_away_is_no_reason_to_ask(start_server, open_page):
     expect(page.locator("#link span")).to_have_text(re.compile("[4-9] sec"))
     server.restart()
     expect(page.locator("#link strong")).to_have_text("Live")
+    assert set(page.evaluate("window.links")) == {"live", "stale", "lost"}
