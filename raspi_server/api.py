@@ -12,7 +12,7 @@ from . import __version__, messages
 from .auth import COOKIE, Caller
 from .messages import STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, SigningIn, encode
 from .openapi import Operation
-from .site import NAME, Site, reason
+from .site import JSON_HEADERS, NAME, Site, reason
 
 _Body = TypeVar("_Body", Setting, Pulsing, SigningIn)
 
@@ -42,11 +42,8 @@ class ApiHandler(RequestHandler):
         return f"{self.request.method} {self.request.path[:80]}"
 
     def set_default_headers(self) -> None:
-        self.set_header("Server", NAME)
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Referrer-Policy", "no-referrer")
+        for name, value in JSON_HEADERS.items():
+            self.set_header(name, value)
 
     async def prepare(self) -> None:
         auth = self.site.auth
