@@ -1,5 +1,5 @@
 """The log: on standard error, under the journal with a priority and no time, elsewhere with one.
-Strangers' words may stand in it: whatever they are, a message is one line, legible, not too long."""
+Strangers' words may stand in it: whatever they are, a message is one line, legible and not long."""
 
 import logging
 import os
