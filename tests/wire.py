@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .conftest import LIMIT, Server
@@ -75,11 +75,16 @@ class Client:
     """A WebSocket over a bare socket, open once made."""
 
     def __init__(
-        self, port: int, receive_buffer: int | None = None, address: str = "127.0.0.1"
+        self,
+        port: int,
+        receive_buffer: int | None = None,
+        address: str = "127.0.0.1",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.socket = plain(port, receive_buffer, address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(HANDSHAKE)
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        self.socket.sendall(HANDSHAKE[:-2] + more.encode() + b"\r\n")
         data = b""
         while b"\r\n\r\n" not in data:
             received = self.socket.recv(4096)
