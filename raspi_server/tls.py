@@ -40,10 +40,9 @@ def server_context(pair: Certificate) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
-    # No tickets, whose key would open old recordings as long as we run, and none that stand for
-    # a session kept here, at 1 KiB for each stranger: a whole handshake costs little.
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
-    context.num_tickets = 0
+    # Tickets stay: their key is made for this context and lives in memory alone, TLS 1.3 agrees on
+    # new secrets all the same, and without them OpenSSL would keep 1 KiB for each stranger.
+    context.options |= ssl.OP_NO_RENEGOTIATION
 
     def refuse_passphrase() -> bytes:  # OpenSSL would ask for it on the terminal
         raise CertificateError(f"{pair.key}: expected a key without a passphrase")
