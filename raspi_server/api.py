@@ -17,14 +17,12 @@ from .site import JSON_HEADERS, NAME, Site, reason
 _Body = TypeVar("_Body", Setting, Pulsing, SigningIn)
 
 _COMMAND: tuple[ErrorCode, ...] = (
-    "bad-message",
     "foreign",
     "not-allowed",
     "not-writable",
     "unknown-pin",
     "superseded",
     "unavailable",
-    "too-large",
     "bad-value",
 )
 
@@ -211,7 +209,7 @@ class SignIn(ApiHandler):
             "A code for a cookie that stands for it",
             messages.SignedIn,
             SigningIn,
-            refusals=("bad-message", "foreign", "sign-in", "too-large", "bad-value", "too-fast"),
+            refusals=("foreign", "bad-value"),
         )
     }
 
@@ -224,11 +222,7 @@ class SignIn(ApiHandler):
 
 class SignOut(ApiHandler):
     is_for_all = True
-    operations = {
-        "post": Operation(
-            "Forget the cookie", messages.SignedIn, refusals=("foreign", "sign-in", "too-fast")
-        )
-    }
+    operations = {"post": Operation("Forget the cookie", messages.SignedIn, refusals=("foreign",))}
 
     def post(self) -> None:
         self.clear_cookie(COOKIE)

@@ -1,6 +1,6 @@
-"""Too many connections: nobody alone can take all the room, and who has the control code gets in and
-stays, however many others want to. Addresses of the loopback network play the guests; only 127.0.0.1
-is this machine itself."""
+"""Too many connections: nobody alone can take all the room, and who has the control code gets in
+and stays, however many others want to. Addresses of the loopback network play the guests; of them
+only 127.0.0.1 is this machine itself."""
 
 import contextlib
 import os
