@@ -9,6 +9,7 @@ takes on many addresses can push out strangers, but not the owner. This machine 
 owner may run a proxy, has as much room as there are descriptors."""
 
 import asyncio
+import itertools
 import logging
 import math
 from collections.abc import Callable
@@ -51,12 +52,16 @@ class _Party:
     """The connections of one address, the oldest first."""
 
     def __init__(self) -> None:
-        self.strangers: dict[Guest, None] = {}
+        self.strangers: dict[Guest, int] = {}
+        """Each with its number in the order of all."""
         self.owners: dict[Guest, str] = {}
         """Those that showed the control code, each with the code's id."""
 
     def __len__(self) -> int:
         return len(self.strangers) + len(self.owners)
+
+    def oldest(self) -> int:
+        return next(iter(self.strangers.values()), 0)
 
     def send_one_away(self) -> bool:
         """Closes the oldest stranger, if there is any."""
@@ -72,6 +77,7 @@ class Guests:
     def __init__(self) -> None:
         self._parties: dict[str, _Party] = {}
         self._count = 0
+        self._numbers = itertools.count()
         self._short = -math.inf
         """When there last was no room."""
 
@@ -87,7 +93,7 @@ class Guests:
         elif self._count >= MOST and not self.make_room():
             return False
         self._parties[address] = party
-        party.strangers[guest] = None
+        party.strangers[guest] = next(self._numbers)
         self._count += 1
         guest.address = address
         guest.when_closed = lambda: self._leave(guest)
@@ -96,9 +102,10 @@ class Guests:
     def make_room(self) -> bool:
         """Closes the oldest connection of the address that has most, unless all may stay."""
         parties = self._parties.values()
-        fullest = max(parties, key=lambda party: len(party.strangers), default=_Party())
-        if fullest.strangers:
-            self._say(f"{self._count} in all: the oldest of those who have most are closed")
+        fullest = max(parties, key=lambda each: (len(each.strangers), -each.oldest()), default=None)
+        if fullest is None or not fullest.strangers:
+            return False
+        self._say(f"{self._count} in all: the oldest of those who have most are closed")
         return fullest.send_one_away()
 
     def trust(self, guest: Guest, code: str) -> None:
@@ -114,7 +121,7 @@ class Guests:
             for guest, code in tuple(party.owners.items()):
                 if is_replaced(code):
                     del party.owners[guest]
-                    party.strangers[guest] = None
+                    party.strangers[guest] = next(self._numbers)
 
     def _leave(self, guest: Guest) -> None:
         party = self._parties[guest.address]

@@ -6,7 +6,6 @@ import contextlib
 import os
 import resource
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import pytest
 from raspi_server.codes import Codes
 
 from .asking import ask
-from .conftest import LIMIT, Server
-from .wire import GONE, HANDSHAKE, Client, Witness, changing, descriptors, plain, wait_until
+from .conftest import Server
+from .wire import GONE, Client, Siege, Witness, changing, descriptors, plain, wait_until
 
 HOUSE = """
 interval: 0.02
@@ -71,48 +70,6 @@ def come() -> Iterator[Callable[..., list[socket.socket]]]:
     yield come
     for each in inside:
         each.close()
-
-
-class Siege:
-    """Guests of so many addresses who knock without end, and hold what they get."""
-
-    def __init__(self, house: Server, addresses: int) -> None:
-        self._house = house
-        self._addresses = [f"127.0.9.{n + 1}" for n in range(addresses)]
-        self._leaving = threading.Event()
-        self._turn = threading.Condition()
-        self._knocked = 0
-        self._thread = threading.Thread(target=self._knock)
-
-    def __enter__(self) -> "Siege":
-        self._thread.start()
-        self.wait_for(2 * MOST)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._leaving.set()
-        self._thread.join(LIMIT)
-
-    def _knock(self) -> None:
-        held: list[socket.socket] = []
-        while not self._leaving.is_set():
-            with contextlib.suppress(*GONE):
-                held.append(plain(self._house.port, address=self._addresses[0]))
-                held[-1].sendall((GET, HANDSHAKE, b"GET")[self._knocked % 3])
-            self._addresses.append(self._addresses.pop(0))
-            if len(held) > 3 * MOST:
-                held.pop(0).close()
-            with self._turn:
-                self._knocked += 1
-                self._turn.notify_all()
-        for each in held:
-            each.close()
-
-    def wait_for(self, more: int) -> None:
-        """Until so many more have knocked."""
-        with self._turn:
-            until = self._knocked + more
-            assert self._turn.wait_for(lambda: self._knocked >= until, LIMIT)
 
 
 def test_one_address_takes_its_share(
@@ -183,7 +140,7 @@ def test_the_owner_gets_in_and_stays(start: Callable[..., Server], code: str, ad
     and misses nothing."""
     house = start()
     secret = {"Authorization": f"Bearer {code}"}
-    with Siege(house, 100) as siege:
+    with Siege(house, 100, MOST) as siege:
         for value in (1, 0):
             answer = insist(
                 lambda value=value: ask(  # type: ignore[misc]

@@ -232,6 +232,50 @@ class Witness:
                 self._more.notify_all()
 
 
+class Siege:
+    """Guests of so many addresses who knock without end at a house with room for `most`, and hold
+    what they get."""
+
+    def __init__(self, house: Server, addresses: int, most: int) -> None:
+        self._house = house
+        self._most = most
+        self._addresses = [f"127.0.9.{n + 1}" for n in range(addresses)]
+        self._leaving = threading.Event()
+        self._turn = threading.Condition()
+        self._knocked = 0
+        self._thread = threading.Thread(target=self._knock)
+
+    def __enter__(self) -> "Siege":
+        self._thread.start()
+        self.wait_for(2 * self._most)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._leaving.set()
+        self._thread.join(LIMIT)
+
+    def _knock(self) -> None:
+        held: list[socket.socket] = []
+        while not self._leaving.is_set():
+            with contextlib.suppress(*GONE):
+                held.append(plain(self._house.port, address=self._addresses[0]))
+                held[-1].sendall((b"", HANDSHAKE, b"GET")[self._knocked % 3])
+            self._addresses.append(self._addresses.pop(0))
+            if len(held) > 3 * self._most:
+                held.pop(0).close()
+            with self._turn:
+                self._knocked += 1
+                self._turn.notify_all()
+        for each in held:
+            each.close()
+
+    def wait_for(self, more: int) -> None:
+        """Until so many more have knocked."""
+        with self._turn:
+            until = self._knocked + more
+            assert self._turn.wait_for(lambda: self._knocked >= until, LIMIT)
+
+
 def changing(*assignments: str) -> tuple[str, str]:
     """A program for `Server`: the real `main()`, but for some constants of some rooms, so that
     nobody has to wait a minute."""
