@@ -239,7 +239,7 @@ class Siege:
     def __init__(self, house: Server, addresses: int, most: int) -> None:
         self._house = house
         self._most = most
-        self._addresses = [f"127.0.9.{n + 1}" for n in range(addresses)]
+        self._addresses = [f"127.0.{9 + n // 250}.{n % 250 + 1}" for n in range(addresses)]
         self._leaving = threading.Event()
         self._turn = threading.Condition()
         self._knocked = 0
