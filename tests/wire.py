@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -80,9 +81,12 @@ class Client:
         receive_buffer: int | None = None,
         address: str = "127.0.0.1",
         headers: Mapping[str, str] | None = None,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self.socket = plain(port, receive_buffer, address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self.socket.sendall(HANDSHAKE[:-2] + more.encode() + b"\r\n")
         data = b""
