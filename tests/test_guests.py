@@ -60,11 +60,14 @@ def served(crowd: list[socket.socket]) -> int:
 
 @pytest.fixture
 def come() -> Iterator[Callable[..., list[socket.socket]]]:
-    """`come(house, address, count)`: so many more connections from an address."""
+    """`come(house, address, count)`: so many more connections from an address, one after the other,
+    each with a first request; who says nothing is not inside yet."""
     inside: list[socket.socket] = []
 
     def come(house: Server, address: str, count: int) -> list[socket.socket]:
-        inside.extend(plain(house.port, address=address) for _ in range(count))
+        for _ in range(count):
+            inside.append(plain(house.port, address=address))
+            is_served(inside[-1])
         return inside[-count:]
 
     yield come

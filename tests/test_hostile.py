@@ -168,7 +168,7 @@ def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors)
     """A thousand who say nothing, half a word or a whole one, and then no more, cost little, hold
     up nobody, and are gone when their time is over."""
     config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    house = start_server(config, program=changing("appliance.IDLE_TIMEOUT = 5.0"))
+    house = start_server(config, program=changing("appliance.IDLE_TIMEOUT = knocks.PATIENCE = 5.0"))
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
 
     def visit() -> float:
