@@ -1,5 +1,5 @@
-"""Who is inside: how many connections one address and all addresses together may have, and who has
-to go when there is no room for one more.
+"""Who is inside, having said a first word: how many connections one address and all addresses
+together may have, and who has to go when there is no room for one more.
 
 The rule: of an address with MOST_OF_ONE connections the oldest goes when one more comes; when there
 are MOST in all, or no descriptor is left, the oldest of the address that has most. Who showed the
