@@ -421,7 +421,7 @@ def policy(server: Server, path: str) -> dict[str, str]:
 def test_our_pages_keep_to_a_strict_policy(usual_house: Server) -> None:
     """Our own pages run no script but from files of this server: none inline, none of other sites,
     no plugin, no form that leads elsewhere."""
-    pages = [f"/{page.name}" for page in BUILT_IN_WWW.glob("*.html")]
+    pages = [f"/{page.relative_to(BUILT_IN_WWW)}" for page in BUILT_IN_WWW.rglob("*.html")]
     assert "/index.html" in pages
     for page in ["/", "/no-such-page", *pages]:
         found = policy(usual_house, page)
