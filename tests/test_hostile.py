@@ -168,7 +168,7 @@ def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors)
     """A thousand who say nothing, half a word or a whole one, and then no more, cost little, hold
     up nobody, and are gone when their time is over."""
     config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    house = start_server(config, program=changing("appliance.IDLE_TIMEOUT = knocks.PATIENCE = 5.0"))
+    house = start_server(config, program=changing("appliance.IDLE_TIMEOUT = 10.0"))
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
 
     def visit() -> float:
@@ -179,7 +179,7 @@ def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors)
         return time.monotonic() - began
 
     visit()
-    open_before, memory_before = descriptors(house), memory(house)
+    memory_before = memory(house)
     words = client_hello()
     crowd = []
     slowest = 0.0
@@ -188,11 +188,11 @@ def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors)
         crowd[-1].sendall(words[: n % 3 * len(words) // 2])
         if n % 100 == 99:
             slowest = max(slowest, visit())
-    assert descriptors(house) >= open_before + 1000
+    assert descriptors(house) >= 1000
     each = (memory(house) - memory_before) / 1000
     print(f"{each / 1024:.1f} KiB each, others served within {slowest:.3f} s")
     assert each < 64 * 1024
-    assert slowest < 3.0
+    assert slowest < LIMIT / 10
     for connection in crowd:
         with contextlib.suppress(*GONE):
             while connection.recv(4096):
