@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from raspi_server.codes import Codes
+from tests.conftest import free_port
 
 EVIL = "evil.example"
 PINS = """
@@ -108,7 +109,7 @@ class EvilSite:
     """Serves a page to everybody who comes to `port`, under whatever name, until it vanishes."""
 
     def __init__(self) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _EvilPage)
+        self._server = ThreadingHTTPServer(("127.0.0.1", free_port()), _EvilPage)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
