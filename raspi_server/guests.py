@@ -12,12 +12,16 @@ import asyncio
 import itertools
 import logging
 import math
+import os
 from collections.abc import Callable
 
 from tornado.iostream import BaseIOStream, IOStream, SSLIOStream
 
-MOST = 1024
-"""Connections in all. Under TLS one costs some 60 KiB, which a Pi Zero with its 512 MB bears."""
+COST = 64 * 1024
+"""Bytes of memory for a connection under TLS, the kernel's part included."""
+MOST = min(6144, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 // COST)
+"""Connections in all: what a quarter of the memory bears, some 1700 on a Pi Zero, within the
+descriptors that the unit permits (systemd/raspi-server.service)."""
 MOST_OF_ONE = 128
 """Connections of one address. A page takes up to seven, and behind a router of its own (Docker,
 Tailscale's subnet router) a whole household has one address."""
