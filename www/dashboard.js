@@ -1,162 +1,207 @@
 /** The page at `/`: every pin on a card, the board's header, how fresh all of it is, and what to type when there are no pins yet. */
-import { copyable, make, part, say } from "./dom.js";
+import { Announcer } from "./announce.js";
+import { ask } from "./dialog.js";
+import { copyable, fillIn, make, part, say } from "./dom.js";
 import { HeaderView } from "./header.js";
+import { HealthView } from "./health.js";
+import { showLink } from "./link.js";
+import { Notices } from "./notices.js";
+import { Past } from "./past.js";
+import { PinPage } from "./pinpage.js";
 import { PinCard, shape } from "./pins.js";
 import { connect } from "./raspi.js";
 import { Session } from "./session.js";
-import { percent, span } from "./words.js";
+import { Strips } from "./strip.js";
+import { LANGUAGE, text } from "./texts.js";
 
-/** @typedef {import("./raspi.js").Health} Health */
-/** @typedef {import("./raspi.js").Hello} Hello */
-/** @typedef {import("./raspi.js").Link} Link */
+/** @typedef {import("./raspi.js").Pin} Pin */
 
-const raspi = connect();
+document.documentElement.lang = LANGUAGE;
+fillIn(document);
+for (const template of document.querySelectorAll("template")) fillIn(template.content);
+
+const PAST = 300; // seconds on a card
+const REST = 60; // seconds
+const DRAW_EVERY = 100; // milliseconds: the first change at once, those that follow together
+const ASK_PAST_EVERY = 10; // seconds, while polling: what came and went between two looks
+
+const raspi = connect({ rest: REST });
 /** @type {import("./pins.js").Desk} */
 const desk = { raspi, confirm: ask };
 const session = new Session(raspi);
 const header = new HeaderView(part(document, "#board"), raspi);
+const health = new HealthView(part(document, "#health"));
+const notices = new Notices(raspi, () => session.button());
+const announcer = new Announcer();
+const past = new Past(raspi, PAST);
+const strips = new Strips(past);
+const page = new PinPage(part(document, "#pin-page"), desk);
 /** @type {Map<string, {shape: string, card: PinCard}>} */
 let cards = new Map();
+/** Pins that are not drawn yet as they are. @type {Set<string>} */
+const news = new Set();
+let waits = false; // for the next drawing
+let drawn = 0; // when that last was, by performance.now()
+let asked = 0; // when the past was, by performance.now()
 
-/** @param {Hello} hello */
-function showAll({ server, access, signed_in, code_would_help, pins }) {
-  say(part(document, "#host"), server.host);
-  say(part(document, "#version"), `${server.name} ${server.version}`);
-  document.title = server.host;
+async function showAll() {
+  const { hello } = raspi;
+  if (!hello) return;
+  say(part(document, "#host"), hello.server.host);
+  say(part(document, "#version"), `${hello.server.name} ${hello.server.version}`);
   part(document, "#waiting").hidden = true;
-  part(document, "#no-pins").hidden = pins.length > 0;
-  session.show(signed_in);
-  showNotices(server.notices);
-  if (access === "view" && pins.some((pin) => pin.mode !== "input")) showOnlyLooking(code_would_help);
+  part(document, "#no-pins").hidden = hello.pins.length > 0;
+  session.show(hello.signed_in);
+  notices.show();
+  showCards();
+  const board = /** @type {HTMLDetailsElement} */ (part(document, "#board"));
+  if (board.hidden && !hello.pins.length) board.open = true;
+  board.hidden = false;
+  header.refresh();
+  route();
+  await askPast();
+}
 
-  // A card whose pin is described as before stays, with the focus and the thumb that may be on it.
+async function askPast() {
+  asked = performance.now();
+  if (!(await past.refresh())) return;
+  strips.redraw();
+  for (const pin of raspi.pins.values()) {
+    const { time, by } = past.of(pin.name).last;
+    if (pin.by !== null || !by || pin.since === null || Math.abs(time - pin.since) > 0.001) continue;
+    pin.by = by; // a hello does not say who
+    change(pin);
+  }
+}
+
+/** A card whose pin is described as before stays, with the focus and the thumb that may be on it. */
+function showCards() {
   const before = cards;
   cards = new Map();
   for (const pin of raspi.pins.values()) {
     const old = before.get(pin.name);
     const now = shape(pin, desk);
-    cards.set(pin.name, old?.shape === now ? old : { shape: now, card: new PinCard(pin, desk) });
+    if (old?.shape === now) {
+      cards.set(pin.name, old);
+      before.delete(pin.name);
+    } else {
+      const card = new PinCard(pin, desk);
+      cards.set(pin.name, { shape: now, card });
+      strips.add(card.canvas, pin.name);
+    }
   }
+  for (const { card } of before.values()) strips.remove(card.canvas);
   const place = part(document, "#pins");
+  const there = [...place.querySelectorAll(".pin")];
   const elements = [...cards.values()].map(({ card }) => card.element);
-  if (elements.length !== place.children.length || elements.some((element, i) => element !== place.children[i])) {
-    place.replaceChildren(...elements);
+  if (elements.length === there.length && elements.every((element, i) => element === there[i])) return;
+  place.replaceChildren(...grouped([...cards.values()].map(({ card }) => card)));
+}
+
+/** Neighbours of one group stand together under its name. @param {PinCard[]} all */
+function grouped(all) {
+  /** @type {HTMLElement[]} */
+  const places = [];
+  /** @type {string|null} */
+  let open = null;
+  all.forEach(({ pin: { group }, element }, i) => {
+    const isNeighbour = group !== null && (all[i - 1]?.pin.group === group || all[i + 1]?.pin.group === group);
+    if (!isNeighbour) {
+      open = null;
+      return places.push(element);
+    }
+    if (group !== open) {
+      const place = make("section", "group");
+      const title = make("h2", "", text("groupOf", { group }));
+      title.id = `group-${places.length}`;
+      place.setAttribute("aria-labelledby", title.id);
+      place.append(title, make("div", "members"));
+      places.push(place);
+      open = group;
+    }
+    const place = /** @type {HTMLElement} */ (places[places.length - 1]);
+    part(place, ".members").append(element);
+    place.dataset.size = String(part(place, ".members").children.length);
+  });
+  return places;
+}
+
+/** Draws what came since the last frame; browsers have no frames for tabs that nobody sees. */
+function draw() {
+  [waits, drawn] = [false, performance.now()];
+  for (const name of news) {
+    const pin = raspi.pins.get(name);
+    if (!pin) continue;
+    cards.get(name)?.card.show(pin);
+    page.show(pin);
+    header.pin(pin);
   }
-  part(document, "#board").hidden = false;
-  header.refresh();
+  news.clear();
 }
 
-/** @param {import("./raspi.js").Notice[]} notices */
-function showNotices(notices) {
-  part(document, "#notices").replaceChildren(
-    ...notices.map(({ code, message }) => {
-      const notice = make("p", code === "simulated" ? "notice" : "notice warning");
-      notice.dataset.code = code;
-      notice.textContent = message;
-      return notice;
-    }),
-  );
+/** @param {Pin} pin */
+function change(pin) {
+  announcer.change(pin);
+  if (past.note(pin)) strips.change(pin.name);
+  news.add(pin.name);
+  if (waits) return;
+  waits = true;
+  const rest = drawn + DRAW_EVERY - performance.now();
+  if (rest <= 0) requestAnimationFrame(draw);
+  else setTimeout(() => requestAnimationFrame(draw), rest);
 }
 
-/** @param {boolean} codeWouldHelp */
-function showOnlyLooking(codeWouldHelp) {
-  const notice = make("p", "notice");
-  notice.dataset.code = "view";
-  notice.textContent = `Only looking: ${codeWouldHelp ? "switching needs the control code." : "nobody may switch these pins."}`;
-  if (codeWouldHelp) notice.append(session.button());
-  part(document, "#notices").append(notice);
-}
-
-/** @type {Record<Link, string>} */
-const LINK_WORDS = {
-  connecting: "Connecting",
-  live: "Live",
-  stale: "Stale",
-  lost: "Reconnecting",
-  "sign-in": "Sign in needed",
-  forbidden: "Not allowed",
-  closed: "Closed",
-};
-
-/** What to say while there is nothing to show. @type {Partial<Record<Link, string>>} */
-const WAITING_WORDS = {
-  lost: `There is no answer from the Raspberry Pi. This page goes on trying by itself.${
-    location.protocol === "https:" ? " iPhones and iPads do not connect until they trust the certificate." : ""
-  }`,
-  "sign-in": "This Raspberry Pi shows its pins only to those who signed in.",
-  forbidden: "This Raspberry Pi does not show its pins to this device.",
-};
-
-function showLink() {
-  const { link, silence } = raspi;
-  if (document.body.dataset.link !== link) document.body.dataset.link = link;
-  say(part(document, "#link strong"), LINK_WORDS[link]);
-  let heard = "";
-  if (silence !== null && link === "live") heard = silence < 2 ? "heard just now" : `heard ${span(silence)} ago`;
-  else if (silence !== null) heard = `heard nothing for ${span(silence)}`;
-  say(part(document, "#link span"), heard);
-  const words = WAITING_WORDS[link];
-  if (words) say(part(document, "#waiting"), words);
-  if (link === "sign-in" || link === "forbidden") part(document, "#waiting").hidden = false;
-  part(document, "#way-in").hidden = link !== "sign-in";
+function showHealth() {
+  if (document.hidden || !raspi.health) return;
+  health.show(raspi.health);
+  notices.show();
 }
 
 function tick() {
-  showLink();
+  if (document.hidden) return;
+  showLink(raspi);
+  notices.show();
   for (const { card } of cards.values()) card.tick();
+  strips.tick();
+  page.tick();
+  if (raspi.link === "polling" && performance.now() - asked > ASK_PAST_EVERY * 1000) askPast();
 }
 
-/** @param {Health} health */
-function showHealth(health) {
-  /** @param {number|null} value @param {(value: number) => string} words */
-  const known = (value, words) => (typeof value === "number" ? words(value) : "");
-  const facts = {
-    Temperature: known(health.temperature, (degrees) => `${degrees.toFixed(1)} °C`),
-    Load: known(health.load, percent),
-    Memory: known(health.memory, percent),
-    Disk: known(health.disk, percent),
-    Viewers: known(health.viewers, String),
-    Power: (health.throttled ?? []).join(", "),
-  };
-  const list = part(document, "#health");
-  list.hidden = false;
-  for (const [name, words] of Object.entries(facts)) {
-    let fact = /** @type {HTMLElement|null} */ (list.querySelector(`[data-fact="${name}"]`));
-    if (!fact) {
-      fact = make("div", "fact");
-      fact.dataset.fact = name;
-      fact.append(make("dt", ""), make("dd", ""));
-      part(fact, "dt").textContent = name;
-      list.append(fact);
-    }
-    fact.hidden = !words;
-    say(part(fact, "dd"), words);
-  }
-}
+let place = 0; // how far the list of pins was scrolled
+/** @type {string|null} */
+let shown = null;
 
-/**
- * Asks in a dialog of the page, since browsers let people switch off their own.
- * @param {string} question @param {string} answer the word on the button that goes ahead
- * @returns {Promise<boolean>}
- */
-function ask(question, answer) {
-  const dialog = /** @type {HTMLDialogElement} */ (part(document, "#confirm"));
-  say(part(dialog, "#question"), question);
-  say(part(dialog, ".do"), answer);
-  dialog.returnValue = "no";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.onclose = () => resolve(dialog.returnValue === "yes");
-  });
+/** `#pin/NAME` is the page of one pin, all else the list. */
+function route() {
+  const name = /^#pin\/([a-z][a-z0-9_-]*)$/.exec(location.hash)?.[1] ?? "";
+  const host = raspi.hello?.server.host ?? "raspi-server";
+  document.title = name ? `${raspi.pins.get(name)?.label ?? name} – ${host}` : host;
+  if (!raspi.hello) return;
+  const isFirst = shown === null;
+  if (name === shown) return page.refresh();
+  if (!shown) place = scrollY;
+  const before = shown ?? "";
+  shown = name;
+  part(document, "#list").hidden = name !== "";
+  page.open(name);
+  if (!isFirst) scrollTo(0, name ? 0 : place);
+  if (isFirst) return; // nobody was anywhere yet
+  if (name) part(document, "#pin-page .back").focus({ preventScroll: true });
+  else cards.get(before)?.card.element.querySelector("a")?.focus({ preventScroll: true });
 }
 
 for (const example of document.querySelectorAll("#no-pins pre")) copyable(/** @type {HTMLElement} */ (example));
 part(document, "#way-in").append(session.button());
 raspi.on("hello", showAll);
-raspi.on("pin", (pin) => {
-  cards.get(pin.name)?.card.show(pin);
-  header.pin(pin);
-});
+raspi.on("pin", change);
 raspi.on("health", showHealth);
-raspi.on("link", tick);
+raspi.on("link", () => showLink(raspi)); // also where nobody looks: it is rare
+window.addEventListener("hashchange", route);
+for (const look of [tick, showHealth]) document.addEventListener("visibilitychange", look);
 setInterval(tick, 500);
+tick();
+
+if ("serviceWorker" in navigator && location.protocol === "https:") {
+  // It needs a certificate that this browser trusts; without it the page works all the same.
+  navigator.serviceWorker.register("/service-worker.js").catch((error) => console.warn("raspi-server: no service worker:", error));
+}

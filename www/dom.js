@@ -1,9 +1,11 @@
 /** The few things every part of the page does with elements. Texts go in as texts, never as HTML. */
+import { text } from "./texts.js";
 
-/** @template {keyof HTMLElementTagNameMap} K @param {K} tag @param {string} style its class */
-export function make(tag, style) {
+/** @template {keyof HTMLElementTagNameMap} K @param {K} tag @param {string} style its class @param {string} [words] */
+export function make(tag, style, words = "") {
   const element = document.createElement(tag);
   element.className = style;
+  element.textContent = words;
   return element;
 }
 
@@ -14,22 +16,45 @@ export function part(whole, selector) {
   return found;
 }
 
-/** Writes only what differs, so that nothing is drawn or read aloud twice. @param {Element} element @param {string} text */
-export function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+/** Writes only what differs, so that nothing is drawn or read aloud twice. @param {Element} element @param {string} words */
+export function say(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+/** The same for an attribute. @param {Element} element @param {string} name @param {string} value */
+export function mark(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+/** Fills in the texts that the elements of `whole` ask for; `code` elements in them stand where the text has their name in braces. @param {ParentNode} whole */
+export function fillIn(whole) {
+  for (const element of whole.querySelectorAll("[data-label]")) {
+    element.setAttribute("aria-label", text(/** @type {import("./texts.js").Text} */ (element.getAttribute("data-label"))));
+  }
+  for (const element of whole.querySelectorAll("[data-text]")) {
+    const key = /** @type {import("./texts.js").Text} */ (element.getAttribute("data-text"));
+    const names = new Map([...element.children].map((child) => [`{${child.getAttribute("data-name")}}`, child]));
+    if (!names.size) element.textContent = text(key);
+    else element.replaceChildren(...sentence(key, names));
+  }
+}
+
+/** A text with elements in the places of their names. @param {import("./texts.js").Text} key @param {Map<string, Element>} elements by "{name}" */
+function sentence(key, elements) {
+  const whole = text(key, Object.fromEntries([...elements.keys()].map((name) => [name.slice(1, -1), name])));
+  return whole.split(/(\{\w+\})/).map((piece) => elements.get(piece) ?? piece);
 }
 
 /** Puts a button to an example that copies it. The clipboard needs https, so there is an older way besides. @param {HTMLElement} example */
 export function copyable(example) {
-  const button = make("button", "copy");
-  button.textContent = "Copy";
+  const button = make("button", "copy", text("copy"));
   button.onclick = async () => {
     const code = part(example, "code");
     getSelection()?.selectAllChildren(code);
     const copied = navigator.clipboard
       ? await navigator.clipboard.writeText(code.textContent ?? "").then(() => true, () => false)
       : document.execCommand("copy");
-    button.textContent = copied ? "Copied" : "Selected: copy it";
+    button.textContent = text(copied ? "copied" : "copyIt");
   };
   example.append(button);
 }

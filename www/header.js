@@ -1,5 +1,6 @@
 /** The board's 40-pin header as it lies there: what each pin is, who holds it, and what to write to use it. */
 import { copyable, make, part, say } from "./dom.js";
+import { text } from "./texts.js";
 import { word } from "./words.js";
 
 /** @typedef {import("./raspi.js").Raspi} Raspi */
@@ -49,7 +50,7 @@ export class HeaderView {
       this.#show(found);
     } catch (error) {
       trouble.hidden = false;
-      say(trouble, `The header could not be read: ${error instanceof Error ? error.message : error}`);
+      say(trouble, text("headerUnread", { why: error instanceof Error ? error.message : String(error) }));
     }
   }
 
@@ -66,7 +67,7 @@ export class HeaderView {
     this.#positions = pins;
     if (this.#buttons.size !== pins.length) {
       this.#buttons = new Map(pins.map((position) => [position.position, this.#button(position)]));
-      part(this.#whole, ".header").replaceChildren(...this.#buttons.values());
+      part(this.#whole, ".header").replaceChildren(...this.#buttons.values(), part(this.#whole, ".chosen"));
     }
     for (const position of pins) this.#draw(/** @type {HTMLElement} */ (this.#buttons.get(position.position)), position);
     this.#explain();
@@ -75,12 +76,12 @@ export class HeaderView {
   /** @param {Position} position */
   #button({ position }) {
     const button = make("button", position % 2 ? "odd" : "even");
-    button.append(make("span", "name"), make("span", "number"));
-    part(button, ".number").textContent = String(position);
+    const socket = make("span", "socket");
+    socket.append(make("span", "number", String(position)));
+    button.append(make("span", "name"), socket);
     button.onclick = () => {
       this.#chosen = position;
       this.#explain();
-      part(this.#whole, ".chosen").scrollIntoView({ block: "nearest" });
     };
     return button;
   }
@@ -91,10 +92,11 @@ export class HeaderView {
     const ours = this.#raspi.pins.get(position.pin ?? "");
     button.dataset.kind = kind;
     button.dataset.on = String(Boolean(ours?.value));
-    const words = { ground: "ground", power: position.function, ours: ours?.label ?? position.function, taken: position.holder, free: position.function };
+    button.toggleAttribute("data-broken", Boolean(ours?.error));
+    const words = { ground: text("ground"), power: position.function, ours: ours?.label ?? position.function, taken: position.holder, free: position.function };
     say(part(button, ".name"), words[kind] ?? "");
-    const state = ours ? `${ours.label}, ${word(ours.value, ours.mode)}` : kind === "taken" ? `in use by ${position.holder}` : "";
-    button.setAttribute("aria-label", [`Pin ${position.position}`, position.function, state].filter(Boolean).join(", "));
+    const state = ours ? `${ours.label}, ${word(ours.value, ours.mode)}` : kind === "taken" ? text("inUse", { holder: position.holder ?? "" }) : "";
+    button.setAttribute("aria-label", [text("pinNumber", { position: position.position }), position.function, state].filter(Boolean).join(", "));
     button.setAttribute("aria-pressed", String(position.position === this.#chosen));
   }
 
@@ -105,28 +107,33 @@ export class HeaderView {
     const place = part(this.#whole, ".chosen");
     place.hidden = !position;
     if (!position) return;
+    // Below its row, so that nothing jumps away from the thumb.
+    this.#buttons.get(position.position + (position.position % 2))?.after(place);
+    place.dataset.side = position.position % 2 ? "odd" : "even";
     const { gpio } = position;
-    const title = make("h3", "");
-    title.textContent = [`Pin ${position.position}: ${position.function}`, ALSO[gpio ?? -1]].filter(Boolean).join(", also ");
-    const text = make("p", "");
-    text.textContent = this.#words(position);
-    place.replaceChildren(title, text);
+    const also = ALSO[gpio ?? -1];
+    const title = [text("pinTitle", { position: position.position, name: position.function }), also && text("pinAlso", { list: also })];
+    place.replaceChildren(make("h3", "", title.filter(Boolean).join(", ")), make("p", "", this.#words(position)));
     if (kindOf(position) !== "free") return;
+    const first = this.#raspi.pins.size ? "" : "pins:\n"; // with it they take the place of the line that says there are none
+    const lines = `${first}  gpio${gpio}:\n    gpio: ${gpio}\n    mode: `;
     place.append(
-      example("A button or contact to ground:", `  gpio${gpio}:\n    gpio: ${gpio}\n    mode: input\n    pull: up`),
-      example("A lamp or relay (most relay boards: add active: low):", `  gpio${gpio}:\n    gpio: ${gpio}\n    mode: output`),
+      example(text("exampleInput"), `${lines}input\n    pull: up`),
+      example(text("exampleOutput", { line: "active: low" }), `${lines}output`),
     );
   }
 
   /** @param {Position} position */
   #words(position) {
-    const ours = this.#raspi.pins.get(position.pin ?? "");
+    const { holder, pin } = position;
+    const ours = this.#raspi.pins.get(pin ?? "");
+    const label = ours?.label ?? pin ?? "";
     switch (kindOf(position)) {
-      case "ground": return "Ground: the other end of a button, an LED or a relay board goes here.";
-      case "power": return "Power. Never connect it to a GPIO pin or to ground.";
-      case "ours": return `${ours?.label ?? position.pin}: ${ours?.error ?? `in config.yaml as ${position.pin}`}.`;
-      case "taken": return `In use by ${position.holder}. It can be used here as soon as that lets go.`;
-      case "free": return "Free. To use it, put one of these under pins: in config.yaml and reload.";
+      case "ground": return text("aboutGround");
+      case "power": return text("aboutPower");
+      case "ours": return ours?.error ? text("aboutBroken", { label, why: ours.error }) : text("aboutOurs", { label, name: pin ?? "" });
+      case "taken": return text("aboutTaken", { holder: holder ?? "" });
+      case "free": return text("aboutFree", { pins: "pins:" });
     }
   }
 }
@@ -134,11 +141,8 @@ export class HeaderView {
 /** @param {string} caption @param {string} lines */
 function example(caption, lines) {
   const whole = make("div", "");
-  whole.append(make("p", ""), make("pre", ""));
-  part(whole, "p").textContent = caption;
-  const code = make("code", "");
-  code.textContent = lines;
-  part(whole, "pre").append(code);
+  whole.append(make("p", "", caption), make("pre", ""));
+  part(whole, "pre").append(make("code", "", lines));
   copyable(part(whole, "pre"));
   return whole;
 }

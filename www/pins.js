@@ -1,7 +1,8 @@
 /** One card for each pin: what it is now, and the one control that fits it. Only what changed is drawn. */
-import { make, part, say, stamp } from "./dom.js";
+import { make, mark, part, say, stamp } from "./dom.js";
 import { RaspiError } from "./raspi.js";
 import { Slider } from "./slider.js";
+import { text } from "./texts.js";
 import { author, length, percent, span, word } from "./words.js";
 
 /** @typedef {import("./raspi.js").Pin} Pin */
@@ -14,6 +15,8 @@ import { author, length, percent, span, word } from "./words.js";
  */
 
 const REASON_FOR = 20; // seconds that a refusal stays to be read
+/** Reasons of our own, which the page tells in its own language; the server's it tells as they came. @type {Record<string, import("./texts.js").Text>} */
+const REASONS = { "not-connected": "not-connected", lost: "link-lost", "no-answer": "no-answer" };
 const STOPPABLE = 5; // seconds: a longer pulse can be ended by the button that began it
 
 /** @param {Pin} pin @param {Desk} desk @returns {Kind} */
@@ -39,21 +42,33 @@ export class PinCard {
   /** @type {Slider|null} */ #slider = null;
   /** What was asked for and is not confirmed yet. @type {{words: string, on: boolean}|null} */
   #wanted = null;
+  /** @type {HTMLElement} */ #word;
+  /** @type {HTMLElement} */ #age;
+  #place;
   #asked = 0;
   #forget = 0; // timer
 
-  /** @param {Pin} pin @param {Desk} desk */
-  constructor(pin, desk) {
+  /** @param {Pin} pin @param {Desk} desk @param {string} [place] before its ids, for the second card of a pin, which has no strip */
+  constructor(pin, desk, place = "") {
     this.pin = pin;
+    this.#place = place;
     this.#desk = desk;
     this.#kind = kindOf(pin, desk);
     this.element = stamp("pin");
+    this.canvas = /** @type {HTMLCanvasElement} */ (part(this.element, "canvas"));
+    this.#word = part(this.element, ".word");
+    this.#age = part(this.element, ".since");
     this.element.dataset.pin = pin.name;
     this.element.dataset.kind = this.#kind;
     const title = part(this.element, "h2");
     title.textContent = pin.label;
-    title.id = `label-${pin.name}`;
+    title.id = `${place}label-${pin.name}`;
     part(this.element, ".meta").textContent = this.#meta();
+    const more = /** @type {HTMLAnchorElement} */ (part(this.element, ".more"));
+    more.href = `#pin/${pin.name}`;
+    more.setAttribute("aria-label", text("historyOf", { label: pin.label }));
+    part(more, "span").textContent = text("lastMinutes");
+    if (place) for (const element of [this.canvas, more]) element.remove();
     if (pin.error !== null) this.#complain(pin.error);
     this.#build(part(this.element, ".control"));
     this.show(pin);
@@ -64,13 +79,13 @@ export class PinCard {
     this.pin = pin;
     const { element } = this;
     const on = pin.value !== null && pin.value > 0;
-    element.dataset.on = String(on);
-    element.dataset.wanted = this.#wanted && this.#wanted.on !== on ? String(this.#wanted.on) : "";
-    element.toggleAttribute("data-pending", this.#wanted !== null);
-    say(part(element, ".word"), word(pin.value, pin.mode));
-    if (this.#kind === "dimmer" || this.#kind === "switch") this.#button?.setAttribute("aria-checked", String(on));
-    if (this.#kind === "drive") this.#button?.setAttribute("aria-pressed", String(on));
-    if (this.#kind === "press" && this.#button) say(this.#button, this.#stops() ? "Stop" : "Press");
+    mark(element, "data-on", String(on));
+    mark(element, "data-wanted", this.#wanted && this.#wanted.on !== on ? String(this.#wanted.on) : "");
+    if (element.hasAttribute("data-pending") !== (this.#wanted !== null)) element.toggleAttribute("data-pending");
+    say(this.#word, word(pin.value, pin.mode));
+    if (this.#button && (this.#kind === "dimmer" || this.#kind === "switch")) mark(this.#button, "aria-checked", String(on));
+    if (this.#button && this.#kind === "drive") mark(this.#button, "aria-pressed", String(on));
+    if (this.#button && this.#kind === "press") say(this.#button, text(this.#stops() ? "stop" : "press"));
     this.#slider?.follow(pin.value ?? 0);
     this.tick();
   }
@@ -78,43 +93,46 @@ export class PinCard {
   /** Ages go on while nothing changes. */
   tick() {
     const { raspi } = this.#desk;
-    say(part(this.element, ".since"), this.#wanted?.words ?? (raspi.link === "live" ? this.#since() : "when last heard"));
+    say(this.#age, this.#wanted?.words ?? (raspi.isFresh ? this.#since() : text("lastHeard")));
   }
 
   #since() {
-    const { since, by } = this.pin;
-    if (since === null) return "no change yet";
-    return [`for ${span(this.#desk.raspi.time - since)}`, author(by)].filter(Boolean).join(", ");
+    const { since, by, value, pulse, max_on } = this.pin;
+    if (since === null) return text("noChange");
+    const age = this.#desk.raspi.time - since;
+    const limit = Math.min(pulse ?? Infinity, max_on ?? Infinity);
+    const left = value && limit >= STOPPABLE && limit < Infinity ? text("atMostLeft", { span: span(limit - age + 1) }) : "";
+    return [text("forSpan", { span: span(age) }), left || author(by)].filter(Boolean).join(", ");
   }
 
   #meta() {
     const { gpio, header, mode, writable, pulse, max_on, group, error } = this.pin;
     return [
       `GPIO${gpio}`,
-      header !== null && `pin ${header}`,
-      pulse !== null && `${length(pulse)} at a press`,
-      max_on !== null && `on at most ${length(max_on)}`,
-      group !== null && `group ${group}`,
-      this.#kind === "drive" && "simulated, tap to drive",
-      mode !== "input" && !writable && error === null && "view only",
+      header !== null && text("header", { position: header }),
+      pulse !== null && text("pulseOf", { span: length(pulse) }),
+      max_on !== null && text("onAtMost", { span: length(max_on) }),
+      group,
+      this.#kind === "drive" && text("drive"),
+      mode !== "input" && !writable && error === null && text("viewOnly"),
     ].filter(Boolean).join(" · ");
   }
 
   /** @param {HTMLElement} place */
   #build(place) {
     const { raspi } = this.#desk;
-    const { name, label, mode } = this.pin;
+    const { name, mode } = this.pin;
     if (this.#kind === "broken" || this.#kind === "lamp") {
       place.append(make("span", "lamp"));
       return;
     }
     const button = make("button", this.#kind === "dimmer" ? "switch" : this.#kind);
     this.#button = button;
-    button.setAttribute("aria-labelledby", `label-${name}`);
+    button.setAttribute("aria-labelledby", `${this.#place}label-${name}`);
     place.append(button);
     if (this.#kind === "press") {
-      button.id = `press-${name}`;
-      button.setAttribute("aria-labelledby", `press-${name} label-${name}`);
+      button.id = `${this.#place}press-${name}`;
+      button.setAttribute("aria-labelledby", `${button.id} ${this.#place}label-${name}`);
       button.onclick = () => this.#press();
       return;
     }
@@ -122,28 +140,35 @@ export class PinCard {
     if (this.#kind === "drive") {
       button.onclick = () => {
         const value = this.pin.value ? 0 : 1;
-        this.#ask(`driving it ${word(value, mode)}…`, value > 0, () => raspi.drive(name, value));
+        this.#ask(text("driving", { state: word(value, mode) }), value > 0, () => raspi.drive(name, value));
       };
       return;
     }
     button.setAttribute("role", "switch");
     button.onclick = () => this.#flip();
     if (this.#kind === "dimmer") {
-      this.#slider = new Slider(label, this.pin.confirm, (value) =>
-        this.#ask(`setting ${percent(value)}…`, value > 0, () => raspi.set(name, value), `Set ${label} to ${percent(value)}?`, "Set"),
-      );
-      this.element.append(this.#slider.element);
+      this.#slider = this.#dimmer();
+      part(this.element, ".face").append(this.#slider.element);
     }
+  }
+
+  #dimmer() {
+    const { name, label, confirm } = this.pin;
+    return new Slider(text("level", { label }), confirm, (value) => {
+      const level = percent(value);
+      const send = () => this.#desk.raspi.set(name, value);
+      return this.#ask(text("setting", { level }), value > 0, send, text("askSet", { label, level }), text("set"));
+    });
   }
 
   #flip() {
     const { raspi } = this.#desk;
     const { name, label, mode, value } = this.pin;
     const on = !(this.#wanted ? this.#wanted.on : value);
-    const state = on ? "on" : "off";
     // A dimmer goes back to its last level, which the server knows; else `set`, so that a tap on an old picture is harmless.
     const send = () => (mode === "pwm" && on ? raspi.toggle(name) : raspi.set(name, Number(on)));
-    return this.#ask(`switching ${state}…`, on, send, `Switch ${label} ${state}?`, `Switch ${state}`);
+    if (on) return this.#ask(text("switchingOn"), on, send, text("askSwitchOn", { label }), text("switchOn"));
+    return this.#ask(text("switchingOff"), on, send, text("askSwitchOff", { label }), text("switchOff"));
   }
 
   #stops() {
@@ -153,9 +178,9 @@ export class PinCard {
   #press() {
     const { raspi } = this.#desk;
     const { name, label, pulse } = this.pin;
-    if (this.#stops()) return this.#ask("stopping…", false, () => raspi.set(name, 0), `Stop ${label}?`, "Stop");
-    const question = `Press ${label}? It will be on for ${length(pulse ?? 0)}.`;
-    return this.#ask("pressing…", true, () => raspi.pulse(name), question, "Press");
+    if (this.#stops()) return this.#ask(text("stopping"), false, () => raspi.set(name, 0), text("askStop", { label }), text("stop"));
+    const question = text("askPress", { label, span: length(pulse ?? 0) });
+    return this.#ask(text("pressing"), true, () => raspi.pulse(name), question, text("press"));
   }
 
   /**
@@ -175,7 +200,8 @@ export class PinCard {
       if (!(error instanceof RaspiError)) throw error;
       if (asked !== this.#asked) return; // a later wish took its place
       const unknown = error.code === "lost" || error.code === "no-answer";
-      this.#complain(`${unknown ? "Not confirmed" : "Not done"}: ${error.message}`);
+      const ours = REASONS[error.code];
+      this.#complain(text(unknown ? "notConfirmed" : "notDone", { why: ours ? text(ours) : error.message }));
     } finally {
       if (asked === this.#asked) this.#wanted = null;
       this.show(this.pin);

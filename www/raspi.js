@@ -7,7 +7,10 @@
  *     raspi.on("pin", (pin) => console.log(pin.label, pin.value));   // now, and whenever one changes
  *     raspi.on("link", (link) => console.log(link));                 // "live", "stale", "lost", ...
  *     await raspi.set("lamp", 1);                                    // done, or throws a RaspiError
+ *
+ * Where a browser lets no WebSocket through, it asks the HTTP API once a second instead; all else stays the same.
  */
+import { Polling, reach, Refusal } from "./polling.js";
 
 /**
  * A pin as the server describes it, with what is known of it now. Times are Unix seconds of the server's clock.
@@ -37,9 +40,9 @@
  * @typedef {{time: number, temperature: number|null, throttled: string[]|null, load: number|null, memory: number|null,
  *   disk: number|null, uptime: number|null, addresses: string[], viewers: number|null}} Health */
 /**
- * connecting: not yet; live: all is fresh; stale: open, but nothing was heard for too long; lost: closed, trying again;
- * sign-in, forbidden: the server closed the door and knocking again would not help; closed: by close().
- * @typedef {"connecting"|"live"|"stale"|"lost"|"sign-in"|"forbidden"|"closed"} Link
+ * connecting: not yet; live: all is fresh; polling: fresh to a second, without a socket; stale: nothing was heard for too long;
+ * lost: closed, trying again; sign-in, forbidden: the server closed the door and knocking again would not help; closed: by close().
+ * @typedef {"connecting"|"live"|"polling"|"stale"|"lost"|"sign-in"|"forbidden"|"closed"} Link
  */
 /** @typedef {{hello: Hello, pin: Pin, state: State, change: Change, health: Health, link: Link}} Events */
 /** @typedef {{pin: string, value: number}} Result */
@@ -56,6 +59,10 @@ export class RaspiError extends Error {
 const ANSWER_WITHIN = 15; // seconds for a command
 const HELLO_WITHIN = 10; // seconds from knocking to `hello`: TLS on a Pi Zero takes its time
 const HEALTH_EVERY = 5; // seconds: the slowest pulse, however long the interval
+const KNOCK_EVERY = 0.5; // seconds between looks whether the server is back, and twice that after a minute
+const KNOCK_WITHIN = [1, 1, 1, 5]; // seconds: on a network that just came back a new look is faster than an old one
+const DEAF = 2; // sockets that came to nothing although the server was there
+const TRY_SOCKET = [10, 20, 40, 60]; // seconds between tries while polling
 
 export class Raspi {
   /** Every pin in the order of the configuration, by name. A new `hello` makes new ones. @type {Map<string, Pin>} */
@@ -73,16 +80,25 @@ export class Raspi {
   /** @type {Map<number, {resolve: (r: Result) => void, reject: (e: RaspiError) => void, timer: number}>} */
   #waiting = new Map();
   #ref = 0;
-  #attempt = 0; // failures since the last hello
+  /** Whether its API may be asked, too: pages may ask only their own server. */ #isOurs;
+  /** @type {Polling|null} */ #polling = null;
+  /** @type {WebSocket|null} */ #trial = null;
+  #deaf = 0; // sockets that never opened, in a row
+  #knocks = 0; // in vain, since the link was lost
+  #turn = 0; // of knocking; an older one's answer no longer counts
   #retry = 0; // timer
+  #rest; // seconds
+  #napping = 0; // timer
   #watch = 0; // timer
   /** @type {Moment|null} */ #heard = null;
   #knocked = now();
   #offset = 0; // the server's clock minus ours, seconds
 
-  /** @param {string} url */
-  constructor(url) {
+  /** @param {string} url @param {number} rest seconds */
+  constructor(url, rest) {
     this.#url = url;
+    this.#rest = rest;
+    this.#isOurs = new URL(url).host === location.host;
     for (const [target, name] of this.#wakers) target.addEventListener(name, this.#wake);
     this.#watch = window.setInterval(() => this.#look(), 250);
     this.#open();
@@ -132,14 +148,20 @@ export class Raspi {
 
   /** Begins anew, as somebody else: signing in or out changes who we are. */
   reconnect() {
-    this.#attempt = 0;
-    this.#open();
+    this.#knocks = 0;
+    this.#begin();
   }
 
   close() {
     for (const [target, name] of this.#wakers) target.removeEventListener(name, this.#wake);
     clearInterval(this.#watch);
+    clearTimeout(this.#napping);
     this.#lose("closed");
+  }
+
+  /** Whether what we know is fresh, and a command would arrive now. */
+  get isFresh() {
+    return this.link === "live" || this.link === "polling";
   }
 
   /**
@@ -149,8 +171,14 @@ export class Raspi {
    */
   #ask(command) {
     const socket = this.#socket;
-    if (this.link !== "live" || !socket) {
+    if (!this.isFresh || !(socket || this.#polling)) {
       return Promise.reject(new RaspiError("not-connected", "there is no live link, so nothing was sent"));
+    }
+    if (this.#polling) {
+      return this.#polling.ask(command).catch((error) => {
+        if (error instanceof Refusal) throw new RaspiError(error.code, error.message);
+        throw new RaspiError("no-answer", "the server did not answer");
+      });
     }
     return new Promise((resolve, reject) => {
       const ref = ++this.#ref;
@@ -159,14 +187,38 @@ export class Raspi {
         reject(new RaspiError("no-answer", "the server did not answer"));
       }, ANSWER_WITHIN * 1000);
       this.#waiting.set(ref, { resolve, reject, timer });
-      socket.send(JSON.stringify({ ...command, ref }));
+      socket?.send(JSON.stringify({ ...command, ref }));
     });
+  }
+
+  #begin() {
+    if (this.#deaf >= DEAF && this.#isOurs) this.#poll();
+    else this.#open();
   }
 
   #open() {
     this.#drop();
-    const socket = new WebSocket(this.#url, "raspi-server.1");
+    this.#knocked = now();
+    const socket = this.#dial();
+    if (!socket) return this.#failed();
     this.#socket = socket;
+    this.#attend(socket);
+  }
+
+  /** A socket, unless the browser refuses even that. */
+  #dial() {
+    try {
+      return new WebSocket(this.#url, "raspi-server.1");
+    } catch (error) {
+      console.warn("raspi-server: no WebSocket:", error);
+      return null;
+    }
+  }
+
+  /** @param {WebSocket} socket */
+  #attend(socket) {
+    let opened = socket.readyState === WebSocket.OPEN;
+    socket.onopen = () => (opened = true);
     socket.onmessage = (event) => {
       if (socket === this.#socket) this.#hear(JSON.parse(event.data));
     };
@@ -174,17 +226,54 @@ export class Raspi {
       if (socket !== this.#socket) return;
       if (event.code === 4401) this.#lose("sign-in");
       else if (event.code === 4403) this.#lose("forbidden");
+      else if (!opened) this.#failed();
       else this.#lose("lost", event.code === 1013 ? 2 : 0); // 1013: we were too slow, so come back gently
     };
+  }
+
+  #failed() {
+    this.#deaf++;
+    this.#lose("lost");
+  }
+
+  /** Goes on without a socket, and tries one now and then. */
+  #poll() {
+    this.#drop();
     this.#knocked = now();
+    this.#polling = new Polling((message) => this.#hear(message), (why) => this.#lose(why));
+    this.#tryLater(0);
+  }
+
+  /** @param {number} tried times */
+  #tryLater(tried) {
+    const delay = TRY_SOCKET[Math.min(tried, TRY_SOCKET.length - 1)] ?? 60;
+    this.#retry = window.setTimeout(() => {
+      const trial = document.hidden ? null : this.#dial();
+      this.#trial = trial;
+      if (!trial) return this.#tryLater(tried);
+      trial.onclose = () => {
+        if (trial === this.#trial) this.#tryLater(tried + 1);
+      };
+      trial.onmessage = ({ data }) => {
+        if (trial !== this.#trial) return;
+        this.#trial = null;
+        this.#drop();
+        this.#socket = trial;
+        this.#attend(trial);
+        this.#hear(JSON.parse(data));
+      };
+    }, delay * 1000);
   }
 
   /** Lets go of the socket without waiting for it: one to a phone network that is gone takes minutes to close. */
   #drop() {
     clearTimeout(this.#retry);
-    const socket = this.#socket;
-    this.#socket = null;
+    this.#turn++;
+    const [socket, trial, polling] = [this.#socket, this.#trial, this.#polling];
+    this.#socket = this.#trial = this.#polling = null;
     socket?.close();
+    trial?.close();
+    polling?.close();
     const lost = new RaspiError("lost", "the link was lost before the answer came");
     for (const { reject, timer } of this.#waiting.values()) {
       clearTimeout(timer);
@@ -197,29 +286,52 @@ export class Raspi {
   #lose(link, patience = 0) {
     this.#drop();
     this.#become(link);
-    if (link !== "lost") return;
-    const delay = Math.max(patience, Math.min(5, 0.25 * 2 ** this.#attempt++)) * (0.6 + 0.4 * Math.random());
-    this.#retry = window.setTimeout(() => {
-      if (!document.hidden) this.#open(); // hidden: #wake comes when someone looks again
-    }, delay * 1000);
+    const gently = this.#isOurs ? 0.2 : Math.min(5, 0.25 * 2 ** this.#knocks);
+    if (link === "lost") this.#knockLater(Math.max(patience, gently));
   }
 
-  /** Someone looks, or the network is back. A phone that slept may still show OPEN on a socket that is dead. */
-  #wake = () => {
-    if (document.hidden || (this.#socket && this.#quiet() <= this.#limits().stale)) return;
-    this.#attempt = 0;
+  /** @param {number} delay seconds, at most: not all phones of the house at once */
+  #knockLater(delay) {
+    this.#retry = window.setTimeout(() => this.#knock(), delay * 1000 * (0.6 + 0.4 * Math.random()));
+  }
+
+  /** Looks whether anybody is there before a socket is opened: browsers slow down sockets that often fail. */
+  async #knock() {
+    if (document.hidden) return; // #wake comes when someone looks again
+    const turn = ++this.#turn;
+    const patience = KNOCK_WITHIN[this.#knocks++ % KNOCK_WITHIN.length] ?? 1;
+    const isThere = !this.#isOurs || (await reach(patience));
+    if (turn !== this.#turn) return;
+    if (isThere) return this.#begin();
+    if (this.#deaf < DEAF) this.#deaf = 0; // it was away: no wonder
+    this.#knockLater(this.#knocks * KNOCK_EVERY < 60 ? KNOCK_EVERY : 2 * KNOCK_EVERY);
+  }
+
+  /** Someone looks, or the network is back. A phone that slept may still show OPEN on a socket that is dead. @param {Event} event */
+  #wake = (event) => {
+    clearTimeout(this.#napping);
+    if (document.hidden) {
+      if (this.#rest) this.#napping = window.setTimeout(() => this.hello && this.#drop(), this.#rest * 1000);
+      return;
+    }
+    if (this.#polling) return this.#polling.look();
+    const patience = event.type === "online" ? 1 : this.#limits().stale;
+    if (this.#socket && this.#quiet() <= patience) return;
+    this.#drop();
     if (this.link === "live" || this.link === "stale") this.#become("lost");
-    this.#open();
+    this.#knocks = 0;
+    this.#knock();
   };
   /** @type {[EventTarget, string][]} */
   #wakers = [[window, "online"], [window, "pageshow"], [document, "visibilitychange"]];
 
   /** Browsers hide pings from scripts, so silence itself has to be watched. */
   #look() {
-    if (!this.#socket) return;
+    if (!this.#socket && !this.#polling) return;
     const { stale, dead } = this.#limits();
-    if (this.#quiet() > dead) this.#lose("lost");
-    else if (this.link === "live" && this.#quiet() > stale) this.#become("stale");
+    if (this.#quiet() > dead && this.#socket?.readyState === WebSocket.CONNECTING) this.#failed();
+    else if (this.#quiet() > dead) this.#lose("lost");
+    else if (this.isFresh && this.#quiet() > stale) this.#become("stale");
   }
 
   /** Seconds this socket has been silent. */
@@ -228,7 +340,7 @@ export class Raspi {
   }
 
   #limits() {
-    if (this.link !== "live" && this.link !== "stale") return { stale: HELLO_WITHIN, dead: HELLO_WITHIN };
+    if (!this.isFresh && this.link !== "stale") return { stale: HELLO_WITHIN, dead: HELLO_WITHIN };
     const interval = this.hello?.interval ?? 0;
     return {
       stale: Math.min(Math.max(3 * interval, 2), 2.4 * HEALTH_EVERY),
@@ -239,7 +351,7 @@ export class Raspi {
   /** @param {any} message */
   #hear(message) {
     this.#heard = now();
-    if (this.link === "stale") this.#become("live");
+    if (this.link === "stale") this.#become(this.#freshLink);
     switch (message.type) {
       case "hello":
         this.#keepTime(message.time);
@@ -270,12 +382,18 @@ export class Raspi {
 
   /** @param {Hello} hello */
   #greet(hello) {
-    this.#attempt = 0;
+    this.#knocks = 0;
+    if (!this.#polling) this.#deaf = 0;
     this.hello = hello;
     this.pins = new Map(hello.pins.map((pin) => [pin.name, { ...pin, value: hello.state[pin.name] ?? null, by: null }]));
-    this.#become("live");
+    this.#become(this.#freshLink);
     this.#tell("hello", hello);
     for (const pin of this.pins.values()) this.#tell("pin", pin);
+  }
+
+  /** @returns {Link} */
+  get #freshLink() {
+    return this.#polling ? "polling" : "live";
   }
 
   /** @param {string} name @param {number|null} value @param {number} time @param {string|null} by */
@@ -321,8 +439,9 @@ const age = (then) => Math.max(performance.now() - then.steady, Date.now() - the
 
 /**
  * Opens the live link to the server this page came from, and keeps it open.
- * @param {{url?: string}} [options] another WebSocket address
+ * @param {{url?: string, rest?: number}} [options] another WebSocket address; after how many seconds a hidden page lets go of
+ *   the link until somebody looks again, else never
  */
-export function connect({ url } = {}) {
-  return new Raspi(url ?? location.origin.replace(/^http/, "ws") + "/ws");
+export function connect({ url, rest = 0 } = {}) {
+  return new Raspi(url ?? location.origin.replace(/^http/, "ws") + "/ws", rest);
 }

@@ -1,5 +1,6 @@
 /** Signing in and out: with the code in a scanned link, or typed. The server keeps who we are in a cookie. */
 import { make, part, say } from "./dom.js";
+import { text } from "./texts.js";
 
 /** @typedef {import("./raspi.js").Raspi} Raspi */
 
@@ -22,8 +23,7 @@ export class Session {
 
   /** A button that asks for the code. */
   button() {
-    const button = make("button", "button");
-    button.textContent = "Sign in";
+    const button = make("button", "button", text("signIn"));
     button.onclick = () => this.#ask("");
     return button;
   }
@@ -32,7 +32,7 @@ export class Session {
   show(signedIn) {
     const place = part(document, "#session");
     place.hidden = signedIn === null;
-    say(part(place, "span"), signedIn === "control" ? "Signed in to switch" : "Signed in to look");
+    say(part(place, "span"), text(signedIn === "control" ? "signedInControl" : "signedInView"));
     part(place, "button").onclick = () => this.#leave();
   }
 
@@ -49,6 +49,11 @@ export class Session {
     const place = part(this.#dialog, ".trouble");
     place.hidden = !trouble;
     say(place, trouble);
+    if (!this.#dialog.showModal) {
+      const code = prompt([trouble, text("theCode")].filter(Boolean).join("\n")); // Safari before 15.4
+      if (code) this.#signIn(code);
+      return;
+    }
     if (!this.#dialog.open) {
       this.#input.value = "";
       this.#dialog.showModal();
@@ -60,7 +65,7 @@ export class Session {
   async #signIn(code) {
     const trouble = await post("/api/login", { code });
     if (trouble) return this.#ask(trouble);
-    this.#dialog.close();
+    this.#dialog.close?.();
     this.#raspi.reconnect();
   }
 
@@ -77,6 +82,6 @@ async function post(path, body) {
     const answer = await fetch(path, { method: "POST", body: JSON.stringify(body) });
     return answer.ok ? "" : String((await answer.json()).error.message);
   } catch (error) {
-    return `The Raspberry Pi did not answer: ${error instanceof Error ? error.message : error}`;
+    return text("unanswered", { why: error instanceof Error ? error.message : String(error) });
   }
 }

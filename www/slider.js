@@ -1,5 +1,6 @@
 /** A level from 0 to 1 that does not fight the thumb: it follows the server only when nobody holds it. */
 import { make } from "./dom.js";
+import { percent } from "./words.js";
 
 const SEND_EVERY = 100; // milliseconds
 
@@ -9,12 +10,12 @@ export class Slider {
   /** @type {number|null} */ #next = null;
   #level = 0;
 
-  /** @param {string} label @param {boolean} onRelease send only then @param {(value: number) => Promise<void>} send */
-  constructor(label, onRelease, send) {
+  /** @param {string} name for those who do not see it @param {boolean} onRelease send only then @param {(value: number) => Promise<void>} send */
+  constructor(name, onRelease, send) {
     this.send = send;
     this.element = make("input", "slider");
     Object.assign(this.element, { type: "range", min: "0", max: "100", step: "1" });
-    this.element.setAttribute("aria-label", `${label} level`);
+    this.element.setAttribute("aria-label", name);
     this.element.onpointerdown = () => (this.#held = true);
     this.element.onpointerup = () => setTimeout(() => this.#release(), 50); // `change` comes after it
     this.element.onpointercancel = this.element.onblur = () => this.#release();
@@ -59,6 +60,6 @@ export class Slider {
 
   #fill() {
     this.element.style.setProperty("--level", `${this.element.value}%`);
-    this.element.setAttribute("aria-valuetext", `${this.element.value} %`);
+    this.element.setAttribute("aria-valuetext", percent(Number(this.element.value) / 100));
   }
 }

@@ -1,35 +1,68 @@
-/** Numbers into the words people read. */
+/** Numbers into the words people read, as their language writes them. */
+import { known, LOCALE, text } from "./texts.js";
 
-/** "4 s", "3 min", "2 h", "5 days". @param {number} seconds */
+/** @param {string} unit @param {number} [digits] */
+const measure = (unit, digits = 0) =>
+  new Intl.NumberFormat(LOCALE, { style: "unit", unit, unitDisplay: "short", minimumFractionDigits: digits, maximumFractionDigits: digits });
+const SECONDS = measure("second");
+const MILLISECONDS = measure("second", 3);
+const MINUTES = measure("minute");
+const HOURS = measure("hour");
+const DAYS = measure("day");
+const DEGREES = measure("celsius", 1);
+const PERCENT = new Intl.NumberFormat(LOCALE, { style: "percent" });
+/** @type {Intl.DateTimeFormatOptions} */
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const TIME = new Intl.DateTimeFormat(LOCALE, CLOCK);
+const EXACT_TIME = new Intl.DateTimeFormat(LOCALE, { ...CLOCK, fractionalSecondDigits: 3 });
+const DAY = new Intl.DateTimeFormat(LOCALE, { weekday: "short", day: "numeric", month: "short" });
+
+/** "4 sec", "3 min", "2 hr", "5 days". @param {number} seconds */
 export function span(seconds) {
   const s = Math.max(0, Math.floor(seconds));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min`;
-  if (s < 48 * 3600) return `${Math.floor(s / 3600)} h`;
-  return `${Math.floor(s / 86400)} days`;
+  if (s < 60) return SECONDS.format(s);
+  if (s < 3600) return MINUTES.format(Math.floor(s / 60));
+  if (s < 48 * 3600) return HOURS.format(Math.floor(s / 3600));
+  return DAYS.format(Math.floor(s / 86400));
 }
 
-/** A length somebody configured: "0.5 s", "90 s", "10 min". @param {number} seconds */
+/** A length somebody configured: "0.5 sec", "90 sec", "10 min". @param {number} seconds */
 export function length(seconds) {
-  if (seconds >= 3600 && seconds % 3600 === 0) return `${seconds / 3600} h`;
-  if (seconds >= 60 && seconds % 60 === 0) return `${seconds / 60} min`;
-  return `${seconds} s`;
+  if (seconds >= 3600 && seconds % 3600 === 0) return HOURS.format(seconds / 3600);
+  if (seconds >= 60 && seconds % 60 === 0) return MINUTES.format(seconds / 60);
+  return measure("second", seconds % 1 ? Math.min(3, String(seconds % 1).length - 2) : 0).format(seconds);
 }
 
-/** "on", "off", "35 %". @param {number|null} value @param {string} mode */
+/** How long something lasted, to the millisecond while that can matter. @param {number} seconds */
+export function lasting(seconds) {
+  if (seconds < 60) return MILLISECONDS.format(Math.max(0, seconds));
+  const s = Math.round(seconds);
+  const [large, rest] = s < 3600 ? [MINUTES.format(Math.floor(s / 60)), s % 60] : [HOURS.format(Math.floor(s / 3600)), Math.floor((s % 3600) / 60)];
+  return rest ? `${large} ${(s < 3600 ? SECONDS : MINUTES).format(rest)}` : large;
+}
+
+/** "on", "off", "35%". @param {number|null} value @param {string} mode */
 export function word(value, mode) {
-  if (value === null) return "unavailable";
+  if (value === null) return text("unavailable");
   if (mode === "pwm" && value > 0) return percent(value);
-  return value ? "on" : "off";
+  return text(value ? "on" : "off");
 }
 
 /** @param {number} share 0 to 1 */
-export const percent = (share) => `${Math.round(share * 100)} %`;
+export const percent = (share) => PERCENT.format(share);
 
-/** Who changed it last. @param {string|null} by */
+/** @param {number} celsius */
+export const degrees = (celsius) => DEGREES.format(celsius);
+
+/** The time of day, with the day where it is not today. @param {number} time Unix seconds @param {boolean} [exactly] to the millisecond */
+export function moment(time, exactly = false) {
+  const date = new Date(time * 1000);
+  const clock = (exactly ? EXACT_TIME : TIME).format(date);
+  return date.toDateString() === new Date().toDateString() ? clock : `${DAY.format(date)}, ${clock}`;
+}
+
+/** Who changed it last: the server's words for itself, else an address. @param {string|null} by */
 export function author(by) {
   if (by === null) return "";
-  /** @type {Record<string, string>} */
-  const known = { pulse: "pulse over", max_on: "time limit reached", group: "another of its group was switched on" };
-  return known[by] ?? `by ${by}`;
+  return (["pulse", "max_on", "group", "initial"].includes(by) && known(by)) || text("byWhom", { who: by });
 }

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 ARGUMENTS = [
@@ -21,6 +23,7 @@ ARGUMENTS = [
 ]
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 800}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
 def find(program: str, package: str) -> str:
@@ -47,13 +50,15 @@ def browser(arguments: list[str]) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[[str], Page]]:
-    """Opens an address as a phone of its own. No script may fail, no content policy be broken."""
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens an address as a phone of its own; `options` are the browser context's. No script may
+    fail, no content policy be broken."""
     contexts = []
     faults: list[str] = []
 
-    def open_page(url: str) -> Page:
-        context = browser.new_context(viewport=PHONE, device_scale_factor=2)
+    def open_page(url: str, **options: Any) -> Page:
+        phone = {"viewport": PHONE, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+        context = browser.new_context(**{**phone, **options})
         contexts.append(context)
         context.set_default_timeout(15_000)
         page = context.new_page()
@@ -102,18 +107,29 @@ def start_browser(tmp_path: Path) -> Iterator[Callable[..., BrowserContext]]:
 
 @pytest.fixture
 def shoot() -> Callable[[Page, str], None]:
-    """Takes pictures, on a phone and a desk, light and dark, into $SCREENSHOTS if that is set."""
+    """Looks at a state of the page on a phone and a desk, light and dark: nothing is cut off, axe
+    finds nothing that keeps people out, and $SCREENSHOTS, if set, gets the pictures."""
     folder = os.environ.get("SCREENSHOTS")
 
     def shoot(page: Page, name: str) -> None:
-        if not folder:
-            return
-        Path(folder).mkdir(parents=True, exist_ok=True)
         for size, viewport in {"phone": PHONE, "desk": DESK}.items():
             page.set_viewport_size(viewport)
             for scheme in ("light", "dark"):
                 page.emulate_media(color_scheme=scheme)
-                page.screenshot(path=Path(folder) / f"{name}-{size}-{scheme}.png")
+                # Strips and timelines draw themselves anew, within a quarter of a second.
+                page.evaluate("new Promise((done) => setTimeout(done, 400))")
+                if folder:
+                    Path(folder).mkdir(parents=True, exist_ok=True)
+                    page.screenshot(path=Path(folder) / f"{name}-{size}-{scheme}.png")
+                found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
+                assert found.violations_count == 0, f"{name}, {size}, {scheme}: " + str(
+                    [
+                        (each["id"], each["help"], [node["html"] for node in each["nodes"]])
+                        for each in found.response["violations"]
+                    ]
+                )
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= viewport["width"], f"{name}, {size}: {wide} pixels wide"
         page.set_viewport_size(PHONE)
 
     return shoot

@@ -16,8 +16,8 @@ function show() {
   const pin = mine();
   if (raspi.hello) button.textContent = pin ? pin.label : "There is no such pin";
   button.ariaPressed = pin?.value ? "true" : "false";
-  button.disabled = raspi.link !== "live" || !pin?.writable;
-  words.textContent = raspi.link === "live" ? "" : raspi.link; // "lost", "stale", "sign-in": then sign in at /
+  button.disabled = !raspi.isFresh || !pin?.writable;
+  words.textContent = raspi.isFresh ? "" : raspi.link; // "lost", "stale", "sign-in": then sign in at /
 }
 
 button.onclick = async () => {

@@ -26,5 +26,5 @@ raspi.on("pin", (pin) => {
   cells[2].textContent = pin.since ? new Date(pin.since * 1000).toLocaleTimeString() : "";
 });
 
-// Anything but "live" means that the numbers are old: examples.css then lets them fade.
+// Anything but "live" and "polling" means that the numbers are old: examples.css then lets them fade.
 raspi.on("link", (link) => (document.body.dataset.link = link));

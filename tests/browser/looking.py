@@ -1,0 +1,47 @@
+"""What the tests of the page have in common: a house to look at, and where things stand on it."""
+
+import json
+import urllib.request
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+expect.set_options(timeout=15_000)
+
+CONFIG = """
+gpio: simulated
+access:
+  control: everyone
+pins:
+  door: {gpio: 17, mode: input, pull: up, label: Front door}
+  lamp: {gpio: 27, mode: output, label: Desk lamp}
+  bell: {gpio: 23, mode: output, label: Doorbell, pulse: 2}
+  water: {gpio: 24, mode: output, label: Tomatoes, pulse: 600}
+  fan: {gpio: 18, mode: pwm, label: Fan}
+  heater: {gpio: 5, mode: output, label: Heater, confirm: true}
+"""
+
+
+def api(server: Any, path: str, method: str = "GET", body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(server.url + path, data, headers, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def value(server: Any, pin: str) -> float | None:
+    level: float | None = api(server, f"/api/pins/{pin}")["value"]
+    return level
+
+
+def card(page: Page, pin: str):
+    return page.locator(f'[data-pin="{pin}"]')
+
+
+def word(page: Page, pin: str):
+    return card(page, pin).locator(".word")
+
+
+def expect_live(page: Page) -> None:
+    expect(page.locator("#link")).to_contain_text("Live")

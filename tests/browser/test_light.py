@@ -1,0 +1,111 @@
+"""The page is light: little to load, little to draw, and it keeps up with whatever happens."""
+
+import gzip
+import json
+import threading
+
+from playwright.sync_api import expect
+from websockets.sync.client import connect
+
+from tests.browser.looking import CONFIG, card, expect_live, value, word
+
+MOST = 60_000
+"""Bytes of a first visit, compressed."""
+
+
+def test_first_load(start_server, open_page):
+    """A first visit loads at most 60 kB, all from the server itself and all scripts at once."""
+    server = start_server(CONFIG)
+    page = open_page("about:blank")
+    bodies = {}
+    page.on("response", lambda answer: bodies.setdefault(answer.url, answer))
+    page.goto(server.url)
+    expect_live(page)
+    expect(page.locator("#health")).to_be_visible()
+    sizes = {url: len(gzip.compress(answer.body(), 9)) for url, answer in bodies.items()}
+    assert all(url.startswith(server.url) for url in sizes)
+    scripts = {url.removeprefix(server.url) for url in sizes if url.endswith(".js")}
+    links = page.locator('link[rel="modulepreload"]').all()
+    assert {link.get_attribute("href") for link in links} == scripts - {"/dashboard.js"}
+    assert sum(sizes.values()) <= MOST, sizes
+
+
+def test_four_hundred_changes_a_second(start_server, open_page):
+    """The page keeps up with 400 changes a second: it stays live, switches, and ends at what is."""
+    pins = "".join(
+        f"  in{gpio}: {{gpio: {gpio}, mode: input, label: In {gpio}}}\n" for gpio in range(6, 16)
+    )
+    server = start_server(CONFIG + pins)
+    page = open_page(server.url)
+    expect_live(page)
+    ended = threading.Event()
+
+    def shake(first: int) -> None:
+        with connect(server.ws_url, max_queue=None) as socket:
+            reader = threading.Thread(target=lambda: [None for _ in socket], daemon=True)
+            reader.start()
+            level = 0
+            while not ended.wait(0.021):  # the server takes 50 messages a second from each
+                level = 1 - level
+                order = {"type": "drive", "pin": f"in{first}", "value": level}
+                socket.send(json.dumps(order))
+            socket.send(json.dumps({"type": "drive", "pin": f"in{first}", "value": 1}))
+            while value(server, f"in{first}") != 1:
+                pass
+
+    threads = [threading.Thread(target=shake, args=(gpio,)) for gpio in range(6, 15)]
+    for thread in threads:
+        thread.start()
+    try:
+        page.get_by_role("switch", name="Desk lamp").click()
+        expect(word(page, "lamp")).to_have_text("on")
+        count = "new Promise((done) => setTimeout(() => done(window.changes), 3000))"
+        page.evaluate("""import("/raspi.js").then(({ connect }) => {
+            window.changes = 0;
+            window.raspi = connect();
+            window.raspi.on("change", () => window.changes++);
+        })""")
+        assert page.evaluate(count) > 600
+        expect(page.locator("#link strong")).to_have_text("Live")
+        page.get_by_role("switch", name="Desk lamp").click()
+        expect(word(page, "lamp")).to_have_text("off")
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    for gpio in range(6, 15):
+        expect(word(page, f"in{gpio}")).to_have_text("on")
+
+
+def test_nothing_is_drawn_for_nobody(start_server, open_page):
+    """While the tab is hidden nothing on it is drawn; looked at again, it shows what is now."""
+    server = start_server(CONFIG)
+    page = open_page(server.url)
+    expect_live(page)
+    page.evaluate("""
+        const frames = []; // browsers have none for hidden tabs
+        const { requestAnimationFrame } = window;
+        window.requestAnimationFrame = (frame) => frames.push(frame);
+        window.look = () => {
+          window.requestAnimationFrame = requestAnimationFrame;
+          delete document.hidden;
+          document.dispatchEvent(new Event("visibilitychange"));
+          frames.forEach((frame) => frame());
+        };
+        Object.defineProperty(document, "hidden", { configurable: true, value: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+        window.drawn = 0;
+        new MutationObserver(() => window.drawn++).observe(document.body, {
+          subtree: true, childList: true, characterData: true, attributes: true,
+        });
+    """)
+    with connect(server.ws_url) as socket:
+        hello = json.loads(socket.recv())
+        assert hello["type"] == "hello"
+        for level in (1, 0, 1, 0, 1):
+            socket.send(json.dumps({"type": "set", "pin": "lamp", "value": level}))
+        page.evaluate("new Promise((done) => setTimeout(done, 2000))")
+    assert page.evaluate("window.drawn") == 0
+    assert card(page, "lamp").get_attribute("data-on") == "false"
+    page.evaluate("window.look()")
+    expect(word(page, "lamp")).to_have_text("on")
