@@ -12,19 +12,17 @@ from . import __version__, messages
 from .auth import COOKIE, Caller
 from .messages import STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, SigningIn, encode
 from .openapi import Operation
-from .site import NAME, Site, reason
+from .site import JSON_HEADERS, NAME, Site, reason
 
 _Body = TypeVar("_Body", Setting, Pulsing, SigningIn)
 
 _COMMAND: tuple[ErrorCode, ...] = (
-    "bad-message",
     "foreign",
     "not-allowed",
     "not-writable",
     "unknown-pin",
     "superseded",
     "unavailable",
-    "too-large",
     "bad-value",
 )
 
@@ -42,11 +40,8 @@ class ApiHandler(RequestHandler):
         return f"{self.request.method} {self.request.path[:80]}"
 
     def set_default_headers(self) -> None:
-        self.set_header("Server", NAME)
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Referrer-Policy", "no-referrer")
+        for name, value in JSON_HEADERS.items():
+            self.set_header(name, value)
 
     async def prepare(self) -> None:
         auth = self.site.auth
@@ -214,7 +209,7 @@ class SignIn(ApiHandler):
             "A code for a cookie that stands for it",
             messages.SignedIn,
             SigningIn,
-            refusals=("bad-message", "foreign", "sign-in", "too-large", "bad-value", "too-fast"),
+            refusals=("foreign", "bad-value"),
         )
     }
 
@@ -227,11 +222,7 @@ class SignIn(ApiHandler):
 
 class SignOut(ApiHandler):
     is_for_all = True
-    operations = {
-        "post": Operation(
-            "Forget the cookie", messages.SignedIn, refusals=("foreign", "sign-in", "too-fast")
-        )
-    }
+    operations = {"post": Operation("Forget the cookie", messages.SignedIn, refusals=("foreign",))}
 
     def post(self) -> None:
         self.clear_cookie(COOKIE)

@@ -17,6 +17,7 @@ from .clock import wall_time
 from .codes import Codes
 from .config import Config, ConfigError
 from .doors import CannotListen, Doors, in_url, reachable_hosts
+from .guests import Guests
 from .heartbeat import Heartbeat
 from .history import History
 from .hub import Hub
@@ -30,7 +31,6 @@ from .ticker import Ticker
 from .tls import CertificateError, Identity
 from .web import application, plain_application
 
-MAX_BODY = 64 * 1024
 IDLE_TIMEOUT = 60.0
 BODY_TIMEOUT = 20.0
 """Seconds for a silent connection, a handshake or the head of a request; and for its body."""
@@ -75,9 +75,10 @@ class Appliance:
         signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(self.reload))
         self._heartbeat = Heartbeat(loop.call_soon_threadsafe, self._check)
         identity = _identity(config)
+        self._guests = Guests()
         self._doors = self._new_doors(config, identity)
         self._seq = 0
-        self._auth = Auth(config.access, Codes(storage.state_folder()))
+        self._auth = Auth(config.access, Codes(storage.state_folder()), self._guests)
         self._levels = Levels.from_environment()
         self._hub = Hub(self._watched)
         self._history = History()
@@ -227,6 +228,7 @@ class Appliance:
             config.address,
             config.port,
             identity and identity.context,
+            self._guests,
             welcome=lambda *caller: self._server.handle_stream(*caller),
             redirect=lambda *caller: self._plain_server.handle_stream(*caller),
         )
@@ -365,7 +367,6 @@ def _identity(config: Config) -> Identity | None:
 def _server(application: Application) -> HTTPServer:
     return HTTPServer(
         application,
-        max_body_size=MAX_BODY,
         idle_connection_timeout=IDLE_TIMEOUT,
         body_timeout=BODY_TIMEOUT,
     )

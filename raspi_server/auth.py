@@ -6,11 +6,13 @@ import socket
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler, create_signed_value, decode_signed_value
 
 from . import config
 from .codes import Codes
+from .guests import Guest, Guests
 from .messages import Refused, Right
 from .signin import SignIn
 
@@ -32,10 +34,11 @@ class Auth:
     """The `access` keys and the codes. All methods belong to the loop's thread; what is refused
     raises Refused with the reason."""
 
-    def __init__(self, access: config.Access, codes: Codes) -> None:
+    def __init__(self, access: config.Access, codes: Codes, guests: Guests) -> None:
         self.access = access
         """A reload puts another in."""
         self._codes = codes
+        self._guests = guests
         self._sign_in = SignIn(codes)
 
     def close(self) -> None:
@@ -45,6 +48,7 @@ class Auth:
         """Takes the codes as they are now; those who used one that was replaced are out."""
         self._codes.read()
         self._sign_in.forget()
+        self._guests.distrust(lambda code: self._codes.right(code) is None)
 
     async def caller(self, request: HTTPServerRequest) -> Caller:
         """Who asks, by cookie or `Authorization: Bearer`. Raises Refused for a wrong code."""
@@ -52,7 +56,9 @@ class Auth:
         header = request.headers.get("Authorization", "")
         scheme, _, code = header.partition(" ")
         if scheme.lower() == "bearer":
-            return Caller(address, await self.sign_in(code, address))
+            id = await self.sign_in(code, address)
+            self._trust(request, id)
+            return Caller(address, id)
         return Caller(address, self.signed_in(request))
 
     def signed_in(self, request: HTTPServerRequest) -> str | None:
@@ -63,7 +69,17 @@ class Auth:
         secret = self._codes.secret
         found = decode_signed_value(secret, COOKIE, cookie.value, max_age_days=COOKIE_DAYS)
         id = found.decode("ascii", "replace") if found else None
-        return id if self._codes.right(id) else None
+        if id is None or not self._codes.right(id):
+            return None
+        self._trust(request, id)
+        return id
+
+    def _trust(self, request: HTTPServerRequest, id: str) -> None:
+        """Who showed the control code is not sent away when there is no room."""
+        if self._codes.right(id) == "control" and isinstance(request.connection, HTTP1Connection):
+            guest = request.connection.stream
+            if isinstance(guest, Guest):
+                self._guests.trust(guest, id)
 
     def give_cookie(self, handler: RequestHandler, id: str) -> None:
         """What a browser shows later in the place of the code: it is kept from scripts, and not

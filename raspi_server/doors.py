@@ -12,8 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from tornado.iostream import IOStream, SSLIOStream
-
+from .guests import Guest, Guests, PlainGuest, SecureGuest
 from .knocks import Address, Knocks
 
 ACCEPT_AT_ONCE = 128
@@ -59,11 +58,13 @@ class Doors:
         address: str,
         port: int,
         context: ssl.SSLContext | None,
-        welcome: Callable[[IOStream, Address], object],
-        redirect: Callable[[IOStream, Address], object],
+        guests: Guests,
+        welcome: Callable[[Guest, Address], object],
+        redirect: Callable[[Guest, Address], object],
     ) -> None:
         """Port 0 takes any free one. Raises CannotListen."""
         self.context = context
+        self._guests = guests
         self._welcome = welcome
         self._redirect = redirect
         self._knocks = Knocks(self._show_in)
@@ -106,7 +107,7 @@ class Doors:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
-                if self._knocks.make_room():
+                if self._knocks.make_room() or self._guests.make_room():
                     continue
                 self._take_breath(error)
                 return
@@ -117,22 +118,26 @@ class Doors:
         try:
             if self.context is None and speaks_tls:
                 caller.close()  # at once: else it would wait for an answer that never comes
-            elif self.context is None:
-                self._welcome(IOStream(caller), address)
-            elif speaks_tls:
-                self._welcome(self._encrypted(caller, self.context), address)
+                return
+            plainly = self.context is None or not speaks_tls
+            guest = PlainGuest(caller) if plainly else self._encrypted(caller)
+            if not self._guests.enter(guest, address[0]):
+                guest.close()
+            elif self.context and plainly:
+                self._redirect(guest, address)
             else:
-                self._redirect(IOStream(caller), address)
+                self._welcome(guest, address)
         except OSError as error:  # gone again before it was inside
             log.debug("%s: %s", address[0], error)
             caller.close()
 
-    def _encrypted(self, caller: socket.socket, context: ssl.SSLContext) -> SSLIOStream:
+    def _encrypted(self, caller: socket.socket) -> Guest:
+        assert self.context is not None
         # Raises for one that has reset already, before Python's wrap_socket finds out and leaves
         # its half-made socket to the garbage collector.
         caller.getpeername()
-        wrapped = context.wrap_socket(caller, server_side=True, do_handshake_on_connect=False)
-        return SSLIOStream(wrapped)
+        wrapped = self.context.wrap_socket(caller, server_side=True, do_handshake_on_connect=False)
+        return SecureGuest(wrapped)
 
     def _take_breath(self, error: OSError) -> None:
         loop = asyncio.get_running_loop()

@@ -15,7 +15,7 @@ from tornado.web import HTTPError, StaticFileHandler
 
 from .messages import STATUS, Refused
 from .packed import LARGEST, SMALLEST, wants_gzip
-from .site import NAME, Site, reason
+from .site import HEADERS, PAGE_POLICY, Site, reason
 
 _TYPES = mimetypes.MimeTypes()
 """The standard library's own table; the machine's /etc/mime.types is not asked."""
@@ -110,6 +110,7 @@ class Files(StaticFileHandler):
                 path, found = _look(folder, os.path.join(self.path, "index.html"))
             if found and stat.S_ISREG(found.st_mode) and os.access(path, os.R_OK):
                 self._choose(path, found)
+                self._set_policy(folder)
                 return path
         raise HTTPError(404)
 
@@ -171,12 +172,16 @@ class Files(StaticFileHandler):
             self.clear_header("Accept-Ranges")
 
     def set_default_headers(self) -> None:
-        self.set_header("Server", NAME)
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
         # A browser may keep a file, and asks each time whether it is still the one.
         self.set_header("Cache-Control", "no-cache")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("X-Frame-Options", "SAMEORIGIN")
-        self.set_header("Referrer-Policy", "no-referrer")
+
+    def _set_policy(self, folder: str) -> None:
+        """Our own pages keep to scripts in files. What is in the user's folder may do as it likes;
+        in a checkout that is all, and there only what our pages say of themselves holds."""
+        if folder != self._site.www[0]:
+            self.set_header("Content-Security-Policy", PAGE_POLICY)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         page = self._page(status_code) if status_code == 404 else None
@@ -194,5 +199,7 @@ class Files(StaticFileHandler):
             page = Path(folder, f"{status_code}.html").resolve()
             if page.is_relative_to(Path(folder).resolve()):
                 with contextlib.suppress(OSError):
-                    return page.read_bytes()
+                    found = page.read_bytes()
+                    self._set_policy(folder)
+                    return found
         return None

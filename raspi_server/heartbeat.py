@@ -180,7 +180,9 @@ class Heartbeat:
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         for ident, frame in frames.items():
             stack = "".join(traceback.format_stack(frame)).rstrip()
-            log.error("stack of thread %s:\n%s", names.get(ident, ident), stack)
+            log.error("stack of thread %s:", names.get(ident, ident))
+            for line in stack.splitlines():
+                log.error("%s", line)
 
     def _say(self, message: str) -> None:
         """One message on its own, ASCII only (sdnotify drops what is not Latin-1)."""

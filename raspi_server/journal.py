@@ -1,8 +1,10 @@
-"""The log: on standard error, under the journal with a priority and no time, elsewhere with one."""
+"""The log: on standard error, under the journal with a priority and no time, elsewhere with one.
+Strangers' words may stand in it: whatever they are, a message is one line, legible and not long."""
 
 import logging
 import os
 import sys
+from typing import Any
 
 _PRIORITIES = {
     logging.DEBUG: 7,
@@ -14,12 +16,35 @@ _PRIORITIES = {
 """sd-daemon(3): the levels of syslog."""
 
 
-class JournalFormatter(logging.Formatter):
+_LONGEST = 1000
+"""Characters of a line."""
+
+
+class _Formatter(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = _legible(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(_legible(line) for line in super().formatException(ei).split("\n"))
+
+
+class _JournalFormatter(_Formatter):
     """Every line carries its priority, tracebacks included."""
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
-        return "\n".join(prefix + line for line in super().format(record).splitlines())
+        return "\n".join(prefix + line for line in super().format(record).split("\n"))
+
+
+def _legible(text: str) -> str:
+    """A line that does no more to a terminal, or to the next line, than to be read."""
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
+    if shown.isprintable():
+        return shown
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in shown
+    )
 
 
 def under_journal() -> bool:
@@ -43,9 +68,9 @@ def start(level: str) -> None:
     """Sends the log of the whole process to standard error, from `level` (`info`, …) upwards."""
     handler = logging.StreamHandler()
     if under_journal():
-        handler.setFormatter(JournalFormatter("%(message)s"))
+        handler.setFormatter(_JournalFormatter("%(message)s"))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.getLogger().handlers[:] = [handler]
     set_level(level)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

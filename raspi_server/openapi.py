@@ -33,7 +33,14 @@ Described = Iterable[tuple[str, Mapping[MethodName, Operation]]]
 """Path templates such as `/api/pins/{name}`, each with its operations by lower-case method."""
 
 # Every request may meet these.
-_ALWAYS: tuple[ErrorCode, ...] = ("sign-in", "method", "unknown-host")
+_ALWAYS: tuple[ErrorCode, ...] = (
+    "bad-message",
+    "sign-in",
+    "method",
+    "too-large",
+    "unknown-host",
+    "too-fast",
+)
 
 
 def document(paths: Described, version: str) -> dict[str, Any]:

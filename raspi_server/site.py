@@ -26,6 +26,28 @@ from .slots import Slot
 from .tls import Identity
 
 NAME = "raspi-server"
+HEADERS = {
+    "Server": NAME,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+}
+"""What every answer carries: no other page may frame it, guess its kind, or learn its address."""
+PAGE_POLICY = (
+    # ws: and wss: because 'self' does not cover them in Safari 15.
+    "default-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'"
+)
+"""The Content-Security-Policy of our own pages: no script but from files, none of other sites."""
+JSON_HEADERS = {
+    **HEADERS,
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    # Not even as a picture or a script, which a page of another site may otherwise ask for.
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 SIGN_IN = 4401
 """The close code for who may not look without signing in."""
 _INSIDE = Path(__file__).parent / "www"

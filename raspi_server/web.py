@@ -5,9 +5,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.web import Application, RequestHandler
 
 from . import __version__, api, openapi, past, trust
+from .bodies import Bounded
 from .files import Files
 from .messages import MAX_MESSAGE
 from .openapi import Operation
@@ -31,11 +34,19 @@ def log_request(handler: RequestHandler) -> None:
     """Requests are no news; failures of ours were logged where they happened."""
     log.debug(
         "%s %s: %d, for %s",
-        handler.request.method,
+        str(handler.request.method)[:16],
         handler.request.path[:80],
         handler.get_status(),
         handler.request.remote_ip,
     )
+
+
+class _Bounding(Application):
+    def start_request(
+        self, server_conn: object, request_conn: HTTPConnection
+    ) -> HTTPMessageDelegate:
+        assert isinstance(request_conn, HTTP1Connection)
+        return Bounded(super().start_request(server_conn, request_conn), request_conn)
 
 
 def application(site: Site) -> Application:
@@ -51,7 +62,7 @@ def plain_application(site: Site) -> Application:
 
 def _application(site: Site, routes: Iterable[tuple[str, type[RequestHandler]]]) -> Application:
     rooms: dict[str, Any] = {"site": site}
-    return Application(
+    return _Bounding(
         [(path, handler, rooms) for path, handler in routes],
         log_function=log_request,
         websocket_max_message_size=MAX_MESSAGE,

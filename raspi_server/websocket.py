@@ -10,7 +10,7 @@ from tornado.websocket import WebSocketHandler
 
 from .hub import Viewer
 from .messages import STATUS, SUBPROTOCOL, Error, Ref, Refused, Result, Value, command
-from .site import NAME, SIGN_IN, Site, reason
+from .site import HEADERS, SIGN_IN, Site, reason
 
 POLICY_VIOLATION = 1008
 
@@ -57,7 +57,8 @@ class Socket(WebSocketHandler):
             raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        self.set_header("Server", NAME)
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{status_code}: {reason(self, kwargs.get('exc_info'))}\n")
 

@@ -20,16 +20,12 @@ LIMIT = 30.0
 
 
 class Together(LoadScopeScheduling):
-    """Where several processes test: what shares the virtual Pi, a guest or a module's servers stays
-    together in one of them."""
+    """Where several processes test: what shares the virtual Pi or a module's servers stays together
+    in one of them. So do the guests, which share their control groups."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file, _, test = nodeid.partition("::")
-        if file.startswith("tests/gpio/"):
-            return "gpio"
-        in_guest = file.startswith("tests/system/")
-        guest = re.search(r"\[(bookworm|trixie)", test) if in_guest else None
-        return guest[1] if guest else file
+        suite, file = re.match(r"tests/(?:(\w+)/)?(\w+)", nodeid).groups()
+        return suite if suite in ("gpio", "system") else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
+
+from raspi_server.site import BUILT_IN_WWW
 
 from .asking import ask
 from .conftest import LIMIT, Server
@@ -61,6 +64,7 @@ def serve(folder: Path, access: str) -> Iterator[Server]:
     file = folder / "config.yaml"
     file.write_text(f"access: {access}\n{PINS}")
     (folder / "www").mkdir()
+    (folder / "www" / "own.html").write_text("<script>document.title = 'mine'</script>")
     server = Server(["run", "--simulate", "--config", str(file)])
     yield server
     assert server.stop() == 0, server.log
@@ -373,3 +377,73 @@ def test_a_rebound_name_is_no_way_in(open_house: Server) -> None:
     refusal = ask(open_house, "PUT", "/api/pins/radio", {"value": 1}, **headers).refusal
     assert refusal[:2] == (421, "unknown-host")
     assert ask(open_house, "GET", "/", **headers).status == 421
+
+
+# What the pages of this server let others do
+
+
+ANSWERS = [
+    ("GET", "/", 200),
+    ("GET", "/style.css", 200),
+    ("GET", "/no-such-page", 404),
+    ("POST", "/", 405),
+    ("GET", "/own.html", 200),
+    ("GET", "/api", 200),
+    ("GET", "/api/pins/nope", 404),
+    ("GET", "/api/nope", 404),
+    ("DELETE", "/api/pins", 403),
+    ("PUT", "/api/pins/radio", 413),
+    ("GET", "/ws", 403),
+]
+
+
+@pytest.mark.parametrize("method, path, status", ANSWERS)
+def test_nobody_frames_or_guesses(usual_house: Server, method: str, path: str, status: int) -> None:
+    """No page of another site may frame anything of this server, take it for another kind of file,
+    or learn from a link where it was; and none is let in by CORS."""
+    body = bytes(70_000) if status == 413 else None
+    answer = ask(usual_house, method, path, body, Origin="http://evil.example")
+    assert answer.status == status
+    headers = answer.headers
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert not [name for name in headers if name.startswith("Access-Control")]
+
+
+def policy(server: Server, path: str) -> dict[str, str]:
+    """The Content-Security-Policy of what is at a path, by directive."""
+    text = ask(server, "GET", path).headers["Content-Security-Policy"]
+    return {words.split()[0]: words.partition(" ")[2] for words in text.split("; ")}
+
+
+def test_our_pages_keep_to_a_strict_policy(usual_house: Server) -> None:
+    """Our own pages run no script but from files of this server: none inline, none of other sites,
+    no plugin, no form that leads elsewhere."""
+    pages = [f"/{page.relative_to(BUILT_IN_WWW)}" for page in BUILT_IN_WWW.rglob("*.html")]
+    assert "/index.html" in pages
+    for page in ["/", "/no-such-page", *pages]:
+        found = policy(usual_house, page)
+        assert found["default-src"] == "'self'"
+        assert found["object-src"] == found["base-uri"] == found["form-action"] == "'none'"
+        assert not {"script-src", "script-src-elem", "script-src-attr"} & set(found)
+        assert "unsafe" not in str(found)
+    for page in BUILT_IN_WWW.glob("*.html"):
+        text = page.read_text()
+        assert 'http-equiv="Content-Security-Policy"' in text  # in a checkout this alone says so
+        assert not re.search(r"<script(?![^>]*\ssrc=)|\son[a-z]+=|<style|\sstyle=", text)
+
+
+def test_own_pages_do_as_they_like(usual_house: Server) -> None:
+    """A page in the user's own folder may have scripts of any kind; only framing is not for it to
+    allow."""
+    assert policy(usual_house, "/own.html") == {"frame-ancestors": "'none'"}
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/pins", "/api/openapi.json"])
+def test_answers_of_the_api_are_no_pictures(usual_house: Server, path: str) -> None:
+    """A page of another site cannot take an answer of the API for a picture or a script."""
+    answer = ask(usual_house, "GET", path)
+    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert policy(usual_house, path)["default-src"] == "'none'"

@@ -1,13 +1,15 @@
 """The HTTP API through the front door: every route, every refusal with its reason, and the OpenAPI
 description that must tell the truth about all of them."""
 
+import contextlib
+import http.client
 import json
 import os
 import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +21,7 @@ from raspi_server import __version__, web
 
 from .asking import Answer, ask
 from .conftest import LIMIT, Server
+from .wire import changing
 
 HOUSE = """
 access: {control: everyone}
@@ -431,18 +434,71 @@ def test_a_body_of_64_kib_is_read(house: Server) -> None:
     assert (answer.status, answer.json["value"]) == (200, 1)
 
 
+@pytest.mark.parametrize("excess", [1, 20_000_000])
 @pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
-def test_a_body_over_64_kib_is_not(house: Server, chunked: bool) -> None:
-    """A body over 64 KiB is refused, or the connection is closed, and it switches nothing."""
+def test_a_body_over_64_kib_is_not(house: Server, chunked: bool, excess: int) -> None:
+    """A body over 64 KiB is refused with 413, which even those can read who first send it to its
+    end; it switches nothing, and the connection serves the next request."""
     put(house, "lamp", 0)
-    body = b'{"value":1}'.ljust(MAX_BODY + 1)
-    length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
-    if chunked:
-        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-    request = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % length + body
-    answer = raw(house, request)
-    assert not answer or answer.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 400 "))
-    assert value_of(house, "lamp") == 0
+    body = b'{"value":1}'.ljust(MAX_BODY + excess)
+    connection = http.client.HTTPConnection("127.0.0.1", house.port, timeout=LIMIT)
+    pieces = iter([body[:70_000], body[70_000:]]) if chunked and len(body) > 70_000 else body
+    headers = {} if not chunked else {"Transfer-Encoding": "chunked"}
+    try:
+        connection.request("PUT", "/api/pins/lamp", pieces, headers, encode_chunked=chunked)
+        found = connection.getresponse()
+        answer = Answer(found.status, found.headers, found.read())
+        expected = (413, "too-large", f"expected a body of at most {MAX_BODY} bytes")
+        assert answer.refusal == expected
+        assert answer.headers["Content-Type"] == "application/json"
+        connection.request("GET", "/api/pins/lamp")
+        assert json.loads(connection.getresponse().read())["value"] == 0
+    finally:
+        connection.close()
+
+
+def test_who_asks_first_whether_a_body_is_welcome(house: Server) -> None:
+    """A client that announces its body, and waits to hear whether it is welcome, hears 413 in the
+    place of `continue` if it is too long; else it is told to go on."""
+    head = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+    answer = raw(house, head + b"Content-Length: %d\r\n\r\n" % (MAX_BODY + 1))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    answer = raw(house, head + b'Connection: close\r\nContent-Length: 11\r\n\r\n{"value":0}')
+    assert answer.startswith(b"HTTP/1.1 100 ")
+    assert b"HTTP/1.1 200 OK" in answer
+
+
+def test_a_head_with_a_body_too_long(house: Server) -> None:
+    """The refusal of a HEAD has no body, whatever it came with."""
+    answer = raw(
+        house,
+        b"HEAD /api HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n"
+        + bytes(70000)
+        + b"HEAD /api HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    )
+    first, _, second = answer.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 413 ")
+    assert second.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
+def test_a_body_that_is_too_long_and_never_ends(
+    start_server: Callable[..., Server], chunked: bool
+) -> None:
+    """Who is refused a body and sends on and on, or no more, is let go after a moment."""
+    house = start_server(HOUSE, program=changing("bodies.HEAR_OUT = 0.5"))
+    length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 999999999999"
+    words = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: localhost\r\n%b\r\n\r\n" % length
+    piece = b"10000\r\n%b\r\n" % bytes(65536) if chunked else bytes(65536)
+    for goes_on in (False, True):
+        with socket.create_connection(("127.0.0.1", house.port), LIMIT) as endless:
+            endless.sendall(words + piece * 2)
+            assert endless.recv(65536).startswith(b"HTTP/1.1 413 ")
+            with contextlib.suppress(ConnectionError):
+                while goes_on:
+                    endless.sendall(piece)
+                while endless.recv(65536):
+                    pass
 
 
 def raw(server: Server, request: bytes) -> bytes:

@@ -1,7 +1,9 @@
 """`raspi-server doctor`: what it says of each thing that can be wrong. The other programs it asks
 are small scripts here; the installed service is asked in tests/system."""
 
+import hashlib
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -163,6 +165,11 @@ def test_a_certificate(clinic, tmp_path, monkeypatch):
     certificate(tmp_path, names, "-days", "90")
     status, found = clinic.examine()
     assert found["certificate"] == [f"ok {file}: 192.168.1.5, kitchen.local"]
+    assert "authority" not in found
+    (tmp_path / "ca.crt").write_bytes(file.read_bytes())
+    status, found = clinic.examine()
+    fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read_text())).digest().hex(":")
+    assert found["authority"] == [f"ok SHA-256 {fingerprint.upper()}"]
     (tmp_path / "key.pem").unlink()
     status, found = clinic.examine()
     assert status == 1

@@ -59,6 +59,16 @@ def unharmed(server: Server, growth: int = 24 * MIB) -> Iterator[Witness]:
     assert "ERROR" not in server.log, server.log
 
 
+@pytest.fixture
+def many_descriptors() -> Iterator[int]:
+    """As many as this user may have, for servers and tests."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, most = before
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    yield most
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def answer(connection: socket.socket, path: bytes) -> bytes:
     """The first bytes of what is at a path."""
     connection.sendall(GET % path)
@@ -125,11 +135,7 @@ def test_half_a_tls_handshake(start_server, certificate, vanish):  # noqa: F811
     config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
     house = start_server(config, program=changing("appliance.IDLE_TIMEOUT = 1.0"))
     before = descriptors(house)
-    hello = ssl.MemoryBIO()
-    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="a.b")
-    with contextlib.suppress(ssl.SSLWantReadError):
-        client.do_handshake()
-    words = hello.read()
+    words = client_hello()
     crowd = [plain(house.port) for _ in range(300)]
     for n, connection in enumerate(crowd):
         connection.sendall(words[: n * 2])
@@ -147,6 +153,73 @@ def test_half_a_tls_handshake(start_server, certificate, vanish):  # noqa: F811
         late.settimeout(LIMIT)
         assert late.recv(4096) == b"" or late.recv(4096) == b""  # idle, and so let go as well
     assert descriptors(house) <= before
+
+
+def client_hello() -> bytes:
+    """How a browser begins TLS."""
+    hello = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="a.b")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return hello.read()
+
+
+def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors):  # noqa: F811
+    """A thousand who say nothing, half a word or a whole one, and then no more, cost little, hold
+    up nobody, and are gone when their time is over."""
+    config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
+    house = start_server(config, program=changing("appliance.IDLE_TIMEOUT = 10.0"))
+    context = ssl.create_default_context(cafile=certificate / "cert.pem")
+
+    def visit() -> float:
+        """How long it takes somebody else to be served."""
+        began = time.monotonic()
+        with context.wrap_socket(plain(house.port), server_hostname="127.0.0.1") as other:
+            assert b"200 OK" in answer(other, b"/api/pins")
+        return time.monotonic() - began
+
+    visit()
+    memory_before = memory(house)
+    words = client_hello()
+    crowd = []
+    slowest = 0.0
+    for n in range(1000):
+        crowd.append(plain(house.port))
+        crowd[-1].sendall(words[: n % 3 * len(words) // 2])
+        if n % 100 == 99:
+            slowest = max(slowest, visit())
+    assert descriptors(house) >= 1000
+    each = (memory(house) - memory_before) / 1000
+    print(f"{each / 1024:.1f} KiB each, others served within {slowest:.3f} s")
+    assert each < 64 * 1024
+    assert slowest < LIMIT / 10
+    for connection in crowd:
+        with contextlib.suppress(*GONE):
+            while connection.recv(4096):
+                pass
+        connection.close()
+    visit()
+    assert "Traceback" not in house.log
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["in the hello", "in the request"])
+def test_tls_byte_by_byte(start_server, certificate, begun):  # noqa: F811
+    """Who draws out a handshake, or a request under TLS, byte by byte is let go in time."""
+    config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
+    house = start_server(config, program=changing("appliance.IDLE_TIMEOUT = 0.7"))
+    context = ssl.create_default_context(cafile=certificate / "cert.pem")
+    slow = plain(house.port)
+    if begun:
+        slow = context.wrap_socket(slow, server_hostname="127.0.0.1")
+    began = time.monotonic()
+    gone = contextlib.suppress(*GONE, ssl.SSLEOFError)
+    with slow, Client(house.port, context=context) as beside, gone:
+        states = (each for each in beside.messages() if each["type"] == "state")
+        for byte in (GET % (b"/" + b"x" * 5000)) if begun else client_hello():
+            next(states)
+            slow.sendall(bytes([byte]))
+        raise AssertionError("it was heard to the end")
+    assert 0.6 < time.monotonic() - began < LIMIT
 
 
 def test_slow_readers_and_zero_windows(start_server):
@@ -288,40 +361,27 @@ def _send(client: socket.socket, data: bytes) -> bool:
     return False
 
 
-def _most_descriptors() -> int:
-    """As many as this user may have."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
-
-
-def test_thousands_of_idle_connections(start_server):
-    """Thousands who never finish their sentence, or ask once and stay, cost some kilobytes
-    each and nothing once they are gone; thousands more cost no more."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = min(3000, _most_descriptors() // 3)
+def test_thousands_of_idle_connections(start_server, many_descriptors):
+    """Thousands who never finish their sentence, or ask once and stay, cost some kilobytes each
+    and nothing once they are gone; thousands more cost no more."""
+    count = min(3000, many_descriptors // 3)
     house = start_server(HOUSE)
-    try:
-        with Witness(house.port) as witness:
-            open_before, memory_before = descriptors(house), memory(house)
-            peaks = []
-            for _ in range(3):
-                crowd = [begun(house.port) for _ in range(count)]
-                for connection in crowd[::10]:
-                    assert b"200 OK" in ended(connection, b"/api")
-                wait_until(
-                    lambda: descriptors(house) >= open_before + count, witness, "all are inside"
-                )
-                peaks.append(memory(house))
-                for connection in crowd:
-                    connection.close()
-                wait_until(lambda: descriptors(house) <= open_before, witness, "all are gone")
-            each = (peaks[0] - memory_before) / count
-            print(f"{each / 1024:.1f} KiB each; {[peak // 1024 for peak in peaks]} KiB")
-            assert each < 32 * 1024
-            assert peaks[2] < peaks[0] * 1.05
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with Witness(house.port) as witness:
+        open_before, memory_before = descriptors(house), memory(house)
+        peaks = []
+        for _ in range(3):
+            crowd = [begun(house.port) for _ in range(count)]
+            for connection in crowd[::10]:
+                assert b"200 OK" in ended(connection, b"/api")
+            wait_until(lambda: descriptors(house) >= open_before + count, witness, "all are inside")
+            peaks.append(memory(house))
+            for connection in crowd:
+                connection.close()
+            wait_until(lambda: descriptors(house) <= open_before, witness, "all are gone")
+        each = (peaks[0] - memory_before) / count
+        print(f"{each / 1024:.1f} KiB each; {[peak // 1024 for peak in peaks]} KiB")
+        assert each < 32 * 1024
+        assert peaks[2] < peaks[0] * 1.05
 
 
 @pytest.mark.parametrize("spare", [16, 0], ids=["with some kept back", "to the last one"])

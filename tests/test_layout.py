@@ -26,7 +26,8 @@ FLOORS = {
     # 1: each for one thing of the world.
     "clock": 1,
     "codes": 1,
-    "doors": 1,
+    "guests": 1,
+    "doors": 1.1,
     "heartbeat": 1,
     "hub": 1,
     "journal": 1,
@@ -56,6 +57,7 @@ FLOORS = {
     "demo": 3,
     "site": 3,
     "api": 3.1,
+    "bodies": 3.1,
     "files": 3.1,
     "past": 3.15,
     "trust": 3.2,

@@ -5,6 +5,7 @@ import asyncio
 import http.client
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -458,3 +459,115 @@ def test_nobody_is_asked_for_a_passphrase(
     assert (done.returncode, "Enter" in done.stdout) == (78, False), done.stdout
     assert words in done.stdout
     assert "passphrase" in done.stdout
+
+
+# As strict as Mozilla's intermediate profile, and as testssl.sh looks at it
+
+
+INTERMEDIATE = {
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    *(
+        f"ECDHE-{key}-{cipher}"
+        for key in ("ECDSA", "RSA")
+        for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    ),
+}
+
+
+def openssl_agrees(port: int, *options: str) -> str | None:
+    """The cipher on which `openssl s_client` and the server agree, or None."""
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    found = re.search(r"^New, \S+, Cipher is (\S+)", done.stdout, re.MULTILINE)
+    return None if found is None or found[1] == "(NONE)" else found[1]
+
+
+def offered(port: int, version: str) -> set[str]:
+    """Every cipher the server accepts of all that openssl knows, asked one after the other: what
+    it has chosen is taken off the list until it refuses the rest."""
+    found: set[str] = set()
+    if version == "-tls1_3":
+        for cipher in ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_AES_128_CCM_SHA256",
+                       "TLS_AES_128_CCM_8_SHA256", "TLS_CHACHA20_POLY1305_SHA256"):  # fmt: skip
+            if openssl_agrees(port, version, "-ciphersuites", cipher):
+                found.add(cipher)
+        return found
+    while cipher := openssl_agrees(
+        port,
+        version,
+        "-cipher",
+        ":".join(["ALL:COMPLEMENTOFALL:@SECLEVEL=0", *(f"!{each}" for each in found)]),
+    ):
+        assert cipher not in found
+        found.add(cipher)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["EC", "RSA"])
+def test_only_strong_ciphers(
+    kind: str, house: Server, start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """Of all ciphers there are, only those of Mozilla's intermediate profile are accepted, whatever
+    the kind of key, and each of them is."""
+    if kind == "RSA":
+        subprocess.run(
+            shlex.split("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout k -out c"),
+            cwd=tmp_path, check=True, capture_output=True,
+        )  # fmt: skip
+        house = start_server(HOUSE + Pair(tmp_path / "c", tmp_path / "k").config())
+    old, new = offered(house.port, "-tls1_2"), offered(house.port, "-tls1_3")
+    assert old | new <= INTERMEDIATE
+    assert {cipher for cipher in old if ("ECDSA" in cipher) != (kind == "EC")} == set()
+    assert (len(old), len(new)) == (3, 3)
+
+
+@pytest.mark.parametrize("version", ["-tls1", "-tls1_1"])
+def test_old_versions_have_no_cipher_at_all(house: Server, version: str) -> None:
+    """TLS 1.0 and 1.1 are refused with every cipher openssl has, and TLS 1.2 is not."""
+    everything = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
+    assert openssl_agrees(house.port, version, "-cipher", everything) is None
+    assert openssl_agrees(house.port, "-tls1_2", "-cipher", everything)
+
+
+def test_the_server_chooses(house: Server) -> None:
+    """Of two ciphers the server takes the one it likes better, however the client puts them."""
+    pair = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"]
+    chosen = {
+        openssl_agrees(house.port, "-tls1_2", "-cipher", ":".join(order))
+        for order in (pair, reversed(pair))
+    }
+    assert chosen == {pair[0]}
+
+
+def test_no_compression_and_no_second_handshake(house: Server) -> None:
+    """Nothing is compressed under TLS, and a client cannot ask for one handshake after another."""
+    client = subprocess.Popen(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{house.port}", "-tls1_2"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said, _ = client.communicate("R\n", timeout=LIMIT)
+    assert "Compression: NONE" in said
+    assert "RENEGOTIATING" in said
+    assert "no renegotiation" in said
+
+
+@pytest.mark.parametrize("curve", ["X25519", "P-256", "P-384"])
+def test_every_phone_finds_a_group(house: Server, curve: str) -> None:
+    """The groups of the intermediate profile are there for the key exchange."""
+    assert openssl_agrees(house.port, "-groups", curve)
+
+
+@pytest.mark.parametrize("curve", ["secp256k1", "brainpoolP256r1", "P-224"])
+def test_no_odd_group(house: Server, curve: str) -> None:
+    """Groups that no browser offers are refused."""
+    assert openssl_agrees(house.port, "-tls1_2", "-groups", curve) is None

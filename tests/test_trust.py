@@ -15,8 +15,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from raspi_server import doors, knocks
+from raspi_server import knocks
 from raspi_server.doors import Doors
+from raspi_server.guests import Guest, Guests
 
 from .asking import ask
 from .conftest import LIMIT, Server, check_end
@@ -258,14 +259,14 @@ def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(knocks, "PATIENCE", 0.05)
 
     async def call() -> tuple[bytes, bytes]:
-        def welcome(stream: doors.IOStream, address: tuple[str, int]) -> None:
+        def welcome(stream: Guest, address: tuple[str, int]) -> None:
             asyncio.ensure_future(echo(stream))
 
-        async def echo(stream: doors.IOStream) -> None:
+        async def echo(stream: Guest) -> None:
             await stream.write(await stream.read_bytes(1))
             stream.close()
 
-        house = Doors("127.0.0.1", 0, None, welcome, welcome)
+        house = Doors("127.0.0.1", 0, None, Guests(), welcome, welcome)
         house.open()
         reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
         silent = await reader.read()

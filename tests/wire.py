@@ -6,10 +6,11 @@ import json
 import os
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .conftest import LIMIT, Server
@@ -20,6 +21,8 @@ HANDSHAKE = (
 )
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 FIN = 0x80
+IP_BIND_ADDRESS_NO_PORT = 24
+"""linux/in.h: the port is found on connecting, which takes no search among thousands."""
 GONE = (ConnectionResetError, BrokenPipeError)
 
 
@@ -75,11 +78,19 @@ class Client:
     """A WebSocket over a bare socket, open once made."""
 
     def __init__(
-        self, port: int, receive_buffer: int | None = None, address: str = "127.0.0.1"
+        self,
+        port: int,
+        receive_buffer: int | None = None,
+        address: str = "127.0.0.1",
+        headers: Mapping[str, str] | None = None,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self.socket = plain(port, receive_buffer, address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(HANDSHAKE)
+        if context:
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        self.socket.sendall(HANDSHAKE[:-2] + more.encode() + b"\r\n")
         data = b""
         while b"\r\n\r\n" not in data:
             received = self.socket.recv(4096)
@@ -135,6 +146,7 @@ def plain(
     if receive_buffer:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     found.settimeout(LIMIT)
+    found.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
     found.bind((address, 0))
     found.connect(("127.0.0.1", port))
     return found
@@ -227,12 +239,56 @@ class Witness:
                 self._more.notify_all()
 
 
+class Siege:
+    """Guests of so many addresses who knock without end at a house with room for `most`, and hold
+    what they get."""
+
+    def __init__(self, house: Server, addresses: int, most: int) -> None:
+        self._house = house
+        self._most = most
+        self._addresses = [f"127.0.{9 + n // 250}.{n % 250 + 1}" for n in range(addresses)]
+        self._leaving = threading.Event()
+        self._turn = threading.Condition()
+        self._knocked = 0
+        self._thread = threading.Thread(target=self._knock)
+
+    def __enter__(self) -> "Siege":
+        self._thread.start()
+        self.wait_for(2 * self._most)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._leaving.set()
+        self._thread.join(LIMIT)
+
+    def _knock(self) -> None:
+        held: list[socket.socket] = []
+        while not self._leaving.is_set():
+            with contextlib.suppress(*GONE):
+                held.append(plain(self._house.port, address=self._addresses[0]))
+                held[-1].sendall((b"", HANDSHAKE, b"GET")[self._knocked % 3])
+            self._addresses.append(self._addresses.pop(0))
+            if len(held) > 3 * self._most:
+                held.pop(0).close()
+            with self._turn:
+                self._knocked += 1
+                self._turn.notify_all()
+        for each in held:
+            each.close()
+
+    def wait_for(self, more: int) -> None:
+        """Until so many more have knocked."""
+        with self._turn:
+            until = self._knocked + more
+            assert self._turn.wait_for(lambda: self._knocked >= until, LIMIT)
+
+
 def changing(*assignments: str) -> tuple[str, str]:
     """A program for `Server`: the real `main()`, but for some constants of some rooms, so that
     nobody has to wait a minute."""
     lines = [
         "import sys",
-        "from raspi_server import appliance, doors, hub",
+        "from raspi_server import appliance, bodies, doors, guests, hub, knocks",
         *assignments,
         "from raspi_server.__main__ import main",
         "sys.exit(main())",

@@ -34,11 +34,17 @@ def find(program: str, package: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def arguments() -> list[str]:
+    """What the browser of a module is started with."""
+    return ARGUMENTS
+
+
+@pytest.fixture(scope="module")
+def browser(arguments: list[str]) -> Iterator[Browser]:
     # Not for the whole session: as long as it runs, no test can run an event loop of its own.
     with sync_playwright() as playwright:
         chromium = find("chromium", "chromium")
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         yield browser
         browser.close()
 

@@ -1,0 +1,89 @@
+"""A request's body is read up to a bound. Who sends more is told so with 413 and heard out for a
+moment, since a connection that is closed in the middle of a sentence takes the answer with it."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable
+from http.client import responses
+
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+
+from .messages import STATUS, Failure, encode
+from .site import JSON_HEADERS
+
+MAX_BODY = 64 * 1024
+"""Bytes."""
+HEAR_OUT = 5.0
+"""Seconds for the rest of a body that is too large."""
+
+
+class Bounded(HTTPMessageDelegate):
+    """Stands between a connection and `inner`, who gets its request."""
+
+    def __init__(self, inner: HTTPMessageDelegate, connection: HTTP1Connection) -> None:
+        self._inner = inner
+        self._connection = connection
+        self._method = ""
+        self._size = 0
+        self._hanging_up: asyncio.TimerHandle | None = None
+        """Set once the body was refused."""
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        self._connection.set_max_body_size(sys.maxsize)  # here we count ourselves
+        assert isinstance(start_line, RequestStartLine)
+        self._method = start_line.method
+        if not _is_too_long(headers.get("Content-Length", "")):
+            return self._inner.headers_received(start_line, headers)
+        self._refuse()
+        if "Expect" in headers:  # it waits for a word before it sends the body, and this was it
+            self._connection.finish()
+        return None
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        if self._hanging_up:
+            return None
+        self._size += len(chunk)
+        if self._size <= MAX_BODY:
+            return self._inner.data_received(chunk)
+        self._inner.on_connection_close()
+        self._refuse()
+        return None
+
+    def finish(self) -> None:
+        if self._hanging_up:
+            self._hanging_up.cancel()
+            self._connection.finish()
+        else:
+            self._inner.finish()
+
+    def on_connection_close(self) -> None:
+        if self._hanging_up:
+            self._hanging_up.cancel()
+        else:
+            self._inner.on_connection_close()
+
+    def _refuse(self) -> None:
+        """Answers at once. If the rest comes in time, the connection serves another request."""
+        loop = asyncio.get_running_loop()
+        self._hanging_up = loop.call_later(HEAR_OUT, self._connection.close)
+        status = STATUS["too-large"]
+        answer = encode(Failure.of("too-large", f"expected a body of at most {MAX_BODY} bytes"))
+        headers = HTTPHeaders({**JSON_HEADERS, "Content-Length": str(len(answer))})
+        self._connection.write_headers(
+            ResponseStartLine("HTTP/1.1", status, responses[status]),
+            headers,
+            None if self._method == "HEAD" else answer,
+        )
+
+
+def _is_too_long(length: str) -> bool:
+    """Whether a Content-Length says so. One that is malformed is refused by Tornado."""
+    return length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY

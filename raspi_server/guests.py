@@ -1,0 +1,142 @@
+"""Who is inside, having said a first word: how many connections one address and all addresses
+together may have, and who has to go when there is no room for one more.
+
+The rule: of an address with MOST_OF_ONE connections the oldest goes when one more comes; when there
+are MOST in all, or no descriptor is left, the oldest of the address that has most. Who showed the
+control code stays: the owner gets in, having time to show it since others are older, and remains,
+whatever they do. Each IPv6 address counts for itself, since at home all share one /64; a guest who
+takes on many addresses can push out strangers, but not the owner. This machine itself, where the
+owner may run a proxy, has as much room as there are descriptors."""
+
+import asyncio
+import itertools
+import logging
+import math
+import os
+from collections.abc import Callable
+
+from tornado.iostream import BaseIOStream, IOStream, SSLIOStream
+
+COST = 64 * 1024
+"""Bytes of memory for a connection under TLS, the kernel's part included."""
+MOST = min(6144, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 // COST)
+"""Connections in all: what a quarter of the memory bears, some 1700 on a Pi Zero, within the
+descriptors that the unit permits (systemd/raspi-server.service)."""
+MOST_OF_ONE = 128
+"""Connections of one address. A page takes up to seven, and behind a router of its own (Docker,
+Tailscale's subnet router) a whole household has one address."""
+THIS_MACHINE = ("127.0.0.1", "::1")
+CALM = 60.0
+"""Seconds without a shortage after which the next one is said again."""
+
+log = logging.getLogger(__name__)
+
+
+class Guest(BaseIOStream):
+    """A connection that says when it is closed, whoever closed it."""
+
+    address = ""
+    when_closed: Callable[[], object] | None = None
+
+    def close_fd(self) -> None:
+        super().close_fd()
+        if self.when_closed:
+            self.when_closed()
+
+
+class PlainGuest(Guest, IOStream):
+    """Without TLS."""
+
+
+class SecureGuest(Guest, SSLIOStream):
+    """Under TLS."""
+
+
+class _Party:
+    """The connections of one address, the oldest first."""
+
+    def __init__(self) -> None:
+        self.strangers: dict[Guest, int] = {}
+        """Each with its number in the order of all."""
+        self.owners: dict[Guest, str] = {}
+        """Those that showed the control code, each with the code's id."""
+
+    def __len__(self) -> int:
+        return len(self.strangers) + len(self.owners)
+
+    def oldest(self) -> int:
+        return next(iter(self.strangers.values()), 0)
+
+    def send_one_away(self) -> bool:
+        """Closes the oldest stranger, if there is any."""
+        for guest in self.strangers:
+            guest.close()
+            return True
+        return False
+
+
+class Guests:
+    """All methods belong to the loop's thread."""
+
+    def __init__(self) -> None:
+        self._parties: dict[str, _Party] = {}
+        self._count = 0
+        self._numbers = itertools.count()
+        self._short = -math.inf
+        """When there last was no room."""
+
+    def enter(self, guest: Guest, address: str) -> bool:
+        """Whether there is room for one more, made where it has to be."""
+        if address in THIS_MACHINE:
+            return True
+        party = self._parties.get(address, _Party())
+        if len(party) >= MOST_OF_ONE:
+            self._say(f"more than {MOST_OF_ONE} from {address}: its oldest are closed")
+            if not party.send_one_away():
+                return False
+        elif self._count >= MOST and not self.make_room():
+            return False
+        self._parties[address] = party
+        party.strangers[guest] = next(self._numbers)
+        self._count += 1
+        guest.address = address
+        guest.when_closed = lambda: self._leave(guest)
+        return True
+
+    def make_room(self) -> bool:
+        """Closes the oldest connection of the address that has most, unless all may stay."""
+        parties = self._parties.values()
+        fullest = max(parties, key=lambda each: (len(each.strangers), -each.oldest()), default=None)
+        if fullest is None or not fullest.strangers:
+            return False
+        self._say(f"{self._count} in all: the oldest of those who have most are closed")
+        return fullest.send_one_away()
+
+    def trust(self, guest: Guest, code: str) -> None:
+        """This one showed the control code, and may stay."""
+        party = self._parties.get(guest.address)
+        if party and guest in party.strangers:
+            del party.strangers[guest]
+            party.owners[guest] = code
+
+    def distrust(self, is_replaced: Callable[[str], bool]) -> None:
+        """Those whose code was replaced are strangers again."""
+        for party in self._parties.values():
+            for guest, code in tuple(party.owners.items()):
+                if is_replaced(code):
+                    del party.owners[guest]
+                    party.strangers[guest] = next(self._numbers)
+
+    def _leave(self, guest: Guest) -> None:
+        party = self._parties[guest.address]
+        party.strangers.pop(guest, None)
+        party.owners.pop(guest, None)
+        self._count -= 1
+        if not party:
+            del self._parties[guest.address]
+
+    def _say(self, what: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._short >= CALM:
+            log.warning("too many connections, %s", what)
+        self._short = now
