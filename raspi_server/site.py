@@ -95,6 +95,13 @@ class Site:
 
     def pin(self, slot: Slot, caller: Caller) -> Pin:
         """One pin as a viewer may see it."""
+        return self._pin(slot, self.auth.may_control(slot.config, caller))
+
+    def broker_pin(self, slot: Slot, may_control: bool) -> Pin:
+        """One pin as a broker's people may see it, who may switch if `may_control`."""
+        return self._pin(slot, may_control and self.auth.broker_may_control(slot.config))
+
+    def _pin(self, slot: Slot, may_control: bool) -> Pin:
         pin = slot.config
         return Pin(
             name=pin.name,
@@ -104,7 +111,7 @@ class Site:
             mode=type(pin).__struct_config__.tag,  # type: ignore[arg-type]
             value=slot.value,
             since=slot.since,
-            writable=isinstance(pin, DrivenPin) and self.auth.may_control(pin, caller),
+            writable=isinstance(pin, DrivenPin) and may_control,
             pulse=getattr(pin, "pulse", None),
             max_on=getattr(pin, "max_on", None),
             group=getattr(pin, "group", None),

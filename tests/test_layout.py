@@ -19,6 +19,7 @@ FLOORS = {
     "gpiochip": 0,
     "header": 0,
     "messages": 0,
+    "mqttpackets": 0,
     "storage": 0,
     "strictyaml": 0,
     "ticker": 0,
@@ -28,6 +29,7 @@ FLOORS = {
     "codes": 1,
     "guests": 1,
     "doors": 1.1,
+    "broker": 1.2,
     "heartbeat": 1,
     "hub": 1,
     "journal": 1,
@@ -52,6 +54,7 @@ FLOORS = {
     "groups": 2.1,
     "slots": 2.2,
     "board": 2.3,
+    "discovery": 2,
     "doctor": 2,
     # 3: the front doors, and what they show without pins.
     "demo": 3,
@@ -62,6 +65,7 @@ FLOORS = {
     "past": 3.15,
     "trust": 3.2,
     "websocket": 3.1,
+    "mqtt": 3.2,
     "web": 3.3,
     # 4: the life of the service.
     "appliance": 4,
