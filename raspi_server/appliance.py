@@ -86,6 +86,7 @@ class Appliance:
         self._seq = 0
         account = _account(config)
         self._mqtt: Mqtt | None = None
+        self._leaving: asyncio.Future[None] | None = None
         self._auth = Auth(config.access, Codes(storage.state_folder()), self._guests)
         self._levels = Levels.from_environment()
         self._hub = Hub(self._watched)
@@ -172,10 +173,10 @@ class Appliance:
             self._ticker = Ticker(self._show_state, config.interval)
             self._watched(bool(self._hub))
         if config.mqtt != before.mqtt or account != (self._mqtt and self._mqtt.account):
-            left = asyncio.ensure_future(self._mqtt.close()) if self._mqtt else None
+            self._leave_broker()
             self._mqtt = self._new_mqtt(config.mqtt, account) if config.mqtt and account else None
             if self._mqtt:
-                self._mqtt.start(left)
+                self._mqtt.start(self._leaving)
 
     def _renew_certificate(self) -> None:
         """A certificate is renewed also while the file is faulty, which may be for long."""
@@ -232,12 +233,16 @@ class Appliance:
             signal.signal(number, signal.SIG_IGN)
 
     async def _goodbyes(self) -> None:
-        leaving = asyncio.ensure_future(self._mqtt.close()) if self._mqtt else None
+        self._leave_broker()
         await self._hub.empty()
         await self._server.close_all_connections()
         await self._plain_server.close_all_connections()
-        if leaving:
-            await leaving
+        if self._leaving:
+            await self._leaving
+
+    def _leave_broker(self) -> None:
+        if self._mqtt:
+            self._leaving = asyncio.ensure_future(self._mqtt.close())
 
     def _told_to_stop(self) -> None:
         if self._stopping.is_set():

@@ -195,10 +195,12 @@ class Broker:
         self._is_closing = True
         if self._connection:
             connection = self._connection
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    await connection.take_leave(last)
-            connection.abort()
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(patience):
+                        await connection.take_leave(last)
+            finally:
+                connection.abort()
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -395,7 +397,7 @@ class _Connection(asyncio.Protocol):
         self._is_full = False
         self._is_ready = False
         self._timer: asyncio.TimerHandle | None = None
-        self._heard = self._spoke = self._loop.time()
+        self._began = self._heard = self._spoke = self._loop.time()
 
     # What asyncio calls.
 
@@ -406,7 +408,11 @@ class _Connection(asyncio.Protocol):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._finish(self._broker._why(error))
+        words = self._broker._why(error)
+        if error is None and self._is_ready and self._loop.time() - self._began < SETTLED:
+            # Mosquitto 2.0.11 gives no reason to who is thrown out by another of its name.
+            words += f" at once: does another have our client id? {_OWN_NAME}"
+        self._finish(words)
 
     def pause_writing(self) -> None:
         self._is_full = True
@@ -588,11 +594,12 @@ _REFUSALS = {
 }
 """Reasons in a CONNACK (3.2.2.2)."""
 
+_OWN_NAME = "each Pi needs a host name or mqtt.topic of its own"
 _DISCONNECTS = {
     0x87: "ended the connection: not authorised",
     0x8B: "is shutting down",
     0x8D: "ended the connection: it heard nothing of us",
-    0x8E: "let another in with our client id: each Pi needs a host name or mqtt.topic of its own",
+    0x8E: f"let another in with our client id: {_OWN_NAME}",
     0x93: "ended the connection: too much at once",
     0x95: "ended the connection: a packet was too large",
     0x98: "ended the connection by its administrator",

@@ -279,7 +279,7 @@ class _Reader:
             return self.convert(found, kind)
         except ValueError:
             hint = ""
-            if kind in (Label, Path) and type(found) in (int, float):
+            if kind in (Label, Path, Path | None) and type(found) in (int, float):
                 hint = " (text that looks like a number stands in quotes)"
             got = show(node)
             if kind == BrokerUrl and "@" in node.value:  # the password is nobody's business
@@ -295,7 +295,7 @@ class _Reader:
             if number is None:
                 raise ValueError(found)
             return number
-        if kind is Path:
+        if kind in (Path, Path | None):
             text = msgspec.convert(found, Annotated[str, Meta(min_length=1)])
             if "\0" in text:
                 raise ValueError(found)

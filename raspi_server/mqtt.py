@@ -170,6 +170,9 @@ class Mqtt:
     # What the broker calls.
 
     def connected(self) -> None:
+        if self._late:
+            words = f", and {self.lost_changes} older ones are lost" if self.lost_changes else ""
+            log.info("mqtt: %d kept changes follow%s", len(self._late), words)
         self._first.clear()
         # What it kept from before that is no more is to go; none of ours has been sent yet.
         filters = [f"{self.topic}/pins/+"]
@@ -182,9 +185,6 @@ class Mqtt:
         self._describe()
         self._say("status", b"online", retain=True)
         self._say_health()
-        if self._late:
-            words = f", and {self.lost_changes} older ones are lost" if self.lost_changes else ""
-            log.info("mqtt: %d kept changes follow%s", len(self._late), words)
         self._feed()
 
     def has_room(self) -> None:
