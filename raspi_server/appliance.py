@@ -35,6 +35,7 @@ from .web import application, plain_application
 
 if TYPE_CHECKING:
     from .broker import Account
+    from .metrics import Metrics
     from .mqtt import Mqtt
 
 IDLE_TIMEOUT = 60.0
@@ -86,6 +87,7 @@ class Appliance:
         self._seq = 0
         account = _account(config)
         self._mqtt: Mqtt | None = None
+        self._metrics: Metrics | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._auth = Auth(config.access, Codes(storage.state_folder()), self._guests)
         self._levels = Levels.from_environment()
@@ -107,6 +109,8 @@ class Appliance:
         )
         if config.mqtt and account:
             self._mqtt = self._new_mqtt(config.mqtt, account)
+        if config.metrics:
+            self._metrics = self._site.metrics = self._new_metrics()
         self._complaint_of_certificate = self._site.complaint()
         self._server = _server(application(self._site))
         self._plain_server = _server(plain_application(self._site))
@@ -177,6 +181,8 @@ class Appliance:
             self._mqtt = self._new_mqtt(config.mqtt, account) if config.mqtt and account else None
             if self._mqtt:
                 self._mqtt.start(self._leaving)
+        if config.metrics != before.metrics:
+            self._metrics = self._site.metrics = self._new_metrics() if config.metrics else None
 
     def _renew_certificate(self) -> None:
         """A certificate is renewed also while the file is faulty, which may be for long."""
@@ -275,6 +281,15 @@ class Appliance:
 
         return Mqtt(settings, account, house(self._site, settings.control))
 
+    def _new_metrics(self) -> "Metrics":
+        from .metrics import BrokerNumbers, Metrics
+
+        def broker() -> BrokerNumbers | None:
+            mqtt = self._mqtt
+            return BrokerNumbers(mqtt.is_connected, mqtt.kept, mqtt.lost_changes) if mqtt else None
+
+        return Metrics(self._site, lambda: self._heartbeat.is_alive, broker)
+
     def _watched(self, by_somebody: bool) -> None:
         """The broadcast runs only while somebody is connected."""
         if by_somebody:
@@ -315,12 +330,16 @@ class Appliance:
         self._hub.send(Change(self._next_seq(), moment, changed.pin, changed.value, by))
         if self._mqtt:
             self._mqtt.changed(changed)
+        if self._metrics:
+            self._metrics.changed(changed)
 
     def _remade(self) -> None:
         """A pin was lost or came back, or all is new: everyone begins anew, who may look."""
         self._take_stock()
         if self._mqtt:
             self._mqtt.remade()
+        if self._metrics:
+            self._metrics.remade()
         if self._hub:
             self._site.greet()
 

@@ -64,6 +64,7 @@ FLOORS = {
     "files": 3.1,
     "past": 3.15,
     "trust": 3.2,
+    "metrics": 3.1,
     "websocket": 3.1,
     "mqtt": 3.2,
     "web": 3.3,
