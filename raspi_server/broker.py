@@ -154,17 +154,30 @@ class Speaker(Protocol):
         """Somebody's message."""
 
 
+class _Nobody:
+    """Who has nothing to say."""
+
+    def connected(self) -> None: ...
+    def has_room(self) -> None: ...
+    def lost(self, unacknowledged: list[Message]) -> None: ...
+    def received(self, message: Publish) -> None: ...
+
+
 class Broker:
     """One broker, for one client. `client_id` must be its alone; `will` is published by the broker
     when we vanish. All methods belong to the loop's thread."""
 
     def __init__(
-        self, account: Account, client_id: str, will: Message | None, speaker: Speaker
+        self,
+        account: Account,
+        client_id: str,
+        will: Message | None = None,
+        speaker: Speaker | None = None,
     ) -> None:
         self.account = account
         self.client_id = client_id
         self._will = will
-        self._speaker = speaker
+        self._speaker = speaker or _Nobody()
         self._connection: _Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._trouble: str | None = None

@@ -244,20 +244,22 @@ class Mqtt:
         if self._discovery:
             before = discovery.platforms(self._announced)
             self._announced = discovery.device(self.topic, server, pins)
-            self._announce(self._announced)
-            self._withdraw(before)
+            if not self._withdraw(before):
+                self._announce(self._announced)
 
     def _announce(self, device: dict[str, Any]) -> None:
         if self._discovery:
             where = discovery.topic(self._discovery, self.topic)
             self._first.append(Message(where, encode(device), retain=True))
 
-    def _withdraw(self, before: dict[str, str]) -> None:
-        """Takes back what was announced `before` and is no more."""
+    def _withdraw(self, before: dict[str, str]) -> bool:
+        """Takes back what was announced `before` and is no more, and then announces what is;
+        whether there was anything to take back."""
         gone = before.keys() - discovery.platforms(self._announced).keys()
         if gone:
             self._announce(discovery.without(self._announced, {id: before[id] for id in gone}))
             self._announce(self._announced)
+        return bool(gone)
 
     def _say_health(self) -> None:
         if self._broker.is_connected:

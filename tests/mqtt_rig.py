@@ -2,6 +2,7 @@
 ours."""
 
 import json
+import shutil
 import subprocess
 import threading
 import time
@@ -15,6 +16,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from .asking import ask
 from .conftest import LIMIT, Server, free_port
+
+PROGRAM = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 
 class Heard(NamedTuple):
@@ -45,7 +48,7 @@ class Mosquitto:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            ["mosquitto", "-v", "-c", self._file], stderr=subprocess.PIPE, text=True
+            [PROGRAM, "-v", "-c", self._file], stderr=subprocess.PIPE, text=True
         )
         assert self.process.stderr
         self.log: list[str] = []
