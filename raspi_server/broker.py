@@ -327,8 +327,8 @@ class Broker:
             raise
         return connection
 
-    def _why(self, error: BaseException | None) -> str:
-        """Why a connection failed or ended, in words."""
+    def _why(self, error: BaseException | None, is_in: bool = False) -> str:
+        """Why a connection failed, or ended once we were in, in words."""
         where = f"mqtt.url {self.account}"
         if isinstance(error, ssl.SSLCertVerificationError):
             if error.verify_code in _UNKNOWN_AUTHORITY:
@@ -344,11 +344,16 @@ class Broker:
             return f"{self}: TLS failed: {reason}"
         if isinstance(error, ConnectionRefusedError):
             return f"{self} refuses connections: nothing listens there"
+        if isinstance(error, ConnectionResetError | ConnectionAbortedError) and not is_in:
+            return f"{self} ended the connection at once: {_OTHER_URL}"
+        if isinstance(error, PermissionError):
+            return f"{where}: the service may reach private networks only (systemd/README.md)"
         if isinstance(error, OSError) and error.strerror:
             return f"{where}: {error.strerror[:1].lower()}{error.strerror[1:]}"
-        return f"{self} ended the connection"
+        return f"{self} ended the connection" + ("" if is_in else f" at once: {_OTHER_URL}")
 
 
+_OTHER_URL = "is that port one for mqtt:// or for mqtts://?"
 _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
 """Codes of OpenSSL's x509_vfy.h for a chain that does not begin with anything we trust."""
 
@@ -421,7 +426,7 @@ class _Connection(asyncio.Protocol):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def connection_lost(self, error: Exception | None) -> None:
-        words = self._broker._why(error)
+        words = self._broker._why(error, self._is_ready)
         if error is None and self._is_ready and self._loop.time() - self._began < SETTLED:
             # Mosquitto 2.0.11 gives no reason to who is thrown out by another of its name.
             words += f" at once: does another have our client id? {_OWN_NAME}"

@@ -195,8 +195,8 @@ class State(Struct, frozen=True, tag_field="type", tag="state"):
 
 
 class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=True):
-    """A pin changed. `by` is the address of who did it, or `pulse`, `max_on`, `group` or `initial`
-    where the server did; absent for inputs."""
+    """A pin changed. `by` is the address of who did it, `mqtt` for somebody at a broker, or
+    `pulse`, `max_on`, `group` or `initial` where the server did; absent for inputs."""
 
     seq: int
     time: float

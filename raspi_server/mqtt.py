@@ -102,6 +102,7 @@ class Mqtt:
         self._first: deque[Message] = deque()
         self._live: deque[Message] = deque()
         self._late: deque[_Kept] = deque()
+        self._is_leaving = False
         self._number = 0
         self.lost_changes = 0
         """How many were never told, since the server started."""
@@ -142,8 +143,9 @@ class Mqtt:
     async def close(self) -> None:
         """Says that we are offline, where that can be said within a second."""
         self._health.stop()
-        if self._late:
-            log.warning("mqtt: %d changes were never told to %s", len(self._late), self._broker)
+        self._is_leaving = True
+        if self.kept:
+            log.warning("mqtt: %d changes were never told to %s", self.kept, self._broker)
         await self._broker.close(Message(f"{self.topic}/status", b"offline", True), GOODBYE)
 
     def changed(self, changed: Changed) -> None:
@@ -210,7 +212,7 @@ class Mqtt:
     def _feed(self) -> None:
         """Publishes as much as the broker has room for: what is, then what happens, and then what
         has happened."""
-        while self._broker.room:
+        while self._broker.room and not self._is_leaving:
             if self._first:
                 self._broker.publish(self._first.popleft())
             elif self._live:
@@ -302,7 +304,7 @@ class Mqtt:
             self._refuse(name, ref, refused)
 
     def _refuse(self, name: str, ref: Ref | None, refused: Refused) -> None:
-        log.info("mqtt: %s was not switched: %s", name, refused.message)
+        log.debug("mqtt: %s was not switched: %s", name, refused.code)
         self._tell(name, Error(ref, refused.code, refused.message))
 
 
