@@ -649,7 +649,14 @@ def test_who_has_no_broker_pays_nothing(brokers, start_server):
 # ---------------------------------------------------------------- bytes
 
 
-@given(st.binary(max_size=200))
+heads = st.sampled_from(b"\x20\x30\x32\x34\x40\x90\xb0\xd0\xe0\x10")
+bodies = st.binary(max_size=60) | st.binary(max_size=60).map(lambda body: b"\0\2" + body)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.builds(lambda head, body: bytes([head, len(body)]) + body, heads, bodies)
+)
 def test_bytes_that_are_no_packets(data):
     """Whatever a broker sends is a packet or refused as none; nothing else comes of it."""
     packets = Packets(1000)
