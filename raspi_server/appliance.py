@@ -62,13 +62,14 @@ log = logging.getLogger(__name__)
 
 class Appliance:
     """One running server. `source` is asked again on SIGHUP, None for a demo; `fault` says why the
-    last good configuration runs, if it does. Raises CertificateError and CannotListen before any
-    pin is touched."""
+    last good configuration runs, if it does. Raises ConfigError for a broker's files before it does
+    anything, and CertificateError and CannotListen before any pin is touched."""
 
     def __init__(
         self, config: Config, source: Source | None = None, fault: ConfigError | None = None
     ) -> None:
         loop = asyncio.get_running_loop()
+        account = _account(config)
         self._config = config
         self._source = source
         self._complaint = ""
@@ -85,7 +86,6 @@ class Appliance:
         self._guests = Guests()
         self._doors = self._new_doors(config, identity)
         self._seq = 0
-        account = _account(config)
         self._mqtt: Mqtt | None = None
         self._metrics: Metrics | None = None
         self._leaving: asyncio.Future[None] | None = None

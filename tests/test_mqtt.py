@@ -1,6 +1,7 @@
 """The talk with an MQTT broker: what is said, kept and obeyed there, and what becomes of the server
 when the broker does not do its part."""
 
+import os
 import re
 import signal
 import socket
@@ -618,6 +619,18 @@ def test_files_that_are_missing_or_wrong(kind, tmp_path):
         assert done.returncode == 78
         assert f"{tmp_path}/{words}" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_the_last_good_configuration_runs_instead(start_server, tmp_path):
+    """Under systemd a start without the broker's password runs the last good configuration, and
+    says so, on the same port."""
+    (tmp_path / "state").mkdir()
+    environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path / "state")}
+    server = start_server("gpio: simulated\n", env=environment)
+    text = house("mqtt://127.0.0.1:9", ", user: me, password_file: none")
+    (tmp_path / "config-0.yaml").write_text(text)
+    server.restart()
+    assert "none: mqtt.password_file: expected a file" in wait_for_reason(server, "last good")[0]
 
 
 # ---------------------------------------------------------------- off
