@@ -114,9 +114,9 @@ def check(options: argparse.Namespace) -> int:
         if complaint:
             print(f"warning: {config.certificate.certificate}: {complaint}", file=sys.stderr)
     if config.mqtt:
-        from . import broker
+        from .account import account
 
-        broker.account(config.mqtt)
+        account(config.mqtt)
     modes = Counter(type(pin).__struct_config__.tag for pin in config.pins)
     pins = ", ".join(f"{count} {mode}" for mode, count in modes.items()) or "no pins yet"
     print(f"ok: {file}: {scheme} on port {config.port}, {pins}")

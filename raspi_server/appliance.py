@@ -34,7 +34,7 @@ from .tls import CertificateError, Identity
 from .web import application, plain_application
 
 if TYPE_CHECKING:
-    from .broker import Account
+    from .account import Account
     from .metrics import Metrics
     from .mqtt import Mqtt
 
@@ -433,7 +433,7 @@ def _account(config: Config) -> "Account | None":
     """The broker's, with all its files read, or None. Raises ConfigError."""
     if config.mqtt is None:
         return None
-    from .broker import account
+    from .account import account
 
     return account(config.mqtt)
 

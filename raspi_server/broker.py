@@ -1,5 +1,6 @@
 """The talk with an MQTT broker: connects, stays connected, connects again, and says in words why it
-cannot. What is said there is not known here, nor kept: what was not acknowledged goes back."""
+cannot. The packets are Eclipse Paho's. What is said is not known here, nor kept: what was not
+acknowledged goes back."""
 
 import asyncio
 import contextlib
@@ -7,46 +8,30 @@ import logging
 import random
 import socket
 import ssl
+import sys
 import threading
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple, Protocol
 
-from . import config
-from .config import ConfigError, Fault
-from .doors import in_url
-from .mqttpackets import (
-    DISCONNECT,
-    MAXIMUM_PACKET_SIZE,
-    MAXIMUM_QOS,
-    PINGREQ,
-    RECEIVE_MAXIMUM,
-    RETAIN_AVAILABLE,
-    SERVER_KEEP_ALIVE,
-    Connack,
-    Disconnect,
-    Malformed,
-    Message,
-    Packets,
-    Puback,
-    Publish,
-    Suback,
-    Subscription,
-    connect,
-    puback,
-    publish,
-    subscribe,
-    unsubscribe,
-)
+from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from . import excuses
+from .account import Account
+from .excuses import Trouble
 
 PATIENCE = 10.0
-"""Seconds for a name, a connection, a handshake, or the broker's first word."""
-KEEP_ALIVE = 30
-"""Seconds of our silence, and half as many again, after which the broker publishes our will."""
-LOOK_EVERY = 10.0
-SILENT_FOR = 25.0
-"""Seconds between two looks, and of the broker's silence after which a connection is dead."""
+"""Seconds for a connection, a handshake, or the broker's first word."""
+LONGEST_DIAL = 60.0
+"""Seconds for a name and all of these, at each address that it has."""
+KEEP_ALIVE = 15
+"""Seconds of silence, a whole number, after which we ask whether the broker is there; of as many
+again without an answer a connection is dead. After one and a half times as many of ours the broker
+publishes our will. A broker may want others."""
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 20.0
 """Seconds between two tries, doubled each time; each wait is cut by up to a half, by chance, so
@@ -55,87 +40,21 @@ SETTLED = 30.0
 """Seconds after which a connection counts as good, and the next loss begins with a short wait."""
 MOST_UNACKNOWLEDGED = 100
 LARGEST = 64 * 1024
-"""Bytes of the largest packet that is taken; the broker is told, and keeps larger ones."""
-MOST_WAITING = 64 * 1024
-"""Bytes that may wait for a slow broker before nothing more is given to it."""
+"""Bytes of the largest packet that we take; the broker is told, and keeps larger ones."""
+_HEAD = 10
+"""Bytes of a PUBLISH beside its topic and payload, at most (3.3)."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Account:
-    """Where the broker is and as whom we come. Two are equal if nothing of that differs."""
+class Message(NamedTuple):
+    """What is published. `retain`: it was kept by the broker, or is to be; of `extra` it hears
+    nothing."""
 
-    host: str
-    port: int
-    user: str | None = None
-    password: bytes | None = field(default=None, repr=False)
-    context: ssl.SSLContext | None = field(default=None, compare=False)
-    files: tuple[bytes, ...] = field(default=(), repr=False)
-    """What stands in the files of the context."""
-
-    def __str__(self) -> str:
-        return f"{in_url(self.host)}:{self.port}"
-
-
-def account(mqtt: config.Mqtt) -> Account:
-    """The account of a configuration, with all its files read. Raises ConfigError, with every file
-    that is missing, unreadable, or not what it should be."""
-    faults: list[Fault] = []
-    contents: dict[str, bytes] = {}
-    for key in ("password_file", "ca", "certificate", "key"):
-        file = getattr(mqtt, key)
-        if file is None:
-            continue
-        try:
-            contents[key] = file.read_bytes()
-        except OSError as error:
-            message = f"expected a file that can be read: {error.strerror}"
-            faults.append(Fault(str(file), None, f"mqtt.{key}", message))
-    if faults:
-        raise ConfigError(faults)
-    url = urlsplit(mqtt.url)
-    password = contents.pop("password_file", None)
-    return Account(
-        host=str(url.hostname),
-        port=url.port or (8883 if url.scheme == "mqtts" else 1883),
-        user=mqtt.user,
-        password=None if password is None else password.rstrip(b"\r\n"),
-        context=_context(mqtt) if url.scheme == "mqtts" else None,
-        files=tuple(contents.values()),
-    )
-
-
-def _context(mqtt: config.Mqtt) -> ssl.SSLContext:
-    """TLS 1.2 and later; the broker's certificate must be good for its name."""
-    try:
-        context = ssl.create_default_context(cafile=mqtt.ca)
-    except ssl.SSLError:
-        raise _fault(mqtt, "ca", "expected certificates in PEM format") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if mqtt.certificate is None:
-        return context
-
-    def refuse_passphrase() -> bytes:  # OpenSSL would ask for it on the terminal
-        raise _fault(mqtt, "key", "expected a key without a passphrase")
-
-    try:
-        context.load_cert_chain(mqtt.certificate, mqtt.key, password=refuse_passphrase)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            message = f"expected the key of {mqtt.certificate}, got another"
-            raise _fault(mqtt, "key", message) from None
-        message = "expected a certificate and its key in PEM format"
-        raise _fault(mqtt, "certificate", message) from None
-    return context
-
-
-def _fault(mqtt: config.Mqtt, key: str, message: str) -> ConfigError:
-    return ConfigError([Fault(str(getattr(mqtt, key)), None, f"mqtt.{key}", message)])
-
-
-class Trouble(Exception):
-    """Why there is no connection, in words."""
+    topic: str
+    payload: bytes
+    retain: bool = False
+    extra: Any = None
 
 
 class Speaker(Protocol):
@@ -150,7 +69,7 @@ class Speaker(Protocol):
     def lost(self, unacknowledged: list[Message]) -> None:
         """The connection is gone; what of the last messages arrived is not known."""
 
-    def received(self, message: Publish) -> None:
+    def received(self, message: Message) -> None:
         """Somebody's message."""
 
 
@@ -160,7 +79,7 @@ class _Nobody:
     def connected(self) -> None: ...
     def has_room(self) -> None: ...
     def lost(self, unacknowledged: list[Message]) -> None: ...
-    def received(self, message: Publish) -> None: ...
+    def received(self, message: Message) -> None: ...
 
 
 class Broker:
@@ -186,7 +105,7 @@ class Broker:
         """What this connection may not do, in words, by what it is."""
 
     def __str__(self) -> str:
-        return f"the broker {self.account}"
+        return excuses.broker(self.account)
 
     @property
     def trouble(self) -> str | None:
@@ -230,9 +149,10 @@ class Broker:
         connection.abort()
         return None
 
-    def subscribe(self, *subscriptions: Subscription) -> None:
+    def subscribe(self, *filters: str, with_kept: bool = False) -> None:
+        """`with_kept`: the retained messages, too, that are there already."""
         if self._connection:
-            self._connection.subscribe(subscriptions)
+            self._connection.subscribe(filters, with_kept)
 
     def unsubscribe(self, *filters: str) -> None:
         if self._connection:
@@ -267,12 +187,12 @@ class Broker:
         wait = FIRST_WAIT
         while True:
             began = loop.time()
+            self.refusals.clear()
             try:
                 self._connection = await self._connect()
                 try:
                     began = loop.time()
                     self._trouble = None
-                    self.refusals.clear()
                     log.info("mqtt: connected to %s as %s", self.account, self.client_id)
                     self._speaker.connected()
                     await self._connection.ended()
@@ -293,172 +213,246 @@ class Broker:
 
     async def _connect(self) -> "_Connection":
         """A connection whose broker has said yes. Raises Trouble."""
-        loop = asyncio.get_running_loop()
-        host, port, context = self.account.host, self.account.port, self.account.context
-        error: Exception | None = None
-        for address in await _addresses(host, port):
-            try:
-                async with _patience(f"{self} does not answer"):
-                    _, connection = await loop.create_connection(
-                        lambda: _Connection(self, self._speaker),
-                        address,
-                        port,
-                        ssl=context,
-                        server_hostname=host if context else None,
-                        ssl_handshake_timeout=2 * PATIENCE if context else None,
-                        ssl_shutdown_timeout=1 if context else None,
-                    )
-                break
-            except Trouble as slow:
-                error = slow
-            except OSError as failed:
-                error = Trouble(self._why(failed))
-        else:
-            raise error or Trouble(f"{self} has no address")
-        account = self.account
-        hello = connect(
-            self.client_id, KEEP_ALIVE, account.user, account.password, self._will, LARGEST
-        )
+        connection = _Connection(self, self._speaker, await self._dial())
         try:
-            async with _patience(f"{self} takes the connection and does not answer"):
-                await connection.greet(hello)
+            async with _patience(PATIENCE, f"{self} takes the connection and does not answer"):
+                await connection.greeted()
         except BaseException:
             connection.abort()
             raise
         return connection
 
-    def _why(self, error: BaseException | None, is_in: bool = False) -> str:
-        """Why a connection failed, or ended once we were in, in words."""
-        where = f"mqtt.url {self.account}"
-        if isinstance(error, ssl.SSLCertVerificationError):
-            if error.verify_code in _UNKNOWN_AUTHORITY:
-                authority = "an authority that mqtt.ca names, or that this system knows"
-                return f"{self}: expected its certificate to be from {authority}"
-            return f"{self}: its certificate was refused: {error.verify_message}"
-        if isinstance(error, ssl.SSLError):
-            reason = (error.reason or str(error)).lower().replace("_", " ")
-            if "wrong version number" in reason or "record layer" in reason:
-                return f"{self} speaks no TLS on that port: expected mqtt://, or another port"
-            if "certificate required" in reason or "handshake failure" in reason:
-                return f"{self} wants a client certificate (mqtt.certificate): {reason}"
-            return f"{self}: TLS failed: {reason}"
-        if isinstance(error, ConnectionRefusedError):
-            return f"{self} refuses connections: nothing listens there"
-        if isinstance(error, ConnectionResetError | ConnectionAbortedError) and not is_in:
-            return f"{self} ended the connection at once: {_OTHER_URL}"
-        if isinstance(error, PermissionError):
-            return f"{where}: the service may reach private networks only (systemd/README.md)"
-        if isinstance(error, OSError) and error.strerror:
-            return f"{where}: {error.strerror[:1].lower()}{error.strerror[1:]}"
-        return f"{self} ended the connection" + ("" if is_in else f" at once: {_OTHER_URL}")
+    async def _dial(self) -> Client:
+        """A client that has said CONNECT, and is ours from then on. Until then it waits in a thread
+        that nobody waits for: asyncio's own threads hold up the end of the process. Raises
+        Trouble."""
+        loop = asyncio.get_running_loop()
+        client = _client(self.account, self.client_id, self._will)
+        dialled: asyncio.Future[None] = loop.create_future()
 
+        def tell(error: Exception | None) -> None:
+            if dialled.done():  # nobody wants it any more
+                _hang_up(client)
+            elif error:
+                dialled.set_exception(error)
+            else:
+                dialled.set_result(None)
 
-_OTHER_URL = "is that port one for mqtt:// or for mqtts://?"
-_UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
-"""Codes of OpenSSL's x509_vfy.h for a chain that does not begin with anything we trust."""
+        def dial() -> None:
+            failed: Exception | None = None
+            try:
+                host, port, properties = self.account.host, self.account.port, _greeting()
+                if client.connect(host, port, KEEP_ALIVE, clean_start=True, properties=properties):
+                    raise ConnectionAbortedError
+            except Exception as error:
+                failed = error
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(tell, failed)
+
+        threading.Thread(target=dial, name="mqtt-dial", daemon=True).start()
+        # Whatever it does but ask for the name has its own limit.
+        async with _patience(LONGEST_DIAL, excuses.no_name_server(self.account)):
+            try:
+                await dialled
+            except (OSError, UnicodeError) as error:
+                raise Trouble(excuses.failed(self.account, error)) from None
+        return client
 
 
 @contextlib.asynccontextmanager
-async def _patience(otherwise: str) -> AsyncIterator[None]:
+async def _patience(seconds: float, otherwise: str) -> AsyncIterator[None]:
     """Raises Trouble where something takes too long."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
         raise Trouble(otherwise) from None
 
 
-async def _addresses(host: str, port: int) -> list[str]:
-    """The addresses of a host. In a thread that nobody waits for: a resolver may take long, and
-    asyncio's own threads hold up the end of the process. Raises Trouble."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[str]] = loop.create_future()
-
-    def tell(found: list[str]) -> None:
-        if not answer.done():
-            answer.set_result(found)
-
-    def resolve() -> None:
-        found: list[str] = []
-        with contextlib.suppress(OSError, UnicodeError):  # an empty answer says it
-            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found = list(dict.fromkeys(str(info[4][0]) for info in infos))
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(tell, found)
-
-    threading.Thread(target=resolve, name="mqtt-resolver", daemon=True).start()
-    async with _patience(f"mqtt.url: no name server says where {host} is"):
-        addresses = await answer
-    if not addresses:
-        raise Trouble(f"mqtt.url: no host is called {host}, or no name server answers")
-    return addresses
+def _client(account: Account, client_id: str, will: Message | None) -> Client:
+    """One for one connection: Paho would keep messages for the next, and try again in its own
+    time."""
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id,
+        protocol=MQTTProtocolVersion.MQTTv5,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = PATIENCE
+    client.max_inflight_messages = 0  # none of its own: we keep to the broker's, see room
+    client.username_pw_set(account.user, account.password)  # type: ignore[arg-type]  # bytes do
+    if account.context:
+        client.tls_set_context(account.context)
+    if will:
+        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+    return client
 
 
-class _Connection(asyncio.Protocol):
-    """One connection, from CONNECT to its end."""
+def _greeting() -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.MaximumPacketSize = LARGEST
+    return properties
 
-    def __init__(self, broker: Broker, speaker: Speaker) -> None:
+
+def _hang_up(client: Client) -> None:
+    """Closes the connection without a word. Paho itself has none for that."""
+    connection = client.socket()
+    if connection:
+        client.on_socket_close = client.on_socket_unregister_write = None
+        connection.close()
+
+
+class _Connection:
+    """One connection, from CONNECT to its end. Paho works in the loop, when there is something to
+    read or room to write, and never waits; its callbacks note what has happened, and no more."""
+
+    def __init__(self, broker: Broker, speaker: Speaker, client: Client) -> None:
         self._loop = asyncio.get_running_loop()
         self._broker = broker
+        self._account = broker.account
         self._speaker = speaker
-        self._packets = Packets(LARGEST)
+        self._client = client
         self._greeted: asyncio.Future[None] = self._loop.create_future()
         self._end: asyncio.Future[Trouble] = self._loop.create_future()
         self._leaving: asyncio.Future[None] | None = None
         self._sent: dict[int, Message] = {}
-        self._last_id = 0
         self._most = 0
         self._quality = 1
         self._retains = True
         self._largest = 0
-        self._keep_alive = float(KEEP_ALIVE)
-        self._is_full = False
         self._is_ready = False
+        self._error: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._began = self._heard = self._spoke = self._loop.time()
+        self._began = self._loop.time()
+        connection = client.socket()
+        assert isinstance(connection, socket.socket)
+        self._socket = connection
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.on_connect = lambda c, d, flags, *answer: self._answered(*answer)
+        client.on_message = lambda c, d, message: self._received(message)
+        client.on_publish = lambda c, d, *answer: self._acknowledged(*answer)
+        client.on_subscribe = lambda c, d, id, reasons, properties: self._subscribed(reasons)
+        client.on_disconnect = lambda c, d, *why: self._disconnected(*why)
+        client.on_socket_register_write = self._wants_to_write
+        client.on_socket_unregister_write = self._has_written
+        client.on_socket_close = self._unplug
+        overheard = logging.Logger("paho", logging.ERROR)
+        overheard.addFilter(self._overhear)
+        client.enable_logger(overheard)
+        self._loop.add_reader(connection, self._read)
+        if client.want_write():
+            self._wants_to_write()
 
-    # What asyncio calls.
+    # What the loop calls.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(MOST_WAITING)
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def _read(self) -> None:
+        self._step(self._client.loop_read)
+        pending = self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
+        if pending and not self._end.done():
+            self._loop.call_soon(self._read)  # the loop hears nothing of what TLS has decrypted
 
-    def connection_lost(self, error: Exception | None) -> None:
-        words = self._broker._why(error, self._is_ready)
-        if error is None and self._is_ready and self._loop.time() - self._began < SETTLED:
-            # Mosquitto 2.0.11 gives no reason to who is thrown out by another of its name.
-            words += f" at once: does another have our client id? {_OWN_NAME}"
-        self._finish(words)
+    def _write(self) -> None:
+        self._step(self._client.loop_write)
 
-    def pause_writing(self) -> None:
-        self._is_full = True
+    def _look(self, every: float) -> None:
+        """Keeps the connection alive, and finds out when it is dead."""
+        self._step(self._client.loop_misc)
+        if not self._end.done():
+            self._timer = self._loop.call_later(every, self._look, every)
 
-    def resume_writing(self) -> None:
-        self._is_full = False
-        self._say_room()
-
-    def data_received(self, data: bytes) -> None:
-        self._heard = self._loop.time()
+    def _step(self, step: Callable[[], MQTTErrorCode]) -> None:
+        """Lets Paho do what it can without waiting. How it ended, if it did, it tells
+        `_disconnected`."""
+        if self._end.done():
+            return
         try:
-            for packet in self._packets.feed(data):
-                self._take(packet)
-        except Malformed as error:
-            self._finish(f"{self._broker} does not speak MQTT 5: it sent {error}")
-        self._say_room()
+            step()
+        except Exception:  # Paho's state is broken; the loop logs it
+            self._finish(f"the talk with {self._broker} failed, by a fault of this server")
+            raise
+        if self.room:
+            self._speaker.has_room()
+
+    # What Paho calls.
+
+    def _wants_to_write(self, *_: object) -> None:
+        self._loop.add_writer(self._socket, self._write)
+
+    def _has_written(self, *_: object) -> None:
+        self._loop.remove_writer(self._socket)
+
+    def _unplug(self, *_: object) -> None:
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+
+    def _overhear(self, record: logging.LogRecord) -> bool:
+        """Paho tells what the network said to nobody but its log, while it handles the error."""
+        self._error = sys.exception()
+        return False
+
+    def _answered(self, reason: ReasonCode, properties: Properties | None) -> None:
+        if self._greeted.done():
+            return
+        if reason.is_failure:
+            self._finish(excuses.refused(self._account, reason.value, _own_words(properties)))
+            return
+        most = getattr(properties, "ReceiveMaximum", MOST_UNACKNOWLEDGED)
+        self._most = min(most, MOST_UNACKNOWLEDGED)
+        self._quality = min(getattr(properties, "MaximumQoS", 1), 1)
+        self._retains = bool(getattr(properties, "RetainAvailable", 1))
+        self._largest = getattr(properties, "MaximumPacketSize", 0)
+        if not self._retains:
+            self._broker.complain("retain", f"{self._broker} keeps no messages for latecomers")
+        self._greeted.set_result(None)
+        every = min(self._client.keepalive or KEEP_ALIVE, KEEP_ALIVE) / 6
+        self._timer = self._loop.call_later(every, self._look, every)
+
+    def _received(self, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            self._finish(excuses.not_mqtt_5(self._account))
+            return
+        self._speaker.received(Message(topic, bytes(message.payload), message.retain))
+
+    def _acknowledged(self, id: int, reason: ReasonCode, properties: Properties | None) -> None:
+        message = self._sent.pop(id, None)
+        if message and reason.is_failure:
+            told = _own_words(properties)
+            words = excuses.not_published(self._account, message.topic, reason.value, told)
+            self._broker.complain("publish", words)
+        if self._leaving and not self._sent and not self._leaving.done():
+            self._leaving.set_result(None)
+
+    def _subscribed(self, reasons: list[ReasonCode]) -> None:
+        if any(reason.is_failure for reason in reasons):
+            self._broker.complain("subscribe", excuses.not_subscribed(self._account))
+
+    def _disconnected(
+        self, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        """By the broker's last word, or by Paho, whose reasons are then its own."""
+        if flags.is_disconnect_packet_from_server:
+            words = excuses.let_go(self._account, reason.value, _own_words(properties))
+        elif reason == "Protocol error":
+            words = excuses.not_mqtt_5(self._account)
+        elif reason == "Keep alive timeout":
+            words = f"{self._broker} has not answered for {self._client.keepalive} s"
+        elif not self._is_ready:
+            words = excuses.failed(self._account, self._error)
+        else:
+            is_early = self._loop.time() - self._began < SETTLED
+            words = excuses.lost(self._account, self._error, is_early)
+        self._finish(words)
 
     # What the broker asks for.
 
-    async def greet(self, hello: bytes) -> None:
-        """Says CONNECT and hears CONNACK. Raises Trouble."""
-        self._write(hello)
-        waiting: set[asyncio.Future[Any]] = {self._greeted, self._end}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    async def greeted(self) -> None:
+        """Waits for CONNACK. Raises Trouble."""
+        await _first_of(self._greeted, self._end)
         if self._end.done():
             raise self._end.result()
         self._is_ready = True
-        self._look()
 
     async def ended(self) -> None:
         """Waits for the end. Raises Trouble, which says why."""
@@ -471,15 +465,16 @@ class _Connection(asyncio.Protocol):
             self.publish(last)
             if not self._sent:
                 self._leaving.set_result(None)
-            waiting: set[asyncio.Future[Any]] = {self._leaving, self._end}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        self._write(DISCONNECT)
-        self._transport.close()
-        await asyncio.wait({self._end})
+            await _first_of(self._leaving, self._end)
+        self._client.disconnect()
+        await _first_of(self._end)
 
     def abort(self) -> None:
         """Ends it now; nothing is heard of it any more."""
         self._finish("left")
+        if self._socket.fileno() >= 0:  # neither Paho has closed it nor we
+            self._unplug()
+            _hang_up(self._client)
 
     @property
     def unacknowledged(self) -> list[Message]:
@@ -488,97 +483,30 @@ class _Connection(asyncio.Protocol):
 
     @property
     def room(self) -> bool:
-        return self._is_ready and not self._is_full and len(self._sent) < self._most
+        return self._is_ready and len(self._sent) < self._most
 
     def publish(self, message: Message) -> None:
-        data = publish(message, self._next_id() if self._quality else None, self._retains)
-        if self._largest and len(data) > self._largest:
-            words = f"{self._broker} takes no message of {len(data)} bytes ({message.topic})"
+        size = len(message.topic.encode()) + len(message.payload) + _HEAD
+        if self._largest and size > self._largest:
+            words = f"{self._broker} takes no message of {size} bytes ({message.topic})"
             self._broker.complain("size", words)
             return
-        if self._quality:
-            self._sent[self._last_id] = message
-        self._write(data)
+        retain = message.retain and self._retains
+        info = self._client.publish(message.topic, message.payload, self._quality, retain)
+        self._sent[info.mid] = message
 
-    def subscribe(self, subscriptions: tuple[Subscription, ...]) -> None:
-        self._write(subscribe(self._next_id(), subscriptions))
+    def subscribe(self, filters: tuple[str, ...], with_kept: bool) -> None:
+        """What others publish retained arrives marked as such."""
+        kept = (
+            SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
+            if with_kept
+            else SubscribeOptions.RETAIN_DO_NOT_SEND
+        )
+        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=kept)
+        self._client.subscribe([(each, options) for each in filters])
 
     def unsubscribe(self, filters: tuple[str, ...]) -> None:
-        self._write(unsubscribe(self._next_id(), filters))
-
-    def _next_id(self) -> int:
-        while True:
-            self._last_id = self._last_id % 0xFFFF + 1
-            if self._last_id not in self._sent:
-                return self._last_id
-
-    def _write(self, data: bytes) -> None:
-        if not self._end.done():
-            self._spoke = self._loop.time()
-            self._transport.write(data)
-
-    def _take(self, packet: object) -> None:
-        if isinstance(packet, Puback):
-            self._acknowledged(packet)
-        elif isinstance(packet, Publish):
-            if packet.id is not None:
-                self._write(puback(packet.id))
-            self._speaker.received(packet)
-        elif isinstance(packet, Connack):
-            self._answered(packet)
-        elif isinstance(packet, Suback):
-            if any(reason >= 0x80 for reason in packet.reasons):
-                who = _as_whom(self._broker.account)
-                words = f"{self._broker} does not let us subscribe{who}: its ACL is in the way"
-                self._broker.complain("subscribe", words)
-        elif isinstance(packet, Disconnect):
-            words = _DISCONNECTS.get(packet.reason, f"ended the connection ({packet.reason:#x})")
-            self._finish(f"{self._broker} {words}" + _in_brackets(packet.words))
-
-    def _acknowledged(self, packet: Puback) -> None:
-        message = self._sent.pop(packet.id, None)
-        if message and packet.reason >= 0x80:
-            who = _as_whom(self._broker.account)
-            what = "its ACL is in the way" if packet.reason == 0x87 else f"{packet.reason:#x}"
-            topic = message.topic
-            words = f"{self._broker} does not let us publish {topic}{who}: {what}"
-            self._broker.complain("publish", words + _in_brackets(packet.words))
-        if self._leaving and not self._sent and not self._leaving.done():
-            self._leaving.set_result(None)
-
-    def _answered(self, packet: Connack) -> None:
-        if self._greeted.done():
-            return
-        if packet.reason:
-            words = _REFUSALS.get(packet.reason, f"refuses us ({packet.reason:#x})")
-            who = _as_whom(self._broker.account)
-            words = words.format(who=who) + _in_brackets(packet.words)
-            self._finish(f"{self._broker} {words}")
-            return
-        limits = packet.properties
-        self._most = min(limits.get(RECEIVE_MAXIMUM, MOST_UNACKNOWLEDGED), MOST_UNACKNOWLEDGED)
-        self._quality = min(limits.get(MAXIMUM_QOS, 1), 1)
-        self._retains = bool(limits.get(RETAIN_AVAILABLE, 1))
-        self._largest = limits.get(MAXIMUM_PACKET_SIZE, 0)
-        self._keep_alive = limits.get(SERVER_KEEP_ALIVE, KEEP_ALIVE) or KEEP_ALIVE
-        if not self._retains:
-            self._broker.complain("retain", f"{self._broker} keeps no messages for latecomers")
-        self._greeted.set_result(None)
-
-    def _say_room(self) -> None:
-        if self.room:
-            self._speaker.has_room()
-
-    def _look(self) -> None:
-        """Keeps the connection alive, and finds out when it is dead."""
-        now = self._loop.time()
-        if now - self._heard > SILENT_FOR:
-            self._finish(f"{self._broker} has not answered for {SILENT_FOR:.0f} s")
-            return
-        every = min(LOOK_EVERY, self._keep_alive / 3)
-        if now - min(self._spoke, self._heard) >= every / 2:
-            self._write(PINGREQ)
-        self._timer = self._loop.call_later(every, self._look)
+        self._client.unsubscribe(list(filters))
 
     def _finish(self, words: str) -> None:
         self._is_ready = False
@@ -586,40 +514,13 @@ class _Connection(asyncio.Protocol):
             self._timer.cancel()
         if not self._end.done():
             self._end.set_result(Trouble(words))
-            self._transport.abort()
 
 
-def _as_whom(account: Account) -> str:
-    return f" as {account.user}" if account.user else " without a name (mqtt.user)"
+def _own_words(properties: Properties | None) -> str:
+    """The broker's, where it gives any with a reason."""
+    return str(getattr(properties, "ReasonString", ""))
 
 
-def _in_brackets(words: str) -> str:
-    shown = "".join(each if each.isprintable() else "?" for each in words[:100])
-    return f" ({shown})" if shown else ""
-
-
-_REFUSALS = {
-    0x01: "does not speak MQTT 5",  # a broker of MQTT 3
-    0x84: "does not speak MQTT 5",
-    0x85: "does not take our client id (mqtt.topic)",
-    0x86: "refuses us{who}: a wrong name or password",
-    0x87: "refuses us{who}: a wrong name or password, or not authorised",
-    0x88: "is not available",
-    0x89: "is busy",
-    0x8A: "has banned us{who}",
-    0x97: "refuses us: its quota is used up",
-    0x9F: "refuses us: too many connections in a short time",
-}
-"""Reasons in a CONNACK (3.2.2.2)."""
-
-_OWN_NAME = "each Pi needs a host name or mqtt.topic of its own"
-_DISCONNECTS = {
-    0x87: "ended the connection: not authorised",
-    0x8B: "is shutting down",
-    0x8D: "ended the connection: it heard nothing of us",
-    0x8E: f"let another in with our client id: {_OWN_NAME}",
-    0x93: "ended the connection: too much at once",
-    0x95: "ended the connection: a packet was too large",
-    0x98: "ended the connection by its administrator",
-}
-"""Reasons in a DISCONNECT (3.14.2.1)."""
+async def _first_of(*futures: asyncio.Future[Any]) -> None:
+    """Waits for one of them, and leaves the others as they are."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)

@@ -222,21 +222,22 @@ def _look_at_broker(mqtt: Mqtt) -> Finding:
     """Whether the broker lets us in, asked under a name beside that of the service."""
     import asyncio
 
-    from . import broker
+    from .account import account
+    from .broker import Broker
 
     try:
-        account = broker.account(mqtt)
+        ours = account(mqtt)
     except ConfigError as error:
         return Finding("fault", "mqtt", str(error.faults[0]), f"sudo ls -l {error.faults[0].file}")
 
     async def ask() -> str | None:
-        return await broker.Broker(account, f"raspi-server-doctor-{os.getpid()}").try_once()
+        return await Broker(ours, f"raspi-server-doctor-{os.getpid()}").try_once()
 
     trouble = asyncio.run(ask())
     if trouble:
         return Finding("fault", "mqtt", trouble, "the keys of mqtt in config.yaml, or the broker")
     who = f" as {mqtt.user}" if mqtt.user else ""
-    return Finding("ok", "mqtt", f"the broker {account} lets us in{who}")
+    return Finding("ok", "mqtt", f"the broker {ours} lets us in{who}")
 
 
 def _health(url: str) -> dict[str, Any]:

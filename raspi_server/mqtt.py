@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from . import config, discovery
-from .broker import Account, Broker
+from .account import Account
+from .broker import Broker, Message
 from .clock import wall_time
 from .messages import (
     MAX_MESSAGE,
@@ -34,7 +35,6 @@ from .messages import (
     command,
     encode,
 )
-from .mqttpackets import Message, Publish, Subscription
 from .site import Site
 from .slots import Changed
 from .ticker import Ticker
@@ -180,10 +180,10 @@ class Mqtt:
         filters = [f"{self.topic}/pins/+"]
         if self._discovery:
             filters.append(discovery.topic(self._discovery, self.topic))
-        self._broker.subscribe(*(Subscription(each, with_kept=True) for each in filters))
+        self._broker.subscribe(*filters, with_kept=True)
         self._broker.unsubscribe(*filters)
         if self._control:
-            self._broker.subscribe(Subscription(f"{self.topic}/pins/+/set"))
+            self._broker.subscribe(f"{self.topic}/pins/+/set")
         self._describe()
         self._say("status", b"online", retain=True)
         self._say_health()
@@ -197,7 +197,7 @@ class Mqtt:
         self._late = deque(sorted((*self._late, *untold)))
         self._live.clear()
 
-    def received(self, message: Publish) -> None:
+    def received(self, message: Message) -> None:
         name = message.topic.removeprefix(f"{self.topic}/pins/")
         if name.endswith("/set"):
             self._ordered(name.removesuffix("/set"), message)
@@ -268,7 +268,7 @@ class Mqtt:
             self._say("health", encode(self._house.report()))
             self._feed()
 
-    def _ordered(self, name: str, message: Publish) -> None:
+    def _ordered(self, name: str, message: Message) -> None:
         """Somebody's command. It is answered, unless they come too fast or name no possible pin."""
         if not self._control or not _NAME.fullmatch(name):
             return

@@ -13,11 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from raspi_server import mqttpackets
-from raspi_server.mqttpackets import Malformed, Message, Packets, Puback, Publish
+from paho.mqtt.properties import VariableByteIntegers
 
 from .asking import ask
 from .conftest import LIMIT, Server
@@ -401,10 +397,9 @@ class FakeBroker:
         """How many messages came over one of the connections."""
         data, at, count = self.sent[number], 0, 0
         while at < len(data):
-            found = mqttpackets._size(data, at + 1)
-            assert found
             count += data[at] >> 4 == 3
-            at = found[0] + found[1]
+            size, width = VariableByteIntegers.decode(data[at + 1 :])
+            at += 1 + width + size
         return count
 
 
@@ -425,7 +420,7 @@ def test_a_broker_that_is_none(start_server, kind):
     """Whatever takes our connection, the page is served, pins switch, the reason is said, and a
     stop is as quick as without."""
     answer, words = SILENT[kind]
-    program = changing("broker.PATIENCE = 0.5", "broker.LOOK_EVERY = 0.2", "broker.SILENT_FOR = 1")
+    program = changing("broker.PATIENCE = 0.5", "broker.KEEP_ALIVE = 1")
     with FakeBroker(answer) as broker:
         server = start_server(house(f"mqtt://127.0.0.1:{broker.port}"), program=program)
         with Client(server.port) as viewer:
@@ -640,7 +635,7 @@ SHOW_IMPORTS = """
 import sys
 from raspi_server.__main__ import main
 status = main()
-paid = ("raspi_server.mqtt", "raspi_server.broker", "raspi_server.mqttpackets",
+paid = ("raspi_server.mqtt", "raspi_server.account", "raspi_server.broker", "paho.mqtt.client",
         "raspi_server.discovery", "raspi_server.metrics", "prometheus_client")
 print("imported:", *(name for name in paid if name in sys.modules), file=sys.stderr)
 sys.exit(status)
@@ -657,43 +652,3 @@ def test_who_has_no_broker_pays_nothing(brokers, start_server):
         imported = server.wait_for_log("imported:(.*)")[1]
         assert ("raspi_server.mqtt" in imported) == ("mqtt" in text)
         assert "prometheus" not in imported and "metrics" not in imported
-
-
-# ---------------------------------------------------------------- bytes
-
-
-heads = st.sampled_from(b"\x20\x30\x32\x34\x40\x90\xb0\xd0\xe0\x10")
-bodies = st.binary(max_size=60) | st.binary(max_size=60).map(lambda body: b"\0\2" + body)
-
-
-@given(
-    st.binary(max_size=200)
-    | st.builds(lambda head, body: bytes([head, len(body)]) + body, heads, bodies)
-)
-def test_bytes_that_are_no_packets(data):
-    """Whatever a broker sends is a packet or refused as none; nothing else comes of it."""
-    packets = Packets(1000)
-    try:
-        packets.feed(data)
-    except Malformed as error:
-        assert str(error)
-
-
-topics = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
-
-
-@given(topics, st.binary(max_size=400), st.integers(1, 65535), st.booleans(), st.integers(1, 50))
-def test_packets_come_in_pieces(topic, payload, id, retain, size):
-    """A packet is found however the network cuts it."""
-    data = mqttpackets.publish(Message(topic, payload, retain), id) + mqttpackets.puback(id)
-    packets, found = Packets(100_000), []
-    for at in range(0, len(data), size):
-        found += packets.feed(data[at : at + size])
-    assert found == [Publish(topic, payload, retain, id), Puback(id, 0, "")]
-
-
-def test_a_packet_that_is_too_large_is_refused_at_its_head():
-    """Nobody makes us wait for a packet of 256 MB."""
-    with pytest.raises(Malformed, match="a packet of 268435455 bytes"):
-        Packets(1000).feed(b"\x30\xff\xff\xff\x7f")
-    assert Packets(1000).feed(b"\x30\xe8\x07") == []
