@@ -1,10 +1,14 @@
 """The talk with an MQTT broker: what is said, kept and obeyed there, and what becomes of the server
 when the broker does not do its part."""
 
+import asyncio
+import contextlib
 import os
 import re
+import resource
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,7 +17,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from paho.mqtt.properties import VariableByteIntegers
+
+from raspi_server.account import Account
+from raspi_server.broker import Broker
 
 from .asking import ask
 from .conftest import LIMIT, Server
@@ -339,8 +348,9 @@ class FakeBroker:
     """A port where somebody takes connections, answers the first packet of each with `answer`, and
     acknowledges nothing. `sent` is what came over each connection."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, tls: ssl.SSLContext | None = None) -> None:
         self._answer = answer
+        self._tls = tls
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         self.sent: list[bytes] = []
@@ -372,12 +382,15 @@ class FakeBroker:
     def _hear(self, connection: socket.socket, number: int) -> None:
         answer = self._answer
         try:
-            while data := connection.recv(65536):
-                with self._more:
-                    self.sent[number] += data
-                    self._more.notify_all()
-                connection.sendall(answer)
-                answer = b""
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            with connection:
+                while data := connection.recv(65536):
+                    with self._more:
+                        self.sent[number] += data
+                        self._more.notify_all()
+                    connection.sendall(answer)
+                    answer = b""
         except OSError:
             return
 
@@ -411,6 +424,8 @@ SILENT = {
         b"HTTP/1.1 400 Bad Request\r\n" + b"Server: x\r\n" * 20,
         "does not speak MQTT 5",
     ),
+    "has no packets": (CONNACK + b"\x30\x03\x00\x09x", "does not speak MQTT 5"),
+    "has no text": (CONNACK + b"\x30\x04\x00\x01\xff\x00", "does not speak MQTT 5"),
     "is dead": (CONNACK, "has not answered for"),
 }
 
@@ -429,6 +444,38 @@ def test_a_broker_that_is_none(start_server, kind):
             viewer.send(type="set", pin="lamp", value=1, ref=1)
             assert next(each for each in messages if each["type"] == "result")["value"] == 1
         wait_for_reason(server, words)
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("scheme", ["mqtt", "mqtts"])
+def test_a_broker_that_says_nothing_at_all(start_server, scheme):
+    """A port that lets nobody in, or stays silent while we begin with TLS, is said not to answer,
+    and a stop does not wait for it."""
+    with FakeBroker(b"") as silent, socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = silent.port if scheme == "mqtts" else full.getsockname()[1]
+        with socket.create_connection(full.getsockname()):  # all that it has room for
+            text = house(f"{scheme}://127.0.0.1:{port}")
+            server = start_server(text, program=changing("broker.PATIENCE = 0.3"))
+            wait_for_reason(server, f"the broker 127.0.0.1:{port} does not answer")
+            assert server.stop() == 0
+
+
+def test_a_broker_with_limits(start_server):
+    """A broker that keeps nothing, acknowledges nothing and takes nothing large gets what it can
+    take, and it is said what is missing."""
+    # Maximum QoS 0, Retain Available 0, Maximum Packet Size 500
+    connack = b"\x20\x0c\x00\x00\x09\x24\x00\x25\x00\x27\x00\x00\x01\xf4"
+    with FakeBroker(connack) as broker:
+        server = start_server(house(f"mqtt://127.0.0.1:{broker.port}"))
+        assert "keeps no messages for latecomers" in wait_for_reason(server, "latecomers")[0]
+        server.wait_for_log(r"takes no message of \d+ bytes \(house/pi/describe\)")
+        for _ in range(150):
+            switch(server, "lamp", 1)
+            switch(server, "lamp", 0)
+        switch(server, "fan", 0.125)
+        broker.wait_for(0, b'{"value":0.125,')
+        assert broker.published(0) > 300
+        assert b"\x00house/pi/describe" not in broker.sent[0]
         assert server.stop() == 0
 
 
@@ -587,6 +634,19 @@ def test_tls_that_fails(kind, secure, brokers, authority, start_server):
     assert "Traceback" not in server.log
 
 
+def test_what_is_encrypted_together_is_heard_together(authority, start_server):
+    """Of several packets in one piece of TLS none waits for the next piece."""
+    pair = authority.issue("fake", -DAY, DAY)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    topics = [f"house/pi/pins/{pin}/set".encode() for pin in ("lamp", "gate", "fan")]
+    orders = [b"\x30" + bytes([len(each) + 4, 0, len(each)]) + each + b"\0001" for each in topics]
+    with FakeBroker(CONNACK + b"".join(orders), context) as broker:
+        ca = f", ca: {authority.folder}/ca.crt"
+        server = start_server(house(f"mqtts://localhost:{broker.port}", CONTROL + ca))
+        server.wait_for_log(r"fan \(GPIO18\): on, by mqtt")
+
+
 FILES = {
     "password": (
         ", user: a, password_file: none",
@@ -650,5 +710,78 @@ def test_who_has_no_broker_pays_nothing(brokers, start_server):
         assert ask(server, "GET", "/api/pins").status == 200
         assert server.stop() == 0
         imported = server.wait_for_log("imported:(.*)")[1]
-        assert ("raspi_server.mqtt" in imported) == ("mqtt" in text)
+        for room in ("raspi_server.mqtt", "paho"):
+            assert (room in imported) == ("mqtt" in text)
         assert "prometheus" not in imported and "metrics" not in imported
+
+
+def test_a_check_needs_no_client(tmp_path):
+    """`check` reads the broker's files, and leaves its client where it is."""
+    file = tmp_path / "config.yaml"
+    file.write_text(house("mqtt://localhost"))
+    command = [sys.executable, "-c", SHOW_IMPORTS, "check", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0
+    assert done.stderr.split() == ["imported:", "raspi_server.account"]
+
+
+# ---------------------------------------------------------------- the client alone
+
+
+async def talk(port: int) -> tuple[str | None, list[str]]:
+    """What a client says of its one connection to a broker, and what the loop had to log."""
+    faults: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: faults.append(str(context)))
+    client = Broker(Account("127.0.0.1", port), "client")
+    client.start()
+    async with asyncio.timeout(LIMIT):
+        while not client.trouble:
+            await asyncio.sleep(0.001)
+    trouble = client.trouble
+    await client.close(None, 1)
+    return trouble, faults
+
+
+heads = st.sampled_from(b"\x20\x30\x32\x34\x40\x50\x62\x70\x90\xb0\xc0\xd0\xe0\xf0\x10")
+bodies = (
+    st.binary(max_size=60)
+    | st.binary(max_size=60).map(lambda body: b"\0\2" + body)
+    | st.binary(min_size=2, max_size=2).map(lambda topic: b"\0\2" + topic + b"\0")
+)
+
+
+@given(
+    st.booleans(),
+    st.binary(max_size=200)
+    | st.builds(lambda head, body: bytes([head, len(body)]) + body, heads, bodies),
+)
+@settings(deadline=None)
+def test_bytes_that_are_no_packets(greets, data):
+    """Whatever a broker sends is heard or refused in words; nothing else comes of it."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(CONNACK * greets + data)
+        writer.close()
+
+    async def run() -> tuple[str | None, list[str]]:
+        server = await asyncio.start_server(answer, "127.0.0.1")
+        async with server:
+            return await talk(server.sockets[0].getsockname()[1])
+
+    trouble, faults = asyncio.run(run())
+    assert trouble and trouble.startswith("the broker 127.0.0.1")
+    assert not faults
+
+
+def test_a_client_among_a_thousand_connections(brokers):
+    """Where more than 1,024 files are open the broker is still talked to: select(2) is not used."""
+    port = brokers.broker().port
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[1], 4096), before[1]))
+    with contextlib.ExitStack() as open_files:
+        open_files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        while open_files.enter_context(open(os.devnull)).fileno() < 1100:
+            pass
+        assert asyncio.run(Broker(Account("127.0.0.1", port), "client").try_once()) is None
