@@ -1,5 +1,4 @@
-"""A real Mosquitto for the tests, and an ear at it: Eclipse's Paho, which shares no line with
-ours."""
+"""A real Mosquitto for the tests, and an ear at it."""
 
 import json
 import shutil
