@@ -5,6 +5,7 @@ acknowledged goes back."""
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import socket
 import ssl
@@ -186,7 +187,7 @@ class Broker:
             await asyncio.wait([after])
         wait = FIRST_WAIT
         while True:
-            began = loop.time()
+            began = math.inf
             self.refusals.clear()
             try:
                 self._connection = await self._connect()
