@@ -113,6 +113,10 @@ def check(options: argparse.Namespace) -> int:
         complaint = identity.complaint()
         if complaint:
             print(f"warning: {config.certificate.certificate}: {complaint}", file=sys.stderr)
+    if config.mqtt:
+        from .account import account
+
+        account(config.mqtt)
     modes = Counter(type(pin).__struct_config__.tag for pin in config.pins)
     pins = ", ".join(f"{count} {mode}" for mode, count in modes.items()) or "no pins yet"
     print(f"ok: {file}: {scheme} on port {config.port}, {pins}")

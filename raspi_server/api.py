@@ -202,6 +202,21 @@ class Header(ApiHandler):
     head = get
 
 
+class Metrics(ApiHandler):
+    """`/metrics`, as Prometheus asks for it; a description of its own is in its HELP lines."""
+
+    operations = {"get": Operation("Numbers for Prometheus", None)}
+
+    def get(self) -> None:
+        if self.site.metrics is None:
+            message = "there is nothing at /metrics: config.yaml does not say metrics: true"
+            raise Refused("not-found", message)
+        self.set_header("Content-Type", self.site.metrics.content_type)
+        self.finish(self.site.metrics.text())
+
+    head = get
+
+
 class SignIn(ApiHandler):
     is_for_all = True
     operations = {

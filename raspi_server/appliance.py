@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Sized
+from typing import TYPE_CHECKING
 
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
@@ -16,6 +17,7 @@ from .board import Board
 from .clock import wall_time
 from .codes import Codes
 from .config import Config, ConfigError
+from .config import Mqtt as MqttSettings
 from .doors import CannotListen, Doors, in_url, reachable_hosts
 from .guests import Guests
 from .heartbeat import Heartbeat
@@ -30,6 +32,11 @@ from .source import Source
 from .ticker import Ticker
 from .tls import CertificateError, Identity
 from .web import application, plain_application
+
+if TYPE_CHECKING:
+    from .account import Account
+    from .metrics import Metrics
+    from .mqtt import Mqtt
 
 IDLE_TIMEOUT = 60.0
 BODY_TIMEOUT = 20.0
@@ -55,13 +62,14 @@ log = logging.getLogger(__name__)
 
 class Appliance:
     """One running server. `source` is asked again on SIGHUP, None for a demo; `fault` says why the
-    last good configuration runs, if it does. Raises CertificateError and CannotListen before any
-    pin is touched."""
+    last good configuration runs, if it does. Raises ConfigError for a broker's files before it does
+    anything, and CertificateError and CannotListen before any pin is touched."""
 
     def __init__(
         self, config: Config, source: Source | None = None, fault: ConfigError | None = None
     ) -> None:
         loop = asyncio.get_running_loop()
+        account = _account(config)
         self._config = config
         self._source = source
         self._complaint = ""
@@ -78,6 +86,9 @@ class Appliance:
         self._guests = Guests()
         self._doors = self._new_doors(config, identity)
         self._seq = 0
+        self._mqtt: Mqtt | None = None
+        self._metrics: Metrics | None = None
+        self._leaving: asyncio.Future[None] | None = None
         self._auth = Auth(config.access, Codes(storage.state_folder()), self._guests)
         self._levels = Levels.from_environment()
         self._hub = Hub(self._watched)
@@ -96,6 +107,10 @@ class Appliance:
             wellness=self._wellness,
             hosts=self._hosts,
         )
+        if config.mqtt and account:
+            self._mqtt = self._new_mqtt(config.mqtt, account)
+        if config.metrics:
+            self._metrics = self._site.metrics = self._new_metrics()
         self._complaint_of_certificate = self._site.complaint()
         self._server = _server(application(self._site))
         self._plain_server = _server(plain_application(self._site))
@@ -112,6 +127,8 @@ class Appliance:
         for ticker in self._slow:
             ticker.start()
         self._doors.open()
+        if self._mqtt:
+            self._mqtt.start()
         if self._source and not self._complaint:
             self._source.keep()
         self._announce()
@@ -142,6 +159,7 @@ class Appliance:
     def _become(self, config: Config) -> None:
         """First all that may fail, then what cannot."""
         identity = _identity(config)
+        account = _account(config)
         self._move(config)
         self._show(identity)
         before, self._config = self._config, config
@@ -158,6 +176,13 @@ class Appliance:
             self._ticker.stop()
             self._ticker = Ticker(self._show_state, config.interval)
             self._watched(bool(self._hub))
+        if config.mqtt != before.mqtt or account != (self._mqtt and self._mqtt.account):
+            self._leave_broker()
+            self._mqtt = self._new_mqtt(config.mqtt, account) if config.mqtt and account else None
+            if self._mqtt:
+                self._mqtt.start(self._leaving)
+        if config.metrics != before.metrics:
+            self._metrics = self._site.metrics = self._new_metrics() if config.metrics else None
 
     def _renew_certificate(self) -> None:
         """A certificate is renewed also while the file is faulty, which may be for long."""
@@ -214,9 +239,16 @@ class Appliance:
             signal.signal(number, signal.SIG_IGN)
 
     async def _goodbyes(self) -> None:
+        self._leave_broker()
         await self._hub.empty()
         await self._server.close_all_connections()
         await self._plain_server.close_all_connections()
+        if self._leaving:
+            await self._leaving
+
+    def _leave_broker(self) -> None:
+        if self._mqtt:
+            self._leaving = asyncio.ensure_future(self._mqtt.close())
 
     def _told_to_stop(self) -> None:
         if self._stopping.is_set():
@@ -242,6 +274,21 @@ class Appliance:
             self._changed,
             self._remade,
         )
+
+    def _new_mqtt(self, settings: MqttSettings, account: "Account") -> "Mqtt":
+        """Imported here: whoever has no broker does not pay for it."""
+        from .mqtt import Mqtt, house
+
+        return Mqtt(settings, account, house(self._site, settings.control))
+
+    def _new_metrics(self) -> "Metrics":
+        from .metrics import BrokerNumbers, Metrics
+
+        def broker() -> BrokerNumbers | None:
+            mqtt = self._mqtt
+            return BrokerNumbers(mqtt.is_connected, mqtt.kept, mqtt.lost_changes) if mqtt else None
+
+        return Metrics(self._site, lambda: self._heartbeat.is_alive, broker)
 
     def _watched(self, by_somebody: bool) -> None:
         """The broadcast runs only while somebody is connected."""
@@ -281,10 +328,18 @@ class Appliance:
         by = changed.by and changed.by.partition(" ")[0]  # the role is for the journal
         self._history.note(changed.pin, changed.value, changed.moment, by)
         self._hub.send(Change(self._next_seq(), moment, changed.pin, changed.value, by))
+        if self._mqtt:
+            self._mqtt.changed(changed)
+        if self._metrics:
+            self._metrics.changed(changed)
 
     def _remade(self) -> None:
         """A pin was lost or came back, or all is new: everyone begins anew, who may look."""
         self._take_stock()
+        if self._mqtt:
+            self._mqtt.remade()
+        if self._metrics:
+            self._metrics.remade()
         if self._hub:
             self._site.greet()
 
@@ -339,6 +394,8 @@ class Appliance:
             failures.append("the heartbeat thread has ended")
         reasons = [f"{slot}: {slot.error}" for slot in self.board if slot.error]
         reasons += [notice.message for notice in self._notices() if notice.code not in _INTENDED]
+        if self._mqtt and self._mqtt.trouble:
+            reasons.append(self._mqtt.trouble)
         if failures:
             return Wellness("failing", failures + reasons)
         return Wellness("degraded" if reasons else "ok", reasons)
@@ -370,6 +427,15 @@ def _server(application: Application) -> HTTPServer:
         idle_connection_timeout=IDLE_TIMEOUT,
         body_timeout=BODY_TIMEOUT,
     )
+
+
+def _account(config: Config) -> "Account | None":
+    """The broker's, with all its files read, or None. Raises ConfigError."""
+    if config.mqtt is None:
+        return None
+    from .account import account
+
+    return account(config.mqtt)
 
 
 def _www(config: Config) -> tuple[str, ...]:

@@ -125,13 +125,30 @@ class Auth:
         return "code" in audiences and self.role(caller) != "control"
 
     def check_control(self, pin: config.Pin, caller: Caller) -> None:
+        audience = self._audience(pin)
+        if audience == "code" and self.role(caller) != "control":
+            self._ask_for_code(f"switching {pin.name} needs the control code", "control")
+
+    def check_broker(self, pin: config.Pin) -> None:
+        """Whoever may publish at the broker counts as one who has the control code: the broker
+        knows them, and `mqtt.control` says so."""
+        self._audience(pin)
+
+    def broker_may_control(self, pin: config.Pin) -> bool:
+        try:
+            self.check_broker(pin)
+        except Refused:
+            return False
+        return True
+
+    def _audience(self, pin: config.Pin) -> config.Audience:
+        """Who may switch a pin. Raises Refused where nobody may."""
         own = None if isinstance(pin, config.InputPin) else pin.control
         audience = own or self.access.control
         if audience == "nobody":
             key = f"pins.{pin.name}.control" if own else "access.control"
             raise Refused("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
-        if audience == "code" and self.role(caller) != "control":
-            self._ask_for_code(f"switching {pin.name} needs the control code", "control")
+        return audience
 
     def _ask_for_code(self, what: str, right: Right) -> None:
         if self._codes.exists(right):

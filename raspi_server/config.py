@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -31,6 +32,16 @@ Name = Annotated[
 Gpio = Annotated[int, Meta(description="a pin from GPIO0 to GPIO27")]
 Address = Annotated[str, Meta(description='one IP address of this machine, or "" for all')]
 HostName = Annotated[str, Meta(description="a host name such as pi.example.org, without a port")]
+BrokerUrl = Annotated[str, Meta(description="a URL such as mqtt://HOST or mqtts://HOST:8883")]
+Topic = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[^\s+#$/]+(/[^\s+#/]+)*\Z",
+        max_length=100,
+        description="a topic such as house/kitchen, without +, # and spaces",
+    ),
+]
+User = Annotated[str, Meta(min_length=1, max_length=100, description="a user's name")]
 Label = Annotated[str, Meta(min_length=1, max_length=64, description="1 to 64 characters of text")]
 
 
@@ -94,6 +105,21 @@ class Access(Struct, frozen=True, kw_only=True):
     hosts: tuple[HostName, ...] = ()
 
 
+class Mqtt(Struct, frozen=True, kw_only=True):
+    """A broker, and what is said there. `topic` is None for raspi-server/HOST; `discovery` is the
+    prefix under which Home Assistant looks for devices, or False."""
+
+    url: BrokerUrl
+    user: User | None = None
+    password_file: Path | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    topic: Topic | None = None
+    control: bool = False
+    discovery: Literal[False] | Topic = False
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """One checked configuration. Paths are absolute; pins stand in the order of the file."""
 
@@ -104,6 +130,8 @@ class Config(Struct, frozen=True, kw_only=True):
     www: Path = Path("www")
     gpio: Literal["auto", "real", "simulated"] = "auto"
     access: Access = Access()
+    mqtt: Mqtt | None = None
+    metrics: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     pins: tuple[Pin, ...] = ()
 
@@ -235,6 +263,8 @@ class _Reader:
             for key in [key for key in ("certificate", "key") if key not in present]:
                 self.fault(line_of(node), _join(path, key), "expected a file, got nothing")
             return Certificate(**pair) if len(pair) == 2 else _ABSENT
+        if kind == Mqtt | None:
+            return self.mqtt(node, path)
         if kind == tuple[HostName, ...]:
             return self.hosts(node, path)
         if not strictyaml.is_scalar(node):
@@ -249,9 +279,12 @@ class _Reader:
             return self.convert(found, kind)
         except ValueError:
             hint = ""
-            if kind in (Label, Path) and type(found) in (int, float):
+            if kind in (Label, Path, Path | None) and type(found) in (int, float):
                 hint = " (text that looks like a number stands in quotes)"
-            message = f"expected {_expected(kind)}, got {show(node)}{hint}"
+            got = show(node)
+            if kind == BrokerUrl and "@" in node.value:  # the password is nobody's business
+                got = "one with a name, which goes into user, or a password, into password_file"
+            message = f"expected {_expected(kind)}, got {got}{hint}"
             self.fault(line_of(node), path, message)
             return _ABSENT
 
@@ -262,7 +295,7 @@ class _Reader:
             if number is None:
                 raise ValueError(found)
             return number
-        if kind is Path:
+        if kind in (Path, Path | None):
             text = msgspec.convert(found, Annotated[str, Meta(min_length=1)])
             if "\0" in text:
                 raise ValueError(found)
@@ -272,9 +305,46 @@ class _Reader:
             ipaddress.ip_address(address)
             if not re.fullmatch(r"[\w.:-]*", scope):
                 raise ValueError(found)
+        if kind == BrokerUrl:
+            return _checked_url(msgspec.convert(found, str))
+        if kind == Literal[False] | Topic:
+            return False if found is False else msgspec.convert(found, Topic)
         if found is None:  # `key:` with nothing behind it is no value, also where None is a default
             raise ValueError(found)
         return msgspec.convert(found, kind)
+
+    def mqtt(self, node: strictyaml.Node, path: str) -> Any:
+        """A broker and the rules that join several of its keys; `false` is None."""
+        if not strictyaml.is_mapping(node):
+            try:
+                if strictyaml.is_scalar(node) and strictyaml.scalar(node) is False:
+                    return None
+            except YamlError as error:
+                self.fault(line_of(node), path, str(error))
+                return _ABSENT
+            message = f"expected false or {{url: mqtt://HOST, …}}, got {show(node)}"
+            self.fault(line_of(node), path, message)
+            return _ABSENT
+        before = len(self.faults)
+        values = self.mapping(node, path, Mqtt)
+        lines = {key.value: line_of(key) for key, _ in node.value if strictyaml.is_scalar(key)}
+        secure = str(values.get("url")).startswith("mqtts:")
+        if "url" not in lines:
+            self.fault(
+                line_of(node), _join(path, "url"), f"expected {_expected(BrokerUrl)}, got nothing"
+            )
+        for key, other in (
+            ("password_file", "user"),
+            ("certificate", "key"),
+            ("key", "certificate"),
+        ):
+            if key in lines and other not in lines:
+                self.fault(lines[key], _join(path, other), f"expected it beside {key}, got nothing")
+        for key in ("ca", "certificate", "key"):
+            if key in lines and "url" in values and not secure:
+                message = "expected it only with a url that begins with mqtts://"
+                self.fault(lines[key], _join(path, key), message)
+        return Mqtt(**values) if len(self.faults) == before else _ABSENT
 
     def hosts(self, node: strictyaml.Node, path: str) -> Any:
         if strictyaml.is_empty(node):
@@ -393,6 +463,16 @@ class _Reader:
                 self.fault(lines["initial"], _join(path, "initial"), message)
 
 
+def _checked_url(text: str) -> str:
+    """A broker's URL. Raises ValueError for what is none, and for one with a password, which has a
+    file of its own, or with a path, which is no topic."""
+    url = urlsplit(text)
+    is_one = url.scheme in ("mqtt", "mqtts") and url.hostname and url.port != 0
+    if not is_one or text.split("://")[1] != url.netloc or "@" in text or not text.isprintable():
+        raise ValueError(text)
+    return text
+
+
 def _join(path: str, key: str) -> str:
     shown = key if key.isprintable() and len(key) <= 40 else quote(key)
     return f"{path}.{shown}" if path else shown
@@ -427,6 +507,8 @@ def _expected(kind: Any) -> str:
         return "a path"
     if kind is bool:
         return "true or false"
+    if kind == Literal[False] | Topic:
+        return "false or a topic such as homeassistant"
     if kind == bool | Certificate:
         return "true, false or {certificate: FILE, key: FILE}"
     parts = get_args(kind)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from . import __version__, gpiochip, tls, vitals
-from .config import Certificate, Config, ConfigError
+from .config import Certificate, Config, ConfigError, Mqtt
 from .doors import CannotListen, in_url, listen
 from .mdns import local_name
 from .source import Source
@@ -73,6 +73,8 @@ def examine(source: Source) -> Iterator[Finding]:
         if config.certificate:
             yield from _look_at_certificate(config.certificate)
         yield from _look_at_port(config, service.get("ActiveState") == "active")
+        if config.mqtt:
+            yield _look_at_broker(config.mqtt)
     yield from _look_at_machine()
 
 
@@ -214,6 +216,28 @@ def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:
     yield Finding("ok" if status == "ok" else "fault", "port", f"{where} answers: {status}")
     for reason in answer["reasons"]:
         yield Finding("note", "health", reason)
+
+
+def _look_at_broker(mqtt: Mqtt) -> Finding:
+    """Whether the broker lets us in, asked under a name beside that of the service."""
+    import asyncio
+
+    from .account import account
+    from .broker import Broker
+
+    try:
+        ours = account(mqtt)
+    except ConfigError as error:
+        return Finding("fault", "mqtt", str(error.faults[0]), f"sudo ls -l {error.faults[0].file}")
+
+    async def ask() -> str | None:
+        return await Broker(ours, f"raspi-server-doctor-{os.getpid()}").try_once()
+
+    trouble = asyncio.run(ask())
+    if trouble:
+        return Finding("fault", "mqtt", trouble, "the keys of mqtt in config.yaml, or the broker")
+    who = f" as {mqtt.user}" if mqtt.user else ""
+    return Finding("ok", "mqtt", f"the broker {ours} lets us in{who}")
 
 
 def _health(url: str) -> dict[str, Any]:

@@ -195,8 +195,8 @@ class State(Struct, frozen=True, tag_field="type", tag="state"):
 
 
 class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=True):
-    """A pin changed. `by` is the address of who did it, or `pulse`, `max_on`, `group` or `initial`
-    where the server did; absent for inputs."""
+    """A pin changed. `by` is the address of who did it, `mqtt` for somebody at a broker, or
+    `pulse`, `max_on`, `group` or `initial` where the server did; absent for inputs."""
 
     seq: int
     time: float
@@ -221,6 +221,13 @@ class Health(Struct, frozen=True, kw_only=True, tag_field="type", tag="health"):
     viewers: int
 
 
+class Report(Health, frozen=True, kw_only=True, tag="health"):
+    """For a broker: the machine's pulse, and whether all is well."""
+
+    status: Literal["ok", "degraded", "failing"]
+    reasons: list[str]
+
+
 class Result(Struct, frozen=True, tag_field="type", tag="result"):
     ref: Ref | None
     pin: str
@@ -231,6 +238,25 @@ class Error(Struct, frozen=True, tag_field="type", tag="error"):
     ref: Ref | None
     code: ErrorCode
     message: str
+
+
+# To a broker
+
+
+class PinState(Struct, frozen=True):
+    """A pin's value since `time`, the moment of the edge; None before the first."""
+
+    value: Value
+    time: float | None
+
+
+class Description(Struct, frozen=True):
+    """What stands at a Pi. `writable` of a pin is for those whom the broker lets publish; values
+    are those of the moment of the description."""
+
+    time: float
+    server: Server
+    pins: list[Pin]
 
 
 # The answers of the API

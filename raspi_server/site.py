@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import responses
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tornado.web import HTTPError, RequestHandler
 
@@ -63,11 +63,20 @@ def reason(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> str:
     return responses.get(handler.get_status(), "Unknown")
 
 
+class Numbers(Protocol):
+    """What `metrics.py` offers, which is imported only where it is asked for."""
+
+    content_type: str
+
+    def text(self) -> bytes: ...
+
+
 @dataclass
 class Site:
     """`interval` in seconds; `www` are the folders to serve, the first that has a file wins;
     `identity` is None for plain http; `notices`, `wellness` and `hosts`, the names and addresses of
-    this server, look afresh at each call."""
+    this server, look afresh at each call; `metrics` has the numbers for Prometheus, and is None
+    where nobody asked for them."""
 
     board: Board
     history: History
@@ -80,6 +89,7 @@ class Site:
     wellness: Callable[[], Wellness]
     hosts: Callable[[], list[str]]
     packed: Packed = field(default_factory=Packed)
+    metrics: Numbers | None = None
 
     @property
     def scheme(self) -> str:
@@ -95,6 +105,13 @@ class Site:
 
     def pin(self, slot: Slot, caller: Caller) -> Pin:
         """One pin as a viewer may see it."""
+        return self._pin(slot, self.auth.may_control(slot.config, caller))
+
+    def broker_pin(self, slot: Slot, may_control: bool) -> Pin:
+        """One pin as a broker's people may see it, who may switch if `may_control`."""
+        return self._pin(slot, may_control and self.auth.broker_may_control(slot.config))
+
+    def _pin(self, slot: Slot, may_control: bool) -> Pin:
         pin = slot.config
         return Pin(
             name=pin.name,
@@ -104,7 +121,7 @@ class Site:
             mode=type(pin).__struct_config__.tag,  # type: ignore[arg-type]
             value=slot.value,
             since=slot.since,
-            writable=isinstance(pin, DrivenPin) and self.auth.may_control(pin, caller),
+            writable=isinstance(pin, DrivenPin) and may_control,
             pulse=getattr(pin, "pulse", None),
             max_on=getattr(pin, "max_on", None),
             group=getattr(pin, "group", None),

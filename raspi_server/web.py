@@ -88,6 +88,7 @@ OTHERS: tuple[tuple[str, type[RequestHandler]], ...] = (
     (r"/ws", Socket),
     (r"/trust/proof", trust.Proof),
     *trust.ROUTES,
+    (r"/metrics", api.Metrics),
     (r"/api/.*", api.Unknown),
     (r"/(.*)", Files),
 )

@@ -53,6 +53,8 @@ tests() {
     need openssl openssl
     need chromium chromium
     need certutil libnss3-tools
+    need mosquitto mosquitto
+    need promtool prometheus
     if [[ $EUID -eq 0 ]]; then
         need debootstrap debootstrap
         need systemd-nspawn systemd-container

@@ -17,6 +17,7 @@ from raspi_server.config import (
     Config,
     ConfigError,
     InputPin,
+    Mqtt,
     OutputPin,
     PwmPin,
     default_file,
@@ -36,7 +37,7 @@ GPIO = "a pin from GPIO0 to GPIO27"
 NAME = "a name of at most 32 characters from a-z, 0-9, _ and -, a letter first"
 LABEL = "1 to 64 characters of text"
 HOST = "a host name such as pi.example.org, without a port"
-TOP_KEYS = "port, address, ssl, interval, www, gpio, access, log_level, pins"
+TOP_KEYS = "port, address, ssl, interval, www, gpio, access, mqtt, metrics, log_level, pins"
 
 thorough = settings(print_blob=True, deadline=None)
 
@@ -85,6 +86,52 @@ def test_the_shipped_file_has_every_key_ready_to_be_changed(key):
 def test_the_shipped_file_has_every_key_of_access(key):
     """Every key of `access` stands in the shipped file uncommented."""
     assert len(re.findall(rf"^  {key}:", SHIPPED.read_text(), re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("key", Mqtt.__struct_fields__)
+def test_the_shipped_file_explains_every_key_of_mqtt(key):
+    """Every key of `mqtt` stands in the example of the shipped file."""
+    assert re.search(rf"^#     {key}: \S", SHIPPED.read_text(), re.MULTILINE)
+
+
+def test_the_example_of_a_broker_works_when_uncommented():
+    """Whoever takes the comment signs away before the example of a broker has a valid one."""
+    (example,) = re.findall(r"^# {3}mqtt:\n(?:# {5}.*\n)+", SHIPPED.read_text(), re.MULTILINE)
+    assert read(re.sub("^#", "", example, flags=re.MULTILINE)).mqtt == Mqtt(
+        url="mqtts://broker.local",
+        user="kitchen",
+        password_file=HERE / "mqtt-password",
+        ca=HERE / "tls/broker-ca.crt",
+        certificate=HERE / "tls/mqtt.crt",
+        key=HERE / "tls/mqtt.key",
+        topic="house/kitchen",
+        control=True,
+        discovery="homeassistant",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("mqtt: true", "1: mqtt: expected false or {url: mqtt://HOST, …}, got true"),
+        ("mqtt:", "1: mqtt: expected false or {url: mqtt://HOST, …}, got nothing"),
+        ("mqtt: [1]", "1: mqtt: expected false or {url: mqtt://HOST, …}, got a list"),
+        ("mqtt: 017", "1: mqtt: expected a number without leading zeros, got 017"),
+        ("mqtt: {user: me}", "1: mqtt.url: expected a URL such as mqtt://HOST or"
+         " mqtts://HOST:8883, got nothing"),
+        ("mqtt: {url: mqtt://b, password_file: p}",
+         "1: mqtt.user: expected it beside password_file, got nothing"),
+        ("mqtt: {url: mqtts://b, key: k}",
+         "1: mqtt.certificate: expected it beside key, got nothing"),
+        ("mqtt: {url: mqtt://b, ca: c}",
+         "1: mqtt.ca: expected it only with a url that begins with mqtts://"),
+    ],
+)  # fmt: skip
+def test_keys_of_mqtt_that_belong_together(text, fault):
+    """A broker needs a URL; a password a name, a certificate its key, and TLS a URL that asks for
+    it."""
+    (found,) = faults(text)
+    assert found == f"config.yaml:{fault}"
 
 
 @pytest.mark.parametrize(
@@ -211,6 +258,38 @@ RULES = [
     ),
     Rule("gpio", ("top",), "auto, real or simulated", same("auto", "real", "simulated"),
          NO_WORDS | quoted("Auto", "simulate")),
+    Rule("metrics", ("top",), "true or false", {"true": True, "false": False},
+         same("0", "1") | quoted("on", "no", "True", "") | {"'true'": '"true"'}),
+    Rule(
+        "url",
+        ("mqtt",),
+        "a URL such as mqtt://HOST or mqtts://HOST:8883",
+        same("mqtt://broker", "mqtts://192.168.1.2:8883", "mqtt://pi.local:1", "mqtt://[::1]:65535"),
+        quoted("broker", "http://broker", "mqtt://", "mqtt://:1883", "mqtt://broker:0", "")
+        | quoted("mqtt://broker:65536", "mqtt://broker/", "mqtt://broker/topic", "mqtt://b:x")
+        | {"mqtt://me:secret@broker": "one with a name, which goes into user, or a password, into"
+           " password_file"}
+        | same("1883", "true"),
+    ),
+    Rule("user", ("mqtt",), "a user's name", same("kitchen", "Küche 2", "x" * 100),
+         {'""': '""', "x" * 101: f'"{"x" * 60}…"'} | same("true", "1.5")),
+    *(
+        Rule(key, ("mqtt",), "a path", {"some/file": HERE / "some/file", "/f": Path("/f")},
+             {'""': '""', "true": "true", "3": "3"})
+        for key in ("password_file", "ca", "certificate", "key")
+    ),
+    Rule(
+        "topic",
+        ("mqtt",),
+        "a topic such as house/kitchen, without +, # and spaces",
+        same("house/kitchen", "x", "a/b/c", "Küche"),
+        quoted("/a", "a/", "a//b", "a/+/b", "+", "$SYS/a", "a b", "") | {"'#'": '"#"', "1": "1"},
+    ),
+    Rule("control", ("mqtt",), "true or false", {"true": True, "false": False},
+         same("0", "1") | quoted("on", "code", "")),
+    Rule("discovery", ("mqtt",), "false or a topic such as homeassistant",
+         {"false": False, "homeassistant": "homeassistant", "a/b": "a/b"},
+         same("true", "1") | quoted("", "a b", "a/")),
     Rule("log_level", ("top",), "debug, info, warning or error",
          same("debug", "info", "warning", "error"), NO_WORDS | quoted("INFO", "critical")),
     Rule("view", ("access",), "everyone or code", same("everyone", "code"),
@@ -313,6 +392,12 @@ def text_with(rule, where, value):
         return f"{rule.key}: {value}\n", 1, rule.key
     if where == "access":
         return f"access:\n  {rule.key}: {value}\n", 2, f"access.{rule.key}"
+    if where == "mqtt":
+        wanted = {"password_file": ["user"], "certificate": ["key"], "key": ["certificate"]}
+        others = {key: "x" for key in wanted.get(rule.key, ())}
+        others |= {} if rule.key == "url" else {"url": "mqtts://broker"}
+        lines = [f"mqtt:\n  {rule.key}: {value}", *(f"  {k}: {v}" for k, v in others.items()), ""]
+        return "\n".join(lines), 2, f"mqtt.{rule.key}"
     keys = {"gpio": "17", "mode": where, rule.key: value}
     lines = ["pins:", "  lamp:", *(f"    {key}: {text}" for key, text in keys.items()), ""]
     line = {"gpio": 3, "mode": 4}.get(rule.key, 5)
@@ -336,7 +421,8 @@ def test_every_value_of_the_table_is_taken(rule, where, text, meaning):
     """Every key takes what the documentation says it takes, up to both ends of its range."""
     text, _, _ = text_with(rule, where, text)
     config = read(text)
-    owner = {"top": config, "access": config.access}.get(where) or config.pins[0]
+    owners = {"top": config, "access": config.access, "mqtt": config.mqtt}
+    owner = owners.get(where) or config.pins[0]
     found = getattr(owner, rule.key)
     assert found == meaning
     assert type(found) is type(meaning)
@@ -380,8 +466,8 @@ def test_a_leading_zero_is_refused_for_every_key(rule, where, text):
 
 def test_the_table_misses_no_key():
     """Every key of the configuration is tested above."""
-    elsewhere = {"access", "pins", "hosts", "name"}
-    for where, struct in {"top": Config, "access": Access, **MODES}.items():
+    elsewhere = {"access", "mqtt", "pins", "hosts", "name"}
+    for where, struct in {"top": Config, "access": Access, "mqtt": Mqtt, **MODES}.items():
         tested = {rule.key for rule in RULES if where in rule.where} - {"mode"}
         assert tested == set(struct.__struct_fields__) - elsewhere, where
 
@@ -410,6 +496,8 @@ def test_a_file_that_says_nothing_means_the_defaults(text):
         www=HERE / "www",
         gpio="auto",
         access=Access(view="everyone", control="code", hosts=()),
+        mqtt=None,
+        metrics=False,
         log_level="info",
         pins=(),
     )

@@ -6,7 +6,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from raspi_server import doctor, gpiochip, vitals
 from raspi_server.__main__ import main
 
 from .conftest import Server, free_port
+from .mqtt_rig import Brokers
 
 SERVICE = """LoadState=loaded
 ActiveState={active}
@@ -56,6 +57,12 @@ class Clinic:
                 words = line[:6].strip(), line[20:], after.strip() if after[:1] == " " else ""
                 found.setdefault(line[7:19].strip(), []).append(" ".join(filter(None, words)))
         return status, found
+
+
+@pytest.fixture
+def brokers(tmp_path: Path) -> Iterator[Brokers]:
+    with Brokers(tmp_path) as found:
+        yield found
 
 
 @pytest.fixture
@@ -222,3 +229,21 @@ def test_a_machine_without_systemd(clinic: Clinic, monkeypatch: Any) -> None:
     clinic.file.write_text(f"port: {free_port()}\n")
     status, found = clinic.examine()
     assert status == 0 and "clock" not in found and "name" not in found
+
+
+def test_a_broker(clinic, brokers):
+    """A broker that lets us in is in order; one that is away, or does not, is named with the
+    reason, and so is a file that cannot be read."""
+    clinic.service("inactive")
+    broker = brokers.broker()
+    text = f'port: {free_port()}\nmqtt: {{url: "{broker.url}"}}\n'
+    clinic.file.write_text(text)
+    assert clinic.examine()[1]["mqtt"] == [f"ok the broker 127.0.0.1:{broker.port} lets us in"]
+    clinic.file.write_text(text.replace("}", ", user: me, password_file: none}"))
+    (found,) = clinic.examine()[1]["mqtt"]
+    assert "mqtt.password_file: expected a file that can be read: No such file" in found
+    broker.kill()
+    clinic.file.write_text(text)
+    status, found = clinic.examine()
+    assert status == 1
+    assert found["mqtt"][0].startswith(f"fault the broker 127.0.0.1:{broker.port} refuses conn")

@@ -28,6 +28,9 @@ FLOORS = {
     "codes": 1,
     "guests": 1,
     "doors": 1.1,
+    "account": 1.2,
+    "excuses": 1.3,
+    "broker": 1.4,
     "heartbeat": 1,
     "hub": 1,
     "journal": 1,
@@ -52,6 +55,7 @@ FLOORS = {
     "groups": 2.1,
     "slots": 2.2,
     "board": 2.3,
+    "discovery": 2,
     "doctor": 2,
     # 3: the front doors, and what they show without pins.
     "demo": 3,
@@ -61,7 +65,9 @@ FLOORS = {
     "files": 3.1,
     "past": 3.15,
     "trust": 3.2,
+    "metrics": 3.1,
     "websocket": 3.1,
+    "mqtt": 3.2,
     "web": 3.3,
     # 4: the life of the service.
     "appliance": 4,

@@ -288,7 +288,7 @@ def changing(*assignments: str) -> tuple[str, str]:
     nobody has to wait a minute."""
     lines = [
         "import sys",
-        "from raspi_server import appliance, bodies, doors, guests, hub, knocks",
+        "from raspi_server import appliance, bodies, broker, doors, guests, hub, knocks, mqtt",
         *assignments,
         "from raspi_server.__main__ import main",
         "sys.exit(main())",

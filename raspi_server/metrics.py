@@ -1,0 +1,183 @@
+"""The numbers for Prometheus: what is counted as it happens, and what is looked at when somebody
+asks. Every label is a pin's name or one of a few fixed words."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from . import __version__
+from .messages import Value
+from .site import Site
+from .slots import Changed
+
+BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+"""Seconds from an edge to its frames; what a debounced pin waits counts, too."""
+STATES = ("ok", "degraded", "failing")
+
+
+@dataclass
+class BrokerNumbers:
+    """How it stands with the broker."""
+
+    is_connected: bool
+    kept: int
+    lost: int
+
+
+@dataclass
+class _Tally:
+    """What is summed up of one pin."""
+
+    changes: int = 0
+    seconds_on: float = 0.0
+    on_since: float | None = None
+    """A moment of the monotonic clock."""
+
+    def see(self, value: Value, moment: float) -> None:
+        if self.on_since is not None:
+            self.seconds_on += max(0.0, moment - self.on_since)
+        self.on_since = moment if value else None
+
+
+class Metrics(Collector):
+    """All methods belong to the loop's thread. `beats` says whether the heartbeat thread lives,
+    `broker` how it stands with one, where there is one."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(
+        self,
+        site: Site,
+        beats: Callable[[], bool],
+        broker: Callable[[], BrokerNumbers | None],
+    ) -> None:
+        self._site = site
+        self._beats = beats
+        self._broker = broker
+        self._registry = CollectorRegistry()
+        self._tallies: dict[str, _Tally] = {}
+        self._broken: set[str] = set()
+        self._errors = 0
+        self._latency = Histogram(
+            "raspi_server_edge_to_send_seconds",
+            "From a pin's edge, debouncing included, until the frames for all viewers were sent",
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        ProcessCollector(registry=self._registry)
+        self._registry.register(self)
+        self.remade()
+
+    def changed(self, changed: Changed) -> None:
+        """To be told of each change once all have been told."""
+        self._latency.observe(max(0.0, time.monotonic() - changed.moment))
+        tally = self._tallies.setdefault(changed.pin, _Tally())
+        tally.changes += 1
+        tally.see(changed.value, changed.moment)
+
+    def remade(self) -> None:
+        """To be told when a pin was lost or came back, and after a reload."""
+        broken = {slot.config.name for slot in self._site.board if slot.error}
+        self._errors += len(broken - self._broken)
+        self._broken = broken
+        names = {slot.config.name for slot in self._site.board}
+        self._tallies = {name: self._tallies.get(name, _Tally()) for name in names}
+        self._look()
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for slot in self._site.board:
+            self._tallies[slot.config.name].see(slot.value, now)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: else `collect` would be called while this is being made."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        self._look()
+        yield from self._pins()
+        yield from self._server()
+        yield from self._machine()
+        broker = self._broker()
+        if broker:
+            name = "raspi_server_mqtt"
+            yield _gauge(f"{name}_connected", "1 while the broker is there", broker.is_connected)
+            words = "Changes that wait for the broker"
+            yield _gauge(f"{name}_kept_changes", words, broker.kept)
+            words = "Changes that were too many to keep"
+            yield _counter(f"{name}_lost_changes", words, broker.lost)
+
+    def _pins(self) -> Iterator[Metric]:
+        name = "raspi_server_pin"
+        value = GaugeMetricFamily(
+            f"{name}_value", "1 is active, whatever the level; pwm from 0 to 1", labels=["pin"]
+        )
+        up = GaugeMetricFamily(f"{name}_up", "0 for a pin that cannot be opened", labels=["pin"])
+        changes = CounterMetricFamily(f"{name}_changes", "Changes of the value", labels=["pin"])
+        on = CounterMetricFamily(f"{name}_on_seconds", "Time for which it was on", labels=["pin"])
+        last = GaugeMetricFamily(
+            f"{name}_last_change_timestamp_seconds", "When it changed last", labels=["pin"]
+        )
+        for slot in self._site.board:
+            label = [slot.config.name]
+            tally = self._tallies[slot.config.name]
+            up.add_metric(label, slot.error is None)
+            changes.add_metric(label, tally.changes)
+            on.add_metric(label, tally.seconds_on)
+            if slot.value is not None:
+                value.add_metric(label, slot.value)
+            if slot.since is not None:
+                last.add_metric(label, slot.since)
+        yield from (value, up, changes, on, last)
+
+    def _server(self) -> Iterator[Metric]:
+        name = "raspi_server"
+        hub = self._site.hub
+        build = GaugeMetricFamily(f"{name}_build_info", "Always 1", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
+        yield _gauge(f"{name}_viewers", "Open pages", len(hub))
+        words = "States and changes that were sent, one for each viewer"
+        yield _counter(f"{name}_frames_sent", words, hub.sent)
+        words = "States that a viewer was spared, since it was busy with the last one"
+        yield _counter(f"{name}_frames_skipped", words, hub.skipped)
+        yield _counter(f"{name}_gpio_errors", "How often a pin failed or was lost", self._errors)
+        status = self._site.wellness().status
+        words = "Whether the heartbeat thread lives"
+        yield _gauge(f"{name}_heartbeat_up", words, self._beats())
+        words = "Whether systemd's watchdog is told that all that must move moves"
+        yield _gauge(f"{name}_watchdog_fed", words, status != "failing" and self._beats())
+        health = GaugeMetricFamily(
+            f"{name}_health", "1 for the status that /api/health says", labels=["status"]
+        )
+        for state in STATES:
+            health.add_metric([state], state == status)
+        yield health
+
+    def _machine(self) -> Iterator[Metric]:
+        health = self._site.health()
+        for name, words, value in (
+            ("temperature_celsius", "Of the processor", health.temperature),
+            ("load_ratio", "Processes that want to run, for each core", health.load),
+            ("memory_used_ratio", "The used share of the memory", health.memory),
+            ("disk_used_ratio", "The used share of the root file system", health.disk),
+        ):
+            if value is not None:
+                yield _gauge(f"raspi_server_{name}", words, value)
+
+
+def _gauge(name: str, words: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, words, value=value)
+
+
+def _counter(name: str, words: str, value: float) -> Metric:
+    return CounterMetricFamily(name, words, value=value)
