@@ -309,6 +309,7 @@ export class Raspi {
 
   /** Someone looks, or the network is back. A phone that slept may still show OPEN on a socket that is dead. @param {Event} event */
   #wake = (event) => {
+    if (event instanceof PageTransitionEvent && !event.persisted) return; // the page is only loading
     clearTimeout(this.#napping);
     if (document.hidden) {
       if (this.#rest) this.#napping = window.setTimeout(() => this.hello && this.#drop(), this.#rest * 1000);
