@@ -98,7 +98,7 @@ class Doors:
             loop.remove_reader(listening)
 
     def _let_in(self, listening: socket.socket) -> None:
-        for _ in range(ACCEPT_AT_ONCE):
+        for attempt in range(ACCEPT_AT_ONCE):
             try:
                 _check_room(listening)
                 caller, address = listening.accept()
@@ -107,6 +107,8 @@ class Doors:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
+                if attempt:  # nobody need be waiting for room; who is lets us be called again
+                    return
                 if self._knocks.make_room() or self._guests.make_room():
                     continue
                 self._take_breath(error)
