@@ -3,7 +3,6 @@ can be had, and how a page finds out that it is trusted."""
 
 import asyncio
 import hashlib
-import json
 import plistlib
 import socket
 import ssl
@@ -12,8 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
 from raspi_server import knocks
 from raspi_server.doors import Doors
@@ -21,6 +18,7 @@ from raspi_server.guests import Guest, Guests
 
 from .asking import ask
 from .conftest import LIMIT, Server, check_end
+from .wire import Client
 
 MAKE_CERT = Path(__file__).parent.parent / "scripts" / "make-cert.sh"
 HOUSE = """
@@ -97,8 +95,8 @@ def test_no_pin_is_shown_or_switched_by_plain_http(
     if method != "HEAD":
         message = f"expected https: https://127.0.0.1:{house.port}{path}"
         assert answer.refusal == (403, "https-only", message)
-    with connect(house.ws_url, ssl=trusting) as viewer:
-        assert json.loads(viewer.recv(LIMIT))["state"] == {"lamp": 0}
+    with Client(house.port, context=trusting) as viewer:
+        assert next(viewer.messages())["state"] == {"lamp": 0}
 
 
 def test_no_cookie_by_plain_http(house: Server) -> None:
@@ -126,11 +124,12 @@ def test_a_foreign_name_is_refused_plainly_too(house: Server) -> None:
 
 def test_both_on_one_port_at_once(house: Server, trusting: ssl.SSLContext) -> None:
     """Plain and secure connections come and go beside each other."""
-    with connect(house.ws_url, ssl=trusting) as viewer:
-        viewer.recv(LIMIT)
+    with Client(house.port, context=trusting) as viewer:
+        heard = viewer.messages()
+        assert next(heard)["type"] == "hello"
         for _ in range(20):
             assert ask(house, "GET", "/trust/").status == 200
-        assert json.loads(viewer.recv(LIMIT))["type"] in ("state", "health")
+        assert next(heard)["type"] in ("state", "health")
 
 
 # The authority
@@ -199,14 +198,13 @@ def test_a_page_on_plain_http_may_ask_whether_it_is_trusted(
 ) -> None:
     """The proof opens for any page and says nothing; the pins' own WebSocket does not, not even for
     this server's page by plain http, which anybody on the network can alter."""
-    plain = f"http://127.0.0.1:{house.port}"
-    proof = f"wss://127.0.0.1:{house.port}/trust/proof"
-    with connect(proof, ssl=trusting, origin=plain) as opened:  # type: ignore[arg-type]
-        assert list(opened) == []
-    with pytest.raises(InvalidStatus, match="403"):
-        connect(house.ws_url, ssl=trusting, origin=plain)  # type: ignore[arg-type]
-    with connect(house.ws_url, ssl=trusting, origin=house.url) as viewer:  # type: ignore[arg-type]
-        assert json.loads(viewer.recv(LIMIT))["type"] == "hello"
+    plain, ours = {"Origin": "http://127.0.0.1"}, {"Origin": "https://127.0.0.1"}
+    with Client(house.port, headers=plain, context=trusting, path="/trust/proof") as opened:
+        assert opened.close_code() == 1000
+    with pytest.raises(AssertionError, match="403"):
+        Client(house.port, headers=plain, context=trusting)
+    with Client(house.port, headers=ours, context=trusting) as viewer:
+        assert next(viewer.messages())["type"] == "hello"
 
 
 # The first byte

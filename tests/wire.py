@@ -75,7 +75,8 @@ class Frames:
 
 
 class Client:
-    """A WebSocket over a bare socket, open once made."""
+    """A WebSocket over a bare socket, open once made. One thread reads and writes: of two, Python
+    can lose what they do at once with one TLS connection."""
 
     def __init__(
         self,
@@ -84,20 +85,24 @@ class Client:
         address: str = "127.0.0.1",
         headers: Mapping[str, str] | None = None,
         context: ssl.SSLContext | None = None,
+        path: str = "/ws",
     ) -> None:
         self.socket = plain(port, receive_buffer, address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context:
             self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-        self.socket.sendall(HANDSHAKE[:-2] + more.encode() + b"\r\n")
+        handshake = HANDSHAKE.replace(b"/ws", path.encode())
+        self.socket.sendall(handshake[:-2] + more.encode() + b"\r\n")
         data = b""
         while b"\r\n\r\n" not in data:
             received = self.socket.recv(4096)
             assert received, "the server closed during the handshake"
             data += received
         head, _, self._first = data.partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 101 "), head
+        if not head.startswith(b"HTTP/1.1 101 "):
+            self.socket.close()
+            raise AssertionError(head)
         self._frames = Frames()
 
     def __enter__(self) -> "Client":

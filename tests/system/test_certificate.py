@@ -1,11 +1,11 @@
 """The certificate of a running service follows the Pi; nobody is thrown out for it."""
 
-import json
 import socket
+from collections.abc import Iterator
 from ipaddress import ip_interface
+from typing import Any
 
-from websockets.sync.client import ClientConnection, connect
-
+from ..wire import Client
 from .conftest import House
 
 FOLLOW = "/opt/raspi-server/current/scripts/follow.sh"
@@ -20,9 +20,9 @@ def elsewhere(*addresses: str) -> str:
     return f"unshare --net bash -c 'ip link set lo up; {add} {FOLLOW}'"
 
 
-def read_states(viewer: ClientConnection, count: int) -> None:
+def read_states(heard: Iterator[dict[str, Any]], count: int) -> None:
     while count:
-        count -= json.loads(viewer.recv(timeout=30))["type"] == "state"
+        count -= next(heard)["type"] == "state"
 
 
 def served(house: House) -> list[str]:
@@ -43,14 +43,14 @@ def wait_until_served(house: House, name: str) -> None:
 def test_a_new_address_comes_into_the_certificate_and_every_viewer_stays(house: House) -> None:
     """The phone that looks on notices nothing; whoever comes by the new address finds a certificate
     for it."""
-    url = f"wss://localhost:{house.port}/ws"
-    with connect(url, ssl=house.context(), open_timeout=30) as viewer:
-        read_states(viewer, 2)
+    with Client(house.port, context=house.context()) as viewer:
+        heard = viewer.messages()
+        read_states(heard, 2)
         pid = house.guest.main_pid()
         said = house.guest.tell(elsewhere("198.51.100.7/24"))
         assert "it lacks 198.51.100.7" in said
         wait_until_served(house, "198.51.100.7")
-        read_states(viewer, 5)
+        read_states(heard, 5)
         assert house.guest.main_pid() == pid
 
 

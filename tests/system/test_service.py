@@ -1,27 +1,21 @@
 """The unit under real systemd: what it survives, what it refuses, and what it leaves alone."""
 
-import json
 import re
 import time
 import xml.dom.minidom
 
-from websockets.sync.client import ClientConnection, connect
-
+from ..wire import Client
 from .conftest import House
+from .test_certificate import read_states
 
 SOON = 3.0
 """Seconds from a crash to serving again."""
 FAULTY = "port: {port}\nssl: true\ninterval: often\n"
 
 
-def viewer(house: House) -> ClientConnection:
+def viewer(house: House) -> Client:
     """A phone with the page open."""
-    return connect(f"wss://localhost:{house.port}/ws", ssl=house.context(), open_timeout=30)
-
-
-def read_states(socket: ClientConnection, count: int) -> None:
-    while count:
-        count -= json.loads(socket.recv(timeout=30))["type"] == "state"
+    return Client(house.port, context=house.context())
 
 
 def show(house: House, name: str) -> str:
@@ -42,8 +36,8 @@ def test_a_reload_takes_on_what_was_changed(house: House) -> None:
     house.configure(f"port: {house.port}\nssl: true\ninterval: 0.25\n")
     house.guest.run("systemctl reload raspi-server")
     for _ in house.guest.patience("the new interval never came"):
-        with viewer(house) as socket:
-            if json.loads(socket.recv(timeout=30))["interval"] == 0.25:
+        with viewer(house) as phone:
+            if next(phone.messages())["interval"] == 0.25:
                 break
     assert house.guest.main_pid() == pid
 
@@ -163,14 +157,15 @@ def test_nothing_is_written_while_nothing_happens(house: House) -> None:
     """An SD card lasts: with phones looking on, and the certificate looked after, no file changes
     and the journal stays as it is."""
     guest = house.guest
-    with viewer(house) as socket:
-        read_states(socket, 1)
+    with viewer(house) as phone:
+        heard = phone.messages()
+        read_states(heard, 1)
         guest.run("systemctl start raspi-server-cert")  # what is new since the start
         cursor = house.cursor()
         guest.run("touch /run/before")
         pid = house.guest.main_pid()
         before = guest.tell(f"grep ^write_bytes /proc/{pid}/io")
-        read_states(socket, 60)
+        read_states(heard, 60)
         guest.run("systemctl start raspi-server-cert")
         disk = "find / -xdev -newer /run/before ! -type d"
         assert guest.tell(f"{disk} -not -path '/var/log/journal/*'") == ""
