@@ -107,6 +107,7 @@ class Index(ApiHandler):
     def get(self) -> None:
         server = self.site.server()
         links = {
+            "hello": "/api/hello",
             "pins": "/api/pins",
             "history": "/api/history",
             "header": "/api/header",
@@ -124,6 +125,17 @@ class Index(ApiHandler):
                 links=links,
             )
         )
+
+    head = get
+
+
+class Hello(ApiHandler):
+    operations = {
+        "get": Operation("What a page begins with, as the WebSocket tells it", messages.Hello)
+    }
+
+    def get(self) -> None:
+        self.answer(self.site.hello(self.caller))
 
     head = get
 
@@ -177,15 +189,17 @@ class PulsePin(ApiHandler):
 class Health(ApiHandler):
     operations = {
         "get": Operation(
-            "Whether all is well; 503 only if it fails", messages.Wellness, statuses=(200, 503)
+            "The machine's pulse, and whether all is well; 503 only if it fails",
+            messages.Report,
+            statuses=(200, 503),
         ),
     }
 
     def get(self) -> None:
-        wellness = self.site.wellness()
-        if wellness.status == "failing":
+        report = self.site.report()
+        if report.status == "failing":
             self.set_status(503)
-        self.answer(wellness)
+        self.answer(report)
 
     head = get
 

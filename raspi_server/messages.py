@@ -222,7 +222,7 @@ class Health(Struct, frozen=True, kw_only=True, tag_field="type", tag="health"):
 
 
 class Report(Health, frozen=True, kw_only=True, tag="health"):
-    """For a broker: the machine's pulse, and whether all is well."""
+    """The machine's pulse, and whether all is well: `degraded` and `failing` come with reasons."""
 
     status: Literal["ok", "degraded", "failing"]
     reasons: list[str]

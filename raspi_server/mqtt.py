@@ -69,19 +69,11 @@ def house(site: Site, may_control: bool) -> House:
     def pins() -> list[Pin]:
         return [site.broker_pin(slot, may_control) for slot in site.board]
 
-    def report() -> Report:
-        wellness = site.wellness()
-        return Report(
-            **msgspec.structs.asdict(site.health()),
-            status=wellness.status,
-            reasons=wellness.reasons,
-        )
-
     def carry_out(order: Command) -> asyncio.Future[Value]:
         site.auth.check_broker(site.board[order.pin].config)
         return site.board.carry_out(order, "mqtt")
 
-    return House(site.server, pins, report, carry_out)
+    return House(site.server, pins, site.report, carry_out)
 
 
 class _Kept(NamedTuple):

@@ -10,6 +10,7 @@ from http.client import responses
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 from tornado.web import HTTPError, RequestHandler
 
 from . import __version__, vitals
@@ -20,7 +21,7 @@ from .doors import LOOPBACK
 from .header import POSITION_BY_GPIO
 from .history import History
 from .hub import Hub, frame
-from .messages import Health, Hello, Notice, Pin, Refused, Right, Server, Wellness
+from .messages import Health, Hello, Notice, Pin, Refused, Report, Right, Server, Wellness
 from .packed import Packed
 from .slots import Slot
 from .tls import Identity
@@ -171,4 +172,12 @@ class Site:
             uptime=vitals.uptime(),
             addresses=[host for host in self.hosts() if host != LOOPBACK],
             viewers=len(self.hub),
+        )
+
+    def report(self) -> Report:
+        wellness = self.wellness()
+        return Report(
+            **msgspec.structs.asdict(self.health()),
+            status=wellness.status,
+            reasons=wellness.reasons,
         )

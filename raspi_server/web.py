@@ -71,6 +71,7 @@ def _application(site: Site, routes: Iterable[tuple[str, type[RequestHandler]]])
 
 API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api", api.Index),
+    ("/api/hello", api.Hello),
     ("/api/pins", api.AllPins),
     ("/api/pins/{name}", api.OnePin),
     ("/api/pins/{name}/toggle", api.TogglePin),

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from websockets.sync.client import connect
 
 from raspi_server import __version__, web
 
@@ -42,6 +43,7 @@ pins:
 MAX_BODY = 64 * 1024
 GETS = (
     "/api",
+    "/api/hello",
     "/api/pins",
     "/api/pins/lamp",
     "/api/pins/lamp/history",
@@ -108,7 +110,7 @@ def test_the_index_leads_everywhere(house: Server) -> None:
         "host": socket.gethostname(),
         "simulated": True,
     }
-    assert set(links) == {"pins", "history", "header", "health", "openapi", "websocket"}
+    assert set(links) == {"hello", "pins", "history", "header", "health", "openapi", "websocket"}
     websocket = links.pop("websocket")
     assert {ask(house, "GET", path).status for path in links.values()} == {200}
     assert b"WebSocket" in ask(house, "GET", websocket).body
@@ -165,7 +167,26 @@ def test_one_pin_is_as_in_the_list(house: Server) -> None:
 def test_a_sound_house_is_ok(house: Server) -> None:
     """While nothing is wrong the health is `ok`, without reasons."""
     answer = ask(house, "GET", "/api/health")
-    assert (answer.status, answer.json) == (200, {"status": "ok", "reasons": []})
+    assert (answer.status, answer.json["status"], answer.json["reasons"]) == (200, "ok", [])
+
+
+def test_the_pulse_of_the_machine(house: Server) -> None:
+    """The health tells what `/ws` tells of the machine, too, for those who can only ask."""
+    with connect(house.ws_url) as socket:
+        told = next(each for each in map(json.loads, socket) if each["type"] == "health")
+        asked = ask(house, "GET", "/api/health").json
+    assert set(asked) == {*told, "status", "reasons"}
+    assert asked["addresses"] == told["addresses"]
+    assert asked["viewers"] == 1
+
+
+def test_hello_by_asking(house: Server) -> None:
+    """Who can only ask begins with the same hello as over `/ws`."""
+    with connect(house.ws_url) as socket:
+        told = json.loads(socket.recv())
+    asked = ask(house, "GET", "/api/hello").json
+    assert asked["id"] != told["id"]
+    assert {**asked, "id": "", "time": 0} == {**told, "id": "", "time": 0}
 
 
 def test_the_header_shows_forty_pins(house: Server) -> None:

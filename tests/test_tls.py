@@ -156,6 +156,12 @@ def ask(
         connection.close()
 
 
+def wellness(server: Server, context: ssl.SSLContext) -> tuple[str, list[str]]:
+    """The status and its reasons, by https."""
+    health = ask(server, context, "/api/health")
+    return health["status"], health["reasons"]
+
+
 def hello(server: Server, context: ssl.SSLContext) -> Any:
     """The first message by wss."""
 
@@ -219,7 +225,7 @@ def test_strangers_do_not_trust_it(house: Server) -> None:
 def test_a_good_certificate_is_not_mentioned(house: Server, authority: Authority) -> None:
     """Of a certificate that is in order nothing is said, and the health is ok."""
     context = authority.trusting()
-    assert ask(house, context, "/api/health") == {"status": "ok", "reasons": []}
+    assert wellness(house, context) == ("ok", [])
     notices = hello(house, context)["server"]["notices"]
     assert [notice["code"] for notice in notices] == ["simulated", "open"]
     assert "certificate" not in house.log
@@ -280,10 +286,7 @@ def test_an_expired_certificate_is_served(expired: Server, authority: Authority)
     with pytest.raises(ssl.SSLCertVerificationError, match="certificate has expired"):
         ask(expired, authority.trusting(), "/api")
     expired.wait_for_log("WARNING the certificate has expired")
-    assert ask(expired, careless(), "/api/health") == {
-        "status": "degraded",
-        "reasons": ["the certificate has expired"],
-    }
+    assert wellness(expired, careless()) == ("degraded", ["the certificate has expired"])
     assert {"code": "certificate", "message": "the certificate has expired"} in hello(
         expired, careless()
     )["server"]["notices"]
@@ -296,7 +299,7 @@ def test_an_early_certificate_is_served(early: Server, authority: Authority) -> 
         ask(early, authority.trusting(), "/api")
     words = "the certificate is not yet valid, or the clock is wrong"
     early.wait_for_log(f"WARNING {words}")
-    assert ask(early, careless(), "/api/health") == {"status": "degraded", "reasons": [words]}
+    assert wellness(early, careless()) == ("degraded", [words])
     notices = hello(early, careless())["server"]["notices"]
     assert {"code": "certificate", "message": words} in notices
 

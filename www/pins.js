@@ -2,7 +2,7 @@
 import { make, mark, part, say, stamp } from "./dom.js";
 import { RaspiError } from "./raspi.js";
 import { Slider } from "./slider.js";
-import { text } from "./texts.js";
+import { refusal, text } from "./texts.js";
 import { author, length, percent, span, word } from "./words.js";
 
 /** @typedef {import("./raspi.js").Pin} Pin */
@@ -15,8 +15,6 @@ import { author, length, percent, span, word } from "./words.js";
  */
 
 const REASON_FOR = 20; // seconds that a refusal stays to be read
-/** Reasons of our own, which the page tells in its own language; the server's it tells as they came. @type {Record<string, import("./texts.js").Text>} */
-const REASONS = { "not-connected": "not-connected", lost: "link-lost", "no-answer": "no-answer" };
 const STOPPABLE = 5; // seconds: a longer pulse can be ended by the button that began it
 
 /** @param {Pin} pin @param {Desk} desk @returns {Kind} */
@@ -200,8 +198,7 @@ export class PinCard {
       if (!(error instanceof RaspiError)) throw error;
       if (asked !== this.#asked) return; // a later wish took its place
       const unknown = error.code === "lost" || error.code === "no-answer";
-      const ours = REASONS[error.code];
-      this.#complain(text(unknown ? "notConfirmed" : "notDone", { why: ours ? text(ours) : error.message }));
+      this.#complain(text(unknown ? "notConfirmed" : "notDone", { why: refusal(error.code, error.message) }));
     } finally {
       if (asked === this.#asked) this.#wanted = null;
       this.show(this.pin);

@@ -6,6 +6,7 @@
 /** @typedef {{type: string, pin: string, value?: number, seconds?: number}} Command */
 
 const ASK_EVERY = 1; // seconds
+const HEALTH_EVERY = 5; // seconds, as over the socket
 const ANSWER_WITHIN = 5; // seconds
 
 /** An answer of the API that says no. */
@@ -28,8 +29,8 @@ export async function ask(path, method = "GET", body, patience = ANSWER_WITHIN) 
   try {
     const answer = await fetch(`/api${path}`, { method, cache: "no-store", signal: limit.signal, body: body && JSON.stringify(body) });
     const found = await answer.json();
-    if (!answer.ok) throw new Refusal(answer.status, found.error.code, found.error.message);
-    return found;
+    if (answer.ok || !found.error) return found; // who is not well answers all the same
+    throw new Refusal(answer.status, found.error.code, found.error.message);
   } finally {
     clearTimeout(timer);
   }
@@ -52,7 +53,8 @@ export async function reach(patience) {
 export class Polling {
   /** @type {(message: any) => void} */ #tell;
   /** @type {(why: "lost"|"sign-in"|"forbidden") => void} */ #end;
-  /** What the pins are apart from their values. */ #shape = "";
+  /** All that a hello says apart from times and values. */ #shape = "";
+  #examined = -Infinity; // when the health was asked for, by performance.now()
   /** @type {Map<string, number|null>} */ #since = new Map();
   #seq = 0;
   #ended = false;
@@ -96,13 +98,11 @@ export class Polling {
 
   async #run() {
     try {
-      const { name, version, host, simulated } = await ask("");
-      const notices = simulated ? [{ code: "simulated", message: "The pins are simulated: nothing real is read or switched" }] : [];
-      const server = { name, version, host, simulated, notices };
       while (!this.#ended) {
-        const { time, pins } = await ask("/pins");
+        const hello = await ask("/hello");
         if (this.#ended) return;
-        this.#hear(server, time, pins);
+        this.#hear(hello);
+        if (performance.now() - this.#examined > HEALTH_EVERY * 1000) await this.#examine();
         await this.#pause();
       }
     } catch (error) {
@@ -120,9 +120,16 @@ export class Polling {
     });
   }
 
-  /** @param {object} server @param {number} time @param {import("./raspi.js").Pin[]} pins */
-  #hear(server, time, pins) {
-    const shape = JSON.stringify(pins.map((pin) => ({ ...pin, value: 0, since: 0 })));
+  async #examine() {
+    this.#examined = performance.now();
+    const health = await ask("/health");
+    if (!this.#ended) this.#tell(health);
+  }
+
+  /** @param {import("./raspi.js").Hello} hello */
+  #hear(hello) {
+    const { time, pins } = hello;
+    const shape = JSON.stringify({ ...hello, id: "", time: 0, state: {}, pins: pins.map((pin) => ({ ...pin, value: 0, since: 0 })) });
     if (shape === this.#shape) {
       pins.forEach((pin) => this.#learn(pin));
       this.#tell({ type: "state", seq: ++this.#seq, time, pins: {} });
@@ -130,12 +137,7 @@ export class Polling {
     }
     this.#shape = shape;
     this.#since = new Map(pins.map(({ name, since }) => [name, since]));
-    const outputs = pins.filter(({ mode }) => mode !== "input");
-    const access = outputs.some(({ writable }) => writable) ? "control" : "view";
-    const state = Object.fromEntries(pins.map(({ name, value }) => [name, value]));
-    // The API does not say who we are; offering to sign in does no harm.
-    const code_would_help = outputs.some(({ writable }) => !writable);
-    this.#tell({ type: "hello", id: "", time, interval: ASK_EVERY, server, access, signed_in: null, code_would_help, pins, state });
+    this.#tell({ ...hello, interval: ASK_EVERY });
   }
 
   /** @param {import("./raspi.js").Pin} pin */

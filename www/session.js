@@ -1,6 +1,6 @@
 /** Signing in and out: with the code in a scanned link, or typed. The server keeps who we are in a cookie. */
 import { make, part, say } from "./dom.js";
-import { text } from "./texts.js";
+import { refusal, text } from "./texts.js";
 
 /** @typedef {import("./raspi.js").Raspi} Raspi */
 
@@ -80,7 +80,9 @@ export class Session {
 async function post(path, body) {
   try {
     const answer = await fetch(path, { method: "POST", body: JSON.stringify(body) });
-    return answer.ok ? "" : String((await answer.json()).error.message);
+    if (answer.ok) return "";
+    const { code, message } = (await answer.json()).error;
+    return refusal(code === "sign-in" ? "wrong-code" : code, message);
   } catch (error) {
     return text("unanswered", { why: error instanceof Error ? error.message : String(error) });
   }

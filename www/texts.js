@@ -71,9 +71,21 @@ const EN = {
   cancel: "Cancel",
   notDone: "Not done: {why}",
   notConfirmed: "Not confirmed: {why}",
-  "not-connected": "there is no live link, so nothing was sent",
-  "link-lost": "the link was lost before the answer came",
-  "no-answer": "the server did not answer",
+  // Why it was refused, by code; what is empty the server's own words say better
+  "refused:not-connected": "there is no live link, so nothing was sent",
+  "refused:lost": "the link was lost before the answer came",
+  "refused:no-answer": "the server did not answer",
+  "refused:sign-in": "",
+  "refused:wrong-code": "",
+  "refused:foreign": "",
+  "refused:not-allowed": "",
+  "refused:not-writable": "",
+  "refused:unknown-pin": "",
+  "refused:superseded": "",
+  "refused:unavailable": "",
+  "refused:bad-value": "",
+  "refused:too-fast": "",
+  "refused:internal": "the server made a mistake; its log says which",
   changed: "{label} {state}",
   manyChanged: "{count} more pins changed",
 
@@ -234,9 +246,20 @@ const ID = {
   cancel: "Batal",
   notDone: "Tidak dilakukan: {why}",
   notConfirmed: "Belum pasti: {why}",
-  "not-connected": "tidak ada sambungan, jadi tidak ada yang dikirim",
-  "link-lost": "sambungan putus sebelum jawaban datang",
-  "no-answer": "server tidak menjawab",
+  "refused:not-connected": "tidak ada sambungan, jadi tidak ada yang dikirim",
+  "refused:lost": "sambungan putus sebelum jawaban datang",
+  "refused:no-answer": "server tidak menjawab",
+  "refused:sign-in": "untuk ini perlu masuk dengan kode kendali",
+  "refused:wrong-code": "ini bukan kodenya",
+  "refused:foreign": "halaman dari situs lain tidak boleh melakukan ini",
+  "refused:not-allowed": "tidak seorang pun boleh mengalihkan pin ini",
+  "refused:not-writable": "pin ini masukan",
+  "refused:unknown-pin": "pin ini tidak ada lagi",
+  "refused:superseded": "perintah lain datang lebih dulu",
+  "refused:unavailable": "pin ini tidak tersedia",
+  "refused:bad-value": "nilai ini tidak dapat diterima pin ini",
+  "refused:too-fast": "terlalu sering: coba lagi sebentar lagi",
+  "refused:internal": "ada kesalahan di server; lognya menyebutkan yang mana",
   changed: "{label} {state}",
   manyChanged: "{count} pin lain berubah",
 
@@ -345,4 +368,9 @@ export function counted(key, count) {
 /** The text of that name, if there is one: the server's codes and fixed words are such names. @param {string} key */
 export function known(key) {
   return key in texts ? texts[/** @type {Text} */ (key)] : null;
+}
+
+/** Why the server, or the link, refused: in our words where we have any, else in its own. @param {string} code @param {string} message */
+export function refusal(code, message) {
+  return known(`refused:${code}`) || message;
 }

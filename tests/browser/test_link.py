@@ -138,6 +138,8 @@ def test_without_websockets(start_server, open_page, shoot):
     expect(page.get_by_role("switch", name="Fan")).to_be_checked()
     page.get_by_role("switch", name="Fan").click()
     expect(word(page, "fan")).to_have_text("off")
+    expect(page.locator('[data-code="open"]')).to_be_visible()
+    expect(page.locator('[data-fact="viewers"] .amount')).to_have_text("0 pages")
     shoot(page, "polling")
 
 
@@ -181,6 +183,33 @@ def test_asking_sends_no_command_twice(start_server, open_page):
     expect(card(page, "heater").get_by_role("alert")).to_contain_text("Not done")
     assert sent == ['{"value":1}']
     assert value(server, "lamp") == 0
+
+
+def test_asking_tells_what_is_new(start_server, open_page, tmp_path):
+    """Also a page that asks learns of a reload, and of what the server has to say of itself."""
+    server = start_server(CONFIG)
+    page = open_deaf(open_page, server.url)
+    expect(page.locator("#link")).to_contain_text("Live, by asking")
+    file = tmp_path / "config-0.yaml"
+    file.write_text(CONFIG + "  shed: {gpio: 6, mode: input, label: Garden shed}\n")
+    server.process.send_signal(signal.SIGHUP)
+    expect(card(page, "shed")).to_contain_text("Garden shed")
+    expect(page.locator("#link")).to_contain_text("Live, by asking")
+    file.write_text(CONFIG + "  shed: {gpio: 99, mode: input}\n")
+    server.process.send_signal(signal.SIGHUP)
+    expect(page.locator('[data-code="configuration"]')).to_contain_text("GPIO0 to GPIO27")
+    expect(card(page, "shed")).to_contain_text("Garden shed")
+
+
+def test_refusals_in_indonesian(start_server, open_page):
+    """Also why something was not done is told in the page's language."""
+    page = open_deaf(open_page, start_server(CONFIG).url, locale="id-ID")
+    expect(page.locator("#link")).to_contain_text("Langsung, bertanya")
+    wrong = json.dumps({"value": 7})
+    page.route("**/api/pins/lamp", lambda route: route.continue_(post_data=wrong))
+    page.get_by_role("switch", name="Desk lamp").click()
+    words = "Tidak dilakukan: nilai ini tidak dapat diterima pin ini"
+    expect(card(page, "lamp").get_by_role("alert")).to_have_text(words)
 
 
 def test_asking_ends_once_a_socket_gets_through(start_server, open_page):

@@ -85,3 +85,23 @@ def test_a_code_that_was_replaced(home, open_page, tmp_path):
     server.process.send_signal(1)
     expect(page.locator("#link")).to_contain_text("Sign in needed")
     expect(page.locator("#waiting")).to_have_text(re.compile("only to those who signed in"))
+
+
+def test_while_asking(home, open_page):
+    """Also where no WebSocket gets through, the page knows who is signed in, and asks in the
+    language of the browser."""
+    server, code = home()
+    page = open_page("about:blank", locale="id-ID")
+    page.add_init_script("window.WebSocket = class { constructor() { throw new Error(); } };")
+    page.goto(server.url)
+    expect(page.locator('[data-code="view"]')).to_contain_text("diperlukan kode kendali")
+    page.get_by_role("button", name="Masuk").click()
+    page.get_by_role("textbox", name="Kode akses").fill("xxxxx-xxxxx-xxxxx")
+    page.locator("#sign-in .do").click()
+    expect(page.locator("#sign-in .trouble")).to_have_text("ini bukan kodenya")
+    page.get_by_role("textbox", name="Kode akses").fill(code)
+    page.locator("#sign-in .do").click()
+    expect(page.locator("#session")).to_contain_text("Masuk untuk mengalihkan")
+    expect(page.get_by_role("switch", name="Desk lamp")).to_be_visible()
+    page.get_by_role("button", name="Keluar").click()
+    expect(page.locator("#session")).to_be_hidden()
