@@ -52,6 +52,8 @@ page() {
 tests() {
     need openssl openssl
     need chromium chromium
+    need cog cog
+    need WPEWebDriver wpewebkit-driver
     need certutil libnss3-tools
     need mosquitto mosquitto
     need promtool prometheus
