@@ -12,11 +12,12 @@ from tests.browser.looking import CONFIG, api, card, expect_live, word
 MILLISECONDS = re.compile(r"^\d\d:\d\d:\d\d\.\d\d\d$")
 LIT = """(canvas) => {
     const row = canvas.getContext("2d").getImageData(0, 2, canvas.width, 1).data;
+    const isLit = (x) => x >= 0 && row[4 * x + 3] > 200;
     const lit = [];
-    for (let x = 0; x < canvas.width; x++) if (row[4 * x + 3] > 200) lit.push(x);
+    for (let x = 0; x < canvas.width; x++) if (isLit(x) && !isLit(x - 1)) lit.push(x);
     return lit;
 }"""
-"""The columns of device pixels in which the pin was on."""
+"""The columns of device pixels in which the pin went on: a pulse may lie in two of them."""
 
 
 def lit(page: Page, pin: str) -> list[int]:
@@ -25,7 +26,7 @@ def lit(page: Page, pin: str) -> list[int]:
 
 
 def wait_for_lit(page: Page, pin: str, count: int) -> None:
-    """Until the strip has so many columns that are on."""
+    """Until the pin was on so many times, by its strip."""
     script = f"([selector, count]) => ({LIT})(document.querySelector(selector)).length === count"
     page.wait_for_function(script, arg=[f'[data-pin="{pin}"] canvas', count])
 
