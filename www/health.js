@@ -40,7 +40,7 @@ export class HealthView {
     this.#say("memory", memory, percent, (value) => value > FULL);
     this.#say("disk", disk, percent, (value) => value > FULL);
     this.#say("uptime", uptime, span);
-    this.#say("viewers", viewers, (count) => counted("viewersCount", count));
+    this.#say("viewers", viewers || null, (count) => counted("viewersCount", count)); // who only asks is not counted
     this.#say("power", throttled, power, (list) => list.some((words) => words.endsWith("now")));
     this.#say("address", addresses?.length ? addresses : null, (list) => list.join("\n"));
     for (const [name, share] of Object.entries({ load, memory, disk })) {

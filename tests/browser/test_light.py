@@ -7,7 +7,7 @@ import threading
 from playwright.sync_api import expect
 from websockets.sync.client import connect
 
-from tests.browser.looking import CONFIG, card, expect_live, value, word
+from tests.browser.looking import CONFIG, api, card, expect_live, value, word
 
 MOST = 60_000
 """Bytes of a first visit, compressed."""
@@ -75,6 +75,32 @@ def test_four_hundred_changes_a_second(start_server, open_page):
             thread.join()
     for gpio in range(6, 15):
         expect(word(page, f"in{gpio}")).to_have_text("on")
+
+
+def test_nothing_jumps(start_server, open_page):
+    """While values, ages and the machine's numbers change, nothing on the page moves from its
+    place."""
+    server = start_server(CONFIG)
+    page = open_page(server.url)
+    expect_live(page)
+    expect(page.locator("#health")).to_be_visible()
+    page.evaluate("""
+        window.shifts = [];
+        new PerformanceObserver((list) => {
+          for (const { value, sources } of list.getEntries())
+            shifts.push([value, sources.map(({ node }) => node?.className ?? String(node))]);
+        }).observe({ type: "layout-shift" });
+        window.beats = 0;
+        import("/raspi.js").then(({ connect }) => connect().on("health", () => window.beats++));
+    """)
+    for level in (1, 0, 1):
+        for pin in ("lamp", "fan", "heater"):
+            api(server, f"/api/pins/{pin}", "PUT", {"value": level})
+        api(server, "/api/pins/bell/pulse", "POST", {})
+        expect(word(page, "bell")).to_have_text("on")
+        expect(word(page, "bell")).to_have_text("off")
+    page.wait_for_function("window.beats >= 2")
+    assert page.evaluate("window.shifts") == []
 
 
 def test_nothing_is_drawn_for_nobody(start_server, open_page):
