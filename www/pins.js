@@ -21,7 +21,8 @@ const STOPPABLE = 5; // seconds: a longer pulse can be ended by the button that 
 function kindOf(pin, { raspi }) {
   if (pin.error !== null) return "broken";
   if (pin.mode === "input") {
-    return raspi.hello?.server.simulated && raspi.hello.access === "control" ? "drive" : "lamp";
+    const { hello, link } = raspi; // the HTTP API has no way to move an input
+    return hello?.server.simulated && hello.access === "control" && link !== "polling" ? "drive" : "lamp";
   }
   if (!pin.writable) return "lamp";
   if (pin.pulse !== null) return "press";

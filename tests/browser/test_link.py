@@ -138,6 +138,7 @@ def test_without_websockets(start_server, open_page, shoot):
     expect(page.get_by_role("switch", name="Fan")).to_be_checked()
     page.get_by_role("switch", name="Fan").click()
     expect(word(page, "fan")).to_have_text("off")
+    expect(card(page, "door").get_by_role("button")).to_have_count(0)  # only a socket moves it
     expect(page.locator('[data-code="open"]')).to_be_visible()
     expect(page.locator('[data-fact="memory"]')).to_be_visible()
     shoot(page, "polling")
