@@ -1,5 +1,5 @@
 /** One card for each Pi. As long as it is far from what is in sight only its name stands there, so that a thousand cost little. */
-import { mark, part, say, stamp } from "../dom.js";
+import { make, mark, part, say, stamp } from "../dom.js";
 import { span } from "../words.js";
 import { kindOf, PinRow } from "./row.js";
 import { number, text } from "./texts.js";
@@ -15,15 +15,17 @@ let cards = 0; // for ids
 export class PiCard {
   /** @type {House} */ #house;
   /** By name, while drawn. @type {Map<string, PinRow>|null} */ #rows = null;
+  #title = make("h3", "");
   #shape = "";
 
   /** @param {Pi} pi @param {House} house */
   constructor(pi, house) {
     this.pi = pi;
     this.#house = house;
-    this.element = stamp("pi");
+    this.element = make("article", "pi");
     this.element.dataset.topic = pi.topic;
-    part(this.element, "h3").id = `pi-${++cards}`;
+    this.#title.id = `pi-${++cards}`;
+    this.element.append(this.#title);
     this.renew(pi);
   }
 
@@ -31,11 +33,9 @@ export class PiCard {
   renew(pi) {
     this.pi = pi;
     mark(this.element, "data-online", String(pi.online));
-    const name = part(this.element, "h3");
     const last = pi.topic.split("/").pop() ?? "";
-    say(part(name, ".host"), pi.host);
-    say(part(name, ".also"), last.toLowerCase() === pi.host.toLowerCase() ? "" : last);
-    const shape = JSON.stringify([pi.host, pi.pins.map((pin) => [kindOf(pi, pin, this.#house), { ...pin, value: 0, since: 0 }])]);
+    say(this.#title, last.toLowerCase() === pi.host.toLowerCase() ? pi.host : `${pi.host} (${last})`);
+    const shape = JSON.stringify([pi.host, pi.url, pi.pins.map((pin) => [kindOf(pi, pin, this.#house), { ...pin, value: 0, since: 0 }])]);
     if (shape === this.#shape) {
       for (const row of this.#rows?.values() ?? []) Object.assign(row, { pi, pin: pi.byName.get(row.pin.name) }).show();
     } else {
@@ -59,7 +59,7 @@ export class PiCard {
     this.#keepRoom(this.element.offsetHeight / parseFloat(getComputedStyle(document.documentElement).fontSize));
     this.#rows = null;
     this.element.removeAttribute("data-drawn");
-    part(this.element, ".rows").replaceChildren();
+    this.element.replaceChildren(this.#title);
   }
 
   /** @param {string} name of a pin that has changed */
@@ -79,14 +79,16 @@ export class PiCard {
 
   #build() {
     const { pi } = this;
-    const title = part(this.element, "h3");
-    const link = /** @type {HTMLAnchorElement} */ (part(this.element, ".own"));
+    const whole = stamp("pi");
+    const link = /** @type {HTMLAnchorElement} */ (part(whole, ".own"));
     link.hidden = pi.url === null;
     if (pi.url !== null) link.href = pi.url;
     link.setAttribute("aria-label", text("ownPage", { host: pi.host }));
-    this.#rows = new Map(pi.pins.map((pin) => [pin.name, new PinRow(pi, pin, this.#house, title.id)]));
+    this.#rows = new Map(pi.pins.map((pin) => [pin.name, new PinRow(pi, pin, this.#house, this.#title.id)]));
+    part(whole, ".rows").append(...[...this.#rows.values()].map(({ element }) => element));
+    part(whole, ".who").prepend(this.#title);
     this.element.toggleAttribute("data-drawn", true);
-    part(this.element, ".rows").replaceChildren(...[...this.#rows.values()].map(({ element }) => element));
+    this.element.replaceChildren(...whole.children);
   }
 
   /** @param {number} height rem */

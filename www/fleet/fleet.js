@@ -143,6 +143,7 @@ function tick() {
 
 for (const example of document.querySelectorAll("#off pre")) copyable(/** @type {HTMLElement} */ (example));
 part(document, "#way-in").append(way("/", "signInThere"));
+search.placeholder = text("search");
 search.oninput = filter.onchange = tidySoon;
 house.on("all", showAll);
 house.on("pi", renew);

@@ -4,7 +4,7 @@ import { filled, known, LANGUAGE, LOCALE } from "../texts.js";
 const EN = {
   title: "All Raspberry Pis",
   here: "The page of this Raspberry Pi",
-  search: "Search by name, label or group",
+  search: "Name, label or group",
   show: "Show",
   all: "All",
   offlineOnly: "Offline",
@@ -44,7 +44,7 @@ const EN = {
 const ID = {
   title: "Semua Raspberry Pi",
   here: "Halaman Raspberry Pi ini",
-  search: "Cari nama, label, atau grup",
+  search: "Nama, label, atau grup",
   show: "Tampilkan",
   all: "Semua",
   offlineOnly: "Luring",
