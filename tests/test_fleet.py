@@ -353,15 +353,20 @@ def test_who_does_not_answer(brokers, chorus, start_server):
 
 @pytest.fixture
 def guarded(brokers: Brokers) -> Mosquitto:
-    """A broker that lets kitchen switch others, and hall only look at them."""
+    """A broker that lets kitchen switch others, with the lines that the documentation shows, hall
+    only look at them, and blind not even that."""
+    text = (Path(__file__).parent.parent / "docs/mqtt.md").read_text()
+    (shown,) = re.findall(
+        r"^ {4}topic read raspi-server/\+/status\n(?: {4}topic .*\n)+", text, re.M
+    )
+    lines = shown.replace("raspi-server/", "house/").split("\n    ")
+    assert "topic write" in lines[-1]
     folder = brokers.folder
     folder.mkdir()
-    (folder / "acl").write_text(
-        "user kitchen\ntopic readwrite house/kitchen/#\ntopic read house/#\n"
-        "topic write house/+/pins/+/set\n"
-        "user hall\ntopic readwrite house/hall/#\ntopic read house/#\n"
-        "user blind\ntopic readwrite house/blind/#\n"
-    )
+    acl = []
+    for user, more in (("kitchen", lines), ("hall", lines[:-1]), ("blind", [])):
+        acl += [f"user {user}", f"topic readwrite house/{user}/#", *(each.strip() for each in more)]
+    (folder / "acl").write_text("\n".join([*acl, ""]))
     (folder / "passwords").touch(0o600)
     for user in ("kitchen", "hall", "blind"):
         command = ["mosquitto_passwd", "-b", folder / "passwords", user, "secret"]
