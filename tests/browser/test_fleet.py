@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -129,6 +130,32 @@ def test_a_switch_far_away(brokers, start_server, open_page):
     page.get_by_role("button", name="Switch on").click()
     expect(heater.get_by_role("switch")).to_be_checked()
     assert value(there, "heater") == 1
+
+
+def test_wish_is_no_fact(brokers, chorus, start_server, open_page):
+    """A switch shows a wish as a wish until its Pi has answered; what it refuses, and what nobody
+    knows of, is told in words."""
+    broker = brokers.broker()
+    choir = chorus(broker)
+    sing(choir)
+    ear = brokers.ear(broker, "farm/+/+/pins/+/set")
+    server = start_server(
+        house(broker.url, "farm/office/desk"), program=changing("lookout.ANSWER_WITHIN = 1")
+    )
+    page = open_page(f"{server.url}/fleet/")
+    lamp = row(page, "farm/house-1/pi-2", "lamp")
+    lamp.get_by_role("switch").click()
+    expect(lamp.locator(".word")).to_have_text("switching off…")
+    expect(lamp.get_by_role("switch")).to_be_checked()
+    if "SCREENSHOTS" in os.environ:
+        page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / "fleet-pending.png")
+    expect(lamp.locator(".trouble")).to_have_text("Not confirmed: pi-2 did not answer within 1 s")
+    expect(lamp.locator(".word")).to_have_text("on")
+    lamp.get_by_role("switch").click()
+    ref = ear.wait_for_topic("farm/house-1/pi-2/pins/lamp/set", 2)[1].json["ref"]
+    answer = {"type": "error", "ref": ref, "code": "unavailable", "message": "the relay is lost"}
+    choir.say("farm/house-1/pi-2/pins/lamp/result", answer, retain=False)
+    expect(lamp.locator(".trouble")).to_have_text("Not done: pi-2: the relay is lost")
 
 
 def test_only_looking_looks_so(brokers, chorus, start_server, open_page, shoot):
