@@ -1,18 +1,20 @@
 """The HTTP API: JSON in, JSON out. No GET changes anything; each class says what it does in
 `operations`, from which the OpenAPI description is made."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
+from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
 from . import __version__, messages
 from .auth import COOKIE, Caller
 from .messages import STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, SigningIn, encode
 from .openapi import Operation
-from .site import JSON_HEADERS, NAME, Site, reason
+from .site import JSON_HEADERS, NAME, NO_FLEET, Site, reason
 
 _Body = TypeVar("_Body", Setting, Pulsing, SigningIn)
 
@@ -115,6 +117,8 @@ class Index(ApiHandler):
             "openapi": "/api/openapi.json",
             "websocket": "/ws",
         }
+        if self.site.fleet:
+            links["fleet"] = "/api/fleet"
         self.answer(
             messages.Api(
                 name=NAME,
@@ -229,6 +233,26 @@ class Metrics(ApiHandler):
         self.finish(self.site.metrics.text())
 
     head = get
+
+
+class Fleet(ApiHandler):
+    operations = {
+        "get": Operation("All Pis at the broker", messages.Fleet, refusals=("not-found",))
+    }
+
+    async def get(self) -> None:
+        fleet = self.site.fleet
+        if fleet is None:
+            raise Refused("not-found", NO_FLEET)
+        await fleet.look()
+        with contextlib.suppress(StreamClosedError):  # nobody reads on
+            for part in fleet.parts():
+                self.write(part)
+                await self.flush()
+
+    async def head(self) -> None:
+        if self.site.fleet is None:
+            raise Refused("not-found", NO_FLEET)
 
 
 class SignIn(ApiHandler):

@@ -74,7 +74,7 @@ const EN = {
   // Why it was refused, by code; what is empty the server's own words say better
   "refused:not-connected": "there is no live link, so nothing was sent",
   "refused:lost": "the link was lost before the answer came",
-  "refused:no-answer": "the server did not answer",
+  "refused:no-answer": "",
   "refused:sign-in": "",
   "refused:wrong-code": "",
   "refused:foreign": "",
@@ -88,6 +88,8 @@ const EN = {
   "refused:internal": "the server made a mistake; its log says which",
   changed: "{label} {state}",
   manyChanged: "{count} more pins changed",
+
+  house: "All Raspberry Pis",
 
   // The page of one pin
   back: "All pins",
@@ -248,7 +250,7 @@ const ID = {
   notConfirmed: "Belum pasti: {why}",
   "refused:not-connected": "tidak ada sambungan, jadi tidak ada yang dikirim",
   "refused:lost": "sambungan putus sebelum jawaban datang",
-  "refused:no-answer": "server tidak menjawab",
+  "refused:no-answer": "tidak ada jawaban",
   "refused:sign-in": "untuk ini perlu masuk dengan kode kendali",
   "refused:wrong-code": "ini bukan kodenya",
   "refused:foreign": "halaman dari situs lain tidak boleh melakukan ini",
@@ -262,6 +264,8 @@ const ID = {
   "refused:internal": "ada kesalahan di server; lognya menyebutkan yang mana",
   changed: "{label} {state}",
   manyChanged: "{count} pin lain berubah",
+
+  house: "Semua Raspberry Pi",
 
   back: "Semua pin",
   timeline: "Garis waktu",
@@ -357,7 +361,12 @@ const plurals = new Intl.PluralRules(LOCALE);
 
 /** @param {Text} key @param {Record<string, string|number>} [values] */
 export function text(key, values = {}) {
-  return texts[key].replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+  return filled(texts[key], values);
+}
+
+/** @param {string} words @param {Record<string, string|number>} values for what stands in braces */
+export function filled(words, values) {
+  return words.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
 /** A number of things. @param {"viewersCount"|"changesShown"} key @param {number} count */
