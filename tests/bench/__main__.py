@@ -29,7 +29,7 @@ Asked = argparse.Namespace
 
 PARTS: dict[str, Callable[[Rig, Asked], Findings]] = {
     "cost": lambda rig, asked: cost.measure(
-        rig, asked.servers, asked.clients, asked.rounds, asked.bare_rounds
+        rig, asked.servers, asked.clients, asked.over, asked.rounds, asked.bare_rounds
     ),
     "ticks": lambda rig, asked: ticks.measure(rig, max(asked.clients), asked.rounds),
     "edges": lambda rig, asked: edges.measure(rig, asked.viewers, asked.rounds),
@@ -88,12 +88,16 @@ def _parse() -> Asked:
                 raise argparse.ArgumentTypeError(f"{value}: expected {', '.join(CONTENDERS)}")
         return values
 
+    def transports(text: str) -> list[bool]:
+        return [("plain", "tls").index(part) == 1 for part in text.split(",")]
+
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
     parser.add_argument("--clients", type=numbers, default=[100, 1000, 3000])
     parser.add_argument("--viewers", type=int, default=1000, help="of edges, memory and sleepers")
     parser.add_argument("--servers", type=names, default=list(CONTENDERS))
+    parser.add_argument("--over", type=transports, default=[False, True], help="plain,tls")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bare-rounds", type=int, default=5, help="against the bare loop")
     parser.add_argument("--seconds", type=float, help="of each measurement")

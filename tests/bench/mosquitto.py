@@ -47,10 +47,9 @@ def command(folder: Path, certificate: tuple[Path, Path] | None) -> Command:
 class Subscribers(Reader):
     """Plain MQTT over TCP, mosquitto's cheapest; WebSockets cost it more."""
 
-    def _ask(self) -> tuple[socket.socket, bytes]:
-        connection = self._connect()
+    def _ask(self, connection: socket.socket) -> bytes:
         connection.sendall(CONNECT + SUBSCRIBE)
-        return connection, WELCOME
+        return WELCOME
 
     def _welcomed(self, connection: socket.socket, key: bytes) -> bytes:
         answer = b""

@@ -7,19 +7,21 @@ share a mistake with the server. It knows nothing of processes or of what a mess
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
 from .telling import accept_key
 
+LIMIT = 30.0  # seconds for an answer while connections are opened
 BATCH = 64  # connections asked for at once: well within Tornado's backlog of 128
 FULLY_READ = 10  # of the sockets, so many have every message parsed and its order checked
 REGULAR = (b'{"type":"state",', b'{"id":"', b'{"id": "')  # the two last are the tutorial's
@@ -140,8 +142,8 @@ class Reader:
     def _open(self, count: int) -> None:
         asked: list[tuple[socket.socket, bytes]] = []
         try:
-            for _ in range(count):
-                asked.append(self._ask())
+            for connection in self._connect(count):
+                asked.append((connection, self._ask(connection)))
             while asked:
                 connection, key = asked[0]
                 rest = self._welcomed(connection, key)
@@ -156,26 +158,53 @@ class Reader:
             for connection, _ in asked:
                 connection.close()
 
-    def _ask(self) -> tuple[socket.socket, bytes]:
-        """A new connection that has asked to hear, and what proves the answer."""
-        connection = self._connect()
+    def _ask(self, connection: socket.socket) -> bytes:
+        """Asks to hear; returns what proves the answer."""
         key = base64.b64encode(os.urandom(16))
         connection.sendall(
             b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
             b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n" % (self._port, key)
         )
-        return connection, key
+        return key
 
-    def _connect(self) -> socket.socket:
-        connection = socket.socket()
-        if self._receive_buffer:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
-        connection.settimeout(30)
-        connection.connect(("127.0.0.1", self._port))
-        if self._tls is not None:
-            connection = self._tls.wrap_socket(connection, server_hostname="127.0.0.1")
-        return connection
+    def _connect(self, count: int) -> Iterator[socket.socket]:
+        """New connections, each as soon as one may ask on it."""
+        connections = []
+        for _ in range(count):
+            connection = socket.socket()
+            if self._receive_buffer:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+            connection.settimeout(LIMIT)
+            connection.connect(("127.0.0.1", self._port))
+            connections.append(connection)
+        yield from connections if self._tls is None else self._encrypted(connections, self._tls)
+
+    def _encrypted(
+        self, connections: list[socket.socket], tls: ssl.SSLContext
+    ) -> Iterator[socket.socket]:
+        """Shakes hands on all at once: one after the other, each would wait for a tick to all."""
+        waiting: dict[int, ssl.SSLSocket] = {}
+        poll = select.epoll()
+        for connection in connections:
+            connection.setblocking(False)
+            encrypted = tls.wrap_socket(
+                connection, server_hostname="127.0.0.1", do_handshake_on_connect=False
+            )
+            waiting[encrypted.fileno()] = encrypted
+            poll.register(encrypted, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
+        while waiting:
+            ready = poll.poll(LIMIT)
+            if not ready:
+                raise BrokenPromise(f"{len(waiting)} waited too long for their handshake")
+            for number, _ in ready:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    waiting[number].do_handshake()
+                    poll.unregister(number)
+                    done = waiting.pop(number)
+                    done.settimeout(LIMIT)
+                    yield done
+        poll.close()
 
     def _welcomed(self, connection: socket.socket, key: bytes) -> bytes:
         """Reads the answer to the upgrade and returns what came after it."""

@@ -56,7 +56,12 @@ class Results:
 
 
 def measure(
-    rig: Rig, names: Sequence[str], counts: Sequence[int], rounds: int, bare_rounds: int
+    rig: Rig,
+    names: Sequence[str],
+    counts: Sequence[int],
+    transports: Sequence[bool],
+    rounds: int,
+    bare_rounds: int,
 ) -> Findings:
     """`rounds` with all of `names`, then more with the bare loop and ours alone up to
     `bare_rounds`."""
@@ -67,7 +72,7 @@ def measure(
         taking_part = present
         if turn >= rounds:
             taking_part = [name for name in present if name in (OURS, BARE_LOOP)]
-        for tls in (False, True):
+        for tls in transports:
             for name in _in_turn(taking_part, turn):
                 try:
                     _measure_one(rig, name, tls, counts, turn, results)
