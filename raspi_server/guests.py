@@ -15,7 +15,9 @@ import math
 import os
 from collections.abc import Callable
 
-from tornado.iostream import BaseIOStream, IOStream, SSLIOStream
+from tornado.iostream import IOStream, SSLIOStream
+
+from .repeats import Repeating
 
 COST = 64 * 1024
 """Bytes of memory for a connection under TLS, the kernel's part included."""
@@ -32,7 +34,7 @@ CALM = 60.0
 log = logging.getLogger(__name__)
 
 
-class Guest(BaseIOStream):
+class Guest(Repeating):
     """A connection that says when it is closed, whoever closed it."""
 
     address = ""

@@ -22,6 +22,7 @@ from .history import History
 from .hub import Hub, frame
 from .messages import Health, Hello, Notice, Pin, Refused, Right, Server, Wellness
 from .packed import Packed
+from .repeats import Repeats
 from .slots import Slot
 from .tls import Identity
 
@@ -90,6 +91,11 @@ class Site:
     hosts: Callable[[], list[str]]
     packed: Packed = field(default_factory=Packed)
     metrics: Numbers | None = None
+    repeats: Repeats = field(init=False)
+
+    def __post_init__(self) -> None:
+        # All that Files asks of besides the request and the files: which names are ours, and where.
+        self.repeats = Repeats(lambda: (socket.gethostname(), self.auth.access, self.www))
 
     @property
     def scheme(self) -> str:
