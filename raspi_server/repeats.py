@@ -135,7 +135,8 @@ class Repeating(BaseIOStream):
 
     def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
         """How Tornado asks for the head of the next request: the last one is answered."""
-        if self._repeats and self._witnesses is not None and self._is_orderly:
+        may_repeat = self._is_orderly and not self.closed()  # an end is not to be repeated
+        if self._repeats and self._witnesses is not None and may_repeat:
             self._repeats.keep(self._asked, self._answered, self._witnesses)
         self._witnesses = None
         self._asked = self._answered = b""
