@@ -172,7 +172,6 @@ class Repeating(BaseIOStream):
             return len(early)
         more = super().read_from_fd(buf[len(early) :])
         if more:
-            self._is_orderly = False
             return len(early) + more
         self._early = early
         return more

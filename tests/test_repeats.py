@@ -10,6 +10,8 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -189,8 +191,19 @@ def test_a_page_that_turns_into_a_way_out(phone: Phone, www: Path, tmp_path: Pat
 def test_every_answer_has_the_present_date(phone: Phone) -> None:
     """What is repeated says when it was said."""
     first = phone.get("/bottles.txt")[1]["Date"]
-    while phone.get("/bottles.txt")[1]["Date"] == first:
+    while (date := phone.get("/bottles.txt")[1]["Date"]) == first:
         pass
+    late = datetime.now(UTC) - parsedate_to_datetime(date)
+    assert timedelta(0) <= late < timedelta(seconds=2)
+
+
+def test_only_files_are_repeated(phone: Phone) -> None:
+    """What comes after a file is asked for anew each time: the pins are as they are now."""
+    answers = set()
+    for _ in range(3):
+        assert phone.get("/bottles.txt")[2] == TEXT
+        answers |= {phone.get("/api/pins")[2] for _ in range(3)}
+    assert len(answers) == 9  # each has the time
 
 
 GET = request("/bottles.txt")
@@ -266,7 +279,10 @@ def test_a_slow_phone_gets_all_of_it(house: Server, www: Path) -> None:
         for _ in range(80):
             slow.ask("/noise.bin")
             assert other.get("/bottles.txt")[0] == 200
-        for _ in range(80):
+        for _ in range(80):  # while a rest of the one before may still wait
+            slow._read()
+            slow.ask("/noise.bin")
+        for _ in range(160):
             assert slow.answer()[2] == noise
 
 
