@@ -14,6 +14,7 @@ import logging
 import math
 import os
 from collections.abc import Callable
+from typing import Any
 
 from tornado.iostream import IOStream, SSLIOStream
 
@@ -37,8 +38,12 @@ log = logging.getLogger(__name__)
 class Guest(Repeating):
     """A connection that says when it is closed, whoever closed it."""
 
-    address = ""
-    when_closed: Callable[[], object] | None = None
+    __slots__ = ("address", "when_closed")
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.address = ""
+        self.when_closed: Callable[[], object] | None = None
 
     def close_fd(self) -> None:
         super().close_fd()

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tornado.iostream import BaseIOStream
 
@@ -116,16 +116,28 @@ class Repeating(BaseIOStream):
     requests, and only while each has come as one piece: else, for the rest of its life, all goes
     the way it always went."""
 
-    _repeats: Repeats | None = None
-    """Set by the first answer that may be given again."""
-    _witnesses: tuple[Witness, ...] | None = None
-    """Of the answer that is being given, if that may be given again."""
-    _is_orderly = True
-    _awaits_head = False
-    _asked = b""
-    _answered = b""
-    _early = b""
-    """A request that came while Tornado had not yet ended the one before."""
+    # For each viewer 1.5 kB less than in the stream's own dictionary, which they would let grow.
+    __slots__ = (
+        "_answered",
+        "_asked",
+        "_awaits_head",
+        "_early",
+        "_is_orderly",
+        "_repeats",
+        "_witnesses",
+    )
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._repeats: Repeats | None = None
+        """Set by the first answer that may be given again."""
+        self._witnesses: tuple[Witness, ...] | None = None
+        """Of the answer that is being given, if that may be given again."""
+        self._is_orderly = True
+        self._awaits_head = False
+        self._asked = self._answered = b""
+        self._early = b""
+        """A request that came while Tornado had not yet ended the one before."""
 
     def may_repeat(self, repeats: Repeats, witnesses: tuple[Witness, ...]) -> None:
         """To be called before the present request is answered."""
@@ -159,7 +171,7 @@ class Repeating(BaseIOStream):
         end = _HEAD_END.search(asked) if self._awaits_head else None
         # A body, half a request or more than one: what belongs where is Tornado's to say.
         self._is_orderly = end is not None and end.end() == count
-        self._asked, self._awaits_head = asked, False
+        self._asked, self._awaits_head = asked if self._is_orderly else b"", False
         return count
 
     def _read_on(self, buf: memoryview) -> int | None:

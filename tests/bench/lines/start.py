@@ -7,7 +7,7 @@ from ..process import Command, Running, ServerFailed, Systemd, launched
 from ..table import Findings, Row, Spread
 from .memory import imported
 
-UNASKED = ("paho", "prometheus_client", "segno", "lgpio", "argcomplete", "unittest", "http.client")
+UNASKED = ("paho", "prometheus_client", "segno", "lgpio", "argcomplete", "unittest")
 """What a simulated house without broker and metrics has no use for."""
 
 
