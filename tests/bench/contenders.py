@@ -94,12 +94,14 @@ def _make_certificate(certificate: Path, key: Path) -> None:
 
 @dataclass(frozen=True)
 class Contender:
-    """`is_peer` is one that others wrote to be fast; the rest are measures."""
+    """`is_peer` is one that others wrote to be fast; the rest are measures, and some of those only
+    for plain connections."""
 
     meaning: str
     command: Callable[[Rig, bool], Command]  # the bool: over TLS
     missing: Callable[[], str | None]  # why it cannot take part, or None
     is_peer: bool = False
+    over_tls: bool = True
     reader: type[Reader] = Reader
 
     @contextmanager
@@ -158,11 +160,13 @@ CONTENDERS = {
         "the tutorial, its text padded to the same length",
         _python(sys.executable, "tornados", "tutorial"),
         _never,
+        over_tls=False,
     ),
     "write-message": Contender(
         "Tornado write_message, one text encoded once a tick",
         _python(sys.executable, "tornados", "write-message"),
         _never,
+        over_tls=False,
     ),
     BARE_LOOP: Contender(
         "bare Python loop of socket.send, one frame a tick",

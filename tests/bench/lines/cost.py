@@ -63,16 +63,16 @@ def measure(
     rounds: int,
     bare_rounds: int,
 ) -> Findings:
-    """`rounds` with all of `names`, then more with the bare loop and ours alone up to
+    """`rounds` with all of `names`, then more with the bare loop and ours alone, plain, up to
     `bare_rounds`."""
     missing = {name: reason for name in names if (reason := CONTENDERS[name].missing())}
     present = [name for name in names if name not in missing]
     results = Results()
     for turn in range(max(rounds, bare_rounds)):
-        taking_part = present
-        if turn >= rounds:
-            taking_part = [name for name in present if name in (OURS, BARE_LOOP)]
         for tls in transports:
+            taking_part = [name for name in present if not tls or CONTENDERS[name].over_tls]
+            if turn >= rounds:
+                taking_part = [] if tls else [n for n in present if n in (OURS, BARE_LOOP)]
             for name in _in_turn(taking_part, turn):
                 try:
                     _measure_one(rig, name, tls, counts, turn, results)
