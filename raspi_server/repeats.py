@@ -1,8 +1,8 @@
 """Requests for files that came before, word for word, and their answers: given again without the
 way through Tornado, while everything is as it was that they depend on.
 
-A page load is 30 such requests, each of which costs Tornado some 300 µs and this 30: what
-scripts/bench.sh calls a page load. Who asks is never an issue, since files are for everyone, and
+A page load is 30 such requests, each of which costs Tornado some 400 µs and this 40, as
+scripts/bench.sh shows (pages). Who asks is never an issue, since files are for everyone, and
 the first request of each connection goes the whole way, so that it is known whose it is."""
 
 import asyncio

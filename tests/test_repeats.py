@@ -1,6 +1,8 @@
 """Requests for files that come again on one connection: answered as the first time, and never as it
 is no more."""
 
+import asyncio
+import contextlib
 import gzip
 import http.client
 import os
@@ -17,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from raspi_server import repeats
+from raspi_server.guests import PlainGuest
 from raspi_server.repeats import Repeats
 from raspi_server.site import BUILT_IN_WWW
 
@@ -284,6 +287,41 @@ def test_a_slow_phone_gets_all_of_it(house: Server, www: Path) -> None:
             slow.ask("/noise.bin")
         for _ in range(160):
             assert slow.answer()[2] == noise
+
+
+def test_nothing_comes_between() -> None:
+    """While the rest of an answer waits to go out, the next request is left to Tornado, and its
+    answer comes behind."""
+    kept = Repeats(lambda: None)
+    kept.keep(GET, b"HTTP/1.1 200 OK\r\nDate: now\r\n\r\nbottles", ())
+    large = os.urandom(8_000_000)
+
+    async def live() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            theirs = socket.create_connection(server.getsockname(), LIMIT)
+            stream = PlainGuest(server.accept()[0])
+        stream.may_repeat(kept, ())
+        next_head = stream.read_until_regex(rb"\r\n\r\n", 65536)
+        theirs.sendall(GET)
+        came = b""
+        while not came.endswith(b"bottles"):  # not left to Tornado
+            await asyncio.sleep(0)
+            with contextlib.suppress(BlockingIOError):
+                came += theirs.recv(1000, socket.MSG_DONTWAIT)
+        stream.write(large)
+        assert stream.writing()
+        came = theirs.recv(100_000)  # now the kernel has room again
+        theirs.sendall(GET)
+        while len(came) < len(large):
+            await asyncio.sleep(0)
+            with contextlib.suppress(BlockingIOError):
+                came += theirs.recv(1_000_000, socket.MSG_DONTWAIT)
+        assert came == large
+        assert await next_head == GET
+        stream.close()
+        theirs.close()
+
+    asyncio.run(live())
 
 
 def test_a_name_that_is_no_longer_ours(start_server: Callable[..., Server], tmp_path: Path) -> None:
