@@ -3,6 +3,7 @@ now, and nothing outside the folders."""
 
 import contextlib
 import errno
+import logging
 import mimetypes
 import os
 import stat
@@ -11,11 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, StaticFileHandler
 
 from .messages import STATUS, Refused
 from .packed import LARGEST, SMALLEST, wants_gzip
+from .repeats import Repeating, Witness, stamp
 from .site import HEADERS, PAGE_POLICY, Site, reason
+
+log = logging.getLogger(__name__)
 
 _TYPES = mimetypes.MimeTypes()
 """The standard library's own table; the machine's /etc/mime.types is not asked."""
@@ -75,6 +80,7 @@ class Files(StaticFileHandler):
     def initialize(self, site: Site) -> None:  # type: ignore[override]
         self._site = site
         self._folders = site.www
+        self._witnesses: list[Witness] = []
         super().initialize(path=site.www[0], default_filename="index.html")
 
     def prepare(self) -> None:
@@ -100,19 +106,34 @@ class Files(StaticFileHandler):
         if "\0" in self.path or "\\" in self.path:
             raise HTTPError(404)
         for folder in self._folders:
-            path, found = _look(folder, self.path)
+            path, found = self._look(folder, self.path)
             if found and stat.S_ISDIR(found.st_mode):
                 if not self.request.path.endswith("/"):
                     if self.request.path.startswith("//"):  # elsewhere it means another machine
                         continue
                     self.redirect(self.request.path + "/", permanent=True)
                     return None
-                path, found = _look(folder, os.path.join(self.path, "index.html"))
+                path, found = self._look(folder, os.path.join(self.path, "index.html"))
             if found and stat.S_ISREG(found.st_mode) and os.access(path, os.R_OK):
                 self._choose(path, found)
                 self._set_policy(folder)
+                self._offer_again()
                 return path
         raise HTTPError(404)
+
+    def _look(self, folder: str, path: str) -> tuple[str, os.stat_result | None]:
+        """The same as `_look`, noted for whoever asks again."""
+        real, found = _look(folder, path)
+        self._witnesses.append((os.path.join(folder, path), found and stamp(found)))
+        return real, found
+
+    def _offer_again(self) -> None:
+        """The same request will have the same answer while what was found is still there, and is
+        spared the way to here; not where the log is to tell of each."""
+        connection = self.request.connection
+        guest = connection.stream if isinstance(connection, HTTP1Connection) else None
+        if isinstance(guest, Repeating) and not log.isEnabledFor(logging.DEBUG):
+            guest.may_repeat(self._site.repeats, tuple(self._witnesses))
 
     def _choose(self, path: str, found: os.stat_result) -> None:
         """Whether the file goes out as gzip. A part never does: a part of what was compressed

@@ -14,8 +14,11 @@ import logging
 import math
 import os
 from collections.abc import Callable
+from typing import Any
 
-from tornado.iostream import BaseIOStream, IOStream, SSLIOStream
+from tornado.iostream import IOStream, SSLIOStream
+
+from .repeats import Repeating
 
 COST = 64 * 1024
 """Bytes of memory for a connection under TLS, the kernel's part included."""
@@ -32,11 +35,15 @@ CALM = 60.0
 log = logging.getLogger(__name__)
 
 
-class Guest(BaseIOStream):
+class Guest(Repeating):
     """A connection that says when it is closed, whoever closed it."""
 
-    address = ""
-    when_closed: Callable[[], object] | None = None
+    __slots__ = ("address", "when_closed")
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.address = ""
+        self.when_closed: Callable[[], object] | None = None
 
     def close_fd(self) -> None:
         super().close_fd()

@@ -2,7 +2,8 @@
 all who can take it; nobody waits for a slow one, and what a slow one costs is bounded."""
 
 import asyncio
-import fcntl
+import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -32,8 +33,6 @@ WHOLE = socket.MSG_EOR
 """Bytes that may wait in the kernel before it takes no more, each frame in a segment of its own,
 since it would go on filling the last one (tcp(7); net/ipv4/tcp.c): of what a phone's own buffer has
 no room for, one state waits for it, not fifty."""
-_SIOCOUTQNSD = 0x894B
-"""linux/sockios.h: how many bytes the kernel has not sent yet."""
 
 TRY_AGAIN_LATER = 1013
 
@@ -61,9 +60,12 @@ class Viewer:
         self._behind_since: float | None = None
         self._said_goodbye = False
         self._heard = self._pinged = loop.time()
-        self.write_now = _sender(stream.socket)
-        """Bound once: what IOStream.write_to_fd calls, without the way there. To be called with
-        a frame and WHOLE."""
+        self.is_secure = isinstance(stream.socket, ssl.SSLSocket)
+        self.descriptor = stream.socket.fileno()
+        self.write_now = stream.socket.send
+        """Bound once: what IOStream.write_to_fd calls, without the way there."""
+        self.how = 0 if self.is_secure else WHOLE
+        """The flags to call it with; a socket under TLS takes none."""
         self.is_free = True
         """Whether a frame may go straight to the kernel: nothing is queued before it."""
         self.was_written_to()  # the answer to the handshake may still be on its way
@@ -78,7 +80,7 @@ class Viewer:
             self.queue(data)
             return
         try:
-            sent = self.write_now(data, WHOLE)
+            sent = self.write_now(data, self.how)
         except OSError as error:
             self.refused(error, data)
         else:
@@ -142,6 +144,36 @@ class Viewer:
             self.queue(b"")  # a pong of Tornado's still waits
 
 
+class _Readiness:
+    """Which viewers under TLS the kernel has nothing unsent of. To be asked before: a plain socket
+    refuses a frame as a whole, OpenSSL only after it has made a record of it, which must then go
+    out. Asking for all in one epoll_wait took 0.4 µs for each, one ioctl(SIOCOUTQNSD) for each 2 to
+    3 µs, a sixth of what it costs to send."""
+
+    def __init__(self) -> None:
+        self._poll = select.epoll()
+        self._viewers: set[Viewer] = set()
+
+    def add(self, viewer: Viewer) -> None:
+        with contextlib.suppress(OSError):  # it is closed already, and will not be ready any more
+            self._poll.register(viewer.descriptor, select.EPOLLOUT)
+        self._viewers.add(viewer)
+
+    def remove(self, viewer: Viewer) -> None:
+        """The kernel forgot the socket when it was closed; its number may be another's by now."""
+        self._viewers.discard(viewer)
+
+    def busy(self) -> set[Viewer]:
+        """Those who cannot take a frame now. With UNSENT, writable means that nothing waits."""
+        if not self._viewers:
+            return set()
+        ready = self._poll.poll(0, len(self._viewers))
+        if len(ready) == len(self._viewers):
+            return set()
+        free = {descriptor for descriptor, _ in ready}
+        return {viewer for viewer in self._viewers if viewer.descriptor not in free}
+
+
 class Hub:
     """All viewers. `when_watched(True)` is called with the first, `when_watched(False)` after the
     last; all methods belong to the loop's thread."""
@@ -149,6 +181,7 @@ class Hub:
     def __init__(self, when_watched: Callable[[bool], None]) -> None:
         self._when_watched = when_watched
         self._viewers: set[Viewer] = set()
+        self._readiness = _Readiness()
         self.sent = 0
         self.skipped = 0
         """Frames to all viewers, one for each, that were sent, and that one was spared."""
@@ -163,6 +196,8 @@ class Hub:
 
     def add(self, viewer: Viewer) -> None:
         self._viewers.add(viewer)
+        if viewer.is_secure:
+            self._readiness.add(viewer)
         if len(self._viewers) == 1:
             self._empty.clear()
             self._when_watched(True)
@@ -170,6 +205,7 @@ class Hub:
     def remove(self, viewer: Viewer) -> None:
         if viewer in self._viewers:
             self._viewers.remove(viewer)
+            self._readiness.remove(viewer)
             if not self._viewers:
                 self._empty.set()
                 self._when_watched(False)
@@ -185,13 +221,15 @@ class Hub:
         # socket.send; scripts/bench.sh shows it.
         data = frame(message)
         size = len(data)
-        viewers = tuple(self._viewers)
-        skipped = 0  # counted where one is, so that the others cost nothing
+        busy = self._readiness.busy()
+        viewers = tuple(self._viewers - busy if busy else self._viewers)
+        skipped = len(self._viewers) - len(viewers)
+        # From here on counted where one is, so that the others cost nothing.
         for viewer in viewers:
             if viewer.is_free:
                 try:
-                    sent = viewer.write_now(data, WHOLE)
-                except BlockingIOError:
+                    sent = viewer.write_now(data, viewer.how)
+                except BlockingIOError:  # never under TLS, where a record would be begun by now
                     skipped += 1
                     continue
                 except OSError as error:
@@ -202,7 +240,7 @@ class Hub:
             else:
                 skipped += 1
         self.skipped += skipped
-        self.sent += len(viewers) - skipped
+        self.sent += len(self._viewers) - skipped
 
     def send(self, message: Any) -> None:
         """To all, in order, none skipped."""
@@ -221,21 +259,6 @@ class Hub:
     def close(self, code: int, reason: str) -> None:
         for viewer in self:
             viewer.close(code, reason)
-
-
-def _sender(connection: socket.socket) -> Callable[[bytes, int], int]:
-    """Writes bytes at once and says how many, or raises. A socket under TLS takes no flags, and is
-    asked before instead."""
-    if not isinstance(connection, ssl.SSLSocket):
-        return connection.send
-    descriptor, send = connection.fileno(), connection.send
-
-    def send_unless_waiting(data: bytes, _: int) -> int:
-        if any(fcntl.ioctl(descriptor, _SIOCOUTQNSD, bytes(4))):
-            raise BlockingIOError
-        return send(data)
-
-    return send_unless_waiting
 
 
 def frame(message: Any) -> bytes:

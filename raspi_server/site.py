@@ -37,6 +37,7 @@ from .messages import (
     Wellness,
 )
 from .packed import Packed
+from .repeats import Repeats
 from .slots import Slot
 from .tls import Identity
 
@@ -121,6 +122,11 @@ class Site:
     packed: Packed = field(default_factory=Packed)
     metrics: Numbers | None = None
     fleet: House | None = None
+    repeats: Repeats = field(init=False)
+
+    def __post_init__(self) -> None:
+        # All that Files asks of besides the request and the files: which names are ours, and where.
+        self.repeats = Repeats(lambda: (socket.gethostname(), self.auth.access, self.www))
 
     @property
     def scheme(self) -> str:

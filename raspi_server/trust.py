@@ -117,6 +117,10 @@ class OwnPages(Files):
         super().initialize(site)
         self._folders = (str(BUILT_IN_WWW),)
 
+    def _offer_again(self) -> None:
+        """Answers are repeated to the same words, however they came: of what https was answered,
+        plain http is to see nothing."""
+
 
 class HttpsOnly(ApiHandler):
     """Leads who came by plain http to the page that explains https; programs are told."""

@@ -1,11 +1,53 @@
 #!/usr/bin/env bash
-# Measures what one delivered message costs the server: scripts/bench.sh --help
+# Measures raspi-server beside others that do the same, and prints one table.
+#   scripts/bench.sh                 everything, a quarter of an hour on a machine that is left alone
+#   scripts/bench.sh cost pages      parts: cost ticks edges idle single memory start sleepers pages
+#   scripts/bench.sh --write         everything, and what it printed into tests/bench/RESULTS.md
+# The others' packages are kept in a folder of their own; who cannot be installed is named as missing.
 set -euo pipefail
-cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+source scripts/venv.sh
 
-# -I: look for the installed package, not for the folder of that name in here.
-if ! .venv/bin/python -I -c 'import raspi_server' 2>/dev/null; then
-    python3 -m venv .venv
-    .venv/bin/python -m pip install --quiet -e '.[test]'
-fi
+export BENCH_PEERS=${TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/raspi-server}/peers
+
+# need COMMAND PACKAGE: a program of Debian's, installed if we may, else done without.
+need() {
+    if command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 || $EUID -ne 0 ]]; then
+        return
+    fi
+    echo "Installing $2" >&2
+    if [[ -z ${apt_updated:-} ]]; then
+        apt-get update -qq || true
+        apt_updated=1
+    fi
+    # Not started as a service: the benchmark runs it by itself.
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null || true
+}
+
+ensure_peers() {
+    local python=$BENCH_PEERS/python
+    if [[ ! -e $python/installed ]]; then
+        echo "Installing what ours is measured against" >&2
+        "$(find_python)" -m venv --clear "$python"
+        local package
+        for package in websockets aiohttp picows; do
+            "$python/bin/python" -m pip install --quiet --disable-pip-version-check "$package" || true
+        done
+        touch "$python/installed"
+    fi
+    need node nodejs
+    need npm npm
+    if [[ ! -d $BENCH_PEERS/node/node_modules/ws ]] && command -v npm >/dev/null; then
+        mkdir -p "$BENCH_PEERS/node"
+        npm install --silent --no-audit --no-fund --prefix "$BENCH_PEERS/node" ws >/dev/null || true
+    fi
+    need mosquitto mosquitto
+    need nginx nginx-light
+}
+
+ensure_venv test
+case " $* " in
+    *" --help "* | *" -h "*) ;;
+    *) ensure_peers ;;
+esac
 exec .venv/bin/python -m tests.bench "$@"

@@ -29,15 +29,30 @@ class Answer(NamedTuple):
 
 
 def ask(server: Server, path: str, method: str = "GET", **headers: str) -> Answer:
-    """One request; the path goes out just as it is."""
+    """One request, which is answered alike when it is repeated on the same connection, but for the
+    time. The path goes out just as it is."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
     try:
-        connection.request(method, path, headers=named)
-        response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
+        answers = [_ask_on(connection, method, path, named) for _ in range(3)]
     finally:
         connection.close()
+    for again in answers[1:] if not path.startswith("/api") else []:
+        assert (again.status, again.body) == (answers[0].status, answers[0].body)
+        assert _but_for_the_time(again) == _but_for_the_time(answers[0])
+    return answers[0]
+
+
+def _ask_on(
+    connection: http.client.HTTPConnection, method: str, path: str, headers: dict[str, str]
+) -> Answer:
+    connection.request(method, path, headers=headers)
+    response = connection.getresponse()
+    return Answer(response.status, response.headers, response.read())
+
+
+def _but_for_the_time(answer: Answer) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in answer.headers.items() if name != "Date"]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Sending: everyone gets whole frames in order, a slow one costs nobody else anything."""
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import socket
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, SSLIOStream
 
+from raspi_server.config import Certificate
 from raspi_server.hub import LONGEST_BEHIND, MOST_BEHIND, PING, PING_EVERY, Hub, Viewer, frame
 from raspi_server.messages import Result, State
+from raspi_server.tls import server_context
 
 from .board_rig import JumpingLoop
 from .conftest import LIMIT, Server
@@ -54,9 +57,11 @@ class Connection:
 
 
 class Rig:
-    """A hub with viewers on real sockets, whose other ends are read only when told to."""
+    """A hub with viewers on real sockets, under TLS if a certificate's folder is given; their other
+    ends are read only when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
+        self._certificate = certificate
         self.loop = JumpingLoop()
         asyncio.set_event_loop(self.loop)
         self.watched: list[bool] = []
@@ -64,18 +69,30 @@ class Rig:
         self.ends: list[socket.socket] = []
         self.connections: list[Connection] = []
         self.viewers: list[Viewer] = []
+        self._prepared: tuple[socket.socket, socket.socket] | None = None
 
     def join(self) -> socket.socket:
         """A new viewer; its browser's end."""
         return self.loop.run_until_complete(self._join())
 
+    def prepare(self) -> tuple[socket.socket, socket.socket]:
+        """All that the next viewer needs but for its own socket, which takes the lowest number."""
+        server = socket.create_server(("127.0.0.1", 0))
+        end = socket.socket()
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._prepared = server, end
+        return self._prepared
+
     async def _join(self) -> socket.socket:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            end = socket.socket()
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server, end = self._prepared or self.prepare()
+        self._prepared = None
+        with server:
             end.connect(server.getsockname())
             ours, _ = server.accept()
-        connection = Connection(IOStream(ours))
+        stream = IOStream(ours)
+        if self._certificate:
+            end, stream = await self._encrypted(end, ours, self._certificate)
+        connection = Connection(stream)
         viewer = Viewer(connection, self.loop)  # type: ignore[arg-type]
         self.hub.add(viewer)
         end.setblocking(False)
@@ -84,19 +101,43 @@ class Rig:
         self.viewers.append(viewer)
         return end
 
-    def read(self, end: socket.socket) -> list[dict[str, Any]]:
-        """All that comes to one end until nothing more does."""
-        data = self.loop.run_until_complete(self._receive(end))
+    async def _encrypted(
+        self, end: socket.socket, ours: socket.socket, certificate: Path
+    ) -> tuple[socket.socket, IOStream]:
+        theirs = ssl.create_default_context(cafile=certificate / "cert.pem")
+        context = server_context(
+            Certificate(certificate=certificate / "cert.pem", key=certificate / "key.pem")
+        )
+        for each in (end, ours):
+            each.setblocking(False)
+        stream = SSLIOStream(
+            context.wrap_socket(ours, server_side=True, do_handshake_on_connect=False)
+        )
+        encrypted = theirs.wrap_socket(
+            end, server_hostname="127.0.0.1", do_handshake_on_connect=False
+        )
+        done = stream.wait_for_handshake()
+        while True:
+            await asyncio.sleep(0)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                encrypted.do_handshake()
+                break
+        await done
+        return encrypted, stream
+
+    def read(self, end: socket.socket, at_least: int = 0) -> list[dict[str, Any]]:
+        """All that comes to one end until nothing more does, and so many bytes have come."""
+        data = self.loop.run_until_complete(self._receive(end, at_least))
         return [json.loads(payload) for _, payload in frames(data)]
 
-    async def _receive(self, end: socket.socket) -> bytes:
+    async def _receive(self, end: socket.socket, at_least: int = 0) -> bytes:
         data = b""
         idle = 0
-        while idle < 20:
+        while idle < 20 or len(data) < at_least:
             try:
                 data += end.recv(65536)
                 idle = 0
-            except BlockingIOError:
+            except (BlockingIOError, ssl.SSLWantReadError):
                 idle += 1
             await asyncio.sleep(0)
         return data
@@ -119,9 +160,22 @@ class Rig:
         asyncio.set_event_loop(None)
 
 
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    rig = Rig()
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-days", "30",
+         "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
+         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(params=["ws", "wss"])
+def rig(request: pytest.FixtureRequest, certificate: Path) -> Iterator[Rig]:
+    rig = Rig(certificate if request.param == "wss" else None)
     yield rig
     rig.close()
 
@@ -206,13 +260,13 @@ def test_too_long_behind(rig):
     sleeper, neighbour = rig.join(), rig.join()
     big = frame(Result(None, "x" * 100_000, 1))
     rig.run(lambda: [viewer.send(big) for viewer in rig.viewers])
-    rig.read(neighbour)
+    rig.read(neighbour, len(big))
     rig.run(lambda: rig.hub.look_after(rig.loop.time()))
     assert [connection.closed for connection in rig.connections] == [None, None]
     rig.loop.run_until_complete(asyncio.sleep(LONGEST_BEHIND + 0.1))
     rig.run(lambda: rig.hub.look_after(rig.loop.time()))
     assert [connection.closed for connection in rig.connections] == [(1013, "too slow"), None]
-    rig.read(sleeper)
+    rig.read(sleeper, len(big))
 
 
 def test_a_reset_ends_only_that_one(rig):
@@ -223,9 +277,69 @@ def test_a_reset_ends_only_that_one(rig):
     for seq in range(5):
         rig.run(lambda seq=seq: rig.hub.show(state(seq)))
         rig.run(lambda seq=seq: rig.hub.send(Result(seq, "lamp", 1)))
-    assert len(rig.read(neighbour)) == 10
+        assert len(rig.read(neighbour)) == 2
     assert rig.connections[0].stream.closed()
     assert not rig.connections[1].stream.closed()
+
+
+def test_a_number_that_is_used_again(rig):
+    """A phone that left, and of which the server has not heard yet, takes nothing from the one that
+    came after it, whose socket the kernel may give the same number; nor when it is heard of."""
+    neighbour = rig.join()
+    rig.join()
+    rig.prepare()
+    rig.connections[1].stream.close()
+    newcomer = rig.join()
+    assert rig.viewers[1].descriptor == rig.viewers[2].descriptor
+    for seq in range(3):
+        rig.run(lambda seq=seq: rig.hub.show(state(2 * seq)))
+        rig.run(lambda seq=seq: rig.hub.send(Result(seq, "lamp", 1)))
+        rig.hub.remove(rig.viewers[1])
+        for end in (neighbour, newcomer):
+            assert [message["type"] for message in rig.read(end)] == ["state", "result"]
+
+
+def test_who_is_gone_before_it_is_in(rig):
+    """A phone that vanishes while it is greeted harms nobody."""
+    neighbour = rig.join()
+    rig.join()
+    gone = rig.viewers[1]
+    rig.hub.remove(gone)
+    rig.connections[1].stream.close()
+    rig.hub.add(gone)
+    rig.run(lambda: rig.hub.show(state(1)))
+    rig.run(lambda: rig.hub.send(Result(1, "lamp", 1)))
+    assert len(rig.read(neighbour)) == 2
+
+
+def test_a_goodbye_in_the_middle_of_a_burst(rig):
+    """Who is bidden goodbye between two states has nothing after it, and nobody else misses one."""
+    ends = [rig.join() for _ in range(4)]
+    got = [0] * 4
+    for seq in range(8):
+        rig.run(lambda seq=seq: rig.hub.show(state(2 * seq)))
+        rig.run(lambda seq=seq: rig.hub.send(Result(2 * seq + 1, "lamp", 1)))
+        if seq % 2:
+            rig.run(lambda seq=seq: rig.viewers[seq // 2].close(1001, "bye"))
+        for number, end in enumerate(ends):
+            got[number] += len(rig.read(end))
+    assert got == [4, 8, 12, 16]
+
+
+def test_who_can_take_nothing_is_spared(rig):
+    """Of states, a phone whose connection is full is sent none, the others each; it is counted."""
+    sleeper, neighbour = rig.join(), rig.join()
+    for seq in range(200):
+        rig.run(lambda seq=seq: rig.hub.show(state(seq)))
+        rig.read(neighbour)
+    assert rig.hub.skipped > 100
+    before = rig.hub.skipped
+    rig.run(lambda: rig.hub.show(state(200)))
+    assert (rig.hub.skipped - before, len(rig.read(neighbour))) == (1, 1)
+    rig.read(sleeper)
+    rig.run(lambda: rig.hub.show(state(201)))
+    assert [message["seq"] for message in rig.read(sleeper)] == [201]
+    assert rig.hub.sent + rig.hub.skipped == 2 * 202
 
 
 def test_nothing_follows_a_goodbye(rig):
@@ -285,19 +399,6 @@ pins:
 """ + "".join(
     f"  an-output-with-a-long-name-{n:02}: {{gpio: {n}, mode: output}}\n" for n in range(28)
 )
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:P-256", "-days", "30",
-         "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
-         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return folder
 
 
 @pytest.fixture(params=[False, True], ids=["ws", "wss"])

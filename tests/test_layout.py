@@ -26,6 +26,7 @@ FLOORS = {
     # 1: each for one thing of the world.
     "clock": 1,
     "codes": 1,
+    "repeats": 0,
     "guests": 1,
     "doors": 1.1,
     "account": 1.2,

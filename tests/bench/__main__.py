@@ -1,97 +1,81 @@
-"""Measures what one delivered message costs raspi-server in CPU time, and what it costs others.
+"""Measures what raspi-server costs in CPU time, memory and patience, beside others like it.
 
-The servers take turns, one at a time on the first core, and all clients are read on the last.
-CPU time and not wall time, medians of interleaved rounds, ratios within a round: so the figures
-stand a busy machine.
+The servers take turns on the first core, and all clients are on the last. CPU time from the
+scheduler and not wall time, medians (and ranges) of interleaved rounds, ratios within a round: so
+the figures stand a busy machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
-import resource
 import signal
-import ssl
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from .process import CHECKOUT, ServerFailed, running
-from .reader import BrokenPromise, Reader
-from .servers import SERVERS
+from .contenders import CONTENDERS, Rig
+from .lines import cost, edges, idle, memory, page, pages, single, sleepers, start, ticks
+from .machine import circumstances, raise_file_limit
+from .process import ServerFailed
+from .reader import BrokenPromise
+from .results import write
+from .table import Findings, lined_up, main_table
 
-OURS = "raspi-server"
-NAMES = (OURS, *SERVERS)
-MEANING = {
-    OURS: "raspi-server, 28 simulated pins",
-    "tutorial": "the tutorial, its text padded to the same length",
-    "tutorial-json": "the tutorial, the pins as JSON for each client",
-    "write-message": "Tornado write_message, one text encoded once a tick",
-    "bare-loop": "bare Python loop of socket.send, one frame a tick",
+Asked = argparse.Namespace
+
+PARTS: dict[str, Callable[[Rig, Asked], Findings]] = {
+    "cost": lambda rig, asked: cost.measure(
+        rig, asked.servers, asked.clients, asked.over, asked.rounds, asked.bare_rounds
+    ),
+    "ticks": lambda rig, asked: ticks.measure(rig, max(asked.clients), asked.rounds),
+    "edges": lambda rig, asked: edges.measure(rig, asked.viewers, asked.rounds),
+    "idle": lambda rig, asked: idle.measure(rig, asked.rounds),
+    "single": lambda rig, asked: single.measure(rig, asked.rounds),
+    "memory": lambda rig, asked: memory.measure(rig, asked.viewers, asked.rounds),
+    "start": lambda rig, asked: start.measure(rig, asked.bare_rounds),
+    "sleepers": lambda rig, asked: sleepers.measure(
+        rig, asked.viewers, max(1, asked.viewers // 10), asked.rounds
+    ),
+    "page": lambda rig, asked: page.measure(rig, asked.rounds),
+    "pages": lambda rig, asked: pages.measure(rig, asked.rounds),
 }
-HEADINGS = ("server", "clients", "µs CPU a message", "× bare loop", "× ours", "bytes", "a second")
-PINS = "".join(
-    f"  pin{n}: {{gpio: {n}, mode: {'output' if n < 14 else 'input'}}}\n" for n in range(28)
-)
-CONFIG = f"address: 127.0.0.1\ninterval: 0.1\naccess: {{control: everyone}}\npins:\n{PINS}"
-MESSAGE = '{"type":"state","seq":812,"time":1763800000.123,"pins":{%s}}' % ",".join(  # noqa: UP031
-    f'"pin{n}":0' for n in range(28)
-)
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What every run has in common."""
-
-    folder: Path
-    seconds: float
-    server_core: int
-    tls: bool
-
-
-@dataclass(frozen=True)
-class Result:
-    """One server with so many clients, once."""
-
-    micros: float  # CPU time for each delivered message
-    size: float  # bytes of its text
-    rate: float  # messages each client got a second: below 10 the server could not keep up
 
 
 def main() -> None:
     asked = _parse()
+    began = time.monotonic()
     signal.signal(signal.SIGTERM, _leave)  # as SystemExit, so that servers are ended
-    _raise_file_limit(max(asked.clients) + 100)
+    raise_file_limit(max(*asked.clients, 2 * asked.viewers) + 100)
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
+    found = Findings()
     with tempfile.TemporaryDirectory(prefix="raspi-bench-") as folder:
-        setup = Setup(Path(folder), asked.seconds, cores[0], asked.tls)
-        if asked.tls:
-            _make_certificate(setup.folder)
-        (setup.folder / "config.yaml").write_text(_config(setup))
-        (setup.folder / "message").write_text(MESSAGE)
         try:
-            if OURS in asked.servers:
-                (setup.folder / "message").write_text(_hear_ours(setup))
-            results = _measure_all(setup, asked)
+            rig = Rig(Path(folder), cores[0], asked.seconds)
+            for part in asked.parts:
+                print(f"== {part}", file=sys.stderr, flush=True)
+                more = PARTS[part](rig, asked)
+                found.rows += more.rows
+                found.details += more.details
+                found.notes += more.notes
         except (ServerFailed, BrokenPromise, OSError) as error:
             sys.exit(f"bench: {error}")
-    for line in _table(results, asked.servers, asked.clients):
-        print(line)
-    print()
-    for line in _circumstances(cores, asked):
-        print(line)
+    text = [*main_table(found.rows), ""]
+    if found.details:
+        text += [*lined_up(found.details, to_the_right=5), ""]
+    minutes = (time.monotonic() - began) / 60
+    text += [f"Median (range) of {asked.rounds} rounds, against the bare loop {asked.bare_rounds}."]
+    text += [*found.notes, *circumstances(cores), f"It took {minutes:.1f} minutes."]
+    print("\n".join(text))
+    if asked.write:
+        write(text)
 
 
-def _parse() -> argparse.Namespace:
+def _parse() -> Asked:
     def numbers(text: str) -> list[int]:
         values = [int(part) for part in text.split(",")]
         if min(values) < 1:
@@ -101,202 +85,35 @@ def _parse() -> argparse.Namespace:
     def names(text: str) -> list[str]:
         values = text.split(",")
         for value in values:
-            if value not in NAMES:
-                raise argparse.ArgumentTypeError(f"{value}: expected one of {', '.join(NAMES)}")
+            if value not in CONTENDERS:
+                raise argparse.ArgumentTypeError(f"{value}: expected {', '.join(CONTENDERS)}")
         return values
 
+    def transports(text: str) -> list[bool]:
+        return [("plain", "tls").index(part) == 1 for part in text.split(",")]
+
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__)
-    parser.add_argument("--clients", type=numbers, default=[100, 1000], help="default: 100,1000")
-    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each run; default: 5")
-    parser.add_argument("--servers", type=names, default=list(NAMES), help=f"of {','.join(NAMES)}")
-    parser.add_argument("--tls", action="store_true", help="everything over https")
-    return parser.parse_args()
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--write", action="store_true", help="into tests/bench/RESULTS.md")
+    parser.add_argument("--clients", type=numbers, default=[100, 1000, 3000])
+    parser.add_argument("--viewers", type=int, default=1000, help="of edges, memory and sleepers")
+    parser.add_argument("--servers", type=names, default=list(CONTENDERS))
+    parser.add_argument("--over", type=transports, default=[False, True], help="plain,tls")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--bare-rounds", type=int, default=5, help="against the bare loop")
+    parser.add_argument("--seconds", type=float, help="of each measurement")
+    asked = parser.parse_args()
+    for part in asked.parts:
+        if part not in PARTS:
+            parser.error(f"{part}: expected {', '.join(PARTS)}")
+    if asked.write and asked.parts:
+        parser.error("--write is for a run of all parts")
+    asked.parts = asked.parts or list(PARTS)
+    return asked
 
 
 def _leave(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)
-
-
-def _raise_file_limit(wanted: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # the servers inherit it
-    if hard != resource.RLIM_INFINITY and wanted > hard:
-        sys.exit(f"bench: {wanted} open files wanted, and this machine allows {hard} (ulimit -Hn)")
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _make_certificate(folder: Path) -> None:
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-noenc", "-days", "2", *curve, *names, *files],
-        check=True,
-        capture_output=True,
-    )
-
-
-def _config(setup: Setup) -> str:
-    pair = "{certificate: certificate.pem, key: key.pem}"
-    return f"ssl: {pair if setup.tls else 'false'}\n{CONFIG}"
-
-
-def _arguments(name: str, setup: Setup) -> list[str]:
-    if name == OURS:
-        config = str(setup.folder / "config.yaml")
-        return ["-m", "raspi_server", "run", "--config", config, "--port", "0", "--simulate"]
-    certificate = ["--certificate", "certificate.pem", "--key", "key.pem"] if setup.tls else []
-    return ["-m", "tests.bench.servers", name, "--message", "message", *certificate]
-
-
-def _client_context(setup: Setup) -> ssl.SSLContext | None:
-    if not setup.tls:
-        return None
-    return ssl.create_default_context(cafile=setup.folder / "certificate.pem")
-
-
-def _hear_ours(setup: Setup) -> str:
-    """A `state` message from our own server, for the others to send the same bytes."""
-    heard: list[str] = []
-    with (
-        running(_arguments(OURS, setup), setup.folder, setup.server_core, 60) as server,
-        Reader(server.port, 1, _client_context(setup)) as reader,
-    ):
-        reader.on_text = lambda payload: heard.append(payload.decode())
-        reader.read_for(2)
-    states = [text for text in heard if text.startswith('{"type":"state"')]
-    if not states:
-        raise BrokenPromise(f"raspi-server sent no state within 2 s, but {heard}")
-    return max(states, key=len)  # one whose time does not happen to end in a nought
-
-
-def _measure_all(setup: Setup, asked: argparse.Namespace) -> dict[tuple[str, int], list[Result]]:
-    results: dict[tuple[str, int], list[Result]] = {}
-    for clients in asked.clients:
-        for turn in range(asked.rounds):
-            for name in _in_turn(asked.servers, turn):
-                try:
-                    result = _measure(name, clients, setup)
-                except (ServerFailed, BrokenPromise) as error:
-                    raise type(error)(f"{name} with {clients} clients: {error}") from error
-                results.setdefault((name, clients), []).append(result)
-                print(
-                    f"{clients} clients, round {turn + 1}: {name} {result.micros:.1f} µs",
-                    file=sys.stderr,
-                    flush=True,
-                )
-    return results
-
-
-def _in_turn(names: list[str], turn: int) -> list[str]:
-    """Each round begins with another server, so that none is always the first."""
-    first = turn % len(names)
-    return names[first:] + names[:first]
-
-
-def _measure(name: str, clients: int, setup: Setup) -> Result:
-    lifetime = setup.seconds + 120
-    with (
-        running(_arguments(name, setup), setup.folder, setup.server_core, lifetime) as server,
-        Reader(server.port, clients, _client_context(setup)) as reader,
-    ):
-        reader.read_for(1)
-        reader.read_until_quiet()
-        before, cpu_before, began = reader.snapshot(), server.cpu_seconds(), time.monotonic()
-        each_before = reader.told_to_each()
-        reader.read_for(setup.seconds)
-        reader.read_until_quiet()
-        cpu, lasted = server.cpu_seconds() - cpu_before, time.monotonic() - began
-        counts = reader.snapshot() - before
-        each = [now - then for now, then in zip(reader.told_to_each(), each_before, strict=True)]
-    if min(each) == 0:
-        raise BrokenPromise(f"{each.count(0)} of its clients heard nothing")
-    return Result(
-        micros=cpu / counts.told * 1e6,
-        size=counts.bytes / counts.told,
-        rate=counts.told / clients / lasted,
-    )
-
-
-def _table(
-    results: dict[tuple[str, int], list[Result]], names: list[str], counts: list[int]
-) -> Iterator[str]:
-    """As Markdown, and in columns for whoever reads it in a terminal."""
-    rows = [[*HEADINGS]]
-    for clients in counts:
-        for name in names:
-            runs = results[name, clients]
-            rows.append(
-                [
-                    MEANING[name],
-                    str(clients),
-                    _spread([run.micros for run in runs], 1),
-                    _ratio(results, name, "bare-loop", clients),
-                    _ratio(results, name, OURS, clients),
-                    f"{statistics.median(run.size for run in runs):.0f}",
-                    f"{statistics.median(run.rate for run in runs):.1f}",
-                ]
-            )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        yield f"| {' | '.join(cells)} |"
-        if number == 0:
-            rules = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-            yield f"| {' | '.join(rules)} |"
-
-
-def _ratio(
-    results: dict[tuple[str, int], list[Result]], name: str, other: str, clients: int
-) -> str:
-    pairs = zip(results[name, clients], results.get((other, clients), []), strict=False)
-    return _spread([mine.micros / theirs.micros for mine, theirs in pairs], 2)
-
-
-def _spread(values: list[float], digits: int) -> str:
-    """The median, and the range in brackets."""
-    if not values:
-        return "–"
-    middle, low, high = statistics.median(values), min(values), max(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
-
-
-def _circumstances(cores: list[int], asked: argparse.Namespace) -> Iterator[str]:
-    yield (
-        f"Median (range) of {asked.rounds} interleaved rounds of {asked.seconds:g} s; "
-        f"a message to each client every 100 ms over {'https' if asked.tls else 'http'} "
-        f"on 127.0.0.1; server on core {cores[0]}, clients on core {cores[-1]}."
-    )
-    versions = [f"Python {platform.python_version()}"]
-    for package in (OURS, "tornado", "msgspec", "gpiozero"):
-        try:
-            versions.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            versions.append(f"{package} not installed")
-    if asked.tls:
-        versions.append(ssl.OPENSSL_VERSION)
-    yield f"{', '.join(versions)}; commit {_commit()}."
-    yield f"{_machine()}, {len(cores)} cores, Linux {platform.release()}."
-
-
-def _commit() -> str:
-    asked = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _machine() -> str:
-    model = Path("/proc/device-tree/model")  # a Raspberry Pi names itself here
-    if model.exists():
-        return model.read_text().rstrip("\0\n")
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return f"{line.partition(':')[2].strip()} ({platform.machine()})"
-    return platform.machine()
 
 
 if __name__ == "__main__":

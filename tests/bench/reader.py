@@ -1,4 +1,4 @@
-"""Many WebSocket readers in one epoll loop: counts what arrives and checks every frame.
+"""Many readers in one epoll loop: counts what arrives and checks every frame.
 
 Written by hand, with nothing but the standard library, so that reading costs little and cannot
 share a mistake with the server. It knows nothing of processes or of what a message costs.
@@ -7,19 +7,21 @@ share a mistake with the server. It knows nothing of processes or of what a mess
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from .servers import accept_key
+from .telling import accept_key
 
+LIMIT = 30.0  # seconds for an answer while connections are opened
 BATCH = 64  # connections asked for at once: well within Tornado's backlog of 128
 FULLY_READ = 10  # of the sockets, so many have every message parsed and its order checked
 REGULAR = (b'{"type":"state",', b'{"id":"', b'{"id": "')  # the two last are the tutorial's
@@ -48,27 +50,34 @@ class Counts:
 class Socket:
     socket: socket.socket
     number: int
-    fully_read: bool
-    rest: bytes = b""  # the beginning of a frame whose end has not come
+    rest: bytes  # the beginning of a frame whose end has not come
     order: float = -1.0
     told: int = 0
 
 
 class Reader:
-    """`count` sockets open to one server; `with Reader(...)` closes them all."""
+    """`count` sockets open to one server; `with Reader(...)` closes them all. `fully_read` of them
+    have every message parsed, and `on_text` sees what those see, with the socket's number. A
+    `receive_buffer` in bytes makes them take no more than that while they are not read."""
 
-    def __init__(self, port: int, count: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        count: int,
+        tls: ssl.SSLContext | None = None,
+        receive_buffer: int | None = None,
+        fully_read: int = FULLY_READ,
+    ) -> None:
         self.counts = Counts()
-        self.on_text: Callable[[bytes], None] | None = None  # sees what the fully read sockets see
+        self.on_text: Callable[[int, bytes], None] | None = None
         self._tls = tls
         self._port = port
+        self._receive_buffer = receive_buffer
+        self._fully_read = fully_read
         self._poll = select.epoll()
         self._sockets: dict[int, Socket] = {}
-        self._every = max(1, count // FULLY_READ)
         try:
-            while len(self._sockets) < count:
-                self._open(min(BATCH, count - len(self._sockets)))
-                self._take(0)
+            self.grow_to(count)
         except BaseException:
             self.close()
             raise
@@ -84,11 +93,20 @@ class Reader:
     ) -> None:
         self.close()
 
+    def __len__(self) -> int:
+        return len(self._sockets)
+
     def close(self) -> None:
         for one in self._sockets.values():
             one.socket.close()
         self._sockets.clear()
         self._poll.close()
+
+    def grow_to(self, count: int) -> None:
+        """Opens more, up to so many; reads what comes meanwhile."""
+        while len(self._sockets) < count:
+            self._open(min(BATCH, count - len(self._sockets)))
+            self._take(0)
 
     def read_for(self, seconds: float) -> None:
         """Reads what comes, for so long."""
@@ -102,6 +120,16 @@ class Reader:
         while time.monotonic() < end and self._take(quiet):
             pass
 
+    def send(self, text: str) -> None:
+        """A message from the first socket."""
+        payload = text.encode()
+        assert len(payload) < 126
+        # Masked as clients must, with a mask of zeros, which changes nothing.
+        frame = bytes((TEXT, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+        first = next(iter(self._sockets.values()))
+        if first.socket.send(frame) != len(frame):
+            raise BrokenPromise("the server does not read its commands")
+
     def snapshot(self) -> Counts:
         return replace(self.counts)
 
@@ -112,35 +140,84 @@ class Reader:
     # Opening
 
     def _open(self, count: int) -> None:
-        asked = []
+        asked: list[tuple[socket.socket, bytes]] = []
         try:
-            for _ in range(count):
-                connection = socket.create_connection(("127.0.0.1", self._port), timeout=30)
-                if self._tls is not None:
-                    connection = self._tls.wrap_socket(connection, server_hostname="127.0.0.1")
-                key = base64.b64encode(os.urandom(16))
-                asked.append((connection, key))
-                connection.sendall(
-                    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
-                    b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
-                    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n"
-                    % (self._port, key)
-                )
+            for connection in self._connect(count):
+                asked.append((connection, self._ask(connection)))
             while asked:
                 connection, key = asked[0]
-                rest = _read_upgrade(connection, key)
+                rest = self._welcomed(connection, key)
                 connection.setblocking(False)
-                number = len(self._sockets)
-                one = Socket(connection, number, fully_read=number % self._every == 0)
+                one = Socket(connection, len(self._sockets), rest)
                 self._sockets[connection.fileno()] = one
                 self._poll.register(connection.fileno(), select.EPOLLIN)
                 asked.pop(0)
-                one.rest = rest
                 # Under TLS a record may wait inside the socket, where epoll does not see it.
                 self._read(one)
         finally:
             for connection, _ in asked:
                 connection.close()
+
+    def _ask(self, connection: socket.socket) -> bytes:
+        """Asks to hear; returns what proves the answer."""
+        key = base64.b64encode(os.urandom(16))
+        connection.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n" % (self._port, key)
+        )
+        return key
+
+    def _connect(self, count: int) -> Iterator[socket.socket]:
+        """New connections, each as soon as one may ask on it."""
+        connections = []
+        for _ in range(count):
+            connection = socket.socket()
+            if self._receive_buffer:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+            connection.settimeout(LIMIT)
+            connection.connect(("127.0.0.1", self._port))
+            connections.append(connection)
+        yield from connections if self._tls is None else self._encrypted(connections, self._tls)
+
+    def _encrypted(
+        self, connections: list[socket.socket], tls: ssl.SSLContext
+    ) -> Iterator[socket.socket]:
+        """Shakes hands on all at once: one after the other, each would wait for a tick to all."""
+        waiting: dict[int, ssl.SSLSocket] = {}
+        poll = select.epoll()
+        for connection in connections:
+            connection.setblocking(False)
+            encrypted = tls.wrap_socket(
+                connection, server_hostname="127.0.0.1", do_handshake_on_connect=False
+            )
+            waiting[encrypted.fileno()] = encrypted
+            poll.register(encrypted, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
+        while waiting:
+            ready = poll.poll(LIMIT)
+            if not ready:
+                raise BrokenPromise(f"{len(waiting)} waited too long for their handshake")
+            for number, _ in ready:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    waiting[number].do_handshake()
+                    poll.unregister(number)
+                    done = waiting.pop(number)
+                    done.settimeout(LIMIT)
+                    yield done
+        poll.close()
+
+    def _welcomed(self, connection: socket.socket, key: bytes) -> bytes:
+        """Reads the answer to the upgrade and returns what came after it."""
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            chunk = connection.recv(65536)
+            if not chunk:
+                raise BrokenPromise(f"the server hung up on the upgrade after {answer!r}")
+            answer += chunk
+        head, rest = answer.split(b"\r\n\r\n", 1)
+        if not head.startswith(b"HTTP/1.1 101 ") or accept_key(key) not in head:
+            raise BrokenPromise(f"the upgrade was answered with {head!r}")
+        return rest
 
     # Reading
 
@@ -166,7 +243,6 @@ class Reader:
                 return  # epoll says so if there is more
 
     def _take_apart(self, one: Socket, data: bytes) -> None:
-        counts = self.counts
         at, size = 0, len(data)
         while size - at >= 2:
             kind, length, start = data[at], data[at + 1], at + 2
@@ -181,18 +257,8 @@ class Reader:
             if size < end:
                 break
             if kind == TEXT:
-                if data[start] != 0x7B or data[end - 1] != 0x7D:  # { and }
-                    raise BrokenPromise(f"socket {one.number}: not JSON: {data[start:end]!r}")
-                if data.startswith(REGULAR, start):
-                    counts.told += 1
-                    counts.bytes += length
-                    one.told += 1
-                else:
-                    counts.others += 1
-                if one.fully_read:
-                    self._check(one, data[start:end])
+                self._hear(one, data, start, end)
             elif kind == PING:
-                # Masked as clients must, with a mask of zeros, which changes nothing.
                 pong = bytes((PONG, 0x80 | length, 0, 0, 0, 0)) + data[start:end]
                 if one.socket.send(pong) != len(pong):
                     raise BrokenPromise(f"socket {one.number}: the server does not read its pongs")
@@ -202,6 +268,20 @@ class Reader:
                 raise BrokenPromise(f"socket {one.number}: frame of first byte 0x{kind:02x}")
             at = end
         one.rest = data[at:]
+
+    def _hear(self, one: Socket, data: bytes, start: int, end: int) -> None:
+        """A whole text, from `start` to `end`."""
+        if data[start] != 0x7B or data[end - 1] != 0x7D:  # { and }
+            raise BrokenPromise(f"socket {one.number}: not JSON: {data[start:end]!r}")
+        counts = self.counts
+        if data.startswith(REGULAR, start):
+            counts.told += 1
+            counts.bytes += end - start
+            one.told += 1
+        else:
+            counts.others += 1
+        if one.number < self._fully_read:
+            self._check(one, data[start:end])
 
     def _check(self, one: Socket, payload: bytes) -> None:
         try:
@@ -214,18 +294,34 @@ class Reader:
                 raise BrokenPromise(f"socket {one.number}: {order} after {one.order}")
             one.order = order
         if self.on_text is not None:
-            self.on_text(payload)
+            self.on_text(one.number, payload)
 
 
-def _read_upgrade(connection: socket.socket, key: bytes) -> bytes:
-    """Reads the answer to the upgrade and returns what came after it."""
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        chunk = connection.recv(65536)
-        if not chunk:
-            raise BrokenPromise(f"the server hung up on the upgrade after {answer!r}")
-        answer += chunk
-    head, rest = answer.split(b"\r\n\r\n", 1)
-    if not head.startswith(b"HTTP/1.1 101 ") or accept_key(key) not in head:
-        raise BrokenPromise(f"the upgrade was answered with {head!r}")
-    return rest
+class Watcher(Reader):
+    """Notes of every socket when each state came and which it was."""
+
+    STATE = b'{"type":"state","seq":'
+
+    def __init__(self, port: int, count: int, tls: ssl.SSLContext | None = None) -> None:
+        self.gaps: list[float] = []  # seconds between two states of one socket
+        self.lost = 0  # states whose number shows that one before them is missing
+        self._last: dict[int, tuple[int, float]] = {}
+        super().__init__(port, count, tls, fully_read=0)
+
+    def begin(self) -> None:
+        """Forgets what was, but for the last state of each."""
+        self.gaps, self.lost = [], 0
+
+    def _hear(self, one: Socket, data: bytes, start: int, end: int) -> None:
+        super()._hear(one, data, start, end)
+        if data.startswith(self.STATE, start):
+            begin = start + len(self.STATE)
+            seq = int(data[begin : data.index(b",", begin)])
+            now = time.monotonic()
+            last = self._last.get(one.number)
+            if last is not None:
+                if seq <= last[0]:
+                    raise BrokenPromise(f"socket {one.number}: {seq} after {last[0]}")
+                self.lost += seq - last[0] - 1
+                self.gaps.append(now - last[1])
+            self._last[one.number] = seq, now

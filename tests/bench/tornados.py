@@ -1,30 +1,22 @@
-"""The servers that raspi-server is measured against, each as plain as its kind allows.
+"""The servers on Tornado that raspi-server is measured against, each as plain as its kind allows.
 
-One of them is run by `python -m tests.bench.servers NAME --message FILE`, where FILE holds a
+One of them is run by `python -m tests.bench.tornados NAME --message FILE`, where FILE holds a
 `state` message as raspi-server sends it. Each listens at `/ws` on a free port of 127.0.0.1, names
 its address on standard error, and sends to every socket ten times a second until it is ended.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import base64
-import hashlib
 import json
 import logging
 import queue
-import re
-import select
-import socket
 import ssl
-import struct
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar
 
 from tornado.httpserver import HTTPServer
@@ -34,27 +26,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-INTERVAL = 0.1  # seconds between two broadcasts, as in the tutorial and in our default config
-WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
-
-
-class StateMessage:
-    """A `state` message of raspi-server, told again with the next `seq` and the present `time`."""
-
-    def __init__(self, example: str) -> None:
-        parts = re.fullmatch(r'(.*"seq":)\d+(,"time":)\d+\.?(\d*)(.*)', example)
-        if parts is None:
-            raise ValueError(f"expected a state message with seq and time, got {example!r}")
-        self._before, self._between, decimals, self._after = parts.groups()
-        self._decimals = len(decimals)
-        self._seq = 0
-        self.pins: dict[str, float] = json.loads(example)["pins"]
-
-    def next(self) -> str:
-        self._seq += 1
-        now = f"{time.time():.{self._decimals}f}"
-        return f"{self._before}{self._seq}{self._between}{now}{self._after}"
-
+from .telling import INTERVAL, StateMessage, announce, main, text_frame
 
 # The tutorial
 
@@ -179,106 +151,40 @@ def run_write_message(message: StateMessage, tls: ssl.SSLContext | None) -> None
     asyncio.run(serve())
 
 
+def run_bare_handler(message: StateMessage, tls: ssl.SSLContext | None) -> None:
+    """The least a Tornado handler can do: a frame built once a tick, and `send` on its socket."""
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+
+        def tick(due: float) -> None:
+            frame = text_frame(message.next())
+            for client in PlainSocket.clients:
+                assert client.ws_connection is not None
+                client.ws_connection.stream.socket.send(frame)
+            loop.call_at(due + INTERVAL, tick, due + INTERVAL)
+
+        tick(loop.time())
+        await _serve_with_tornado(PlainSocket, tls)
+
+    asyncio.run(serve())
+
+
 async def _serve_with_tornado(handler: type[WebSocketHandler], tls: ssl.SSLContext | None) -> None:
     server = HTTPServer(Application([(r"/ws", handler)]), ssl_options=tls)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
-    _announce(sockets[0], tls)
+    announce(sockets[0].getsockname()[1], tls)
     await asyncio.Event().wait()
 
 
-# No framework at all
-
-
-def run_bare_loop(message: StateMessage, tls: ssl.SSLContext | None) -> None:
-    """What Python can do at best: a frame built once a tick, and `socket.send` for each socket."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    _announce(listener, tls)
-    clients: list[socket.socket] = []
-    next_tick = time.monotonic() + INTERVAL
-    while True:
-        wait = next_tick - time.monotonic()
-        if wait > 0:
-            if select.select([listener], [], [], wait)[0]:
-                clients.append(_accept_by_hand(listener, tls))
-            continue
-        next_tick = max(next_tick, time.monotonic() - INTERVAL) + INTERVAL
-        frame = text_frame(message.next())
-        gone = []
-        for client in clients:
-            try:
-                whole = client.send(frame) == len(frame)
-            except OSError:
-                whole = False
-            if not whole:
-                gone.append(client)
-        for client in gone:
-            clients.remove(client)
-            client.close()
-
-
-def text_frame(text: str) -> bytes:
-    """A whole unmasked WebSocket text frame (RFC 6455, section 5.2) of at most 65535 bytes."""
-    payload = text.encode()
-    if len(payload) < 126:
-        return bytes((0x81, len(payload))) + payload
-    return struct.pack("!BBH", 0x81, 126, len(payload)) + payload
-
-
-def accept_key(key: bytes) -> bytes:
-    """The answer that proves the upgrade was understood (RFC 6455, section 4.2.2)."""
-    return base64.b64encode(hashlib.sha1(key + WEBSOCKET_GUID).digest())
-
-
-def _accept_by_hand(listener: socket.socket, tls: ssl.SSLContext | None) -> socket.socket:
-    client, _ = listener.accept()
-    client.settimeout(5)
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if tls is not None:
-        client = tls.wrap_socket(client, server_side=True)
-    request = b""
-    while b"\r\n\r\n" not in request:
-        chunk = client.recv(4096)
-        if not chunk:
-            raise ConnectionError("the client left before it had asked for the upgrade")
-        request += chunk
-    key = re.search(rb"(?im)^sec-websocket-key: *(\S+)", request)
-    if key is None:
-        raise ConnectionError("the client did not ask for a WebSocket")
-    client.sendall(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + accept_key(key[1]) + b"\r\n\r\n"
-    )
-    client.setblocking(False)
-    return client
-
-
-def _announce(listener: socket.socket, tls: ssl.SSLContext | None) -> None:
-    scheme = "http" if tls is None else "https"
-    print(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/", file=sys.stderr, flush=True)
-
-
-SERVERS: dict[str, Callable[[StateMessage, ssl.SSLContext | None], None]] = {
-    "tutorial": run_tutorial,
-    "tutorial-json": run_tutorial_json,
-    "write-message": run_write_message,
-    "bare-loop": run_bare_loop,
-}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.servers", description=__doc__)
-    parser.add_argument("name", choices=SERVERS)
-    parser.add_argument("--message", type=Path, required=True, help="a state message to send")
-    parser.add_argument("--certificate", type=Path, help="serve https with this certificate")
-    parser.add_argument("--key", type=Path)
-    asked = parser.parse_args()
-    tls = None
-    if asked.certificate is not None:
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(asked.certificate, asked.key)
-    SERVERS[asked.name](StateMessage(asked.message.read_text()), tls)
-
-
 if __name__ == "__main__":
-    main()
+    main(
+        {
+            "tutorial": run_tutorial,
+            "tutorial-json": run_tutorial_json,
+            "write-message": run_write_message,
+            "bare-handler": run_bare_handler,
+        },
+        __doc__,
+    )

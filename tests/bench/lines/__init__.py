@@ -1,0 +1,1 @@
+"""The lines of the table, each with how it is measured."""

@@ -1,0 +1,105 @@
+"""What the page costs a phone: the CPU time of Chromium's renderer while ten states a second come,
+and while one of 28 pins changes with each of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import CDPSession, Page, sync_playwright
+from websockets.sync.client import connect
+
+from ..contenders import Rig
+from ..process import Running
+from ..table import Findings, Row, Spread
+
+SECONDS = 10.0
+CHANGES_A_SECOND = 10
+OUTPUTS = 14
+PHONE = 4
+"""How many times slower than a desk's a phone's core counts: what Lighthouse takes for a phone of
+the middle class (its throttling's cpuSlowdownMultiplier)."""
+MOST = 5.0
+"""Percent of a phone's core."""
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+def measure(rig: Rig, rounds: int) -> Findings:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        return Findings(notes=["The page was not measured: there is no chromium."])
+    calm: list[float] = []
+    lively: list[float] = []
+    for _ in range(rounds):
+        with rig.running(rig.ours()) as server, _page(chromium, server) as (page, processes):
+            calm.append(_share(page, processes, rig.seconds or SECONDS))
+            with _changes(server):
+                lively.append(_share(page, processes, rig.seconds or SECONDS))
+    return Findings([_row("10 states a second", calm), _row("10 changes a second", lively)])
+
+
+def _row(what: str, shares: list[float]) -> Row:
+    phone = PHONE * statistics.median(shares)
+    return Row(
+        f"the open page, 28 pins, {what}",
+        f"{Spread(shares).text(1, ' %')} of a core here, {phone:.1f} % of one {PHONE} × slower",
+        f"at most {MOST:.0f} % of a phone's",
+        phone <= MOST,
+    )
+
+
+@contextmanager
+def _page(chromium: str, server: Running) -> Iterator[tuple[Page, CDPSession]]:
+    """The page on a phone's screen, and who knows the browser's processes."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        screen = {"width": 390, "height": 844}
+        page = browser.new_page(viewport=screen, device_scale_factor=3, is_mobile=True)
+        page.goto(f"http://127.0.0.1:{server.port}/")
+        page.locator('body[data-link="live"]').wait_for()
+        page.wait_for_timeout(3000)  # what only an opening costs
+        yield page, browser.new_browser_cdp_session()
+        browser.close()
+
+
+def _share(page: Page, processes: CDPSession, seconds: float) -> float:
+    """Percent of a core that the main threads of all renderers took: where scripts run, and where
+    layout and painting are done. Rastering is a phone's graphics processor's."""
+    found = processes.send("SystemInfo.getProcessInfo")["processInfo"]
+    renderers = [each["id"] for each in found if each["type"] == "renderer"]
+    before, began = _spent(renderers), time.monotonic()
+    page.wait_for_timeout(seconds * 1000)
+    return (_spent(renderers) - before) / (time.monotonic() - began) * 100
+
+
+def _spent(pids: list[int]) -> float:
+    files = (Path(f"/proc/{pid}/task/{pid}/schedstat") for pid in pids)
+    return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+
+
+@contextmanager
+def _changes(server: Running) -> Iterator[None]:
+    """Somebody switches one output after the other."""
+    ended = threading.Event()
+
+    def switch() -> None:
+        with connect(f"ws://127.0.0.1:{server.port}/ws", max_queue=None) as socket:
+            reader = threading.Thread(target=lambda: [None for _ in socket], daemon=True)
+            reader.start()
+            turn = 0
+            while not ended.wait(1 / CHANGES_A_SECOND):
+                order = {"type": "toggle", "pin": f"pin{turn % OUTPUTS}"}
+                socket.send(json.dumps(order))
+                turn += 1
+
+    thread = threading.Thread(target=switch)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
