@@ -12,7 +12,7 @@ from . import __version__, messages
 from .auth import COOKIE, Caller
 from .messages import STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, SigningIn, encode
 from .openapi import Operation
-from .site import JSON_HEADERS, NAME, Site, reason
+from .site import JSON_HEADERS, NAME, NO_FLEET, Site, reason
 
 _Body = TypeVar("_Body", Setting, Pulsing, SigningIn)
 
@@ -114,6 +114,8 @@ class Index(ApiHandler):
             "openapi": "/api/openapi.json",
             "websocket": "/ws",
         }
+        if self.site.fleet:
+            links["fleet"] = "/api/fleet"
         self.answer(
             messages.Api(
                 name=NAME,
@@ -215,6 +217,25 @@ class Metrics(ApiHandler):
         self.finish(self.site.metrics.text())
 
     head = get
+
+
+class Fleet(ApiHandler):
+    operations = {
+        "get": Operation("All Pis at the broker", messages.Fleet, refusals=("not-found",))
+    }
+
+    async def get(self) -> None:
+        fleet = self.site.fleet
+        if fleet is None:
+            raise Refused("not-found", NO_FLEET)
+        await fleet.look()
+        for part in fleet.parts():
+            self.write(part)
+            await self.flush()
+
+    async def head(self) -> None:
+        if self.site.fleet is None:
+            raise Refused("not-found", NO_FLEET)
 
 
 class SignIn(ApiHandler):

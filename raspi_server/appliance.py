@@ -5,7 +5,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Sized
+from collections.abc import Coroutine, Sized
 from typing import TYPE_CHECKING
 
 from tornado.httpserver import HTTPServer
@@ -35,6 +35,7 @@ from .web import application, plain_application
 
 if TYPE_CHECKING:
     from .account import Account
+    from .lookout import Lookout
     from .metrics import Metrics
     from .mqtt import Mqtt
 
@@ -55,6 +56,7 @@ LATE = 2.0
 _INTENDED = ("simulated", "open")
 """Notices of what somebody wants to be so."""
 GOING_AWAY = 1001
+RESTARTED = 1012
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger(__name__)
@@ -87,6 +89,7 @@ class Appliance:
         self._doors = self._new_doors(config, identity)
         self._seq = 0
         self._mqtt: Mqtt | None = None
+        self._lookout: Lookout | None = None
         self._metrics: Metrics | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._auth = Auth(config.access, Codes(storage.state_folder()), self._guests)
@@ -106,9 +109,9 @@ class Appliance:
             notices=self._notices,
             wellness=self._wellness,
             hosts=self._hosts,
+            urls=self._urls,
         )
-        if config.mqtt and account:
-            self._mqtt = self._new_mqtt(config.mqtt, account)
+        self._join_broker(config.mqtt, account)
         if config.metrics:
             self._metrics = self._site.metrics = self._new_metrics()
         self._complaint_of_certificate = self._site.complaint()
@@ -177,8 +180,8 @@ class Appliance:
             self._ticker = Ticker(self._show_state, config.interval)
             self._watched(bool(self._hub))
         if config.mqtt != before.mqtt or account != (self._mqtt and self._mqtt.account):
-            self._leave_broker()
-            self._mqtt = self._new_mqtt(config.mqtt, account) if config.mqtt and account else None
+            self._leave_broker(RESTARTED, "the configuration has changed")
+            self._join_broker(config.mqtt, account)
             if self._mqtt:
                 self._mqtt.start(self._leaving)
         if config.metrics != before.metrics:
@@ -239,16 +242,32 @@ class Appliance:
             signal.signal(number, signal.SIG_IGN)
 
     async def _goodbyes(self) -> None:
-        self._leave_broker()
+        self._leave_broker(GOING_AWAY, "the server is stopping")
         await self._hub.empty()
         await self._server.close_all_connections()
         await self._plain_server.close_all_connections()
         if self._leaving:
             await self._leaving
 
-    def _leave_broker(self) -> None:
-        if self._mqtt:
-            self._leaving = asyncio.ensure_future(self._mqtt.close())
+    def _join_broker(self, settings: MqttSettings | None, account: "Account | None") -> None:
+        """Imported here: whoever has no broker does not pay for it, nor for the page of all Pis."""
+        self._mqtt = self._lookout = self._site.fleet = None
+        if settings is None or account is None:
+            return
+        from .mqtt import Mqtt, house
+
+        self._mqtt = Mqtt(settings, account, house(self._site, settings.control))
+        if settings.fleet:
+            from .lookout import Lookout
+
+            self._lookout = self._site.fleet = Lookout(account, self._mqtt.topic)
+
+    def _leave_broker(self, code: int, reason: str) -> None:
+        """`code` and `reason` are for those who look at all Pis."""
+        leaving = [self._mqtt.close()] if self._mqtt else []
+        leaving += [self._lookout.close(code, reason)] if self._lookout else []
+        if leaving:
+            self._leaving = asyncio.ensure_future(_all(leaving))
 
     def _told_to_stop(self) -> None:
         if self._stopping.is_set():
@@ -274,12 +293,6 @@ class Appliance:
             self._changed,
             self._remade,
         )
-
-    def _new_mqtt(self, settings: MqttSettings, account: "Account") -> "Mqtt":
-        """Imported here: whoever has no broker does not pay for it."""
-        from .mqtt import Mqtt, house
-
-        return Mqtt(settings, account, house(self._site, settings.control))
 
     def _new_metrics(self) -> "Metrics":
         from .metrics import BrokerNumbers, Metrics
@@ -405,12 +418,18 @@ class Appliance:
             log.warning("%s", notice.message)
         if not self._config.www.is_dir():
             log.info("%s: no such folder; only the built-in pages are served", self._config.www)
-        port = self._doors.port
-        addresses = [f"{self._site.scheme}://{in_url(host)}:{port}/" for host in self._hosts()]
-        log.info("%s, serving %s", _count(self._config.pins, "pin"), " ".join(addresses))
+        log.info("%s, serving %s", _count(self._config.pins, "pin"), " ".join(self._urls()))
 
     def _hosts(self) -> list[str]:
         return [self._config.address] if self._config.address else reachable_hosts()
+
+    def _urls(self) -> list[str]:
+        port = self._doors.port
+        return [f"{self._site.scheme}://{in_url(host)}:{port}/" for host in self._hosts()]
+
+
+async def _all(ends: list[Coroutine[None, None, None]]) -> None:
+    await asyncio.gather(*ends)
 
 
 def _count(things: Sized, noun: str) -> str:

@@ -129,6 +129,14 @@ class Auth:
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin.name} needs the control code", "control")
 
+    def check_fleet(self, caller: Caller) -> None:
+        """Who may switch pins of other Pis from here; those have rules of their own besides."""
+        if self.access.control == "nobody":
+            words = "nobody may switch other Pis from here (access.control: nobody)"
+            raise Refused("not-allowed", words)
+        if self.right(caller) != "control":
+            self._ask_for_code("switching other Pis needs the control code", "control")
+
     def check_broker(self, pin: config.Pin) -> None:
         """Whoever may publish at the broker counts as one who has the control code: the broker
         knows them, and `mqtt.control` says so."""

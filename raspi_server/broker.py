@@ -12,7 +12,7 @@ import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -50,16 +50,17 @@ log = logging.getLogger(__name__)
 
 class Message(NamedTuple):
     """What is published. `retain`: it was kept by the broker, or is to be; of `extra` it hears
-    nothing."""
+    nothing. `lifetime`: so many seconds after which nobody is to get it any more."""
 
     topic: str
     payload: bytes
     retain: bool = False
     extra: Any = None
+    lifetime: int | None = None
 
 
-class Speaker(Protocol):
-    """Who has something to say to a broker, and hears what it says."""
+class Speaker:
+    """Who has something to say to a broker, and hears what it says; this one neither."""
 
     def connected(self) -> None:
         """A new connection: the broker knows nothing of the last one."""
@@ -73,14 +74,14 @@ class Speaker(Protocol):
     def received(self, message: Message) -> None:
         """Somebody's message."""
 
+    def subscribed(self) -> None:
+        """The broker has answered one more subscription."""
 
-class _Nobody:
-    """Who has nothing to say."""
+    def refused(self, message: Message, about: str, words: str) -> None:
+        """The broker does not take our message; `about`: which of its rules is in the way."""
 
-    def connected(self) -> None: ...
-    def has_room(self) -> None: ...
-    def lost(self, unacknowledged: list[Message]) -> None: ...
-    def received(self, message: Message) -> None: ...
+    def troubled(self) -> None:
+        """The broker's `trouble` is another now."""
 
 
 class Broker:
@@ -97,7 +98,7 @@ class Broker:
         self.account = account
         self.client_id = client_id
         self._will = will
-        self._speaker = speaker or _Nobody()
+        self._speaker = speaker or Speaker()
         self._connection: _Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._trouble: str | None = None
@@ -150,10 +151,24 @@ class Broker:
         connection.abort()
         return None
 
-    def subscribe(self, *filters: str, with_kept: bool = False) -> None:
-        """`with_kept`: the retained messages, too, that are there already."""
+    def subscribe(
+        self,
+        *filters: str,
+        with_kept: bool = False,
+        as_published: bool = True,
+        quality: int = 1,
+    ) -> None:
+        """`with_kept`: the retained messages, too, that are there already; `as_published`: what
+        others publish retained later arrives marked as such, too."""
         if self._connection:
-            self._connection.subscribe(filters, with_kept)
+            kept = (
+                SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
+                if with_kept
+                else SubscribeOptions.RETAIN_DO_NOT_SEND
+            )
+            self._connection.subscribe(
+                filters, SubscribeOptions(quality, False, as_published, kept)
+            )
 
     def unsubscribe(self, *filters: str) -> None:
         if self._connection:
@@ -174,12 +189,14 @@ class Broker:
         if about not in self.refusals:
             self.refusals[about] = words
             log.warning("mqtt: %s", words)
+            self._speaker.troubled()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Only `close` ends it; anything else is a fault of ours, and is said as one."""
         if not task.cancelled() and task.exception():
             log.error("mqtt: %s is given up", self, exc_info=task.exception())
             self._trouble = f"{self} is given up, by a fault of this server: see its log"
+            self._speaker.troubled()
 
     async def _stay_connected(self, after: asyncio.Future[None] | None) -> None:
         loop = asyncio.get_running_loop()
@@ -207,6 +224,7 @@ class Broker:
                 if self._trouble != str(trouble):
                     log.warning("mqtt: %s", trouble)
                 self._trouble = str(trouble)
+                self._speaker.troubled()
             if loop.time() - began > SETTLED:
                 wait = FIRST_WAIT
             await asyncio.sleep(wait * random.uniform(0.5, 1))
@@ -295,6 +313,14 @@ def _greeting() -> Properties:
     return properties
 
 
+def _lifetime(message: Message) -> Properties | None:
+    if message.lifetime is None:
+        return None
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.MessageExpiryInterval = message.lifetime
+    return properties
+
+
 def _hang_up(client: Client) -> None:
     """Closes the connection without a word. Paho itself has none for that."""
     connection = client.socket()
@@ -348,6 +374,10 @@ class _Connection:
 
     def _read(self) -> None:
         self._step(self._client.loop_read)
+        if self._socket.fileno() >= 0:
+            # A broker that waits for the one before to be acknowledged would send the next message
+            # 40 ms late; the kernel forgets it each time (tcp(7)).
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         pending = self._socket.pending() if isinstance(self._socket, ssl.SSLSocket) else 0
         if pending and not self._end.done():
             self._loop.call_soon(self._read)  # the loop hears nothing of what TLS has decrypted
@@ -421,13 +451,14 @@ class _Connection:
         if message and reason.is_failure:
             told = _own_words(properties)
             words = excuses.not_published(self._account, message.topic, reason.value, told)
-            self._broker.complain("publish", words)
+            self._speaker.refused(message, "publish", words)
         if self._leaving and not self._sent and not self._leaving.done():
             self._leaving.set_result(None)
 
     def _subscribed(self, reasons: list[ReasonCode]) -> None:
         if any(reason.is_failure for reason in reasons):
             self._broker.complain("subscribe", excuses.not_subscribed(self._account))
+        self._speaker.subscribed()
 
     def _disconnected(
         self, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
@@ -490,20 +521,15 @@ class _Connection:
         size = len(message.topic.encode()) + len(message.payload) + _HEAD
         if self._largest and size > self._largest:
             words = f"{self._broker} takes no message of {size} bytes ({message.topic})"
-            self._broker.complain("size", words)
+            self._speaker.refused(message, "size", words)
             return
         retain = message.retain and self._retains
-        info = self._client.publish(message.topic, message.payload, self._quality, retain)
+        info = self._client.publish(
+            message.topic, message.payload, self._quality, retain, _lifetime(message)
+        )
         self._sent[info.mid] = message
 
-    def subscribe(self, filters: tuple[str, ...], with_kept: bool) -> None:
-        """What others publish retained arrives marked as such."""
-        kept = (
-            SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
-            if with_kept
-            else SubscribeOptions.RETAIN_DO_NOT_SEND
-        )
-        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=kept)
+    def subscribe(self, filters: tuple[str, ...], options: SubscribeOptions) -> None:
         self._client.subscribe([(each, options) for each in filters])
 
     def unsubscribe(self, filters: tuple[str, ...]) -> None:

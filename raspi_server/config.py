@@ -107,7 +107,8 @@ class Access(Struct, frozen=True, kw_only=True):
 
 class Mqtt(Struct, frozen=True, kw_only=True):
     """A broker, and what is said there. `topic` is None for raspi-server/HOST; `discovery` is the
-    prefix under which Home Assistant looks for devices, or False."""
+    prefix under which Home Assistant looks for devices, or False; `fleet`: /fleet/ shows all Pis
+    there."""
 
     url: BrokerUrl
     user: User | None = None
@@ -118,6 +119,7 @@ class Mqtt(Struct, frozen=True, kw_only=True):
     topic: Topic | None = None
     control: bool = False
     discovery: Literal[False] | Topic = False
+    fleet: bool = False
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -344,6 +346,12 @@ class _Reader:
             if key in lines and "url" in values and not secure:
                 message = "expected it only with a url that begins with mqtts://"
                 self.fault(lines[key], _join(path, key), message)
+        topic = values.get("topic")
+        if values.get("fleet") and topic and "/" not in topic:
+            message = (
+                f"expected two levels or more beside fleet, such as house/{topic}, got {topic}"
+            )
+            self.fault(lines["topic"], _join(path, "topic"), message)
         return Mqtt(**values) if len(self.faults) == before else _ABSENT
 
     def hosts(self, node: strictyaml.Node, path: str) -> Any:

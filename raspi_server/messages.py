@@ -4,7 +4,7 @@ Times are Unix seconds. Values are logical: 1 is active, None is a pin that coul
 pwm the duty cycle from 0 to 1.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -34,6 +34,7 @@ ErrorCode = Literal[
     "bad-value",  # a value the pin cannot take
     "too-fast",
     "https-only",  # plain http where https is spoken
+    "no-answer",  # a command to another Pi, of which nobody knows what became
     "internal",
 ]
 
@@ -55,6 +56,7 @@ STATUS: dict[ErrorCode, int] = {
     "too-fast": 429,
     "https-only": 403,
     "internal": 500,
+    "no-answer": 504,
 }
 """The HTTP status of each."""
 
@@ -104,21 +106,59 @@ class _OnlyRef(Struct):
     ref: Ref | None = None
 
 
+# Browser to the page of all Pis
+
+
+class _Remote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """A command to the Pi at the topic `pi`."""
+
+    pi: str
+    pin: str
+    ref: Ref | None = None
+
+
+class RemoteSet(_Remote, frozen=True, kw_only=True, tag="set"):
+    value: float
+
+
+class RemoteToggle(_Remote, frozen=True, kw_only=True, tag="toggle"):
+    pass
+
+
+class RemotePulse(_Remote, frozen=True, kw_only=True, tag="pulse"):
+    seconds: float | None = None
+
+
+RemoteCommand = RemoteSet | RemoteToggle | RemotePulse
+
+
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_remote_commands: msgspec.json.Decoder[RemoteCommand] = msgspec.json.Decoder(RemoteCommand)
 _refs = msgspec.json.Decoder(_OnlyRef)
+_Any = TypeVar("_Any")
 
 
 def command(text: str) -> Command:
     """The command in a text frame. Raises Refused, with the `ref` if that much can be read."""
+    return _decoded(_commands, text, '{"type":"set","pin":"lamp","value":1}')
+
+
+def remote_command(text: str) -> RemoteCommand:
+    """The same for a command to another Pi."""
+    example = '{"type":"set","pi":"raspi-server/kitchen","pin":"lamp","value":1}'
+    return _decoded(_remote_commands, text, example)
+
+
+def _decoded(decoder: msgspec.json.Decoder[_Any], text: str, example: str) -> _Any:
     try:
-        return _commands.decode(text)
+        return decoder.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         try:
             ref = _refs.decode(text).ref
         except (msgspec.DecodeError, ValueError, RecursionError):
             ref = None
-        what = 'expected a command such as {"type":"set","pin":"lamp","value":1}'
-        raise Refused("bad-message", f"{what}: {error}"[:300], ref) from None
+        words = f"expected a command such as {example}: {error}"
+        raise Refused("bad-message", words[:300], ref) from None
 
 
 # The bodies of the API's PUT and POST
@@ -186,6 +226,8 @@ class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
     code_would_help: bool
     pins: list[Pin]
     state: dict[str, Value]
+    fleet: bool
+    """Whether `/fleet/` shows the other Pis, too."""
 
 
 class State(Struct, frozen=True, tag_field="type", tag="state"):
@@ -252,11 +294,95 @@ class PinState(Struct, frozen=True):
 
 class Description(Struct, frozen=True):
     """What stands at a Pi. `writable` of a pin is for those whom the broker lets publish; values
-    are those of the moment of the description."""
+    are those of the moment of the description; `url` is where its page is,
+    or None."""
 
     time: float
     server: Server
+    url: str | None
     pins: list[Pin]
+
+
+# Of all Pis at a broker
+
+
+class FleetPin(Struct, kw_only=True):
+    """A pin of some Pi as it was told last. `writable`: whether its Pi obeys the broker."""
+
+    name: str
+    label: str
+    mode: Literal["input", "output", "pwm"]
+    value: Value
+    since: float | None
+    writable: bool
+    pulse: float | None
+    group: str | None
+    confirm: bool
+    error: str | None
+
+
+class FleetPi(Struct, frozen=True, kw_only=True):
+    """A Pi by its topic. `group` are the levels between the first and the last, `heard` when it
+    said anything last, None where that is not known; `url` is where its page is, or None."""
+
+    topic: str
+    group: str
+    host: str
+    online: bool
+    heard: float | None
+    simulated: bool
+    version: str
+    url: str | None
+    pins: list[FleetPin]
+
+
+class BrokerState(Struct, frozen=True):
+    """How it stands with the broker, in words where anything is wrong."""
+
+    connected: bool
+    trouble: str | None
+
+
+class Fleet(Struct, frozen=True):
+    """All Pis, as of `seq`: a `news` with a later one comes on top of it."""
+
+    time: float
+    seq: int
+    broker: BrokerState
+    pis: list[FleetPi]
+
+
+class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
+    """`access` is what the viewer may do with other Pis, `code_would_help`: whether the control
+    code would allow it."""
+
+    seq: int
+    access: Right
+    code_would_help: bool
+
+
+class News(Struct, frozen=True, tag_field="type", tag="news", omit_defaults=True):
+    """What is other than before: pins as [value, since] by topic and name, whole entries of Pis,
+    and the topics of those that are no more. To be applied in the order gone, pis, pins."""
+
+    seq: int
+    time: float
+    pins: dict[str, dict[str, tuple[Value, float | None]]] = {}
+    pis: list[FleetPi] = []
+    gone: list[str] = []
+
+
+class BrokerNews(Struct, frozen=True, tag_field="type", tag="broker"):
+    """As in BrokerState."""
+
+    connected: bool
+    trouble: str | None
+
+
+class Alive(Struct, frozen=True, tag_field="type", tag="pulse"):
+    """Said at least every five seconds, so that a viewer knows that the link lives."""
+
+    time: float
 
 
 # The answers of the API

@@ -16,7 +16,7 @@ import msgspec
 
 from . import config, discovery
 from .account import Account
-from .broker import Broker, Message
+from .broker import Broker, Message, Speaker
 from .clock import wall_time
 from .messages import (
     MAX_MESSAGE,
@@ -61,6 +61,7 @@ class House:
     pins: Callable[[], list[Pin]]
     report: Callable[[], Report]
     carry_out: Callable[[Command], asyncio.Future[Value]]
+    url: Callable[[], str | None] = lambda: None
 
 
 def house(site: Site, may_control: bool) -> House:
@@ -81,7 +82,12 @@ def house(site: Site, may_control: bool) -> House:
         site.auth.check_broker(site.board[order.pin].config)
         return site.board.carry_out(order, "mqtt")
 
-    return House(site.server, pins, report, carry_out)
+    return House(site.server, pins, report, carry_out, site.url)
+
+
+def topic(settings: config.Mqtt) -> str:
+    """The beginning of all topics of this Pi."""
+    return settings.topic or f"raspi-server/{socket.gethostname().partition('.')[0]}"
 
 
 class _Kept(NamedTuple):
@@ -89,13 +95,13 @@ class _Kept(NamedTuple):
     changed: Changed
 
 
-class Mqtt:
+class Mqtt(Speaker):
     """One Pi at one broker. All methods belong to the loop's thread."""
 
     def __init__(self, settings: config.Mqtt, account: Account, house: House) -> None:
         self._house = house
         self._control = settings.control
-        self.topic = settings.topic or f"raspi-server/{socket.gethostname().partition('.')[0]}"
+        self.topic = topic(settings)
         self._discovery = settings.discovery
         will = Message(f"{self.topic}/status", b"offline", retain=True)
         self._broker = Broker(account, self.topic.replace("/", "-"), will, self)
@@ -197,6 +203,9 @@ class Mqtt:
         self._late = deque(sorted((*self._late, *untold)))
         self._live.clear()
 
+    def refused(self, message: Message, about: str, words: str) -> None:
+        self._broker.complain(about, words)
+
     def received(self, message: Message) -> None:
         name = message.topic.removeprefix(f"{self.topic}/pins/")
         if name.endswith("/set"):
@@ -236,7 +245,8 @@ class Mqtt:
     def _describe(self) -> None:
         """All there is, as it is now; what is no more is taken back."""
         server, pins = self._house.server(), self._house.pins()
-        self._say("describe", encode(Description(time.time(), server, pins)), retain=True)
+        description = Description(time.time(), server, self._house.url(), pins)
+        self._say("describe", encode(description), retain=True)
         for pin in pins:
             self._say(f"pins/{pin.name}", encode(PinState(pin.value, pin.since)), retain=True)
         names = {pin.name for pin in pins}

@@ -1,10 +1,11 @@
 """What the handlers share: the rooms they ask, and what a viewer is told of them. On a reload the
 appliance puts new rooms in."""
 
+import asyncio
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import responses
 from pathlib import Path
@@ -20,7 +21,19 @@ from .doors import LOOPBACK
 from .header import POSITION_BY_GPIO
 from .history import History
 from .hub import Hub, frame
-from .messages import Health, Hello, Notice, Pin, Refused, Right, Server, Wellness
+from .messages import (
+    FleetHello,
+    Health,
+    Hello,
+    Notice,
+    Pin,
+    Refused,
+    RemoteCommand,
+    Right,
+    Server,
+    Value,
+    Wellness,
+)
 from .packed import Packed
 from .slots import Slot
 from .tls import Identity
@@ -48,6 +61,7 @@ JSON_HEADERS = {
     # Not even as a picture or a script, which a page of another site may otherwise ask for.
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+NO_FLEET = "this Pi shows no others: config.yaml does not say fleet: true below mqtt:"
 SIGN_IN = 4401
 """The close code for who may not look without signing in."""
 _INSIDE = Path(__file__).parent / "www"
@@ -71,12 +85,25 @@ class Numbers(Protocol):
     def text(self) -> bytes: ...
 
 
+class House(Protocol):
+    """What `lookout.py` offers, which is imported only where it is asked for."""
+
+    hub: Hub
+
+    @property
+    def seq(self) -> int: ...
+    async def look(self) -> None: ...
+    def parts(self) -> Iterator[bytes]: ...
+    def carry_out(self, order: RemoteCommand, by: str) -> asyncio.Future[Value]: ...
+
+
 @dataclass
 class Site:
     """`interval` in seconds; `www` are the folders to serve, the first that has a file wins;
     `identity` is None for plain http; `notices`, `wellness` and `hosts`, the names and addresses of
-    this server, look afresh at each call; `metrics` has the numbers for Prometheus, and is None
-    where nobody asked for them."""
+    this server, look afresh at each call, and so does `urls`, where its page is; `metrics` has the
+    numbers for Prometheus and `fleet` all Pis at the broker, and they are None where nobody asked
+    for them."""
 
     board: Board
     history: History
@@ -88,8 +115,10 @@ class Site:
     notices: Callable[[], tuple[Notice, ...]]
     wellness: Callable[[], Wellness]
     hosts: Callable[[], list[str]]
+    urls: Callable[[], list[str]]
     packed: Packed = field(default_factory=Packed)
     metrics: Numbers | None = None
+    fleet: House | None = None
 
     @property
     def scheme(self) -> str:
@@ -98,6 +127,10 @@ class Site:
     def complaint(self) -> str | None:
         """What is wrong with the certificate, if one is used and anything is."""
         return self.identity.complaint() if self.identity else None
+
+    def url(self) -> str:
+        """Where others find its page, by a name rather than an address."""
+        return self.urls()[-1]
 
     def server(self) -> Server:
         host = socket.gethostname()
@@ -145,6 +178,23 @@ class Site:
             if role not in hellos:
                 hellos[role] = frame(self.hello(viewer.caller))
             viewer.send(hellos[role])
+        if self.fleet:
+            self._greet_fleet(self.fleet)
+
+    def _greet_fleet(self, fleet: House) -> None:
+        for viewer in fleet.hub:
+            try:
+                self.auth.check_view(viewer.caller)
+            except Refused as refused:
+                viewer.close(SIGN_IN, refused.message)
+            else:
+                viewer.send_message(self.fleet_hello(fleet, viewer.caller))
+
+    def fleet_hello(self, fleet: House, caller: Caller) -> FleetHello:
+        """What a page of all Pis needs to begin, beside them."""
+        right = self.auth.right(caller)
+        would_help = right == "view" and self.auth.access.control == "code"
+        return FleetHello(seq=fleet.seq, access=right, code_would_help=would_help)
 
     def hello(self, caller: Caller) -> Hello:
         """Everything a page needs to begin."""
@@ -158,6 +208,7 @@ class Site:
             code_would_help=self.auth.code_would_help((slot.config for slot in self.board), caller),
             pins=self.pins(caller),
             state=self.board.values(),
+            fleet=self.fleet is not None,
         )
 
     def health(self) -> Health:

@@ -15,7 +15,7 @@ from .files import Files
 from .messages import MAX_MESSAGE
 from .openapi import Operation
 from .site import Site
-from .websocket import Socket
+from .websocket import FleetSocket, Socket
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api/history", past.AllHistory),
     ("/api/health", api.Health),
     ("/api/header", api.Header),
+    ("/api/fleet", api.Fleet),
     ("/api/login", api.SignIn),
     ("/api/logout", api.SignOut),
     ("/api/openapi.json", OpenApi),
@@ -86,6 +87,7 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
 
 OTHERS: tuple[tuple[str, type[RequestHandler]], ...] = (
     (r"/ws", Socket),
+    (r"/fleet/ws", FleetSocket),
     (r"/trust/proof", trust.Proof),
     *trust.ROUTES,
     (r"/metrics", api.Metrics),

@@ -1,16 +1,30 @@
-"""The WebSocket `/ws`: says hello, hands commands to the board, and answers each of them."""
+"""The WebSockets: `/ws` says hello, hands commands to the board, and answers each of them;
+`/fleet/ws` does so with the lookout."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler
 
-from .hub import Viewer
-from .messages import STATUS, SUBPROTOCOL, Error, Ref, Refused, Result, Value, command
-from .site import HEADERS, SIGN_IN, Site, reason
+from .auth import Caller
+from .hub import Hub, Viewer
+from .messages import (
+    STATUS,
+    SUBPROTOCOL,
+    Error,
+    Ref,
+    Refused,
+    Result,
+    Value,
+    command,
+    remote_command,
+)
+from .site import HEADERS, NO_FLEET, SIGN_IN, House, Site, reason
 
 POLICY_VIOLATION = 1008
 
@@ -38,7 +52,11 @@ class Allowance:
         return True
 
 
-class Socket(WebSocketHandler):
+class Watching(WebSocketHandler):
+    """Whoever may look becomes a viewer of a hub, and is told and asked there."""
+
+    _caller: Caller
+
     def initialize(self, site: Site) -> None:
         self._site = site
         self._loop = asyncio.get_running_loop()
@@ -78,10 +96,22 @@ class Socket(WebSocketHandler):
         if connection is None or connection.stream is None or connection.stream.closed():
             return  # it vanished during the handshake
         self._viewer = Viewer(connection, self._loop, self._caller)
-        self._viewer.send_message(self._site.hello(self._caller))
-        self._site.hub.add(self._viewer)
-        self._viewer.send_message(self._site.health())
-        log.debug("%s: watching, %d viewers", self.request.remote_ip, len(self._site.hub))
+        self.welcome(self._viewer)
+        log.debug("%s: watching, %d viewers", self, len(self.hub))
+
+    @property
+    def hub(self) -> Hub:
+        """Where those who watch the same are."""
+        raise NotImplementedError
+
+    def welcome(self, viewer: Viewer) -> None:
+        """Tells all there is, and all that comes."""
+        raise NotImplementedError
+
+    def order(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
+        """Begins what a message asks for: with which `ref`, of which pin, and what will be done.
+        Raises Refused."""
+        raise NotImplementedError
 
     def on_message(self, message: str | bytes) -> None:
         viewer = self._viewer
@@ -92,19 +122,14 @@ class Socket(WebSocketHandler):
             viewer.send_message(Error(None, "too-fast", error))
             viewer.close(POLICY_VIOLATION, error)
             return
-        ref: Ref | None = None
         try:
             if isinstance(message, bytes):
                 raise Refused("bad-message", "expected a text frame, got a binary one")
-            order = command(message)
-            ref = order.ref
-            slot = self._site.board[order.pin]
-            self._site.auth.check_control(slot.config, self._caller)
-            done = self._site.board.carry_out(order, self._site.auth.name(self._caller))
+            ref, pin, done = self.order(message)
         except Refused as refused:
-            self._refuse(viewer, ref if refused.ref is None else refused.ref, refused)
+            self._refuse(viewer, refused.ref, refused)
         else:
-            done.add_done_callback(partial(self._answer, viewer, ref, order.pin))
+            done.add_done_callback(partial(self._answer, viewer, ref, pin))
 
     def on_ping(self, data: bytes) -> None:
         if self._viewer:
@@ -116,8 +141,8 @@ class Socket(WebSocketHandler):
 
     def on_close(self) -> None:
         if self._viewer:
-            self._site.hub.remove(self._viewer)
-            log.debug("%s: gone, %d viewers", self.request.remote_ip, len(self._site.hub))
+            self.hub.remove(self._viewer)
+            log.debug("%s: gone, %d viewers", self, len(self.hub))
 
     def _answer(
         self, viewer: Viewer, ref: Ref | None, pin: str, done: asyncio.Future[Value]
@@ -129,3 +154,57 @@ class Socket(WebSocketHandler):
 
     def _refuse(self, viewer: Viewer, ref: Ref | None, refused: Refused) -> None:
         viewer.send_message(Error(ref, refused.code, refused.message))
+
+
+class Socket(Watching):
+    @property
+    def hub(self) -> Hub:
+        return self._site.hub
+
+    def welcome(self, viewer: Viewer) -> None:
+        viewer.send_message(self._site.hello(self._caller))
+        self.hub.add(viewer)
+        viewer.send_message(self._site.health())
+
+    def order(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
+        order = command(text)
+        with _with_ref(order.ref):
+            slot = self._site.board[order.pin]
+            self._site.auth.check_control(slot.config, self._caller)
+            done = self._site.board.carry_out(order, self._site.auth.name(self._caller))
+        return order.ref, order.pin, done
+
+
+class FleetSocket(Watching):
+    _fleet: House
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        if self._site.fleet is None:
+            raise HTTPError(STATUS["not-found"], "%s", NO_FLEET)
+        self._fleet = self._site.fleet
+        """A reload may put another one into the site; this one then sends us away."""
+
+    @property
+    def hub(self) -> Hub:
+        return self._fleet.hub
+
+    def welcome(self, viewer: Viewer) -> None:
+        viewer.send_message(self._site.fleet_hello(self._fleet, self._caller))
+        self.hub.add(viewer)
+
+    def order(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
+        order = remote_command(text)
+        with _with_ref(order.ref):
+            self._site.auth.check_fleet(self._caller)
+            done = self._fleet.carry_out(order, self._site.auth.name(self._caller))
+        return order.ref, order.pin, done
+
+
+@contextlib.contextmanager
+def _with_ref(ref: Ref | None) -> Iterator[None]:
+    """Whoever is refused is told which command it was."""
+    try:
+        yield
+    except Refused as refused:
+        raise Refused(refused.code, refused.message, ref) from None

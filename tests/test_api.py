@@ -756,6 +756,7 @@ def test_every_operation_was_tried(description: Any) -> None:
         if status == 200
     }
     tried |= {("/api/login", "post")}  # which needs a code: tests/test_codes.py
+    tried |= {("/api/fleet", "get")}  # which needs a broker: tests/test_fleet.py
     assert tried == {(path, name) for path, handler in web.API for name in handler.operations}
 
 

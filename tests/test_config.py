@@ -107,6 +107,7 @@ def test_the_example_of_a_broker_works_when_uncommented():
         topic="house/kitchen",
         control=True,
         discovery="homeassistant",
+        fleet=True,
     )
 
 
@@ -123,6 +124,8 @@ def test_the_example_of_a_broker_works_when_uncommented():
          "1: mqtt.user: expected it beside password_file, got nothing"),
         ("mqtt: {url: mqtts://b, key: k}",
          "1: mqtt.certificate: expected it beside key, got nothing"),
+        ("mqtt: {url: mqtt://b, topic: pi, fleet: true}",
+         "1: mqtt.topic: expected two levels or more beside fleet, such as house/pi, got pi"),
         ("mqtt: {url: mqtt://b, ca: c}",
          "1: mqtt.ca: expected it only with a url that begins with mqtts://"),
     ],
@@ -290,6 +293,8 @@ RULES = [
     Rule("discovery", ("mqtt",), "false or a topic such as homeassistant",
          {"false": False, "homeassistant": "homeassistant", "a/b": "a/b"},
          same("true", "1") | quoted("", "a b", "a/")),
+    Rule("fleet", ("mqtt",), "true or false", {"true": True, "false": False},
+         same("0", "1") | quoted("on", "all", "")),
     Rule("log_level", ("top",), "debug, info, warning or error",
          same("debug", "info", "warning", "error"), NO_WORDS | quoted("INFO", "critical")),
     Rule("view", ("access",), "everyone or code", same("everyone", "code"),

@@ -30,6 +30,7 @@ FLOORS = {
     "doors": 1.1,
     "account": 1.2,
     "excuses": 1.3,
+    "fleet": 1,
     "broker": 1.4,
     "heartbeat": 1,
     "hub": 1,
@@ -67,6 +68,7 @@ FLOORS = {
     "trust": 3.2,
     "metrics": 3.1,
     "websocket": 3.1,
+    "lookout": 2,
     "mqtt": 3.2,
     "web": 3.3,
     # 4: the life of the service.

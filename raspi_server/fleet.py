@@ -1,0 +1,332 @@
+"""What is known of all Pis at a broker, from what they say there. Whoever may publish there may
+say anything: only what fits is taken, and never more of it than fits into a small machine."""
+
+import logging
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from .messages import FleetPi, FleetPin, Value
+
+MOST_PIS = 5000
+MOST_PINS = 40
+"""Of one Pi."""
+MOST_PINS_IN_ALL = 50_000
+MOST_AT_ONCE = 200
+"""Pins in the entries of one lot of news, and five times as many changes: some 50 kB each."""
+SAY_EVERY = 60.0
+"""Seconds between two lines in the log about what was not understood."""
+_TOPIC = re.compile(r"[^\s+#$/]+(/[^\s+#/]+)+")
+_LONGEST_TOPIC = 100
+
+log = logging.getLogger(__name__)
+
+Changes = dict[str, dict[str, tuple[Value, float | None]]]
+"""Value and time of pins, by topic and name."""
+
+# Only what is needed here: a newer Pi may say more.
+_Number = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)] | None
+_Time = Annotated[float, Meta(ge=0, le=1e11)] | None
+
+
+class _State(Struct):
+    value: _Number
+    time: _Time
+
+
+class _Server(Struct):
+    host: Annotated[str, Meta(max_length=253)]
+    version: Annotated[str, Meta(max_length=40)]
+    simulated: bool
+
+
+class _Pin(Struct):
+    name: Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z")]
+    label: Annotated[str, Meta(max_length=64)]
+    mode: Literal["input", "output", "pwm"]
+    value: _Number
+    since: _Time
+    writable: bool
+    pulse: Annotated[float, Meta(ge=0, le=86400)] | None = None
+    group: Annotated[str, Meta(max_length=32)] | None = None
+    confirm: bool = False
+    error: str | None = None
+
+
+class _Description(Struct):
+    time: _Time
+    server: _Server
+    pins: list[_Pin]
+    url: Annotated[str, Meta(max_length=300)] | None = None
+
+
+_states = msgspec.json.Decoder(_State)
+_descriptions = msgspec.json.Decoder(_Description)
+_NOT_UNDERSTOOD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Pi:
+    """One that has said whether it is there. `pins` is None until it has said what stands there,
+    and nobody is told of it until then."""
+
+    __slots__ = ("topic", "is_online", "heard", "server", "url", "pins")
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.is_online = False
+        self.heard: float | None = None
+        self.server: _Server | None = None
+        self.url: str | None = None
+        self.pins: dict[str, FleetPin] | None = None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.server.host if self.server else self.topic
+
+    def entry(self) -> FleetPi:
+        """All there is to say of it."""
+        assert self.server and self.pins is not None
+        return FleetPi(
+            topic=self.topic,
+            group="/".join(self.topic.split("/")[1:-1]),
+            host=self.server.host,
+            online=self.is_online,
+            heard=self.heard,
+            simulated=self.server.simulated,
+            version=self.server.version,
+            url=self.url,
+            pins=list(self.pins.values()),
+        )
+
+    def was_heard(self, when: float | None) -> None:
+        if when is not None:
+            self.heard = max(when, self.heard or 0)
+
+
+class Pis:
+    """All Pis like the one at `own_topic`: under its first level, at its depth. Pure knowledge;
+    times are Unix seconds, `now` as given."""
+
+    def __init__(self, own_topic: str) -> None:
+        levels = own_topic.split("/")
+        self._root = levels[0]
+        self._depth = len(levels)
+        self._pis: dict[str, Pi] = {}
+        self._count = 0
+        self._changes: dict[str, dict[str, FleetPin]] = {}
+        self._renewed: dict[str, None] = {}
+        self._gone: dict[str, None] = {}
+        self._strange = 0
+        self._complained = -SAY_EVERY
+        self.are_too_many = False
+        """Whether some are not shown, since there are more than we bear."""
+
+    def __getitem__(self, topic: str) -> Pi:
+        """A Pi that has described itself. Raises KeyError."""
+        pi = self._pis[topic]
+        if pi.pins is None:
+            raise KeyError(topic)
+        return pi
+
+    def __contains__(self, topic: str) -> bool:
+        """Whether it has said that it is there or was, be it described or not."""
+        return topic in self._pis
+
+    @property
+    def pattern(self) -> str:
+        """Whose topics count, as a filter for a broker."""
+        return "/".join([self._root, *("+" * (self._depth - 1))])
+
+    def entries(self) -> Iterator[FleetPi]:
+        """All of them, by topic, each as it is when its turn comes."""
+        for topic in sorted(self._pis):
+            pi = self._pis.get(topic)
+            if pi and pi.pins is not None:
+                yield pi.entry()
+
+    # What comes in.
+
+    def take(self, topic: str, payload: bytes, kept: bool, now: float) -> None:
+        """A message at `topic`; `kept`: the broker had it from before, who knows for how long."""
+        base, _, name = topic.rpartition("/pins/")
+        if base:
+            self._take_pin(base, name, payload, kept, now)
+            return
+        base, _, what = topic.rpartition("/")
+        if what == "status":
+            self._take_status(base, payload, kept, now)
+        elif what == "describe":
+            self._take_description(base, payload, kept, now)
+
+    def are_uncertain(self, certain: set[str]) -> None:
+        """Whoever is not among the `certain` has not been heard since we lost the broker, and
+        counts as offline."""
+        for pi in self._pis.values():
+            if pi.is_online and pi.topic not in certain:
+                pi.is_online = False
+                self._renew(pi)
+
+    def _take_status(self, topic: str, payload: bytes, kept: bool, now: float) -> None:
+        pi = self._pis.get(topic)
+        if not payload:
+            self._forget(topic)
+        elif payload not in (b"online", b"offline"):
+            self._ignore(topic, now)
+        elif pi or self._welcome(topic, now):
+            pi = pi or self._pis[topic]
+            is_online = payload == b"online"
+            if not kept:
+                pi.was_heard(now)
+            if is_online != pi.is_online:
+                pi.is_online = is_online
+                self._renew(pi)
+
+    def _welcome(self, topic: str, now: float) -> bool:
+        """Makes room for one more, if it may be one and there is any."""
+        levels = topic.split("/")
+        is_ours = len(levels) == self._depth and levels[0] == self._root
+        if not is_ours or not _TOPIC.fullmatch(topic) or not topic.isprintable():
+            return False
+        if len(topic) > _LONGEST_TOPIC:
+            self._ignore(topic, now)
+            return False
+        if len(self._pis) >= MOST_PIS:
+            self.are_too_many = True
+            return False
+        self._pis[topic] = Pi(topic)
+        return True
+
+    def _take_description(self, topic: str, payload: bytes, kept: bool, now: float) -> None:
+        pi = self._pis.get(topic)
+        if pi is None:
+            return
+        if not payload:
+            self._undescribe(pi)
+            return
+        try:
+            found = _descriptions.decode(payload)
+        except _NOT_UNDERSTOOD:
+            self._ignore(topic, now)
+            return
+        before = pi.pins or {}
+        pins = {pin.name: _pin(pin, before.get(pin.name)) for pin in found.pins[:MOST_PINS]}
+        count = self._count - len(before) + len(pins)
+        if count > MOST_PINS_IN_ALL:
+            self.are_too_many = True
+            return
+        self._count = count
+        pi.pins, pi.server, pi.url = pins, found.server, _checked(found.url)
+        pi.was_heard(now if not kept else found.time and min(found.time, now))
+        self._renew(pi)
+
+    def _take_pin(self, topic: str, name: str, payload: bytes, kept: bool, now: float) -> None:
+        pi = self._pis.get(topic)
+        pin = pi and pi.pins and pi.pins.get(name)
+        if not pi or not pin or not payload:
+            return  # a leftover, or a trap
+        try:
+            state = _states.decode(payload)
+        except _NOT_UNDERSTOOD:
+            self._ignore(topic, now)
+            return
+        pi.was_heard(now if not kept else state.time and min(state.time, now))
+        if (state.value, state.time) != (pin.value, pin.since):
+            pin.value, pin.since = state.value, state.time
+            self._changes.setdefault(topic, {})[name] = pin
+
+    def _forget(self, topic: str) -> None:
+        pi = self._pis.get(topic)
+        if pi:
+            self._undescribe(pi)
+            del self._pis[topic]
+            self.are_too_many = False
+
+    def _undescribe(self, pi: Pi) -> None:
+        if pi.pins is not None:
+            self._count -= len(pi.pins)
+            pi.pins = None
+            self._changes.pop(pi.topic, None)
+            self._renewed.pop(pi.topic, None)
+            self._gone[pi.topic] = None
+
+    def _ignore(self, topic: str, now: float) -> None:
+        self._strange += 1
+        if now - self._complained >= SAY_EVERY:
+            self._complained = now
+            words = "%d messages of others were not understood, the last one at %s"
+            log.warning(f"mqtt: {words}", self._strange, topic[:_LONGEST_TOPIC])
+            self._strange = 0
+
+    # What goes out.
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._changes or self._renewed or self._gone)
+
+    def skip_news(self) -> None:
+        """Nobody is there to be told."""
+        self._changes.clear()
+        self._renewed.clear()
+        self._gone.clear()
+
+    def take_news(self) -> tuple[Changes, list[FleetPi], list[str]]:
+        """What has changed since it was asked last, each Pi and pin as it is now; not all at once
+        where it is a lot."""
+        gone = list(self._gone)
+        self._gone.clear()
+        renewed, size = [], 0
+        while self._renewed and size < MOST_AT_ONCE:
+            topic = next(iter(self._renewed))
+            del self._renewed[topic]
+            self._changes.pop(topic, None)
+            renewed.append(self._pis[topic].entry())
+            size += len(renewed[-1].pins) + 1
+        changes: Changes = {}
+        size = 0
+        while self._changes and size < 5 * MOST_AT_ONCE:
+            topic = next(iter(self._changes))
+            pins = self._changes.pop(topic)
+            changes[topic] = {name: (pin.value, pin.since) for name, pin in pins.items()}
+            size += len(pins)
+        return changes, renewed, gone
+
+    def _renew(self, pi: Pi) -> None:
+        if pi.pins is not None:
+            self._gone.pop(pi.topic, None)
+            self._renewed[pi.topic] = None
+
+
+def _pin(told: _Pin, known: FleetPin | None) -> FleetPin:
+    """A pin as it was described. A description that the broker has kept may be older than what
+    was told since."""
+    value: Value = told.value
+    since = told.since
+    if known and (known.since or 0) > (since or 0):
+        value, since = known.value, known.since
+    return FleetPin(
+        name=told.name,
+        label=told.label or told.name,
+        mode=told.mode,
+        value=value,
+        since=since,
+        writable=told.writable and told.mode != "input",
+        pulse=told.pulse,
+        group=told.group,
+        confirm=told.confirm,
+        error=None if told.error is None else told.error[:200],
+    )
+
+
+def _checked(url: str | None) -> str | None:
+    """An address that a page may link to: nothing that runs in it."""
+    try:
+        found = urlsplit(url or "")
+        is_one = found.scheme in ("http", "https") and found.hostname and "@" not in found.netloc
+    except ValueError:
+        return None
+    return url if is_one and url and url.isprintable() and " " not in url else None

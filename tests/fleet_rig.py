@@ -1,0 +1,66 @@
+"""Many Pis that are none: what they would say at a broker, said by one client."""
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from .conftest import LIMIT
+from .mqtt_rig import Mosquitto
+
+BEGAN = time.time() - 7200
+
+
+def pin(name: str, **more: Any) -> dict[str, Any]:
+    """A pin as in `describe`."""
+    plain = {"name": name, "label": name, "gpio": 4, "header": 7, "mode": "input", "value": 0}
+    return {**plain, "since": BEGAN, "writable": False, **more}
+
+
+def description(host: str, pins: Iterable[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """What stands at a Pi."""
+    server = {"name": "raspi-server", "version": "0.1.0", "host": host}
+    server |= {"simulated": False, "notices": []}
+    return {"time": BEGAN, "server": server, "url": None, "pins": list(pins), **more}
+
+
+class Chorus:
+    """One client that speaks for many."""
+
+    def __init__(self, broker: Mosquitto, **account: str) -> None:
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client.max_queued_messages_set(0)
+        self._client.max_inflight_messages_set(1000)
+        if account:
+            self._client.username_pw_set(**account)
+        self._client.connect("127.0.0.1", broker.port)
+        self._client.loop_start()
+
+    def say(self, topic: str, payload: Any, retain: bool = True) -> None:
+        data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        self._client.publish(topic, data, 1, retain)
+
+    def describe(
+        self, topic: str, host: str, pins: list[dict[str, Any]], online: bool = True, **more: Any
+    ) -> None:
+        """All that a Pi says when it comes."""
+        self.say(f"{topic}/describe", description(host, pins, **more))
+        for each in pins:
+            self.say(f"{topic}/pins/{each['name']}", state(each["value"], each["since"]))
+        self.say(f"{topic}/status", b"online" if online else b"offline")
+
+    def flush(self) -> None:
+        """Waits until the broker has it all."""
+        self._client.publish("flush", b"", 1).wait_for_publish(LIMIT)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def state(value: float | None, moment: float | None = None) -> dict[str, Any]:
+    """A pin as in `pins/NAME`."""
+    return {"value": value, "time": time.time() if moment is None else moment}
