@@ -18,16 +18,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from raspi_server import config
-
 from ..process import CHECKOUT, ServerFailed
 from . import edge, opening, restart, steady
 from .figures import Row, circumstances, table
 from .page import Page
-from .rig import Rig, costs, rig
+from .rig import costs, rig
 
 REPORT = CHECKOUT / "tests/bench/FLEET.md"
-HAS_FLEET = "fleet" in config.Mqtt.__struct_fields__
 
 
 def main() -> None:
@@ -92,8 +89,7 @@ async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:
         say(edge.rows(await edge.measure(made, asked.edges)))
         for size in sorted({*(each for each in (10, 100) if each < asked.pis), asked.pis}):
             await made.crowd.grow(size)
-            if HAS_FLEET:
-                say(opening.rows([await opening.measure(made, asked.rate)]))
+            say(opening.rows([await opening.measure(made, asked.rate)]))
         await made.ear.view.right(await made.crowd.truth(), steady.CATCH_UP)
         idle = await costs(made, asked.seconds)
         rounds = [
@@ -101,34 +97,22 @@ async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:
             for _ in range(asked.rounds)
         ]
         say(steady.rows(made, idle, rounds))
-        if HAS_FLEET:
-            async with made.page_server() as server, Page(server.port) as page:
-                await page.view.right(await made.crowd.truth(), opening.LIMIT)
-                idle = await costs(made, asked.seconds, server)
-                rounds = [
-                    await steady.measure(made, page.view, all_edges, asked.seconds, server)
-                    for _ in range(asked.rounds)
-                ]
-                say(steady.page_rows(idle, rounds))
-                await _hard_times(made, page, asked, say)
-        else:
-            await _hard_times(made, None, asked, say)
+        async with made.page_server() as server, Page(server.port) as page:
+            await page.view.right(await made.crowd.truth(), opening.LIMIT)
+            idle = await costs(made, asked.seconds, server)
+            rounds = [
+                await steady.measure(made, page.view, all_edges, asked.seconds, server)
+                for _ in range(asked.rounds)
+            ]
+            say(steady.page_rows(idle, rounds))
+            for outage in asked.outages:
+                how = signal.SIGKILL if outage else signal.SIGTERM
+                say(restart.rows(await restart.restart(made, page, all_edges, outage, how)))
+            if asked.fast:
+                fast = await steady.measure(made, page.view, asked.fast * asked.pis, asked.seconds)
+                what = f"edge to the fleet page of another at {fast.rate:,.0f} a second"
+                say([steady.delays(what, [fast])])
     return found
-
-
-async def _hard_times(
-    made: Rig, page: Page | None, asked: argparse.Namespace, say: Callable[[Iterable[Row]], None]
-) -> None:
-    """More changes than anybody asked for, and a broker that goes away."""
-    if asked.fast:
-        view = page.view if page else made.ear.view
-        fast = await steady.measure(made, view, asked.fast * asked.pis, asked.seconds)
-        what = f"edge to {'the fleet page' if page else 'a client'} at {fast.rate:,.0f} a second"
-        say([steady.delays(what, [fast])])
-    for outage in asked.outages:
-        how = signal.SIGKILL if outage else signal.SIGTERM
-        gone = await restart.restart(made, page, asked.rate * asked.pis, outage, how)
-        say(restart.rows(gone, page is not None))
 
 
 def _about(asked: argparse.Namespace) -> Iterator[str]:

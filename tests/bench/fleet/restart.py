@@ -38,7 +38,7 @@ class Restart:
 
 
 async def restart(
-    rig: Rig, page: Page | None, rate: float, outage: float, how: int = signal.SIGTERM
+    rig: Rig, page: Page, rate: float, outage: float, how: int = signal.SIGTERM
 ) -> Restart:
     """Ends the broker and starts it `outage` seconds later, while pins go on changing. What it had
     kept is gone."""
@@ -53,7 +53,7 @@ async def restart(
     watching = asyncio.create_task(_sample(rig, shares))
     kept = (await rig.crowd.count()).kept
     truth = await rig.crowd.truth()
-    views = [rig.ear.view, *([page.view] if page else [])]
+    views = [rig.ear.view, page.view]
     waiting = asyncio.gather(*(view.right(truth, LIMIT) for view in views))
     connected = await rig.crowd.all_connected(LIMIT)
     right = await waiting
@@ -65,12 +65,12 @@ async def restart(
     truth = await rig.crowd.truth()
     for view in views:
         await view.right(truth, LIMIT)
-    after = [None if moment is None else moment - began for moment in right]
+    told, shown = (None if moment is None else moment - began for moment in right)
     return Restart(
         outage=outage,
         connected=connected - began,
-        told=after[0],
-        shown=after[-1] if page else None,
+        told=told,
+        shown=shown,
         kept=kept,
         caught_up=None if caught_up is None else caught_up - began,
         lost=(await rig.crowd.count()).lost,
@@ -99,12 +99,11 @@ async def _caught_up(rig: Rig, until: float) -> float | None:
     return time.monotonic()
 
 
-def rows(found: Restart, with_page: bool) -> Iterator[Row]:
+def rows(found: Restart) -> Iterator[Row]:
     what = f"broker away for {found.outage:g} s"
     yield Row(f"{what}: all Pis connected again after", f"{found.connected:.1f} s")
     yield Row(f"{what}: all states right at a plain client", _after(found.told), "< 30 s")
-    if with_page:
-        yield Row(f"{what}: all states right on the fleet page", _after(found.shown), "< 30 s")
+    yield Row(f"{what}: all states right on the fleet page", _after(found.shown), "< 30 s")
     late = f"{_after(found.caught_up)} ({found.kept:,} were kept, {found.lost} lost)"
     yield Row(f"{what}: all kept changes told", late, "none lost")
     peak = f"{max(found.shares, default=0) * 100:.0f} % of a core, {found.memory:.0f} MB"
