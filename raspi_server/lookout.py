@@ -43,8 +43,8 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at whether the viewers are well."""
 FIRST_LOOK = 2.0
 """Seconds that a question waits, at most, until all Pis have been heard."""
-BACK_WITHIN = 5.0
-"""Seconds after a connection within which a Pi that we knew must have been heard of again."""
+BACK_WITHIN = 2.0
+"""Seconds after a connection within which a Pi that we knew is to be heard of again."""
 ANSWER_WITHIN = 5
 """Whole seconds for a Pi to answer a command, which the broker drops after them, too."""
 AT_ONCE = 25
@@ -365,6 +365,9 @@ class Lookout(Speaker):
             raise Refused("not-allowed", words, order.ref)
         if not pi.is_online:
             raise Refused("unavailable", f"{pi.name} is offline: nothing was sent", order.ref)
+        if self.state.connected and pi.topic not in self._followed:
+            words = f"{pi.name} has not come back with the broker yet: nothing was sent"
+            raise Refused("unavailable", words, order.ref)
         return pi, pin
 
     def _answered(self, message: Message) -> None:

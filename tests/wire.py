@@ -294,6 +294,7 @@ def changing(*assignments: str) -> tuple[str, str]:
     lines = [
         "import sys",
         "from raspi_server import appliance, bodies, broker, doors, guests, hub, knocks, mqtt",
+        "from raspi_server import lookout",
         *assignments,
         "from raspi_server.__main__ import main",
         "sys.exit(main())",

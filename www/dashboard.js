@@ -50,6 +50,7 @@ async function showAll() {
   say(part(document, "#host"), hello.server.host);
   say(part(document, "#version"), `${hello.server.name} ${hello.server.version}`);
   part(document, "#waiting").hidden = true;
+  part(document, "#house").hidden = !hello.fleet;
   part(document, "#no-pins").hidden = hello.pins.length > 0;
   session.show(hello.signed_in);
   notices.show();

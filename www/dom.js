@@ -26,22 +26,24 @@ export function mark(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-/** Fills in the texts that the elements of `whole` ask for; `code` elements in them stand where the text has their name in braces. @param {ParentNode} whole */
-export function fillIn(whole) {
+/**
+ * Fills in the texts that the elements of `whole` ask for; `code` elements in them stand where the text has their name in braces.
+ * @param {ParentNode} whole @param {(key: any, values?: Record<string, string>) => string} [words] another page's own texts
+ */
+export function fillIn(whole, words = text) {
   for (const element of whole.querySelectorAll("[data-label]")) {
-    element.setAttribute("aria-label", text(/** @type {import("./texts.js").Text} */ (element.getAttribute("data-label"))));
+    element.setAttribute("aria-label", words(element.getAttribute("data-label")));
   }
   for (const element of whole.querySelectorAll("[data-text]")) {
-    const key = /** @type {import("./texts.js").Text} */ (element.getAttribute("data-text"));
+    const key = element.getAttribute("data-text");
     const names = new Map([...element.children].map((child) => [`{${child.getAttribute("data-name")}}`, child]));
-    if (!names.size) element.textContent = text(key);
-    else element.replaceChildren(...sentence(key, names));
+    if (!names.size) element.textContent = words(key);
+    else element.replaceChildren(...sentence(words(key, Object.fromEntries([...names.keys()].map((name) => [name.slice(1, -1), name]))), names));
   }
 }
 
-/** A text with elements in the places of their names. @param {import("./texts.js").Text} key @param {Map<string, Element>} elements by "{name}" */
-function sentence(key, elements) {
-  const whole = text(key, Object.fromEntries([...elements.keys()].map((name) => [name.slice(1, -1), name])));
+/** A text with elements in the places of their names. @param {string} whole @param {Map<string, Element>} elements by "{name}" */
+function sentence(whole, elements) {
   return whole.split(/(\{\w+\})/).map((piece) => elements.get(piece) ?? piece);
 }
 

@@ -3,12 +3,12 @@ import { mark, part, say } from "./dom.js";
 import { text } from "./texts.js";
 import { span } from "./words.js";
 
-/** @typedef {import("./raspi.js").Link} Link */
+/** @typedef {import("./lifeline.js").Link} Link */
 
 /** What to say while there is nothing to show. @type {Partial<Record<Link, import("./texts.js").Text>>} */
 const WAITING = { lost: "noAnswer", "sign-in": "needsCode", forbidden: "notShown" };
 
-/** @param {import("./raspi.js").Raspi} raspi */
+/** @param {{link: Link, silence: number|null, isFresh: boolean}} lifeline */
 export function showLink({ link, silence, isFresh }) {
   mark(document.body, "data-link", link);
   document.body.toggleAttribute("data-fresh", isFresh);

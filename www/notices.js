@@ -50,8 +50,8 @@ export class Notices {
   }
 }
 
-/** @param {Line} line */
-function notice({ code, words, detail, isWarning, action }) {
+/** One of them. @param {Line} line */
+export function notice({ code, words, detail, isWarning, action }) {
   const whole = make("div", isWarning ? "notice warning" : "notice");
   whole.dataset.code = code;
   const told = make("p", "");

@@ -96,13 +96,13 @@ export class Polling {
 
   async #run() {
     try {
-      const { name, version, host, simulated } = await ask("");
+      const { name, version, host, simulated, links } = await ask("");
       const notices = simulated ? [{ code: "simulated", message: "The pins are simulated: nothing real is read or switched" }] : [];
       const server = { name, version, host, simulated, notices };
       while (!this.#ended) {
         const { time, pins } = await ask("/pins");
         if (this.#ended) return;
-        this.#hear(server, time, pins);
+        this.#hear(server, time, pins, "fleet" in links);
         await this.#pause();
       }
     } catch (error) {
@@ -120,8 +120,8 @@ export class Polling {
     });
   }
 
-  /** @param {object} server @param {number} time @param {import("./raspi.js").Pin[]} pins */
-  #hear(server, time, pins) {
+  /** @param {object} server @param {number} time @param {import("./raspi.js").Pin[]} pins @param {boolean} fleet */
+  #hear(server, time, pins, fleet) {
     const shape = JSON.stringify(pins.map((pin) => ({ ...pin, value: 0, since: 0 })));
     if (shape === this.#shape) {
       pins.forEach((pin) => this.#learn(pin));
@@ -135,7 +135,8 @@ export class Polling {
     const state = Object.fromEntries(pins.map(({ name, value }) => [name, value]));
     // The API does not say who we are; offering to sign in does no harm.
     const code_would_help = outputs.some(({ writable }) => !writable);
-    this.#tell({ type: "hello", id: "", time, interval: ASK_EVERY, server, access, signed_in: null, code_would_help, pins, state });
+    const rest = { signed_in: null, code_would_help, pins, state, fleet };
+    this.#tell({ type: "hello", id: "", time, interval: ASK_EVERY, server, access, ...rest });
   }
 
   /** @param {import("./raspi.js").Pin} pin */

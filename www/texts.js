@@ -77,6 +77,8 @@ const EN = {
   changed: "{label} {state}",
   manyChanged: "{count} more pins changed",
 
+  house: "All Raspberry Pis",
+
   // The page of one pin
   back: "All pins",
   timeline: "Timeline",
@@ -240,6 +242,8 @@ const ID = {
   changed: "{label} {state}",
   manyChanged: "{count} pin lain berubah",
 
+  house: "Semua Raspberry Pi",
+
   back: "Semua pin",
   timeline: "Garis waktu",
   timelineKeys: "Garis waktu {label}. Panah menggeser, plus dan minus memperbesar, End kembali ke sekarang.",
@@ -334,7 +338,12 @@ const plurals = new Intl.PluralRules(LOCALE);
 
 /** @param {Text} key @param {Record<string, string|number>} [values] */
 export function text(key, values = {}) {
-  return texts[key].replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+  return filled(texts[key], values);
+}
+
+/** @param {string} words @param {Record<string, string|number>} values for what stands in braces */
+export function filled(words, values) {
+  return words.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
 /** A number of things. @param {"viewersCount"|"changesShown"} key @param {number} count */

@@ -1,0 +1,120 @@
+/** The cards of all Pis under the headings of their groups. Only those near what is in sight are drawn. */
+import { make } from "../dom.js";
+import { LOCALE } from "../texts.js";
+import { PiCard } from "./card.js";
+
+/** @typedef {import("./house.js").Pi} Pi */
+/** @typedef {{whole: HTMLElement, cards: HTMLElement, shown: number}} Group */
+
+const NEAR = "800px"; // from the edge of what is in sight
+const { compare } = new Intl.Collator(LOCALE, { numeric: true });
+
+export class PiList {
+  #place;
+  #house;
+  /** By topic. @type {Map<string, PiCard>} */ #cards = new Map();
+  /** By name. @type {Map<string, Group>} */ #groups = new Map();
+  /** @type {WeakMap<Element, PiCard>} */ #byElement = new WeakMap();
+  #watcher = new IntersectionObserver((seen) => this.#see(seen), { rootMargin: `${NEAR} 0px` });
+  /** Those that are near. @type {Set<PiCard>} */ near = new Set();
+
+  /** @param {HTMLElement} place @param {import("./house.js").House} house */
+  constructor(place, house) {
+    this.#place = place;
+    this.#house = house;
+  }
+
+  /** @param {string} topic */
+  card(topic) {
+    return this.#cards.get(topic);
+  }
+
+  /** Puts every Pi into its place and hides those that do not fit; says how many do. @param {(pi: Pi) => boolean} fits */
+  arrange(fits) {
+    const { pis } = this.#house;
+    for (const [topic, card] of this.#cards) if (!pis.has(topic)) this.#remove(topic, card);
+    for (const group of this.#groups.values()) group.shown = 0;
+    /** @type {Map<Group, Element|null>} */
+    const next = new Map();
+    /** @type {Element|null} */
+    let nextGroup = this.#place.firstElementChild;
+    for (const pi of [...pis.values()].sort(byPlace)) {
+      const group = this.#groups.get(pi.group) ?? this.#newGroup(pi.group);
+      if (!next.has(group)) {
+        next.set(group, group.cards.firstElementChild);
+        nextGroup = put(this.#place, group.whole, nextGroup);
+      }
+      const { element } = this.#cards.get(pi.topic) ?? this.#newCard(pi);
+      next.set(group, put(group.cards, element, next.get(group) ?? null));
+      const isShown = fits(pi);
+      element.hidden = !isShown;
+      if (isShown) group.shown++;
+    }
+    let shown = 0;
+    for (const [name, group] of this.#groups) {
+      if (!group.cards.childElementCount) {
+        group.whole.remove();
+        this.#groups.delete(name);
+      }
+      group.whole.hidden = !group.shown;
+      shown += group.shown;
+    }
+    return shown;
+  }
+
+  /** @param {Pi} pi */
+  #newCard(pi) {
+    const card = new PiCard(pi, this.#house);
+    this.#cards.set(pi.topic, card);
+    this.#byElement.set(card.element, card);
+    this.#watcher.observe(card.element);
+    return card;
+  }
+
+  /** @param {string} name */
+  #newGroup(name) {
+    const whole = make("section", "house");
+    const cards = make("div", "cards");
+    if (name) whole.append(make("h2", "", name));
+    whole.append(cards);
+    const group = { whole, cards, shown: 0 };
+    this.#groups.set(name, group);
+    return group;
+  }
+
+  /** @param {string} topic @param {PiCard} card */
+  #remove(topic, card) {
+    this.#watcher.unobserve(card.element);
+    this.near.delete(card);
+    this.#cards.delete(topic);
+    card.element.remove();
+  }
+
+  /** @param {IntersectionObserverEntry[]} seen */
+  #see(seen) {
+    for (const { target, isIntersecting } of seen) {
+      const card = this.#byElement.get(target);
+      if (!card) continue;
+      if (isIntersecting) {
+        this.near.add(card);
+        card.draw();
+      } else {
+        this.near.delete(card);
+        card.rest();
+      }
+    }
+  }
+}
+
+/** By group, and in it as people count: pi-2 before pi-10. @param {Pi} one @param {Pi} other */
+const byPlace = (one, other) => compare(one.group, other.group) || compare(one.topic, other.topic);
+
+/**
+ * Puts an element before `next`, where it may be already: what is in its place is not touched, nor loses the focus.
+ * @param {Element} place @param {Element} element @param {Element|null} next @returns what then comes next
+ */
+function put(place, element, next) {
+  if (element === next) return element.nextElementSibling;
+  place.insertBefore(element, next);
+  return next;
+}
