@@ -129,8 +129,8 @@ def _text(text: str) -> bytes:
 
 
 def _connect(client_id: str) -> bytes:
-    """A clean start, no keep-alive, and as many messages at once as there can be (3.1): of more than
-    1,020 Mosquitto would drop those beyond for whoever does not say so."""
+    """A clean start, no keep-alive, and as many messages at once as there can be (3.1): for whoever
+    does not say so Mosquitto drops those beyond 1,020."""
     head = _text("MQTT") + b"\x05\x02\x00\x00"
     receive_maximum = b"\x03\x21\xff\xff"
     return _packet(0x10, head + receive_maximum + _text(client_id))

@@ -172,7 +172,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, help="of the broker, on 127.0.0.1")
     parser.add_argument("--pins", type=int, required=True, help="of each Pi")
     asked = parser.parse_args()
-    logging.disable(logging.WARNING)  # a thousand say that the broker is gone
+    import os
+
+    logging.basicConfig(
+        filename=f"/tmp/pis-{os.getpid()}.log",
+        format="%(created).2f %(message)s",
+        level=logging.INFO,
+    )
     asyncio.run(obey(Account("127.0.0.1", asked.port), asked.pins))
 
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from ...conftest import free_port
 from ..process import CHECKOUT, Running, ServerFailed
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
@@ -34,11 +35,6 @@ def memory(pid: int) -> tuple[float, float]:
     now, most = (re.search(rf"{key}:\s+(\d+) kB", told) for key in ("VmRSS", "VmHWM"))
     assert now and most
     return int(now[1]) / 1000, int(most[1]) / 1000
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 class Mosquitto:
