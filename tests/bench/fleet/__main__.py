@@ -54,7 +54,7 @@ def _parse() -> argparse.Namespace:
     add("--rate", type=float, default=1.0, help="changes a second of each Pi; default: 1")
     add("--seconds", type=float, default=10.0, help="of each round; default: 10")
     add("--rounds", type=int, default=3, help="default: 3")
-    add("--fast", type=float, default=10.0, help="another rate, once; 0 for none; default: 10")
+    add("--fast", type=numbers, default=[5.0, 10.0], help="other rates, once; default: 5,10")
     add("--outages", type=numbers, default=[0.0, 40.0], help="seconds each; default: 0,40")
     add("--edges", type=int, default=500, help="of one real server; default: 500")
     add("--processes", type=int, default=2, help="that the Pis share; default: 2")
@@ -89,7 +89,7 @@ async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:
         say(edge.rows(await edge.measure(made, asked.edges)))
         for size in sorted({*(each for each in (10, 100) if each < asked.pis), asked.pis}):
             await made.crowd.grow(size)
-            say(opening.rows([await opening.measure(made, asked.rate)]))
+            say(opening.rows([await opening.measure(made, asked.rate, asked.seconds)]))
         await made.ear.view.right(await made.crowd.truth(), steady.CATCH_UP)
         idle = await costs(made, asked.seconds)
         rounds = [
@@ -108,10 +108,10 @@ async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:
             for outage in asked.outages:
                 how = signal.SIGKILL if outage else signal.SIGTERM
                 say(restart.rows(await restart.restart(made, page, all_edges, outage, how)))
-            if asked.fast:
-                fast = await steady.measure(made, page.view, asked.fast * asked.pis, asked.seconds)
-                what = f"edge to the fleet page of another at {fast.rate:,.0f} a second"
-                say([steady.delays(what, [fast])])
+            for rate in asked.fast:
+                wanted = rate * asked.pis
+                fast = await steady.measure(made, page.view, wanted, asked.seconds, server)
+                say(steady.fast_rows(asked.pis * asked.pins, wanted, fast))
     return found
 
 

@@ -15,7 +15,7 @@ from .rig import Rig
 
 LIMIT = 60.0
 BUSY = 3.0
-"""Seconds of changes before its memory is looked at."""
+"""Seconds of changes before its memory is looked at, at most."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Opening:
     shown: float | None
 
 
-async def measure(rig: Rig, rate: float) -> Opening:
-    """A server of its own, with one viewer; `rate` is of each Pi."""
+async def measure(rig: Rig, rate: float, seconds: float) -> Opening:
+    """A server of its own, with one viewer, and some seconds of changes; `rate` is of each Pi."""
     async with rig.page_server() as server:
         before = memory(server.pid)[0]
         truth = await rig.crowd.truth()
@@ -37,7 +37,7 @@ async def measure(rig: Rig, rate: float) -> Opening:
         async with Page(server.port) as page:
             right = await page.view.right(truth, LIMIT)
             await rig.crowd.edges(rate * rig.crowd.size)
-            await asyncio.sleep(BUSY)
+            await asyncio.sleep(min(BUSY, seconds))
             await rig.crowd.edges(0)
             after = memory(server.pid)[0]
     return Opening(rig.crowd.size, before, after, right and right - began)
