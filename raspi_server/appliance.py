@@ -353,7 +353,7 @@ class Appliance:
             self._mqtt.remade()
         if self._metrics:
             self._metrics.remade()
-        if self._hub:
+        if self._hub or (self._lookout and self._lookout.hub):
             self._site.greet()
 
     def _take_stock(self) -> None:

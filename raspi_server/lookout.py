@@ -161,8 +161,7 @@ class Lookout(Speaker):
         pi, pin = self._target(order)
         broker = self._broker
         if broker is None or not broker.is_connected:
-            words = (broker and broker.trouble) or "the broker is not there"
-            raise Refused("unavailable", f"{words}: nothing was sent", order.ref)
+            raise Refused("unavailable", "the broker is not there: nothing was sent", order.ref)
         if not broker.room:
             raise Refused("unavailable", "the broker is too slow: nothing was sent", order.ref)
         base = f"{pi.topic}/pins"
@@ -183,7 +182,7 @@ class Lookout(Speaker):
     async def close(self, code: int, reason: str) -> None:
         """Sends the viewers away, and takes leave of the broker."""
         self._is_closed = True
-        self._fail_all("unavailable", reason)
+        self._fail_all("no-answer", reason)
         await asyncio.sleep(0)  # whose command waited is told, and only then bidden goodbye
         self.hub.close(code, reason)
         self._leave()

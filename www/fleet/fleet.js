@@ -1,5 +1,5 @@
 /** The page at `/fleet/`: all Raspberry Pis at the broker, live, grouped, to be searched and switched. */
-import { copyable, fillIn, make, mark, part, say } from "../dom.js";
+import { copyable, fillIn, make, part, say } from "../dom.js";
 import { showLink } from "../link.js";
 import { notice } from "../notices.js";
 import { LANGUAGE } from "../texts.js";
@@ -58,7 +58,8 @@ function tidySoon() {
 function showCounts() {
   const offline = [...house.pis.values()].filter(({ online }) => !online).length;
   const state = offline ? text("offlineCount", { count: number(offline) }) : text("allOnline");
-  say(part(document, "#counts"), house.pis.size ? `${counted(house.pis.size)}, ${state}` : "");
+  const known = house.pis.size ? [counted(house.pis.size), house.isCurrent && state] : [];
+  say(part(document, "#counts"), known.filter(Boolean).join(", "));
 }
 
 /** What is in the way, in words. */
@@ -90,6 +91,8 @@ function way(href, key) {
 function showState() {
   document.body.toggleAttribute("data-current", house.isCurrent);
   part(document, "#off").hidden = !house.isOff;
+  if (house.isOff) for (const id of ["#waiting", "#link", "#tools"]) part(document, id).hidden = true;
+  showCounts();
   showNotices();
   for (const card of list.near) card.renew(card.pi); // who may switch may be another
 }
@@ -99,7 +102,6 @@ function showAll() {
   part(document, "#tools").hidden = false;
   comings.begin(house.pis.values());
   for (const pi of house.pis.values()) list.card(pi.topic)?.renew(pi);
-  showCounts();
   tidy();
 }
 
@@ -143,7 +145,7 @@ function tick() {
 
 for (const example of document.querySelectorAll("#off pre")) copyable(/** @type {HTMLElement} */ (example));
 part(document, "#way-in").append(way("/", "signInThere"));
-search.placeholder = text("search");
+search.placeholder = text("find");
 search.oninput = filter.onchange = tidySoon;
 house.on("all", showAll);
 house.on("pi", renew);
@@ -154,7 +156,6 @@ house.on("link", (link) => {
   showLink(house);
   showState();
   if (link === "lost") house.findOut();
-  if (house.isOff) mark(part(document, "#waiting"), "hidden", "");
 });
 document.addEventListener("visibilitychange", tick);
 setInterval(tick, 1000);

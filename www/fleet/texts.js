@@ -5,6 +5,7 @@ const EN = {
   title: "All Raspberry Pis",
   here: "The page of this Raspberry Pi",
   search: "Name, label or group",
+  find: "Search",
   show: "Show",
   all: "All",
   offlineOnly: "Offline",
@@ -36,8 +37,8 @@ const EN = {
   came: "{host} is online",
   manyMore: "{count} more came or went",
   notYetTitle: "This page is off",
-  notYet: "It shows all Raspberry Pis at one MQTT broker, and switches them. Below {mqtt} in config.yaml write",
-  notYetEnd: "and let the server read it: {reload}",
+  notYet: "It shows all Raspberry Pis at one MQTT broker, and switches them. These lines in config.yaml switch it on:",
+  notYetEnd: "Then let the server read it: {reload}",
 };
 
 /** @type {Record<keyof typeof EN, string>} */
@@ -45,6 +46,7 @@ const ID = {
   title: "Semua Raspberry Pi",
   here: "Halaman Raspberry Pi ini",
   search: "Nama, label, atau grup",
+  find: "Cari",
   show: "Tampilkan",
   all: "Semua",
   offlineOnly: "Luring",
@@ -76,8 +78,8 @@ const ID = {
   came: "{host} daring",
   manyMore: "{count} lain datang atau pergi",
   notYetTitle: "Halaman ini belum dinyalakan",
-  notYet: "Halaman ini menampilkan semua Raspberry Pi pada satu broker MQTT, dan mengalihkannya. Di bawah {mqtt} dalam config.yaml tulislah",
-  notYetEnd: "lalu biarkan server membacanya: {reload}",
+  notYet: "Halaman ini menampilkan semua Raspberry Pi pada satu broker MQTT, dan mengalihkannya. Baris berikut dalam config.yaml menyalakannya:",
+  notYetEnd: "Lalu biarkan server membacanya: {reload}",
 };
 
 /** @typedef {keyof typeof EN} Text */
