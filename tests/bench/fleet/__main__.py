@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..process import CHECKOUT, ServerFailed
-from . import edge, opening, restart, steady
+from . import coming, edge, opening, restart, steady
 from .figures import Row, circumstances, table
 from .page import Page
 from .rig import costs, rig
 
-REPORT = CHECKOUT / "tests/bench/FLEET.md"
+REPORTS = CHECKOUT / "tests/bench"
 
 
 def main() -> None:
@@ -40,7 +40,8 @@ def main() -> None:
     print("\n".join(lines))
     if asked.write:
         head = ["# A thousand Pis at one broker", "", f"Written by `{_command()}`.", ""]
-        REPORT.write_text("\n".join([*head, *lines, ""]))
+        file = REPORTS / ("FLEET-TLS.md" if asked.tls else "FLEET.md")
+        file.write_text("\n".join([*head, *lines, ""]))
 
 
 def _parse() -> argparse.Namespace:
@@ -59,7 +60,8 @@ def _parse() -> argparse.Namespace:
     add("--edges", type=int, default=500, help="of one real server; default: 500")
     add("--processes", type=int, default=2, help="that the Pis share; default: 2")
     add("--broker", action="append", default=[], metavar="LINE", help="for mosquitto.conf")
-    add("--write", action="store_true", help=f"writes {REPORT.relative_to(CHECKOUT)}, too")
+    add("--tls", action="store_true", help="the Pis come over TLS")
+    add("--write", action="store_true", help="also to tests/bench/FLEET.md, or FLEET-TLS.md")
     return parser.parse_args()
 
 
@@ -85,11 +87,12 @@ async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:
             print(f"{row.what}: {row.measured}", file=sys.stderr, flush=True)
 
     all_edges = asked.rate * asked.pis
-    async with rig(folder, asked.pins, asked.processes, asked.broker) as made:
+    async with rig(folder, asked.pins, asked.processes, asked.broker, asked.tls) as made:
         say(edge.rows(await edge.measure(made, asked.edges)))
         for size in sorted({*(each for each in (10, 100) if each < asked.pis), asked.pis}):
-            await made.crowd.grow(size)
+            came = await coming.measure(made, size)
             say(opening.rows([await opening.measure(made, asked.rate, asked.seconds)]))
+        say(coming.rows(came))
         await made.ear.view.right(await made.crowd.truth(), steady.CATCH_UP)
         idle = await costs(made, asked.seconds)
         rounds = [
@@ -122,7 +125,8 @@ def _about(asked: argparse.Namespace) -> Iterator[str]:
         f"{asked.seconds:g} s, median (range). Pis, broker, servers and watchers share the machine."
     )
     more = f" and {', '.join(f'`{line}`' for line in asked.broker)}" if asked.broker else ""
-    yield f"Mosquitto as it comes, without a disk{more}: what it kept is gone after a restart."
+    tls = " The Pis come over TLS, the watchers do not." if asked.tls else ""
+    yield f"Mosquitto as it comes, without a disk{more}: what it kept is gone after a restart.{tls}"
 
 
 def _command() -> str:

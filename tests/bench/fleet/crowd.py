@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..process import CHECKOUT, Running, ServerFailed
@@ -34,9 +35,11 @@ class Count:
 class Crowd:
     """Pis by the number, shared out evenly; `async with` ends them."""
 
-    def __init__(self, port: int, pins: int, processes: int) -> None:
+    def __init__(self, port: int, pins: int, processes: int, ca: Path | None) -> None:
         self.size = 0
         self._arguments = ["--port", str(port), "--pins", str(pins)]
+        if ca:
+            self._arguments += ["--ca", str(ca)]
         self._wanted = processes
         self._processes: list[asyncio.subprocess.Process] = []
 
@@ -94,10 +97,6 @@ class Crowd:
 
     def cpu_seconds(self) -> float:
         return sum(Running(process.pid, 0).cpu_seconds() for process in self._processes)
-
-    @property
-    def pids(self) -> list[int]:
-        return [process.pid for process in self._processes]
 
     async def _ask_all(self, **order: Any) -> list[Any]:
         return await asyncio.gather(*(_ask(process, **order) for process in self._processes))

@@ -27,10 +27,10 @@ LIMIT = 30.0
 
 async def measure(rig: Rig, count: int) -> list[float]:
     """The delays of so many edges, from the edge to a client at the broker, sorted."""
-    ear = Ear(rig.broker.port, "edge/#")
+    ear = Ear(rig.broker.plain_port, "edge/#")
     try:
         async with (
-            raspi_server(rig.folder / "edge", HOUSE.format(port=rig.broker.port)) as server,
+            raspi_server(rig.folder / "edge", HOUSE.format(port=rig.broker.plain_port)) as server,
             asyncio.timeout(LIMIT + count * EVERY),
             connect(f"ws://127.0.0.1:{server.port}/ws") as viewer,
         ):

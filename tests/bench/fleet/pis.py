@@ -14,6 +14,7 @@ import asyncio
 import json
 import logging
 import random
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -171,7 +172,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.fleet.pis", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="of the broker, on 127.0.0.1")
     parser.add_argument("--pins", type=int, required=True, help="of each Pi")
+    parser.add_argument("--ca", help="the broker's authority, for TLS")
     asked = parser.parse_args()
+    context = ssl.create_default_context(cafile=asked.ca) if asked.ca else None
     import os
 
     logging.basicConfig(
@@ -179,7 +182,7 @@ def main() -> None:
         format="%(created).2f %(message)s",
         level=logging.INFO,
     )
-    asyncio.run(obey(Account("127.0.0.1", asked.port), asked.pins))
+    asyncio.run(obey(Account("127.0.0.1", asked.port, context=context), asked.pins))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -37,15 +38,32 @@ def memory(pid: int) -> tuple[float, float]:
     return int(now[1]) / 1000, int(most[1]) / 1000
 
 
-class Mosquitto:
-    """The broker, without a disk: what it kept is gone after a restart."""
+def make_certificate(folder: Path) -> Path:
+    """One that a broker on this machine shows, and that is its own authority."""
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
+    command = ["openssl", "req", "-x509", "-noenc", "-days", "2", *curve, *names, *files]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder / "certificate.pem"
 
-    def __init__(self, folder: Path, lines: list[str]) -> None:
-        self.port = free_port()
-        self.lines = lines
+
+class Mosquitto:
+    """The broker, without a disk: what it kept is gone after a restart. `port` is for the Pis, with
+    TLS where there is a `certificate`; `plain_port` for who watches."""
+
+    def __init__(self, folder: Path, lines: list[str], with_tls: bool) -> None:
+        self.port = self.plain_port = free_port()
+        self.certificate: Path | None = None
         self._folder = folder
+        listeners = [f"listener {self.port} 127.0.0.1"]
+        if with_tls:
+            self.certificate = make_certificate(folder)
+            self.plain_port = free_port()
+            pair = [f"certfile {self.certificate}", f"keyfile {folder / 'key.pem'}"]
+            listeners += [*pair, f"listener {self.plain_port} 127.0.0.1"]
         own = ["persistence false", "allow_anonymous true", "user root", "sys_interval 1"]
-        text = [f"listener {self.port} 127.0.0.1", *own, "log_type error", *lines, ""]
+        text = [*listeners, *own, "log_type error", *lines, ""]
         (folder / "mosquitto.conf").write_text("\n".join(text))
 
     async def start(self) -> None:
@@ -59,7 +77,7 @@ class Mosquitto:
         until = time.monotonic() + PATIENCE
         while self._process.returncode is None and time.monotonic() < until:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection(("127.0.0.1", self.plain_port), 1).close()
                 return
             except OSError:
                 await asyncio.sleep(0.01)

@@ -36,20 +36,20 @@ class Rig:
     def page_server(self) -> AbstractAsyncContextManager[Running]:
         """A raspi-server without pins that serves the fleet page."""
         folder = self.folder / f"desk-{next(self._numbers)}"
-        return raspi_server(folder, PAGE.format(port=self.broker.port))
+        return raspi_server(folder, PAGE.format(port=self.broker.plain_port))
 
 
 @asynccontextmanager
 async def rig(
-    folder: Path, pins: int, processes: int, broker_lines: list[str]
+    folder: Path, pins: int, processes: int, broker_lines: list[str], with_tls: bool
 ) -> AsyncIterator[Rig]:
     """A broker, and nobody there yet but the ear."""
-    broker = Mosquitto(folder, broker_lines)
+    broker = Mosquitto(folder, broker_lines, with_tls)
     await broker.start()
-    ear = Ear(broker.port, "farm/#", "$SYS/#")
+    ear = Ear(broker.plain_port, "farm/#", "$SYS/#")
     try:
         await ear.is_listening.wait()
-        async with Crowd(broker.port, pins, processes) as crowd:
+        async with Crowd(broker.port, pins, processes, broker.certificate) as crowd:
             yield Rig(folder, broker, crowd, ear, pins)
     finally:
         await ear.close()
