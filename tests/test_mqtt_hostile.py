@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from textwrap import dedent
 from typing import NamedTuple
 
 import pytest
@@ -72,9 +73,9 @@ class Locked(NamedTuple):
 def locked(brokers, authority, theirs, tmp_path) -> Locked:
     folder = brokers.folder
     folder.mkdir()
-    rules = re.findall(r"^    ((?:user|topic) .*)$", DOCS.read_text(), re.MULTILINE)
-    assert "user kitchen" in rules and "user homeassistant" in rules
-    (folder / "acl").write_text("\n".join([*rules, "user guest", "topic read #", ""]))
+    rules = re.search(r"^    user kitchen\n(?:    .*\n|\n)+", DOCS.read_text(), re.MULTILINE)
+    assert rules and "user homeassistant" in rules[0]
+    (folder / "acl").write_text(dedent(rules[0]) + "user guest\ntopic read #\n")
     (folder / "passwords").touch(0o600)
     for user in ("kitchen", "homeassistant", "guest"):
         command = ["mosquitto_passwd", "-b", folder / "passwords", user, "secret"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..process import CHECKOUT, ServerFailed
-from . import coming, edge, opening, restart, steady
+from . import coming, edge, latecomer, opening, restart, steady
 from .figures import Row, circumstances, table
 from .page import Page
 from .rig import costs, rig
@@ -93,6 +93,7 @@ async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:
             came = await coming.measure(made, size)
             say(opening.rows([await opening.measure(made, asked.rate, asked.seconds)]))
         say(coming.rows(came))
+        say(await latecomer.rows(made))
         await made.ear.view.right(await made.crowd.truth(), steady.CATCH_UP)
         idle = await costs(made, asked.seconds)
         rounds = [
@@ -111,6 +112,7 @@ async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:
             for outage in asked.outages:
                 how = signal.SIGKILL if outage else signal.SIGTERM
                 say(restart.rows(await restart.restart(made, page, all_edges, outage, how)))
+            await made.ear.close()  # what is short from here on is the machine
             for rate in asked.fast:
                 wanted = rate * asked.pis
                 fast = await steady.measure(made, page.view, wanted, asked.seconds, server)

@@ -19,9 +19,10 @@ AGAIN = 0.02
 
 
 class Ear:
-    """Hears everything below `filters`, at quality 1, and comes back when the broker does."""
+    """Hears everything below `filters`, at quality 1, and comes back when the broker does.
+    `at_once`: so many messages may be on their way (its Receive Maximum); None: it does not say."""
 
-    def __init__(self, port: int, *filters: str) -> None:
+    def __init__(self, port: int, *filters: str, at_once: int | None = 65535) -> None:
         self.view = View()
         self.system: dict[str, float] = {}
         """The broker's own numbers, by what stands behind $SYS/broker/."""
@@ -32,6 +33,7 @@ class Ear:
         self.is_listening = asyncio.Event()
         self._port = port
         self._filters = filters
+        self._at_once = at_once
         self._decode = msgspec.json.Decoder(PinState).decode
         self._task = asyncio.create_task(self._stay())
 
@@ -48,7 +50,7 @@ class Ear:
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            writer.write(_connect(f"ear-{id(self)}"))
+            writer.write(_connect(f"ear-{id(self)}", self._at_once))
             writer.write(_subscribe(self._filters))
             rest = b""
             while data := await reader.read(1 << 18):
@@ -128,12 +130,11 @@ def _text(text: str) -> bytes:
     return struct.pack("!H", len(data)) + data
 
 
-def _connect(client_id: str) -> bytes:
-    """A clean start, no keep-alive, and as many messages at once as there can be (3.1): for whoever
-    does not say so Mosquitto drops those beyond 1,020."""
-    head = _text("MQTT") + b"\x05\x02\x00\x00"
-    receive_maximum = b"\x03\x21\xff\xff"
-    return _packet(0x10, head + receive_maximum + _text(client_id))
+def _connect(client_id: str, at_once: int | None) -> bytes:
+    """A clean start, and no keep-alive (3.1)."""
+    properties = b"" if at_once is None else struct.pack("!BH", 0x21, at_once)
+    head = _text("MQTT") + b"\x05\x02\x00\x00" + bytes([len(properties)])
+    return _packet(0x10, head + properties + _text(client_id))
 
 
 def _subscribe(filters: tuple[str, ...]) -> bytes:

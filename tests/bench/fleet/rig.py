@@ -58,11 +58,13 @@ async def rig(
 
 @dataclass(frozen=True)
 class Costs:
-    """CPU seconds within so many seconds, and what the broker counted."""
+    """CPU seconds within so many seconds, and what the broker counted. `watcher` is this process:
+    the plain client and the viewer of the page."""
 
     seconds: float
     pis: float
     broker: float
+    watcher: float
     page: float
     received: float
     sent: float
@@ -75,7 +77,7 @@ async def costs(found: Rig, seconds: float, page: Running | None = None) -> Cost
         page_cpu = page.cpu_seconds() if page else 0.0
         system = found.ear.system
         counted = [system.get(f"bytes/{name}", 0.0) for name in ("received", "sent")]
-        cpu = [found.crowd.cpu_seconds(), found.broker.running.cpu_seconds()]
+        cpu = [found.crowd.cpu_seconds(), found.broker.running.cpu_seconds(), time.process_time()]
         return [time.monotonic(), *cpu, page_cpu, *counted]
 
     before = look()

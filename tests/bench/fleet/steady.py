@@ -101,7 +101,8 @@ def fast_rows(pins: int, wanted: float, found: Round) -> Iterator[Row]:
     what = f"{wanted:,.0f} changes a second, {wanted / pins:.2g} of each pin"
     yield delays(f"{what}: edge to the fleet page", [found])
     seconds = found.costs.seconds
-    shares = (found.costs.pis, found.costs.broker, found.costs.page)
-    pis, broker, page = (f"{each / seconds * 100:.0f} %" for each in shares)
-    told = f"{found.heard / seconds:,.0f} a second; of a core: Pis {pis}, broker {broker}"
-    yield Row(f"{what}: shown", f"{told}, page's server {page}")
+    spent = found.costs
+    shares = {"Pis": spent.pis, "broker": spent.broker, "page's server": spent.page,
+              "viewer": spent.watcher}  # fmt: skip
+    of_a_core = ", ".join(f"{who} {cpu / seconds * 100:.0f} %" for who, cpu in shares.items())
+    yield Row(f"{what}: shown", f"{found.heard / seconds:,.0f} a second; of a core: {of_a_core}")
