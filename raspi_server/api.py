@@ -1,11 +1,13 @@
 """The HTTP API: JSON in, JSON out. No GET changes anything; each class says what it does in
 `operations`, from which the OpenAPI description is made."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
+from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
 from . import __version__, messages
@@ -229,9 +231,10 @@ class Fleet(ApiHandler):
         if fleet is None:
             raise Refused("not-found", NO_FLEET)
         await fleet.look()
-        for part in fleet.parts():
-            self.write(part)
-            await self.flush()
+        with contextlib.suppress(StreamClosedError):  # nobody reads on
+            for part in fleet.parts():
+                self.write(part)
+                await self.flush()
 
     async def head(self) -> None:
         if self.site.fleet is None:

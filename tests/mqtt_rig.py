@@ -25,6 +25,8 @@ class Heard(NamedTuple):
     qos: int
     retained: bool
     """Kept by the broker from before, or to be kept."""
+    lifetime: int | None = None
+    """Seconds after which it would not have come any more."""
 
     @property
     def json(self) -> Any:
@@ -101,8 +103,9 @@ class Ear:
 
     def _note(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         with self._more:
+            lifetime = getattr(message.properties, "MessageExpiryInterval", None)
             self.heard.append(
-                Heard(message.topic, message.payload, message.qos, bool(message.retain))
+                Heard(message.topic, message.payload, message.qos, bool(message.retain), lifetime)
             )
             self._more.notify_all()
 

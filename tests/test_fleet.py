@@ -25,7 +25,7 @@ from .fleet_rig import Chorus, description, pin, state
 from .mqtt_rig import Brokers, Mosquitto
 from .test_api import complaints
 from .test_codes import CODE
-from .wire import Client, changing
+from .wire import Client, changing, plain, reset
 
 HOUSE = """
 gpio: simulated
@@ -252,6 +252,11 @@ def test_a_big_house_is_told_whole(brokers, chorus, start_server):
         for n in range(300):
             looker.until(lambda: looker.value(f"house/pi-{n}", "in7") == 1)  # noqa: B023
     assert len(ask(server, "GET", "/api/fleet").json["pis"]) == 301
+    hasty = plain(server.port, receive_buffer=2048)
+    hasty.sendall(b"GET /api/fleet HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert hasty.recv(100).startswith(b"HTTP/1.1 200")
+    reset(hasty)
+    assert len(ask(server, "GET", "/api/fleet").json["pis"]) == 301
 
 
 # ---------------------------------------------------------------- what is switched
@@ -332,7 +337,7 @@ def test_who_does_not_answer(brokers, chorus, start_server):
         looker.client.send(type="set", pi="house/mute", pin="lamp", value=1, ref=1)
         asked = ear.wait_for_topic("house/mute/pins/lamp/set")[0]
         assert asked.json == {"type": "set", "ref": asked.json["ref"], "value": 1}
-        assert (asked.qos, asked.retained) == (1, False)
+        assert (asked.qos, asked.retained, asked.lifetime) == (1, False, 1)
         answer = {"type": "result", "ref": asked.json["ref"], "pin": "lamp", "value": 1}
         choir.say("house/mute/pins/gate/result", answer, retain=False)
         choir.say("house/mute/pins/lamp/result", {**answer, "ref": 1}, retain=False)
@@ -348,15 +353,20 @@ def test_who_does_not_answer(brokers, chorus, start_server):
 
 @pytest.fixture
 def guarded(brokers: Brokers) -> Mosquitto:
-    """A broker that lets kitchen switch others, and hall only look at them."""
+    """A broker that lets kitchen switch others, with the lines that the documentation shows, hall
+    only look at them, and blind not even that."""
+    text = (Path(__file__).parent.parent / "docs/mqtt.md").read_text()
+    (shown,) = re.findall(
+        r"^ {4}topic read raspi-server/\+/status\n(?: {4}topic .*\n)+", text, re.M
+    )
+    lines = shown.replace("raspi-server/", "house/").split("\n    ")
+    assert "topic write" in lines[-1]
     folder = brokers.folder
     folder.mkdir()
-    (folder / "acl").write_text(
-        "user kitchen\ntopic readwrite house/kitchen/#\ntopic read house/#\n"
-        "topic write house/+/pins/+/set\n"
-        "user hall\ntopic readwrite house/hall/#\ntopic read house/#\n"
-        "user blind\ntopic readwrite house/blind/#\n"
-    )
+    acl = []
+    for user, more in (("kitchen", lines), ("hall", lines[:-1]), ("blind", [])):
+        acl += [f"user {user}", f"topic readwrite house/{user}/#", *(each.strip() for each in more)]
+    (folder / "acl").write_text("\n".join([*acl, ""]))
     (folder / "passwords").touch(0o600)
     for user in ("kitchen", "hall", "blind"):
         command = ["mosquitto_passwd", "-b", folder / "passwords", user, "secret"]
