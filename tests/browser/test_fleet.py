@@ -1,6 +1,8 @@
 """The page at `/fleet/`: all Pis at a real broker, in a real browser."""
 
+import gzip
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -85,7 +87,7 @@ def test_all_pis_in_their_groups(brokers, chorus, start_server, open_page, shoot
     page = open_page(f"{server.url}/fleet/")
     expect(page.locator(".house > h2")).to_have_text(["house-1", "house-2", "office"])
     expect(page.locator("#counts")).to_have_text("4 Raspberry Pis, 1 offline")
-    expect(page.locator("#pis h3")).to_have_text(["pi-2", "pi-10", "pi-3", re.compile(".")])
+    expect(page.locator("#pis .name")).to_have_text(["pi-2", "pi-10", "pi-3", re.compile(".")])
     expect(page.locator("#link")).to_contain_text("Live")
     expect(row(page, "farm/house-1/pi-2", "fan").locator(".word")).to_have_text("35%")
     away = card(page, "farm/house-1/pi-10")
@@ -128,6 +130,32 @@ def test_a_switch_far_away(brokers, start_server, open_page):
     page.get_by_role("button", name="Switch on").click()
     expect(heater.get_by_role("switch")).to_be_checked()
     assert value(there, "heater") == 1
+
+
+def test_wish_is_no_fact(brokers, chorus, start_server, open_page):
+    """A switch shows a wish as a wish until its Pi has answered; what it refuses, and what nobody
+    knows of, is told in words."""
+    broker = brokers.broker()
+    choir = chorus(broker)
+    sing(choir)
+    ear = brokers.ear(broker, "farm/+/+/pins/+/set")
+    server = start_server(
+        house(broker.url, "farm/office/desk"), program=changing("lookout.ANSWER_WITHIN = 1")
+    )
+    page = open_page(f"{server.url}/fleet/")
+    lamp = row(page, "farm/house-1/pi-2", "lamp")
+    lamp.get_by_role("switch").click()
+    expect(lamp.locator(".word")).to_have_text("switching off…")
+    expect(lamp.get_by_role("switch")).to_be_checked()
+    if "SCREENSHOTS" in os.environ:
+        page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / "fleet-pending.png")
+    expect(lamp.locator(".trouble")).to_have_text("Not confirmed: pi-2 did not answer within 1 s")
+    expect(lamp.locator(".word")).to_have_text("on")
+    lamp.get_by_role("switch").click()
+    ref = ear.wait_for_topic("farm/house-1/pi-2/pins/lamp/set", 2)[1].json["ref"]
+    answer = {"type": "error", "ref": ref, "code": "unavailable", "message": "the relay is lost"}
+    choir.say("farm/house-1/pi-2/pins/lamp/result", answer, retain=False)
+    expect(lamp.locator(".trouble")).to_have_text("Not done: pi-2: the relay is lost")
 
 
 def test_only_looking_looks_so(brokers, chorus, start_server, open_page, shoot):
@@ -215,7 +243,9 @@ def test_comings_and_goings(brokers, chorus, start_server, open_page):
     expect(page.locator("#news")).to_have_text("pi-2 is offline")
     expect(page.locator("#counts")).to_have_text("4 Raspberry Pis, 2 offline")
     choir.describe("farm/house-1/pi-9", "pi-9", FARM[:1])
-    expect(page.locator("#pis h3")).to_have_text(["pi-2", "pi-9", "pi-10", "pi-3", re.compile(".")])
+    expect(page.locator("#pis .name")).to_have_text(
+        ["pi-2", "pi-9", "pi-10", "pi-3", re.compile(".")]
+    )
     for name in ("describe", "status"):
         choir.say(f"farm/house-2/pi-3/{name}", b"")
     expect(page.locator(".house > h2")).to_have_text(["house-1", "office"])
@@ -230,7 +260,7 @@ def test_search_and_filter(brokers, chorus, start_server, open_page):
     sing(chorus(broker))
     server = start_server(house(broker.url, "farm/office/desk"))
     page = open_page(f"{server.url}/fleet/")
-    found = page.locator(".pi:visible h3")
+    found = page.locator(".pi:visible .name")
     expect(found).to_have_count(4)
     page.get_by_role("searchbox").focus()
     page.keyboard.type("HOUSE-1 seedlings")
@@ -247,6 +277,22 @@ def test_search_and_filter(brokers, chorus, start_server, open_page):
     expect(found).to_have_text(["pi-3"])
     page.locator("#filter").select_option("on")
     expect(found).to_have_text(["pi-2", "pi-3"])
+
+
+def test_first_load(brokers, start_server, open_page):
+    """A first visit loads at most 45 kB beside the Pis, and all scripts at once."""
+    server = start_server(house(brokers.broker().url, "house/here"))
+    page = open_page("about:blank")
+    bodies: dict[str, Any] = {}
+    page.on("response", lambda answer: bodies.setdefault(answer.url, answer))
+    page.goto(f"{server.url}/fleet/")
+    expect(card(page, "house/here")).to_be_visible()
+    sizes = {url: len(gzip.compress(answer.body(), 9)) for url, answer in bodies.items()}
+    scripts = {url for url in sizes if url.endswith(".js")}
+    links = page.locator('link[rel="modulepreload"]').all()
+    loaded = {link.evaluate("link => link.href") for link in links}
+    assert loaded == scripts - {f"{server.url}/fleet/fleet.js"}
+    assert sum(size for url, size in sizes.items() if not url.endswith("/api/fleet")) <= 45_000
 
 
 def test_in_indonesian(brokers, start_server, open_page):
@@ -316,7 +362,7 @@ def test_a_thousand(brokers, chorus, start_server, open_page):
         assert drawn.count() <= 60
         assert page.evaluate(nodes) < 8000
         page.get_by_role("searchbox").fill("pi-777")
-        expect(page.locator(".pi:visible h3")).to_have_text(["pi-777"])
+        expect(page.locator(".pi:visible .name")).to_have_text(["pi-777"])
         expect(page.locator("#link strong")).to_have_text("Live")
         relay = row(page, "farm/house-17/pi-777", "out1")
         expect(relay.locator(".word")).to_have_text("off")
@@ -326,6 +372,6 @@ def test_a_thousand(brokers, chorus, start_server, open_page):
         ended.set()
         singer.join()
     page.get_by_role("searchbox").fill("")
-    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    card(page, "farm/office/desk").scroll_into_view_if_needed()
     expect(card(page, "farm/office/desk").locator(".row")).to_have_count(5)
     print(json.dumps({"longest frame": longest, "nodes": page.evaluate(nodes)}))

@@ -15,7 +15,7 @@ let cards = 0; // for ids
 export class PiCard {
   /** @type {House} */ #house;
   /** By name, while drawn. @type {Map<string, PinRow>|null} */ #rows = null;
-  #title = make("h3", "");
+  #title;
   #shape = "";
 
   /** @param {Pi} pi @param {House} house */
@@ -24,6 +24,7 @@ export class PiCard {
     this.#house = house;
     this.element = make("article", "pi");
     this.element.dataset.topic = pi.topic;
+    this.#title = make(pi.group ? "h3" : "h2", "name");
     this.#title.id = `pi-${++cards}`;
     this.element.append(this.#title);
     this.renew(pi);
@@ -35,11 +36,9 @@ export class PiCard {
     mark(this.element, "data-online", String(pi.online));
     const last = pi.topic.split("/").pop() ?? "";
     say(this.#title, last.toLowerCase() === pi.host.toLowerCase() ? pi.host : `${pi.host} (${last})`);
-    const shape = JSON.stringify([pi.host, pi.url, pi.pins.map((pin) => [kindOf(pi, pin, this.#house), { ...pin, value: 0, since: 0 }])]);
-    if (shape === this.#shape) {
+    if (this.#rows && this.#shape === this.#form()) {
       for (const row of this.#rows?.values() ?? []) Object.assign(row, { pi, pin: pi.byName.get(row.pin.name) }).show();
     } else {
-      this.#shape = shape;
       this.#keepRoom(HEAD + pi.pins.reduce((sum, pin) => sum + HEIGHT[kindOf(pi, pin, this.#house)], 0));
       if (this.#rows) this.#build();
     }
@@ -77,8 +76,15 @@ export class PiCard {
     say(part(this.element, ".state"), [online ? here : away, simulated && text("simulated")].filter(Boolean).join(" · "));
   }
 
+  /** What it is built from: as long as that stays the same, so do its rows. */
+  #form() {
+    const { host, url, pins } = this.pi;
+    return JSON.stringify([host, url, pins.map((pin) => [kindOf(this.pi, pin, this.#house), { ...pin, value: 0, since: 0 }])]);
+  }
+
   #build() {
     const { pi } = this;
+    this.#shape = this.#form();
     const whole = stamp("pi");
     const link = /** @type {HTMLAnchorElement} */ (part(whole, ".own"));
     link.hidden = pi.url === null;

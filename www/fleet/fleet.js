@@ -40,6 +40,7 @@ const FILTERS = {
 /** Shows who fits what is looked for. */
 function tidy() {
   isUntidy = false;
+  showCounts();
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   const passes = FILTERS[filter.value] ?? (() => true);
   const shown = list.arrange((pi) => passes(pi) && words.every((each) => pi.words.includes(each)));
@@ -109,7 +110,6 @@ function showAll() {
 function renew(pi) {
   comings.note(pi);
   list.card(pi.topic)?.renew(pi);
-  showCounts();
   tidySoon();
 }
 
@@ -149,7 +149,7 @@ search.placeholder = text("find");
 search.oninput = filter.onchange = tidySoon;
 house.on("all", showAll);
 house.on("pi", renew);
-house.on("gone", () => (showCounts(), tidySoon()));
+house.on("gone", tidySoon);
 house.on("pin", change);
 house.on("state", showState);
 house.on("link", (link) => {
