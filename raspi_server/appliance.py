@@ -244,6 +244,8 @@ class Appliance:
     async def _goodbyes(self) -> None:
         self._leave_broker(GOING_AWAY, "the server is stopping")
         await self._hub.empty()
+        if self._lookout:
+            await self._lookout.hub.empty()
         await self._server.close_all_connections()
         await self._plain_server.close_all_connections()
         if self._leaving:

@@ -3,6 +3,7 @@ connection of its own, so that it holds up nothing that this Pi has to say; and 
 to be switched there."""
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -133,11 +134,9 @@ class Lookout(Speaker):
         self._open()
         if not self.hub:
             self._leave_later()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK):
                 await self._is_complete.wait()
-        except TimeoutError:
-            pass
 
     def parts(self) -> Iterator[bytes]:
         """All that is known, as JSON of messages.Fleet, a few Pis at a time: a large house is not
@@ -167,6 +166,7 @@ class Lookout(Speaker):
         base = f"{pi.topic}/pins"
         if pi.topic not in self._answering:
             self._answering.add(pi.topic)
+            self._unanswered += 1
             broker.subscribe(f"{base}/+/result", as_published=False)
         id = uuid.uuid4().hex
         done: asyncio.Future[Value] = self._loop.create_future()
@@ -215,7 +215,8 @@ class Lookout(Speaker):
     def _leave_later(self) -> None:
         if self._leave_at:
             self._leave_at.cancel()
-        self._leave_at = self._loop.call_later(LINGER, self._leave)
+        if self._broker:
+            self._leave_at = self._loop.call_later(LINGER, self._leave)
 
     def _leave(self) -> None:
         """Nobody looks any more: nothing is kept."""
@@ -228,6 +229,14 @@ class Lookout(Speaker):
             log.info("mqtt: nobody looks at the Pis below %s any more", self._pis.pattern)
             self._leaving = asyncio.ensure_future(broker.close(None, GOODBYE))
         self._pis = Pis(self._own_topic)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Of another connection nothing counts."""
+        self._followed.clear()
+        self._answering.clear()
+        self._to_follow.clear()
+        self._unanswered = 0
 
     # What the broker calls.
 
@@ -235,10 +244,7 @@ class Lookout(Speaker):
         if self._broker is None:
             return  # nobody looks any more
         self._is_complete.clear()
-        self._followed.clear()
-        self._answering.clear()
-        self._to_follow.clear()
-        self._unanswered = 0
+        self._begin_anew()
         self._settling = self._loop.call_later(BACK_WITHIN, self._settle)
         self._follow(f"{self._pis.pattern}/status")
         self._tell_of_broker()
