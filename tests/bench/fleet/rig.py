@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -59,15 +60,21 @@ async def rig(
 @dataclass(frozen=True)
 class Costs:
     """CPU seconds within so many seconds, and what the broker counted. `watcher` is this process:
-    the plain client and the viewer of the page."""
+    the plain client and the viewer of the page; `busy` the whole machine."""
 
     seconds: float
     pis: float
     broker: float
     watcher: float
     page: float
+    busy: float
     received: float
     sent: float
+
+    @property
+    def others(self) -> float:
+        """CPU seconds that went to what has nothing to do with us."""
+        return max(self.busy - self.pis - self.broker - self.watcher - self.page, 0)
 
 
 async def costs(found: Rig, seconds: float, page: Running | None = None) -> Costs:
@@ -78,8 +85,15 @@ async def costs(found: Rig, seconds: float, page: Running | None = None) -> Cost
         system = found.ear.system
         counted = [system.get(f"bytes/{name}", 0.0) for name in ("received", "sent")]
         cpu = [found.crowd.cpu_seconds(), found.broker.running.cpu_seconds(), time.process_time()]
-        return [time.monotonic(), *cpu, page_cpu, *counted]
+        return [time.monotonic(), *cpu, page_cpu, _busy(), *counted]
 
     before = look()
     await asyncio.sleep(seconds)
     return Costs(*(now - then for now, then in zip(look(), before, strict=True)))
+
+
+def _busy() -> float:
+    """CPU seconds in which this machine was not idle, since it started (proc_stat(5))."""
+    with open("/proc/stat", encoding="ascii") as told:
+        user, nice, system, _idle, _waiting, *rest = map(int, told.readline().split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")

@@ -62,6 +62,12 @@ def delays(name: str, rounds: list[Round], to_reach: str = "") -> Row:
     return Row(name, f"p50 {middle} ms, p99 {last} ms, most {most:,.0f} ms", to_reach)
 
 
+def others(rounds: list[Round]) -> Row:
+    """How much of this machine was busy with something else, which delays all of it."""
+    shares = [each.costs.others / each.costs.seconds * 100 for each in rounds]
+    return Row("other programs on this machine meanwhile", f"{spread(shares)} % of a core")
+
+
 def rows(rig: Rig, idle: Costs, rounds: list[Round]) -> Iterator[Row]:
     """What is measured with the ear alone."""
     pis = rig.crowd.size
@@ -79,6 +85,7 @@ def rows(rig: Rig, idle: Costs, rounds: list[Round]) -> Iterator[Row]:
     sent = spread([each.costs.sent / each.made for each in rounds])
     yield Row("the broker's own count, a change, all told", f"{received} in, {sent} out")
     yield delays("edge on a Pi to a plain MQTT client", rounds)
+    yield others(rounds)
     yield Row(
         "pins not known as they are, afterwards", str(sum(each.wrong for each in rounds)), "0"
     )
@@ -87,6 +94,7 @@ def rows(rig: Rig, idle: Costs, rounds: list[Round]) -> Iterator[Row]:
 def page_rows(idle: Costs, rounds: list[Round]) -> Iterator[Row]:
     """What is measured at the fleet page of another Pi."""
     yield delays("edge on a Pi to the fleet page of another", rounds, "p99 < 250 ms")
+    yield others(rounds)
     micros = spread([each.micros(each.costs.page, idle.page / idle.seconds) for each in rounds])
     share = spread([each.costs.page / each.costs.seconds * 100 for each in rounds])
     yield Row("CPU of the page's server, a change", f"{micros} µs; {share} % of a core in all")
