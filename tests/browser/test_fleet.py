@@ -176,6 +176,17 @@ def test_only_looking_looks_so(brokers, chorus, start_server, open_page, shoot):
     expect(page.get_by_role("link", name="Sign in")).to_have_count(0)
 
 
+def test_who_may_not_look_is_led_to_the_door(brokers, start_server, open_page, shoot):
+    """Where looking needs a code the page shows no Pi, says so, and leads to where one signs in."""
+    text = house(brokers.broker().url, "house/here").replace("{control:", "{view: code, control:")
+    page = open_page(f"{start_server(text).url}/fleet/")
+    expect(page.locator("#link strong")).to_have_text("Sign in needed")
+    expect(page.locator("#waiting")).to_contain_text("only to those who signed in")
+    expect(page.get_by_role("link", name="Sign in")).to_have_attribute("href", "/")
+    expect(page.locator(".pi")).to_have_count(0)
+    shoot(page, "door")
+
+
 def test_a_broker_that_is_away_is_no_secret(brokers, start_server, open_page, shoot):
     """Without the broker the page says so, greys what it knows, and goes on by itself when it is
     back."""
@@ -299,7 +310,7 @@ def test_in_indonesian(brokers, start_server, open_page):
     """The page speaks Indonesian to those whose browser does."""
     server = start_server(house(brokers.broker().url, "house/here"))
     page = open_page(f"{server.url}/fleet/", locale="id-ID")
-    expect(page.locator("h1")).to_have_text("Semua Raspberry Pi")
+    expect(page.locator("h1")).to_have_text("Semua Pi")
     expect(page.locator("#counts")).to_have_text("1 Raspberry Pi, semua daring")
 
 

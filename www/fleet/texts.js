@@ -3,6 +3,7 @@ import { filled, known, LANGUAGE, LOCALE } from "../texts.js";
 
 const EN = {
   title: "All Raspberry Pis",
+  heading: "All Pis",
   here: "The page of this Raspberry Pi",
   search: "Name, label or group",
   find: "Search",
@@ -44,6 +45,7 @@ const EN = {
 /** @type {Record<keyof typeof EN, string>} */
 const ID = {
   title: "Semua Raspberry Pi",
+  heading: "Semua Pi",
   here: "Halaman Raspberry Pi ini",
   search: "Nama, label, atau grup",
   find: "Cari",
