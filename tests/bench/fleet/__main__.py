@@ -1,0 +1,139 @@
+"""Measures a broker and a thousand Pis: what a change costs and how soon it is known, and what
+becomes of all when the broker restarts.
+
+Each simulated Pi has the package's own room for MQTT. CPU time is the scheduler's; delays are from
+the moment at which an edge was due to its arrival in another process, by the one clock of this
+machine; figures are medians with the range of several rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from ..process import CHECKOUT, ServerFailed
+from . import coming, edge, latecomer, opening, restart, steady
+from .figures import Row, circumstances, table
+from .page import Page
+from .rig import costs, rig
+
+REPORTS = CHECKOUT / "tests/bench"
+
+
+def main() -> None:
+    asked = _parse()
+    signal.signal(signal.SIGTERM, _leave)  # as SystemExit, so that what was started is ended
+    _raise_file_limit(asked.pis + 200)
+    with tempfile.TemporaryDirectory(prefix="raspi-fleet-") as folder:
+        try:
+            rows = asyncio.run(_measure(Path(folder), asked))
+        except (ServerFailed, OSError) as error:
+            sys.exit(f"fleet: {error}")
+    lines = [*table(rows), "", *_about(asked), *circumstances()]
+    print("\n".join(lines))
+    if asked.write:
+        head = ["# A thousand Pis at one broker", "", f"Written by `{_command()}`.", ""]
+        file = REPORTS / ("FLEET-TLS.md" if asked.tls else "FLEET.md")
+        file.write_text("\n".join([*head, *lines, ""]))
+
+
+def _parse() -> argparse.Namespace:
+    def numbers(text: str) -> list[float]:
+        return [float(part) for part in text.split(",") if part]
+
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.fleet", description=__doc__)
+    add = parser.add_argument
+    add("--pis", type=int, default=1000, help="default: 1000")
+    add("--pins", type=int, default=10, help="of each Pi; default: 10")
+    add("--rate", type=float, default=1.0, help="changes a second of each Pi; default: 1")
+    add("--seconds", type=float, default=10.0, help="of each round; default: 10")
+    add("--rounds", type=int, default=3, help="default: 3")
+    add("--fast", type=numbers, default=[5.0, 10.0], help="other rates, once; default: 5,10")
+    add("--outages", type=numbers, default=[0.0, 40.0], help="seconds each; default: 0,40")
+    add("--edges", type=int, default=500, help="of one real server; default: 500")
+    add("--processes", type=int, default=2, help="that the Pis share; default: 2")
+    add("--broker", action="append", default=[], metavar="LINE", help="for mosquitto.conf")
+    add("--tls", action="store_true", help="the Pis come over TLS")
+    add("--write", action="store_true", help="also to tests/bench/FLEET.md, or FLEET-TLS.md")
+    return parser.parse_args()
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _raise_file_limit(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # all that is started inherits it
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        sys.exit(f"fleet: {wanted} open files wanted, and this machine allows {hard} (ulimit -Hn)")
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:
+    """All of it, one after the other; what is found is said at once, too."""
+    found: list[Row] = []
+
+    def say(rows: Iterable[Row]) -> None:
+        for row in rows:
+            found.append(row)
+            print(f"{row.what}: {row.measured}", file=sys.stderr, flush=True)
+
+    all_edges = asked.rate * asked.pis
+    async with rig(folder, asked.pins, asked.processes, asked.broker, asked.tls) as made:
+        say(edge.rows(await edge.measure(made, asked.edges)))
+        for size in sorted({*(each for each in (10, 100) if each < asked.pis), asked.pis}):
+            came = await coming.measure(made, size)
+            say(opening.rows([await opening.measure(made, asked.rate, asked.seconds)]))
+        say(coming.rows(came))
+        say(await latecomer.rows(made))
+        await made.ear.view.right(await made.crowd.truth(), steady.CATCH_UP)
+        idle = await costs(made, asked.seconds)
+        rounds = [
+            await steady.measure(made, made.ear.view, all_edges, asked.seconds)
+            for _ in range(asked.rounds)
+        ]
+        say(steady.rows(made, idle, rounds))
+        async with made.page_server() as server, Page(server.port) as page:
+            await page.view.right(await made.crowd.truth(), opening.LIMIT)
+            idle = await costs(made, asked.seconds, server)
+            rounds = [
+                await steady.measure(made, page.view, all_edges, asked.seconds, server)
+                for _ in range(asked.rounds)
+            ]
+            say(steady.page_rows(idle, rounds))
+            for outage in asked.outages:
+                how = signal.SIGKILL if outage else signal.SIGTERM
+                say(restart.rows(await restart.restart(made, page, all_edges, outage, how)))
+            await made.ear.close()  # what is short from here on is the machine
+            for rate in asked.fast:
+                wanted = rate * asked.pis
+                fast = await steady.measure(made, page.view, wanted, asked.seconds, server)
+                say(steady.fast_rows(asked.pis * asked.pins, wanted, fast))
+    return found
+
+
+def _about(asked: argparse.Namespace) -> Iterator[str]:
+    yield (
+        f"{asked.pis:,} Pis with {asked.pins} pins in {asked.processes} processes, "
+        f"{asked.rate:g} changes a second of each at random moments; {asked.rounds} rounds of "
+        f"{asked.seconds:g} s, median (range). Pis, broker, servers and watchers share the machine."
+    )
+    more = f" and {', '.join(f'`{line}`' for line in asked.broker)}" if asked.broker else ""
+    tls = " The Pis come over TLS, the watchers do not." if asked.tls else ""
+    yield f"Mosquitto as it comes, without a disk{more}: what it kept is gone after a restart.{tls}"
+
+
+def _command() -> str:
+    return " ".join(["python -m tests.bench.fleet", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()
