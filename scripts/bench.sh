@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Measures raspi-server beside others that do the same, and prints one table.
 #   scripts/bench.sh                 everything, a quarter of an hour on a machine that is left alone
-#   scripts/bench.sh cost pages      parts: cost ticks edges idle single memory start sleepers pages
+#   scripts/bench.sh cost pages      parts: cost ticks edges idle single memory start sleepers page pages
 #   scripts/bench.sh --write         everything, and what it printed into tests/bench/RESULTS.md
+#   scripts/bench.sh fleet           a broker and a thousand Pis; --tls, --write: tests/bench/FLEET*.md
 # The others' packages are kept in a folder of their own; who cannot be installed is named as missing.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
@@ -46,6 +47,10 @@ ensure_peers() {
 }
 
 ensure_venv test
+if [[ ${1:-} == fleet ]]; then
+    need mosquitto mosquitto
+    exec .venv/bin/python -m tests.bench.fleet "${@:2}"
+fi
 case " $* " in
     *" --help "* | *" -h "*) ;;
     *) ensure_peers ;;

@@ -1,1 +1,1 @@
-"""A broker and a thousand Pis on one machine: `python -m tests.bench.fleet`."""
+"""A broker and a thousand Pis on one machine: `scripts/bench.sh fleet`."""

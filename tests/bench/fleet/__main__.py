@@ -48,7 +48,7 @@ def _parse() -> argparse.Namespace:
     def numbers(text: str) -> list[float]:
         return [float(part) for part in text.split(",") if part]
 
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.fleet", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/bench.sh fleet", description=__doc__)
     add = parser.add_argument
     add("--pis", type=int, default=1000, help="default: 1000")
     add("--pins", type=int, default=10, help="of each Pi; default: 10")
@@ -132,7 +132,7 @@ def _about(asked: argparse.Namespace) -> Iterator[str]:
 
 
 def _command() -> str:
-    return " ".join(["python -m tests.bench.fleet", *sys.argv[1:]])
+    return " ".join(["scripts/bench.sh fleet", *sys.argv[1:]])
 
 
 if __name__ == "__main__":
