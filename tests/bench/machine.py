@@ -28,17 +28,12 @@ def raise_file_limit(wanted: int) -> None:
 
 
 def circumstances(cores: list[int]) -> Iterator[str]:
-    packages = [f"Python {platform.python_version()}", ssl.OPENSSL_VERSION]
-    for package in ("raspi-server", "tornado", "msgspec", "gpiozero"):
-        try:
-            packages.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            packages.append(f"{package} not installed")
-    yield f"{', '.join(packages)}; commit {_commit()}."
+    packages = versions("raspi-server", "tornado", "msgspec", "gpiozero")
+    yield f"{packages}, {ssl.OPENSSL_VERSION}; commit {commit()}."
     yield f"Beside: {', '.join(_others()) or 'nobody'}."
     load = os.getloadavg()[0]
     yield (
-        f"{_machine()}, {len(cores)} cores, Linux {platform.release()}; servers on core {cores[0]},"
+        f"{name()}, {len(cores)} cores, Linux {platform.release()}; servers on core {cores[0]},"
         f" clients on core {cores[-1]}, everything on 127.0.0.1; load {load:.1f} at the end."
     )
 
@@ -47,21 +42,32 @@ def _others() -> Iterator[str]:
     if PEERS_PYTHON.exists():
         names = ("websockets", "aiohttp", "picows")
         asked = f"import importlib.metadata as m\nfor n in {names}: print(n, m.version(n))"
-        yield from _said([PEERS_PYTHON, "-c", asked]).splitlines()
+        yield from said([PEERS_PYTHON, "-c", asked]).splitlines()
     if shutil.which("node") and (PEERS_NODE / "ws").is_dir():
         found = re.search(r'"version": "([^"]+)"', (PEERS_NODE / "ws/package.json").read_text())
-        yield f"ws {found[1] if found else '?'} on node {_said(['node', '--version'])}"
+        yield f"ws {found[1] if found else '?'} on node {said(['node', '--version'])}"
     for program, option in ((mosquitto.find(), "-h"), (nginx.find(), "-v")):
         if program:
-            yield _said([program, option]).splitlines()[0].replace(" version ", " ")
+            yield said([program, option]).splitlines()[0].replace(" version ", " ")
 
 
-def _said(command: list[str | Path]) -> str:
+def said(command: list[str | Path]) -> str:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return done.stdout.decode(errors="replace").strip()
 
 
-def _commit() -> str:
+def versions(*packages: str) -> str:
+    """Python's own and those of some packages."""
+    found = [f"Python {platform.python_version()}"]
+    for package in packages:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} not installed")
+    return ", ".join(found)
+
+
+def commit() -> str:
     asked = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"]
     try:
         return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
@@ -69,7 +75,7 @@ def _commit() -> str:
         return "unknown"
 
 
-def _machine() -> str:
+def name() -> str:
     model = Path("/proc/device-tree/model")  # a Raspberry Pi names itself here
     if model.exists():
         return model.read_text().rstrip("\0\n")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import resource
 import signal
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from ..machine import raise_file_limit
 from ..process import CHECKOUT, ServerFailed
 from . import coming, edge, latecomer, opening, restart, steady
 from .figures import Row, circumstances, table
@@ -30,7 +30,7 @@ REPORTS = CHECKOUT / "tests/bench"
 def main() -> None:
     asked = _parse()
     signal.signal(signal.SIGTERM, _leave)  # as SystemExit, so that what was started is ended
-    _raise_file_limit(asked.pis + 200)
+    raise_file_limit(asked.pis + 200)
     with tempfile.TemporaryDirectory(prefix="raspi-fleet-") as folder:
         try:
             rows = asyncio.run(_measure(Path(folder), asked))
@@ -67,14 +67,6 @@ def _parse() -> argparse.Namespace:
 
 def _leave(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)
-
-
-def _raise_file_limit(wanted: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # all that is started inherits it
-    if hard != resource.RLIM_INFINITY and wanted > hard:
-        sys.exit(f"fleet: {wanted} open files wanted, and this machine allows {hard} (ulimit -Hn)")
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-import subprocess
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from typing import NamedTuple
 
-from ..process import CHECKOUT
+from .. import machine
 from .programs import MOSQUITTO
 
 HEADINGS = ("what", "measured", "to reach")
@@ -47,30 +45,9 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 def circumstances() -> Iterator[str]:
     """On what it was measured."""
-    names = ("raspi-server", "paho-mqtt", "tornado", "msgspec", "websockets")
-    packages = ", ".join(f"{name} {version(name)}" for name in names)
-    yield f"Python {platform.python_version()}, {packages}; {_mosquitto()}; commit {_commit()}."
+    packages = machine.versions("raspi-server", "paho-mqtt", "tornado", "msgspec", "websockets")
+    broker = machine.said([MOSQUITTO, "-h"]).partition("\n")[0].replace("version ", "")
+    yield f"{packages}; {broker}; commit {machine.commit()}."
     cores = len(os.sched_getaffinity(0))
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    yield f"{_machine()}, {cores} cores, Linux {platform.release()}; load {load} at the end."
-
-
-def _mosquitto() -> str:
-    said = subprocess.run([MOSQUITTO, "-h"], capture_output=True, text=True).stdout
-    return said.partition("\n")[0].replace("version ", "")
-
-
-def _commit() -> str:
-    asked = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _machine() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8") as told:
-        for line in told:
-            if line.startswith("model name"):
-                return f"{line.partition(':')[2].strip()} ({platform.machine()})"
-    return platform.machine()
+    yield f"{machine.name()}, {cores} cores, Linux {platform.release()}; load {load} at the end."
