@@ -156,11 +156,14 @@ class Repeating(BaseIOStream):
         return super().read_until_regex(regex, max_bytes)
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        count = self._read_on(memoryview(buf))
-        if not count or not self._is_orderly:
+        try:
+            count = self._read_on(memoryview(buf))
+            asked = bytes(memoryview(buf)[:count]) if count and self._is_orderly else b""
+        finally:
+            del buf  # an error keeps this frame, and with it Tornado's 64 KiB
+        if not asked:
             return count
-        asked = bytes(memoryview(buf)[:count])
-        if not self._awaits_head and self._witnesses is not None and count <= LONGEST:
+        if not self._awaits_head and self._witnesses is not None and len(asked) <= LONGEST:
             self._early = asked
             return None
         if self._awaits_head and self._repeats and not self.writing():
@@ -177,13 +180,14 @@ class Repeating(BaseIOStream):
     def _read_on(self, buf: memoryview) -> int | None:
         """Reads what has come, after what came too early, if anything did."""
         early, self._early = self._early, b""
-        if not early:
-            return super().read_from_fd(buf)
-        buf[: len(early)] = early
-        if self._awaits_head:
-            return len(early)
-        more = super().read_from_fd(buf[len(early) :])
-        if more:
+        try:
+            buf[: len(early)] = early
+            if early and self._awaits_head:
+                return len(early)
+            more = super().read_from_fd(buf[len(early) :])
+        finally:
+            del buf
+        if early and more:
             return len(early) + more
         self._early = early
         return more
@@ -191,6 +195,8 @@ class Repeating(BaseIOStream):
     def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
         if self._witnesses is not None:
             self._answered += data
+            if len(self._answered) > LARGEST:
+                self._witnesses, self._answered = None, b""
         return super().write(data)
 
     def _give(self, answer: bytes) -> None:
