@@ -23,6 +23,10 @@ LONGEST = 2048
 LARGEST = 64 * 1024
 """Bytes of a request, and of an answer."""
 
+RENEW = 30.0
+"""Seconds after which a request goes the whole way all the same: Tornado hangs up on a connection
+of which it has heard nothing for 60."""
+
 _HEAD_END = re.compile(rb"\r?\n\r?\n")  # as Tornado looks for it
 _DATE = re.compile(rb"(?<=\r\nDate: )[^\r]*")
 
@@ -122,6 +126,7 @@ class Repeating(BaseIOStream):
         "_asked",
         "_awaits_head",
         "_early",
+        "_idle_since",
         "_is_orderly",
         "_repeats",
         "_witnesses",
@@ -135,6 +140,8 @@ class Repeating(BaseIOStream):
         """Of the answer that is being given, if that may be given again."""
         self._is_orderly = True
         self._awaits_head = False
+        self._idle_since = 0.0
+        """Since when Tornado awaits a head, by the monotonic clock."""
         self._asked = self._answered = b""
         self._early = b""
         """A request that came while Tornado had not yet ended the one before."""
@@ -153,6 +160,7 @@ class Repeating(BaseIOStream):
         self._witnesses = None
         self._asked = self._answered = b""
         self._awaits_head = True
+        self._idle_since = time.monotonic()
         return super().read_until_regex(regex, max_bytes)
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
@@ -166,7 +174,8 @@ class Repeating(BaseIOStream):
         if not self._awaits_head and self._witnesses is not None and len(asked) <= LONGEST:
             self._early = asked
             return None
-        if self._awaits_head and self._repeats and not self.writing():
+        is_fresh = time.monotonic() - self._idle_since < RENEW
+        if self._awaits_head and is_fresh and self._repeats and not self.writing():
             answer = self._repeats.answer(asked)
             if answer is not None:
                 self._give(answer)

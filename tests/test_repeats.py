@@ -329,6 +329,35 @@ def test_nothing_comes_between() -> None:
     asyncio.run(live())
 
 
+def test_tornado_hears_of_a_busy_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is repeated, Tornado hears of a connection often enough not to take it for a
+    silent one."""
+    kept = Repeats(lambda: None)
+    kept.keep(GET, b"HTTP/1.1 200 OK\r\nDate: now\r\n\r\nbottles", ())
+
+    async def live() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            theirs = socket.create_connection(server.getsockname(), LIMIT)
+            stream = PlainGuest(server.accept()[0])
+        theirs.setblocking(False)
+        stream.may_repeat(kept, ())
+        next_head = stream.read_until_regex(rb"\r\n\r\n", 65536)
+        came = b""
+        theirs.sendall(GET)
+        while not came.endswith(b"bottles"):
+            await asyncio.sleep(0)
+            with contextlib.suppress(BlockingIOError):
+                came += theirs.recv(1000)
+        assert not next_head.done()
+        monkeypatch.setattr(repeats, "RENEW", 0.0)
+        theirs.sendall(GET)
+        assert await asyncio.wait_for(next_head, LIMIT) == GET
+        stream.close()
+        theirs.close()
+
+    asyncio.run(live())
+
+
 def test_a_name_that_is_no_longer_ours(start_server: Callable[..., Server], tmp_path: Path) -> None:
     """A name that a reload took away is refused at once, and one that it brought is answered."""
     server = start_server("access: {hosts: [old.example]}\n")
