@@ -25,6 +25,17 @@ class Account:
         return f"{in_url(self.host)}:{self.port}"
 
 
+class _Socket(ssl.SSLSocket):
+    """Of a handshake that fails nothing stays open: Paho would leave the rest to chance."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def account(mqtt: config.Mqtt) -> Account:
     """The account of a configuration, with all its files read. Raises ConfigError, with every file
     that is missing, unreadable, or not what it should be."""
@@ -60,6 +71,7 @@ def _context(mqtt: config.Mqtt) -> ssl.SSLContext:
     except ssl.SSLError:
         raise _fault(mqtt, "ca", "expected certificates in PEM format") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = _Socket
     if mqtt.certificate is None:
         return context
 

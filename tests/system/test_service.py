@@ -49,7 +49,7 @@ def test_a_reload_with_a_faulty_file_fails_and_shows_the_faults(house: House) ->
     assert house.guest.run("systemctl reload raspi-server", check=False).returncode != 0
     assert re.search(r"config.yaml:3: interval: expected", house.journal(cursor))
     assert house.guest.main_pid() == pid
-    assert house.get() == {"status": "ok", "reasons": []}
+    assert house.get()["reasons"] == []
 
 
 def test_a_start_with_a_faulty_file_runs_the_last_good_one(house: House) -> None:
