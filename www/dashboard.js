@@ -22,7 +22,7 @@ for (const template of document.querySelectorAll("template")) fillIn(template.co
 
 const PAST = 300; // seconds on a card
 const REST = 60; // seconds
-const DRAW_EVERY = 200; // milliseconds: the first change at once, those that follow together; each drawing costs a phone some 5 ms
+const DRAW_EVERY = 200; // milliseconds: the first change at once, those that follow together; see tests/bench/FINDINGS.md
 const ASK_PAST_EVERY = 10; // seconds, while polling: what came and went between two looks
 
 const raspi = connect({ rest: REST });
