@@ -293,6 +293,15 @@ def test_a_slow_phone_gets_all_of_it(house: Server, www: Path) -> None:
             assert slow.answer()[2] == noise
 
 
+def ends() -> tuple[socket.socket, PlainGuest]:
+    """A phone's end of a connection, and ours."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        theirs = socket.create_connection(server.getsockname(), LIMIT)
+        stream = PlainGuest(server.accept()[0])
+    theirs.setblocking(False)
+    return theirs, stream
+
+
 def test_nothing_comes_between() -> None:
     """While the rest of an answer waits to go out, the next request is left to Tornado, and its
     answer comes behind."""
@@ -301,10 +310,7 @@ def test_nothing_comes_between() -> None:
     large = os.urandom(8_000_000)
 
     async def live() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            theirs = socket.create_connection(server.getsockname(), LIMIT)
-            stream = PlainGuest(server.accept()[0])
-        theirs.setblocking(False)
+        theirs, stream = ends()
         stream.may_repeat(kept, ())
         next_head = stream.read_until_regex(rb"\r\n\r\n", 65536)
         theirs.sendall(GET)
@@ -336,10 +342,7 @@ def test_tornado_hears_of_a_busy_connection(monkeypatch: pytest.MonkeyPatch) -> 
     kept.keep(GET, b"HTTP/1.1 200 OK\r\nDate: now\r\n\r\nbottles", ())
 
     async def live() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            theirs = socket.create_connection(server.getsockname(), LIMIT)
-            stream = PlainGuest(server.accept()[0])
-        theirs.setblocking(False)
+        theirs, stream = ends()
         stream.may_repeat(kept, ())
         next_head = stream.read_until_regex(rb"\r\n\r\n", 65536)
         came = b""
