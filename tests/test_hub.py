@@ -24,7 +24,7 @@ from raspi_server.tls import server_context
 
 from .board_rig import JumpingLoop
 from .conftest import LIMIT, Server
-from .test_websocket import Browser
+from .wire import Client
 
 
 def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -449,15 +449,16 @@ def test_a_sleeping_phone_through_the_front_door(start_server, door):
     no change, and soon sees the present."""
     ssl_line, context = door
     server: Server = start_server(HOUSE + ssl_line)
-    with asleep(server, context) as sleeper, Browser(server, ssl=context) as awake:
+    with asleep(server, context) as sleeper, Client(server.port, context=context) as awake:
+        states = (each for each in awake.messages() if each["type"] == "state")
         toggle = f"{server.url}/api/pins/an-output-with-a-long-name-05/toggle"
         for number in range(300):  # states, with a change now and then
-            awake.read_until("state")
+            next(states)
             if number < 20:
                 request = urllib.request.Request(toggle, method="POST")
                 with urllib.request.urlopen(request, timeout=LIMIT, context=context):
                     pass
-        last = awake.read_until("state")["seq"]
+        last = next(states)["seq"]
         messages = [message for _, message in messages_until(sleeper, last)]
     seqs = [message["seq"] for message in messages if "seq" in message]
     assert seqs == sorted(set(seqs))
@@ -472,10 +473,11 @@ def test_what_the_server_keeps_for_a_sleeper(start_server, door):
     server: Server = start_server(
         f"interval: 0.01\npins: {{lamp: {{gpio: 17, mode: output}}}}\n{ssl_line}"
     )
-    with asleep(server, context) as sleeper, Browser(server, ssl=context) as awake:
+    with asleep(server, context) as sleeper, Client(server.port, context=context) as awake:
+        present = (each for each in awake.messages() if each["type"] == "state")
         for _ in range(300):
-            awake.read_until("state")
-        last = awake.read_until("state")["seq"]
+            next(present)
+        last = next(present)["seq"]
         (own,) = struct.unpack("i", fcntl.ioctl(sleeper, termios.FIONREAD, bytes(4)))
         found = list(messages_until(sleeper, last))
     states = [
