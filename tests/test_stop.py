@@ -26,6 +26,7 @@ from .test_hub import frames
 from .test_stuck import DRIVER, GO, WHILE
 from .test_tls import Authority, timedelta
 from .test_websocket import Browser
+from .wire import Client
 
 PROMISED = 2.0
 SLACK = 2.5
@@ -200,8 +201,8 @@ def test_handshakes(start_server: Callable[..., Server], crowd: Crowd, tmp_path:
     with contextlib.suppress(ssl.SSLWantReadError):
         shaking.do_handshake()
     first = hello.read()
-    with Browser(server, ssl=authority.trusting()) as browser:
-        browser.read()
+    with Client(server.port, context=authority.trusting()) as browser:
+        next(browser.messages())
         for _ in range(5):
             crowd.connect(server)
             crowd.connect(server, first[:20])
