@@ -17,6 +17,8 @@ from types import FrameType
 import sdnotify
 
 _ASK_EVERY = 1.0
+_FRESH = 1.5
+"""Times so many seconds, for an answer that came unasked."""
 _STUCK_AFTER = 5.0
 """Seconds without an answer after which the log says where the loop is."""
 _MORE_TIME = 10.0
@@ -62,6 +64,7 @@ class Heartbeat:
             self._ask_every = min(_ASK_EVERY, self._watchdog / 8)
             self._stuck_after = min(_STUCK_AFTER, self._watchdog / 4)
         self._ran = 0.0
+        self._told: tuple[float, tuple[str, bool]] | None = None
         # Off systemd, a process that was stopped by hand is no alarm: it used no processor.
         is_watched = self._watchdog is not None
         self._timer = signal.ITIMER_REAL if is_watched else signal.ITIMER_PROF
@@ -82,6 +85,11 @@ class Heartbeat:
     def reloading(self) -> None:
         """To be called before a reload; `ready` ends it."""
         self._say(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def tell(self) -> None:
+        """To be called on the loop about once a second: what the thread would ask it for, and then
+        need not wake it for."""
+        self._told = time.monotonic(), self._check()
 
     def stop(self) -> None:
         """First thing on a stop. The thread then only asks for time, if it takes long."""
@@ -108,11 +116,13 @@ class Heartbeat:
         beat_at = self._ran = time.monotonic()
         self._guard()
         while not self._stopping.is_set():
-            status, is_well = self._ask()
+            # A beat vouches for the loop as it is now, not as it was a second ago.
+            is_due = self._watchdog is not None and time.monotonic() >= beat_at
+            status, is_well = (None if is_due else self._hear()) or self._ask()
             if status != self._status and not self._stopping.is_set():
                 self._status = status
                 self._say(f"STATUS={' '.join(status.split())}")
-            if self._watchdog is not None and is_well and time.monotonic() >= beat_at:
+            if self._watchdog is not None and is_due and is_well:
                 self._say("WATCHDOG=1")
                 beat_at = time.monotonic() + self._watchdog / 2 - self._ask_every / 2
             self._guard()
@@ -122,6 +132,13 @@ class Heartbeat:
         """Should C code hold the interpreter, this thread stands still, too: then faulthandler's
         handler, which needs no interpreter, writes the stacks. Put off while all is well."""
         signal.setitimer(self._timer, self._ask_every + self._stuck_after * 1.4)
+
+    def _hear(self) -> tuple[str, bool] | None:
+        """What the loop told by itself since about the last time."""
+        if self._told is None:
+            return None
+        moment, answer = self._told
+        return answer if time.monotonic() - moment < _FRESH * self._ask_every else None
 
     def _ask(self) -> tuple[str, bool]:
         """What the loop answers, as late as it may. A loop that is stuck for longer than the

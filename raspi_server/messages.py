@@ -7,7 +7,7 @@ pwm the duty cycle from 0 to 1.
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 SUBPROTOCOL = "raspi-server.1"
 MAX_MESSAGE = 16 * 1024
@@ -233,7 +233,8 @@ class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
 class State(Struct, frozen=True, tag_field="type", tag="state"):
     seq: int
     time: float
-    pins: dict[str, Value]
+    pins: dict[str, Value] | Raw
+    """Raw where they are encoded already."""
 
 
 class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=True):
@@ -488,4 +489,4 @@ class Failure(Struct, frozen=True):
 
 
 encode = msgspec.json.Encoder().encode
-"""Any of the structs above as UTF-8 JSON."""
+"""Any of the structs above, or a part of one, as UTF-8 JSON."""

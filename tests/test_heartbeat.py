@@ -196,6 +196,42 @@ def test_no_watchdog_while_the_loop_is_stuck(
     assert systemd.next_but("WATCHDOG=1") == "STOPPING=1"
 
 
+def test_a_loop_that_tells_is_asked_for_beats_alone(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that tells how it is by itself is not woken to say it again; but a beat is never said
+    on hearsay, and what was told is said."""
+    monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
+    monkeypatch.setenv("WATCHDOG_USEC", "800000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    posted: list[Callable[[], object]] = []
+    status = "young"
+
+    def post(callback: Callable[[], object]) -> None:
+        posted.append(callback)
+        callback()
+
+    heartbeat = Heartbeat(post, lambda: (status, True))
+    heartbeat.ready()
+    assert [systemd.next() for _ in range(3)] == ["READY=1", "STATUS=young", "WATCHDOG=1"]
+    status = "older"
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(0.01):
+            heartbeat.tell()
+
+    teller = threading.Thread(target=tell)
+    teller.start()
+    assert systemd.next() == "STATUS=older"
+    asked, beats = len(posted), 4
+    assert [systemd.next() for _ in range(beats)] == ["WATCHDOG=1"] * beats
+    ended.set()
+    teller.join()
+    heartbeat.stop()
+    assert 2 * (beats - 1) <= len(posted) - asked <= 2 * (beats + 1)  # one question is two callbacks
+
+
 def test_not_ready_until_told(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop before it was ever ready says STOPPING, and READY not at all."""
     monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)

@@ -233,7 +233,7 @@ def test_a_pin_that_hangs(
     start_server: Callable[..., Server], systemd: PunctualSystemd, when: str
 ) -> None:
     """A line that does not come back is named with its pin, whoever switches it."""
-    driver = DRIVER + SLEEPING.format(seconds=1) + LAMP_HANGS.format(when=when) + GO
+    driver = DRIVER + SLEEPING.format(seconds=2) + LAMP_HANGS.format(when=when) + GO
     config = HOUSE.replace("mode: output", "mode: output, pulse: 0.05")
     server = start_server(config, program=("-c", driver), env=watched(systemd))
     with asking(f"{server.url}/api/pins/lamp", b'{"value":1}'):
@@ -245,7 +245,7 @@ def test_a_pin_that_hangs(
 def test_stuck_off_systemd(start_server: Callable[..., Server]) -> None:
     """Off systemd, too, a hang stands in the log, and nothing else is said there or to anyone."""
     soon = "import raspi_server.heartbeat\nraspi_server.heartbeat._STUCK_AFTER = 0.3\n"
-    driver = DRIVER + soon + SLEEPING.format(seconds=1.5) + HEALTH_HANGS + GO
+    driver = DRIVER + soon + SLEEPING.format(seconds=4) + HEALTH_HANGS + GO
     variables = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     server = start_server(HOUSE, program=("-c", driver), env={**variables, "WATCHDOG_USEC": "1"})
     assert datagram_sockets(server.process.pid) == 0

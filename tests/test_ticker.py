@@ -29,7 +29,7 @@ def run(loop: JumpingLoop, tick: Callable[[], object], seconds: float, interval:
 
 
 def test_ticks_at_a_steady_rate(loop):
-    """Ten ticks a second are ten ticks a second, the first after one interval."""
+    """Ten ticks a second are ten ticks a second, the first within one interval."""
     times: list[float] = []
     run(loop, lambda: times.append(loop.time()), 1.05, 0.1)
     assert times == pytest.approx([1000 + n / 10 for n in range(1, 11)])
@@ -44,8 +44,24 @@ def test_no_tick_after_stop(loop):
     loop.run_until_complete(asyncio.sleep(5))
     assert len(ticks) == 3
     ticker.start()
-    loop.run_until_complete(asyncio.sleep(0.15))
+    loop.run_until_complete(asyncio.sleep(0.1))
     assert len(ticks) == 4
+
+
+def test_those_who_are_due_together_tick_together(loop):
+    """Whenever they were started, a slow ticker wakes nobody where a quick one does anyway."""
+    times: list[tuple[str, float]] = []
+
+    async def live() -> None:
+        for name, interval in (("quick", 0.1), ("slow", 0.5)):
+            await asyncio.sleep(0.033)
+            Ticker(lambda name=name: times.append((name, loop.time())), interval).start()
+        await asyncio.sleep(2)
+
+    loop.run_until_complete(live())
+    slow = [moment for name, moment in times if name == "slow"]
+    assert len(slow) == 4
+    assert set(slow) <= {moment for name, moment in times if name == "quick"}
 
 
 def test_a_late_tick_is_followed_by_the_next_in_time(loop):
