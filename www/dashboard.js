@@ -40,6 +40,17 @@ const page = new PinPage(part(document, "#pin-page"), desk);
 let cards = new Map();
 /** Pins that are not drawn yet as they are. @type {Set<string>} */
 const news = new Set();
+/** What may show any pin. */
+const OF_ALL = [part(document, "#board"), part(document, "#pin-page")];
+/** What is on the screen now of those and of the cards. @type {Set<Element>} */
+const inSight = new Set();
+const sight = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) inSight.add(target);
+    else inSight.delete(target);
+  }
+  draw(); // before anyone sees what it was
+});
 let waits = false; // for the next drawing
 let drawn = 0; // when that last was, by performance.now()
 let asked = 0; // when the past was, by performance.now()
@@ -89,9 +100,14 @@ function showCards() {
       const card = new PinCard(pin, desk);
       cards.set(pin.name, { shape: now, card });
       strips.add(card.canvas, pin.name);
+      sight.observe(card.element);
     }
   }
-  for (const { card } of before.values()) strips.remove(card.canvas);
+  for (const { card } of before.values()) {
+    strips.remove(card.canvas);
+    sight.unobserve(card.element);
+    inSight.delete(card.element);
+  }
   const place = part(document, "#pins");
   const there = [...place.querySelectorAll(".pin")];
   const elements = [...cards.values()].map(({ card }) => card.element);
@@ -127,9 +143,11 @@ function grouped(all) {
   return places;
 }
 
-/** Draws what came since the last frame; browsers have no frames for tabs that nobody sees. */
+/** Draws what came since the last time; browsers have no frames for tabs that nobody sees. */
 function draw() {
-  [waits, drawn] = [false, performance.now()];
+  waits = false;
+  if (!news.size) return;
+  drawn = performance.now();
   for (const name of news) {
     const pin = raspi.pins.get(name);
     if (!pin) continue;
@@ -145,11 +163,17 @@ function change(pin) {
   announcer.change(pin);
   if (past.note(pin)) strips.change(pin.name);
   news.add(pin.name);
-  if (waits) return;
+  if (waits || !isInSight(pin.name)) return; // then the next tick is soon enough
   waits = true;
   const rest = drawn + DRAW_EVERY - performance.now();
   if (rest <= 0) requestAnimationFrame(draw);
   else setTimeout(() => requestAnimationFrame(draw), rest);
+}
+
+/** @param {string} name */
+function isInSight(name) {
+  const card = cards.get(name)?.card.element;
+  return (card && inSight.has(card)) || OF_ALL.some((element) => inSight.has(element));
 }
 
 function showHealth() {
@@ -162,6 +186,7 @@ function tick() {
   if (document.hidden) return;
   showLink(raspi);
   notices.show();
+  draw();
   for (const { card } of cards.values()) card.tick();
   strips.tick();
   page.tick();
@@ -199,7 +224,8 @@ raspi.on("health", showHealth);
 raspi.on("link", () => showLink(raspi)); // also where nobody looks: it is rare
 window.addEventListener("hashchange", route);
 for (const look of [tick, showHealth]) document.addEventListener("visibilitychange", look);
-setInterval(tick, 500);
+for (const element of OF_ALL) sight.observe(element);
+setInterval(tick, 1000);
 tick();
 
 if ("serviceWorker" in navigator && location.protocol === "https:") {

@@ -103,6 +103,32 @@ def test_nothing_jumps(start_server, open_page):
     assert page.evaluate("window.shifts") == []
 
 
+def test_what_is_out_of_sight_waits_for_the_tick(start_server, open_page):
+    """A change of a pin that is not on the screen asks for no drawing of its own, is there within a
+    second all the same, and wherever one scrolls to is the present."""
+    pins = "".join(f"  pin{n}: {{gpio: {n}, mode: output}}\n" for n in range(28))
+    server = start_server(f"access: {{control: everyone}}\npins:\n{pins}")
+    page = open_page(server.url)
+    expect_live(page)
+    page.evaluate("""() => {
+        window.frames = 0;
+        const { requestAnimationFrame } = window;
+        window.requestAnimationFrame = (frame) => {
+          window.frames++;
+          return requestAnimationFrame(frame);
+        };
+    }""")
+    api(server, "/api/pins/pin27", "PUT", {"value": 1})
+    expect(word(page, "pin27")).to_have_text("on")
+    assert page.evaluate("window.frames") == 0
+    api(server, "/api/pins/pin0", "PUT", {"value": 1})
+    expect(word(page, "pin0")).to_have_text("on")
+    assert page.evaluate("window.frames") == 1
+    card(page, "pin27").scroll_into_view_if_needed()
+    api(server, "/api/pins/pin27", "PUT", {"value": 0})
+    expect(word(page, "pin27")).to_have_text("off")
+
+
 def test_nothing_is_drawn_for_nobody(start_server, open_page):
     """While the tab is hidden nothing on it is drawn; looked at again, it shows what is now."""
     server = start_server(CONFIG)

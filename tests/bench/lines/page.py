@@ -22,11 +22,13 @@ from ..table import Findings, Row, Spread
 SECONDS = 10.0
 CHANGES_A_SECOND = 10
 OUTPUTS = 14
-PHONE = 4
+SLOWER = 4
 """How many times slower than a desk's a phone's core counts: what Lighthouse takes for a phone of
 the middle class (its throttling's cpuSlowdownMultiplier)."""
+CORES = 4
+"""Of a phone; those sold in the last ten years have as many at least, most twice as many."""
 MOST = 5.0
-"""Percent of a phone's core."""
+"""Percent of a phone's processor, all of its cores together."""
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -45,11 +47,13 @@ def measure(rig: Rig, rounds: int) -> Findings:
 
 
 def _row(what: str, shares: list[float]) -> Row:
-    phone = PHONE * statistics.median(shares)
+    core = SLOWER * statistics.median(shares)
+    phone = core / CORES
     return Row(
         f"the open page, 28 pins, {what}",
-        f"{Spread(shares).text(1, ' %')} of a core here, {phone:.1f} % of one {PHONE} × slower",
-        f"at most {MOST:.0f} % of a phone's",
+        f"{Spread(shares).text(1, ' %')} of a core here, {core:.0f} % of one {SLOWER} × slower, "
+        f"{phone:.1f} % of a phone with {CORES} of those",
+        f"at most {MOST:.0f} % of a phone's CPU",
         phone <= MOST,
     )
 
@@ -69,8 +73,9 @@ def _page(chromium: str, server: Running) -> Iterator[tuple[Page, CDPSession]]:
 
 
 def _share(page: Page, processes: CDPSession, seconds: float) -> float:
-    """Percent of a core that the main threads of all renderers took: where scripts run, and where
-    layout and painting are done. Rastering is a phone's graphics processor's."""
+    """Percent of a core that all renderers took, with all their threads: where scripts run, layout
+    and painting are done, and layers rastered. Putting those together is a phone's graphics
+    processor's."""
     found = processes.send("SystemInfo.getProcessInfo")["processInfo"]
     renderers = [each["id"] for each in found if each["type"] == "renderer"]
     before, began = _spent(renderers), time.monotonic()
@@ -79,7 +84,7 @@ def _share(page: Page, processes: CDPSession, seconds: float) -> float:
 
 
 def _spent(pids: list[int]) -> float:
-    files = (Path(f"/proc/{pid}/task/{pid}/schedstat") for pid in pids)
+    files = (file for pid in pids for file in Path(f"/proc/{pid}/task").glob("*/schedstat"))
     return sum(int(file.read_text().split()[0]) for file in files) / 1e9
 
 
