@@ -124,9 +124,9 @@ class Appliance:
         self._ticker = Ticker(self._show_state, config.interval)
         self._ticked = loop.time()
         self._slow = (
-            Ticker(self._look, LOOK_EVERY),
-            Ticker(self._look_at_certificate, CERTIFICATE_EVERY),
-            Ticker(lambda: self._hub.show(self._site.health()), HEALTH_EVERY),
+            Ticker(self._look, LOOK_EVERY, yields=True),
+            Ticker(self._look_at_certificate, CERTIFICATE_EVERY, yields=True),
+            Ticker(lambda: self._hub.show(self._site.health()), HEALTH_EVERY, yields=True),
         )
 
     async def run(self) -> None:
@@ -332,11 +332,9 @@ class Appliance:
         self.board.look()
         self.board.try_again()
         self._hub.look_after(now)
-        loop = asyncio.get_running_loop()
         if self._levels.is_due(now):
-            loop.run_in_executor(None, self._levels.save, now)
-        # After what is due in this round, a tick perhaps that all of this had held up.
-        loop.call_soon(self._heartbeat.tell)
+            asyncio.get_running_loop().run_in_executor(None, self._levels.save, now)
+        self._heartbeat.tell()
 
     def _look_at_certificate(self) -> None:
         complaint = self._site.complaint()

@@ -96,6 +96,7 @@ class Heartbeat:
         self._say("STOPPING=1")
         self._stopping.set()
         self._ready.set()
+        signal.setitimer(self._timer, 0)  # at the end of the process it would find no handler
 
     def _run(self) -> None:
         self._ask_for_time_until(self._ready)
@@ -131,7 +132,8 @@ class Heartbeat:
     def _guard(self) -> None:
         """Should C code hold the interpreter, this thread stands still, too: then faulthandler's
         handler, which needs no interpreter, writes the stacks. Put off while all is well."""
-        signal.setitimer(self._timer, self._ask_every + self._stuck_after * 1.4)
+        if not self._stopping.is_set():
+            signal.setitimer(self._timer, self._ask_every + self._stuck_after * 1.4)
 
     def _hear(self) -> tuple[str, bool] | None:
         """What the loop told by itself since about the last time."""

@@ -9,13 +9,15 @@ from collections.abc import Callable
 class Ticker:
     """Calls `tick` every `interval` seconds from `start` to `stop`, the first time at most one
     interval after the start. All tickers beat on one grid, the whole multiples of their intervals
-    on the loop's clock, so that those who are due together wake the process once."""
+    on the loop's clock, so that those who are due together wake the process once; among them one
+    that `yields` comes after those that do not."""
 
-    def __init__(self, tick: Callable[[], object], interval: float) -> None:
+    def __init__(self, tick: Callable[[], object], interval: float, yields: bool = False) -> None:
         self._tick = tick
         self._interval = interval
+        self._yields = yields
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
 
     def start(self) -> None:
         if self._timer is None:
@@ -28,7 +30,11 @@ class Ticker:
 
     def _wait(self, beats: int) -> None:
         """For the next one after so many."""
-        self._timer = self._loop.call_at((beats + 1) * self._interval, self._run)
+        due = self._yield if self._yields else self._run
+        self._timer = self._loop.call_at((beats + 1) * self._interval, due)
+
+    def _yield(self) -> None:
+        self._timer = self._loop.call_soon(self._run)  # the loop's next round
 
     def _run(self) -> None:
         timer = self._timer

@@ -244,6 +244,41 @@ def test_a_sleeper_wakes_to_the_present(rig):
     assert [message["seq"] for message in rig.read(sleeper)] == [3000]
 
 
+def test_sleepers_that_wake_one_by_one(rig):
+    """Some wake, fall asleep again, or are gone while others sleep on: each finds the present when
+    it wakes, and who was awake missed nothing."""
+    often, seldom, gone, neighbour = (rig.join() for _ in range(4))
+    seq = 0
+
+    def show() -> None:
+        nonlocal seq
+        seq += 1
+        rig.run(lambda: rig.hub.show(state(seq)))
+
+    def fall_asleep() -> None:
+        for _ in range(200):
+            show()
+            assert [message["seq"] for message in rig.read(neighbour)] == [seq]
+
+    def wakes(end: socket.socket) -> None:
+        stale = [message["seq"] for message in rig.read(end)]
+        assert len(stale) < 150
+        show()
+        for each in (end, neighbour):
+            assert [message["seq"] for message in rig.read(each)] == [seq]
+
+    for _ in range(3):
+        fall_asleep()
+        wakes(often)
+    rig.connections[rig.ends.index(gone)].stream.close()
+    wakes(seldom)
+    wakes(often)
+    rig.hub.remove(rig.viewers[rig.ends.index(gone)])
+    fall_asleep()
+    wakes(seldom)
+    wakes(often)
+
+
 def test_changes_are_never_skipped(rig):
     """What must arrive arrives, in order, even at a phone that slept for a while."""
     sleeper = rig.join()

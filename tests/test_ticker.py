@@ -64,6 +64,22 @@ def test_those_who_are_due_together_tick_together(loop):
     assert set(slow) <= {moment for name, moment in times if name == "quick"}
 
 
+def test_who_yields_comes_after_those_who_do_not(loop):
+    """What is due at the same time, and may wait, waits; and not for a stop."""
+    order: list[str] = []
+
+    async def live() -> None:
+        slow = Ticker(lambda: order.append("slow"), 0.2, yields=True)
+        slow.start()
+        Ticker(lambda: order.append("quick"), 0.1).start()
+        await asyncio.sleep(0.45)
+        loop.call_at(1000.6, slow.stop)
+        await asyncio.sleep(0.3)
+
+    loop.run_until_complete(live())
+    assert order == ["quick", "quick", "slow"] * 2 + ["quick"] * 3
+
+
 def test_a_late_tick_is_followed_by_the_next_in_time(loop):
     """After a hold-up the tick goes on at once, and makes up for nothing."""
     times: list[float] = []
