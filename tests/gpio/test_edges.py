@@ -4,10 +4,12 @@ from ..test_websocket import Browser
 from .pi import Edge, Pi
 
 EVERYONE_SLOWLY = "access: {control: everyone}\ninterval: 60\n"
-"""With ticks this far apart nothing but an edge can bring a change."""
+"""No tick helps here, and a look at the lines knows of no edge's time."""
 END = "  end: {gpio: 27, mode: input}\n"
 DOOR = "  door: {gpio: 17, mode: input}\n" + END
 MILLISECOND = 0.001
+HELD_UP = 0.004
+"""Seconds by which a busy host may hold up one edge in twenty between the guest and its kernel."""
 
 
 def changes_after(pi: Pi, browser: Browser) -> list[dict[str, object]]:
@@ -24,10 +26,13 @@ def assert_same(changes: list[dict[str, object]], edges: list[Edge], names: dict
     assert [(change["pin"], change["value"]) for change in changes] == [
         (names[edge.gpio], edge.level) for edge in edges
     ]
+    late = 0
     for change, edge in zip(changes, edges, strict=True):
         time = change["time"]
         assert isinstance(time, float)
-        assert edge.before - MILLISECOND < time < edge.after + MILLISECOND, (change, edge)
+        assert edge.before - MILLISECOND < time < edge.after + HELD_UP, (change, edge)
+        late += time >= edge.after + MILLISECOND
+    assert late <= len(edges) / 20
 
 
 def test_two_hundred_edges_five_milliseconds_apart(pi: Pi) -> None:
