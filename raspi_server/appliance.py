@@ -44,7 +44,8 @@ IDLE_TIMEOUT = 60.0
 BODY_TIMEOUT = 20.0
 """Seconds for a silent connection, a handshake or the head of a request; and for its body."""
 LOOK_EVERY = 1.0
-"""Seconds between two looks at the inputs, for edges that got lost, and two tries at a lost pin."""
+"""Seconds between two looks at the inputs, for edges that got lost, and two tries at a lost pin.
+While somebody watches, a longer interval is the time between two looks."""
 HEALTH_EVERY = 5.0
 CERTIFICATE_EVERY = 60.0
 """Seconds; a certificate expires, and a Pi's clock is right only some time after the start."""
@@ -322,6 +323,8 @@ class Appliance:
         return self._seq
 
     def _show_state(self) -> None:
+        if self._config.interval >= LOOK_EVERY:
+            self.board.look()
         if self._values is None:
             self._values = Raw(encode(self.board.values()))
         self._hub.show(State(self._next_seq(), round(time.time(), 6), self._values))
@@ -329,7 +332,8 @@ class Appliance:
 
     def _look(self) -> None:
         now = time.monotonic()
-        self.board.look()
+        if not self._hub or self._config.interval < LOOK_EVERY:
+            self.board.look()
         self.board.try_again()
         self._hub.look_after(now)
         if self._levels.is_due(now):

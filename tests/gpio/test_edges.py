@@ -4,7 +4,7 @@ from ..test_websocket import Browser
 from .pi import Edge, Pi
 
 EVERYONE_SLOWLY = "access: {control: everyone}\ninterval: 60\n"
-"""No tick helps here, and a look at the lines knows of no edge's time."""
+"""With ticks this far apart nothing but an edge can bring a change."""
 END = "  end: {gpio: 27, mode: input}\n"
 DOOR = "  door: {gpio: 17, mode: input}\n" + END
 MILLISECOND = 0.001
