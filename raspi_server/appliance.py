@@ -322,8 +322,12 @@ class Appliance:
         self._seq += 1
         return self._seq
 
+    @property
+    def _looks_with_ticks(self) -> bool:
+        return bool(self._hub) and self._config.interval >= LOOK_EVERY
+
     def _show_state(self) -> None:
-        if self._config.interval >= LOOK_EVERY:
+        if self._looks_with_ticks:
             self.board.look()
         if self._values is None:
             self._values = Raw(encode(self.board.values()))
@@ -332,7 +336,7 @@ class Appliance:
 
     def _look(self) -> None:
         now = time.monotonic()
-        if not self._hub or self._config.interval < LOOK_EVERY:
+        if not self._looks_with_ticks:
             self.board.look()
         self.board.try_again()
         self._hub.look_after(now)

@@ -35,13 +35,12 @@ since it would go on filling the last one (tcp(7); net/ipv4/tcp.c): of what a ph
 no room for, one state waits for it, not fifty."""
 
 ASK_EVERY = 4
-"""Times that a frame is sent to all, for asking the kernel who under TLS can take one."""
+"""Frames to all for each time that the kernel is asked who under TLS can take one."""
 
 TRY_AGAIN_LATER = 1013
 
-
 Free = dict[socket.socket, "Viewer"]
-"""Those to whom a frame may go straight, in the order in which they came."""
+"""Those to whom a frame may go straight, in the order in which that became so."""
 
 
 class Viewer:
@@ -268,7 +267,7 @@ class Hub:
         data = frame(message)
         size = len(data)
         plain, secure = self._refused.of(self._plain), self._encrypted.of(self._secure)
-        if plain is self._plain:
+        if plain is self._plain:  # nobody is full any more
             self._refused.clear()
         skipped = len(self._viewers) - len(plain) - len(secure)
         begun: list[tuple[Viewer, bytes]] = []
