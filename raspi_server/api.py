@@ -79,7 +79,7 @@ class ApiHandler(RequestHandler):
             return msgspec.json.decode(self.request.body or b"{}", type=kind)
         except msgspec.ValidationError as error:
             raise Refused("bad-value", str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except messages.UNREADABLE as error:
             raise Refused("bad-message", f"expected JSON: {error}") from None
 
     def log_exception(self, *exc_info: Any) -> None:

@@ -189,6 +189,8 @@ class Appliance:
             self._join_broker(config.mqtt, account)
             if self._mqtt:
                 self._mqtt.start(self._leaving)
+        if self._lookout:
+            self._lookout.renew()
         if config.metrics != before.metrics:
             self._metrics = self._site.metrics = self._new_metrics() if config.metrics else None
 
@@ -267,7 +269,9 @@ class Appliance:
         if settings.fleet:
             from .lookout import Lookout
 
-            self._lookout = self._site.fleet = Lookout(account, self._mqtt.topic)
+            self._lookout = self._site.fleet = Lookout(
+                account, self._mqtt.topic, self._site.fleet_audience
+            )
 
     def _leave_broker(self, code: int, reason: str) -> None:
         """`code` and `reason` are for those who look at all Pis."""

@@ -13,12 +13,13 @@ from tornado.web import RequestHandler, create_signed_value, decode_signed_value
 from . import config
 from .codes import Codes
 from .guests import Guest, Guests
-from .messages import Refused, Right
+from .messages import Audience, Refused, Right
 from .signin import SignIn
 
 COOKIE = "raspi-server"
 _NAMESAKE = re.compile(r"-\d{1,2}\.local$")
 """What Avahi adds to the name of the second of two machines that are called the same."""
+_STRICTNESS: tuple[Audience, ...] = ("everyone", "code", "nobody")
 COOKIE_DAYS = 400
 """Browsers cap a cookie's life there; it is renewed at each visit."""
 
@@ -129,13 +130,20 @@ class Auth:
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin.name} needs the control code", "control")
 
-    def check_fleet(self, caller: Caller) -> None:
-        """Who may switch pins of other Pis from here; those have rules of their own besides."""
-        if self.access.control == "nobody":
+    def fleet_audience(self, told: Audience | None) -> Audience:
+        """Return who may switch a pin of another Pi from here: those whom `access.control` lets and
+        the `control` that the Pi told of. One that told of none may be of a release that does not
+        tell it, and need the code."""
+        return max(self.access.control, told or "code", key=_STRICTNESS.index)
+
+    def check_fleet(self, pin: str, told: Audience | None, caller: Caller) -> None:
+        """The same for one who wants to switch it. The Pi itself has its own say besides."""
+        audience = self.fleet_audience(told)
+        if audience == "nobody":
             words = "nobody may switch other Pis from here (access.control: nobody)"
             raise Refused("not-allowed", words)
-        if self.right(caller) != "control":
-            self._ask_for_code("switching other Pis needs the control code", "control")
+        if audience == "code" and self.role(caller) != "control":
+            self._ask_for_code(f"switching {pin} needs the control code of this Pi", "control")
 
     def check_broker(self, pin: config.Pin) -> None:
         """Whoever may publish at the broker counts as one who has the control code: the broker
@@ -149,12 +157,17 @@ class Auth:
             return False
         return True
 
-    def _audience(self, pin: config.Pin) -> config.Audience:
-        """Who may switch a pin. Raises Refused where nobody may."""
+    def audience(self, pin: config.Pin) -> Audience:
+        """Return who may switch a pin; of an input, who may drive it where it is simulated."""
         own = None if isinstance(pin, config.InputPin) else pin.control
-        audience = own or self.access.control
+        return own or self.access.control
+
+    def _audience(self, pin: config.Pin) -> Audience:
+        """The same. Raises Refused where nobody may."""
+        audience = self.audience(pin)
         if audience == "nobody":
-            key = f"pins.{pin.name}.control" if own else "access.control"
+            is_own = isinstance(pin, config.DrivenPin) and pin.control
+            key = f"pins.{pin.name}.control" if is_own else "access.control"
             raise Refused("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
         return audience
 

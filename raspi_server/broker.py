@@ -11,13 +11,16 @@ import socket
 import ssl
 import sys
 import threading
+import time
+import traceback
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import Properties, VariableByteIntegers
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -42,6 +45,8 @@ SETTLED = 30.0
 MOST_UNACKNOWLEDGED = 100
 LARGEST = 64 * 1024
 """Bytes of the largest packet that we take; the broker is told, and keeps larger ones."""
+SAY_EVERY = 60.0
+"""Seconds between two lines in the log about messages that were dropped."""
 _HEAD = 10
 """Bytes of a PUBLISH beside its topic and payload, at most (3.3)."""
 
@@ -103,6 +108,8 @@ class Broker:
         self._task: asyncio.Task[None] | None = None
         self._trouble: str | None = None
         self._is_closing = False
+        self._dropped = 0
+        self._said_dropped = -math.inf
         self.refusals: dict[str, str] = {}
         """What this connection may not do, in words, by what it is."""
 
@@ -183,6 +190,16 @@ class Broker:
         """Publishes at QoS 1. To be called while there is `room`."""
         assert self._connection
         self._connection.publish(message)
+
+    def drop(self, topic: str, error: Exception) -> None:
+        """Count a message that could not be handled, and log it, at most once in SAY_EVERY."""
+        self._dropped += 1
+        now = time.monotonic()
+        if now - self._said_dropped >= SAY_EVERY:
+            self._said_dropped = now
+            words = f"{type(error).__name__}: {error}{_place(error)}"
+            count = f", {self._dropped} in all" if self._dropped > 1 else ""
+            log.error("mqtt: a message at %s was dropped%s: %s", topic[:100], count, words)
 
     def complain(self, about: str, words: str) -> None:
         """Notes, and says once for each connection, what the broker does not let us do."""
@@ -288,10 +305,31 @@ async def _patience(seconds: float, otherwise: str) -> AsyncIterator[None]:
         raise Trouble(otherwise) from None
 
 
+class _Client(Client):
+    """Paho, without the properties of messages that others publish: they are of no use here, and
+    characters that MQTT allows in them, such as U+FEFF, make Paho end the connection."""
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        quality = self._in_packet["command"] >> 1 & 3
+        packet = self._in_packet["packet"]
+        self._in_packet["packet"] = _without_properties(packet, quality)
+        return super()._handle_publish()
+
+
+def _without_properties(packet: bytearray, quality: int) -> bytearray:
+    """Return what follows the fixed header of a PUBLISH, with no property left in it (3.3.2).
+    Raises what Paho expects of a broken one."""
+    at = 2 + int.from_bytes(packet[:2], "big") + (2 if quality else 0)
+    size, width = VariableByteIntegers.decode(packet[at : at + 4])  # type: ignore[no-untyped-call]
+    if at + width + size > len(packet):
+        return packet
+    return packet[:at] + b"\0" + packet[at + width + size :]
+
+
 def _client(account: Account, client_id: str, will: Message | None) -> Client:
     """One for one connection: Paho would keep messages for the next, and try again in its own
     time."""
-    client = Client(
+    client = _Client(
         CallbackAPIVersion.VERSION2,
         client_id,
         protocol=MQTTProtocolVersion.MQTTv5,
@@ -439,12 +477,13 @@ class _Connection:
         self._timer = self._loop.call_later(every, self._look, every)
 
     def _received(self, message: MQTTMessage) -> None:
+        """Whatever somebody publishes, it does not end the connection."""
+        topic = "a topic that is no text"
         try:
             topic = message.topic
-        except UnicodeDecodeError:
-            self._finish(excuses.not_mqtt_5(self._account))
-            return
-        self._speaker.received(Message(topic, bytes(message.payload), message.retain))
+            self._speaker.received(Message(topic, bytes(message.payload), message.retain))
+        except Exception as error:
+            self._broker.drop(topic, error)
 
     def _acknowledged(self, id: int, reason: ReasonCode, properties: Properties | None) -> None:
         message = self._sent.pop(id, None)
@@ -541,6 +580,12 @@ class _Connection:
             self._timer.cancel()
         if not self._end.done():
             self._end.set_result(Trouble(words))
+
+
+def _place(error: Exception) -> str:
+    """Where in this server it was raised, for the log, in place of a whole traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
 
 
 def _own_words(properties: Properties | None) -> str:

@@ -15,12 +15,12 @@ from msgspec import Meta, Struct
 
 from . import strictyaml
 from .header import gpio_number
+from .messages import Audience
 from .strictyaml import YamlError, line_of, quote, show
 
 SYSTEM_FILE = Path("/etc/raspi-server/config.yaml")
 LOCAL_FILE = Path("config.yaml")
 
-Audience = Literal["everyone", "code", "nobody"]
 Seconds = Annotated[float, Meta(ge=0.01, le=86400, extra={"unit": "seconds"})]
 Name = Annotated[
     str,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .messages import Pin, Server
+from .messages import UNREADABLE, Pin, Server
 
 _CLASSES = {
     "door": "door",
@@ -98,7 +98,7 @@ def components(payload: bytes) -> dict[str, str]:
     """The same of a message that the broker kept; nothing where it is not one of ours."""
     try:
         return platforms(msgspec.json.decode(payload, type=_Announced).asdict())
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return {}
 
 

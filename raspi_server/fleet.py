@@ -3,14 +3,15 @@ say anything: only what fits is taken, and never more of it than fits into a sma
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
-from .messages import FleetPi, FleetPin, Value
+from .messages import UNREADABLE, Audience, FleetPi, FleetPin, Value
 
 MOST_PIS = 5000
 MOST_PINS = 40
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 Changes = dict[str, dict[str, tuple[Value, float | None]]]
 """Value and time of pins, by topic and name."""
+PinAudience = Callable[[str, FleetPin], Audience | None]
+"""Who may switch a pin of the Pi at a topic from here."""
 
 # Only what is needed here: a newer Pi may say more.
 _Number = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)] | None
@@ -54,6 +57,7 @@ class _Pin(Struct):
     pulse: Annotated[float, Meta(ge=0, le=86400)] | None = None
     group: Annotated[str, Meta(max_length=32)] | None = None
     confirm: bool = False
+    control: Audience | None = None
     error: str | None = None
 
 
@@ -66,7 +70,6 @@ class _Description(Struct):
 
 _states = msgspec.json.Decoder(_State)
 _descriptions = msgspec.json.Decoder(_Description)
-_NOT_UNDERSTOOD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Pi:
@@ -88,9 +91,10 @@ class Pi:
         """For people."""
         return self.server.host if self.server else self.topic
 
-    def entry(self) -> FleetPi:
-        """All there is to say of it."""
+    def entry(self, audience: PinAudience) -> FleetPi:
+        """All there is to say of it, with the `audience` of each pin."""
         assert self.server and self.pins is not None
+        pins = [replace(pin, control=audience(self.topic, pin)) for pin in self.pins.values()]
         return FleetPi(
             topic=self.topic,
             group="/".join(self.topic.split("/")[1:-1]),
@@ -100,7 +104,7 @@ class Pi:
             simulated=self.server.simulated,
             version=self.server.version,
             url=self.url,
-            pins=list(self.pins.values()),
+            pins=pins,
         )
 
     def was_heard(self, when: float | None) -> None:
@@ -112,7 +116,10 @@ class Pis:
     """All Pis like the one at `own_topic`: under its first level, at its depth. Pure knowledge;
     times are Unix seconds, `now` as given."""
 
-    def __init__(self, own_topic: str) -> None:
+    def __init__(
+        self, own_topic: str, audience: PinAudience = lambda topic, pin: pin.control
+    ) -> None:
+        self._audience = audience
         levels = own_topic.split("/")
         self._root = levels[0]
         self._depth = len(levels)
@@ -147,7 +154,7 @@ class Pis:
         for topic in sorted(self._pis):
             pi = self._pis.get(topic)
             if pi and pi.pins is not None:
-                yield pi.entry()
+                yield pi.entry(self._audience)
 
     # What comes in.
 
@@ -210,7 +217,7 @@ class Pis:
             return
         try:
             found = _descriptions.decode(payload)
-        except _NOT_UNDERSTOOD:
+        except UNREADABLE:
             self._ignore(topic, now)
             return
         before = pi.pins or {}
@@ -231,7 +238,7 @@ class Pis:
             return  # a leftover, or a trap
         try:
             state = _states.decode(payload)
-        except _NOT_UNDERSTOOD:
+        except UNREADABLE:
             self._ignore(topic, now)
             return
         pi.was_heard(now if not kept else state.time and min(state.time, now))
@@ -284,7 +291,7 @@ class Pis:
             topic = next(iter(self._renewed))
             del self._renewed[topic]
             self._changes.pop(topic, None)
-            renewed.append(self._pis[topic].entry())
+            renewed.append(self._pis[topic].entry(self._audience))
             size += len(renewed[-1].pins) + 1
         changes: Changes = {}
         size = 0
@@ -294,6 +301,11 @@ class Pis:
             changes[topic] = {name: (pin.value, pin.since) for name, pin in pins.items()}
             size += len(pins)
         return changes, renewed, gone
+
+    def renew(self) -> None:
+        """Count all that is known as news."""
+        for pi in self._pis.values():
+            self._renew(pi)
 
     def _renew(self, pi: Pi) -> None:
         if pi.pins is not None:
@@ -314,10 +326,11 @@ def _pin(told: _Pin, known: FleetPin | None) -> FleetPin:
         mode=told.mode,
         value=value,
         since=since,
-        writable=told.writable and told.mode != "input",
+        writable=told.writable and told.mode != "input" and told.control != "nobody",
         pulse=told.pulse,
         group=told.group,
         confirm=told.confirm,
+        control=told.control,
         error=None if told.error is None else told.error[:200],
     )
 

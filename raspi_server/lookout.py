@@ -8,7 +8,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -16,11 +16,13 @@ import msgspec
 from . import messages
 from .account import Account
 from .broker import Broker, Message, Speaker
-from .fleet import Pi, Pis
+from .fleet import Pi, PinAudience, Pis
 from .hub import Hub
 from .messages import (
     STATUS,
+    UNREADABLE,
     Alive,
+    Audience,
     BrokerNews,
     BrokerState,
     ErrorCode,
@@ -79,16 +81,23 @@ class _Waiting(NamedTuple):
 
 
 class Lookout(Speaker):
-    """The house as it is seen from this Pi, whose topic is `own_topic`. All methods belong to the
-    loop's thread."""
+    """The house as it is seen from this Pi, whose topic is `own_topic`. `audience` tells of a pin,
+    and whether it is of this Pi, who may switch it from here. All methods belong to the loop's
+    thread."""
 
-    def __init__(self, account: Account, own_topic: str) -> None:
+    def __init__(
+        self,
+        account: Account,
+        own_topic: str,
+        audience: Callable[[bool, FleetPin], Audience | None],
+    ) -> None:
         self.hub = Hub(self._watched)
         self._account = account
         self._client_id = f"{own_topic.replace('/', '-')}-fleet"
         self._own_topic = own_topic
         self._loop = asyncio.get_running_loop()
-        self._pis = Pis(own_topic)
+        self._audience: PinAudience = lambda topic, pin: audience(self.is_own(topic), pin)
+        self._pis = Pis(own_topic, self._audience)
         self._broker: Broker | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._leave_at: asyncio.TimerHandle | None = None
@@ -157,7 +166,7 @@ class Lookout(Speaker):
     def carry_out(self, order: RemoteCommand, by: str) -> asyncio.Future[Value]:
         """Passes a command on, once. Raises Refused, or the future does; `by` says who, for the
         journal."""
-        pi, pin = self._target(order)
+        pi, pin = self.target(order)
         broker = self._broker
         if broker is None or not broker.is_connected:
             raise Refused("unavailable", "the broker is not there: nothing was sent", order.ref)
@@ -178,6 +187,12 @@ class Lookout(Speaker):
         level = logging.DEBUG if is_dimmed else logging.INFO  # a slider moves a lot
         log.log(level, "%s at %s: %s, by %s", pin.name, pi.topic, _in_words(order), by)
         return done
+
+    def renew(self) -> None:
+        """Tell all there is once more: who may switch from here may be another."""
+        self._pis.renew()
+        if self._pis.has_news:
+            self._tell_soon()
 
     async def close(self, code: int, reason: str) -> None:
         """Sends the viewers away, and takes leave of the broker."""
@@ -228,7 +243,7 @@ class Lookout(Speaker):
         if broker:
             log.info("mqtt: nobody looks at the Pis below %s any more", self._pis.pattern)
             self._leaving = asyncio.ensure_future(broker.close(None, GOODBYE))
-        self._pis = Pis(self._own_topic)
+        self._pis = Pis(self._own_topic, self._audience)
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -353,7 +368,11 @@ class Lookout(Speaker):
 
     # What is switched.
 
-    def _target(self, order: RemoteCommand) -> tuple[Pi, FleetPin]:
+    def is_own(self, topic: str) -> bool:
+        """Return whether a Pi is this one."""
+        return topic == self._own_topic
+
+    def target(self, order: RemoteCommand) -> tuple[Pi, FleetPin]:
         """Where a command goes. Raises Refused where it would come to nothing."""
         try:
             pi = self._pis[order.pi]
@@ -380,7 +399,7 @@ class Lookout(Speaker):
             return
         try:
             answer = _answers.decode(message.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return
         waiting = self._waiting.get(str(answer.ref))
         if waiting is None or waiting.topic != message.topic:

@@ -15,7 +15,14 @@ MAX_MESSAGE = 16 * 1024
 
 Value = int | float | None
 Right = Literal["view", "control"]
-Ref = int | Annotated[str, Meta(max_length=64)]
+Audience = Literal["everyone", "code", "nobody"]
+"""Who may switch a pin: code is whoever has shown the control code."""
+Ref = Annotated[int, Meta(ge=1 - 2**53, le=2**53 - 1)] | Annotated[str, Meta(max_length=64)]
+"""Whole numbers only as far as JavaScript holds them exactly."""
+
+UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+"""All that decoding raises where JSON from outside is not what was expected: wrong UTF-8 is a
+ValueError, as is a number of thousands of digits; nesting without end a RecursionError."""
 
 ErrorCode = Literal[
     "bad-message",  # not JSON, not an object, a missing or unknown field, a wrong type
@@ -138,8 +145,9 @@ _refs = msgspec.json.Decoder(_OnlyRef)
 _Any = TypeVar("_Any")
 
 
-def command(text: str) -> Command:
-    """The command in a text frame. Raises Refused, with the `ref` if that much can be read."""
+def command(text: str | bytes) -> Command:
+    """Return the command in a text frame, or in UTF-8. Raises Refused, with the `ref` if that much
+    can be read."""
     return _decoded(_commands, text, '{"type":"set","pin":"lamp","value":1}')
 
 
@@ -149,13 +157,13 @@ def remote_command(text: str) -> RemoteCommand:
     return _decoded(_remote_commands, text, example)
 
 
-def _decoded(decoder: msgspec.json.Decoder[_Any], text: str, example: str) -> _Any:
+def _decoded(decoder: msgspec.json.Decoder[_Any], text: str | bytes, example: str) -> _Any:
     try:
         return decoder.decode(text)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except UNREADABLE as error:
         try:
             ref = _refs.decode(text).ref
-        except (msgspec.DecodeError, ValueError, RecursionError):
+        except UNREADABLE:
             ref = None
         words = f"expected a command such as {example}: {error}"
         raise Refused("bad-message", words[:300], ref) from None
@@ -196,7 +204,8 @@ class Server(Struct, frozen=True):
 
 class Pin(Struct, frozen=True, kw_only=True):
     """One pin as a viewer may see it. `header` is its position 1-40; `since` is the time of its
-    last change, None before the first; `writable` is for the viewer who asked."""
+    last change, None before the first; `writable` is for the viewer who asked, `control` whom the
+    configuration lets switch it, None for inputs."""
 
     name: str
     label: str
@@ -210,6 +219,7 @@ class Pin(Struct, frozen=True, kw_only=True):
     max_on: float | None = None
     group: str | None = None
     confirm: bool = False
+    control: Audience | None = None
     error: str | None = None
 
 
@@ -308,7 +318,8 @@ class Description(Struct, frozen=True):
 
 
 class FleetPin(Struct, kw_only=True):
-    """A pin of some Pi as it was told last. `writable`: whether its Pi obeys the broker."""
+    """A pin of some Pi as it was told last. `writable`: whether its Pi obeys the broker; `control`:
+    who may switch it from the server that is asked, None for inputs."""
 
     name: str
     label: str
@@ -319,6 +330,7 @@ class FleetPin(Struct, kw_only=True):
     pulse: float | None
     group: str | None
     confirm: bool
+    control: Audience | None
     error: str | None
 
 
@@ -354,11 +366,13 @@ class Fleet(Struct, frozen=True):
 
 
 class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
-    """`access` is what the viewer may do with other Pis, `code_would_help`: whether the control
-    code would allow it."""
+    """`access` is what `access.control` lets the viewer do with other Pis, `code_would_help`:
+    whether the control code would allow it; `signed_in` is the code that was shown, or None: of
+    pins whose `control` is code, it says whether the viewer may switch them."""
 
     seq: int
     access: Right
+    signed_in: Right | None
     code_would_help: bool
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Raw
 
 from . import config, discovery
 from .account import Account
@@ -20,6 +21,7 @@ from .broker import Broker, Message, Speaker
 from .clock import wall_time
 from .messages import (
     MAX_MESSAGE,
+    UNREADABLE,
     Command,
     Description,
     Error,
@@ -48,6 +50,7 @@ GOODBYE = 1.0
 SAY_EVERY = 60.0
 """Seconds between two lines in the log about somebody who publishes too fast."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_BEGINS_NUMBER = tuple(b"%c" % each for each in b"-0123456789")
 
 log = logging.getLogger(__name__)
 
@@ -315,11 +318,13 @@ def _command(name: str, payload: bytes) -> Command:
     if len(payload) > MAX_MESSAGE:
         raise Refused("too-large", f"expected at most {MAX_MESSAGE} bytes")
     try:
-        found = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
-    if type(found) in (int, float):
-        return Set(pin=name, value=found)
-    if isinstance(found, dict) and "pin" not in found:
-        return command(encode({"type": "set", **found, "pin": name}).decode())
-    raise Refused("bad-message", 'expected 0, 1 or an object such as {"type":"toggle"}')
+        found = bytes(msgspec.json.decode(payload, type=Raw)).strip()
+        if found[:1] in _BEGINS_NUMBER:
+            return Set(pin=name, value=float(found))  # one that no float holds is infinite
+        # Values stay as they came: not all that can be read can be written again.
+        fields = msgspec.json.decode(found, type=dict[str, Raw])
+    except UNREADABLE:
+        fields = {"pin": Raw()}
+    if "pin" in fields:
+        raise Refused("bad-message", 'expected 0, 1 or an object such as {"type":"toggle"}')
+    return command(encode({"type": "set", **fields, "pin": name}))

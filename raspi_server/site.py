@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import responses
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from tornado.web import HTTPError, RequestHandler
@@ -23,7 +23,9 @@ from .header import POSITION_BY_GPIO
 from .history import History
 from .hub import Hub, frame
 from .messages import (
+    Audience,
     FleetHello,
+    FleetPin,
     Health,
     Hello,
     Notice,
@@ -40,6 +42,9 @@ from .packed import Packed
 from .repeats import Repeats
 from .slots import Slot
 from .tls import Identity
+
+if TYPE_CHECKING:
+    from .fleet import Pi
 
 NAME = "raspi-server"
 HEADERS = {
@@ -96,6 +101,8 @@ class House(Protocol):
     @property
     def seq(self) -> int: ...
     async def look(self) -> None: ...
+    def is_own(self, topic: str) -> bool: ...
+    def target(self, order: RemoteCommand) -> tuple["Pi", FleetPin]: ...
     def parts(self) -> Iterator[bytes]: ...
     def carry_out(self, order: RemoteCommand, by: str) -> asyncio.Future[Value]: ...
 
@@ -167,6 +174,7 @@ class Site:
             max_on=getattr(pin, "max_on", None),
             group=getattr(pin, "group", None),
             confirm=getattr(pin, "confirm", False),
+            control=self.auth.audience(pin) if isinstance(pin, DrivenPin) else None,
             error=slot.error,
         )
 
@@ -202,7 +210,32 @@ class Site:
         """What a page of all Pis needs to begin, beside them."""
         right = self.auth.right(caller)
         would_help = right == "view" and self.auth.access.control == "code"
-        return FleetHello(seq=fleet.seq, access=right, code_would_help=would_help)
+        return FleetHello(
+            seq=fleet.seq,
+            access=right,
+            signed_in=self.auth.role(caller),
+            code_would_help=would_help,
+        )
+
+    def fleet_audience(self, is_own: bool, pin: FleetPin) -> Audience | None:
+        """Return who may switch a pin at the broker from here, None for inputs. Of this Pi the
+        board decides, whatever somebody tells there in its name."""
+        if pin.mode == "input":
+            return None
+        if not is_own:
+            return self.auth.fleet_audience(pin.control)
+        try:
+            return self.auth.audience(self.board[pin.name].config)
+        except Refused:  # the board has no such pin
+            return "nobody"
+
+    def check_fleet(self, fleet: House, order: RemoteCommand, caller: Caller) -> None:
+        """The same for a command. Raises Refused."""
+        pi, pin = fleet.target(order)
+        if fleet.is_own(order.pi):
+            self.auth.check_control(self.board[order.pin].config, caller)
+        else:
+            self.auth.check_fleet(f"{pin.name} of {pi.name}", pin.control, caller)
 
     def hello(self, caller: Caller) -> Hello:
         """Everything a page needs to begin."""

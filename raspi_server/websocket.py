@@ -196,7 +196,7 @@ class FleetSocket(Watching):
     def order(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
         order = remote_command(text)
         with _with_ref(order.ref):
-            self._site.auth.check_fleet(self._caller)
+            self._site.check_fleet(self._fleet, order, self._caller)
             done = self._fleet.carry_out(order, self._site.auth.name(self._caller))
         return order.ref, order.pin, done
 

@@ -17,7 +17,8 @@ BEGAN = time.time() - 7200
 def pin(name: str, **more: Any) -> dict[str, Any]:
     """A pin as in `describe`."""
     plain = {"name": name, "label": name, "gpio": 4, "header": 7, "mode": "input", "value": 0}
-    return {**plain, "since": BEGAN, "writable": False, **more}
+    control = None if more.get("mode", "input") == "input" else "everyone"
+    return {**plain, "since": BEGAN, "writable": False, "control": control, **more}
 
 
 def description(host: str, pins: Iterable[dict[str, Any]], **more: Any) -> dict[str, Any]:

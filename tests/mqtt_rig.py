@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from .asking import ask
@@ -113,10 +115,17 @@ class Ear:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def say(self, topic: str, payload: Any, retain: bool = False, qos: int = 1) -> None:
+    def say(
+        self,
+        topic: str,
+        payload: Any,
+        retain: bool = False,
+        qos: int = 1,
+        properties: Properties | None = None,
+    ) -> None:
         """Publishes, and waits until the broker has it."""
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        self._client.publish(topic, data, qos, retain).wait_for_publish(LIMIT)
+        self._client.publish(topic, data, qos, retain, properties).wait_for_publish(LIMIT)
 
     def wait_for(self, what: Callable[[Heard], bool], count: int = 1) -> list[Heard]:
         """The messages of which it is true, once there are so many."""
@@ -135,6 +144,14 @@ class Ear:
 
     def last(self, topic: str) -> Heard:
         return self.wait_for_topic(topic)[-1]
+
+
+def properties(**values: Any) -> Properties:
+    """Those of a message that is published, by the names of MQTT 5 without spaces."""
+    found = Properties(PacketTypes.PUBLISH)
+    for name, value in values.items():
+        setattr(found, name, value)
+    return found
 
 
 class Brokers:

@@ -128,6 +128,7 @@ def test_pins_stand_in_the_order_of_the_file(house: Server) -> None:
         "max_on": None,
         "group": None,
         "confirm": False,
+        "control": None,
         "error": None,
     }
     assert pins["door"] == usual | {
@@ -148,6 +149,7 @@ def test_pins_stand_in_the_order_of_the_file(house: Server) -> None:
         "gpio": 27,
         "header": 13,
         "mode": "output",
+        "control": "everyone",
         "confirm": True,
         "max_on": 3600,
     }

@@ -270,7 +270,8 @@ def test_a_switch_far_away(brokers, start_server):
     there = start_server(house(broker.url, "house/there", CONTROL))
     with Looker(here) as looker:
         assert looker.hello == {
-            "type": "hello", "seq": 0, "access": "control", "code_would_help": False
+            "type": "hello", "seq": 0, "access": "control", "signed_in": None,
+            "code_would_help": False,
         }  # fmt: skip
         looker.until(lambda: "house/there" in looker.pis)
         to = {"pi": "house/there", "pin": "lamp"}
@@ -439,8 +440,9 @@ def test_the_rules_of_this_server_hold(brokers, start_server, tmp_path):
     with Looker(here, **view) as looker:
         assert (looker.hello["access"], looker.hello["code_would_help"]) == ("view", True)
         looker.until(lambda: "house/there" in looker.pis)
-        needed = ("sign-in", "switching other Pis needs the control code")
-        assert looker.refusal(**order) == needed
+        host = looker.pis["house/there"]["host"]
+        needed = f"switching lamp of {host} needs the control code of this Pi"
+        assert looker.refusal(**order) == ("sign-in", needed)
         assert value(there, "lamp") == 0
         with Looker(here, **control) as other:
             assert other.hello["access"] == "control"
@@ -454,6 +456,98 @@ def test_the_rules_of_this_server_hold(brokers, start_server, tmp_path):
         assert looker.refusal(**order) == ("not-allowed", nobody)
         signed_in(here, file, "view", tmp_path)
         assert looker.client.close_code() == 4401
+
+
+def commands(topic: str) -> list[dict[str, Any]]:
+    """All commands that there are, to its lamp."""
+    to = {"pi": topic, "pin": "lamp"}
+    return [
+        {"type": "set", "value": 1, **to},
+        {"type": "toggle", **to},
+        {"type": "pulse", "seconds": 60, **to},
+    ]
+
+
+def test_the_control_of_a_pin_holds(brokers, start_server, tmp_path):
+    """A pin with `control: code` is refused to guests on the page of all Pis as on that of its own,
+    be it of this Pi or of another, and switched for the one who shows the code; other pins of both
+    are everybody's. A reload that changes it is told and holds."""
+    broker = brokers.broker()
+    keeping = {"env": {**os.environ, "STATE_DIRECTORY": str(tmp_path)}}
+    more = f"{FLEET}{CONTROL}"
+    plain_lamp, guarded_lamp = "lamp: {gpio: 27,", "lamp: {gpio: 27, control: code,"
+    text = house(broker.url, more=more).replace(plain_lamp, guarded_lamp)
+    here = start_server(text, **keeping)
+    file = tmp_path / "config-0.yaml"
+    there = start_server(
+        house(broker.url, "house/there", CONTROL).replace(plain_lamp, guarded_lamp)
+    )
+    control = signed_in(here, file, "control", tmp_path)
+    both = ("house/here", "house/there")
+    assert ask(here, "PUT", "/api/pins/lamp", {"value": 1}).refusal[1] == "sign-in"
+    ear = brokers.ear(broker, "house/+/pins/lamp/set")
+    with Looker(here) as guest, Looker(here, **control) as owner:
+        assert (guest.hello["signed_in"], owner.hello["signed_in"]) == (None, "control")
+        for each in (guest, owner):
+            each.until(lambda: set(both) <= each.pis.keys())  # noqa: B023
+            for topic in both:
+                told = {name: each.pin(topic, name)["control"] for name in ("lamp", "fan", "door")}
+                assert told == {"lamp": "code", "fan": "everyone", "door": None}
+                assert each.pin(topic, "lamp")["writable"]
+        for topic, server in zip(both, (here, there), strict=True):
+            for order in commands(topic):
+                assert guest.refusal(**order)[0] == "sign-in"
+            assert value(server, "lamp") == 0
+            assert guest.ask(type="set", pi=topic, pin="fan", value=0.5)["value"] == 0.5
+        assert ear.heard == []
+        for topic, server in zip(both, (here, there), strict=True):
+            for order in commands(topic):
+                assert owner.ask(**order)["type"] == "result"
+            assert value(server, "lamp") == 1
+        file.write_text(text.replace("control: everyone", "control: code").replace(
+            "fan: {gpio: 18,", "fan: {gpio: 18, control: everyone,"))  # fmt: skip
+        here.process.send_signal(signal.SIGHUP)
+        guest.until(lambda: guest.pin("house/there", "fan")["control"] == "code")
+        guest.until(lambda: guest.pin("house/here", "fan")["control"] == "everyone")
+        assert guest.refusal(type="set", pi="house/there", pin="fan", value=1)[0] == "sign-in"
+        assert guest.ask(type="set", pi="house/here", pin="fan", value=1)["value"] == 1
+
+
+def test_who_lies_about_control(brokers, chorus, start_server, tmp_path):
+    """What is told in the name of this Pi opens nothing of it, and a Pi of an older release, which
+    does not tell whom it lets switch, may need the code."""
+    broker = brokers.broker()
+    keeping = {"env": {**os.environ, "STATE_DIRECTORY": str(tmp_path)}}
+    text = house(broker.url, more=f"{FLEET}{CONTROL}")
+    here = start_server(text.replace("lamp: {", "lamp: {control: code, "), **keeping)
+    control = signed_in(here, tmp_path / "config-0.yaml", "control", tmp_path)
+    choir = chorus(broker)
+    pins = [pin(name, mode="output", writable=True) for name in ("lamp", "heater", "x", "door")]
+    old = {key: value for key, value in pins[0].items() if key != "control"}
+    choir.describe("house/old", "old", [old])
+    silenced = [pin("lamp", mode="output", writable=True, control="nobody")]
+    choir.describe("house/mad", "mad", silenced)
+    ear = brokers.ear(broker, "house/+/pins/+/set")
+    with Looker(here) as guest, Looker(here, **control) as owner:
+        for each in (guest, owner):
+            each.until(lambda: {"house/here", "house/old", "house/mad"} <= each.pis.keys())  # noqa: B023
+        choir.say("house/here/describe", description("mine", pins))
+        owner.until(lambda: owner.pis["house/here"]["host"] == "mine")
+        guest.until(lambda: guest.pis["house/here"]["host"] == "mine")
+        told = {each["name"]: each["control"] for each in guest.pis["house/here"]["pins"]}
+        assert told == {"lamp": "code", "heater": "nobody", "x": "nobody", "door": "everyone"}
+        codes = {
+            name: guest.refusal(type="set", pi="house/here", pin=name, value=1)[0] for name in told
+        }
+        assert codes["lamp"] == "sign-in" and codes["heater"] == "not-allowed"
+        assert codes["x"] == "unknown-pin"
+        assert owner.refusal(type="set", pi="house/here", pin="heater", value=1)[0] == "not-allowed"
+        assert guest.pin("house/old", "lamp")["control"] == "code"
+        assert guest.refusal(type="set", pi="house/old", pin="lamp", value=1)[0] == "sign-in"
+        assert guest.refusal(type="set", pi="house/mad", pin="lamp", value=1)[0] == "not-allowed"
+        assert not any("lamp" in each.topic for each in ear.heard)
+        owner.client.send(type="set", pi="house/old", pin="lamp", value=1)
+        ear.wait_for_topic("house/old/pins/lamp/set")
 
 
 @pytest.mark.parametrize(

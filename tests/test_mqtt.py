@@ -425,7 +425,6 @@ SILENT = {
         "does not speak MQTT 5",
     ),
     "has no packets": (CONNACK + b"\x30\x03\x00\x09x", "does not speak MQTT 5"),
-    "has no text": (CONNACK + b"\x30\x04\x00\x01\xff\x00", "does not speak MQTT 5"),
     "is dead": (CONNACK, "has not answered for"),
 }
 

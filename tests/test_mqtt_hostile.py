@@ -14,8 +14,8 @@ import pytest
 
 from .asking import ask
 from .conftest import LIMIT, Server, free_port
-from .mqtt_rig import Brokers, Ear, wait_for_reason, wait_until_well
-from .test_mqtt import CONTROL, house, switch
+from .mqtt_rig import Brokers, Ear, properties, wait_for_reason, wait_until_well
+from .test_mqtt import CONNACK, CONTROL, FakeBroker, house, switch
 from .test_tls import Authority, Pair
 from .wire import changing
 
@@ -172,6 +172,121 @@ def test_a_command_of_any_size(brokers, start_server):
     assert ear.wait_for_topic("house/pi/pins/lamp/result")[0].json["value"] == 1
     assert value(server, "lamp") == 1
     wait_until_well(server)
+
+
+HUGE = [b"1" + b"0" * zeros for zeros in (20, 400, 5000)]
+NUMBERS = [*HUGE, *(b"-" + each for each in HUGE), b"1e308", b"-1e308", b"1e400", b"-1e400"]
+NASTY = [
+    *NUMBERS,
+    *(b'{"value":%s,"ref":1}' % each for each in NUMBERS),
+    *(b'{"value":1,"ref":%s}' % each for each in NUMBERS),
+    *(b'{"type":"pulse","seconds":%s}' % each for each in NUMBERS),
+    *(
+        b"NaN",
+        b"Infinity",
+        b"null",
+        b"true",
+        b"[]",
+        b"{}",
+        b"",
+        b"\x00",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf1",
+    ),
+    *(b"[" * 16_000, b'{"a":' * 3000, b'{"components":' + b'{"a":' * 3000, b'{"value":' * 3000),
+    *(b'"\\ud800"', b'{"\\ud800":1}', b'{"type":"\xff"}', b'{"ref":"%s"}' % (b"x" * 16_000)),
+    *(b'{"pin":"gate","value":1}', b'{"type":["set"]}', b'{"%s":1}' % (b"\\u0001" * 2000)),
+    b"1" * 60_000,
+]
+
+
+def test_nasty_payloads(brokers, start_server):
+    """Whatever is published on a topic that we listen to, retained or not, the talk with the broker
+    goes on: a number beyond all is a bad value, and a good command is obeyed afterwards."""
+    broker = brokers.broker()
+    ear = brokers.ear(broker, "house/pi/#")
+    traps = ("homeassistant/device/house_pi/config", "house/pi/pins/lamp", "house/pi/pins/other")
+    ear.say(traps[0], b'{"components":' + b'{"a":' * 3000, retain=True)
+    server = start_server(house(broker.url, f"{CONTROL}, discovery: homeassistant"))
+    ear.wait_for_topic("house/pi/health")
+    results = "house/pi/pins/gate/result"
+    for number, payload in enumerate(NASTY, 1):
+        ear.say("house/pi/pins/gate/set", payload)
+        answer = ear.wait_for_topic(results, number)[-1].json
+        assert answer["type"] == "error" or payload.startswith((b'{"value":1', b"{"))
+        if payload in NUMBERS:
+            assert answer["code"] == "bad-value"
+        for topic in traps:
+            ear.say(topic, payload, retain=True)
+    for topic in ("pins/Ä/set", "pins/%s/set" % ("x" * 1000), "pins//set", "pins/\ufeff/set"):
+        ear.say(f"house/pi/{topic}", 1)
+    before = len(ear.heard)
+    ear.say("house/pi/pins/lamp/set", {"value": 1, "ref": 2**53 - 1})
+    ear.wait_for(
+        lambda each: each in ear.heard[before:] and each.topic == "house/pi/pins/lamp/result"
+    )
+    answer = ear.last("house/pi/pins/lamp/result").json
+    assert answer == {"type": "result", "ref": 2**53 - 1, "pin": "lamp", "value": 1}
+    wait_until_well(server)
+    assert len(re.findall("mqtt: connected", server.log)) == 1
+    server.restart()  # what was retained is told anew
+    server.wait_for_log("mqtt: connected")
+    ear.wait_for_topic("house/pi/health", 2)
+    ear.say("house/pi/pins/fan/set", 0.5)
+    assert ear.last("house/pi/pins/fan/result").json["value"] == 0.5
+    assert len(re.findall("mqtt: connected", server.log)) == 1
+
+
+def test_properties_of_others(brokers, start_server):
+    """What stands in the properties of a message is nothing to us, allowed characters that Paho
+    does not take among them."""
+    broker = brokers.broker()
+    ear = brokers.ear(broker, "house/pi/pins/+/result", "house/pi/health")
+    server = start_server(house(broker.url, CONTROL))
+    ear.wait_for_topic("house/pi/health")
+    odd = "\ufeff"
+    for each in (
+        {"UserProperty": [(odd, odd), ("a" * 5000, "b" * 5000)]},
+        {"ResponseTopic": odd},
+        {"ContentType": odd * 5000},
+        {"CorrelationData": b"\xff" * 10_000},
+        {"PayloadFormatIndicator": 1, "MessageExpiryInterval": 2**32 - 1},
+        {"TopicAlias": 1},
+    ):
+        for qos in (0, 1, 2):
+            ear.say("house/pi/pins/gate/set", 1, qos=qos, properties=properties(**each))
+            ear.say("house/pi/pins/gate/set", b"\xff", qos=qos, properties=properties(**each))
+    assert len(ear.wait_for_topic("house/pi/pins/gate/result", 36)) == 36
+    wait_until_well(server)
+    assert len(re.findall("mqtt: connected", server.log)) == 1
+
+
+def test_a_topic_that_is_no_text(start_server):
+    """A broker that passes on a topic of no text is not left for it: the next command is obeyed."""
+    topic = b"house/pi/pins/lamp/set"
+    order = b"\x30" + bytes([len(topic) + 4, 0, len(topic)]) + topic + b"\0001"
+    with FakeBroker(CONNACK + b"\x30\x04\x00\x01\xff\x00" + order) as broker:
+        server = start_server(house(f"mqtt://127.0.0.1:{broker.port}", CONTROL))
+        server.wait_for_log(r"lamp \(GPIO27\): on, by mqtt")
+        assert len(re.findall("mqtt: connected", server.log)) == 1
+
+
+def test_a_fault_of_ours_ends_no_talk(brokers, start_server):
+    """A message that brings out a fault of this server costs one line in the log, however often it
+    comes, and no more."""
+    broker = brokers.broker()
+    ear = brokers.ear(broker, "house/pi/pins/+/result", "house/pi/health")
+    program = changing("mqtt._command = lambda name, payload: 1 / int(payload)")
+    server = start_server(house(broker.url, CONTROL), program=program)
+    ear.wait_for_topic("house/pi/health")
+    for _ in range(50):
+        ear.say("house/pi/pins/gate/set", 0)
+    ear.say("house/pi/pins/gate/set", b"", retain=True)
+    line = server.wait_for_log("mqtt: a message at house/pi/pins/gate/set was dropped").string
+    assert "ZeroDivisionError" in line and "test" not in line
+    assert len(re.findall("was dropped", server.log)) == 1
+    wait_until_well(server)
+    assert len(re.findall("mqtt: connected", server.log)) == 1
 
 
 # ---------------------------------------------------------------- half a connection
