@@ -3,22 +3,27 @@ say anything: only what fits is taken, and never more of it than fits into a sma
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from sys import getsizeof
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
-from .messages import UNREADABLE, Audience, FleetPi, FleetPin, Value
+from .messages import UNREADABLE, Audience, FleetPi, FleetPin, Value, encode
 
 MOST_PIS = 5000
 MOST_PINS = 40
 """Of one Pi."""
 MOST_PINS_IN_ALL = 50_000
-MOST_AT_ONCE = 200
-"""Pins in the entries of one lot of news, and five times as many changes: some 50 kB each."""
+MOST_TEXT = 16 * 1024 * 1024
+"""Bytes of memory for the texts of all Pis: one wide character makes a text four times as large."""
+MOST_AT_ONCE = 64 * 1024
+"""Bytes of JSON in one lot of news, a quarter of what closes a viewer (hub.MOST_BEHIND)."""
+LARGEST = 64 * 1024
+"""Bytes of a description that is read, so that its entry, which is told whole, is hardly larger."""
 SAY_EVERY = 60.0
 """Seconds between two lines in the log about what was not understood."""
 _TOPIC = re.compile(r"[^\s+#$/]+(/[^\s+#/]+)+")
@@ -26,18 +31,16 @@ _LONGEST_TOPIC = 100
 
 log = logging.getLogger(__name__)
 
-Changes = dict[str, dict[str, tuple[Value, float | None]]]
-"""Value and time of pins, by topic and name."""
 PinAudience = Callable[[str, FleetPin], Audience | None]
 """Who may switch a pin of the Pi at a topic from here."""
 
 # Only what is needed here: a newer Pi may say more.
-_Number = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)] | None
+PinValue = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)] | None
 _Time = Annotated[float, Meta(ge=0, le=1e11)] | None
 
 
 class _State(Struct):
-    value: _Number
+    value: PinValue
     time: _Time
 
 
@@ -51,7 +54,7 @@ class _Pin(Struct):
     name: Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z")]
     label: Annotated[str, Meta(max_length=64)]
     mode: Literal["input", "output", "pwm"]
-    value: _Number
+    value: PinValue
     since: _Time
     writable: bool
     pulse: Annotated[float, Meta(ge=0, le=86400)] | None = None
@@ -76,7 +79,7 @@ class Pi:
     """One that has said whether it is there. `pins` is None until it has said what stands there,
     and nobody is told of it until then."""
 
-    __slots__ = ("topic", "is_online", "heard", "server", "url", "pins")
+    __slots__ = ("topic", "is_online", "heard", "server", "url", "pins", "text")
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
@@ -85,6 +88,8 @@ class Pi:
         self.server: _Server | None = None
         self.url: str | None = None
         self.pins: dict[str, FleetPin] | None = None
+        self.text = 0
+        """Bytes of memory for its texts."""
 
     @property
     def name(self) -> str:
@@ -125,6 +130,7 @@ class Pis:
         self._depth = len(levels)
         self._pis: dict[str, Pi] = {}
         self._count = 0
+        self._text = 0
         self._changes: dict[str, dict[str, FleetPin]] = {}
         self._renewed: dict[str, None] = {}
         self._gone: dict[str, None] = {}
@@ -216,6 +222,8 @@ class Pis:
             self._undescribe(pi)
             return
         try:
+            if len(payload) > LARGEST:
+                raise ValueError(len(payload))
             found = _descriptions.decode(payload)
         except UNREADABLE:
             self._ignore(topic, now)
@@ -223,10 +231,12 @@ class Pis:
         before = pi.pins or {}
         pins = {pin.name: _pin(pin, before.get(pin.name)) for pin in found.pins[:MOST_PINS]}
         count = self._count - len(before) + len(pins)
-        if count > MOST_PINS_IN_ALL:
+        own_text = _memory_of_texts(found, pins.values())
+        text = self._text - pi.text + own_text
+        if count > MOST_PINS_IN_ALL or text > MOST_TEXT:
             self.are_too_many = True
             return
-        self._count = count
+        self._count, self._text, pi.text = count, text, own_text
         pi.pins, pi.server, pi.url = pins, found.server, _checked(found.url)
         pi.was_heard(now if not kept else found.time and min(found.time, now))
         self._renew(pi)
@@ -244,7 +254,8 @@ class Pis:
         pi.was_heard(now if not kept else state.time and min(state.time, now))
         if (state.value, state.time) != (pin.value, pin.since):
             pin.value, pin.since = state.value, state.time
-            self._changes.setdefault(topic, {})[name] = pin
+            if topic not in self._renewed:
+                self._changes.setdefault(topic, {})[name] = pin
 
     def _forget(self, topic: str) -> None:
         pi = self._pis.get(topic)
@@ -256,7 +267,8 @@ class Pis:
     def _undescribe(self, pi: Pi) -> None:
         if pi.pins is not None:
             self._count -= len(pi.pins)
-            pi.pins = None
+            self._text -= pi.text
+            pi.pins, pi.text = None, 0
             self._changes.pop(pi.topic, None)
             self._renewed.pop(pi.topic, None)
             self._gone[pi.topic] = None
@@ -281,25 +293,33 @@ class Pis:
         self._renewed.clear()
         self._gone.clear()
 
-    def take_news(self) -> tuple[Changes, list[FleetPi], list[str]]:
-        """What has changed since it was asked last, each Pi and pin as it is now; not all at once
-        where it is a lot."""
-        gone = list(self._gone)
-        self._gone.clear()
-        renewed, size = [], 0
+    def take_news(self) -> tuple[dict[str, Raw], list[Raw], list[str]]:
+        """Return pins by topic, entries and topics that are gone, as in messages.News: what has
+        changed since the last call, as it is now. Of a lot only as much as MOST_AT_ONCE, or one
+        entry that is larger."""
+        changes: dict[str, Raw] = {}
+        renewed: list[Raw] = []
+        gone: list[str] = []
+        size = 0
+        while self._gone and size < MOST_AT_ONCE:
+            topic = next(iter(self._gone))
+            del self._gone[topic]
+            gone.append(topic)
+            size += len(encode(topic))
         while self._renewed and size < MOST_AT_ONCE:
             topic = next(iter(self._renewed))
+            entry = encode(self._pis[topic].entry(self._audience))
+            if size and size + len(entry) > MOST_AT_ONCE:
+                break
             del self._renewed[topic]
-            self._changes.pop(topic, None)
-            renewed.append(self._pis[topic].entry(self._audience))
-            size += len(renewed[-1].pins) + 1
-        changes: Changes = {}
-        size = 0
-        while self._changes and size < 5 * MOST_AT_ONCE:
+            renewed.append(Raw(entry))
+            size += len(entry)
+        while self._changes and size < MOST_AT_ONCE:
             topic = next(iter(self._changes))
             pins = self._changes.pop(topic)
-            changes[topic] = {name: (pin.value, pin.since) for name, pin in pins.items()}
-            size += len(pins)
+            values = encode({name: (pin.value, pin.since) for name, pin in pins.items()})
+            changes[topic] = Raw(values)
+            size += len(encode(topic)) + len(values)
         return changes, renewed, gone
 
     def renew(self) -> None:
@@ -310,6 +330,7 @@ class Pis:
     def _renew(self, pi: Pi) -> None:
         if pi.pins is not None:
             self._gone.pop(pi.topic, None)
+            self._changes.pop(pi.topic, None)  # its entry will say it
             self._renewed[pi.topic] = None
 
 
@@ -333,6 +354,14 @@ def _pin(told: _Pin, known: FleetPin | None) -> FleetPin:
         control=told.control,
         error=None if told.error is None else told.error[:200],
     )
+
+
+def _memory_of_texts(found: _Description, pins: Iterable[FleetPin]) -> int:
+    """Return how many bytes of memory the texts take that are kept of a description."""
+    texts = [found.server.host, found.server.version, found.url or ""]
+    for pin in pins:
+        texts += (pin.name, pin.label, pin.group or "", pin.error or "")
+    return sum(map(getsizeof, texts))
 
 
 def _checked(url: str | None) -> str | None:

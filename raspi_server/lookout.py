@@ -16,7 +16,7 @@ import msgspec
 from . import messages
 from .account import Account
 from .broker import Broker, Message, Speaker
-from .fleet import Pi, PinAudience, Pis
+from .fleet import Pi, PinAudience, PinValue, Pis
 from .hub import Hub
 from .messages import (
     STATUS,
@@ -53,8 +53,8 @@ ANSWER_WITHIN = 5
 AT_ONCE = 25
 """Pis that are asked for together: Mosquitto keeps no more than 1,000 messages for one client, and
 drops those beyond without a word."""
-IN_ONE_PART = 50
-"""Pis that are encoded together for one who asks."""
+ONE_PART = 64 * 1024
+"""Bytes, or somewhat more, that are encoded together for one who asks."""
 GOODBYE = 1.0
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class _Answer(msgspec.Struct):
 
     type: str
     ref: Ref | None = None
-    value: int | float | None = None
+    value: PinValue = None
     code: str = ""
     message: str = ""
 
@@ -153,15 +153,15 @@ class Lookout(Speaker):
         self._is_read = True
         head = encode(messages.Fleet(time.time(), self._seq, self.state, []))
         yield head.removesuffix(b"]}")
-        entries: list[bytes] = []
+        part = bytearray()
         comma = b""
         for entry in self._pis.entries():
-            entries.append(encode(entry))
-            if len(entries) == IN_ONE_PART:
-                yield comma + b",".join(entries)
-                entries.clear()
-                comma = b","
-        yield (comma if entries else b"") + b",".join(entries) + b"]}"
+            part += comma + encode(entry)
+            comma = b","
+            if len(part) >= ONE_PART:
+                yield bytes(part)
+                part.clear()
+        yield bytes(part) + b"]}"
 
     def carry_out(self, order: RemoteCommand, by: str) -> asyncio.Future[Value]:
         """Passes a command on, once. Raises Refused, or the future does; `by` says who, for the

@@ -378,12 +378,13 @@ class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello
 
 class News(Struct, frozen=True, tag_field="type", tag="news", omit_defaults=True):
     """What is other than before: pins as [value, since] by topic and name, whole entries of Pis,
-    and the topics of those that are no more. To be applied in the order gone, pis, pins."""
+    and the topics of those that are no more. To be applied in the order gone, pis, pins. The first
+    two are encoded already, since they are measured before they are sent."""
 
     seq: int
     time: float
-    pins: dict[str, dict[str, tuple[Value, float | None]]] = {}
-    pis: list[FleetPi] = []
+    pins: dict[str, Raw] = {}
+    pis: list[Raw] = []
     gone: list[str] = []
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -785,24 +786,31 @@ PAYLOADS = st.one_of(
 )  # fmt: skip
 
 
-@given(st.lists(st.tuples(TOPICS, PAYLOADS, st.booleans()), max_size=30))
-def test_whatever_is_published(messages):
+@given(
+    st.lists(st.tuples(TOPICS, PAYLOADS, st.booleans(), st.booleans()), max_size=30),
+    st.sampled_from([1, fleet.MOST_AT_ONCE]),
+)
+def test_whatever_is_published(messages, most):
     """No message, whatever it is and in whatever order it comes, breaks what is known; and the news
-    add up to the whole."""
+    add up to the whole, be they taken after each message or after several, in small lots or in
+    large ones."""
     pis = Pis("h/here")
     shown: dict[str, dict[str, Any]] = {}
-    for topic, payload, kept in messages:
+    for topic, payload, kept, is_told in [*messages, ("", b"", False, True)]:
         pis.take(topic, payload, kept, 1e9)
-        while pis.has_news:
-            changes, renewed, gone = pis.take_news()
+        while is_told and pis.has_news:
+            with mock.patch.object(fleet, "MOST_AT_ONCE", most):
+                changes, renewed, gone = pis.take_news()
             for each in gone:
                 shown.pop(each, None)
-            for pi in renewed:
-                shown[pi.topic] = {pin.name: (pin.value, pin.since) for pin in pi.pins}
+            for pi in map(json.loads, map(bytes, renewed)):
+                shown[pi["topic"]] = {
+                    pin["name"]: [pin["value"], pin["since"]] for pin in pi["pins"]
+                }
             for each, pins in changes.items():
-                shown[each] |= pins
+                shown[each] |= json.loads(bytes(pins))
     whole = {
-        pi.topic: {pin.name: (pin.value, pin.since) for pin in pi.pins} for pi in pis.entries()
+        pi.topic: {pin.name: [pin.value, pin.since] for pin in pi.pins} for pi in pis.entries()
     }
     assert shown == whole
     assert all(re.fullmatch("h/[^/]+", topic) and topic.isprintable() for topic in whole)

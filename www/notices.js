@@ -21,6 +21,8 @@ function lines(raspi, signIn) {
   if (hello?.access === "view" && hello.pins.some((pin) => pin.mode !== "input")) {
     const needsCode = hello.code_would_help;
     found.push({ code: "view", words: text(needsCode ? "lookOnlyCode" : "lookOnly"), action: needsCode ? signIn : undefined });
+  } else if (hello?.code_would_help) {
+    found.push({ code: "view", words: text("someNeedCode"), action: signIn });
   }
   return found;
 }

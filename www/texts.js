@@ -23,6 +23,7 @@ const EN = {
   simulated: "",
   certificate: "The certificate needs you.",
   open: "",
+  someNeedCode: "Some pins have no switch: they need the control code of this Raspberry Pi.",
   lookOnly: "Only looking: nobody may switch these pins.",
   lookOnlyCode: "Only looking: switching needs the control code.",
   byAsking:
@@ -201,6 +202,7 @@ const ID = {
   simulated: "Pin simulasi: tidak ada yang nyata dibaca atau dialihkan.",
   certificate: "Sertifikat perlu diperhatikan.",
   open: "Terbuka: semua orang di jaringan ini boleh mengalihkan pin.",
+  someNeedCode: "Sebagian pin tanpa sakelar: untuk itu diperlukan kode kendali Raspberry Pi ini.",
   lookOnly: "Hanya melihat: tidak seorang pun boleh mengalihkan pin ini.",
   lookOnlyCode: "Hanya melihat: untuk mengalihkan diperlukan kode kendali.",
   byAsking:

@@ -176,6 +176,22 @@ def test_only_looking_looks_so(brokers, chorus, start_server, open_page, shoot):
     expect(page.get_by_role("link", name="Sign in")).to_have_count(0)
 
 
+def test_a_pin_that_needs_the_code(brokers, start_server, open_page, shoot):
+    """Where everyone may switch, a pin that needs the code is only shown to a guest, who is told so
+    and where to sign in; the others have their switches."""
+    text = house(brokers.broker().url, "house/here").replace("lamp: {", "lamp: {control: code, ")
+    page = open_page(f"{start_server(text).url}/fleet/")
+    expect(row(page, "house/here", "lamp").locator(".lamp")).to_be_visible()
+    expect(row(page, "house/here", "lamp").locator("button")).to_have_count(0)
+    expect(row(page, "house/here", "fan").get_by_role("switch")).to_be_visible()
+    expect(page.locator("#notices")).to_contain_text("Some pins have no switch")
+    shoot(page, "code")
+    page.get_by_role("link", name="Sign in").click()
+    expect(page.locator("#notices")).to_contain_text("Some pins have no switch")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
 def test_who_may_not_look_is_led_to_the_door(brokers, start_server, open_page, shoot):
     """Where looking needs a code the page shows no Pi, says so, and leads to where one signs in."""
     text = house(brokers.broker().url, "house/here").replace("{control:", "{view: code, control:")

@@ -74,6 +74,8 @@ function showNotices() {
   } else if (isFresh && broker.trouble) lines.push({ code: "broker", words: text("brokerPart"), detail: broker.trouble, isWarning: true });
   if (isFresh && access === "view") {
     lines.push({ code: "view", words: text(codeWouldHelp ? "lookOnlyCode" : "lookOnly"), action: codeWouldHelp ? () => way("/", "signInThere") : undefined });
+  } else if (isFresh && house.needsCode) {
+    lines.push({ code: "view", words: anyText("someNeedCode"), action: () => way("/", "signInThere") });
   }
   if (house.isCurrent && !broker.trouble && house.pis.size === 1) lines.push({ code: "alone", words: text("alone") });
   const now = JSON.stringify(lines);

@@ -14,6 +14,7 @@ import { ask, Refusal } from "../polling.js";
  * @property {number|null} pulse  seconds
  * @property {string|null} group
  * @property {boolean} confirm
+ * @property {"everyone"|"code"|"nobody"|null} control  whom this server lets switch it; null for inputs
  * @property {string|null} error
  */
 /**
@@ -49,6 +50,8 @@ export class House extends Lifeline {
   /** @type {"view"|"control"} */
   access = "view";
   codeWouldHelp = false;
+  /** Which code we have shown. @type {"view"|"control"|null} */
+  signedIn = null;
   /** Whether there is such a page here at all. */
   isOff = false;
   /** What came before the whole did, null once that is here. @type {News[]|null} */ #early = [];
@@ -63,6 +66,17 @@ export class House extends Lifeline {
   /** Whether what is shown is so now, and could be switched. */
   get isCurrent() {
     return this.isFresh && this.broker.connected;
+  }
+
+  /** Whether we may switch a pin, as far as this server and its Pi go. @param {Pin} pin */
+  maySwitch({ writable, control }) {
+    return writable && (control === "everyone" || (control === "code" && this.signedIn === "control"));
+  }
+
+  /** Whether there are pins that the control code, which we have not shown, would switch. */
+  get needsCode() {
+    if (this.signedIn === "control") return false;
+    return [...this.pis.values()].some(({ pins }) => pins.some(({ writable, control }) => writable && control === "code"));
   }
 
   /** @param {string} pi its topic @param {string} pin @param {number} value */
@@ -90,6 +104,7 @@ export class House extends Lifeline {
       case "hello":
         this.access = message.access;
         this.codeWouldHelp = message.code_would_help;
+        this.signedIn = message.signed_in;
         if (this.#early) this.#askForAll();
         else this.tell("state", null);
         return;

@@ -18,7 +18,7 @@ let rows = 0; // for ids
 /** @param {Pi} pi @param {Pin} pin @param {House} house @returns {Kind} */
 export function kindOf(pi, pin, house) {
   if (pin.error !== null) return "broken";
-  if (!pin.writable || !pi.online || house.access !== "control") return "lamp";
+  if (!pi.online || !house.maySwitch(pin)) return "lamp";
   if (pin.pulse !== null) return "press";
   return pin.mode === "pwm" ? "dimmer" : "switch";
 }
