@@ -361,7 +361,7 @@ def _memory_of_texts(found: _Description, pins: Iterable[FleetPin]) -> int:
     texts = [found.server.host, found.server.version, found.url or ""]
     for pin in pins:
         texts += (pin.name, pin.label, pin.group or "", pin.error or "")
-    return sum(map(getsizeof, texts))
+    return sum(getsizeof(text) for text in texts if text)
 
 
 def _checked(url: str | None) -> str | None:

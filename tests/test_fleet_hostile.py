@@ -174,8 +174,7 @@ def test_memory_is_bounded(brokers, chorus, start_server):
     promised; that some are left out is said, and the others go on."""
     growth, trouble = crowd(brokers, chorus, start_server, 1000)
     assert "more Pis at the broker than can be shown" in trouble
-    print("growth", growth)
-    assert growth < 60e6
+    assert growth < 50e6  # 32 MB with 5,000 of them; 84 MB where texts are not bounded
 
 
 def crowd(brokers: Brokers, chorus: Any, start_server: Any, count: int) -> tuple[float, str]:
@@ -185,16 +184,15 @@ def crowd(brokers: Brokers, chorus: Any, start_server: Any, count: int) -> tuple
     server: Server = start_server(house(broker.url))
     with Looker(server) as looker:
         looker.until(lambda: "house/here" in looker.pis)
-        before = memory(server)
-        hostile = largest()
-        for n in range(count):
-            choir.say(f"house/{n:0>90}/status", b"online", retain=False)
-            choir.say(f"house/{n:0>90}/describe", hostile)
-            if n % 20 == 19:
-                choir.flush()
-        choir.describe("house/last", "last", [])
+    before = memory(server)
+    hostile = largest()
+    for n in range(count):
+        choir.say(f"house/{n:0>90}/status", b"online", retain=False)
+        choir.say(f"house/{n:0>90}/describe", hostile)
+        if n % 20 == 19:
+            choir.flush()
+    with Looker(server) as looker:
         looker.until(lambda: looker.broker["trouble"])
         switch = {"type": "set", "pi": "house/here", "pin": "lamp", "value": 1}
         assert looker.refusal(**switch)[0] == "not-allowed"
-        ask(server, "GET", "/api/fleet")
         return memory(server) - before, looker.broker["trouble"]
