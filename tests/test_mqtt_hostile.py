@@ -17,7 +17,7 @@ from .conftest import LIMIT, Server, free_port
 from .mqtt_rig import Brokers, Ear, properties, wait_for_reason, wait_until_well
 from .test_mqtt import CONNACK, CONTROL, FakeBroker, house, switch
 from .test_tls import Authority, Pair
-from .wire import changing
+from .wire import TEXT, Client, changing, masked
 
 DOCS = Path(__file__).parent.parent / "docs/mqtt.md"
 DAY = timedelta(days=1)
@@ -235,6 +235,28 @@ def test_nasty_payloads(brokers, start_server):
     ear.say("house/pi/pins/fan/set", 0.5)
     assert ear.last("house/pi/pins/fan/result").json["value"] == 0.5
     assert len(re.findall("mqtt: connected", server.log)) == 1
+
+
+def test_the_same_numbers_elsewhere(start_server):
+    """Over the WebSocket and the HTTP API a number beyond all is refused, too, and the next command
+    obeyed."""
+    server = start_server("gpio: simulated\naccess: {control: everyone}\npins:\n"
+                          "  lamp: {gpio: 27, mode: output}\n")  # fmt: skip
+    with Client(server.port) as viewer:
+        messages = (each for each in viewer.messages() if each["type"] in ("result", "error"))
+        for number in NUMBERS:
+            for order in (b'"set","value":%s', b'"pulse","seconds":%s', b'"toggle","ref":%s'):
+                text = b'{"pin":"lamp","type":%s}' % (order % number)
+                viewer.socket.sendall(masked(TEXT, text))
+                answer = next(messages)
+                if b"toggle" not in order or len(number) > 20:
+                    assert answer["type"] == "error", text
+            for path, body in (("", b'{"value":%s}'), ("/pulse", b'{"seconds":%s}')):
+                method = "POST" if path else "PUT"
+                answer = ask(server, method, f"/api/pins/lamp{path}", body % number)
+                assert answer.refusal[:2] == (422, "bad-value")
+        viewer.send(type="set", pin="lamp", value=1, ref=1 - 2**53)
+        assert next(messages) == {"type": "result", "ref": 1 - 2**53, "pin": "lamp", "value": 1}
 
 
 def test_properties_of_others(brokers, start_server):
