@@ -24,6 +24,7 @@ export { RaspiError } from "./lifeline.js";
  * @property {number|null} header  position on the 40-pin header
  * @property {"input"|"output"|"pwm"} mode
  * @property {boolean} writable    whether this browser may switch it
+ * @property {"everyone"|"code"|"nobody"|null} control  whom the configuration lets switch it; null for inputs
  * @property {number|null} pulse   seconds: switching it on means on for that long
  * @property {number|null} max_on  seconds: never on for longer
  * @property {string|null} group   of one group at most one is on
