@@ -126,7 +126,7 @@ class Appliance:
         self._ticked = loop.time()
         self._slow = (
             Ticker(self._look, LOOK_EVERY, yields=True),
-            Ticker(self._look_at_certificate, CERTIFICATE_EVERY, yields=True),
+            Ticker(self._every_minute, CERTIFICATE_EVERY, yields=True),
             Ticker(lambda: self._hub.show(self._site.health()), HEALTH_EVERY, yields=True),
         )
 
@@ -343,6 +343,10 @@ class Appliance:
         if self._levels.is_due(now):
             asyncio.get_running_loop().run_in_executor(None, self._levels.save, now)
         self._heartbeat.tell()
+
+    def _every_minute(self) -> None:
+        journal.tell_suppressed()
+        self._look_at_certificate()
 
     def _look_at_certificate(self) -> None:
         complaint = self._site.complaint()

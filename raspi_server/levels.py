@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from . import storage
+from .journal import LIMITED
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _REST = 5.0
@@ -114,4 +115,5 @@ def _write(file: Path, content: _File, lasting: bool) -> None:
     try:
         storage.replace(file, msgspec.json.encode(content), lasting)
     except OSError as error:
-        log.warning("%s: %s; outputs will not be kept as they are", file, error.strerror)
+        words = "%s: %s; outputs will not be kept as they are"
+        log.warning(words, file, error.strerror, extra=LIMITED)

@@ -23,6 +23,8 @@ from .header import POSITION_BY_GPIO
 from .history import History
 from .hub import Hub, frame
 from .messages import (
+    HEADERS,
+    NAME,
     FleetHello,
     Health,
     Hello,
@@ -41,15 +43,6 @@ from .repeats import Repeats
 from .slots import Slot
 from .tls import Identity
 
-NAME = "raspi-server"
-HEADERS = {
-    "Server": NAME,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "frame-ancestors 'none'",
-}
-"""What every answer carries: no other page may frame it, guess its kind, or learn its address."""
 PAGE_POLICY = (
     # ws: and wss: because 'self' does not cover them in Safari 15.
     "default-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none';"
@@ -61,8 +54,6 @@ JSON_HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    # Not even as a picture or a script, which a page of another site may otherwise ask for.
-    "Cross-Origin-Resource-Policy": "same-origin",
 }
 NO_FLEET = "this Pi shows no others: config.yaml does not say fleet: true below mqtt:"
 SIGN_IN = 4401
@@ -70,6 +61,12 @@ SIGN_IN = 4401
 _INSIDE = Path(__file__).parent / "www"
 BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "www"
 """In the wheel inside the package, in a checkout beside it."""
+
+
+def write_plainly(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> None:
+    """Finish a failed request with its status and the reason as text."""
+    handler.set_header("Content-Type", "text/plain; charset=utf-8")
+    handler.finish(f"{handler.get_status()}: {reason(handler, exc_info)}\n")
 
 
 def reason(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> str:
