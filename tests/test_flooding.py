@@ -147,9 +147,9 @@ def test_three_hundred_of_one_kind(house: Server, what: str) -> None:
 
 def test_where_https_is_spoken(start_server: Callable[..., Server], certificate: Path) -> None:  # noqa: F811
     """The same in TLS, and plainly where TLS is spoken."""
-    house = start_server(
-        HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    )
+    pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
+    program = changing("appliance.IDLE_TIMEOUT = appliance.BODY_TIMEOUT = 0.5")
+    house = start_server(HOUSE + pair, program=program)
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
     before = len(house.lines)
     for words in INPUTS.values():
