@@ -101,7 +101,8 @@ class House(Protocol):
 class Site:
     """`interval` in seconds; `www` are the folders to serve, the first that has a file wins;
     `identity` is None for plain http; `notices`, `wellness` and `hosts`, the names and addresses of
-    this server, look afresh at each call, and so does `urls`, where its page is; `metrics` has the
+    this server, look afresh at each call, and so does `urls`, where its page is; the first two tell
+    paths, values and others' words only if asked for `details`; `metrics` has the
     numbers for Prometheus and `fleet` all Pis at the broker, and they are None where nobody asked
     for them."""
 
@@ -112,8 +113,8 @@ class Site:
     interval: float
     www: tuple[str, ...]
     identity: Identity | None
-    notices: Callable[[], tuple[Notice, ...]]
-    wellness: Callable[[], Wellness]
+    notices: Callable[[bool], tuple[Notice, ...]]
+    wellness: Callable[[bool], Wellness]
     hosts: Callable[[], list[str]]
     urls: Callable[[], list[str]]
     packed: Packed = field(default_factory=Packed)
@@ -137,9 +138,14 @@ class Site:
         """Where others find its page, by a name rather than an address."""
         return self.urls()[-1]
 
-    def server(self) -> Server:
+    def server(self, details: bool = False) -> Server:
+        """Describe this server; `details` are for callers who may switch."""
         host = socket.gethostname()
-        return Server(NAME, __version__, host, self.board.simulated, self.notices())
+        return Server(NAME, __version__, host, self.board.simulated, self.notices(details))
+
+    def sees_details(self, caller: Caller) -> bool:
+        """Return whether a caller may read what stands in config.yaml."""
+        return self.auth.right(caller) == "control"
 
     def pin(self, slot: Slot, caller: Caller) -> Pin:
         """One pin as a viewer may see it."""
@@ -207,7 +213,7 @@ class Site:
             id=uuid.uuid4().hex,
             time=time.time(),
             interval=self.interval,
-            server=self.server(),
+            server=self.server(self.sees_details(caller)),
             access=self.auth.right(caller),
             signed_in=self.auth.role(caller),
             code_would_help=self.auth.code_would_help((slot.config for slot in self.board), caller),
@@ -229,8 +235,9 @@ class Site:
             viewers=len(self.hub),
         )
 
-    def report(self) -> Report:
-        wellness = self.wellness()
+    def report(self, details: bool = False) -> Report:
+        """Report the health; `details` are for callers who may switch."""
+        wellness = self.wellness(details)
         return Report(
             **msgspec.structs.asdict(self.health()),
             status=wellness.status,
