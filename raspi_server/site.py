@@ -149,13 +149,15 @@ class Site:
 
     def pin(self, slot: Slot, caller: Caller) -> Pin:
         """One pin as a viewer may see it."""
-        return self._pin(slot, self.auth.may_control(slot.config, caller))
+        may_control = self.auth.may_control(slot.config, caller)
+        return self._pin(slot, may_control, self.sees_details(caller))
 
     def broker_pin(self, slot: Slot, may_control: bool) -> Pin:
         """One pin as a broker's people may see it, who may switch if `may_control`."""
-        return self._pin(slot, may_control and self.auth.broker_may_control(slot.config))
+        may_control = may_control and self.auth.broker_may_control(slot.config)
+        return self._pin(slot, may_control, details=False)
 
-    def _pin(self, slot: Slot, may_control: bool) -> Pin:
+    def _pin(self, slot: Slot, may_control: bool, details: bool) -> Pin:
         pin = slot.config
         return Pin(
             name=pin.name,
@@ -170,7 +172,7 @@ class Site:
             max_on=getattr(pin, "max_on", None),
             group=getattr(pin, "group", None),
             confirm=getattr(pin, "confirm", False),
-            error=slot.error,
+            error=slot.error if details or not slot.error else "unavailable",
         )
 
     def pins(self, caller: Caller) -> list[Pin]:
