@@ -55,8 +55,8 @@ LATE_TICKS = 3
 LATE = 2.0
 """So many intervals, and so many seconds, without a tick while somebody watches are a failure."""
 
-_FAULTY = "config.yaml has faults: an earlier configuration runs; sign in to read which"
-_BROKER_TROUBLE = "mqtt: there is trouble with the broker; sign in to read which"
+_FAULTY = "config.yaml has faults, so an earlier one runs: sudo raspi-server doctor says which"
+_BROKER_TROUBLE = "mqtt: trouble with the broker: sudo raspi-server doctor says which"
 """For callers who may not switch, and for all at the broker."""
 _INTENDED = ("simulated", "open")
 """Notices of what somebody wants to be so."""
