@@ -32,12 +32,14 @@ _OURS = __name__.partition(".")[0] + "."
 
 @dataclass
 class _Count:
-    """How often one place in the code has logged since `began`; `record` is the last suppressed."""
+    """How often one place in the code has logged since `began`, and the first that was suppressed:
+    its words alone, since a record keeps the frames of its traceback alive."""
 
     began: float
     written: int = 0
     suppressed: int = 0
-    record: logging.LogRecord | None = None
+    level: int = 0
+    words: str = ""
 
 
 class _Limiter(logging.Filter):
@@ -62,8 +64,9 @@ class _Limiter(logging.Filter):
             if count.written < (1 if record.exc_info else MAX_LINES_PER_PERIOD):
                 count.written += 1
                 return True
+            if not count.suppressed:
+                count.level, count.words = record.levelno, record.getMessage()
             count.suppressed += 1
-            count.record = record
             return False
 
     def tell(self) -> None:
@@ -72,13 +75,11 @@ class _Limiter(logging.Filter):
         with self._lock:
             due = [each for each in self._counts.values() if each.suppressed]
             due = [each for each in due if now - each.began >= LIMIT_PERIOD_S]
-            told = [(each.record, each.suppressed) for each in due]
+            told = [(each.level, each.words + _more(each.suppressed)) for each in due]
             for each in due:
-                each.suppressed, each.record = 0, None
-        for record, suppressed in told:
-            if record:
-                words = record.getMessage()
-                logging.getLogger(__name__).log(record.levelno, "%s%s", words, _more(suppressed))
+                each.suppressed = 0
+        for level, words in told:
+            logging.getLogger(__name__).log(level, "%s", words)
 
 
 def _place(record: logging.LogRecord) -> object:
