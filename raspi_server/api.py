@@ -8,13 +8,13 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from tornado.iostream import StreamClosedError
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from . import __version__, messages
 from .auth import COOKIE, Caller
-from .messages import STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, SigningIn, encode
+from .messages import NAME, STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, SigningIn, encode
 from .openapi import Operation
-from .site import JSON_HEADERS, NAME, NO_FLEET, Site, reason
+from .site import JSON_HEADERS, NO_FLEET, Site, reason, write_plainly
 
 _Body = TypeVar("_Body", Setting, Pulsing, SigningIn)
 
@@ -47,7 +47,6 @@ class ApiHandler(RequestHandler):
 
     async def prepare(self) -> None:
         auth = self.site.auth
-        auth.check_host(self.request)
         if self.request.method not in ("GET", "HEAD"):
             auth.check_origin(self.request)
         if str(self.request.method).lower() not in self.methods():
@@ -200,7 +199,7 @@ class Health(ApiHandler):
     }
 
     def get(self) -> None:
-        report = self.site.report()
+        report = self.site.report(self.site.sees_details(self.caller))
         if report.status == "failing":
             self.set_status(503)
         self.answer(report)
@@ -282,9 +281,28 @@ class SignOut(ApiHandler):
         self.answer(messages.SignedIn(self.site.auth.right(self.caller._replace(code=None)), None))
 
 
+class Refusing(ApiHandler):
+    """Whatever is asked for, by any method: refused before it reaches a route."""
+
+    def initialize(self, site: Site, refused: Refused) -> None:  # type: ignore[override]
+        super().initialize(site)
+        self._refused = refused
+
+    async def prepare(self) -> None:
+        raise self._refused
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer programs in JSON, and people in words; also by a method that Tornado refuses."""
+        if self.request.path.startswith(("/api", "/metrics")):
+            super().write_error(status_code, exc_info=(None, self._refused, None))
+        else:
+            self.set_status(STATUS[self._refused.code])
+            error = HTTPError(self.get_status(), "%s", self._refused.message)
+            write_plainly(self, (None, error, None))
+
+
 class Unknown(ApiHandler):
     """Whatever else is asked for below /api/."""
 
     async def prepare(self) -> None:
-        self.site.auth.check_host(self.request)
         raise Refused("not-found", f"there is nothing at {self.request.path[:80]}")

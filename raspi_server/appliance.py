@@ -55,6 +55,9 @@ LATE_TICKS = 3
 LATE = 2.0
 """So many intervals, and so many seconds, without a tick while somebody watches are a failure."""
 
+_FAULTY = "config.yaml has faults, so an earlier one runs: sudo raspi-server doctor says which"
+_BROKER_TROUBLE = "mqtt: trouble with the broker: sudo raspi-server doctor says which"
+"""For callers who may not switch, and for all at the broker."""
 _INTENDED = ("simulated", "open")
 """Notices of what somebody wants to be so."""
 GOING_AWAY = 1001
@@ -126,7 +129,7 @@ class Appliance:
         self._ticked = loop.time()
         self._slow = (
             Ticker(self._look, LOOK_EVERY, yields=True),
-            Ticker(self._look_at_certificate, CERTIFICATE_EVERY, yields=True),
+            Ticker(self._every_minute, CERTIFICATE_EVERY, yields=True),
             Ticker(lambda: self._hub.show(self._site.health()), HEALTH_EVERY, yields=True),
         )
 
@@ -348,6 +351,10 @@ class Appliance:
             asyncio.get_running_loop().run_in_executor(None, self._levels.save, now)
         self._heartbeat.tell()
 
+    def _every_minute(self) -> None:
+        journal.tell_suppressed()
+        self._look_at_certificate()
+
     def _look_at_certificate(self) -> None:
         complaint = self._site.complaint()
         if complaint != self._complaint_of_certificate:
@@ -395,7 +402,7 @@ class Appliance:
         status = [f"{scheme} on port {self._doors.port}", _count(self._config.pins, "pin")]
         status += [f"{broken} of them unavailable"] * bool(broken)
         status += [_count(self._hub, "viewer")]
-        status += [notice.message for notice in self._notices() if notice.code != "open"]
+        status += [notice.message for notice in self._notices(True) if notice.code != "open"]
         failures = self._failures()
         return "; ".join((*failures, *status)), not failures
 
@@ -408,10 +415,12 @@ class Appliance:
             failures.append("the broadcast has stopped")
         return failures
 
-    def _notices(self) -> tuple[Notice, ...]:
+    def _notices(self, details: bool) -> tuple[Notice, ...]:
+        """Paths and values of config.yaml stand in the `details` alone."""
         notices = []
         if self._complaint:
-            notices.append(Notice("configuration", self._complaint))
+            words = self._complaint if details else _FAULTY
+            notices.append(Notice("configuration", words))
         if self.board.simulated:
             message = "The pins are simulated: nothing real is read or switched"
             notices.append(Notice("simulated", message))
@@ -422,20 +431,23 @@ class Appliance:
             notices.append(Notice("open", message))
         return tuple(notices)
 
-    def _wellness(self) -> Wellness:
+    def _wellness(self, details: bool) -> Wellness:
+        """Others' words, of the kernel and the broker, stand in the `details` alone."""
         failures = self._failures()
         if not self._heartbeat.is_alive:
             failures.append("the heartbeat thread has ended")
-        reasons = [f"{slot}: {slot.error}" for slot in self.board if slot.error]
-        reasons += [notice.message for notice in self._notices() if notice.code not in _INTENDED]
+        broken = [slot for slot in self.board if slot.error]
+        reasons = [f"{slot}: {slot.error if details else 'unavailable'}" for slot in broken]
+        notices = self._notices(details)
+        reasons += [notice.message for notice in notices if notice.code not in _INTENDED]
         if self._mqtt and self._mqtt.trouble:
-            reasons.append(self._mqtt.trouble)
+            reasons.append(self._mqtt.trouble if details else _BROKER_TROUBLE)
         if failures:
             return Wellness("failing", failures + reasons)
         return Wellness("degraded" if reasons else "ok", reasons)
 
     def _announce(self) -> None:
-        for notice in self._notices():
+        for notice in self._notices(True):
             log.warning("%s", notice.message)
         if not self._config.www.is_dir():
             log.info("%s: no such folder; only the built-in pages are served", self._config.www)

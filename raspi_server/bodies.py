@@ -9,6 +9,7 @@ from http.client import responses
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import (
     HTTPHeaders,
+    HTTPInputError,
     HTTPMessageDelegate,
     RequestStartLine,
     ResponseStartLine,
@@ -41,7 +42,10 @@ class Bounded(HTTPMessageDelegate):
         assert isinstance(start_line, RequestStartLine)
         self._method = start_line.method
         if not _is_too_long(headers.get("Content-Length", "")):
-            return self._inner.headers_received(start_line, headers)
+            try:
+                return self._inner.headers_received(start_line, headers)
+            except ValueError as error:  # of Tornado's parsing: the port of `Host` is no number
+                raise HTTPInputError(str(error)) from None
         self._refuse()
         if "Expect" in headers:  # it waits for a word before it sends the body, and this was it
             self._connection.finish()

@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 from . import __version__, gpiochip, tls, vitals
 from .config import Certificate, Config, ConfigError, Mqtt
 from .doors import CannotListen, in_url, listen
+from .journal import legible
 from .mdns import local_name
 from .source import Source
 
@@ -48,8 +49,9 @@ class Finding(NamedTuple):
     remedy: str = ""
 
     def __str__(self) -> str:
-        line = f"{self.kind:<6} {self.subject:<12} {self.message}"
-        return f"{line}\n{'':<19} -> {self.remedy}" if self.remedy else line
+        # Brokers, other programs and the service's answer have their words in here.
+        line = f"{self.kind:<6} {self.subject:<12} {legible(self.message)}"
+        return f"{line}\n{'':<19} -> {legible(self.remedy)}" if self.remedy else line
 
 
 def examine(source: Source) -> Iterator[Finding]:
@@ -213,9 +215,14 @@ def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:
         yield Finding("fault", "port", message, f"sudo systemctl restart {SERVICE}")
         return
     status = str(answer["status"])
-    yield Finding("ok" if status == "ok" else "fault", "port", f"{where} answers: {status}")
+    if status == "ok":
+        yield Finding("ok", "port", f"{where} answers: {status}")
+    else:
+        # Which pin, which key and what the kernel said is for callers who may switch, and the log.
+        remedy = f"journalctl -u {SERVICE} -p warning -n 20"
+        yield Finding("fault", "port", f"{where} answers: {status}", remedy)
     for reason in answer["reasons"]:
-        yield Finding("note", "health", reason)
+        yield Finding("note", "health", str(reason))
 
 
 def _look_at_broker(mqtt: Mqtt) -> Finding:

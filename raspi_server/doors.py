@@ -221,15 +221,27 @@ def _listen_on_ipv6(port: int) -> socket.socket:
         raise
 
 
+_known_address: str | None = None
+
+
 def own_address() -> str | None:
-    """The IPv4 address by which the network reaches this machine; None without a network."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    """The IPv4 address by which the network reaches this machine; None without a network. While no
+    descriptor is left to ask with, the one of before."""
+    global _known_address
+    try:
+        probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno not in _EXHAUSTED:
+            raise
+        return _known_address
+    with probe:
         try:
             probe.connect(("192.0.2.1", 9))  # TEST-NET-1; a datagram socket sends nothing here
         except OSError:
-            return None
-        address: str = probe.getsockname()[0]
-        return address
+            _known_address = None
+        else:
+            _known_address = probe.getsockname()[0]
+    return _known_address
 
 
 def reachable_hosts() -> list[str]:

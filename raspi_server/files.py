@@ -9,16 +9,15 @@ import os
 import stat
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, StaticFileHandler
 
-from .messages import STATUS, Refused
-from .packed import LARGEST, SMALLEST, wants_gzip
+from .messages import HEADERS
+from .packed import LARGEST, SMALLEST, open_regular, wants_gzip
 from .repeats import Repeating, Witness, stamp
-from .site import HEADERS, PAGE_POLICY, Site, reason
+from .site import PAGE_POLICY, Site, write_plainly
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +40,8 @@ for _suffix, _type in {
 }.items():
     _TYPES.add_type(_type, _suffix)
 
+CHUNK = 64 * 1024
+"""Bytes of a file that are read at once."""
 _TEXT = ("text/", "application/json", "application/manifest+json", "image/svg+xml")
 
 
@@ -53,17 +54,28 @@ def _content_type(path: str) -> str:
 
 def _look(folder: str, path: str) -> tuple[str, os.stat_result | None]:
     """Where the kernel comes to from a folder by a path from outside, and what is there; nothing
-    where it leads out. Raises HTTPError 503 when too many files are open."""
+    where it leads out, or to a hidden file. Raises HTTPError 503 when too many files are open."""
+    if _is_hidden(path):
+        return path, None
     try:
         with _place(folder) as root, _place(os.path.join(folder, path)) as place:
             inside = os.readlink(f"/proc/self/fd/{root}").rstrip("/") + "/"
             real = os.readlink(f"/proc/self/fd/{place}")
-            if f"{real}/".startswith(inside):
+            if f"{real}/".startswith(inside) and not _is_hidden(real[len(inside) :]):
                 return real, os.fstat(place)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise HTTPError(503, "%s", error.strerror) from None
     return path, None
+
+
+def _is_hidden(path: str) -> bool:
+    """Whether a name in a path begins with a dot: what editors, git and macOS leave behind. At the
+    top `.well-known` is for all to see (RFC 8615)."""
+    names = [name for name in path.split("/") if name not in ("", ".", "..")]
+    if names[:1] == [".well-known"]:
+        del names[0]
+    return any(name.startswith(".") for name in names)
 
 
 @contextlib.contextmanager
@@ -84,10 +96,6 @@ class Files(StaticFileHandler):
         super().initialize(path=site.www[0], default_filename="index.html")
 
     def prepare(self) -> None:
-        try:
-            self._site.auth.check_host(self.request)
-        except Refused as refused:
-            raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
         signed_in = self._site.auth.signed_in(self.request)
         if signed_in and self.request.path == "/":  # every visit makes the cookie new
             self._site.auth.give_cookie(self, signed_in)
@@ -165,7 +173,11 @@ class Files(StaticFileHandler):
             yield self._packed()
             return
         try:
-            yield from super().get_content(abspath, start, end)
+            with open_regular(abspath) as file:
+                left = (self._found.st_size if end is None else end) - file.seek(start or 0)
+                while chunk := file.read(min(left, CHUNK)):
+                    left -= len(chunk)
+                    yield chunk
         except OSError as error:
             raise HTTPError(503, "%s", error.strerror) from None
 
@@ -212,15 +224,15 @@ class Files(StaticFileHandler):
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(page)
             return
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(f"{status_code}: {reason(self, kwargs.get('exc_info'))}\n")
+        write_plainly(self, kwargs.get("exc_info"))
 
     def _page(self, status_code: int) -> bytes | None:
         for folder in self._folders:
-            page = Path(folder, f"{status_code}.html").resolve()
-            if page.is_relative_to(Path(folder).resolve()):
-                with contextlib.suppress(OSError):
-                    found = page.read_bytes()
+            with contextlib.suppress(OSError, HTTPError):  # none there, or too many files are open
+                path, found = _look(folder, f"{status_code}.html")
+                if found and found.st_size <= LARGEST:
+                    with open_regular(path) as file:
+                        page = file.read(LARGEST)
                     self._set_policy(folder)
-                    return found
+                    return page
         return None

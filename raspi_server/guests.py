@@ -18,6 +18,7 @@ from typing import Any
 
 from tornado.iostream import IOStream, SSLIOStream
 
+from .messages import HEADERS
 from .repeats import Repeating
 
 COST = 64 * 1024
@@ -32,6 +33,21 @@ THIS_MACHINE = ("127.0.0.1", "::1")
 CALM = 60.0
 """Seconds without a shortage after which the next one is said again."""
 
+_TORNADO_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+"""What Tornado itself writes, past all handlers, when a request is malformed."""
+_BAD_REQUEST_BODY = "400: Bad Request\n"
+_BAD_REQUEST = "\r\n".join(
+    (
+        "HTTP/1.1 400 Bad Request",
+        *(f"{name}: {value}" for name, value in HEADERS.items()),
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(_BAD_REQUEST_BODY)}",
+        "Connection: close",
+        "",
+        _BAD_REQUEST_BODY,
+    )
+).encode()
+
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +60,10 @@ class Guest(Repeating):
         super().__init__(*arguments, **named)
         self.address = ""
         self.when_closed: Callable[[], object] | None = None
+
+    def write(self, data: bytes | memoryview) -> asyncio.Future[None]:
+        """Write `data`, or in the place of Tornado's bare refusal one with our headers."""
+        return super().write(_BAD_REQUEST if data == _TORNADO_BAD_REQUEST else data)
 
     def close_fd(self) -> None:
         super().close_fd()

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from . import storage
+from .journal import LIMITED
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _REST = 5.0
@@ -86,8 +87,8 @@ class Levels:
             levels = dict(self._restored)
             if self._state and levels != self._written:
                 self._save_after = now + _REST
-                self._written = levels
-                _write(self._state, _File(self._boot, levels), lasting=True)
+                if _write(self._state, _File(self._boot, levels), lasting=True):
+                    self._written = levels
 
 
 def _boot_id() -> str:
@@ -110,8 +111,12 @@ def _read(file: Path | None, boot: str | None = None) -> dict[int, Level]:
     return found.levels if boot in (None, found.boot) else {}
 
 
-def _write(file: Path, content: _File, lasting: bool) -> None:
+def _write(file: Path, content: _File, lasting: bool) -> bool:
+    """Whether it could be written; the log says why not."""
     try:
         storage.replace(file, msgspec.json.encode(content), lasting)
+        return True
     except OSError as error:
-        log.warning("%s: %s; outputs will not be kept as they are", file, error.strerror)
+        words = "%s: %s; outputs will not be kept as they are"
+        log.warning(words, file, error.strerror, extra=LIMITED)
+        return False

@@ -18,6 +18,7 @@ from .account import Account
 from .broker import Broker, Message, Speaker
 from .fleet import Pi, PinAudience, PinValue, Pis
 from .hub import Hub
+from .journal import LIMITED
 from .messages import (
     STATUS,
     UNREADABLE,
@@ -221,7 +222,7 @@ class Lookout(Speaker):
             self._leave_at.cancel()
             self._leave_at = None
         if self._broker is None and not self._is_closed:
-            log.info("mqtt: looking at the Pis below %s", self._pis.pattern)
+            log.info("mqtt: looking at the Pis below %s", self._pis.pattern, extra=LIMITED)
             self._is_complete.clear()
             self._is_read = False
             self._broker = Broker(self._account, self._client_id, None, self)
@@ -241,7 +242,8 @@ class Lookout(Speaker):
         self._leave_at = self._settling = self._next_news = None
         broker, self._broker = self._broker, None
         if broker:
-            log.info("mqtt: nobody looks at the Pis below %s any more", self._pis.pattern)
+            words = "mqtt: nobody looks at the Pis below %s any more"
+            log.info(words, self._pis.pattern, extra=LIMITED)
             self._leaving = asyncio.ensure_future(broker.close(None, GOODBYE))
         self._pis = Pis(self._own_topic, self._audience)
         self._begin_anew()

@@ -9,6 +9,18 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+NAME = "raspi-server"
+HEADERS = {
+    "Server": NAME,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    # Not even as a picture or a script, which a page of another site may otherwise ask for.
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""What every answer carries: no page of another site may frame it, include it, guess its kind, or
+learn its address."""
 SUBPROTOCOL = "raspi-server.1"
 MAX_MESSAGE = 16 * 1024
 """Bytes of one message from a browser; more is closed with 1009."""

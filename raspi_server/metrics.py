@@ -151,7 +151,7 @@ class Metrics(Collector):
         words = "States that a viewer was spared, since it was busy with the last one"
         yield _counter(f"{name}_frames_skipped", words, hub.skipped)
         yield _counter(f"{name}_gpio_errors", "How often a pin failed or was lost", self._errors)
-        status = self._site.wellness().status
+        status = self._site.wellness(False).status
         words = "Whether the heartbeat thread lives"
         yield _gauge(f"{name}_heartbeat_up", words, self._beats())
         words = "Whether systemd's watchdog is told that all that must move moves"

@@ -1,8 +1,11 @@
 """Text files as gzip: compressed once, and kept in memory within bounds."""
 
+import errno
 import gzip
 import os
+import stat
 from collections import OrderedDict
+from typing import BinaryIO
 
 MOST = 1_000_000
 """Bytes kept in all; those that nobody asked for go first. The dashboard takes 40 kB."""
@@ -12,6 +15,16 @@ LARGEST = 256 * 1024
 Zero for more than the blink of an eye."""
 
 Stamp = tuple[int, int, int, int]
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Open a regular file for reading. Raises OSError for anything else, such as a pipe or a device
+    that took its place since it was looked at, and never waits for it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "expected a regular file", path)
 
 
 class Packed:
@@ -27,7 +40,7 @@ class Packed:
         if path in self._kept and self._kept[path][0] == stamp:
             self._kept.move_to_end(path)
             return self._kept[path][1]
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             packed = gzip.compress(file.read(), 6, mtime=0)
         self._keep(path, stamp, packed)
         return packed

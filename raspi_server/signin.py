@@ -10,6 +10,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 from .codes import Codes
+from .journal import LIMITED
 from .messages import Refused
 
 TRIES_AT_ONCE = 5
@@ -85,7 +86,7 @@ class SignIn:
         if len(self._tries) > _MOST_ADDRESSES:
             self._tries.popitem(last=False)
         more = "" if left >= 2 else "; it has to wait before it may try again"
-        log.warning("%s: a wrong access code%s", address, more)
+        log.warning("%s: a wrong access code%s", address, more, extra=LIMITED)
 
 
 def _network(address: str) -> str:

@@ -23,6 +23,8 @@ from .header import POSITION_BY_GPIO
 from .history import History
 from .hub import Hub, frame
 from .messages import (
+    HEADERS,
+    NAME,
     Audience,
     FleetHello,
     FleetPin,
@@ -46,15 +48,6 @@ from .tls import Identity
 if TYPE_CHECKING:
     from .fleet import Pi
 
-NAME = "raspi-server"
-HEADERS = {
-    "Server": NAME,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "frame-ancestors 'none'",
-}
-"""What every answer carries: no other page may frame it, guess its kind, or learn its address."""
 PAGE_POLICY = (
     # ws: and wss: because 'self' does not cover them in Safari 15.
     "default-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none';"
@@ -66,8 +59,6 @@ JSON_HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    # Not even as a picture or a script, which a page of another site may otherwise ask for.
-    "Cross-Origin-Resource-Policy": "same-origin",
 }
 NO_FLEET = "this Pi shows no others: config.yaml does not say fleet: true below mqtt:"
 SIGN_IN = 4401
@@ -75,6 +66,12 @@ SIGN_IN = 4401
 _INSIDE = Path(__file__).parent / "www"
 BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "www"
 """In the wheel inside the package, in a checkout beside it."""
+
+
+def write_plainly(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> None:
+    """Finish a failed request with its status and the reason as text."""
+    handler.set_header("Content-Type", "text/plain; charset=utf-8")
+    handler.finish(f"{handler.get_status()}: {reason(handler, exc_info)}\n")
 
 
 def reason(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> str:
@@ -111,7 +108,8 @@ class House(Protocol):
 class Site:
     """`interval` in seconds; `www` are the folders to serve, the first that has a file wins;
     `identity` is None for plain http; `notices`, `wellness` and `hosts`, the names and addresses of
-    this server, look afresh at each call, and so does `urls`, where its page is; `metrics` has the
+    this server, look afresh at each call, and so does `urls`, where its page is; the first two tell
+    paths, values and others' words only if asked for `details`; `metrics` has the
     numbers for Prometheus and `fleet` all Pis at the broker, and they are None where nobody asked
     for them."""
 
@@ -122,8 +120,8 @@ class Site:
     interval: float
     www: tuple[str, ...]
     identity: Identity | None
-    notices: Callable[[], tuple[Notice, ...]]
-    wellness: Callable[[], Wellness]
+    notices: Callable[[bool], tuple[Notice, ...]]
+    wellness: Callable[[bool], Wellness]
     hosts: Callable[[], list[str]]
     urls: Callable[[], list[str]]
     packed: Packed = field(default_factory=Packed)
@@ -147,19 +145,26 @@ class Site:
         """Where others find its page, by a name rather than an address."""
         return self.urls()[-1]
 
-    def server(self) -> Server:
+    def server(self, details: bool = False) -> Server:
+        """Describe this server; `details` are for callers who may switch."""
         host = socket.gethostname()
-        return Server(NAME, __version__, host, self.board.simulated, self.notices())
+        return Server(NAME, __version__, host, self.board.simulated, self.notices(details))
+
+    def sees_details(self, caller: Caller) -> bool:
+        """Return whether a caller may read what stands in config.yaml."""
+        return self.auth.right(caller) == "control"
 
     def pin(self, slot: Slot, caller: Caller) -> Pin:
         """One pin as a viewer may see it."""
-        return self._pin(slot, self.auth.may_control(slot.config, caller))
+        may_control = self.auth.may_control(slot.config, caller)
+        return self._pin(slot, may_control, self.sees_details(caller))
 
     def broker_pin(self, slot: Slot, may_control: bool) -> Pin:
         """One pin as a broker's people may see it, who may switch if `may_control`."""
-        return self._pin(slot, may_control and self.auth.broker_may_control(slot.config))
+        may_control = may_control and self.auth.broker_may_control(slot.config)
+        return self._pin(slot, may_control, details=False)
 
-    def _pin(self, slot: Slot, may_control: bool) -> Pin:
+    def _pin(self, slot: Slot, may_control: bool, details: bool) -> Pin:
         pin = slot.config
         return Pin(
             name=pin.name,
@@ -175,7 +180,7 @@ class Site:
             group=getattr(pin, "group", None),
             confirm=getattr(pin, "confirm", False),
             control=self.auth.audience(pin) if isinstance(pin, DrivenPin) else None,
-            error=slot.error,
+            error=slot.error if details or not slot.error else "unavailable",
         )
 
     def pins(self, caller: Caller) -> list[Pin]:
@@ -243,7 +248,7 @@ class Site:
             id=uuid.uuid4().hex,
             time=time.time(),
             interval=self.interval,
-            server=self.server(),
+            server=self.server(self.sees_details(caller)),
             access=self.auth.right(caller),
             signed_in=self.auth.role(caller),
             code_would_help=self.auth.code_would_help((slot.config for slot in self.board), caller),
@@ -265,8 +270,9 @@ class Site:
             viewers=len(self.hub),
         )
 
-    def report(self) -> Report:
-        wellness = self.wellness()
+    def report(self, details: bool = False) -> Report:
+        """Report the health; `details` are for callers who may switch."""
+        wellness = self.wellness(details)
         return Report(
             **msgspec.structs.asdict(self.health()),
             status=wellness.status,

@@ -78,11 +78,13 @@ class Identity(NamedTuple):
     context: ssl.SSLContext
     authority: Authority | None
     """None for a certificate of an authority that phones know, or that we do not."""
+    chain: str
+    """The certificate as it was read: to look at it later takes no file descriptor."""
 
     def complaint(self) -> str | None:
         """What is wrong with the certificate's dates by this machine's clock, in words, or None."""
         trusting = _trusting()
-        trusting.load_verify_locations(self.pair.certificate)
+        trusting.load_verify_locations(cadata=self.chain)
         error = _refusal(trusting, self.context)
         if error is None:
             return None
@@ -96,7 +98,12 @@ class Identity(NamedTuple):
 def identity(pair: Certificate) -> Identity:
     """Raises CertificateError."""
     context = server_context(pair)
-    return Identity(pair, context, _authority(pair, context))
+    try:
+        chain = pair.certificate.read_bytes().decode("ascii", "ignore")
+    except OSError as error:
+        message = f"{pair.certificate}: the certificate cannot be read: {error.strerror}"
+        raise CertificateError(message) from None
+    return Identity(pair, context, _authority(pair, context), chain)
 
 
 def _authority(pair: Certificate, context: ssl.SSLContext) -> Authority | None:

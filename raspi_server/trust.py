@@ -4,17 +4,17 @@ WebSocket that proves they do, and what is answered to plain http where https is
 import plistlib
 import uuid
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from .api import ApiHandler
 from .files import Files
-from .messages import STATUS, Refused, Trust
+from .messages import HEADERS, NAME, Refused, Trust
 from .openapi import Operation
-from .site import BUILT_IN_WWW, NAME, Site
+from .site import BUILT_IN_WWW, Site, write_plainly
 from .tls import Authority
 
 PAGE = "/trust/"
@@ -95,19 +95,24 @@ class Proof(WebSocketHandler):
     nothing else, and so may be asked by our page on plain http, which is another origin."""
 
     def initialize(self, site: Site) -> None:
-        self._site = site
+        pass
 
-    def prepare(self) -> None:
-        try:
-            self._site.auth.check_host(self.request)
-        except Refused as refused:
-            raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
+    def set_default_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        write_plainly(self, kwargs.get("exc_info"))
 
     def check_origin(self, origin: str) -> bool:
         return True
 
     def open(self) -> None:
         self.close(1000)
+
+    def on_message(self, message: str | bytes) -> None:
+        """Ignore what comes before the other end has closed, too: nothing is asked here."""
 
 
 class OwnPages(Files):
@@ -126,7 +131,6 @@ class HttpsOnly(ApiHandler):
     """Leads who came by plain http to the page that explains https; programs are told."""
 
     async def prepare(self) -> None:
-        self.site.auth.check_host(self.request)
         path, host = self.request.path, self.request.host
         for_people = path != "/ws" and not (path + "/").startswith("/api/")
         if self.request.method not in ("GET", "HEAD") or not for_people:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPConnection, HTTPMessageDelegate
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
 from . import __version__, api, openapi, past, trust
 from .bodies import Bounded
 from .files import Files
-from .messages import MAX_MESSAGE
+from .messages import MAX_MESSAGE, Refused
 from .openapi import Operation
 from .site import Site
 from .websocket import FleetSocket, Socket
@@ -41,7 +41,28 @@ def log_request(handler: RequestHandler) -> None:
     )
 
 
-class _Bounding(Application):
+class _Guarded(Application):
+    """Bounds the body and checks the `Host` of every request, whatever becomes of it then."""
+
+    def __init__(self, site: Site, routes: Iterable[tuple[str, type[RequestHandler]]]) -> None:
+        self._site = site
+        rooms: dict[str, Any] = {"site": site}
+        super().__init__(
+            [(path, handler, rooms) for path, handler in routes],
+            log_function=log_request,
+            websocket_max_message_size=MAX_MESSAGE,
+        )
+
+    def find_handler(self, request: HTTPServerRequest, **named: Any) -> Any:
+        try:
+            self._site.auth.check_host(request)
+            if not request.path.startswith("/"):  # `*`, or a whole URL, as one asks a proxy
+                raise Refused("not-found", "expected a path that begins with /")
+        except Refused as refused:
+            arguments = {"site": self._site, "refused": refused}
+            return self.get_handler_delegate(request, api.Refusing, arguments)
+        return super().find_handler(request, **named)
+
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
@@ -52,21 +73,12 @@ class _Bounding(Application):
 def application(site: Site) -> Application:
     """All routes, in the order in which they are tried."""
     described = [(re.sub(r"{\w+}", "([^/]+)", path), handler) for path, handler in API]
-    return _application(site, (*described, *OTHERS))
+    return _Guarded(site, (*described, *OTHERS))
 
 
 def plain_application(site: Site) -> Application:
     """What is served to plain http where https is spoken: no pin, and nothing that signs in."""
-    return _application(site, trust.PLAIN_ROUTES)
-
-
-def _application(site: Site, routes: Iterable[tuple[str, type[RequestHandler]]]) -> Application:
-    rooms: dict[str, Any] = {"site": site}
-    return _Bounding(
-        [(path, handler, rooms) for path, handler in routes],
-        log_function=log_request,
-        websocket_max_message_size=MAX_MESSAGE,
-    )
+    return _Guarded(site, trust.PLAIN_ROUTES)
 
 
 API: tuple[tuple[str, type[api.ApiHandler]], ...] = (

@@ -14,6 +14,7 @@ from tornado.websocket import WebSocketHandler
 from .auth import Caller
 from .hub import Hub, Viewer
 from .messages import (
+    HEADERS,
     STATUS,
     SUBPROTOCOL,
     Error,
@@ -24,7 +25,7 @@ from .messages import (
     command,
     remote_command,
 )
-from .site import HEADERS, NO_FLEET, SIGN_IN, House, Site, reason
+from .site import NO_FLEET, SIGN_IN, House, Site, write_plainly
 
 POLICY_VIOLATION = 1008
 
@@ -68,17 +69,18 @@ class Watching(WebSocketHandler):
 
     async def prepare(self) -> None:
         try:
-            self._site.auth.check_host(self.request)
             self._site.auth.check_origin(self.request)
             self._caller = await self._site.auth.caller(self.request)
         except Refused as refused:
             raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
+    def set_default_headers(self) -> None:
         for name, value in HEADERS.items():
             self.set_header(name, value)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(f"{status_code}: {reason(self, kwargs.get('exc_info'))}\n")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        write_plainly(self, kwargs.get("exc_info"))
 
     def check_origin(self, origin: str) -> bool:
         return True  # `prepare` did; Tornado's own check knows no names

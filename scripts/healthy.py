@@ -9,6 +9,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from raspi_server.config import load
+from raspi_server.journal import legible
 
 LIMIT = 10.0
 """Seconds; READY has been said by now, and a small Pi is slow at its first handshake."""
@@ -30,14 +31,14 @@ def main() -> int:
                 f"{scheme}://{host}:{config.port}/api/health", None, 5, context=context
             ) as answer:
                 for reason in json.load(answer).get("reasons", []):
-                    print(f"It says: {reason}")
+                    print(f"It says: {legible(str(reason))}")
                 return 0
         except HTTPError as error:
             said = error.read().decode(errors="replace")
         except (URLError, OSError) as error:
             said = str(error)
         if time.monotonic() > end:
-            print(f"It does not answer as it should: {said}", file=sys.stderr)
+            print(f"It does not answer as it should: {legible(said)}", file=sys.stderr)
             return 1
         time.sleep(0.5)
 

@@ -73,7 +73,8 @@ listener() {
     ours=$(systemctl show --property MainPID --value "$unit" 2>/dev/null) || ours=0
     [[ -n $line && ! ($ours -gt 0 && $line == *"pid=$ours,"*) ]] || return 0
     if [[ $line =~ \(\(\"([^\"]+)\",pid=([0-9]+) ]]; then
-        echo "${BASH_REMATCH[1]} (process ${BASH_REMATCH[2]})"
+        # A process names itself as it likes: nothing of it is to command the terminal.
+        echo "${BASH_REMATCH[1]//[^[:print:]]/?} (process ${BASH_REMATCH[2]})"
     else
         echo "a process that cannot be seen from here"
     fi

@@ -2,10 +2,13 @@
 are small scripts here; the installed service is asked in tests/system."""
 
 import hashlib
+import http.server
+import json
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -247,3 +250,44 @@ def test_a_broker(clinic, brokers):
     status, found = clinic.examine()
     assert status == 1
     assert found["mqtt"][0].startswith(f"fault the broker 127.0.0.1:{broker.port} refuses conn")
+
+
+def test_what_comes_from_elsewhere_is_escaped(clinic):
+    """Words of other programs, of the service and of its health command no terminal and begin no
+    line."""
+    nasty = "\x1b]0;title\x07\x1b[31mred \x9b31m\N{RIGHT-TO-LEFT OVERRIDE}"
+    clinic.service(active="failed", status=nasty, result=nasty)
+    clinic.program("journalctl", f"one {nasty}")
+    clinic.program("ss", f'users:(("{nasty}",pid=7,fd=3))')
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        clinic.file.write_text(
+            f"gpio: simulated\naddress: 127.0.0.1\nport: {taken.getsockname()[1]}\n"
+        )
+        _, found = clinic.examine()
+    said = [*found["service"], *found["last errors"], *found["port"]]
+    assert len(said) >= 3
+    for line in said:
+        assert line.isprintable(), ascii(line)
+    assert "\\x1b[31mred" in found["last errors"][0]
+
+
+def test_what_the_service_answers_is_escaped(clinic):
+    """Even where something else has taken the service's place."""
+    answer = json.dumps({"status": "ok\x1b[2J", "reasons": ["\x1b[31mred\nfault   port"]}).encode()
+
+    class Impostor(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    clinic.service()
+    with http.server.HTTPServer(("127.0.0.1", 0), Impostor) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        clinic.file.write_text(f"gpio: simulated\nport: {server.server_port}\n")
+        _, found = clinic.examine()
+    assert found["port"][0].startswith(f"fault port {server.server_port} answers: ok\\x1b[2J")
+    assert found["health"] == ["note \\x1b[31mred\\nfault   port"]

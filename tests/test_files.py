@@ -7,6 +7,7 @@ import http.client
 import os
 import re
 import socket
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -553,6 +554,80 @@ def test_a_pipe_is_no_page(house: Server, www: Path) -> None:
         assert ask(house, "/pipe.html").status == 404
         assert ask(house, "/socket.html").status == 404
     assert ask(house, "/").status == 200
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a socket", "a device", "a large file"])
+def test_a_404_page_that_is_no_page(house: Server, www: Path, kind: str) -> None:
+    """A pipe, socket or device that is called 404.html is not waited for, and no file is that is
+    too large for a page; the built-in one is shown."""
+    file = www / "404.html"
+    if kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            here = os.open(www, os.O_RDONLY)
+            listening.bind(f"/proc/self/fd/{here}/404.html")
+            os.close(here)
+    elif kind == "a pipe":
+        os.mkfifo(file)
+    elif kind == "a device":
+        try:
+            os.mknod(file, stat.S_IFCHR | 0o666, os.makedev(1, 5))  # /dev/zero
+        except PermissionError:
+            pytest.skip("only root makes devices")
+    else:
+        file.touch()
+        os.truncate(file, 10**11)
+    try:
+        answer = ask(house, "/nothing.html")
+    finally:
+        file.unlink()
+    assert (answer.status, answer.body) == (404, (BUILT_IN_WWW / "404.html").read_bytes())
+
+
+def test_a_page_that_becomes_a_pipe(house: Server, www: Path) -> None:
+    """Where a page is replaced by a pipe between the look at it and its opening, nobody waits."""
+    from raspi_server.packed import open_regular
+
+    os.mkfifo(www / "late.html")
+    with pytest.raises(OSError, match="expected a regular file"):
+        open_regular(str(www / "late.html"))
+    with open_regular(str(www / "ten.txt")) as file:
+        assert file.read() == b"0123456789"
+
+
+HIDDEN = {
+    ".env": ".env",
+    ".git/config": ".git/config",
+    "garden/.htpasswd": "garden/.htpasswd",
+    "a quoted dot": "%2eenv",
+    "a quoted slash": "garden%2f.htpasswd",
+    "after a dot": "./.env",
+    "after an empty name": "/.env",
+    "after two dots": "garden/../.env",
+    "below .well-known": ".well-known/.secret",
+    "a .well-known that is not at the top": "garden/.well-known/a",
+    "a link with a dot": ".linked.txt",
+    "a link to a dot": "to-hidden.txt",
+    "a link to a folder": "to-git/config",
+    "a folder's page": ".git/",
+    "a folder without its slash": ".git",
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_hidden_files_stay_hidden(house: Server, www: Path, name: str) -> None:
+    """What begins with a dot is not served, however it is spelled; `.well-known` is."""
+    for file in (".env", ".git/config", ".git/index.html", "garden/.htpasswd", "well.txt",
+                 ".well-known/.secret", ".well-known/open", "garden/.well-known/a"):  # fmt: skip
+        (www / file).parent.mkdir(exist_ok=True)
+        (www / file).write_text(SECRET)
+    links = {".linked.txt": "well.txt", "to-hidden.txt": ".env", "to-git": ".git"}
+    for link, goal in links.items():
+        if not (www / link).is_symlink():
+            (www / link).symlink_to(goal)
+    assert ask(house, "/.well-known/open").body == SECRET.encode()
+    answer = ask(house, f"/{HIDDEN[name]}")
+    assert answer.status == 404
+    assert SECRET.encode() not in answer.body
 
 
 @pytest.mark.parametrize("path", ["x" * 300, "x/" * 3000, "%C3%BC" * 200, "." * 5000, "/" * 3000])

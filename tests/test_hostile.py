@@ -418,6 +418,50 @@ def test_more_callers_than_descriptors(start_server, spare):
     assert "Traceback" not in house.log
 
 
+def test_what_runs_by_itself_needs_no_descriptor(start_server, certificate):  # noqa: F811
+    """With no descriptor left, health and certificate are looked at as ever, viewers hear of it,
+    and a failure is logged, with its traceback and its unprintable words."""
+    program = changing(
+        "from raspi_server import api",
+        "doors.SPARE = 0",
+        "appliance.HEALTH_EVERY = appliance.CERTIFICATE_EVERY = 0.02",
+        "api.Index.get = lambda self: {}['\\u2028']",
+    )
+    pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
+    house = start_server(
+        HOUSE + pair,
+        program=program,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60)),
+    )
+    context = ssl.create_default_context(cafile=certificate / "cert.pem")
+
+    def heard(viewer: Client, count: int) -> list[dict[str, object]]:
+        healths = (each for each in viewer.messages() if each["type"] == "health")
+        return [next(healths) for _ in range(count)]
+
+    raw = plain(house.port)
+    with (
+        Client(house.port, context=context) as viewer,
+        context.wrap_socket(raw, server_hostname="127.0.0.1") as inside,
+    ):
+        assert b"200 OK" in answer(inside, b"/api/pins")
+        addresses = heard(viewer, 1)[0]["addresses"]
+        crowd = []
+        while descriptors(house) < 60:
+            crowd.append(begun(house.port))
+            heard(viewer, 1)
+        assert {str(each["addresses"]) for each in heard(viewer, 20)} == {str(addresses)}
+        assert b" 500 " in answer(inside, b"/api")
+        for connection in crowd:
+            connection.close()
+    house.wait_for_log(r"KeyError: '\\u2028'")
+    assert "Exception in callback" not in house.log
+    assert "Logging error" not in house.log
+    assert house.log.count("Traceback") == 1
+    house.stop()
+    house.lines = []  # we asked for the traceback
+
+
 def said(server: Server) -> int:
     return server.log.count("too many connections")
 

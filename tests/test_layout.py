@@ -18,6 +18,7 @@ FLOORS = {
     # 0: values, from outside and to outside. Steps within a floor stand after the point.
     "gpiochip": 0,
     "header": 0,
+    "journal": 0,
     "messages": 0,
     "storage": 0,
     "strictyaml": 0,
@@ -35,7 +36,6 @@ FLOORS = {
     "broker": 1.4,
     "heartbeat": 1,
     "hub": 1,
-    "journal": 1,
     "knocks": 0,
     "levels": 1,
     "mdns": 1,

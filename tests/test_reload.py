@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from raspi_server.codes import Codes
+
+from .asking import ask
 from .conftest import LIMIT, Server, check_end, free_port
 from .test_heartbeat import Systemd
 from .test_websocket import Browser
@@ -446,3 +449,38 @@ def test_a_port_the_service_may_not_open(run):
     assert "[Service], CapabilityBoundingSet=CAP_NET_BIND_SERVICE and" in said.string
     assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in said.string
     assert house.get("/api/pins/lamp")["value"] == 0
+
+
+@pytest.mark.parametrize("kind", ["fault", "certificate"])
+def test_guests_read_that_a_file_is_faulty_and_no_more(run, tmp_path, kind):
+    """Paths and values are for callers who may switch; the others are told that there are faults,
+    over the WebSocket, by the API, and in the numbers."""
+    state = tmp_path / "state"
+    state.mkdir()
+    code = Codes(state).renew("control")
+    text = HOUSE.replace("access: {control: everyone}\n", "metrics: true\n")
+    house = run(text, STATE_DIRECTORY=str(state))
+    secret = "seventeen" if kind == "fault" else str(tmp_path)
+    faulty = {
+        "fault": "pins: {lamp: {gpio: seventeen, mode: output}}\n",
+        "certificate": f"ssl: {{certificate: {tmp_path}/none.pem, key: {tmp_path}/none.key}}\n",
+    }[kind]
+    with Browser(house.server) as guest:
+        guest.read_until("hello")
+        house.reload(with_port(house, faulty))
+        house.server.wait_for_log("what ran before runs on")
+        hello = guest.read_until("hello")
+        while hello["server"]["notices"][0]["code"] != "configuration":
+            hello = guest.read_until("hello")
+    assert hello["access"] == "view"
+    told = [json.dumps(hello["server"])]
+    told += [ask(house.server, "GET", path).body.decode() for path in PLACES]
+    assert all("config.yaml has faults" in words for words in told[:3])
+    for words in told:
+        assert secret not in words and str(house.file) not in words
+    for path in PLACES[:2]:
+        words = ask(house.server, "GET", path, Authorization=f"Bearer {code}").body.decode()
+        assert secret in words and str(house.file) in words
+
+
+PLACES = ("/api/hello", "/api/health", "/api", "/metrics", "/api/pins", "/api/header")
