@@ -25,7 +25,7 @@ from .heartbeat import Heartbeat
 from .history import History
 from .hub import Hub
 from .levels import Levels
-from .messages import Change, Notice, State, Wellness, encode
+from .messages import BROKER_TROUBLE, Change, Notice, State, Wellness, encode
 from .pinfactory import open_factory
 from .site import BUILT_IN_WWW, Site
 from .slots import Changed
@@ -56,8 +56,7 @@ LATE = 2.0
 """So many intervals, and so many seconds, without a tick while somebody watches are a failure."""
 
 _FAULTY = "config.yaml has faults, so an earlier one runs: sudo raspi-server doctor says which"
-_BROKER_TROUBLE = "mqtt: trouble with the broker: sudo raspi-server doctor says which"
-"""For callers who may not switch, and for all at the broker."""
+"""The words for callers who may not switch, and for all at the broker."""
 _INTENDED = ("simulated", "open")
 """Notices of what somebody wants to be so."""
 GOING_AWAY = 1001
@@ -441,7 +440,7 @@ class Appliance:
         notices = self._notices(details)
         reasons += [notice.message for notice in notices if notice.code not in _INTENDED]
         if self._mqtt and self._mqtt.trouble:
-            reasons.append(self._mqtt.trouble if details else _BROKER_TROUBLE)
+            reasons.append(self._mqtt.trouble if details else BROKER_TROUBLE)
         if failures:
             return Wellness("failing", failures + reasons)
         return Wellness("degraded" if reasons else "ok", reasons)

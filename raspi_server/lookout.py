@@ -20,6 +20,7 @@ from .fleet import Pi, PinAudience, PinValue, Pis
 from .hub import Hub
 from .journal import LIMITED
 from .messages import (
+    BROKER_TROUBLE,
     STATUS,
     UNREADABLE,
     Alive,
@@ -131,9 +132,10 @@ class Lookout(Speaker):
 
     @property
     def state(self) -> BrokerState:
-        """How it stands with the broker."""
+        """How it stands with the broker. All viewers get the same, so it names no host and no user;
+        the health reasons of callers who may switch do."""
         broker = self._broker
-        trouble = broker.trouble if broker else None
+        trouble = BROKER_TROUBLE if broker and broker.trouble else None
         if not trouble and self._pis.are_too_many:
             trouble = "there are more Pis at the broker than can be shown: some are left out"
         return BrokerState(broker is not None and broker.is_connected, trouble)

@@ -361,6 +361,10 @@ class FleetPi(Struct, frozen=True, kw_only=True):
     pins: list[FleetPin]
 
 
+BROKER_TROUBLE = "mqtt: trouble with the broker: sudo raspi-server doctor says which"
+"""What callers who may not switch read in the place of host, user and the broker's own words."""
+
+
 class BrokerState(Struct, frozen=True):
     """How it stands with the broker, in words where anything is wrong."""
 
