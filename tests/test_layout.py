@@ -18,6 +18,7 @@ FLOORS = {
     # 0: values, from outside and to outside. Steps within a floor stand after the point.
     "gpiochip": 0,
     "header": 0,
+    "keyexchange": 0,
     "messages": 0,
     "storage": 0,
     "strictyaml": 0,
