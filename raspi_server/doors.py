@@ -128,6 +128,8 @@ class Doors:
             elif self.context and plainly:
                 self._redirect(guest, address)
             else:
+                if isinstance(guest, SecureGuest):
+                    self._guests.shake_hands(guest, address[0])
                 self._welcome(guest, address)
         except OSError as error:  # gone again before it was inside
             log.debug("%s: %s", address[0], error)

@@ -19,6 +19,7 @@ from typing import Any
 from tornado.iostream import IOStream, SSLIOStream
 
 from .repeats import Repeating
+from .shares import THIS_MACHINE, Shares
 
 COST = 64 * 1024
 """Bytes of memory for a connection under TLS, the kernel's part included."""
@@ -28,7 +29,10 @@ descriptors that the unit permits (systemd/raspi-server.service)."""
 MOST_OF_ONE = 128
 """Connections of one address. A page takes up to seven, and behind a router of its own (Docker,
 Tailscale's subnet router) a whole household has one address."""
-THIS_MACHINE = ("127.0.0.1", "::1")
+MOST_HANDSHAKES = 16
+"""TLS handshakes in progress for one address. Of one more the oldest goes: who shares an address
+with an attacker needs a moment to get through, and would never, were the newest refused. It is the
+loop's next turn that answers those that came in this one, so it computes for 16 at most."""
 CALM = 60.0
 """Seconds without a shortage after which the next one is said again."""
 
@@ -87,6 +91,7 @@ class Guests:
 
     def __init__(self) -> None:
         self._parties: dict[str, _Party] = {}
+        self._handshakes: Shares[SecureGuest] = Shares()
         self._count = 0
         self._numbers = itertools.count()
         self._short = -math.inf
@@ -109,6 +114,14 @@ class Guests:
         guest.address = address
         guest.when_closed = lambda: self._leave(guest)
         return True
+
+    def shake_hands(self, guest: SecureGuest, address: str) -> None:
+        """Counts a handshake while it is in progress, and closes the oldest of too many."""
+        done = guest.wait_for_handshake()
+        done.add_done_callback(lambda _: self._handshakes.remove(address, guest))
+        one_too_many = self._handshakes.add(address, guest, MOST_HANDSHAKES)
+        if one_too_many:
+            one_too_many.close()
 
     def make_room(self) -> bool:
         """Closes the oldest connection of the address that has most, unless all may stay."""

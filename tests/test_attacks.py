@@ -1,0 +1,201 @@
+"""What an attacker on the network found, each beside somebody who notices nothing: bounded in count
+and time, from addresses of the loopback network. Of these only 127.0.0.1 is this machine itself."""
+
+import contextlib
+import os
+import re
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .asking import ask
+from .conftest import LIMIT, Server
+from .test_hostile import GET, HOUSE, MIB, unharmed
+from .test_hub import certificate  # noqa: F401
+from .wire import (
+    CLOSE,
+    CONTINUATION,
+    GONE,
+    HANDSHAKE,
+    PING,
+    PONG,
+    TEXT,
+    Client,
+    Witness,
+    changing,
+    descriptors,
+    masked,
+    memory,
+    plain,
+    wait_until,
+)
+
+GUEST, OTHER = "127.0.1.1", "127.0.2.1"
+KIB = 1024
+X25519, FFDHE8192 = (29, 32), (260, 1024)
+"""Number of a group, and bytes of a key."""
+
+
+@pytest.fixture(scope="module")
+def house(start_module_server: Callable[..., Server]) -> Server:
+    return start_module_server(HOUSE)
+
+
+@pytest.fixture
+def crowd() -> Iterator[Callable[..., list[socket.socket]]]:
+    """`crowd(house, address, count, words)`: so many more connections from an address, each of
+    which has said these words."""
+    found: list[socket.socket] = []
+
+    def come(house: Server, address: str, count: int, words: bytes = b"") -> list[socket.socket]:
+        for _ in range(count):
+            found.append(plain(house.port, address=address))
+            with contextlib.suppress(*GONE):
+                found[-1].sendall(words)
+        return found[-count:]
+
+    yield come
+    for each in found:
+        each.close()
+
+
+def secure(folder: Path) -> str:
+    return HOUSE + f"ssl: {{certificate: {folder}/cert.pem, key: {folder}/key.pem}}\n"
+
+
+def trusting(folder: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=folder / "cert.pem")
+
+
+def client_hello(group: int, size: int) -> bytes:
+    """One that names a single group and brings a key for it, to be sent again and again."""
+
+    def sized(data: bytes) -> bytes:
+        return struct.pack("!H", len(data)) + data
+
+    extensions = {
+        10: sized(struct.pack("!H", group)),
+        13: sized(bytes.fromhex("040308040805")),
+        43: b"\x02\x03\x04",
+        51: sized(struct.pack("!H", group) + sized(b"\x40" * size)),
+    }
+    listed = b"".join(struct.pack("!H", kind) + sized(data) for kind, data in extensions.items())
+    body = b"\x03\x03" + bytes(32) + b"\x00" + sized(b"\x13\x01") + b"\x01\x00" + sized(listed)
+    return b"\x16\x03\x01" + sized(b"\x01\x00" + sized(body))
+
+
+def processor_time(house: Server) -> float:
+    """Seconds that the server has computed, in all its life."""
+    stat = Path(f"/proc/{house.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def still_open(connections: list[socket.socket]) -> list[socket.socket]:
+    """Those that the server has not closed, whatever it has said on them."""
+    found = []
+    for each in connections:
+        each.setblocking(False)
+        try:
+            while each.recv(65536):
+                pass
+        except BlockingIOError:
+            found.append(each)
+        except GONE:
+            pass
+        each.settimeout(LIMIT)
+    return found
+
+
+# The key exchange
+
+
+@pytest.mark.parametrize("group", [FFDHE8192, X25519], ids=["ffdhe8192", "X25519"])
+def test_hellos_without_end(start_server, certificate, crowd, group):  # noqa: F811
+    """Hundreds of ClientHellos at once, made once and sent again, hold up no viewer, and each costs
+    a few milliseconds at most."""
+    house = start_server(secure(certificate))
+    hello = client_hello(*group)
+    with Witness(house.port, context=trusting(certificate)) as witness:
+        before = processor_time(house)
+        attackers = crowd(house, GUEST, 400, hello)
+        for each in attackers:
+            with contextlib.suppress(*GONE):
+                each.recv(1)  # it was dealt with
+        each = (processor_time(house) - before) / len(attackers)
+        witness.wait_for_states(5)
+    print(f"{each * 1000:.1f} ms each, longest silence {witness.longest_silence:.2f} s")
+    assert each < 0.02
+    assert witness.longest_silence < LIMIT / 10
+
+
+def test_handshakes_in_progress(start_server, certificate, crowd):  # noqa: F811
+    """Of an address that begins handshake after handshake 16 are in progress, the newest: somebody
+    who shares it gets in all the same, as does everybody else."""
+    house = start_server(secure(certificate))
+    context = trusting(certificate)
+    with Witness(house.port, context=context) as witness:
+        begun = crowd(house, GUEST, 60, client_hello(*X25519))
+        wait_until(lambda: len(still_open(begun)) == 16, witness, "sixteen are left")
+        assert still_open(begun) == begun[-16:]
+        for address in (GUEST, OTHER):
+            with Client(house.port, address=address, context=context) as viewer:
+                assert next(viewer.messages())["type"] == "hello"
+        assert len(still_open(begun)) == 15
+
+
+def test_handshakes_that_are_over(start_server, certificate, crowd):  # noqa: F811
+    """Who has shaken hands is not counted any more, nor who has left; and this machine itself,
+    where a proxy may run, is not counted at all."""
+    house = start_server(secure(certificate))
+    context = trusting(certificate)
+    with Witness(house.port, context=context) as witness:
+        for each in crowd(house, GUEST, 10, client_hello(*X25519)):
+            each.close()
+        inside = []
+        for _ in range(40):
+            (each,) = crowd(house, GUEST, 1)
+            inside.append(context.wrap_socket(each, server_hostname="127.0.0.1"))
+        begun = crowd(house, "127.0.0.1", 40, client_hello(*X25519))
+        witness.wait_for_states(5)
+        for each in inside:
+            each.sendall(GET % b"/api/pins")
+            assert each.recv(100).startswith(b"HTTP/1.1 200 OK")
+            each.close()
+        assert len(still_open(begun)) == 40
+    assert "too many" not in house.log
+
+
+# Those who say nothing
+
+
+def test_silent_callers_of_one_address(house, crowd):
+    """Of an address 32 may be silent, the newest; who was silent before at another is heard."""
+    with unharmed(house) as witness:
+        patient = crowd(house, OTHER, 1)[0]
+        silent = crowd(house, GUEST, 100)
+        wait_until(lambda: len(still_open(silent)) == 32, witness, "32 are left")
+        assert still_open(silent) == silent[-32:]
+        for each in (patient, silent[-1]):
+            each.sendall(GET % b"/api/pins")
+            assert each.recv(100).startswith(b"HTTP/1.1 200 OK")
+        this_machine = crowd(house, "127.0.0.1", 100)
+        witness.wait_for_states(5)
+        assert len(still_open(this_machine)) == 100
+        for each in (patient, *silent, *this_machine):
+            each.close()
+
+
+def test_silent_callers_of_many_addresses(start_server, crowd):
+    """When too many are silent in all, the oldest of the address that has most goes."""
+    house = start_server(HOUSE, program=changing("knocks.MOST = 64"))
+    with Witness(house.port) as witness:
+        patient = crowd(house, OTHER, 1)[0]
+        for n in range(1, 9):
+            crowd(house, f"127.0.1.{n}", 32)
+        witness.wait_for_states(5)
+        patient.sendall(GET % b"/api/pins")
+        assert patient.recv(100).startswith(b"HTTP/1.1 200 OK")
