@@ -3,7 +3,6 @@ and time, from addresses of the loopback network. Of these only 127.0.0.1 is thi
 
 import contextlib
 import os
-import re
 import socket
 import ssl
 import struct
@@ -12,24 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from .asking import ask
 from .conftest import LIMIT, Server
-from .test_hostile import GET, HOUSE, MIB, unharmed
+from .test_hostile import GET, HOUSE, unharmed
 from .test_hub import certificate  # noqa: F401
 from .wire import (
     CLOSE,
     CONTINUATION,
     GONE,
-    HANDSHAKE,
     PING,
     PONG,
     TEXT,
     Client,
     Witness,
     changing,
-    descriptors,
     masked,
-    memory,
     plain,
     wait_until,
 )
@@ -199,3 +194,47 @@ def test_silent_callers_of_many_addresses(start_server, crowd):
         witness.wait_for_states(5)
         patient.sendall(GET % b"/api/pins")
         assert patient.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+
+# Frames that say nothing
+
+FLOODS = {
+    "pings": masked(PING, b"p" * 125),
+    "pongs": masked(PONG),
+    "empty parts": masked(CONTINUATION, fin=False),
+    "messages": masked(TEXT, b"{}"),
+}
+
+
+@pytest.mark.parametrize("path", ["/ws", "/trust/proof"])
+@pytest.mark.parametrize("what", FLOODS)
+def test_frames_without_end(house, what, path):
+    """Each frame is counted, whatever it is: who sends thousands at once is told so with 1008, and
+    heard no more."""
+    words = masked(TEXT, fin=False) * (what == "empty parts") + FLOODS[what] * 20000
+    with unharmed(house), Client(house.port, path=path, address=GUEST) as loud:
+        before = processor_time(house)
+        loud.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError, *GONE):
+            while words:
+                words = words[loud.socket.send(words) :]
+        loud.socket.settimeout(LIMIT)
+        codes = [int.from_bytes(said[:2]) for opcode, said in loud.frames() if opcode == CLOSE]
+        assert codes == ([1008] if path == "/ws" else [1000])
+        spent = processor_time(house) - before
+    assert spent < 2
+
+
+def test_frames_in_measure(house):
+    """Pings, pongs and messages in three parts are answered, as many at once as messages may be."""
+    with Client(house.port) as client:
+        for _ in range(20):
+            client.socket.sendall(masked(PING, b"?") + masked(PONG))
+            parts = masked(TEXT, b'{"type":"toggle",', fin=False) + masked(CONTINUATION, fin=False)
+            client.socket.sendall(parts + masked(CONTINUATION, b'"pin":"an-output-03"}'))
+        heard = []
+        for opcode, said in client.frames():
+            heard += [opcode] if opcode == PONG else [b'"type":"result"' in said]
+            if heard.count(True) == 20:
+                break
+        assert PONG in heard
