@@ -17,7 +17,7 @@ from tornado.httputil import (
 from .messages import STATUS, Failure, encode
 from .site import JSON_HEADERS
 
-MAX_BODY = 64 * 1024
+MAX_BODY = 32 * 1024
 """Bytes."""
 HEAR_OUT = 5.0
 """Seconds for the rest of a body that is too large."""
@@ -30,6 +30,8 @@ class Bounded(HTTPMessageDelegate):
         self._inner = inner
         self._connection = connection
         self._method = ""
+        self._body = bytearray()
+        """In one piece: of small chunks each would be an object of many times its size."""
         self._size = 0
         self._hanging_up: asyncio.TimerHandle | None = None
         """Set once the body was refused."""
@@ -40,7 +42,10 @@ class Bounded(HTTPMessageDelegate):
         self._connection.set_max_body_size(sys.maxsize)  # here we count ourselves
         assert isinstance(start_line, RequestStartLine)
         self._method = start_line.method
-        if not _is_too_long(headers.get("Content-Length", "")):
+        length = headers.get("Content-Length", "")
+        if not _is_too_long(length):
+            if length.isascii() and length.isdigit():  # else Tornado refuses it
+                self._body = bytearray(int(length))  # grown bit by bit it would take more
             return self._inner.headers_received(start_line, headers)
         self._refuse()
         if "Expect" in headers:  # it waits for a word before it sends the body, and this was it
@@ -50,9 +55,11 @@ class Bounded(HTTPMessageDelegate):
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if self._hanging_up:
             return None
-        self._size += len(chunk)
+        begin, self._size = self._size, self._size + len(chunk)
         if self._size <= MAX_BODY:
-            return self._inner.data_received(chunk)
+            self._body[begin : self._size] = chunk
+            return None
+        self._body.clear()
         self._inner.on_connection_close()
         self._refuse()
         return None
@@ -61,8 +68,11 @@ class Bounded(HTTPMessageDelegate):
         if self._hanging_up:
             self._hanging_up.cancel()
             self._connection.finish()
-        else:
-            self._inner.finish()
+            return
+        body, self._body = bytes(self._body), bytearray()
+        if body:
+            self._inner.data_received(body)
+        self._inner.finish()
 
     def on_connection_close(self) -> None:
         if self._hanging_up:

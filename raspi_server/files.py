@@ -22,6 +22,8 @@ from .site import HEADERS, PAGE_POLICY, Site, reason
 
 log = logging.getLogger(__name__)
 
+PIECE = 16 * 1024
+"""Bytes of a file that go out at once: so much waits in memory for a client that does not read."""
 _TYPES = mimetypes.MimeTypes()
 """The standard library's own table; the machine's /etc/mime.types is not asked."""
 for _suffix, _type in {
@@ -162,10 +164,17 @@ class Files(StaticFileHandler):
         """The file's bytes. Raises HTTPError 503 where it cannot be opened any more: too many files
         are open, or it has just gone."""
         if self._is_packed:
-            yield self._packed()
+            packed = self._packed()
+            for begin in range(0, len(packed), PIECE):
+                yield packed[begin : begin + PIECE]
             return
+        rest = (self._found.st_size if end is None else end) - (start or 0)
         try:
-            yield from super().get_content(abspath, start, end)
+            with open(abspath, "rb") as file:
+                file.seek(start or 0)
+                while rest > 0 and (piece := file.read(min(PIECE, rest))):
+                    rest -= len(piece)
+                    yield piece
         except OSError as error:
             raise HTTPError(503, "%s", error.strerror) from None
 

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from tornado.iostream import IOStream, SSLIOStream
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from .repeats import Repeating
 from .shares import THIS_MACHINE, Shares
@@ -33,6 +33,17 @@ MOST_HANDSHAKES = 16
 """TLS handshakes in progress for one address. Of one more the oldest goes: who shares an address
 with an attacker needs a moment to get through, and would never, were the newest refused. It is the
 loop's next turn that answers those that came in this one, so it computes for 16 at most."""
+READ_AT_ONCE = 16 * 1024
+"""Bytes; what a connection has sent stays with the kernel until it is asked for."""
+MOST_LINES = 100
+MOST_PIECES = 200
+"""Lines of a request's head, and what & and ; divide in it: arguments and cookies. Each becomes
+objects of a hundred times its size."""
+_EXPECTED = b"431: expected at most %d lines, and %d cookies and arguments\n"
+_REFUSAL = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s"
+)
 CALM = 60.0
 """Seconds without a shortage after which the next one is said again."""
 
@@ -40,19 +51,48 @@ log = logging.getLogger(__name__)
 
 
 class Guest(Repeating):
-    """A connection that says when it is closed, whoever closed it."""
+    """A connection that says when it is closed, whoever closed it, and takes no head of too many
+    parts."""
 
     __slots__ = ("address", "when_closed")
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
+        super().__init__(*arguments, read_chunk_size=READ_AT_ONCE, **named)
         self.address = ""
         self.when_closed: Callable[[], object] | None = None
+
+    def read_until_regex(
+        self, regex: bytes, max_bytes: int | None = None
+    ) -> "asyncio.Future[bytes]":
+        """How Tornado asks for a head; it gets none that would cost too much."""
+        coming = asyncio.ensure_future(super().read_until_regex(regex, max_bytes))
+        checked = asyncio.get_running_loop().create_future()
+        coming.add_done_callback(lambda _: self._check(coming, checked))
+        return checked
+
+    def _check(self, coming: "asyncio.Future[bytes]", checked: "asyncio.Future[bytes]") -> None:
+        error = coming.exception()
+        if error is None and not _is_modest(coming.result()):
+            error = StreamClosedError()
+            if not self.closed():
+                words = _EXPECTED % (MOST_LINES, MOST_PIECES)
+                self.write(_REFUSAL % (len(words), words))
+                self.close()
+        if checked.done():  # Tornado has given up waiting
+            return
+        if error:
+            checked.set_exception(error)
+        else:
+            checked.set_result(coming.result())
 
     def close_fd(self) -> None:
         super().close_fd()
         if self.when_closed:
             self.when_closed()
+
+
+def _is_modest(head: bytes) -> bool:
+    return head.count(b"\n") <= MOST_LINES and head.count(b"&") + head.count(b";") <= MOST_PIECES
 
 
 class PlainGuest(Guest, IOStream):

@@ -3,6 +3,7 @@ and time, from addresses of the loopback network. Of these only 127.0.0.1 is thi
 
 import contextlib
 import os
+import random
 import socket
 import ssl
 import struct
@@ -12,19 +13,22 @@ from pathlib import Path
 import pytest
 
 from .conftest import LIMIT, Server
-from .test_hostile import GET, HOUSE, unharmed
+from .test_hostile import GET, HOUSE, MIB, unharmed
 from .test_hub import certificate  # noqa: F401
 from .wire import (
     CLOSE,
     CONTINUATION,
     GONE,
+    HANDSHAKE,
     PING,
     PONG,
     TEXT,
     Client,
     Witness,
     changing,
+    descriptors,
     masked,
+    memory,
     plain,
     wait_until,
 )
@@ -238,3 +242,90 @@ def test_frames_in_measure(house):
             if heard.count(True) == 20:
                 break
         assert PONG in heard
+
+
+# What a connection costs
+
+FULL = 32 * KIB
+HEAD = b"PUT /api/pins/lamp%s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+BODY = b"Content-Length: %d\r\n\r\n" % FULL
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+LONG = b"".join(b"X-Long-%02d: %s\r\n" % (n, b"x" * 140) for n in range(90))
+HEADERS = b"".join(b"%x:\n" % n for n in range(9000))
+COOKIES = b"Cookie: " + b";".join(b"%x=" % n for n in range(3000)) + b"\r\n"
+FORM = b"Content-Type: application/x-www-form-urlencoded\r\n"
+FORM += b"Content-Length: %d\r\n\r\n" + b"&".join(b"%x=" % n for n in range(900))
+PIPELINED = (GET % b"/") * 30 + (GET % b"/raspi.js") * 30
+WORST = {
+    "9,000 headers": HEAD % b"" + HEADERS,
+    "5,000 headers and half a body": HEAD % b"" + HEADERS[: 15 * KIB] + BODY + bytes(FULL - 1),
+    "long headers and half a body": HEAD % b"" + LONG + BODY + bytes(FULL - 1),
+    "many arguments": HEAD % b"?" + b"&".join(b"%x=" % n for n in range(3000)) + BODY,
+    "many cookies": HANDSHAKE[:-2] + COOKIES + b"\r\n",
+    "small chunks": HEAD % b"" + CHUNKED + b"2\r\nab\r\n" * 32000,
+    "one long line": b"GET /" + b"x" * 15 * KIB,
+    "half a message": HANDSHAKE + masked(TEXT, bytes(8 * KIB), fin=False) + masked(0, bytes(8000)),
+    "pages never read": PIPELINED * 20,
+    "a large file never read": (GET % b"/large.bin") * 2000,
+    "a large text never read": (GET % b"/large.txt") * 2000,
+    "a form never answered": PIPELINED * 3 + (HEAD % b"" + FORM % len(FORM)) * 30,
+}
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("what", WORST)
+def test_memory_of_a_connection(start_server, certificate, tmp_path, what, is_secure):  # noqa: F811
+    """Sixty that each do their worst, and read nothing, cost at most 128 KiB each."""
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "large.bin").write_bytes(bytes(MIB))
+    noise = random.Random(1).randbytes(90 * KIB).hex()
+    (tmp_path / "www" / "large.txt").write_text(noise)
+    house = start_server(secure(certificate) if is_secure else HOUSE)
+    context = trusting(certificate) if is_secure else None
+
+    def come(address: str, words: bytes) -> socket.socket:
+        found = plain(house.port, 4096, address)
+        if context:
+            found = context.wrap_socket(found, server_hostname="127.0.0.1")
+        found.setblocking(False)
+        with contextlib.suppress(BlockingIOError, ssl.SSLError, *GONE):
+            while words:
+                words = words[found.send(words[: 16 * KIB]) :]
+        rest[found] = words
+        return found
+
+    rest: dict[socket.socket, bytes] = {}
+    with Witness(house.port, context=context) as witness:
+        open_before = descriptors(house)
+        for path in (b"/", b"/large.txt", b"/raspi.js"):
+            come(OTHER, GET % path)
+        witness.wait_for_states(20)
+        before = memory(house)
+        inside = [come(GUEST, WORST[what]) for _ in range(60)]
+        for _ in range(8):
+            witness.wait_for_states(4)
+            for each in inside:  # what it has taken meanwhile makes room for more
+                with contextlib.suppress(OSError):
+                    while rest[each]:
+                        rest[each] = rest[each][each.send(rest[each][: 16 * KIB]) :]
+        cost = (memory(house) - before) / len(inside)
+        print(f"{what}: {cost / KIB:.0f} KiB each")
+        for each in rest:
+            each.close()
+        wait_until(lambda: descriptors(house) <= open_before, witness, "all are gone")
+    assert cost <= 128 * KIB
+
+
+def test_heads_too_large(house):
+    """A head of too many lines, cookies or arguments is answered with 431; many are fine."""
+    line, cookie, argument = b"X-More: 1\r\n", b"a=1; ", b"a=1&"
+    for many, status in ((80, 200), (600, 431)):
+        for words in (
+            GET % b"/api" + line * many,
+            GET % b"/api" + b"Cookie: " + cookie * many + b"\r\n",
+            GET % (b"/api?" + argument * many),
+        ):
+            head = words.replace(b"\r\n\r\n", b"\r\n", 1) + b"\r\n"
+            with plain(house.port) as client:
+                client.sendall(head)
+                assert client.recv(4096).startswith(b"HTTP/1.1 %d " % status)
