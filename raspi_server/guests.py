@@ -33,6 +33,10 @@ MOST_HANDSHAKES = 16
 """TLS handshakes in progress for one address. Of one more the oldest goes: who shares an address
 with an attacker needs a moment to get through, and would never, were the newest refused. It is the
 loop's next turn that answers those that came in this one, so it computes for 16 at most."""
+LARGE = 64 * 1024
+MOST_LARGE = 4
+"""Answers of more than so many bytes that may wait to be read by one address; of one more the
+oldest goes. The past of all pins can be a megabyte, and waits whole."""
 READ_AT_ONCE = 16 * 1024
 """Bytes; what a connection has sent stays with the kernel until it is asked for."""
 MOST_LINES = 100
@@ -54,12 +58,20 @@ class Guest(Repeating):
     """A connection that says when it is closed, whoever closed it, and takes no head of too many
     parts."""
 
-    __slots__ = ("address", "when_closed")
+    __slots__ = ("address", "when_closed", "when_large")
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, read_chunk_size=READ_AT_ONCE, **named)
         self.address = ""
         self.when_closed: Callable[[], object] | None = None
+        self.when_large: Callable[[asyncio.Future[None]], object] | None = None
+        """Called with each large answer that has to wait until the client reads on."""
+
+    def write(self, data: bytes | memoryview) -> "asyncio.Future[None]":
+        done = super().write(data)
+        if self.when_large and len(data) > LARGE and not done.done():
+            self.when_large(done)
+        return done
 
     def read_until_regex(
         self, regex: bytes, max_bytes: int | None = None
@@ -132,6 +144,7 @@ class Guests:
     def __init__(self) -> None:
         self._parties: dict[str, _Party] = {}
         self._handshakes: Shares[SecureGuest] = Shares()
+        self._answers: Shares[Guest] = Shares()
         self._count = 0
         self._numbers = itertools.count()
         self._short = -math.inf
@@ -153,6 +166,7 @@ class Guests:
         self._count += 1
         guest.address = address
         guest.when_closed = lambda: self._leave(guest)
+        guest.when_large = lambda done: self._note_large(guest, done)
         return True
 
     def shake_hands(self, guest: SecureGuest, address: str) -> None:
@@ -160,6 +174,12 @@ class Guests:
         done = guest.wait_for_handshake()
         done.add_done_callback(lambda _: self._handshakes.remove(address, guest))
         one_too_many = self._handshakes.add(address, guest, MOST_HANDSHAKES)
+        if one_too_many:
+            one_too_many.close()
+
+    def _note_large(self, guest: Guest, done: "asyncio.Future[None]") -> None:
+        done.add_done_callback(lambda _: self._answers.remove(guest.address, guest))
+        one_too_many = self._answers.add(guest.address, guest, MOST_LARGE)
         if one_too_many:
             one_too_many.close()
 

@@ -9,10 +9,12 @@ from collections.abc import Coroutine, Iterator
 from functools import partial
 from typing import Any
 
+from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from .auth import Caller
+from .guests import Guest
 from .hub import Hub, Viewer
 from .messages import (
     STATUS,
@@ -84,6 +86,9 @@ class Metered(WebSocketHandler):
         found = super().get_websocket_protocol()
         if not isinstance(found, WebSocketProtocol13):
             return found
+        connection = self.request.connection
+        if isinstance(connection, HTTP1Connection) and isinstance(connection.stream, Guest):
+            connection.stream.when_large = None  # what waits here is bounded by the hub
         return _MeteredProtocol(self, False, found.params)
 
     def take(self) -> bool:

@@ -2,6 +2,7 @@
 and time, from addresses of the loopback network. Of these only 127.0.0.1 is this machine itself."""
 
 import contextlib
+import http.client
 import os
 import random
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from .asking import ask
 from .conftest import LIMIT, Server
 from .test_hostile import GET, HOUSE, MIB, unharmed
 from .test_hub import certificate  # noqa: F401
@@ -314,6 +316,32 @@ def test_memory_of_a_connection(start_server, certificate, tmp_path, what, is_se
             each.close()
         wait_until(lambda: descriptors(house) <= open_before, witness, "all are gone")
     assert cost <= 128 * KIB
+
+
+def test_large_answers_never_read(start_server, crowd):
+    """Of the answers of hundreds of KiB that an address does not read four wait, the newest; who
+    reads gets them whole."""
+    house = start_server(HOUSE)
+    pins = http.client.HTTPConnection("127.0.0.1", house.port, timeout=LIMIT)
+    for n in range(6000):
+        pins.request("POST", f"/api/pins/an-output-{n % 12:02}/toggle")
+        assert pins.getresponse().read()
+    pins.close()
+    past = b"/api/history?seconds=86400"
+    with Witness(house.port) as witness:
+        before = descriptors(house)
+        deaf = [plain(house.port, 4096, address) for address in [GUEST] * 20 + [OTHER] * 2]
+        for each in deaf:
+            each.sendall(GET % past)
+        wait_until(lambda: descriptors(house) >= before + 6, witness, "some are inside")
+        wait_until(lambda: descriptors(house) == before + 6, witness, "sixteen are closed")
+        witness.wait_for_states(5)
+        assert descriptors(house) == before + 6
+        assert len(still_open(deaf)) == 6
+        answer = ask(house, "GET", past.decode(), source=GUEST)
+        assert len(answer.body) > 256 * KIB and len(answer.json["pins"]) == 13
+        for each in deaf:
+            each.close()
 
 
 def test_heads_too_large(house):
