@@ -37,7 +37,7 @@ SEND_BUFFER = 64 * 1024
 RECEIVE_BUFFER = 32 * 1024
 """Bytes that the kernel keeps for a connection, of which it reserves twice as much. Its own bounds
 are megabytes, and a hundred who ask and never read would fill them; for a page on Wi-Fi, and for a
-body of 64 KiB, these are enough."""
+body of 32 KiB, these are enough."""
 
 LOOPBACK = "127.0.0.1"
 
