@@ -10,6 +10,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Raw
 from tornado.httpserver import HTTPServer
+from tornado.httputil import (
+    ParseBodyConfig,
+    ParseMultipartConfig,
+    ParseUrlEncodedConfig,
+    set_parse_body_config,
+)
 from tornado.web import Application
 
 from . import journal, storage, tls
@@ -20,7 +26,7 @@ from .codes import Codes
 from .config import Config, ConfigError
 from .config import Mqtt as MqttSettings
 from .doors import CannotListen, Doors, in_url, reachable_hosts
-from .guests import Guests
+from .guests import MOST_PIECES, READ_AT_ONCE, Guests
 from .heartbeat import Heartbeat
 from .history import History
 from .hub import Hub
@@ -43,6 +49,8 @@ if TYPE_CHECKING:
 IDLE_TIMEOUT = 60.0
 BODY_TIMEOUT = 20.0
 """Seconds for a silent connection, a handshake or the head of a request; and for its body."""
+MAX_HEAD = 16 * 1024
+"""Bytes of a request's head."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at the inputs, for edges that got lost, and two tries at a lost pin.
 While somebody watches, a longer interval is the time between two looks."""
@@ -473,8 +481,14 @@ def _identity(config: Config) -> Identity | None:
 
 
 def _server(application: Application) -> HTTPServer:
+    # Nobody here reads a form; one that is sent all the same becomes few objects.
+    set_parse_body_config(
+        ParseBodyConfig(ParseMultipartConfig(enabled=False), ParseUrlEncodedConfig(MOST_PIECES))
+    )
     return HTTPServer(
         application,
+        chunk_size=READ_AT_ONCE,
+        max_header_size=MAX_HEAD,
         idle_connection_timeout=IDLE_TIMEOUT,
         body_timeout=BODY_TIMEOUT,
     )

@@ -18,7 +18,7 @@ from tornado.httputil import (
 from .messages import STATUS, Failure, encode
 from .site import JSON_HEADERS
 
-MAX_BODY = 64 * 1024
+MAX_BODY = 32 * 1024
 """Bytes."""
 HEAR_OUT = 5.0
 """Seconds for the rest of a body that is too large."""
@@ -31,6 +31,8 @@ class Bounded(HTTPMessageDelegate):
         self._inner = inner
         self._connection = connection
         self._method = ""
+        self._body = bytearray()
+        """In one piece: of small chunks each would be an object of many times its size."""
         self._size = 0
         self._hanging_up: asyncio.TimerHandle | None = None
         """Set once the body was refused."""
@@ -41,7 +43,9 @@ class Bounded(HTTPMessageDelegate):
         self._connection.set_max_body_size(sys.maxsize)  # here we count ourselves
         assert isinstance(start_line, RequestStartLine)
         self._method = start_line.method
-        if not _is_too_long(headers.get("Content-Length", "")):
+        length = _declared(headers.get("Content-Length", ""))
+        if length <= MAX_BODY:
+            self._body = bytearray(length)  # grown bit by bit it would take more
             try:
                 return self._inner.headers_received(start_line, headers)
             except ValueError as error:  # of Tornado's parsing: the port of `Host` is no number
@@ -54,9 +58,11 @@ class Bounded(HTTPMessageDelegate):
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if self._hanging_up:
             return None
-        self._size += len(chunk)
+        begin, self._size = self._size, self._size + len(chunk)
         if self._size <= MAX_BODY:
-            return self._inner.data_received(chunk)
+            self._body[begin : self._size] = chunk
+            return None
+        self._body.clear()
         self._inner.on_connection_close()
         self._refuse()
         return None
@@ -65,8 +71,11 @@ class Bounded(HTTPMessageDelegate):
         if self._hanging_up:
             self._hanging_up.cancel()
             self._connection.finish()
-        else:
-            self._inner.finish()
+            return
+        body, self._body = bytes(self._body), bytearray()
+        if body:
+            self._inner.data_received(body)
+        self._inner.finish()
 
     def on_connection_close(self) -> None:
         if self._hanging_up:
@@ -88,6 +97,8 @@ class Bounded(HTTPMessageDelegate):
         )
 
 
-def _is_too_long(length: str) -> bool:
-    """Whether a Content-Length says so. One that is malformed is refused by Tornado."""
-    return length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY
+def _declared(length: str) -> int:
+    """Return the bytes that a Content-Length declares, or 0 for a malformed one: Tornado refuses
+    it. Of more than 20 digits the first 20 tell enough."""
+    is_number = length.isascii() and length.isdigit()
+    return int(length.lstrip("0")[:20] or "0") if is_number else 0

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from . import __version__, gpiochip, tls, vitals
+from . import __version__, gpiochip, keyexchange, tls, vitals
 from .config import Certificate, Config, ConfigError, Mqtt
 from .doors import CannotListen, in_url, listen
 from .journal import legible
@@ -38,6 +38,7 @@ _KEEPS_OUTPUTS = "/sys/module/pinctrl_{}/parameters/persist_gpio_outputs"
 """Whether an output keeps its level when nobody holds it (raspberrypi/linux, pull request 6150)."""
 
 _RENEW = "sudo systemctl start raspi-server-cert.service"
+_OTHER_PYTHON = "sudo apt install python3 && sudo scripts/install.sh, with Debian's own python3"
 
 
 class Finding(NamedTuple):
@@ -182,6 +183,8 @@ def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
         yield Finding("fault", "certificate", message, _RENEW)
     elif not complaint:
         yield Finding("ok", "certificate", f"{file}: {', '.join(sorted(named))}")
+    if not keyexchange.is_whole(identity.context):
+        yield Finding("note", "tls", tls.ONE_GROUP, _OTHER_PYTHON)
     if identity.authority:
         yield Finding("ok", "authority", f"SHA-256 {identity.authority.fingerprint}")
 

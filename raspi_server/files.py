@@ -21,6 +21,8 @@ from .site import PAGE_POLICY, Site, write_plainly
 
 log = logging.getLogger(__name__)
 
+PIECE = 16 * 1024
+"""Bytes of a file that go out at once: so much waits in memory for a client that does not read."""
 _TYPES = mimetypes.MimeTypes()
 """The standard library's own table; the machine's /etc/mime.types is not asked."""
 for _suffix, _type in {
@@ -40,8 +42,6 @@ for _suffix, _type in {
 }.items():
     _TYPES.add_type(_type, _suffix)
 
-CHUNK = 64 * 1024
-"""Bytes of a file that are read at once."""
 _TEXT = ("text/", "application/json", "application/manifest+json", "image/svg+xml")
 
 
@@ -170,14 +170,17 @@ class Files(StaticFileHandler):
         """The file's bytes. Raises HTTPError 503 where it cannot be opened any more: too many files
         are open, or it has just gone."""
         if self._is_packed:
-            yield self._packed()
+            packed = self._packed()
+            for begin in range(0, len(packed), PIECE):
+                yield packed[begin : begin + PIECE]
             return
+        rest = (self._found.st_size if end is None else end) - (start or 0)
         try:
             with open_regular(abspath) as file:
-                left = (self._found.st_size if end is None else end) - file.seek(start or 0)
-                while chunk := file.read(min(left, CHUNK)):
-                    left -= len(chunk)
-                    yield chunk
+                file.seek(start or 0)
+                while rest > 0 and (piece := file.read(min(PIECE, rest))):
+                    rest -= len(piece)
+                    yield piece
         except OSError as error:
             raise HTTPError(503, "%s", error.strerror) from None
 

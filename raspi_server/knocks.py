@@ -5,13 +5,17 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from .shares import Shares
+
 HANDSHAKE = b"\x16"
 """What a TLS connection begins with (RFC 8446, 5.1: ContentType handshake)."""
 PATIENCE = 10.0
 """Seconds for the first byte; browsers that connect in advance do without the answer."""
 MOST = 1024
-"""Callers who may be silent at once; of more, the one goes who has been so for longest. Whoever has
-something to say says it within a moment."""
+MOST_OF_ONE = 32
+"""Callers who may be silent at once, in all and of one address; of more, the one goes who has been
+so for longest, in all of the address that has most. Who has something to say says it within a
+moment; a browser connects in advance with a few."""
 
 Address = tuple[str, int]
 
@@ -22,7 +26,8 @@ class Knocks:
 
     def __init__(self, answer: Callable[[socket.socket, Address, bool], object]) -> None:
         self._answer = answer
-        self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._waiting: dict[socket.socket, tuple[str, asyncio.TimerHandle]] = {}
+        self._shares: Shares[socket.socket] = Shares()
 
     def hear(self, caller: socket.socket, address: Address) -> None:
         """Waits for the first byte of a socket that does not block, or takes it if it is there."""
@@ -31,15 +36,19 @@ class Knocks:
         if len(self._waiting) >= MOST:
             self.make_room()
         loop = asyncio.get_running_loop()
-        self._waiting[caller] = loop.call_later(PATIENCE, self._hang_up, caller)
+        self._waiting[caller] = address[0], loop.call_later(PATIENCE, self._hang_up, caller)
         loop.add_reader(caller, self._heard, caller, address)
+        one_too_many = self._shares.add(address[0], caller, MOST_OF_ONE)
+        if one_too_many:
+            self._hang_up(one_too_many)
 
     def make_room(self) -> bool:
-        """Hangs up on the one who has been silent for longest, if there is any."""
-        for caller in self._waiting:
-            self._hang_up(caller)
-            return True
-        return False
+        """Hangs up on the oldest of the address that has most, if anybody is silent."""
+        caller = self._shares.oldest_of_fullest()
+        if caller is None:
+            return False
+        self._hang_up(caller)
+        return True
 
     def close(self) -> None:
         """Hangs up on all who have said nothing yet."""
@@ -70,4 +79,6 @@ class Knocks:
 
     def _let_go(self, caller: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(caller)
-        self._waiting.pop(caller).cancel()
+        address, timer = self._waiting.pop(caller)
+        timer.cancel()
+        self._shares.remove(address, caller)

@@ -168,7 +168,7 @@ class Repeating(BaseIOStream):
             count = self._read_on(memoryview(buf))
             asked = bytes(memoryview(buf)[:count]) if count and self._is_orderly else b""
         finally:
-            del buf  # an error keeps this frame, and with it Tornado's 64 KiB
+            del buf  # an error keeps this frame, and with it Tornado's buffer
         if not asked:
             return count
         if not self._awaits_head and self._witnesses is not None and len(asked) <= LONGEST:

@@ -1,9 +1,11 @@
 """A certificate and its key into what to serve with; or what is wrong with them."""
 
 import hashlib
+import logging
 import ssl
 from typing import Any, NamedTuple
 
+from . import keyexchange
 from .config import Certificate
 
 _CIPHERS = ":".join(
@@ -12,8 +14,8 @@ _CIPHERS = ":".join(
     for key in ("ECDSA", "RSA")
 )
 """For TLS 1.2, those of Mozilla's intermediate profile (wiki.mozilla.org/Security/Server_Side_TLS,
-5.7) but for DHE, which no browser needs. For TLS 1.3 OpenSSL's own are Mozilla's. Of the groups for
-the key exchange Python can name one, or leave them to OpenSSL, and none of its own is weak."""
+5.7) but for DHE, which no browser needs. For TLS 1.3 OpenSSL's own are Mozilla's. The groups of the
+key exchange are in keyexchange.py."""
 
 _EXPIRED = 10
 _NOT_YET_VALID = 9
@@ -22,6 +24,13 @@ _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, of the same."""
 AUTHORITY = "ca.crt"
 """Where scripts/make-cert.sh leaves the authority, beside the certificate."""
+
+ONE_GROUP = (
+    f"TLS agrees to P-256 alone: expected {keyexchange.GROUPS}, and this Python"
+    f" ({ssl.OPENSSL_VERSION}) takes no list of groups; clients without P-256 cannot connect"
+)
+
+log = logging.getLogger(__name__)
 
 
 class CertificateError(ValueError):
@@ -37,6 +46,7 @@ def server_context(pair: Certificate) -> ssl.SSLContext:
         except OSError as error:
             message = f"{file}: the {kind} cannot be read: {error.strerror}"
             raise CertificateError(message) from None
+    keyexchange.prepare()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
@@ -56,6 +66,8 @@ def server_context(pair: Certificate) -> ssl.SSLContext:
             reason = (error.reason or "not in PEM format").lower().replace("_", " ")
             message = f"{pair.certificate}, {pair.key}: expected PEM files: {reason}"
         raise CertificateError(message) from None
+    if not keyexchange.restrict(context):
+        log.warning("%s", ONE_GROUP)
     return context
 
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from tornado.web import RequestHandler
-from tornado.websocket import WebSocketHandler
 
 from .api import ApiHandler
 from .files import Files
@@ -16,6 +15,7 @@ from .messages import HEADERS, NAME, Refused, Trust
 from .openapi import Operation
 from .site import BUILT_IN_WWW, Site, write_plainly
 from .tls import Authority
+from .websocket import Metered
 
 PAGE = "/trust/"
 _NO_AUTHORITY = "there is no certificate authority of this Pi's own to trust"
@@ -90,7 +90,7 @@ def profile(authority: Authority) -> bytes:
     )
 
 
-class Proof(WebSocketHandler):
+class Proof(Metered):
     """Opens and closes: a page that gets this far over wss is on a device that trusts us. It says
     nothing else, and so may be asked by our page on plain http, which is another origin."""
 
@@ -110,9 +110,6 @@ class Proof(WebSocketHandler):
 
     def open(self) -> None:
         self.close(1000)
-
-    def on_message(self, message: str | bytes) -> None:
-        """Ignore what comes before the other end has closed, too: nothing is asked here."""
 
 
 class OwnPages(Files):

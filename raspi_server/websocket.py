@@ -4,14 +4,17 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Coroutine, Iterator
 from functools import partial
 from typing import Any
 
+from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError
-from tornado.websocket import WebSocketHandler
+from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from .auth import Caller
+from .guests import Guest
 from .hub import Hub, Viewer
 from .messages import (
     HEADERS,
@@ -31,6 +34,10 @@ POLICY_VIOLATION = 1008
 
 MESSAGES_A_SECOND = 50
 MESSAGES_AT_ONCE = 100
+"""Frames, in fact: messages, parts of messages, pings and pongs."""
+FAREWELL = 1.0
+"""Seconds for the close frame to arrive at one who sends too much, before the connection ends;
+closed at once, what is still unread would take it along."""
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +60,59 @@ class Allowance:
         return True
 
 
-class Watching(WebSocketHandler):
+class _MeteredProtocol(WebSocketProtocol13):
+    """Tornado's, which tells its handler of whole messages, pings and pongs only; here of the other
+    frames, too."""
+
+    handler: "Metered"
+
+    def _receive_frame(self) -> Coroutine[Any, Any, None]:
+        if self._fragmented_message_buffer is not None:  # the last one was a part of a message
+            self.handler.take()
+        return self._leave() if self.handler.is_too_fast else super()._receive_frame()
+
+    async def _leave(self) -> None:
+        """Read nothing more; close when the goodbye has had time to arrive."""
+        await asyncio.sleep(FAREWELL)
+        self._abort()
+
+
+class Metered(WebSocketHandler):
+    """A WebSocket that may send so many frames, of whatever kind; of one too many it is closed."""
+
+    is_too_fast = False
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        self._allowance = Allowance(time.monotonic())
+        found = super().get_websocket_protocol()
+        if not isinstance(found, WebSocketProtocol13):
+            return found
+        connection = self.request.connection
+        if isinstance(connection, HTTP1Connection) and isinstance(connection.stream, Guest):
+            connection.stream.when_large = None  # what waits here is bounded by the hub
+        return _MeteredProtocol(self, False, found.params)
+
+    def take(self) -> bool:
+        """Return whether the frame that has come is within the allowance; close if not."""
+        if not self.is_too_fast and not self._allowance.take(time.monotonic()):
+            self.is_too_fast = True
+            self.end(f"expected at most {MESSAGES_A_SECOND} messages a second")
+        return not self.is_too_fast
+
+    def end(self, reason: str) -> None:
+        self.close(POLICY_VIOLATION, reason)
+
+    def on_message(self, message: str | bytes) -> None:
+        self.take()
+
+    def on_ping(self, data: bytes) -> None:
+        self.take()
+
+    def on_pong(self, data: bytes) -> None:
+        self.take()
+
+
+class Watching(Metered):
     """Whoever may look becomes a viewer of a hub, and is told and asked there."""
 
     _caller: Caller
@@ -61,7 +120,6 @@ class Watching(WebSocketHandler):
     def initialize(self, site: Site) -> None:
         self._site = site
         self._loop = asyncio.get_running_loop()
-        self._allowance = Allowance(self._loop.time())
         self._viewer: Viewer | None = None
 
     def __str__(self) -> str:
@@ -117,12 +175,7 @@ class Watching(WebSocketHandler):
 
     def on_message(self, message: str | bytes) -> None:
         viewer = self._viewer
-        if viewer is None:
-            return
-        if not self._allowance.take(self._loop.time()):
-            error = f"expected at most {MESSAGES_A_SECOND} messages a second"
-            viewer.send_message(Error(None, "too-fast", error))
-            viewer.close(POLICY_VIOLATION, error)
+        if not self.take() or viewer is None:
             return
         try:
             if isinstance(message, bytes):
@@ -133,12 +186,20 @@ class Watching(WebSocketHandler):
         else:
             done.add_done_callback(partial(self._answer, viewer, ref, pin))
 
+    def end(self, reason: str) -> None:
+        if self._viewer is None:
+            super().end(reason)
+            return
+        self._viewer.send_message(Error(None, "too-fast", reason))
+        self._viewer.close(POLICY_VIOLATION, reason)
+
     def on_ping(self, data: bytes) -> None:
         if self._viewer:
             self._viewer.was_written_to()
+        self.take()
 
     def on_pong(self, data: bytes) -> None:
-        if self._viewer:
+        if self.take() and self._viewer:
             self._viewer.heard()
 
     def on_close(self) -> None:

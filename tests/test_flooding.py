@@ -65,6 +65,7 @@ INPUTS = {
     "a chunk of 60 digits": chunked(b"f" * 60 + b"\r\n"),
     "a chunk that ends badly": chunked(b"2\r\nxxxx\r\n"),
     "a length of 4,301 digits": get(b"/api", b"Content-Length: " + DIGITS),
+    "a length that begins with zeros": get(b"/api", b"Content-Length: " + b"0" * 21 + b"9" * 20),
     "two lengths": get(b"/api", b"Content-Length: 1", b"Content-Length: 2"),
     "no Host": b"GET / HTTP/1.1\r\n\r\n",
     "HTTP/1.0 without a Host": b"GET / HTTP/1.0\r\n\r\n",

@@ -289,13 +289,13 @@ def test_questions_without_end(house):
 
 
 def test_pings_without_end(house):
-    """A client that pings without end and reads no pong costs nothing but its own turn."""
-    with unharmed(house) as witness, Client(house.port, 4096) as loud:
+    """A client that pings without end and reads no pong costs nothing but its own turn, and is let
+    go."""
+    with unharmed(house) as witness, Client(house.port, 4096) as loud, contextlib.suppress(*GONE):
         before = memory(house)
         sent = insist(loud.socket, masked(PING, b"p" * 125) * 500, witness)
         print(f"{sent} bytes of pings, {memory(house) - before} more held")
         assert memory(house) < before + 8 * MIB
-        assert sent > MIB
 
 
 def test_half_open_connections(start_server):

@@ -23,6 +23,7 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
 from .conftest import LIMIT, Server
+from .wire import changing
 
 NOW = datetime.now(UTC)
 HOUSE = """
@@ -257,6 +258,79 @@ def test_yesterday_s_tls(house: Server) -> None:
     old = only(careless(), ssl.TLSVersion.TLSv1_1)
     with pytest.raises(ssl.SSLError, match="(?i)alert protocol version"):
         shake_hands(house.port, old)
+
+
+GROUPS = ("X25519", "P-256", "P-384")
+OTHER_GROUPS = ("ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192", "P-521", "X448")
+
+
+def agrees(port: int, group: str, *more: str) -> bool:
+    """Whether a client that knows this one group comes to a connection."""
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-groups", group, *more],
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    agreed = "BEGIN CERTIFICATE" in done.stdout
+    assert agreed == (done.returncode == 0), done
+    return agreed
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_three_groups_are_agreed_to(house: Server, group: str) -> None:
+    """A client that knows only one of the three groups connects; by TLS 1.2 it has to know that of
+    the certificate besides."""
+    assert agrees(house.port, group)
+    assert agrees(house.port, ":".join({group, "P-256"}), "-tls1_2")
+
+
+@pytest.mark.parametrize("group", OTHER_GROUPS)
+def test_no_other_group_is_agreed_to(house: Server, group: str) -> None:
+    """Finite fields, of which one hello holds up everybody for a tenth of a second, and all other
+    curves are refused."""
+    assert not agrees(house.port, group)
+
+
+def test_what_the_machine_says_of_tls_stays(good: Pair, tmp_path: Path) -> None:
+    """Where the machine's own openssl.cnf is stricter, that holds, too; what it says of groups does
+    not, and a file that is not there says nothing."""
+    strict = tmp_path / "openssl.cnf"
+    strict.write_text(
+        "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = house\n"
+        "[house]\nOptions = -SessionTicket\nCurves = P-521\n"
+    )
+    program = (
+        "import pathlib, ssl, sys; from raspi_server.config import Certificate\n"
+        "from raspi_server import keyexchange, tls\n"
+        "pair = Certificate(certificate=pathlib.Path(sys.argv[1]), key=pathlib.Path(sys.argv[2]))\n"
+        "context = tls.server_context(pair)\n"
+        "assert keyexchange.is_whole(context)\n"
+        "print(bool(context.options & ssl.OP_NO_TICKET))\n"
+    )
+    for file, has_no_tickets in ((strict, True), (tmp_path / "missing.cnf", False)):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program, *map(str, good)],
+            env={**os.environ, "OPENSSL_CONF": str(file)},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.stdout, done.stderr) == (f"{has_no_tickets}\n", "")
+
+
+def test_an_openssl_out_of_reach(good: Pair, tmp_path: Path) -> None:
+    """Where OpenSSL takes no list, P-256 alone is left, and the log says so: never ffdhe."""
+    file = tmp_path / "config.yaml"
+    file.write_text(good.config() + HOUSE)
+    program = changing("keyexchange.prepare = lambda: None")
+    server = Server(["run", "--simulate", "--config", str(file)], program=program)
+    try:
+        server.wait_for_log("WARNING TLS agrees to P-256 alone: expected X25519:P-256:P-384")
+        agreed = [group for group in (*GROUPS, *OTHER_GROUPS) if agrees(server.port, group)]
+        assert agreed == ["P-256"]
+    finally:
+        assert server.stop() == 0
 
 
 @pytest.mark.parametrize(

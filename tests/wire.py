@@ -168,8 +168,8 @@ class Witness:
     switches a pin that is its alone. When it leaves, it has missed nothing: no number, no change,
     no result."""
 
-    def __init__(self, port: int, pin: str = "lamp") -> None:
-        self._client = Client(port)
+    def __init__(self, port: int, pin: str = "lamp", context: ssl.SSLContext | None = None) -> None:
+        self._client = Client(port, context=context)
         self._pin = pin
         self._more = threading.Condition()
         self.states = 0
@@ -294,7 +294,7 @@ def changing(*assignments: str) -> tuple[str, str]:
     lines = [
         "import sys",
         "from raspi_server import appliance, bodies, broker, doors, guests, hub, knocks, mqtt",
-        "from raspi_server import lookout",
+        "from raspi_server import keyexchange, lookout",
         *assignments,
         "from raspi_server.__main__ import main",
         "sys.exit(main())",

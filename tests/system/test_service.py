@@ -4,6 +4,7 @@ import re
 import time
 import xml.dom.minidom
 
+from ..test_tls import GROUPS, OTHER_GROUPS, agrees
 from ..wire import Client
 from .conftest import House
 from .test_certificate import read_states
@@ -146,6 +147,14 @@ def test_hardened_as_far_as_it_goes(house: House) -> None:
     level = re.search(r"exposure level for raspi-server.service: ([\d.]+)", said)
     assert level
     assert float(level[1]) <= 1.4
+
+
+def test_three_groups_are_agreed_to(house: House) -> None:
+    """In the hardened unit, too, and with each Debian's OpenSSL, the three groups are agreed to,
+    and no other."""
+    agreed = [group for group in (*GROUPS, *OTHER_GROUPS) if agrees(house.port, group)]
+    assert agreed == [*GROUPS]
+    assert "TLS agrees to P-256 alone" not in house.guest.tell("journalctl -b -u raspi-server")
 
 
 def test_systemd_finds_no_fault_in_the_units(house: House) -> None:
