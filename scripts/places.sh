@@ -32,7 +32,7 @@ host_name() {
 # NAME.local as phones know it: of two machines with one name, Avahi calls the second NAME-2.
 local_name() {
     local told
-    if systemctl is-active --quiet avahi-daemon 2>/dev/null; then
+    if systemctl is-active --quiet avahi-daemon >/dev/null 2>&1; then
         told=$(timeout 5 busctl call org.freedesktop.Avahi / org.freedesktop.Avahi.Server \
             GetHostNameFqdn 2>/dev/null) || told=
         if [[ $told =~ ^s\ \"([a-z0-9.-]+)\"$ ]]; then
