@@ -6,10 +6,14 @@ such a thing."""
 import contextlib
 import errno
 import os
+import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+SERVICE = "raspi-server"
+"""The unit's name, and its user's."""
 _OF_SERVICE = Path("/var/lib/raspi-server")
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -19,6 +23,13 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+class Exposure(NamedTuple):
+    """Others that may read or change a secret file, in words, and the command that ends it."""
+
+    message: str
+    remedy: str
 
 
 class NotAFile(OSError):
@@ -98,6 +109,27 @@ def replace(file: Path, data: bytes, lasting: bool, secret: bool = False) -> Non
     except OSError:
         new.unlink(missing_ok=True)
         raise
+
+
+def exposure(file: Path) -> Exposure | None:
+    """Return what is wrong with the owner and the mode of a secret file, or None; None, too, where
+    it is missing. A group may read it: the service does so by its own."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    reads, changes = found.st_mode & stat.S_IROTH, found.st_mode & stat.S_IWOTH
+    if reads or changes:
+        verbs = "read and change" if reads and changes else "read" if reads else "change"
+        return Exposure(f"everybody on this machine can {verbs} it", f"sudo chmod o= {file}")
+    try:
+        owner = pwd.getpwuid(found.st_uid).pw_name
+    except KeyError:
+        owner = str(found.st_uid)
+    if found.st_uid in (0, os.geteuid()) or owner == SERVICE:
+        return None
+    message = f"it belongs to the user {owner}, who can read and change it"
+    return Exposure(message, f"sudo chown root {file}")
 
 
 def _not_a_file(file: Path, most: int, found: os.stat_result) -> NotAFile:

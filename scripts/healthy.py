@@ -10,6 +10,8 @@ from urllib.request import urlopen
 
 from raspi_server.config import load
 
+MOST = 64 * 1024
+"""Bytes of an answer: root does not read on for as long as it is sent something."""
 LIMIT = 10.0
 """Seconds; READY has been said by now, and a small Pi is slow at its first handshake."""
 
@@ -29,12 +31,12 @@ def main() -> int:
             with urlopen(
                 f"{scheme}://{host}:{config.port}/api/health", None, 5, context=context
             ) as answer:
-                for reason in json.load(answer).get("reasons", []):
+                for reason in json.loads(answer.read(MOST)).get("reasons", []):
                     print(f"It says: {reason}")
                 return 0
         except HTTPError as error:
-            said = error.read().decode(errors="replace")
-        except (URLError, OSError) as error:
+            said = error.read(MOST).decode(errors="replace")
+        except (URLError, OSError, ValueError) as error:
             said = str(error)
         if time.monotonic() > end:
             print(f"It does not answer as it should: {said}", file=sys.stderr)

@@ -316,6 +316,7 @@ tell_service() {
     fi
 }
 
+[[ -z $group ]] || keep_from_service "$settings" "$folder"
 [[ -d $folder ]] || install -d -m 755 "$folder"
 cd "$folder"
 exec 8>>.lock  # only its owner may open it: a lock on the folder others could take, and keep

@@ -173,6 +173,17 @@ def test_a_certificate(clinic, tmp_path, monkeypatch):
     status, found = clinic.examine()
     assert found["certificate"] == [f"ok {file}: 192.168.1.5, kitchen.local"]
     assert "authority" not in found
+    (tmp_path / "left-out").write_text("new kitchen\nnever 8.8.8.8\n")
+    clinic.program("ip", '[{"addr_info": [{"local": "192.168.1.5"}, {"local": "8.8.8.8"}]}]')
+    status, found = clinic.examine()
+    assert "fault" not in " ".join(found["certificate"])
+    outside = "for which this Pi's authority may not vouch"
+    assert found["certificate"][1:] == [
+        f"note {file}: it does not name kitchen, {outside} -> sudo /opt/raspi-server/current"
+        "/scripts/make-cert.sh --new-authority (each phone has to trust this Pi again)",
+        f"note {file}: it does not name 8.8.8.8, {outside} -> open it by kitchen.local,"
+        " or a certificate of your own: ssl in config.yaml",
+    ]
     (tmp_path / "ca.crt").write_bytes(file.read_bytes())
     status, found = clinic.examine()
     fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read_text())).digest().hex(":")

@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from raspi_server import storage
+from raspi_server.config import SYSTEM_FILE
 
-from .conftest import LIMIT, check_end
+from .conftest import LIMIT, check_end, free_port
 from .test_codes import CODE, Home
+from .test_command_line import run
+from .test_trust import make_authority
 
 SERVICE = 4321
 """The number of a user who is nobody here."""
@@ -189,3 +192,82 @@ for _ in range(300):
         assert found in (b"a" * 4000, b"b" * 4000)
     assert [each.returncode for each in writers] == [0, 0]
     assert list(tmp_path.iterdir()) == [file]
+
+
+# What root reads in a working directory
+
+
+@as_root
+def test_root_takes_no_configuration_that_another_has_left(tmp_path: Path) -> None:
+    """A configuration names files to read and brokers to sign in at: root reads one from the
+    working directory only if it is root's, or if the command names it."""
+    if SYSTEM_FILE.exists():
+        pytest.skip("the service is installed on this machine")
+    file = tmp_path / "config.yaml"
+    file.write_text("port: 8080\n")
+    assert run("check", cwd=tmp_path).returncode == 0
+    os.chown(file, SERVICE, SERVICE)
+    for command in ("check", "doctor", "code"):
+        refused = run(command, cwd=tmp_path)
+        assert refused.returncode == 78
+        assert f"{file}: it belongs to another user" in refused.stderr
+    assert run("check", str(file)).returncode == 0
+
+
+# Files that nobody else may read
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A folder with a configuration whose every secret stands in a file of its own."""
+    make_authority(tmp_path)
+    (tmp_path / "password").write_text("secret")
+    (tmp_path / "password").chmod(0o640)
+    (tmp_path / "config.yaml").write_text(
+        f"port: {free_port()}\nssl: true\ngpio: simulated\nmqtt:\n"
+        "  url: mqtt://127.0.0.1:9\n  user: me\n  password_file: password\n"
+    )
+    return tmp_path
+
+
+SECRETS = ("tls/server.key", "tls/ca.key", "password")
+
+
+def test_a_secret_that_is_one_is_not_worth_a_word(keys: Path) -> None:
+    """What only its owner, and a group, may read is as it should be."""
+    checked = run("check", str(keys / "config.yaml"))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert "secrets" not in run("doctor", "--config", str(keys / "config.yaml")).stdout
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize(
+    ("mode", "verbs"), [(0o644, "read"), (0o602, "change"), (0o666, "read and change")]
+)
+def test_a_secret_that_others_can_read_is_said(
+    keys: Path, secret: str, mode: int, verbs: str
+) -> None:
+    """A key, or the file of the password, that everybody on the Pi can read is named by `check`,
+    which lets it pass, and by doctor, with the command that mends it; and that does."""
+    file = keys / secret
+    file.chmod(mode)
+    words, remedy = f"{file}: everybody on this machine can {verbs} it", f"sudo chmod o= {file}"
+    checked = run("check", str(keys / "config.yaml"))
+    assert (checked.returncode, checked.stderr) == (0, f"warning: {words}: {remedy}\n")
+    found = run("doctor", "--config", str(keys / "config.yaml")).stdout
+    assert f"fault  secrets      {words}\n{'':<19} -> {remedy}\n" in found
+    subprocess.run(remedy.removeprefix("sudo "), shell=True, check=True)
+    assert run("check", str(keys / "config.yaml")).stderr == ""
+
+
+@as_root
+def test_a_secret_of_another_user_is_said(keys: Path) -> None:
+    """Who owns a key can read it, whatever its mode."""
+    file = keys / "password"
+    os.chown(file, SERVICE, 0)
+    words = f"{file}: it belongs to the user {SERVICE}, who can read and change it"
+    checked = run("check", str(keys / "config.yaml"))
+    assert (checked.returncode, checked.stderr) == (
+        0,
+        f"warning: {words}: sudo chown root {file}\n",
+    )
