@@ -236,7 +236,7 @@ def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:
     url = f"{scheme}://{in_url(config.address or '127.0.0.1')}:{config.port}/api/health"
     try:
         answer = _health(url)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"{where}: the service runs, and does not answer: {error}"
         yield Finding("fault", "port", message, f"sudo systemctl restart {SERVICE}")
         return

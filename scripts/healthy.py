@@ -36,7 +36,7 @@ def main() -> int:
                 return 0
         except HTTPError as error:
             said = error.read(MOST).decode(errors="replace")
-        except (URLError, OSError, ValueError) as error:
+        except (URLError, OSError, ValueError, RecursionError) as error:
             said = str(error)
         if time.monotonic() > end:
             print(f"It does not answer as it should: {said}", file=sys.stderr)

@@ -130,8 +130,8 @@ system_python() {
 # anything is changed.
 say_before() {
     # Releases without this function are those whose cookies have another name.
-    if [[ $(grep -c '^say_before()' "$1/scripts/install.sh") != \
-        $(grep -c '^say_before()' "$2/scripts/install.sh") ]]; then
+    if [[ $(grep -sc '^say_before()' "$1/scripts/install.sh") != \
+        $(grep -sc '^say_before()' "$2/scripts/install.sh") ]]; then
         echo "Afterwards every browser has to sign in again, once, with its access code. The codes stay."
     fi
 }

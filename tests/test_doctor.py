@@ -1,11 +1,13 @@
 """`raspi-server doctor`: what it says of each thing that can be wrong. The other programs it asks
 are small scripts here; the installed service is asked in tests/system."""
 
+import contextlib
 import hashlib
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,30 @@ def test_a_service_that_does_not_answer(clinic):
     status, found = clinic.examine()
     assert status == 1
     assert "the service runs, and does not answer: " in found["port"][0]
+
+
+def test_a_service_that_never_ends_its_answer(clinic):
+    """A service that was taken over cannot feed doctor, which is root, until the memory is full."""
+    clinic.service()
+    taken = 0
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def feed() -> None:
+            nonlocal taken
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                while taken < 64 * 2**20:
+                    taken += connection.send(b'{"a":' * 2000)
+
+        feeding = threading.Thread(target=feed)
+        feeding.start()
+        clinic.file.write_text(f"gpio: simulated\nport: {listening.getsockname()[1]}\n")
+        status, found = clinic.examine()
+        feeding.join(60)
+    assert status == 1
+    assert "the service runs, and does not answer: " in found["port"][0]
+    assert taken < 32 * 2**20
 
 
 def certificate(folder: Path, names: str, *more: str) -> str:
