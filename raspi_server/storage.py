@@ -58,10 +58,10 @@ def run_folder() -> Path | None:
 def as_owner(folder: Path) -> Iterator[None]:
     """Act as the owner of `folder` in the block, where we are root: whatever the owner has put
     there, no file is touched that is not theirs already. Raises OSError."""
-    if os.geteuid() != 0:
+    owner = folder.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
         yield
         return
-    owner = folder.stat()
     before = os.getegid(), os.getgroups()
     try:
         os.setgroups([owner.st_gid])
