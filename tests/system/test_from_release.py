@@ -32,7 +32,7 @@ SIGN_IN_AGAIN = "every browser has to sign in again, once, with its access code"
 def ask(house: House, method: str, path: str, body: Any, **headers: str) -> Any:
     """What the service answers to a program on the Pi."""
     house.guest.write("/tmp/ask.py", ASK)
-    request = [method, f"https://localhost:{house.port}{path}", headers, body]
+    request = [method, f"https://127.0.0.1:{house.port}{path}", headers, body]
     return json.loads(house.guest.tell(f"python3 /tmp/ask.py '{json.dumps(request)}'"))
 
 
