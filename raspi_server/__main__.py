@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from . import __version__, journal
+from . import __version__, journal, storage
 from .config import Config, ConfigError, default_file, load
 from .source import Source
 
@@ -113,6 +113,9 @@ def check(options: argparse.Namespace) -> int:
         complaint = identity.complaint()
         if complaint:
             print(f"warning: {config.certificate.certificate}: {complaint}", file=sys.stderr)
+    for secret in config.secret_files:
+        if exposure := storage.exposure(secret):
+            print(f"warning: {secret}: {exposure.message}: {exposure.remedy}", file=sys.stderr)
     if config.mqtt:
         from .account import account
 

@@ -18,6 +18,8 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _LOOKS_LIKE = str.maketrans({"o": "0", "i": "1", "l": "1", "-": None, " ": None})
 _GROUPS, _GROUP = 3, 5
 """15 letters are 75 bits."""
+_MOST = 64 * 1024
+"""Bytes of the file."""
 _LONGEST = 100
 """Letters of a code that anybody may make us look at."""
 _SCRYPT = {"n": 2**13, "r": 8, "p": 1}
@@ -52,7 +54,7 @@ class Codes:
         if self._file is None:
             return
         try:
-            self._kept = msgspec.json.decode(self._file.read_bytes(), type=_File)
+            self._kept = msgspec.json.decode(storage.read(self._file, _MOST), type=_File)
         except FileNotFoundError:
             self._kept = _File(self._kept.secret)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,8 +1,10 @@
 """config.yaml as frozen, checked values; or everything that is wrong with it, each fault with its
 line and what was expected. The structs below are the only list of the keys."""
 
+import contextlib
 import difflib
 import ipaddress
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -142,6 +144,18 @@ class Config(Struct, frozen=True, kw_only=True):
         """The pair to serve https with, or None for plain http."""
         return self.ssl if isinstance(self.ssl, Certificate) else None
 
+    @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """Private keys, the authority's beside the certificate included, and the broker's
+        password; not each of them need exist."""
+        found: list[Path | None] = []
+        if self.certificate:
+            key = self.certificate.key
+            found += [key, self.certificate.certificate.with_name("ca.key")]
+        if self.mqtt:
+            found += [self.mqtt.password_file, self.mqtt.key]
+        return tuple(file for file in found if file)
+
 
 class Fault(NamedTuple):
     """One thing that is wrong. `line` counts from 1 and is None for the file as a whole; `key` is a
@@ -166,8 +180,15 @@ class ConfigError(ValueError):
 
 
 def default_file() -> Path:
-    """/etc/raspi-server/config.yaml where it exists, else config.yaml in the working directory."""
-    return SYSTEM_FILE if SYSTEM_FILE.exists() else LOCAL_FILE
+    """Return /etc/raspi-server/config.yaml where it exists, else config.yaml in the working
+    directory. Raises ConfigError where root would read one that another has put there."""
+    if SYSTEM_FILE.exists():
+        return SYSTEM_FILE
+    with contextlib.suppress(FileNotFoundError):
+        if os.geteuid() == 0 != LOCAL_FILE.stat().st_uid:
+            message = "it belongs to another user: root reads it only where the command names it"
+            raise ConfigError([Fault(str(LOCAL_FILE.absolute()), None, "", message)])
+    return LOCAL_FILE
 
 
 def load(file: Path) -> Config:

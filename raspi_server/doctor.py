@@ -18,15 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from . import __version__, gpiochip, keyexchange, tls, vitals
+from . import __version__, gpiochip, keyexchange, storage, tls, vitals
 from .config import Certificate, Config, ConfigError, Mqtt
 from .doors import CannotListen, in_url, listen
 from .journal import legible
 from .mdns import local_name
 from .source import Source
+from .storage import SERVICE
 
-SERVICE = "raspi-server"
-"""The unit's name, and its user's."""
 LEAST_SPACE = 100 * 1024 * 1024
 """Bytes free below which the next upgrade of anything fails half way."""
 SOON = 14 * 86400
@@ -39,6 +38,15 @@ _KEEPS_OUTPUTS = "/sys/module/pinctrl_{}/parameters/persist_gpio_outputs"
 
 _RENEW = "sudo systemctl start raspi-server-cert.service"
 _OTHER_PYTHON = "sudo apt install python3 && sudo scripts/install.sh, with Debian's own python3"
+_LEFT_OUT = "left-out"
+"""Where scripts/make-cert.sh lists, beside the certificate, what the authority cannot vouch for."""
+_NEW_AUTHORITY = (
+    "sudo /opt/raspi-server/current/scripts/make-cert.sh --new-authority"
+    " (each phone has to trust this Pi again)"
+)
+_OWN_CERTIFICATE = "open it by {}, or a certificate of your own: ssl in config.yaml"
+MOST = 64 * 1024
+"""Bytes of an answer or a file that are looked at."""
 
 
 class Finding(NamedTuple):
@@ -73,6 +81,9 @@ def examine(source: Source) -> Iterator[Finding]:
         yield Finding("ok", "config", f"{source.file}: {pins} pin{'' if pins == 1 else 's'}")
     yield from _look_at_gpio(config or Config())
     if config:
+        for secret in config.secret_files:
+            if exposure := storage.exposure(secret):
+                yield Finding("fault", "secrets", f"{secret}: {exposure.message}", exposure.remedy)
         if config.certificate:
             yield from _look_at_certificate(config.certificate)
         yield from _look_at_port(config, service.get("ActiveState") == "active")
@@ -177,7 +188,10 @@ def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
         yield Finding("fault", "certificate", message, _RENEW)
     names = _ask("openssl", "x509", "-in", file, "-noout", "-ext", "subjectAltName") or ""
     named = set(re.findall(r"(?:DNS|IP Address):([^\s,]+)", names))
-    missing = sorted({local_name(), *_addresses()} - {name.lower() for name in named})
+    left_out = _left_out(pair.certificate.with_name(_LEFT_OUT))
+    missing = sorted(
+        {local_name(), *_addresses()} - {name.lower() for name in named} - left_out.keys()
+    )
     if missing:
         message = f"{file}: it does not name {', '.join(missing)}"
         yield Finding("fault", "certificate", message, _RENEW)
@@ -185,8 +199,22 @@ def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
         yield Finding("ok", "certificate", f"{file}: {', '.join(sorted(named))}")
     if not keyexchange.is_whole(identity.context):
         yield Finding("note", "tls", tls.ONE_GROUP, _OTHER_PYTHON)
+    for name, remedy in left_out.items():
+        message = f"{file}: it does not name {name}, for which this Pi's authority may not vouch"
+        yield Finding("note", "certificate", message, remedy)
     if identity.authority:
         yield Finding("ok", "authority", f"SHA-256 {identity.authority.fingerprint}")
+
+
+def _left_out(file: Path) -> dict[str, str]:
+    """The names that make-cert.sh has left out of the certificate, each with the remedy."""
+    try:
+        lines = storage.read(file, MOST).decode().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}  # nothing was left out, or the certificate is not of make-cert.sh
+    never = _OWN_CERTIFICATE.format(local_name())
+    found = (line.partition(" ") for line in lines)
+    return {name: _NEW_AUTHORITY if kind == "new" else never for kind, _, name in found}
 
 
 def _addresses() -> set[str]:
@@ -213,7 +241,7 @@ def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:
     url = f"{scheme}://{in_url(config.address or '127.0.0.1')}:{config.port}/api/health"
     try:
         answer = _health(url)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"{where}: the service runs, and does not answer: {error}"
         yield Finding("fault", "port", message, f"sudo systemctl restart {SERVICE}")
         return
@@ -257,10 +285,10 @@ def _health(url: str) -> dict[str, Any]:
     unverified.verify_mode = ssl.CERT_NONE
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE, context=unverified) as answer:
-            found: dict[str, Any] = json.load(answer)
+            found: dict[str, Any] = json.loads(answer.read(MOST))
     except urllib.error.HTTPError as error:
         with error:
-            found = json.load(error)
+            found = json.loads(error.read(MOST))
     if not {"status", "reasons"} <= found.keys():
         raise ValueError(f"it said {json.dumps(found)[:200]}")
     return found

@@ -13,6 +13,8 @@ from . import storage
 from .journal import LIMITED
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_MOST = 64 * 1024
+"""Bytes of a file."""
 _REST = 5.0
 """Seconds between two writes for `restore`: an SD card wears, a household switches in bursts."""
 
@@ -102,7 +104,7 @@ def _read(file: Path | None, boot: str | None = None) -> dict[int, Level]:
     if file is None:
         return {}
     try:
-        found = msgspec.json.decode(file.read_bytes(), type=_File)
+        found = msgspec.json.decode(storage.read(file, _MOST), type=_File)
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,9 +1,11 @@
 """`raspi-server code`: makes access codes, and shows each once: to type, as a link, and as a QR
 code for the phone's camera."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from . import storage
 from .codes import Codes
@@ -25,7 +27,12 @@ def show(source: Source, new: Sequence[Right]) -> bool:
             file=sys.stderr,
         )
         return False
-    codes = Codes(folder)
+    try:
+        with storage.as_owner(folder):
+            codes = Codes(folder)
+    except OSError as error:
+        print(f"{folder}: {error.strerror}: try it with sudo", file=sys.stderr)
+        return False
     if not new:
         for right, purpose in _FOR.items():
             there = "there is one" if codes.exists(right) else "none yet"
@@ -36,14 +43,22 @@ def show(source: Source, new: Sequence[Right]) -> bool:
     for right in dict.fromkeys(new):
         is_another = codes.exists(right)
         try:
-            text = codes.renew(right)
+            with storage.as_owner(folder):
+                text = codes.renew(right)
         except OSError as error:
-            print(f"{folder}: {error.strerror}: try it with sudo", file=sys.stderr)
+            print(_refusal(folder, error), file=sys.stderr)
             return False
         _tell(right, text, addresses)
         if _was_told() and is_another:
             print("The service has been told; who used the old code is signed out.")
     return True
+
+
+def _refusal(folder: Path, error: OSError) -> str:
+    """Why no code could be written, with the command that mends it."""
+    if isinstance(error, IsADirectoryError):
+        return f"{error.filename2}: {error.strerror}: sudo rm -r {error.filename2}"
+    return f"{folder}: {error.strerror}" + ("" if os.geteuid() == 0 else ": try it with sudo")
 
 
 def _addresses(source: Source) -> list[str]:

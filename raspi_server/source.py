@@ -12,6 +12,9 @@ from msgspec import Struct
 from . import config, storage
 from .config import Config, ConfigError
 
+_MOST = 1024 * 1024
+"""Bytes of the file in which the last good configuration is kept."""
+
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +47,7 @@ class Source:
         if self._last_good is None:
             return None
         try:
-            kept = msgspec.json.decode(self._last_good.read_bytes(), type=_Kept)
+            kept = msgspec.json.decode(storage.read(self._last_good, _MOST), type=_Kept)
             found = config.parse(kept.text.encode(), str(self._last_good), Path(kept.folder))
         except FileNotFoundError:
             return None
@@ -60,7 +63,13 @@ class Source:
         kept = _Kept(str(self._folder), self._data.decode("utf-8-sig"))
         data = msgspec.json.encode(kept)
         try:
-            if not (self._last_good.exists() and self._last_good.read_bytes() == data):
-                storage.replace(self._last_good, data, lasting=True)
+            if storage.read(self._last_good, _MOST) == data:
+                return
+        except FileNotFoundError:
+            pass  # the first start
+        except OSError as error:
+            log.warning("%s: %s", self._last_good, error)
+        try:
+            storage.replace(self._last_good, data, lasting=True)
         except OSError as error:
             log.warning("%s: %s; it is not kept", self._last_good, error.strerror)

@@ -1,10 +1,42 @@
 """Small files that outlive us: replaced as a whole, so that a reader, or a power cut, finds the old
-one or the new one and never half of one."""
+one or the new one and never half of one. Their folders belong to the service, which may put there
+what it likes: a link, a FIFO, a file without an end. Nothing here follows, waits for, or swallows
+such a thing."""
 
+import contextlib
+import errno
 import os
+import pwd
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+SERVICE = "raspi-server"
+"""The unit's name, and its user's."""
 _OF_SERVICE = Path("/var/lib/raspi-server")
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFLNK: "a link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class Exposure(NamedTuple):
+    """Others that may read or change a secret file, in words, and the command that ends it."""
+
+    message: str
+    remedy: str
+
+
+class NotAFile(OSError):
+    """Something else than a file of the expected size, with the command that removes it."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 def state_folder() -> Path | None:
@@ -22,22 +54,88 @@ def run_folder() -> Path | None:
     return _named("RUNTIME_DIRECTORY")
 
 
+@contextlib.contextmanager
+def as_owner(folder: Path) -> Iterator[None]:
+    """Act as the owner of `folder` in the block, where we are root: whatever the owner has put
+    there, no file is touched that is not theirs already. Raises OSError."""
+    owner = folder.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        yield
+        return
+    before = os.getegid(), os.getgroups()
+    try:
+        os.setgroups([owner.st_gid])
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(before[0])
+        os.setgroups(before[1])
+
+
+def read(file: Path, most: int) -> bytes:
+    """Return what is in `file`. Raises OSError, and NotAFile where it is a link, a FIFO, or
+    anything else but a file of at most `most` bytes."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise _not_a_file(file, most, file.lstat()) from None
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+            raise _not_a_file(file, most, found)
+        return os.read(descriptor, most)
+    finally:
+        os.close(descriptor)
+
+
 def replace(file: Path, data: bytes, lasting: bool, secret: bool = False) -> None:
-    """Writes `data` in the place of `file`; waits for the disk where it is to outlast a power cut.
-    A secret is for the folder's owner alone. Raises OSError, and the old file stays."""
-    new = file.with_suffix(".new")
-    if secret:
+    """Write `data` in the place of `file`; wait for the disk where it is to outlast a power cut.
+    A secret is for its owner alone. Of two writers at once one wins, and its file is whole. Raises
+    OSError, and the old file stays."""
+    new = file.with_name(f"{file.name}.{os.urandom(4).hex()}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(new, flags, 0o600 if secret else 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            if lasting:
+                stream.flush()
+                os.fsync(stream.fileno())
+        new.replace(file)
+    except OSError:
         new.unlink(missing_ok=True)
-        new.touch(0o600)
-        if os.geteuid() == 0:  # root makes it, and the service is to read it
-            owner = file.parent.stat()
-            os.chown(new, owner.st_uid, owner.st_gid)
-    with new.open("wb") as stream:
-        stream.write(data)
-        if lasting:
-            stream.flush()
-            os.fsync(stream.fileno())
-    new.replace(file)
+        raise
+
+
+def exposure(file: Path) -> Exposure | None:
+    """Return what is wrong with the owner and the mode of a secret file, or None; None, too, where
+    it is missing. A group may read it: the service does so by its own."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    reads, changes = found.st_mode & stat.S_IROTH, found.st_mode & stat.S_IWOTH
+    if reads or changes:
+        verbs = "read and change" if reads and changes else "read" if reads else "change"
+        return Exposure(f"everybody on this machine can {verbs} it", f"sudo chmod o= {file}")
+    try:
+        owner = pwd.getpwuid(found.st_uid).pw_name
+    except KeyError:
+        owner = str(found.st_uid)
+    if found.st_uid in (0, os.geteuid()) or owner == SERVICE:
+        return None
+    message = f"it belongs to the user {owner}, who can read and change it"
+    return Exposure(message, f"sudo chown root {file}")
+
+
+def _not_a_file(file: Path, most: int, found: os.stat_result) -> NotAFile:
+    kind = _KINDS.get(stat.S_IFMT(found.st_mode), f"{found.st_size} bytes")
+    message = f"expected a file of at most {most // 1024} KiB, found {kind}: sudo rm -r {file}"
+    return NotAFile(errno.EINVAL, message)
 
 
 def _named(variable: str) -> Path | None:

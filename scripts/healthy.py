@@ -11,6 +11,8 @@ from urllib.request import urlopen
 from raspi_server.config import load
 from raspi_server.journal import legible
 
+MOST = 64 * 1024
+"""Bytes of an answer: root does not read on for as long as it is sent something."""
 LIMIT = 10.0
 """Seconds; READY has been said by now, and a small Pi is slow at its first handshake."""
 
@@ -30,12 +32,12 @@ def main() -> int:
             with urlopen(
                 f"{scheme}://{host}:{config.port}/api/health", None, 5, context=context
             ) as answer:
-                for reason in json.load(answer).get("reasons", []):
+                for reason in json.loads(answer.read(MOST)).get("reasons", []):
                     print(f"It says: {legible(str(reason))}")
                 return 0
         except HTTPError as error:
-            said = error.read().decode(errors="replace")
-        except (URLError, OSError) as error:
+            said = error.read(MOST).decode(errors="replace")
+        except (URLError, OSError, ValueError, RecursionError) as error:
             said = str(error)
         if time.monotonic() > end:
             print(f"It does not answer as it should: {legible(said)}", file=sys.stderr)

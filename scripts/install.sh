@@ -98,6 +98,7 @@ check_machine() {
     free=$(df --output=avail -k "${home%/*}" | tail -n 1)
     [[ $free -ge 204800 ]] ||
         fail "${home%/*} has $((free / 1024)) MB left; 200 MB are needed. See: sudo apt clean"
+    keep_from_service "$settings" "$settings/tls"
     wanted=${port:-$(configured_port)}
     if [[ -n $wanted && -z $no_start ]] && command -v ss >/dev/null; then
         busy_with=$(listener "$wanted")
@@ -124,6 +125,16 @@ system_python() {
         fi
     done
     return 1
+}
+
+# say_before OLD NEW: what people will notice of the change from one release to another, said before
+# anything is changed.
+say_before() {
+    # Releases without this function are those whose cookies have another name.
+    if [[ $(grep -sc '^say_before()' "$1/scripts/install.sh") != \
+        $(grep -sc '^say_before()' "$2/scripts/install.sh") ]]; then
+        echo "Afterwards every browser has to sign in again, once, with its access code. The codes stay."
+    fi
 }
 
 is_installed() {
@@ -184,7 +195,8 @@ account() {
 # What the service has to read, however it came here: from another card, or kept by uninstall.sh.
 make_readable() {
     local key=$settings/tls/server.key
-    if [[ -e $key ]]; then
+    # What a link leads to is somebody else's, a key of certbot's, say.
+    if [[ -f $key && ! -L $key ]]; then
         chown root:raspi-server "$key"
         chmod 640 "$key"
     fi
@@ -312,6 +324,7 @@ if [[ -n $rollback ]]; then
     roll_back
     exit
 fi
+[[ ! -L $current ]] || say_before "$current" "$checkout"
 packages
 account
 choose_release

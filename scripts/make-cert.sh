@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Makes the certificate that phones are shown, signed by an authority of this Pi's own, and renews it.
 # Touches nothing while the one there is good: it fits its key and the authority, has 30 days left,
-# and holds every name and address that the Pi has now. The authority is made once and stays.
-#   sudo scripts/make-cert.sh            for the service, in /etc/raspi-server/tls
-#   scripts/make-cert.sh --folder tls    for oneself, in another folder
+# and holds every name and address that the Pi has now and the authority may vouch for; the others
+# are listed in the file left-out. The authority is made once and stays.
+#   sudo scripts/make-cert.sh                    for the service, in /etc/raspi-server/tls
+#   sudo scripts/make-cert.sh --new-authority    the same, with a new authority in the place of the
+#                                                old one: each phone has to trust this Pi again
+#   scripts/make-cert.sh --folder tls            for oneself, in another folder
 set -euo pipefail
 umask 077
 export LC_ALL=C
@@ -12,12 +15,17 @@ source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/places.sh"
 
 folder=$settings/tls
 group=raspi-server
+new_authority=
 while [[ $# -gt 0 ]]; do
     case $1 in
         --folder)
             folder=${2:?--folder needs a folder}
             group=
             shift 2
+            ;;
+        --new-authority)
+            new_authority=1
+            shift
             ;;
         *)
             sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
@@ -26,16 +34,154 @@ while [[ $# -gt 0 ]]; do
     esac
 done
 
-# The names and addresses for the certificate, one a line as openssl writes them.
-names() {
-    local host full address
+# The domains of homes, which no site of the internet is in, and the networks of homes.
+domains=(localhost local lan home.arpa internal)
+networks=(10.0.0.0/255.0.0.0 172.16.0.0/255.240.0.0 192.168.0.0/255.255.0.0 127.0.0.0/255.0.0.0
+    169.254.0.0/255.255.0.0 100.64.0.0/255.192.0.0 ::1/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+    fc00::/fe00:: fe80::/ffc0::)
+# Where routers put the machines of a home; of these an authority vouches for this machine only.
+router_domains=(home localdomain fritz.box)
+
+is_name() {
+    [[ $1 =~ ^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?$ ]]
+}
+
+# What an authority made now may vouch for: a line "permitted DNS:DOMAIN" or "excluded …" for each.
+new_rules() {
+    local host rules
+    rules=$(printf 'permitted DNS:%s\n' "${domains[@]}")
     host=$(host_name)
-    full=$(timeout 5 hostname -f 2>/dev/null) || full=
-    printf '%s\n' localhost "$host" "$(local_name)" "$host.local" "${full,,}" |
-        awk '/^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?$/ && !seen[$0]++ { print "DNS:" $0 }'
+    if is_name "$host" && ! covers_name "$host" "${domains[@]}"; then
+        # Not what is below it: a Pi may be called like a domain of the internet, "kitchen" or "app".
+        rules+=$(printf '\n%s' "permitted DNS:$host" "excluded DNS:.$host")
+    fi
+    if is_name "$full" && covers_name "$full" "${router_domains[@]}"; then
+        rules+=$'\n'"permitted DNS:$full"
+    fi
+    echo "$rules"
+    printf 'permitted IP:%s\n' "${networks[@]}"
+}
+
+# The same of the authority in ca.crt; nothing where it may vouch for anything.
+rules_of_authority() {
+    openssl x509 -in ca.crt -noout -ext nameConstraints 2>/dev/null | awk '
+        /^ *Permitted:/ { verdict = "permitted" }
+        /^ *Excluded:/ { verdict = "excluded" }
+        $1 ~ /^(DNS|IP):/ { print verdict, $1 }
+    '
+}
+
+# covers_name NAME DOMAIN…: whether it is one of them or in one of them.
+covers_name() {
+    local name=$1 domain
+    shift
+    for domain; do
+        [[ $name != "$domain" && $name != *".${domain#.}" ]] || return 0
+    done
+    return 1
+}
+
+# Sets `numbers` to those of an IPv4 or IPv6 address.
+read_address() {
+    local left right='' part
+    numbers=()
+    if [[ $1 != *:* ]]; then
+        IFS=. read -ra numbers <<<"$1"
+        return
+    fi
+    [[ $1 != *::* ]] || right=${1#*::}
+    IFS=: read -ra left <<<"${1%%::*}"
+    IFS=: read -ra right <<<"$right"
+    for part in "${left[@]}"; do numbers+=("$((16#$part))"); done
+    while [[ ${#numbers[@]} -lt $((8 - ${#right[@]})) ]]; do numbers+=(0); done
+    for part in "${right[@]}"; do numbers+=("$((16#$part))"); done
+}
+
+# covers_address ADDRESS NETWORK/MASK
+covers_address() {
+    local numbers=() address network at
+    read_address "$1"
+    address=("${numbers[@]}")
+    read_address "${2%/*}"
+    network=("${numbers[@]}")
+    read_address "${2#*/}"
+    [[ ${#address[@]} -eq ${#network[@]} ]] || return 1
+    for at in "${!address[@]}"; do
+        (((address[at] & numbers[at]) == (network[at] & numbers[at]))) || return 1
+    done
+}
+
+# allows RULES NAME: whether a certificate may hold "DNS:…" or "IP:…" (RFC 5280, 4.2.1.10).
+allows() {
+    local verdict rule is_bound='' is_permitted=''
+    while read -r verdict rule; do
+        [[ ${rule%%:*} == "${2%%:*}" ]] || continue
+        [[ $verdict == excluded ]] || is_bound=1
+        if [[ $rule == DNS:* ]]; then
+            covers_name "${2#*:}" "${rule#*:}" || continue
+        else
+            covers_address "${2#*:}" "${rule#*:}" || continue
+        fi
+        [[ $verdict != excluded ]] || return 1
+        is_permitted=1
+    done <<<"$1"
+    [[ -z $is_bound || -n $is_permitted ]]
+}
+
+# The names and addresses of this machine, one a line as openssl writes them.
+names() {
+    local host name address seen=' '
+    host=$(host_name)
+    for name in localhost "$host" "$(local_name)" "$host.local" "$full"; do
+        if is_name "$name" && [[ $seen != *" $name "* ]]; then
+            seen+="$name "
+            echo "DNS:$name"
+        fi
+    done
     for address in 127.0.0.1 ::1 $(addresses); do
         echo "IP:$address"
     done
+}
+
+# Sets `san` to those for the certificate. The others are in `left_out`: "new NAME" where a new
+# authority would vouch for it, "never NAME" where none of ours does.
+choose_names() {
+    local name ours
+    ours=$(new_rules)
+    [[ -n $rules || -e ca.crt ]] || rules=$ours
+    while read -r name; do
+        # A name that the network gave is not to be one of the internet, whoever would vouch for it.
+        if ! allows "$ours" "$name" && { [[ $name == DNS:* ]] || ! allows "$rules" "$name"; }; then
+            left_out+="never ${name#*:}"$'\n'
+        elif ! allows "$rules" "$name"; then
+            left_out+="new ${name#*:}"$'\n'
+        else
+            san+=$name$'\n'
+        fi
+    done < <(names)
+    san=${san%$'\n'} left_out=${left_out%$'\n'}
+}
+
+# Whether something is left out that was not yet when the list was written. What has gone since is no
+# reason to write: a Wi-Fi that comes and goes does not wear the card.
+is_left_out_anew() {
+    [[ -n $left_out ]] && { [[ ! -e left-out ]] || grep -qvxFf left-out - <<<"$left_out"; }
+}
+
+# For doctor, and said once.
+keep_left_out() {
+    local old=
+    [[ ! -e left-out ]] || old=$(<left-out)
+    [[ $old != "$left_out" ]] || return 0
+    if [[ -z $left_out ]]; then
+        rm -f left-out
+        return
+    fi
+    printf '%s\n' "$left_out" >left-out.new
+    chmod 644 left-out.new
+    mv left-out.new left-out
+    echo "Not in the certificate, since the authority may not vouch for it:" \
+        "$(cut -d ' ' -f 2 left-out | paste -sd ' ')"
 }
 
 # Why the certificate must be made anew, or nothing.
@@ -105,9 +251,13 @@ policy = any
 [any]
 commonName = supplied
 [authority]
-basicConstraints = critical, CA:TRUE
+basicConstraints = critical, CA:TRUE, pathlen:0
 keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash
+# Not critical: clients that do not know it, Mbed TLS for one, could not load the authority at all.
+nameConstraints = @rules
+[rules]
+$(awk 'NF { kind = substr($2, 1, index($2, ":") - 1); print $1 ";" kind "." NR " = " substr($2, length(kind) + 2) }' <<<"$rules")
 [server]
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
@@ -118,7 +268,8 @@ subjectAltName = $(paste -sd , <<<"$san")
 SETTINGS
 }
 
-# The authority: ten years, its key for root only. The certificate comes last: it says all is there.
+# The authority: ten years, its key for root only. The certificate comes last: it says all is there,
+# and where it is missing, be it after a power cut, the next run makes both.
 make_authority() {
     local name
     name=$(host_name)
@@ -127,6 +278,8 @@ make_authority() {
     sign ca 3650 authority -selfsign -keyfile "$work/ca.key"
     chmod 644 "$work/ca.crt"
     sync "$work/ca.key" "$work/ca.crt"
+    rm -f ca.crt
+    sync .
     mv "$work/ca.key" ca.key
     mv "$work/ca.crt" ca.crt
     echo "Made the certificate authority of this Pi in $folder"
@@ -163,24 +316,39 @@ tell_service() {
     fi
 }
 
+[[ -z $group ]] || keep_from_service "$settings" "$folder"
 [[ -d $folder ]] || install -d -m 755 "$folder"
 cd "$folder"
-exec 8<.
+exec 8>>.lock  # only its owner may open it: a lock on the folder others could take, and keep
 flock 8
-if [[ -e ca.crt && ! -e ca.key ]]; then
-    fail "$folder/ca.key is missing: without it the authority in ca.crt can sign nothing." \
-        "Bring it back, or remove ca.crt for a new one, which each phone has to trust anew."
-fi
-san=$(names)
+# This machine's name with its domain, as the network has it.
+full=$(timeout 5 hostname -f 2>/dev/null) || full=
+full=${full,,}
+san='' left_out='' rules=''
 why="there is no authority yet"
-[[ ! -e ca.crt ]] || why=$(reason)
-[[ -n $why ]] || exit 0
+if [[ -n $new_authority ]]; then
+    why="a new authority was asked for"
+    echo "With a new authority each phone has to trust this Pi again: open http://$(local_name) with its port there."
+    rules=$(new_rules)
+elif [[ -e ca.crt && ! -e ca.key ]]; then
+    fail "$folder/ca.key is missing: without it the authority in ca.crt can sign nothing." \
+        "Bring it back, or make a new authority with --new-authority, which each phone has to trust anew."
+elif [[ -e ca.crt ]]; then
+    rules=$(rules_of_authority)
+fi
+choose_names
+[[ -n $new_authority || ! -e ca.crt ]] || why=$(reason)
+if [[ -z $why ]]; then
+    ! is_left_out_anew || keep_left_out
+    exit
+fi
 work=$(mktemp -d "$PWD/.new.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 write_settings
-[[ -e ca.crt ]] || make_authority
+[[ -z $new_authority && -e ca.crt ]] || make_authority
 make_certificate
 echo "Made a new certificate: $why"
+keep_left_out
 if [[ -n $group ]] && [[ -d /run/systemd/system ]]; then
     tell_service
 fi

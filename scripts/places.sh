@@ -21,6 +21,20 @@ fail() {
     exit 1
 }
 
+# keep_from_service FOLDER…: ends the script where the service, or everybody, could lay a link into a
+# folder for root to follow.
+keep_from_service() {
+    local folder
+    for folder; do
+        [[ -e $folder ]] || continue
+        if [[ -n $(find -H "$folder" -maxdepth 0 -perm /002) ]] || [[ -n $(find -H "$folder" -maxdepth 0 \
+            \( -user raspi-server -o -group raspi-server -perm /020 \) 2>/dev/null) ]]; then
+            fail "$folder can be written by the service, or by everybody; only root, or you, may. Mend it:" \
+                "    sudo chown root:root $folder && sudo chmod go-w $folder"
+        fi
+    done
+}
+
 # This machine's short name, in lower case.
 host_name() {
     local name
@@ -32,7 +46,7 @@ host_name() {
 # NAME.local as phones know it: of two machines with one name, Avahi calls the second NAME-2.
 local_name() {
     local told
-    if systemctl is-active --quiet avahi-daemon 2>/dev/null; then
+    if systemctl is-active --quiet avahi-daemon >/dev/null 2>&1; then
         told=$(timeout 5 busctl call org.freedesktop.Avahi / org.freedesktop.Avahi.Server \
             GetHostNameFqdn 2>/dev/null) || told=
         if [[ $told =~ ^s\ \"([a-z0-9.-]+)\"$ ]]; then

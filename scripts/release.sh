@@ -220,6 +220,7 @@ roll_back() {
     before=$(basename "$(readlink "$current")")
     [[ -e $home/previous/complete && $release != "$before" ]] ||
         fail "There is no release to go back to."
+    say_before "$current" "$home/previous"
     step "Going back from $before to $release" || return 0
     works "$home/previous" || fail "Release $release does not work with the Python of today."
     check_configuration

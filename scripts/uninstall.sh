@@ -53,7 +53,7 @@ if [[ -n $purge ]]; then
     echo "Removing configuration and certificates"
     rm -rf "$settings" "${low_port%/*}"
 elif [[ -d $settings ]]; then
-    # Readable for root only, now that the group they belonged to is no more.
-    chown -R root:root "$settings"
+    # Readable for root only, now that the group they belonged to is no more. Links are not followed.
+    chown -R -h -P root:root "$settings"
     echo "Kept: $settings. With --purge it goes, too."
 fi

@@ -1,6 +1,7 @@
 """`raspi-server doctor`: what it says of each thing that can be wrong. The other programs it asks
 are small scripts here; the installed service is asked in tests/system."""
 
+import contextlib
 import hashlib
 import http.server
 import json
@@ -146,6 +147,30 @@ def test_a_service_that_does_not_answer(clinic):
     assert "the service runs, and does not answer: " in found["port"][0]
 
 
+def test_a_service_that_never_ends_its_answer(clinic):
+    """A service that was taken over cannot feed doctor, which is root, until the memory is full."""
+    clinic.service()
+    taken = 0
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def feed() -> None:
+            nonlocal taken
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                while taken < 64 * 2**20:
+                    taken += connection.send(b'{"a":' * 2000)
+
+        feeding = threading.Thread(target=feed)
+        feeding.start()
+        clinic.file.write_text(f"gpio: simulated\nport: {listening.getsockname()[1]}\n")
+        status, found = clinic.examine()
+        feeding.join(60)
+    assert status == 1
+    assert "the service runs, and does not answer: " in found["port"][0]
+    assert taken < 32 * 2**20
+
+
 def certificate(folder: Path, names: str, *more: str) -> str:
     """A self-signed pair; the configuration line for it."""
     subprocess.run(
@@ -176,6 +201,17 @@ def test_a_certificate(clinic, tmp_path, monkeypatch):
     status, found = clinic.examine()
     assert found["certificate"] == [f"ok {file}: 192.168.1.5, kitchen.local"]
     assert "authority" not in found
+    (tmp_path / "left-out").write_text("new kitchen\nnever 8.8.8.8\n")
+    clinic.program("ip", '[{"addr_info": [{"local": "192.168.1.5"}, {"local": "8.8.8.8"}]}]')
+    status, found = clinic.examine()
+    assert "fault" not in " ".join(found["certificate"])
+    outside = "for which this Pi's authority may not vouch"
+    assert found["certificate"][1:] == [
+        f"note {file}: it does not name kitchen, {outside} -> sudo /opt/raspi-server/current"
+        "/scripts/make-cert.sh --new-authority (each phone has to trust this Pi again)",
+        f"note {file}: it does not name 8.8.8.8, {outside} -> open it by kitchen.local,"
+        " or a certificate of your own: ssl in config.yaml",
+    ]
     (tmp_path / "ca.crt").write_bytes(file.read_bytes())
     status, found = clinic.examine()
     fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read_text())).digest().hex(":")

@@ -81,7 +81,9 @@ def start_browser(tmp_path: Path) -> Iterator[Callable[..., BrowserContext]]:
     """A Chromium with a profile of its own, in which an authority may have been installed."""
     with contextlib.ExitStack() as ends:
 
-        def start(authority: Path | None = None, **options: object) -> BrowserContext:
+        def start(
+            authority: Path | None = None, more: tuple[str, ...] = (), **options: object
+        ) -> BrowserContext:
             store = tmp_path / ".pki" / "nssdb"  # where people's own authorities are, on Linux
             store.mkdir(parents=True)
             certutil = [find("certutil", "libnss3-tools"), "-d", f"sql:{store}"]
@@ -93,7 +95,7 @@ def start_browser(tmp_path: Path) -> Iterator[Callable[..., BrowserContext]]:
             context = playwright.chromium.launch_persistent_context(
                 tmp_path / "profile",
                 executable_path=find("chromium", "chromium"),
-                args=ARGUMENTS,
+                args=[*ARGUMENTS, *more],
                 env={"HOME": str(tmp_path)},
                 viewport=PHONE,
                 **options,  # type: ignore[arg-type]

@@ -1,11 +1,12 @@
 """How a browser comes to trust the Pi: with a profile of its own, into which the authority is
 installed as people do it."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Error, Page, expect
 
 from tests.conftest import Server, check_end
 from tests.test_trust import HOUSE, make_authority
@@ -62,6 +63,36 @@ def test_a_trusting_browser_has_a_padlock_and_live_pins(
     assert state["securityState"] == "secure"
     assert not state["certificateSecurityState"].get("certificateNetworkError")
     assert page.evaluate(SWITCH) == {"type": "result", "ref": 1, "pin": "lamp", "value": 1}
+
+
+@pytest.fixture
+def impostor(house: Server, tmp_path: Path) -> Iterator[Server]:
+    """A server with a certificate for example.com that the authority of the house has signed."""
+    tls = authority(house).parent
+    (tmp_path / "names").write_text("subjectAltName=DNS:example.com\n")
+    for command in (
+        f"req -new -key {tls}/server.key -subj /CN=example.com -out request",
+        f"x509 -req -in request -CA {tls}/ca.crt -CAkey {tls}/ca.key -extfile names -out cert.pem",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+    text = f"ssl: {{certificate: cert.pem, key: {tls}/server.key}}\n"
+    (tmp_path / "config.yaml").write_text(text)
+    server = Server(["run", "--simulate", "--config", str(tmp_path / "config.yaml")])
+    yield server
+    check_end(server)
+
+
+def test_a_trusting_browser_takes_no_other_site_from_the_authority(
+    house: Server, impostor: Server, start_browser: Callable[..., BrowserContext]
+) -> None:
+    """A browser that trusts the authority refuses what that has signed for a site of the internet,
+    and goes on trusting it for the Pi."""
+    names = "--host-resolver-rules=MAP example.com 127.0.0.1"
+    page = start_browser(authority(house), (names,)).new_page()
+    with pytest.raises(Error, match=r"ERR_CERT_\w*INVALID"):
+        page.goto(f"https://example.com:{impostor.port}/")
+    page.goto(f"https://localhost:{house.port}/")
+    expect(page.locator("body")).to_have_attribute("data-link", "live")
 
 
 def test_a_trusting_browser_is_led_on(

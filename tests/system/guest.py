@@ -27,6 +27,10 @@ SOURCES = (
 )
 
 
+FIRST_RELEASE = "1dc98c3"
+"""The commit that people had before the first numbered release."""
+
+
 class NotToBeHad(Exception):
     """No guest can be made on this machine; the text says why."""
 
@@ -114,10 +118,16 @@ def _pip_settings() -> tuple[dict[str, str], list[str]]:
 
 
 def wheels(suite: str) -> Path:
-    """Every package the installation needs, as wheels for the Python of a suite."""
-    text = (CHECKOUT / "pyproject.toml").read_bytes()
-    project = tomllib.loads(text.decode())
-    needed = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    """Every package the installation needs, and that of the first release, as wheels for the Python
+    of a suite."""
+    git = ["git", "-c", "safe.directory=*", "-C", str(CHECKOUT), "show"]
+    first = subprocess.run([*git, f"{FIRST_RELEASE}:pyproject.toml"], capture_output=True).stdout
+    needed = []
+    for text in ((CHECKOUT / "pyproject.toml").read_bytes(), first):
+        project = tomllib.loads(text.decode())
+        if project:
+            needed += [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    needed = list(dict.fromkeys(needed))
     mark = hashlib.sha256(repr(needed).encode()).hexdigest()[:12]
     made = cache() / f"{suite}-wheels-{mark}"
     if made.exists():

@@ -47,9 +47,9 @@ def test_a_new_address_comes_into_the_certificate_and_every_viewer_stays(house: 
         heard = viewer.messages()
         read_states(heard, 2)
         pid = house.guest.main_pid()
-        said = house.guest.tell(elsewhere("198.51.100.7/24"))
-        assert "it lacks 198.51.100.7" in said
-        wait_until_served(house, "198.51.100.7")
+        said = house.guest.tell(elsewhere("10.77.1.7/24"))
+        assert "it lacks 10.77.1.7" in said
+        wait_until_served(house, "10.77.1.7")
         read_states(heard, 5)
         assert house.guest.main_pid() == pid
 

@@ -239,3 +239,54 @@ def test_lgpio_comes_from_apt_and_nothing_else_does(bare: House) -> None:
     paths = bare.guest.tell(f"{PYTHON} -c 'import sys; print(sys.path)'")
     assert "dist-packages" not in paths
     assert bare.is_serving()
+
+
+def test_root_lays_its_hands_on_no_folder_of_the_service(bare: House) -> None:
+    """Where the service could lay links for root to follow, root does nothing, and says what mends
+    it; with that done it goes on."""
+    guest = bare.guest
+    folder = "/etc/raspi-server/tls"
+    for command in (f"chown raspi-server {folder}", f"chmod o+w {folder}"):
+        guest.run(command)
+        before = guest.tell(f"ls -la --time-style=full-iso {folder}")
+        for script in ("install.sh", "make-cert.sh"):
+            done = guest.run(f"'{guest.checkout}/scripts/{script}'", check=False)
+            assert done.returncode == 1
+            assert f"{folder} can be written by the service, or by everybody" in done.stdout
+        assert guest.tell(f"ls -la --time-style=full-iso {folder}") == before
+        mend = re.search(r"sudo (chown .*) && sudo (chmod .*)", done.stdout)
+        assert mend
+        guest.run(f"{mend[1]} && {mend[2]}")
+    assert guest.run(f"'{guest.checkout}/scripts/make-cert.sh'").returncode == 0
+
+
+def test_a_key_that_is_a_link_is_left_as_it_is(bare: House) -> None:
+    """A key elsewhere is somebody else's: its owner and mode stay."""
+    guest, key = bare.guest, "/etc/raspi-server/tls/server.key"
+    guest.run(
+        f"mv {key} /root/other.key; chown root:root /root/other.key; chmod 600 /root/other.key"
+    )
+    guest.run(f"ln -s /root/other.key {key}")
+    try:
+        done = guest.install(check=False)
+        assert "server.key: the key cannot be read: Permission denied" in done.stdout
+        assert guest.tell("stat -c '%U:%G %a' /root/other.key") == "root:root 600"
+    finally:
+        guest.run(f"mv /root/other.key {key}")
+        guest.install()
+    assert guest.tell(f"stat -c '%U:%G %a' {key}") == "root:raspi-server 640"
+
+
+def test_a_lock_that_the_service_cannot_take(bare: House) -> None:
+    """The service cannot hold up the certificate by a lock on what it may open."""
+    guest = bare.guest
+    service = "setpriv --reuid raspi-server --regid raspi-server --init-groups"
+    take = f"exec {service} bash -c 'exec 7</etc/raspi-server/tls; flock 7; echo; sleep 99'"
+    lock = guest.start(take)
+    assert lock.stdout is not None
+    try:
+        assert lock.stdout.readline() == "\n"
+        guest.run("timeout 30 /opt/raspi-server/current/scripts/make-cert.sh")
+    finally:
+        guest.kill(lock)
+    assert guest.run(f"{service} test -r /etc/raspi-server/tls/.lock", check=False).returncode == 1

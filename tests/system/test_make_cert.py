@@ -24,6 +24,7 @@ ADDRESSES = """\
 1: lo    inet6 ::1/128 scope host \\       valid_lft forever preferred_lft forever
 2: eth0    inet 192.168.1.7/24 brd 192.168.1.255 scope global eth0\\       valid_lft forever
 2: eth0    inet6 2001:db8::7/64 scope global dynamic mngtmpaddr \\       valid_lft 6977sec
+2: eth0    inet6 fd00:db8::7/64 scope global dynamic mngtmpaddr \\       valid_lft 6977sec
 2: eth0    inet6 2001:db8::99/64 scope global temporary dynamic \\       valid_lft 6977sec
 2: eth0    inet6 fe80::7/64 scope link \\       valid_lft forever preferred_lft forever
 """
@@ -37,7 +38,7 @@ class Pi:
         self._stubs = folder / "stubs"
         self._stubs.mkdir()
         self.answer("uname", "RaspberryPi")
-        self.answer("hostname", "raspberrypi.example.org")
+        self.answer("hostname", "raspberrypi.home.arpa")
         self.answer("systemctl", "", status=3)
         self.answer("ip", ADDRESSES)
 
@@ -47,10 +48,10 @@ class Pi:
         stub.write_text(f"#!/bin/sh\ncat <<'END'\n{text.rstrip()}\nEND\nexit {status}\n")
         stub.chmod(0o755)
 
-    def make(self, check: bool = True) -> str:
+    def make(self, *options: str, check: bool = True) -> str:
         """What make-cert.sh says."""
         done = subprocess.run(
-            [CHECKOUT / "scripts/make-cert.sh", "--folder", self.tls],
+            [CHECKOUT / "scripts/make-cert.sh", "--folder", self.tls, *options],
             env={**os.environ, "PATH": f"{self._stubs}:{os.environ['PATH']}"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -78,6 +79,36 @@ class Pi:
             datetime.strptime(end, form).replace(tzinfo=UTC),
         )
 
+    def fingerprint(self) -> str:
+        return self.openssl("x509 -in ca.crt -noout -fingerprint -sha256")
+
+    def left_out(self) -> list[str]:
+        file = self.tls / "left-out"
+        return file.read_text().splitlines() if file.exists() else []
+
+    def is_vouched_for(self, name: str) -> bool:
+        """Whether OpenSSL takes a certificate for `name`, such as "DNS:pi.local", that the
+        authority has signed."""
+        (self.tls / "other.ext").write_text(f"subjectAltName={name}\n")
+        self.openssl("req -new -key server.key -subj /CN=other -out other.csr")
+        self.openssl(
+            "x509 -req -in other.csr -CA ca.crt -CAkey ca.key -extfile other.ext -out other.crt"
+        )
+        done = subprocess.run(
+            ["openssl", "verify", "-CAfile", "ca.crt", "other.crt"],
+            cwd=self.tls,
+            capture_output=True,
+            text=True,
+        )
+        assert (
+            done.returncode == 0
+            or "permitted subtree" in done.stderr
+            or ("excluded subtree" in done.stderr)
+        ), done.stderr
+        for file in self.tls.glob("other.*"):
+            file.unlink()
+        return done.returncode == 0
+
     def files(self) -> dict[str, tuple[int, bytes]]:
         """Every file, with its number on the disk, which a replaced one does not keep."""
         return {
@@ -98,14 +129,29 @@ def pi(tmp_path: Path) -> Pi:
     return made
 
 
+@pytest.fixture
+def old_pi(pi: Pi) -> Pi:
+    """One whose authority is of a release that put no bounds to it."""
+    settings = "[a]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
+    (pi.tls / "old.cnf").write_text(f"[req]\ndistinguished_name=n\n[n]\n{settings}")
+    pi.openssl(
+        "req -new -x509 -config old.cnf -extensions a -key ca.key -days 3650"
+        " -subj /CN=raspi-server -out ca.crt"
+    )
+    for file in ("old.cnf", "server.crt", "left-out"):
+        (pi.tls / file).unlink()
+    pi.make()
+    return pi
+
+
 def test_the_authority_is_what_phones_take(pi: Pi) -> None:
     """An authority with a name, for ten years, that may sign certificates and nothing else."""
     text = pi.text("ca")
     assert "Subject: CN = raspi-server raspberrypi\n" in text.replace("CN=", "CN = ")
-    assert "Basic Constraints: critical\n                CA:TRUE\n" in text
+    assert "Basic Constraints: critical\n                CA:TRUE, pathlen:0\n" in text
     assert "Key Usage: critical\n                Certificate Sign, CRL Sign\n" in text
     assert "Subject Key Identifier" in text
-    assert "Name Constraints" not in text
+    assert "Name Constraints: \n" in text, "and not critical: Mbed TLS could not load it"
     assert "NIST CURVE: P-256" in text
     begin, end = pi.life("ca")
     assert end - begin == timedelta(days=3650)
@@ -136,18 +182,19 @@ def test_it_holds_every_name_and_address_people_type(pi: Pi) -> None:
         "DNS:localhost",
         "DNS:raspberrypi",
         "DNS:raspberrypi.local",
-        "DNS:raspberrypi.example.org",
+        "DNS:raspberrypi.home.arpa",
         "IP Address:127.0.0.1",
         "IP Address:0:0:0:0:0:0:0:1",
         "IP Address:192.168.1.7",
-        "IP Address:2001:DB8:0:0:0:0:0:7",
+        "IP Address:FD00:DB8:0:0:0:0:0:7",
     ]
 
 
 def test_keys_are_private(pi: Pi) -> None:
     """Nobody but the owner reads a key, whatever the umask; the certificates are for everybody."""
     modes = {file.name: oct(file.stat().st_mode)[-3:] for file in pi.tls.iterdir()}
-    assert modes == {"ca.crt": "644", "ca.key": "600", "server.crt": "644", "server.key": "600"}
+    keys = {".lock": "600", "ca.key": "600", "server.key": "600"}
+    assert modes == keys | {"ca.crt": "644", "server.crt": "644", "left-out": "644"}
 
 
 def test_the_server_takes_it(pi: Pi) -> None:
@@ -188,14 +235,13 @@ def test_while_it_is_good_nothing_is_touched(pi: Pi) -> None:
         ),
         (
             "ip",
-            ADDRESSES.replace("2001:db8::7/", "2001:db8:5::7/"),
-            "2001:db8:5::7",
-            "IP Address:2001:DB8:5:0:0:0:0:7",
+            ADDRESSES.replace("fd00:db8::7/", "fd00:db8:5::7/"),
+            "fd00:db8:5::7",
+            "IP Address:FD00:DB8:5:0:0:0:0:7",
         ),
-        ("uname", "kitchen", "kitchen", "DNS:kitchen.local"),
-        ("hostname", "pi.example.net", "pi.example.net", "DNS:pi.example.net"),
+        ("hostname", "pi.lan", "pi.lan", "DNS:pi.lan"),
     ],
-    ids=["ipv4", "ipv6", "name", "domain"],
+    ids=["ipv4", "ipv6", "domain"],
 )
 def test_a_new_name_or_address_gets_a_new_certificate_of_the_same_authority(
     pi: Pi, command: str, said: str, missing: str, name: str
@@ -269,7 +315,7 @@ def test_without_its_key_the_authority_is_not_quietly_replaced(pi: Pi) -> None:
     before = pi.files()
     said = pi.make(check=False)
     assert "ca.key is missing" in said
-    assert "which each phone has to trust anew" in said
+    assert "--new-authority, which each phone has to trust anew" in said
     assert pi.files() == before
 
 
@@ -287,3 +333,115 @@ def test_a_name_that_is_none_is_left_out(pi: Pi) -> None:
     pi.answer("hostname", "x y")
     pi.make()
     assert not [name for name in pi.names() if "6.6.6.6" in name or " y" in name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("localhost", "raspberrypi", "raspberrypi.local", "other.local", "pi.lan"),
+        *("pi.home.arpa", "pi.internal"),
+        *("10.9.8.7", "172.31.0.1", "192.168.9.9", "127.0.0.1", "169.254.1.1", "100.127.0.1"),
+        *("::1", "fd12::1", "fe80::1"),
+    ],
+)
+def test_the_authority_vouches_for_what_a_pi_at_home_can_be(pi: Pi, name: str) -> None:
+    """Names and addresses of homes are taken by clients that trust the authority."""
+    assert pi.is_vouched_for(("IP:" if name[-1].isdigit() else "DNS:") + name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("example.com", "raspberrypi.com", "mylocal", "local.example.com", "www.raspberrypi"),
+        *("8.8.8.8", "172.32.0.1", "100.128.0.1", "192.0.2.1", "2001:db8::1", "::2"),
+    ],
+)
+def test_the_authority_cannot_vouch_for_a_site_of_the_internet(pi: Pi, name: str) -> None:
+    """Whoever has its key cannot pass for a bank: OpenSSL refuses what it signs."""
+    assert not pi.is_vouched_for(("IP:" if name[-1].isdigit() else "DNS:") + name)
+
+
+def test_no_authority_below_it(pi: Pi) -> None:
+    """What it signs can sign nothing."""
+    (pi.tls / "sub.ext").write_text("basicConstraints=critical,CA:TRUE\n")
+    pi.openssl("req -new -key server.key -subj /CN=sub -out sub.csr")
+    pi.openssl("x509 -req -in sub.csr -CA ca.crt -CAkey ca.key -extfile sub.ext -out sub.crt")
+    pi.openssl("req -new -key server.key -subj /CN=leaf -out leaf.csr")
+    pi.openssl("x509 -req -in leaf.csr -CA sub.crt -CAkey server.key -out leaf.crt")
+    command = ["openssl", "verify", "-CAfile", "ca.crt", "-untrusted", "sub.crt", "leaf.crt"]
+    done = subprocess.run(command, cwd=pi.tls, capture_output=True, text=True)
+    assert "path length constraint exceeded" in done.stderr
+
+
+def test_a_pi_called_like_a_domain_of_the_internet(tmp_path: Path) -> None:
+    """ "kitchen", "dev" and "app" are domains of the internet: the authority of such a Pi vouches
+    for its name and for nothing below that."""
+    pi = Pi(tmp_path)
+    pi.answer("uname", "dev")
+    pi.make()
+    assert {"DNS:dev", "DNS:dev.local"} <= set(pi.names())
+    assert not pi.is_vouched_for("DNS:www.dev")
+
+
+@pytest.mark.parametrize("name", ["raspberrypi.fritz.box", "raspberrypi.localdomain"])
+def test_the_domain_of_a_router(tmp_path: Path, name: str) -> None:
+    """Where the router has a domain for the house, this Pi's name in it is good, and no other."""
+    pi = Pi(tmp_path)
+    pi.answer("hostname", name)
+    pi.make()
+    assert f"DNS:{name}" in pi.names()
+    assert not pi.is_vouched_for(f"DNS:other.{name.partition('.')[2]}")
+
+
+def test_what_is_outside_is_left_out_and_said_once(pi: Pi) -> None:
+    """A public address, or a name of the internet that the network gave, is no reason to make the
+    certificate again and again; doctor finds it in a list."""
+    assert pi.left_out() == ["never 2001:db8::7"]
+    pi.answer("hostname", "www.example.com")
+    before = pi.files()
+    said = "Not in the certificate, since the authority may not vouch for it:"
+    assert pi.make() == f"{said} www.example.com 2001:db8::7\n"
+    assert pi.left_out() == ["never www.example.com", "never 2001:db8::7"]
+    assert pi.make() == ""
+    assert pi.files()["server.crt"] == before["server.crt"]
+
+
+def test_a_new_name_and_a_new_authority(pi: Pi) -> None:
+    """A Pi that is called otherwise has NAME.local in its certificate at once; the bare name needs
+    a new authority, made only when that is asked for, with a word of what it costs."""
+    authority = pi.fingerprint()
+    pi.answer("uname", "kitchen")
+    assert "Made a new certificate: it lacks kitchen.local\n" in pi.make()
+    assert pi.left_out() == ["new kitchen", "never 2001:db8::7"]
+    assert "DNS:kitchen.local" in pi.names() and "DNS:kitchen" not in pi.names()
+    assert pi.make() == ""
+    assert pi.fingerprint() == authority
+    assert "each phone has to trust this Pi again" in pi.make("--new-authority")
+    assert pi.fingerprint() != authority
+    assert "DNS:kitchen" in pi.names()
+    assert pi.left_out() == ["never 2001:db8::7"]
+    assert pi.openssl("verify -x509_strict -CAfile ca.crt server.crt") == "server.crt: OK\n"
+    assert pi.make() == ""
+
+
+def test_a_new_authority_that_was_cut_off_is_made_good(pi: Pi) -> None:
+    """Power lost while the authority is replaced leaves none, and the next run makes it."""
+    (pi.tls / "ca.crt").unlink()
+    assert "Made the certificate authority" in pi.make()
+    assert pi.openssl("verify -CAfile ca.crt server.crt") == "server.crt: OK\n"
+
+
+def test_an_authority_that_is_there_stays_as_it_is(old_pi: Pi) -> None:
+    """One that was made without bounds, and that phones trust, is not touched; it goes on vouching
+    for every address, but no more for a name of the internet that the network gave."""
+    authority = old_pi.files()["ca.crt"], old_pi.files()["ca.key"]
+    assert "Name Constraints" not in old_pi.text("ca")
+    assert "IP Address:2001:DB8:0:0:0:0:0:7" in old_pi.names()
+    assert old_pi.left_out() == []
+    old_pi.answer("uname", "kitchen")
+    old_pi.answer("hostname", "www.example.com")
+    assert "it lacks kitchen\n" in old_pi.make()
+    assert old_pi.left_out() == ["never www.example.com"]
+    assert "DNS:kitchen" in old_pi.names()
+    assert (old_pi.files()["ca.crt"], old_pi.files()["ca.key"]) == authority
+    assert old_pi.make() == ""

@@ -41,6 +41,29 @@ def test_purged_nothing_is_left_at_all(bare: House) -> None:
     assert uninstall(bare, "--purge")  # a second time is no fault
 
 
+LINKS = """
+mkdir /srv/mine
+echo mine >/srv/mine/file
+chown -R 1234:1234 /srv/mine
+ln -s /srv/mine /etc/raspi-server/www/mine
+ln -s /srv/mine /var/lib/raspi-server/mine
+ln -s /srv/mine/file /var/lib/raspi-server/access.new
+"""
+
+
+def test_links_are_not_followed(bare: House) -> None:
+    """What a link in its folders leads to is neither removed nor given to another owner."""
+    install(bare)
+    bare.guest.run(LINKS)
+    owners = "stat -c '%U %a %n' /srv/mine /srv/mine/file"
+    before = bare.guest.tell(owners)
+    uninstall(bare)
+    assert bare.guest.tell(owners) == before
+    uninstall(bare, "--purge")
+    assert bare.guest.tell(owners) == before
+    bare.guest.run("rm -r /srv/mine")
+
+
 def test_a_group_gpio_that_was_there_before_stays(bare: House) -> None:
     """Only what the installation has made is removed."""
     bare.guest.run("groupadd --system gpio")
