@@ -88,9 +88,8 @@ class Files(StaticFileHandler):
             self._site.auth.check_host(self.request)
         except Refused as refused:
             raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
-        signed_in = self._site.auth.signed_in(self.request)
-        if signed_in and self.request.path == "/":  # every visit makes the cookie new
-            self._site.auth.give_cookie(self, signed_in)
+        if self.request.path == "/":  # every visit makes the cookie new
+            self._site.auth.renew_cookie(self)
 
     def __str__(self) -> str:
         return f"{self.request.method} {self.request.path[:80]}"

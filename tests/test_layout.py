@@ -38,6 +38,8 @@ FLOORS = {
     "journal": 1,
     "knocks": 0,
     "levels": 1,
+    "links": 1,
+    "sessions": 1,
     "mdns": 1,
     "lgpiopins": 1,
     "packed": 1,
