@@ -125,6 +125,7 @@ class Auth:
             self._sessions.end(before)
         cookie, key = self._sessions.begin(code, request.protocol)
         self._distrust()
+        self._trust(request, key)
         await self._sessions.save()
         self._set_cookie(handler, cookie)
         return Caller(str(request.remote_ip), session=key)

@@ -311,6 +311,7 @@ if [[ -n $rollback ]]; then
     roll_back
     exit
 fi
+say_what_does_not_stay
 packages
 account
 choose_release

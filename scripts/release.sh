@@ -135,6 +135,15 @@ say_lgpio() {
     fi
 }
 
+# Releases before sessions.py signed their cookies, which are worth nothing after the upgrade.
+say_what_does_not_stay() {
+    local sessions=("$current"/venv/lib/python3*/site-packages/raspi_server/sessions.py)
+    if [[ -L $current && -e /var/lib/raspi-server/access.json && ! -e ${sessions[0]} ]]; then
+        echo "The codes stay, but each phone has to sign in once more: with its code, or by a link of"
+        echo "    sudo raspi-server code --qr"
+    fi
+}
+
 # point LINK RELEASE: in one rename, and on the disk when it returns.
 point() {
     ln -sfn "releases/$2" "$1.new"

@@ -4,7 +4,6 @@ import http.client
 import json
 import signal
 import ssl
-import subprocess
 import time
 from pathlib import Path
 
@@ -12,11 +11,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from raspi_server.codes import Codes
 from raspi_server.sessions import MOST_OF_ONE_CODE, Sessions
 
 from .asking import ask
 from .conftest import LIMIT, Server, free_port
-from .test_codes import live_in  # noqa: F401
 from .test_trust import make_authority
 from .wire import Client
 
@@ -32,7 +31,7 @@ def close_code(socket):
     return closed.value.rcvd.code
 
 
-def test_signing_out(live_in):  # noqa: F811
+def test_signing_out(live_in):
     """The cookie is worth nothing afterwards, and what came with it is closed; another browser, and
     who came with the code itself, are left alone."""
     home = live_in()
@@ -61,7 +60,7 @@ def test_signing_out(live_in):  # noqa: F811
     assert home.ask("POST", "/api/logout").status == 200  # who is nobody stays so
 
 
-def test_a_socket_may_nothing_more_once_its_session_has_ended(live_in):  # noqa: F811
+def test_a_socket_may_nothing_more_once_its_session_has_ended(live_in):
     """Also one that does not go when it is told to."""
     home = live_in()
     mine = home.sign_in(home.new("control")).signed_in
@@ -74,7 +73,7 @@ def test_a_socket_may_nothing_more_once_its_session_has_ended(live_in):  # noqa:
     assert home.ask("GET", "/api/pins/lamp").json["value"] == 0
 
 
-def test_signing_in_anew(live_in):  # noqa: F811
+def test_signing_in_anew(live_in):
     """A browser that signs in again has another cookie; the old one, and its sockets, end, and the
     page comes back as who it is now."""
     home = live_in()
@@ -88,7 +87,7 @@ def test_signing_in_anew(live_in):  # noqa: F811
     assert home.ask("GET", "/api/hello", **before).json["signed_in"] is None
 
 
-def test_sessions_survive(live_in):  # noqa: F811
+def test_sessions_survive(live_in):
     """A restart, and the end of a process that had no time to stop, sign nobody out; what was
     signed out stays so. The file holds no cookie, and uses are written once a day."""
     home = live_in()
@@ -111,7 +110,7 @@ def test_sessions_survive(live_in):  # noqa: F811
 
 
 @pytest.mark.parametrize("torn", [b"", b"[", b'[{"key":1}]', b"\xff", b"[" * 300_000])
-def test_a_torn_file(live_in, torn):  # noqa: F811
+def test_a_torn_file(live_in, torn):
     """A file that cannot be read signs everybody out, and says so."""
     home = live_in()
     code = home.new("control")
@@ -136,7 +135,7 @@ def test_the_least_recently_used_goes() -> None:
     assert sessions.find(control, "http") and not sessions.find(control, "https")
 
 
-def test_a_cookie_of_the_release_before_is_none(live_in):  # noqa: F811
+def test_a_cookie_of_the_release_before_is_none(live_in):
     """A value that was signed is no session, nor is anything made up, under any name."""
     home = live_in()
     mine = home.sign_in(home.new("control")).signed_in["Cookie"]
@@ -146,7 +145,7 @@ def test_a_cookie_of_the_release_before_is_none(live_in):  # noqa: F811
     assert home.switch(1, Cookie=mine).status == 200
 
 
-def test_the_name_of_the_cookie(live_in):  # noqa: F811
+def test_the_name_of_the_cookie(live_in):
     """It is another for each port that the browser sees, so that two servers on one host do not
     sign each other out, and with any port, or none, it works."""
     home = live_in()
@@ -205,6 +204,16 @@ class Changing:
             "127.0.0.1", self.port, timeout=LIMIT, context=self.context
         )
 
+    def switch(self, connection: http.client.HTTPConnection | None = None, **headers: str) -> int:
+        """Asks over that connection, which stays open, or a new one; the status."""
+        asked = connection or self.connection()
+        asked.request("PUT", "/api/pins/lamp", '{"value":1}', headers)
+        with asked.getresponse() as answer:
+            answer.read()
+        if connection is None:
+            asked.close()
+        return answer.status
+
     def viewer(self, **headers: str) -> Client:
         context = self.context if self.scheme == "https" else None
         return Client(self.port, headers=headers, context=context)
@@ -215,14 +224,7 @@ def test_the_scheme_changes(tmp_path, before, after):
     """With a reload to the other scheme all that came by the old one is closed, kept-alive
     connections and sockets, from this machine, too; its cookies are worth nothing, neither over the
     other nor when the old one comes back."""
-    subprocess.run(["true"], check=True)
     house = Changing(tmp_path, before)
-    made = subprocess.run(
-        ["python3", "-c", "pass"], check=True, capture_output=True, text=True, timeout=LIMIT
-    )
-    assert made.returncode == 0
-    from raspi_server.codes import Codes
-
     code = Codes(tmp_path).renew("control")
     house.change(before)
     name = "{}raspi-server-{}-{}".format
@@ -231,14 +233,6 @@ def test_the_scheme_changes(tmp_path, before, after):
         for scheme in (before, after)
     )
 
-    def switch(connection, **headers):
-        connection.request(
-            "PUT", "/api/pins/lamp", '{"value":1}', {"Connection": "keep-alive", **headers}
-        )
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status
-
     alive = house.connection()
     alive.request("POST", "/api/login", json.dumps({"code": code}))
     answer = alive.getresponse()
@@ -246,7 +240,7 @@ def test_the_scheme_changes(tmp_path, before, after):
     cookie = answer.headers["Set-Cookie"].partition(";")[0]
     assert cookie.startswith(f"{old}=")
     assert ("Secure" in answer.headers["Set-Cookie"]) == (before == "https")
-    assert switch(alive, Cookie=cookie) == 200
+    assert house.switch(alive, Cookie=cookie) == 200
     assert alive.sock is not None
     with house.viewer(Cookie=cookie) as viewer:
         assert next(viewer.messages())["signed_in"] == "control"
@@ -256,12 +250,12 @@ def test_the_scheme_changes(tmp_path, before, after):
     alive.close()
     value = cookie.partition("=")[2]
     for sent in (cookie, f"{new}={value}"):
-        assert switch(house.connection(), Cookie=sent) == 401
-    assert switch(house.connection(), Authorization=f"Bearer {code}") == 200
+        assert house.switch(Cookie=sent) == 401
+    assert house.switch(Authorization=f"Bearer {code}") == 200
     with house.viewer() as viewer:
         assert next(viewer.messages())["signed_in"] is None
     house.change(before)
-    assert switch(house.connection(), Cookie=cookie) == 401
+    assert house.switch(Cookie=cookie) == 401
     assert house.server.stop() == 0
     assert "Traceback" not in house.server.log
 

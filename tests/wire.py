@@ -93,6 +93,7 @@ class Client:
             self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         handshake = HANDSHAKE.replace(b"/ws", path.encode())
+        handshake = handshake.replace(b"127.0.0.1", b"127.0.0.1:%d" % port)
         self.socket.sendall(handshake[:-2] + more.encode() + b"\r\n")
         data = b""
         while b"\r\n\r\n" not in data:
