@@ -64,7 +64,8 @@ def test_a_socket_may_nothing_more_once_its_session_has_ended(live_in):
     """Also one that does not go when it is told to."""
     home = live_in()
     mine = home.sign_in(home.new("control")).signed_in
-    with Client(home.server.port, headers=mine) as stubborn:
+    host = {"Host": f"127.0.0.1:{home.server.port}"}
+    with Client(home.server.port, headers={**mine, **host}) as stubborn:
         messages = stubborn.messages()
         assert next(messages)["signed_in"] == "control"
         home.ask("POST", "/api/logout", **mine)
@@ -216,7 +217,8 @@ class Changing:
 
     def viewer(self, **headers: str) -> Client:
         context = self.context if self.scheme == "https" else None
-        return Client(self.port, headers=headers, context=context)
+        host = {"Host": f"127.0.0.1:{self.port}"}
+        return Client(self.port, headers={**headers, **host}, context=context)
 
 
 @pytest.mark.parametrize(("before", "after"), [("http", "https"), ("https", "http")])
