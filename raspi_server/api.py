@@ -293,8 +293,10 @@ class SignOut(ApiHandler):
     }
 
     async def post(self) -> None:
-        await self.site.auth.end_session(self)
+        written = self.site.auth.end_session(self)
         self.site.dismiss()
+        if written:
+            await written
         nobody = Caller(self.caller.address)
         self.answer(messages.SignedIn(self.site.auth.right(nobody), None))
 

@@ -98,7 +98,7 @@ class Appliance:
         self._lookout: Lookout | None = None
         self._metrics: Metrics | None = None
         self._leaving: asyncio.Future[None] | None = None
-        self._parting: asyncio.Future[None] | None = None
+        self._parting: set[asyncio.Future[None]] = set()
         self._auth = Auth(
             config.access,
             Codes(storage.state_folder()),
@@ -227,8 +227,9 @@ class Appliance:
         before = (self._server, self._plain_server)
         self._server = _server(application(self._site))
         self._plain_server = _server(plain_application(self._site))
-        ends = [each.close_all_connections() for each in before]
-        self._parting = asyncio.ensure_future(_all(ends))
+        parting = asyncio.ensure_future(_all([each.close_all_connections() for each in before]))
+        self._parting.add(parting)  # the loop itself would not keep it
+        parting.add_done_callback(self._parting.discard)
 
     def _move(self, config: Config) -> None:
         """Opens the doors at another address, if that is asked for, and only then shuts the old."""

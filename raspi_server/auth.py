@@ -1,5 +1,6 @@
 """Who may look, who may touch, and under which names this server answers."""
 
+import asyncio
 import ipaddress
 import logging
 import re
@@ -136,15 +137,17 @@ class Auth:
             cookie = handler.request.cookies[cookie_name(handler.request)]
             self._set_cookie(handler, cookie.value)
 
-    async def end_session(self, handler: RequestHandler) -> None:
-        """End the session of a browser, if it has one, and have it forget its cookie. The sockets
-        of the session are not closed yet, but may do no more than those of anybody."""
+    def end_session(self, handler: RequestHandler) -> asyncio.Future[None] | None:
+        """End the session of a browser, if it has one, and have it forget its cookie; return when
+        that will outlast a power cut. The sockets of the session are not closed yet, but may do no
+        more than those of anybody."""
         self._set_cookie(handler, "", days=-1)
         session = self._session(handler.request)
-        if session:
-            self._sessions.end(session)
-            self._distrust()
-            await self._sessions.save()
+        if session is None:
+            return None
+        self._sessions.end(session)
+        self._distrust()
+        return self._sessions.save()
 
     def has_ended(self, caller: Caller) -> bool:
         """Return whether the session has ended with which somebody came."""
@@ -180,7 +183,7 @@ class Auth:
         return code
 
     def is_stronger(self, caller: Caller, code: str) -> bool:
-        """Return whether somebody may do already what the code with this id allows."""
+        """Return whether somebody may already do what the code with this id allows."""
         return self.role(caller) in ("control", self._codes.right(code))
 
     def role(self, caller: Caller) -> Right | None:

@@ -65,8 +65,9 @@ export class Session {
   /** @param {{code: string}|{token: string}} shown */
   async #signIn(shown) {
     const trouble = await post("/api/login", shown);
+    if (trouble && "code" in shown) return this.#ask(trouble);
     const signedIn = await whoWeAre();
-    if (trouble && "token" in shown && signedIn) return; // a link that was opened again
+    if (trouble && signedIn) return; // a link that was opened again
     if (trouble) return this.#ask(trouble);
     if (signedIn === null) return this.#ask(text("noCookie"));
     this.#dialog.close?.();

@@ -1,6 +1,5 @@
 """Signing in on the page: by a scanned link, by typing, and out again."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,9 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from raspi_server.codes import Codes
-from tests.conftest import Server, check_end, free_port
 from tests.home import folders, new_link
-from tests.test_trust import make_authority
 
 CONFIG = """
 gpio: simulated
@@ -96,25 +93,6 @@ def test_other_tabs_sign_in_and_out_too(home, open_page, tmp_path):
         expect(each.locator("body")).to_have_attribute("data-link", "live")
 
 
-@pytest.mark.parametrize(
-    ("locale", "words"),
-    [("en-GB", "this browser did not keep the sign-in"), ("id-ID", "tidak menyimpannya")],
-)
-def test_a_browser_that_keeps_no_cookies(home, start_browser, tmp_path, locale, words):
-    """The page says so, in the dialog where the right code was typed."""
-    settings = tmp_path / "profile" / "Default" / "Preferences"
-    settings.parent.mkdir(parents=True)
-    blocked = {"profile": {"default_content_setting_values": {"cookies": 2}}}
-    settings.write_text(json.dumps(blocked))
-    server, code = home()
-    page = start_browser(locale=locale).new_page()
-    page.goto(server.url)
-    page.locator('[data-code="view"] button').click()
-    page.locator("#code").fill(code)
-    page.locator("#sign-in .do").click()
-    expect(page.locator("#sign-in .trouble")).to_contain_text(words)
-
-
 def test_two_servers_on_one_host(home, open_page, start_server, tmp_path):
     """Signing in to one does not sign out of the other, though cookies do not know ports."""
     one, code = home()
@@ -125,34 +103,6 @@ def test_two_servers_on_one_host(home, open_page, start_server, tmp_path):
     expect(page.locator("#session")).to_contain_text("Signed in to switch")
     page.goto(one.url)
     expect(page.locator("#session")).to_contain_text("Signed in to switch")
-
-
-def test_from_https_back_to_http(start_browser, tmp_path):
-    """A browser that signed in over https signs in over plain http after a change of `ssl`, and the
-    other way round: no old cookie hides the new one."""
-    authority = make_authority(tmp_path)
-    code = Codes(tmp_path).renew("control")
-    file = tmp_path / "config.yaml"
-    port = free_port()
-    text = f"port: {port}\nssl: true\n{CONFIG}"
-    file.write_text(text)
-    server = Server(["run", "--config", str(file)], port=None, env=folders(tmp_path))
-    page = start_browser(authority).new_page()
-    for scheme, is_https in (("https", "true"), ("http", "false"), ("https", "true")):
-        file.write_text(text.replace("true", is_https))
-        before = server.log.count(f"serving {scheme}:")
-        server.process.send_signal(1)
-        server.wait_for_log(f"serving {scheme}:", again=before)
-        page.goto(f"{scheme}://localhost:{port}/")
-        expect(page.locator('[data-code="view"]')).to_contain_text("needs the control code")
-        page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("textbox", name="Access code").fill(code)
-        page.locator("#sign-in .do").click()
-        expect_control(page)
-        page.get_by_role("switch", name="Desk lamp").click()
-        page.reload()
-        expect(page.locator("#session")).to_contain_text("Signed in to switch")
-    check_end(server)
 
 
 def test_by_typing(home, open_page, shoot):
