@@ -70,6 +70,13 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="a new code in the place of the old one; who used that is signed out",
     )
+    code_.add_argument(
+        "--qr",
+        nargs="?",
+        choices=("view", "control"),
+        const="control",
+        help="a link and a QR code that sign one more phone in; the code stays",
+    )
     code_.set_defaults(command=code)
 
     doctor_ = commands.add_parser("doctor", help="say what is wrong, and what mends it")
@@ -137,7 +144,8 @@ def safe_state(options: argparse.Namespace) -> int:
 def code(options: argparse.Namespace) -> int:
     from .showcode import show
 
-    return 0 if show(Source(options.config or default_file(), {}), options.new) else EXIT_FAILED
+    source = Source(options.config or default_file(), {})
+    return 0 if show(source, options.new, options.qr) else EXIT_FAILED
 
 
 def doctor(options: argparse.Namespace) -> int:

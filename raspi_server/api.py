@@ -11,7 +11,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from . import __version__, messages
-from .auth import COOKIE, Caller
+from .auth import Caller
 from .messages import NAME, STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, SigningIn, encode
 from .openapi import Operation
 from .site import JSON_HEADERS, NO_FLEET, Site, reason, write_plainly
@@ -258,27 +258,46 @@ class SignIn(ApiHandler):
     is_for_all = True
     operations = {
         "post": Operation(
-            "A code for a cookie that stands for it",
+            "A code, or the token of a link that `raspi-server code --qr` shows, for a cookie",
             messages.SignedIn,
             SigningIn,
-            refusals=("foreign", "bad-value"),
+            refusals=("foreign", "bad-value", "unavailable"),
         )
     }
 
     async def post(self) -> None:
-        code = await self.site.auth.sign_in(self.body(SigningIn).code, self.caller.address)
-        self.site.auth.give_cookie(self, code)
-        caller = self.caller._replace(code=code)
-        self.answer(messages.SignedIn(self.site.auth.right(caller), self.site.auth.role(caller)))
+        auth, caller, asked = self.site.auth, self.caller, self.body(SigningIn)
+        if asked.token:
+            code = auth.take_link(asked.token)
+            if auth.is_stronger(caller, code):
+                self._answer(caller)
+                return
+        else:
+            assert asked.code, "one of them is there"
+            code = await auth.sign_in(asked.code, caller.address)
+        self._answer(await auth.begin_session(self, code))
+        self.site.dismiss()  # now that the browser has its new cookie
+
+    def _answer(self, caller: Caller) -> None:
+        auth = self.site.auth
+        self.answer(messages.SignedIn(auth.right(caller), auth.role(caller)))
 
 
 class SignOut(ApiHandler):
     is_for_all = True
-    operations = {"post": Operation("Forget the cookie", messages.SignedIn, refusals=("foreign",))}
+    operations = {
+        "post": Operation(
+            "End the session, its sockets and its cookie", messages.SignedIn, refusals=("foreign",)
+        )
+    }
 
-    def post(self) -> None:
-        self.clear_cookie(COOKIE)
-        self.answer(messages.SignedIn(self.site.auth.right(self.caller._replace(code=None)), None))
+    async def post(self) -> None:
+        written = self.site.auth.end_session(self)
+        self.site.dismiss()
+        if written:
+            await written
+        nobody = Caller(self.caller.address)
+        self.answer(messages.SignedIn(self.site.auth.right(nobody), None))
 
 
 class Refusing(ApiHandler):

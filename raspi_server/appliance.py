@@ -31,9 +31,11 @@ from .heartbeat import Heartbeat
 from .history import History
 from .hub import Hub
 from .levels import Levels
+from .links import Links
 from .messages import BROKER_TROUBLE, Change, Notice, State, Wellness, encode
 from .pinfactory import open_factory
-from .site import BUILT_IN_WWW, Site
+from .sessions import Sessions
+from .site import BUILT_IN_WWW, RESTARTED, Site
 from .slots import Changed
 from .source import Source
 from .ticker import Ticker
@@ -68,7 +70,6 @@ _FAULTY = "config.yaml has faults, so an earlier one runs: sudo raspi-server doc
 _INTENDED = ("simulated", "open")
 """Notices of what somebody wants to be so."""
 GOING_AWAY = 1001
-RESTARTED = 1012
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,14 @@ class Appliance:
         self._lookout: Lookout | None = None
         self._metrics: Metrics | None = None
         self._leaving: asyncio.Future[None] | None = None
-        self._auth = Auth(config.access, Codes(storage.state_folder()), self._guests)
+        self._parting: set[asyncio.Future[None]] = set()
+        self._auth = Auth(
+            config.access,
+            Codes(storage.state_folder()),
+            Sessions(storage.state_folder()),
+            Links(storage.run_folder()),
+            self._guests,
+        )
         self._levels = Levels.from_environment()
         self._hub = Hub(self._watched)
         self._history = History()
@@ -126,6 +134,7 @@ class Appliance:
             hosts=self._hosts,
             urls=self._urls,
         )
+        self._auth.speak(self._site.scheme)
         self._join_broker(config.mqtt, account)
         if config.metrics:
             self._metrics = self._site.metrics = self._new_metrics()
@@ -212,10 +221,27 @@ class Appliance:
             log.error("%s; the one before is served on", error)
 
     def _show(self, identity: Identity | None) -> None:
-        """To those who come from now on."""
+        """To those who come from now on; where the scheme is another, those who are here go."""
+        before = self._site.scheme
         self._site.identity = identity
         self._doors.context = identity and identity.context
         self._complaint_of_certificate = self._site.complaint()
+        if self._site.scheme != before:
+            self._change_scheme()
+
+    def _change_scheme(self) -> None:
+        """Close all that came by the scheme of before, and end their sessions."""
+        self._auth.speak(self._site.scheme)
+        for hub in (self._hub, *([self._lookout.hub] if self._lookout else ())):
+            hub.cut(RESTARTED, f"this server speaks {self._site.scheme} now")
+        # Closing all of a server's connections takes some turns of the loop, in which new ones of
+        # the new scheme come: those get servers of their own.
+        before = (self._server, self._plain_server)
+        self._server = _server(application(self._site))
+        self._plain_server = _server(plain_application(self._site))
+        parting = asyncio.ensure_future(_all([each.close_all_connections() for each in before]))
+        self._parting.add(parting)  # the loop itself would not keep it
+        parting.add_done_callback(self._parting.discard)
 
     def _move(self, config: Config) -> None:
         """Opens the doors at another address, if that is asked for, and only then shuts the old."""
@@ -246,7 +272,6 @@ class Appliance:
         self._levels.save(time.monotonic())
         await asyncio.sleep(0)  # whose command waited is told, and only then bidden goodbye
         self._hub.close(GOING_AWAY, "the server is stopping")
-        self._auth.close()
         waiting = [
             asyncio.ensure_future(self._goodbyes()),
             asyncio.ensure_future(self._hurrying.wait()),

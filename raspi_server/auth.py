@@ -1,6 +1,8 @@
 """Who may look, who may touch, and under which names this server answers."""
 
+import asyncio
 import ipaddress
+import logging
 import re
 import socket
 from collections.abc import Iterable
@@ -8,99 +10,187 @@ from typing import NamedTuple
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
-from tornado.web import RequestHandler, create_signed_value, decode_signed_value
+from tornado.web import RequestHandler
 
 from . import config
 from .codes import Codes
 from .guests import Guest, Guests
+from .links import Links
 from .messages import Audience, Refused, Right
+from .sessions import Sessions
 from .signin import SignIn
 
-COOKIE = "raspi-server"
 _NAMESAKE = re.compile(r"-\d{1,2}\.local$")
 """What Avahi adds to the name of the second of two machines that are called the same."""
 _STRICTNESS: tuple[Audience, ...] = ("everyone", "code", "nobody")
 COOKIE_DAYS = 400
 """Browsers cap a cookie's life there; it is renewed at each visit."""
+_PORT = re.compile(r":([0-9]{1,5})$")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_USED_LINK = (
+    "this link was used or is older than 15 minutes; sudo raspi-server code --qr shows a fresh one"
+)
+
+log = logging.getLogger(__name__)
 
 
 class Caller(NamedTuple):
-    """Somebody at the door: from where, and the id of the code that was shown, or None."""
+    """Somebody at the door: from where, and the id of the code that came along, or the key of the
+    session, or neither."""
 
     address: str
     code: str | None = None
+    session: str | None = None
+
+    @property
+    def has_shown(self) -> bool:
+        """Whether a code was shown, be it good still or not."""
+        return self.code is not None or self.session is not None
+
+
+def cookie_name(request: HTTPServerRequest) -> str:
+    """Return the name of our cookie where the browser sees us: another for each scheme and port,
+    which cookies do not tell apart. Over https no page that came by plain http can set it."""
+    found = _PORT.search(request.host)
+    port = found[1] if found else _DEFAULT_PORTS[request.protocol]
+    prefix = "__Secure-" if request.protocol == "https" else ""
+    return f"{prefix}raspi-server-{request.protocol}-{port}"
 
 
 class Auth:
-    """The `access` keys and the codes. All methods belong to the loop's thread; what is refused
-    raises Refused with the reason."""
+    """The `access` keys, the codes, and who has shown one. All methods belong to the loop's thread;
+    what is refused raises Refused with the reason."""
 
-    def __init__(self, access: config.Access, codes: Codes, guests: Guests) -> None:
+    def __init__(
+        self, access: config.Access, codes: Codes, sessions: Sessions, links: Links, guests: Guests
+    ) -> None:
         self.access = access
         """A reload puts another in."""
         self._codes = codes
+        self._sessions = sessions
+        self._links = links
         self._guests = guests
         self._sign_in = SignIn(codes)
 
-    def close(self) -> None:
-        self._sign_in.close()
-
     def read_codes(self) -> None:
-        """Takes the codes as they are now; those who used one that was replaced are out."""
+        """Take the codes as they are now; those who used one that was replaced are out."""
         self._codes.read()
-        self._sign_in.forget()
-        self._guests.distrust(lambda code: self._codes.right(code) is None)
+        self._sessions.keep(lambda session: self._codes.right(session.code) is not None)
+        self._distrust()
+
+    def speak(self, scheme: str) -> None:
+        """End all sessions that were begun over another scheme."""
+        self._sessions.keep(lambda session: session.scheme == scheme)
+        self._distrust()
 
     async def caller(self, request: HTTPServerRequest) -> Caller:
-        """Who asks, by cookie or `Authorization: Bearer`. Raises Refused for a wrong code."""
+        """Return who asks, by cookie or `Authorization: Bearer`. Raises Refused for a wrong
+        code."""
         address = str(request.remote_ip)
         header = request.headers.get("Authorization", "")
         scheme, _, code = header.partition(" ")
         if scheme.lower() == "bearer":
             id = await self.sign_in(code, address)
             self._trust(request, id)
-            return Caller(address, id)
-        return Caller(address, self.signed_in(request))
+            return Caller(address, code=id)
+        return Caller(address, session=self._session(request))
 
-    def signed_in(self, request: HTTPServerRequest) -> str | None:
-        """The id of a code that is still the one, from a cookie that we signed, or None."""
-        cookie = request.cookies.get(COOKIE)
-        if cookie is None:
+    def _session(self, request: HTTPServerRequest) -> str | None:
+        """Return the key of the session that a request's cookie stands for, or None."""
+        cookie = request.cookies.get(cookie_name(request))
+        key = self._sessions.find(cookie.value, request.protocol) if cookie else None
+        if key is None or self._codes.right(self._sessions.code(key)) is None:
             return None
-        secret = self._codes.secret
-        found = decode_signed_value(secret, COOKIE, cookie.value, max_age_days=COOKIE_DAYS)
-        id = found.decode("ascii", "replace") if found else None
-        if id is None or not self._codes.right(id):
-            return None
-        self._trust(request, id)
-        return id
+        self._trust(request, key)
+        return key
 
-    def _trust(self, request: HTTPServerRequest, id: str) -> None:
-        """Who showed the control code is not sent away when there is no room."""
-        if self._codes.right(id) == "control" and isinstance(request.connection, HTTP1Connection):
+    def _trust(self, request: HTTPServerRequest, shown: str) -> None:
+        """Let those stay who showed the control code, when there is no room. `shown` is the code's
+        id or a session's key."""
+        if self._right_of(shown) == "control" and isinstance(request.connection, HTTP1Connection):
             guest = request.connection.stream
             if isinstance(guest, Guest):
-                self._guests.trust(guest, id)
+                self._guests.trust(guest, shown)
 
-    def give_cookie(self, handler: RequestHandler, id: str) -> None:
-        """What a browser shows later in the place of the code: it is kept from scripts, and not
-        sent along by pages of other sites."""
+    def _distrust(self) -> None:
+        self._guests.distrust(lambda shown: self._right_of(shown) is None)
+
+    def _right_of(self, shown: str) -> Right | None:
+        return self._codes.right(shown) or self._codes.right(self._sessions.code(shown))
+
+    async def begin_session(self, handler: RequestHandler, code: str) -> Caller:
+        """Give a browser a cookie for the code with this id, in the place of the one it has; return
+        who it is now. The sockets of a session that has ended are not closed yet."""
+        request = handler.request
+        before = self._session(request)
+        if before:
+            self._sessions.end(before)
+        cookie, key = self._sessions.begin(code, request.protocol)
+        self._distrust()
+        self._trust(request, key)
+        await self._sessions.save()
+        self._set_cookie(handler, cookie)
+        return Caller(str(request.remote_ip), session=key)
+
+    def renew_cookie(self, handler: RequestHandler) -> None:
+        """Give a browser that is signed in the same cookie again, so that it is kept for longer."""
+        if self._session(handler.request):
+            cookie = handler.request.cookies[cookie_name(handler.request)]
+            self._set_cookie(handler, cookie.value)
+
+    def end_session(self, handler: RequestHandler) -> asyncio.Future[None] | None:
+        """End the session of a browser, if it has one, and have it forget its cookie; return when
+        that will outlast a power cut. The sockets of the session are not closed yet, but may do no
+        more than those of anybody."""
+        self._set_cookie(handler, "", days=-1)
+        session = self._session(handler.request)
+        if session is None:
+            return None
+        self._sessions.end(session)
+        self._distrust()
+        return self._sessions.save()
+
+    def has_ended(self, caller: Caller) -> bool:
+        """Return whether the session has ended with which somebody came."""
+        return caller.session is not None and self._sessions.code(caller.session) is None
+
+    def _set_cookie(self, handler: RequestHandler, value: str, days: float = COOKIE_DAYS) -> None:
+        """Set our cookie: it is kept from scripts, and not sent along by pages of other sites."""
         handler.set_cookie(
-            COOKIE,
-            create_signed_value(self._codes.secret, COOKIE, id),
-            expires_days=COOKIE_DAYS,
+            cookie_name(handler.request),
+            value,
+            expires_days=days,
             httponly=True,
             samesite="Strict",
             secure=handler.request.protocol == "https",
         )
 
     async def sign_in(self, code: str, address: str) -> str:
-        """The id of the code. Raises Refused for a wrong one, and for one too many."""
+        """Return the id of the code. Raises Refused for a wrong one, and for one too many."""
         return await self._sign_in.check(code, address)
 
+    def take_link(self, token: str) -> str:
+        """Return the id of the code that a link's token stands for, which is used up by that.
+        Raises Refused; a wrong one costs no try, since nobody finds one by trying."""
+        try:
+            code = self._links.take(token)
+        except OSError as error:
+            log.error("links.json: %s: a link was refused", error.strerror)
+            words = f"the link could not be used: {error.strerror}; open it again"
+            raise Refused("unavailable", words) from None
+        if self._codes.right(code) is None:
+            raise Refused("sign-in", _USED_LINK)
+        assert code is not None
+        return code
+
+    def is_stronger(self, caller: Caller, code: str) -> bool:
+        """Return whether somebody may already do what the code with this id allows."""
+        return self.role(caller) in ("control", self._codes.right(code))
+
     def role(self, caller: Caller) -> Right | None:
-        """The right of the code that was shown."""
-        return self._codes.right(caller.code)
+        """Return the right of the code that was shown, as it is now."""
+        session = caller.session
+        return self._codes.right(self._sessions.code(session) if session else caller.code)
 
     def right(self, caller: Caller) -> Right:
         """What a viewer may do with pins that have no `control` of their own."""
@@ -114,8 +204,8 @@ class Auth:
         return f"{caller.address} ({role} code)" if role else caller.address
 
     def check_view(self, caller: Caller) -> None:
-        if caller.code and not self.role(caller):
-            raise Refused("sign-in", "the code was replaced: sign in again")
+        if caller.has_shown and not self.role(caller):
+            raise Refused("sign-in", "signed out, or the code was replaced: sign in again")
         if self.access.view == "code" and not self.role(caller):
             self._ask_for_code("looking needs an access code", "view")
 

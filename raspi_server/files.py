@@ -96,9 +96,8 @@ class Files(StaticFileHandler):
         super().initialize(path=site.www[0], default_filename="index.html")
 
     def prepare(self) -> None:
-        signed_in = self._site.auth.signed_in(self.request)
-        if signed_in and self.request.path == "/":  # every visit makes the cookie new
-            self._site.auth.give_cookie(self, signed_in)
+        if self.request.path == "/":  # every visit makes the cookie new
+            self._site.auth.renew_cookie(self)
 
     def __str__(self) -> str:
         return f"{self.request.method} {self.request.path[:80]}"

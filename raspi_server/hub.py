@@ -153,6 +153,10 @@ class Viewer:
         self._said_goodbye = True
         self._connection.close(code, reason)
 
+    def cut(self) -> None:
+        """Close the connection at once, without waiting for the other end to agree."""
+        self._stream.close()
+
     def _caught_up(self, count: int) -> None:
         self._backlog -= count
         if not self._stream.writing():
@@ -308,6 +312,12 @@ class Hub:
     def close(self, code: int, reason: str) -> None:
         for viewer in self:
             viewer.close(code, reason)
+
+    def cut(self, code: int, reason: str) -> None:
+        """Say goodbye and hang up: from now on nothing is heard of those who are here."""
+        for viewer in self:
+            viewer.close(code, reason)
+            viewer.cut()
 
 
 def frame(message: Any) -> bytes:

@@ -7,7 +7,7 @@ pwm the duty cycle from 0 to 1.
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 NAME = "raspi-server"
 HEADERS = {
@@ -193,7 +193,14 @@ class Pulsing(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SigningIn(Struct, frozen=True, forbid_unknown_fields=True):
-    code: Annotated[str, Meta(min_length=1, max_length=100)]
+    """A code that was typed, or the token of a link: one of them."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=100)] | UnsetType = UNSET
+    token: Annotated[str, Meta(min_length=1, max_length=100)] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if (self.code is UNSET) == (self.token is UNSET):
+            raise ValueError("expected either `code` or `token`")
 
 
 # Server to browser

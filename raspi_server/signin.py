@@ -1,13 +1,9 @@
-"""Signing in with an access code: looked at off the loop, remembered once proved, and slowed for
-whoever sends wrong ones, address by address, so that nobody else is locked out."""
+"""Signing in with an access code, slowed for each network that sends wrong ones."""
 
 import asyncio
-import hmac
 import ipaddress
 import logging
 import math
-from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 
 from .codes import Codes
 from .journal import LIMITED
@@ -15,14 +11,44 @@ from .messages import Refused
 
 TRIES_AT_ONCE = 5
 TRY_EVERY = 10.0
-"""Wrong codes from one address, and the seconds after which it has one more try."""
-MOST_CHECKS = 16
-"""Codes that may wait to be looked at, of all addresses together."""
-_MOST_ADDRESSES = 1024
-_MOST_PROVED = 64
-"""Addresses and proved codes kept in mind; the ones longest not seen are forgotten first."""
+"""Wrong codes from one network, and the seconds after which it has one more try."""
+MOST_NETWORKS = 1024
+OLD_AT_ONCE = 3
+OLD_EVERY = 10.0
+"""Looks at codes that older releases made, of all networks together, and the seconds after which
+there is one more: each costs a Pi Zero a second or two."""
 
 log = logging.getLogger(__name__)
+
+
+class Tries:
+    """A count for each key: `at_once` tries, and one more every `every` seconds. Kept is when a key
+    has all its tries again.
+
+    Of more than `most` keys the one is forgotten that has its tries soonest. So a count that has
+    run out is forgotten only when `most` others have run out, too: whoever had so many networks
+    would gain no more by it than those give."""
+
+    def __init__(self, at_once: int, every: float, most: int = 1) -> None:
+        self._every = every
+        self._room = (at_once - 1) * every
+        self._most = most
+        self._full_at: dict[str, float] = {}
+
+    def wait(self, key: str, now: float) -> float:
+        """Return the seconds until the key has a try; 0 or less where it has one."""
+        return self._full_at.get(key, now) - now - self._room
+
+    def take(self, key: str, now: float) -> None:
+        """Take one try away."""
+        if key not in self._full_at and len(self._full_at) >= self._most:
+            del self._full_at[min(self._full_at, key=self._full_at.__getitem__)]
+        self._full_at[key] = max(self._full_at.get(key, now), now) + self._every
+
+    def give_back(self, key: str) -> None:
+        """Undo one `take`."""
+        if key in self._full_at:
+            self._full_at[key] -= self._every
 
 
 class SignIn:
@@ -30,71 +56,61 @@ class SignIn:
 
     def __init__(self, codes: Codes) -> None:
         self._codes = codes
-        self._worker = ThreadPoolExecutor(1, "codes")  # starts no thread before it is needed
-        self._waiting = 0
-        self._proved: OrderedDict[bytes, str] = OrderedDict()
-        self._tries: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def close(self) -> None:
-        """Nobody waits for a code any more."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
-
-    def forget(self) -> None:
-        """The codes are others now."""
-        self._proved.clear()
+        self._tries = Tries(TRIES_AT_ONCE, TRY_EVERY, MOST_NETWORKS)
+        self._old = Tries(OLD_AT_ONCE, OLD_EVERY)
 
     async def check(self, code: str, address: str) -> str:
-        """The id of the code. Raises Refused for a wrong one, and for one too many."""
-        proof = hmac.digest(self._codes.secret, code.encode(), "sha256")
-        found = self._proved.get(proof)
-        if found is None:
-            self._check_tries(address)
-            self._waiting += 1
+        """Return the id of the code. Raises Refused for a wrong one, and whatever it is where the
+        network has sent too many wrong ones."""
+        network = network_of(address)
+        now = asyncio.get_running_loop().time()
+        wait = self._tries.wait(network, now)
+        if wait > 0:
+            message = f"too many wrong codes: try again in {math.ceil(wait)} s"
+            raise Refused("too-fast", message)
+        self._tries.take(network, now)
+        found = self._codes.find(code)
+        if found is None and self._codes.has_old:
             try:
-                loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(self._worker, self._codes.find, code)
-            finally:
-                self._waiting -= 1
-            if found is None:
-                self._note_wrong(address)
-                raise Refused("sign-in", "this is not the code")
-        self._proved[proof] = found
-        self._proved.move_to_end(proof)
-        if len(self._proved) > _MOST_PROVED:
-            self._proved.popitem(last=False)
+                found = await self._find_old(code, now)
+            except Refused:
+                self._tries.give_back(network)
+                raise
+        if found is None:
+            more = "; it has to wait before it may try again"
+            is_last = self._tries.wait(network, now) > 0
+            words = "%s: a wrong access code%s"
+            log.warning(words, address, more if is_last else "", extra=LIMITED)
+            raise Refused("sign-in", "this is not the code")
+        self._tries.give_back(network)
         return found
 
-    def _check_tries(self, address: str) -> None:
-        left, _ = self._left(address)
-        if left < 1:
-            wait = math.ceil((1 - left) * TRY_EVERY)
-            raise Refused("too-fast", f"too many wrong codes: try again in {wait} s")
-        if self._waiting >= MOST_CHECKS:
-            raise Refused("too-fast", "too many codes to look at: try again in a few seconds")
-
-    def _left(self, address: str) -> tuple[float, float]:
-        """How many wrong codes an address may still send, and the moment."""
-        now = asyncio.get_running_loop().time()
-        left, moment = self._tries.get(_network(address), (float(TRIES_AT_ONCE), now))
-        return min(TRIES_AT_ONCE, left + (now - moment) / TRY_EVERY), now
-
-    def _note_wrong(self, address: str) -> None:
-        left, now = self._left(address)
-        network = _network(address)
-        self._tries[network] = (left - 1, now)
-        self._tries.move_to_end(network)
-        if len(self._tries) > _MOST_ADDRESSES:
-            self._tries.popitem(last=False)
-        more = "" if left >= 2 else "; it has to wait before it may try again"
-        log.warning("%s: a wrong access code%s", address, more, extra=LIMITED)
+    async def _find_old(self, code: str, now: float) -> str | None:
+        """Look at the codes that an older release made; only until each was used once, or
+        replaced."""
+        if self._old.wait("", now) > 0:
+            message = (
+                "too many codes to look at: try again in a minute, or make a link that needs none:"
+                " sudo raspi-server code --qr"
+            )
+            raise Refused("too-fast", message)
+        self._old.take("", now)
+        found = await asyncio.to_thread(self._codes.find_old, code)
+        if found:
+            self._codes.read()
+        return found
 
 
-def _network(address: str) -> str:
-    """Whom to count as one: an IPv4 address, or the /64 in which a machine can pick any address."""
+def network_of(address: str) -> str:
+    """Return whom to count as one: an IPv4 address; for IPv6 the /64 in which a machine can pick
+    any address; and all that are link-local, of which it can pick any, too."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if found.version == 4 or found.is_link_local:
-        return address
+    found = getattr(found, "ipv4_mapped", None) or found
+    if found.is_link_local:
+        return "link-local"
+    if found.version == 4:
+        return str(found)
     return str(ipaddress.ip_network((found, 64), strict=False))

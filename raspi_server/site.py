@@ -63,6 +63,8 @@ JSON_HEADERS = {
 NO_FLEET = "this Pi shows no others: config.yaml does not say fleet: true below mqtt:"
 SIGN_IN = 4401
 """The close code for who may not look without signing in."""
+RESTARTED = 1012
+"""The close code for who is to come again at once: what they came as, or to, is no more."""
 _INSIDE = Path(__file__).parent / "www"
 BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "www"
 """In the wheel inside the package, in a checkout beside it."""
@@ -201,6 +203,12 @@ class Site:
             viewer.send(hellos[role])
         if self.fleet:
             self._greet_fleet(self.fleet)
+
+    def dismiss(self) -> None:
+        """Close the sockets whose session has ended; a page comes again as who it is now."""
+        for viewer in (*self.hub, *(self.fleet.hub if self.fleet else ())):
+            if self.auth.has_ended(viewer.caller):
+                viewer.close(RESTARTED, "signed in or out: connect again")
 
     def _greet_fleet(self, fleet: House) -> None:
         for viewer in fleet.hub:

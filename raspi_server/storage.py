@@ -5,9 +5,11 @@ such a thing."""
 
 import contextlib
 import errno
+import fcntl
 import os
 import pwd
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +17,9 @@ from typing import NamedTuple
 SERVICE = "raspi-server"
 """The unit's name, and its user's."""
 _OF_SERVICE = Path("/var/lib/raspi-server")
+_RUN_OF_SERVICE = Path("/run/raspi-server")
+_LOOK_AGAIN = 0.02
+"""Seconds between two tries for a lock."""
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFLNK: "a link",
@@ -54,6 +59,11 @@ def run_folder() -> Path | None:
     return _named("RUNTIME_DIRECTORY")
 
 
+def run_folder_of_service() -> Path | None:
+    """Return the same for commands of somebody at the machine."""
+    return run_folder() or (_RUN_OF_SERVICE if _RUN_OF_SERVICE.is_dir() else None)
+
+
 @contextlib.contextmanager
 def as_owner(folder: Path) -> Iterator[None]:
     """Act as the owner of `folder` in the block, where we are root: whatever the owner has put
@@ -72,6 +82,27 @@ def as_owner(folder: Path) -> Iterator[None]:
         os.seteuid(0)
         os.setegid(before[0])
         os.setgroups(before[1])
+
+
+@contextlib.contextmanager
+def locked(folder: Path, patience: float) -> Iterator[None]:
+    """Keep other processes, and other blocks like this one, out of the files of `folder`. Raises
+    OSError, BlockingIOError where the folder is not free within so many seconds."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        until = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    words = "in use by another command, or by the service"
+                    raise BlockingIOError(errno.EWOULDBLOCK, words) from None
+                time.sleep(_LOOK_AGAIN)
+        yield
+    finally:
+        os.close(descriptor)  # which lets go of the lock
 
 
 def read(file: Path, most: int) -> bytes:

@@ -25,8 +25,14 @@ class Answer(NamedTuple):
 
     @property
     def cookie(self) -> "Morsel[str]":
-        """The cookie it sets."""
-        return SimpleCookie(self.headers["Set-Cookie"])["raspi-server"]
+        """The cookie it sets, be its name as it may."""
+        (cookie,) = SimpleCookie(self.headers["Set-Cookie"]).values()
+        return cookie
+
+    @property
+    def signed_in(self) -> dict[str, str]:
+        """The header by which a browser shows that cookie."""
+        return {"Cookie": f"{self.cookie.key}={self.cookie.value}"}
 
 
 def ask(

@@ -11,9 +11,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    from .home import Home
 
 LIMIT = 30.0
 """Seconds to wait for a fact before a test fails; far longer than any machine here needs."""
@@ -188,3 +192,19 @@ def start_demo(tmp_path: Path) -> Iterator[Callable[[], Server]]:
     yield start
     for server in servers:
         check_end(server)
+
+
+@pytest.fixture
+def live_in(tmp_path: Path) -> Iterator[Callable[..., "Home"]]:
+    """`live_in(access)`: a server with codes."""
+    from .home import Home
+
+    homes: list[Home] = []
+
+    def live_in(access: str = "{}") -> Home:
+        homes.append(Home(tmp_path, access))
+        return homes[-1]
+
+    yield live_in
+    for home in homes:
+        check_end(home.server)

@@ -188,6 +188,24 @@ def test_a_code_that_was_replaced_keeps_no_place(
     assert not is_served(kept)
 
 
+def test_signing_out_keeps_no_place(
+    start: Callable[..., Server], code: str, come: Callable[..., list[socket.socket]]
+) -> None:
+    """A browser keeps its place until it signs out."""
+    house = start()
+    host = {"Host": "127.0.0.1"}
+    cookie = ask(house, "POST", "/api/login", {"code": code}, OTHER, **host).signed_in
+    kept = come(house, OWNER, 1)[0]
+    line = f"Cookie: {cookie['Cookie']}".encode()
+    kept.sendall(GET.replace(b"\r\n\r\n", b"\r\n%b\r\n\r\n" % line))
+    assert kept.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    come(house, OWNER, 2 * MOST_OF_ONE)
+    assert is_served(kept)
+    assert ask(house, "POST", "/api/logout", None, OTHER, **cookie, **host).status == 200
+    assert served(come(house, OWNER, MOST_OF_ONE)) == MOST_OF_ONE
+    assert not is_served(kept)
+
+
 def test_owners_alone_are_bounded_too(
     start: Callable[..., Server], code: str, come: Callable[..., list[socket.socket]]
 ) -> None:

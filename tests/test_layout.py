@@ -40,6 +40,8 @@ FLOORS = {
     "hub": 1,
     "knocks": 0.1,
     "levels": 1,
+    "links": 1,
+    "sessions": 1,
     "mdns": 1,
     "lgpiopins": 1,
     "packed": 1,

@@ -378,18 +378,22 @@ def served_certificate(port: int) -> str:
 
 
 def test_https_comes_and_goes(run, tmp_path):
-    """A reload turns https on and off on the same port; who watches goes on watching."""
+    """A reload turns https on and off on the same port; who watches over the other is told to come
+    again."""
     house = run()
     line = make_certificate(tmp_path, "first")
-    with Browser(house.server) as browser:
-        browser.read_until("state")
+    with Client(house.server.port) as viewer:
+        assert next(viewer.messages())["type"] == "hello"
+        viewer.send(type="set", pin="lamp", value=1)
+        assert next(each for each in viewer.messages() if each["type"] == "result")["value"] == 1
         house.reload(with_port(house, line + HOUSE))
-        house.server.wait_for_log(r"serving https://127\.0\.0\.1")
-        assert served_certificate(house.server.port) == (tmp_path / "first.crt").read_text()
-        assert browser.ask(type="toggle", pin="lamp")["value"] == 1
-        house.reload(with_port(house, HOUSE))
-        house.server.wait_for_log(r"serving http://127\.0\.0\.1", again=True)
-        assert house.get("/api/pins/lamp")["value"] == 1
+        assert viewer.close_code() == 1012
+    house.server.wait_for_log(r"serving https://127\.0\.0\.1")
+    assert served_certificate(house.server.port) == (tmp_path / "first.crt").read_text()
+    house.reload(with_port(house, HOUSE))
+    house.server.wait_for_log(r"serving http://127\.0\.0\.1", again=True)
+    assert house.get("/api/pins/lamp")["value"] == 1
+    with Browser(house.server) as browser:
         assert browser.ask(type="toggle", pin="lamp")["value"] == 0
 
 

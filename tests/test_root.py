@@ -17,7 +17,7 @@ from raspi_server import storage
 from raspi_server.config import SYSTEM_FILE
 
 from .conftest import LIMIT, check_end, free_port
-from .test_codes import CODE, Home
+from .home import CODE, Home
 from .test_command_line import run
 from .test_trust import make_authority
 

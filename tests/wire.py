@@ -91,8 +91,11 @@ class Client:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context:
             self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
-        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        said = dict(headers or {})
+        host = said.pop("Host", "127.0.0.1")
+        more = "".join(f"{name}: {value}\r\n" for name, value in said.items())
         handshake = HANDSHAKE.replace(b"/ws", path.encode())
+        handshake = handshake.replace(b"127.0.0.1", host.encode())
         self.socket.sendall(handshake[:-2] + more.encode() + b"\r\n")
         data = b""
         while b"\r\n\r\n" not in data:

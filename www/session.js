@@ -1,5 +1,6 @@
-/** Signing in and out: with the code in a scanned link, or typed. The server keeps who we are in a cookie. */
+/** Signing in and out: by a scanned link, which is good once, or with the code, typed. The server knows us by a cookie. */
 import { make, part, say } from "./dom.js";
+import { ask, Refusal } from "./polling.js";
 import { refusal, text } from "./texts.js";
 
 /** @typedef {import("./raspi.js").Raspi} Raspi */
@@ -14,7 +15,7 @@ export class Session {
     this.#raspi = raspi;
     part(this.#dialog, "form").onsubmit = (event) => {
       event.preventDefault();
-      this.#signIn(this.#input.value);
+      void this.#signIn({ code: this.#input.value });
     };
     part(this.#dialog, ".cancel").onclick = () => this.#dialog.close();
     window.addEventListener("hashchange", () => this.#useLink());
@@ -36,12 +37,12 @@ export class Session {
     part(place, "button").onclick = () => this.#leave();
   }
 
-  /** The code stands behind the #, which no browser sends, and leaves the address bar at once. */
+  /** The token stands behind the #, which no browser sends, and leaves the address bar at once; in the browser's history it is worth nothing. */
   #useLink() {
-    const code = /^#code=(.+)$/.exec(location.hash)?.[1];
-    if (!code) return;
+    const token = /^#token=([\w-]+)$/.exec(location.hash)?.[1];
+    if (!token) return;
     history.replaceState(null, "", location.pathname + location.search);
-    this.#signIn(decodeURIComponent(code));
+    void this.#signIn({ token });
   }
 
   /** @param {string} trouble */
@@ -51,7 +52,7 @@ export class Session {
     say(place, trouble);
     if (!this.#dialog.showModal) {
       const code = prompt([trouble, text("theCode")].filter(Boolean).join("\n")); // Safari before 15.4
-      if (code) this.#signIn(code);
+      if (code) void this.#signIn({ code });
       return;
     }
     if (!this.#dialog.open) {
@@ -61,10 +62,14 @@ export class Session {
     this.#input.select();
   }
 
-  /** @param {string} code */
-  async #signIn(code) {
-    const trouble = await post("/api/login", { code });
+  /** @param {{code: string}|{token: string}} shown */
+  async #signIn(shown) {
+    const trouble = await post("/api/login", shown);
+    if (trouble && "code" in shown) return this.#ask(trouble);
+    const signedIn = await whoWeAre();
+    if (trouble && signedIn) return; // a link that was opened again
     if (trouble) return this.#ask(trouble);
+    if (signedIn === null) return this.#ask(text("noCookie"));
     this.#dialog.close?.();
     this.#raspi.reconnect();
   }
@@ -82,8 +87,17 @@ async function post(path, body) {
     const answer = await fetch(path, { method: "POST", body: JSON.stringify(body) });
     if (answer.ok) return "";
     const { code, message } = (await answer.json()).error;
-    return refusal(code === "sign-in" ? "wrong-code" : code, message);
+    return refusal(code === "sign-in" ? ("token" in body ? "used-link" : "wrong-code") : code, message);
   } catch (error) {
     return text("unanswered", { why: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+/** Which code the server knows us by, null for none, and undefined where it does not answer. @returns {Promise<"view"|"control"|null|undefined>} */
+async function whoWeAre() {
+  try {
+    return (await ask("/hello")).signed_in;
+  } catch (error) {
+    return error instanceof Refusal && error.status === 401 ? null : undefined;
   }
 }

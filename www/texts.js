@@ -78,6 +78,7 @@ const EN = {
   "refused:no-answer": "",
   "refused:sign-in": "",
   "refused:wrong-code": "",
+  "refused:used-link": "",
   "refused:foreign": "",
   "refused:not-allowed": "",
   "refused:not-writable": "",
@@ -143,6 +144,7 @@ const EN = {
   theCode: "The access code",
   codeLabel: "Access code",
   codeHint: "It was shown when it was made on the Raspberry Pi: {command}",
+  noCookie: "The code is right, but this browser did not keep the sign-in: allow cookies for this page in its settings, or leave private browsing.",
   unanswered: "The Raspberry Pi did not answer: {why}",
 
   // No pins
@@ -255,6 +257,7 @@ const ID = {
   "refused:no-answer": "tidak ada jawaban",
   "refused:sign-in": "untuk ini perlu masuk dengan kode kendali",
   "refused:wrong-code": "ini bukan kodenya",
+  "refused:used-link": "tautan ini sudah dipakai atau lebih dari 15 menit; yang baru: sudo raspi-server code --qr",
   "refused:foreign": "halaman dari situs lain tidak boleh melakukan ini",
   "refused:not-allowed": "tidak seorang pun boleh mengalihkan pin ini",
   "refused:not-writable": "pin ini masukan",
@@ -317,6 +320,7 @@ const ID = {
   theCode: "Kode akses",
   codeLabel: "Kode akses",
   codeHint: "Kode ditampilkan saat dibuat di Raspberry Pi: {command}",
+  noCookie: "Kodenya benar, tetapi peramban ini tidak menyimpannya: izinkan cookie untuk halaman ini di setelannya, atau tinggalkan mode pribadi.",
   unanswered: "Raspberry Pi tidak menjawab: {why}",
 
   noPinsTitle: "Belum ada pin",

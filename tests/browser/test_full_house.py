@@ -1,11 +1,11 @@
 """The page when guests have taken all the room there is."""
 
-import os
 from pathlib import Path
 
 from playwright.sync_api import expect
 
 from raspi_server.codes import Codes
+from tests.home import folders, new_link
 from tests.wire import Siege, changing
 
 CONFIG = """
@@ -20,15 +20,13 @@ def test_the_owner_s_phone(start_server, open_page, tmp_path: Path):
     """While guests of twenty addresses knock without end at a full house, a phone that has never
     been here scans the code and switches, and again when it comes back; and then it stays, though
     they come from hundreds of addresses."""
-    code = Codes(tmp_path).renew("control")
+    Codes(tmp_path).renew("control")
     # The phone is no part of this machine, whatever its address.
     small = changing(f"guests.MOST = {MOST}", "guests.THIS_MACHINE = ()")
-    server = start_server(
-        CONFIG, program=small, env={**os.environ, "STATE_DIRECTORY": str(tmp_path)}
-    )
+    server = start_server(CONFIG, program=small, env=folders(tmp_path))
     with Siege(server, 20, MOST):
         server.wait_for_log("too many connections")
-        page = open_page(f"{server.url}/#code={code}")
+        page = open_page(f"{server.url}{new_link(tmp_path)}")
         lamp = page.get_by_role("switch", name="Desk lamp")
         for _ in range(2):
             lamp.click()

@@ -2,7 +2,6 @@
 them; and the same tries by a page of our own, which succeed."""
 
 import contextlib
-import os
 import threading
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from raspi_server.codes import Codes
 from tests.conftest import free_port
+from tests.home import folders, new_link
 
 EVIL = "evil.example"
 PINS = """
@@ -167,11 +167,10 @@ def refused(server: Any) -> set[str]:
 @pytest.fixture
 def sign_in(start_server: Callable[..., Any], tmp_path: Path, victim: BrowserContext) -> Any:
     """A server that wants a code for all, and a browser that has shown it."""
-    code = Codes(tmp_path).renew("control")
-    environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path)}
-    server = start_server("access: {view: code, control: code}" + PINS, env=environment)
+    Codes(tmp_path).renew("control")
+    server = start_server("access: {view: code, control: code}" + PINS, env=folders(tmp_path))
     page = victim.new_page()
-    page.goto(f"{server.url}/#code={code}")
+    page.goto(f"{server.url}{new_link(tmp_path)}")
     expect(page.locator("#session")).to_contain_text("Signed in to switch")
     page.close()
     return server

@@ -1,6 +1,5 @@
 """Signing in on the page: by a scanned link, by typing, and out again."""
 
-import os
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from raspi_server.codes import Codes
+from tests.home import folders, new_link
 
 CONFIG = """
 gpio: simulated
@@ -20,8 +20,7 @@ pins:
 def home(start_server, tmp_path: Path):
     """A server with a control code, and that code."""
     code = Codes(tmp_path).renew("control")
-    environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path)}
-    return lambda config=CONFIG: (start_server(config, env=environment), code)
+    return lambda config=CONFIG: (start_server(config, env=folders(tmp_path)), code)
 
 
 def expect_control(page: Page) -> None:
@@ -30,17 +29,80 @@ def expect_control(page: Page) -> None:
     expect(page.locator("#session")).to_contain_text("Signed in to switch")
 
 
-def test_by_a_scanned_link(home, open_page, shoot):
-    """The link behind the QR code signs the phone in for good, and leaves no code in its address
-    bar; the next visit needs no code."""
-    server, code = home()
-    page = open_page(f"{server.url}/#code={code}")
+def test_by_a_scanned_link(home, open_page, shoot, tmp_path):
+    """The link behind the QR code signs the phone in for good, and leaves nothing in its address
+    bar; the next visit needs no link."""
+    server, _ = home()
+    page = open_page(f"{server.url}{new_link(tmp_path)}")
     expect_control(page)
     assert page.url == f"{server.url}/"
     shoot(page, "signed-in")
     page.goto(server.url)
     expect(page.locator("#session")).to_contain_text("Signed in to switch")
     assert page.evaluate("document.cookie") == ""  # which no script can read
+
+
+def test_a_link_that_was_used(home, open_page, shoot, tmp_path):
+    """A phone that is signed in may open its link again, and one that asks for less, and stays what
+    it is; another phone is told why it does not work, and can type the code."""
+    server, code = home()
+    Codes(tmp_path).renew("view")
+    server.process.send_signal(1)
+    link, for_looking = new_link(tmp_path), new_link(tmp_path, "view")
+    page = open_page(f"{server.url}{link}")
+    expect_control(page)
+    for again in (link, for_looking):
+        with page.expect_response("**/api/hello"):
+            page.evaluate("hash => location.hash = hash", again.lstrip("/"))
+        expect(page.locator("#session")).to_contain_text("Signed in to switch")
+        expect(page.locator("#sign-in")).to_be_hidden()
+        assert page.url == f"{server.url}/"
+    other = open_page(f"{server.url}{link}")
+    trouble = other.locator("#sign-in .trouble")
+    expect(trouble).to_contain_text("this link was used or is older than 15 minutes")
+    expect(trouble).to_contain_text("sudo raspi-server code --qr")
+    shoot(other, "sign-in-used-link")
+    other.get_by_role("textbox", name="Access code").fill(code)
+    other.locator("#sign-in .do").click()
+    expect(other.locator("#session")).to_contain_text("Signed in to switch")
+    third = open_page(f"{server.url}{link}", locale="id-ID")
+    expect(third.locator("#sign-in .trouble")).to_contain_text("tautan ini sudah dipakai")
+
+
+def test_a_code_in_a_link_is_not_read(home, open_page):
+    """A link of an older release would leave the code in the browser's history."""
+    server, code = home()
+    page = open_page(f"{server.url}/#code={code}")
+    expect(page.locator('[data-code="view"]')).to_contain_text("needs the control code")
+    expect(page.locator("#session")).to_be_hidden()
+
+
+def test_other_tabs_sign_in_and_out_too(home, open_page, tmp_path):
+    """What one tab does holds for the browser: the others come back as who it is now."""
+    server, code = home()
+    page = open_page(server.url)
+    other = page.context.new_page()
+    other.goto(f"{server.url}{new_link(tmp_path)}")
+    expect(other.locator("#session")).to_contain_text("Signed in to switch")
+    page.reload()
+    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    other.get_by_role("button", name="Sign out").click()
+    for each in (page, other):
+        expect(each.get_by_role("switch")).to_have_count(0)
+        expect(each.locator("#session")).to_be_hidden()
+        expect(each.locator("body")).to_have_attribute("data-link", "live")
+
+
+def test_two_servers_on_one_host(home, open_page, start_server, tmp_path):
+    """Signing in to one does not sign out of the other, though cookies do not know ports."""
+    one, code = home()
+    other = start_server(CONFIG, env=folders(tmp_path))
+    page = open_page(f"{one.url}{new_link(tmp_path)}")
+    expect_control(page)
+    page.goto(f"{other.url}{new_link(tmp_path)}")
+    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    page.goto(one.url)
+    expect(page.locator("#session")).to_contain_text("Signed in to switch")
 
 
 def test_by_typing(home, open_page, shoot):
@@ -78,8 +140,8 @@ def test_before_looking(home, open_page, shoot):
 
 def test_a_code_that_was_replaced(home, open_page, tmp_path):
     """A page whose code is replaced is signed out, and says so."""
-    server, code = home("access: {view: code}" + CONFIG)
-    page = open_page(f"{server.url}/#code={code}")
+    server, _ = home("access: {view: code}" + CONFIG)
+    page = open_page(f"{server.url}{new_link(tmp_path)}")
     expect(page.locator("#session")).to_contain_text("Signed in")
     Codes(tmp_path).renew("control")
     server.process.send_signal(1)

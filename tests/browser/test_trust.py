@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page, expect
 
+from raspi_server.codes import Codes
 from tests.conftest import Server, check_end
+from tests.home import folders, new_link
 from tests.test_trust import HOUSE, make_authority
 
 IPHONE = (
@@ -104,6 +106,23 @@ def test_a_trusting_browser_is_led_on(
     expect(page.locator("#state")).to_have_attribute("data-state", "trusted")
     page.wait_for_url(f"https://localhost:{house.port}/index.html?to=nowhere")
     expect(page.locator("body")).to_have_attribute("data-link", "live")
+
+
+def test_a_link_signs_in_behind_the_way_to_https(
+    start_browser: Callable[..., BrowserContext], tmp_path: Path
+) -> None:
+    """The token of a link that was opened by plain http comes along to the page over https, and is
+    used there alone."""
+    authority = make_authority(tmp_path)
+    Codes(tmp_path).renew("control")
+    file = tmp_path / "config.yaml"
+    file.write_text(HOUSE.replace("everyone", "code"))
+    server = Server(["run", "--simulate", "--config", str(file)], env=folders(tmp_path))
+    page = start_browser(authority).new_page()
+    page.goto(f"{plain(server)}{new_link(tmp_path)}")
+    page.wait_for_url(f"https://localhost:{server.port}/")
+    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    check_end(server)
 
 
 def test_nobody_is_led_to_another_site(

@@ -108,7 +108,7 @@ def test_a_fresh_machine_ends_with_the_service_running(bare: House) -> None:
     assert "systemctl reload raspi-server" in said
     facts = bare.get("/trust/authority.json")
     assert f"http://raspberrypi.local:{bare.port}/trust\n" in said and facts["fingerprint"] in said
-    links = re.findall(rf"https://\S+\.local:{bare.port}/#code=\w{{5}}-\w{{5}}-\w{{5}}\n", said)
+    links = re.findall(rf"https://\S+\.local:{bare.port}/#token=[\w-]{{22}}\n", said)
     assert len(links) == 2, "one for looking, one for switching"
     assert bare.guest.tell("systemctl is-active raspi-server raspi-server-cert.timer") == (
         "active\nactive"
@@ -146,7 +146,7 @@ def test_a_second_run_changes_nothing(bare: House) -> None:
     said = bare.guest.install(f"--port {bare.port}", before="cd /tmp && mkdir -p x && cd x").stdout
     assert re.search(RELEASE, said)
     assert "Building" not in said
-    assert "#code=" not in said
+    assert "#token=" not in said
     assert (bare.guest.main_pid(), bare.release()) == before
     places = "/opt/raspi-server /etc /usr/local"
     assert bare.guest.tell(f"find {places} -newer /tmp/before ! -type d") == ""
