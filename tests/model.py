@@ -352,7 +352,7 @@ class Model:
     def remember(self, out: Output) -> None:
         self.kept[out.gpio] = Kept(out.value, out.pulse_end, out.max_end)
         if out.initial == "restore":
-            self.chosen[out.gpio] = 0 if out.pulse_end is not None else out.value
+            self.chosen[out.gpio] = 0 if out.off_at is not None else out.value
 
     def save(self) -> None:
         self.saved = dict(self.chosen)
@@ -369,10 +369,13 @@ class Model:
         """Lets a line go, as `how` or else on_stop says."""
         if not pin.is_open:
             return
+        runs_out = isinstance(pin, Output) and pin.off_at is not None
         self.let_go(pin)
         if isinstance(pin, Input):
             return
-        how = how or pin.keys.get("on_stop", "off")
+        if how is None:
+            how = pin.keys.get("on_stop", "off")
+            how = "off" if runs_out and how == "keep" else how
         if how in ("off", "on"):
             if pin.line.fails:
                 return

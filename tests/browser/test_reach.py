@@ -11,7 +11,7 @@ BLINDS = (
     + """
   up: {gpio: 20, mode: output, label: Blind up, group: blind}
   down: {gpio: 21, mode: output, label: Blind down, group: blind}
-  siren: {gpio: 26, mode: output, label: Siren, group: noise}
+  siren: {gpio: 26, mode: output, label: Siren}
 """
 )
 
