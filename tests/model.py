@@ -3,6 +3,7 @@ shares no line with the package, so that the two can be compared.
 
 A configuration is a dict of names to dicts of keys, as in config.yaml. Times are seconds."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,27 @@ SAME = 1e-6
 """Moments closer than this are one."""
 
 KEPT = ("keep", "restore")
+
+
+def allowed(pins: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The nearest configuration whose keys go together: of a group two or more, and at most one of
+    them starts on; nothing that runs out is left on; no start presses."""
+    found = {name: dict(keys) for name, keys in pins.items()}
+    members = Counter(keys.get("group") for keys in found.values())
+    start_on = set()
+    for keys in found.values():
+        if members[keys.get("group")] == 1:
+            keys.pop("group", None)
+        group = keys.get("group")
+        if not group:
+            keys.pop("group_pause", None)
+        if keys.get("initial") == "on" and ("pulse" in keys or group in start_on):
+            keys["initial"] = "off"
+        if group and keys.get("initial") == "on":
+            start_on.add(group)
+        if keys.get("on_stop") in ("on", "keep") and ("pulse" in keys or "max_on" in keys):
+            keys["on_stop"] = "off"
+    return found
 
 
 @dataclass
