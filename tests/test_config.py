@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from raspi_server.config import (
 from raspi_server.header import POSITION_BY_GPIO
 
 SHIPPED = Path(__file__).parent.parent / "config.yaml"
+README = SHIPPED.with_name("README.md")
 HERE = Path("/etc/raspi-server")
 MODES = {"input": InputPin, "output": OutputPin, "pwm": PwmPin}
 HINT = " (text that looks like a number stands in quotes)"
@@ -156,12 +158,24 @@ def test_the_examples_of_the_shipped_file_work_when_uncommented(comment):
         InputPin(
             name="door", gpio=17, label="Front door", active="low", pull="up", debounce=0.02
         ),
-        OutputPin(name="lamp", gpio=27, label="Desk lamp", active="low", initial="keep"),
+        OutputPin(
+            name="lamp", gpio=5, label="Desk lamp", active="low",
+            initial="keep", on_stop="keep", on_failure="keep",
+        ),
         OutputPin(
             name="gate", gpio=22, label="Garage door", active="high", pulse=0.5, confirm=True
         ),
         PwmPin(name="fan", gpio=18, label="Fan", active="high", initial=0.35),
     )  # fmt: skip
+
+
+def test_the_example_of_the_readme_works():
+    """Whoever copies the pins of README.md has a valid configuration, of which nothing is odd."""
+    (example,) = re.findall(r"^ {4}pins:\n(?: {6}.*\n)+", README.read_text(), re.MULTILINE)
+    warnings = []
+    pins = parse(textwrap.dedent(example).encode(), "README.md", HERE, warnings).pins
+    assert [pin.name for pin in pins] == ["door", "lamp", "gate"]
+    assert warnings == []
 
 
 def test_a_user_without_a_file_in_etc_has_the_one_in_the_folder(tmp_path, monkeypatch):
