@@ -61,8 +61,8 @@ def test_no_flicker_over_a_failure_for_who_says_so(pi: Pi) -> None:
 
 
 def test_the_example_we_ship_stays_as_it_is(pi: Pi) -> None:
-    """The lamp in config.yaml, taken over as it stands there, does not flicker: neither at a restart
-    nor after a kill -9. On its line an active-low relay is off when the Pi has just started."""
+    """The lamp in config.yaml, taken over as it stands there, flickers neither at a restart nor
+    after a kill -9. On its line an active-low relay is off when the Pi has just started."""
     pins = (CHECKOUT / "config.yaml").read_text().partition("\npins:\n")[2]
     pi.pull(EXAMPLE, up=True)  # as the chip has it from the start
     pi.start(re.sub("^#", "", pins, flags=re.MULTILINE))
