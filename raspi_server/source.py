@@ -37,8 +37,8 @@ class Source:
 
     def load(self) -> Config:
         """The configuration as it stands in the file. Raises ConfigError."""
-        self._data = config.read(self.file)
         self.warnings = []
+        self._data = config.read(self.file)
         found = config.parse(self._data, str(self.file), self._folder, self.warnings)
         return msgspec.structs.replace(found, **self._overrides)
 
