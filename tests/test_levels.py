@@ -188,7 +188,7 @@ class TestDeadlines:
 
     def test_a_pulse_does_not_outlive_a_power_cut(self, start, folders):
         """Nobody knows how long the power was away, so a pulse is over."""
-        gate = self.GATE.replace("keep,", "restore,", 1)
+        gate = self.GATE.replace("keep", "restore")
         house = start(gate)
         house.set("gate", 1)
         house.levels.save(0)
