@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from . import __version__, journal, storage
-from .config import Config, ConfigError, default_file, load
+from .config import Config, ConfigError, default_file
 from .source import Source
 
 EXIT_FAILED = 1
@@ -108,7 +108,13 @@ def check(options: argparse.Namespace) -> int:
     from . import tls
 
     file = options.file or default_file()
-    config = load(file)
+    source = Source(file, {})
+    config = source.load()
+    warnings = source.warnings
+    if source.last_good():
+        warnings = warnings + source.warnings
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     scheme = "http"
     if config.certificate:
         scheme = "https"

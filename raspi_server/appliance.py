@@ -479,6 +479,8 @@ class Appliance:
         return Wellness("degraded" if reasons else "ok", reasons)
 
     def _announce(self) -> None:
+        for warning in self._source.warnings if self._source else ():
+            log.warning("%s", warning)
         for notice in self._notices(True):
             log.warning("%s", notice.message)
         if not self._config.www.is_dir():

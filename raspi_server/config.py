@@ -6,7 +6,8 @@ import difflib
 import ipaddress
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
@@ -88,6 +89,9 @@ class PwmPin(_Driven, frozen=True, kw_only=True, tag="pwm"):
     frequency: Annotated[float, Meta(ge=0.1, le=10000, extra={"unit": "hertz"})] = 100
     """Hertz. lgpio times PWM in software, up to 10 kHz."""
 
+
+LONG_PULSE_S = 60
+"""A longer `pulse` is warned of: it may have been meant in milliseconds."""
 
 Pin = InputPin | OutputPin | PwmPin
 DrivenPin = OutputPin | PwmPin
@@ -210,15 +214,27 @@ def read(file: Path) -> bytes:
         raise ConfigError([Fault(name, None, "", message)]) from None
 
 
-def parse(data: bytes, name: str, folder: Path) -> Config:
+def parse(
+    data: bytes,
+    name: str,
+    folder: Path,
+    warnings: list[Fault] | None = None,
+    has_run: bool = False,
+) -> Config:
     """The configuration in the text `data`; `name` stands in faults, relative paths begin at
-    `folder`. Raises ConfigError with every fault it has."""
+    `folder`; `warnings` gets what is allowed but may not be meant. Raises ConfigError with every
+    fault it has.
+
+    One that `has_run` may be of an older release, which allowed what is refused now: of keys that
+    do not go together the one to blame is ignored, with a warning."""
     try:
         root = strictyaml.compose(data)
     except YamlError as error:
         raise ConfigError([Fault(name, error.line, "", str(error))]) from None
-    reader = _Reader(name, folder)
+    reader = _Reader(name, folder, has_run)
     values = {} if root is None or strictyaml.is_empty(root) else reader.mapping(root, "", Config)
+    if warnings is not None:
+        warnings += sorted(reader.warnings, key=lambda warning: warning.line or 0)
     if reader.faults:
         raise ConfigError(sorted(reader.faults, key=lambda fault: fault.line or 0))
     if values.get("ssl") is True:
@@ -233,14 +249,33 @@ _ABSENT = object()
 class _Reader:
     """Walks the node tree along the structs and collects every fault on the way."""
 
-    def __init__(self, file: str, folder: Path) -> None:
+    def __init__(self, file: str, folder: Path, has_run: bool) -> None:
         self.faults: list[Fault] = []
+        self.warnings: list[Fault] = []
         self._file = file
         self._folder = folder
+        self._has_run = has_run
         self._owners: dict[int, str] = {}
+        self._members: Counter[str] = Counter()
+        """How many pins name each group, those with faults of their own among them."""
+        self._group_lines: dict[str, tuple[str, int]] = {}
+        """The group that an output names, by the output's name, and in which line."""
 
     def fault(self, line: int, key: str, message: str) -> None:
         self.faults.append(Fault(self._file, line, key, message))
+
+    def warn(self, line: int, key: str, message: str) -> None:
+        """Note what is allowed but may not be meant; of what has run it was said before."""
+        if not self._has_run:
+            self.warnings.append(Fault(self._file, line, key, message))
+
+    def conflict(self, line: int, key: str, message: str) -> None:
+        """Refuse a key beside others, or note that it is ignored in what has run."""
+        if self._has_run:
+            message += " (what ran before runs on, without this key)"
+            self.warnings.append(Fault(self._file, line, key, message))
+        else:
+            self.fault(line, key, message)
 
     def entries(self, node: strictyaml.Node, path: str) -> Iterator[tuple[str, int, Any]]:
         """Key, line and value node of each entry of a mapping; faults for all else."""
@@ -409,7 +444,10 @@ class _Reader:
             self.check_group(pin, pins, body)
             if len(self.faults) == before:
                 pins.append(pin)
-        return tuple(pins)
+        lonely = self.check_members()
+        return tuple(
+            msgspec.structs.replace(pin, group=None) if pin.name in lonely else pin for pin in pins
+        )
 
     def pin(self, name: str, line: int, node: strictyaml.Node) -> Pin | None:
         """One pin, checked by itself; None after a fault."""
@@ -436,6 +474,8 @@ class _Reader:
                     fields[field.encode_name] = _ABSENT
         del fields["name"]
         values: dict[str, Any] = {}
+        if "group" in nodes and strictyaml.is_scalar(nodes["group"]):
+            self._members[nodes["group"].value] += 1
         for key, value in nodes.items():
             if key == "mode":
                 continue
@@ -453,34 +493,39 @@ class _Reader:
                 taken = f"GPIO{values['gpio']}, which {_join('', owner)} has"
                 message = f"expected a GPIO of its own, got {taken}"
                 self.fault(line_of(nodes["gpio"]), _join(path, "gpio"), message)
+        lines = {key: line_of(value) for key, value in nodes.items()}
         if len(self.faults) > before:
             return None
+        if "group" in values:
+            self._group_lines[name] = values["group"], lines["group"]
         active = "low" if values.get("pull") == "up" else "high"
-        pin: Pin = kinds[0](**{"name": name, "label": name, "active": active, **values})
-        self.check(pin, path, {key: line_of(value) for key, value in nodes.items()}, line)
+        values = {"name": name, "label": name, "active": active, **values}
+        pin: Pin = kinds[0](**values)
+        for key, message in _conflicts(pin, values):
+            self.conflict(lines[key], _join(path, key), message)
+            del values[key]
+        pin = kinds[0](**values)
+        self.check(pin, path, lines, line)
         return pin if len(self.faults) == before else None
 
     def check(self, pin: Pin, path: str, lines: dict[str, int], line: int) -> None:
-        """The rules that join several keys of one pin."""
+        """Check what a pin asks for against the board, and against habit."""
         if isinstance(pin, InputPin) and pin.gpio in (2, 3) and pin.pull != "up":
             message = f"expected up, got {pin.pull}: GPIO{pin.gpio} has a pull-up on the board"
             self.fault(lines.get("pull", line), _join(path, "pull"), message)
-        if isinstance(pin, OutputPin) and pin.on_failure == "keep" and (pin.pulse or pin.max_on):
-            limit = "pulse" if pin.pulse else "max_on"
-            message = f"expected off, on or input, got keep, which {limit} does not allow"
-            self.fault(lines["on_failure"], _join(path, "on_failure"), message)
+        if isinstance(pin, OutputPin) and (pin.pulse or 0) > LONG_PULSE_S:
+            message = (
+                f"{pin.pulse:g} seconds are long for a press (half a second is 0.5);"
+                f" a switch that goes off by itself has max_on: {pin.pulse:g} instead"
+            )
+            self.warn(lines["pulse"], _join(path, "pulse"), message)
 
     def check_group(self, pin: Pin, others: list[Pin], node: strictyaml.Node) -> None:
-        """No two outputs of one group may be told to be on at the same moment, and none at a stop,
-        where no pause can be kept."""
+        """Refuse two outputs of one group that are to be on at the same moment."""
         if not isinstance(pin, OutputPin) or pin.group is None:
             return
         lines = {key: line_of(value) for key, _, value in self.entries(node, "")}
         path = _join("pins", pin.name)
-        for key in ("on_stop", "on_failure"):
-            if getattr(pin, key) == "on":
-                message = "expected off, keep or input, got on, which a group does not allow"
-                self.fault(lines[key], _join(path, key), message)
         for other in others:
             if not isinstance(other, OutputPin) or pin.group != other.group:
                 continue
@@ -490,6 +535,43 @@ class _Reader:
                     f" at most one output of group {pin.group} is on"
                 )
                 self.fault(lines["initial"], _join(path, "initial"), message)
+
+    def check_members(self) -> set[str]:
+        """Refuse each group of one output, which keeps nothing off; return those outputs' names."""
+        lonely = set()
+        for name, (group, line) in self._group_lines.items():
+            if self._members[group] > 1:
+                continue
+            lonely.add(name)
+            others = [other for other, _ in self._group_lines.values() if other != group]
+            near = difflib.get_close_matches(group, others, n=1)
+            hint = f"did you mean {near[0]}?" if near else "one output alone needs no group"
+            message = f"expected a name that two outputs or more have, got {group} here only"
+            self.conflict(line, _join(_join("pins", name), "group"), f"{message} ({hint})")
+        return lonely
+
+
+def _conflicts(pin: Pin, present: Container[str]) -> Iterator[tuple[str, str]]:
+    """Yield each of the `present` keys that another key of the pin does not allow, with the
+    message. What runs out needs a server to switch it off, so it is on only while there is one."""
+    if isinstance(pin, InputPin):
+        return
+    pulse, group = (pin.pulse, pin.group) if isinstance(pin, OutputPin) else (None, None)
+    limit = "pulse" if pulse else "max_on" if pin.max_on else None
+    if pulse and pin.initial == "on":
+        message = "expected off, keep or restore, got on: every start would press it"
+        yield "initial", f"{message}; write initial: off"
+    for key, how, moment in (
+        ("on_stop", pin.on_stop, "while the server is stopped"),
+        ("on_failure", pin.on_failure, "after a crash"),
+    ):
+        if limit and how in ("keep", "on"):
+            message = f"expected off or input, got {how}: {limit} could not switch it off {moment}"
+            yield key, f"{message}; write {key}: off"
+        elif group and how == "on":  # no pause can be kept then
+            yield key, "expected off, keep or input, got on, which a group does not allow"
+    if "group_pause" in present and not group:
+        yield "group_pause", "expected only beside group, got no group; write both or none"
 
 
 def _checked_url(text: str) -> str:

@@ -79,6 +79,8 @@ def examine(source: Source) -> Iterator[Finding]:
     else:
         pins = len(config.pins)
         yield Finding("ok", "config", f"{source.file}: {pins} pin{'' if pins == 1 else 's'}")
+        for warning in source.warnings:
+            yield Finding("note", "config", str(warning))
     yield from _look_at_gpio(config or Config())
     if config:
         for secret in config.secret_files:

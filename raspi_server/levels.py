@@ -74,8 +74,8 @@ class Levels:
         """Writes at once for a restart; `save` writes for a power cut."""
         self._levels[gpio] = level
         if over_power_cut:
-            # How long the power will be away nobody knows: a pulse is over then.
-            self._restored[gpio] = Level(level.value if level.pulse_at is None else 0)
+            # How long the power will be away nobody knows: what runs out has run out then.
+            self._restored[gpio] = Level(level.value if level.off_at is None else 0)
         if self._run:
             _write(self._run, _File(self._boot, self._levels), lasting=False)
 

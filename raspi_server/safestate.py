@@ -69,7 +69,9 @@ def _pins(source: Source, levels: Levels) -> list[DrivenPin]:
 
 def _leave(device: Path, pin: DrivenPin, levels: Levels) -> bool:
     """Brings one line to its safe state; whether it obeyed."""
-    if pin.on_failure == "keep":
+    last = levels.before_restart(pin.gpio)
+    runs_out = last is not None and last.off_at is not None
+    if pin.on_failure == "keep" and not runs_out:
         log.info("%s: kept as it is", pin)
         return True
     on = int(pin.on_failure == "on")
@@ -83,7 +85,7 @@ def _leave(device: Path, pin: DrivenPin, levels: Levels) -> bool:
         return False
     if pin.initial not in ("keep", "restore"):
         levels.remember(pin.gpio, Level(on), over_power_cut=False)
-    log.warning("%s: %s", pin, "let go" if level is None else pin.on_failure)
+    log.warning("%s: %s", pin, "let go" if level is None else "on" if on else "off")
     if level not in (None, shown):
         log.error("%s: this kernel lets go of a line that nobody holds; it shows %d", pin, shown)
         return False

@@ -124,7 +124,9 @@ class Slot:
                 assert isinstance(pin, config.DrivenPin)
                 if self.group:
                     self.group.remove(device)
-                how = how or pin.on_stop
+                if how is None:  # what is to go off soon stays on only while somebody sees to it
+                    runs_out = device.level.off_at is not None
+                    how = "off" if runs_out and pin.on_stop == "keep" else pin.on_stop
                 device.leave(how)
                 # What is to outlive the stop is what was chosen, not what the stop left.
                 if pin.initial not in ("keep", "restore") and how != "keep":
@@ -181,11 +183,12 @@ class Slot:
             return Level(value, last.pulse_at, last.max_at) if last and last.value else Level(value)
         if pin.initial == "restore":
             last = self._levels.before_power_cut(pin.gpio)
+        has_pulse = isinstance(pin, config.OutputPin) and pin.pulse
+        if has_pulse and (last is None or last.pulse_at is None):
+            return Level(0)  # a pulse of which the end is not known is over
         if last is None:
             shown = self._factory.level(pin.gpio) if pin.initial == "keep" else None
             return Level(int(shown is not None and bool(shown) == (pin.active == "high")))
-        if last.pulse_at is None and isinstance(pin, config.OutputPin) and pin.pulse:
-            return Level(0)  # a pulse of which the end is not known is over
         return Level(min(1, max(0, last.value)), last.pulse_at, last.max_at)
 
     def _lose(self, error: Exception) -> None:

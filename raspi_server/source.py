@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from . import config, storage
-from .config import Config, ConfigError
+from .config import Config, ConfigError, Fault
 
 _MOST = 1024 * 1024
 """Bytes of the file in which the last good configuration is kept."""
@@ -35,20 +35,26 @@ class Source:
         state = storage.state_folder()
         self._last_good = state / "last-good.json" if state else None
         self._data = b""
+        self.warnings: list[Fault] = []
+        """What is allowed but may not be meant in the configuration that was read last."""
 
     def load(self) -> Config:
         """The configuration as it stands in the file. Raises ConfigError."""
+        self.warnings = []
         self._data = config.read(self.file)
-        found = config.parse(self._data, str(self.file), self._folder)
+        found = config.parse(self._data, str(self.file), self._folder, self.warnings)
         return msgspec.structs.replace(found, **self._overrides)
 
     def last_good(self) -> Config | None:
-        """The configuration that ran last, if it was kept."""
+        """The configuration that ran last, if it was kept. It runs although this release is the
+        stricter one: keys it refuses together are ignored, and stand in `warnings`."""
         if self._last_good is None:
             return None
         try:
             kept = msgspec.json.decode(storage.read(self._last_good, _MOST), type=_Kept)
-            found = config.parse(kept.text.encode(), str(self._last_good), Path(kept.folder))
+            data, folder = kept.text.encode(), Path(kept.folder)
+            self.warnings = []
+            found = config.parse(data, str(self._last_good), folder, self.warnings, has_run=True)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError, UnicodeError, ConfigError) as error:

@@ -230,14 +230,15 @@ configuration() {
     [[ -n $dry_run ]] || make_readable
 }
 
-# Whether the new release can read the configuration, looked at as the service sees it.
+# Whether the new release can read the configuration, looked at as the service sees it, which has the
+# last good one beside it.
 check_configuration() {
     local file=$config said
     [[ ! -e $config.new ]] || file=$config.new
     step "Checking $file" || return 0
-    said=$(setpriv --reuid raspi-server --regid raspi-server --init-groups \
-        "$releases/$release/scripts/start.sh" check "$file") ||
-        fail "The new release was not started: its configuration or certificate has the faults above."
+    said=$(STATE_DIRECTORY=/var/lib/raspi-server setpriv --reuid raspi-server --regid raspi-server \
+        --init-groups "$releases/$release/scripts/start.sh" check "$file") ||
+        fail "Release $release does not take over: its configuration or certificate has the faults above."
     read -r scheme served_port < <(served <<<"$said")
 }
 

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from .door_rig import Pins
+from .model import allowed
 
 SHORT = 0.02
 LONG = 3600.0
@@ -98,10 +99,10 @@ def houses(draw: Any, before: Pins | None = None) -> Pins:
             keys = {"gpio": gpio, "mode": "output" if keys["mode"] == "input" else "input"}
         elif act == "new":
             keys = {"gpio": gpio, "mode": mode, **draw(st.sampled_from(variants))}
-            if plain in ("up", "down"):
-                keys |= {"group": "shutter"}
-        found[name] = keys | {"group_pause": pause} if "group" in keys else keys
-    return found or {"lamp": {"gpio": 17, "mode": "output"}}
+        if plain in ("up", "down") and keys["mode"] == "output":
+            keys = keys | {"group": "shutter", "group_pause": pause}
+        found[name] = keys
+    return allowed(found) or {"lamp": {"gpio": 17, "mode": "output"}}
 
 
 def is_quick(keys: dict[str, Any]) -> bool:

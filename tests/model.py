@@ -3,6 +3,7 @@ shares no line with the package, so that the two can be compared.
 
 A configuration is a dict of names to dicts of keys, as in config.yaml. Times are seconds."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,27 @@ SAME = 1e-6
 """Moments closer than this are one."""
 
 KEPT = ("keep", "restore")
+
+
+def allowed(pins: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The nearest configuration whose keys go together: of a group two or more, and at most one of
+    them starts on; nothing that runs out is left on; no start presses."""
+    found = {name: dict(keys) for name, keys in pins.items()}
+    members = Counter(keys.get("group") for keys in found.values())
+    start_on = set()
+    for keys in found.values():
+        if members[keys.get("group")] == 1:
+            keys.pop("group", None)
+        group = keys.get("group")
+        if not group:
+            keys.pop("group_pause", None)
+        if keys.get("initial") == "on" and ("pulse" in keys or group in start_on):
+            keys["initial"] = "off"
+        if group and keys.get("initial") == "on":
+            start_on.add(group)
+        if keys.get("on_stop") in ("on", "keep") and ("pulse" in keys or "max_on" in keys):
+            keys["on_stop"] = "off"
+    return found
 
 
 @dataclass
@@ -352,7 +374,7 @@ class Model:
     def remember(self, out: Output) -> None:
         self.kept[out.gpio] = Kept(out.value, out.pulse_end, out.max_end)
         if out.initial == "restore":
-            self.chosen[out.gpio] = 0 if out.pulse_end is not None else out.value
+            self.chosen[out.gpio] = 0 if out.off_at is not None else out.value
 
     def save(self) -> None:
         self.saved = dict(self.chosen)
@@ -369,10 +391,13 @@ class Model:
         """Lets a line go, as `how` or else on_stop says."""
         if not pin.is_open:
             return
+        runs_out = isinstance(pin, Output) and pin.off_at is not None
         self.let_go(pin)
         if isinstance(pin, Input):
             return
-        how = how or pin.keys.get("on_stop", "off")
+        if how is None:
+            how = pin.keys.get("on_stop", "off")
+            how = "off" if runs_out and how == "keep" else how
         if how in ("off", "on"):
             if pin.line.fails:
                 return

@@ -242,9 +242,9 @@ class TestDeadlines:
 
     def test_initial_on_is_limited_too(self, rig):
         """What starts on goes off in time as if somebody had switched it on."""
-        house = rig("  gate: {gpio: 17, mode: output, pulse: 1, initial: on}\n")
+        house = rig("  fan: {gpio: 17, mode: output, max_on: 1, initial: on}\n")
         house.wait(1.1)
-        assert house.told() == [("gate", 0, "pulse")]
+        assert house.told() == [("fan", 0, "max_on")]
 
 
 class TestGroups:

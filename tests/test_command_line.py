@@ -177,7 +177,8 @@ SimulatedPin._change_state = change
 sys.exit(main())
 """
     motor = "mode: output, group: motor, initial: on, group_pause: 0"
-    pins = f"pins: {{left: {{gpio: 17, {motor}}}, right: {{gpio: 27, mode: output}}}}"
+    other = "mode: output, group: motor"
+    pins = f"pins: {{left: {{gpio: 17, {motor}}}, right: {{gpio: 27, {other}}}}}"
     server = start_server(f"access: {{control: everyone}}\n{pins}", program=("-c", program))
     answered = {
         pin["name"]: pin["error"] for pin in json.loads(get(server.port, "/api/pins")[1])["pins"]

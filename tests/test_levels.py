@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from raspi_server.levels import Level, Levels
+from raspi_server.pinfactory import SimulatedFactory
 
 from .board_rig import Rig
 from .conftest import Server
@@ -158,7 +159,7 @@ def test_a_full_disk_is_said_and_switching_goes_on(start, folders, caplog):
 
 
 class TestDeadlines:
-    GATE = "  gate: {gpio: 17, mode: output, pulse: 60, initial: keep, on_stop: keep}\n"
+    GATE = "  gate: {gpio: 17, mode: output, pulse: 60, initial: keep}\n"
 
     def test_a_pulse_goes_on_over_a_restart(self, start):
         """A pulse that outlives a restart ends when it should have."""
@@ -187,12 +188,47 @@ class TestDeadlines:
 
     def test_a_pulse_does_not_outlive_a_power_cut(self, start, folders):
         """Nobody knows how long the power was away, so a pulse is over."""
-        gate = self.GATE.replace("keep,", "restore,", 1)
+        gate = self.GATE.replace("keep", "restore")
         house = start(gate)
         house.set("gate", 1)
         house.levels.save(0)
         cut_power(folders)
         assert start(gate).board["gate"].value == 0
+
+    def test_max_on_does_not_begin_again_after_a_power_cut(self, start, folders):
+        """A heater whose hour passed while the power was away does not get another one."""
+        heater = "  heater: {gpio: 17, mode: output, max_on: 3600, initial: restore}\n"
+        house = start(heater)
+        house.set("heater", 1)
+        house.levels.save(0)
+        cut_power(folders)
+        assert start(heater).board["heater"].value == 0
+
+    @pytest.mark.parametrize(("on_stop", "state"), [("keep", 0), ("on", 1), ("off", 0)])
+    def test_a_stop_does_not_keep_a_pulse_on(self, start, on_stop, state):
+        """A lamp that somebody pulsed is not on for ever if the service stops in the meantime; what
+        is on without an end is kept."""
+        house = start(lamp(on_stop=on_stop, initial="keep"))
+        house.pulse("lamp", 5)
+        line = house.line(17)
+        house.board.close()
+        assert line.state == state
+        house = start(lamp(on_stop="keep", initial="keep"), later=4)
+        assert house.board["lamp"].value == 1
+        house.wait(1.1)
+        assert house.told() == [("lamp", 0, "pulse")]
+        house.set("lamp", 1)
+        line = house.line(17)
+        house.board.close()
+        assert line.state == 1
+
+    def test_a_line_that_shows_on_begins_no_pulse(self, start, monkeypatch):
+        """A gate's relay that is active low, on a line that nobody drives yet, is not pressed by a
+        start; a lamp there is kept."""
+        monkeypatch.setattr(SimulatedFactory, "level", lambda *_: 0)
+        more = "mode: output, active: low, initial: keep"
+        house = start(f"  gate: {{gpio: 17, pulse: 1, {more}}}\n  lamp: {{gpio: 18, {more}}}\n")
+        assert house.board.values() == {"gate": 0, "lamp": 1}
 
 
 def test_levels_by_gpio(folders):

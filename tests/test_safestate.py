@@ -68,9 +68,12 @@ class Home:
         status = main(["safe-state", "--config", str(self.file)])
         return status, self._capfd.readouterr().err
 
-    def drove(self, **values: float) -> None:
-        """What the server had driven, by GPIO."""
-        known = {name.removeprefix("gpio"): {"value": value} for name, value in values.items()}
+    def drove(self, pulse_at: float | None = None, **values: float) -> None:
+        """What the server had driven, by GPIO, and until when."""
+        known = {
+            name.removeprefix("gpio"): {"value": value, "pulse_at": pulse_at}
+            for name, value in values.items()
+        }
         content = {"boot": levels._boot_id(), "levels": known}
         self._levels.write_bytes(msgspec.json.encode(content))
 
@@ -108,6 +111,18 @@ def test_after_a_kill(home, chip, monkeypatch):
     lines = ["pump (GPIO5): off", "vent (GPIO6): on", "light (GPIO18): let go"]
     assert all(line in said for line in [*lines, "bell (GPIO27): kept as it is"])
     assert home.remembered() == {"5": 0, "6": 1, "17": 1, "18": 0, "27": 1}
+
+
+def test_a_pulse_that_runs_is_not_kept(home, chip, monkeypatch):
+    """What is to go off soon goes off with the server, whatever is kept: it may not come back. When
+    it was to end stays known."""
+    ended(monkeypatch, **KILLED)
+    home.drove(pulse_at=1e9, gpio27=1)
+    status, said = home.safe_state()
+    assert status == 0
+    assert chip.left == [(27, 0)]
+    assert "bell (GPIO27): off" in said
+    assert home.remembered() == {"27": 1}
 
 
 @pytest.mark.parametrize("status", ["0", "75", "78"])

@@ -32,7 +32,7 @@ from raspi_server.messages import Drive, Pulse, Refused, Set, Toggle
 from raspi_server.pinfactory import SimulatedFactory, SimulatedPin
 
 from .board_rig import Rig, parse
-from .model import KEPT, SAME, Answer, Input, Model, Output, refused
+from .model import KEPT, SAME, Answer, Input, Model, Output, allowed, refused
 
 # All lengths are sums of powers of two, which clocks add without an error.
 LENGTHS = [1 / 64, 1 / 32, 1 / 16, 0.25, 0.5, 1, 2, 4, 16, 60, 3600, 86400]
@@ -92,15 +92,6 @@ def motor_pin(gpio: int, pause: float) -> Any:
     return output_pin(gpio, "off", "keep", "input", group="shutter", group_pause=pause)
 
 
-def one_starts_on(pins: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The configuration refuses more than one of a group."""
-    first = [name for name, keys in pins.items() if "group" in keys and keys.get("initial") == "on"]
-    return {
-        name: keys | {"initial": "off"} if name in first[1:] else keys
-        for name, keys in pins.items()
-    }
-
-
 PAUSE = st.sampled_from([0.25, 1, 4])
 PINS: dict[str, tuple[int, Any]] = {
     "door": (4, input_pin),
@@ -122,7 +113,7 @@ def houses(draw: Any) -> dict[str, dict[str, Any]]:
         pause = draw(PAUSE)
         for name in list(MOTORS)[: draw(st.integers(2, 3))]:
             found[name] = draw(motor_pin(MOTORS[name], pause))
-    return one_starts_on(found)
+    return allowed(found)
 
 
 @st.composite
@@ -158,7 +149,7 @@ def edited(draw: Any, pins: dict[str, dict[str, Any]]) -> dict[str, dict[str, An
             keys = draw(draw(st.sampled_from(kinds))(gpio))
         if keys:
             found[name] = keys
-    return one_starts_on(found) or pins
+    return allowed(found) or pins
 
 
 def to_yaml(pins: dict[str, dict[str, Any]]) -> str:
@@ -794,6 +785,11 @@ def house() -> Iterator[Callable[..., House]]:
         each.close()
 
 
+def three_motors() -> dict[str, dict[str, Any]]:
+    keys = {"mode": "output", "group": "shutter", "group_pause": 1}
+    return {name: {"gpio": gpio, **keys} for name, gpio in MOTORS.items()}
+
+
 class TestFound:
     """Lives that once went wrong."""
 
@@ -805,7 +801,6 @@ class TestFound:
                 "mode": "output",
                 "max_on": 8,
                 "initial": "keep",
-                "on_stop": "keep",
             }
         )
         home.set("heater", 1)
@@ -853,7 +848,6 @@ class TestFound:
                 "gpio": 17,
                 "mode": "output",
                 "initial": "keep",
-                "on_stop": "keep",
                 "pulse": 4,
                 "max_on": 4,
             }
@@ -872,6 +866,23 @@ class TestFound:
         home.cut_power()
         assert home.line("lamp").state == 0
 
+    def test_max_on_does_not_begin_again_after_a_power_cut(self, house):
+        """A heater that was on within its time is off after a power cut, however long that was."""
+        home = house(heater={"gpio": 17, "mode": "output", "initial": "restore", "max_on": 8})
+        home.set("heater", 1)
+        home.save()
+        home.cut_power()
+        assert home.line("heater").state == 0
+
+    def test_a_stop_does_not_keep_a_pulse_on(self, house):
+        """A lamp that was pulsed is off while the service is down, and on again until its end."""
+        home = house(lamp={"gpio": 17, "mode": "output", "initial": "keep", "on_stop": "keep"})
+        home.pulse("lamp", 2)
+        home.restart(later=1)
+        assert home.line("lamp").state == 1
+        home.wait(1)
+        assert home.line("lamp").state == 0
+
     def test_an_output_that_joins_a_group_stops_who_waits(self, house):
         """A motor that waits for its pause does not go on beside one that joined while on."""
         motors = {
@@ -887,15 +898,12 @@ class TestFound:
 
     def test_an_output_that_left_comes_back_by_the_pause(self, house):
         """A motor that was taken out while on and comes back rests as if it had never been."""
-        motors = {
-            "up": {"gpio": 5, "mode": "output", "group": "shutter", "group_pause": 1},
-            "down": {"gpio": 6, "mode": "output", "group": "shutter", "group_pause": 1},
-        }
+        motors = three_motors()
         motors["up"]["initial"] = "keep"
         home = house(**motors)
         home.wait(1)
         home.set("up", 1)
-        home.reload({"down": motors["down"]})
+        home.reload({name: motors[name] for name in ("down", "tilt")})
         home.set("down", 1)
         home.wait(1)
         home.set("down", 0)
@@ -903,15 +911,12 @@ class TestFound:
 
     def test_the_pause_counts_from_one_that_left_the_group(self, house):
         """A motor that rests when a reload takes it out still makes the others wait."""
-        motors = {
-            name: {"gpio": gpio, "mode": "output", "group": "shutter", "group_pause": 1}
-            for name, gpio in (("up", 5), ("down", 6))
-        }
+        motors = three_motors()
         home = house(**motors)
         home.wait(1)
         home.set("up", 1)
         home.set("up", 0)
-        home.reload({"down": motors["down"]})
+        home.reload({name: motors[name] for name in ("down", "tilt")})
         home.set("down", 1)
         assert home.line("down").state == 0
         home.wait(1)
@@ -946,20 +951,22 @@ class TestFound:
         """What the other direction did, while this line was no output, is not forgotten."""
         up = {"gpio": 5, "mode": "output", "group": "shutter", "initial": "keep"}
         down = {"gpio": 6, "mode": "output", "group": "shutter"}
-        home = house(up=up, down=down)
+        tilt = down | {"gpio": 13}
+        home = house(up=up, down=down, tilt=tilt)
         home.wait(1)
         home.set("up", 1)
-        home.reload({"up": {"gpio": 5, "mode": "input"}, "down": down})
+        home.reload({"up": {"gpio": 5, "mode": "input"}, "down": down, "tilt": tilt})
         home.wait(1)
         home.set("down", 1)
         home.set("down", 0)
-        home.reload({"up": up, "down": down})
+        home.reload({"up": up, "down": down, "tilt": tilt})
 
     def test_an_output_that_was_lost_and_joins_goes_on_by_the_pause(self, house):
         """A line that was not ours for a while is not taken for one that was on all the time."""
         up = {"gpio": 5, "mode": "output", "initial": "keep"}
         down = {"gpio": 6, "mode": "output", "group": "shutter"}
-        home = house(up=up, down=down)
+        tilt = down | {"gpio": 13}
+        home = house(up=up, down=down, tilt=tilt)
         home.wait(1)
         home.set("up", 1)
         home.fail("up")
@@ -970,16 +977,13 @@ class TestFound:
         home.set("down", 1)
         home.wait(1)
         home.set("down", 0)
-        home.reload({"up": up | {"group": "shutter"}, "down": down})
+        home.reload({"up": up | {"group": "shutter"}, "down": down, "tilt": tilt})
 
     def test_who_waits_and_is_taken_out_does_not_go_on(self, house):
         """A motor that a reload takes out during its pause stays off, and who asked is told."""
-        motors = {
-            name: {"gpio": gpio, "mode": "output", "group": "shutter", "group_pause": 1}
-            for name, gpio in (("up", 5), ("down", 6))
-        }
+        motors = three_motors()
         home = house(**motors)
         home.set("up", 1)
-        home.reload({"down": motors["down"]})
+        home.reload({name: motors[name] for name in ("down", "tilt")})
         home.wait(2)
         assert home.line("down").state == home.factory.pin(5).state == 0

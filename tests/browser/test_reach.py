@@ -11,7 +11,7 @@ BLINDS = (
     + """
   up: {gpio: 20, mode: output, label: Blind up, group: blind}
   down: {gpio: 21, mode: output, label: Blind down, group: blind}
-  siren: {gpio: 26, mode: output, label: Siren, group: noise}
+  siren: {gpio: 26, mode: output, label: Siren}
 """
 )
 
@@ -110,7 +110,6 @@ def test_groups(start_server, open_page, shoot):
     expect(blind.locator(".pin h2")).to_have_text(["Blind up", "Blind down"])
     names = ["Front door", "Desk lamp", "Doorbell", "Tomatoes", "Fan", "Heater"]
     expect(page.locator(".pin h2")).to_have_text([*names, "Blind up", "Blind down", "Siren"])
-    expect(card(page, "siren")).to_contain_text("noise")
     blind.scroll_into_view_if_needed()
     page.get_by_role("switch", name="Blind up").click()
     expect(word(page, "up")).to_have_text("on")

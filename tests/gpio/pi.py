@@ -235,11 +235,18 @@ class Pi:
                 return error.code, json.load(error)
 
     def set(self, pin: str, value: float) -> None:
-        body = json.dumps({"value": value}).encode()
+        assert self._ask("PUT", pin, {"value": value}) == value
+
+    def pulse(self, pin: str, seconds: float) -> None:
+        assert self._ask("POST", f"{pin}/pulse", {"seconds": seconds}) == 1
+
+    def _ask(self, method: str, path: str, body: dict[str, float]) -> Any:
+        """Send a command; return the pin's value after it."""
+        url, data = f"{self.url}/api/pins/{path}", json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.url}/api/pins/{pin}", body, headers, method="PUT")
+        request = urllib.request.Request(url, data, headers, method=method)
         with urllib.request.urlopen(request, timeout=LIMIT) as answer:
-            assert json.load(answer)["value"] == value
+            return json.load(answer)["value"]
 
     @contextmanager
     def record(self) -> Iterator[Record]:

@@ -1,15 +1,18 @@
 """Outputs that stay as they are: over reloads, restarts and upgrades, and over power cuts."""
 
 import json
+import re
+from pathlib import Path
 
 from .pi import Pi
 
+CHECKOUT = Path(__file__).parent.parent.parent
 HOUSE = """
   lamp: {gpio: 17, mode: output, initial: keep, on_stop: keep, on_failure: keep}
   relay: {gpio: 22, mode: output, active: low, initial: keep, on_stop: keep, on_failure: keep}
 """
 OTHER = "  other: {{gpio: 24, mode: output, active: {}}}\n"
-LAMP, RELAY, OTHERS = 17, 22, 24
+LAMP, RELAY, OTHERS, EXAMPLE = 17, 22, 24, 5
 HELD_BY_NOBODY = """
 import os
 os.chdir("/run")
@@ -55,6 +58,21 @@ def test_no_flicker_over_a_failure_for_who_says_so(pi: Pi) -> None:
         pi.start()
     assert record.of(LAMP) == ["set 1", "out"]
     assert record.of(RELAY) == ["set 0", "out"]
+
+
+def test_the_example_we_ship_stays_as_it_is(pi: Pi) -> None:
+    """The lamp in config.yaml, taken over as it stands there, flickers neither at a restart nor
+    after a kill -9. On its line an active-low relay is off when the Pi has just started."""
+    pins = (CHECKOUT / "config.yaml").read_text().partition("\npins:\n")[2]
+    pi.pull(EXAMPLE, up=True)  # as the chip has it from the start
+    pi.start(re.sub("^#", "", pins, flags=re.MULTILINE))
+    assert pi.level(EXAMPLE) == 1
+    pi.set("lamp", 1)
+    with pi.record() as record:
+        pi.restart()
+        pi.kill()
+        pi.start()
+    assert record.of(EXAMPLE) == ["set 0", "out"] * 2
 
 
 def test_a_kernel_that_lets_go(pi: Pi) -> None:
