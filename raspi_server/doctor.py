@@ -15,6 +15,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -208,14 +209,17 @@ def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:
     url = f"{scheme}://{in_url(config.address or '127.0.0.1')}:{config.port}/api/health"
     try:
         answer = _health(url)
-    except (OSError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         message = f"{where}: the service runs, and does not answer: {error}"
         yield Finding("fault", "port", message, f"sudo systemctl restart {SERVICE}")
         return
-    status = str(answer["status"])
+    status = answer["status"]
     yield Finding("ok" if status == "ok" else "fault", "port", f"{where} answers: {status}")
-    for reason in answer["reasons"]:
+    for reason in answer.get("reasons", ()):
         yield Finding("note", "health", reason)
+    if status != "ok" and "reasons" not in answer:
+        message = "looking needs a code, so the reasons are not told here"
+        yield Finding("note", "health", message, f"journalctl -u {SERVICE}")
 
 
 def _look_at_broker(mqtt: Mqtt) -> Finding:
@@ -241,17 +245,18 @@ def _look_at_broker(mqtt: Mqtt) -> Finding:
 
 
 def _health(url: str) -> dict[str, Any]:
-    """What the service says of itself, whatever its certificate. Raises OSError, ValueError."""
+    """Return what the service says of itself, whatever its certificate; without a code that may be
+    the status alone. Raises OSError, HTTPException, ValueError."""
     unverified = ssl.create_default_context()
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE, context=unverified) as answer:
-            found: dict[str, Any] = json.load(answer)
+            found = json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
             found = json.load(error)
-    if not {"status", "reasons"} <= found.keys():
+    if not isinstance(found, dict) or not isinstance(found.get("status"), str):
         raise ValueError(f"it said {json.dumps(found)[:200]}")
     return found
 

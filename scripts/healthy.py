@@ -4,6 +4,7 @@ import json
 import ssl
 import sys
 import time
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -29,12 +30,17 @@ def main() -> int:
             with urlopen(
                 f"{scheme}://{host}:{config.port}/api/health", None, 5, context=context
             ) as answer:
-                for reason in json.load(answer).get("reasons", []):
+                found = json.load(answer)
+            if isinstance(found, dict) and "status" in found:
+                # Without a code to look, the status is all that is told.
+                is_ok = found["status"] == "ok"
+                for reason in found.get("reasons", [] if is_ok else [found["status"]]):
                     print(f"It says: {reason}")
                 return 0
+            said = json.dumps(found)[:200]
         except HTTPError as error:
             said = error.read().decode(errors="replace")
-        except (URLError, OSError) as error:
+        except (URLError, OSError, HTTPException, ValueError) as error:
             said = str(error)
         if time.monotonic() > end:
             print(f"It does not answer as it should: {said}", file=sys.stderr)

@@ -2,10 +2,12 @@
 are small scripts here; the installed service is asked in tests/system."""
 
 import hashlib
+import signal
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,46 @@ def test_all_is_well(clinic, start_server):
     assert found["service"] == ["ok http on port 8080; 0 pins"]
     assert found["port"] == [f"ok port {server.port} answers: ok"]
     assert found["gpio"] == ["note the pins are simulated: by gpio: simulated"]
+
+
+def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_path):
+    """Where looking needs a code, the status in one word is enough to say that all is well; of one
+    that is not, doctor says where the reasons stand."""
+    clinic.service()
+    server: Server = start_server("gpio: simulated\naccess: {view: code}\n")
+    clinic.file.write_text(f"gpio: simulated\nport: {server.port}\n")
+    status, found = clinic.examine()
+    assert (status, found["port"]) == (0, [f"ok port {server.port} answers: ok"])
+    assert "health" not in found
+    (tmp_path / "config-0.yaml").write_text("nonsense")
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("was not taken")
+    status, found = clinic.examine()
+    assert (status, found["port"]) == (1, [f"fault port {server.port} answers: degraded"])
+    why = "looking needs a code, so the reasons are not told here -> journalctl -u raspi-server"
+    assert found["health"] == [f"note {why}"]
+
+
+@pytest.mark.parametrize("said", ["SSH-2.0-x", "[1]", "{}", "<html>", '{"status": 7}'])
+def test_another_program_in_the_place_of_the_service(clinic, said):
+    """Whatever answers in the service's place is a fault in words."""
+    clinic.service()
+    head = "" if "SSH" in said else "HTTP/1.0 200 OK\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            caller, _ = other.accept()
+            with caller:
+                caller.recv(65536)
+                caller.sendall(f"{head}{said}\r\n".encode())
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        clinic.file.write_text(f"port: {other.getsockname()[1]}\n")
+        status, found = clinic.examine()
+        answering.join()
+    assert status == 1
+    assert "the service runs, and does not answer: " in found["port"][0]
 
 
 def test_a_service_that_failed(clinic):
