@@ -4,18 +4,12 @@ import re
 import time
 import xml.dom.minidom
 
-from ..wire import Client
 from .conftest import House
 from .test_certificate import read_states
 
 SOON = 3.0
 """Seconds from a crash to serving again."""
 FAULTY = "port: {port}\nssl: true\ninterval: often\n"
-
-
-def viewer(house: House) -> Client:
-    """A phone with the page open."""
-    return Client(house.port, context=house.context())
 
 
 def show(house: House, name: str) -> str:
@@ -36,7 +30,7 @@ def test_a_reload_takes_on_what_was_changed(house: House) -> None:
     house.configure(f"port: {house.port}\nssl: true\ninterval: 0.25\n")
     house.guest.run("systemctl reload raspi-server")
     for _ in house.guest.patience("the new interval never came"):
-        with viewer(house) as phone:
+        with house.viewer() as phone:
             if next(phone.messages())["interval"] == 0.25:
                 break
     assert house.guest.main_pid() == pid
@@ -157,7 +151,7 @@ def test_nothing_is_written_while_nothing_happens(house: House) -> None:
     """An SD card lasts: with phones looking on, and the certificate looked after, no file changes
     and the journal stays as it is."""
     guest = house.guest
-    with viewer(house) as phone:
+    with house.viewer() as phone:
         heard = phone.messages()
         read_states(heard, 1)
         guest.run("systemctl start raspi-server-cert")  # what is new since the start
