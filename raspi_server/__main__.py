@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from . import __version__, journal
+from . import __version__, journal, storage
 from .config import Config, ConfigError, default_file, load
 from .source import Source
 
@@ -134,14 +134,16 @@ def safe_state(options: argparse.Namespace) -> int:
 def code(options: argparse.Namespace) -> int:
     from .showcode import show
 
-    return 0 if show(Source(options.config or default_file(), {}), options.new) else EXIT_FAILED
+    source = Source(options.config or default_file(), {}, storage.state_folder_of_service())
+    return 0 if show(source, options.new) else EXIT_FAILED
 
 
 def doctor(options: argparse.Namespace) -> int:
     from .doctor import examine
 
     status = 0
-    for finding in examine(Source(options.config or default_file(), {})):
+    source = Source(options.config or default_file(), {}, storage.state_folder_of_service())
+    for finding in examine(source):
         print(finding, flush=True)
         status = EXIT_FAILED if finding.kind == "fault" else status
     return status

@@ -60,22 +60,28 @@ def examine(source: Source) -> Iterator[Finding]:
     )
     service = _service()
     yield from _look_at_service(service)
-    config = None
+    is_active = service.get("ActiveState") == "active"
+    config = served = None
     try:
-        config = source.load()
+        config = served = source.load()
     except ConfigError as error:
         for fault in error.faults:
             yield Finding("fault", "config", str(fault), f"sudo nano {source.file}")
     else:
         pins = len(config.pins)
         yield Finding("ok", "config", f"{source.file}: {pins} pin{'' if pins == 1 else 's'}")
+    if is_active and source.is_in_force() is False:
+        served = source.last_good() or served
+        if config:
+            message = f"{source.file} has changed; the service still runs what was in it before"
+            yield Finding("fault", "config", message, f"sudo systemctl reload {SERVICE}")
     yield from _look_at_gpio(config or Config())
-    if config:
-        if config.certificate:
-            yield from _look_at_certificate(config.certificate)
-        yield from _look_at_port(config, service.get("ActiveState") == "active")
-        if config.mqtt:
-            yield _look_at_broker(config.mqtt)
+    if config and config.certificate:
+        yield from _look_at_certificate(config.certificate)
+    if served:
+        yield from _look_at_port(served, is_active)
+    if config and config.mqtt:
+        yield _look_at_broker(config.mqtt)
     yield from _look_at_machine()
 
 

@@ -17,7 +17,7 @@ import pytest
 from raspi_server import doctor, gpiochip, vitals
 from raspi_server.__main__ import main
 
-from .conftest import Server, free_port
+from .conftest import Server, check_end, free_port
 from .mqtt_rig import Brokers
 
 SERVICE = """LoadState=loaded
@@ -106,6 +106,29 @@ def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_pa
     assert (status, found["port"]) == (1, [f"fault port {server.port} answers: degraded"])
     why = "looking needs a code, so the reasons are not told here -> journalctl -u raspi-server"
     assert found["health"] == [f"note {why}"]
+
+
+def test_a_configuration_that_is_not_in_force(clinic, tmp_path, monkeypatch):
+    """After an edit without a reload, doctor asks the service where it still is, and names the
+    command that takes the edit on; with a faulty edit, too, it asks there."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    clinic.service()
+    clinic.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
+    server = Server(["run", "--config", str(clinic.file)], port=None)
+    try:
+        status, found = clinic.examine()
+        assert (status, found["port"]) == (0, [f"ok port {server.port} answers: ok"])
+        clinic.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
+        status, found = clinic.examine()
+        assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
+        why = f"{clinic.file} has changed; the service still runs what was in it before"
+        assert found["config"][1:] == [f"fault {why} -> sudo systemctl reload raspi-server"]
+        clinic.file.write_text("port: 0\n")
+        status, found = clinic.examine()
+        assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
+        assert len(found["config"]) == 1
+    finally:
+        check_end(server)
 
 
 @pytest.mark.parametrize("said", ["SSH-2.0-x", "[1]", "{}", "<html>", '{"status": 7}'])
