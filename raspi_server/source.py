@@ -23,8 +23,8 @@ class _Kept(Struct):
 
 
 class Source:
-    """`overrides` are keys that the command line sets, whatever the file says; `state` is the folder
-    of the last good one, if it is not the one that systemd names."""
+    """`overrides` are keys that the command line sets, whatever the file says; `state` is where the
+    last good one is kept, if it is not the folder that systemd names."""
 
     def __init__(self, file: Path, overrides: dict[str, Any], state: Path | None = None) -> None:
         self.file = file
