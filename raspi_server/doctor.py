@@ -194,7 +194,9 @@ def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
 def _addresses() -> set[str]:
     """IPv4 addresses by which others reach this machine."""
     found = json.loads(_ask("ip", "-j", "-4", "addr", "show", "scope", "global") or "[]")
-    return {info["local"] for interface in found for info in interface.get("addr_info", ())}
+    # Of an address of another scope ip leaves an empty entry.
+    infos = [info for interface in found for info in interface.get("addr_info", ())]
+    return {info["local"] for info in infos if "local" in info}
 
 
 def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:

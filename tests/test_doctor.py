@@ -222,7 +222,7 @@ def certificate(folder: Path, names: str, *more: str) -> str:
 def test_a_certificate(clinic, tmp_path, monkeypatch):
     """Names that are missing and an end that is near are faults, with the command that renews."""
     monkeypatch.setattr(socket, "gethostname", lambda: "kitchen")
-    clinic.program("ip", '[{"addr_info": [{"local": "192.168.1.5"}]}]')
+    clinic.program("ip", '[{"addr_info": [{}, {"local": "192.168.1.5"}]}]')
     text = f"port: {free_port()}\n" + certificate(tmp_path, "DNS:kitchen.local", "-days", "7")
     clinic.file.write_text(text)
     status, found = clinic.examine()
