@@ -147,8 +147,9 @@ activate() {
     local before='' since has_reloaded=
     [[ ! -L $current ]] || before=$(basename "$(readlink "$current")")
     before_that=$(basename "$(readlink "$home/previous")")
+    rm -f "$config.before" # of a run that a power cut ended
     if [[ -e $config.new ]]; then
-        ln -f "$config" "$config.before"
+        ln "$config" "$config.before"
         mv "$config.new" "$config"
     fi
     if [[ $before != "$release" ]]; then
