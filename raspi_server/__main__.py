@@ -150,7 +150,7 @@ def safe_state(options: argparse.Namespace) -> int:
 def code(options: argparse.Namespace) -> int:
     from .showcode import show
 
-    source = Source(options.config or default_file(), {})
+    source = Source(options.config or default_file(), {}, storage.state_folder_of_service())
     return 0 if show(source, options.new, options.qr) else EXIT_FAILED
 
 
@@ -158,7 +158,8 @@ def doctor(options: argparse.Namespace) -> int:
     from .doctor import examine
 
     status = 0
-    for finding in examine(Source(options.config or default_file(), {})):
+    source = Source(options.config or default_file(), {}, storage.state_folder_of_service())
+    for finding in examine(source):
         print(finding, flush=True)
         status = EXIT_FAILED if finding.kind == "fault" else status
     return status

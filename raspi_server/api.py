@@ -190,11 +190,15 @@ class PulsePin(ApiHandler):
 
 
 class Health(ApiHandler):
+    """Monitors and `install.sh` go by the status, so it is told to those, too, who may not look."""
+
+    is_for_all = True
     operations = {
         "get": Operation(
             "The machine's pulse, and whether all is well; 503 only if it fails",
             messages.Report,
             statuses=(200, 503),
+            answer_without_view=messages.Status,
         ),
     }
 
@@ -202,7 +206,8 @@ class Health(ApiHandler):
         report = self.site.report(self.site.sees_details(self.caller))
         if report.status == "failing":
             self.set_status(503)
-        self.answer(report)
+        may_view = self.site.auth.may_view(self.caller)
+        self.answer(report if may_view else messages.Status(report.status))
 
     head = get
 

@@ -209,6 +209,13 @@ class Auth:
         if self.access.view == "code" and not self.role(caller):
             self._ask_for_code("looking needs an access code", "view")
 
+    def may_view(self, caller: Caller) -> bool:
+        try:
+            self.check_view(caller)
+        except Refused:
+            return False
+        return True
+
     def code_would_help(self, pins: Iterable[config.Pin], caller: Caller) -> bool:
         """Whether there are outputs that the control code, which was not shown, would switch."""
         outputs = [pin for pin in pins if isinstance(pin, config.DrivenPin)]

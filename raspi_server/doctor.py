@@ -15,6 +15,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -70,9 +71,10 @@ def examine(source: Source) -> Iterator[Finding]:
     )
     service = _service()
     yield from _look_at_service(service)
-    config = None
+    is_active = service.get("ActiveState") == "active"
+    config = served = None
     try:
-        config = source.load()
+        config = served = source.load()
     except ConfigError as error:
         for fault in error.faults:
             yield Finding("fault", "config", str(fault), f"sudo nano {source.file}")
@@ -81,6 +83,11 @@ def examine(source: Source) -> Iterator[Finding]:
         yield Finding("ok", "config", f"{source.file}: {pins} pin{'' if pins == 1 else 's'}")
         for warning in source.warnings:
             yield Finding("note", "config", str(warning))
+    if is_active and source.is_in_force() is False:
+        served = source.last_good() or served
+        if config:
+            message = f"{source.file} has changed; the service still runs what was in it before"
+            yield Finding("fault", "config", message, f"sudo systemctl reload {SERVICE}")
     yield from _look_at_gpio(config or Config())
     if config:
         for secret in config.secret_files:
@@ -88,9 +95,10 @@ def examine(source: Source) -> Iterator[Finding]:
                 yield Finding("fault", "secrets", f"{secret}: {exposure.message}", exposure.remedy)
         if config.certificate:
             yield from _look_at_certificate(config.certificate)
-        yield from _look_at_port(config, service.get("ActiveState") == "active")
-        if config.mqtt:
-            yield _look_at_broker(config.mqtt)
+    if served:
+        yield from _look_at_port(served, is_active)
+    if config and config.mqtt:
+        yield _look_at_broker(config.mqtt)
     yield from _look_at_machine()
 
 
@@ -222,7 +230,9 @@ def _left_out(file: Path) -> dict[str, str]:
 def _addresses() -> set[str]:
     """IPv4 addresses by which others reach this machine."""
     found = json.loads(_ask("ip", "-j", "-4", "addr", "show", "scope", "global") or "[]")
-    return {info["local"] for interface in found for info in interface.get("addr_info", ())}
+    # Of an address of another scope ip leaves an empty entry.
+    infos = [info for interface in found for info in interface.get("addr_info", ())]
+    return {info["local"] for info in infos if "local" in info}
 
 
 def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:
@@ -243,18 +253,19 @@ def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:
     url = f"{scheme}://{in_url(config.address or '127.0.0.1')}:{config.port}/api/health"
     try:
         answer = _health(url)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, HTTPException, ValueError, RecursionError) as error:
         message = f"{where}: the service runs, and does not answer: {error}"
         yield Finding("fault", "port", message, f"sudo systemctl restart {SERVICE}")
         return
-    status = str(answer["status"])
+    status = answer["status"]
     if status == "ok":
         yield Finding("ok", "port", f"{where} answers: {status}")
     else:
         # Which pin, which key and what the kernel said is for callers who may switch, and the log.
         remedy = f"journalctl -u {SERVICE} -p warning -n 20"
         yield Finding("fault", "port", f"{where} answers: {status}", remedy)
-    for reason in answer["reasons"]:
+    reasons = answer.get("reasons")
+    for reason in reasons if isinstance(reasons, list) else ():
         yield Finding("note", "health", str(reason))
 
 
@@ -281,17 +292,18 @@ def _look_at_broker(mqtt: Mqtt) -> Finding:
 
 
 def _health(url: str) -> dict[str, Any]:
-    """What the service says of itself, whatever its certificate. Raises OSError, ValueError."""
+    """Return what the service says of itself, whatever its certificate; without a code that may be
+    the status alone. Raises OSError, HTTPException, ValueError."""
     unverified = ssl.create_default_context()
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE, context=unverified) as answer:
-            found: dict[str, Any] = json.loads(answer.read(MOST))
+            found: Any = json.loads(answer.read(MOST))
     except urllib.error.HTTPError as error:
         with error:
             found = json.loads(error.read(MOST))
-    if not {"status", "reasons"} <= found.keys():
+    if not isinstance(found, dict) or not isinstance(found.get("status"), str):
         raise ValueError(f"it said {json.dumps(found)[:200]}")
     return found
 

@@ -487,10 +487,15 @@ class SignedIn(Struct, frozen=True):
     signed_in: Right | None
 
 
-class Wellness(Struct, frozen=True):
-    """`degraded` and `failing` come with their reasons."""
+class Status(Struct, frozen=True):
+    """All that is told of the health to those who may not look."""
 
     status: Literal["ok", "degraded", "failing"]
+
+
+class Wellness(Status, frozen=True):
+    """`degraded` and `failing` come with their reasons."""
+
     reasons: list[str]
 
 

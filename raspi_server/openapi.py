@@ -17,7 +17,8 @@ class Operation(NamedTuple):
     """What one method of one path does. `body` is the struct it takes, if any, and `query` the one
     of what may stand behind the question mark; `answer` the struct it answers with under one of
     `statuses`, or None for a JSON document of another kind; `also` another type of text it may
-    answer with; `refusals` its documented errors."""
+    answer with; `answer_without_view` the struct for those who may not look, where they are
+    answered; `refusals` its documented errors."""
 
     summary: str
     answer: type[Struct] | None
@@ -27,6 +28,7 @@ class Operation(NamedTuple):
     statuses: tuple[int, ...] = (200,)
     query: type[Struct] | None = None
     also: str | None = None
+    answer_without_view: type[Struct] | None = None
 
 
 Described = Iterable[tuple[str, Mapping[MethodName, Operation]]]
@@ -50,7 +52,7 @@ def document(paths: Described, version: str) -> dict[str, Any]:
         struct
         for _, operations in described
         for operation in operations.values()
-        for struct in (operation.answer, operation.body, Failure)
+        for struct in (operation.answer, operation.answer_without_view, operation.body, Failure)
         if struct is not None
     }
     ordered = sorted(structs, key=lambda struct: struct.__name__)
@@ -82,7 +84,7 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
         statuses.setdefault(STATUS[code], []).append(code)
     found: dict[str, Any] = {"summary": operation.summary, "responses": {}}
     for status in operation.statuses:
-        content = _content(operation.answer)
+        content = _content(operation.answer, operation.answer_without_view)
         if operation.also:
             content[operation.also] = {"schema": {"type": "string"}}
         answer = {"description": HTTPStatus(status).phrase, "content": content}
@@ -106,6 +108,8 @@ def _parameters(query: type[Struct]) -> list[dict[str, Any]]:
     return [{"name": name, "in": "query", "schema": form} for name, form in properties.items()]
 
 
-def _content(struct: type[Struct] | None) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{struct.__name__}"} if struct else {"type": "object"}
+def _content(*structs: type[Struct] | None) -> dict[str, Any]:
+    """JSON of the form of one of the structs, or any object where there is none."""
+    refs = [{"$ref": f"#/components/schemas/{struct.__name__}"} for struct in structs if struct]
+    schema = {"anyOf": refs} if len(refs) > 1 else refs[0] if refs else {"type": "object"}
     return {"application/json": {"schema": schema}}

@@ -26,13 +26,14 @@ class _Kept(Struct):
 
 
 class Source:
-    """`overrides` are keys that the command line sets, whatever the file says."""
+    """`overrides` are keys that the command line sets, whatever the file says; `state` is where the
+    last good one is kept, if it is not the folder that systemd names."""
 
-    def __init__(self, file: Path, overrides: dict[str, Any]) -> None:
+    def __init__(self, file: Path, overrides: dict[str, Any], state: Path | None = None) -> None:
         self.file = file
         self._folder = file.absolute().parent
         self._overrides = overrides
-        state = storage.state_folder()
+        state = state or storage.state_folder()
         self._last_good = state / "last-good.json" if state else None
         self._data = b""
         self.warnings: list[Fault] = []
@@ -61,6 +62,17 @@ class Source:
             log.warning("%s: %s", self._last_good, error)
             return None
         return msgspec.structs.replace(found, **self._overrides)
+
+    def is_in_force(self) -> bool | None:
+        """Return whether the server has taken the file as it stands; None where nothing tells."""
+        if self._last_good is None:
+            return None
+        try:
+            kept = msgspec.json.decode(storage.read(self._last_good, _MOST), type=_Kept)
+            text = config.read(self.file).decode("utf-8-sig", "replace")
+        except (OSError, msgspec.DecodeError, ConfigError):
+            return None
+        return kept.text == text if kept.folder == str(self._folder) else None
 
     def keep(self) -> None:
         """Keeps what was loaded last as the last good one; writes only what changed."""

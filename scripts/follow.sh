@@ -47,10 +47,12 @@ follow_networks() {
     fi
 }
 
-# Avahi looks at its folder by itself. The configuration is read only when it is newer.
+# Avahi looks at its folder by itself. The configuration is read only when it is newer, and announced
+# once the server has taken it.
 follow_port() {
     local served scheme port text
     [[ -d ${avahi%/*} && (! -e $avahi || $config -nt $avahi) ]] || return 0
+    is_in_force || return 0
     served=$("$scripts/start.sh" check "$config" 2>/dev/null | served) || return 0
     read -r scheme port <<<"$served"
     text=$(sed -e "s/_https\{0,1\}\._tcp/_$scheme._tcp/" -e "s/>8080</>$port</" \

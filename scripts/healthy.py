@@ -4,6 +4,7 @@ import json
 import ssl
 import sys
 import time
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -32,12 +33,17 @@ def main() -> int:
             with urlopen(
                 f"{scheme}://{host}:{config.port}/api/health", None, 5, context=context
             ) as answer:
-                for reason in json.loads(answer.read(MOST)).get("reasons", []):
+                found = json.loads(answer.read(MOST))
+            if isinstance(found, dict) and "status" in found:
+                # Without a code to look, the status is all that is told.
+                is_ok = found["status"] == "ok"
+                for reason in found.get("reasons", [] if is_ok else [found["status"]]):
                     print(f"It says: {legible(str(reason))}")
                 return 0
+            said = json.dumps(found)[:200]
         except HTTPError as error:
             said = error.read(MOST).decode(errors="replace")
-        except (URLError, OSError, ValueError, RecursionError) as error:
+        except (URLError, OSError, HTTPException, ValueError, RecursionError) as error:
             said = str(error)
         if time.monotonic() > end:
             print(f"It does not answer as it should: {legible(said)}", file=sys.stderr)

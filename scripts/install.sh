@@ -66,22 +66,40 @@ on_exit() {
     exit "$status"
 }
 
-# Who listens on a TCP port, in words; nothing if nobody does. The service itself does not count.
+# listener PORT ADDRESS: who else listens there, in words, nothing if nobody does. No address means all
+# of them. The service itself does not count.
 listener() {
-    local line ours
-    line=$(ss -Hltnp "sport = :$1" | head -n 1)
+    local ours where who host
     ours=$(systemctl show --property MainPID --value "$unit" 2>/dev/null) || ours=0
-    [[ -n $line && ! ($ours -gt 0 && $line == *"pid=$ours,"*) ]] || return 0
-    if [[ $line =~ \(\(\"([^\"]+)\",pid=([0-9]+) ]]; then
-        # A process names itself as it likes: nothing of it is to command the terminal.
-        echo "${BASH_REMATCH[1]//[^[:print:]]/?} (process ${BASH_REMATCH[2]})"
-    else
-        echo "a process that cannot be seen from here"
+    while read -r _ _ _ where _ who; do
+        [[ $ours -eq 0 || $who != *"pid=$ours,"* ]] || continue
+        host=${where%:*}
+        host=${host%%%*}
+        host=${host//[][]/}
+        [[ -z $2 || $host == "$2" || $host == '*' || ($host == 0.0.0.0 && $2 != *:*) ||
+            ($host == :: && $2 == *:*) ]] || continue
+        if [[ $who =~ \(\(\"([^\"]+)\",pid=([0-9]+) ]]; then
+            # A process names itself as it likes: nothing of it is to command the terminal.
+            echo "${BASH_REMATCH[1]//[^[:print:]]/?} (process ${BASH_REMATCH[2]})"
+        else
+            echo "a process that cannot be seen from here"
+        fi
+        return
+    done < <(ss -Hltnp "sport = :$1")
+}
+
+# check_port PORT: fails where another program has the port that the service is to serve.
+check_port() {
+    local busy_with=
+    if [[ -z $no_start ]] && command -v ss >/dev/null; then
+        busy_with=$(listener "$1" "$(configured address)")
     fi
+    [[ -z $busy_with ]] ||
+        fail "Port $1 is in use by $busy_with." "Stop that, or choose another: --port 8081"
 }
 
 check_machine() {
-    local free architecture busy_with wanted
+    local free architecture wanted
     [[ $EUID -eq 0 ]] || fail "This needs root: sudo $checkout/scripts/install.sh"
     [[ -d /run/systemd/system || -n $no_start ]] ||
         fail "This machine does not run systemd, which is to start and watch the service."
@@ -99,20 +117,15 @@ check_machine() {
     [[ $free -ge 204800 ]] ||
         fail "${home%/*} has $((free / 1024)) MB left; 200 MB are needed. See: sudo apt clean"
     keep_from_service "$settings" "$settings/tls"
-    wanted=${port:-$(configured_port)}
-    if [[ -n $wanted && -z $no_start ]] && command -v ss >/dev/null; then
-        busy_with=$(listener "$wanted")
-        [[ -z $busy_with ]] ||
-            fail "Port $wanted is in use by $busy_with." "Stop that, or choose another: --port 8081"
-    fi
+    wanted=${port:-$(configured port)}
+    [[ -z $wanted ]] || check_port "$wanted"
 }
 
-# The port in the configuration that will be used, as far as one look tells.
-configured_port() {
+# configured KEY: the port or address in the configuration that will be used, as far as one look tells.
+configured() {
     local file=$config
     [[ -e $file ]] || file=$checkout/config.yaml
-    ! grep -q '^address: *[^" ]' "$file" || return 0
-    sed -n 's/^port: *\([0-9]\{1,5\}\) *\(#.*\)\{0,1\}$/\1/p' "$file"
+    sed -n "s/^$1: *[\"']\{0,1\}\([0-9A-Fa-f.:]*\)[\"']\{0,1\} *\(#.*\)\{0,1\}$/\1/p" "$file"
 }
 
 # The system's own Python: one in somebody's home is hidden from the service.
@@ -219,7 +232,7 @@ configuration() {
         chmod 640 "$config.new"
         sync "$config.new"
         mv "$config.new" "$config"
-    elif [[ -n $port && $(configured_port) != "$port" ]] &&
+    elif [[ -n $port && $(configured port) != "$port" ]] &&
         step "Changing the port in $config to $port"; then
         grep -q '^port:' "$config" ||
             fail "$config has no line that begins with port: to change; write one there by hand."
@@ -240,6 +253,7 @@ check_configuration() {
         --init-groups "$releases/$release/scripts/start.sh" check "$file") ||
         fail "Release $release does not take over: its configuration or certificate has the faults above."
     read -r scheme served_port < <(served <<<"$said")
+    check_port "$served_port"
 }
 
 system_files() {
@@ -263,6 +277,7 @@ system_files() {
         must_restart=1
     elif [[ $served_port -ge 1024 && -e $low_port ]]; then
         rm -f "$low_port"
+        must_restart=1
         rmdir --ignore-fail-on-non-empty "${low_port%/*}"
     fi
 }

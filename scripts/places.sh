@@ -71,3 +71,15 @@ addresses() {
 served() {
     sed -n 's/^ok: .*: \(https\{0,1\}\) on port \([0-9]*\), .*/\1 \2/p'
 }
+
+# Whether the server has taken the configuration as it stands, of which it keeps a copy; also where
+# nothing tells.
+is_in_force() {
+    "$current/venv/bin/python" -I -c '
+import sys
+from pathlib import Path
+from raspi_server import storage
+from raspi_server.source import Source
+source = Source(Path(sys.argv[1]), {}, storage.state_folder_of_service())
+sys.exit(source.is_in_force() is False)' "$config"
+}

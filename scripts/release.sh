@@ -144,13 +144,13 @@ point() {
 
 # Puts `release` in force, unless it is, and starts it; if it does not come up, what ran before does.
 activate() {
-    local before='' since
+    local before='' since has_reloaded=
     [[ ! -L $current ]] || before=$(basename "$(readlink "$current")")
     before_that=$(basename "$(readlink "$home/previous")")
+    rm -f "$config.before" # of a run that a power cut ended
     if [[ -e $config.new ]]; then
-        ln -f "$config" "$config.before"
+        ln "$config" "$config.before"
         mv "$config.new" "$config"
-        must_restart=1
     fi
     if [[ $before != "$release" ]]; then
         step "Switching to release $release"
@@ -168,21 +168,49 @@ activate() {
         if ! bring_up; then
             journalctl --sync || true
             journalctl --unit "$unit" --since "@$since" --output cat --no-pager | head -n 40 >&2 || true
+            [[ -z $has_reloaded ]] || stay
             go_back "$before"
         fi
         rm -f "$config.before"
     fi
 }
 
-# Starts what `current` says, and waits until it is READY and answers that it is well.
+# Starts what `current` says, or has it take on a configuration that was changed, and waits until it
+# is READY and answers that it is well. Sets `has_reloaded` where what runs runs on.
 bring_up() {
     systemctl daemon-reload || return
     systemctl start "$timer" || return
     if [[ -n $must_restart ]] || ! systemctl is-active --quiet "$unit"; then
         systemctl reset-failed "$unit" 2>/dev/null
         systemctl restart "$unit" || return
+    elif ! is_in_force; then
+        has_reloaded=1
+        reload || return
     fi
     "$current/venv/bin/python" -I - "$config" <"$current/scripts/healthy.py"
+}
+
+# Has the running server take the configuration as it stands, and waits until it has.
+reload() {
+    local end=$((SECONDS + 30))
+    step "Having the running server take $config"
+    systemctl reload "$unit" || return
+    until is_in_force; do
+        [[ $SECONDS -lt $end ]] || return
+        sleep 0.2
+    done
+}
+
+# What was not taken, or not well: the server runs on as it is, with its pins; ends the script.
+stay() {
+    local said="The running server did not take $config: what ran before runs on."
+    ! is_in_force || said="The running server took $config, and is not well."
+    if [[ -e $config.before ]]; then
+        mv "$config.before" "$config"
+        systemctl reload "$unit" || true
+        said="The running server did not take another port: $config is as before."
+    fi
+    fail "$said"
 }
 
 # go_back RELEASE: what was in force before, where there was something; ends the script.

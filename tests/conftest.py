@@ -1,6 +1,5 @@
 """The real server, as a process of its own, for tests that come in through the front door."""
 
-import contextlib
 import os
 import random
 import re
@@ -128,14 +127,25 @@ class Server:
         self._start(None if self._is_configured else self.port)
 
 
+_held: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port that nobody is given by chance while a server is away from it: one below those of
-    outgoing connections (ip(7)), where there are any."""
+    """Return a port that is held until this process ends: no other free_port finds it, and no
+    connection gets it by chance. A server may listen there again and again, if it sets SO_REUSEADDR
+    as ours does. It lies below those of outgoing connections (ip(7)), where there are any."""
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     ports = random.sample(range(lowest - 10000, lowest), 100) if lowest > 12000 else []
     for port in [*ports, 0]:
-        with contextlib.suppress(OSError), socket.create_server(("", port)) as found:
-            free: int = found.getsockname()[1]
+        held = socket.socket()
+        try:
+            held.bind(("", port))
+        except OSError:
+            held.close()
+        else:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _held.append(held)
+            free: int = held.getsockname()[1]
             return free
     raise AssertionError("this machine has no free port")
 

@@ -215,14 +215,22 @@ def test_who_may_drive(house: tuple[Server, Case]) -> None:
 # Who may look
 
 
-@pytest.mark.parametrize(
-    "path", ["/api", "/api/pins", "/api/pins/lamp", "/api/health", "/api/header"]
-)
+@pytest.mark.parametrize("path", ["/api", "/api/pins", "/api/pins/lamp", "/api/header"])
 def test_looking_may_need_a_code(closed_house: Server, usual_house: Server, path: str) -> None:
     """With `view: code` the API shows nothing without one and says so; with `everyone`, all."""
     refusal = ask(closed_house, "GET", path).refusal
     assert refusal == (401, "sign-in", LOOKING_NEEDS_A_CODE)
     assert ask(usual_house, "GET", path).status == 200
+
+
+def test_a_monitor_needs_no_code(closed_house: Server, usual_house: Server) -> None:
+    """The health is one word for those who may not look, with the status that monitors go by, and
+    all of it for those who may. A foreign name stays refused."""
+    answer = ask(closed_house, "GET", "/api/health")
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
+    assert ask(closed_house, "HEAD", "/api/health").status == 200
+    assert ask(closed_house, "GET", "/api/health", Host="evil.example").status == 421
+    assert {"status", "reasons", "addresses"} <= ask(usual_house, "GET", "/api/health").json.keys()
 
 
 def test_touching_needs_the_right_to_look(closed_house: Server) -> None:

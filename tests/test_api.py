@@ -863,6 +863,15 @@ def misfits(value: Any, schema: Any, description: Any, where: str) -> Iterator[s
             raise NotImplementedError(keyword)
 
 
+def test_the_description_is_true_of_a_bare_status(
+    start_server: Callable[..., Server], description: Any
+) -> None:
+    """The description knows what those get who may not look."""
+    answer = ask(start_server("access: {view: code}\n"), "GET", "/api/health")
+    assert answer.json == {"status": "ok"}
+    assert complaints(description, "GET", "/api/health", answer) == []
+
+
 # Whatever comes
 
 json_values = st.recursive(

@@ -338,6 +338,19 @@ def test_open_to_everyone_is_said(live_in):
     assert home.ask("GET", "/api/health").json["status"] == "ok"
 
 
+def test_the_health_in_full_needs_a_code_to_look(live_in):
+    """Where looking needs a code, those who show one get the health with its reasons, those without
+    or with one that was replaced only its status; a wrong one is refused as everywhere."""
+    home = live_in("{view: code}")
+    bearer = {"Authorization": f"Bearer {home.new('view')}"}
+    cookie = {"Cookie": home.cookie(bearer["Authorization"].removeprefix("Bearer "))}
+    for headers in (bearer, cookie):
+        assert home.ask("GET", "/api/health", **headers).json["reasons"] == []
+    home.new("view")
+    assert home.ask("GET", "/api/health", **cookie).json == {"status": "ok"}
+    assert home.ask("GET", "/api/health", **bearer).refusal == NOT_THE_CODE
+
+
 def test_the_link_holds_the_name_that_avahi_gave(live_in):
     """Where another Pi of the same name was there first, the link leads to this one."""
     home = live_in()

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import http.server
 import json
+import signal
 import socket
 import ssl
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 from raspi_server import doctor, gpiochip, vitals
 from raspi_server.__main__ import main
 
-from .conftest import Server, free_port
+from .conftest import Server, check_end, free_port
 from .mqtt_rig import Brokers
 
 SERVICE = """LoadState=loaded
@@ -90,6 +91,70 @@ def test_all_is_well(clinic, start_server):
     assert found["service"] == ["ok http on port 8080; 0 pins"]
     assert found["port"] == [f"ok port {server.port} answers: ok"]
     assert found["gpio"] == ["note the pins are simulated: by gpio: simulated"]
+
+
+def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_path):
+    """Where looking needs a code, the status in one word is enough to say that all is well; of one
+    that is not, doctor says where the reasons stand."""
+    clinic.service()
+    server: Server = start_server("gpio: simulated\naccess: {view: code}\n")
+    clinic.file.write_text(f"gpio: simulated\nport: {server.port}\n")
+    status, found = clinic.examine()
+    assert (status, found["port"]) == (0, [f"ok port {server.port} answers: ok"])
+    assert "health" not in found
+    (tmp_path / "config-0.yaml").write_text("nonsense")
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("was not taken")
+    status, found = clinic.examine()
+    where = "journalctl -u raspi-server -p warning -n 20"
+    assert found["port"] == [f"fault port {server.port} answers: degraded -> {where}"]
+    assert status == 1
+    assert "health" not in found
+
+
+def test_a_configuration_that_is_not_in_force(clinic, tmp_path, monkeypatch):
+    """After an edit without a reload, doctor asks the service where it still is, and names the
+    command that takes the edit on; with a faulty edit, too, it asks there."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    clinic.service()
+    clinic.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
+    server = Server(["run", "--config", str(clinic.file)], port=None)
+    try:
+        status, found = clinic.examine()
+        assert (status, found["port"]) == (0, [f"ok port {server.port} answers: ok"])
+        clinic.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
+        status, found = clinic.examine()
+        assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
+        why = f"{clinic.file} has changed; the service still runs what was in it before"
+        assert found["config"][1:] == [f"fault {why} -> sudo systemctl reload raspi-server"]
+        clinic.file.write_text("port: 0\n")
+        status, found = clinic.examine()
+        assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
+        assert len(found["config"]) == 1
+    finally:
+        check_end(server)
+
+
+@pytest.mark.parametrize("said", ["SSH-2.0-x", "[1]", "{}", "<html>", '{"status": 7}'])
+def test_another_program_in_the_place_of_the_service(clinic, said):
+    """Whatever answers in the service's place is a fault in words."""
+    clinic.service()
+    head = "" if "SSH" in said else "HTTP/1.0 200 OK\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            caller, _ = other.accept()
+            with caller:
+                caller.recv(65536)
+                caller.sendall(f"{head}{said}\r\n".encode())
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        clinic.file.write_text(f"port: {other.getsockname()[1]}\n")
+        status, found = clinic.examine()
+        answering.join()
+    assert status == 1
+    assert "the service runs, and does not answer: " in found["port"][0]
 
 
 def test_a_service_that_failed(clinic):
@@ -185,7 +250,7 @@ def certificate(folder: Path, names: str, *more: str) -> str:
 def test_a_certificate(clinic, tmp_path, monkeypatch):
     """Names that are missing and an end that is near are faults, with the command that renews."""
     monkeypatch.setattr(socket, "gethostname", lambda: "kitchen")
-    clinic.program("ip", '[{"addr_info": [{"local": "192.168.1.5"}]}]')
+    clinic.program("ip", '[{"addr_info": [{}, {"local": "192.168.1.5"}]}]')
     text = f"port: {free_port()}\n" + certificate(tmp_path, "DNS:kitchen.local", "-days", "7")
     clinic.file.write_text(text)
     status, found = clinic.examine()

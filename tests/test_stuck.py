@@ -331,6 +331,16 @@ SimulatedFactory.is_listening = property(lambda _: not when({str(gone)!r}))
     assert health(server)[0] == 200
 
 
+def test_a_failure_is_no_secret(start_server: Callable[..., Server]) -> None:
+    """Where looking needs a code, a monitor without one hears 503, and no reason."""
+    fails = """
+from raspi_server.pinfactory import SimulatedFactory
+SimulatedFactory.is_listening = False
+"""
+    server = start_server("access: {view: code}\n", program=("-c", DRIVER + fails + GO))
+    assert health(server) == (503, {"status": "failing"})
+
+
 def test_a_broadcast_that_stops(
     start_server: Callable[..., Server], systemd: PunctualSystemd, tmp_path: Path
 ) -> None:

@@ -8,7 +8,6 @@ import http.client
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ import xmlrpc.client
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from ..conftest import free_port
 
 HERE = Path(__file__).parent
 AGENT_PORT = 8099
@@ -94,7 +95,7 @@ class Machine:
     """A running guest. What it does to its disk is forgotten, but for `save`."""
 
     def __init__(self, folder: Path, disk: Path, is_saved: bool) -> None:
-        agent_port, self.server_port = _free_ports(2)
+        agent_port, self.server_port = free_port(), free_port()
         network = "user,id=net,restrict=on"
         for port, inside in ((agent_port, AGENT_PORT), (self.server_port, SERVER_PORT)):
             network += f",hostfwd=tcp:127.0.0.1:{port}-:{inside}"
@@ -237,11 +238,3 @@ def _cache() -> Path:
     """As in scripts/test.sh."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("TEST_CACHE") or home / "raspi-server") / "gpio"
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from ..conftest import free_port
+from ..wire import Client
 from .guest import Guest, NotToBeHad, check_tools
 
 SUITES = ("bookworm", "trixie")
+PORT = 8090
+"""The service's port in a guest, which has a network of its own; not the one of a fresh
+configuration."""
 
 
 def _unavailable(why: str) -> None:
@@ -35,16 +38,10 @@ def booted(request: pytest.FixtureRequest) -> Iterator[Guest]:
     guest.end()
 
 
-@pytest.fixture(scope="session")
-def port(booted: Guest) -> int:
-    """A port that nobody uses here, for the service in the guest."""
-    return free_port()
-
-
 class House:
-    """raspi-server in a guest, seen from outside with nothing but its certificate authority."""
+    """raspi-server in a guest, seen over its network with nothing but its certificate authority."""
 
-    def __init__(self, guest: Guest, port: int) -> None:
+    def __init__(self, guest: Guest, port: int = PORT) -> None:
         self.guest = guest
         self.port = port
 
@@ -58,8 +55,18 @@ class House:
     def get(self, path: str = "/api/health") -> Any:
         """The JSON at a path, over https."""
         url = f"https://localhost:{self.port}{path}"
-        with urllib.request.urlopen(url, timeout=10, context=self.context()) as answer:
+        context = self.context()
+        with (
+            self.guest.network(),
+            urllib.request.urlopen(url, timeout=10, context=context) as answer,
+        ):
             return json.load(answer)
+
+    def viewer(self) -> Client:
+        """A phone with the page open."""
+        context = self.context()
+        with self.guest.network():
+            return Client(self.port, context=context)
 
     def is_serving(self) -> bool:
         try:
@@ -102,11 +109,11 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def bare(booted: Guest, port: int) -> House:
+def bare(booted: Guest) -> House:
     """A machine on which raspi-server was never installed, and the checkout."""
     booted.run(f"! test -e '{booted.checkout}' || '{booted.checkout}/scripts/uninstall.sh' --purge")
     booted.put_checkout()
-    return House(booted, port)
+    return House(booted)
 
 
 PUT_BACK = """

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from ipaddress import ip_interface
 from typing import Any
 
-from ..wire import Client
 from .conftest import House
 
 FOLLOW = "/opt/raspi-server/current/scripts/follow.sh"
 
 
 def elsewhere(*addresses: str) -> str:
-    """follow.sh as it would run were the Pi in another network: the guest's own is ours."""
+    """follow.sh as it would run were the Pi in another network."""
     add = ""
     for address in addresses:
         add += f"ip addr add {address} dev lo{' nodad' * (':' in address)}; "
@@ -27,9 +26,11 @@ def read_states(heard: Iterator[dict[str, Any]], count: int) -> None:
 
 def served(house: House) -> list[str]:
     """The names in the certificate that a new connection gets."""
+    context = house.context()
     with (
+        house.guest.network(),
         socket.create_connection(("127.0.0.1", house.port), 10) as plain,
-        house.context().wrap_socket(plain, server_hostname="localhost") as secure,
+        context.wrap_socket(plain, server_hostname="localhost") as secure,
     ):
         return [value for _, value in secure.getpeercert()["subjectAltName"]]  # type: ignore[index]
 
@@ -43,7 +44,7 @@ def wait_until_served(house: House, name: str) -> None:
 def test_a_new_address_comes_into_the_certificate_and_every_viewer_stays(house: House) -> None:
     """The phone that looks on notices nothing; whoever comes by the new address finds a certificate
     for it."""
-    with Client(house.port, context=house.context()) as viewer:
+    with house.viewer() as viewer:
         heard = viewer.messages()
         read_states(heard, 2)
         pid = house.guest.main_pid()

@@ -1,11 +1,11 @@
 """From a checkout to a running service: scripts/install.sh on a fresh Debian."""
 
 import re
-import socket
 
 import pytest
 
 from .conftest import House
+from .guest import ADDRESS
 
 PYTHON = "/opt/raspi-server/current/venv/bin/python -I"
 RELEASE = r"raspi-server \d+\.\d+\.\d+-\d+ runs"
@@ -104,7 +104,8 @@ def test_a_fresh_machine_ends_with_the_service_running(bare: House) -> None:
     for; the addresses and the next step are said."""
     said = bare.guest.install(f"--port {bare.port}").stdout
     assert re.search(RELEASE, said)
-    assert f"https://raspberrypi.local:{bare.port}/\n" in said
+    for host in ("raspberrypi.local", ADDRESS):
+        assert f"    https://{host}:{bare.port}/\n" in said
     assert "systemctl reload raspi-server" in said
     facts = bare.get("/trust/authority.json")
     assert f"http://raspberrypi.local:{bare.port}/trust\n" in said and facts["fingerprint"] in said
@@ -154,8 +155,7 @@ def test_a_second_run_changes_nothing(bare: House) -> None:
 
 def test_another_port_is_taken_on_and_the_old_one_let_go(bare: House) -> None:
     """--port changes the one line of the configuration, and the service moves."""
-    with socket.create_server(("", 0)) as probe:
-        other = probe.getsockname()[1]
+    other = bare.port + 1
     before = bare.guest.tell("cat /etc/raspi-server/config.yaml")
     try:
         bare.guest.install(f"--port {other}")
