@@ -108,13 +108,13 @@ export class Raspi extends Lifeline {
 
   /** @param {string} pin @param {number} value 0 or 1, for pwm 0 to 1 */
   async set(pin, value) {
-    await this.#agree(pin, value);
+    if (this.#asks(pin)) await this.#agree(pin, value);
     return this.ask({ type: "set", pin, value });
   }
   /** @param {string} pin */
   async toggle(pin) {
-    const { confirm, value, mode } = this.pins.get(pin) ?? { confirm: false };
-    if (!confirm) return this.ask({ type: "toggle", pin });
+    if (!this.#asks(pin)) return this.ask({ type: "toggle", pin });
+    const { value = null, mode } = this.pins.get(pin) ?? {};
     await this.#agree(pin, value ? 0 : 1, value ? "off" : "on");
     // What was said yes to, whatever happened meanwhile; only the server knows the last level of a dimmer.
     if (mode === "pwm" && !value && !this.pins.get(pin)?.value) return this.ask({ type: "toggle", pin });
@@ -122,7 +122,7 @@ export class Raspi extends Lifeline {
   }
   /** @param {string} pin @param {number} [seconds] else the pin's own */
   async pulse(pin, seconds) {
-    await this.#agree(pin, 1, "on", seconds);
+    if (this.#asks(pin)) await this.#agree(pin, 1, "on", seconds);
     return this.ask(seconds === undefined ? { type: "pulse", pin } : { type: "pulse", pin, seconds });
   }
   /** Moves a simulated input. @param {string} pin @param {number} value */
@@ -157,13 +157,18 @@ export class Raspi extends Lifeline {
     }
   }
 
+  /** Whether to ask first. Without a link a command is refused anyway; all others go at once, and so in order. @param {string} name */
+  #asks(name) {
+    return this.isFresh && this.pins.get(name)?.confirm === true;
+  }
+
   /**
-   * Asks first where the pin wants that; throws a RaspiError after a no.
+   * Asks, and throws a RaspiError after a no.
    * @param {string} name @param {number} value @param {"on"|"off"|"set"} [what] @param {number} [seconds]
    */
   async #agree(name, value, what, seconds) {
     const pin = this.pins.get(name);
-    if (!pin?.confirm || !this.isFresh) return; // without a link it is refused anyway
+    if (!pin) return;
     const { label, mode, pulse } = pin;
     const length = seconds ?? pulse;
     let question = text(what ?? (!value ? "off" : mode === "pwm" ? "set" : "on"));
