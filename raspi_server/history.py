@@ -14,6 +14,12 @@ MOST = 1000
 """Changes kept of each pin. One takes 24 bytes: its moment, its value and a reference to who did
 it. For 28 pins that is 0.7 MB at most, and each address that switched something 70 bytes more."""
 
+DRAG_GAP_S = 1.0
+DRAG_LENGTH_S = 10.0
+"""Levels that one caller sets of one pin, each at most so long after the one before and all within
+so long, count as one change, the last: a slider that is dragged sets dozens. www/past.js does the
+same with what it hears live."""
+
 
 class History:
     """Moments are kept on the monotonic clock and told as Unix time by the clock as it is set when
@@ -53,17 +59,35 @@ class _Track:
         self._moments = array("d")
         self._values = array("d")
         self._by: list[str | None] = []
+        self._drag_began = -math.inf
 
     def is_news(self, value: Value) -> bool:
         return not self._values or _told(self._values[-1]) != value
 
     def add(self, value: Value, moment: float, by: str | None) -> None:
         # Where an edge was lost and found, an older one may come late; order holds all the same.
-        self._moments.append(max(moment, self._moments[-1]) if self._moments else moment)
+        moment = max(moment, self._moments[-1]) if self._moments else moment
+        if value and self._is_dragged(moment, by):
+            self._moments[-1], self._values[-1] = moment, value
+            return
+        self._drag_began = moment
+        self._moments.append(moment)
         self._values.append(math.nan if value is None else value)
         self._by.append(by and intern(by))
         if len(self._values) > 1 + MOST:
             del self._moments[0], self._values[0], self._by[0]
+
+    def _is_dragged(self, moment: float, by: str | None) -> bool:
+        """Tell whether `by` goes on with a drag: with levels only, so that going on or off stays a
+        change of its own."""
+        return (
+            by is not None
+            and len(self._by) > 1
+            and self._by[-1] == by
+            and self._values[-1] > 0
+            and moment - self._moments[-1] <= DRAG_GAP_S
+            and moment - self._drag_began <= DRAG_LENGTH_S
+        )
 
     def past(self, start: float, end: float) -> Past:
         first = max(0, bisect_right(self._moments, start) - 1)

@@ -87,7 +87,7 @@ def test_what_was_seen_live_is_remembered(start_server: Callable[..., Server]) -
         began = witness.read()["time"]
         witness.send(type="drive", pin="door", value=1)
         witness.send(type="drive", pin="door", value=0)
-        for pin, value in (("lamp", 1), ("fan", 0.35), ("fan", 1), ("lamp", 0), ("gate", 1)):
+        for pin, value in (("lamp", 1), ("fan", 0.35), ("fan", 0), ("lamp", 0), ("gate", 1)):
             witness.ask(type="set", pin=pin, value=value)
         if len(witness.changes("gate")) < 2:
             witness.read_until("change", pin="gate", value=0)
@@ -97,13 +97,61 @@ def test_what_was_seen_live_is_remembered(start_server: Callable[..., Server]) -
     assert list(found["pins"]) == ["door", "lamp", "gate", "fan"]
     assert told(seen["door"]) == [(1, None), (0, None)]
     assert told(seen["gate"]) == [(1, "127.0.0.1"), (0, "pulse")]
-    assert told(seen["fan"]) == [(0.35, "127.0.0.1"), (1, "127.0.0.1")]
+    assert told(seen["fan"]) == [(0.35, "127.0.0.1"), (0, "127.0.0.1")]
     assert 0 <= found["time"] - seen["gate"][-1]["time"] < LIMIT
     for pin, at in found["pins"].items():
         assert (at["value"], at["since"] <= began) == (0, True)
         one = past(server, pin)
         assert one.pop("time") >= found["time"]
         assert one == {"pin": pin, **at}
+
+
+def test_a_drag_is_one_change(start_server: Callable[..., Server]) -> None:
+    """Levels that one caller sets in quick succession, as a slider does, stand in the past as the
+    last of them, at its time; live each of them is told. Going on or off stays a change."""
+    server = start_server(HOUSE)
+
+    def drag(*levels: float) -> None:
+        for level in levels:
+            switch(server, "fan", level)
+
+    with Witness(server) as witness:
+        drag(0.9, 0.7, 0.5, 0.22)
+        witness.read_until("change", pin="fan", value=0.22)
+        live = remembered(witness.changes("fan"))
+        assert [change["value"] for change in live] == [0.9, 0.7, 0.5, 0.22]
+        assert past(server, "fan")["changes"] == [live[-1]]
+        drag(0, 0.3, 0.6)
+        assert [change["value"] for change in past(server, "fan")["changes"]] == [0.22, 0, 0.6]
+        witness.ask(type="toggle", pin="fan")
+        witness.ask(type="toggle", pin="fan")
+        switch(server, "fan", 0)
+    values = [change["value"] for change in past(server, "fan")["changes"]]
+    assert values == [0.22, 0, 0.6, 0, 0.6, 0]
+    assert [float(line["value"]) for line in past_csv(server, "fan")] == [0, *values]
+
+
+def test_what_is_no_drag() -> None:
+    """A second between two levels, or ten since it began, or another caller, makes an entry of its
+    own; so does each change of what has no levels."""
+    history = History()
+    history.take_stock({"fan": 0, "lamp": 0}, 0)
+    for moment, value, by in (
+        (1.0, 0.1, "me"),
+        (1.9, 0.2, "me"),
+        (3.0, 0.3, "me"),
+        (3.1, 0.4, "you"),
+        (3.2, 0.5, "max_on"),
+    ):
+        history.note("fan", value, moment, by)
+    changes = history.of("fan", 4).changes
+    assert [change.value for change in changes] == [0.2, 0.3, 0.4, 0.5]
+    for step in range(40):
+        history.note("fan", 0.5 + step / 100, 5 + step / 2, "me")
+    assert len(history.of("fan", 30).changes) == 4 + 2
+    for step in range(1, 6):
+        history.note("lamp", step % 2, step / 100, "me")
+    assert [change.value for change in history.of("lamp", 1).changes] == [1, 0, 1, 0, 1]
 
 
 def test_the_last_seconds(start_server: Callable[..., Server]) -> None:
@@ -132,11 +180,11 @@ def test_it_is_bounded(start_server: Callable[..., Server]) -> None:
     server = start_server(
         HOUSE, program=changing("from raspi_server import history", "history.MOST = 4")
     )
-    for value in (1, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6):
+    for value in (0.1, 0, 0.2, 0, 0.3, 0, 0.4):
         switch(server, "fan", value)
     switch(server, "lamp", 1)
     found = past(server, "fan")
-    assert [change["value"] for change in found["changes"]] == [0.3, 0.4, 0.5, 0.6]
+    assert [change["value"] for change in found["changes"]] == [0, 0.3, 0, 0.4]
     assert found["value"] == 0.2
     assert past(server, "lamp")["value"] == 0
     assert past(server, "lamp")["since"] < found["since"] < found["changes"][0]["time"]
@@ -287,7 +335,7 @@ def past_csv(server: Server, pin: str) -> list[dict[str, str]]:
 def test_csv(house: Server) -> None:
     """As CSV it says the same, in lines that every spreadsheet reads and none takes for
     formulas."""
-    for value in (0.125, 1, 1 / 3, 0):
+    for value in (0.125, 0, 1 / 3, 0):
         switch(house, "fan", value)
     found = past(house, "fan")
     answer = get_csv(house, "fan")

@@ -25,7 +25,7 @@ const REST = 60; // seconds
 const DRAW_EVERY = 200; // milliseconds: the first change at once, those that follow together; see tests/bench/FINDINGS.md
 const ASK_PAST_EVERY = 10; // seconds, while polling: what came and went between two looks
 
-const raspi = connect({ rest: REST });
+const raspi = connect({ rest: REST, confirm: () => true }); // the cards ask, in the page's own words
 /** @type {import("./pins.js").Desk} */
 const desk = { raspi, confirm: ask };
 const session = new Session(raspi);

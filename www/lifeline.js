@@ -14,7 +14,7 @@ import { reach, Refusal } from "./polling.js";
 /** @typedef {(message: any) => void} Tell */
 /** A way to the server without a socket. @typedef {{look: () => void, close: () => void, ask: (command: Command) => Promise<Result>}} Way */
 
-/** Why a command was not done: `code` is the server's, or "not-connected" (never sent), "lost" or "no-answer" (unknown). */
+/** Why a command was not done: `code` is the server's, or "not-connected" or "cancelled" (never sent), "lost" or "no-answer" (unknown). */
 export class RaspiError extends Error {
   /** @param {string} code @param {string} message */
   constructor(code, message) {

@@ -1,10 +1,18 @@
 /** What the pins have been: the server's memory, fetched at each hello, and kept up by what happens since. */
 import { ask } from "./polling.js";
 
-/** @typedef {{time: number, value: number|null, by: string|null}} Moment  a change */
+/** A change; `began` where it is the last level of a drag. @typedef {{time: number, value: number|null, by: string|null, began?: number}} Moment */
 /** @typedef {{since: number, value: number|null, changes: Moment[]}} Told  as the server tells it */
 
 const MOST = 1000; // changes of one pin: as many as the server keeps
+const DRAG_GAP = 1; // seconds, as raspi_server/history.py has them: levels that one caller sets in quick succession are one change, the last
+const DRAG_LENGTH = 10;
+
+/** Going on or off stays a change of its own. @param {Moment} last @param {Moment} change */
+function isDrag(last, change) {
+  if (!last.value || !change.value || change.by === null || change.by !== last.by) return false;
+  return change.time - last.time <= DRAG_GAP && change.time - (last.began ?? last.time) <= DRAG_LENGTH;
+}
 
 /** The past of one pin: it held `value` at `since`, then came `changes`, the oldest first. */
 export class Track {
@@ -24,6 +32,10 @@ export class Track {
   add(change) {
     const last = this.last;
     if (change.time <= last.time || change.value === last.value) return false;
+    if (this.changes.length && isDrag(last, change)) {
+      Object.assign(last, change, { began: last.began ?? last.time });
+      return true;
+    }
     this.changes.push(change);
     if (this.changes.length > MOST) this.forget(this.changes.length - MOST);
     return true;

@@ -1,6 +1,6 @@
 /**
  * The one module that talks to the server: a link that mends itself, what every pin is now, and commands.
- * It draws nothing, so any page of your own can use it:
+ * It draws nothing but a question, so any page of your own can use it:
  *
  *     import { connect } from "/raspi.js";
  *     const raspi = connect();
@@ -8,9 +8,15 @@
  *     raspi.on("link", (link) => console.log(link));                 // "live", "stale", "lost", ...
  *     await raspi.set("lamp", 1);                                    // done, or throws a RaspiError
  *
+ * Before it switches a pin that has `confirm: true` in config.yaml it asks, in a dialog of its own; after a no nothing is sent, and the
+ * promise is rejected with the code "cancelled". A page that asks in its own way says so; `() => true` is for one that asks itself, or
+ * has nobody to ask:
+ *
+ *     const raspi = connect({ confirm: (question, pin) => askMyWay(question) });
+ *
  * Where a browser lets no WebSocket through, it asks the HTTP API once a second instead; all else stays the same.
  */
-import { Lifeline } from "./lifeline.js";
+import { Lifeline, RaspiError } from "./lifeline.js";
 import { Polling } from "./polling.js";
 
 export { RaspiError } from "./lifeline.js";
@@ -48,6 +54,29 @@ export { RaspiError } from "./lifeline.js";
 /** @typedef {import("./lifeline.js").Result} Result */
 /** @typedef {{hello: Hello, pin: Pin, state: State, change: Change, health: Health, link: Link}} Events */
 
+/** Whether to go ahead with what the question says. @typedef {(question: string, pin: Pin) => boolean|Promise<boolean>} Confirm */
+
+const EN = {
+  on: "Switch {label} on?",
+  off: "Switch {label} off?",
+  set: "Set {label} to {value}?",
+  press: "Press {label}? It will be on for {value}.",
+  yes: "Yes",
+  no: "Cancel",
+};
+/** @type {typeof EN} */
+const ID = {
+  on: "Nyalakan {label}?",
+  off: "Matikan {label}?",
+  set: "Atur {label} ke {value}?",
+  press: "Tekan {label}? Akan menyala selama {value}.",
+  yes: "Ya",
+  no: "Batal",
+};
+
+/** A text in the language of the page. @param {keyof typeof EN} key */
+const text = (key) => (/^id\b/i.test(document.documentElement.lang) ? ID : EN)[key];
+
 /** @extends {Lifeline<Events>} */
 export class Raspi extends Lifeline {
   /** Every pin in the order of the configuration, by name. A new `hello` makes new ones. @type {Map<string, Pin>} */
@@ -57,9 +86,12 @@ export class Raspi extends Lifeline {
   /** @type {Health|null} */
   health = null;
 
-  /** @param {string} url @param {number} rest seconds */
-  constructor(url, rest) {
+  /** @type {Confirm} */ #confirm;
+
+  /** @param {string} url @param {number} rest seconds @param {Confirm} confirm */
+  constructor(url, rest, confirm) {
     super(url, rest);
+    this.#confirm = confirm;
     this.open();
   }
 
@@ -76,15 +108,22 @@ export class Raspi extends Lifeline {
   }
 
   /** @param {string} pin @param {number} value 0 or 1, for pwm 0 to 1 */
-  set(pin, value) {
+  async set(pin, value) {
+    if (this.#asks(pin)) await this.#agree(pin, value);
     return this.ask({ type: "set", pin, value });
   }
   /** @param {string} pin */
-  toggle(pin) {
-    return this.ask({ type: "toggle", pin });
+  async toggle(pin) {
+    if (!this.#asks(pin)) return this.ask({ type: "toggle", pin });
+    const { value = null, mode } = this.pins.get(pin) ?? {};
+    await this.#agree(pin, value ? 0 : 1, value ? "off" : "on");
+    // What was said yes to, whatever happened meanwhile; only the server knows the last level of a dimmer.
+    if (mode === "pwm" && !value && !this.pins.get(pin)?.value) return this.ask({ type: "toggle", pin });
+    return this.ask({ type: "set", pin, value: value ? 0 : 1 });
   }
   /** @param {string} pin @param {number} [seconds] else the pin's own */
-  pulse(pin, seconds) {
+  async pulse(pin, seconds) {
+    if (this.#asks(pin)) await this.#agree(pin, 1, "on", seconds);
     return this.ask(seconds === undefined ? { type: "pulse", pin } : { type: "pulse", pin, seconds });
   }
   /** Moves a simulated input. @param {string} pin @param {number} value */
@@ -119,6 +158,27 @@ export class Raspi extends Lifeline {
     }
   }
 
+  /** Whether to ask first. Without a link a command is refused anyway; all others go at once, and so in order. @param {string} name */
+  #asks(name) {
+    return this.isFresh && this.pins.get(name)?.confirm === true;
+  }
+
+  /**
+   * Asks, and throws a RaspiError after a no.
+   * @param {string} name @param {number} value @param {"on"|"off"|"set"} [what] @param {number} [seconds]
+   */
+  async #agree(name, value, what, seconds) {
+    const pin = this.pins.get(name);
+    if (!pin) return;
+    const { label, mode, pulse } = pin;
+    const length = seconds ?? pulse;
+    let question = text(what ?? (!value ? "off" : mode === "pwm" ? "set" : "on"));
+    let shown = new Intl.NumberFormat(document.documentElement.lang || "en", { style: "percent" }).format(value);
+    if (value && length !== null) [question, shown] = [text("press"), `${length} s`];
+    question = question.replace(/\{(\w+)\}/g, (_, key) => (key === "label" ? label : shown));
+    if (!(await this.#confirm(question, pin))) throw new RaspiError("cancelled", "the answer was no, so nothing was sent");
+  }
+
   /** @param {Hello} hello */
   #greet(hello) {
     this.hello = hello;
@@ -139,10 +199,40 @@ export class Raspi extends Lifeline {
 }
 
 /**
- * Opens the live link to the server this page came from, and keeps it open.
- * @param {{url?: string, rest?: number}} [options] another WebSocket address; after how many seconds a hidden page lets go of
- *   the link until somebody looks again, else never
+ * Asks in a dialog of this page: browsers let people switch off their own, and those would stop the link meanwhile.
+ * @param {string} question @returns {Promise<boolean>}
  */
-export function connect({ url, rest = 0 } = {}) {
-  return new Raspi(url ?? location.origin.replace(/^http/, "ws") + "/ws", rest);
+function askInDialog(question) {
+  const dialog = document.createElement("dialog");
+  if (!dialog.showModal) return Promise.resolve(confirm(question)); // Safari before 15.4
+  const words = document.createElement("p");
+  words.textContent = question;
+  dialog.setAttribute("aria-label", question);
+  dialog.append(words);
+  for (const answer of /** @type {const} */ (["no", "yes"])) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text(answer);
+    button.style.margin = "0.5em";
+    button.style.minHeight = "2.75em";
+    button.onclick = () => dialog.close(answer);
+    dialog.append(button);
+  }
+  document.body.append(dialog);
+  dialog.showModal(); // the first button, which is no, has the focus
+  return new Promise((resolve) => {
+    dialog.onclose = () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    };
+  });
+}
+
+/**
+ * Opens the live link to the server this page came from, and keeps it open.
+ * @param {{url?: string, rest?: number, confirm?: Confirm}} [options] another WebSocket address; after how many seconds a hidden page lets go of
+ *   the link until somebody looks again, else never; how to ask before a pin with `confirm` is switched
+ */
+export function connect({ url, rest = 0, confirm = askInDialog } = {}) {
+  return new Raspi(url ?? location.origin.replace(/^http/, "ws") + "/ws", rest, confirm);
 }

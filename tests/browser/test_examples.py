@@ -20,6 +20,13 @@ pins:
   lamp: {gpio: 27, mode: output, label: Desk lamp}
   fan: {gpio: 18, mode: pwm, label: Fan}
 """
+GARAGE = """
+access: {control: everyone}
+pins:
+  garage: {gpio: 22, mode: output, label: Garage, pulse: 0.5, confirm: true}
+  heater: {gpio: 5, mode: output, label: Heater, confirm: true}
+  spot: {gpio: 18, mode: pwm, label: Spot, confirm: true}
+"""
 STRICTLY = """
 import sys
 from raspi_server.__main__ import main
@@ -56,7 +63,7 @@ def value(server: Server, pin: str) -> float:
 
 
 def test_the_big_button(strict, open_page, shoot):
-    """The big button switches the first pin that may be switched, shows what others do, and cannot
+    """The big button switches the pin it names, shows what others do, and cannot
     be pressed while the server is away."""
     page = visit(open_page, strict, "switch.html")
     button = page.get_by_role("button", name="Desk lamp")
@@ -83,9 +90,96 @@ def test_the_big_button_of_my_choice(strict, open_page):
     assert (value(strict, "fan"), value(strict, "lamp")) == (1, 0)
     door = visit(open_page, strict, "switch.html?pin=door").get_by_role("button", name="Front door")
     expect(door).to_be_disabled()
-    nothing = visit(open_page, strict, "switch.html?pin=garage").get_by_role("button")
-    expect(nothing).to_have_text("There is no such pin")
-    expect(nothing).to_be_disabled()
+    nothing = visit(open_page, strict, "switch.html?pin=garage")
+    expect(nothing.get_by_role("button")).to_have_text("There is no pin called garage")
+    expect(nothing.get_by_role("button")).to_be_disabled()
+    expect(nothing.get_by_role("status")).to_contain_text("lamp (Desk lamp), fan (Fan)")
+
+
+def test_the_big_button_of_no_pin(start_server, open_page, shoot):
+    """Where the pin that it names is not there, it takes no other, and says which there are."""
+    server = start_server(GARAGE, program=("-c", STRICTLY))
+    page = visit(open_page, server, "switch.html")
+    button = page.get_by_role("button")
+    expect(button).to_have_text("There is no pin called lamp")
+    expect(button).to_be_disabled()
+    expect(page.get_by_role("status")).to_have_text(
+        "Write the name of your pin into PIN at the top of switch.js:"
+        " garage (Garage), heater (Heater), spot (Spot)"
+    )
+    shoot(page, "example-no-pin")
+
+
+def test_the_big_button_asks(start_server, open_page, shoot):
+    """Where a pin has `confirm` it asks: after Cancel and Escape nothing was sent, after yes it
+    is done. Keys are enough, and the first of them does no harm."""
+    server = start_server(GARAGE, program=("-c", STRICTLY))
+    page = visit(open_page, server, "switch.html?pin=heater")
+    button = page.get_by_role("button", name="Heater")
+    question = page.get_by_role("dialog", name="Switch Heater on?")
+    button.click()
+    expect(question).to_be_visible()
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
+    shoot(page, "example-confirm")
+    for key in ("Enter", "Escape"):
+        page.keyboard.press(key)
+        expect(question).to_have_count(0)
+        expect(page.get_by_role("status")).to_have_text(
+            "Not done: the answer was no, so nothing was sent"
+        )
+        expect(button).to_be_focused()
+        button.press("Enter")
+        expect(question).to_be_visible()
+    assert ask(server, "GET", "/api/pins/heater").json["since"] is None
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    assert value(server, "heater") == 1
+    button.click()
+    page.get_by_role("dialog", name="Switch Heater off?").get_by_text("Yes").click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+
+
+@pytest.mark.parametrize(
+    "call, question",
+    [
+        ("pulse('garage')", "Press Garage? It will be on for 0.5 s."),
+        ("pulse('garage', 0.2)", "Press Garage? It will be on for 0.2 s."),
+        ("toggle('garage')", "Press Garage? It will be on for 0.5 s."),
+        ("set('heater', 1)", "Switch Heater on?"),
+        ("set('spot', 0.35)", "Set Spot to 35%?"),
+        ("set('spot', 0)", "Switch Spot off?"),
+        ("toggle('spot')", "Switch Spot on?"),
+    ],
+)
+def test_a_page_of_my_own_asks(start_server, open_page, call, question):
+    """Whatever switches a pin with `confirm` from a page of one's own asks, and sends nothing after
+    a no; it does after a yes, and where the page says that it asks itself."""
+    server = start_server(GARAGE)
+    page = open_page("about:blank")
+    sent: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    page.goto(server.url + "/examples/index.html")
+    page.evaluate("""async () => {
+        const { connect } = await import("/raspi.js");
+        const asked = (question) => (window.asked = question) === null;
+        for (const [name, confirm] of [["plain"], ["never", asked], ["own", () => true]]) {
+            const raspi = window[name] = connect({ confirm });
+            await new Promise((done) => raspi.on("hello", done));
+        }
+    }""")
+    outcome = f"(name) => window[name].{call}.then(() => 'done', (error) => error.code)"
+    assert page.evaluate(outcome, "never") == "cancelled"
+    assert page.evaluate("asked") == question
+    page.evaluate(f"() => {{ window.waiting = ({outcome})('plain') }}")
+    page.get_by_role("dialog", name=question).get_by_role("button", name="Cancel").click()
+    assert page.evaluate("waiting") == "cancelled"
+    assert sent == []
+    page.evaluate(f"() => {{ window.waiting = ({outcome})('plain') }}")
+    page.get_by_role("dialog", name=question).get_by_role("button", name="Yes").click()
+    assert page.evaluate("waiting") == "done"
+    assert page.evaluate(outcome, "own") == "done"
+    assert len(sent) == 2
 
 
 def test_the_table(strict, open_page, shoot):

@@ -66,6 +66,20 @@ def test_who_did_it_before_we_came(start_server, open_page):
     expect(card(page, "lamp").locator(".since")).to_contain_text("by 127.0.0.1")
 
 
+def test_a_drag_is_one_change(start_server, open_page):
+    """Levels that one caller sets in quick succession are one line of the last changes, live as
+    after a reload."""
+    server = start_server(CONFIG)
+    page = open_page(f"{server.url}/#pin/fan")
+    states = page.locator(".changes tbody td:nth-child(2)")
+    expect(page.locator("#pin-page .none")).to_be_visible()
+    for level in (0.9, 0.7, 0.5, 0.22, 0, 0.3):
+        api(server, "/api/pins/fan", "PUT", {"value": level})
+    expect(states).to_have_text(["30%", "off", "22%"])
+    page.reload()
+    expect(states).to_have_text(["30%", "off", "22%"])
+
+
 def test_the_page_of_one_pin(start_server, open_page, shoot):
     """The strip leads to the pin's own page, with its switch, its timeline and its last changes to
     the millisecond with who made them; the browser's back button leads back."""

@@ -1,32 +1,32 @@
-// One big button for one pin. Which one stands in the address: switch.html?pin=lamp; else it is the first that may be switched.
+// One big button for one pin.
 import { connect } from "/raspi.js";
 
-const raspi = connect(); // opens the link, and opens it again whenever it is lost
+const PIN = "lamp"; // the name of your pin in config.yaml; switch.html?pin=NAME shows another one
+
+const raspi = connect(); // opens the link, opens it again whenever it is lost, and asks before it switches a pin with `confirm: true`
 const [button] = document.getElementsByTagName("button");
 const [words] = document.getElementsByTagName("p");
-const name = new URLSearchParams(location.search).get("pin");
+const name = new URLSearchParams(location.search).get("pin") ?? PIN;
 
-/** The pin as it is now, with its label, value and so on; undefined if there is none. */
-function mine() {
-  return name ? raspi.pins.get(name) : [...raspi.pins.values()].find((pin) => pin.writable);
+/** What is in the way, or nothing. */
+function trouble() {
+  if (!raspi.isFresh) return raspi.link; // "lost", "stale", "sign-in": then sign in at /
+  const pin = raspi.pins.get(name);
+  if (pin) return pin.writable ? "" : `${pin.label} cannot be switched from here. A code may help: sign in at /`;
+  const others = [...raspi.pins.values()].filter((each) => each.writable).map((each) => `${each.name} (${each.label})`);
+  return `Write the name of your pin into PIN at the top of switch.js: ${others.join(", ") || "there is none that you may switch"}`;
 }
 
 /** Shows what is, not what somebody wished. */
 function show() {
-  const pin = mine();
-  if (raspi.hello) button.textContent = pin ? pin.label : "There is no such pin";
+  const pin = raspi.pins.get(name);
+  if (raspi.hello) button.textContent = pin ? pin.label : `There is no pin called ${name}`;
   button.ariaPressed = pin?.value ? "true" : "false";
-  button.disabled = !raspi.isFresh || !pin?.writable;
-  words.textContent = raspi.isFresh ? "" : raspi.link; // "lost", "stale", "sign-in": then sign in at /
+  words.textContent = trouble();
+  button.disabled = words.textContent !== "";
 }
 
-button.onclick = async () => {
-  try {
-    await raspi.toggle(mine()?.name ?? "");
-  } catch (error) {
-    words.textContent = `Not done: ${error}`; // the server says why
-  }
-};
+button.onclick = () => raspi.toggle(name).catch((error) => (words.textContent = `Not done: ${error.message}`)); // the server says why
 
 raspi.on("link", show);
 raspi.on("hello", show); // at the start, and whenever config.yaml was reloaded
