@@ -1,3 +1,3 @@
 """The GPIO pins of a Raspberry Pi, live on any phone in the house."""
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"
