@@ -162,6 +162,7 @@ function draw() {
 function change(pin) {
   announcer.change(pin);
   if (past.note(pin)) strips.change(pin.name);
+  page.note(pin);
   news.add(pin.name);
   if (waits || !isInSight(pin.name)) return; // then the next tick is soon enough
   waits = true;

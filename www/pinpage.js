@@ -63,10 +63,13 @@ export class PinPage {
 
   /** @param {Pin} pin as it is now */
   show(pin) {
-    if (pin.name !== this.#name) return;
-    this.#card?.show(pin);
-    const { value, since, by } = pin;
-    if (since === null || !this.#track?.add({ time: since, value, by })) return;
+    if (pin.name === this.#name) this.#card?.show(pin);
+  }
+
+  /** Takes on each change, also one that is over before it could be drawn. @param {Pin} pin */
+  note(pin) {
+    const { name, value, since, by } = pin;
+    if (name !== this.#name || since === null || !this.#track?.add({ time: since, value, by })) return;
     this.#timeline.draw();
     this.#timer ||= window.setTimeout(() => requestAnimationFrame(() => this.#list(pin)), DRAW_EVERY);
   }
