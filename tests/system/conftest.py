@@ -25,7 +25,7 @@ def _unavailable(why: str) -> None:
     pytest.skip(why)
 
 
-@pytest.fixture(scope="session", params=SUITES)
+@pytest.fixture(scope="package", params=SUITES)
 def booted(request: pytest.FixtureRequest) -> Iterator[Guest]:
     """A booted Debian with this checkout in it; tests leave nothing running in it."""
     try:
