@@ -60,7 +60,7 @@ def test_a_link_that_was_used(home, open_page, shoot, tmp_path):
     other = open_page(f"{server.url}{link}")
     trouble = other.locator("#sign-in .trouble")
     expect(trouble).to_contain_text("this link was used or is older than 15 minutes")
-    expect(trouble).to_contain_text("sudo raspi-server code --qr")
+    expect(other.locator("#sign-in .hint")).to_contain_text("sudo raspi-server code --qr")
     shoot(other, "sign-in-used-link")
     other.get_by_role("textbox", name="Access code").fill(code)
     other.locator("#sign-in .do").click()
