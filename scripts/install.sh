@@ -244,13 +244,19 @@ configuration() {
 }
 
 # Whether the new release can read the configuration, looked at as the service sees it, which has the
-# last good one beside it.
+# last good one beside it. Ends the script if it cannot; with "early" it only returns 1 where nothing
+# but the certificate is in the way, which make-cert.sh may mend.
 check_configuration() {
-    local file=$config said
+    local file=$config said status=0
     [[ ! -e $config.new ]] || file=$config.new
     step "Checking $file" || return 0
     said=$(STATE_DIRECTORY=/var/lib/raspi-server setpriv --reuid raspi-server --regid raspi-server \
-        --init-groups "$releases/$release/scripts/start.sh" check "$file") ||
+        --init-groups "$releases/$release/scripts/start.sh" check "$file" 2>&1) || status=$?
+    if [[ $status -ne 0 && ${1:-} == early ]] && ! grep -q "^$file:" <<<"$said"; then
+        return 1
+    fi
+    sed '/^ok: /d' <<<"$said" >&2
+    [[ $status -eq 0 ]] ||
         fail "Release $release does not take over: its configuration or certificate has the faults above."
     read -r scheme served_port < <(served <<<"$said")
     check_port "$served_port"
@@ -350,9 +356,14 @@ if [[ -n $dry_run ]]; then
     echo "Nothing was done."
     exit
 fi
+# What would stop an upgrade is said before anything changes.
+is_checked=
+if [[ -L $current ]] && check_configuration early; then
+    is_checked=1
+fi
 step "Looking after the certificate"
 "$releases/$release/scripts/make-cert.sh"
-check_configuration
+[[ -n $is_checked ]] || check_configuration
 system_files
 activate
 "$current/scripts/follow.sh"

@@ -43,9 +43,11 @@ def older(house: House) -> Iterator[House]:
 
 
 def test_an_upgrade_is_refused_before_anything_changes(older: House) -> None:
-    """What is refused is shown with its line and what to write instead; the older release runs on
-    as it was, and once the file is mended the upgrade goes through, warnings shown."""
+    """What is refused is shown with its line and what to write instead, before even a certificate
+    is made; the older release runs on as it was, and once the file is mended the upgrade goes
+    through, warnings shown and the certificate made."""
     guest = older.guest
+    guest.run("rm /etc/raspi-server/tls/server.crt")
     before = older.release(), guest.main_pid(), guest.tell(f"sha256sum {STATE}")
     done = guest.install(check=False)
     assert done.returncode == 1
@@ -53,6 +55,7 @@ def test_an_upgrade_is_refused_before_anything_changes(older: House) -> None:
     assert "write on_stop: off" in done.stdout
     assert f"still in place: {before[0]}" in done.stdout
     assert (older.release(), guest.main_pid(), guest.tell(f"sha256sum {STATE}")) == before
+    guest.run("test ! -e /etc/raspi-server/tls/server.crt")
     assert older.is_serving()
     guest.run(MEND)
     said = guest.install().stdout
