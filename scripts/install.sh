@@ -289,7 +289,7 @@ system_files() {
 }
 
 farewell() {
-    local address right
+    local address right said
     echo
     echo "raspi-server $release runs. Open on a phone or computer in the same network:"
     echo "    $scheme://$(local_name):$served_port/"
@@ -297,13 +297,17 @@ farewell() {
         [[ $address != *:* ]] || address="[$address]"
         echo "    $scheme://$address:$served_port/"
     done
+    said=$("$current/scripts/start.sh" code) || said=
     # The one for switching comes last: it stays in sight.
     for right in view control; do
-        if "$current/scripts/start.sh" code | grep -q "^$right: .* none yet$"; then
+        if grep -q "^$right: .* none yet$" <<<"$said"; then
             echo
             "$current/scripts/start.sh" code --new "$right"
         fi
     done
+    if grep -q "^control: .* there is one$" <<<"$said"; then
+        grep -e --qr <<<"$said" || true # the first release makes no such links
+    fi
     if [[ $scheme == https ]]; then
         echo "So that a phone trusts it without a warning, open there once"
         echo "    http://$(local_name):$served_port/trust"

@@ -1,17 +1,14 @@
 """An upgrade over a running release that allowed what this one refuses: install.sh says so before
 it changes anything, and whatever comes after, the service does not end with status 78."""
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from .conftest import House
-from .guest import CHECKOUT, SOURCES
+from .test_from_release import put_first_release
 from .test_service import show
 
-OLDER = "1dc98c3"
-"""The last commit that allowed outputs which nothing would switch off."""
 STATE = "/var/lib/raspi-server/last-good.json"
 PINS = """
 access: {control: everyone}
@@ -25,15 +22,9 @@ MEND = "sed -i 's/on_stop: keep/on_stop: off/' /etc/raspi-server/config.yaml"
 
 @pytest.fixture
 def older(house: House) -> Iterator[House]:
-    """A house in which the older release runs, and serves what this one refuses."""
-    archive = subprocess.run(
-        ["git", "-C", CHECKOUT, "archive", OLDER, *SOURCES.split()], capture_output=True
-    )
-    if archive.returncode:
-        pytest.skip(f"this checkout has no commit {OLDER}: {archive.stderr.decode().strip()}")
-    guest, folder = house.guest, f"'{house.guest.checkout}'"
-    unpack = f"rm -rf {folder} && mkdir -p {folder} && tar --extract -C {folder}"
-    subprocess.run(guest.enter(unpack), input=archive.stdout, check=True)
+    """A house in which the first release runs, and serves what this one refuses."""
+    guest = house.guest
+    put_first_release(house)
     guest.install()
     house.configure(f"port: {house.port}\nssl: true\n{PINS}")
     guest.run("systemctl restart raspi-server")
