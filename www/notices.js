@@ -19,11 +19,11 @@ function lines(raspi, signIn) {
     found.push({ code, words: words ?? "", detail: isSaid ? "" : message, isWarning: code !== "simulated" });
   }
   const outputs = hello?.pins.filter((pin) => pin.mode !== "input") ?? [];
-  const needsCode = hello?.code_would_help;
-  if (needsCode && outputs.some((pin) => pin.writable)) {
-    found.push({ code: "view", words: text("someNeedCode"), action: signIn });
-  } else if (hello?.access === "view" && outputs.length && !outputs.some((pin) => pin.writable)) {
-    found.push({ code: "view", words: text(needsCode ? "lookOnlyCode" : "lookOnly"), action: needsCode ? signIn : undefined });
+  const switchesSome = outputs.some((pin) => pin.writable);
+  if (hello?.code_would_help) {
+    found.push({ code: "view", words: text(switchesSome ? "someNeedCode" : "lookOnlyCode"), action: signIn });
+  } else if (hello?.access === "view" && outputs.length && !switchesSome) {
+    found.push({ code: "view", words: text("lookOnly") });
   }
   return found;
 }

@@ -72,7 +72,7 @@ function showNotices() {
   if (isFresh && !broker.connected) {
     lines.push({ code: "broker", words: text(broker.trouble ? "brokerAway" : "brokerComing"), detail: broker.trouble ?? "", isWarning: true });
   } else if (isFresh && broker.trouble) lines.push({ code: "broker", words: text("brokerPart"), detail: broker.trouble, isWarning: true });
-  if (isFresh && house.needsCode && house.maySwitchSome) {
+  if (isFresh && house.needsCode && (access === "control" || house.maySwitchSome)) {
     lines.push({ code: "view", words: anyText("someNeedCode"), action: () => way("/", "signInThere") });
   } else if (isFresh && access === "view") {
     lines.push({ code: "view", words: text(codeWouldHelp ? "lookOnlyCode" : "lookOnly"), action: codeWouldHelp ? () => way("/", "signInThere") : undefined });
