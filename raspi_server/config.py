@@ -272,7 +272,7 @@ class _Reader:
     def conflict(self, line: int, key: str, message: str) -> None:
         """Refuse a key beside others, or note that it is ignored in what has run."""
         if self._has_run:
-            message += " (what ran before runs on, without this key)"
+            message += " (the last good configuration runs without this key)"
             self.warnings.append(Fault(self._file, line, key, message))
         else:
             self.fault(line, key, message)

@@ -45,7 +45,7 @@ _NEW_AUTHORITY = (
     "sudo /opt/raspi-server/current/scripts/make-cert.sh --new-authority"
     " (each phone has to trust this Pi again)"
 )
-_OWN_CERTIFICATE = "open it by {}, or a certificate of your own: ssl in config.yaml"
+_OWN_CERTIFICATE = "open the Pi by {}, or use a certificate of your own: ssl in config.yaml"
 MOST = 64 * 1024
 """Bytes of an answer or a file that are looked at."""
 
@@ -262,7 +262,7 @@ def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:
         yield Finding("ok", "port", f"{where} answers: {status}")
     else:
         # Which pin, which key and what the kernel said is for callers who may switch, and the log.
-        remedy = f"journalctl -u {SERVICE} -p warning -n 20"
+        remedy = f"sudo journalctl -u {SERVICE} -p warning -n 20"
         yield Finding("fault", "port", f"{where} answers: {status}", remedy)
     reasons = answer.get("reasons")
     for reason in reasons if isinstance(reasons, list) else ():

@@ -52,7 +52,7 @@ def show(source: Source, new: Sequence[Right], qr: Right | None) -> bool:
             return False
         was_told = _was_told()
         print(f"The new code for {_FOR[right]}, shown only now:\n\n    {text}\n")
-        _show_link(source, codes, right)
+        _show_link(source, codes, right, is_reloading=was_told)
         if was_told and is_another:
             print("The service has been told; who used the old code is signed out.")
     return _show_link(source, codes, qr) if qr and qr not in new else True
@@ -66,8 +66,9 @@ def _say_which(codes: Codes) -> None:
     print("A link and a QR code that sign one more phone in: sudo raspi-server code --qr")
 
 
-def _show_link(source: Source, codes: Codes, right: Right) -> bool:
-    """Show a link for the code of `right`; return whether there is one."""
+def _show_link(source: Source, codes: Codes, right: Right, is_reloading: bool = False) -> bool:
+    """Show a link for the code of `right`; return whether there is one. While the service reloads,
+    the file tells where the page will be."""
     id = codes.id(right)
     if id is None:
         how = f"sudo raspi-server code --new {right}"
@@ -85,7 +86,7 @@ def _show_link(source: Source, codes: Codes, right: Right) -> bool:
         return False
     # In the fragment, which no browser sends to anybody; it stays in the browser's history, where
     # it is worth nothing: the code itself is in no address.
-    links = [f"{address}#token={token}" for address in _addresses(source)]
+    links = [f"{address}#token={token}" for address in _addresses(source, is_reloading)]
     if not links:
         print("No link: the configuration does not say where the page is.", file=sys.stderr)
         return False
@@ -112,13 +113,14 @@ def _token(folder: Path, code: str) -> str:
         return Links(folder).make(code)
 
 
-def _addresses(source: Source) -> list[str]:
+def _addresses(source: Source, is_reloading: bool) -> list[str]:
     """Where the page is, the name first: the phone keeps it when the address changes."""
     try:
         config = source.load()
     except ConfigError:
         config = None
-    config = config or source.last_good()
+    if config is None or (not is_reloading and source.is_in_force() is False):
+        config = source.last_good() or config
     if config is None:
         return []
     scheme = "https" if config.certificate else "http"

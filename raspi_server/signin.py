@@ -90,7 +90,7 @@ class SignIn:
         replaced."""
         if self._old.wait("", now) > 0:
             message = (
-                "too many codes to look at: try again in a minute, or make a link that needs none:"
+                "too many codes to check: try again in a minute, or make a link that needs none:"
                 " sudo raspi-server code --qr"
             )
             raise Refused("too-fast", message)

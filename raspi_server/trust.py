@@ -4,16 +4,16 @@ WebSocket that proves they do, and what is answered to plain http where https is
 import plistlib
 import uuid
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import quote
 
 from tornado.web import RequestHandler
 
 from .api import ApiHandler
 from .files import Files
-from .messages import HEADERS, NAME, Refused, Trust
+from .messages import NAME, Refused, Trust
 from .openapi import Operation
-from .site import BUILT_IN_WWW, Site, write_plainly
+from .site import BUILT_IN_WWW, Site
 from .tls import Authority
 from .websocket import Metered
 
@@ -96,14 +96,6 @@ class Proof(Metered):
 
     def initialize(self, site: Site) -> None:
         pass
-
-    def set_default_headers(self) -> None:
-        for name, value in HEADERS.items():
-            self.set_header(name, value)
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        write_plainly(self, kwargs.get("exc_info"))
 
     def check_origin(self, origin: str) -> bool:
         return True

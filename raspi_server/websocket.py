@@ -82,6 +82,14 @@ class Metered(WebSocketHandler):
 
     is_too_fast = False
 
+    def set_default_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        write_plainly(self, kwargs.get("exc_info"))
+
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         self._allowance = Allowance(time.monotonic())
         found = super().get_websocket_protocol()
@@ -131,14 +139,6 @@ class Watching(Metered):
             self._caller = await self._site.auth.caller(self.request)
         except Refused as refused:
             raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
-
-    def set_default_headers(self) -> None:
-        for name, value in HEADERS.items():
-            self.set_header(name, value)
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        write_plainly(self, kwargs.get("exc_info"))
 
     def check_origin(self, origin: str) -> bool:
         return True  # `prepare` did; Tornado's own check knows no names

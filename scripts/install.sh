@@ -244,13 +244,19 @@ configuration() {
 }
 
 # Whether the new release can read the configuration, looked at as the service sees it, which has the
-# last good one beside it.
+# last good one beside it. Ends the script if it cannot; with "early" it only returns 1 where nothing
+# but the certificate is in the way, which make-cert.sh may mend.
 check_configuration() {
-    local file=$config said
+    local file=$config said status=0
     [[ ! -e $config.new ]] || file=$config.new
     step "Checking $file" || return 0
     said=$(STATE_DIRECTORY=/var/lib/raspi-server setpriv --reuid raspi-server --regid raspi-server \
-        --init-groups "$releases/$release/scripts/start.sh" check "$file") ||
+        --init-groups "$releases/$release/scripts/start.sh" check "$file" 2>&1) || status=$?
+    if [[ $status -ne 0 && ${1:-} == early ]] && ! grep -q "^$file:" <<<"$said"; then
+        return 1
+    fi
+    sed '/^ok: /d' <<<"$said" >&2
+    [[ $status -eq 0 ]] ||
         fail "Release $release does not take over: its configuration or certificate has the faults above."
     read -r scheme served_port < <(served <<<"$said")
     check_port "$served_port"
@@ -283,7 +289,7 @@ system_files() {
 }
 
 farewell() {
-    local address right
+    local address right said
     echo
     echo "raspi-server $release runs. Open on a phone or computer in the same network:"
     echo "    $scheme://$(local_name):$served_port/"
@@ -291,13 +297,17 @@ farewell() {
         [[ $address != *:* ]] || address="[$address]"
         echo "    $scheme://$address:$served_port/"
     done
+    said=$("$current/scripts/start.sh" code) || said=
     # The one for switching comes last: it stays in sight.
     for right in view control; do
-        if "$current/scripts/start.sh" code | grep -q "^$right: .* none yet$"; then
+        if grep -q "^$right: .* none yet$" <<<"$said"; then
             echo
             "$current/scripts/start.sh" code --new "$right"
         fi
     done
+    if grep -q "^control: .* there is one$" <<<"$said"; then
+        grep -e --qr <<<"$said" || true # the first release makes no such links
+    fi
     if [[ $scheme == https ]]; then
         echo "So that a phone trusts it without a warning, open there once"
         echo "    http://$(local_name):$served_port/trust"
@@ -350,9 +360,14 @@ if [[ -n $dry_run ]]; then
     echo "Nothing was done."
     exit
 fi
+# What would stop an upgrade is said before anything changes.
+is_checked=
+if [[ -L $current ]] && check_configuration early; then
+    is_checked=1
+fi
 step "Looking after the certificate"
 "$releases/$release/scripts/make-cert.sh"
-check_configuration
+[[ -n $is_checked ]] || check_configuration
 system_files
 activate
 "$current/scripts/follow.sh"

@@ -193,7 +193,7 @@ bring_up() {
 # Has the running server take the configuration as it stands, and waits until it has.
 reload() {
     local end=$((SECONDS + 30))
-    step "Having the running server take $config"
+    step "Reloading the running server with $config"
     systemctl reload "$unit" || return
     until is_in_force; do
         [[ $SECONDS -lt $end ]] || return

@@ -106,7 +106,7 @@ def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_pa
     server.process.send_signal(signal.SIGHUP)
     server.wait_for_log("was not taken")
     status, found = clinic.examine()
-    where = "journalctl -u raspi-server -p warning -n 20"
+    where = "sudo journalctl -u raspi-server -p warning -n 20"
     assert found["port"] == [f"fault port {server.port} answers: degraded -> {where}"]
     assert status == 1
     assert "health" not in found
@@ -274,8 +274,8 @@ def test_a_certificate(clinic, tmp_path, monkeypatch):
     assert found["certificate"][1:] == [
         f"note {file}: it does not name kitchen, {outside} -> sudo /opt/raspi-server/current"
         "/scripts/make-cert.sh --new-authority (each phone has to trust this Pi again)",
-        f"note {file}: it does not name 8.8.8.8, {outside} -> open it by kitchen.local,"
-        " or a certificate of your own: ssl in config.yaml",
+        f"note {file}: it does not name 8.8.8.8, {outside} -> open the Pi by kitchen.local,"
+        " or use a certificate of your own: ssl in config.yaml",
     ]
     (tmp_path / "ca.crt").write_bytes(file.read_bytes())
     status, found = clinic.examine()

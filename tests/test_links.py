@@ -129,3 +129,14 @@ def test_a_link_that_cannot_be_used_up_is_not_taken(live_in):
     os.close(folder)
     assert open_link(home, token).status == 200
     assert open_link(home, token).refusal == USED
+
+
+def test_a_link_leads_where_the_service_is(live_in):
+    """An edit of config.yaml that the service has not taken yet does not mislead the phone."""
+    home = live_in()
+    home.new("control")
+    home.file.write_text("port: 9\n" + home.file.read_text())
+    made = home.command("--qr")
+    assert TOKEN.findall(made.stdout) and ":9/" not in made.stdout
+    home.reload()
+    assert ":9/#token=" in home.command("--qr").stdout

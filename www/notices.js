@@ -18,11 +18,12 @@ function lines(raspi, signIn) {
     const isSaid = words && ["simulated", "open"].includes(code);
     found.push({ code, words: words ?? "", detail: isSaid ? "" : message, isWarning: code !== "simulated" });
   }
-  if (hello?.access === "view" && hello.pins.some((pin) => pin.mode !== "input")) {
-    const needsCode = hello.code_would_help;
-    found.push({ code: "view", words: text(needsCode ? "lookOnlyCode" : "lookOnly"), action: needsCode ? signIn : undefined });
-  } else if (hello?.code_would_help) {
-    found.push({ code: "view", words: text("someNeedCode"), action: signIn });
+  const outputs = hello?.pins.filter((pin) => pin.mode !== "input") ?? [];
+  const switchesSome = outputs.some((pin) => pin.writable);
+  if (hello?.code_would_help) {
+    found.push({ code: "view", words: text(switchesSome ? "someNeedCode" : "lookOnlyCode"), action: signIn });
+  } else if (hello?.access === "view" && outputs.length && !switchesSome) {
+    found.push({ code: "view", words: text("lookOnly") });
   }
   return found;
 }

@@ -207,13 +207,15 @@ function askInDialog(question) {
   if (!dialog.showModal) return Promise.resolve(confirm(question)); // Safari before 15.4
   const words = document.createElement("p");
   words.textContent = question;
+  words.style.setProperty("text-wrap", "balance"); // no unit alone on a line
   dialog.setAttribute("aria-label", question);
   dialog.append(words);
+  dialog.style.maxWidth = "min(24em, 85vw)";
   for (const answer of /** @type {const} */ (["no", "yes"])) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = text(answer);
-    button.style.margin = "0.5em";
+    button.style.margin = "0.5em 0.5em 0 0";
     button.style.minHeight = "2.75em";
     button.onclick = () => dialog.close(answer);
     dialog.append(button);

@@ -87,6 +87,7 @@ async function post(path, body) {
     const answer = await fetch(path, { method: "POST", body: JSON.stringify(body) });
     if (answer.ok) return "";
     const { code, message } = (await answer.json()).error;
+    if (code === "too-fast") return refusal("wrong-codes", message);
     return refusal(code === "sign-in" ? ("token" in body ? "used-link" : "wrong-code") : code, message);
   } catch (error) {
     return text("unanswered", { why: error instanceof Error ? error.message : String(error) });

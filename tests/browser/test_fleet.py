@@ -184,10 +184,10 @@ def test_a_pin_that_needs_the_code(brokers, start_server, open_page, shoot):
     expect(row(page, "house/here", "lamp").locator(".lamp")).to_be_visible()
     expect(row(page, "house/here", "lamp").locator("button")).to_have_count(0)
     expect(row(page, "house/here", "fan").get_by_role("switch")).to_be_visible()
-    expect(page.locator("#notices")).to_contain_text("Some pins have no switch")
+    expect(page.locator("#notices")).to_contain_text("Switching some pins needs the control code")
     shoot(page, "code")
     page.get_by_role("link", name="Sign in").click()
-    expect(page.locator("#notices")).to_contain_text("Some pins have no switch")
+    expect(page.locator("#notices")).to_contain_text("Switching some pins needs the control code")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("dialog")).to_be_visible()
 

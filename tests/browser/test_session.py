@@ -60,7 +60,7 @@ def test_a_link_that_was_used(home, open_page, shoot, tmp_path):
     other = open_page(f"{server.url}{link}")
     trouble = other.locator("#sign-in .trouble")
     expect(trouble).to_contain_text("this link was used or is older than 15 minutes")
-    expect(trouble).to_contain_text("sudo raspi-server code --qr")
+    expect(other.locator("#sign-in .hint")).to_contain_text("sudo raspi-server code --qr")
     shoot(other, "sign-in-used-link")
     other.get_by_role("textbox", name="Access code").fill(code)
     other.locator("#sign-in .do").click()
@@ -123,6 +123,23 @@ def test_by_typing(home, open_page, shoot):
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("switch")).to_have_count(0)
     expect(page.locator("#session")).to_be_hidden()
+
+
+def test_some_pins_need_the_code(home, open_page):
+    """Where a guest may switch some pins and not others, the page does not say that it only looks;
+    and in Indonesian, too, a caller who is locked out is told for how long."""
+    server, _ = home(CONFIG + "  bell: {gpio: 22, mode: output, control: everyone}\n")
+    page = open_page(server.url)
+    expect(page.get_by_role("switch")).to_have_count(1)
+    expect(page.locator('[data-code="view"]')).to_contain_text("Switching some pins needs")
+    page = open_page(server.url, locale="id-ID")
+    page.locator('[data-code="view"] button').click()
+    trouble = page.locator("#sign-in .trouble")
+    for _ in range(6):
+        page.locator("#code").fill("wrong")
+        with page.expect_response("**/api/login"):
+            page.locator("#sign-in .do").click()
+    expect(trouble).to_have_text("terlalu banyak kode yang salah: tunggu 10 detik, lalu coba lagi")
 
 
 def test_before_looking(home, open_page, shoot):

@@ -1,17 +1,15 @@
 """An upgrade over a running release that allowed what this one refuses: install.sh says so before
 it changes anything, and whatever comes after, the service does not end with status 78."""
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from .conftest import House
-from .guest import CHECKOUT, SOURCES
+from .test_from_release import put_first_release
 from .test_service import show
 
-OLDER = "1dc98c3"
-"""The last commit that allowed outputs which nothing would switch off."""
+CERTIFICATE = "/etc/raspi-server/tls/server.crt"
 STATE = "/var/lib/raspi-server/last-good.json"
 PINS = """
 access: {control: everyone}
@@ -25,15 +23,9 @@ MEND = "sed -i 's/on_stop: keep/on_stop: off/' /etc/raspi-server/config.yaml"
 
 @pytest.fixture
 def older(house: House) -> Iterator[House]:
-    """A house in which the older release runs, and serves what this one refuses."""
-    archive = subprocess.run(
-        ["git", "-C", CHECKOUT, "archive", OLDER, *SOURCES.split()], capture_output=True
-    )
-    if archive.returncode:
-        pytest.skip(f"this checkout has no commit {OLDER}: {archive.stderr.decode().strip()}")
-    guest, folder = house.guest, f"'{house.guest.checkout}'"
-    unpack = f"rm -rf {folder} && mkdir -p {folder} && tar --extract -C {folder}"
-    subprocess.run(guest.enter(unpack), input=archive.stdout, check=True)
+    """A house in which the first release runs, and serves what this one refuses."""
+    guest = house.guest
+    put_first_release(house)
     guest.install()
     house.configure(f"port: {house.port}\nssl: true\n{PINS}")
     guest.run("systemctl restart raspi-server")
@@ -43,9 +35,11 @@ def older(house: House) -> Iterator[House]:
 
 
 def test_an_upgrade_is_refused_before_anything_changes(older: House) -> None:
-    """What is refused is shown with its line and what to write instead; the older release runs on
-    as it was, and once the file is mended the upgrade goes through, warnings shown."""
+    """What is refused is shown with its line and what to write instead, before even a certificate
+    is made; the older release runs on as it was, and once the file is mended the upgrade goes
+    through, warnings shown."""
     guest = older.guest
+    guest.run(f"mv {CERTIFICATE} /tmp/server.crt")
     before = older.release(), guest.main_pid(), guest.tell(f"sha256sum {STATE}")
     done = guest.install(check=False)
     assert done.returncode == 1
@@ -53,6 +47,7 @@ def test_an_upgrade_is_refused_before_anything_changes(older: House) -> None:
     assert "write on_stop: off" in done.stdout
     assert f"still in place: {before[0]}" in done.stdout
     assert (older.release(), guest.main_pid(), guest.tell(f"sha256sum {STATE}")) == before
+    guest.run(f"test ! -e {CERTIFICATE} && mv /tmp/server.crt {CERTIFICATE}")
     assert older.is_serving()
     guest.run(MEND)
     said = guest.install().stdout
@@ -65,11 +60,11 @@ def test_an_upgrade_is_refused_before_anything_changes(older: House) -> None:
 
 
 def test_back_and_forward_again(older: House) -> None:
-    """After --rollback the older release takes again what this one refuses; on the way forward that
-    is said as the first time."""
+    """An upgrade makes a certificate that is missing. After --rollback the older release takes
+    again what this one refuses; on the way forward that is said as the first time."""
     guest = older.guest
     before = older.release()
-    guest.run(MEND)
+    guest.run(f"{MEND} && rm {CERTIFICATE}")
     guest.install()
     guest.install("--rollback")
     assert older.release() == before

@@ -52,7 +52,7 @@ def test_where_nothing_was_edited_nobody_notices(house: House) -> None:
     with house.viewer() as phone:
         heard = phone.messages()
         read_states(heard, 1)
-        house.guest.install()
+        assert "one more phone in: sudo raspi-server code --qr" in house.guest.install().stdout
         phone.send(type="set", pin="none", value=1)
         kinds = set()
         for message in heard:

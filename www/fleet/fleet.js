@@ -72,10 +72,10 @@ function showNotices() {
   if (isFresh && !broker.connected) {
     lines.push({ code: "broker", words: text(broker.trouble ? "brokerAway" : "brokerComing"), detail: broker.trouble ?? "", isWarning: true });
   } else if (isFresh && broker.trouble) lines.push({ code: "broker", words: text("brokerPart"), detail: broker.trouble, isWarning: true });
-  if (isFresh && access === "view") {
-    lines.push({ code: "view", words: text(codeWouldHelp ? "lookOnlyCode" : "lookOnly"), action: codeWouldHelp ? () => way("/", "signInThere") : undefined });
-  } else if (isFresh && house.needsCode) {
+  if (isFresh && house.needsCode && (access === "control" || house.maySwitchSome)) {
     lines.push({ code: "view", words: anyText("someNeedCode"), action: () => way("/", "signInThere") });
+  } else if (isFresh && access === "view") {
+    lines.push({ code: "view", words: text(codeWouldHelp ? "lookOnlyCode" : "lookOnly"), action: codeWouldHelp ? () => way("/", "signInThere") : undefined });
   }
   if (house.isCurrent && !broker.trouble && house.pis.size === 1) lines.push({ code: "alone", words: text("alone") });
   const now = JSON.stringify(lines);

@@ -73,6 +73,11 @@ export class House extends Lifeline {
     return writable && (control === "everyone" || (control === "code" && this.signedIn === "control"));
   }
 
+  /** Whether there is a pin that we may switch. */
+  get maySwitchSome() {
+    return [...this.pis.values()].some(({ pins }) => pins.some((pin) => this.maySwitch(pin)));
+  }
+
   /** Whether there are pins that the control code, which we have not shown, would switch. */
   get needsCode() {
     if (this.signedIn === "control") return false;
