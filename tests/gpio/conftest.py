@@ -1,5 +1,5 @@
-"""One virtual Pi for all tests here, booted once, and switched off after the last: emulated, it takes
-a third of a processor even when it rests."""
+"""One virtual Pi for all tests here, booted once, and switched off after the last: emulated, it
+takes a third of a processor even when it rests."""
 
 import os
 from collections.abc import Iterator
