@@ -24,9 +24,9 @@ from raspi_server.messages import BROKER_TROUBLE
 from .asking import ask
 from .conftest import LIMIT, Server
 from .fleet_rig import Chorus, description, pin, state
+from .home import CODE
 from .mqtt_rig import Brokers, Mosquitto
 from .test_api import complaints
-from .test_codes import CODE
 from .wire import Client, changing, plain, reset
 
 HOUSE = """

@@ -15,7 +15,6 @@ from raspi_server.history import MOST, History
 
 from .asking import Answer, ask
 from .conftest import LIMIT, Server
-from .test_codes import live_in  # noqa: F401
 from .test_reload import run  # noqa: F401
 from .test_time import DRIVER, YEAR, Clock, Witness
 from .wire import changing

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from .asking import ask
 from .conftest import LIMIT, Server, check_end
+from .home import Home
 from .mqtt_rig import Brokers
-from .test_codes import Home
 from .wire import Client
 
 DASHBOARD = Path(__file__).parent.parent / "docs/grafana.json"

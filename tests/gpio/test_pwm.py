@@ -12,7 +12,7 @@ HOUSE = """
   bright: {gpio: 5, mode: pwm, initial: on}
   dark-low: {gpio: 6, mode: pwm, active: low}
   bright-low: {gpio: 12, mode: pwm, active: low, initial: on}
-  third: {gpio: 13, mode: pwm, initial: 0.339, frequency: 0.5}
+  third: {gpio: 13, mode: pwm, initial: 0.339, frequency: 0.1}
 """
 OTHER = "  other: {gpio: 24, mode: output, initial: on}\n"
 THIRD = 13
@@ -42,10 +42,11 @@ def test_pwm(pi: Pi) -> None:
         pi.reload(HOUSE + OTHER)
         assert pi.level(24) == 1
         first = pi.level(THIRD)
-        for level in (1 - first, first, 1 - first, first):
+        for level in (1 - first, first, 1 - first):
             wait_for_level(pi, level)
     assert not {"in", "out"} & set(record.of(THIRD))
     assert all(a != b for a, b in pairwise(record.of(THIRD)))
-    assert median(pulses(record, THIRD)) == pytest.approx(0.678, abs=0.009)
+    # 33 percent would be 3.3 s; a busy machine is late by tens of milliseconds.
+    assert median(pulses(record, THIRD)) == pytest.approx(3.39, abs=0.045)
     for gpio, level in steady.items():
         assert set(record.of(gpio)) == {f"set {level}"}
