@@ -279,8 +279,8 @@ class Appliance:
         await asyncio.wait(waiting, timeout=GOODBYE, return_when=asyncio.FIRST_COMPLETED)
         for each in waiting:
             each.cancel()
-        # Whoever still asks, or reads an answer, finds the connection closed, which is no failure of
-        # ours; a handler that is cancelled in the middle of an answer would be one in the log.
+        # Whoever still asks, or reads an answer, finds the connection closed; a handler that was
+        # cancelled in the middle of an answer would stand in the log as a failure of ours.
         servers = (self._server, self._plain_server)
         closing = asyncio.ensure_future(_all([each.close_all_connections() for each in servers]))
         await asyncio.wait([closing], timeout=GOODBYE)
