@@ -173,7 +173,7 @@ class Watching(Metered):
 
     def on_message(self, message: str | bytes) -> None:
         viewer = self._viewer
-        if not self.take() or viewer is None:
+        if not self.take() or viewer is None or viewer.was_sent_away:
             return
         try:
             if isinstance(message, bytes):
