@@ -279,6 +279,11 @@ class Appliance:
         await asyncio.wait(waiting, timeout=GOODBYE, return_when=asyncio.FIRST_COMPLETED)
         for each in waiting:
             each.cancel()
+        # Whoever still asks, or reads an answer, finds the connection closed; a handler that was
+        # cancelled in the middle of an answer would stand in the log as a failure of ours.
+        servers = (self._server, self._plain_server)
+        closing = asyncio.ensure_future(_all([each.close_all_connections() for each in servers]))
+        await asyncio.wait([closing], timeout=GOODBYE)
         for number in (*STOP_SIGNALS, signal.SIGHUP):
             # Nothing that comes now is to turn a clean end into a failed one.
             signal.signal(number, signal.SIG_IGN)
@@ -288,8 +293,6 @@ class Appliance:
         await self._hub.empty()
         if self._lookout:
             await self._lookout.hub.empty()
-        await self._server.close_all_connections()
-        await self._plain_server.close_all_connections()
         if self._leaving:
             await self._leaving
 

@@ -15,6 +15,7 @@ from tornado.web import RequestHandler
 from . import config
 from .codes import Codes
 from .guests import Guest, Guests
+from .journal import LIMITED
 from .links import Links
 from .messages import Audience, Refused, Right
 from .sessions import Sessions
@@ -175,7 +176,7 @@ class Auth:
         try:
             code = self._links.take(token)
         except OSError as error:
-            log.error("links.json: %s: a link was refused", error.strerror)
+            log.error("links.json: %s: a link was refused", error.strerror, extra=LIMITED)
             words = f"the link could not be used: {error.strerror}; open it again"
             raise Refused("unavailable", words) from None
         if self._codes.right(code) is None:

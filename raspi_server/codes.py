@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from . import storage
+from .journal import LIMITED
 from .messages import Right
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -120,7 +121,8 @@ class Codes:
                         mac = _mac(kept.secret, code.salt, text)
                         self._write(kept, right, msgspec.structs.replace(code, mac=mac))
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.warning("%s: %s; the next use of the code converts it", self._file, error)
+            words = "%s: %s; the next use of the code converts it"
+            log.warning(words, self._file, error, extra=LIMITED)
 
     def renew(self, right: Right) -> str:
         """Make a new code in the place of the old one, and return it: it can be shown only now.

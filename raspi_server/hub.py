@@ -78,6 +78,11 @@ class Viewer:
         """Whether a frame may go straight to the kernel: nothing is queued before it."""
         return self.socket in self._free
 
+    @property
+    def was_sent_away(self) -> bool:
+        """Whether it was bidden goodbye, which the other end may take its time to answer."""
+        return self._said_goodbye
+
     def join(self, free: Free) -> None:
         """Stands in `free` from now on while it is so."""
         if self.is_free:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from . import storage
+from .journal import LIMITED
 
 MOST_OF_ONE_CODE = 100
 """Sessions of each of the two codes, 200 in all: the ones that were not used for longest go first.
@@ -104,7 +105,7 @@ class Sessions:
                 storage.replace(self._file, data, lasting=True, secret=True)
             except OSError as error:
                 words = "a restart will forget who signed in or out just now"
-                log.error("%s: %s; %s", self._file, error.strerror, words)
+                log.error("%s: %s; %s", self._file, error.strerror, words, extra=LIMITED)
 
 
 def _key(cookie: str) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Coroutine, Iterator
 from functools import partial
 from typing import Any
 
-from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
@@ -95,9 +94,6 @@ class Metered(WebSocketHandler):
         found = super().get_websocket_protocol()
         if not isinstance(found, WebSocketProtocol13):
             return found
-        connection = self.request.connection
-        if isinstance(connection, HTTP1Connection) and isinstance(connection.stream, Guest):
-            connection.stream.when_large = None  # what waits here is bounded by the hub
         return _MeteredProtocol(self, False, found.params)
 
     def take(self) -> bool:
@@ -155,6 +151,8 @@ class Watching(Metered):
         connection = self.ws_connection
         if connection is None or connection.stream is None or connection.stream.closed():
             return  # it vanished during the handshake
+        if isinstance(connection.stream, Guest):
+            connection.stream.when_large = None  # what waits here is bounded by the hub
         self._viewer = Viewer(connection, self._loop, self._caller)
         self.welcome(self._viewer)
         log.debug("%s: watching, %d viewers", self, len(self.hub))
@@ -175,7 +173,7 @@ class Watching(Metered):
 
     def on_message(self, message: str | bytes) -> None:
         viewer = self._viewer
-        if not self.take() or viewer is None:
+        if not self.take() or viewer is None or viewer.was_sent_away:
             return
         try:
             if isinstance(message, bytes):

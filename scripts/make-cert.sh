@@ -48,16 +48,18 @@ is_name() {
 
 # What an authority made now may vouch for: a line "permitted DNS:DOMAIN" or "excluded …" for each.
 new_rules() {
-    local host rules
+    local host domain rules
     rules=$(printf 'permitted DNS:%s\n' "${domains[@]}")
     host=$(host_name)
     if is_name "$host" && ! covers_name "$host" "${domains[@]}"; then
         # Not what is below it: a Pi may be called like a domain of the internet, "kitchen" or "app".
         rules+=$(printf '\n%s' "permitted DNS:$host" "excluded DNS:.$host")
     fi
-    if is_name "$full" && covers_name "$full" "${router_domains[@]}"; then
-        rules+=$'\n'"permitted DNS:$full"
-    fi
+    for domain in "${router_domains[@]}"; do
+        if is_name "$host" && [[ $full == "$host.$domain" ]]; then
+            rules+=$'\n'"permitted DNS:$full"
+        fi
+    done
     echo "$rules"
     printf 'permitted IP:%s\n' "${networks[@]}"
 }

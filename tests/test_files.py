@@ -553,6 +553,9 @@ def test_a_pipe_is_no_page(house: Server, www: Path) -> None:
         os.close(here)
         assert ask(house, "/pipe.html").status == 404
         assert ask(house, "/socket.html").status == 404
+    (www / "pipes").mkdir()
+    os.mkfifo(www / "pipes" / "index.html")
+    assert ask(house, "/pipes/").status == 404
     assert ask(house, "/").status == 200
 
 

@@ -195,3 +195,18 @@ def test_wrong_codes(start_server: Callable[..., Server], tmp_path: Path) -> Non
     lines = house.lines[before:]
     assert 1 <= len(lines) <= HANDFUL
     assert "a wrong access code" in lines[0]
+
+
+def test_sessions_that_cannot_be_written(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """Nor do those fill the log who sign in again and again while the disk takes nothing."""
+    code = Codes(tmp_path).renew("view")
+    (tmp_path / "sessions.json").mkdir()
+    house = start_server(HOUSE, env={**os.environ, "STATE_DIRECTORY": str(tmp_path)})
+    before = len(house.lines)
+    for _ in range(50):
+        assert ask(house, "POST", "/api/login", {"code": code}).status == 200
+    lines = house.lines[before:]
+    assert 1 <= len(lines) <= HANDFUL
+    assert "a restart will forget who signed in or out just now" in lines[0]

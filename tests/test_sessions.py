@@ -74,6 +74,24 @@ def test_a_socket_may_nothing_more_once_its_session_has_ended(live_in):
     assert home.ask("GET", "/api/pins/lamp").json["value"] == 0
 
 
+def test_a_socket_that_was_bidden_goodbye_switches_nothing(live_in):
+    """Not even what everyone may switch who may look."""
+    home = live_in("{view: code, control: everyone}")
+    mine = home.sign_in(home.new("view")).signed_in
+    host = {"Host": f"127.0.0.1:{home.server.port}"}
+    with Client(home.server.port, headers={**mine, **host}) as stubborn:
+        messages = stubborn.messages()
+        assert next(messages)["type"] == "hello"
+        stubborn.send(type="set", pin="lamp", value=1, ref=1)
+        assert next(each for each in messages if each["type"] == "result")["value"] == 1
+        home.ask("POST", "/api/logout", **mine)
+        stubborn.send(type="set", pin="lamp", value=0, ref=2)
+        assert stubborn.close_code() == 1012
+    assert home.ask("GET", "/api/pins/lamp", **home.sign_in(home.new("view")).signed_in).json[
+        "value"
+    ]
+
+
 def test_signing_in_anew(live_in):
     """A browser that signs in again has another cookie; the old one, and its sockets, end, and the
     page comes back as who it is now."""

@@ -190,6 +190,25 @@ def test_all_kinds_of_clients(
     stop_in_time(server, began)
 
 
+def test_answers_that_nobody_reads(
+    start_server: Callable[..., Server], crowd: Crowd, tmp_path: Path
+) -> None:
+    """Whoever is in the middle of a file or of a body when the stop ends, since a viewer does not
+    answer the goodbye, is no line in the log."""
+    (tmp_path / "www").mkdir()
+    with (tmp_path / "www" / "film.bin").open("wb") as film:
+        film.truncate(50_000_000)
+    server = start_server(HOUSE)
+    assert crowd.connect(server, UPGRADE).recv(12) == b"HTTP/1.1 101"
+    page = b"GET /%b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    for words in (page % b"film.bin", (page % b"") * 30):
+        assert crowd.connect(server, words).recv(15) == b"HTTP/1.1 200 OK"
+    put = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    crowd.connect(server, put + b"2\r\nab\r\n")
+    assert server.stop() == 0
+    assert "ERROR" not in server.log
+
+
 def test_handshakes(start_server: Callable[..., Server], crowd: Crowd, tmp_path: Path) -> None:
     """Nor does a TLS handshake that is never finished hold up a stop."""
     (tmp_path / "authority").mkdir()

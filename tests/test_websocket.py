@@ -103,7 +103,7 @@ def test_hello_says_everything_a_page_needs(start_server):
     assert hello["pins"][0] == {
         "name": "door", "label": "Front door", "gpio": 4, "header": 7, "mode": "input",
         "value": 0, "since": None, "writable": False, "pulse": None, "max_on": None,
-        "group": None, "confirm": False, "error": None,
+        "group": None, "confirm": False, "control": None, "error": None,
     }  # fmt: skip
     assert [pin["writable"] for pin in hello["pins"]] == [False, True, True, True, False]
     assert hello["state"] == {"door": 0, "lamp": 0, "gate": 0, "fan": 0, "safe": 0}

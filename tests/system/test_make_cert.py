@@ -393,6 +393,17 @@ def test_the_domain_of_a_router(tmp_path: Path, name: str) -> None:
     assert not pi.is_vouched_for(f"DNS:other.{name.partition('.')[2]}")
 
 
+@pytest.mark.parametrize("name", ["fritz.box", "home", "nas.fritz.box", "a.raspberrypi.fritz.box"])
+def test_a_network_that_calls_the_pi_like_another(tmp_path: Path, name: str) -> None:
+    """A router says what it likes: the authority vouches neither for its domain nor for others."""
+    pi = Pi(tmp_path)
+    pi.answer("hostname", name)
+    pi.make()
+    assert f"never {name}" in pi.left_out()
+    assert not pi.is_vouched_for(f"DNS:{name}")
+    assert not pi.is_vouched_for(f"DNS:www.{name}")
+
+
 def test_what_is_outside_is_left_out_and_said_once(pi: Pi) -> None:
     """A public address, or a name of the internet that the network gave, is no reason to make the
     certificate again and again; doctor finds it in a list."""
