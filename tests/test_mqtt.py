@@ -680,7 +680,7 @@ def test_the_last_good_configuration_runs_instead(start_server, tmp_path):
     says so, on the same port."""
     (tmp_path / "state").mkdir()
     environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path / "state")}
-    server = start_server("gpio: simulated\n", env=environment)
+    server = start_server("gpio: simulated\naccess: {control: everyone}\n", env=environment)
     text = house("mqtt://127.0.0.1:9", ", user: me, password_file: none")
     (tmp_path / "config-0.yaml").write_text(text)
     server.restart()
