@@ -1,5 +1,7 @@
 """The real server, as a process of its own, for tests that come in through the front door."""
 
+import atexit
+import contextlib
 import os
 import random
 import re
@@ -122,12 +124,16 @@ class Server:
         return status
 
     def restart(self) -> None:
-        """Stops it and starts it again on the same port."""
+        """Stops it and starts it again on the same port, which nobody else gets meanwhile."""
         self.stop()
-        self._start(None if self._is_configured else self.port)
+        with socket.socket() as held:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(("", self.port))
+            self._start(None if self._is_configured else self.port)
 
 
-_held: list[socket.socket] = []
+_held = contextlib.ExitStack()
+atexit.register(_held.close)
 
 
 def free_port() -> int:
@@ -144,7 +150,7 @@ def free_port() -> int:
             held.close()
         else:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _held.append(held)
+            _held.enter_context(held)
             free: int = held.getsockname()[1]
             return free
     raise AssertionError("this machine has no free port")
