@@ -39,11 +39,16 @@ class House:
         folder: Path,
         text: str,
         before_exec: Callable[[], None] | None = None,
+        program: tuple[str, str] = ("-m", "raspi_server"),
         **environment: str,
     ) -> None:
         self.file = folder / "config.yaml"
         self.file.write_text(text)
-        self.options = {"env": {**os.environ, **environment}, "preexec_fn": before_exec}
+        self.options: dict[str, Any] = {
+            "env": {**os.environ, **environment},
+            "preexec_fn": before_exec,
+            "program": program,
+        }
         self.server = self.start()
 
     def start(self) -> Server:
