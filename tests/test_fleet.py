@@ -118,6 +118,9 @@ class Looker:
     def pin(self, topic: str, name: str) -> dict[str, Any]:
         return next(pin for pin in self.pis[topic]["pins"] if pin["name"] == name)
 
+    def host(self, topic: str) -> Any:
+        return topic in self.pis and self.pis[topic]["host"]
+
     def value(self, topic: str, name: str) -> Any:
         return topic in self.pis and self.pin(topic, name)["value"]
 
