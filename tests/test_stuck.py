@@ -78,9 +78,9 @@ def hang():
 
 EXPRESSION = """
 def takes(size):
-    began = time.monotonic()
+    began = time.thread_time()
     re.match("(a+)+$", "a" * size + "b")
-    return time.monotonic() - began
+    return time.thread_time() - began
 size = 12
 while (seconds := takes(size)) < 0.02:
     size += 1
