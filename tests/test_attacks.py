@@ -341,7 +341,7 @@ def test_large_answers_never_read(start_server, crowd, first):
         wait_until(lambda: descriptors(house) == before + 6, witness, "sixteen are closed")
         witness.wait_for_states(5)
         assert descriptors(house) == before + 6
-        # What was sent to them before arrives first, bit by bit, and then the end.
+        # Each client first receives what was sent before the close, and then sees the close.
         wait_until(lambda: len(still_open(deaf)) == 6, witness, "sixteen see the end")
         answer = ask(house, "GET", past.decode(), source=GUEST)
         assert len(answer.body) > 256 * KIB and len(answer.json["pins"]) == 13

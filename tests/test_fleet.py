@@ -233,7 +233,7 @@ def test_who_is_taken_away_is_gone(brokers, chorus, start_server):
     with Looker(server) as looker:
         looker.until(lambda: "house/old" in looker.pis)
         choir.say("house/old/describe", description("older", [pin("gate")]))
-        looker.until(lambda: looker.pis["house/old"]["host"] == "older")
+        looker.until(lambda: looker.host("house/old") == "older")
         assert [pin["name"] for pin in looker.pis["house/old"]["pins"]] == ["gate"]
         choir.say("house/old/describe", b"")
         choir.say("house/old/status", b"")
@@ -304,7 +304,7 @@ def test_what_is_no_command_is_refused(brokers, chorus, start_server):
     there.wait_for_log("mqtt: connected")
     with Looker(here) as looker:
         looker.until(lambda: {"house/here", "house/there", "house/away"} <= looker.pis.keys())
-        host = looker.pis["house/there"]["host"]
+        host = looker.host("house/there")
 
         def refusal(pi: str, name: str) -> tuple[str, str]:
             return looker.refusal(type="set", pi=pi, pin=name, value=1)
@@ -445,7 +445,7 @@ def test_the_rules_of_this_server_hold(brokers, start_server, tmp_path):
     with Looker(here, **view) as looker:
         assert (looker.hello["access"], looker.hello["code_would_help"]) == ("view", True)
         looker.until(lambda: "house/there" in looker.pis)
-        host = looker.pis["house/there"]["host"]
+        host = looker.host("house/there")
         needed = f"switching lamp of {host} needs the control code of this Pi"
         assert looker.refusal(**order) == ("sign-in", needed)
         assert value(there, "lamp") == 0
@@ -537,8 +537,8 @@ def test_who_lies_about_control(brokers, chorus, start_server, tmp_path):
         for each in (guest, owner):
             each.until(lambda: {"house/here", "house/old", "house/mad"} <= each.pis.keys())  # noqa: B023
         choir.say("house/here/describe", description("mine", pins))
-        owner.until(lambda: owner.pis["house/here"]["host"] == "mine")
-        guest.until(lambda: guest.pis["house/here"]["host"] == "mine")
+        owner.until(lambda: owner.host("house/here") == "mine")
+        guest.until(lambda: guest.host("house/here") == "mine")
         told = {each["name"]: each["control"] for each in guest.pis["house/here"]["pins"]}
         assert told == {"lamp": "code", "heater": "nobody", "x": "nobody", "door": "everyone"}
         codes = {

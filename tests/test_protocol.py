@@ -328,6 +328,10 @@ def test_every_stream_ends_as_with_tornado(house, tornado, stream, cuts):
     assert see(house.port, pieces) == see(tornado, pieces)
 
 
+PINGS = {"house": 90, "tornado": 1000}
+"""Pings that each server takes at once. Ours takes 100 frames (raspi_server/websocket.py)."""
+
+
 @pytest.mark.parametrize("server", ["house", "tornado"])
 def test_many_pings_one_by_one(request, server):
     """A client that waits for each pong gets every one, as many as it may send at once."""
@@ -354,10 +358,6 @@ def test_a_flood_of_pings(request, server):
             else:
                 json.loads(payload)
         assert pongs == sorted(set(pongs))
-
-
-PINGS = {"house": 90, "tornado": 1000}
-"""Frames that a client may send without a pause; here 100, see raspi_server/websocket.py."""
 
 
 def port_of(request: pytest.FixtureRequest, server: str) -> int:

@@ -93,7 +93,7 @@ def test_a_trusting_browser_takes_no_other_site_from_the_authority(
     browser = start_browser(authority(house), (names,))
     with pytest.raises(Error, match=r"ERR_CERT_\w*INVALID"):
         browser.new_page().goto(f"https://example.com:{impostor.port}/")
-    page = browser.new_page()  # in the other the browser still goes to its page of the error
+    page = browser.new_page()  # the other tab still loads the error page
     page.goto(f"https://localhost:{house.port}/")
     expect(page.locator("body")).to_have_attribute("data-link", "live")
 

@@ -83,9 +83,8 @@ def test_a_deleted_certificate_is_made_again(house: House) -> None:
 
 def test_a_service_that_ended_for_want_of_a_certificate_comes_back(house: House) -> None:
     """Started without one it ends for good; the timer brings both back."""
-    house.guest.run("systemctl stop raspi-server-cert.timer")  # it may come at any moment
+    house.guest.run("systemctl stop raspi-server-cert.timer")  # else it could renew it first
     house.guest.run("rm /etc/raspi-server/tls/server.*; systemctl restart raspi-server || true")
     assert house.guest.tell("systemctl show raspi-server -P ExecMainStatus") == "78"
     house.guest.run("systemctl start raspi-server-cert")
     house.wait_until_serving()
-    house.guest.run("systemctl start raspi-server-cert.timer")

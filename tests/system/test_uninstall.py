@@ -26,7 +26,7 @@ def test_configuration_and_certificates_outlive_the_service(bare: House) -> None
     assert guest.tell("find /etc/raspi-server -perm /o=r -name '*.key'") == ""
     assert guest.run("getent passwd raspi-server", check=False).returncode == 2
     assert guest.run("getent group raspi-server gpio", check=False).stdout == ""
-    for _ in guest.patience("systemd never forgot the units that have no file any more"):
+    for _ in guest.patience("systemd still lists units whose files were removed"):
         if guest.tell("systemctl list-units --all --no-legend 'raspi-server*'") == "":
             break
     assert guest.tell("systemctl list-unit-files --no-legend 'raspi-server*' || true") == ""
