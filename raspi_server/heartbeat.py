@@ -3,10 +3,8 @@ only while the loop answers that all is well, STOPPING first thing on a stop. Of
 silent; a loop that is stuck it reports to the log everywhere."""
 
 import asyncio
-import faulthandler
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -65,11 +63,6 @@ class Heartbeat:
             self._stuck_after = min(_STUCK_AFTER, self._watchdog / 4)
         self._ran = 0.0
         self._told: tuple[float, tuple[str, bool]] | None = None
-        # Off systemd, a process that was stopped by hand is no alarm: it used no processor.
-        is_watched = self._watchdog is not None
-        self._timer = signal.ITIMER_REAL if is_watched else signal.ITIMER_PROF
-        number = signal.SIGALRM if is_watched else signal.SIGPROF
-        faulthandler.register(number, all_threads=True)
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
@@ -96,13 +89,11 @@ class Heartbeat:
         self._say("STOPPING=1")
         self._stopping.set()
         self._ready.set()
-        signal.setitimer(self._timer, 0)  # at the end of the process it would find no handler
 
     def _run(self) -> None:
         self._ask_for_time_until(self._ready)
         if not self._stopping.is_set():
             self._beat()
-        signal.setitimer(self._timer, 0)
         self._ask_for_time_until(threading.Event())
 
     def _ask_for_time_until(self, done: threading.Event) -> None:
@@ -115,7 +106,6 @@ class Heartbeat:
 
     def _beat(self) -> None:
         beat_at = self._ran = time.monotonic()
-        self._guard()
         while not self._stopping.is_set():
             # A beat vouches for the loop as it is now, not as it was a second ago.
             is_due = self._watchdog is not None and time.monotonic() >= beat_at
@@ -126,14 +116,7 @@ class Heartbeat:
             if self._watchdog is not None and is_due and is_well:
                 self._say("WATCHDOG=1")
                 beat_at = time.monotonic() + self._watchdog / 2 - self._ask_every / 2
-            self._guard()
             self._waits(self._stopping, self._ask_every)
-
-    def _guard(self) -> None:
-        """Should C code hold the interpreter, this thread stands still, too: then faulthandler's
-        handler, which needs no interpreter, writes the stacks. Put off while all is well."""
-        if not self._stopping.is_set():
-            signal.setitimer(self._timer, self._ask_every + self._stuck_after * 1.4)
 
     def _hear(self) -> tuple[str, bool] | None:
         """What the loop told by itself since about the last time."""
@@ -177,31 +160,33 @@ class Heartbeat:
         return self._stopping.is_set()
 
     def _waits(self, event: threading.Event, seconds: float) -> bool:
-        """Waits for an event, and tells if that took far longer since the last time than it may."""
+        """Waits for an event, and tells if that took far longer since the last time than it may:
+        either the process was stopped, or C code held the interpreter and this thread stood still
+        with it. When such code returns, this thread is the next to run, so that the loop is still
+        at the call. Stacks are not written earlier, by faulthandler without the interpreter, since
+        that ends a process that runs on after all (a segmentation fault, seen in CI). Where systemd
+        strikes, faulthandler writes them on its SIGABRT."""
         is_set = event.wait(seconds)
         now = time.monotonic()
         late = now - self._ran - seconds
         self._ran = now
         if late > self._stuck_after:
-            why = "C code held the interpreter, or the process was stopped"
-            log.warning("nothing here ran for %.1f s: %s", late, why)
+            frames = sys._current_frames()
+            log.warning(
+                "nothing here ran for %.1f s: C code held the interpreter, or the process was"
+                " stopped; the loop is in %s",
+                late,
+                _suspect(frames.get(self._loop_thread)),
+            )
+            _log_stacks(frames)
         return is_set
 
     def _tell_where_it_is_stuck(self) -> None:
-        is_written = signal.getitimer(self._timer)[0] == 0
-        signal.setitimer(self._timer, 0)
         frames = sys._current_frames()
         suspect = _suspect(frames.get(self._loop_thread))
         seconds = self._stuck_after
         log.error("the loop has not answered for %.1f s; it is in %s", seconds, suspect)
-        if is_written:
-            return
-        names = {thread.ident: thread.name for thread in threading.enumerate()}
-        for ident, frame in frames.items():
-            stack = "".join(traceback.format_stack(frame)).rstrip()
-            log.error("stack of thread %s:", names.get(ident, ident))
-            for line in stack.splitlines():
-                log.error("%s", line)
+        _log_stacks(frames)
 
     def _say(self, message: str) -> None:
         """One message on its own, ASCII only (sdnotify drops what is not Latin-1)."""
@@ -212,6 +197,15 @@ class Heartbeat:
                 self._notifier.notify(message.encode("ascii", "replace").decode("ascii"))
             except OSError as error:
                 log.warning("systemd did not take %s: %s", message.partition("\n")[0], error)
+
+
+def _log_stacks(frames: dict[int, FrameType]) -> None:
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for ident, frame in frames.items():
+        stack = "".join(traceback.format_stack(frame)).rstrip()
+        log.error("stack of thread %s:", names.get(ident, ident))
+        for line in stack.splitlines():
+            log.error("%s", line)
 
 
 def _suspect(frame: FrameType | None) -> str:
