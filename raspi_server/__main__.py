@@ -13,9 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from . import __version__, journal, storage
+from . import __version__
 from .config import Config, ConfigError, default_file
 from .source import Source
+from .system import logs, storage
 
 EXIT_FAILED = 1
 EXIT_CANNOT_LISTEN = 75
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status: int = options.command(options)
     except ConfigError as error:
-        journal.complain(str(error))
+        logs.complain(str(error))
         return EXIT_CONFIG
     return status
 
@@ -143,7 +144,7 @@ def safe_state(options: argparse.Namespace) -> int:
     """For systemd's ExecStopPost=, which has the environment say how the server ended."""
     from .safestate import leave_safe
 
-    journal.start("info")
+    logs.start("info")
     return 0 if leave_safe(Source(options.config or default_file(), {})) else EXIT_FAILED
 
 
@@ -184,7 +185,7 @@ def serve(config: Config, source: Source | None = None, fault: ConfigError | Non
     faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's stack in the log
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    journal.start(config.log_level)
+    logs.start(config.log_level)
     try:
         asyncio.run(_live(config, source, fault))
     except CertificateError as error:

@@ -18,16 +18,14 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
-from . import journal, storage, tls
+from . import tls
 from .auth import Auth
 from .board import Board
-from .clock import wall_time
 from .codes import Codes
 from .config import Config, ConfigError
 from .config import Mqtt as MqttSettings
 from .doors import CannotListen, Doors, in_url, reachable_hosts
 from .guests import MOST_PIECES, READ_AT_ONCE, Guests
-from .heartbeat import Heartbeat
 from .history import History
 from .hub import Hub
 from .levels import Levels
@@ -38,7 +36,10 @@ from .sessions import Sessions
 from .site import BUILT_IN_WWW, RESTARTED, Site
 from .slots import Changed
 from .source import Source
-from .ticker import Ticker
+from .system import logs, storage
+from .system.clock import wall_time
+from .system.systemd import Heartbeat
+from .system.ticker import Ticker
 from .tls import CertificateError, Identity
 from .web import application, plain_application
 
@@ -190,7 +191,7 @@ class Appliance:
         self._move(config)
         self._show(identity)
         before, self._config = self._config, config
-        journal.set_level(config.log_level)
+        logs.set_level(config.log_level)
         if config.gpio == before.gpio:
             self.board.reconfigure(config.pins)
         else:
@@ -387,7 +388,7 @@ class Appliance:
         self._heartbeat.tell()
 
     def _every_minute(self) -> None:
-        journal.tell_suppressed()
+        logs.tell_suppressed()
         self._look_at_certificate()
 
     def _look_at_certificate(self) -> None:

@@ -15,11 +15,11 @@ from tornado.web import RequestHandler
 from . import config
 from .codes import Codes
 from .guests import Guest, Guests
-from .journal import LIMITED
 from .links import Links
 from .messages import Audience, Refused, Right
 from .sessions import Sessions
 from .signin import SignIn
+from .system.logs import LIMITED
 
 _NAMESAKE = re.compile(r"-\d{1,2}\.local$")
 """What Avahi adds to the name of the second of two machines that are called the same."""

@@ -19,13 +19,14 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from . import __version__, gpiochip, keyexchange, storage, tls, vitals
+from . import __version__, gpiochip, keyexchange, tls
 from .config import Certificate, Config, ConfigError, Mqtt
 from .doors import CannotListen, in_url, listen
-from .journal import legible
 from .mdns import local_name
 from .source import Source
-from .storage import SERVICE
+from .system import storage, vitals
+from .system.logs import legible
+from .system.storage import SERVICE
 
 LEAST_SPACE = 100 * 1024 * 1024
 """Bytes free below which the next upgrade of anything fails half way."""

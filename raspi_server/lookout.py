@@ -18,7 +18,6 @@ from .account import Account
 from .broker import Broker, Message, Speaker
 from .fleet import Pi, PinAudience, PinValue, Pis
 from .hub import Hub
-from .journal import LIMITED
 from .messages import (
     BROKER_TROUBLE,
     STATUS,
@@ -37,7 +36,8 @@ from .messages import (
     Value,
     encode,
 )
-from .ticker import Ticker
+from .system.logs import LIMITED
+from .system.ticker import Ticker
 
 LINGER = 60.0
 """Seconds for which the connection is kept after the last one has looked."""

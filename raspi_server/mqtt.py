@@ -18,7 +18,6 @@ from msgspec import Raw
 from . import config, discovery
 from .account import Account
 from .broker import Broker, Message, Speaker
-from .clock import wall_time
 from .messages import (
     MAX_MESSAGE,
     UNREADABLE,
@@ -39,7 +38,8 @@ from .messages import (
 )
 from .site import Site
 from .slots import Changed
-from .ticker import Ticker
+from .system.clock import wall_time
+from .system.ticker import Ticker
 from .websocket import MESSAGES_A_SECOND, Allowance
 
 MOST_KEPT = 10_000

@@ -12,9 +12,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from . import messages
 from .api import ApiHandler
-from .clock import wall_time
 from .messages import PinHistory, Refused, Value
 from .openapi import Operation
+from .system.clock import wall_time
 
 Seconds = Annotated[float, Meta(ge=1, le=86400)]
 _SECONDS = "seconds from 1 to 86400"

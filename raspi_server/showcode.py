@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import storage
 from .codes import Codes
 from .config import ConfigError
 from .doors import in_url, own_address
@@ -16,6 +15,7 @@ from .links import Links
 from .mdns import local_name
 from .messages import Right
 from .source import Source
+from .system import storage
 
 _FOR: dict[Right, str] = {"view": "looking", "control": "looking and switching"}
 

@@ -6,8 +6,8 @@ import logging
 import math
 
 from .codes import Codes
-from .journal import LIMITED
 from .messages import Refused
+from .system.logs import LIMITED
 
 TRIES_AT_ONCE = 5
 TRY_EVERY = 10.0

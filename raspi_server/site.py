@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from tornado.web import HTTPError, RequestHandler
 
-from . import __version__, vitals
+from . import __version__
 from .auth import Auth, Caller
 from .board import Board
 from .config import DrivenPin
@@ -43,6 +43,7 @@ from .messages import (
 from .packed import Packed
 from .repeats import Repeats
 from .slots import Slot
+from .system import vitals
 from .tls import Identity
 
 if TYPE_CHECKING:

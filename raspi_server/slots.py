@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from . import config
-from .clock import wall_time
 from .groups import Group
 from .inputs import Input
 from .levels import Level, Levels
 from .messages import Refused, Value
 from .outputs import Output
 from .pinfactory import LineErrors, PinFactory
+from .system.clock import wall_time
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from . import config, storage
+from . import config
 from .config import Config, ConfigError, Fault
+from .system import storage
 
 _MOST = 1024 * 1024
 """Bytes of the file in which the last good configuration is kept."""

@@ -10,7 +10,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from raspi_server.config import load
-from raspi_server.journal import legible
+from raspi_server.system.logs import legible
 
 MOST = 64 * 1024
 """Bytes of an answer: root does not read on for as long as it is sent something."""

@@ -33,7 +33,7 @@ pins:
 # the viewers read them.
 INSIDE = f"""
 import asyncio, gc, json, os, signal, threading
-from raspi_server import journal
+from raspi_server.system import logs
 from raspi_server.messages import Toggle
 
 told = 0
@@ -54,7 +54,7 @@ def tell():
     print(f"inside {{told}}: {{json.dumps(found)}}", file=sys.stderr, flush=True)
 
 async def toggle(house):
-    journal.set_level("warning")  # each would be a line
+    logs.set_level("warning")  # each would be a line
     names = [slot.config.name for slot in house.board if slot.config.name != "lamp"]
     for n in range(0, {CHANGES}, 50):
         for m in range(n, n + 50):
@@ -62,7 +62,7 @@ async def toggle(house):
         await asyncio.sleep(0)
         while not all(viewer.is_free for viewer in house._hub):
             await asyncio.sleep(0.001)
-    journal.set_level("info")
+    logs.set_level("info")
     print("all changes made", file=sys.stderr, flush=True)
 
 async def run(self):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server.heartbeat import Heartbeat, watchdog_interval
+from raspi_server.system.systemd import Heartbeat, watchdog_interval
 
 from .conftest import LIMIT, Server
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server import storage
 from raspi_server.config import SYSTEM_FILE
+from raspi_server.system import storage
 
 from .conftest import LIMIT, check_end, free_port
 from .home import CODE, Home
@@ -179,7 +179,7 @@ def test_two_writers_at_once_leave_a_whole_file(tmp_path: Path) -> None:
     writer = """
 import sys
 from pathlib import Path
-from raspi_server import storage
+from raspi_server.system import storage
 
 for _ in range(300):
     storage.replace(Path(sys.argv[1]), sys.argv[2].encode() * 4000, lasting=False)

@@ -261,7 +261,7 @@ class House:
             # Simulated edges carry the time of the loop, as real ones carry the kernel's.
             mock.patch("gpiozero.pins.mock.monotonic", lambda: self.now()),
             mock.patch(
-                "raspi_server.clock.time",
+                "raspi_server.system.clock.time",
                 SimpleNamespace(time=lambda: time.time(), monotonic=lambda: self.now()),
             ),
             mock.patch("time.time", lambda: self.offset + self.now()),

@@ -461,12 +461,12 @@ def test_a_stop_before_anything_is_built(
     """A stop in the very first moments, when no pin was touched yet, is a clean stop, too."""
     early = f"""
 import os
-import raspi_server.journal
-well = raspi_server.journal.start
+import raspi_server.system.logs
+well = raspi_server.system.logs.start
 def start(level):
     well(level)
     os.kill(os.getpid(), {int(number)})
-raspi_server.journal.start = start
+raspi_server.system.logs.start = start
 """
     command = [sys.executable, "-c", DRIVER + early + GO, "demo", "--port", "0"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)

@@ -265,7 +265,7 @@ def test_a_pin_that_hangs(
 
 def test_stuck_off_systemd(start_server: Callable[..., Server]) -> None:
     """Off systemd, too, a hang stands in the log, and nothing else is said there or to anyone."""
-    soon = "import raspi_server.heartbeat\nraspi_server.heartbeat._STUCK_AFTER = 0.3\n"
+    soon = "import raspi_server.system.systemd\nraspi_server.system.systemd._STUCK_AFTER = 0.3\n"
     driver = DRIVER + soon + SLEEPING.format(seconds=4) + HEALTH_HANGS + GO
     variables = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     server = start_server(HOUSE, program=("-c", driver), env={**variables, "WATCHDOG_USEC": "1"})
@@ -451,8 +451,8 @@ def test_odd_names_in_the_status(systemd: PunctualSystemd, tmp_path: Path) -> No
 
 
 IMPATIENT = """
-import raspi_server.heartbeat
-raspi_server.heartbeat._MORE_TIME, raspi_server.heartbeat._MOST_TIME = 0.4, 0.8
+import raspi_server.system.systemd
+raspi_server.system.systemd._MORE_TIME, raspi_server.system.systemd._MOST_TIME = 0.4, 0.8
 """
 MORE_TIME = "EXTEND_TIMEOUT_USEC=400000"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from raspi_server.ticker import Ticker
+from raspi_server.system.ticker import Ticker
 
 from .board_rig import JumpingLoop
 

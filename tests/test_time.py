@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from raspi_server import clock as clock_room
+from raspi_server.system import clock as clock_room
 
 from .conftest import LIMIT, Server
 from .test_stuck import wait_for_state

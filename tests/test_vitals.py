@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from raspi_server import clock, vitals
+from raspi_server.system import clock, vitals
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,10 @@ from typing import Any
 
 from raspi_server import config
 from raspi_server.account import Account
-from raspi_server.clock import wall_time
 from raspi_server.messages import Command, Pin, Report, Server, Value
 from raspi_server.mqtt import House, Mqtt
 from raspi_server.slots import Changed
+from raspi_server.system.clock import wall_time
 
 STARTED_A_SECOND = 200
 """Each connection is begun by a thread; Pis that are switched on together do not dial together."""
