@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from . import __version__
-from .config import Config, ConfigError, default_file
-from .source import Source
+from .config.schema import Config, ConfigError, default_file
+from .config.source import Source
 from .system import logs, storage
 
 EXIT_FAILED = 1

@@ -4,8 +4,8 @@ import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from . import config
-from .config import ConfigError, Fault
+from .config import schema
+from .config.schema import ConfigError, Fault
 from .doors import in_url
 
 
@@ -36,7 +36,7 @@ class _Socket(ssl.SSLSocket):
             raise
 
 
-def account(mqtt: config.Mqtt) -> Account:
+def account(mqtt: schema.Mqtt) -> Account:
     """The account of a configuration, with all its files read. Raises ConfigError, with every file
     that is missing, unreadable, or not what it should be."""
     faults: list[Fault] = []
@@ -64,7 +64,7 @@ def account(mqtt: config.Mqtt) -> Account:
     )
 
 
-def _context(mqtt: config.Mqtt) -> ssl.SSLContext:
+def _context(mqtt: schema.Mqtt) -> ssl.SSLContext:
     """TLS 1.2 and later; the broker's certificate must be good for its name."""
     try:
         context = ssl.create_default_context(cafile=mqtt.ca)
@@ -89,5 +89,5 @@ def _context(mqtt: config.Mqtt) -> ssl.SSLContext:
     return context
 
 
-def _fault(mqtt: config.Mqtt, key: str, message: str) -> ConfigError:
+def _fault(mqtt: schema.Mqtt, key: str, message: str) -> ConfigError:
     return ConfigError([Fault(str(getattr(mqtt, key)), None, f"mqtt.{key}", message)])

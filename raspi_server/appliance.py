@@ -22,8 +22,9 @@ from . import tls
 from .auth import Auth
 from .board import Board
 from .codes import Codes
-from .config import Config, ConfigError
-from .config import Mqtt as MqttSettings
+from .config.schema import Config, ConfigError
+from .config.schema import Mqtt as MqttSettings
+from .config.source import Source
 from .doors import CannotListen, Doors, in_url, reachable_hosts
 from .guests import MOST_PIECES, READ_AT_ONCE, Guests
 from .history import History
@@ -35,7 +36,6 @@ from .pinfactory import open_factory
 from .sessions import Sessions
 from .site import BUILT_IN_WWW, RESTARTED, Site
 from .slots import Changed
-from .source import Source
 from .system import logs, storage
 from .system.clock import wall_time
 from .system.systemd import Heartbeat

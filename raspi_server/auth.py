@@ -12,8 +12,8 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
-from . import config
 from .codes import Codes
+from .config import schema
 from .guests import Guest, Guests
 from .links import Links
 from .messages import Audience, Refused, Right
@@ -63,7 +63,7 @@ class Auth:
     what is refused raises Refused with the reason."""
 
     def __init__(
-        self, access: config.Access, codes: Codes, sessions: Sessions, links: Links, guests: Guests
+        self, access: schema.Access, codes: Codes, sessions: Sessions, links: Links, guests: Guests
     ) -> None:
         self.access = access
         """A reload puts another in."""
@@ -217,13 +217,13 @@ class Auth:
             return False
         return True
 
-    def code_would_help(self, pins: Iterable[config.Pin], caller: Caller) -> bool:
+    def code_would_help(self, pins: Iterable[schema.Pin], caller: Caller) -> bool:
         """Whether there are outputs that the control code, which was not shown, would switch."""
-        outputs = [pin for pin in pins if isinstance(pin, config.DrivenPin)]
+        outputs = [pin for pin in pins if isinstance(pin, schema.DrivenPin)]
         audiences = {pin.control or self.access.control for pin in outputs}
         return "code" in audiences and self.role(caller) != "control"
 
-    def check_control(self, pin: config.Pin, caller: Caller) -> None:
+    def check_control(self, pin: schema.Pin, caller: Caller) -> None:
         audience = self._audience(pin)
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin.name} needs the control code", "control")
@@ -243,28 +243,28 @@ class Auth:
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin} needs the control code of this Pi", "control")
 
-    def check_broker(self, pin: config.Pin) -> None:
+    def check_broker(self, pin: schema.Pin) -> None:
         """Whoever may publish at the broker counts as one who has the control code: the broker
         knows them, and `mqtt.control` says so."""
         self._audience(pin)
 
-    def broker_may_control(self, pin: config.Pin) -> bool:
+    def broker_may_control(self, pin: schema.Pin) -> bool:
         try:
             self.check_broker(pin)
         except Refused:
             return False
         return True
 
-    def audience(self, pin: config.Pin) -> Audience:
+    def audience(self, pin: schema.Pin) -> Audience:
         """Return who may switch a pin; of an input, who may drive it where it is simulated."""
-        own = None if isinstance(pin, config.InputPin) else pin.control
+        own = None if isinstance(pin, schema.InputPin) else pin.control
         return own or self.access.control
 
-    def _audience(self, pin: config.Pin) -> Audience:
+    def _audience(self, pin: schema.Pin) -> Audience:
         """The same. Raises Refused where nobody may."""
         audience = self.audience(pin)
         if audience == "nobody":
-            is_own = isinstance(pin, config.DrivenPin) and pin.control
+            is_own = isinstance(pin, schema.DrivenPin) and pin.control
             key = f"pins.{pin.name}.control" if is_own else "access.control"
             raise Refused("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
         return audience
@@ -275,7 +275,7 @@ class Auth:
         how = f"sudo raspi-server code --new {right}"
         raise Refused("sign-in", f"{what}, and none exists yet ({how})")
 
-    def may_control(self, pin: config.Pin, caller: Caller) -> bool:
+    def may_control(self, pin: schema.Pin, caller: Caller) -> bool:
         try:
             self.check_control(pin, caller)
         except Refused:
@@ -291,7 +291,7 @@ class Auth:
         shown = name[:80] if name.isprintable() else "such names"
         message = (
             f"this server does not go by the name {shown}: open it by its address,"
-            f" or add to config.yaml, below access:   hosts: [{shown}]"
+            f" or add to schema.yaml, below access:   hosts: [{shown}]"
         )
         raise Refused("unknown-host", message)
 

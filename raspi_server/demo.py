@@ -6,7 +6,7 @@ import itertools
 from pathlib import Path
 
 from .board import Board
-from .config import Config, parse
+from .config.schema import Config, parse
 from .messages import Drive
 
 _HOUSE = b"""

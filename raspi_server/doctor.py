@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from . import __version__, gpiochip, keyexchange, tls
-from .config import Certificate, Config, ConfigError, Mqtt
+from .config.schema import Certificate, Config, ConfigError, Mqtt
+from .config.source import Source
 from .doors import CannotListen, in_url, listen
 from .mdns import local_name
-from .source import Source
 from .system import storage, vitals
 from .system.logs import legible
 from .system.storage import SERVICE

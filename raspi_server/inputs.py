@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from .config import InputPin
+from .config.schema import InputPin
 from .pinfactory import LineErrors, Pin
 
 _EDGE_ON_ITS_WAY = 0.02

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from . import config, discovery
+from . import discovery
 from .account import Account
 from .broker import Broker, Message, Speaker
+from .config import schema
 from .messages import (
     MAX_MESSAGE,
     UNREADABLE,
@@ -80,7 +81,7 @@ def house(site: Site, may_control: bool) -> House:
     return House(site.server, pins, site.report, carry_out, site.url)
 
 
-def topic(settings: config.Mqtt) -> str:
+def topic(settings: schema.Mqtt) -> str:
     """The beginning of all topics of this Pi."""
     return settings.topic or f"raspi-server/{socket.gethostname().partition('.')[0]}"
 
@@ -93,7 +94,7 @@ class _Kept(NamedTuple):
 class Mqtt(Speaker):
     """One Pi at one broker. All methods belong to the loop's thread."""
 
-    def __init__(self, settings: config.Mqtt, account: Account, house: House) -> None:
+    def __init__(self, settings: schema.Mqtt, account: Account, house: House) -> None:
         self._house = house
         self._control = settings.control
         self.topic = topic(settings)

@@ -7,7 +7,7 @@ import contextlib
 import math
 from collections.abc import Callable
 
-from .config import DrivenPin, OutputPin, PwmPin
+from .config.schema import DrivenPin, OutputPin, PwmPin
 from .levels import Level
 from .messages import Refused
 from .pinfactory import LineErrors, Pin

@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 from . import gpiochip
-from .config import Config, ConfigError, DrivenPin
+from .config.schema import Config, ConfigError, DrivenPin
+from .config.source import Source
 from .levels import Level, Levels
-from .source import Source
 
 log = logging.getLogger(__name__)
 

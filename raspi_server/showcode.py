@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .codes import Codes
-from .config import ConfigError
+from .config.schema import ConfigError
+from .config.source import Source
 from .doors import in_url, own_address
 from .links import Links
 from .mdns import local_name
 from .messages import Right
-from .source import Source
 from .system import storage
 
 _FOR: dict[Right, str] = {"view": "looking", "control": "looking and switching"}

@@ -17,9 +17,9 @@ from tornado.web import HTTPError, RequestHandler
 from . import __version__
 from .auth import Auth, Caller
 from .board import Board
-from .config import DrivenPin
+from .config.pinout import POSITION_BY_GPIO
+from .config.schema import DrivenPin
 from .doors import LOOPBACK
-from .header import POSITION_BY_GPIO
 from .history import History
 from .hub import Hub, frame
 from .messages import (

@@ -6,7 +6,7 @@ import ssl
 from typing import Any, NamedTuple
 
 from . import keyexchange
-from .config import Certificate
+from .config.schema import Certificate
 
 _CIPHERS = ":".join(
     f"ECDHE-{key}-{cipher}"

@@ -5,8 +5,8 @@ import selectors
 from pathlib import Path
 from typing import Any
 
-from raspi_server import config
 from raspi_server.board import Board
+from raspi_server.config.schema import schema
 from raspi_server.levels import Levels
 from raspi_server.messages import Drive, Pulse, Set, Toggle, Value
 from raspi_server.pinfactory import SimulatedFactory
@@ -36,9 +36,9 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         return self._clock.now
 
 
-def parse(pins: str) -> config.Config:
+def parse(pins: str) -> schema.Config:
     """A configuration from the YAML text of its pins."""
-    return config.parse(b"pins:\n" + pins.encode(), "test", Path("/nowhere"))
+    return schema.parse(b"pins:\n" + pins.encode(), "test", Path("/nowhere"))
 
 
 class Rig:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raspi_server import config as room
-from raspi_server.config import (
+from raspi_server.config.pinout import POSITION_BY_GPIO
+from raspi_server.config.schema import (
     Access,
     Certificate,
     Config,
@@ -25,7 +25,7 @@ from raspi_server.config import (
     load,
     parse,
 )
-from raspi_server.header import POSITION_BY_GPIO
+from raspi_server.config.schema import schema as room
 
 SHIPPED = Path(__file__).parent.parent / "config.yaml"
 README = SHIPPED.with_name("README.md")

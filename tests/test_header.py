@@ -3,7 +3,7 @@
 import pytest
 from gpiozero import PiBoardInfo
 
-from raspi_server.header import GPIO_BY_POSITION, POSITION_BY_GPIO, gpio_number
+from raspi_server.config.pinout import GPIO_BY_POSITION, POSITION_BY_GPIO, gpio_number
 
 BOARDS = {
     "Zero-W": 0x9000C1,

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from tornado.iostream import IOStream, SSLIOStream
 
-from raspi_server.config import Certificate
+from raspi_server.config.schema import Certificate
 from raspi_server.hub import (
     ASK_EVERY,
     LONGEST_BEHIND,

@@ -5,18 +5,18 @@ from itertools import pairwise
 
 import pytest
 
-from raspi_server import strictyaml
-from raspi_server.strictyaml import MAX_BYTES, YamlError, line_of, quote, scalar, show
+from raspi_server.config.schema import strict_yaml
+from raspi_server.config.strict_yaml import MAX_BYTES, YamlError, line_of, quote, scalar, show
 
 
 def value_in(text):
     """What the plain value of `key: TEXT` means."""
-    root = strictyaml.compose(f"key: {text}\n".encode())
+    root = strict_yaml.compose(f"key: {text}\n".encode())
     return scalar(root.value[0][1])
 
 
 def node_in(text):
-    return strictyaml.compose(f"key: {text}\n".encode()).value[0][1]
+    return strict_yaml.compose(f"key: {text}\n".encode()).value[0][1]
 
 
 TEXT_IN_SPITE_OF_YAML = (
@@ -42,7 +42,7 @@ def test_only_true_and_false_are_booleans(text, value):
 def test_nothing_is_nothing(text):
     """A key with nothing behind it, `~` and `null` mean no value."""
     assert value_in(text) is None
-    assert strictyaml.is_empty(node_in(text))
+    assert strict_yaml.is_empty(node_in(text))
     assert show(node_in(text)) == "nothing"
 
 
@@ -100,7 +100,7 @@ def test_endless_digits_stay_text(digits):
 @pytest.mark.parametrize("text", ["017", "00", "08", "-017", "+017"])
 def test_a_leading_zero_is_refused(text):
     """`017`, which is 15 to YAML and 17 to people, is refused in its line."""
-    node = strictyaml.compose(f"# a comment\nkey: {text}\n".encode()).value[0][1]
+    node = strict_yaml.compose(f"# a comment\nkey: {text}\n".encode()).value[0][1]
     with pytest.raises(YamlError, match="^expected a number without leading zeros, got ") as caught:
         scalar(node)
     assert str(caught.value).endswith(f" got {text}")
@@ -109,7 +109,7 @@ def test_a_leading_zero_is_refused(text):
 
 def test_a_leading_zero_is_not_nothing():
     """A value such as `017` where keys are expected is seen as something, and raises nothing."""
-    assert not strictyaml.is_empty(node_in("017"))
+    assert not strict_yaml.is_empty(node_in("017"))
 
 
 @pytest.mark.parametrize("text", ["0", "true", "null", "~", "017", "1e3", ".nan", "", "on"])
@@ -117,13 +117,13 @@ def test_a_leading_zero_is_not_nothing():
 def test_quotes_make_text(text, style):
     """Whatever stands in quotes or in a block is text."""
     assert value_in(style.format(text)) == text
-    assert not strictyaml.is_empty(node_in(style.format(text)))
+    assert not strict_yaml.is_empty(node_in(style.format(text)))
 
 
 @pytest.mark.parametrize("key", ["on", "no", "017", "null", "1", "true", "22:30"])
 def test_keys_are_always_text(key):
     """A key such as `on` is the word that stands there."""
-    root = strictyaml.compose(f"{key}: 1\n".encode())
+    root = strict_yaml.compose(f"{key}: 1\n".encode())
     assert root.value[0][0].value == key
 
 
@@ -133,14 +133,14 @@ def test_keys_are_always_text(key):
 )
 def test_a_file_without_content_is_no_fault(data):
     """A file that is empty, or holds only comments, is read as nothing."""
-    assert strictyaml.compose(data) is None
+    assert strict_yaml.compose(data) is None
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 def test_editors_of_windows_are_welcome(mark, end):
     """A byte order mark at the start and Windows line ends change neither values nor lines."""
-    root = strictyaml.compose(mark + end.join([b"a: 1", b"b: x", b""]))
+    root = strict_yaml.compose(mark + end.join([b"a: 1", b"b: x", b""]))
     assert [(key.value, scalar(value)) for key, value in root.value] == [("a", 1), ("b", "x")]
     assert [line_of(key) for key, _ in root.value] == [1, 2]
 
@@ -185,7 +185,7 @@ def test_a_text_we_cannot_read_is_refused_in_its_line(data, line, message):
     """A text that is not UTF-8, not printable, or not one YAML document is refused, with line and
     reason."""
     with pytest.raises(YamlError) as caught:
-        strictyaml.compose(data)
+        strict_yaml.compose(data)
     assert (str(caught.value), caught.value.line) == (message, line)
 
 
@@ -197,14 +197,14 @@ def test_a_text_we_cannot_read_is_refused_in_its_line(data, line, message):
 def test_what_pyyaml_trips_over_is_refused_like_all_else(text):
     """An escape beyond Unicode or an absurd directive is a fault in the file, not a crash."""
     with pytest.raises(YamlError, match="^expected "):
-        strictyaml.compose(f"{text}\n".encode())
+        strict_yaml.compose(f"{text}\n".encode())
 
 
 @pytest.mark.parametrize("text", ["a: &{0} 1\nb: &{0} 1", "a: *{0}", "a: !{0}!b 1", "a: !{0} 1"])
 def test_a_refusal_is_short_however_long_the_name(text):
     """A name of thousands of characters in a broken file does not flood the log."""
     with pytest.raises(YamlError, match="^expected ") as caught:
-        strictyaml.compose(text.format("x" * 5000).encode())
+        strict_yaml.compose(text.format("x" * 5000).encode())
     assert len(str(caught.value)) < 300
 
 
@@ -228,7 +228,7 @@ def test_a_refusal_is_short_however_long_the_name(text):
 def test_tags_are_refused_everywhere(text, line, tag):
     """No tag, and so no Python object, gets in at any place of the file."""
     with pytest.raises(YamlError) as caught:
-        strictyaml.compose(text.encode())
+        strict_yaml.compose(text.encode())
     full = tag.replace("!!", "tag:yaml.org,2002:")
     assert str(caught.value) == f'expected a value without a YAML tag, got "{full}"'
     assert caught.value.line == line
@@ -245,9 +245,9 @@ def test_a_file_may_be_as_long_as_the_limit_and_no_longer():
     start = b"a: 1\n#"
     assert MAX_BYTES == 256 * 1024
     full = start + b"x" * (MAX_BYTES - len(start))
-    assert strictyaml.compose(full).value[0][0].value == "a"
+    assert strict_yaml.compose(full).value[0][0].value == "a"
     with pytest.raises(YamlError, match="^expected at most 262144 bytes, got 262145$") as caught:
-        strictyaml.compose(full + b"x")
+        strict_yaml.compose(full + b"x")
     assert caught.value.line is None
 
 
@@ -255,16 +255,16 @@ def test_a_file_may_be_as_long_as_the_limit_and_no_longer():
 def test_deep_nesting_is_refused(opening):
     """Thousands of brackets are refused in words, and a few are fine."""
     closing = {"[": "]", "{a: ": "}", "- ": ""}[opening]
-    strictyaml.compose((opening * 5 + "x" + closing * 5).encode())
+    strict_yaml.compose((opening * 5 + "x" + closing * 5).encode())
     message = "^expected two or three levels of nesting, got hundreds$"
     with pytest.raises(YamlError, match=message) as caught:
-        strictyaml.compose((opening * 5000).encode())
+        strict_yaml.compose((opening * 5000).encode())
     assert caught.value.line is None
 
 
 def test_an_alias_is_the_node_it_names():
     """A value given once under an anchor can be used again by its alias."""
-    root = strictyaml.compose(b"a: &x 5\nb: *x\n")
+    root = strict_yaml.compose(b"a: &x 5\nb: *x\n")
     assert [scalar(value) for _, value in root.value] == [5, 5]
 
 
@@ -272,7 +272,7 @@ def test_an_alias_bomb_is_not_expanded():
     """Nine levels of nine aliases are nine small lists, not 400 million values."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
-    root = strictyaml.compose("\n".join(lines).encode())
+    root = strict_yaml.compose("\n".join(lines).encode())
     lists = [value for _, value in root.value]
     # Compared as plain values: a failing assert would print, and so expand, the nodes themselves.
     lengths = [len(above.value) for above in lists]
@@ -283,7 +283,7 @@ def test_an_alias_bomb_is_not_expanded():
 
 def test_an_alias_of_itself_is_read_without_end_or_harm():
     """A list or mapping that holds itself does not catch the reader in a circle."""
-    looped = strictyaml.compose(b"a: &a [*a]\nb: &b {c: *b}\n")
+    looped = strict_yaml.compose(b"a: &a [*a]\nb: &b {c: *b}\n")
     (_, in_list), (_, in_mapping) = looped.value
     assert in_list.value[0] is in_list
     assert in_mapping.value[0][1] is in_mapping

@@ -302,7 +302,7 @@ def test_what_the_machine_says_of_tls_stays(good: Pair, tmp_path: Path) -> None:
         "[house]\nOptions = -SessionTicket\nCurves = P-521\n"
     )
     program = (
-        "import pathlib, ssl, sys; from raspi_server.config import Certificate\n"
+        "import pathlib, ssl, sys; from raspi_server.config.schema import Certificate\n"
         "from raspi_server import keyexchange, tls\n"
         "pair = Certificate(certificate=pathlib.Path(sys.argv[1]), key=pathlib.Path(sys.argv[2]))\n"
         "context = tls.server_context(pair)\n"

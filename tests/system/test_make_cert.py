@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from raspi_server import tls
-from raspi_server.config import Certificate
+from raspi_server.config.schema import Certificate
 
 from .guest import CHECKOUT
 

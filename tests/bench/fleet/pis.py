@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from raspi_server import config
 from raspi_server.account import Account
+from raspi_server.config.schema import schema
 from raspi_server.messages import Command, Pin, Report, Server, Value
 from raspi_server.mqtt import House, Mqtt
 from raspi_server.slots import Changed
@@ -44,7 +44,7 @@ class Pi:
         self._host = f"pi-{number:04}"
         self._values: list[Value] = [0] * pins
         self._moments: list[float | None] = [None] * pins
-        settings = config.Mqtt(url=f"mqtt://{account}", topic=self.topic)
+        settings = schema.Mqtt(url=f"mqtt://{account}", topic=self.topic)
         house = House(self._server, self._pins, self._report, self._carry_out)
         self.room = Mqtt(settings, account, house)
 

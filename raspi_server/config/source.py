@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from . import config
-from .config import Config, ConfigError, Fault
-from .system import storage
+from ..system import storage
+from . import schema
+from .schema import Config, ConfigError, Fault
 
 _MOST = 1024 * 1024
 """Bytes of the file in which the last good configuration is kept."""
@@ -43,8 +43,8 @@ class Source:
     def load(self) -> Config:
         """The configuration as it stands in the file. Raises ConfigError."""
         self.warnings = []
-        self._data = config.read(self.file)
-        found = config.parse(self._data, str(self.file), self._folder, self.warnings)
+        self._data = schema.read(self.file)
+        found = schema.parse(self._data, str(self.file), self._folder, self.warnings)
         return msgspec.structs.replace(found, **self._overrides)
 
     def last_good(self) -> Config | None:
@@ -56,7 +56,7 @@ class Source:
             kept = msgspec.json.decode(storage.read(self._last_good, _MOST), type=_Kept)
             data, folder = kept.text.encode(), Path(kept.folder)
             self.warnings = []
-            found = config.parse(data, str(self._last_good), folder, self.warnings, has_run=True)
+            found = schema.parse(data, str(self._last_good), folder, self.warnings, has_run=True)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError, UnicodeError, ConfigError) as error:
@@ -70,7 +70,7 @@ class Source:
             return None
         try:
             kept = msgspec.json.decode(storage.read(self._last_good, _MOST), type=_Kept)
-            text = config.read(self.file).decode("utf-8-sig", "replace")
+            text = schema.read(self.file).decode("utf-8-sig", "replace")
         except (OSError, msgspec.DecodeError, ConfigError):
             return None
         return kept.text == text if kept.folder == str(self._folder) else None

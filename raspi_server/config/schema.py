@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
-from . import strictyaml
-from .header import gpio_number
-from .messages import Audience
-from .strictyaml import YamlError, line_of, quote, show
+from ..messages import Audience
+from . import strict_yaml
+from .pinout import gpio_number
+from .strict_yaml import YamlError, line_of, quote, show
 
 SYSTEM_FILE = Path("/etc/raspi-server/config.yaml")
 LOCAL_FILE = Path("config.yaml")
@@ -228,11 +228,11 @@ def parse(
     One that `has_run` may be of an older release, which allowed what is refused now: of keys that
     do not go together the one to blame is ignored, with a warning."""
     try:
-        root = strictyaml.compose(data)
+        root = strict_yaml.compose(data)
     except YamlError as error:
         raise ConfigError([Fault(name, error.line, "", str(error))]) from None
     reader = _Reader(name, folder, has_run)
-    values = {} if root is None or strictyaml.is_empty(root) else reader.mapping(root, "", Config)
+    values = {} if root is None or strict_yaml.is_empty(root) else reader.mapping(root, "", Config)
     if warnings is not None:
         warnings += sorted(reader.warnings, key=lambda warning: warning.line or 0)
     if reader.faults:
@@ -277,11 +277,11 @@ class _Reader:
         else:
             self.fault(line, key, message)
 
-    def entries(self, node: strictyaml.Node, path: str) -> Iterator[tuple[str, int, Any]]:
+    def entries(self, node: strict_yaml.Node, path: str) -> Iterator[tuple[str, int, Any]]:
         """Key, line and value node of each entry of a mapping; faults for all else."""
-        if strictyaml.is_empty(node):
+        if strict_yaml.is_empty(node):
             return
-        if not strictyaml.is_mapping(node):
+        if not strict_yaml.is_mapping(node):
             self.fault(line_of(node), path, f"expected keys and values, got {show(node)}")
             return
         lines: dict[str, int] = {}
@@ -296,7 +296,7 @@ class _Reader:
                 lines[text] = line
                 yield text, line, value
 
-    def mapping(self, node: strictyaml.Node, path: str, struct: type[Struct]) -> dict[str, Any]:
+    def mapping(self, node: strict_yaml.Node, path: str, struct: type[Struct]) -> dict[str, Any]:
         """The values of those keys of `struct` that stand in `node` and are right."""
         fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
         values: dict[str, Any] = {}
@@ -309,15 +309,15 @@ class _Reader:
                 values[key] = found
         return values
 
-    def value(self, node: strictyaml.Node, path: str, kind: Any) -> Any:
+    def value(self, node: strict_yaml.Node, path: str, kind: Any) -> Any:
         """What `node` holds, as `kind`, or _ABSENT after a fault."""
         if kind == tuple[Pin, ...]:
             return self.pins(node)
         if kind is Access:
             return Access(**self.mapping(node, path, Access))
-        if kind == bool | Certificate and strictyaml.is_mapping(node):
+        if kind == bool | Certificate and strict_yaml.is_mapping(node):
             pair = self.mapping(node, path, Certificate)
-            present = {key.value for key, _ in node.value if strictyaml.is_scalar(key)}
+            present = {key.value for key, _ in node.value if strict_yaml.is_scalar(key)}
             for key in [key for key in ("certificate", "key") if key not in present]:
                 self.fault(line_of(node), _join(path, key), "expected a file, got nothing")
             return Certificate(**pair) if len(pair) == 2 else _ABSENT
@@ -325,11 +325,11 @@ class _Reader:
             return self.mqtt(node, path)
         if kind == tuple[HostName, ...]:
             return self.hosts(node, path)
-        if not strictyaml.is_scalar(node):
+        if not strict_yaml.is_scalar(node):
             self.fault(line_of(node), path, f"expected {_expected(kind)}, got {show(node)}")
             return _ABSENT
         try:
-            found = strictyaml.scalar(node)
+            found = strict_yaml.scalar(node)
         except YamlError as error:
             self.fault(line_of(node), path, str(error))
             return _ABSENT
@@ -346,7 +346,7 @@ class _Reader:
             self.fault(line_of(node), path, message)
             return _ABSENT
 
-    def convert(self, found: strictyaml.Scalar, kind: Any) -> Any:
+    def convert(self, found: strict_yaml.Scalar, kind: Any) -> Any:
         """One scalar as `kind`. Raises ValueError (msgspec's own is one) where it does not fit."""
         if kind == Gpio:
             number = gpio_number(found) if type(found) in (int, str) else None  # type: ignore[arg-type]
@@ -371,11 +371,11 @@ class _Reader:
             raise ValueError(found)
         return msgspec.convert(found, kind)
 
-    def mqtt(self, node: strictyaml.Node, path: str) -> Any:
+    def mqtt(self, node: strict_yaml.Node, path: str) -> Any:
         """A broker and the rules that join several of its keys; `false` is None."""
-        if not strictyaml.is_mapping(node):
+        if not strict_yaml.is_mapping(node):
             try:
-                if strictyaml.is_scalar(node) and strictyaml.scalar(node) is False:
+                if strict_yaml.is_scalar(node) and strict_yaml.scalar(node) is False:
                     return None
             except YamlError as error:
                 self.fault(line_of(node), path, str(error))
@@ -385,7 +385,7 @@ class _Reader:
             return _ABSENT
         before = len(self.faults)
         values = self.mapping(node, path, Mqtt)
-        lines = {key.value: line_of(key) for key, _ in node.value if strictyaml.is_scalar(key)}
+        lines = {key.value: line_of(key) for key, _ in node.value if strict_yaml.is_scalar(key)}
         secure = str(values.get("url")).startswith("mqtts:")
         if "url" not in lines:
             self.fault(
@@ -410,10 +410,10 @@ class _Reader:
             self.fault(lines["topic"], _join(path, "topic"), message)
         return Mqtt(**values) if len(self.faults) == before else _ABSENT
 
-    def hosts(self, node: strictyaml.Node, path: str) -> Any:
-        if strictyaml.is_empty(node):
+    def hosts(self, node: strict_yaml.Node, path: str) -> Any:
+        if strict_yaml.is_empty(node):
             return ()
-        if not strictyaml.is_list(node):
+        if not strict_yaml.is_list(node):
             message = f"expected a list such as [pi.example.org], got {show(node)}"
             self.fault(line_of(node), path, message)
             return _ABSENT
@@ -429,7 +429,7 @@ class _Reader:
                 self.fault(line_of(item), path, message)
         return tuple(hosts)
 
-    def pins(self, node: strictyaml.Node) -> tuple[Pin, ...]:
+    def pins(self, node: strict_yaml.Node) -> tuple[Pin, ...]:
         pins: list[Pin] = []
         for name, line, body in self.entries(node, "pins"):
             before = len(self.faults)
@@ -449,11 +449,11 @@ class _Reader:
             msgspec.structs.replace(pin, group=None) if pin.name in lonely else pin for pin in pins
         )
 
-    def pin(self, name: str, line: int, node: strictyaml.Node) -> Pin | None:
+    def pin(self, name: str, line: int, node: strict_yaml.Node) -> Pin | None:
         """One pin, checked by itself; None after a fault."""
         path = _join("pins", name)
         before = len(self.faults)
-        nodes: dict[str, strictyaml.Node] = {}
+        nodes: dict[str, strict_yaml.Node] = {}
         key_lines: dict[str, int] = {}
         for key, key_line, value in self.entries(node, path):
             nodes[key], key_lines[key] = value, key_line
@@ -474,7 +474,7 @@ class _Reader:
                     fields[field.encode_name] = _ABSENT
         del fields["name"]
         values: dict[str, Any] = {}
-        if "group" in nodes and strictyaml.is_scalar(nodes["group"]):
+        if "group" in nodes and strict_yaml.is_scalar(nodes["group"]):
             self._members[nodes["group"].value] += 1
         for key, value in nodes.items():
             if key == "mode":
@@ -520,7 +520,7 @@ class _Reader:
             )
             self.warn(lines["pulse"], _join(path, "pulse"), message)
 
-    def check_group(self, pin: Pin, others: list[Pin], node: strictyaml.Node) -> None:
+    def check_group(self, pin: Pin, others: list[Pin], node: strict_yaml.Node) -> None:
         """Refuse two outputs of one group that are to be on at the same moment."""
         if not isinstance(pin, OutputPin) or pin.group is None:
             return
