@@ -142,7 +142,7 @@ def check(options: argparse.Namespace) -> int:
 
 def safe_state(options: argparse.Namespace) -> int:
     """For systemd's ExecStopPost=, which has the environment say how the server ended."""
-    from .safestate import leave_safe
+    from .gpio.safe_state import leave_safe
 
     logs.start("info")
     return 0 if leave_safe(Source(options.config or default_file(), {})) else EXIT_FAILED

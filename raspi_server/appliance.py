@@ -20,22 +20,22 @@ from tornado.web import Application
 
 from . import tls
 from .auth import Auth
-from .board import Board
 from .codes import Codes
 from .config.schema import Config, ConfigError
 from .config.schema import Mqtt as MqttSettings
 from .config.source import Source
 from .doors import CannotListen, Doors, in_url, reachable_hosts
+from .gpio.backend import open_factory
+from .gpio.board import Board
+from .gpio.history import History
+from .gpio.output_state import Levels
+from .gpio.pin import Changed
 from .guests import MOST_PIECES, READ_AT_ONCE, Guests
-from .history import History
 from .hub import Hub
-from .levels import Levels
 from .links import Links
 from .messages import BROKER_TROUBLE, Change, Notice, State, Wellness, encode
-from .pinfactory import open_factory
 from .sessions import Sessions
 from .site import BUILT_IN_WWW, RESTARTED, Site
-from .slots import Changed
 from .system import logs, storage
 from .system.clock import wall_time
 from .system.systemd import Heartbeat

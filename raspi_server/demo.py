@@ -5,8 +5,8 @@ import asyncio
 import itertools
 from pathlib import Path
 
-from .board import Board
 from .config.schema import Config, parse
+from .gpio.board import Board
 from .messages import Drive
 
 _HOUSE = b"""

@@ -19,10 +19,11 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from . import __version__, gpiochip, keyexchange, tls
+from . import __version__, keyexchange, tls
 from .config.schema import Certificate, Config, ConfigError, Mqtt
 from .config.source import Source
 from .doors import CannotListen, in_url, listen
+from .gpio import chardev
 from .mdns import local_name
 from .system import storage, vitals
 from .system.logs import legible
@@ -132,12 +133,12 @@ def _look_at_gpio(config: Config) -> Iterator[Finding]:
     with contextlib.suppress(OSError):
         model = Path("/proc/device-tree/model").read_text().rstrip("\0")
         yield Finding("ok", "board", model)
-    if not gpiochip.are_real(config.gpio):
+    if not chardev.are_real(config.gpio):
         why = "by gpio: simulated" if config.gpio == "simulated" else "this is no Raspberry Pi"
         yield Finding("note", "gpio", f"the pins are simulated: {why}")
         return
     try:
-        device = gpiochip.find()
+        device = chardev.find()
     except PermissionError as error:
         yield Finding("fault", "gpio", str(error), "sudo raspi-server doctor")
     except OSError as error:

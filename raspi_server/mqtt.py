@@ -19,6 +19,7 @@ from . import discovery
 from .account import Account
 from .broker import Broker, Message, Speaker
 from .config import schema
+from .gpio.pin import Changed
 from .messages import (
     MAX_MESSAGE,
     UNREADABLE,
@@ -38,7 +39,6 @@ from .messages import (
     encode,
 )
 from .site import Site
-from .slots import Changed
 from .system.clock import wall_time
 from .system.ticker import Ticker
 from .websocket import MESSAGES_A_SECOND, Allowance

@@ -16,11 +16,12 @@ from tornado.web import HTTPError, RequestHandler
 
 from . import __version__
 from .auth import Auth, Caller
-from .board import Board
 from .config.pinout import POSITION_BY_GPIO
 from .config.schema import DrivenPin
 from .doors import LOOPBACK
-from .history import History
+from .gpio.board import Board
+from .gpio.history import History
+from .gpio.pin import Slot
 from .hub import Hub, frame
 from .messages import (
     HEADERS,
@@ -42,7 +43,6 @@ from .messages import (
 )
 from .packed import Packed
 from .repeats import Repeats
-from .slots import Slot
 from .system import vitals
 from .tls import Identity
 

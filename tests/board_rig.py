@@ -5,12 +5,12 @@ import selectors
 from pathlib import Path
 from typing import Any
 
-from raspi_server.board import Board
 from raspi_server.config.schema import schema
-from raspi_server.levels import Levels
+from raspi_server.gpio.backend import SimulatedFactory
+from raspi_server.gpio.board import Board
+from raspi_server.gpio.output_state import Levels
+from raspi_server.gpio.pin import Changed
 from raspi_server.messages import Drive, Pulse, Set, Toggle, Value
-from raspi_server.pinfactory import SimulatedFactory
-from raspi_server.slots import Changed
 
 
 class _JumpingSelector(selectors.DefaultSelector):

@@ -329,7 +329,7 @@ class TestGroups:
 
     def test_two_that_start_on(self, rig):
         """Even if both were kept on, only the first of a group starts on."""
-        from raspi_server.levels import Level, Levels
+        from raspi_server.gpio.output_state import Level, Levels
 
         levels = Levels(None, None)
         for gpio in (5, 6):
@@ -509,7 +509,7 @@ class TestDebounce:
 class TestLostPins:
     def test_a_pin_in_use_is_shown_and_the_others_work(self, rig, monkeypatch):
         """A pin that another program holds is shown with its reason; the others work."""
-        from raspi_server.pinfactory import SimulatedFactory
+        from raspi_server.gpio.backend import SimulatedFactory
 
         factory = SimulatedFactory()
         held = factory.pin(17)
@@ -579,7 +579,7 @@ class TestLostPins:
 
     def test_a_group_with_an_unknown_member_stays_off(self, rig, monkeypatch):
         """While one direction of a motor cannot be controlled, the other does not start."""
-        from raspi_server.pinfactory import SimulatedFactory
+        from raspi_server.gpio.backend import SimulatedFactory
 
         factory = SimulatedFactory()
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from raspi_server import doctor, gpiochip
+from raspi_server import doctor
 from raspi_server.__main__ import main
+from raspi_server.gpio import chardev
 from raspi_server.system import vitals
 
 from .conftest import Server, check_end, free_port

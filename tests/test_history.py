@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from raspi_server.history import MOST, History
+from raspi_server.gpio.history import MOST, History
 
 from .asking import Answer, ask
 from .conftest import LIMIT, Server
@@ -31,14 +31,14 @@ pins:
 FAILING = """
 import os, sys
 from gpiozero import PinError
-from raspi_server import pinfactory
+from raspi_server.gpio import backend
 from raspi_server.__main__ import main
-get = pinfactory.SimulatedPin._get_state
+get = backend.SimulatedPin._get_state
 def fail(pin):
     if pin.info.name == "GPIO4" and os.path.exists({file!r}):
         raise PinError("GPIO4: I/O error")
     return get(pin)
-pinfactory.SimulatedPin._get_state = fail
+backend.SimulatedPin._get_state = fail
 sys.exit(main())
 """
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from raspi_server.levels import Level, Levels
-from raspi_server.pinfactory import SimulatedFactory
+from raspi_server.gpio.backend import SimulatedFactory
+from raspi_server.gpio.output_state import Level, Levels
 
 from .board_rig import Rig
 from .conftest import Server

@@ -5,8 +5,8 @@ import sys
 import pytest
 from gpiozero.exc import PinError
 
-from raspi_server import gpiochip, pinfactory
-from raspi_server.pinfactory import ClosedFactory, SimulatedFactory, open_factory
+from raspi_server.gpio import backend, chardev
+from raspi_server.gpio.backend import ClosedFactory, SimulatedFactory, open_factory
 
 
 def test_simulated_when_asked_for():

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from raspi_server import gpiochip, levels
 from raspi_server.__main__ import main
+from raspi_server.gpio import chardev, output_state
 
 from .conftest import LIMIT, Server
 from .test_command_line import ANYWHERE
@@ -58,7 +58,7 @@ class Home:
     ) -> None:
         self.file = folder / "config.yaml"
         self.file.write_text(HOUSE)
-        self._levels = folder / "run" / "levels.json"
+        self._levels = folder / "run" / "output_state.json"
         self._capfd = capfd
         for variable, name in (("RUNTIME_DIRECTORY", "run"), ("STATE_DIRECTORY", "state")):
             (folder / name).mkdir()
@@ -74,7 +74,7 @@ class Home:
             name.removeprefix("gpio"): {"value": value, "pulse_at": pulse_at}
             for name, value in values.items()
         }
-        content = {"boot": levels._boot_id(), "levels": known}
+        content = {"boot": output_state._boot_id(), "levels": known}
         self._levels.write_bytes(msgspec.json.encode(content))
 
     def remembered(self) -> dict[str, Any]:
@@ -227,5 +227,5 @@ def test_it_is_quick_and_says_what_is_missing(home):
     assert done.returncode == 1
     assert "GPIO cannot be opened: expected a gpiochip labelled pinctrl-bcm2835" in done.stderr
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "raspi_server.safestate" in imported
+    assert "raspi_server.gpio.safe_state" in imported
     assert not imported & {"tornado", "gpiozero", "lgpio", "asyncio", "ssl"}

@@ -27,9 +27,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from raspi_server.levels import Levels
+from raspi_server.gpio.backend import SimulatedFactory, SimulatedPin
+from raspi_server.gpio.output_state import Levels
 from raspi_server.messages import Drive, Pulse, Refused, Set, Toggle
-from raspi_server.pinfactory import SimulatedFactory, SimulatedPin
 
 from .board_rig import Rig, parse
 from .model import KEPT, SAME, Answer, Input, Model, Output, allowed, refused

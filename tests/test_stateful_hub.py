@@ -16,12 +16,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from raspi_server.board import Board
+from raspi_server.gpio.backend import SimulatedFactory
+from raspi_server.gpio.board import Board
+from raspi_server.gpio.output_state import Levels
+from raspi_server.gpio.pin import Changed
 from raspi_server.hub import LONGEST_BEHIND
-from raspi_server.levels import Levels
 from raspi_server.messages import Change, Drive, Pulse, Result, Set, State, Toggle
-from raspi_server.pinfactory import SimulatedFactory
-from raspi_server.slots import Changed
 
 from .board_rig import parse
 from .conftest import LIMIT

@@ -297,7 +297,7 @@ def test_a_command_that_waits(start_server: Callable[..., Server]) -> None:
 
 
 LEAVES = """
-from raspi_server.pinfactory import SimulatedFactory
+from raspi_server.gpio.backend import SimulatedFactory
 well = SimulatedFactory.close
 def close(self):
     for number in (5, 6, 7, 8):
@@ -402,7 +402,7 @@ def test_a_stop_while_starting(
 ) -> None:
     """A stop while the pins are being opened is a clean stop as soon as they are."""
     slow = f"""
-from raspi_server.pinfactory import SimulatedFactory
+from raspi_server.gpio.backend import SimulatedFactory
 well = SimulatedFactory.__init__
 def slow(self):
     with open({str(tmp_path / "pid")!r}, "w") as file:

@@ -97,7 +97,7 @@ def hang():
 """
 
 LAMP_HANGS = """
-from raspi_server.pinfactory import SimulatedPin
+from raspi_server.gpio.backend import SimulatedPin
 hangs, well = hanging(hang), SimulatedPin._change_state
 def change(self, value):
     if str(self) == "GPIO17" and {when}:
@@ -335,7 +335,7 @@ def test_a_gpio_thread_that_ends(
     """When no edge can arrive any more, systemd hears no WATCHDOG but why, and so does who asks."""
     gone = tmp_path / "gone"
     fails = f"""
-from raspi_server.pinfactory import SimulatedFactory
+from raspi_server.gpio.backend import SimulatedFactory
 SimulatedFactory.is_listening = property(lambda _: not when({str(gone)!r}))
 """
     server = start_server(
@@ -355,7 +355,7 @@ SimulatedFactory.is_listening = property(lambda _: not when({str(gone)!r}))
 def test_a_failure_is_no_secret(start_server: Callable[..., Server]) -> None:
     """Where looking needs a code, a monitor without one hears 503, and no reason."""
     fails = """
-from raspi_server.pinfactory import SimulatedFactory
+from raspi_server.gpio.backend import SimulatedFactory
 SimulatedFactory.is_listening = False
 """
     server = start_server("access: {view: code}\n", program=("-c", DRIVER + fails + GO))
@@ -403,7 +403,7 @@ def test_the_status_is_for_people(
     """The status tells viewers and pins in error, each change of them once."""
     fails = """
 from gpiozero.exc import PinError
-from raspi_server.pinfactory import SimulatedFactory
+from raspi_server.gpio.backend import SimulatedFactory
 well = SimulatedFactory.pin
 def pin(self, name):
     if name == 17:
@@ -462,7 +462,7 @@ def test_a_slow_start(
 ) -> None:
     """A start that takes long asks for more time, but not for ever, and is READY when it is."""
     slow = f"""
-from raspi_server.pinfactory import SimulatedFactory
+from raspi_server.gpio.backend import SimulatedFactory
 well = SimulatedFactory.__init__
 def slow(self):
     wait_for({str(tmp_path / "go")!r})
@@ -485,7 +485,7 @@ def test_a_slow_stop(
 ) -> None:
     """A stop that takes long says STOPPING first, and then asks for more time, but not for ever."""
     slow = f"""
-from raspi_server.board import Board
+from raspi_server.gpio.board import Board
 well = Board.close
 def slow(self):
     wait_for({str(tmp_path / "go")!r})

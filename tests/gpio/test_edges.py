@@ -147,7 +147,7 @@ RAISING = """
 import os, threading
 os.chdir("/run")
 from pathlib import Path
-from raspi_server.lgpiopins import BlipFreeFactory
+from raspi_server.gpio.lgpio_backend import BlipFreeFactory
 
 seen = []
 comes = threading.Semaphore(0)

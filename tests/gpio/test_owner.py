@@ -137,7 +137,7 @@ def test_the_chip_is_found_by_its_label(pi: Pi) -> None:
 def test_the_board_is_known(pi: Pi) -> None:
     """The header shown is that of the board there is."""
     said = pi.run(
-        "cd /run; PYTHONPATH=/opt/raspi-server/current python3 -c 'from raspi_server.pinfactory"
+        "cd /run; PYTHONPATH=/opt/raspi-server/current python3 -c 'from raspi_server.gpio.backend"
         ' import open_factory; print(open_factory("auto").board_info.description)\''
     )
     assert said.startswith("Raspberry Pi 4B")

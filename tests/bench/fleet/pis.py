@@ -22,9 +22,9 @@ from typing import Any
 
 from raspi_server.account import Account
 from raspi_server.config.schema import schema
+from raspi_server.gpio.pin import Changed
 from raspi_server.messages import Command, Pin, Report, Server, Value
 from raspi_server.mqtt import House, Mqtt
-from raspi_server.slots import Changed
 from raspi_server.system.clock import wall_time
 
 STARTED_A_SECOND = 200

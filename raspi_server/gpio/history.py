@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from sys import intern
 
-from .messages import Past, PastChange, Value
-from .system.clock import wall_times
+from ..messages import Past, PastChange, Value
+from ..system.clock import wall_times
 
 MOST = 1000
 """Changes kept of each pin. One takes 24 bytes: its moment, its value and a reference to who did

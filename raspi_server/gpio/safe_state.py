@@ -7,10 +7,10 @@ import logging
 import os
 from pathlib import Path
 
-from . import gpiochip
-from .config.schema import Config, ConfigError, DrivenPin
-from .config.source import Source
-from .levels import Level, Levels
+from ..config.schema import Config, ConfigError, DrivenPin
+from ..config.source import Source
+from . import chardev
+from .output_state import Level, Levels
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def leave_safe(source: Source) -> bool:
         return True
     log.warning("the server has ended (%s): its outputs are left as on_failure says", _why())
     try:
-        device = gpiochip.find()
+        device = chardev.find()
     except OSError as error:
         log.error("GPIO cannot be opened: %s", error)
         return False
@@ -61,7 +61,7 @@ def _pins(source: Source, levels: Levels) -> list[DrivenPin]:
         raise fault
     pins: dict[int, DrivenPin] = {}
     for config in configs:
-        if gpiochip.are_real(config.gpio):
+        if chardev.are_real(config.gpio):
             pins |= {pin.gpio: pin for pin in config.pins if isinstance(pin, DrivenPin)}
     driven = levels.driven()
     return [pin for gpio, pin in pins.items() if not driven or gpio in driven]
@@ -77,10 +77,10 @@ def _leave(device: Path, pin: DrivenPin, levels: Levels) -> bool:
     on = int(pin.on_failure == "on")
     level = None if pin.on_failure == "input" else on if pin.active == "high" else 1 - on
     try:
-        gpiochip.leave(device, pin.gpio, level)
-        shown = gpiochip.read(device, pin.gpio)
+        chardev.leave(device, pin.gpio, level)
+        shown = chardev.read(device, pin.gpio)
     except OSError as error:
-        holder = gpiochip.holder(device, pin.gpio) if error.errno == errno.EBUSY else None
+        holder = chardev.holder(device, pin.gpio) if error.errno == errno.EBUSY else None
         log.error("%s: left as it is: %s", pin, f"in use by {holder}" if holder else error)
         return False
     if pin.initial not in ("keep", "restore"):

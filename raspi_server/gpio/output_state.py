@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from .system import storage
-from .system.logs import LIMITED
+from ..system import storage
+from ..system.logs import LIMITED
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MOST = 64 * 1024

@@ -7,10 +7,10 @@ import contextlib
 import math
 from collections.abc import Callable
 
-from .config.schema import DrivenPin, OutputPin, PwmPin
-from .levels import Level
-from .messages import Refused
-from .pinfactory import LineErrors, Pin
+from ..config.schema import DrivenPin, OutputPin, PwmPin
+from ..messages import Refused
+from .backend import LineErrors, Pin
+from .output_state import Level
 
 
 class Output:

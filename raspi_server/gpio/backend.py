@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 from gpiozero.exc import GPIOZeroError, PinError
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from .gpiochip import are_real
+from .chardev import are_real
 
 _STATES_KEPT = 100
 LineErrors = (GPIOZeroError, OSError)
@@ -84,7 +84,7 @@ def _real_factory() -> PinFactory:
         os.environ["LG_WD"] = folder
     here = Path.cwd()
     try:
-        from .lgpiopins import BlipFreeFactory
+        from .lgpio_backend import BlipFreeFactory
     finally:
         os.chdir(here)
     return BlipFreeFactory()

@@ -5,8 +5,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from .config.schema import InputPin
-from .pinfactory import LineErrors, Pin
+from ..config.schema import InputPin
+from .backend import LineErrors, Pin
 
 _EDGE_ON_ITS_WAY = 0.02
 """Seconds an edge may take from the kernel through lgpio's thread to the loop, before what `look`

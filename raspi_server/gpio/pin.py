@@ -5,14 +5,14 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .config import schema
-from .groups import Group
-from .inputs import Input
-from .levels import Level, Levels
-from .messages import Refused, Value
-from .outputs import Output
-from .pinfactory import LineErrors, PinFactory
-from .system.clock import wall_time
+from ..config import schema
+from ..messages import Refused, Value
+from ..system.clock import wall_time
+from .backend import LineErrors, PinFactory
+from .input import Input
+from .interlock import Group
+from .output import Output
+from .output_state import Level, Levels
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from gpiozero.exc import GPIOPinInUse, PinError
 from gpiozero.pins.lgpio import LGPIOFactory, LGPIOPin
 from gpiozero.pins.local import LocalPiPin
 
-from . import gpiochip
+from . import chardev
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class BlipFreeFactory(LGPIOFactory):
     simulated = False
 
     def __init__(self) -> None:
-        self._device = gpiochip.find()
+        self._device = chardev.find()
         super().__init__(chip=int(self._device.name.removeprefix("gpiochip")))
         self.pin_class = BlipFreePin
 
@@ -127,12 +127,12 @@ class BlipFreeFactory(LGPIOFactory):
     def holder(self, gpio: int) -> str | None:
         """Who holds the line, by consumer name, or None; looking disturbs nothing."""
         with contextlib.suppress(OSError):
-            return gpiochip.holder(self._device, gpio)
+            return chardev.holder(self._device, gpio)
         return None
 
     def level(self, gpio: int) -> int | None:
         """The level a line shows, asked for in the way that neither drives nor lets go of it, or
         None where it is in use: claiming it will say by whom."""
         with contextlib.suppress(OSError):
-            return gpiochip.read(self._device, gpio)
+            return chardev.read(self._device, gpio)
         return None

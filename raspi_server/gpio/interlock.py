@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from .messages import Refused, Value
-from .outputs import Output
+from ..messages import Refused, Value
+from .output import Output
 
 
 class Group:

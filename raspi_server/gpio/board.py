@@ -5,15 +5,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
-from .config import schema
-from .config.pinout import GPIO_BY_POSITION
-from .groups import Group
-from .inputs import Input
-from .levels import Levels
-from .messages import Command, Drive, HeaderPin, Pulse, Refused, Set, Value
-from .outputs import Output
-from .pinfactory import PinFactory
-from .slots import Changed, Slot
+from ..config import schema
+from ..config.pinout import GPIO_BY_POSITION
+from ..messages import Command, Drive, HeaderPin, Pulse, Refused, Set, Value
+from .backend import PinFactory
+from .input import Input
+from .interlock import Group
+from .output import Output
+from .output_state import Levels
+from .pin import Changed, Slot
 
 log = logging.getLogger(__name__)
 
