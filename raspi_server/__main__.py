@@ -179,7 +179,7 @@ def serve(config: Config, source: Source | None = None, fault: ConfigError | Non
     """Runs until told to stop; without a `source`, the demo house."""
     import asyncio
 
-    from .doors import CannotListen
+    from .net.listener import CannotListen
     from .tls import CertificateError
 
     faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's stack in the log
@@ -201,7 +201,7 @@ async def _live(config: Config, source: Source | None, fault: ConfigError | None
     import asyncio
 
     from .appliance import Appliance
-    from .doors import until_free
+    from .net.listener import until_free
 
     if os.environ.get("NOTIFY_SOCKET"):
         await until_free(config.address, config.port)

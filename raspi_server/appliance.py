@@ -24,16 +24,16 @@ from .codes import Codes
 from .config.schema import Config, ConfigError
 from .config.schema import Mqtt as MqttSettings
 from .config.source import Source
-from .doors import CannotListen, Doors, in_url, reachable_hosts
 from .gpio.backend import open_factory
 from .gpio.board import Board
 from .gpio.history import History
 from .gpio.output_state import Levels
 from .gpio.pin import Changed
-from .guests import MOST_PIECES, READ_AT_ONCE, Guests
-from .hub import Hub
 from .links import Links
 from .messages import BROKER_TROUBLE, Change, Notice, State, Wellness, encode
+from .net.connections import MOST_PIECES, READ_AT_ONCE, Guests
+from .net.hub import Hub
+from .net.listener import CannotListen, Doors, in_url, reachable_hosts
 from .sessions import Sessions
 from .site import BUILT_IN_WWW, RESTARTED, Site
 from .system import logs, storage

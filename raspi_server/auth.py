@@ -14,9 +14,9 @@ from tornado.web import RequestHandler
 
 from .codes import Codes
 from .config import schema
-from .guests import Guest, Guests
 from .links import Links
 from .messages import Audience, Refused, Right
+from .net.connections import Guest, Guests
 from .sessions import Sessions
 from .signin import SignIn
 from .system.logs import LIMITED

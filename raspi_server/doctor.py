@@ -22,9 +22,9 @@ from typing import Any, Literal, NamedTuple
 from . import __version__, keyexchange, tls
 from .config.schema import Certificate, Config, ConfigError, Mqtt
 from .config.source import Source
-from .doors import CannotListen, in_url, listen
 from .gpio import chardev
-from .mdns import local_name
+from .net.addresses import local_name
+from .net.listener import CannotListen, in_url, listen
 from .system import storage, vitals
 from .system.logs import legible
 from .system.storage import SERVICE

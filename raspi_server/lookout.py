@@ -17,7 +17,6 @@ from . import messages
 from .account import Account
 from .broker import Broker, Message, Speaker
 from .fleet import Pi, PinAudience, PinValue, Pis
-from .hub import Hub
 from .messages import (
     BROKER_TROUBLE,
     STATUS,
@@ -36,6 +35,7 @@ from .messages import (
     Value,
     encode,
 )
+from .net.hub import Hub
 from .system.logs import LIMITED
 from .system.ticker import Ticker
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from .codes import Codes
 from .config.schema import ConfigError
 from .config.source import Source
-from .doors import in_url, own_address
 from .links import Links
-from .mdns import local_name
 from .messages import Right
+from .net.addresses import local_name
+from .net.listener import in_url, own_address
 from .system import storage
 
 _FOR: dict[Right, str] = {"view": "looking", "control": "looking and switching"}

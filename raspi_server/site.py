@@ -18,11 +18,9 @@ from . import __version__
 from .auth import Auth, Caller
 from .config.pinout import POSITION_BY_GPIO
 from .config.schema import DrivenPin
-from .doors import LOOPBACK
 from .gpio.board import Board
 from .gpio.history import History
 from .gpio.pin import Slot
-from .hub import Hub, frame
 from .messages import (
     HEADERS,
     NAME,
@@ -41,6 +39,8 @@ from .messages import (
     Value,
     Wellness,
 )
+from .net.hub import Hub, frame
+from .net.listener import LOOPBACK
 from .packed import Packed
 from .repeats import Repeats
 from .system import vitals

@@ -13,8 +13,6 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from .auth import Caller
-from .guests import Guest
-from .hub import Hub, Viewer
 from .messages import (
     HEADERS,
     STATUS,
@@ -27,6 +25,8 @@ from .messages import (
     command,
     remote_command,
 )
+from .net.connections import Guest
+from .net.hub import Hub, Viewer
 from .site import NO_FLEET, SIGN_IN, House, Site, write_plainly
 
 POLICY_VIOLATION = 1008

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from raspi_server import hub
 from raspi_server.fleet import Pis
+from raspi_server.net import hub
 
 from .asking import ask
 from .conftest import Server

@@ -18,7 +18,8 @@ import pytest
 from tornado.iostream import IOStream, SSLIOStream
 
 from raspi_server.config.schema import Certificate
-from raspi_server.hub import (
+from raspi_server.messages import Result, State
+from raspi_server.net.hub import (
     ASK_EVERY,
     LONGEST_BEHIND,
     MOST_BEHIND,
@@ -28,7 +29,6 @@ from raspi_server.hub import (
     Viewer,
     frame,
 )
-from raspi_server.messages import Result, State
 from raspi_server.tls import server_context
 
 from .board_rig import JumpingLoop

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from raspi_server import repeats
-from raspi_server.guests import PlainGuest
+from raspi_server.net.connections import PlainGuest
 from raspi_server.repeats import Repeats
 from raspi_server.site import BUILT_IN_WWW
 

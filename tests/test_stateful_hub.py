@@ -20,8 +20,8 @@ from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
 from raspi_server.gpio.output_state import Levels
 from raspi_server.gpio.pin import Changed
-from raspi_server.hub import LONGEST_BEHIND
 from raspi_server.messages import Change, Drive, Pulse, Result, Set, State, Toggle
+from raspi_server.net.hub import LONGEST_BEHIND
 
 from .board_rig import parse
 from .conftest import LIMIT

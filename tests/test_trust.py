@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server import knocks
-from raspi_server.doors import Doors
-from raspi_server.guests import Guest, Guests
+from raspi_server.net import tls_sniff
+from raspi_server.net.connections import Guest, Guests
+from raspi_server.net.listener import Doors
 
 from .asking import ask
 from .conftest import LIMIT, Server, check_end
@@ -242,7 +242,8 @@ def test_of_too_many_who_say_nothing_the_first_goes(start_server: Callable[..., 
     """Whoever fills the house with silent connections pushes out their own, and nobody else."""
     server = start_server("ssl: false\n")
     silent = [
-        socket.create_connection(("127.0.0.1", server.port), LIMIT) for _ in range(knocks.MOST + 1)
+        socket.create_connection(("127.0.0.1", server.port), LIMIT)
+        for _ in range(tls_sniff.MOST + 1)
     ]
     assert silent[0].recv(1) == b""
     silent[1].sendall(b"GET /api HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")

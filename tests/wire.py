@@ -296,7 +296,7 @@ def changing(*assignments: str) -> tuple[str, str]:
     nobody has to wait a minute."""
     lines = [
         "import sys",
-        "from raspi_server import appliance, bodies, broker, doors, guests, hub, knocks, mqtt",
+        "from raspi_server import appliance, bodies, broker, mqtt; from raspi_server.net import listener, connections, hub, tls_sniff",
         "from raspi_server import keyexchange, lookout",
         *assignments,
         "from raspi_server.__main__ import main",

@@ -12,7 +12,7 @@ from typing import Any
 
 from tornado.websocket import WebSocketProtocol
 
-from .messages import encode
+from ..messages import encode
 
 SEND_BUFFER = 16384
 """Bytes of kernel buffer for each socket. The default swallows 2.7 MB, thousands of states that a

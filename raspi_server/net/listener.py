@@ -12,8 +12,8 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from .guests import Guest, Guests, PlainGuest, SecureGuest
-from .knocks import Address, Knocks
+from .connections import Guest, Guests, PlainGuest, SecureGuest
+from .tls_sniff import Address, Knocks
 
 ACCEPT_AT_ONCE = 16
 """Callers let in before the loop gets round to anything else. While thousands a second come, 128 at
