@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    from . import tls
+    from .security import tls
 
     file = options.file or default_file()
     source = Source(file, {})
@@ -180,7 +180,7 @@ def serve(config: Config, source: Source | None = None, fault: ConfigError | Non
     import asyncio
 
     from .net.listener import CannotListen
-    from .tls import CertificateError
+    from .security.tls import CertificateError
 
     faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's stack in the log
     for number in (signal.SIGTERM, signal.SIGINT):

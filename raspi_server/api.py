@@ -11,9 +11,9 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from . import __version__, messages
-from .auth import Caller
 from .messages import NAME, STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, SigningIn, encode
 from .openapi import Operation
+from .security.access import Caller
 from .site import JSON_HEADERS, NO_FLEET, Site, reason, write_plainly
 
 _Body = TypeVar("_Body", Setting, Pulsing, SigningIn)

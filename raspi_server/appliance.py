@@ -18,9 +18,6 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
-from . import tls
-from .auth import Auth
-from .codes import Codes
 from .config.schema import Config, ConfigError
 from .config.schema import Mqtt as MqttSettings
 from .config.source import Source
@@ -29,18 +26,21 @@ from .gpio.board import Board
 from .gpio.history import History
 from .gpio.output_state import Levels
 from .gpio.pin import Changed
-from .links import Links
 from .messages import BROKER_TROUBLE, Change, Notice, State, Wellness, encode
 from .net.connections import MOST_PIECES, READ_AT_ONCE, Guests
 from .net.hub import Hub
 from .net.listener import CannotListen, Doors, in_url, reachable_hosts
-from .sessions import Sessions
+from .security import tls
+from .security.access import Auth
+from .security.codes import Codes
+from .security.sessions import Sessions
+from .security.sign_in_links import Links
+from .security.tls import CertificateError, Identity
 from .site import BUILT_IN_WWW, RESTARTED, Site
 from .system import logs, storage
 from .system.clock import wall_time
 from .system.systemd import Heartbeat
 from .system.ticker import Ticker
-from .tls import CertificateError, Identity
 from .web import application, plain_application
 
 if TYPE_CHECKING:

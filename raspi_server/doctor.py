@@ -19,12 +19,13 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from . import __version__, keyexchange, tls
+from . import __version__
 from .config.schema import Certificate, Config, ConfigError, Mqtt
 from .config.source import Source
 from .gpio import chardev
 from .net.addresses import local_name
 from .net.listener import CannotListen, in_url, listen
+from .security import key_exchange, tls
 from .system import storage, vitals
 from .system.logs import legible
 from .system.storage import SERVICE
@@ -209,7 +210,7 @@ def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
         yield Finding("fault", "certificate", message, _RENEW)
     elif not complaint:
         yield Finding("ok", "certificate", f"{file}: {', '.join(sorted(named))}")
-    if not keyexchange.is_whole(identity.context):
+    if not key_exchange.is_whole(identity.context):
         yield Finding("note", "tls", tls.ONE_GROUP, _OTHER_PYTHON)
     for name, remedy in left_out.items():
         message = f"{file}: it does not name {name}, for which this Pi's authority may not vouch"

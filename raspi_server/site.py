@@ -15,7 +15,6 @@ import msgspec
 from tornado.web import HTTPError, RequestHandler
 
 from . import __version__
-from .auth import Auth, Caller
 from .config.pinout import POSITION_BY_GPIO
 from .config.schema import DrivenPin
 from .gpio.board import Board
@@ -43,8 +42,9 @@ from .net.hub import Hub, frame
 from .net.listener import LOOPBACK
 from .packed import Packed
 from .repeats import Repeats
+from .security.access import Auth, Caller
+from .security.tls import Identity
 from .system import vitals
-from .tls import Identity
 
 if TYPE_CHECKING:
     from .fleet import Pi

@@ -13,8 +13,8 @@ from .api import ApiHandler
 from .files import Files
 from .messages import NAME, Refused, Trust
 from .openapi import Operation
+from .security.tls import Authority
 from .site import BUILT_IN_WWW, Site
-from .tls import Authority
 from .websocket import Metered
 
 PAGE = "/trust/"

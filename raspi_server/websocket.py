@@ -12,7 +12,6 @@ from typing import Any
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
-from .auth import Caller
 from .messages import (
     HEADERS,
     STATUS,
@@ -27,6 +26,7 @@ from .messages import (
 )
 from .net.connections import Guest
 from .net.hub import Hub, Viewer
+from .security.access import Caller
 from .site import NO_FLEET, SIGN_IN, House, Site, write_plainly
 
 POLICY_VIOLATION = 1008

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from raspi_server.codes import Codes
-from raspi_server.links import Links
 from raspi_server.messages import Right
+from raspi_server.security.codes import Codes
+from raspi_server.security.sign_in_links import Links
 
 from .asking import Answer, ask
 from .conftest import LIMIT, Server

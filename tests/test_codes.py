@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from raspi_server.signin import Tries, network_of
+from raspi_server.security.login import Tries, network_of
 
 from .conftest import LIMIT
 from .home import CODE, TOKEN

@@ -284,7 +284,7 @@ def test_a_certificate(clinic, tmp_path, monkeypatch):
     fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read_text())).digest().hex(":")
     assert found["authority"] == [f"ok SHA-256 {fingerprint.upper()}"]
     assert "tls" not in found
-    monkeypatch.setattr("raspi_server.keyexchange.is_whole", lambda context: False)
+    monkeypatch.setattr("raspi_server.security.key_exchange.is_whole", lambda context: False)
     status, found = clinic.examine()
     assert found["tls"][0].startswith("note TLS agrees to P-256 alone: expected X25519")
     (tmp_path / "key.pem").unlink()

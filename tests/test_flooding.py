@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server.codes import Codes
+from raspi_server.security.codes import Codes
 
 from .asking import ask
 from .conftest import Server

@@ -10,7 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 
 from raspi_server import __version__, openapi, web
-from raspi_server.codes import Codes
+from raspi_server.security.codes import Codes
 
 from .asking import ask
 from .conftest import LIMIT, Server

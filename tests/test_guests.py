@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from raspi_server.codes import Codes
+from raspi_server.security.codes import Codes
 
 from .asking import ask
 from .conftest import Server

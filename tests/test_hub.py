@@ -29,7 +29,7 @@ from raspi_server.net.hub import (
     Viewer,
     frame,
 )
-from raspi_server.tls import server_context
+from raspi_server.security.tls import server_context
 
 from .board_rig import JumpingLoop
 from .conftest import LIMIT, Server

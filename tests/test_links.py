@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server import links
-from raspi_server.links import Links
+from raspi_server.security import sign_in_links
+from raspi_server.security.sign_in_links import Links
 
 from .home import TOKEN
 
@@ -29,7 +29,7 @@ def test_a_link_is_good_once(live_in):
     code = home.new("control")
     home.new("view")
     control, view = home.token("control"), home.token("view")
-    file = home.run / "links.json"
+    file = home.run / "sign_in_links.json"
     assert file.stat().st_mode & 0o777 == 0o600 and control not in file.read_text()
     answer = open_link(home, control)
     assert answer.json == {"access": "control", "signed_in": "control"}
@@ -92,11 +92,11 @@ def test_a_torn_file(live_in, torn):
     """A file that cannot be read has no links; it is said once, and a new link mends it."""
     home = live_in()
     home.new("control")
-    (home.run / "links.json").write_bytes(torn)
+    (home.run / "sign_in_links.json").write_bytes(torn)
     for _ in range(3):
         assert open_link(home, "x" * 22).refusal == USED
     home.server.wait_for_log(r"links\.json: .*sudo raspi-server code --qr")
-    assert home.server.log.count("links.json: ") == 1
+    assert home.server.log.count("sign_in_links.json: ") == 1
     assert open_link(home, home.token("control")).status == 200
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from raspi_server.codes import Codes
+from raspi_server.security.codes import Codes
 
 from .conftest import LIMIT, Server
 from .wire import CLOSE, GONE, PING, TEXT, Client, changing, masked, plain

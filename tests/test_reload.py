@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from raspi_server.codes import Codes
+from raspi_server.security.codes import Codes
 
 from .asking import ask
 from .conftest import LIMIT, Server, check_end, free_port

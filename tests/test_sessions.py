@@ -11,8 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from raspi_server.codes import Codes
-from raspi_server.sessions import MOST_OF_ONE_CODE, Sessions
+from raspi_server.security.codes import Codes
+from raspi_server.security.sessions import MOST_OF_ONE_CODE, Sessions
 
 from .asking import ask
 from .conftest import LIMIT, Server, free_port

@@ -303,10 +303,10 @@ def test_what_the_machine_says_of_tls_stays(good: Pair, tmp_path: Path) -> None:
     )
     program = (
         "import pathlib, ssl, sys; from raspi_server.config.schema import Certificate\n"
-        "from raspi_server import keyexchange, tls\n"
+        "from raspi_server.security import key_exchange, tls\n"
         "pair = Certificate(certificate=pathlib.Path(sys.argv[1]), key=pathlib.Path(sys.argv[2]))\n"
         "context = tls.server_context(pair)\n"
-        "assert keyexchange.is_whole(context)\n"
+        "assert key_exchange.is_whole(context)\n"
         "print(bool(context.options & ssl.OP_NO_TICKET))\n"
     )
     for file, has_no_tickets in ((strict, True), (tmp_path / "missing.cnf", False)):
@@ -323,7 +323,7 @@ def test_an_openssl_out_of_reach(good: Pair, tmp_path: Path) -> None:
     """Where OpenSSL takes no list, P-256 alone is left, and the log says so: never ffdhe."""
     file = tmp_path / "config.yaml"
     file.write_text(good.config() + HOUSE)
-    program = changing("keyexchange.prepare = lambda: None")
+    program = changing("key_exchange.prepare = lambda: None")
     server = Server(["run", "--simulate", "--config", str(file)], program=program)
     try:
         server.wait_for_log("WARNING TLS agrees to P-256 alone: expected X25519:P-256:P-384")

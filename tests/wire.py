@@ -297,7 +297,7 @@ def changing(*assignments: str) -> tuple[str, str]:
     lines = [
         "import sys",
         "from raspi_server import appliance, bodies, broker, mqtt; from raspi_server.net import listener, connections, hub, tls_sniff",
-        "from raspi_server import keyexchange, lookout",
+        "from raspi_server.security import key_exchange; from raspi_server import lookout",
         *assignments,
         "from raspi_server.__main__ import main",
         "sys.exit(main())",

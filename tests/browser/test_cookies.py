@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from raspi_server.codes import Codes
+from raspi_server.security.codes import Codes
 from tests.conftest import Server, check_end, free_port
 from tests.home import folders
 from tests.test_trust import make_authority

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from raspi_server.codes import Codes
+from raspi_server.security.codes import Codes
 from tests.home import folders, new_link
 from tests.wire import Siege, changing
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from raspi_server.codes import Codes
+from raspi_server.security.codes import Codes
 from tests.conftest import free_port
 from tests.home import folders, new_link
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from raspi_server.codes import Codes
+from raspi_server.security.codes import Codes
 from tests.home import folders, new_link
 
 CONFIG = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page, expect
 
-from raspi_server.codes import Codes
+from raspi_server.security.codes import Codes
 from tests.conftest import Server, check_end
 from tests.home import folders, new_link
 from tests.test_trust import HOUSE, make_authority

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server import tls
 from raspi_server.config.schema import Certificate
+from raspi_server.security import tls
 
 from .guest import CHECKOUT
 

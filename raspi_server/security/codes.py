@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from .messages import Right
-from .system import storage
-from .system.logs import LIMITED
+from ..messages import Right
+from ..system import storage
+from ..system.logs import LIMITED
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: no i, l, o, u, which are taken for others."""

@@ -5,9 +5,9 @@ import ipaddress
 import logging
 import math
 
+from ..messages import Refused
+from ..system.logs import LIMITED
 from .codes import Codes
-from .messages import Refused
-from .system.logs import LIMITED
 
 TRIES_AT_ONCE = 5
 TRY_EVERY = 10.0

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from .system import storage
+from ..system import storage
 
 LIFE = 15 * 60.0
 """Seconds for which a link is good."""

@@ -5,8 +5,8 @@ import logging
 import ssl
 from typing import Any, NamedTuple
 
-from . import keyexchange
-from .config.schema import Certificate
+from ..config.schema import Certificate
+from . import key_exchange
 
 _CIPHERS = ":".join(
     f"ECDHE-{key}-{cipher}"
@@ -15,7 +15,7 @@ _CIPHERS = ":".join(
 )
 """For TLS 1.2, those of Mozilla's intermediate profile (wiki.mozilla.org/Security/Server_Side_TLS,
 5.7) but for DHE, which no browser needs. For TLS 1.3 OpenSSL's own are Mozilla's. The groups of the
-key exchange are in keyexchange.py."""
+key exchange are in key_exchange.py."""
 
 _EXPIRED = 10
 _NOT_YET_VALID = 9
@@ -26,7 +26,7 @@ AUTHORITY = "ca.crt"
 """Where scripts/make-cert.sh leaves the authority, beside the certificate."""
 
 ONE_GROUP = (
-    f"TLS agrees to P-256 alone: expected {keyexchange.GROUPS}, and this Python"
+    f"TLS agrees to P-256 alone: expected {key_exchange.GROUPS}, and this Python"
     f" ({ssl.OPENSSL_VERSION}) takes no list of groups; clients without P-256 cannot connect"
 )
 
@@ -46,7 +46,7 @@ def server_context(pair: Certificate) -> ssl.SSLContext:
         except OSError as error:
             message = f"{file}: the {kind} cannot be read: {error.strerror}"
             raise CertificateError(message) from None
-    keyexchange.prepare()
+    key_exchange.prepare()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
@@ -66,7 +66,7 @@ def server_context(pair: Certificate) -> ssl.SSLContext:
             reason = (error.reason or "not in PEM format").lower().replace("_", " ")
             message = f"{pair.certificate}, {pair.key}: expected PEM files: {reason}"
         raise CertificateError(message) from None
-    if not keyexchange.restrict(context):
+    if not key_exchange.restrict(context):
         log.warning("%s", ONE_GROUP)
     return context
 

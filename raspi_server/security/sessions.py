@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from .system import storage
-from .system.logs import LIMITED
+from ..system import storage
+from ..system.logs import LIMITED
 
 MOST_OF_ONE_CODE = 100
 """Sessions of each of the two codes, 200 in all: the ones that were not used for longest go first.

@@ -12,14 +12,14 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
+from ..config import schema
+from ..messages import Audience, Refused, Right
+from ..net.connections import Guest, Guests
+from ..system.logs import LIMITED
 from .codes import Codes
-from .config import schema
-from .links import Links
-from .messages import Audience, Refused, Right
-from .net.connections import Guest, Guests
+from .login import SignIn
 from .sessions import Sessions
-from .signin import SignIn
-from .system.logs import LIMITED
+from .sign_in_links import Links
 
 _NAMESAKE = re.compile(r"-\d{1,2}\.local$")
 """What Avahi adds to the name of the second of two machines that are called the same."""
