@@ -131,7 +131,7 @@ def check(options: argparse.Namespace) -> int:
         if exposure := storage.exposure(secret):
             print(f"warning: {secret}: {exposure.message}: {exposure.remedy}", file=sys.stderr)
     if config.mqtt:
-        from .account import account
+        from .mqtt.broker_config import account
 
         account(config.mqtt)
     modes = Counter(type(pin).__struct_config__.tag for pin in config.pins)

@@ -44,10 +44,10 @@ from .system.ticker import Ticker
 from .web import application, plain_application
 
 if TYPE_CHECKING:
-    from .account import Account
-    from .lookout import Lookout
     from .metrics import Metrics
-    from .mqtt import Mqtt
+    from .mqtt.bridge import Mqtt
+    from .mqtt.broker_config import Account
+    from .mqtt.fleet_watcher import Lookout
 
 IDLE_TIMEOUT = 60.0
 BODY_TIMEOUT = 20.0
@@ -302,11 +302,11 @@ class Appliance:
         self._mqtt = self._lookout = self._site.fleet = None
         if settings is None or account is None:
             return
-        from .mqtt import Mqtt, house
+        from .mqtt.bridge import Mqtt, house
 
         self._mqtt = Mqtt(settings, account, house(self._site, settings.control))
         if settings.fleet:
-            from .lookout import Lookout
+            from .mqtt.fleet_watcher import Lookout
 
             self._lookout = self._site.fleet = Lookout(
                 account, self._mqtt.topic, self._site.fleet_audience
@@ -529,7 +529,7 @@ def _account(config: Config) -> "Account | None":
     """The broker's, with all its files read, or None. Raises ConfigError."""
     if config.mqtt is None:
         return None
-    from .account import account
+    from .mqtt.broker_config import account
 
     return account(config.mqtt)
 

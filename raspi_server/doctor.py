@@ -276,8 +276,8 @@ def _look_at_broker(mqtt: Mqtt) -> Finding:
     """Whether the broker lets us in, asked under a name beside that of the service."""
     import asyncio
 
-    from .account import account
-    from .broker import Broker
+    from .mqtt.broker_config import account
+    from .mqtt.client import Broker
 
     try:
         ours = account(mqtt)

@@ -47,7 +47,7 @@ from .security.tls import Identity
 from .system import vitals
 
 if TYPE_CHECKING:
-    from .fleet import Pi
+    from .mqtt.fleet import Pi
 
 PAGE_POLICY = (
     # ws: and wss: because 'self' does not cover them in Safari 15.

@@ -8,8 +8,8 @@ import signal
 import jinja2
 import pytest
 
-from raspi_server.discovery import components, device
 from raspi_server.messages import Pin, Server
+from raspi_server.mqtt.discovery import components, device
 
 from .asking import ask
 from .mqtt_rig import Brokers

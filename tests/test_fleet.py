@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raspi_server import fleet
-from raspi_server.fleet import Pis
 from raspi_server.messages import BROKER_TROUBLE
+from raspi_server.mqtt.bridge import fleet
+from raspi_server.mqtt.fleet import Pis
 
 from .asking import ask
 from .conftest import LIMIT, Server
@@ -576,7 +576,7 @@ def test_pages_of_others_are_kept_out(brokers, start_server, headers, status):
 COUNTING = (
     "-c",
     "import atexit, sys\n"
-    "names = ('paho', 'raspi_server.mqtt', 'raspi_server.fleet', 'raspi_server.lookout')\n"
+    "names = ('paho', 'raspi_server.mqtt.bridge', 'raspi_server.mqtt.fleet', 'raspi_server.mqtt.fleet_watcher')\n"
     "atexit.register(lambda: print('imported', *(n for n in names if n in sys.modules),"
     " file=sys.stderr))\n"
     "from raspi_server.__main__ import main\n"
@@ -602,9 +602,11 @@ def test_off_costs_nothing(brokers, start_server):
         assert next(client.messages())["fleet"] is True
     assert ask(on, "HEAD", "/api/fleet").status == 200
     off.stop()
-    off.wait_for_log("imported paho raspi_server.mqtt$")
+    off.wait_for_log("imported paho raspi_server.mqtt.bridge$")
     on.stop()
-    on.wait_for_log("imported paho raspi_server.mqtt raspi_server.fleet raspi_server.lookout$")
+    on.wait_for_log(
+        "imported paho raspi_server.mqtt.bridge raspi_server.mqtt.fleet raspi_server.mqtt.fleet_watcher$"
+    )
 
 
 def logged(broker: Mosquitto, words: str, count: int = 1) -> bool:
@@ -758,7 +760,7 @@ def test_too_many_pis(brokers, chorus, start_server):
     broker = brokers.broker()
     choir = chorus(broker)
     server = start_server(house(broker.url), program=changing(
-        "from raspi_server import fleet", "fleet.MOST_PIS = 3"))  # fmt: skip
+        "from raspi_server.mqtt.bridge import fleet", "fleet.MOST_PIS = 3"))  # fmt: skip
     with Looker(server) as looker:
         looker.until(lambda: "house/here" in looker.pis)
         for name in "abcd":

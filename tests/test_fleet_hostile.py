@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raspi_server.fleet import Pis
+from raspi_server.mqtt.fleet import Pis
 from raspi_server.net import hub
 
 from .asking import ask

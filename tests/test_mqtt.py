@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.properties import VariableByteIntegers
 
-from raspi_server.account import Account
-from raspi_server.broker import Broker
+from raspi_server.mqtt.broker_config import Account
+from raspi_server.mqtt.client import Broker
 
 from .asking import ask
 from .conftest import LIMIT, Server
@@ -694,8 +694,8 @@ SHOW_IMPORTS = """
 import sys
 from raspi_server.__main__ import main
 status = main()
-paid = ("raspi_server.mqtt", "raspi_server.account", "raspi_server.broker", "paho.mqtt.client",
-        "raspi_server.discovery", "raspi_server.metrics", "prometheus_client")
+paid = ("raspi_server.mqtt.bridge", "raspi_server.mqtt.broker_config", "raspi_server.mqtt.client", "paho.mqtt.client",
+        "raspi_server.mqtt.discovery", "raspi_server.metrics", "prometheus_client")
 print("imported:", *(name for name in paid if name in sys.modules), file=sys.stderr)
 sys.exit(status)
 """
@@ -709,7 +709,7 @@ def test_who_has_no_broker_pays_nothing(brokers, start_server):
         assert ask(server, "GET", "/api/pins").status == 200
         assert server.stop() == 0
         imported = server.wait_for_log("imported:(.*)")[1]
-        for room in ("raspi_server.mqtt", "paho"):
+        for room in ("raspi_server.mqtt.bridge", "paho"):
             assert (room in imported) == ("mqtt" in text)
         assert "prometheus" not in imported and "metrics" not in imported
 
@@ -721,7 +721,7 @@ def test_a_check_needs_no_client(tmp_path):
     command = [sys.executable, "-c", SHOW_IMPORTS, "check", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0
-    assert done.stderr.split() == ["imported:", "raspi_server.account"]
+    assert done.stderr.split() == ["imported:", "raspi_server.mqtt.broker_config"]
 
 
 # ---------------------------------------------------------------- the client alone

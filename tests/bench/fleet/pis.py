@@ -20,11 +20,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from raspi_server.account import Account
 from raspi_server.config.schema import schema
 from raspi_server.gpio.pin import Changed
 from raspi_server.messages import Command, Pin, Report, Server, Value
-from raspi_server.mqtt import House, Mqtt
+from raspi_server.mqtt.bridge import House, Mqtt
+from raspi_server.mqtt.broker_config import Account
 from raspi_server.system.clock import wall_time
 
 STARTED_A_SECOND = 200

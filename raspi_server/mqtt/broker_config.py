@@ -4,9 +4,9 @@ import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from .config import schema
-from .config.schema import ConfigError, Fault
-from .net.listener import in_url
+from ..config import schema
+from ..config.schema import ConfigError, Fault
+from ..net.listener import in_url
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ OASIS' MQTT Version 5.0."""
 import socket
 import ssl
 
-from .account import Account
+from .broker_config import Account
 
 
 class Trouble(Exception):

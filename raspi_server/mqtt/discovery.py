@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .messages import UNREADABLE, Pin, Server
+from ..messages import UNREADABLE, Pin, Server
 
 _CLASSES = {
     "door": "door",

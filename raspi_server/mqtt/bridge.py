@@ -15,12 +15,9 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from . import discovery
-from .account import Account
-from .broker import Broker, Message, Speaker
-from .config import schema
-from .gpio.pin import Changed
-from .messages import (
+from ..config import schema
+from ..gpio.pin import Changed
+from ..messages import (
     MAX_MESSAGE,
     UNREADABLE,
     Command,
@@ -38,10 +35,13 @@ from .messages import (
     command,
     encode,
 )
-from .site import Site
-from .system.clock import wall_time
-from .system.ticker import Ticker
-from .websocket import MESSAGES_A_SECOND, Allowance
+from ..site import Site
+from ..system.clock import wall_time
+from ..system.ticker import Ticker
+from ..websocket import MESSAGES_A_SECOND, Allowance
+from . import discovery
+from .broker_config import Account
+from .client import Broker, Message, Speaker
 
 MOST_KEPT = 10_000
 """Changes that are kept while the broker is away or slow; beyond that the oldest go."""

@@ -13,11 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from . import messages
-from .account import Account
-from .broker import Broker, Message, Speaker
-from .fleet import Pi, PinAudience, PinValue, Pis
-from .messages import (
+from .. import messages
+from ..messages import (
     BROKER_TROUBLE,
     STATUS,
     UNREADABLE,
@@ -35,9 +32,12 @@ from .messages import (
     Value,
     encode,
 )
-from .net.hub import Hub
-from .system.logs import LIMITED
-from .system.ticker import Ticker
+from ..net.hub import Hub
+from ..system.logs import LIMITED
+from ..system.ticker import Ticker
+from .broker_config import Account
+from .client import Broker, Message, Speaker
+from .fleet import Pi, PinAudience, PinValue, Pis
 
 LINGER = 60.0
 """Seconds for which the connection is kept after the last one has looked."""

@@ -24,9 +24,9 @@ from paho.mqtt.properties import Properties, VariableByteIntegers
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from . import excuses
-from .account import Account
-from .excuses import Trouble
+from . import errors
+from .broker_config import Account
+from .errors import Trouble
 
 PATIENCE = 10.0
 """Seconds for a connection, a handshake, or the broker's first word."""
@@ -114,7 +114,7 @@ class Broker:
         """What this connection may not do, in words, by what it is."""
 
     def __str__(self) -> str:
-        return excuses.broker(self.account)
+        return errors.broker(self.account)
 
     @property
     def trouble(self) -> str | None:
@@ -287,11 +287,11 @@ class Broker:
 
         threading.Thread(target=dial, name="mqtt-dial", daemon=True).start()
         # Whatever it does but ask for the name has its own limit.
-        async with _patience(LONGEST_DIAL, excuses.no_name_server(self.account)):
+        async with _patience(LONGEST_DIAL, errors.no_name_server(self.account)):
             try:
                 await dialled
             except (OSError, UnicodeError) as error:
-                raise Trouble(excuses.failed(self.account, error)) from None
+                raise Trouble(errors.failed(self.account, error)) from None
         return client
 
 
@@ -463,7 +463,7 @@ class _Connection:
         if self._greeted.done():
             return
         if reason.is_failure:
-            self._finish(excuses.refused(self._account, reason.value, _own_words(properties)))
+            self._finish(errors.refused(self._account, reason.value, _own_words(properties)))
             return
         most = getattr(properties, "ReceiveMaximum", MOST_UNACKNOWLEDGED)
         self._most = min(most, MOST_UNACKNOWLEDGED)
@@ -489,14 +489,14 @@ class _Connection:
         message = self._sent.pop(id, None)
         if message and reason.is_failure:
             told = _own_words(properties)
-            words = excuses.not_published(self._account, message.topic, reason.value, told)
+            words = errors.not_published(self._account, message.topic, reason.value, told)
             self._speaker.refused(message, "publish", words)
         if self._leaving and not self._sent and not self._leaving.done():
             self._leaving.set_result(None)
 
     def _subscribed(self, reasons: list[ReasonCode]) -> None:
         if any(reason.is_failure for reason in reasons):
-            self._broker.complain("subscribe", excuses.not_subscribed(self._account))
+            self._broker.complain("subscribe", errors.not_subscribed(self._account))
         self._speaker.subscribed()
 
     def _disconnected(
@@ -504,16 +504,16 @@ class _Connection:
     ) -> None:
         """By the broker's last word, or by Paho, whose reasons are then its own."""
         if flags.is_disconnect_packet_from_server:
-            words = excuses.let_go(self._account, reason.value, _own_words(properties))
+            words = errors.let_go(self._account, reason.value, _own_words(properties))
         elif reason == "Protocol error":
-            words = excuses.not_mqtt_5(self._account)
+            words = errors.not_mqtt_5(self._account)
         elif reason == "Keep alive timeout":
             words = f"{self._broker} has not answered for {self._client.keepalive} s"
         elif not self._is_ready:
-            words = excuses.failed(self._account, self._error)
+            words = errors.failed(self._account, self._error)
         else:
             is_early = self._loop.time() - self._began < SETTLED
-            words = excuses.lost(self._account, self._error, is_early)
+            words = errors.lost(self._account, self._error, is_early)
         self._finish(words)
 
     # What the broker asks for.

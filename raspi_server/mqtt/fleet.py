@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
-from .messages import UNREADABLE, Audience, FleetPi, FleetPin, Value, encode
+from ..messages import UNREADABLE, Audience, FleetPi, FleetPin, Value, encode
 
 MOST_PIS = 5000
 MOST_PINS = 40
