@@ -36,18 +36,18 @@ from .security.codes import Codes
 from .security.sessions import Sessions
 from .security.sign_in_links import Links
 from .security.tls import CertificateError, Identity
-from .site import BUILT_IN_WWW, RESTARTED, Site
 from .system import logs, storage
 from .system.clock import wall_time
 from .system.systemd import Heartbeat
 from .system.ticker import Ticker
-from .web import application, plain_application
+from .web.context import BUILT_IN_WWW, RESTARTED, Site
+from .web.routes import application, plain_application
 
 if TYPE_CHECKING:
-    from .metrics import Metrics
     from .mqtt.bridge import Mqtt
     from .mqtt.broker_config import Account
     from .mqtt.fleet_watcher import Lookout
+    from .web.metrics import Metrics
 
 IDLE_TIMEOUT = 60.0
 BODY_TIMEOUT = 20.0
@@ -345,7 +345,7 @@ class Appliance:
         )
 
     def _new_metrics(self) -> "Metrics":
-        from .metrics import BrokerNumbers, Metrics
+        from .web.metrics import BrokerNumbers, Metrics
 
         def broker() -> BrokerNumbers | None:
             mqtt = self._mqtt

@@ -12,7 +12,7 @@ import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
-from raspi_server.site import BUILT_IN_WWW
+from raspi_server.web.context import BUILT_IN_WWW
 
 from .asking import ask
 from .conftest import LIMIT, Server

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.sync.client import connect
 
-from raspi_server import __version__, web
+from raspi_server import __version__
+from raspi_server.web.routes import routes
 
 from .asking import Answer, ask
 from .conftest import LIMIT, Server
@@ -344,7 +345,7 @@ def test_a_pin_that_is_not_there(house: Server, method: str, path: str, name: st
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "BREW"])
 def test_other_methods(house: Server, method: str) -> None:
     """A method that a path does not know is a 405 that says which ones it knows."""
-    for path, handler in web.API:
+    for path, handler in routes.API:
         knows = {name.upper() for name in handler.operations}
         knows |= {"HEAD"} if "GET" in knows else set()
         if method in knows:
@@ -690,7 +691,7 @@ def test_the_description_lists_every_route(description: Any) -> None:
         (path, method) for path, item in description["paths"].items() for method in item
     } - {(path, "parameters") for path in description["paths"]}
     assert described == {
-        (path, method) for path, handler in web.API for method in handler.operations
+        (path, method) for path, handler in routes.API for method in handler.operations
     }
     for path, item in description["paths"].items():
         named = {parameter["name"] for parameter in item.get("parameters", [])}
@@ -780,7 +781,7 @@ def test_every_operation_was_tried(description: Any) -> None:
     }
     tried |= {("/api/login", "post")}  # which needs a code: tests/test_codes.py
     tried |= {("/api/fleet", "get")}  # which needs a broker: tests/test_fleet.py
-    assert tried == {(path, name) for path, handler in web.API for name in handler.operations}
+    assert tried == {(path, name) for path, handler in routes.API for name in handler.operations}
 
 
 @pytest.mark.parametrize(
@@ -890,7 +891,7 @@ names = (
     | st.text(min_size=12, max_size=60)
 )
 operations = st.sampled_from(
-    [(path, method.upper()) for path, handler in web.API for method in handler.operations]
+    [(path, method.upper()) for path, handler in routes.API for method in handler.operations]
 )
 
 

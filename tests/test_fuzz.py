@@ -9,8 +9,9 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 
-from raspi_server import __version__, openapi, web
+from raspi_server import __version__
 from raspi_server.security.codes import Codes
+from raspi_server.web.routes import openapi, routes
 
 from .asking import ask
 from .conftest import LIMIT, Server
@@ -29,7 +30,7 @@ pins:
   boiler: {gpio: 6, mode: output, control: nobody}
   door:   {gpio: 17, mode: input}
 """
-described = [(path, handler.operations) for path, handler in web.API]
+described = [(path, handler.operations) for path, handler in routes.API]
 # What is in order for one pin is not for another, which no schema can say: 0.5 for a lamp.
 welcome = [200, 401, 403, 404, 409, 422, 429]
 schema = schemathesis.openapi.from_dict(

@@ -422,7 +422,7 @@ def test_what_runs_by_itself_needs_no_descriptor(start_server, certificate):  # 
     """With no descriptor left, health and certificate are looked at as ever, viewers hear of it,
     and a failure is logged, with its traceback and its unprintable words."""
     program = changing(
-        "from raspi_server import api",
+        "from raspi_server.web.routes import api",
         "doors.SPARE = 0",
         "appliance.HEALTH_EVERY = appliance.CERTIFICATE_EVERY = 0.02",
         "api.Index.get = lambda self: {}['\\u2028']",

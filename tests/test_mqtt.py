@@ -695,7 +695,7 @@ import sys
 from raspi_server.__main__ import main
 status = main()
 paid = ("raspi_server.mqtt.bridge", "raspi_server.mqtt.broker_config", "raspi_server.mqtt.client", "paho.mqtt.client",
-        "raspi_server.mqtt.discovery", "raspi_server.metrics", "prometheus_client")
+        "raspi_server.mqtt.discovery", "raspi_server.web.metrics", "prometheus_client")
 print("imported:", *(name for name in paid if name in sys.modules), file=sys.stderr)
 sys.exit(status)
 """

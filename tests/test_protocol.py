@@ -329,7 +329,7 @@ def test_every_stream_ends_as_with_tornado(house, tornado, stream, cuts):
 
 
 PINGS = {"house": 90, "tornado": 1000}
-"""Pings that each server takes at once. Ours takes 100 frames (raspi_server/websocket.py)."""
+"""Pings that each server takes at once. Ours takes 100 frames (raspi_server/web/websocket.py)."""
 
 
 @pytest.mark.parametrize("server", ["house", "tornado"])

@@ -53,7 +53,7 @@ def hanging(hang):
 """
 
 HEALTH_HANGS = """
-from raspi_server.api import Health
+from raspi_server.web.api import Health
 hangs, well = hanging(hang), Health.get
 def get(self):
     if self.get_query_argument("hang", None):

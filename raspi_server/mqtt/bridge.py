@@ -35,10 +35,10 @@ from ..messages import (
     command,
     encode,
 )
-from ..site import Site
 from ..system.clock import wall_time
 from ..system.ticker import Ticker
-from ..websocket import MESSAGES_A_SECOND, Allowance
+from ..web.context import Site
+from ..web.websocket import MESSAGES_A_SECOND, Allowance
 from . import discovery
 from .broker_config import Account
 from .client import Broker, Message, Speaker

@@ -19,7 +19,7 @@ from typing import Any
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from ..messages import HEADERS
-from ..repeats import Repeating
+from ..web.repeats import Repeating
 from .shares import THIS_MACHINE, Shares
 
 COST = 64 * 1024

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from raspi_server.site import BUILT_IN_WWW
+from raspi_server.web.context import BUILT_IN_WWW
 from tests.asking import ask
 from tests.conftest import Server
 
@@ -30,7 +30,7 @@ pins:
 STRICTLY = """
 import sys
 from raspi_server.__main__ import main
-from raspi_server.files import Files
+from raspi_server.web.static import Files
 before = Files.set_default_headers
 def strictly(self):
     before(self)

@@ -13,7 +13,7 @@ from .test_service import drop_in
 STUCK = """
 import re, sys, time
 from raspi_server.__main__ import main
-from raspi_server.api import Health
+from raspi_server.web.api import Health
 
 def python():
     while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from raspi_server.site import BUILT_IN_WWW
+from raspi_server.web.context import BUILT_IN_WWW
 
 from .. import nginx
 from ..asker import Asker

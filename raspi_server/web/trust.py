@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 from tornado.web import RequestHandler
 
+from ..messages import NAME, Refused, Trust
+from ..security.tls import Authority
 from .api import ApiHandler
-from .files import Files
-from .messages import NAME, Refused, Trust
+from .context import BUILT_IN_WWW, Site
 from .openapi import Operation
-from .security.tls import Authority
-from .site import BUILT_IN_WWW, Site
+from .static import Files
 from .websocket import Metered
 
 PAGE = "/trust/"

@@ -9,12 +9,13 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
-from . import __version__, api, openapi, past, trust
+from .. import __version__
+from ..messages import MAX_MESSAGE, Refused
+from . import api, history_api, openapi, trust
 from .bodies import Bounded
-from .files import Files
-from .messages import MAX_MESSAGE, Refused
+from .context import Site
 from .openapi import Operation
-from .site import Site
+from .static import Files
 from .websocket import FleetSocket, Socket
 
 log = logging.getLogger(__name__)
@@ -88,8 +89,8 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api/pins/{name}", api.OnePin),
     ("/api/pins/{name}/toggle", api.TogglePin),
     ("/api/pins/{name}/pulse", api.PulsePin),
-    ("/api/pins/{name}/history", past.OneHistory),
-    ("/api/history", past.AllHistory),
+    ("/api/pins/{name}/history", history_api.OneHistory),
+    ("/api/history", history_api.AllHistory),
     ("/api/health", api.Health),
     ("/api/header", api.Header),
     ("/api/fleet", api.Fleet),

@@ -10,11 +10,11 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from . import messages
+from .. import messages
+from ..messages import PinHistory, Refused, Value
+from ..system.clock import wall_time
 from .api import ApiHandler
-from .messages import PinHistory, Refused, Value
 from .openapi import Operation
-from .system.clock import wall_time
 
 Seconds = Annotated[float, Meta(ge=1, le=86400)]
 _SECONDS = "seconds from 1 to 86400"

@@ -10,11 +10,21 @@ import msgspec
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from . import __version__, messages
-from .messages import NAME, STATUS, ErrorCode, Failure, Pulsing, Refused, Setting, SigningIn, encode
+from .. import __version__, messages
+from ..messages import (
+    NAME,
+    STATUS,
+    ErrorCode,
+    Failure,
+    Pulsing,
+    Refused,
+    Setting,
+    SigningIn,
+    encode,
+)
+from ..security.access import Caller
+from .context import JSON_HEADERS, NO_FLEET, Site, reason, write_plainly
 from .openapi import Operation
-from .security.access import Caller
-from .site import JSON_HEADERS, NO_FLEET, Site, reason, write_plainly
 
 _Body = TypeVar("_Body", Setting, Pulsing, SigningIn)
 

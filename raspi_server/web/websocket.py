@@ -12,7 +12,7 @@ from typing import Any
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
-from .messages import (
+from ..messages import (
     HEADERS,
     STATUS,
     SUBPROTOCOL,
@@ -24,10 +24,10 @@ from .messages import (
     command,
     remote_command,
 )
-from .net.connections import Guest
-from .net.hub import Hub, Viewer
-from .security.access import Caller
-from .site import NO_FLEET, SIGN_IN, House, Site, write_plainly
+from ..net.connections import Guest
+from ..net.hub import Hub, Viewer
+from ..security.access import Caller
+from .context import NO_FLEET, SIGN_IN, House, Site, write_plainly
 
 POLICY_VIOLATION = 1008
 

@@ -15,8 +15,8 @@ from tornado.httputil import (
     ResponseStartLine,
 )
 
-from .messages import STATUS, Failure, encode
-from .site import JSON_HEADERS
+from ..messages import STATUS, Failure, encode
+from .context import JSON_HEADERS
 
 MAX_BODY = 32 * 1024
 """Bytes."""

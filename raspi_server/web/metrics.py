@@ -10,10 +10,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from . import __version__
-from .gpio.pin import Changed
-from .messages import Value
-from .site import Site
+from .. import __version__
+from ..gpio.pin import Changed
+from ..messages import Value
+from .context import Site
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 """Seconds from an edge to its frames; what a debounced pin waits counts, too."""

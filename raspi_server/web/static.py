@@ -14,10 +14,10 @@ from typing import Any
 from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, StaticFileHandler
 
-from .messages import HEADERS
-from .packed import LARGEST, SMALLEST, open_regular, wants_gzip
+from ..messages import HEADERS
+from .compression import LARGEST, SMALLEST, open_regular, wants_gzip
+from .context import PAGE_POLICY, Site, write_plainly
 from .repeats import Repeating, Witness, stamp
-from .site import PAGE_POLICY, Site, write_plainly
 
 log = logging.getLogger(__name__)
 

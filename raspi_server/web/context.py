@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from tornado.web import HTTPError, RequestHandler
 
-from . import __version__
-from .config.pinout import POSITION_BY_GPIO
-from .config.schema import DrivenPin
-from .gpio.board import Board
-from .gpio.history import History
-from .gpio.pin import Slot
-from .messages import (
+from .. import __version__
+from ..config.pinout import POSITION_BY_GPIO
+from ..config.schema import DrivenPin
+from ..gpio.board import Board
+from ..gpio.history import History
+from ..gpio.pin import Slot
+from ..messages import (
     HEADERS,
     NAME,
     Audience,
@@ -38,16 +38,16 @@ from .messages import (
     Value,
     Wellness,
 )
-from .net.hub import Hub, frame
-from .net.listener import LOOPBACK
-from .packed import Packed
+from ..net.hub import Hub, frame
+from ..net.listener import LOOPBACK
+from ..security.access import Auth, Caller
+from ..security.tls import Identity
+from ..system import vitals
+from .compression import Packed
 from .repeats import Repeats
-from .security.access import Auth, Caller
-from .security.tls import Identity
-from .system import vitals
 
 if TYPE_CHECKING:
-    from .mqtt.fleet import Pi
+    from ..mqtt.fleet import Pi
 
 PAGE_POLICY = (
     # ws: and wss: because 'self' does not cover them in Safari 15.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from .messages import STATUS, ErrorCode, Failure
+from ..messages import STATUS, ErrorCode, Failure
 
 MethodName = str
 
