@@ -200,8 +200,8 @@ def serve(config: Config, source: Source | None = None, fault: ConfigError | Non
 async def _live(config: Config, source: Source | None, fault: ConfigError | None) -> None:
     import asyncio
 
-    from .appliance import Appliance
     from .net.listener import until_free
+    from .server import Appliance
 
     if os.environ.get("NOTIFY_SOCKET"):
         await until_free(config.address, config.port)

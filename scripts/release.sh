@@ -79,7 +79,7 @@ next_name() {
 
 works() {
     "$1/scripts/start.sh" --version >/dev/null 2>&1 &&
-        "$1/venv/bin/python" -I -c 'import raspi_server.appliance' 2>/dev/null
+        "$1/venv/bin/python" -I -c 'import raspi_server.server' 2>/dev/null
 }
 
 # build FOLDER: a release in it. Called where `set -e` does not hold.
@@ -97,7 +97,7 @@ build() {
     mv "$source"/{scripts,systemd,config.yaml,README.md,CHANGELOG.md,LICENSE} "$folder" || return
     rm -rf "$source" "$home/wheels"
     mv "$home/wheels.new" "$home/wheels"
-    works "$folder" || { "$folder/venv/bin/python" -I -c 'import raspi_server.appliance'; return 1; }
+    works "$folder" || { "$folder/venv/bin/python" -I -c 'import raspi_server.server'; return 1; }
 }
 
 # All packages as wheels: from the index, else, without a network, those of the last time. Sets

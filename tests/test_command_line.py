@@ -332,7 +332,7 @@ def test_a_stop_during_the_start(tmp_path: Path, moment: str) -> None:
     assert process.stderr is not None
     with no_longer_than_allowed(process):
         if moment == "importing":  # Python tells of each import
-            assert any("raspi_server.appliance" in line for line in process.stderr)
+            assert any("raspi_server.server" in line for line in process.stderr)
         elif moment == "listening":
             wait_for_port(port)
         process.terminate()

@@ -332,8 +332,8 @@ def test_outputs_are_left_as_on_stop_says(start_server: Callable[..., Server]) -
 
 
 PATIENT = """
-import raspi_server.appliance
-raspi_server.appliance.GOODBYE = 1000.0
+import raspi_server.server
+raspi_server.server.GOODBYE = 1000.0
 """
 
 

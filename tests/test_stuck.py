@@ -369,7 +369,7 @@ def test_a_broadcast_that_stops(
     who asks."""
     gone = tmp_path / "gone"
     fails = f"""
-from raspi_server.appliance import Appliance
+from raspi_server.server import Appliance
 show = Appliance._show_state
 Appliance._show_state = lambda self: None if when({str(gone)!r}) else show(self)
 """

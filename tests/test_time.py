@@ -50,7 +50,7 @@ sys.exit(main())
 BUSY = """
 import asyncio, sys, time
 from raspi_server.__main__ import main
-from raspi_server.appliance import Appliance
+from raspi_server.server import Appliance
 well = Appliance.run
 async def run(self):
     def burn():
