@@ -166,7 +166,7 @@ def test_a_line_that_fails_during_the_start(start_server: Callable[..., Server])
     program = """
 import sys
 from gpiozero.exc import PinError
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 from raspi_server.gpio.backend import SimulatedPin
 well = SimulatedPin._change_state
 def change(self, value):

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from raspi_server import doctor
-from raspi_server.__main__ import main
+from raspi_server.cli import doctor
+from raspi_server.cli.main import main
 from raspi_server.gpio import chardev
 from raspi_server.system import vitals
 

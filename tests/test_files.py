@@ -336,7 +336,7 @@ POEM = "".join(f"{number} green bottles hanging on the wall\n" for number in ran
 WATCHED = """
 import sys
 from raspi_server.web.routes import compression
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 compression.MOST = {most}
 def watch(event, args):
     if event == "open" and str(args[0]).endswith(".txt") and not args[2] & {path_only}:

@@ -579,7 +579,7 @@ COUNTING = (
     "names = ('paho', 'raspi_server.mqtt.bridge', 'raspi_server.mqtt.fleet', 'raspi_server.mqtt.fleet_watcher')\n"
     "atexit.register(lambda: print('imported', *(n for n in names if n in sys.modules),"
     " file=sys.stderr))\n"
-    "from raspi_server.__main__ import main\n"
+    "from raspi_server.cli.main import main\n"
     "sys.exit(main())",
 )
 

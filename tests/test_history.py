@@ -32,7 +32,7 @@ FAILING = """
 import os, sys
 from gpiozero import PinError
 from raspi_server.gpio import backend
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 get = backend.SimulatedPin._get_state
 def fail(pin):
     if pin.info.name == "GPIO4" and os.path.exists({file!r}):

@@ -692,7 +692,7 @@ def test_the_last_good_configuration_runs_instead(start_server, tmp_path):
 
 SHOW_IMPORTS = """
 import sys
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 status = main()
 paid = ("raspi_server.mqtt.bridge", "raspi_server.mqtt.broker_config", "raspi_server.mqtt.client", "paho.mqtt.client",
         "raspi_server.mqtt.discovery", "raspi_server.web.metrics", "prometheus_client")

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 from raspi_server.gpio import chardev, output_state
 
 from .conftest import LIMIT, Server

@@ -38,7 +38,7 @@ pins:
 
 DRIVER = """
 import math, os, re, sys, time
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 
 def say(word):
     sys.stderr.write(f"{word} at {time.monotonic()}\\n")

@@ -38,7 +38,7 @@ pins:
 
 DRIVER = """
 import sys, time
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 real = time.time
 def shifted():
     with open({file!r}) as file:
@@ -49,7 +49,7 @@ sys.exit(main())
 
 BUSY = """
 import asyncio, sys, time
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 from raspi_server.server import Appliance
 well = Appliance.run
 async def run(self):

@@ -299,7 +299,7 @@ def changing(*assignments: str) -> tuple[str, str]:
         "from raspi_server import server; from raspi_server.web.routes import bodies; from raspi_server.mqtt.bridge import client, bridge; from raspi_server.net import listener, connections, hub, tls_sniff",
         "from raspi_server.security import key_exchange; from raspi_server.mqtt.bridge import fleet_watcher",
         *assignments,
-        "from raspi_server.__main__ import main",
+        "from raspi_server.cli.main import main",
         "sys.exit(main())",
     ]
     return "-c", "\n".join(lines)

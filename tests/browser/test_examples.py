@@ -29,7 +29,7 @@ pins:
 """
 STRICTLY = """
 import sys
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 from raspi_server.web.static import Files
 before = Files.set_default_headers
 def strictly(self):

@@ -17,7 +17,7 @@ pins:
 
 TAKEN = """
 import sys
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 from raspi_server.gpio.backend import SimulatedFactory
 SimulatedFactory.holder = lambda self, gpio: "spi0 CS0" if gpio == 8 else None
 sys.exit(main())

@@ -77,7 +77,7 @@ def test_the_time_is_right_after_a_clock_step(pi: Pi) -> None:
 SLOW = """
 import sys, threading, time
 from pathlib import Path
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 
 class Slowly:
     def __init__(self, pipe):
@@ -193,7 +193,7 @@ def end_the_thread():
     lgpio._notify_thread.stop()
 
 threading.Thread(target=end_the_thread, daemon=True).start()
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 sys.exit(main())
 """
 

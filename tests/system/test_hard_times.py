@@ -12,7 +12,7 @@ from .test_service import drop_in
 
 STUCK = """
 import re, sys, time
-from raspi_server.__main__ import main
+from raspi_server.cli.main import main
 from raspi_server.web.api import Health
 
 def python():

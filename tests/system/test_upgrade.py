@@ -92,7 +92,7 @@ def test_a_release_that_dies_at_its_start_gives_way_with_its_last_words(house: H
     before = house.release()
     make_newer(house)
     first = "    faulthandler.enable()"
-    house.edit("raspi_server/__main__.py", first, f"    1 / 0\n{first}")
+    house.edit("raspi_server/cli/main.py", first, f"    1 / 0\n{first}")
     done = house.guest.install(check=False)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stdout

@@ -19,16 +19,16 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from . import __version__
-from .config.schema import Certificate, Config, ConfigError, Mqtt
-from .config.source import Source
-from .gpio import chardev
-from .net.addresses import local_name
-from .net.listener import CannotListen, in_url, listen
-from .security import key_exchange, tls
-from .system import storage, vitals
-from .system.logs import legible
-from .system.storage import SERVICE
+from .. import __version__
+from ..config.schema import Certificate, Config, ConfigError, Mqtt
+from ..config.source import Source
+from ..gpio import chardev
+from ..net.addresses import local_name
+from ..net.listener import CannotListen, in_url, listen
+from ..security import key_exchange, tls
+from ..system import storage, vitals
+from ..system.logs import legible
+from ..system.storage import SERVICE
 
 LEAST_SPACE = 100 * 1024 * 1024
 """Bytes free below which the next upgrade of anything fails half way."""
@@ -276,8 +276,8 @@ def _look_at_broker(mqtt: Mqtt) -> Finding:
     """Whether the broker lets us in, asked under a name beside that of the service."""
     import asyncio
 
-    from .mqtt.broker_config import account
-    from .mqtt.client import Broker
+    from ..mqtt.broker_config import account
+    from ..mqtt.client import Broker
 
     try:
         ours = account(mqtt)

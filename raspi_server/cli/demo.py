@@ -5,9 +5,9 @@ import asyncio
 import itertools
 from pathlib import Path
 
-from .config.schema import Config, parse
-from .gpio.board import Board
-from .messages import Drive
+from ..config.schema import Config, parse
+from ..gpio.board import Board
+from ..messages import Drive
 
 _HOUSE = b"""
 gpio: simulated

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .config.schema import ConfigError
-from .config.source import Source
-from .messages import Right
-from .net.addresses import local_name
-from .net.listener import in_url, own_address
-from .security.codes import Codes
-from .security.sign_in_links import Links
-from .system import storage
+from ..config.schema import ConfigError
+from ..config.source import Source
+from ..messages import Right
+from ..net.addresses import local_name
+from ..net.listener import in_url, own_address
+from ..security.codes import Codes
+from ..security.sign_in_links import Links
+from ..system import storage
 
 _FOR: dict[Right, str] = {"view": "looking", "control": "looking and switching"}
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from . import __version__
-from .config.schema import Config, ConfigError, default_file
-from .config.source import Source
-from .system import logs, storage
+from .. import __version__
+from ..config.schema import Config, ConfigError, default_file
+from ..config.source import Source
+from ..system import logs, storage
 
 EXIT_FAILED = 1
 EXIT_CANNOT_LISTEN = 75
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    from .security import tls
+    from ..security import tls
 
     file = options.file or default_file()
     source = Source(file, {})
@@ -131,7 +131,7 @@ def check(options: argparse.Namespace) -> int:
         if exposure := storage.exposure(secret):
             print(f"warning: {secret}: {exposure.message}: {exposure.remedy}", file=sys.stderr)
     if config.mqtt:
-        from .mqtt.broker_config import account
+        from ..mqtt.broker_config import account
 
         account(config.mqtt)
     modes = Counter(type(pin).__struct_config__.tag for pin in config.pins)
@@ -142,14 +142,14 @@ def check(options: argparse.Namespace) -> int:
 
 def safe_state(options: argparse.Namespace) -> int:
     """For systemd's ExecStopPost=, which has the environment say how the server ended."""
-    from .gpio.safe_state import leave_safe
+    from ..gpio.safe_state import leave_safe
 
     logs.start("info")
     return 0 if leave_safe(Source(options.config or default_file(), {})) else EXIT_FAILED
 
 
 def code(options: argparse.Namespace) -> int:
-    from .showcode import show
+    from .access_code import show
 
     source = Source(options.config or default_file(), {}, storage.state_folder_of_service())
     return 0 if show(source, options.new, options.qr) else EXIT_FAILED
@@ -179,8 +179,8 @@ def serve(config: Config, source: Source | None = None, fault: ConfigError | Non
     """Runs until told to stop; without a `source`, the demo house."""
     import asyncio
 
-    from .net.listener import CannotListen
-    from .security.tls import CertificateError
+    from ..net.listener import CannotListen
+    from ..security.tls import CertificateError
 
     faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's stack in the log
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -200,8 +200,8 @@ def serve(config: Config, source: Source | None = None, fault: ConfigError | Non
 async def _live(config: Config, source: Source | None, fault: ConfigError | None) -> None:
     import asyncio
 
-    from .net.listener import until_free
-    from .server import Appliance
+    from ..net.listener import until_free
+    from ..server import Appliance
 
     if os.environ.get("NOTIFY_SOCKET"):
         await until_free(config.address, config.port)
