@@ -79,8 +79,15 @@ next_name() {
 
 works() {
     "$1/scripts/start.sh" --version >/dev/null 2>&1 &&
-        "$1/venv/bin/python" -I -c 'import raspi_server.server' 2>/dev/null
+        "$1/venv/bin/python" -I -c "$imports_all" 2>/dev/null
 }
+
+# Releases up to 0.3.0 have raspi_server.appliance in the place of raspi_server.server.
+imports_all='
+import importlib.util
+name = "server" if importlib.util.find_spec("raspi_server.server") else "appliance"
+importlib.import_module("raspi_server." + name)'
+
 
 # build FOLDER: a release in it. Called where `set -e` does not hold.
 build() {
@@ -97,7 +104,7 @@ build() {
     mv "$source"/{scripts,systemd,config.yaml,README.md,CHANGELOG.md,LICENSE} "$folder" || return
     rm -rf "$source" "$home/wheels"
     mv "$home/wheels.new" "$home/wheels"
-    works "$folder" || { "$folder/venv/bin/python" -I -c 'import raspi_server.server'; return 1; }
+    works "$folder" || { "$folder/venv/bin/python" -I -c "$imports_all"; return 1; }
 }
 
 # All packages as wheels: from the index, else, without a network, those of the last time. Sets

@@ -241,7 +241,7 @@ class Asked:
 
 
 IN_A_HURRY = changing(
-    "from raspi_server.web.routes import websocket",
+    "from raspi_server.web import websocket",
     "websocket.MESSAGES_A_SECOND = websocket.MESSAGES_AT_ONCE = 10_000",
 )
 """The real server for viewers that send more in a second than a person does in a minute."""

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from websockets.sync.client import connect
 
 from raspi_server import __version__
-from raspi_server.web.routes import routes
+from raspi_server.web import routes
 
 from .asking import Answer, ask
 from .conftest import LIMIT, Server

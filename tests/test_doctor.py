@@ -307,7 +307,7 @@ def test_a_pi_without_its_library(clinic, monkeypatch, tmp_path):
     device = tmp_path / "gpiochip0"
     device.touch()
     device.chmod(0o660)
-    monkeypatch.setattr(gpiochip, "find", lambda: device)
+    monkeypatch.setattr(chardev, "find", lambda: device)
     nobody = doctor.pwd.getpwnam("nobody")
     monkeypatch.setattr(doctor.pwd, "getpwnam", lambda _: nobody)
     monkeypatch.setattr(doctor.grp, "getgrgid", lambda _: doctor.grp.getgrnam("tty"))

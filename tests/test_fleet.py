@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raspi_server.messages import BROKER_TROUBLE
-from raspi_server.mqtt.bridge import fleet
+from raspi_server.mqtt import fleet
 from raspi_server.mqtt.fleet import Pis
 
 from .asking import ask
@@ -42,7 +42,7 @@ pins:
 """
 FLEET = ", fleet: true"
 CONTROL = ", control: true"
-IMPATIENT = changing("lookout.ANSWER_WITHIN = 1", "lookout.BACK_WITHIN = 0.5")
+IMPATIENT = changing("fleet_watcher.ANSWER_WITHIN = 1", "fleet_watcher.BACK_WITHIN = 0.5")
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_a_change_is_told_with_its_own_time(brokers, start_server):
 def test_a_link_that_lives_says_so(brokers, start_server):
     """While nothing changes a pulse comes now and then, and nothing else."""
     broker = brokers.broker()
-    server = start_server(house(broker.url), program=changing("lookout.ALIVE_EVERY = 0.1"))
+    server = start_server(house(broker.url), program=changing("fleet_watcher.ALIVE_EVERY = 0.1"))
     with Looker(server) as looker:
         looker.until(lambda: "house/here" in looker.pis)
         looker.until(lambda: looker.hear()["type"] == "pulse")
@@ -576,7 +576,8 @@ def test_pages_of_others_are_kept_out(brokers, start_server, headers, status):
 COUNTING = (
     "-c",
     "import atexit, sys\n"
-    "names = ('paho', 'raspi_server.mqtt.bridge', 'raspi_server.mqtt.fleet', 'raspi_server.mqtt.fleet_watcher')\n"
+    "names = ('paho', 'raspi_server.mqtt.bridge', 'raspi_server.mqtt.fleet',"
+    " 'raspi_server.mqtt.fleet_watcher')\n"
     "atexit.register(lambda: print('imported', *(n for n in names if n in sys.modules),"
     " file=sys.stderr))\n"
     "from raspi_server.cli.main import main\n"
@@ -605,7 +606,8 @@ def test_off_costs_nothing(brokers, start_server):
     off.wait_for_log("imported paho raspi_server.mqtt.bridge$")
     on.stop()
     on.wait_for_log(
-        "imported paho raspi_server.mqtt.bridge raspi_server.mqtt.fleet raspi_server.mqtt.fleet_watcher$"
+        "imported paho raspi_server.mqtt.bridge raspi_server.mqtt.fleet"
+        " raspi_server.mqtt.fleet_watcher$"
     )
 
 
@@ -618,7 +620,7 @@ def test_nobody_looks_nothing_is_heard(brokers, start_server):
     """The second connection comes with the first who looks, is shared, stays for a while, and goes
     after the last; who looks again finds everything."""
     broker = brokers.broker()
-    server = start_server(house(broker.url), program=changing("lookout.LINGER = 0.3"))
+    server = start_server(house(broker.url), program=changing("fleet_watcher.LINGER = 0.3"))
     server.wait_for_log("connected to .* as house-here$")
     assert not logged(broker, "house-here-fleet")
     with Looker(server) as one, Looker(server) as other:
@@ -760,7 +762,7 @@ def test_too_many_pis(brokers, chorus, start_server):
     broker = brokers.broker()
     choir = chorus(broker)
     server = start_server(house(broker.url), program=changing(
-        "from raspi_server.mqtt.bridge import fleet", "fleet.MOST_PIS = 3"))  # fmt: skip
+        "from raspi_server.mqtt import fleet", "fleet.MOST_PIS = 3"))  # fmt: skip
     with Looker(server) as looker:
         looker.until(lambda: "house/here" in looker.pis)
         for name in "abcd":

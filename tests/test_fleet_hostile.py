@@ -124,7 +124,7 @@ def test_news_stay_small(brokers, chorus, start_server):
     largest descriptions, thousands that are gone, and all that changes."""
     broker = brokers.broker(*QUIET)
     choir = chorus(broker)
-    server = start_server(house(broker.url), program=changing("lookout.NEWS_EVERY = 0.2"))
+    server = start_server(house(broker.url), program=changing("fleet_watcher.NEWS_EVERY = 0.2"))
     topics = [f"house/{WIDE * 80}{n}" for n in range(1500)]
     sizes: list[int] = []
 

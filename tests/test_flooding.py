@@ -149,7 +149,7 @@ def test_three_hundred_of_one_kind(house: Server, what: str) -> None:
 def test_where_https_is_spoken(start_server: Callable[..., Server], certificate: Path) -> None:  # noqa: F811
     """The same in TLS, and plainly where TLS is spoken."""
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    program = changing("appliance.IDLE_TIMEOUT = appliance.BODY_TIMEOUT = 0.5")
+    program = changing("server.IDLE_TIMEOUT = server.BODY_TIMEOUT = 0.5")
     house = start_server(HOUSE + pair, program=program)
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
     before = len(house.lines)
@@ -167,9 +167,12 @@ def test_where_https_is_spoken(start_server: Callable[..., Server], certificate:
 def test_a_failure_of_the_servers_own_is_logged(start_server: Callable[..., Server]) -> None:
     """A fault of ours is logged once with its traceback, however often it happens; one at another
     place, too; and how often it happened is told when the minute is over."""
-    fault = "from raspi_server import api, journal; journal.LIMIT_PERIOD_S = 1.0"
+    fault = (
+        "from raspi_server.web import api; from raspi_server.system import logs\n"
+        "logs.LIMIT_PERIOD_S = 1.0"
+    )
     broken = "api.%s.get = lambda self: {}[self.request.uri]"
-    soon = "appliance.CERTIFICATE_EVERY = 0.5"
+    soon = "server.CERTIFICATE_EVERY = 0.5"
     program = changing(fault, broken % "Index", broken % "Header", soon)
     server = start_server(HOUSE, program=program)
     for _ in range(20):

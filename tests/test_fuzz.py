@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from raspi_server import __version__
 from raspi_server.security.codes import Codes
-from raspi_server.web.routes import openapi, routes
+from raspi_server.web import openapi, routes
 
 from .asking import ask
 from .conftest import LIMIT, Server

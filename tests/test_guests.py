@@ -24,7 +24,7 @@ pins: {lamp: {gpio: 17, mode: output, control: everyone}, door: {gpio: 27, mode:
 """
 GET = b"GET /api/pins HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 MOST, MOST_OF_ONE = 40, 10
-SMALL = (f"guests.MOST = {MOST}", f"guests.MOST_OF_ONE = {MOST_OF_ONE}")
+SMALL = (f"connections.MOST = {MOST}", f"connections.MOST_OF_ONE = {MOST_OF_ONE}")
 GUEST, OTHER, OWNER = "127.0.1.1", "127.0.2.1", "127.0.3.1"
 
 
@@ -229,9 +229,9 @@ def test_descriptors_that_run_out(
     most just so, and need not wait."""
     limit = (50, 50)
     house = start(
-        "guests.MOST = 1000",
-        "guests.MOST_OF_ONE = 1000",
-        "doors.BREATHER = 1000",
+        "connections.MOST = 1000",
+        "connections.MOST_OF_ONE = 1000",
+        "listener.BREATHER = 1000",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit),
     )
     crowd = come(house, GUEST, 100)

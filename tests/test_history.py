@@ -177,7 +177,7 @@ def test_it_is_bounded(start_server: Callable[..., Server]) -> None:
     """Of a pin that changes without end the last changes are kept, and begin where the older
     ones ended."""
     server = start_server(
-        HOUSE, program=changing("from raspi_server import history", "history.MOST = 4")
+        HOUSE, program=changing("from raspi_server.gpio import history", "history.MOST = 4")
     )
     for value in (0.1, 0, 0.2, 0, 0.3, 0, 0.4):
         switch(server, "fan", value)

@@ -29,7 +29,7 @@ def test_a_link_is_good_once(live_in):
     code = home.new("control")
     home.new("view")
     control, view = home.token("control"), home.token("view")
-    file = home.run / "sign_in_links.json"
+    file = home.run / "links.json"
     assert file.stat().st_mode & 0o777 == 0o600 and control not in file.read_text()
     answer = open_link(home, control)
     assert answer.json == {"access": "control", "signed_in": "control"}
@@ -73,7 +73,7 @@ def test_a_new_code_ends_its_links(live_in):
 def test_how_long_and_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link is good for 15 minutes of the clock that nobody sets, and the last 32 are."""
     now = 1000.0
-    monkeypatch.setattr(links, "_now", lambda: now)
+    monkeypatch.setattr(sign_in_links, "_now", lambda: now)
     made = Links(tmp_path)
     old, late = made.make("1"), made.make("1")
     now += 15 * 60 - 1
@@ -92,11 +92,11 @@ def test_a_torn_file(live_in, torn):
     """A file that cannot be read has no links; it is said once, and a new link mends it."""
     home = live_in()
     home.new("control")
-    (home.run / "sign_in_links.json").write_bytes(torn)
+    (home.run / "links.json").write_bytes(torn)
     for _ in range(3):
         assert open_link(home, "x" * 22).refusal == USED
     home.server.wait_for_log(r"links\.json: .*sudo raspi-server code --qr")
-    assert home.server.log.count("sign_in_links.json: ") == 1
+    assert home.server.log.count("links.json: ") == 1
     assert open_link(home, home.token("control")).status == 200
 
 

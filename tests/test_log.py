@@ -142,7 +142,7 @@ def check(lines: list[str]) -> None:
 @pytest.mark.parametrize("what", ["a next line", "a one-byte colour", "a lot", "right to left"])
 def test_nor_when_something_fails(start_server: Callable[..., Server], what: str) -> None:
     """Not even when a fault of the server's own is logged, with the request it failed at."""
-    fault = "from raspi_server import api; api.Index.get = lambda self: {}[self.request.uri]"
+    fault = "from raspi_server.web import api; api.Index.get = lambda self: {}[self.request.uri]"
     server = start_server(HOUSE, program=changing(fault))
     words = NASTY[what].replace(b" ", b"_")[:10_000]  # a longer head reaches nothing
     say(server, b"GET /api?%b HTTP/1.1\r\nHost: 127.0.0.1\r\n" % words)

@@ -108,7 +108,7 @@ def test_health_is_told(brokers, start_server):
     """The machine's pulse comes at the start and every half minute, and says what is wrong."""
     broker = brokers.broker()
     ear = brokers.ear(broker, "house/pi/health")
-    start_server(house(broker.url), program=changing("mqtt.HEALTH_EVERY = 0.1"))
+    start_server(house(broker.url), program=changing("bridge.HEALTH_EVERY = 0.1"))
     told = ear.wait_for_topic("house/pi/health", 3)
     assert {"temperature", "load", "memory", "disk", "viewers", "status"} <= told[-1].json.keys()
     assert not any(each.retained for each in told)
@@ -329,7 +329,7 @@ def test_the_oldest_go_when_there_are_too_many(brokers, start_server):
     """Of more changes than can be kept the newest stay, and the loss is counted and said."""
     broker = brokers.broker()
     ear = brokers.ear(broker, "house/pi/#")
-    server = start_server(house(broker.url), program=changing("mqtt.MOST_KEPT = 5"))
+    server = start_server(house(broker.url), program=changing("bridge.MOST_KEPT = 5"))
     ear.wait_for_topic("house/pi/pins/heater")
     broker.kill()
     wait_for_reason(server, "refuses connections")
@@ -434,7 +434,7 @@ def test_a_broker_that_is_none(start_server, kind):
     """Whatever takes our connection, the page is served, pins switch, the reason is said, and a
     stop is as quick as without."""
     answer, words = SILENT[kind]
-    program = changing("broker.PATIENCE = 0.5", "broker.KEEP_ALIVE = 1")
+    program = changing("client.PATIENCE = 0.5", "client.KEEP_ALIVE = 1")
     with FakeBroker(answer) as broker:
         server = start_server(house(f"mqtt://127.0.0.1:{broker.port}"), program=program)
         with Client(server.port) as viewer:
@@ -454,7 +454,7 @@ def test_a_broker_that_says_nothing_at_all(start_server, scheme):
         port = silent.port if scheme == "mqtts" else full.getsockname()[1]
         with socket.create_connection(full.getsockname()):  # all that it has room for
             text = house(f"{scheme}://127.0.0.1:{port}")
-            server = start_server(text, program=changing("broker.PATIENCE = 0.3"))
+            server = start_server(text, program=changing("client.PATIENCE = 0.3"))
             wait_for_reason(server, f"the broker 127.0.0.1:{port} does not answer")
             assert server.stop() == 0
 
@@ -694,7 +694,8 @@ SHOW_IMPORTS = """
 import sys
 from raspi_server.cli.main import main
 status = main()
-paid = ("raspi_server.mqtt.bridge", "raspi_server.mqtt.broker_config", "raspi_server.mqtt.client", "paho.mqtt.client",
+paid = ("raspi_server.mqtt.bridge", "raspi_server.mqtt.broker_config",
+        "raspi_server.mqtt.client", "paho.mqtt.client",
         "raspi_server.mqtt.discovery", "raspi_server.web.metrics", "prometheus_client")
 print("imported:", *(name for name in paid if name in sys.modules), file=sys.stderr)
 sys.exit(status)

@@ -17,7 +17,7 @@ def test_simulated_when_asked_for():
 
 def test_auto_is_simulated_where_there_is_no_pi(tmp_path, monkeypatch):
     """`gpio: auto` is simulated on any other machine."""
-    monkeypatch.setattr(gpiochip, "_MODEL", tmp_path / "model")
+    monkeypatch.setattr(chardev, "_MODEL", tmp_path / "model")
     assert isinstance(open_factory("auto"), SimulatedFactory)
     (tmp_path / "model").write_text("Some Other Board\0")
     assert isinstance(open_factory("auto"), SimulatedFactory)
@@ -35,12 +35,12 @@ def test_auto_is_simulated_where_there_is_no_pi(tmp_path, monkeypatch):
 def test_a_pi_without_gpio_is_never_quietly_simulated(tmp_path, monkeypatch, error, words):
     """On a Pi whose lines cannot be opened every pin says why and what to do about it."""
     (tmp_path / "model").write_text("Raspberry Pi 4 Model B Rev 1.4\0")
-    monkeypatch.setattr(gpiochip, "_MODEL", tmp_path / "model")
+    monkeypatch.setattr(chardev, "_MODEL", tmp_path / "model")
 
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(pinfactory, "_real_factory", fail)
+    monkeypatch.setattr(backend, "_real_factory", fail)
     factory = open_factory("auto")
     assert not factory.simulated
     with pytest.raises(PinError, match=words):

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from raspi_server.net.connections import PlainGuest
+from raspi_server.web import repeats
 from raspi_server.web.context import BUILT_IN_WWW
 from raspi_server.web.repeats import Repeats
-from raspi_server.web.routes import repeats
 
 from .conftest import LIMIT, Server
 from .test_files import lengthen, replace, rewrite, rewrite_with_old_date

@@ -36,10 +36,10 @@ class Chip:
         self.left: list[tuple[int, int | None]] = []
         self.busy: set[int] = set()
         self.forgets = False
-        monkeypatch.setattr(gpiochip, "find", lambda: Path("/dev/gpiochip0"))
-        monkeypatch.setattr(gpiochip, "leave", self.leave)
-        monkeypatch.setattr(gpiochip, "read", self.read)
-        monkeypatch.setattr(gpiochip, "holder", lambda *_: "another")
+        monkeypatch.setattr(chardev, "find", lambda: Path("/dev/gpiochip0"))
+        monkeypatch.setattr(chardev, "leave", self.leave)
+        monkeypatch.setattr(chardev, "read", self.read)
+        monkeypatch.setattr(chardev, "holder", lambda *_: "another")
 
     def leave(self, _: Path, gpio: int, level: int | None) -> None:
         if gpio in self.busy:
@@ -58,7 +58,7 @@ class Home:
     ) -> None:
         self.file = folder / "config.yaml"
         self.file.write_text(HOUSE)
-        self._levels = folder / "run" / "output_state.json"
+        self._levels = folder / "run" / "levels.json"
         self._capfd = capfd
         for variable, name in (("RUNTIME_DIRECTORY", "run"), ("STATE_DIRECTORY", "state")):
             (folder / name).mkdir()

@@ -255,7 +255,7 @@ def test_of_too_many_who_say_nothing_the_first_goes(start_server: Callable[..., 
 
 def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait for the first byte has an end, and an early byte is not waited for."""
-    monkeypatch.setattr(knocks, "PATIENCE", 0.05)
+    monkeypatch.setattr(tls_sniff, "PATIENCE", 0.05)
 
     async def call() -> tuple[bytes, bytes]:
         def welcome(stream: Guest, address: tuple[str, int]) -> None:

@@ -296,8 +296,11 @@ def changing(*assignments: str) -> tuple[str, str]:
     nobody has to wait a minute."""
     lines = [
         "import sys",
-        "from raspi_server import server; from raspi_server.web.routes import bodies; from raspi_server.mqtt.bridge import client, bridge; from raspi_server.net import listener, connections, hub, tls_sniff",
-        "from raspi_server.security import key_exchange; from raspi_server.mqtt.bridge import fleet_watcher",
+        "from raspi_server import server",
+        "from raspi_server.mqtt import bridge, client, fleet_watcher",
+        "from raspi_server.net import connections, hub, listener, tls_sniff",
+        "from raspi_server.security import key_exchange",
+        "from raspi_server.web import bodies",
         *assignments,
         "from raspi_server.cli.main import main",
         "sys.exit(main())",

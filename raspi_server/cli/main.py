@@ -230,7 +230,3 @@ def _port(text: str) -> int:
         if 0 <= int(text) <= 65535:
             return int(text)
     raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -291,7 +291,7 @@ class Auth:
         shown = name[:80] if name.isprintable() else "such names"
         message = (
             f"this server does not go by the name {shown}: open it by its address,"
-            f" or add to schema.yaml, below access:   hosts: [{shown}]"
+            f" or add to config.yaml, below access:   hosts: [{shown}]"
         )
         raise Refused("unknown-host", message)
 

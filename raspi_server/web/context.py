@@ -66,8 +66,9 @@ SIGN_IN = 4401
 """The close code for who may not look without signing in."""
 RESTARTED = 1012
 """The close code for who is to come again at once: what they came as, or to, is no more."""
-_INSIDE = Path(__file__).parent / "www"
-BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else Path(__file__).parent.parent / "www"
+_PACKAGE = Path(__file__).parents[1]
+_INSIDE = _PACKAGE / "www"
+BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else _PACKAGE.parent / "www"
 """In the wheel inside the package, in a checkout beside it."""
 
 

@@ -51,7 +51,7 @@ def test_every_pin_of_the_header(start_server, open_page, shoot):
 
 
 def test_the_lines_for_a_free_pin(start_server, open_page, shoot):
-    """A free pin comes with lines to copy, which schema.yaml takes as they are."""
+    """A free pin comes with lines to copy, which config.yaml takes as they are."""
     page = open_page(start_server(CONFIG).url)
     open_header(page)
     page.get_by_role("button", name=re.compile("^Pin 3, GPIO2$")).click()
@@ -60,7 +60,7 @@ def test_the_lines_for_a_free_pin(start_server, open_page, shoot):
     shoot(page, "header-free")
     modes = []
     for lines in examples:
-        found = schema.parse(f"pins:\n{lines}\n".encode(), "schema.yaml", schema.LOCAL_FILE.parent)
+        found = schema.parse(f"pins:\n{lines}\n".encode(), "config.yaml", schema.LOCAL_FILE.parent)
         (pin,) = found.pins
         assert (pin.name, pin.gpio) == ("gpio2", 2)
         modes.append(type(pin))
@@ -73,7 +73,7 @@ def test_the_first_pin(start_server, open_page):
     page = open_page(start_server("gpio: simulated\n").url)
     page.get_by_role("button", name=re.compile("^Pin 11, GPIO17$")).click()
     lines = page.locator(".chosen code").first.inner_text()
-    found = schema.parse(f"{lines}\n".encode(), "schema.yaml", schema.LOCAL_FILE.parent)
+    found = schema.parse(f"{lines}\n".encode(), "config.yaml", schema.LOCAL_FILE.parent)
     assert [(pin.name, pin.gpio) for pin in found.pins] == [("gpio17", 17)]
 
 

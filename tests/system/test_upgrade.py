@@ -63,8 +63,8 @@ def test_a_configuration_the_new_release_cannot_read_stops_the_upgrade(house: Ho
 @pytest.mark.parametrize(
     ("room", "old", "new"),
     [
-        ("appliance.py", "        failures = []\n", "        failures = ['for a test']\n"),
-        ("appliance.py", '"""The life', 'raise SystemExit(3)\n"""The life'),
+        ("server.py", "        failures = []\n", "        failures = ['for a test']\n"),
+        ("server.py", '"""The life', 'raise SystemExit(3)\n"""The life'),
     ],
     ids=["unwell", "dead"],
 )

@@ -1,0 +1,8 @@
+"""`python -m raspi_server` is the command `raspi-server`."""
+
+import sys
+
+from .cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())
