@@ -26,6 +26,7 @@ from .gpio.board import Board
 from .gpio.history import History
 from .gpio.output_state import Levels
 from .gpio.pin import Changed
+from .limits import DEFAULT, Limits
 from .messages import BROKER_TROUBLE, Change, Notice, State, Wellness, encode
 from .net.connections import MOST_PIECES, READ_AT_ONCE, Guests
 from .net.hub import Hub
@@ -82,12 +83,17 @@ class Appliance:
     anything, and CertificateError and CannotListen before any pin is touched."""
 
     def __init__(
-        self, config: Config, source: Source | None = None, fault: ConfigError | None = None
+        self,
+        config: Config,
+        source: Source | None = None,
+        fault: ConfigError | None = None,
+        limits: Limits = DEFAULT,
     ) -> None:
         loop = asyncio.get_running_loop()
         account = _account(config)
         self._config = config
         self._source = source
+        self._limits = limits
         self._complaint = ""
         if source and fault:
             self._complain(f"{source.file} has faults: the last good configuration runs", fault)

@@ -291,19 +291,20 @@ class Siege:
             assert self._turn.wait_for(lambda: self._knocked >= until, LIMIT)
 
 
-def changing(*assignments: str) -> tuple[str, str]:
-    """A program for `Server`: the real `main()`, but for some constants of some rooms, so that
-    nobody has to wait a minute."""
+def changing(*statements: str, **limits: object) -> tuple[str, str]:
+    """A program for `Server`: the real `main()`, but for some of `Limits`, so that nobody has to
+    wait a minute, and for statements that make something fail."""
     lines = [
         "import sys",
         "from raspi_server import server",
+        "from raspi_server.limits import Limits",
         "from raspi_server.mqtt import bridge, client, fleet_watcher",
         "from raspi_server.net import connections, hub, listener, tls_sniff",
         "from raspi_server.security import key_exchange",
         "from raspi_server.web import bodies",
-        *assignments,
+        *statements,
         "from raspi_server.cli.main import main",
-        "sys.exit(main())",
+        f"sys.exit(main(limits=Limits(**{limits!r})))",
     ]
     return "-c", "\n".join(lines)
 

@@ -16,6 +16,7 @@ import msgspec
 from .. import __version__
 from ..config.schema import Config, ConfigError, default_file
 from ..config.source import Source
+from ..limits import DEFAULT, Limits
 from ..system import logs, storage
 
 EXIT_FAILED = 1
@@ -27,9 +28,10 @@ EXIT_CONFIG = 78
 log = logging.getLogger(__name__)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, limits: Limits = DEFAULT) -> int:
     """Returns the exit status; a wrong command line exits with 2 by itself."""
     options = parser().parse_args(arguments)
+    options.limits = limits
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload while we start is a start anyway
     try:
         status: int = options.command(options)
@@ -97,12 +99,12 @@ def run(options: argparse.Namespace) -> int:
         overrides["gpio"] = "simulated"
     source = Source(options.config or default_file(), overrides)
     try:
-        return serve(source.load(), source)
+        return serve(source.load(), source, limits=options.limits)
     except ConfigError as fault:
         last_good = source.last_good()
         if last_good is None:
             raise
-        return serve(last_good, source, fault)
+        return serve(last_good, source, fault, options.limits)
 
 
 def check(options: argparse.Namespace) -> int:
@@ -172,10 +174,15 @@ def demo(options: argparse.Namespace) -> int:
     found = config()
     if options.port is not None:
         found = msgspec.structs.replace(found, port=options.port)
-    return serve(found)
+    return serve(found, limits=options.limits)
 
 
-def serve(config: Config, source: Source | None = None, fault: ConfigError | None = None) -> int:
+def serve(
+    config: Config,
+    source: Source | None = None,
+    fault: ConfigError | None = None,
+    limits: Limits = DEFAULT,
+) -> int:
     """Runs until told to stop; without a `source`, the demo house."""
     import asyncio
 
@@ -187,7 +194,7 @@ def serve(config: Config, source: Source | None = None, fault: ConfigError | Non
         signal.signal(number, _leave)
     logs.start(config.log_level)
     try:
-        asyncio.run(_live(config, source, fault))
+        asyncio.run(_live(config, source, fault, limits))
     except CertificateError as error:
         log.error("%s", error)
         return EXIT_CONFIG
@@ -197,7 +204,9 @@ def serve(config: Config, source: Source | None = None, fault: ConfigError | Non
     return 0
 
 
-async def _live(config: Config, source: Source | None, fault: ConfigError | None) -> None:
+async def _live(
+    config: Config, source: Source | None, fault: ConfigError | None, limits: Limits
+) -> None:
     import asyncio
 
     from ..net.listener import until_free
@@ -205,7 +214,7 @@ async def _live(config: Config, source: Source | None, fault: ConfigError | None
 
     if os.environ.get("NOTIFY_SOCKET"):
         await until_free(config.address, config.port)
-    appliance = Appliance(config, source, fault)
+    appliance = Appliance(config, source, fault, limits)
     if source:
         await appliance.run()
         return
