@@ -1,5 +1,5 @@
-"""Limits and timeouts of the server, in one frozen value. config.yaml does not name them; tests give
-others, so that none has to wait a minute."""
+"""Limits and timeouts of the server, in one frozen value. config.yaml does not name them; tests
+give others, so that none has to wait a minute."""
 
 import msgspec
 
