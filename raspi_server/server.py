@@ -28,11 +28,12 @@ from .gpio.output_state import Levels
 from .gpio.pin import Changed
 from .limits import DEFAULT, Limits
 from .messages import BROKER_TROUBLE, Change, Notice, State, Wellness, encode
-from .net.connections import MOST_PIECES, READ_AT_ONCE, Guests
+from .net.addresses import in_url, reachable_hosts
+from .net.connections import READ_CHUNK_BYTES, ConnectionLimiter
 from .net.hub import Hub
-from .net.listener import CannotListen, Doors, in_url, reachable_hosts
+from .net.listener import CannotListen, Listener
 from .security import tls
-from .security.access import Auth
+from .security.access import AccessPolicy
 from .security.codes import Codes
 from .security.sessions import Sessions
 from .security.sign_in_links import Links
@@ -103,9 +104,9 @@ class Appliance:
         for number in STOP_SIGNALS:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._told_to_stop))
         signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(self.reload))
-        self._heartbeat = Heartbeat(loop.call_soon_threadsafe, self._check)
+        self._heartbeat = Heartbeat(loop.call_soon_threadsafe, self._check, limits)
         identity = _identity(config)
-        self._guests = Guests()
+        self._limiter = ConnectionLimiter(limits)
         self._doors = self._new_doors(config, identity)
         self._seq = 0
         self._values: Raw | None = None
@@ -116,15 +117,16 @@ class Appliance:
         self._metrics: Metrics | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._parting: set[asyncio.Future[None]] = set()
-        self._auth = Auth(
+        self._auth = AccessPolicy(
             config.access,
-            Codes(storage.state_folder()),
-            Sessions(storage.state_folder()),
-            Links(storage.run_folder()),
-            self._guests,
+            Codes(storage.state_folder(), limits),
+            Sessions(storage.state_folder(), limits),
+            Links(storage.run_folder(), limits),
+            self._limiter,
+            limits,
         )
         self._levels = Levels.from_environment()
-        self._hub = Hub(self._watched)
+        self._hub = Hub(self._watched, limits)
         self._history = History()
         self.board = self._new_board(config)
         self._take_stock()
@@ -141,13 +143,13 @@ class Appliance:
             hosts=self._hosts,
             urls=self._urls,
         )
-        self._auth.speak(self._site.scheme)
+        self._auth.set_scheme(self._site.scheme)
         self._join_broker(config.mqtt, account)
         if config.metrics:
             self._metrics = self._site.metrics = self._new_metrics()
         self._complaint_of_certificate = self._site.complaint()
-        self._server = _server(application(self._site))
-        self._plain_server = _server(plain_application(self._site))
+        self._server = _server(application(self._site), self._limits)
+        self._plain_server = _server(plain_application(self._site), self._limits)
         self._ticker = Ticker(self._show_state, config.interval)
         self._ticked = loop.time()
         self._slow = (
@@ -238,14 +240,14 @@ class Appliance:
 
     def _change_scheme(self) -> None:
         """Close all that came by the scheme of before, and end their sessions."""
-        self._auth.speak(self._site.scheme)
+        self._auth.set_scheme(self._site.scheme)
         for hub in (self._hub, *([self._lookout.hub] if self._lookout else ())):
             hub.cut(RESTARTED, f"this server speaks {self._site.scheme} now")
         # Closing all of a server's connections takes some turns of the loop, in which new ones of
         # the new scheme come: those get servers of their own.
         before = (self._server, self._plain_server)
-        self._server = _server(application(self._site))
-        self._plain_server = _server(plain_application(self._site))
+        self._server = _server(application(self._site), self._limits)
+        self._plain_server = _server(plain_application(self._site), self._limits)
         parting = asyncio.ensure_future(_all([each.close_all_connections() for each in before]))
         self._parting.add(parting)  # the loop itself would not keep it
         parting.add_done_callback(self._parting.discard)
@@ -330,14 +332,14 @@ class Appliance:
             self._hurrying.set()
         self._stopping.set()
 
-    def _new_doors(self, config: Config, identity: Identity | None) -> Doors:
-        return Doors(
-            config.address,
-            config.port,
+    def _new_doors(self, config: Config, identity: Identity | None) -> Listener:
+        return Listener(
+            (config.address, config.port),
             identity and identity.context,
-            self._guests,
-            welcome=lambda *caller: self._server.handle_stream(*caller),
-            redirect=lambda *caller: self._plain_server.handle_stream(*caller),
+            self._limiter,
+            on_connection=lambda *caller: self._server.handle_stream(*caller),
+            on_plain_http=lambda *caller: self._plain_server.handle_stream(*caller),
+            limits=self._limits,
         )
 
     def _new_board(self, config: Config) -> Board:
@@ -388,13 +390,13 @@ class Appliance:
         if not self._looks_with_ticks:
             self.board.look()
         self.board.try_again()
-        self._hub.look_after(now)
+        self._hub.check(now)
         if self._levels.is_due(now):
             asyncio.get_running_loop().run_in_executor(None, self._levels.save, now)
-        self._heartbeat.tell()
+        self._heartbeat.report()
 
     def _every_minute(self) -> None:
-        logs.tell_suppressed()
+        logs.report_suppressed()
         self._look_at_certificate()
 
     def _look_at_certificate(self) -> None:
@@ -517,14 +519,13 @@ def _identity(config: Config) -> Identity | None:
     return tls.identity(config.certificate) if config.certificate else None
 
 
-def _server(application: Application) -> HTTPServer:
+def _server(application: Application, limits: Limits) -> HTTPServer:
     # Nobody here reads a form; one that is sent all the same becomes few objects.
-    set_parse_body_config(
-        ParseBodyConfig(ParseMultipartConfig(enabled=False), ParseUrlEncodedConfig(MOST_PIECES))
-    )
+    form = ParseUrlEncodedConfig(limits.max_head_parts)
+    set_parse_body_config(ParseBodyConfig(ParseMultipartConfig(enabled=False), form))
     return HTTPServer(
         application,
-        chunk_size=READ_AT_ONCE,
+        chunk_size=READ_CHUNK_BYTES,
         max_header_size=MAX_HEAD,
         idle_connection_timeout=IDLE_TIMEOUT,
         body_timeout=BODY_TIMEOUT,

@@ -23,8 +23,8 @@ from .. import __version__
 from ..config.schema import Certificate, Config, ConfigError, Mqtt
 from ..config.source import Source
 from ..gpio import chardev
-from ..net.addresses import local_name
-from ..net.listener import CannotListen, in_url, listen
+from ..net.addresses import in_url, local_name
+from ..net.listener import CannotListen, listen
 from ..security import key_exchange, tls
 from ..system import storage, vitals
 from ..system.logs import legible
@@ -193,7 +193,7 @@ def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
         yield Finding("fault", "certificate", str(error), _RENEW)
         return
     file = str(pair.certificate)
-    complaint = identity.complaint()
+    complaint = identity.validity_error()
     if complaint:
         yield Finding("fault", "certificate", f"{file}: {complaint}", _RENEW)
     elif _ask("openssl", "x509", "-in", file, "-noout", "-checkend", str(SOON)) is None:

@@ -89,6 +89,6 @@ class Source:
         except OSError as error:
             log.warning("%s: %s", self._last_good, error)
         try:
-            storage.replace(self._last_good, data, lasting=True)
+            storage.replace(self._last_good, data, durable=True)
         except OSError as error:
             log.warning("%s: %s; it is not kept", self._last_good, error.strerror)

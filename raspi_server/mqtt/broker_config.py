@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from ..config import schema
 from ..config.schema import ConfigError, Fault
-from ..net.listener import in_url
+from ..net.addresses import in_url
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,10 @@ from ..messages import (
     Value,
     Wellness,
 )
-from ..net.hub import Hub, frame
-from ..net.listener import LOOPBACK
-from ..security.access import Auth, Caller
+from ..net.addresses import LOOPBACK
+from ..net.frames import frame
+from ..net.hub import Hub
+from ..security.access import AccessPolicy, Caller
 from ..security.tls import Identity
 from ..system import vitals
 from .compression import Packed
@@ -120,7 +121,7 @@ class Site:
     board: Board
     history: History
     hub: Hub
-    auth: Auth
+    auth: AccessPolicy
     interval: float
     www: tuple[str, ...]
     identity: Identity | None
@@ -143,7 +144,7 @@ class Site:
 
     def complaint(self) -> str | None:
         """What is wrong with the certificate, if one is used and anything is."""
-        return self.identity.complaint() if self.identity else None
+        return self.identity.validity_error() if self.identity else None
 
     def url(self) -> str:
         """Where others find its page, by a name rather than an address."""

@@ -24,8 +24,9 @@ from ..messages import (
     command,
     remote_command,
 )
-from ..net.connections import Guest
-from ..net.hub import Hub, Viewer
+from ..net.backpressure import Viewer
+from ..net.connections import Connection
+from ..net.hub import Hub
 from ..security.access import Caller
 from .context import NO_FLEET, SIGN_IN, House, Site, write_plainly
 
@@ -151,9 +152,9 @@ class Watching(Metered):
         connection = self.ws_connection
         if connection is None or connection.stream is None or connection.stream.closed():
             return  # it vanished during the handshake
-        if isinstance(connection.stream, Guest):
-            connection.stream.when_large = None  # what waits here is bounded by the hub
-        self._viewer = Viewer(connection, self._loop, self._caller)
+        if isinstance(connection.stream, Connection):
+            connection.stream.on_large_response = None  # what waits here is bounded by the hub
+        self._viewer = Viewer(connection, self._loop, self._caller, self.hub.limits)
         self.welcome(self._viewer)
         log.debug("%s: watching, %d viewers", self, len(self.hub))
 
@@ -173,7 +174,7 @@ class Watching(Metered):
 
     def on_message(self, message: str | bytes) -> None:
         viewer = self._viewer
-        if not self.take() or viewer is None or viewer.was_sent_away:
+        if not self.take() or viewer is None or viewer.is_closing:
             return
         try:
             if isinstance(message, bytes):
@@ -193,12 +194,12 @@ class Watching(Metered):
 
     def on_ping(self, data: bytes) -> None:
         if self._viewer:
-            self._viewer.was_written_to()
+            self._viewer.stream_was_written()
         self.take()
 
     def on_pong(self, data: bytes) -> None:
         if self.take() and self._viewer:
-            self._viewer.heard()
+            self._viewer.pong_received()
 
     def on_close(self) -> None:
         if self._viewer:
