@@ -244,7 +244,7 @@ def test_stacks_as_the_watchdog_strikes(
         assert server.stop(signal.SIGABRT) == -signal.SIGABRT
     server.wait_for_log("^Fatal Python error: Aborted")
     server.wait_for_log('File "<string>", line .* in hang$')
-    server.wait_for_log("heartbeat.py")
+    server.wait_for_log("systemd.py")
 
 
 @pytest.mark.parametrize(
