@@ -249,7 +249,7 @@ def test_stacks_as_the_watchdog_strikes(
         assert server.stop(signal.SIGABRT) == -signal.SIGABRT
     server.wait_for_log("^Fatal Python error: Aborted")
     server.wait_for_log('File "<string>", line .* in hang$')
-    server.wait_for_log("heartbeat.py")
+    server.wait_for_log("systemd.py")
 
 
 @pytest.mark.parametrize(
@@ -373,9 +373,9 @@ def test_a_broadcast_that_stops(
     who asks."""
     gone = tmp_path / "gone"
     fails = f"""
-from raspi_server.server import Appliance
-show = Appliance._show_state
-Appliance._show_state = lambda self: None if when({str(gone)!r}) else show(self)
+from raspi_server.broadcaster import Broadcaster
+tick = Broadcaster._tick
+Broadcaster._tick = lambda self: None if when({str(gone)!r}) else tick(self)
 """
     server = start_server(
         HOUSE,

@@ -14,8 +14,9 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
 from ..config import schema
+from ..errors import RequestError
 from ..limits import DEFAULT, Limits
-from ..messages import Audience, Refused, Right
+from ..messages import Audience, Right
 from ..net.connections import Connection, ConnectionLimiter
 from ..system.logs import LIMITED
 from .codes import Codes
@@ -61,8 +62,9 @@ def cookie_name(request: HTTPServerRequest) -> str:
 
 
 class AccessPolicy:
-    """The `access` keys of config.yaml, the codes, and the sessions and links made with them. All
-    methods belong to the loop's thread. The `check_...` methods raise Refused with the reason."""
+    """The `access` keys of config.yaml, the codes, and the sessions and links made with them. The
+    `check_...` methods raise RequestError with the reason. All methods belong to the loop's
+    thread."""
 
     def __init__(
         self,
@@ -93,8 +95,8 @@ class AccessPolicy:
         self._unprotect()
 
     async def caller(self, request: HTTPServerRequest) -> Caller:
-        """Return the caller, by its cookie or `Authorization: Bearer`. Raise Refused for a wrong
-        code."""
+        """Return the caller, by its cookie or `Authorization: Bearer`. Raise RequestError for a
+        wrong code."""
         address = str(request.remote_ip)
         header = request.headers.get("Authorization", "")
         scheme, _, code = header.partition(" ")
@@ -179,20 +181,21 @@ class AccessPolicy:
         )
 
     async def sign_in(self, code: str, address: str) -> str:
-        """Return the id of a code. Raise Refused for a wrong one, and after too many of them."""
+        """Return the id of a code. Raise RequestError for a wrong one, and after too many
+        wrong ones."""
         return await self._login.check(code, address)
 
     def take_link(self, token: str) -> str:
         """Return the id of the code that a link's token was made for, and use the token up. Raise
-        Refused; a wrong token costs no attempt, since it cannot be guessed."""
+        RequestError; a wrong token costs no attempt, since it cannot be guessed."""
         try:
             code = self._links.take(token)
         except OSError as error:
             log.error("links.json: %s: a link was rejected", error.strerror, extra=LIMITED)
             words = f"the link could not be used: {error.strerror}; open it again"
-            raise Refused("unavailable", words) from None
+            raise RequestError("unavailable", words) from None
         if self._codes.right(code) is None:
-            raise Refused("sign-in", _USED_LINK)
+            raise RequestError("sign-in", _USED_LINK)
         assert code is not None
         return code
 
@@ -217,9 +220,9 @@ class AccessPolicy:
         return f"{caller.address} ({role} code)" if role else caller.address
 
     def check_view(self, caller: Caller) -> None:
-        """Raise Refused if the caller may not view the pins."""
+        """Raise RequestError if the caller may not view the pins."""
         if caller.has_credential and not self.role(caller):
-            raise Refused("sign-in", "signed out, or the code was replaced: sign in again")
+            raise RequestError("sign-in", "signed out, or the code was replaced: sign in again")
         if self.access.view == "code" and not self.role(caller):
             self._ask_for_code("looking needs an access code", "view")
 
@@ -227,7 +230,7 @@ class AccessPolicy:
         """Return True if the caller may view the pins."""
         try:
             self.check_view(caller)
-        except Refused:
+        except RequestError:
             return False
         return True
 
@@ -239,7 +242,7 @@ class AccessPolicy:
         return "code" in audiences and self.role(caller) != "control"
 
     def check_control(self, pin: schema.Pin, caller: Caller) -> None:
-        """Raise Refused if the caller may not switch a pin."""
+        """Raise RequestError if the caller may not switch a pin."""
         audience = self._audience(pin)
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin.name} needs the control code", "control")
@@ -251,25 +254,25 @@ class AccessPolicy:
         return max(self.access.control, published or "code", key=_STRICTNESS.index)
 
     def check_fleet(self, pin: str, published: Audience | None, caller: Caller) -> None:
-        """Raise Refused if the caller may not switch a pin of another Pi from here. That Pi checks
-        the command by its own policy, too."""
+        """Raise RequestError if the caller may not switch a pin of another Pi from here. That Pi
+        checks the command by its own policy, too."""
         audience = self.fleet_audience(published)
         if audience == "nobody":
             words = "nobody may switch other Pis from here (access.control: nobody)"
-            raise Refused("not-allowed", words)
+            raise RequestError("not-allowed", words)
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin} needs the control code of this Pi", "control")
 
     def check_broker(self, pin: schema.Pin) -> None:
-        """Raise Refused if the broker's clients may not switch a pin. They count as callers with
-        the control code: the broker knows them, and `mqtt.control` allows it."""
+        """Raise RequestError if the broker's clients may not switch a pin. They count as callers
+        with the control code: the broker knows them, and `mqtt.control` allows it."""
         self._audience(pin)
 
     def broker_may_control(self, pin: schema.Pin) -> bool:
         """Return True if the broker's clients may switch a pin."""
         try:
             self.check_broker(pin)
-        except Refused:
+        except RequestError:
             return False
         return True
 
@@ -279,32 +282,32 @@ class AccessPolicy:
         return own or self.access.control
 
     def _audience(self, pin: schema.Pin) -> Audience:
-        """Return the same. Raise Refused where no caller may."""
+        """Return the same. Raise RequestError where no caller may."""
         audience = self.audience(pin)
         if audience == "nobody":
             is_own = isinstance(pin, schema.DrivenPin) and pin.control
             key = f"pins.{pin.name}.control" if is_own else "access.control"
-            raise Refused("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
+            raise RequestError("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
         return audience
 
     def _ask_for_code(self, what: str, right: Right) -> None:
         if self._codes.exists(right):
-            raise Refused("sign-in", what)
+            raise RequestError("sign-in", what)
         how = f"sudo raspi-server code --new {right}"
-        raise Refused("sign-in", f"{what}, and none exists yet ({how})")
+        raise RequestError("sign-in", f"{what}, and none exists yet ({how})")
 
     def may_control(self, pin: schema.Pin, caller: Caller) -> bool:
         """Return True if the caller may switch a pin."""
         try:
             self.check_control(pin, caller)
-        except Refused:
+        except RequestError:
             return False
         return True
 
     def check_host(self, request: HTTPServerRequest) -> None:
-        """Raise Refused if `Host` is not a name of this server. A page of another site that points
-        its own name at our address (DNS rebinding) sends that name. An address cannot be pointed
-        elsewhere, so every address is allowed."""
+        """Raise RequestError if `Host` is not a name of this server. A page of another site that
+        points its own name at our address (DNS rebinding) sends that name. An address cannot be
+        pointed elsewhere, so every address is allowed."""
         name = request.host_name.rstrip(".").lower()
         if _is_address(name) or _NAMESAKE.sub(".local", name) in self._names():
             return
@@ -313,10 +316,10 @@ class AccessPolicy:
             f"this server does not go by the name {shown}: open it by its address,"
             f" or add to config.yaml, below access:   hosts: [{shown}]"
         )
-        raise Refused("unknown-host", message)
+        raise RequestError("unknown-host", message)
 
     def check_origin(self, request: HTTPServerRequest) -> None:
-        """Raise Refused if a page of another site sent the request. Browsers name the page in
+        """Raise RequestError if a page of another site sent the request. Browsers name the page in
         `Origin`; scripts send none. With HTTPS a page loaded by plain HTTP counts as another site,
         since it could have been altered on the way. The reverse is allowed: a proxy may serve HTTPS
         in our name."""
@@ -325,7 +328,7 @@ class AccessPolicy:
             return
         scheme, _, host = origin.lower().partition("://")
         if host != request.host.lower() or (request.protocol == "https" and scheme != "https"):
-            raise Refused("foreign", "pages of other sites may not do this")
+            raise RequestError("foreign", "pages of other sites may not do this")
 
     def _names(self) -> set[str]:
         """Return this server's names. Read each time: a Pi can be renamed while the server runs."""

@@ -5,8 +5,8 @@ import ipaddress
 import logging
 import math
 
+from ..errors import RequestError
 from ..limits import DEFAULT, Limits
-from ..messages import Refused
 from ..system.logs import LIMITED
 from .codes import Codes
 
@@ -56,20 +56,20 @@ class Login:
         )
 
     async def check(self, code: str, address: str) -> str:
-        """Return the id of a code. Raise Refused for a wrong code, and for any code while the
+        """Return the id of a code. Raise RequestError for a wrong code, and for any code while the
         network of `address` has sent too many wrong ones."""
         network = network_of(address)
         now = asyncio.get_running_loop().time()
         wait = self._attempts.wait(network, now)
         if wait > 0:
             message = f"too many wrong codes: try again in {math.ceil(wait)} s"
-            raise Refused("too-fast", message)
+            raise RequestError("too-fast", message)
         self._attempts.take(network, now)
         found = self._codes.find(code)
         if found is None and self._codes.has_legacy:
             try:
                 found = await self._find_legacy(code, now)
-            except Refused:
+            except RequestError:
                 self._attempts.give_back(network)
                 raise
         if found is None:
@@ -77,7 +77,7 @@ class Login:
             is_last = self._attempts.wait(network, now) > 0
             words = "%s: a wrong access code%s"
             log.warning(words, address, more if is_last else "", extra=LIMITED)
-            raise Refused("sign-in", "this is not the code")
+            raise RequestError("sign-in", "this is not the code")
         self._attempts.give_back(network)
         return found
 
@@ -88,7 +88,7 @@ class Login:
                 "too many codes to check: try again in a minute, or make a link that needs none:"
                 " sudo raspi-server code --qr"
             )
-            raise Refused("too-fast", message)
+            raise RequestError("too-fast", message)
         self._legacy_attempts.take("", now)
         found = await asyncio.to_thread(self._codes.find_legacy, code)
         if found:
