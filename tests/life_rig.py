@@ -1,4 +1,4 @@
-"""For lives through the front door: the model with its changes in order, viewers in threads of
+"""For lives over the network: the model with its changes in order, viewers in threads of
 their own, and one server with the folders it keeps."""
 
 import contextlib
@@ -244,7 +244,7 @@ IN_A_HURRY = changing(max_messages_per_s=10_000, message_burst=10_000)
 """The real server for viewers that send more in a second than a person does in a minute."""
 
 
-class Door:
+class Rig:
     """One server for all lives, with folders of its own; `is_sound` if the last life ended well."""
 
     def __init__(self, folder: Path) -> None:
