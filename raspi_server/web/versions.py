@@ -10,6 +10,7 @@ import errno
 import hashlib
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from .. import __version__
@@ -23,12 +24,14 @@ MAX_AGE_S = 365 * 24 * 3600
 """A year: the longest time that caches are known to honour (RFC 2616, 14.21)."""
 IMMUTABLE = f"public, max-age={MAX_AGE_S}, immutable"
 
-_NAMED = f"v/{CURRENT}/".encode()
+_NAMED = re.compile(rb"""(["'(=\s](?:/|(?:\.{1,2}/)+)?)v/current/""")
+"""At the begin of an address, so that `/dev/current/` of a user's own stays."""
 
 
 def put_version(page: bytes, version: str) -> bytes:
-    """Return an HTML page that names `version` wherever it named `v/current/`."""
-    return page.replace(_NAMED, f"v/{version}/".encode())
+    """Return an HTML page with `version` in the addresses that begin with `v/current/`, be they
+    relative or not."""
+    return _NAMED.sub(rb"\1v/" + version.encode() + b"/", page)
 
 
 def is_hidden(path: str) -> bool:
