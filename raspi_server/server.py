@@ -140,14 +140,15 @@ class Appliance:
             wellness=self._wellness,
             hosts=self._hosts,
             urls=self._urls,
+            limits=limits,
         )
         self._auth.speak(self._site.scheme)
         self._join_broker(config.mqtt, account)
         if config.metrics:
             self._metrics = self._site.metrics = self._new_metrics()
         self._complaint_of_certificate = self._site.complaint()
-        self._server = _server(application(self._site))
-        self._plain_server = _server(plain_application(self._site))
+        self._server = _server(application(self._site), self._limits)
+        self._plain_server = _server(plain_application(self._site), self._limits)
         self._ticker = Ticker(self._show_state, config.interval)
         self._ticked = loop.time()
         self._slow = (
@@ -244,8 +245,8 @@ class Appliance:
         # Closing all of a server's connections takes some turns of the loop, in which new ones of
         # the new scheme come: those get servers of their own.
         before = (self._server, self._plain_server)
-        self._server = _server(application(self._site))
-        self._plain_server = _server(plain_application(self._site))
+        self._server = _server(application(self._site), self._limits)
+        self._plain_server = _server(plain_application(self._site), self._limits)
         parting = asyncio.ensure_future(_all([each.close_all_connections() for each in before]))
         self._parting.add(parting)  # the loop itself would not keep it
         parting.add_done_callback(self._parting.discard)
@@ -517,7 +518,7 @@ def _identity(config: Config) -> Identity | None:
     return tls.identity(config.certificate) if config.certificate else None
 
 
-def _server(application: Application) -> HTTPServer:
+def _server(application: Application, limits: Limits) -> HTTPServer:
     # Nobody here reads a form; one that is sent all the same becomes few objects.
     set_parse_body_config(
         ParseBodyConfig(ParseMultipartConfig(enabled=False), ParseUrlEncodedConfig(MOST_PIECES))
@@ -526,6 +527,7 @@ def _server(application: Application) -> HTTPServer:
         application,
         chunk_size=READ_AT_ONCE,
         max_header_size=MAX_HEAD,
+        max_body_size=limits.max_body_bytes,
         idle_connection_timeout=IDLE_TIMEOUT,
         body_timeout=BODY_TIMEOUT,
     )

@@ -20,6 +20,7 @@ from ..config.schema import DrivenPin
 from ..gpio.board import Board
 from ..gpio.history import History
 from ..gpio.pin import Slot
+from ..limits import DEFAULT, Limits
 from ..messages import (
     HEADERS,
     NAME,
@@ -43,8 +44,8 @@ from ..net.listener import LOOPBACK
 from ..security.access import Auth, Caller
 from ..security.tls import Identity
 from ..system import vitals
-from .compression import Packed
-from .repeats import Repeats
+from .compression import ContentCache
+from .versions import Versions
 
 if TYPE_CHECKING:
     from ..mqtt.fleet import Pi
@@ -128,14 +129,15 @@ class Site:
     wellness: Callable[[bool], Wellness]
     hosts: Callable[[], list[str]]
     urls: Callable[[], list[str]]
-    packed: Packed = field(default_factory=Packed)
+    limits: Limits = DEFAULT
     metrics: Numbers | None = None
     fleet: House | None = None
-    repeats: Repeats = field(init=False)
+    contents: ContentCache = field(init=False)
+    versions: Versions = field(init=False)
 
     def __post_init__(self) -> None:
-        # All that Files asks of besides the request and the files: which names are ours, and where.
-        self.repeats = Repeats(lambda: (socket.gethostname(), self.auth.access, self.www))
+        self.contents = ContentCache(self.limits)
+        self.versions = Versions(lambda: self.www, self.limits)
 
     @property
     def scheme(self) -> str:
