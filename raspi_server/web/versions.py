@@ -26,9 +26,10 @@ IMMUTABLE = f"public, max-age={MAX_AGE_S}, immutable"
 _NAMED = f"v/{CURRENT}/".encode()
 
 
-def put_version(page: bytes, version: str) -> bytes:
-    """Return an HTML page that names `version` wherever it named `v/current/`."""
-    return page.replace(_NAMED, f"v/{version}/".encode())
+def put_version(page: bytes, version: str, above: str = "") -> bytes:
+    """Return an HTML page that names `version` wherever it named `v/current/`; `above` leads from
+    the page's folder to the top."""
+    return page.replace(_NAMED, f"{above}v/{version}/".encode())
 
 
 def is_hidden(path: str) -> bool:
