@@ -553,6 +553,12 @@ def test_a_file_is_not_read_again(start_server: Callable[..., Server], tmp_path:
     assert reads == ["a", "b", "c", "d", "b"]
 
 
+LOADS = {
+    "html": re.compile(rb'<(?:link|script|img)[^>]* (?:src|href)="([\w./-]+\.\w+)"'),
+    "js": re.compile(rb'^(?:import|export|})[^"\n]*"([\w./-]+\.js)"', re.MULTILINE),
+}
+
+
 def visit(server: Server, page: str) -> dict[str, Answer]:
     """Return the answers for a page and all that it loads, by path."""
     found, answers = {page}, dict[str, Answer]()
@@ -563,7 +569,7 @@ def visit(server: Server, page: str) -> dict[str, Answer]:
             if path == page or path.endswith(".js"):
                 is_gzip = answer.headers["Content-Encoding"] == "gzip"
                 text = gzip.decompress(answer.body) if is_gzip else answer.body
-                links = re.findall(rb'(?:src|href|from|import)[ =(]*"([\w./-]+\.\w+)"', text)
+                links = LOADS["js" if path.endswith(".js") else "html"].findall(text)
                 found |= {urljoin(path, link.decode()) for link in links}
     return answers
 
@@ -761,13 +767,26 @@ def test_a_change_gives_a_new_version(
 
 
 def test_a_hidden_file_changes_nothing(server: Server, mine: Path) -> None:
-    """What is not served has no part in the version: an editor's file, or a git repository."""
-    before = present(server)
-    (mine / ".mine.html.swp").write_text("draft")
+    """An edit of what is not served gives no new version: an editor's file, a git repository."""
     (mine / ".git").mkdir()
-    (mine / ".git" / "HEAD").write_text("ref")
-    (mine / "empty").mkdir()
+    hidden = mine / ".mine.html.swp", mine / ".git" / "HEAD"
+    for file in hidden:
+        file.write_text("draft")
+    before = present(server)
+    for file in hidden:
+        file.write_text("another draft")
+    (mine / ".git" / "new").write_text("new")
     assert present(server) == before
+
+
+def test_no_version_returns(server: Server, mine: Path) -> None:
+    """A file that came and went again leaves another version behind: below the one from before, a
+    browser may have kept the file that came."""
+    before = present(server)
+    (mine / "icon.svg").write_text("<svg/>")
+    assert ask(server, f"/v/{before}/icon.svg").body == b"<svg/>"
+    (mine / "icon.svg").unlink()
+    assert present(server) != before
 
 
 @pytest.mark.parametrize("edit", [rewrite, rewrite_with_old_date, replace, lengthen])

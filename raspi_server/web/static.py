@@ -16,6 +16,8 @@ from .context import PAGE_POLICY, Site, write_plainly
 from .versions import CURRENT, IMMUTABLE, VERSION, is_hidden, put_version
 
 INDEX = "index.html"
+MAX_DEPTH = 32
+"""Folders above a path that is not there, up to which its 404 page finds its style."""
 
 
 class Files(StaticFileHandler):
@@ -227,7 +229,9 @@ class Files(StaticFileHandler):
                     with open_regular(path) as file:
                         page = file.read(self._limits.max_page_bytes)
                     self._set_policy(folder)
-                    return page
+                    # It names v/current/ from the top, and answers for paths of any depth.
+                    depth = min(self.request.path.count("/") - 1, MAX_DEPTH)
+                    return put_version(page, CURRENT, "../" * depth)
         return None
 
 

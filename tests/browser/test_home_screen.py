@@ -19,14 +19,15 @@ pins:
 REGISTER = """async () => {
     const workers = navigator.serviceWorker;
     const controlled = new Promise((done) => workers.addEventListener("controllerchange", done));
-    await workers.register("/service-worker.js");
+    await workers.register("service-worker.js");
     if (!workers.controller) await controlled;
 }"""
 KEPT = """async () => {
     const kept = {};
     for (const name of await caches.keys()) {
         const requests = await (await caches.open(name)).keys();
-        kept[name] = requests.map(({ url }) => new URL(url).pathname).sort();
+        const paths = requests.map(({ url }) => new URL(url).pathname);
+        kept[name] = paths.map((path) => path.replace(/^\\/v\\/[0-9a-f]{16}/, "")).sort();
     }
     return kept;
 }"""
@@ -45,7 +46,8 @@ def kept(page: Page) -> dict[str, list[str]]:
 
 
 def wait_for_kept(page: Page, path: str) -> None:
-    look = "async (path) => !!(await caches.match(path))"
+    """Wait until the service worker keeps a file, of whatever version."""
+    look = f"async (path) => Object.values(await ({KEPT})()).flat().includes(path)"
     page.wait_for_function(look, arg=path)
 
 
@@ -102,7 +104,7 @@ def test_the_page_opens_without_the_pi(start_server, open_page):
     server = start_server(CONFIG)
     page = open_page(server.url)
     installed(page)
-    wait_for_kept(page, "/words.js")
+    wait_for_kept(page, "/ui/strings.en.js")
     wait_for_kept(page, "/style.css")
     server.stop()
     page.reload()
@@ -118,7 +120,7 @@ def test_a_network_that_swallows_everything(start_server, open_page):
     server = start_server(CONFIG)
     page = open_page(server.url)
     installed(page)
-    wait_for_kept(page, "/words.js")
+    wait_for_kept(page, "/ui/strings.en.js")
     wait_for_kept(page, "/style.css")
     server.process.send_signal(signal.SIGSTOP)
     try:
@@ -150,7 +152,7 @@ def test_only_the_page_is_kept(start_server, open_page, tmp_path):
     expect(page.locator("#link")).to_contain_text("Live")
     ((name, paths),) = kept(page).items()
     assert name.startswith("raspi-server ")
-    assert {"/", "/style.css", "/dashboard.js", "/raspi.js"} <= set(paths)
+    assert {"/", "/style.css", "/dashboard/dashboard.js", "/raspi.js"} <= set(paths)
     assert all(path == "/" or path.endswith((".js", ".css", ".svg", "manifest")) for path in paths)
     assert "/other.js" not in paths
 
