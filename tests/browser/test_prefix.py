@@ -5,13 +5,14 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Queue
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from raspi_server.security.codes import Codes
 from tests.browser.looking import CONFIG, expect_live, value
-from tests.conftest import Server
+from tests.conftest import LIMIT, Server
 from tests.home import folders
 from tests.mqtt_rig import Brokers
 
@@ -26,23 +27,21 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._to = port
         self.lost: list[str] = []
-        self._loop = asyncio.new_event_loop()
-        self._server = self._loop.run_until_complete(
-            asyncio.start_server(self._serve, "127.0.0.1", 0)
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}{PREFIX.rstrip('/')}"
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._ports: Queue[int] = Queue()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self._thread.start()
+        self.url = f"http://127.0.0.1:{self._ports.get(timeout=LIMIT)}{PREFIX.rstrip('/')}"
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
-        self._server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0.1))
-        self._loop.close()
+
+    async def _run(self) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._ports.put(server.sockets[0].getsockname()[1])
+        await self._end.wait()
+        server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -81,7 +80,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-    except ConnectionError:
+    except (ConnectionError, asyncio.CancelledError):  # cancelled when the proxy ends
         pass
     finally:
         writer.close()
@@ -131,8 +130,9 @@ def test_polling(start_server, open_page, proxy) -> None:
     expect(page.locator("#link")).to_contain_text("Live, by asking")
     page.get_by_role("switch", name="Desk lamp").click()
     expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
-    page.get_by_role("link", name="How to trust it").click()
-    page.wait_for_url(f"{reached.url}/trust/")
+    trust = page.get_by_role("link", name="How to trust it").evaluate("link => link.href")
+    assert trust == f"{reached.url}/trust/"
+    page = open_page(trust)
     expect(page.locator("h1")).to_have_text("A safe way in")
     onward = page.locator("#on").evaluate("link => link.href")
     assert onward == f"{reached.url.replace('http', 'https')}/"
