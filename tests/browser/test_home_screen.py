@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from playwright.sync_api import Page, expect
 
@@ -68,20 +69,21 @@ def own_pages(folder: Path, **files: str) -> None:
 def test_the_app_has_a_name_and_icons(start_server, open_page, tmp_path):
     """A phone that takes the page to its home screen finds a name, a start page, and icons of the
     sizes promised: for iPhones without transparent corners, which would be black there."""
-    links = '<link rel="manifest" href="/manifest.webmanifest">'
-    own_pages(tmp_path, home_html=f"<!DOCTYPE html><html><head>{links}</head></html>")
     server = start_server(CONFIG)
-    page = open_page(server.url + "/home.html")
+    page = open_page(server.url)
     session = page.context.new_cdp_session(page)
     found = session.send("Page.getAppManifest")
     assert found["errors"] == []
     manifest = json.loads(found["data"])
+    assert found["manifest"]["startUrl"] == found["manifest"]["scope"] == f"{server.url}/"
     assert manifest["name"] and manifest["display"] == "standalone"
-    assert page.request.get(server.url + manifest["start_url"]).ok
-    icons = {(icon["purpose"], icon["sizes"]): icon["src"] for icon in manifest["icons"]}
+    icons = {
+        (icon["purpose"], icon["sizes"]): urljoin(found["url"], icon["src"])
+        for icon in manifest["icons"]
+    }
     assert {("any", "192x192"), ("any", "512x512"), ("maskable", "512x512")} <= icons.keys()
     for (_, sizes), path in [*icons.items(), (("apple", "180x180"), "/apple-touch-icon.png")]:
-        answer = page.request.get(server.url + path)
+        answer = page.request.get(urljoin(server.url, path))
         assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
         assert "x".join(map(str, page.evaluate(SIZE, path))) == sizes
     for path in ("/apple-touch-icon.png", icons["maskable", "512x512"]):
