@@ -91,9 +91,9 @@ def read_version(folders: Sequence[str], max_files: int) -> str:
 
 
 def _files(folder: str, max_files: int) -> Iterator[bytes]:
-    """Yield what is known of `folder` and each file and folder below it without opening it; nothing for a folder that
-    does not exist. Links are not followed: where they may lead is below `folder` itself. Raises
-    OSError, also for more than `max_files` files and folders."""
+    """Yield what is known of `folder` and all below it, without opening a file; nothing for a
+    folder that does not exist. Links are not followed: where they may lead is below `folder`
+    itself. Raises OSError, also for more than `max_files` files and folders."""
     if not os.path.isdir(folder):
         return
     waiting = [""]
