@@ -301,7 +301,6 @@ def changing(*statements: str, **limits: object) -> tuple[str, str]:
         "from raspi_server.mqtt import bridge, client, fleet_watcher",
         "from raspi_server.net import connections, hub, listener, tls_sniff",
         "from raspi_server.security import key_exchange",
-        "from raspi_server.web import bodies",
         *statements,
         "from raspi_server.cli.main import main",
         f"sys.exit(main(limits=Limits(**{limits!r})))",

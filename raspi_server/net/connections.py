@@ -16,10 +16,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.iostream import BaseIOStream, IOStream, SSLIOStream, StreamClosedError
 
 from ..messages import HEADERS
-from ..web.repeats import Repeating
 from .shares import THIS_MACHINE, Shares
 
 COST = 64 * 1024
@@ -75,14 +74,14 @@ _TOO_MANY_PARTS = _refusal(
 log = logging.getLogger(__name__)
 
 
-class Guest(Repeating):
+class Guest(BaseIOStream):
     """A connection that says when it is closed, whoever closed it, and takes no head of too many
     parts."""
 
     __slots__ = ("address", "when_closed", "when_large")
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, read_chunk_size=READ_AT_ONCE, **named)
+        super().__init__(*arguments, read_chunk_size=READ_AT_ONCE, **named)  # type: ignore[misc]
         self.address = ""
         self.when_closed: Callable[[], object] | None = None
         self.when_large: Callable[[asyncio.Future[None]], object] | None = None

@@ -1,7 +1,6 @@
 """The parts that request handlers use, and the messages that depend on the rights of a caller."""
 
 import asyncio
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -32,8 +31,8 @@ from ..net.hub import Hub, frame
 from ..security.access import Auth, Caller
 from ..security.tls import Identity
 from ..status import Status
-from .compression import Packed
-from .repeats import Repeats
+from .compression import ContentCache
+from .versions import Versions
 
 PAGE_POLICY = (
     # ws: and wss: because 'self' does not cover them in Safari 15.
@@ -99,14 +98,14 @@ class WebContext:
     auth: Auth
     www: tuple[str, ...]
     limits: Limits
-    packed: Packed = field(default_factory=Packed)
     metrics: MetricsText | None = None
     fleet: Fleet | None = None
-    repeats: Repeats = field(init=False)
+    contents: ContentCache = field(init=False)
+    versions: Versions = field(init=False)
 
     def __post_init__(self) -> None:
-        # All that Files asks of besides the request and the files: which names are ours, and where.
-        self.repeats = Repeats(lambda: (socket.gethostname(), self.auth.access, self.www))
+        self.contents = ContentCache(self.limits)
+        self.versions = Versions(lambda: self.www, self.limits)
 
     @property
     def board(self) -> Board:

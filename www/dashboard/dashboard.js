@@ -1,69 +1,70 @@
-/** The page at `/`: every pin on a card, the board's header, how fresh all of it is, and what to type when there are no pins yet. */
-import { Announcer } from "./announce.js";
-import { ask } from "./dialog.js";
-import { copyable, fillIn, make, part, say } from "./dom.js";
-import { HeaderView } from "./header.js";
+/** The dashboard, the page at `/`: every pin on a card, the board's header, how fresh all is, and what to type where there are no pins yet. */
+import { connect } from "../raspi.js";
+import { address } from "../ui/address.js";
+import { showStatus } from "../ui/connection-status.js";
+import { confirmInDialog } from "../ui/dialog.js";
+import { copyable, fillIn, make, part, setText } from "../ui/dom.js";
+import { LANGUAGE, text } from "../ui/i18n.js";
+import { Announcer } from "./announcer.js";
+import { GpioHeader } from "./gpio-header.js";
 import { HealthView } from "./health.js";
-import { showLink } from "./link.js";
+import { History } from "./history.js";
 import { Notices } from "./notices.js";
-import { Past } from "./past.js";
-import { PinPage } from "./pinpage.js";
-import { PinCard, shape } from "./pins.js";
-import { connect } from "./raspi.js";
-import { Session } from "./session.js";
-import { Strips } from "./strip.js";
-import { LANGUAGE, text } from "./texts.js";
+import { PinCard, shape } from "./pin-card.js";
+import { PinPage } from "./pin-page.js";
+import { SignIn } from "./sign-in.js";
+import { Sparklines } from "./sparkline.js";
 
-/** @typedef {import("./raspi.js").Pin} Pin */
+/** @typedef {import("../raspi.js").Pin} Pin */
 
 document.documentElement.lang = LANGUAGE;
 fillIn(document);
 for (const template of document.querySelectorAll("template")) fillIn(template.content);
 
-const PAST = 300; // seconds on a card
-const REST = 60; // seconds
-const DRAW_EVERY = 200; // milliseconds: the first change at once, those that follow together; see tests/bench/FINDINGS.md
-const ASK_PAST_EVERY = 10; // seconds, while polling: what came and went between two looks
+const HISTORY_S = 300; // on a card
+const DISCONNECT_HIDDEN_AFTER_S = 60;
+const DRAW_INTERVAL_MS = 200; // the first change at once, those that follow together; see tests/bench/FINDINGS.md
+const HISTORY_INTERVAL_S = 10; // while polling: for changes between two requests
 
-const raspi = connect({ rest: REST, confirm: () => true }); // the cards ask, in the page's own words
-/** @type {import("./pins.js").Desk} */
-const desk = { raspi, confirm: ask };
-const session = new Session(raspi);
-const header = new HeaderView(part(document, "#board"), raspi);
+const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: () => true }); // the cards ask, in the page's own words
+/** @type {import("./pin-card.js").Context} */
+const context = { raspi, confirm: confirmInDialog };
+const signIn = new SignIn(raspi);
+const header = new GpioHeader(part(document, "#board"), raspi);
 const health = new HealthView(part(document, "#health"));
-const notices = new Notices(raspi, () => session.button());
+const notices = new Notices(raspi, () => signIn.button());
 const announcer = new Announcer();
-const past = new Past(raspi, PAST);
-const strips = new Strips(past);
-const page = new PinPage(part(document, "#pin-page"), desk);
+const history = new History(raspi, HISTORY_S);
+const sparklines = new Sparklines(history);
+const page = new PinPage(part(document, "#pin-page"), context);
 /** @type {Map<string, {shape: string, card: PinCard}>} */
 let cards = new Map();
-/** Pins that are not drawn yet as they are. @type {Set<string>} */
-const news = new Set();
-/** What may show any pin. */
-const OF_ALL = [part(document, "#board"), part(document, "#pin-page")];
-/** What is on the screen now of those and of the cards. @type {Set<Element>} */
-const inSight = new Set();
-const sight = new IntersectionObserver((entries) => {
+/** Pins that have changed since they were drawn. @type {Set<string>} */
+const changed = new Set();
+/** The parts that may show any pin. */
+const SHARED_PARTS = [part(document, "#board"), part(document, "#pin-page")];
+/** Those of them and of the cards that are on the screen. @type {Set<Element>} */
+const visible = new Set();
+const visibility = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
-    if (isIntersecting) inSight.add(target);
-    else inSight.delete(target);
+    if (isIntersecting) visible.add(target);
+    else visible.delete(target);
   }
-  draw(); // before anyone sees what it was
+  draw(); // before an old value is seen
 });
-let waits = false; // for the next drawing
-let drawn = 0; // when that last was, by performance.now()
-let asked = 0; // when the past was, by performance.now()
+let isDrawScheduled = false;
+let drawn = 0; // when that was last, by performance.now()
+let historyRequested = 0; // by performance.now()
 
 async function showAll() {
   const { hello } = raspi;
   if (!hello) return;
-  say(part(document, "#host"), hello.server.host);
-  say(part(document, "#version"), `${hello.server.name} ${hello.server.version}`);
+  setText(part(document, "#host"), hello.server.host);
+  setText(part(document, "#version"), `${hello.server.name} ${hello.server.version}`);
   part(document, "#waiting").hidden = true;
-  part(document, "#house").hidden = !hello.fleet;
+  part(document, "#fleet-link").hidden = !hello.fleet;
   part(document, "#no-pins").hidden = hello.pins.length > 0;
-  session.show(hello.signed_in);
+  signIn.show(hello.signed_in);
   notices.show();
   showCards();
   const board = /** @type {HTMLDetailsElement} */ (part(document, "#board"));
@@ -71,42 +72,42 @@ async function showAll() {
   board.hidden = false;
   header.refresh();
   route();
-  await askPast();
+  await fetchHistory();
 }
 
-async function askPast() {
-  asked = performance.now();
-  if (!(await past.refresh())) return;
-  strips.redraw();
+async function fetchHistory() {
+  historyRequested = performance.now();
+  if (!(await history.refresh())) return;
+  sparklines.redraw();
   for (const pin of raspi.pins.values()) {
-    const { time, by } = past.of(pin.name).last;
+    const { time, by } = history.of(pin.name).last;
     if (pin.by !== null || !by || pin.since === null || Math.abs(time - pin.since) > 0.001) continue;
-    pin.by = by; // a hello does not say who
+    pin.by = by; // a hello does not have it
     change(pin);
   }
 }
 
-/** A card whose pin is described as before stays, with the focus and the thumb that may be on it. */
+/** Draw the cards. A card whose pin is described as before stays, with the focus and the finger that may be on it. */
 function showCards() {
   const before = cards;
   cards = new Map();
   for (const pin of raspi.pins.values()) {
     const old = before.get(pin.name);
-    const now = shape(pin, desk);
+    const now = shape(pin, context);
     if (old?.shape === now) {
       cards.set(pin.name, old);
       before.delete(pin.name);
     } else {
-      const card = new PinCard(pin, desk);
+      const card = new PinCard(pin, context);
       cards.set(pin.name, { shape: now, card });
-      strips.add(card.canvas, pin.name);
-      sight.observe(card.element);
+      sparklines.add(card.canvas, pin.name);
+      visibility.observe(card.element);
     }
   }
   for (const { card } of before.values()) {
-    strips.remove(card.canvas);
-    sight.unobserve(card.element);
-    inSight.delete(card.element);
+    sparklines.remove(card.canvas);
+    visibility.unobserve(card.element);
+    visible.delete(card.element);
   }
   const place = part(document, "#pins");
   const there = [...place.querySelectorAll(".pin")];
@@ -115,7 +116,7 @@ function showCards() {
   place.replaceChildren(...grouped([...cards.values()].map(({ card }) => card)));
 }
 
-/** Neighbours of one group stand together under its name. @param {PinCard[]} all */
+/** Return the cards in their places: neighbours of one group together under its name. @param {PinCard[]} all */
 function grouped(all) {
   /** @type {HTMLElement[]} */
   const places = [];
@@ -143,38 +144,38 @@ function grouped(all) {
   return places;
 }
 
-/** Draws what came since the last time; browsers have no frames for tabs that nobody sees. */
+/** Draw the changes since the last time; browsers have no frames for hidden tabs. */
 function draw() {
-  waits = false;
-  if (!news.size) return;
+  isDrawScheduled = false;
+  if (!changed.size) return;
   drawn = performance.now();
-  for (const name of news) {
+  for (const name of changed) {
     const pin = raspi.pins.get(name);
     if (!pin) continue;
     cards.get(name)?.card.show(pin);
     page.show(pin);
-    header.pin(pin);
+    header.showPin(pin);
   }
-  news.clear();
+  changed.clear();
 }
 
 /** @param {Pin} pin */
 function change(pin) {
   announcer.change(pin);
-  if (past.note(pin)) strips.change(pin.name);
-  page.note(pin);
-  news.add(pin.name);
-  if (waits || !isInSight(pin.name)) return; // then the next tick is soon enough
-  waits = true;
-  const rest = drawn + DRAW_EVERY - performance.now();
+  if (history.record(pin)) sparklines.change(pin.name);
+  page.record(pin);
+  changed.add(pin.name);
+  if (isDrawScheduled || !isVisible(pin.name)) return; // then the next tick is soon enough
+  isDrawScheduled = true;
+  const rest = drawn + DRAW_INTERVAL_MS - performance.now();
   if (rest <= 0) requestAnimationFrame(draw);
   else setTimeout(() => requestAnimationFrame(draw), rest);
 }
 
 /** @param {string} name */
-function isInSight(name) {
+function isVisible(name) {
   const card = cards.get(name)?.card.element;
-  return (card && inSight.has(card)) || OF_ALL.some((element) => inSight.has(element));
+  return (card && visible.has(card)) || SHARED_PARTS.some((element) => visible.has(element));
 }
 
 function showHealth() {
@@ -185,20 +186,20 @@ function showHealth() {
 
 function tick() {
   if (document.hidden) return;
-  showLink(raspi);
+  showStatus(raspi);
   notices.show();
   draw();
   for (const { card } of cards.values()) card.tick();
-  strips.tick();
+  sparklines.tick();
   page.tick();
-  if (raspi.link === "polling" && performance.now() - asked > ASK_PAST_EVERY * 1000) askPast();
+  if (raspi.link === "polling" && performance.now() - historyRequested > HISTORY_INTERVAL_S * 1000) fetchHistory();
 }
 
 let place = 0; // how far the list of pins was scrolled
 /** @type {string|null} */
 let shown = null;
 
-/** `#pin/NAME` is the page of one pin, all else the list. */
+/** Show the page that the address names: `#pin/NAME` is the page of one pin, all else the list. */
 function route() {
   const name = /^#pin\/([a-z][a-z0-9_-]*)$/.exec(location.hash)?.[1] ?? "";
   const host = raspi.hello?.server.host ?? "raspi-server";
@@ -212,24 +213,24 @@ function route() {
   part(document, "#list").hidden = name !== "";
   page.open(name);
   if (!isFirst) scrollTo(0, name ? 0 : place);
-  if (isFirst) return; // nobody was anywhere yet
+  if (isFirst) return; // there is no focus to move yet
   if (name) part(document, "#pin-page .back").focus({ preventScroll: true });
   else cards.get(before)?.card.element.querySelector("a")?.focus({ preventScroll: true });
 }
 
 for (const example of document.querySelectorAll("#no-pins pre")) copyable(/** @type {HTMLElement} */ (example));
-part(document, "#way-in").append(session.button());
+part(document, "#way-in").append(signIn.button());
 raspi.on("hello", showAll);
 raspi.on("pin", change);
 raspi.on("health", showHealth);
-raspi.on("link", () => showLink(raspi)); // also where nobody looks: it is rare
+raspi.on("link", () => showStatus(raspi)); // also on a hidden page: it is rare
 window.addEventListener("hashchange", route);
-for (const look of [tick, showHealth]) document.addEventListener("visibilitychange", look);
-for (const element of OF_ALL) sight.observe(element);
+for (const refresh of [tick, showHealth]) document.addEventListener("visibilitychange", refresh);
+for (const element of SHARED_PARTS) visibility.observe(element);
 setInterval(tick, 1000);
 tick();
 
 if ("serviceWorker" in navigator && location.protocol === "https:") {
   // It needs a certificate that this browser trusts; without it the page works all the same.
-  navigator.serviceWorker.register("/service-worker.js").catch((error) => console.warn("raspi-server: no service worker:", error));
+  navigator.serviceWorker.register(address("service-worker.js")).catch((error) => console.warn("raspi-server: no service worker:", error));
 }

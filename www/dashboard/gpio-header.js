@@ -1,16 +1,17 @@
-/** The board's 40-pin header as it lies there: what each pin is, who holds it, and what to write to use it. */
-import { copyable, make, part, say } from "./dom.js";
-import { text } from "./texts.js";
-import { word } from "./words.js";
+/** The board's 40-pin header: what each pin is, what uses it, and what to write to use it. */
+import { address } from "../ui/address.js";
+import { copyable, make, part, setText } from "../ui/dom.js";
+import { stateText } from "../ui/format.js";
+import { text } from "../ui/i18n.js";
 
-/** @typedef {import("./raspi.js").Raspi} Raspi */
+/** @typedef {import("../raspi.js").Raspi} Raspi */
 /**
  * One position, as `/api/header` has it.
  * @typedef {{position: number, function: string, gpio: number|null, holder: string|null, pin: string|null}} Position
  */
 /** @typedef {"ground"|"power"|"ours"|"taken"|"free"} Kind */
 
-/** What else a pin can be, once the board is told so. @type {Record<number, string>} */
+/** Other functions of a pin, once they are switched on. @type {Record<number, string>} */
 const ALSO = {
   0: "HAT EEPROM data", 1: "HAT EEPROM clock", 2: "I²C data", 3: "I²C clock", 4: "1-Wire", 7: "SPI CE1", 8: "SPI CE0",
   9: "SPI MISO", 10: "SPI MOSI", 11: "SPI clock", 12: "PWM", 13: "PWM", 14: "UART TXD", 15: "UART RXD", 18: "PWM, I²S",
@@ -24,7 +25,7 @@ function kindOf({ function: name, gpio, holder, pin }) {
   return holder === null ? "free" : "taken";
 }
 
-export class HeaderView {
+export class GpioHeader {
   /** @type {Raspi} */ #raspi;
   /** @type {HTMLDetailsElement} */ #whole;
   /** @type {Map<number, HTMLElement>} */ #buttons = new Map();
@@ -38,24 +39,24 @@ export class HeaderView {
     whole.addEventListener("toggle", () => this.refresh());
   }
 
-  /** Asks again who holds what; only while somebody looks. */
+  /** Fetch what uses which pin, if the header is open. */
   async refresh() {
     if (!this.#whole.open) return;
-    const trouble = part(this.#whole, ".trouble");
+    const place = part(this.#whole, ".error");
     try {
-      const answer = await fetch("/api/header");
+      const answer = await fetch(address("api/header"));
       const found = await answer.json();
       if (!answer.ok) throw new Error(found.error.message);
-      trouble.hidden = true;
+      place.hidden = true;
       this.#show(found);
     } catch (error) {
-      trouble.hidden = false;
-      say(trouble, text("headerUnread", { why: error instanceof Error ? error.message : String(error) }));
+      place.hidden = false;
+      setText(place, text("headerError", { why: error instanceof Error ? error.message : String(error) }));
     }
   }
 
-  /** A pin of ours has another value. @param {import("./raspi.js").Pin} pin */
-  pin(pin) {
+  /** Draw a configured pin, which has another value. @param {import("../raspi.js").Pin} pin */
+  showPin(pin) {
     const position = this.#positions.find((each) => each.pin === pin.name);
     const button = position && this.#buttons.get(position.position);
     if (button) this.#draw(button, position);
@@ -63,7 +64,7 @@ export class HeaderView {
 
   /** @param {{model: string, pins: Position[]}} found */
   #show({ model, pins }) {
-    say(part(this.#whole, ".model"), model);
+    setText(part(this.#whole, ".model"), model);
     this.#positions = pins;
     if (this.#buttons.size !== pins.length) {
       this.#buttons = new Map(pins.map((position) => [position.position, this.#button(position)]));
@@ -94,20 +95,20 @@ export class HeaderView {
     button.dataset.on = String(Boolean(ours?.value));
     button.toggleAttribute("data-broken", Boolean(ours?.error));
     const words = { ground: text("ground"), power: position.function, ours: ours?.label ?? position.function, taken: position.holder, free: position.function };
-    say(part(button, ".name"), words[kind] ?? "");
-    const state = ours ? `${ours.label}, ${word(ours.value, ours.mode)}` : kind === "taken" ? text("inUse", { holder: position.holder ?? "" }) : "";
+    setText(part(button, ".name"), words[kind] ?? "");
+    const state = ours ? `${ours.label}, ${stateText(ours.value, ours.mode)}` : kind === "taken" ? text("inUse", { holder: position.holder ?? "" }) : "";
     button.setAttribute("aria-label", [text("pinNumber", { position: position.position }), position.function, state].filter(Boolean).join(", "));
     button.setAttribute("aria-pressed", String(position.position === this.#chosen));
   }
 
-  /** What the chosen pin is, and how to use it. */
+  /** Show what the chosen pin is, and how to use it. */
   #explain() {
     const position = this.#positions.find((each) => each.position === this.#chosen);
     for (const [number, button] of this.#buttons) button.setAttribute("aria-pressed", String(number === this.#chosen));
     const place = part(this.#whole, ".chosen");
     place.hidden = !position;
     if (!position) return;
-    // Below its row, so that nothing jumps away from the thumb.
+    // Below its row, so that nothing moves away under a finger.
     this.#buttons.get(position.position + (position.position % 2))?.after(place);
     place.dataset.side = position.position % 2 ? "odd" : "even";
     const { gpio } = position;
@@ -115,7 +116,7 @@ export class HeaderView {
     const title = [text("pinTitle", { position: position.position, name: position.function }), also && text("pinAlso", { list: also })];
     place.replaceChildren(make("h3", "", title.filter(Boolean).join(", ")), make("p", "", this.#words(position)));
     if (kindOf(position) !== "free") return;
-    const first = this.#raspi.pins.size ? "" : "pins:\n"; // with it they take the place of the line that says there are none
+    const first = this.#raspi.pins.size ? "" : "pins:\n"; // with it they replace the line that says there are none
     const lines = `${first}  gpio${gpio}:\n    gpio: ${gpio}\n    mode: `;
     place.append(
       example(text("exampleInput"), `${lines}input\n    pull: up`),

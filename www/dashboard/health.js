@@ -1,26 +1,26 @@
-/** The machine's own pulse, fact by fact. What it does not tell is not shown. */
-import { make, part, say } from "./dom.js";
-import { counted, known, text } from "./texts.js";
-import { degrees, percent, span } from "./words.js";
+/** The machine's health, fact by fact. Unknown facts are not shown. */
+import { make, part, setText } from "../ui/dom.js";
+import { degrees, percent, span } from "../ui/format.js";
+import { counted, known, text } from "../ui/i18n.js";
 
-/** @typedef {import("./raspi.js").Health} Health */
+/** @typedef {import("../raspi.js").Health} Health */
 /** @typedef {"temperature"|"power"|"load"|"memory"|"disk"|"uptime"|"viewers"|"address"} Fact */
 
-const HOT = 80; // degrees Celsius: where the firmware begins to slow down
-const FULL = 0.9; // of memory or disk
+const HOT_CELSIUS = 80; // the firmware slows down from here
+const FULL_SHARE = 0.9; // of memory or disk
 
-/** What the firmware complains of, "… now" or "… since boot", in words. @param {string[]} throttled */
+/** Return the firmware's warnings, "… now" or "… since boot", in words. @param {string[]} throttled */
 function power(throttled) {
   if (!throttled.length) return text("powerGood");
   /** @param {string} end @param {"powerNow"|"powerSince"} key */
-  const told = (end, key) => {
+  const listed = (end, key) => {
     const list = throttled.filter((words) => words.endsWith(end)).map((words) => words.slice(0, -end.length));
     return list.length ? text(key, { list: list.map((words) => known(words) ?? words).join(", ") }) : "";
   };
-  return [told(" now", "powerNow"), told(" since boot", "powerSince")].filter(Boolean).join("\n");
+  return [listed(" now", "powerNow"), listed(" since boot", "powerSince")].filter(Boolean).join("\n");
 }
 
-/** Whether the supply is too weak this very moment. @param {Health|null} health */
+/** Return whether the supply is too weak now. @param {Health|null} health */
 export const isWeak = (health) => health?.throttled?.includes("under-voltage now") ?? false;
 
 export class HealthView {
@@ -35,14 +35,14 @@ export class HealthView {
   /** @param {Health} health */
   show({ temperature, throttled, load, memory, disk, uptime, viewers, addresses }) {
     this.#whole.hidden = false;
-    this.#say("temperature", temperature, degrees, (value) => value >= HOT);
-    this.#say("load", load, percent, (value) => value > 1);
-    this.#say("memory", memory, percent, (value) => value > FULL);
-    this.#say("disk", disk, percent, (value) => value > FULL);
-    this.#say("uptime", uptime, span);
-    this.#say("viewers", viewers || null, (count) => counted("viewersCount", count)); // who only asks is not counted
-    this.#say("power", throttled, power, (list) => list.some((words) => words.endsWith("now")));
-    this.#say("address", addresses?.length ? addresses : null, (list) => list.join("\n"));
+    this.#showFact("temperature", temperature, degrees, (value) => value >= HOT_CELSIUS);
+    this.#showFact("load", load, percent, (value) => value > 1);
+    this.#showFact("memory", memory, percent, (value) => value > FULL_SHARE);
+    this.#showFact("disk", disk, percent, (value) => value > FULL_SHARE);
+    this.#showFact("uptime", uptime, span);
+    this.#showFact("viewers", viewers || null, (count) => counted("viewersCount", count)); // pages that poll are not counted
+    this.#showFact("power", throttled, power, (list) => list.some((words) => words.endsWith("now")));
+    this.#showFact("address", addresses?.length ? addresses : null, (list) => list.join("\n"));
     for (const [name, share] of Object.entries({ load, memory, disk })) {
       if (typeof share === "number") this.#meter(/** @type {Fact} */ (name), share);
     }
@@ -52,13 +52,13 @@ export class HealthView {
    * @template V @param {Fact} name @param {V|null|undefined} value
    * @param {(value: V) => string} words @param {(value: V) => boolean} [isBad]
    */
-  #say(name, value, words, isBad = () => false) {
+  #showFact(name, value, words, isBad = () => false) {
     const isKnown = value !== null && value !== undefined;
     if (!isKnown && !this.#facts.has(name)) return;
     const fact = this.#fact(name);
     fact.hidden = !isKnown;
     if (!isKnown) return;
-    say(part(fact, ".amount"), words(value));
+    setText(part(fact, ".amount"), words(value));
     fact.toggleAttribute("data-bad", isBad(value));
   }
 

@@ -1,5 +1,5 @@
-/** The texts of the page. What stands in index.html is English; a key of the Indonesian ones is an element's `data-text`. */
-/** What the page says by itself. */
+/** The strings of the page. Those in index.html are English; a key of the Indonesian ones is an element's `data-text`. */
+/** The English strings that are not in index.html. */
 export const ENGLISH = {
   asking: "Looking whether this device trusts the Raspberry Pi",
   untrusted: "This device does not trust the Raspberry Pi yet",

@@ -1,7 +1,7 @@
-/** The few things every part of the page does with elements. Texts go in as texts, never as HTML. */
-import { text } from "./texts.js";
+/** Helpers for elements. Texts go in as texts, never as HTML. */
+import { text } from "./i18n.js";
 
-/** @template {keyof HTMLElementTagNameMap} K @param {K} tag @param {string} style its class @param {string} [words] */
+/** Return a new element. @template {keyof HTMLElementTagNameMap} K @param {K} tag @param {string} style its class @param {string} [words] */
 export function make(tag, style, words = "") {
   const element = document.createElement(tag);
   element.className = style;
@@ -9,26 +9,26 @@ export function make(tag, style, words = "") {
   return element;
 }
 
-/** @param {ParentNode} whole @param {string} selector @returns {HTMLElement} */
+/** Return the one part of an element. @param {ParentNode} whole @param {string} selector @returns {HTMLElement} */
 export function part(whole, selector) {
   const found = whole.querySelector(selector);
   if (!(found instanceof HTMLElement)) throw new Error(`the page has no ${selector}`);
   return found;
 }
 
-/** Writes only what differs, so that nothing is drawn or read aloud twice. @param {Element} element @param {string} words */
-export function say(element, words) {
+/** Write a text if it differs, so that nothing is drawn or read aloud twice. @param {Element} element @param {string} words */
+export function setText(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
 
-/** The same for an attribute. @param {Element} element @param {string} name @param {string} value */
-export function mark(element, name, value) {
+/** Write an attribute if it differs. @param {Element} element @param {string} name @param {string} value */
+export function setAttribute(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
 /**
- * Fills in the texts that the elements of `whole` ask for; `code` elements in them stand where the text has their name in braces.
- * @param {ParentNode} whole @param {(key: any, values?: Record<string, string>) => string} [words] another page's own texts
+ * Fill in the texts that elements name in `data-text` and `data-label`; `code` elements in them go where the text has their name in braces.
+ * @param {ParentNode} whole @param {(key: any, values?: Record<string, string>) => string} [words] returns the text of a key
  */
 export function fillIn(whole, words = text) {
   for (const element of whole.querySelectorAll("[data-label]")) {
@@ -42,12 +42,12 @@ export function fillIn(whole, words = text) {
   }
 }
 
-/** A text with elements in the places of their names. @param {string} whole @param {Map<string, Element>} elements by "{name}" */
+/** Return a text with elements in the places of their names. @param {string} whole @param {Map<string, Element>} elements by "{name}" */
 function sentence(whole, elements) {
   return whole.split(/(\{\w+\})/).map((piece) => elements.get(piece) ?? piece);
 }
 
-/** Puts a button to an example that copies it. The clipboard needs https, so there is an older way besides. @param {HTMLElement} example */
+/** Add a button to an example that copies it. The clipboard needs https, so there is an older way, too. @param {HTMLElement} example */
 export function copyable(example) {
   const button = make("button", "copy", text("copy"));
   button.onclick = async () => {
@@ -61,7 +61,7 @@ export function copyable(example) {
   example.append(button);
 }
 
-/** A copy of a template's one element. @param {string} id @returns {HTMLElement} */
+/** Return a copy of a template's one element. @param {string} id @returns {HTMLElement} */
 export function stamp(id) {
   const template = /** @type {HTMLTemplateElement} */ (part(document, `template#${id}`));
   return /** @type {HTMLElement} */ (/** @type {Element} */ (template.content.firstElementChild).cloneNode(true));

@@ -1,16 +1,16 @@
-/** A pin's past to zoom into: by wheel, pinch, buttons or keys, from all that is kept down to milliseconds. */
-import { part, say } from "./dom.js";
+/** The timeline of a pin, from all that is kept down to milliseconds; wheel, pinch, buttons and keys zoom. */
+import { part, setText } from "../ui/dom.js";
+import { lasting, length, moment, percent, stateText } from "../ui/format.js";
+import { counted, LOCALE, text } from "../ui/i18n.js";
 import { fit, palette, plot } from "./plot.js";
-import { counted, LOCALE, text } from "./texts.js";
-import { lasting, length, moment, percent, word } from "./words.js";
 
-/** @typedef {import("./past.js").Track} Track */
+/** @typedef {import("./history.js").Track} Track */
 
-const LEAST = 0.02; // seconds in view
-const FIRST = 300;
-const STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
-const APART = 96; // pixels between two times of the axis
-const AXIS = 22; // pixels of height
+const MIN_SPAN_S = 0.02; // in view
+const FIRST_SPAN_S = 300;
+const AXIS_STEPS_S = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
+const AXIS_GAP_PX = 96; // between two times, at least
+const AXIS_HEIGHT_PX = 22;
 
 /** @type {Intl.DateTimeFormatOptions} */
 const CLOCK = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
@@ -21,16 +21,16 @@ const FINER = new Intl.DateTimeFormat(LOCALE, { ...CLOCK, second: "2-digit", fra
 export class Timeline {
   /** @type {Track|null} */ #track = null;
   #mode = "";
-  #span = FIRST; // seconds in view
+  #span = FIRST_SPAN_S; // seconds in view
   /** @type {number|null} Unix seconds at the right edge; null follows the present */ #end = null;
   /** @type {number|null} Unix seconds that are pointed at */ #cursor = null;
   /** @type {Map<number, number>} */ #fingers = new Map();
-  #moved = 0; // pixels since the finger came
+  #moved = 0; // pixels since the finger began
   #frame = 0;
   #whole;
   #canvas;
 
-  /** @param {HTMLElement} whole @param {import("./raspi.js").Raspi} raspi */
+  /** @param {HTMLElement} whole @param {import("../raspi.js").Raspi} raspi */
   constructor(whole, raspi) {
     this.raspi = raspi;
     this.#whole = whole;
@@ -55,7 +55,7 @@ export class Timeline {
     document.addEventListener("colours", () => this.draw());
   }
 
-  /** @param {Track|null} track @param {import("./raspi.js").Pin} pin */
+  /** @param {Track|null} track @param {import("../raspi.js").Pin} pin */
   show(track, pin) {
     this.#track = track;
     this.#mode = pin.mode;
@@ -63,13 +63,13 @@ export class Timeline {
     this.draw();
   }
 
-  /** Another pin: begins with the last minutes. */
+  /** Begin with the last minutes, of another pin. */
   reset() {
-    [this.#track, this.#span, this.#end, this.#cursor] = [null, FIRST, null, null];
+    [this.#track, this.#span, this.#end, this.#cursor] = [null, FIRST_SPAN_S, null, null];
     this.#fingers.clear();
   }
 
-  /** Draws with the next frame, once. */
+  /** Draw with the next frame, once. */
   draw() {
     if (!this.#frame && !document.hidden) this.#frame = requestAnimationFrame(() => this.#draw());
   }
@@ -86,7 +86,7 @@ export class Timeline {
     return this.#end ?? this.#now;
   }
   get #most() {
-    return Math.max(FIRST, this.#track ? this.#now - this.#track.since : 0);
+    return Math.max(FIRST_SPAN_S, this.#track ? this.#now - this.#track.since : 0);
   }
 
   #follow() {
@@ -102,9 +102,9 @@ export class Timeline {
     this.draw();
   }
 
-  /** @param {number} factor @param {number} [at] share of the width that stays where it is; where the present is in view that is its place */
+  /** @param {number} factor @param {number} [at] share of the width that stays in place; where the present is in view, it does */
   #zoom(factor, at = this.#end === null ? 1 : 0.5) {
-    const span = Math.min(this.#most, Math.max(LEAST, this.#span * factor));
+    const span = Math.min(this.#most, Math.max(MIN_SPAN_S, this.#span * factor));
     const end = this.#to + (span - this.#span) * (1 - at);
     this.#span = span;
     if (this.#end !== null || at < 0.9) this.#end = end >= this.#now ? null : end;
@@ -187,7 +187,7 @@ export class Timeline {
     const to = this.#to;
     const from = to - this.#span;
     const scale = devicePixelRatio || 1;
-    const axis = Math.round(AXIS * scale);
+    const axis = Math.round(AXIS_HEIGHT_PX * scale);
     const height = canvas.height - axis;
     context.clearRect(0, 0, canvas.width, canvas.height);
     this.#drawAxis(context, from, to, height, scale);
@@ -196,14 +196,14 @@ export class Timeline {
       context.fillStyle = palette().text;
       context.fillRect(Math.round(((this.#cursor - from) / this.#span) * canvas.width), 0, Math.ceil(scale), height);
     }
-    this.#tell(from, to);
+    this.#describe(from, to);
   }
 
   /** @param {CanvasRenderingContext2D} context @param {number} from @param {number} to @param {number} height @param {number} scale */
   #drawAxis(context, from, to, height, scale) {
     const { width } = context.canvas;
-    const least = (APART * scale * this.#span) / width;
-    const step = STEPS.find((candidate) => candidate >= least) ?? least;
+    const least = (AXIS_GAP_PX * scale * this.#span) / width;
+    const step = AXIS_STEPS_S.find((candidate) => candidate >= least) ?? least;
     const words = step >= 60 ? MINUTES : step >= 1 ? SECONDS : FINER;
     const colours = palette();
     context.font = `${12 * scale}px system-ui, sans-serif`;
@@ -215,18 +215,18 @@ export class Timeline {
       context.fillRect(x, 0, Math.max(1, Math.floor(scale)), height);
       context.fillStyle = colours.text;
       const half = 42 * scale;
-      if (x > half && x < width - half) context.fillText(words.format(count * step * 1000 + 0.0001), x, height + AXIS * scale);
+      if (x > half && x < width - half) context.fillText(words.format(count * step * 1000 + 0.0001), x, height + AXIS_HEIGHT_PX * scale);
     }
   }
 
-  /** What is pointed at, or how much there is in view. @param {number} from @param {number} to */
-  #tell(from, to) {
+  /** Write what is pointed at, or how much there is in view. @param {number} from @param {number} to */
+  #describe(from, to) {
     const place = part(this.#whole, ".readout");
-    if (!this.#track) return say(place, "");
+    if (!this.#track) return setText(place, "");
     const { changes, since, value } = this.#track;
     const end = Math.min(to, this.#now);
     let [count, on, known] = [0, 0, 0];
-    let told = "";
+    let pointed = "";
     let [time, level] = [since, value];
     for (let i = 0; i <= changes.length; i++) {
       const next = changes[i];
@@ -235,12 +235,12 @@ export class Timeline {
       if (inView > 0 && level !== null) [on, known] = [on + inView * level, known + inView];
       if (next && next.time >= from && next.time <= end) count++;
       if (this.#cursor !== null && time <= this.#cursor && this.#cursor < until) {
-        told = `${moment(this.#cursor, true)}: ${word(level, this.#mode)}, ${text("forSpan", { span: lasting(until - time) })}`;
+        pointed = `${moment(this.#cursor, true)}: ${stateText(level, this.#mode)}, ${text("forSpan", { span: lasting(until - time) })}`;
       }
       if (next) [time, level] = [next.time, next.value];
     }
     const seconds = this.#span >= 10 ? Math.round(this.#span) : Math.round(this.#span * 1000) / 1000;
     const shown = this.#span < 60 ? length(seconds) : lasting(seconds);
-    say(place, told || `${text("inView", { span: shown, share: percent(known ? on / known : 0) })}, ${counted("changesShown", count)}`);
+    setText(place, pointed || `${text("inView", { span: shown, share: percent(known ? on / known : 0) })}, ${counted("changesShown", count)}`);
   }
 }

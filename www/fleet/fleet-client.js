@@ -1,16 +1,17 @@
-/** All Raspberry Pis at the broker, as they are now: asked for once as a whole, and kept up with what is told since. It draws nothing. */
-import { Lifeline } from "../lifeline.js";
-import { ask, Refusal } from "../polling.js";
+/** The fleet, all Raspberry Pis at the broker, as they are now: fetched once, and kept up to date by messages. It draws nothing. */
+import { address, socketAddress } from "../ui/address.js";
+import { Connection } from "../ui/connection.js";
+import { ApiError, request } from "../ui/polling.js";
 
 /**
- * A pin of some Pi as it was told last. Times are Unix seconds.
+ * A pin of a Pi as it was last reported. Times are Unix seconds.
  * @typedef {object} Pin
  * @property {string} name
  * @property {string} label
  * @property {"input"|"output"|"pwm"} mode
  * @property {number|null} value
  * @property {number|null} since
- * @property {boolean} writable   whether its Pi obeys those at the broker
+ * @property {boolean} writable   whether its Pi takes commands from the broker
  * @property {number|null} pulse  seconds
  * @property {string|null} group
  * @property {boolean} confirm
@@ -29,20 +30,21 @@ import { ask, Refusal } from "../polling.js";
  * @property {string|null} url
  * @property {Pin[]} pins
  */
-/** `words` is what a search looks at. @typedef {Entry & {byName: Map<string, Pin>, words: string}} Pi */
+/** `words` is what a search compares. @typedef {Entry & {byName: Map<string, Pin>, words: string}} Pi */
 /** @typedef {{connected: boolean, error: string|null}} Broker */
-/** @typedef {{seq: number, time: number, gone?: string[], pis?: Entry[], pins?: Record<string, Record<string, [number|null, number|null]>>}} News */
+/** @typedef {{seq: number, time: number, removed?: string[], pis?: Entry[], pins?: Record<string, Record<string, [number|null, number|null]>>}} News */
 /**
- * all: everything is new; pi: one came, was described anew, or went on- or offline; gone: one is no more; pin: a value; state: the broker, or
- * what we may do.
- * @typedef {{all: null, pi: Pi, gone: Pi, pin: {pi: Pi, pin: Pin}, state: null, link: import("../lifeline.js").Link}} Events
+ * all: everything is new; pi: one is new, was described again, or went on- or offline; removed: one was; pin: a value; state: the broker, or
+ * what this browser may do.
+ * @typedef {{all: null, pi: Pi, removed: Pi, pin: {pi: Pi, pin: Pin}, state: null, link: import("../ui/connection.js").Link}} Events
  */
 
-const PULSE_EVERY = 5; // seconds
-const WHOLE_WITHIN = 30; // seconds: a thousand Pis over a poor Wi-Fi
+const PING_INTERVAL_S = 5;
+const FLEET_TIMEOUT_S = 30; // a thousand Pis over a poor Wi-Fi
+const DISCONNECT_HIDDEN_AFTER_S = 60;
 
-/** @extends {Lifeline<Events>} */
-export class House extends Lifeline {
+/** @extends {Connection<Events>} */
+export class FleetClient extends Connection {
   /** By topic. @type {Map<string, Pi>} */
   pis = new Map();
   /** @type {Broker} */
@@ -50,35 +52,35 @@ export class House extends Lifeline {
   /** @type {"view"|"control"} */
   access = "view";
   codeWouldHelp = false;
-  /** Which code we have shown. @type {"view"|"control"|null} */
+  /** Which code this browser signed in with. @type {"view"|"control"|null} */
   signedIn = null;
   /** Whether there is such a page here at all. */
   isOff = false;
-  /** What came before the whole did, null once that is here. @type {News[]|null} */ #early = [];
-  #asked = 0;
+  /** The news that came before the fleet, null once that is here. @type {News[]|null} */ #early = [];
+  #requests = 0;
 
   constructor() {
-    super(location.origin.replace(/^http/, "ws") + "/fleet/ws", 60);
-    this.interval = PULSE_EVERY;
+    super(socketAddress("fleet/ws"), DISCONNECT_HIDDEN_AFTER_S);
+    this.interval = PING_INTERVAL_S;
     this.open();
   }
 
-  /** Whether what is shown is so now, and could be switched. */
+  /** Whether what is shown is current, and could be switched. */
   get isCurrent() {
     return this.isFresh && this.broker.connected;
   }
 
-  /** Whether we may switch a pin, as far as this server and its Pi go. @param {Pin} pin */
+  /** Return whether this browser may switch a pin, by this server and by its Pi. @param {Pin} pin */
   maySwitch({ writable, control }) {
     return writable && (control === "everyone" || (control === "code" && this.signedIn === "control"));
   }
 
-  /** Whether there is a pin that we may switch. */
+  /** Whether there is a pin that this browser may switch. */
   get maySwitchSome() {
     return [...this.pis.values()].some(({ pins }) => pins.some((pin) => this.maySwitch(pin)));
   }
 
-  /** Whether there are pins that the control code, which we have not shown, would switch. */
+  /** Whether there are pins that signing in with the control code would let it switch. */
   get needsCode() {
     if (this.signedIn === "control") return false;
     return [...this.pis.values()].some(({ pins }) => pins.some(({ writable, control }) => writable && control === "code"));
@@ -86,32 +88,32 @@ export class House extends Lifeline {
 
   /** @param {string} pi its topic @param {string} pin @param {number} value */
   set(pi, pin, value) {
-    return this.ask({ type: "set", pi, pin, value });
+    return this.send({ type: "set", pi, pin, value });
   }
   /** @param {string} pi @param {string} pin */
   toggle(pi, pin) {
-    return this.ask({ type: "toggle", pi, pin });
+    return this.send({ type: "toggle", pi, pin });
   }
   /** @param {string} pi @param {string} pin */
   pulse(pi, pin) {
-    return this.ask({ type: "pulse", pi, pin });
+    return this.send({ type: "pulse", pi, pin });
   }
 
-  dropped() {
+  onDropped() {
     this.#early = [];
-    this.#asked++;
+    this.#requests++;
   }
 
   /** @param {any} message */
-  take(message) {
-    if (message.time) this.keepTime(message.time);
+  receive(message) {
+    if (message.time) this.syncClock(message.time);
     switch (message.type) {
       case "hello":
         this.access = message.access;
         this.codeWouldHelp = message.code_would_help;
         this.signedIn = message.signed_in;
-        if (this.#early) this.#askForAll();
-        else this.tell("state", null);
+        if (this.#early) this.#fetchAll();
+        else this.emit("state", null);
         return;
       case "news":
         if (this.#early) this.#early.push(message);
@@ -119,49 +121,49 @@ export class House extends Lifeline {
         return;
       case "broker":
         this.broker = { connected: message.connected, error: message.error };
-        return this.tell("state", null);
+        return this.emit("state", null);
     }
   }
 
-  async #askForAll() {
-    const asked = ++this.#asked;
+  async #fetchAll() {
+    const number = ++this.#requests;
     try {
-      const { time, seq, broker, pis } = await ask("/fleet", "GET", undefined, WHOLE_WITHIN);
-      if (asked !== this.#asked) return;
-      this.keepTime(time);
+      const { time, seq, broker, pis } = await request("/fleet", "GET", undefined, FLEET_TIMEOUT_S);
+      if (number !== this.#requests) return;
+      this.syncClock(time);
       this.broker = broker;
-      this.pis = new Map(pis.map((/** @type {Entry} */ entry) => [entry.topic, grown(entry)]));
+      this.pis = new Map(pis.map((/** @type {Entry} */ entry) => [entry.topic, withIndex(entry)]));
       const early = this.#early ?? [];
       this.#early = null;
-      this.settle();
-      this.tell("all", null);
-      this.tell("state", null);
+      this.markLive();
+      this.emit("all", null);
+      this.emit("state", null);
       for (const news of early) if (news.seq > seq) this.#apply(news);
     } catch (error) {
-      if (asked !== this.#asked) return;
-      this.lose(error instanceof Refusal && error.status === 401 ? "sign-in" : "lost", 1);
+      if (number !== this.#requests) return;
+      this.disconnect(error instanceof ApiError && error.status === 401 ? "sign-in" : "lost", 1);
     }
   }
 
-  /** To be asked when no link comes about: whether none ever will. */
-  async findOut() {
-    const answer = await fetch("/api/fleet", { method: "HEAD", cache: "no-store" }).catch(() => null);
+  /** Find out, when no connection comes about, whether the fleet is switched off here. */
+  async checkIsOff() {
+    const answer = await fetch(address("api/fleet"), { method: "HEAD", cache: "no-store" }).catch(() => null);
     if (answer?.status !== 404 || this.isFresh) return;
     this.isOff = true;
     this.close();
   }
 
   /** @param {News} news */
-  #apply({ gone = [], pis = [], pins = {} }) {
-    for (const topic of gone) {
+  #apply({ removed = [], pis = [], pins = {} }) {
+    for (const topic of removed) {
       const pi = this.pis.get(topic);
       this.pis.delete(topic);
-      if (pi) this.tell("gone", pi);
+      if (pi) this.emit("removed", pi);
     }
     for (const entry of pis) {
-      const pi = grown(entry);
+      const pi = withIndex(entry);
       this.pis.set(pi.topic, pi);
-      this.tell("pi", pi);
+      this.emit("pi", pi);
     }
     for (const [topic, values] of Object.entries(pins)) {
       const pi = this.pis.get(topic);
@@ -169,14 +171,14 @@ export class House extends Lifeline {
         const pin = pi?.byName.get(name);
         if (!pi || !pin) continue;
         Object.assign(pin, { value, since });
-        this.tell("pin", { pi, pin });
+        this.emit("pin", { pi, pin });
       }
     }
   }
 }
 
 /** @param {Entry} entry @returns {Pi} */
-function grown(entry) {
+function withIndex(entry) {
   const byName = new Map(entry.pins.map((pin) => [pin.name, pin]));
   const words = [entry.topic, entry.host, ...entry.pins.flatMap(({ name, label }) => [name, label])];
   return { ...entry, byName, words: words.join("\n").toLowerCase() };

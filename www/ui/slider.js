@@ -1,26 +1,26 @@
 /**
- * A level from 0 to 1 that does not fight the thumb: it follows the server only when nobody holds it.
+ * A slider for a level from 0 to 1. It follows the server only while no finger or mouse holds it.
  *
- * Browsers move it where a finger touches it, and put nothing back when that finger scrolls the page on. So a finger sends nothing
+ * Browsers move a slider where a finger touches it, and put nothing back when that finger scrolls the page. So a finger sends nothing
  * before it has moved sideways or was lifted; one that scrolls sends nothing at all. Mouse and keys act at once.
  */
 import { make } from "./dom.js";
-import { percent } from "./words.js";
+import { percent } from "./format.js";
 
-const SEND_EVERY = 100; // milliseconds
-const SIDEWAYS = 8; // pixels, and more than up or down: so far a finger may yet be about to scroll the page
-const GLIDE_GAP = 100; // milliseconds between two scroll events of a page that glides on, at most
+const SEND_INTERVAL_MS = 100;
+const SIDEWAYS_PX = 8; // and more than up or down: with less a finger may yet be about to scroll the page
+const GLIDE_GAP_MS = 100; // between two scroll events of a page that scrolls on after a swipe, at most
 
-let isThrown = false; // the last finger on the page scrolled it
+let isSwiped = false; // the last finger on the page scrolled it
 let scrolledAt = -Infinity; // by performance.now()
-document.addEventListener("pointercancel", () => (isThrown = true), true);
-document.addEventListener("pointerup", () => (isThrown = false), true);
+document.addEventListener("pointercancel", () => (isSwiped = true), true);
+document.addEventListener("pointerup", () => (isSwiped = false), true);
 document.addEventListener("scroll", () => (scrolledAt = performance.now()), { capture: true, passive: true });
 
-/** Whether a touch that begins now only stops the page that a finger threw. */
-const isGliding = () => isThrown && performance.now() - scrolledAt < GLIDE_GAP;
+/** Return whether a touch that begins now only stops a page that scrolls on. */
+const isGliding = () => isSwiped && performance.now() - scrolledAt < GLIDE_GAP_MS;
 
-/** A level as the element has it. @param {number} level */
+/** Return a level as the element has it. @param {number} level */
 const shown = (level) => String(Math.round(level * 100));
 
 export class Slider {
@@ -28,13 +28,13 @@ export class Slider {
   #sending = false;
   /** @type {number|null} */ #next = null;
   #level = 0;
-  /** What a finger on it is about: undecided, until it moves it; abandoned, once it scrolls the page or is not alone. */
+  /** The state of a finger on it: undecided, until it moves it; abandoned, once it scrolls the page or is not alone. */
   /** @type {"undecided"|"moves"|"abandoned"|null} */ #finger = null;
-  #x = 0; // where that finger came
+  #x = 0; // where that finger began
   #y = 0;
-  /** What needs no sending any more, if the browser tells of it once more. @type {string|null} */ #settled = null;
+  /** The value that needs no sending, if the browser reports it again. @type {string|null} */ #settled = null;
 
-  /** @param {string} name for those who do not see it @param {boolean} onRelease send only then @param {(value: number) => Promise<void>} send */
+  /** @param {string} name for screen readers @param {boolean} onRelease send only then @param {(value: number) => Promise<void>} send */
   constructor(name, onRelease, send) {
     this.send = send;
     this.element = make("input", "slider");
@@ -78,7 +78,7 @@ export class Slider {
     if (!first || this.#finger !== "undecided") return;
     if (other) return this.#abandon();
     const sideways = Math.abs(first.clientX - this.#x);
-    if (sideways >= SIDEWAYS && sideways > Math.abs(first.clientY - this.#y)) this.#finger = "moves";
+    if (sideways >= SIDEWAYS_PX && sideways > Math.abs(first.clientY - this.#y)) this.#finger = "moves";
   }
 
   /** @param {TouchEvent} event */
@@ -93,14 +93,14 @@ export class Slider {
     this.#settled = this.element.value; // `change` and a mouse's events, made of this touch, come after it
   }
 
-  /** The finger does something else: what it moved is put back, and what was not sent yet never is. */
+  /** Put back what the finger moved, and send nothing of it: it does something else. */
   #abandon() {
     this.#finger = "abandoned";
     this.#next = null;
     this.#release();
   }
 
-  /** @param {number} level */
+  /** Show the level the server has. @param {number} level */
   follow(level) {
     this.#level = level;
     if (this.#held || this.#sending) return;
@@ -114,7 +114,7 @@ export class Slider {
     this.follow(this.#level);
   }
 
-  /** One value at a time and at most ten a second; those between are skipped, the last one never. */
+  /** Send one value at a time and at most ten a second; those between are skipped, the last one never. */
   async #offer() {
     this.#settled = this.element.value;
     this.#next = Number(this.#settled) / 100;
@@ -123,7 +123,7 @@ export class Slider {
     while (this.#next !== null) {
       const value = this.#next;
       this.#next = null;
-      await Promise.all([this.send(value), new Promise((done) => setTimeout(done, SEND_EVERY))]);
+      await Promise.all([this.send(value), new Promise((done) => setTimeout(done, SEND_INTERVAL_MS))]);
     }
     this.#sending = false;
     this.follow(this.#level);

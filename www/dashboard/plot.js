@@ -1,6 +1,6 @@
 /**
- * Draws what a pin has been. Each column of pixels knows the least and the most of its time, so that a pulse of a millisecond
- * still is one pixel wide; columns lie on a fixed grid of time, so that they do not flicker as time runs on.
+ * The drawing of a pin's history. Each column of pixels shows the least and the most of its time, so that a pulse of a millisecond
+ * is one pixel wide; columns lie on a fixed grid of time, so that they do not flicker as time goes on.
  */
 
 /** @typedef {{on: string, mixed: string, off: string, line: string, text: string}} Colours */
@@ -8,14 +8,14 @@
 /** @type {Colours|null} */
 let colours = null;
 for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
-  // Safari 15 knows this, too
+  // Safari 15 has this, too
   matchMedia(query).addEventListener("change", () => {
     colours = null;
     document.dispatchEvent(new Event("colours"));
   });
 }
 
-/** As the style sheet has them now. @returns {Colours} */
+/** Return the colours the style sheet has now. @returns {Colours} */
 export function palette() {
   const style = getComputedStyle(document.documentElement);
   /** @param {string} name */
@@ -24,7 +24,7 @@ export function palette() {
   return colours;
 }
 
-/** Gives a canvas the pixels of the place it has on the page. Whether it has any. @param {HTMLCanvasElement} canvas */
+/** Give a canvas the pixels of its place on the page; return whether it has any. @param {HTMLCanvasElement} canvas */
 export function fit(canvas) {
   const scale = devicePixelRatio || 1;
   const [width, height] = [Math.round(canvas.clientWidth * scale), Math.round(canvas.clientHeight * scale)];
@@ -34,9 +34,10 @@ export function fit(canvas) {
 }
 
 /**
+ * Draw a history.
  * @param {CanvasRenderingContext2D} context
- * @param {import("./past.js").Track} track
- * @param {{from: number, to: number, end: number, top: number, height: number}} area times in Unix seconds, `end` is how far we know; the rest in pixels
+ * @param {import("./history.js").Track} track
+ * @param {{from: number, to: number, end: number, top: number, height: number}} area times in Unix seconds, `end` is how far they are known; the rest in pixels
  */
 export function plot(context, track, { from, to, end, top, height }) {
   const { on, mixed, off } = palette();
@@ -48,7 +49,7 @@ export function plot(context, track, { from, to, end, top, height }) {
 
   /** @param {number} level */
   const tall = (level) => (level > 0 ? Math.max(2 * thin, Math.round(level * height)) : 0);
-  /** Columns of one look. @param {number} start @param {number} stop @param {number} least @param {number} most */
+  /** Draw columns that look the same. @param {number} start @param {number} stop @param {number} least @param {number} most */
   const draw = (start, stop, least, most) => {
     const [x, count] = [start - first, stop - start];
     if (tall(most) > tall(least)) {
@@ -69,8 +70,8 @@ export function plot(context, track, { from, to, end, top, height }) {
   const last = Math.min(end, to);
   const { changes } = track;
   for (let i = -1; i < changes.length; i++) {
-    const { time, value } = i < 0 ? { time: track.since, value: track.value } : /** @type {import("./past.js").Moment} */ (changes[i]);
-    const next = i + 1 < changes.length ? /** @type {import("./past.js").Moment} */ (changes[i + 1]).time : Infinity;
+    const { time, value } = i < 0 ? { time: track.since, value: track.value } : /** @type {import("./history.js").Change} */ (changes[i]);
+    const next = i + 1 < changes.length ? /** @type {import("./history.js").Change} */ (changes[i + 1]).time : Infinity;
     const until = Math.min(next, last);
     if (until < from) continue;
     if (time > last) break;
