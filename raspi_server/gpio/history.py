@@ -17,8 +17,8 @@ it. For 28 pins that is 0.7 MB at most, and each address that switched something
 DRAG_GAP_S = 1.0
 DRAG_LENGTH_S = 10.0
 """Levels that one caller sets of one pin, each at most so long after the one before and all within
-so long, count as one change, the last: a slider that is dragged sets dozens. www/past.js does the
-same with what it hears live."""
+so long, count as one change, the last: a slider that is dragged sets dozens.
+www/dashboard/history.js does the same with what it hears live."""
 
 
 class History:
