@@ -18,9 +18,9 @@ from tornado.httputil import (
 )
 from tornado.web import Application
 
-from .config.schema import Config, ConfigError
-from .config.schema import Mqtt as MqttSettings
-from .config.source import Source
+from .config.errors import ConfigError
+from .config.schema import Config, MqttConfig
+from .config.source import ConfigSource
 from .gpio.backend import open_factory
 from .gpio.board import Board
 from .gpio.history import History
@@ -85,7 +85,7 @@ class Appliance:
     def __init__(
         self,
         config: Config,
-        source: Source | None = None,
+        source: ConfigSource | None = None,
         fault: ConfigError | None = None,
         limits: Limits = DEFAULT,
     ) -> None:
@@ -303,7 +303,7 @@ class Appliance:
         if self._leaving:
             await self._leaving
 
-    def _join_broker(self, settings: MqttSettings | None, account: "Account | None") -> None:
+    def _join_broker(self, settings: MqttConfig | None, account: "Account | None") -> None:
         """Imported here: whoever has no broker does not pay for it, nor for the page of all Pis."""
         self._mqtt = self._lookout = self._site.fleet = None
         if settings is None or account is None:

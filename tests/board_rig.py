@@ -5,7 +5,7 @@ import selectors
 from pathlib import Path
 from typing import Any
 
-from raspi_server.config.schema import schema
+from raspi_server.config import parser, schema
 from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
 from raspi_server.gpio.output_state import Levels
@@ -38,7 +38,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
 def parse(pins: str) -> schema.Config:
     """A configuration from the YAML text of its pins."""
-    return schema.parse(b"pins:\n" + pins.encode(), "test", Path("/nowhere"))
+    return parser.parse(b"pins:\n" + pins.encode(), "test", Path("/nowhere"))
 
 
 class Rig:

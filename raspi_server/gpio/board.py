@@ -28,7 +28,7 @@ class Board:
 
     def __init__(
         self,
-        pins: Iterable[schema.Pin],
+        pins: Iterable[schema.PinConfig],
         factory: PinFactory,
         levels: Levels,
         loop: asyncio.AbstractEventLoop,
@@ -122,7 +122,7 @@ class Board:
     ) -> asyncio.Future[Value]:
         if slot.group and value:
             self._check_others(slot)
-            pause = slot.config.group_pause if isinstance(slot.config, schema.OutputPin) else 0
+            pause = slot.config.group_pause if isinstance(slot.config, schema.OutputConfig) else 0
             return slot.group.switch_on(output, pause, lambda: output.switch(value, by, seconds))
         if slot.group and slot.group.is_waiting(output):
             slot.group.give_up("it was switched off")
@@ -152,7 +152,7 @@ class Board:
             )
         return found
 
-    def reconfigure(self, pins: Iterable[schema.Pin]) -> None:
+    def reconfigure(self, pins: Iterable[schema.PinConfig]) -> None:
         """Brings the board to another configuration. A pin of which nothing else is asked stays
         untouched, a pulse that runs included; others are closed and opened anew, those that went
         left as their `on_stop` says."""
@@ -168,18 +168,21 @@ class Board:
             if pin is not None and slot.adopt(pin):
                 staying[pin.gpio] = slot
             else:
-                is_kept = isinstance(pin, schema.DrivenPin) and pin.initial in ("keep", "restore")
+                is_kept = isinstance(pin, schema.DrivenConfig) and pin.initial in (
+                    "keep",
+                    "restore",
+                )
                 held |= {slot.config.gpio} if is_kept and slot.is_driven else set()
                 slot.close("keep" if is_kept else None)
-        names = {pin.group for pin in pins if isinstance(pin, schema.OutputPin) and pin.group}
+        names = {pin.group for pin in pins if isinstance(pin, schema.OutputConfig) and pin.group}
         self._groups = {name: self._groups.get(name) or Group(self._loop) for name in names}
         self._slots = {pin.name: staying.get(pin.gpio) or self._slot(pin) for pin in pins}
         self._open((slot for slot in self if slot.device is None and slot.error is None), held)
         self._is_changing = False
 
-    def _slot(self, pin: schema.Pin) -> Slot:
+    def _slot(self, pin: schema.PinConfig) -> Slot:
         group = None
-        if isinstance(pin, schema.OutputPin) and pin.group:
+        if isinstance(pin, schema.OutputConfig) and pin.group:
             group = self._groups[pin.group]
         return Slot(
             pin,
@@ -213,7 +216,7 @@ class Board:
     def _drive(self, slot: Slot, value: float) -> Value:
         if not self.simulated:
             raise Refused("not-simulated", f"{slot} is a real pin")
-        if not isinstance(slot.config, schema.InputPin):
+        if not isinstance(slot.config, schema.InputConfig):
             raise Refused("bad-value", f"{slot} is no input: expected set, toggle or pulse")
         if not isinstance(slot.device, Input):
             raise Refused("unavailable", f"{slot}: {slot.error}")
@@ -226,9 +229,9 @@ class Board:
         return future
 
 
-def _checked(pin: schema.Pin, value: float) -> float:
+def _checked(pin: schema.PinConfig, value: float) -> float:
     """A value from outside, if the pin can take it."""
-    if isinstance(pin, schema.PwmPin):
+    if isinstance(pin, schema.PwmConfig):
         if not 0 <= value <= 1:
             raise Refused("bad-value", f"{pin.name}: expected a value from 0 to 1, got {value:g}")
     elif value not in (0, 1):
@@ -236,9 +239,9 @@ def _checked(pin: schema.Pin, value: float) -> float:
     return value
 
 
-def _checked_pulse(pin: schema.Pin, seconds: float | None) -> float:
+def _checked_pulse(pin: schema.PinConfig, seconds: float | None) -> float:
     """The length of a pulse asked for. A pin's own pulse and max_on may be cut, not stretched."""
-    if not isinstance(pin, schema.OutputPin):
+    if not isinstance(pin, schema.OutputConfig):
         raise Refused("bad-value", f"{pin.name}: expected an output; a pwm pin has no pulse")
     if seconds is None:
         if pin.pulse is None:

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from ..config.schema import InputPin
+from ..config.schema import InputConfig
 from .backend import LineErrors, Pin
 
 _EDGE_ON_ITS_WAY = 0.02
@@ -24,7 +24,7 @@ class Input:
 
     def __init__(
         self,
-        config: InputPin,
+        config: InputConfig,
         pin: Pin,
         loop: asyncio.AbstractEventLoop,
         changed: Callable[[int, float], None],

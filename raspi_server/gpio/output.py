@@ -7,7 +7,7 @@ import contextlib
 import math
 from collections.abc import Callable
 
-from ..config.schema import DrivenPin, OutputPin, PwmPin
+from ..config.schema import DrivenConfig, OutputConfig, PwmConfig
 from ..messages import Refused
 from .backend import LineErrors, Pin
 from .output_state import Level
@@ -22,7 +22,7 @@ class Output:
 
     def __init__(
         self,
-        config: DrivenPin,
+        config: DrivenConfig,
         pin: Pin,
         loop: asyncio.AbstractEventLoop,
         driven: Callable[[float, str | None], None],
@@ -37,8 +37,8 @@ class Output:
         self._failed = failed
         self._high_is_on = config.active == "high"
         self._max_on = config.max_on
-        self._pulse = config.pulse if isinstance(config, OutputPin) else None
-        self._frequency = config.frequency if isinstance(config, PwmPin) else None
+        self._pulse = config.pulse if isinstance(config, OutputConfig) else None
+        self._frequency = config.frequency if isinstance(config, PwmConfig) else None
         self._timer: asyncio.TimerHandle | None = None
         self._pulse_at: float | None = None
         self._max_at: float | None = None

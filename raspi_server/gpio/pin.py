@@ -32,7 +32,7 @@ class Slot:
 
     def __init__(
         self,
-        pin: schema.Pin,
+        pin: schema.PinConfig,
         group: Group | None,
         factory: PinFactory,
         levels: Levels,
@@ -69,7 +69,7 @@ class Slot:
     @property
     def output(self) -> Output:
         """The open output. Raises Refused for an input and where there is none."""
-        if isinstance(self.config, schema.InputPin):
+        if isinstance(self.config, schema.InputConfig):
             raise Refused("not-writable", f"{self} is an input")
         if not isinstance(self.device, Output):
             raise Refused("unavailable", f"{self}: {self.error}")
@@ -81,9 +81,10 @@ class Slot:
         pin = self.config
         try:
             line = self._factory.pin(pin.gpio)
-            if isinstance(pin, schema.InputPin):
+            if isinstance(pin, schema.InputConfig):
                 self.device = Input(pin, line, self._loop, self._input_changed, self._lose)
             else:
+                assert isinstance(pin, schema.DrivenConfig)
                 self.device = self._open_output(pin, line, was_held)
         except LineErrors as error:
             if self.error != str(error):
@@ -99,7 +100,7 @@ class Slot:
         if isinstance(self.device, Input):
             self.device.look()
 
-    def adopt(self, pin: schema.Pin) -> bool:
+    def adopt(self, pin: schema.PinConfig) -> bool:
         """Takes on another configuration of the pin, if that asks nothing else of its line, which
         is then not touched."""
         if not _asks_the_same(self.config, pin):
@@ -108,7 +109,7 @@ class Slot:
         if self.device:
             self.device.name = str(pin)
         if isinstance(self.device, Output):
-            assert isinstance(pin, schema.DrivenPin)
+            assert isinstance(pin, schema.DrivenConfig)
             self._remember(pin, self.device.level)
         return True
 
@@ -121,7 +122,7 @@ class Slot:
         pin = self.config
         try:
             if isinstance(device, Output):
-                assert isinstance(pin, schema.DrivenPin)
+                assert isinstance(pin, schema.DrivenConfig)
                 if self.group:
                     self.group.remove(device)
                 if how is None:  # what is to go off soon stays on only while somebody sees to it
@@ -146,9 +147,9 @@ class Slot:
     def starts_on(self) -> bool:
         """Whether opening it switches something on, or leaves it on."""
         pin = self.config
-        return isinstance(pin, schema.DrivenPin) and self._first_level(pin).value > 0
+        return isinstance(pin, schema.DrivenConfig) and self._first_level(pin).value > 0
 
-    def _open_output(self, pin: schema.DrivenPin, line: Any, was_held: bool) -> Output:
+    def _open_output(self, pin: schema.DrivenConfig, line: Any, was_held: bool) -> Output:
         first = self._first_level(pin)
         self.waiting_value = 0.0
         if first.value and self.group:
@@ -170,7 +171,7 @@ class Slot:
         last = self._levels.before_restart(self.config.gpio)
         return last is not None and last.value > 0
 
-    def _first_level(self, pin: schema.DrivenPin) -> Level:
+    def _first_level(self, pin: schema.DrivenConfig) -> Level:
         """What to drive the line to when it is opened, and within which limits."""
         if self._was_open:  # lost and found: nothing goes on behind anyone's back
             return Level(0)
@@ -183,7 +184,7 @@ class Slot:
             return Level(value, last.pulse_at, last.max_at) if last and last.value else Level(value)
         if pin.initial == "restore":
             last = self._levels.before_power_cut(pin.gpio)
-        has_pulse = isinstance(pin, schema.OutputPin) and pin.pulse
+        has_pulse = isinstance(pin, schema.OutputConfig) and pin.pulse
         if has_pulse and (last is None or last.pulse_at is None):
             return Level(0)  # a pulse of which the end is not known is over
         if last is None:
@@ -210,7 +211,7 @@ class Slot:
 
     def _output_driven(self, before: float, by: str | None) -> None:
         pin, output = self.config, self.output
-        assert isinstance(pin, schema.DrivenPin)
+        assert isinstance(pin, schema.DrivenConfig)
         self._remember(pin, output.level)
         if output.value == before:
             return
@@ -220,7 +221,7 @@ class Slot:
         moment = self._loop.time() if output.since is None else output.since
         self._when_changed(Changed(pin.name, output.value, moment, by))
 
-    def _remember(self, pin: schema.DrivenPin, level: Level) -> None:
+    def _remember(self, pin: schema.DrivenConfig, level: Level) -> None:
         self._levels.remember(pin.gpio, level, pin.initial == "restore")
 
 
@@ -228,7 +229,7 @@ _BESIDE_THE_LINE = {"name", "label", "confirm", "control", "initial", "on_stop",
 """Keys that ask nothing of a line that is open."""
 
 
-def _asks_the_same(one: schema.Pin, other: schema.Pin) -> bool:
+def _asks_the_same(one: schema.PinConfig, other: schema.PinConfig) -> bool:
     """Whether two configurations mean the same line, read or driven alike."""
     keys = set(one.__struct_fields__) - _BESIDE_THE_LINE
     return type(one) is type(other) and all(getattr(one, k) == getattr(other, k) for k in keys)

@@ -7,8 +7,9 @@ import logging
 import os
 from pathlib import Path
 
-from ..config.schema import Config, ConfigError, DrivenPin
-from ..config.source import Source
+from ..config.errors import ConfigError
+from ..config.schema import Config, DrivenConfig
+from ..config.source import ConfigSource
 from . import chardev
 from .output_state import Level, Levels
 
@@ -19,7 +20,7 @@ _CLEAN = {"0", "75", "78"}
 that ended before any pin was touched."""
 
 
-def leave_safe(source: Source) -> bool:
+def leave_safe(source: ConfigSource) -> bool:
     """Drives what the server has left, unless it has ended well; whether all lines obeyed. Raises
     ConfigError where no configuration can be read."""
     ended = os.environ.get("EXIT_CODE"), os.environ.get("EXIT_STATUS")
@@ -45,7 +46,7 @@ def _why() -> str:
     return ", ".join(word for word in said if word) or "asked by hand"
 
 
-def _pins(source: Source, levels: Levels) -> list[DrivenPin]:
+def _pins(source: ConfigSource, levels: Levels) -> list[DrivenConfig]:
     """The real outputs that the server has driven since the Pi was started: as the configuration
     that ran has them, else as the file has them now. If it is not known which were driven, all."""
     configs: list[Config] = []
@@ -59,15 +60,15 @@ def _pins(source: Source, levels: Levels) -> list[DrivenPin]:
     if not configs:
         assert fault
         raise fault
-    pins: dict[int, DrivenPin] = {}
+    pins: dict[int, DrivenConfig] = {}
     for config in configs:
         if chardev.are_real(config.gpio):
-            pins |= {pin.gpio: pin for pin in config.pins if isinstance(pin, DrivenPin)}
+            pins |= {pin.gpio: pin for pin in config.pins if isinstance(pin, DrivenConfig)}
     driven = levels.driven()
     return [pin for gpio, pin in pins.items() if not driven or gpio in driven]
 
 
-def _leave(device: Path, pin: DrivenPin, levels: Levels) -> bool:
+def _leave(device: Path, pin: DrivenConfig, levels: Levels) -> bool:
     """Brings one line to its safe state; whether it obeyed."""
     last = levels.before_restart(pin.gpio)
     runs_out = last is not None and last.off_at is not None

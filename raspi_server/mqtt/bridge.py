@@ -81,7 +81,7 @@ def house(site: Site, may_control: bool) -> House:
     return House(site.server, pins, site.report, carry_out, site.url)
 
 
-def topic(settings: schema.Mqtt) -> str:
+def topic(settings: schema.MqttConfig) -> str:
     """The beginning of all topics of this Pi."""
     return settings.topic or f"raspi-server/{socket.gethostname().partition('.')[0]}"
 
@@ -94,7 +94,7 @@ class _Kept(NamedTuple):
 class Mqtt(Speaker):
     """One Pi at one broker. All methods belong to the loop's thread."""
 
-    def __init__(self, settings: schema.Mqtt, account: Account, house: House) -> None:
+    def __init__(self, settings: schema.MqttConfig, account: Account, house: House) -> None:
         self._house = house
         self._control = settings.control
         self.topic = topic(settings)

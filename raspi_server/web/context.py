@@ -16,7 +16,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from .. import __version__
 from ..config.pinout import POSITION_BY_GPIO
-from ..config.schema import DrivenPin
+from ..config.schema import DrivenConfig
 from ..gpio.board import Board
 from ..gpio.history import History
 from ..gpio.pin import Slot
@@ -178,12 +178,12 @@ class Site:
             mode=type(pin).__struct_config__.tag,  # type: ignore[arg-type]
             value=slot.value,
             since=slot.since,
-            writable=isinstance(pin, DrivenPin) and may_control,
+            writable=isinstance(pin, DrivenConfig) and may_control,
             pulse=getattr(pin, "pulse", None),
             max_on=getattr(pin, "max_on", None),
             group=getattr(pin, "group", None),
             confirm=getattr(pin, "confirm", False),
-            control=self.auth.audience(pin) if isinstance(pin, DrivenPin) else None,
+            control=self.auth.audience(pin) if isinstance(pin, DrivenConfig) else None,
             error=slot.error if details or not slot.error else "unavailable",
         )
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from raspi_server.config.schema import schema
+from raspi_server.config import schema
 from raspi_server.gpio.pin import Changed
 from raspi_server.messages import Command, Pin, Report, Server, Value
 from raspi_server.mqtt.bridge import House, Mqtt
@@ -44,7 +44,7 @@ class Pi:
         self._host = f"pi-{number:04}"
         self._values: list[Value] = [0] * pins
         self._moments: list[float | None] = [None] * pins
-        settings = schema.Mqtt(url=f"mqtt://{account}", topic=self.topic)
+        settings = schema.MqttConfig(url=f"mqtt://{account}", topic=self.topic)
         house = House(self._server, self._pins, self._report, self._carry_out)
         self.room = Mqtt(settings, account, house)
 
