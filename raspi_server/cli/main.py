@@ -145,10 +145,12 @@ def check(options: argparse.Namespace) -> int:
 
 def safe_state(options: argparse.Namespace) -> int:
     """For systemd's ExecStopPost=, which has the environment say how the server ended."""
-    from ..gpio.safe_state import leave_safe
+    from ..gpio.safe_state import apply_safe_state
 
     logs.start("info")
-    return 0 if leave_safe(ConfigSource(options.config or default_file(), {})) else EXIT_FAILED
+    return (
+        0 if apply_safe_state(ConfigSource(options.config or default_file(), {})) else EXIT_FAILED
+    )
 
 
 def code(options: argparse.Namespace) -> int:
