@@ -24,8 +24,8 @@ from ..config.errors import ConfigError
 from ..config.schema import CertificateFiles, Config, MqttConfig
 from ..config.source import ConfigSource
 from ..gpio import chardev
-from ..net.addresses import local_name
-from ..net.listener import CannotListen, in_url, listen
+from ..net.addresses import in_url, local_name
+from ..net.listener import CannotListen, listen
 from ..security import key_exchange, tls
 from ..system import storage, vitals
 from ..system.logs import legible
@@ -194,7 +194,7 @@ def _look_at_certificate(pair: CertificateFiles) -> Iterator[Finding]:
         yield Finding("fault", "certificate", str(error), _RENEW)
         return
     file = str(pair.certificate)
-    complaint = identity.complaint()
+    complaint = identity.validity_error()
     if complaint:
         yield Finding("fault", "certificate", f"{file}: {complaint}", _RENEW)
     elif _ask("openssl", "x509", "-in", file, "-noout", "-checkend", str(SOON)) is None:

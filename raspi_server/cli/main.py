@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None, limits: Limits = DEFAULT) -> int:
     try:
         status: int = options.command(options)
     except ConfigError as error:
-        logs.complain(str(error))
+        logs.print_error(str(error))
         return EXIT_CONFIG
     return status
 
@@ -127,7 +127,7 @@ def check(options: argparse.Namespace) -> int:
         except tls.CertificateError as error:
             print(error, file=sys.stderr)
             return EXIT_CONFIG
-        complaint = identity.complaint()
+        complaint = identity.validity_error()
         if complaint:
             print(f"warning: {config.certificate.certificate}: {complaint}", file=sys.stderr)
     for secret in config.secret_files:
@@ -195,7 +195,7 @@ def serve(
     faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's stack in the log
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    logs.start(config.log_level)
+    logs.start(config.log_level, limits)
     try:
         asyncio.run(_live(config, source, fault, limits))
     except CertificateError as error:
@@ -216,7 +216,7 @@ async def _live(
     from ..server import Server
 
     if os.environ.get("NOTIFY_SOCKET"):
-        await until_free(config.address, config.port)
+        await until_free(config.address, config.port, limits)
     server = Server(config, source, fault, limits)
     if source:
         await server.run()
