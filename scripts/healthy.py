@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from raspi_server.config.schema import load
+from raspi_server.config.source import load
 from raspi_server.system.logs import legible
 
 MOST = 64 * 1024

@@ -21,7 +21,7 @@ import pytest
 from tornado.websocket import websocket_connect
 
 from raspi_server import __version__
-from raspi_server.config.schema import SYSTEM_FILE
+from raspi_server.config.source import SYSTEM_FILE
 
 from .conftest import LIMIT, Server, free_port
 

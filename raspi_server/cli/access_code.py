@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config.schema import ConfigError
-from ..config.source import Source
+from ..config.errors import ConfigError
+from ..config.source import ConfigSource
 from ..messages import Right
 from ..net.addresses import in_url, local_name, own_address
 from ..security.codes import Codes
@@ -19,7 +19,7 @@ from ..system import storage
 _FOR: dict[Right, str] = {"view": "looking", "control": "looking and switching"}
 
 
-def show(source: Source, new: Sequence[Right], qr: Right | None) -> bool:
+def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
     """Make the codes of `new`, and a link for each, and for the code `qr`; or say which there are.
     Return whether that worked."""
     folder = storage.state_folder_of_service()
@@ -65,7 +65,9 @@ def _say_which(codes: Codes) -> None:
     print("A link and a QR code that sign one more phone in: sudo raspi-server code --qr")
 
 
-def _show_link(source: Source, codes: Codes, right: Right, is_reloading: bool = False) -> bool:
+def _show_link(
+    source: ConfigSource, codes: Codes, right: Right, is_reloading: bool = False
+) -> bool:
     """Show a link for the code of `right`; return whether there is one. While the service reloads,
     the file tells where the page will be."""
     id = codes.id(right)
@@ -112,7 +114,7 @@ def _token(folder: Path, code: str) -> str:
         return Links(folder).make(code)
 
 
-def _addresses(source: Source, is_reloading: bool) -> list[str]:
+def _addresses(source: ConfigSource, is_reloading: bool) -> list[str]:
     """Where the page is, the name first: the phone keeps it when the address changes."""
     try:
         config = source.load()

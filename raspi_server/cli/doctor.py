@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from .. import __version__
-from ..config.schema import Certificate, Config, ConfigError, Mqtt
-from ..config.source import Source
+from ..config.errors import ConfigError
+from ..config.schema import CertificateFiles, Config, MqttConfig
+from ..config.source import ConfigSource
 from ..gpio import chardev
 from ..net.addresses import in_url, local_name
 from ..net.listener import CannotListen, listen
@@ -67,7 +68,7 @@ class Finding(NamedTuple):
         return f"{line}\n{'':<19} -> {legible(self.remedy)}" if self.remedy else line
 
 
-def examine(source: Source) -> Iterator[Finding]:
+def examine(source: ConfigSource) -> Iterator[Finding]:
     """All there is to say, in the order in which things depend on each other."""
     yield Finding(
         "ok", "version", f"raspi-server {__version__}, Python {platform.python_version()}"
@@ -79,7 +80,7 @@ def examine(source: Source) -> Iterator[Finding]:
     try:
         config = served = source.load()
     except ConfigError as error:
-        for fault in error.faults:
+        for fault in error.errors:
             yield Finding("fault", "config", str(fault), f"sudo nano {source.file}")
     else:
         pins = len(config.pins)
@@ -185,7 +186,7 @@ def _lgpio() -> Finding:
     return Finding("ok", "lgpio", version)
 
 
-def _look_at_certificate(pair: Certificate) -> Iterator[Finding]:
+def _look_at_certificate(pair: CertificateFiles) -> Iterator[Finding]:
     """Key, dates and names."""
     try:
         identity = tls.identity(pair)
@@ -272,7 +273,7 @@ def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:
         yield Finding("note", "health", str(reason))
 
 
-def _look_at_broker(mqtt: Mqtt) -> Finding:
+def _look_at_broker(mqtt: MqttConfig) -> Finding:
     """Whether the broker lets us in, asked under a name beside that of the service."""
     import asyncio
 
@@ -282,7 +283,7 @@ def _look_at_broker(mqtt: Mqtt) -> Finding:
     try:
         ours = account(mqtt)
     except ConfigError as error:
-        return Finding("fault", "mqtt", str(error.faults[0]), f"sudo ls -l {error.faults[0].file}")
+        return Finding("fault", "mqtt", str(error.errors[0]), f"sudo ls -l {error.errors[0].file}")
 
     async def ask() -> str | None:
         return await Broker(ours, f"raspi-server-doctor-{os.getpid()}").try_once()

@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from .. import __version__
-from ..config.schema import Config, ConfigError, default_file
-from ..config.source import Source
+from ..config.errors import ConfigError
+from ..config.schema import Config
+from ..config.source import ConfigSource, default_file
 from ..limits import DEFAULT, Limits
 from ..system import logs, storage
 
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         overrides["port"] = options.port
     if options.simulate:
         overrides["gpio"] = "simulated"
-    source = Source(options.config or default_file(), overrides)
+    source = ConfigSource(options.config or default_file(), overrides)
     try:
         return serve(source.load(), source, limits=options.limits)
     except ConfigError as fault:
@@ -111,7 +112,7 @@ def check(options: argparse.Namespace) -> int:
     from ..security import tls
 
     file = options.file or default_file()
-    source = Source(file, {})
+    source = ConfigSource(file, {})
     config = source.load()
     warnings = source.warnings
     if source.last_good():
@@ -144,16 +145,18 @@ def check(options: argparse.Namespace) -> int:
 
 def safe_state(options: argparse.Namespace) -> int:
     """For systemd's ExecStopPost=, which has the environment say how the server ended."""
-    from ..gpio.safe_state import leave_safe
+    from ..gpio.safe_state import apply_safe_state
 
     logs.start("info")
-    return 0 if leave_safe(Source(options.config or default_file(), {})) else EXIT_FAILED
+    return (
+        0 if apply_safe_state(ConfigSource(options.config or default_file(), {})) else EXIT_FAILED
+    )
 
 
 def code(options: argparse.Namespace) -> int:
     from .access_code import show
 
-    source = Source(options.config or default_file(), {}, storage.state_folder_of_service())
+    source = ConfigSource(options.config or default_file(), {}, storage.state_folder_of_service())
     return 0 if show(source, options.new, options.qr) else EXIT_FAILED
 
 
@@ -161,7 +164,7 @@ def doctor(options: argparse.Namespace) -> int:
     from .doctor import examine
 
     status = 0
-    source = Source(options.config or default_file(), {}, storage.state_folder_of_service())
+    source = ConfigSource(options.config or default_file(), {}, storage.state_folder_of_service())
     for finding in examine(source):
         print(finding, flush=True)
         status = EXIT_FAILED if finding.kind == "fault" else status
@@ -179,7 +182,7 @@ def demo(options: argparse.Namespace) -> int:
 
 def serve(
     config: Config,
-    source: Source | None = None,
+    source: ConfigSource | None = None,
     fault: ConfigError | None = None,
     limits: Limits = DEFAULT,
 ) -> int:
@@ -205,7 +208,7 @@ def serve(
 
 
 async def _live(
-    config: Config, source: Source | None, fault: ConfigError | None, limits: Limits
+    config: Config, source: ConfigSource | None, fault: ConfigError | None, limits: Limits
 ) -> None:
     import asyncio
 

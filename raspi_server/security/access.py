@@ -68,7 +68,7 @@ class AccessPolicy:
 
     def __init__(
         self,
-        access: schema.Access,
+        access: schema.AccessConfig,
         codes: Codes,
         sessions: Sessions,
         links: Links,
@@ -234,14 +234,14 @@ class AccessPolicy:
             return False
         return True
 
-    def code_would_help(self, pins: Iterable[schema.Pin], caller: Caller) -> bool:
+    def code_would_help(self, pins: Iterable[schema.PinConfig], caller: Caller) -> bool:
         """Return True if the control code, which the caller did not present, would let it switch
         more of these pins."""
-        outputs = [pin for pin in pins if isinstance(pin, schema.DrivenPin)]
+        outputs = [pin for pin in pins if isinstance(pin, schema.DrivenConfig)]
         audiences = {pin.control or self.access.control for pin in outputs}
         return "code" in audiences and self.role(caller) != "control"
 
-    def check_control(self, pin: schema.Pin, caller: Caller) -> None:
+    def check_control(self, pin: schema.PinConfig, caller: Caller) -> None:
         """Raise RequestError if the caller may not switch a pin."""
         audience = self._audience(pin)
         if audience == "code" and self.role(caller) != "control":
@@ -263,12 +263,12 @@ class AccessPolicy:
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin} needs the control code of this Pi", "control")
 
-    def check_broker(self, pin: schema.Pin) -> None:
+    def check_broker(self, pin: schema.PinConfig) -> None:
         """Raise RequestError if the broker's clients may not switch a pin. They count as callers
         with the control code: the broker knows them, and `mqtt.control` allows it."""
         self._audience(pin)
 
-    def broker_may_control(self, pin: schema.Pin) -> bool:
+    def broker_may_control(self, pin: schema.PinConfig) -> bool:
         """Return True if the broker's clients may switch a pin."""
         try:
             self.check_broker(pin)
@@ -276,16 +276,16 @@ class AccessPolicy:
             return False
         return True
 
-    def audience(self, pin: schema.Pin) -> Audience:
+    def audience(self, pin: schema.PinConfig) -> Audience:
         """Return the audience that may switch a pin, or drive an input where it is simulated."""
-        own = None if isinstance(pin, schema.InputPin) else pin.control
+        own = pin.control if isinstance(pin, schema.DrivenConfig) else None
         return own or self.access.control
 
-    def _audience(self, pin: schema.Pin) -> Audience:
+    def _audience(self, pin: schema.PinConfig) -> Audience:
         """Return the same. Raise RequestError where no caller may."""
         audience = self.audience(pin)
         if audience == "nobody":
-            is_own = isinstance(pin, schema.DrivenPin) and pin.control
+            is_own = isinstance(pin, schema.DrivenConfig) and pin.control
             key = f"pins.{pin.name}.control" if is_own else "access.control"
             raise RequestError("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
         return audience
@@ -296,7 +296,7 @@ class AccessPolicy:
         how = f"sudo raspi-server code --new {right}"
         raise RequestError("sign-in", f"{what}, and none exists yet ({how})")
 
-    def may_control(self, pin: schema.Pin, caller: Caller) -> bool:
+    def may_control(self, pin: schema.PinConfig, caller: Caller) -> bool:
         """Return True if the caller may switch a pin."""
         try:
             self.check_control(pin, caller)

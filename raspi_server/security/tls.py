@@ -5,7 +5,7 @@ import logging
 import ssl
 from typing import Any, NamedTuple
 
-from ..config.schema import Certificate
+from ..config.schema import CertificateFiles
 from . import key_exchange
 
 _CIPHERS = ":".join(
@@ -37,7 +37,7 @@ class CertificateError(ValueError):
     """A certificate or key that is missing or unreadable, or two that do not belong together."""
 
 
-def server_context(pair: Certificate) -> ssl.SSLContext:
+def server_context(pair: CertificateFiles) -> ssl.SSLContext:
     """Return a context for TLS 1.2 and later, as strict as Mozilla's intermediate profile. Raise
     CertificateError."""
     for kind, file in (("certificate", pair.certificate), ("key", pair.key)):
@@ -86,7 +86,7 @@ class Authority(NamedTuple):
 class Identity(NamedTuple):
     """The server's certificate, ready to serve with."""
 
-    pair: Certificate
+    pair: CertificateFiles
     context: ssl.SSLContext
     authority: Authority | None
     """None for a certificate whose authority phones know, or whose authority we do not have."""
@@ -107,7 +107,7 @@ class Identity(NamedTuple):
         return f"the certificate is not in order: {error.verify_message}"
 
 
-def identity(pair: Certificate) -> Identity:
+def identity(pair: CertificateFiles) -> Identity:
     """Return the identity of a certificate and its key. Raise CertificateError."""
     context = server_context(pair)
     try:
@@ -118,7 +118,7 @@ def identity(pair: Certificate) -> Identity:
     return Identity(pair, context, _authority(pair, context), chain)
 
 
-def _authority(pair: Certificate, context: ssl.SSLContext) -> Authority | None:
+def _authority(pair: CertificateFiles, context: ssl.SSLContext) -> Authority | None:
     """Return the authority whose certificate is beside the server's, if it has signed that."""
     client = _client_context()
     client.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
