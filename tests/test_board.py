@@ -1,4 +1,4 @@
-"""Pins as the board keeps them: switching, deadlines, groups, edges, debounce, lost pins."""
+"""Pins on the board: switching, deadlines, groups, edges, debounce, lost pins."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -172,7 +172,7 @@ class TestDeadlines:
         assert house.told() == [("lamp", 1, "me"), ("lamp", 0, "pulse")]
 
     def test_set_after_a_pulse_means_for_good(self, rig):
-        """Who switches on a plain output during a pulse wants it to stay on."""
+        """Switching on a plain output during a pulse makes it stay on."""
         house = rig(LAMP)
         house.pulse("lamp", 2)
         house.set("lamp", 1)
@@ -241,7 +241,7 @@ class TestDeadlines:
         assert house.told()[-1] == ("gate", 0, "max_on")
 
     def test_initial_on_is_limited_too(self, rig):
-        """What starts on goes off in time as if somebody had switched it on."""
+        """An output that starts on goes off in time, as one that was switched on."""
         house = rig("  fan: {gpio: 17, mode: output, max_on: 1, initial: on}\n")
         house.wait(1.1)
         assert house.told() == [("fan", 0, "max_on")]
@@ -316,7 +316,7 @@ class TestGroups:
 
     @pytest.mark.parametrize("command", ["set", "toggle"])
     def test_off_during_the_pause(self, rig, command):
-        """Who switches off during the pause finds it off afterwards."""
+        """An output that is switched off during the pause is off afterwards."""
         house = rig(MOTOR)
         house.wait(1)
         house.set("up", 1)
@@ -415,7 +415,7 @@ class TestInputs:
         device._edge(0.0, 1)
 
     def test_a_lost_edge_is_corrected_by_a_look(self, rig):
-        """What an edge missed, the next look corrects."""
+        """The next refresh finds an edge that was lost."""
         house = rig(DOOR)
         house.line(4)._state = 1  # no edge comes of this
         house.board.refresh()
