@@ -42,8 +42,8 @@ def parse(pins: str) -> schema.Config:
 
 
 class Rig:
-    """A board with its loop. `changes` are all changes reported; `remade` counts how often a pin was
-    lost or came back."""
+    """A board with its loop. `changes` are all changes reported; `remade` counts how often a pin
+    was lost or came back."""
 
     def __init__(
         self,
