@@ -8,6 +8,8 @@ import pytest
 from gpiozero.exc import GPIOPinInUse, PinError
 
 from raspi_server.errors import RequestError
+from raspi_server.gpio.backend import SimulatedPin
+from raspi_server.system import busy
 
 from .board_rig import Rig, parse
 
@@ -591,3 +593,39 @@ class TestLostPins:
         with pytest.raises(RequestError, match=r"down \(GPIO6\), of the same group"):
             house.set("up", 1)
         assert house.board["up"].value == 0
+
+
+def test_touching_a_line_names_its_pin(rig, monkeypatch):
+    """While a line is opened, read, switched or released, its pin is the work in hand, also after a
+    reload has renamed it; afterwards nothing is."""
+    seen = []
+
+    def watch(method):
+        well = getattr(SimulatedPin, method)
+
+        def watched(pin, *values):
+            seen.append((method, busy.describe()))
+            return well(pin, *values)
+
+        monkeypatch.setattr(SimulatedPin, method, watched)
+
+    for method in ("output_with_state", "input_with_pull", "_change_state", "_get_state"):
+        watch(method)
+
+    def names(method):
+        found = {name for each, name in seen if each == method}
+        seen.clear()
+        return found
+
+    house = rig(LAMP + DOOR)
+    assert names("output_with_state") == {"lamp (GPIO17)"}
+    house.set("lamp", 1)
+    assert names("_change_state") == {"lamp (GPIO17)"}
+    house.board.refresh()
+    assert names("_get_state") == {"door (GPIO4)"}
+    house.board.reconfigure(parse("  light: {gpio: 17, mode: output}\n" + DOOR).pins)
+    house.set("light", 0)
+    assert names("_change_state") == {"light (GPIO17)"}
+    house.board.close()
+    assert names("output_with_state") == {"light (GPIO17)"}
+    assert busy.describe() == ""
