@@ -376,7 +376,7 @@ class BrokerState(Struct, frozen=True):
     """How it stands with the broker, in words where anything is wrong."""
 
     connected: bool
-    trouble: str | None
+    error: str | None
 
 
 class Fleet(Struct, frozen=True):
@@ -401,25 +401,25 @@ class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello
 
 class News(Struct, frozen=True, tag_field="type", tag="news", omit_defaults=True):
     """What is other than before: pins as [value, since] by topic and name, whole entries of Pis,
-    and the topics of those that are no more. To be applied in the order gone, pis, pins. The first
+    and the topics of removed ones. To be applied in the order removed, pis, pins. The first
     two are encoded already, since they are measured before they are sent."""
 
     seq: int
     time: float
     pins: dict[str, Raw] = {}
     pis: list[Raw] = []
-    gone: list[str] = []
+    removed: list[str] = []
 
 
 class BrokerNews(Struct, frozen=True, tag_field="type", tag="broker"):
     """As in BrokerState."""
 
     connected: bool
-    trouble: str | None
+    error: str | None
 
 
-class Alive(Struct, frozen=True, tag_field="type", tag="pulse"):
-    """Said at least every five seconds, so that a viewer knows that the link lives."""
+class FleetPing(Struct, frozen=True, tag_field="type", tag="ping"):
+    """Keep-alive message, sent every five seconds, so that a viewer notices a lost connection."""
 
     time: float
 

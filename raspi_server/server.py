@@ -45,9 +45,9 @@ from .web.context import BUILT_IN_WWW, RESTARTED, Site
 from .web.routes import application, plain_application
 
 if TYPE_CHECKING:
-    from .mqtt.bridge import Mqtt
-    from .mqtt.broker_config import Account
-    from .mqtt.fleet_watcher import Lookout
+    from .mqtt.bridge import MqttBridge
+    from .mqtt.broker_config import BrokerConfig
+    from .mqtt.fleet_watcher import FleetWatcher
     from .web.metrics import Metrics
 
 IDLE_TIMEOUT = 60.0
@@ -111,8 +111,8 @@ class Appliance:
         self._values: Raw | None = None
         """All pins' values, encoded, until one changes: of a tick without a change the rest costs
         half as much when the processor's caches are cold."""
-        self._mqtt: Mqtt | None = None
-        self._lookout: Lookout | None = None
+        self._mqtt: MqttBridge | None = None
+        self._lookout: FleetWatcher | None = None
         self._metrics: Metrics | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._parting: set[asyncio.Future[None]] = set()
@@ -210,7 +210,7 @@ class Appliance:
             self._ticker.stop()
             self._ticker = Ticker(self._show_state, config.interval)
             self._watched(bool(self._hub))
-        if config.mqtt != before.mqtt or account != (self._mqtt and self._mqtt.account):
+        if config.mqtt != before.mqtt or account != (self._mqtt and self._mqtt.config):
             self._leave_broker(RESTARTED, "the configuration has changed")
             self._join_broker(config.mqtt, account)
             if self._mqtt:
@@ -303,19 +303,21 @@ class Appliance:
         if self._leaving:
             await self._leaving
 
-    def _join_broker(self, settings: MqttSettings | None, account: "Account | None") -> None:
+    def _join_broker(self, settings: MqttSettings | None, account: "BrokerConfig | None") -> None:
         """Imported here: whoever has no broker does not pay for it, nor for the page of all Pis."""
         self._mqtt = self._lookout = self._site.fleet = None
         if settings is None or account is None:
             return
-        from .mqtt.bridge import Mqtt, house
+        from .mqtt.bridge import MqttBridge, house
 
-        self._mqtt = Mqtt(settings, account, house(self._site, settings.control))
+        self._mqtt = MqttBridge(
+            settings, account, house(self._site, settings.control), self._limits
+        )
         if settings.fleet:
-            from .mqtt.fleet_watcher import Lookout
+            from .mqtt.fleet_watcher import FleetWatcher
 
-            self._lookout = self._site.fleet = Lookout(
-                account, self._mqtt.topic, self._site.fleet_audience
+            self._lookout = self._site.fleet = FleetWatcher(
+                account, self._mqtt.topic, self._site.fleet_audience, self._limits
             )
 
     def _leave_broker(self, code: int, reason: str) -> None:
@@ -411,7 +413,7 @@ class Appliance:
         self._history.note(changed.pin, changed.value, changed.moment, by)
         self._hub.send(Change(self._next_seq(), moment, changed.pin, changed.value, by))
         if self._mqtt:
-            self._mqtt.changed(changed)
+            self._mqtt.publish_change(changed)
         if self._metrics:
             self._metrics.changed(changed)
 
@@ -420,7 +422,7 @@ class Appliance:
         self._values = None
         self._take_stock()
         if self._mqtt:
-            self._mqtt.remade()
+            self._mqtt.publish_all()
         if self._metrics:
             self._metrics.remade()
         if self._hub or (self._lookout and self._lookout.hub):
@@ -482,8 +484,8 @@ class Appliance:
         reasons = [f"{slot}: {slot.error if details else 'unavailable'}" for slot in broken]
         notices = self._notices(details)
         reasons += [notice.message for notice in notices if notice.code not in _INTENDED]
-        if self._mqtt and self._mqtt.trouble:
-            reasons.append(self._mqtt.trouble if details else BROKER_TROUBLE)
+        if self._mqtt and self._mqtt.error:
+            reasons.append(self._mqtt.error if details else BROKER_TROUBLE)
         if failures:
             return Wellness("failing", failures + reasons)
         return Wellness("degraded" if reasons else "ok", reasons)
@@ -531,13 +533,13 @@ def _server(application: Application) -> HTTPServer:
     )
 
 
-def _account(config: Config) -> "Account | None":
+def _account(config: Config) -> "BrokerConfig | None":
     """The broker's, with all its files read, or None. Raises ConfigError."""
     if config.mqtt is None:
         return None
-    from .mqtt.broker_config import account
+    from .mqtt.broker_config import read_broker_config
 
-    return account(config.mqtt)
+    return read_broker_config(config.mqtt)
 
 
 def _www(config: Config) -> tuple[str, ...]:

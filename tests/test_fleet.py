@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raspi_server.limits import DEFAULT, Limits
 from raspi_server.messages import BROKER_TROUBLE
-from raspi_server.mqtt import fleet
-from raspi_server.mqtt.fleet import Pis
+from raspi_server.mqtt.fleet import Fleet
 
 from .asking import ask
 from .conftest import LIMIT, Server
@@ -42,7 +41,7 @@ pins:
 """
 FLEET = ", fleet: true"
 CONTROL = ", control: true"
-IMPATIENT = changing("fleet_watcher.ANSWER_WITHIN = 1", "fleet_watcher.BACK_WITHIN = 0.5")
+IMPATIENT = changing(fleet_answer_timeout_s=1, fleet_return_timeout_s=0.5)
 
 
 @pytest.fixture
@@ -93,13 +92,13 @@ class Looker:
         if message["type"] == "hello":
             self.hello = message
         elif message["type"] == "broker":
-            self.broker = {key: message[key] for key in ("connected", "trouble")}
+            self.broker = {key: message[key] for key in ("connected", "error")}
         elif message["type"] in ("result", "error"):
             self.answers.append(message)
         elif message["type"] == "news" and message["seq"] > self.seq:
             assert message["seq"] == self.seq + 1
             self.seq = message["seq"]
-            for topic in message.get("gone", []):
+            for topic in message.get("removed", []):
                 del self.pis[topic]
             self.pis |= {pi["topic"]: pi for pi in message.get("pis", [])}
             for topic, pins in message.get("pins", {}).items():
@@ -169,7 +168,7 @@ def test_all_pis_are_seen(brokers, start_server):
         assert not any(pin["writable"] for pin in looker.pis["farm/office/here"]["pins"])
         assert (pi["group"], pi["online"], pi["simulated"]) == ("house-3", True, True)
         assert re.fullmatch(rf"http://.+:{there.port}/", pi["url"])
-        assert looker.broker == {"connected": True, "trouble": None}
+        assert looker.broker == {"connected": True, "error": None}
     answer = ask(here, "GET", "/api/fleet")
     described = ask(here, "GET", "/api/openapi.json").json
     assert complaints(described, "GET", "/api/fleet", answer) == []
@@ -192,11 +191,11 @@ def test_a_change_is_told_with_its_own_time(brokers, start_server):
 def test_a_link_that_lives_says_so(brokers, start_server):
     """While nothing changes a pulse comes now and then, and nothing else."""
     broker = brokers.broker()
-    server = start_server(house(broker.url), program=changing("fleet_watcher.ALIVE_EVERY = 0.1"))
+    server = start_server(house(broker.url), program=changing(fleet_ping_interval_s=0.1))
     with Looker(server) as looker:
         looker.until(lambda: "house/here" in looker.pis)
-        looker.until(lambda: looker.hear()["type"] == "pulse")
-        assert [looker.hear()["type"] for _ in range(5)] == ["pulse"] * 5
+        looker.until(lambda: looker.hear()["type"] == "ping")
+        assert [looker.hear()["type"] for _ in range(5)] == ["ping"] * 5
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
@@ -312,9 +311,9 @@ def test_what_is_no_command_is_refused(brokers, chorus, start_server):
         assert refusal("house/none", "lamp") == ("not-found", "there is no Pi at 'house/none'")
         assert refusal("house/there", "x") == ("unknown-pin", f"{host} has no pin 'x'")
         assert refusal("house/there", "door") == ("not-writable", f"door of {host} is an input")
-        nobody = f"{host} lets nobody at the broker switch"
-        assert refusal("house/there", "heater") == ("not-allowed", f"{nobody} heater")
-        assert refusal("house/here", "lamp") == ("not-allowed", f"{nobody} lamp")
+        closed = f"{host} accepts no commands from the broker for"
+        assert refusal("house/there", "heater") == ("not-allowed", f"{closed} heater")
+        assert refusal("house/here", "lamp") == ("not-allowed", f"{closed} lamp")
         offline = ("unavailable", "away is offline: nothing was sent")
         assert refusal("house/away", "lamp") == offline
         code, words = looker.refusal(type="set", pi="house/there", pin="lamp", ref=3)
@@ -402,7 +401,7 @@ def test_the_permissions_of_the_broker_hold(guarded, start_server, tmp_path):
         assert words.endswith("its ACL is in the way")
         assert value(servers["kitchen"], "lamp") == 0
         assert looker.ask(value=0, **to)["type"] == "result"
-        assert looker.broker == {"connected": True, "trouble": None}
+        assert looker.broker == {"connected": True, "error": None}
     with Looker(servers["blind"]) as looker:
         looker.until(lambda: "house/blind" in looker.pis)
         assert set(looker.pis) == {"house/blind"}
@@ -620,16 +619,16 @@ def test_nobody_looks_nothing_is_heard(brokers, start_server):
     """The second connection comes with the first who looks, is shared, stays for a while, and goes
     after the last; who looks again finds everything."""
     broker = brokers.broker()
-    server = start_server(house(broker.url), program=changing("fleet_watcher.LINGER = 0.3"))
+    server = start_server(house(broker.url), program=changing(fleet_linger_s=0.3))
     server.wait_for_log("connected to .* as house-here$")
     assert not logged(broker, "house-here-fleet")
     with Looker(server) as one, Looker(server) as other:
         for looker in (one, other):
             looker.until(lambda: "house/here" in looker.pis)  # noqa: B023
-    server.wait_for_log("nobody looks at the Pis below house/\\+ any more")
+    server.wait_for_log("no longer watching the Pis below house/\\+")
     assert len(re.findall("as house-here-fleet", server.log)) == 1
     assert [pi["topic"] for pi in ask(server, "GET", "/api/fleet").json["pis"]] == ["house/here"]
-    server.wait_for_log("nobody looks at the Pis", again=1)
+    server.wait_for_log("no longer watching the Pis", again=1)
     with Looker(server) as looker:
         looker.until(lambda: "house/here" in looker.pis)
         switch(server, "lamp", 1)
@@ -646,12 +645,12 @@ def test_a_broker_that_is_not_there(brokers, start_server):
     broker.kill()
     server = start_server(house(broker.url))
     with Looker(server) as looker:
-        looker.until(lambda: looker.broker["trouble"])
+        looker.until(lambda: looker.broker["error"])
         assert not looker.broker["connected"]
-        assert looker.broker["trouble"] == BROKER_TROUBLE  # and neither host nor user
+        assert looker.broker["error"] == BROKER_TROUBLE  # and neither host nor user
         broker.start()
         looker.until(lambda: "house/here" in looker.pis)
-        assert looker.broker == {"connected": True, "trouble": None}
+        assert looker.broker == {"connected": True, "error": None}
 
 
 def test_a_broker_that_comes_back(brokers, chorus, start_server):
@@ -674,7 +673,7 @@ def test_a_broker_that_comes_back(brokers, chorus, start_server):
         assert looker.answers[0]["code"] == "no-answer"
         looker.until(lambda: not looker.broker["connected"])
         to_there = {"type": "set", "pi": "house/there", "pin": "lamp", "value": 1}
-        words = "the broker is not there: nothing was sent"
+        words = "the broker is unreachable: nothing was sent"
         assert looker.refusal(**to_there) == ("unavailable", words)
         switch(there, "fan", 0.5)
         broker.start()
@@ -753,7 +752,7 @@ def test_a_hostile_publisher(brokers, chorus, start_server):
         assert len(many) == 40 and len(many[0]["error"]) == 200
         switch(server, "lamp", 1)
         looker.until(lambda: looker.value("house/here", "lamp") == 1)
-    assert len(re.findall("were not understood", server.log)) == 1
+    assert len(re.findall("were invalid", server.log)) == 1
 
 
 def test_too_many_pis(brokers, chorus, start_server):
@@ -761,15 +760,14 @@ def test_too_many_pis(brokers, chorus, start_server):
     is room again."""
     broker = brokers.broker()
     choir = chorus(broker)
-    server = start_server(house(broker.url), program=changing(
-        "from raspi_server.mqtt import fleet", "fleet.MOST_PIS = 3"))  # fmt: skip
+    server = start_server(house(broker.url), program=changing(fleet_max_pis=3))
     with Looker(server) as looker:
         looker.until(lambda: "house/here" in looker.pis)
         for name in "abcd":
             choir.describe(f"house/{name}", name, [pin("lamp")])
-        looker.until(lambda: looker.broker["trouble"])
+        looker.until(lambda: looker.broker["error"])
         assert looker.broker["connected"]
-        assert "there are more Pis at the broker than can be shown" in looker.broker["trouble"]
+        assert "there are more Pis at the broker than can be shown" in looker.broker["error"]
         assert len(looker.pis) <= 3
         looker.until(lambda: len(looker.pis) == 3)
 
@@ -796,20 +794,19 @@ PAYLOADS = st.one_of(
 
 @given(
     st.lists(st.tuples(TOPICS, PAYLOADS, st.booleans(), st.booleans()), max_size=30),
-    st.sampled_from([1, fleet.MOST_AT_ONCE]),
+    st.sampled_from([1, DEFAULT.fleet_max_news_bytes]),
 )
-def test_whatever_is_published(messages, most):
+def test_whatever_is_published(messages, max_bytes):
     """No message, whatever it is and in whatever order it comes, breaks what is known; and the news
     add up to the whole, be they taken after each message or after several, in small lots or in
     large ones."""
-    pis = Pis("h/here")
+    pis = Fleet("h/here", limits=Limits(fleet_max_news_bytes=max_bytes))
     shown: dict[str, dict[str, Any]] = {}
     for topic, payload, kept, is_told in [*messages, ("", b"", False, True)]:
-        pis.take(topic, payload, kept, 1e9)
+        pis.receive(topic, payload, kept, 1e9)
         while is_told and pis.has_news:
-            with mock.patch.object(fleet, "MOST_AT_ONCE", most):
-                changes, renewed, gone = pis.take_news()
-            for each in gone:
+            changes, renewed, removed = pis.take_news()
+            for each in removed:
                 shown.pop(each, None)
             for pi in map(json.loads, map(bytes, renewed)):
                 shown[pi["topic"]] = {
@@ -824,25 +821,24 @@ def test_whatever_is_published(messages, most):
     assert all(re.fullmatch("h/[^/]+", topic) and topic.isprintable() for topic in whole)
 
 
-def test_pins_in_all_are_bounded(monkeypatch):
+def test_pins_in_all_are_bounded():
     """However many Pis describe however many pins, no more are kept than fit."""
-    monkeypatch.setattr(fleet, "MOST_PINS_IN_ALL", 100)
-    pis = Pis("h/here")
+    pis = Fleet("h/here", limits=Limits(fleet_max_pins=100))
     many = json.dumps(description("x", [pin(f"p{n}") for n in range(40)])).encode()
     for n in range(5):
-        pis.take(f"h/pi-{n}/status", b"online", True, 1e9)
-        pis.take(f"h/pi-{n}/describe", many, True, 1e9)
+        pis.receive(f"h/pi-{n}/status", b"online", True, 1e9)
+        pis.receive(f"h/pi-{n}/describe", many, True, 1e9)
     assert sum(len(pi.pins) for pi in pis.entries()) == 80
-    assert pis.are_too_many
+    assert pis.is_over_limit
 
 
 def test_only_addresses_are_linked():
     """A Pi may link to its own page, and to nothing that would run in ours."""
 
     def told(url: str) -> str | None:
-        pis = Pis("h/here")
-        pis.take("h/pi/status", b"online", True, 1e9)
-        pis.take("h/pi/describe", json.dumps(description("x", [], url=url)).encode(), True, 1e9)
+        pis = Fleet("h/here")
+        pis.receive("h/pi/status", b"online", True, 1e9)
+        pis.receive("h/pi/describe", json.dumps(description("x", [], url=url)).encode(), True, 1e9)
         return pis["h/pi"].url
 
     for fine in ("https://kitchen.local:8080/", "http://[::1]:80/"):

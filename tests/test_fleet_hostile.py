@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raspi_server.mqtt.fleet import Pis
+from raspi_server.mqtt.fleet import Fleet
 from raspi_server.net import hub
 
 from .asking import ask
@@ -124,7 +124,7 @@ def test_news_stay_small(brokers, chorus, start_server):
     largest descriptions, thousands that are gone, and all that changes."""
     broker = brokers.broker(*QUIET)
     choir = chorus(broker)
-    server = start_server(house(broker.url), program=changing("fleet_watcher.NEWS_EVERY = 0.2"))
+    server = start_server(house(broker.url), program=changing(fleet_news_interval_s=0.2))
     topics = [f"house/{WIDE * 80}{n}" for n in range(1500)]
     sizes: list[int] = []
 
@@ -158,10 +158,10 @@ def test_news_stay_small(brokers, chorus, start_server):
 def test_a_description_of_any_size_is_one_message():
     """An entry that fills what is taken of a description is told alone, and is no larger than it
     may be."""
-    pis = Pis("h/here")
+    pis = Fleet("h/here")
     for n, letter in enumerate('a"\x01'):
-        pis.take(f"h/{n}/status", b"online", True, 1e9)
-        pis.take(f"h/{n}/describe", largest(letter), True, 1e9)
+        pis.receive(f"h/{n}/status", b"online", True, 1e9)
+        pis.receive(f"h/{n}/describe", largest(letter), True, 1e9)
     lots = []
     while pis.has_news:
         lots.append(pis.take_news())
@@ -172,8 +172,8 @@ def test_a_description_of_any_size_is_one_message():
 def test_memory_is_bounded(brokers, chorus, start_server):
     """Many Pis, each with the largest description that is taken, take no more memory than is
     promised; that some are left out is said, and the others go on."""
-    growth, trouble = crowd(brokers, chorus, start_server, 1000)
-    assert "more Pis at the broker than can be shown" in trouble
+    growth, error = crowd(brokers, chorus, start_server, 1000)
+    assert "more Pis at the broker than can be shown" in error
     assert growth < 50e6  # 32 MB with 5,000 of them; 84 MB where texts are not bounded
 
 
@@ -192,7 +192,7 @@ def crowd(brokers: Brokers, chorus: Any, start_server: Any, count: int) -> tuple
         if n % 20 == 19:
             choir.flush()
     with Looker(server) as looker:
-        looker.until(lambda: looker.broker["trouble"])
+        looker.until(lambda: looker.broker["error"])
         switch = {"type": "set", "pi": "house/here", "pin": "lamp", "value": 1}
         assert looker.refusal(**switch)[0] == "not-allowed"
-        return memory(server) - before, looker.broker["trouble"]
+        return memory(server) - before, looker.broker["error"]

@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.properties import VariableByteIntegers
 
-from raspi_server.mqtt.broker_config import Account
-from raspi_server.mqtt.client import Broker
+from raspi_server.mqtt.broker_config import BrokerConfig
+from raspi_server.mqtt.client import MqttClient
 
 from .asking import ask
 from .conftest import LIMIT, Server
@@ -108,7 +108,7 @@ def test_health_is_told(brokers, start_server):
     """The machine's pulse comes at the start and every half minute, and says what is wrong."""
     broker = brokers.broker()
     ear = brokers.ear(broker, "house/pi/health")
-    start_server(house(broker.url), program=changing("bridge.HEALTH_EVERY = 0.1"))
+    start_server(house(broker.url), program=changing(mqtt_health_interval_s=0.1))
     told = ear.wait_for_topic("house/pi/health", 3)
     assert {"temperature", "load", "memory", "disk", "viewers", "status"} <= told[-1].json.keys()
     assert not any(each.retained for each in told)
@@ -329,7 +329,7 @@ def test_the_oldest_go_when_there_are_too_many(brokers, start_server):
     """Of more changes than can be kept the newest stay, and the loss is counted and said."""
     broker = brokers.broker()
     ear = brokers.ear(broker, "house/pi/#")
-    server = start_server(house(broker.url), program=changing("bridge.MOST_KEPT = 5"))
+    server = start_server(house(broker.url), program=changing(mqtt_max_kept_changes=5))
     ear.wait_for_topic("house/pi/pins/heater")
     broker.kill()
     wait_for_reason(server, "refuses connections")
@@ -434,7 +434,7 @@ def test_a_broker_that_is_none(start_server, kind):
     """Whatever takes our connection, the page is served, pins switch, the reason is said, and a
     stop is as quick as without."""
     answer, words = SILENT[kind]
-    program = changing("client.PATIENCE = 0.5", "client.KEEP_ALIVE = 1")
+    program = changing(mqtt_connect_timeout_s=0.5, mqtt_keep_alive_s=1)
     with FakeBroker(answer) as broker:
         server = start_server(house(f"mqtt://127.0.0.1:{broker.port}"), program=program)
         with Client(server.port) as viewer:
@@ -454,7 +454,7 @@ def test_a_broker_that_says_nothing_at_all(start_server, scheme):
         port = silent.port if scheme == "mqtts" else full.getsockname()[1]
         with socket.create_connection(full.getsockname()):  # all that it has room for
             text = house(f"{scheme}://127.0.0.1:{port}")
-            server = start_server(text, program=changing("client.PATIENCE = 0.3"))
+            server = start_server(text, program=changing(mqtt_connect_timeout_s=0.3))
             wait_for_reason(server, f"the broker 127.0.0.1:{port} does not answer")
             assert server.stop() == 0
 
@@ -466,7 +466,7 @@ def test_a_broker_with_limits(start_server):
     connack = b"\x20\x0c\x00\x00\x09\x24\x00\x25\x00\x27\x00\x00\x01\xf4"
     with FakeBroker(connack) as broker:
         server = start_server(house(f"mqtt://127.0.0.1:{broker.port}"))
-        assert "keeps no messages for latecomers" in wait_for_reason(server, "latecomers")[0]
+        assert "retains no messages: later subscribers" in wait_for_reason(server, "retains")[0]
         server.wait_for_log(r"takes no message of \d+ bytes \(house/pi/describe\)")
         for _ in range(150):
             switch(server, "lamp", 1)
@@ -624,8 +624,8 @@ def test_tls_that_fails(kind, secure, brokers, authority, start_server):
     server = start_server(house(url, ca))
     words = {
         "authority": "expected its certificate to be from an authority that mqtt.ca names",
-        "expired": "its certificate was refused: certificate has expired",
-        "name": "its certificate was refused: Hostname mismatch",
+        "expired": "its certificate was rejected: certificate has expired",
+        "name": "its certificate was rejected: Hostname mismatch",
         "client": "wants a client certificate (mqtt.certificate)",
         "plain": "ended the connection at once: is that port one for mqtt:// or for mqtts://?",
     }
@@ -733,14 +733,14 @@ async def talk(port: int) -> tuple[str | None, list[str]]:
     faults: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: faults.append(str(context)))
-    client = Broker(Account("127.0.0.1", port), "client")
+    client = MqttClient(BrokerConfig("127.0.0.1", port), "client")
     client.start()
     async with asyncio.timeout(LIMIT):
-        while not client.trouble:
+        while not client.error:
             await asyncio.sleep(0.001)
-    trouble = client.trouble
+    error = client.error
     await client.close(None, 1)
-    return trouble, faults
+    return error, faults
 
 
 heads = st.sampled_from(b"\x20\x30\x32\x34\x40\x50\x62\x70\x90\xb0\xc0\xd0\xe0\xf0\x10")
@@ -770,8 +770,8 @@ def test_bytes_that_are_no_packets(greets, data):
         async with server:
             return await talk(server.sockets[0].getsockname()[1])
 
-    trouble, faults = asyncio.run(run())
-    assert trouble and trouble.startswith("the broker 127.0.0.1")
+    error, faults = asyncio.run(run())
+    assert error and error.startswith("the broker 127.0.0.1")
     assert not faults
 
 
@@ -784,4 +784,5 @@ def test_a_client_among_a_thousand_connections(brokers):
         open_files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
         while open_files.enter_context(open(os.devnull)).fileno() < 1100:
             pass
-        assert asyncio.run(Broker(Account("127.0.0.1", port), "client").try_once()) is None
+        client = MqttClient(BrokerConfig("127.0.0.1", port), "client")
+        assert asyncio.run(client.check()) is None

@@ -319,7 +319,7 @@ def test_a_broker_that_freezes(brokers, start_server):
     it goes on, it is told what happened meanwhile, and that we are there."""
     broker = brokers.broker()
     ear = brokers.ear(broker, "house/pi/#")
-    server = start_server(house(broker.url), program=changing("client.KEEP_ALIVE = 1"))
+    server = start_server(house(broker.url), program=changing(mqtt_keep_alive_s=1))
     ear.wait_for_topic("house/pi/pins/heater")
     broker.process.send_signal(signal.SIGSTOP)
     switch(server, "lamp", 1)
@@ -340,7 +340,7 @@ def test_a_pi_that_freezes(brokers, start_server):
     on, it is there again."""
     broker = brokers.broker()
     ear = brokers.ear(broker, "house/pi/status")
-    server = start_server(house(broker.url), program=changing("client.KEEP_ALIVE = 1"))
+    server = start_server(house(broker.url), program=changing(mqtt_keep_alive_s=1))
     ear.wait_for(lambda each: each.payload == b"online")
     server.process.send_signal(signal.SIGSTOP)
     ear.wait_for(lambda each: each.payload == b"offline")

@@ -276,22 +276,22 @@ def _look_at_broker(mqtt: Mqtt) -> Finding:
     """Whether the broker lets us in, asked under a name beside that of the service."""
     import asyncio
 
-    from ..mqtt.broker_config import account
-    from ..mqtt.client import Broker
+    from ..mqtt.broker_config import read_broker_config
+    from ..mqtt.client import MqttClient
 
     try:
-        ours = account(mqtt)
+        ours = read_broker_config(mqtt)
     except ConfigError as error:
         return Finding("fault", "mqtt", str(error.faults[0]), f"sudo ls -l {error.faults[0].file}")
 
     async def ask() -> str | None:
-        return await Broker(ours, f"raspi-server-doctor-{os.getpid()}").try_once()
+        return await MqttClient(ours, f"raspi-server-doctor-{os.getpid()}").check()
 
     trouble = asyncio.run(ask())
     if trouble:
         return Finding("fault", "mqtt", trouble, "the keys of mqtt in config.yaml, or the broker")
     who = f" as {mqtt.user}" if mqtt.user else ""
-    return Finding("ok", "mqtt", f"the broker {ours} lets us in{who}")
+    return Finding("ok", "mqtt", f"the broker {ours.address} lets us in{who}")
 
 
 def _health(url: str) -> dict[str, Any]:

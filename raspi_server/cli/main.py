@@ -133,9 +133,9 @@ def check(options: argparse.Namespace) -> int:
         if exposure := storage.exposure(secret):
             print(f"warning: {secret}: {exposure.message}: {exposure.remedy}", file=sys.stderr)
     if config.mqtt:
-        from ..mqtt.broker_config import account
+        from ..mqtt.broker_config import read_broker_config
 
-        account(config.mqtt)
+        read_broker_config(config.mqtt)
     modes = Counter(type(pin).__struct_config__.tag for pin in config.pins)
     pins = ", ".join(f"{count} {mode}" for mode, count in modes.items()) or "no pins yet"
     print(f"ok: {file}: {scheme} on port {config.port}, {pins}")

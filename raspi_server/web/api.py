@@ -258,7 +258,7 @@ class Fleet(ApiHandler):
         fleet = self.site.fleet
         if fleet is None:
             raise Refused("not-found", NO_FLEET)
-        await fleet.look()
+        await fleet.refresh()
         with contextlib.suppress(StreamClosedError):  # nobody reads on
             for part in fleet.parts():
                 self.write(part)

@@ -141,7 +141,7 @@ def test_wish_is_no_fact(brokers, chorus, start_server, open_page):
     sing(choir)
     ear = brokers.ear(broker, "farm/+/+/pins/+/set")
     server = start_server(
-        house(broker.url, "farm/office/desk"), program=changing("fleet_watcher.ANSWER_WITHIN = 1")
+        house(broker.url, "farm/office/desk"), program=changing(fleet_answer_timeout_s=1)
     )
     page = open_page(f"{server.url}/fleet/")
     lamp = row(page, "farm/house-1/pi-2", "lamp")
@@ -208,7 +208,7 @@ def test_a_broker_that_is_away_is_no_secret(brokers, start_server, open_page, sh
     """Without the broker the page says so, greys what it knows, and goes on by itself when it is
     back."""
     broker = brokers.broker()
-    at_once = changing("fleet_watcher.BACK_WITHIN = 0.0")
+    at_once = changing(fleet_return_timeout_s=0.0)
     server = start_server(house(broker.url, "house/here"), program=at_once)
     page = open_page(f"{server.url}/fleet/")
     lamp = row(page, "house/here", "lamp")

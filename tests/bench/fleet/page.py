@@ -57,7 +57,7 @@ class Page:
         for topic, pins in message.get("pins", {}).items():
             for name, (value, since) in pins.items():
                 self.view.told(topic, name, value, since)
-        for topic in message.get("gone", ()):
+        for topic in message.get("removed", ()):
             self.view.status(topic, False)
 
     def _whole(self, pi: dict[str, Any]) -> None:

@@ -23,8 +23,8 @@ from typing import Any
 from raspi_server.config.schema import schema
 from raspi_server.gpio.pin import Changed
 from raspi_server.messages import Command, Pin, Report, Server, Value
-from raspi_server.mqtt.bridge import House, Mqtt
-from raspi_server.mqtt.broker_config import Account
+from raspi_server.mqtt.bridge import LocalPi, MqttBridge
+from raspi_server.mqtt.broker_config import BrokerConfig
 from raspi_server.system.clock import wall_time
 
 STARTED_A_SECOND = 200
@@ -39,21 +39,21 @@ def topic_of(number: int) -> str:
 class Pi:
     """One Pi with so many inputs, of which each change is told to its room."""
 
-    def __init__(self, number: int, pins: int, account: Account) -> None:
+    def __init__(self, number: int, pins: int, config: BrokerConfig) -> None:
         self.topic = topic_of(number)
         self._host = f"pi-{number:04}"
         self._values: list[Value] = [0] * pins
         self._moments: list[float | None] = [None] * pins
-        settings = schema.Mqtt(url=f"mqtt://{account}", topic=self.topic)
-        house = House(self._server, self._pins, self._report, self._carry_out)
-        self.room = Mqtt(settings, account, house)
+        settings = schema.Mqtt(url=f"mqtt://{config.address}", topic=self.topic)
+        pi = LocalPi(self._server, self._pins, self._report, self._carry_out)
+        self.bridge = MqttBridge(settings, config, pi)
 
     def change(self, moment: float) -> None:
         """One of its pins changes."""
         number = random.randrange(len(self._values))
         value = 0 if self._values[number] else 1
         self._values[number], self._moments[number] = value, moment
-        self.room.changed(Changed(f"pin{number}", value, moment, None))
+        self.bridge.publish_change(Changed(f"pin{number}", value, moment, None))
 
     def states(self) -> dict[str, tuple[Value, float | None]]:
         times = [None if moment is None else wall_time(moment) for moment in self._moments]
@@ -119,8 +119,8 @@ class Orders:
     """What `crowd.py` may ask for; each method's name is an order, and what it returns the
     answer."""
 
-    def __init__(self, account: Account, pins: int) -> None:
-        self._account = account
+    def __init__(self, config: BrokerConfig, pins: int) -> None:
+        self._config = config
         self._pins = pins
         self._pis: list[Pi] = []
         self._edges = Edges(self._pis)
@@ -128,9 +128,9 @@ class Orders:
     async def add(self, first: int, count: int) -> None:
         """More Pis come to the broker, not all at once."""
         for number in range(first, first + count):
-            pi = Pi(number, self._pins, self._account)
+            pi = Pi(number, self._pins, self._config)
             self._pis.append(pi)
-            pi.room.start()
+            pi.bridge.start()
             await asyncio.sleep(1 / STARTED_A_SECOND)
 
     async def edges(self, rate: float) -> None:
@@ -140,12 +140,12 @@ class Orders:
             self._edges.stop()
 
     async def count(self) -> dict[str, int]:
-        rooms = [pi.room for pi in self._pis]
+        bridges = [pi.bridge for pi in self._pis]
         return {
             "changes": self._edges.count,
-            "connected": sum(room.is_connected for room in rooms),
-            "kept": sum(room.kept for room in rooms),
-            "lost": sum(room.lost_changes for room in rooms),
+            "connected": sum(bridge.is_connected for bridge in bridges),
+            "kept": sum(bridge.kept for bridge in bridges),
+            "lost": sum(bridge.lost_changes for bridge in bridges),
         }
 
     async def truth(self) -> dict[str, dict[str, tuple[Value, float | None]]]:
@@ -153,12 +153,12 @@ class Orders:
 
     async def leave(self) -> None:
         self._edges.stop()
-        await asyncio.gather(*(pi.room.close() for pi in self._pis))
+        await asyncio.gather(*(pi.bridge.close() for pi in self._pis))
 
 
-async def obey(account: Account, pins: int) -> None:
+async def obey(config: BrokerConfig, pins: int) -> None:
     """Carries out one order after the other, until there is no one to give any."""
-    orders = Orders(account, pins)
+    orders = Orders(config, pins)
     lines = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -182,7 +182,7 @@ def main() -> None:
         format="%(created).2f %(message)s",
         level=logging.INFO,
     )
-    asyncio.run(obey(Account("127.0.0.1", asked.port, context=context), asked.pins))
+    asyncio.run(obey(BrokerConfig("127.0.0.1", asked.port, context=context), asked.pins))
 
 
 if __name__ == "__main__":
