@@ -50,7 +50,7 @@ class MqttListener:
 
 
 class Backoff:
-    """Waits between attempts. They double up to a limit, and each is cut by up to a half at random."""
+    """Waits between attempts, doubled up to a limit, each cut by up to a half at random."""
 
     def __init__(self, min_s: float, max_s: float) -> None:
         self._min_s = min_s
