@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raspi_server.limits import DEFAULT, Limits
-from raspi_server.messages import BROKER_TROUBLE
+from raspi_server.messages import BROKER_ERROR
 from raspi_server.mqtt.fleet import Fleet
 
 from .asking import ask
@@ -647,7 +647,7 @@ def test_a_broker_that_is_not_there(brokers, start_server):
     with Looker(server) as looker:
         looker.until(lambda: looker.broker["error"])
         assert not looker.broker["connected"]
-        assert looker.broker["error"] == BROKER_TROUBLE  # and neither host nor user
+        assert looker.broker["error"] == BROKER_ERROR  # and neither host nor user
         broker.start()
         looker.until(lambda: "house/here" in looker.pis)
         assert looker.broker == {"connected": True, "error": None}

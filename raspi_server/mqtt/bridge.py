@@ -17,29 +17,27 @@ import msgspec
 from msgspec import Raw
 
 from ..config import schema
+from ..errors import Ref, RequestError
 from ..gpio.pin import Changed
 from ..limits import DEFAULT, Limits
 from ..messages import (
-    MAX_MESSAGE,
+    MAX_MESSAGE_BYTES,
     UNREADABLE,
     Command,
     Description,
     Error,
-    Pin,
+    Health,
+    PinInfo,
     PinState,
-    Ref,
-    Refused,
-    Report,
     Result,
-    Server,
+    ServerInfo,
     Set,
     Value,
-    command,
+    decode_command,
     encode,
 )
+from ..net.rate_limit import TokenBucket
 from ..system.ticker import Ticker
-from ..web.context import Site
-from ..web.websocket import MESSAGES_A_SECOND, Allowance
 from . import discovery
 from .broker_config import BrokerConfig
 from .client import MqttClient, MqttListener
@@ -55,26 +53,13 @@ log = logging.getLogger(__name__)
 @dataclass
 class LocalPi:
     """This Pi, as the bridge needs it. Each function returns the present state. `carry_out` raises
-    Refused, or its future does; `url` is the address of the Pi's page."""
+    RequestError, or its future does; `url` is the address of the Pi's page."""
 
-    server: Callable[[], Server]
-    pins: Callable[[], list[Pin]]
-    report: Callable[[], Report]
+    server: Callable[[], ServerInfo]
+    pins: Callable[[], list[PinInfo]]
+    health: Callable[[], Health]
     carry_out: Callable[[Command], asyncio.Future[Value]]
     url: Callable[[], str | None] = lambda: None
-
-
-def house(site: Site, may_control: bool) -> LocalPi:
-    """The house that this server serves."""
-
-    def pins() -> list[Pin]:
-        return [site.broker_pin(slot, may_control) for slot in site.board]
-
-    def carry_out(order: Command) -> asyncio.Future[Value]:
-        site.auth.check_broker(site.board[order.pin].config)
-        return site.board.carry_out(order, "mqtt")
-
-    return LocalPi(site.server, pins, site.report, carry_out, site.url)
 
 
 def topic(settings: schema.Mqtt) -> str:
@@ -104,7 +89,9 @@ class MqttBridge(MqttListener):
         self._announced: dict[str, Any] = {}
         """Announcement to Home Assistant, as published last."""
         self._published_pins: set[str] = set()
-        self._rate_limit = Allowance(time.monotonic())
+        self._rate_limit = TokenBucket(
+            limits.max_messages_per_s, limits.message_burst, time.monotonic()
+        )
         self._flood_logged_at = -math.inf
         self._health_ticker = Ticker(self._publish_health, limits.mqtt_health_interval_s)
 
@@ -254,7 +241,7 @@ class MqttBridge(MqttListener):
 
     def _publish_health(self) -> None:
         if self.is_connected:
-            self._add("health", encode(self._pi.report()))
+            self._add("health", encode(self._pi.health()))
             self._flush()
 
     # Commands
@@ -270,11 +257,11 @@ class MqttBridge(MqttListener):
         try:
             if message.retain:
                 words = "expected a command that is not retained: it would come again each time"
-                raise Refused("bad-message", words)
+                raise RequestError("bad-message", words)
             order = _command(name, message.payload)
             ref = order.ref
             done = self._pi.carry_out(order)
-        except Refused as error:
+        except RequestError as error:
             self._answer_error(name, ref if error.ref is None else error.ref, error)
         else:
             done.add_done_callback(partial(self._answer, name, ref))
@@ -287,7 +274,7 @@ class MqttBridge(MqttListener):
         if now - self._flood_logged_at >= self._limits.mqtt_log_interval_s:
             self._flood_logged_at = now
             words = "mqtt: more than %d commands a second; those beyond are dropped"
-            log.warning(words, MESSAGES_A_SECOND)
+            log.warning(words, self._limits.max_messages_per_s)
         return False
 
     def _add_answer(self, name: str, answer: Result | Error) -> None:
@@ -298,19 +285,19 @@ class MqttBridge(MqttListener):
     def _answer(self, name: str, ref: Ref | None, done: asyncio.Future[Value]) -> None:
         try:
             self._add_answer(name, Result(ref, name, done.result()))
-        except Refused as error:
+        except RequestError as error:
             self._answer_error(name, ref, error)
 
-    def _answer_error(self, name: str, ref: Ref | None, error: Refused) -> None:
+    def _answer_error(self, name: str, ref: Ref | None, error: RequestError) -> None:
         log.debug("mqtt: %s was not switched: %s", name, error.code)
         self._add_answer(name, Error(ref, error.code, error.message))
 
 
 def _command(name: str, payload: bytes) -> Command:
     """Return the command in a payload: a number to set, or an object as over the WebSocket without
-    the pin. Raises Refused."""
-    if len(payload) > MAX_MESSAGE:
-        raise Refused("too-large", f"expected at most {MAX_MESSAGE} bytes")
+    the pin. Raises RequestError."""
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise RequestError("too-large", f"expected at most {MAX_MESSAGE_BYTES} bytes")
     try:
         found = bytes(msgspec.json.decode(payload, type=Raw)).strip()
         if found[:1] in _FIRST_OF_NUMBER:
@@ -320,5 +307,5 @@ def _command(name: str, payload: bytes) -> Command:
     except UNREADABLE:
         fields = {"pin": Raw()}
     if "pin" in fields:
-        raise Refused("bad-message", 'expected 0, 1 or an object such as {"type":"toggle"}')
-    return command(encode({"type": "set", **fields, "pin": name}))
+        raise RequestError("bad-message", 'expected 0, 1 or an object such as {"type":"toggle"}')
+    return decode_command(encode({"type": "set", **fields, "pin": name}))

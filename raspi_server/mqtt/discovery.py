@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..messages import UNREADABLE, Pin, Server
+from ..messages import UNREADABLE, PinInfo, ServerInfo
 
 _CLASSES = {
     "door": "door",
@@ -53,7 +53,7 @@ def topic(prefix: str, base: str) -> str:
     return f"{prefix}/device/{_id(base)}/config"
 
 
-def device(base: str, server: Server, pins: list[Pin]) -> dict[str, Any]:
+def device(base: str, server: ServerInfo, pins: list[PinInfo]) -> dict[str, Any]:
     """Return the announcement of the device with the topics below `base`."""
     id = _id(base)
     health = {
@@ -120,7 +120,7 @@ class _Announced(msgspec.Struct):
         return {"components": {id: {"platform": c.platform} for id, c in self.components.items()}}
 
 
-def _pin(base: str, pin: Pin) -> dict[str, Any]:
+def _pin(base: str, pin: PinInfo) -> dict[str, Any]:
     """Return the component of a pin. It is a sensor if the pin may not be switched, and unavailable
     while the pin cannot be opened."""
     topic = f"{base}/pins/{pin.name}"
@@ -161,7 +161,7 @@ def _pin(base: str, pin: Pin) -> dict[str, Any]:
     return component | commands | state | binary | {"platform": "switch"}
 
 
-def _device_class(pin: Pin) -> str | None:
+def _device_class(pin: PinInfo) -> str | None:
     """Return the device class of an input, None if no word tells one."""
     words = re.findall(r"[a-z]+", f"{pin.name} {pin.label}".lower())
     found = (_CLASSES[word] for word in words if word in _CLASSES)

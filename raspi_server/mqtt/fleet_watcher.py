@@ -9,16 +9,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from .. import messages
+from ..errors import RequestError
 from ..limits import DEFAULT, Limits
 from ..messages import (
-    BROKER_TROUBLE,
+    BROKER_ERROR,
     Audience,
     BrokerNews,
     BrokerState,
     FleetPin,
-    FleetPing,
     News,
-    Refused,
+    Ping,
     RemoteCommand,
     RemoteSet,
     Value,
@@ -89,7 +89,7 @@ class FleetWatcher(MqttListener):
         """State of the connection to the broker. All viewers get the same, so it has no host, user
         or words of the broker; `/api/health` has them for callers who may switch."""
         client = self._client
-        error = BROKER_TROUBLE if client and client.error else None
+        error = BROKER_ERROR if client and client.error else None
         if not error and self._fleet.is_over_limit:
             error = "there are more Pis at the broker than can be shown: some are left out"
         return BrokerState(client is not None and client.is_connected, error)
@@ -125,36 +125,40 @@ class FleetWatcher(MqttListener):
         return topic == self._own_topic
 
     def target(self, order: RemoteCommand) -> tuple[Pi, FleetPin]:
-        """Return the Pi and the pin of a command. Raises Refused if the command cannot succeed."""
+        """Return the Pi and the pin of a command. Raises RequestError if it cannot succeed."""
         try:
             pi = self._fleet[order.pi]
         except KeyError:
-            raise Refused("not-found", f"there is no Pi at {order.pi[:100]!r}", order.ref) from None
+            raise RequestError(
+                "not-found", f"there is no Pi at {order.pi[:100]!r}", order.ref
+            ) from None
         pin = pi.pins.get(order.pin) if pi.pins else None
         if pin is None:
             words = f"{pi.name} has no pin {order.pin[:40]!r}"
-            raise Refused("unknown-pin", words, order.ref)
+            raise RequestError("unknown-pin", words, order.ref)
         if pin.mode == "input":
-            raise Refused("not-writable", f"{pin.name} of {pi.name} is an input", order.ref)
+            raise RequestError("not-writable", f"{pin.name} of {pi.name} is an input", order.ref)
         if not pin.writable:
             words = f"{pi.name} accepts no commands from the broker for {pin.name}"
-            raise Refused("not-allowed", words, order.ref)
+            raise RequestError("not-allowed", words, order.ref)
         if not pi.is_online:
-            raise Refused("unavailable", f"{pi.name} is offline: nothing was sent", order.ref)
+            raise RequestError("unavailable", f"{pi.name} is offline: nothing was sent", order.ref)
         if self.state.connected and pi.topic not in self._followed:
             words = f"{pi.name} has not come back with the broker yet: nothing was sent"
-            raise Refused("unavailable", words, order.ref)
+            raise RequestError("unavailable", words, order.ref)
         return pi, pin
 
     def carry_out(self, order: RemoteCommand, by: str) -> asyncio.Future[Value]:
         """Send a command once and return the future of its answer. `by` names the caller for the
-        log. Raises Refused, or the future does."""
+        log. Raises RequestError, or the future does."""
         pi, pin = self.target(order)
         client = self._client
         if client is None or not client.is_connected:
-            raise Refused("unavailable", "the broker is unreachable: nothing was sent", order.ref)
+            raise RequestError(
+                "unavailable", "the broker is unreachable: nothing was sent", order.ref
+            )
         if not client.can_publish:
-            raise Refused("unavailable", "the broker is too slow: nothing was sent", order.ref)
+            raise RequestError("unavailable", "the broker is too slow: nothing was sent", order.ref)
         pins = f"{pi.topic}/pins"
         if pi.topic not in self._with_results:
             self._with_results.add(pi.topic)
@@ -331,7 +335,7 @@ class FleetWatcher(MqttListener):
     # Messages to the viewers
 
     def _ping_viewers(self) -> None:
-        self.hub.show(FleetPing(round(time.time(), 6)))
+        self.hub.show(Ping(round(time.time(), 6)))
 
     def _check_viewers(self) -> None:
         self.hub.look_after(self._loop.time())

@@ -6,12 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from ..errors import STATUS, ErrorCode, Ref, RequestError
 from ..messages import (
-    STATUS,
     UNREADABLE,
-    ErrorCode,
-    Ref,
-    Refused,
     RemoteCommand,
     RemoteSet,
     Value,
@@ -54,7 +51,7 @@ class PendingCommands:
         self._pending: dict[str, _Pending] = {}
 
     def add(self, answer_topic: str, pi_name: str) -> tuple[str, asyncio.Future[Value]]:
-        """Return an id for a command and the future of its answer, which may raise Refused."""
+        """Return an id for a command and the future of its answer, which may raise RequestError."""
         id = uuid.uuid4().hex
         done: asyncio.Future[Value] = self._loop.create_future()
         timer = self._loop.call_later(self._timeout_s, self._time_out, id)
@@ -84,7 +81,7 @@ class PendingCommands:
     def fail(self, id: str, code: ErrorCode, words: str) -> None:
         """Let one command fail, if it still waits."""
         if id in self._pending:
-            self._remove(id).set_exception(Refused(code, words))
+            self._remove(id).set_exception(RequestError(code, words))
 
     def fail_all(self, code: ErrorCode, words: str) -> None:
         """Let all commands fail."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import random
 import ssl
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 
 from raspi_server.config import schema
 from raspi_server.gpio.pin import Changed
-from raspi_server.messages import Command, Pin, Report, Server, Value
+from raspi_server.messages import Command, Health, PinInfo, ServerInfo, Value
 from raspi_server.mqtt.bridge import LocalPi, MqttBridge
 from raspi_server.mqtt.broker_config import BrokerConfig
 from raspi_server.system.clock import wall_time
@@ -45,7 +44,7 @@ class Pi:
         self._values: list[Value] = [0] * pins
         self._moments: list[float | None] = [None] * pins
         settings = schema.Mqtt(url=f"mqtt://{config.address}", topic=self.topic)
-        pi = LocalPi(self._server, self._pins, self._report, self._carry_out)
+        pi = LocalPi(self._server, self._pins, self._health, self._carry_out)
         self.bridge = MqttBridge(settings, config, pi)
 
     def change(self, moment: float) -> None:
@@ -60,18 +59,18 @@ class Pi:
         pairs = zip(self._values, times, strict=True)
         return {f"pin{number}": pair for number, pair in enumerate(pairs)}
 
-    def _server(self) -> Server:
-        return Server("raspi-server", "0.0.0", self._host, True, ())
+    def _server(self) -> ServerInfo:
+        return ServerInfo("raspi-server", "0.0.0", self._host, True, ())
 
-    def _pins(self) -> list[Pin]:
+    def _pins(self) -> list[PinInfo]:
         return [
-            Pin(name=name, label=f"Sensor {name[3:]}", gpio=number, header=number + 3,
+            PinInfo(name=name, label=f"Sensor {name[3:]}", gpio=number, header=number + 3,
                 mode="input", value=value, since=since, writable=False)
             for number, (name, (value, since)) in enumerate(self.states().items())
         ]  # fmt: skip
 
-    def _report(self) -> Report:
-        return Report(
+    def _health(self) -> Health:
+        return Health(
             time=time.time(), temperature=51.2, throttled=[], load=0.2, memory=0.31, disk=0.4,
             uptime=86400.0, addresses=["192.168.1.17", self._host], viewers=0, status="ok",
             reasons=[],
@@ -175,13 +174,6 @@ def main() -> None:
     parser.add_argument("--ca", help="the broker's authority, for TLS")
     asked = parser.parse_args()
     context = ssl.create_default_context(cafile=asked.ca) if asked.ca else None
-    import os
-
-    logging.basicConfig(
-        filename=f"/tmp/pis-{os.getpid()}.log",
-        format="%(created).2f %(message)s",
-        level=logging.INFO,
-    )
     asyncio.run(obey(BrokerConfig("127.0.0.1", asked.port, context=context), asked.pins))
 
 
