@@ -109,14 +109,14 @@ def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_pa
     server.wait_for_log("was not taken")
     status, found = clinic.examine()
     where = "sudo journalctl -u raspi-server -p warning -n 20"
-    assert found["port"] == [f"fault port {server.port} answers: degraded -> {where}"]
+    assert found["port"] == [f"error port {server.port} answers: degraded -> {where}"]
     assert status == 1
     assert "health" not in found
 
 
 def test_a_configuration_that_is_not_in_force(clinic, tmp_path, monkeypatch):
     """After an edit without a reload, doctor asks the service where it still is, and names the
-    command that takes the edit on; with a faulty edit, too, it asks there."""
+    command that takes the edit on; so it does after an edit with errors."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     clinic.service()
     clinic.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
@@ -128,7 +128,7 @@ def test_a_configuration_that_is_not_in_force(clinic, tmp_path, monkeypatch):
         status, found = clinic.examine()
         assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
         why = f"{clinic.file} has changed; the service still runs what was in it before"
-        assert found["config"][1:] == [f"fault {why} -> sudo systemctl reload raspi-server"]
+        assert found["config"][1:] == [f"error {why} -> sudo systemctl reload raspi-server"]
         clinic.file.write_text("port: 0\n")
         status, found = clinic.examine()
         assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
@@ -139,7 +139,7 @@ def test_a_configuration_that_is_not_in_force(clinic, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("said", ["SSH-2.0-x", "[1]", "{}", "<html>", '{"status": 7}'])
 def test_another_program_in_the_place_of_the_service(clinic, said):
-    """Whatever answers in the service's place is a fault in words."""
+    """Whatever answers in the service's place is an error in words."""
     clinic.service()
     head = "" if "SSH" in said else "HTTP/1.0 200 OK\r\n\r\n"
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -166,14 +166,14 @@ def test_a_service_that_failed(clinic):
     clinic.file.write_text(f"port: {free_port()}\n")
     status, found = clinic.examine()
     assert status == 1
-    why = "fault failed, watchdog, restarted 3 times -> sudo systemctl restart raspi-server"
+    why = "error failed, watchdog, restarted 3 times -> sudo systemctl restart raspi-server"
     assert found["service"] == [why]
     said = ["note lamp (GPIO17): broken", "note the loop has not answered"]
     assert found["last errors"] == said
 
 
 def test_no_service(clinic):
-    """Where nothing is installed, doctor says what installs it, and does not call that a fault."""
+    """Where nothing is installed, doctor says what installs it, and does not call that an error."""
     clinic.program("systemctl", "LoadState=not-found")
     clinic.file.write_text(f"port: {free_port()}\n")
     status, found = clinic.examine()
@@ -187,8 +187,8 @@ def test_a_faulty_configuration(clinic):
     status, found = clinic.examine()
     assert status == 1
     assert [line.split(": expected")[0] for line in found["config"]] == [
-        f"fault {clinic.file}:1: port",
-        f"fault {clinic.file}:2: pins",
+        f"error {clinic.file}:1: port",
+        f"error {clinic.file}:2: pins",
     ]
     assert all(line.endswith(f"-> sudo nano {clinic.file}") for line in found["config"])
 
@@ -201,12 +201,12 @@ def test_a_port_in_use(clinic):
         clinic.program("ss", 'LISTEN 0 100 *:80 *:* users:(("nginx",pid=7,fd=3))')
         status, found = clinic.examine()
     assert status == 1
-    message = f"fault port {port}: Address already in use, by nginx"
+    message = f"error port {port}: Address already in use, by nginx"
     assert found["port"] == [f"{message} -> another port in config.yaml"]
 
 
 def test_a_service_that_does_not_answer(clinic):
-    """A service that runs and is silent is a fault."""
+    """A service that runs and is silent is an error."""
     clinic.service()
     clinic.file.write_text(f"port: {free_port()}\n")
     status, found = clinic.examine()
@@ -250,7 +250,7 @@ def certificate(folder: Path, names: str, *more: str) -> str:
 
 
 def test_a_certificate(clinic, tmp_path, monkeypatch):
-    """Names that are missing and an end that is near are faults, with the command that renews."""
+    """Names that are missing and an end that is near are errors, with the command that renews."""
     monkeypatch.setattr(socket, "gethostname", lambda: "kitchen")
     clinic.program("ip", '[{"addr_info": [{}, {"local": "192.168.1.5"}]}]')
     text = f"port: {free_port()}\n" + certificate(tmp_path, "DNS:kitchen.local", "-days", "7")
@@ -260,8 +260,8 @@ def test_a_certificate(clinic, tmp_path, monkeypatch):
     renew = "-> sudo systemctl start raspi-server-cert.service"
     file = tmp_path / "cert.pem"
     assert found["certificate"] == [
-        f"fault {file}: it expires within 14 days {renew}",
-        f"fault {file}: it does not name 192.168.1.5 {renew}",
+        f"error {file}: it expires within 14 days {renew}",
+        f"error {file}: it does not name 192.168.1.5 {renew}",
     ]
     names = "DNS:kitchen.local,IP:192.168.1.5"
     certificate(tmp_path, names, "-days", "90")
@@ -271,7 +271,7 @@ def test_a_certificate(clinic, tmp_path, monkeypatch):
     (tmp_path / "left-out").write_text("new kitchen\nnever 8.8.8.8\n")
     clinic.program("ip", '[{"addr_info": [{"local": "192.168.1.5"}, {"local": "8.8.8.8"}]}]')
     status, found = clinic.examine()
-    assert "fault" not in " ".join(found["certificate"])
+    assert "error" not in " ".join(found["certificate"])
     outside = "for which this Pi's authority may not vouch"
     assert found["certificate"][1:] == [
         f"note {file}: it does not name kitchen, {outside} -> sudo /opt/raspi-server/current"
@@ -302,7 +302,7 @@ def test_a_pi_without_its_library(clinic, monkeypatch, tmp_path):
     assert status == 1
     assert "expected a gpiochip labelled pinctrl-bcm2835" in found["gpio"][0]
     install = "-> sudo apt install python3-lgpio && sudo scripts/install.sh"
-    assert found["lgpio"] == [f"fault expected 0.2.2 or newer, found 0.0.0.2 {install}"]
+    assert found["lgpio"] == [f"error expected 0.2.2 or newer, found 0.0.0.2 {install}"]
 
     device = tmp_path / "gpiochip0"
     device.touch()
@@ -315,7 +315,7 @@ def test_a_pi_without_its_library(clinic, monkeypatch, tmp_path):
     status, found = clinic.examine()
     assert status == 1
     join = f"the user nobody is not in the group tty of {device} -> sudo usermod -aG tty nobody"
-    assert (found["gpio"], found["lgpio"]) == ([f"fault {join}"], ["ok 0.2.2.0"])
+    assert (found["gpio"], found["lgpio"]) == ([f"error {join}"], ["ok 0.2.2.0"])
 
 
 def test_the_machine(clinic, monkeypatch):
@@ -326,9 +326,9 @@ def test_the_machine(clinic, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage)
     status, found = clinic.examine()
     assert status == 1
-    assert found["power"][0].startswith("fault under-voltage now -> a stronger power supply")
+    assert found["power"][0].startswith("error under-voltage now -> a stronger power supply")
     assert found["power"][1].startswith("note too hot since boot")
-    assert found["space"] == ["fault 5 MB free on / -> sudo apt clean"]
+    assert found["space"] == ["error 5 MB free on / -> sudo apt clean"]
     assert found["clock"][0].startswith("note not set by the network yet")
     assert found["name"][0].endswith("-> sudo apt install avahi-daemon")
 
@@ -356,7 +356,7 @@ def test_a_broker(clinic, brokers):
     clinic.file.write_text(text)
     status, found = clinic.examine()
     assert status == 1
-    assert found["mqtt"][0].startswith(f"fault the broker 127.0.0.1:{broker.port} refuses conn")
+    assert found["mqtt"][0].startswith(f"error the broker 127.0.0.1:{broker.port} refuses conn")
 
 
 def test_what_comes_from_elsewhere_is_escaped(clinic):
@@ -380,7 +380,7 @@ def test_what_comes_from_elsewhere_is_escaped(clinic):
 
 def test_what_the_service_answers_is_escaped(clinic):
     """Even where something else has taken the service's place."""
-    answer = json.dumps({"status": "ok\x1b[2J", "reasons": ["\x1b[31mred\nfault   port"]}).encode()
+    answer = json.dumps({"status": "ok\x1b[2J", "reasons": ["\x1b[31mred\nerror  port"]}).encode()
 
     class Impostor(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -396,5 +396,5 @@ def test_what_the_service_answers_is_escaped(clinic):
         threading.Thread(target=server.handle_request, daemon=True).start()
         clinic.file.write_text(f"gpio: simulated\nport: {server.server_port}\n")
         _, found = clinic.examine()
-    assert found["port"][0].startswith(f"fault port {server.server_port} answers: ok\\x1b[2J")
-    assert found["health"] == ["note \\x1b[31mred\\nfault   port"]
+    assert found["port"][0].startswith(f"error port {server.server_port} answers: ok\\x1b[2J")
+    assert found["health"] == ["note \\x1b[31mred\\nerror  port"]

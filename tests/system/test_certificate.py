@@ -7,16 +7,16 @@ from typing import Any
 
 from .conftest import House
 
-FOLLOW = "/opt/raspi-server/current/scripts/follow.sh"
+REFRESH = "/opt/raspi-server/current/scripts/refresh-network.sh"
 
 
 def elsewhere(*addresses: str) -> str:
-    """follow.sh as it would run were the Pi in another network."""
+    """Return the command that runs refresh-network.sh as if the Pi were in another network."""
     add = ""
     for address in addresses:
         add += f"ip addr add {address} dev lo{' nodad' * (':' in address)}; "
         add += f"ip route replace {ip_interface(address).network} dev lo; "
-    return f"unshare --net bash -c 'ip link set lo up; {add} {FOLLOW}'"
+    return f"unshare --net bash -c 'ip link set lo up; {add} {REFRESH}'"
 
 
 def read_states(heard: Iterator[dict[str, Any]], count: int) -> None:
@@ -67,7 +67,7 @@ def test_the_own_networks_may_reach_it(house: House) -> None:
     assert "2001:db8:5:6::/64" in after
     assert "0.0.0.0/0" not in after and "::/0" not in after
     assert "10.1.2.0/24" not in after
-    house.guest.run(FOLLOW)
+    house.guest.run(REFRESH)
     assert set(house.guest.tell(show).split()) == set(before.split())
 
 

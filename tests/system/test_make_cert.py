@@ -315,7 +315,7 @@ def test_without_its_key_the_authority_is_not_quietly_replaced(pi: Pi) -> None:
     before = pi.files()
     said = pi.make(check=False)
     assert "ca.key is missing" in said
-    assert "--new-authority, which each phone has to trust anew" in said
+    assert "--new-authority, which each phone has to trust again" in said
     assert pi.files() == before
 
 
