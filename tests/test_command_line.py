@@ -21,7 +21,9 @@ import pytest
 from tornado.websocket import websocket_connect
 
 from raspi_server import __version__
+from raspi_server.cli.main import main
 from raspi_server.config.schema import SYSTEM_FILE
+from raspi_server.limits import Limits
 
 from .conftest import LIMIT, Server, free_port
 
@@ -81,8 +83,8 @@ def test_help() -> None:
     """`--help` names the commands, and `--help` of a command its options."""
     done = run("--help")
     assert done.returncode == 0
-    for command in ("run", "check", "demo"):
-        assert re.search(rf"^ +{command} +\w", done.stdout, re.MULTILINE)
+    for command in ("run", "check", "demo", "wait-healthy"):
+        assert re.search(rf"^ +{command}\s+\w", done.stdout, re.MULTILINE)
     done = run("run", "--help")
     assert done.returncode == 0
     for option in ("--config FILE", "--port PORT", "--simulate"):
@@ -424,6 +426,117 @@ def test_strangers_do_not_fill_the_log(start_server: Callable[..., Server]) -> N
         get(server.port, path)
     assert server.stop() == 0
     assert [line for line in server.lines[lines:] if "stopping" not in line] == []
+
+
+# The last step of install.sh
+
+
+def wait_healthy(config: Path, port: int, **limits: float) -> int:
+    config.write_text(f"port: {port}\naddress: 127.0.0.1\n")
+    return main(["wait-healthy", "--config", str(config)], Limits(**limits))
+
+
+def test_wait_until_healthy(
+    start_server: Callable[..., Server], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`wait-healthy` succeeds with a server that answers, and prints why its health is not ok; a
+    caller without a code reads no reasons."""
+    server = start_server("pins: {}\n")
+    assert wait_healthy(tmp_path / "healthy.yaml", server.port) == 0
+    assert capfd.readouterr() == ("", "")
+    secret = start_server("access: {view: code}\n")
+    assert wait_healthy(tmp_path / "healthy.yaml", secret.port) == 0
+    for each in (server, secret):
+        (tmp_path / "config-0.yaml").write_text("nonsense")
+        (tmp_path / "config-1.yaml").write_text("nonsense")
+        each.process.send_signal(signal.SIGHUP)
+        each.wait_for_log("was not taken")
+    capfd.readouterr()
+    assert wait_healthy(tmp_path / "healthy.yaml", server.port) == 0
+    assert "It says: config.yaml has faults" in capfd.readouterr().out
+    assert wait_healthy(tmp_path / "healthy.yaml", secret.port) == 0
+    assert capfd.readouterr().out == "It says: degraded\n"
+
+
+def test_wait_asks_again(tmp_path: Path) -> None:
+    """`wait-healthy` asks again after an answer that is none."""
+    answers = [b"", b'HTTP/1.0 200 OK\r\n\r\n{"status": "ok"}']
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reply() -> None:
+            for answer in answers:
+                caller, _ = server.accept()
+                with caller:
+                    caller.recv(65536)
+                    caller.sendall(answer)
+
+        replying = threading.Thread(target=reply)
+        replying.start()
+        port = server.getsockname()[1]
+        assert wait_healthy(tmp_path / "healthy.yaml", port, wait_healthy_s=LIMIT) == 0
+        replying.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "Remote end closed connection without response"),
+        (b"SSH-2.0-x\r\n", "SSH-2.0-x"),
+        (b"HTTP/1.0 200 OK\r\n\r\n[1]", "[1]"),
+        (b"HTTP/1.0 200 OK\r\n\r\n{}", "{}"),
+        (b'HTTP/1.0 503 Busy\r\n\r\n{"status": "\x1b[31m"}', '{"status": "\\x1b[31m"}'),
+    ],
+    ids=["closed", "ssh", "list", "object", "error"],
+)
+def test_wait_for_another_program(
+    answer: bytes, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`wait-healthy` fails if another program, or an HTTP error, answers; its words are escaped."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def reply() -> None:
+            caller, _ = other.accept()
+            with caller:
+                caller.recv(65536)
+                caller.sendall(answer)
+
+        replying = threading.Thread(target=reply)
+        replying.start()
+        port = other.getsockname()[1]
+        assert wait_healthy(tmp_path / "healthy.yaml", port, wait_healthy_s=0.0) == 1
+        replying.join()
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("It does not answer as it should: ") and words in said.err
+
+
+def test_wait_where_nothing_listens(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`wait-healthy` tries again until its time is up."""
+    began = time.monotonic()
+    assert wait_healthy(tmp_path / "healthy.yaml", free_port(), wait_healthy_s=0.7) == 1
+    assert time.monotonic() - began > 0.7
+    assert "Connection refused" in capfd.readouterr().err
+
+
+OLD_SCRIPT = "import sys; print('script', sys.argv[1])"
+
+
+@pytest.mark.parametrize(("has_script", "said"), [(True, "script"), (False, "command")])
+def test_install_waits_as_the_release_can(tmp_path: Path, has_script: bool, said: str) -> None:
+    """install.sh waits with the command of a release, or with the script of releases up to 0.3.0,
+    to which it goes back."""
+    scripts, python = tmp_path / "current/scripts", tmp_path / "current/venv/bin/python"
+    for folder in (scripts, python.parent):
+        folder.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (scripts / "start.sh").write_text("#!/bin/sh\necho command $1 $3\n")
+    (scripts / "start.sh").chmod(0o755)
+    if has_script:
+        (scripts / "healthy.py").write_text(OLD_SCRIPT)
+    run = f"current='{tmp_path}/current'; config=/my.yaml; source '{ROOT}/scripts/release.sh'"
+    done = subprocess.run(["bash", "-euc", f"{run}; wait_healthy"], capture_output=True, text=True)
+    arguments = "" if has_script else " wait-healthy"
+    assert (done.returncode, done.stdout) == (0, f"{said}{arguments} /my.yaml\n"), done.stderr
 
 
 # The demo

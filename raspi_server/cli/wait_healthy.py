@@ -1,5 +1,5 @@
-"""`raspi-server wait-healthy`: the last step of install.sh. If this fails, install.sh goes back to the
-release before."""
+"""`raspi-server wait-healthy`: the last step of install.sh, which goes back to the release before
+if it fails."""
 
 import json
 import sys
