@@ -26,6 +26,7 @@ from raspi_server.config.schema import SYSTEM_FILE
 from raspi_server.limits import Limits
 
 from .conftest import LIMIT, Server, free_port
+from .system.test_upgrade import DIES_AT_START, NOT_IMPORTABLE, UNHEALTHY
 
 ROOT = Path(__file__).parent.parent
 ANYWHERE = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -537,6 +538,46 @@ def test_install_waits_as_the_release_can(tmp_path: Path, has_script: bool, said
     done = subprocess.run(["bash", "-euc", f"{run}; wait_healthy"], capture_output=True, text=True)
     arguments = "" if has_script else " wait-healthy"
     assert (done.returncode, done.stdout) == (0, f"{said}{arguments} /my.yaml\n"), done.stderr
+
+
+def test_current_is_switched_before_the_timer_can_fire(tmp_path: Path) -> None:
+    """systemd reads the units of a release as soon as `current` points to it, before the slow sync:
+    they name scripts that the other release may not have."""
+    stubs = tmp_path / "stubs"
+    stubs.mkdir()
+    for name in ("systemctl", "sync"):
+        (stubs / name).write_text(f'#!/bin/sh\necho {name} $1 "$(readlink "{tmp_path}/current")"\n')
+        (stubs / name).chmod(0o755)
+    run = f"home='{tmp_path}'; current=$home/current; source '{ROOT}/scripts/release.sh'"
+    done = subprocess.run(
+        ["bash", "-euc", f'{run}; point "$home/previous" 1.0-1; point "$current" 2.0-2'],
+        env={**os.environ, "PATH": f"{stubs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == [
+        "sync -f ",
+        "systemctl daemon-reload releases/2.0-2",
+        "sync -f releases/2.0-2",
+    ], done.stderr
+
+
+@pytest.mark.parametrize("unit", ["raspi-server.service", "raspi-server-cert.service"])
+def test_units_name_scripts_that_exist(unit: str) -> None:
+    """Each script that a unit starts is in the release the unit comes with."""
+    scripts = re.findall(r"/opt/raspi-server/current/(\S+)", (ROOT / "systemd" / unit).read_text())
+    assert scripts
+    for script in scripts:
+        assert (ROOT / script).exists(), script
+
+
+@pytest.mark.parametrize(
+    "edit", [UNHEALTHY, NOT_IMPORTABLE, DIES_AT_START], ids=lambda edit: edit[0]
+)
+def test_system_tests_find_what_they_edit(edit: tuple[str, str, str]) -> None:
+    """tests/system/test_upgrade.py breaks a release by edits of its text, where VMs can run."""
+    module, old, _ = edit
+    assert old in (ROOT / "raspi_server" / module).read_text()
 
 
 # The demo

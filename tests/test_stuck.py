@@ -369,9 +369,9 @@ def test_a_broadcast_that_stops(
     who asks."""
     gone = tmp_path / "gone"
     fails = f"""
-from raspi_server.server import Appliance
-show = Appliance._show_state
-Appliance._show_state = lambda self: None if when({str(gone)!r}) else show(self)
+from raspi_server.broadcaster import Broadcaster
+tick = Broadcaster._tick
+Broadcaster._tick = lambda self: None if when({str(gone)!r}) else tick(self)
 """
     server = start_server(
         HOUSE,

@@ -274,19 +274,19 @@ async def _serve(
     import asyncio
 
     from ..net.listener import until_free
-    from ..server import Appliance
+    from ..server import Server
 
     if os.environ.get("NOTIFY_SOCKET"):
         await until_free(config.address, config.port)
-    appliance = Appliance(config, source, error, limits)
+    server = Server(config, source, error, limits)
     if source:
-        await appliance.run()
+        await server.run()
         return
     from .demo import move
 
-    moving = asyncio.create_task(move(appliance.board))
+    moving = asyncio.create_task(move(server.board))
     try:
-        await appliance.run()
+        await server.run()
     finally:
         moving.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -15,7 +15,8 @@ from tornado.httputil import (
     ResponseStartLine,
 )
 
-from ..messages import STATUS, Failure, encode
+from ..errors import STATUS
+from ..messages import ErrorAnswer, encode
 from .context import JSON_HEADERS
 
 MAX_BODY = 32 * 1024
@@ -88,7 +89,7 @@ class Bounded(HTTPMessageDelegate):
         loop = asyncio.get_running_loop()
         self._hanging_up = loop.call_later(HEAR_OUT, self._connection.close)
         status = STATUS["too-large"]
-        answer = encode(Failure.of("too-large", f"expected a body of at most {MAX_BODY} bytes"))
+        answer = encode(ErrorAnswer.of("too-large", f"expected a body of at most {MAX_BODY} bytes"))
         headers = HTTPHeaders({**JSON_HEADERS, "Content-Length": str(len(answer))})
         self._connection.write_headers(
             ResponseStartLine("HTTP/1.1", status, responses[status]),

@@ -10,10 +10,11 @@ from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequ
 from tornado.web import Application, RequestHandler
 
 from .. import __version__
-from ..messages import MAX_MESSAGE, Refused
+from ..errors import RequestError
+from ..messages import MAX_MESSAGE_BYTES
 from . import api, history_api, openapi, trust
 from .bodies import Bounded
-from .context import Site
+from .context import WebContext
 from .openapi import Operation
 from .static import Files
 from .websocket import FleetSocket, Socket
@@ -45,23 +46,25 @@ def log_request(handler: RequestHandler) -> None:
 class _Guarded(Application):
     """Bounds the body and checks the `Host` of every request, whatever becomes of it then."""
 
-    def __init__(self, site: Site, routes: Iterable[tuple[str, type[RequestHandler]]]) -> None:
-        self._site = site
-        rooms: dict[str, Any] = {"site": site}
+    def __init__(
+        self, context: WebContext, routes: Iterable[tuple[str, type[RequestHandler]]]
+    ) -> None:
+        self._context = context
+        arguments: dict[str, Any] = {"context": context}
         super().__init__(
-            [(path, handler, rooms) for path, handler in routes],
+            [(path, handler, arguments) for path, handler in routes],
             log_function=log_request,
-            websocket_max_message_size=MAX_MESSAGE,
+            websocket_max_message_size=MAX_MESSAGE_BYTES,
         )
 
     def find_handler(self, request: HTTPServerRequest, **named: Any) -> Any:
         try:
-            self._site.auth.check_host(request)
+            self._context.auth.check_host(request)
             if not request.path.startswith("/"):  # `*`, or a whole URL, as one asks a proxy
-                raise Refused("not-found", "expected a path that begins with /")
-        except Refused as refused:
-            arguments = {"site": self._site, "refused": refused}
-            return self.get_handler_delegate(request, api.Refusing, arguments)
+                raise RequestError("not-found", "expected a path that begins with /")
+        except RequestError as error:
+            arguments = {"context": self._context, "error": error}
+            return self.get_handler_delegate(request, api.Rejected, arguments)
         return super().find_handler(request, **named)
 
     def start_request(
@@ -71,15 +74,15 @@ class _Guarded(Application):
         return Bounded(super().start_request(server_conn, request_conn), request_conn)
 
 
-def application(site: Site) -> Application:
+def application(context: WebContext) -> Application:
     """All routes, in the order in which they are tried."""
     described = [(re.sub(r"{\w+}", "([^/]+)", path), handler) for path, handler in API]
-    return _Guarded(site, (*described, *OTHERS))
+    return _Guarded(context, (*described, *OTHERS))
 
 
-def plain_application(site: Site) -> Application:
+def plain_application(context: WebContext) -> Application:
     """What is served to plain http where https is spoken: no pin, and nothing that signs in."""
-    return _Guarded(site, trust.PLAIN_ROUTES)
+    return _Guarded(context, trust.PLAIN_ROUTES)
 
 
 API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
@@ -94,8 +97,8 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api/health", api.Health),
     ("/api/header", api.Header),
     ("/api/fleet", api.Fleet),
-    ("/api/login", api.SignIn),
-    ("/api/logout", api.SignOut),
+    ("/api/login", api.Login),
+    ("/api/logout", api.Logout),
     ("/api/openapi.json", OpenApi),
 )
 

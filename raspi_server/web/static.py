@@ -16,7 +16,8 @@ from tornado.web import HTTPError, StaticFileHandler
 
 from ..messages import HEADERS
 from .compression import LARGEST, SMALLEST, open_regular, wants_gzip
-from .context import PAGE_POLICY, Site, write_plainly
+from .context import PAGE_POLICY, WebContext
+from .handler import NamedHandler, write_plainly
 from .repeats import Repeating, Witness, stamp
 
 log = logging.getLogger(__name__)
@@ -88,19 +89,16 @@ def _place(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-class Files(StaticFileHandler):
-    def initialize(self, site: Site) -> None:  # type: ignore[override]
-        self._site = site
-        self._folders = site.www
+class Files(NamedHandler, StaticFileHandler):
+    def initialize(self, context: WebContext) -> None:  # type: ignore[override]
+        self._site = context
+        self._folders = context.www
         self._witnesses: list[Witness] = []
-        super().initialize(path=site.www[0], default_filename="index.html")
+        super().initialize(path=context.www[0], default_filename="index.html")
 
     def prepare(self) -> None:
         if self.request.path == "/":  # every visit makes the cookie new
             self._site.auth.renew_cookie(self)
-
-    def __str__(self) -> str:
-        return f"{self.request.method} {self.request.path[:80]}"
 
     @classmethod
     def get_absolute_path(cls, root: str, path: str) -> str:

@@ -7,6 +7,12 @@ import pytest
 from .conftest import House
 from .guest import BUILDING
 
+# Edits that break a release: a module, a text in it, and what takes its place.
+# tests/test_command_line.py checks that the texts are there.
+UNHEALTHY = ("status.py", "        failures = []\n", "        failures = ['for a test']\n")
+NOT_IMPORTABLE = ("server.py", "import asyncio\n", "raise SystemExit(3)\nimport asyncio\n")
+DIES_AT_START = ("cli/main.py", "    faulthandler.enable()", "    1 / 0\n    faulthandler.enable()")
+
 
 def make_newer(house: House, version: str = "9.0.0") -> None:
     text = f'"""A newer one."""\n\n__version__ = "{version}"\n'
@@ -61,20 +67,15 @@ def test_a_configuration_the_new_release_cannot_read_stops_the_upgrade(house: Ho
 
 
 @pytest.mark.parametrize(
-    ("room", "old", "new"),
-    [
-        ("server.py", "        failures = []\n", "        failures = ['for a test']\n"),
-        ("server.py", '"""The life', 'raise SystemExit(3)\n"""The life'),
-    ],
-    ids=["unwell", "dead"],
+    ("module", "old", "new"), [UNHEALTHY, NOT_IMPORTABLE], ids=["unhealthy", "dead"]
 )
 def test_a_release_that_does_not_come_up_gives_way_to_the_one_before(
-    house: House, room: str, old: str, new: str
+    house: House, module: str, old: str, new: str
 ) -> None:
     """Whatever is wrong with the new release, the old one serves again, and that is said."""
     before = house.release()
     make_newer(house)
-    house.edit(f"raspi_server/{room}", old, new)
+    house.edit(f"raspi_server/{module}", old, new)
     done = house.guest.install(check=False)
     assert done.returncode == 1
     if "SystemExit" in new:
@@ -91,8 +92,8 @@ def test_a_release_that_dies_at_its_start_gives_way_with_its_last_words(house: H
     """What a release says when it ends at once is shown, and the old one serves again."""
     before = house.release()
     make_newer(house)
-    first = "    faulthandler.enable()"
-    house.edit("raspi_server/cli/main.py", first, f"    1 / 0\n{first}")
+    module, old, new = DIES_AT_START
+    house.edit(f"raspi_server/{module}", old, new)
     done = house.guest.install(check=False)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stdout

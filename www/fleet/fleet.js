@@ -70,14 +70,14 @@ function showNotices() {
   const lines = [];
   if (isDeaf && !isFresh && !house.isOff) lines.push({ code: "blocked", words: text("blocked"), isWarning: true, action: () => way("/trust", "howToTrust") });
   if (isFresh && !broker.connected) {
-    lines.push({ code: "broker", words: text(broker.trouble ? "brokerAway" : "brokerComing"), detail: broker.trouble ?? "", isWarning: true });
-  } else if (isFresh && broker.trouble) lines.push({ code: "broker", words: text("brokerPart"), detail: broker.trouble, isWarning: true });
+    lines.push({ code: "broker", words: text(broker.error ? "brokerAway" : "brokerComing"), detail: broker.error ?? "", isWarning: true });
+  } else if (isFresh && broker.error) lines.push({ code: "broker", words: text("brokerPart"), detail: broker.error, isWarning: true });
   if (isFresh && house.needsCode && (access === "control" || house.maySwitchSome)) {
     lines.push({ code: "view", words: anyText("someNeedCode"), action: () => way("/", "signInThere") });
   } else if (isFresh && access === "view") {
     lines.push({ code: "view", words: text(codeWouldHelp ? "lookOnlyCode" : "lookOnly"), action: codeWouldHelp ? () => way("/", "signInThere") : undefined });
   }
-  if (house.isCurrent && !broker.trouble && house.pis.size === 1) lines.push({ code: "alone", words: text("alone") });
+  if (house.isCurrent && !broker.error && house.pis.size === 1) lines.push({ code: "alone", words: text("alone") });
   const now = JSON.stringify(lines);
   if (now === notices) return;
   notices = now;

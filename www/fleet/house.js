@@ -30,7 +30,7 @@ import { ask, Refusal } from "../polling.js";
  * @property {Pin[]} pins
  */
 /** `words` is what a search looks at. @typedef {Entry & {byName: Map<string, Pin>, words: string}} Pi */
-/** @typedef {{connected: boolean, trouble: string|null}} Broker */
+/** @typedef {{connected: boolean, error: string|null}} Broker */
 /** @typedef {{seq: number, time: number, gone?: string[], pis?: Entry[], pins?: Record<string, Record<string, [number|null, number|null]>>}} News */
 /**
  * all: everything is new; pi: one came, was described anew, or went on- or offline; gone: one is no more; pin: a value; state: the broker, or
@@ -46,7 +46,7 @@ export class House extends Lifeline {
   /** By topic. @type {Map<string, Pi>} */
   pis = new Map();
   /** @type {Broker} */
-  broker = { connected: false, trouble: null };
+  broker = { connected: false, error: null };
   /** @type {"view"|"control"} */
   access = "view";
   codeWouldHelp = false;
@@ -118,7 +118,7 @@ export class House extends Lifeline {
         else this.#apply(message);
         return;
       case "broker":
-        this.broker = { connected: message.connected, trouble: message.trouble };
+        this.broker = { connected: message.connected, error: message.error };
         return this.tell("state", null);
     }
   }
