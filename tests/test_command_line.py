@@ -42,7 +42,7 @@ FAULTS = [":1: port: ", ":3: pins.lamp.gpio: ", ":4: pins.door.mode: ", ":5: col
 
 
 def run(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-    """`raspi-server …`, which must end by itself, and without a traceback."""
+    """Run `raspi-server …`, which must end by itself, and without a traceback."""
     options.setdefault("env", ANYWHERE)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "raspi_server", *arguments],
@@ -107,7 +107,7 @@ def test_help() -> None:
     ],
 )
 def test_a_wrong_command_line(arguments: list[str], reason: str) -> None:
-    """A wrong command line ends with status 2, says what is wrong and how it is used."""
+    """A wrong command line ends with status 2 and prints the error and the usage."""
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: raspi-server")
@@ -118,7 +118,7 @@ def test_a_wrong_command_line(arguments: list[str], reason: str) -> None:
 
 
 def test_check_finds_nothing(tmp_path: Path) -> None:
-    """`check` of a right configuration says so in one line, and what it would serve."""
+    """`check` of a valid configuration prints in one line what it would serve."""
     pins = "pins: {lamp: {gpio: 17, mode: output}, door: {gpio: 4, mode: input}}"
     file = write(tmp_path, f"port: 9000\n{pins}\n")
     done = run("check", file)
@@ -271,7 +271,7 @@ def test_one_address(start_server: Callable[..., Server], address: str, other: s
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_clean_stop(start_server: Callable[..., Server], number: signal.Signals) -> None:
-    """SIGTERM and Ctrl+C stop the server within seconds, with status 0, and say goodbye (1001)."""
+    """SIGTERM and Ctrl+C stop the server within seconds, with status 0, and close all viewers."""
     server = start_server("interval: 0.05\npins: {lamp: {gpio: 17, mode: output}}\n")
 
     async def watch() -> int | None:
@@ -291,7 +291,7 @@ def test_a_clean_stop(start_server: Callable[..., Server], number: signal.Signal
 
 
 def test_a_sleeping_viewer_does_not_hold_up_a_stop(start_server: Callable[..., Server]) -> None:
-    """A phone that sleeps, and answers no goodbye, does not hold up a stop."""
+    """A phone that sleeps, and does not answer the close frame, does not delay a stop."""
     server = start_server("pins: {}\n")
     asking = (
         f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: Upgrade\r\n"
@@ -334,7 +334,7 @@ def test_a_stop_during_the_start(tmp_path: Path, moment: str) -> None:
     )
     assert process.stderr is not None
     with no_longer_than_allowed(process):
-        if moment == "importing":  # Python tells of each import
+        if moment == "importing":  # Python prints each import
             assert any("raspi_server.server" in line for line in process.stderr)
         elif moment == "listening":
             wait_for_port(port)
@@ -348,7 +348,7 @@ def test_a_stop_during_the_start(tmp_path: Path, moment: str) -> None:
 
 @contextlib.contextmanager
 def no_longer_than_allowed(process: "subprocess.Popen[Any]") -> Iterator[None]:
-    """Ends a process of which we read the log, so that no test reads for ever."""
+    """Kill a process after LIMIT, so that no test reads its log for ever."""
     killing = threading.Timer(LIMIT, process.kill)
     killing.start()
     try:
@@ -372,8 +372,8 @@ def wait_for_port(port: int) -> None:
 
 
 def logged(tmp_path: Path, config: str, stream: str | None) -> list[str]:
-    """All lines of the log of a server that starts and stops. `stream` is what JOURNAL_STREAM says,
-    where `{}` is the device and inode of its standard error."""
+    """Return the log lines of a server that starts and stops. `stream` is the value of
+    JOURNAL_STREAM, with `{}` for the device and inode of its standard error."""
     reading, writing = os.pipe()
     found = os.fstat(writing)
     environment = {key: value for key, value in ANYWHERE.items() if key != "JOURNAL_STREAM"}
@@ -406,23 +406,23 @@ def test_under_the_journal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", [None, "1:{}", ""], ids=["unset", "of-another", "empty"])
 def test_without_the_journal(tmp_path: Path, stream: str | None) -> None:
-    """Elsewhere, also where only somebody else's log goes to the journal, every line has the time
-    and its level in words."""
+    """Without the journal, or with the journal of another process, every line has the time and its
+    level in words."""
     lines = logged(tmp_path, "pins: {}\n", stream)
     assert len(lines) >= 3
     assert all(re.match(r"\d\d:\d\d:\d\d (INFO|WARNING) \S", line) for line in lines)
 
 
-def test_strangers_do_not_fill_the_log(start_server: Callable[..., Server]) -> None:
+def test_clients_do_not_fill_the_log(start_server: Callable[..., Server]) -> None:
     """Requests, refused ones and nonsense included, write no lines into the log."""
     server = start_server("pins: {}\n")
     lines = len(server.lines)
     for words in (b"nonsense\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n"):
-        with socket.create_connection(("127.0.0.1", server.port), LIMIT) as stranger:
-            stranger.sendall(words)
-            stranger.shutdown(socket.SHUT_WR)
-            with contextlib.suppress(ConnectionResetError):  # who speaks TLS here is hung up on
-                stranger.recv(65536)
+        with socket.create_connection(("127.0.0.1", server.port), LIMIT) as client:
+            client.sendall(words)
+            client.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):  # a TLS client is disconnected here
+                client.recv(65536)
     for path in ("/", "/nothing", "/api/nothing", "/api/pins/lamp", "/ws"):
         get(server.port, path)
     assert server.stop() == 0
@@ -591,8 +591,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert "Traceback" not in server.log, server.log
 
 
-def test_the_demo_house(demo: Server) -> None:
-    """The demo needs no file and no Pi, shows five pins of all kinds, and says it is simulated."""
+def test_the_demo(demo: Server) -> None:
+    """The demo needs no file and no Pi, and shows five simulated pins of all kinds."""
     pins = json.loads(get(demo.port, "/api/pins")[1])["pins"]
     assert {pin["name"]: pin["mode"] for pin in pins} == {
         "door": "input",
@@ -605,8 +605,8 @@ def test_the_demo_house(demo: Server) -> None:
     demo.wait_for_log("The pins are simulated")
 
 
-def test_the_demo_lives(demo: Server) -> None:
-    """In the demo somebody walks through the hall all by himself, and everybody may switch."""
+def test_the_demo_changes_by_itself(demo: Server) -> None:
+    """In the demo the motion sensor changes by itself, and every client may switch."""
 
     async def watch() -> list[Any]:
         connection = await websocket_connect(demo.ws_url)

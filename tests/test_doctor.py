@@ -1,5 +1,5 @@
-"""`raspi-server doctor`: what it says of each thing that can be wrong. The other programs it asks
-are small scripts here; the installed service is asked in tests/system."""
+"""`raspi-server doctor`: its finding for each thing that can be wrong. Small scripts stand in for
+the programs it runs; tests/system has the installed service."""
 
 import contextlib
 import hashlib
@@ -35,7 +35,7 @@ StatusText={status}
 
 
 class Clinic:
-    """A configuration and the programs doctor asks."""
+    """A configuration and the programs that doctor runs."""
 
     def __init__(self, folder: Path, said: Callable[[], str]) -> None:
         self.file = folder / "config.yaml"
@@ -45,7 +45,7 @@ class Clinic:
         self._said = said
 
     def program(self, name: str, answers: str, status: int = 0) -> None:
-        """A program that says so, whatever it is asked."""
+        """Write a program that prints `answers`, whatever its arguments."""
         file = self.programs / name
         file.write_text(f"#!/bin/sh\ncat <<'END'\n{answers}\nEND\nexit {status}\n")
         file.chmod(0o755)
@@ -55,7 +55,7 @@ class Clinic:
         self.program("systemctl", SERVICE.format(active=active, result=result, **facts))
 
     def examine(self) -> tuple[int, dict[str, list[str]]]:
-        """The exit status, and by subject the lines with their kind and remedy."""
+        """Return the exit status, and by subject the lines with their kind and remedy."""
         status = main(["doctor", "--config", str(self.file)])
         found: dict[str, list[str]] = {}
         lines = self._said().splitlines()
@@ -84,7 +84,7 @@ def clinic(
 
 
 def test_all_is_well(clinic, start_server):
-    """A service that runs is in order, and says so itself."""
+    """A service that runs and answers has no errors."""
     server: Server = start_server("gpio: simulated\n")
     clinic.file.write_text(f"gpio: simulated\nport: {server.port}\n")
     clinic.service(status="http on port 8080; 0 pins")
@@ -96,8 +96,8 @@ def test_all_is_well(clinic, start_server):
 
 
 def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_path):
-    """Where looking needs a code, the status in one word is enough to say that all is well; of one
-    that is not, doctor says where the reasons stand."""
+    """If viewing needs a code, the health in one word is enough. If it is not ok, doctor names the
+    command that shows the reasons."""
     clinic.service()
     server: Server = start_server("gpio: simulated\naccess: {view: code}\n")
     clinic.file.write_text(f"gpio: simulated\nport: {server.port}\n")
@@ -115,8 +115,8 @@ def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_pa
 
 
 def test_a_configuration_that_is_not_in_force(clinic, tmp_path, monkeypatch):
-    """After an edit without a reload, doctor asks the service where it still is, and names the
-    command that takes the edit on; so it does after an edit with errors."""
+    """After an edit without a reload, doctor asks the service at its old port and names the command
+    that reloads it; after an edit with errors it asks there, too."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     clinic.service()
     clinic.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
@@ -139,7 +139,7 @@ def test_a_configuration_that_is_not_in_force(clinic, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("said", ["SSH-2.0-x", "[1]", "{}", "<html>", '{"status": 7}'])
 def test_another_program_in_the_place_of_the_service(clinic, said):
-    """Whatever answers in the service's place is an error in words."""
+    """Another program on the service's port is an error in words."""
     clinic.service()
     head = "" if "SSH" in said else "HTTP/1.0 200 OK\r\n\r\n"
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -160,7 +160,7 @@ def test_another_program_in_the_place_of_the_service(clinic, said):
 
 
 def test_a_service_that_failed(clinic):
-    """A service that is down is named with its last words and the command that starts it."""
+    """A service that is down is shown with its last errors and the command that starts it."""
     clinic.service("failed", "watchdog", restarts=3)
     clinic.program("journalctl", "lamp (GPIO17): broken\nthe loop has not answered")
     clinic.file.write_text(f"port: {free_port()}\n")
@@ -173,7 +173,7 @@ def test_a_service_that_failed(clinic):
 
 
 def test_no_service(clinic):
-    """Where nothing is installed, doctor says what installs it, and does not call that an error."""
+    """Without an installation, doctor names the command that installs it; that is no error."""
     clinic.program("systemctl", "LoadState=not-found")
     clinic.file.write_text(f"port: {free_port()}\n")
     status, found = clinic.examine()
@@ -194,7 +194,7 @@ def test_a_faulty_configuration(clinic):
 
 
 def test_a_port_in_use(clinic):
-    """A port that somebody else holds is named with the program that holds it."""
+    """A port in use is named with the program that holds it."""
     with socket.create_server(("", 0)) as other:
         port = other.getsockname()[1]
         clinic.file.write_text(f"port: {port}\n")
@@ -239,7 +239,7 @@ def test_a_service_that_never_ends_its_answer(clinic):
 
 
 def certificate(folder: Path, names: str, *more: str) -> str:
-    """A self-signed pair; the configuration line for it."""
+    """Make a self-signed pair; return the configuration line for it."""
     subprocess.run(
         ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
          "ec_paramgen_curve:P-256", "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
@@ -319,7 +319,7 @@ def test_a_pi_without_its_library(clinic, monkeypatch, tmp_path):
 
 
 def test_the_machine(clinic, monkeypatch):
-    """Weak power, a full card and a clock that is not set are said."""
+    """Doctor reports weak power, a full card and a clock that is not set."""
     clinic.program("timedatectl", "no")
     monkeypatch.setattr(vitals, "throttled", lambda: ["under-voltage now", "too hot since boot"])
     usage = doctor.shutil.disk_usage("/")._replace(free=5 * 2**20)
@@ -334,7 +334,7 @@ def test_the_machine(clinic, monkeypatch):
 
 
 def test_a_machine_without_systemd(clinic: Clinic, monkeypatch: Any) -> None:
-    """Where the programs it asks are missing it still says the rest."""
+    """Without the programs that doctor runs it still reports the rest."""
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     clinic.file.write_text(f"port: {free_port()}\n")
     status, found = clinic.examine()

@@ -1,4 +1,4 @@
-"""Who takes part: raspi-server, those it is measured against, and who is missing here."""
+"""Servers to measure: raspi-server, the ones to compare with, and those missing on this machine."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Rig:
         return self._certificate if tls else None
 
     def trusting(self, tls: bool) -> ssl.SSLContext | None:
-        """What a client needs to speak with a server of this run."""
+        """Return the TLS context with which clients trust the servers of this run."""
         return ssl.create_default_context(cafile=self._certificate[0]) if tls else None
 
     def ours(self, tls: bool = False, *python_options: str) -> Command:

@@ -1,4 +1,4 @@
-"""mosquitto, which is told the message by somebody else and delivers it to all who subscribed."""
+"""mosquitto, which delivers the messages of another client to all subscribers."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def _measure_window(server: Running, reader: Reader, seconds: float) -> Result:
     each = [now - then for now, then in zip(reader.told_to_each(), each_before, strict=True)]
     if min(each) == 0:
         raise BrokenPromise(f"{each.count(0)} of its {len(each)} clients heard nothing")
-    messages = counts.told + counts.others  # ours tells its health, too
+    messages = counts.told + counts.others  # ours sends its health, too
     return Result(cpu / messages * 1e6, counts.told / len(reader) / lasted)
 
 
