@@ -60,7 +60,7 @@ def _row(what: str, shares: list[float]) -> Row:
 
 @contextmanager
 def _page(chromium: str, server: Running) -> Iterator[tuple[Page, CDPSession]]:
-    """Open the page on a phone's screen; yield it with a session that lists the browser's processes."""
+    """Open the page on a phone's screen; yield it with a session that lists processes."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         screen = {"width": 390, "height": 844}
