@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import mosquitto
+from .common import StateMessage
 from .process import CHECKOUT, Command, Running, running
 from .reader import BrokenPromise, Reader
-from .telling import StateMessage
 
 OURS = "raspi-server"
 BARE_LOOP = "bare-loop"
@@ -105,7 +105,7 @@ class Contender:
     reader: type[Reader] = Reader
 
     @contextmanager
-    def telling(self, rig: Rig, tls: bool) -> Iterator[tuple[Running, Reader]]:
+    def broadcasting(self, rig: Rig, tls: bool) -> Iterator[tuple[Running, Reader]]:
         """The server, and a reader without sockets yet."""
         with rig.running(self.command(rig, tls)) as server, contextlib.ExitStack() as stack:
             context = rig.trusting(tls)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from .telling import accept_key
+from .common import accept_key
 
 LIMIT = 30.0  # seconds for an answer while connections are opened
 BATCH = 64  # connections asked for at once: well within Tornado's backlog of 128

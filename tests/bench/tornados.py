@@ -26,7 +26,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from .telling import INTERVAL, StateMessage, announce, main, text_frame
+from .common import INTERVAL, StateMessage, announce, main, text_frame
 
 # The tutorial
 

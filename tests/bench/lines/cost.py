@@ -97,7 +97,7 @@ def _measure_one(
     rig: Rig, name: str, tls: bool, counts: Sequence[int], turn: int, results: Results
 ) -> None:
     contender: Contender = CONTENDERS[name]
-    with contender.telling(rig, tls) as (server, reader):
+    with contender.broadcasting(rig, tls) as (server, reader):
         for clients in sorted(counts):
             reader.grow_to(clients)
             result = _measure_window(server, reader, rig.seconds or SECONDS)
