@@ -5,7 +5,7 @@ import selectors
 from pathlib import Path
 from typing import Any
 
-from raspi_server.config.schema import schema
+from raspi_server.config import schema
 from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
 from raspi_server.gpio.output_state import Levels

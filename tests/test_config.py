@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raspi_server.config import schema as room
 from raspi_server.config.pinout import POSITION_BY_GPIO
 from raspi_server.config.schema import (
     Access,
@@ -25,7 +26,6 @@ from raspi_server.config.schema import (
     load,
     parse,
 )
-from raspi_server.config.schema import schema as room
 
 SHIPPED = Path(__file__).parent.parent / "config.yaml"
 README = SHIPPED.with_name("README.md")

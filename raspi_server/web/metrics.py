@@ -138,9 +138,9 @@ class Metrics(Collector):
         yield _counter(f"{name}_frames_skipped", words, hub.skipped)
         yield _counter(f"{name}_gpio_errors", "How often a pin failed or was lost", self._errors)
         status = self._status.verdict(False).status
-        words = "Whether the heartbeat thread lives"
+        words = "1 while the heartbeat thread runs"
         yield _gauge(f"{name}_heartbeat_up", words, self._status.is_watchdog_alive)
-        words = "Whether systemd's watchdog is told that all that must move moves"
+        words = "1 while systemd's watchdog is fed: all that has to run runs"
         yield _gauge(
             f"{name}_watchdog_fed", words, status != "failing" and self._status.is_watchdog_alive
         )

@@ -5,7 +5,7 @@ import urllib.request
 
 from playwright.sync_api import Page, expect
 
-from raspi_server.config.schema import schema
+from raspi_server.config import schema
 
 CONFIG = """
 gpio: simulated

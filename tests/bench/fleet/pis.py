@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from raspi_server.config.schema import schema
+from raspi_server.config import schema
 from raspi_server.gpio.pin import Changed
 from raspi_server.messages import Command, Health, PinInfo, ServerInfo, Value
 from raspi_server.mqtt.bridge import House, Mqtt
