@@ -38,6 +38,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """For the close frame to reach a client that sends too much, before the connection ends: closed
     at once, the unread rest would reset the connection and take the frame along."""
 
+    # gpio
+
+    edge_latency_s: float = 0.02
+    """For an edge to come from the kernel through lgpio's thread to the loop. After it, a level
+    that was read but not reported counts as an edge that was lost."""
+    output_state_save_interval_s: float = 5.0
+    """Between two writes for `initial: restore`: an SD card wears, people switch in bursts."""
+    history_changes_per_pin: int = 1000
+    """A change takes 24 bytes: its moment, its value, and a reference to the caller. For 28 pins
+    that is 0.7 MB at most, and 70 bytes more for each address that switched something."""
+    drag_gap_s: float = 1.0
+    drag_length_s: float = 10.0
+    """Levels that one caller sets of one pin, each within the gap after the one before and all
+    within the length, count as one change, the last: dragging a slider sets dozens. The history on
+    the page (www/) does the same with the changes it receives."""
+
     # cli: doctor and wait-healthy
 
     health_timeout_s: float = 5.0

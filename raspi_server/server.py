@@ -9,13 +9,14 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 from .broadcaster import Broadcaster
-from .config.schema import Config, ConfigError
-from .config.source import Source
+from .config.errors import ConfigError
+from .config.schema import Config
+from .config.source import ConfigSource
 from .gpio.backend import open_factory
 from .gpio.board import Board
 from .gpio.history import History
-from .gpio.output_state import Levels
-from .gpio.pin import Changed
+from .gpio.output_state import OutputStateStore
+from .gpio.pin import PinChange
 from .limits import DEFAULT, Limits
 from .messages import Command, PinInfo, Value
 from .net.connections import Guests
@@ -53,7 +54,7 @@ class Server:
     def __init__(
         self,
         config: Config,
-        source: Source | None = None,
+        source: ConfigSource | None = None,
         config_error: ConfigError | None = None,
         limits: Limits = DEFAULT,
     ) -> None:
@@ -82,8 +83,8 @@ class Server:
             Links(storage.run_folder()),
             self._connections,
         )
-        self._levels = Levels.from_environment()
-        self._history = History()
+        self._output_states = OutputStateStore.from_environment(limits)
+        self._history = History(limits)
         self._broadcaster = Broadcaster(config.interval, limits)
         self._mqtt: Mqtt | None = None
         self._fleet: Lookout | None = None
@@ -152,7 +153,7 @@ class Server:
         for ticker in self._tickers:
             ticker.stop()
         self.board.close()
-        self._levels.save(time.monotonic())
+        self._output_states.save(time.monotonic())
         await asyncio.sleep(0)  # commands that waited are answered before their connection closes
         self._broadcaster.hub.close(CLOSE_GOING_AWAY, "the server is stopping")
         waiting = [
@@ -282,10 +283,11 @@ class Server:
         return Board(
             config.pins,
             open_factory(config.gpio),
-            self._levels,
+            self._output_states,
             asyncio.get_running_loop(),
             self._pin_changed,
             self._describe_all,
+            self._limits,
         )
 
     def _set_metrics(self, is_on: bool) -> None:
@@ -321,9 +323,9 @@ class Server:
 
     # Events
 
-    def _pin_changed(self, changed: Changed) -> None:
+    def _pin_changed(self, changed: PinChange) -> None:
         by = changed.by and changed.by.partition(" ")[0]  # the role is for the log
-        self._history.note(changed.pin, changed.value, changed.moment, by)
+        self._history.record(changed.pin, changed.value, changed.moment, by)
         self._broadcaster.send_change(changed, by)
         if self._mqtt:
             self._mqtt.changed(changed)
@@ -342,16 +344,16 @@ class Server:
             self._context.send_hellos()
 
     def _note_values(self) -> None:
-        self._history.take_stock(self.board.values(), time.monotonic())
+        self._history.synchronize(self.board.values(), time.monotonic())
 
     def _every_second(self) -> None:
         now = time.monotonic()
         if not self._broadcaster.reads_inputs:
-            self.board.look()
-        self.board.try_again()
+            self.board.refresh()
+        self.board.reopen_failed()
         self._broadcaster.hub.look_after(now)
-        if self._levels.is_due(now):
-            asyncio.get_running_loop().run_in_executor(None, self._levels.save, now)
+        if self._output_states.is_due(now):
+            asyncio.get_running_loop().run_in_executor(None, self._output_states.save, now)
         self._heartbeat.tell()
 
     def _every_minute(self) -> None:

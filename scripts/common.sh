@@ -80,7 +80,7 @@ is_in_force() {
 import sys
 from pathlib import Path
 from raspi_server.system import storage
-from raspi_server.config.source import Source
-source = Source(Path(sys.argv[1]), {}, storage.state_folder_of_service())
+from raspi_server.config.source import ConfigSource
+source = ConfigSource(Path(sys.argv[1]), {}, storage.state_folder_of_service())
 sys.exit(source.is_in_force() is False)' "$config"
 }

@@ -22,7 +22,7 @@ from tornado.websocket import websocket_connect
 
 from raspi_server import __version__
 from raspi_server.cli.main import main
-from raspi_server.config.schema import SYSTEM_FILE
+from raspi_server.config.source import SYSTEM_FILE
 from raspi_server.limits import Limits
 
 from .conftest import LIMIT, Server, free_port
@@ -560,6 +560,23 @@ def test_current_is_switched_before_the_timer_can_fire(tmp_path: Path) -> None:
         "systemctl daemon-reload releases/2.0-2",
         "sync -f releases/2.0-2",
     ], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "call"),
+    [
+        ("common.sh", "is_in_force"),
+        ("release.sh", '"$current/venv/bin/python" -I -c "$imports_all"'),
+    ],
+    ids=["is_in_force", "imports_all"],
+)
+def test_scripts_name_modules_that_exist(tmp_path: Path, script: str, call: str) -> None:
+    """The Python in the scripts imports modules of this checkout."""
+    (tmp_path / "venv").symlink_to(sys.prefix)
+    (tmp_path / "config.yaml").write_text("pins: {}\n")
+    run = f"source '{ROOT}/scripts/{script}'; current='{tmp_path}'; config=$current/config.yaml"
+    done = subprocess.run(["bash", "-euc", f"{run}; {call}"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("unit", ["raspi-server.service", "raspi-server-cert.service"])

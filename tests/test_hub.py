@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from tornado.iostream import IOStream, SSLIOStream
 
-from raspi_server.config.schema import Certificate
+from raspi_server.config.schema import CertificateFiles
 from raspi_server.messages import Result, State
 from raspi_server.net.hub import (
     ASK_EVERY,
@@ -115,7 +115,7 @@ class Rig:
     ) -> tuple[socket.socket, IOStream]:
         theirs = ssl.create_default_context(cafile=certificate / "cert.pem")
         context = server_context(
-            Certificate(certificate=certificate / "cert.pem", key=certificate / "key.pem")
+            CertificateFiles(certificate=certificate / "cert.pem", key=certificate / "key.pem")
         )
         for each in (end, ours):
             each.setblocking(False)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server.config.schema import SYSTEM_FILE
+from raspi_server.config.source import SYSTEM_FILE
 from raspi_server.system import storage
 
 from .conftest import LIMIT, check_end, free_port

@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
-from raspi_server.gpio.output_state import Levels
-from raspi_server.gpio.pin import Changed
+from raspi_server.gpio.output_state import OutputStateStore
+from raspi_server.gpio.pin import PinChange
 from raspi_server.messages import Change, Drive, Pulse, Result, Set, State, Toggle
 from raspi_server.net.hub import LONGEST_BEHIND
 
@@ -84,7 +84,7 @@ class Lives(RuleBasedStateMachine):
         self.board = Board(
             parse(PINS).pins,
             SimulatedFactory(),
-            Levels(None, None),
+            OutputStateStore(None, None),
             self.rig.loop,
             self.changed,
             lambda: None,
@@ -94,7 +94,7 @@ class Lives(RuleBasedStateMachine):
         self.seq += 1
         return self.seq
 
-    def changed(self, changed: Changed) -> None:
+    def changed(self, changed: PinChange) -> None:
         seq = self.next_seq()
         assert changed.value is not None
         for watcher in self.watchers:

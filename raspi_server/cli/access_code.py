@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config.schema import ConfigError
-from ..config.source import Source
+from ..config.errors import ConfigError
+from ..config.source import ConfigSource
 from ..messages import Right
 from ..net.addresses import local_name
 from ..net.listener import in_url, own_address
@@ -20,7 +20,7 @@ from ..system import storage
 _PURPOSES: dict[Right, str] = {"view": "looking", "control": "looking and switching"}
 
 
-def show(source: Source, new: Sequence[Right], qr: Right | None) -> bool:
+def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
     """Make a new code and a link for each right in `new`, and a link for the existing code of `qr`.
     List the codes if both are empty. Return False after printing an error."""
     folder = storage.state_folder_of_service()
@@ -67,7 +67,9 @@ def _list(codes: Codes) -> None:
     print("A link and a QR code that sign one more phone in: sudo raspi-server code --qr")
 
 
-def _show_link(source: Source, codes: Codes, right: Right, is_reloading: bool = False) -> bool:
+def _show_link(
+    source: ConfigSource, codes: Codes, right: Right, is_reloading: bool = False
+) -> bool:
     """Print a link and a QR code that stand for the code of `right`. Return False after printing an
     error. While the service reloads, the page will be where the file says."""
     id = codes.id(right)
@@ -115,7 +117,7 @@ def _token(folder: Path, code: str) -> str:
         return Links(folder).make(code)
 
 
-def _addresses(source: Source, is_reloading: bool) -> list[str]:
+def _addresses(source: ConfigSource, is_reloading: bool) -> list[str]:
     """Return the addresses of the page, the one by name first: it stays when the IP address
     changes."""
     try:

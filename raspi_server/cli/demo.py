@@ -5,7 +5,8 @@ import asyncio
 import itertools
 from pathlib import Path
 
-from ..config.schema import Config, parse
+from ..config.parser import parse
+from ..config.schema import Config
 from ..gpio.board import Board
 from ..messages import Drive
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from .. import __version__
-from ..config.schema import Certificate, Config, ConfigError, Mqtt
-from ..config.source import Source
+from ..config.errors import ConfigError
+from ..config.schema import CertificateFiles, Config, MqttConfig
+from ..config.source import ConfigSource
 from ..gpio import chardev
 from ..limits import DEFAULT, Limits
 from ..net.addresses import local_name
@@ -67,7 +68,7 @@ class Finding(NamedTuple):
 class Doctor:
     """Checks of the machine and of the service that `source` configures."""
 
-    def __init__(self, source: Source, limits: Limits = DEFAULT) -> None:
+    def __init__(self, source: ConfigSource, limits: Limits = DEFAULT) -> None:
         self._source = source
         self._limits = limits
 
@@ -83,8 +84,8 @@ class Doctor:
         try:
             config = served = self._source.load()
         except ConfigError as error:
-            for fault in error.faults:
-                yield Finding("error", "config", str(fault), f"sudo nano {self._source.file}")
+            for each in error.errors:
+                yield Finding("error", "config", str(each), f"sudo nano {self._source.file}")
         else:
             yield from self._check_config(config)
         if is_active and self._source.is_in_force() is False:
@@ -158,7 +159,7 @@ class Doctor:
                 words = "keep their level" if keeps else "are let go"
                 yield Finding("ok", "kernel", f"outputs {words} while the server is down")
 
-    def _check_certificate(self, pair: Certificate) -> Iterator[Finding]:
+    def _check_certificate(self, pair: CertificateFiles) -> Iterator[Finding]:
         """Check the key, the dates and the names."""
         try:
             identity = tls.identity(pair)
@@ -314,7 +315,7 @@ def _left_out(file: Path) -> dict[str, str]:
     return {name: _NEW_AUTHORITY if kind == "new" else never for kind, _, name in found}
 
 
-def _check_broker(mqtt: Mqtt) -> Finding:
+def _check_broker(mqtt: MqttConfig) -> Finding:
     """Check that the broker accepts a connection, with a client id beside that of the service."""
     import asyncio
 
@@ -324,7 +325,7 @@ def _check_broker(mqtt: Mqtt) -> Finding:
     try:
         ours = account(mqtt)
     except ConfigError as error:
-        return Finding("error", "mqtt", str(error.faults[0]), f"sudo ls -l {error.faults[0].file}")
+        return Finding("error", "mqtt", str(error.errors[0]), f"sudo ls -l {error.errors[0].file}")
 
     async def ask() -> str | None:
         return await Broker(ours, f"raspi-server-doctor-{os.getpid()}").try_once()

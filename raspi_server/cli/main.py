@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 
 from .. import __version__
-from ..config import schema
-from ..config.schema import Config, ConfigError, default_file
-from ..config.source import Source
+from ..config.errors import ConfigError
+from ..config.schema import Config
+from ..config.source import ConfigSource, default_file, load
 from ..limits import DEFAULT, Limits
 from ..system import logs, storage
 
@@ -132,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
         overrides["port"] = options.port
     if options.simulate:
         overrides["gpio"] = "simulated"
-    source = Source(_file(options), overrides)
+    source = ConfigSource(_file(options), overrides)
     try:
         return serve(source.load(), source, limits=options.limits)
     except ConfigError as error:
@@ -147,7 +147,7 @@ def check(options: argparse.Namespace) -> int:
     from ..security import tls
 
     file = options.file or default_file()
-    source = Source(file, {})
+    source = ConfigSource(file, {})
     config = source.load()
     warnings = source.warnings
     if source.last_good():
@@ -183,10 +183,10 @@ def _warn(message: str) -> None:
 def safe_state(options: argparse.Namespace) -> int:
     """Bring the outputs to the state that `on_failure` names. systemd's ExecStopPost= runs this,
     with environment variables that say how the server ended."""
-    from ..gpio.safe_state import leave_safe
+    from ..gpio.safe_state import apply_safe_state
 
     logs.start("info")
-    return 0 if leave_safe(Source(_file(options), {})) else EXIT_FAILED
+    return 0 if apply_safe_state(ConfigSource(_file(options), {})) else EXIT_FAILED
 
 
 def code(options: argparse.Namespace) -> int:
@@ -222,7 +222,7 @@ def wait_healthy(options: argparse.Namespace) -> int:
     """Wait until the running server answers that it is healthy."""
     from .wait_healthy import wait_healthy
 
-    config = schema.load(_file(options))
+    config = load(_file(options))
     return 0 if wait_healthy(config, options.limits) else EXIT_FAILED
 
 
@@ -232,9 +232,9 @@ def _file(options: argparse.Namespace) -> Path:
     return file
 
 
-def _source_of_service(options: argparse.Namespace) -> Source:
+def _source_of_service(options: argparse.Namespace) -> ConfigSource:
     """Return the configuration with the state of the installed service, which root may read."""
-    return Source(_file(options), {}, storage.state_folder_of_service())
+    return ConfigSource(_file(options), {}, storage.state_folder_of_service())
 
 
 # The server
@@ -242,7 +242,7 @@ def _source_of_service(options: argparse.Namespace) -> Source:
 
 def serve(
     config: Config,
-    source: Source | None = None,
+    source: ConfigSource | None = None,
     error: ConfigError | None = None,
     limits: Limits = DEFAULT,
 ) -> int:
@@ -269,7 +269,7 @@ def serve(
 
 
 async def _serve(
-    config: Config, source: Source | None, error: ConfigError | None, limits: Limits
+    config: Config, source: ConfigSource | None, error: ConfigError | None, limits: Limits
 ) -> None:
     import asyncio
 

@@ -17,7 +17,7 @@ from msgspec import Raw
 
 from ..config import schema
 from ..errors import Ref, RequestError
-from ..gpio.pin import Changed
+from ..gpio.pin import PinChange
 from ..limits import DEFAULT, Limits
 from ..messages import (
     MAX_MESSAGE_BYTES,
@@ -67,14 +67,14 @@ class House:
     url: Callable[[], str | None] = lambda: None
 
 
-def topic(settings: schema.Mqtt) -> str:
+def topic(settings: schema.MqttConfig) -> str:
     """The beginning of all topics of this Pi."""
     return settings.topic or f"raspi-server/{socket.gethostname().partition('.')[0]}"
 
 
 class _Kept(NamedTuple):
     number: int
-    changed: Changed
+    changed: PinChange
 
 
 class Mqtt(Speaker):
@@ -82,7 +82,7 @@ class Mqtt(Speaker):
 
     def __init__(
         self,
-        settings: schema.Mqtt,
+        settings: schema.MqttConfig,
         account: Account,
         house: House,
         limits: Limits = DEFAULT,
@@ -145,7 +145,7 @@ class Mqtt(Speaker):
             log.warning("mqtt: %d changes were never told to %s", self.kept, self._broker)
         await self._broker.close(Message(f"{self.topic}/status", b"offline", True), GOODBYE)
 
-    def changed(self, changed: Changed) -> None:
+    def changed(self, changed: PinChange) -> None:
         """To be told of each change, at once."""
         self._number += 1
         kept = _Kept(self._number, changed)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ..config import schema
-from ..config.schema import ConfigError, Fault
+from ..config.errors import ConfigError, Diagnostic
 from ..net.listener import in_url
 
 
@@ -36,10 +36,10 @@ class _Socket(ssl.SSLSocket):
             raise
 
 
-def account(mqtt: schema.Mqtt) -> Account:
+def account(mqtt: schema.MqttConfig) -> Account:
     """The account of a configuration, with all its files read. Raises ConfigError, with every file
     that is missing, unreadable, or not what it should be."""
-    faults: list[Fault] = []
+    faults: list[Diagnostic] = []
     contents: dict[str, bytes] = {}
     for key in ("password_file", "ca", "certificate", "key"):
         file = getattr(mqtt, key)
@@ -49,7 +49,7 @@ def account(mqtt: schema.Mqtt) -> Account:
             contents[key] = file.read_bytes()
         except OSError as error:
             message = f"expected a file that can be read: {error.strerror}"
-            faults.append(Fault(str(file), None, f"mqtt.{key}", message))
+            faults.append(Diagnostic(str(file), None, f"mqtt.{key}", message))
     if faults:
         raise ConfigError(faults)
     url = urlsplit(mqtt.url)
@@ -64,7 +64,7 @@ def account(mqtt: schema.Mqtt) -> Account:
     )
 
 
-def _context(mqtt: schema.Mqtt) -> ssl.SSLContext:
+def _context(mqtt: schema.MqttConfig) -> ssl.SSLContext:
     """TLS 1.2 and later; the broker's certificate must be good for its name."""
     try:
         context = ssl.create_default_context(cafile=mqtt.ca)
@@ -89,5 +89,5 @@ def _context(mqtt: schema.Mqtt) -> ssl.SSLContext:
     return context
 
 
-def _fault(mqtt: schema.Mqtt, key: str, message: str) -> ConfigError:
-    return ConfigError([Fault(str(getattr(mqtt, key)), None, f"mqtt.{key}", message)])
+def _fault(mqtt: schema.MqttConfig, key: str, message: str) -> ConfigError:
+    return ConfigError([Diagnostic(str(getattr(mqtt, key)), None, f"mqtt.{key}", message)])

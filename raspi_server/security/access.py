@@ -64,7 +64,12 @@ class Auth:
     what is refused raises RequestError with the reason."""
 
     def __init__(
-        self, access: schema.Access, codes: Codes, sessions: Sessions, links: Links, guests: Guests
+        self,
+        access: schema.AccessConfig,
+        codes: Codes,
+        sessions: Sessions,
+        links: Links,
+        guests: Guests,
     ) -> None:
         self.access = access
         """A reload puts another in."""
@@ -218,13 +223,13 @@ class Auth:
             return False
         return True
 
-    def code_would_help(self, pins: Iterable[schema.Pin], caller: Caller) -> bool:
+    def code_would_help(self, pins: Iterable[schema.PinConfig], caller: Caller) -> bool:
         """Whether there are outputs that the control code, which was not shown, would switch."""
-        outputs = [pin for pin in pins if isinstance(pin, schema.DrivenPin)]
+        outputs = [pin for pin in pins if isinstance(pin, schema.DrivenConfig)]
         audiences = {pin.control or self.access.control for pin in outputs}
         return "code" in audiences and self.role(caller) != "control"
 
-    def check_control(self, pin: schema.Pin, caller: Caller) -> None:
+    def check_control(self, pin: schema.PinConfig, caller: Caller) -> None:
         audience = self._audience(pin)
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin.name} needs the control code", "control")
@@ -244,28 +249,28 @@ class Auth:
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin} needs the control code of this Pi", "control")
 
-    def check_broker(self, pin: schema.Pin) -> None:
+    def check_broker(self, pin: schema.PinConfig) -> None:
         """Whoever may publish at the broker counts as one who has the control code: the broker
         knows them, and `mqtt.control` says so."""
         self._audience(pin)
 
-    def broker_may_control(self, pin: schema.Pin) -> bool:
+    def broker_may_control(self, pin: schema.PinConfig) -> bool:
         try:
             self.check_broker(pin)
         except RequestError:
             return False
         return True
 
-    def audience(self, pin: schema.Pin) -> Audience:
+    def audience(self, pin: schema.PinConfig) -> Audience:
         """Return who may switch a pin; of an input, who may drive it where it is simulated."""
-        own = None if isinstance(pin, schema.InputPin) else pin.control
+        own = pin.control if isinstance(pin, schema.DrivenConfig) else None
         return own or self.access.control
 
-    def _audience(self, pin: schema.Pin) -> Audience:
+    def _audience(self, pin: schema.PinConfig) -> Audience:
         """The same. Raises RequestError where nobody may."""
         audience = self.audience(pin)
         if audience == "nobody":
-            is_own = isinstance(pin, schema.DrivenPin) and pin.control
+            is_own = isinstance(pin, schema.DrivenConfig) and pin.control
             key = f"pins.{pin.name}.control" if is_own else "access.control"
             raise RequestError("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
         return audience
@@ -276,7 +281,7 @@ class Auth:
         how = f"sudo raspi-server code --new {right}"
         raise RequestError("sign-in", f"{what}, and none exists yet ({how})")
 
-    def may_control(self, pin: schema.Pin, caller: Caller) -> bool:
+    def may_control(self, pin: schema.PinConfig, caller: Caller) -> bool:
         try:
             self.check_control(pin, caller)
         except RequestError:

@@ -5,7 +5,7 @@ import logging
 import ssl
 from typing import Any, NamedTuple
 
-from ..config.schema import Certificate
+from ..config.schema import CertificateFiles
 from . import key_exchange
 
 _CIPHERS = ":".join(
@@ -37,7 +37,7 @@ class CertificateError(ValueError):
     """A certificate or key that is missing, unreadable, or does not fit the other."""
 
 
-def server_context(pair: Certificate) -> ssl.SSLContext:
+def server_context(pair: CertificateFiles) -> ssl.SSLContext:
     """A context for TLS 1.2 and later, as strict as Mozilla's intermediate profile. Raises
     CertificateError."""
     for kind, file in (("certificate", pair.certificate), ("key", pair.key)):
@@ -86,7 +86,7 @@ class Authority(NamedTuple):
 class Identity(NamedTuple):
     """What a server shows of itself."""
 
-    pair: Certificate
+    pair: CertificateFiles
     context: ssl.SSLContext
     authority: Authority | None
     """None for a certificate of an authority that phones know, or that we do not."""
@@ -107,7 +107,7 @@ class Identity(NamedTuple):
         return f"the certificate is not in order: {error.verify_message}"
 
 
-def identity(pair: Certificate) -> Identity:
+def identity(pair: CertificateFiles) -> Identity:
     """Raises CertificateError."""
     context = server_context(pair)
     try:
@@ -118,7 +118,7 @@ def identity(pair: Certificate) -> Identity:
     return Identity(pair, context, _authority(pair, context), chain)
 
 
-def _authority(pair: Certificate, context: ssl.SSLContext) -> Authority | None:
+def _authority(pair: CertificateFiles, context: ssl.SSLContext) -> Authority | None:
     """The one whose certificate lies beside the server's, if it vouches for that."""
     trusting = _trusting()
     trusting.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server.config.schema import Certificate
+from raspi_server.config.schema import CertificateFiles
 from raspi_server.security import tls
 
 from .guest import CHECKOUT
@@ -199,7 +199,7 @@ def test_keys_are_private(pi: Pi) -> None:
 
 def test_the_server_takes_it(pi: Pi) -> None:
     """A strict client that trusts the authority and nothing else has nothing to complain of."""
-    pair = Certificate(certificate=pi.tls / "server.crt", key=pi.tls / "server.key")
+    pair = CertificateFiles(certificate=pi.tls / "server.crt", key=pi.tls / "server.key")
     serving = tls.server_context(pair)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -305,7 +305,9 @@ def test_what_was_lost_or_torn_is_made_again(pi: Pi, file: str, harm: str) -> No
     else:
         (pi.tls / file).write_text("-----BEGIN")
     assert "Made a new certificate" in pi.make()
-    tls.server_context(Certificate(certificate=pi.tls / "server.crt", key=pi.tls / "server.key"))
+    tls.server_context(
+        CertificateFiles(certificate=pi.tls / "server.crt", key=pi.tls / "server.key")
+    )
     assert pi.make() == ""
 
 

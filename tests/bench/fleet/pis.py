@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raspi_server.config import schema
-from raspi_server.gpio.pin import Changed
+from raspi_server.gpio.pin import PinChange
 from raspi_server.messages import Command, Health, PinInfo, ServerInfo, Value
 from raspi_server.mqtt.bridge import House, Mqtt
 from raspi_server.mqtt.broker_config import Account
@@ -44,7 +44,7 @@ class Pi:
         self._host = f"pi-{number:04}"
         self._values: list[Value] = [0] * pins
         self._moments: list[float | None] = [None] * pins
-        settings = schema.Mqtt(url=f"mqtt://{account}", topic=self.topic)
+        settings = schema.MqttConfig(url=f"mqtt://{account}", topic=self.topic)
         house = House(self._server, self._pins, self._report, self._carry_out)
         self.room = Mqtt(settings, account, house)
 
@@ -53,7 +53,7 @@ class Pi:
         number = random.randrange(len(self._values))
         value = 0 if self._values[number] else 1
         self._values[number], self._moments[number] = value, moment
-        self.room.changed(Changed(f"pin{number}", value, moment, None))
+        self.room.changed(PinChange(f"pin{number}", value, moment, None))
 
     def states(self) -> dict[str, tuple[Value, float | None]]:
         times = [None if moment is None else wall_time(moment) for moment in self._moments]
