@@ -21,7 +21,7 @@ class Broadcaster:
     """Set before the first viewer is connected, and by a reload."""
 
     def __init__(self, interval_s: float, limits: Limits) -> None:
-        self.hub = Hub(self._viewers_came_or_went)
+        self.hub = Hub(self._viewers_came_or_went, limits)
         self._limits = limits
         self._seq = 0
         self._values: Raw | None = None

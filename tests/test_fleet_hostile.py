@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from raspi_server.limits import DEFAULT
 from raspi_server.mqtt.fleet import Pis
-from raspi_server.net import hub
 
 from .asking import ask
 from .conftest import Server
@@ -151,8 +151,8 @@ def test_news_stay_small(brokers, chorus, start_server):
         for topic in topics:
             choir.say(f"{topic}/status", b"")
         hear(looker, lambda: len(looker.pis) == 21)
-    assert max(sizes) < hub.MOST_BEHIND / 2
-    assert sum(sizes) > 3 * hub.MOST_BEHIND
+    assert max(sizes) < DEFAULT.max_viewer_backlog_bytes / 2
+    assert sum(sizes) > 3 * DEFAULT.max_viewer_backlog_bytes
 
 
 def test_a_description_of_any_size_is_one_message():
@@ -166,7 +166,9 @@ def test_a_description_of_any_size_is_one_message():
     while pis.has_news:
         lots.append(pis.take_news())
     assert [len(entries) for _, entries, _ in lots] == [1, 1]  # the third is larger than is taken
-    assert all(len(bytes(entries[0])) < hub.MOST_BEHIND / 4 for _, entries, _ in lots)
+    assert all(
+        len(bytes(entries[0])) < DEFAULT.max_viewer_backlog_bytes / 4 for _, entries, _ in lots
+    )
 
 
 def test_memory_is_bounded(brokers, chorus, start_server):

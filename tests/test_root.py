@@ -182,7 +182,7 @@ from pathlib import Path
 from raspi_server.system import storage
 
 for _ in range(300):
-    storage.replace(Path(sys.argv[1]), sys.argv[2].encode() * 4000, lasting=False)
+    storage.replace(Path(sys.argv[1]), sys.argv[2].encode() * 4000, durable=False)
 """
     file = tmp_path / "levels.json"
     file.write_bytes(b"a" * 4000)

@@ -11,8 +11,7 @@ from pathlib import Path
 from ..config.errors import ConfigError
 from ..config.source import ConfigSource
 from ..messages import Right
-from ..net.addresses import local_name
-from ..net.listener import in_url, own_address
+from ..net.addresses import in_url, local_name, own_address
 from ..security.codes import Codes
 from ..security.sign_in_links import Links
 from ..system import storage

@@ -167,10 +167,10 @@ class Doctor:
             yield Finding("error", "certificate", str(error), _RENEW)
             return
         file = str(pair.certificate)
-        complaint = identity.complaint()
+        date_error = identity.validity_error()
         ends = ("-noout", "-checkend", str(CERTIFICATE_RENEWAL_S))
-        if complaint:
-            yield Finding("error", "certificate", f"{file}: {complaint}", _RENEW)
+        if date_error:
+            yield Finding("error", "certificate", f"{file}: {date_error}", _RENEW)
         elif self._run("openssl", "x509", "-in", file, *ends) is None:
             message = f"{file}: it expires within {CERTIFICATE_RENEWAL_S // 86400} days"
             yield Finding("error", "certificate", message, _RENEW)
@@ -182,7 +182,7 @@ class Doctor:
         if missing:
             message = f"{file}: it does not name {', '.join(missing)}"
             yield Finding("error", "certificate", message, _RENEW)
-        elif not complaint:
+        elif not date_error:
             yield Finding("ok", "certificate", f"{file}: {', '.join(sorted(named))}")
         if not key_exchange.is_whole(identity.context):
             yield Finding("note", "tls", tls.ONE_GROUP, _OTHER_PYTHON)
@@ -234,10 +234,10 @@ class Doctor:
         elif shutil.which("systemctl"):
             message = f"{host} is not announced on the network: only the address works"
             yield Finding("note", "name", message, "sudo apt install avahi-daemon")
-        for complaint in vitals.throttled() or ():
-            kind: Literal["error", "note"] = "error" if complaint.endswith("now") else "note"
+        for warning in vitals.throttled() or ():
+            kind: Literal["error", "note"] = "error" if warning.endswith("now") else "note"
             remedy = "a stronger power supply, a shorter cable, a fan"
-            yield Finding(kind, "power", complaint, remedy)
+            yield Finding(kind, "power", warning, remedy)
         free = shutil.disk_usage("/").free
         if free < MIN_FREE_BYTES:
             yield Finding("error", "space", f"{free // 2**20} MB free on /", "sudo apt clean")

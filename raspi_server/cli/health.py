@@ -6,7 +6,7 @@ import urllib.request
 from typing import NamedTuple
 
 from ..config.schema import Config
-from ..net.listener import in_url
+from ..net.addresses import in_url
 
 MAX_ANSWER_BYTES = 64 * 1024
 """Root must not read for as long as another program, in the server's place, sends."""

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None, limits: Limits = DEFAULT) -> int:
     try:
         status: int = options.command(options)
     except ConfigError as error:
-        logs.complain(str(error))
+        logs.print_error(str(error))
         return EXIT_CONFIG
     return status
 
@@ -160,8 +160,8 @@ def check(options: argparse.Namespace) -> int:
         except tls.CertificateError as error:
             print(error, file=sys.stderr)
             return EXIT_CONFIG
-        if complaint := identity.complaint():
-            _warn(f"{config.certificate.certificate}: {complaint}")
+        if date_error := identity.validity_error():
+            _warn(f"{config.certificate.certificate}: {date_error}")
     for secret in config.secret_files:
         if exposure := storage.exposure(secret):
             _warn(f"{secret}: {exposure.message}: {exposure.remedy}")
@@ -256,7 +256,7 @@ def serve(
     faulthandler.enable()  # SIGABRT, which the watchdog of systemd sends, logs all stacks
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit)
-    logs.start(config.log_level)
+    logs.start(config.log_level, limits)
     try:
         asyncio.run(_serve(config, source, error, limits))
     except CertificateError as failure:
@@ -277,7 +277,7 @@ async def _serve(
     from ..server import Server
 
     if os.environ.get("NOTIFY_SOCKET"):
-        await until_free(config.address, config.port)
+        await until_free(config.address, config.port, limits)
     server = Server(config, source, error, limits)
     if source:
         await server.run()

@@ -131,7 +131,7 @@ class ConfigSource:
         except OSError as error:
             log.warning("%s: %s", file, error)
         try:
-            storage.replace(file, data, lasting=True)
+            storage.replace(file, data, durable=True)
         except OSError as error:
             log.warning("%s: %s; it is not kept", file, error.strerror)
 

@@ -77,7 +77,7 @@ class OutputStateStore:
             # The length of a power cut is unknown: an output with a deadline is off after it.
             self._restored[gpio] = OutputState(state.value if state.off_at is None else 0)
         if self._run:
-            _write(self._run, _File(self._boot, self._states), lasting=False)
+            _write(self._run, _File(self._boot, self._states), durable=False)
 
     def is_due(self, now: float) -> bool:
         """Tell whether `save` has something to write, and the last time is long enough ago."""
@@ -89,7 +89,7 @@ class OutputStateStore:
             states = dict(self._restored)
             if self._state and states != self._written:
                 self._save_after = now + self._save_interval
-                if _write(self._state, _File(self._boot, states), lasting=True):
+                if _write(self._state, _File(self._boot, states), durable=True):
                     self._written = states
 
 
@@ -113,10 +113,10 @@ def _read(file: Path | None, boot: str | None = None) -> dict[int, OutputState]:
     return found.levels if boot in (None, found.boot) else {}
 
 
-def _write(file: Path, content: _File, lasting: bool) -> bool:
+def _write(file: Path, content: _File, durable: bool) -> bool:
     """Write a file; return False, and log the reason, where that fails."""
     try:
-        storage.replace(file, msgspec.json.encode(content), lasting)
+        storage.replace(file, msgspec.json.encode(content), durable)
         return True
     except OSError as error:
         words = "%s: %s; outputs will not be kept as they are"

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from ..config import schema
 from ..config.errors import ConfigError, Diagnostic
-from ..net.listener import in_url
+from ..net.addresses import in_url
 
 
 @dataclass(frozen=True)

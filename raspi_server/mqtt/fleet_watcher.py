@@ -118,7 +118,7 @@ class Lookout(Speaker):
         """Pis to whose answers we listen over this connection."""
         self._tickers = (
             Ticker(lambda: self.hub.show(Ping(round(time.time(), 6))), ALIVE_EVERY),
-            Ticker(lambda: self.hub.look_after(self._loop.time()), LOOK_EVERY),
+            Ticker(lambda: self.hub.check(self._loop.time()), LOOK_EVERY),
         )
 
     # What is asked from outside.

@@ -28,8 +28,9 @@ from ..messages import (
     Right,
     Value,
 )
-from ..net.hub import Hub, frame
-from ..security.access import Auth, Caller
+from ..net.frames import frame
+from ..net.hub import Hub
+from ..security.access import AccessPolicy, Caller
 from ..security.tls import Identity
 from ..status import Status
 from .compression import Packed
@@ -96,7 +97,7 @@ class WebContext:
     status: Status
     history: History
     broadcaster: Broadcaster
-    auth: Auth
+    auth: AccessPolicy
     www: tuple[str, ...]
     limits: Limits
     packed: Packed = field(default_factory=Packed)
