@@ -5,7 +5,7 @@ import time
 from msgspec import Raw
 
 from .gpio.board import Board
-from .gpio.pin import Changed
+from .gpio.pin import PinChange
 from .limits import Limits
 from .messages import Change, State, encode
 from .net.hub import Hub
@@ -21,7 +21,7 @@ class Broadcaster:
     """Set before the first viewer is connected, and by a reload."""
 
     def __init__(self, interval_s: float, limits: Limits) -> None:
-        self.hub = Hub(self._viewers_came_or_went)
+        self.hub = Hub(self._viewers_came_or_went, limits)
         self._limits = limits
         self._seq = 0
         self._values: Raw | None = None
@@ -66,7 +66,7 @@ class Broadcaster:
         """Read all values again at the next tick."""
         self._values = None
 
-    def send_change(self, changed: Changed, by: str | None) -> None:
+    def send_change(self, changed: PinChange, by: str | None) -> None:
         """Send a change to all viewers; `by` is the client or the limit that caused it."""
         self._values = None
         moment = wall_time(changed.moment)
@@ -74,7 +74,7 @@ class Broadcaster:
 
     def _tick(self) -> None:
         if self.reads_inputs:
-            self.board.look()
+            self.board.refresh()
         if self._values is None:
             self._values = Raw(encode(self.board.values()))
         self.hub.show(State(self._next_seq(), round(time.time(), 6), self._values))

@@ -1,7 +1,19 @@
 """Limits and timeouts of the server, in one frozen value. config.yaml does not name them; tests
 give others, so that none has to wait a minute."""
 
+import os
+
 import msgspec
+
+_CONNECTION_BYTES = 64 * 1024
+"""Memory for a connection under TLS, the kernel's part included."""
+
+
+def _max_connections() -> int:
+    """Return the connections that a quarter of the memory bears, some 1700 on a Pi Zero, within the
+    descriptors that the unit permits (systemd/raspi-server.service)."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(6144, memory // 4 // _CONNECTION_BYTES)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +81,108 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     fleet_answer_timeout_s: int = 5
     """Time for a Pi to answer a command, in whole seconds. The broker drops the command then."""
 
+    # net
+
+    max_connections: int = msgspec.field(default_factory=_max_connections)
+    """Connections of all addresses together."""
+    max_connections_per_address: int = 128
+    """A page takes up to seven, and behind a router of its own (Docker, Tailscale's subnet router)
+    a whole household has one address."""
+    max_handshakes_per_address: int = 16
+    """TLS handshakes in progress; of one more the oldest is closed. A client that shares an address
+    with an attacker needs a moment to get through, and would never, were the newest refused. The
+    loop's next turn answers those that came in this one, so it computes for 16 at most."""
+    large_response_bytes: int = 64 * 1024
+    max_large_responses_per_address: int = 4
+    """Responses of more than so many bytes that may wait to be read; of one more the oldest is
+    closed. The history of all pins can be a megabyte, and waits whole."""
+    max_head_lines: int = 100
+    max_head_parts: int = 200
+    """Lines of a request's head, and what & and ; divide in it: arguments and cookies. Each becomes
+    objects of a hundred times its size."""
+    shortage_over_after_s: float = 60.0
+    """Without a shortage of connections for so long, the next one is logged again."""
+    accepts_per_turn: int = 16
+    """Connections accepted before the loop does anything else. While thousands a second arrive, 128
+    at once cost a viewer a fifth of its states, and accepted no more."""
+    accept_retry_interval_s: float = 1.0
+    """Pause after the file descriptors have run out; new connections wait in the kernel's queue."""
+    listen_backlog: int = 1024
+    """Connections in the kernel's queue."""
+    spare_descriptors: int = 16
+    """File descriptors that no connection gets: the server itself needs some, for a page, the
+    certificate, the output state."""
+    address_timeout_s: float = 30.0
+    address_retry_interval_s: float = 0.25
+    """Wait at a start for an address that is not available yet, and the pause between two attempts;
+    for each of its own attempts systemd starts a whole process."""
+    unacknowledged_timeout_s: float = 60.0
+    """The kernel drops a connection whose other end takes nothing at all for so long, be it gone or
+    asleep in the middle of a large page (tcp(7), TCP_USER_TIMEOUT)."""
+    connection_send_buffer_bytes: int = 64 * 1024
+    connection_receive_buffer_bytes: int = 32 * 1024
+    """Kernel buffers of a connection; the kernel reserves twice as much. Its own limits are
+    megabytes, and a hundred clients that never read would fill them; for a page on Wi-Fi, and for a
+    body of 32 KiB, these are enough."""
+    first_byte_timeout_s: float = 10.0
+    """Wait for a connection's first byte; browsers that connect in advance can do without it."""
+    max_silent_connections: int = 1024
+    max_silent_connections_per_address: int = 32
+    """Connections that have sent nothing yet; of more, the oldest is closed, in all of the address
+    that has most. A client that has something to send sends it within a moment; a browser connects
+    in advance with a few."""
+    viewer_send_buffer_bytes: int = 16384
+    """Kernel buffer for each viewer. The default swallows 2.7 MB, thousands of states that a phone
+    would read when it wakes; this is what may be on its way, at no measurable cost."""
+    max_viewer_backlog_bytes: int = 256 * 1024
+    max_viewer_behind_s: float = 5.0
+    """A viewer that does not read is closed after so much; reconnecting is cheaper."""
+    ping_interval_s: float = 20.0
+    """A phone that does not answer one ping before the next is unreachable; mobile networks forget
+    a silent connection after 30 s at the earliest."""
+    tls_readiness_check_frames: int = 4
+    """Frames to all viewers for each time that the kernel is asked which TLS sockets are full."""
+    avahi_timeout_s: float = 5.0
+    """Wait for Avahi to return this machine's name."""
+
+    # security
+
+    code_attempts: int = 5
+    code_retry_interval_s: float = 10.0
+    """Wrong codes from one network, and the time after which it has one more attempt."""
+    max_code_networks: int = 1024
+    """Networks whose wrong codes are counted."""
+    legacy_code_attempts: int = 3
+    legacy_code_retry_interval_s: float = 10.0
+    """Checks of codes that older releases made, of all networks together, and the time after which
+    there is one more: each costs a Pi Zero a second or two."""
+    max_sessions_per_code: int = 100
+    """Sessions of each of the two codes, 200 in all: the least recently used are ended first.
+    Counted by code, so that a client that may only view cannot end a session that may switch."""
+    link_lifetime_s: float = 15 * 60.0
+    """Time for which a sign-in link is valid; cookies and messages say 15 minutes, too."""
+    max_links: int = 32
+    """Sign-in links that are valid at once: the oldest are dropped first."""
+    file_lock_timeout_s: float = 5.0
+    loop_file_lock_timeout_s: float = 0.2
+    """Wait for another process that changes codes or links, in a command and on the event loop; a
+    command holds the lock for some ms."""
+
+    # system
+
+    heartbeat_interval_s: float = 1.0
+    """Time between two questions to the event loop whether all is well."""
+    stuck_after_s: float = 5.0
+    """Without an answer for so long, the log says what the event loop is doing."""
+    timeout_extension_s: float = 10.0
+    max_timeout_extension_s: float = 120.0
+    """Time asked of systemd again and again while a start or stop goes on, and in all."""
+    notify_timeout_s: float = 0.2
+    """Wait for room in systemd's notify queue; the next beat repeats what was lost."""
+    log_limit_period_s: float = 60.0
+    max_log_lines_per_period: int = 5
+    """Lines of one place in the code that clients can cause; more are counted, not written."""
+
     # server, status, broadcaster
 
     idle_timeout_s: float = 60.0
@@ -99,6 +213,32 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     close_frame_timeout_s: float = 1.0
     """For the close frame to reach a client that sends too much, before the connection ends: closed
     at once, the unread rest would reset the connection and take the frame along."""
+
+    # gpio
+
+    edge_latency_s: float = 0.02
+    """For an edge to come from the kernel through lgpio's thread to the loop. After it, a level
+    that was read but not reported counts as an edge that was lost."""
+    output_state_save_interval_s: float = 5.0
+    """Between two writes for `initial: restore`: an SD card wears, people switch in bursts."""
+    history_changes_per_pin: int = 1000
+    """A change takes 24 bytes: its moment, its value, and a reference to the caller. For 28 pins
+    that is 0.7 MB at most, and 70 bytes more for each address that switched something."""
+    drag_gap_s: float = 1.0
+    drag_length_s: float = 10.0
+    """Levels that one caller sets of one pin, each within the gap after the one before and all
+    within the length, count as one change, the last: dragging a slider sets dozens. The history on
+    the page (www/) does the same with the changes it receives."""
+
+    # cli: doctor and wait-healthy
+
+    health_timeout_s: float = 5.0
+    """For one answer of /api/health: doctor and install.sh do not wait longer for a hung server."""
+    program_timeout_s: float = 5.0
+    """For one answer of another program that doctor runs."""
+    wait_healthy_s: float = 10.0
+    """Until the server must answer that it is healthy. It is READY by then, and the first TLS
+    handshake is slow on a small Pi."""
 
 
 DEFAULT = Limits()

@@ -9,19 +9,20 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 from .broadcaster import Broadcaster
-from .config.schema import Config, ConfigError
-from .config.source import Source
+from .config.errors import ConfigError
+from .config.schema import Config
+from .config.source import ConfigSource
 from .gpio.backend import open_factory
 from .gpio.board import Board
 from .gpio.history import History
-from .gpio.output_state import Levels
-from .gpio.pin import Changed
+from .gpio.output_state import OutputStateStore
+from .gpio.pin import PinChange
 from .limits import DEFAULT, Limits
 from .messages import Command, PinInfo, Value
-from .net.connections import Guests
-from .net.listener import CannotListen, Doors
+from .net.connections import ConnectionLimiter
+from .net.listener import CannotListen, Listener
 from .security import tls
-from .security.access import Auth
+from .security.access import AccessPolicy
 from .security.codes import Codes
 from .security.sessions import Sessions
 from .security.sign_in_links import Links
@@ -53,7 +54,7 @@ class Server:
     def __init__(
         self,
         config: Config,
-        source: Source | None = None,
+        source: ConfigSource | None = None,
         config_error: ConfigError | None = None,
         limits: Limits = DEFAULT,
     ) -> None:
@@ -70,20 +71,21 @@ class Server:
         self._stopping_at_once = asyncio.Event()
         self._handle_signals(loop)
         self._heartbeat = Heartbeat(
-            loop.call_soon_threadsafe, lambda: self._status.watchdog_report()
+            loop.call_soon_threadsafe, lambda: self._status.watchdog_report(), limits
         )
         identity = _identity(config)
-        self._connections = Guests()
+        self._connections = ConnectionLimiter(limits)
         self._listener = self._new_listener(config, identity)
-        self._auth = Auth(
+        self._auth = AccessPolicy(
             config.access,
-            Codes(storage.state_folder()),
-            Sessions(storage.state_folder()),
-            Links(storage.run_folder()),
+            Codes(storage.state_folder(), limits),
+            Sessions(storage.state_folder(), limits),
+            Links(storage.run_folder(), limits),
             self._connections,
+            limits,
         )
-        self._levels = Levels.from_environment()
-        self._history = History()
+        self._output_states = OutputStateStore.from_environment(limits)
+        self._history = History(limits)
         self._broadcaster = Broadcaster(config.interval, limits)
         self._mqtt: MqttBridge | None = None
         self._fleet: FleetWatcher | None = None
@@ -99,7 +101,7 @@ class Server:
         self._context = WebContext(
             self._status, self._history, self._broadcaster, self._auth, _www(config), limits
         )
-        self._auth.speak(self._status.scheme)
+        self._auth.set_scheme(self._status.scheme)
         self._servers = HttpServers(self._context, limits)
         self._join_broker(config, broker_config)
         self._set_metrics(config.metrics)
@@ -152,7 +154,7 @@ class Server:
         for ticker in self._tickers:
             ticker.stop()
         self.board.close()
-        self._levels.save(time.monotonic())
+        self._output_states.save(time.monotonic())
         await asyncio.sleep(0)  # commands that waited are answered before their connection closes
         self._broadcaster.hub.close(CLOSE_GOING_AWAY, "the server is stopping")
         waiting = [
@@ -238,7 +240,7 @@ class Server:
         self._listener.close()
         self._use_listener(listener)
 
-    def _use_listener(self, listener: Doors) -> None:
+    def _use_listener(self, listener: Listener) -> None:
         self._listener = listener
         self._status.port = listener.port
         listener.open()
@@ -261,31 +263,32 @@ class Server:
 
     def _change_scheme(self) -> None:
         """Close all connections of the scheme before, and end their sessions."""
-        self._auth.speak(self._status.scheme)
+        self._auth.set_scheme(self._status.scheme)
         for hub in (self._broadcaster.hub, *([self._fleet.hub] if self._fleet else ())):
             hub.cut(CLOSE_RESTARTED, f"this server speaks {self._status.scheme} now")
         self._servers.restart()
 
     # Parts
 
-    def _new_listener(self, config: Config, identity: Identity | None) -> Doors:
-        return Doors(
-            config.address,
-            config.port,
+    def _new_listener(self, config: Config, identity: Identity | None) -> Listener:
+        return Listener(
+            (config.address, config.port),
             identity and identity.context,
             self._connections,
-            welcome=lambda *caller: self._servers.serve(*caller),
-            redirect=lambda *caller: self._servers.redirect(*caller),
+            on_connection=lambda *caller: self._servers.serve(*caller),
+            on_plain_http=lambda *caller: self._servers.redirect(*caller),
+            limits=self._limits,
         )
 
     def _new_board(self, config: Config) -> Board:
         return Board(
             config.pins,
             open_factory(config.gpio),
-            self._levels,
+            self._output_states,
             asyncio.get_running_loop(),
             self._pin_changed,
             self._describe_all,
+            self._limits,
         )
 
     def _set_metrics(self, is_on: bool) -> None:
@@ -321,9 +324,9 @@ class Server:
 
     # Events
 
-    def _pin_changed(self, changed: Changed) -> None:
+    def _pin_changed(self, changed: PinChange) -> None:
         by = changed.by and changed.by.partition(" ")[0]  # the role is for the log
-        self._history.note(changed.pin, changed.value, changed.moment, by)
+        self._history.record(changed.pin, changed.value, changed.moment, by)
         self._broadcaster.send_change(changed, by)
         if self._mqtt:
             self._mqtt.publish_change(changed)
@@ -342,20 +345,20 @@ class Server:
             self._context.send_hellos()
 
     def _note_values(self) -> None:
-        self._history.take_stock(self.board.values(), time.monotonic())
+        self._history.synchronize(self.board.values(), time.monotonic())
 
     def _every_second(self) -> None:
         now = time.monotonic()
         if not self._broadcaster.reads_inputs:
-            self.board.look()
-        self.board.try_again()
-        self._broadcaster.hub.look_after(now)
-        if self._levels.is_due(now):
-            asyncio.get_running_loop().run_in_executor(None, self._levels.save, now)
-        self._heartbeat.tell()
+            self.board.refresh()
+        self.board.reopen_failed()
+        self._broadcaster.hub.check(now)
+        if self._output_states.is_due(now):
+            asyncio.get_running_loop().run_in_executor(None, self._output_states.save, now)
+        self._heartbeat.report()
 
     def _every_minute(self) -> None:
-        logs.tell_suppressed()
+        logs.report_suppressed()
         if self._status.check_certificate():
             log.warning("%s", self._status.certificate_warning or "the certificate is valid now")
             self._describe_all()

@@ -22,7 +22,7 @@ from .messages import (
     Notice,
     ServerInfo,
 )
-from .net.listener import LOOPBACK, in_url, reachable_hosts
+from .net.addresses import LOOPBACK, in_url, reachable_hosts
 from .security.tls import Identity
 from .system import vitals
 from .system.systemd import Heartbeat
@@ -86,7 +86,7 @@ class Status:
     def check_certificate(self) -> bool:
         """Read again what is wrong with the certificate; return True if that has changed."""
         before = self.certificate_warning
-        self.certificate_warning = self.identity.complaint() if self.identity else None
+        self.certificate_warning = self.identity.validity_error() if self.identity else None
         return self.certificate_warning != before
 
     def hosts(self) -> list[str]:

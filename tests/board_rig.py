@@ -5,11 +5,11 @@ import selectors
 from pathlib import Path
 from typing import Any
 
-from raspi_server.config import schema
+from raspi_server.config import parser, schema
 from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
-from raspi_server.gpio.output_state import Levels
-from raspi_server.gpio.pin import Changed
+from raspi_server.gpio.output_state import OutputStateStore
+from raspi_server.gpio.pin import PinChange
 from raspi_server.messages import Drive, Pulse, Set, Toggle, Value
 
 
@@ -38,7 +38,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
 def parse(pins: str) -> schema.Config:
     """A configuration from the YAML text of its pins."""
-    return schema.parse(b"pins:\n" + pins.encode(), "test", Path("/nowhere"))
+    return parser.parse(b"pins:\n" + pins.encode(), "test", Path("/nowhere"))
 
 
 class Rig:
@@ -47,19 +47,19 @@ class Rig:
     def __init__(
         self,
         pins: str,
-        levels: Levels | None = None,
+        states: OutputStateStore | None = None,
         factory: SimulatedFactory | None = None,
         at: float = 1000.0,
     ) -> None:
         self.loop = JumpingLoop(at)
-        self.changes: list[Changed] = []
+        self.changes: list[PinChange] = []
         self.remade = 0
         self.factory = factory or SimulatedFactory()
-        self.levels = levels or Levels(None, None)
+        self.states = states or OutputStateStore(None, None)
         self.board = Board(
             parse(pins).pins,
             self.factory,
-            self.levels,
+            self.states,
             self.loop,
             self.changes.append,
             self._count_remade,

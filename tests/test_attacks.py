@@ -192,7 +192,7 @@ def test_silent_callers_of_one_address(house, crowd):
 
 def test_silent_callers_of_many_addresses(start_server, crowd):
     """When too many are silent in all, the oldest of the address that has most goes."""
-    house = start_server(HOUSE, program=changing("tls_sniff.MOST = 64"))
+    house = start_server(HOUSE, program=changing(max_silent_connections=64))
     with Witness(house.port) as witness:
         patient = crowd(house, OTHER, 1)[0]
         for n in range(1, 9):

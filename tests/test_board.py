@@ -329,12 +329,12 @@ class TestGroups:
 
     def test_two_that_start_on(self, rig):
         """Even if both were kept on, only the first of a group starts on."""
-        from raspi_server.gpio.output_state import Level, Levels
+        from raspi_server.gpio.output_state import OutputState, OutputStateStore
 
-        levels = Levels(None, None)
+        states = OutputStateStore(None, None)
         for gpio in (5, 6):
-            levels.remember(gpio, Level(1), over_power_cut=False)
-        house = rig(MOTOR.replace("group:", "initial: keep, group:"), levels=levels)
+            states.remember(gpio, OutputState(1), over_power_cut=False)
+        house = rig(MOTOR.replace("group:", "initial: keep, group:"), states=states)
         assert house.board.values() == {"up": 1, "down": 0}
 
     def test_one_that_starts_on_waits_for_the_pause(self, rig):
@@ -418,7 +418,7 @@ class TestInputs:
         """What an edge missed, the next look corrects."""
         house = rig(DOOR)
         house.line(4)._state = 1  # no edge comes of this
-        house.board.look()
+        house.board.refresh()
         house.wait(0.05)
         assert house.told() == [("door", 1, None)]
 
@@ -426,7 +426,7 @@ class TestInputs:
         """A look that sees the new level before its edge arrives leaves the edge its own time."""
         house = rig(DOOR)
         house.line(4)._state = 1
-        house.board.look()
+        house.board.refresh()
         edge = house.loop.time()
         house.wait(0.01)
         house.board["door"].device._edge(edge, 1)
@@ -501,7 +501,7 @@ class TestDebounce:
         house = rig(self.BUTTON)
         for level in (1, 0, 1, 0, 1):
             self.bounce(house, level)
-            house.board.look()
+            house.board.refresh()
         house.wait(0.2)
         assert house.told() == [("button", 1, None)]
 
@@ -527,7 +527,7 @@ class TestLostPins:
         assert house.set("fan", 1).result() == 1
 
         monkeypatch.undo()
-        house.board.try_again()
+        house.board.reopen_failed()
         assert house.board["lamp"].error is None
         assert house.set("lamp", 1).result() == 1
         assert house.remade == 1
@@ -544,7 +544,7 @@ class TestLostPins:
             with pytest.raises(RequestError, match="I/O error"):
                 house.set("lamp", 0)
         assert (house.board["lamp"].value, house.remade) == (None, 1)
-        house.board.try_again()
+        house.board.reopen_failed()
         assert (house.board["lamp"].value, house.line(17).state, house.remade) == (0, 0, 2)
 
     def test_going_off_by_itself_fails(self, rig, monkeypatch):
@@ -559,7 +559,7 @@ class TestLostPins:
             broken.setattr(type(house.line(17)), "_set_state", fail)
             house.wait(1.1)
         assert house.board["gate"].error == "GPIO17: I/O error"
-        house.board.try_again()
+        house.board.reopen_failed()
         assert house.line(17).state == 0
 
     def test_an_input_that_cannot_be_read(self, rig, monkeypatch):
@@ -571,10 +571,10 @@ class TestLostPins:
 
         with monkeypatch.context() as broken:
             broken.setattr(type(house.line(4)), "_get_state", fail)
-            house.board.look()
+            house.board.refresh()
         assert house.board["door"].error == "GPIO4: I/O error"
         house.line(4)._state = 1
-        house.board.try_again()
+        house.board.reopen_failed()
         assert (house.board["door"].value, house.remade) == (1, 2)
 
     def test_a_group_with_an_unknown_member_stays_off(self, rig, monkeypatch):

@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from raspi_server.security.login import Tries, network_of
+from raspi_server.security.login import AttemptLimiter, network_of
 
 from .conftest import LIMIT
 from .home import CODE, TOKEN
@@ -204,19 +204,19 @@ def test_what_counts_as_one_network(one, other, are_one):
 def test_a_count_that_ran_out_is_not_forgotten():
     """However many networks come after it: those that have most of their tries left are forgotten
     first, and whoever is not known has all of them."""
-    tries = Tries(at_once=5, every=10, most=100)
+    attempts = AttemptLimiter(burst=5, interval=10, max_keys=100)
     for _ in range(5):
-        assert tries.wait("guesser", 0) <= 0
-        tries.take("guesser", 0)
+        assert attempts.wait("guesser", 0) <= 0
+        attempts.take("guesser", 0)
     for number in range(1000):
-        tries.take(f"other {number}", 1)
-    assert tries.wait("guesser", 1) == pytest.approx(9)
-    assert tries.wait("other 999", 1) <= 0 and tries.wait("new", 1) <= 0
-    assert tries.wait("guesser", 10) <= 0 < tries.wait("guesser", 9)
-    tries.take("guesser", 10)
-    assert tries.wait("guesser", 10) == pytest.approx(10)
-    tries.give_back("guesser")
-    assert tries.wait("guesser", 10) <= 0
+        attempts.take(f"other {number}", 1)
+    assert attempts.wait("guesser", 1) == pytest.approx(9)
+    assert attempts.wait("other 999", 1) <= 0 and attempts.wait("new", 1) <= 0
+    assert attempts.wait("guesser", 10) <= 0 < attempts.wait("guesser", 9)
+    attempts.take("guesser", 10)
+    assert attempts.wait("guesser", 10) == pytest.approx(10)
+    attempts.give_back("guesser")
+    assert attempts.wait("guesser", 10) <= 0
 
 
 def test_a_code_of_an_older_release(live_in):

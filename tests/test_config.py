@@ -11,26 +11,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raspi_server.config import schema as room
+from raspi_server.config import source
+from raspi_server.config.errors import ConfigError
+from raspi_server.config.parser import parse
 from raspi_server.config.pinout import POSITION_BY_GPIO
 from raspi_server.config.schema import (
-    Access,
-    Certificate,
+    AccessConfig,
+    CertificateFiles,
     Config,
-    ConfigError,
-    InputPin,
-    Mqtt,
-    OutputPin,
-    PwmPin,
-    default_file,
-    load,
-    parse,
+    InputConfig,
+    MqttConfig,
+    OutputConfig,
+    PwmConfig,
 )
+from raspi_server.config.source import default_file, load
 
 SHIPPED = Path(__file__).parent.parent / "config.yaml"
 README = SHIPPED.with_name("README.md")
 HERE = Path("/etc/raspi-server")
-MODES = {"input": InputPin, "output": OutputPin, "pwm": PwmPin}
+MODES = {"input": InputConfig, "output": OutputConfig, "pwm": PwmConfig}
 HINT = " (text that looks like a number stands in quotes)"
 
 PORT = "a whole number from 1 to 65535"
@@ -54,7 +53,7 @@ def faults(text):
     """What is wrong with a text, as people read it, line by line."""
     with pytest.raises(ConfigError) as caught:
         read(text)
-    lines = [str(fault) for fault in caught.value.faults]
+    lines = [str(fault) for fault in caught.value.errors]
     assert str(caught.value).split("\n") == lines
     return lines
 
@@ -84,13 +83,13 @@ def test_the_shipped_file_has_every_key_ready_to_be_changed(key):
     assert len(re.findall(rf"^{key}:", SHIPPED.read_text(), re.MULTILINE)) == 1
 
 
-@pytest.mark.parametrize("key", Access.__struct_fields__)
+@pytest.mark.parametrize("key", AccessConfig.__struct_fields__)
 def test_the_shipped_file_has_every_key_of_access(key):
     """Every key of `access` stands in the shipped file uncommented."""
     assert len(re.findall(rf"^  {key}:", SHIPPED.read_text(), re.MULTILINE)) == 1
 
 
-@pytest.mark.parametrize("key", Mqtt.__struct_fields__)
+@pytest.mark.parametrize("key", MqttConfig.__struct_fields__)
 def test_the_shipped_file_explains_every_key_of_mqtt(key):
     """Every key of `mqtt` stands in the example of the shipped file."""
     assert re.search(rf"^#     {key}: \S", SHIPPED.read_text(), re.MULTILINE)
@@ -99,7 +98,7 @@ def test_the_shipped_file_explains_every_key_of_mqtt(key):
 def test_the_example_of_a_broker_works_when_uncommented():
     """Whoever takes the comment signs away before the example of a broker has a valid one."""
     (example,) = re.findall(r"^# {3}mqtt:\n(?:# {5}.*\n)+", SHIPPED.read_text(), re.MULTILINE)
-    assert read(re.sub("^#", "", example, flags=re.MULTILINE)).mqtt == Mqtt(
+    assert read(re.sub("^#", "", example, flags=re.MULTILINE)).mqtt == MqttConfig(
         url="mqtts://broker.local",
         user="kitchen",
         password_file=HERE / "mqtt-password",
@@ -155,17 +154,17 @@ def test_the_examples_of_the_shipped_file_work_when_uncommented(comment):
     assert all(line.startswith(comment) for line in lines)
     bare = "\n".join(line.removeprefix(comment) for line in lines)
     assert read(f"{top}\npins:\n{bare}\n").pins == (
-        InputPin(
+        InputConfig(
             name="door", gpio=17, label="Front door", active="low", pull="up", debounce=0.02
         ),
-        OutputPin(
+        OutputConfig(
             name="lamp", gpio=5, label="Desk lamp", active="low",
             initial="keep", on_stop="keep", on_failure="keep",
         ),
-        OutputPin(
+        OutputConfig(
             name="gate", gpio=22, label="Garage door", active="high", pulse=0.5, confirm=True
         ),
-        PwmPin(name="fan", gpio=18, label="Fan", active="high", initial=0.35),
+        PwmConfig(name="fan", gpio=18, label="Fan", active="high", initial=0.35),
     )  # fmt: skip
 
 
@@ -180,8 +179,8 @@ def test_the_example_of_the_readme_works():
 
 def test_a_user_without_a_file_in_etc_has_the_one_in_the_folder(tmp_path, monkeypatch):
     """The file in /etc counts where it exists, else config.yaml in the working directory."""
-    assert Path("/etc/raspi-server/config.yaml") == room.SYSTEM_FILE
-    monkeypatch.setattr(room, "SYSTEM_FILE", tmp_path / "config.yaml")
+    assert Path("/etc/raspi-server/config.yaml") == source.SYSTEM_FILE
+    monkeypatch.setattr(source, "SYSTEM_FILE", tmp_path / "config.yaml")
     assert default_file() == Path("config.yaml")
     (tmp_path / "config.yaml").touch()
     assert default_file() == tmp_path / "config.yaml"
@@ -247,7 +246,9 @@ RULES = [
         "true, false or {certificate: FILE, key: FILE}",
         {
             "false": False,
-            "true": Certificate(certificate=HERE / "tls/server.crt", key=HERE / "tls/server.key"),
+            "true": CertificateFiles(
+                certificate=HERE / "tls/server.crt", key=HERE / "tls/server.key"
+            ),
         },
         quoted("on", "off", "yes", "no", "True", "FALSE") | same("0", "1") | {"'true'": '"true"'},
     ),
@@ -490,7 +491,12 @@ def test_a_leading_zero_is_refused_for_every_key(rule, where, text):
 def test_the_table_misses_no_key():
     """Every key of the configuration is tested above."""
     elsewhere = {"access", "mqtt", "pins", "hosts", "name"}
-    for where, struct in {"top": Config, "access": Access, "mqtt": Mqtt, **MODES}.items():
+    for where, struct in {
+        "top": Config,
+        "access": AccessConfig,
+        "mqtt": MqttConfig,
+        **MODES,
+    }.items():
         tested = {rule.key for rule in RULES if where in rule.where} - {"mode"}
         assert tested == set(struct.__struct_fields__) - elsewhere, where
 
@@ -518,7 +524,7 @@ def test_a_file_that_says_nothing_means_the_defaults(text):
         interval=0.1,
         www=HERE / "www",
         gpio="auto",
-        access=Access(view="everyone", control="code", hosts=()),
+        access=AccessConfig(view="everyone", control="code", hosts=()),
         mqtt=None,
         metrics=False,
         log_level="info",
@@ -530,7 +536,7 @@ def test_a_file_that_says_nothing_means_the_defaults(text):
 @pytest.mark.parametrize("text", ["access:\n", "access: {}\n", "access:\n  hosts:\n"])
 def test_access_with_nothing_behind_it_means_the_defaults(text):
     """`access:` and `hosts:` may stand there with nothing behind them."""
-    assert read(text).access == Access()
+    assert read(text).access == AccessConfig()
 
 
 @pytest.mark.parametrize(("pull", "active"), [("up", "low"), ("down", "high"), ("none", "high")])
@@ -547,7 +553,7 @@ def test_a_pull_makes_the_other_level_the_active_one(pull, active):
 def test_ssl_takes_a_pair_of_files():
     """`ssl` takes the user's own certificate and key, relative to the folder of the file."""
     config = read("ssl: {certificate: my/own.crt, key: /srv/own.key}\n")
-    pair = Certificate(certificate=HERE / "my/own.crt", key=Path("/srv/own.key"))
+    pair = CertificateFiles(certificate=HERE / "my/own.crt", key=Path("/srv/own.key"))
     assert config.ssl == config.certificate == pair
 
 
@@ -598,7 +604,7 @@ def test_paths_begin_at_the_folder_of_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = load(Path("etc/config.yaml"))
     assert config.www == folder / "pages"
-    assert config.ssl == Certificate(
+    assert config.ssl == CertificateFiles(
         certificate=folder / "tls/server.crt", key=folder / "tls/server.key"
     )
     (folder / "config.yaml").write_text("")
@@ -937,7 +943,7 @@ def test_of_a_group_one_may_be_on(first, second, groups):
     assert [pin.initial for pin in pins[:3]] == [first, "on", second]
 
 
-@pytest.mark.parametrize("value", [Config(), Access()], ids=["Config", "Access"])
+@pytest.mark.parametrize("value", [Config(), AccessConfig()], ids=["Config", "Access"])
 def test_a_configuration_cannot_change(value):
     """Once checked, a configuration stays as it is."""
     for key in value.__struct_fields__:
@@ -971,7 +977,7 @@ def test_a_fault_names_file_line_key_what_was_expected_and_what_stood_there(tmp_
         "config.yaml:14: pins.lamp.gpio:"
         ' expected a pin from GPIO0 to GPIO27, got "seventeen"'
     )  # fmt: skip
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.errors
     assert (fault.file, fault.line, fault.key) == ("config.yaml", 14, "pins.lamp.gpio")
 
 
@@ -1102,7 +1108,7 @@ def test_half_a_character_is_refused(text, escape):
 def load_fault(file):
     with pytest.raises(ConfigError) as caught:
         load(file)
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.errors
     assert (fault.line, fault.key) == (None, "")
     return str(fault)
 
@@ -1266,8 +1272,8 @@ def test_any_file_is_a_configuration_or_a_list_of_faults(data):
     try:
         config = read(data)
     except ConfigError as error:
-        assert error.faults
-        for fault in error.faults:
+        assert error.errors
+        for fault in error.errors:
             assert str(fault).isprintable()
             assert fault.message.startswith("expected ")
     else:
@@ -1310,7 +1316,7 @@ TOP = {
     "ssl": st.just((False, "false"))
     | st.tuples(PATHS, PATHS).map(
         lambda pair: (
-            Certificate(certificate=pair[0][0], key=pair[1][0]),
+            CertificateFiles(certificate=pair[0][0], key=pair[1][0]),
             f"{{key: {pair[1][1]}, certificate: {pair[0][1]}}}",
         )
     ),
@@ -1423,7 +1429,7 @@ class Written(NamedTuple):
             meant.setdefault("active", "low" if meant.get("pull") == "up" else "high")
             found.append(MODES[meant.pop("mode")](**meant))
         top = {"www": HERE / "www", **values(self.top)}
-        return Config(**top, access=Access(**values(self.access)), pins=tuple(found))
+        return Config(**top, access=AccessConfig(**values(self.access)), pins=tuple(found))
 
 
 WRITTEN = st.builds(Written, keys(TOP), keys(ACCESS), pins())
@@ -1469,15 +1475,15 @@ def test_one_wrong_value_is_blamed_on_its_key(mutation):
         read(text)
     except ConfigError as error:
         key = ".".join(path)
-        blamed = any(fault.key == key for fault in error.faults)
+        blamed = any(fault.key == key for fault in error.errors)
         if path[0] == "pins":
             # Another mode makes its neighbours wrong, a GPIO of others the other pin or the pull.
             name = path[1]
             if path[2] == "mode":
-                blamed |= any(fault.key.startswith(f"pins.{name}.") for fault in error.faults)
+                blamed |= any(fault.key.startswith(f"pins.{name}.") for fault in error.errors)
             if path[2] == "gpio":
                 blamed |= any(
                     fault.message.endswith(f"which {name} has") or fault.key == f"pins.{name}.pull"
-                    for fault in error.faults
+                    for fault in error.errors
                 )
         assert blamed, f"{key} is not among\n{error}"

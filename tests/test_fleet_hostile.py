@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from raspi_server.limits import DEFAULT
 from raspi_server.mqtt.fleet import Fleet
-from raspi_server.net import hub
 
 from .asking import ask
 from .conftest import Server
@@ -151,8 +151,8 @@ def test_news_are_small(brokers, fake_pis, start_server):
         for topic in topics:
             others.publish(f"{topic}/status", b"")
         hear(viewer, lambda: len(viewer.pis) == 21)
-    assert max(sizes) < hub.MOST_BEHIND / 2
-    assert sum(sizes) > 3 * hub.MOST_BEHIND
+    assert max(sizes) < DEFAULT.max_viewer_backlog_bytes / 2
+    assert sum(sizes) > 3 * DEFAULT.max_viewer_backlog_bytes
 
 
 def test_largest_entry_is_one_message():
@@ -165,7 +165,9 @@ def test_largest_entry_is_one_message():
     while pis.has_news:
         lots.append(pis.take_news())
     assert [len(entries) for _, entries, _ in lots] == [1, 1]  # the third is beyond the limit
-    assert all(len(bytes(entries[0])) < hub.MOST_BEHIND / 4 for _, entries, _ in lots)
+    assert all(
+        len(bytes(entries[0])) < DEFAULT.max_viewer_backlog_bytes / 4 for _, entries, _ in lots
+    )
 
 
 def test_memory_is_bounded(brokers, fake_pis, start_server):

@@ -167,12 +167,10 @@ def test_where_https_is_spoken(start_server: Callable[..., Server], certificate:
 def test_a_failure_of_the_servers_own_is_logged(start_server: Callable[..., Server]) -> None:
     """A fault of ours is logged once with its traceback, however often it happens; one at another
     place, too; and how often it happened is told when the minute is over."""
-    fault = (
-        "from raspi_server.web import api; from raspi_server.system import logs\n"
-        "logs.LIMIT_PERIOD_S = 1.0"
-    )
+    fault = "from raspi_server.web import api"
     broken = "api.%s.get = lambda self: {}[self.request.uri]"
-    program = changing(fault, broken % "Index", broken % "Header", certificate_check_interval_s=0.5)
+    soon = {"log_limit_period_s": 1.0, "certificate_check_interval_s": 0.5}
+    program = changing(fault, broken % "Index", broken % "Header", **soon)
     server = start_server(HOUSE, program=program)
     for _ in range(20):
         assert ask(server, "GET", "/api").status == 500

@@ -24,7 +24,7 @@ pins: {lamp: {gpio: 17, mode: output, control: everyone}, door: {gpio: 27, mode:
 """
 GET = b"GET /api/pins HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 MOST, MOST_OF_ONE = 40, 10
-SMALL = (f"connections.MOST = {MOST}", f"connections.MOST_OF_ONE = {MOST_OF_ONE}")
+SMALL = {"max_connections": MOST, "max_connections_per_address": MOST_OF_ONE}
 GUEST, OTHER, OWNER = "127.0.1.1", "127.0.2.1", "127.0.3.1"
 
 
@@ -32,9 +32,9 @@ GUEST, OTHER, OWNER = "127.0.1.1", "127.0.2.1", "127.0.3.1"
 def start(start_server: Callable[..., Server], tmp_path: Path) -> Callable[..., Server]:
     """Starts a small house whose control code is known."""
 
-    def start(*assignments: str, **options: Any) -> Server:
+    def start(limits: dict[str, float] | None = None, **options: Any) -> Server:
         environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path)}
-        program = changing(*SMALL, *assignments)
+        program = changing(**{**SMALL, **(limits or {})})
         return start_server(HOUSE, program=program, env=environment, **options)
 
     return start
@@ -106,7 +106,9 @@ def test_whoever_has_most_makes_room(
     assert sum(served(each) for each in greedy) == MOST - 3
     assert not any(is_served(each[0]) for each in greedy[:3])
     assert served(greedy[3]) == MOST_OF_ONE
-    house.wait_for_log(f"WARNING too many connections, {MOST} in all: the oldest of those who have")
+    house.wait_for_log(
+        f"WARNING too many connections, {MOST} in all: the oldest of the addresses that have"
+    )
 
 
 def test_room_is_there_again(
@@ -229,9 +231,11 @@ def test_descriptors_that_run_out(
     most just so, and need not wait."""
     limit = (50, 50)
     house = start(
-        "connections.MOST = 1000",
-        "connections.MOST_OF_ONE = 1000",
-        "listener.BREATHER = 1000",
+        {
+            "max_connections": 1000,
+            "max_connections_per_address": 1000,
+            "accept_retry_interval_s": 1000,
+        },
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit),
     )
     crowd = come(house, GUEST, 100)

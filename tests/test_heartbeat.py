@@ -219,7 +219,7 @@ def test_a_loop_that_tells_is_asked_for_beats_alone(
 
     def tell() -> None:
         while not ended.wait(0.01):
-            heartbeat.tell()
+            heartbeat.report()
 
     teller = threading.Thread(target=tell)
     teller.start()

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from raspi_server.gpio.history import MOST, History
+from raspi_server.gpio.history import History
+from raspi_server.limits import DEFAULT
 
 from .asking import Answer, ask
 from .conftest import LIMIT, Server
@@ -134,7 +135,7 @@ def test_what_is_no_drag() -> None:
     """A second between two levels, or ten since it began, or another caller, makes an entry of its
     own; so does each change of what has no levels."""
     history = History()
-    history.take_stock({"fan": 0, "lamp": 0}, 0)
+    history.synchronize({"fan": 0, "lamp": 0}, 0)
     for moment, value, by in (
         (1.0, 0.1, "me"),
         (1.9, 0.2, "me"),
@@ -142,14 +143,14 @@ def test_what_is_no_drag() -> None:
         (3.1, 0.4, "you"),
         (3.2, 0.5, "max_on"),
     ):
-        history.note("fan", value, moment, by)
+        history.record("fan", value, moment, by)
     changes = history.of("fan", 4).changes
     assert [change.value for change in changes] == [0.2, 0.3, 0.4, 0.5]
     for step in range(40):
-        history.note("fan", 0.5 + step / 100, 5 + step / 2, "me")
+        history.record("fan", 0.5 + step / 100, 5 + step / 2, "me")
     assert len(history.of("fan", 30).changes) == 4 + 2
     for step in range(1, 6):
-        history.note("lamp", step % 2, step / 100, "me")
+        history.record("lamp", step % 2, step / 100, "me")
     assert [change.value for change in history.of("lamp", 1).changes] == [1, 0, 1, 0, 1]
 
 
@@ -176,9 +177,7 @@ def test_the_last_seconds(start_server: Callable[..., Server]) -> None:
 def test_it_is_bounded(start_server: Callable[..., Server]) -> None:
     """Of a pin that changes without end the last changes are kept, and begin where the older
     ones ended."""
-    server = start_server(
-        HOUSE, program=changing("from raspi_server.gpio import history", "history.MOST = 4")
-    )
+    server = start_server(HOUSE, program=changing(history_changes_per_pin=4))
     for value in (0.1, 0, 0.2, 0, 0.3, 0, 0.4):
         switch(server, "fan", value)
     switch(server, "lamp", 1)
@@ -193,15 +192,15 @@ def test_it_is_small() -> None:
     """The past of 28 pins, however much they change, takes less than a megabyte."""
     tracemalloc.start()
     history = History()
-    for number in range(MOST + 200):
+    for number in range(DEFAULT.history_changes_per_pin + 200):
         for pin in range(28):
-            history.note(
+            history.record(
                 f"pin{pin}", number % 100 / 100, float(number), f"192.168.1.{number % 200}"
             )
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size < 1_000_000
-    assert len(history.of("pin27", 2000.0).changes) == MOST
+    assert len(history.of("pin27", 2000.0).changes) == DEFAULT.history_changes_per_pin
 
 
 # Hard times

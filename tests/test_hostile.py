@@ -225,7 +225,7 @@ def test_tls_byte_by_byte(start_server, certificate, begun):  # noqa: F811
 def test_slow_readers_and_zero_windows(start_server):
     """Phones that read a byte now and then, or nothing at all, cost little, are let go after a
     while with 1013, and hold up nobody."""
-    program = changing("hub.LONGEST_BEHIND = 1.0", poll_interval_s=0.1)
+    program = changing(max_viewer_behind_s=1.0, poll_interval_s=0.1)
     house = start_server(HOUSE, program=program)
     with unharmed(house) as witness:
         slow, stuck = ([Client(house.port, 4096) for _ in range(30)] for _ in range(2))
@@ -246,7 +246,7 @@ def test_a_stuck_reader_of_a_page(start_server, tmp_path):
     """A client that asks for a large page and takes none of it costs a few bytes, and is let go."""
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "large.bin").write_bytes(bytes(20 * MIB))
-    house = start_server(HOUSE, program=changing("listener.STUCK = 1.0"))
+    house = start_server(HOUSE, program=changing(unacknowledged_timeout_s=1.0))
     crowd = []
     with unharmed(house) as witness:
         before = descriptors(house)
@@ -301,7 +301,7 @@ def test_pings_without_end(house):
 def test_half_open_connections(start_server):
     """A phone that has gone without a word is let go after a ping it does not answer; one that
     answers stays."""
-    program = changing("hub.PING_EVERY = 0.3", poll_interval_s=0.1)
+    program = changing(ping_interval_s=0.3, poll_interval_s=0.1)
     house = start_server(HOUSE, program=program)
     with unharmed(house) as witness:
         gone = [Client(house.port) for _ in range(30)]
@@ -389,7 +389,7 @@ def test_more_callers_than_descriptors(start_server, spare):
     """When all descriptors are taken the log says so once, those inside go on, those outside wait,
     and come in as soon as there is room; the next time it is said again."""
     program = changing(
-        f"listener.SPARE = {spare}", "listener.BREATHER = 0.1", "listener.CALM = 1.0"
+        spare_descriptors=spare, accept_retry_interval_s=0.1, shortage_over_after_s=1.0
     )
     limit = (60, 60)
     house: Server = start_server(
@@ -425,8 +425,8 @@ def test_what_runs_by_itself_needs_no_descriptor(start_server, certificate):  # 
     and a failure is logged, with its traceback and its unprintable words."""
     program = changing(
         "from raspi_server.web import api",
-        "listener.SPARE = 0",
         "api.Index.get = lambda self: {}['\\u2028']",
+        spare_descriptors=0,
         health_interval_s=0.02,
         certificate_check_interval_s=0.02,
     )

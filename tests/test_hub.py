@@ -17,18 +17,12 @@ from typing import Any
 import pytest
 from tornado.iostream import IOStream, SSLIOStream
 
-from raspi_server.config.schema import Certificate
+from raspi_server.config.schema import CertificateFiles
+from raspi_server.limits import DEFAULT
 from raspi_server.messages import Result, State
-from raspi_server.net.hub import (
-    ASK_EVERY,
-    LONGEST_BEHIND,
-    MOST_BEHIND,
-    PING,
-    PING_EVERY,
-    Hub,
-    Viewer,
-    frame,
-)
+from raspi_server.net.backpressure import Viewer
+from raspi_server.net.frames import PING, frame
+from raspi_server.net.hub import Hub
 from raspi_server.security.tls import server_context
 
 from .board_rig import JumpingLoop
@@ -115,7 +109,7 @@ class Rig:
     ) -> tuple[socket.socket, IOStream]:
         theirs = ssl.create_default_context(cafile=certificate / "cert.pem")
         context = server_context(
-            Certificate(certificate=certificate / "cert.pem", key=certificate / "key.pem")
+            CertificateFiles(certificate=certificate / "cert.pem", key=certificate / "key.pem")
         )
         for each in (end, ours):
             each.setblocking(False)
@@ -294,7 +288,7 @@ def test_too_many_bytes_behind(rig):
     """A socket that falls more than 256 KiB behind is closed with 1013 and costs no more."""
     rig.join()
     big = frame(Result(None, "x" * 1000, 1))
-    for _ in range(2 * MOST_BEHIND // len(big)):
+    for _ in range(2 * DEFAULT.max_viewer_backlog_bytes // len(big)):
         rig.run(lambda: rig.viewers[0].send(big))
     assert rig.connections[0].closed == (1013, "too slow")
 
@@ -305,10 +299,10 @@ def test_too_long_behind(rig):
     big = frame(Result(None, "x" * 100_000, 1))
     rig.run(lambda: [viewer.send(big) for viewer in rig.viewers])
     rig.read(neighbour, len(big))
-    rig.run(lambda: rig.hub.look_after(rig.loop.time()))
+    rig.run(lambda: rig.hub.check(rig.loop.time()))
     assert [connection.closed for connection in rig.connections] == [None, None]
-    rig.loop.run_until_complete(asyncio.sleep(LONGEST_BEHIND + 0.1))
-    rig.run(lambda: rig.hub.look_after(rig.loop.time()))
+    rig.loop.run_until_complete(asyncio.sleep(DEFAULT.max_viewer_behind_s + 0.1))
+    rig.run(lambda: rig.hub.check(rig.loop.time()))
     assert [connection.closed for connection in rig.connections] == [(1013, "too slow"), None]
     rig.read(sleeper, len(big))
 
@@ -400,10 +394,10 @@ def test_a_ping_now_and_then(rig):
     """A phone that answers pings stays; one that has silently gone is let go after the second."""
     gone, there = rig.join(), rig.join()
     for _ in range(3):
-        rig.loop.run_until_complete(asyncio.sleep(PING_EVERY + 1))
-        rig.run(lambda: rig.hub.look_after(rig.loop.time()))
+        rig.loop.run_until_complete(asyncio.sleep(DEFAULT.ping_interval_s + 1))
+        rig.run(lambda: rig.hub.check(rig.loop.time()))
         assert there.recv(100) == PING
-        rig.run(rig.viewers[1].heard)
+        rig.run(rig.viewers[1].pong_received)
     assert gone.recv(100) == PING
     closed = [connection.closed for connection in rig.connections]
     assert closed == [(1013, "no answer to a ping"), None]
@@ -420,7 +414,7 @@ def test_a_pong_is_not_cut_by_a_frame(rig):
         nonlocal written
         while not stream.writing():
             stream.write(pong)
-            rig.viewers[0].was_written_to()
+            rig.viewers[0].stream_was_written()
             written += 1
 
     rig.run(pongs)
@@ -532,7 +526,9 @@ def test_what_the_server_keeps_for_a_sleeper(start_server, door):
         if message["type"] == "state"
     ]
     assert len(states) < 250  # the others were skipped
-    assert sum(read > own for read in states) <= 2 + (ASK_EVERY - 1 if context else 0)
+    assert sum(read > own for read in states) <= 2 + (
+        DEFAULT.tls_readiness_check_frames - 1 if context else 0
+    )
 
 
 def _end_of_first(data: bytes) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from raspi_server.gpio.backend import SimulatedFactory
-from raspi_server.gpio.output_state import Level, Levels
+from raspi_server.gpio.output_state import OutputState, OutputStateStore
 
 from .board_rig import Rig
 from .conftest import Server
@@ -30,7 +30,7 @@ def start(folders: tuple[Path, Path]) -> Iterator[Callable[..., Rig]]:
     rigs: list[Rig] = []
 
     def start(pins: str, later: float = 0) -> Rig:
-        rig = Rig(pins, levels=Levels(*folders), at=1000 + later)
+        rig = Rig(pins, states=OutputStateStore(*folders), at=1000 + later)
         rigs.append(rig)
         return rig
 
@@ -97,8 +97,8 @@ def test_restore_over_a_power_cut(start, folders):
     """A lamp with `initial: restore` is as it was even after a power cut."""
     house = start(lamp(initial="restore"))
     house.set("lamp", 1)
-    assert house.levels.is_due(0)
-    house.levels.save(0)
+    assert house.states.is_due(0)
+    house.states.save(0)
     cut_power(folders)
     assert start(lamp(initial="restore")).board["lamp"].value == 1
 
@@ -108,7 +108,7 @@ def test_restore_of_pwm(start, folders):
     fan = "  fan: {gpio: 18, mode: pwm, initial: restore}\n"
     house = start(fan)
     house.set("fan", 0.35)
-    house.levels.save(0)
+    house.states.save(0)
     cut_power(folders)
     assert start(fan).board["fan"].value == 0.35
 
@@ -116,22 +116,22 @@ def test_restore_of_pwm(start, folders):
 def test_the_card_is_written_rarely(start):
     """However much is switched, the SD card is written every 5 s at most, and not without need."""
     house = start(lamp(initial="restore"))
-    house.levels.save(100.0)
-    assert not house.levels.is_due(200.0)
+    house.states.save(100.0)
+    assert not house.states.is_due(200.0)
     house.set("lamp", 1)
-    assert house.levels.is_due(200.0)
-    house.levels.save(200.0)
+    assert house.states.is_due(200.0)
+    house.states.save(200.0)
     house.set("lamp", 0)
-    assert not house.levels.is_due(204.9)
-    assert house.levels.is_due(205.0)
+    assert not house.states.is_due(204.9)
+    assert house.states.is_due(205.0)
 
 
 def test_a_pin_without_restore_is_never_written_to_the_card(start, folders):
     """Only pins with `restore` cost the SD card anything."""
     house = start(lamp(initial="keep"))
     house.set("lamp", 1)
-    assert not house.levels.is_due(1e9)
-    house.levels.save(0)
+    assert not house.states.is_due(1e9)
+    house.states.save(0)
     assert list(folders[1].iterdir()) == []
 
 
@@ -144,7 +144,7 @@ def test_a_torn_file_is_harmless(start, folders, torn, initial):
     house = start(lamp(initial=initial))
     assert house.board["lamp"].value == 0
     house.set("lamp", 1)
-    house.levels.save(0)
+    house.states.save(0)
     assert start(lamp(initial=initial)).board["lamp"].value == 1
 
 
@@ -191,7 +191,7 @@ class TestDeadlines:
         gate = self.GATE.replace("keep", "restore")
         house = start(gate)
         house.set("gate", 1)
-        house.levels.save(0)
+        house.states.save(0)
         cut_power(folders)
         assert start(gate).board["gate"].value == 0
 
@@ -200,7 +200,7 @@ class TestDeadlines:
         heater = "  heater: {gpio: 17, mode: output, max_on: 3600, initial: restore}\n"
         house = start(heater)
         house.set("heater", 1)
-        house.levels.save(0)
+        house.states.save(0)
         cut_power(folders)
         assert start(heater).board["heater"].value == 0
 
@@ -233,9 +233,9 @@ class TestDeadlines:
 
 def test_levels_by_gpio(folders):
     """What is kept belongs to the line: renaming a pin changes nothing."""
-    Levels(*folders).remember(17, Level(1), over_power_cut=False)
-    assert Levels(*folders).before_restart(17) == Level(1)
-    assert Levels(*folders).before_restart(18) is None
+    OutputStateStore(*folders).remember(17, OutputState(1), over_power_cut=False)
+    assert OutputStateStore(*folders).before_restart(17) == OutputState(1)
+    assert OutputStateStore(*folders).before_restart(18) is None
 
 
 def test_through_the_front_door(start_server: Callable[..., Server], folders) -> None:

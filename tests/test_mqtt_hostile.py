@@ -301,7 +301,10 @@ def test_own_exception_ends_no_connection(brokers, start_server):
     comes."""
     broker = brokers.broker()
     subscriber = brokers.subscriber(broker, "house/pi/pins/+/result", "house/pi/health")
-    program = changing("bridge._command = lambda name, payload: 1 / int(payload)")
+    program = changing(
+        "from raspi_server.mqtt import bridge",
+        "bridge._command = lambda name, payload: 1 / int(payload)",
+    )
     server = start_server(config(broker.url, CONTROL), program=program)
     subscriber.wait_for_topic("house/pi/health")
     for _ in range(50):

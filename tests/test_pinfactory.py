@@ -6,7 +6,7 @@ import pytest
 from gpiozero.exc import PinError
 
 from raspi_server.gpio import backend, chardev
-from raspi_server.gpio.backend import ClosedFactory, SimulatedFactory, open_factory
+from raspi_server.gpio.backend import SimulatedFactory, UnavailableFactory, open_factory
 
 
 def test_simulated_when_asked_for():
@@ -49,7 +49,7 @@ def test_a_pi_without_gpio_is_never_quietly_simulated(tmp_path, monkeypatch, err
 
 def test_a_closed_factory_still_knows_the_header():
     """Also where no pin can be opened the header can be shown."""
-    factory = ClosedFactory("broken")
+    factory = UnavailableFactory("broken")
     assert len(factory.board_info.headers["J8"].pins) == 40
     assert factory.holder(17) is None and factory.level(17) is None
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server.net.connections import PlainGuest
+from raspi_server.net.connections import PlainConnection
 from raspi_server.web import repeats
 from raspi_server.web.context import BUILT_IN_WWW
 from raspi_server.web.repeats import Repeats
@@ -293,11 +293,11 @@ def test_a_slow_phone_gets_all_of_it(house: Server, www: Path) -> None:
             assert slow.answer()[2] == noise
 
 
-def ends() -> tuple[socket.socket, PlainGuest]:
+def ends() -> tuple[socket.socket, PlainConnection]:
     """A phone's end of a connection, and ours."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         theirs = socket.create_connection(server.getsockname(), LIMIT)
-        stream = PlainGuest(server.accept()[0])
+        stream = PlainConnection(server.accept()[0])
     theirs.setblocking(False)
     return theirs, stream
 

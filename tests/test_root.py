@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server.config.schema import SYSTEM_FILE
+from raspi_server.config.source import SYSTEM_FILE
 from raspi_server.system import storage
 
 from .conftest import LIMIT, check_end, free_port
@@ -182,7 +182,7 @@ from pathlib import Path
 from raspi_server.system import storage
 
 for _ in range(300):
-    storage.replace(Path(sys.argv[1]), sys.argv[2].encode() * 4000, lasting=False)
+    storage.replace(Path(sys.argv[1]), sys.argv[2].encode() * 4000, durable=False)
 """
     file = tmp_path / "levels.json"
     file.write_bytes(b"a" * 4000)
@@ -255,7 +255,7 @@ def test_a_secret_that_others_can_read_is_said(
     checked = run("check", str(keys / "config.yaml"))
     assert (checked.returncode, checked.stderr) == (0, f"warning: {words}: {remedy}\n")
     found = run("doctor", "--config", str(keys / "config.yaml")).stdout
-    assert f"fault  secrets      {words}\n{'':<19} -> {remedy}\n" in found
+    assert f"error  secrets      {words}\n{'':<19} -> {remedy}\n" in found
     subprocess.run(remedy.removeprefix("sudo "), shell=True, check=True)
     assert run("check", str(keys / "config.yaml")).stderr == ""
 

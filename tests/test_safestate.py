@@ -204,7 +204,7 @@ def test_a_kernel_that_forgets(home, chip, monkeypatch):
     home.drove(gpio5=1)
     status, said = home.safe_state()
     assert status == 1
-    assert "pump (GPIO5): this kernel lets go of a line that nobody holds; it shows 0" in said
+    assert "pump (GPIO5): this kernel releases a line that no program holds; it shows 0" in said
 
 
 def test_simulated_pins(home, chip, monkeypatch):

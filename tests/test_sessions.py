@@ -11,8 +11,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from raspi_server.limits import DEFAULT
 from raspi_server.security.codes import Codes
-from raspi_server.security.sessions import MOST_OF_ONE_CODE, Sessions
+from raspi_server.security.sessions import Sessions
 
 from .asking import ask
 from .conftest import LIMIT, Server, free_port
@@ -144,11 +145,11 @@ def test_a_torn_file(live_in, torn):
 def test_the_least_recently_used_goes() -> None:
     """Of each code 100 sessions are kept; those of the other code are not touched."""
     sessions = Sessions(None)
-    view = [sessions.begin("view", "http")[0] for _ in range(MOST_OF_ONE_CODE)]
+    view = [sessions.begin("view", "http")[0] for _ in range(DEFAULT.max_sessions_per_code)]
     control, _ = sessions.begin("control", "http")
     sessions._day = int(time.time()) // 86400  # nothing to write
     assert sessions.find(view[0], "http")
-    for _ in range(MOST_OF_ONE_CODE - 1):
+    for _ in range(DEFAULT.max_sessions_per_code - 1):
         sessions.begin("view", "http")
     assert [bool(sessions.find(each, "http")) for each in view] == [True] + [False] * 99
     assert sessions.find(control, "http") and not sessions.find(control, "https")

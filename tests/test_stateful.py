@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 
 from raspi_server.errors import RequestError
 from raspi_server.gpio.backend import SimulatedFactory, SimulatedPin
-from raspi_server.gpio.output_state import Levels
+from raspi_server.gpio.output_state import OutputStateStore
 from raspi_server.messages import Drive, Pulse, Set, Toggle
 
 from .board_rig import Rig, parse
@@ -307,7 +307,7 @@ class House:
 
     def _start(self, at: float) -> Rig:
         self.now = lambda: at
-        levels = Levels(self.folder / "run", self.folder / "state")
+        levels = OutputStateStore(self.folder / "run", self.folder / "state")
         rig = Rig(to_yaml(self.pins), levels, self.factory, at)
         rig.loop.set_exception_handler(lambda loop, context: self.errors.append(context))
         self.now = rig.loop.time
@@ -386,7 +386,7 @@ class House:
         self.model.lose_edge(name)
 
     def look(self) -> None:
-        self.rig.board.look()
+        self.rig.board.refresh()
         self.model.look()
         self.check()
 
@@ -414,14 +414,14 @@ class House:
                 del self.factory.pin(gpio)._get_state, self.factory.pin(gpio)._set_state
 
     def try_again(self) -> None:
-        self.rig.board.try_again()
+        self.rig.board.reopen_failed()
         self.model.try_again()
         self.check()
 
     # Ends and beginnings
 
     def save(self) -> None:
-        self.rig.levels.save(self.now())
+        self.rig.states.save(self.now())
         self.model.save()
 
     def reload(self, pins: dict[str, dict[str, Any]]) -> None:
@@ -539,7 +539,7 @@ class House:
         assert slot.since == since, name
         if isinstance(pin, Output):
             off_at = None if pin.off_at is None else pytest.approx(pin.off_at, abs=SAME)
-            assert slot.output.level.off_at == off_at, name
+            assert slot.output.state.off_at == off_at, name
 
     def check_answers(self) -> None:
         for future, answer in self.asked:

@@ -18,10 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
-from raspi_server.gpio.output_state import Levels
-from raspi_server.gpio.pin import Changed
+from raspi_server.gpio.output_state import OutputStateStore
+from raspi_server.gpio.pin import PinChange
+from raspi_server.limits import DEFAULT
 from raspi_server.messages import Change, Drive, Pulse, Result, Set, State, Toggle
-from raspi_server.net.hub import LONGEST_BEHIND
 
 from .board_rig import parse
 from .conftest import LIMIT
@@ -84,7 +84,7 @@ class Lives(RuleBasedStateMachine):
         self.board = Board(
             parse(PINS).pins,
             SimulatedFactory(),
-            Levels(None, None),
+            OutputStateStore(None, None),
             self.rig.loop,
             self.changed,
             lambda: None,
@@ -94,7 +94,7 @@ class Lives(RuleBasedStateMachine):
         self.seq += 1
         return self.seq
 
-    def changed(self, changed: Changed) -> None:
+    def changed(self, changed: PinChange) -> None:
         seq = self.next_seq()
         assert changed.value is not None
         for watcher in self.watchers:
@@ -192,12 +192,12 @@ class Lives(RuleBasedStateMachine):
             watcher.index
             for watcher in self.watchers
             if (since := self.rig.viewers[watcher.index]._behind_since) is not None
-            and now - since > LONGEST_BEHIND
+            and now - since > DEFAULT.max_viewer_behind_s
         }
         for viewer in self.rig.viewers:
-            viewer.heard()  # pings have their own test
+            viewer.pong_received()  # pings have their own test
         before = {watcher.index for watcher in self.watchers if self.is_cut_off(watcher)}
-        self.rig.run(lambda: self.rig.hub.look_after(now))
+        self.rig.run(lambda: self.rig.hub.check(now))
         after = {watcher.index for watcher in self.watchers if self.is_cut_off(watcher)}
         assert after - before <= waiting
 
@@ -229,7 +229,7 @@ class Lives(RuleBasedStateMachine):
             watcher.read(65536)
             or stream.writing()
             or not is_sent(stream.socket)
-            or not (viewer.is_free or self.is_cut_off(watcher))
+            or not (viewer.is_ready or self.is_cut_off(watcher))
         ):
             assert time.monotonic() - began < LIMIT, "it never came"
             await asyncio.sleep(0)
@@ -256,7 +256,7 @@ class Lives(RuleBasedStateMachine):
                 self.rig.viewers[watcher.index],
                 self.rig.connections[watcher.index],
             )
-            assert not (viewer.is_free and connection.stream.writing())
+            assert not (viewer.is_ready and connection.stream.writing())
 
     @invariant()
     def watched_while_somebody_is_there(self) -> None:

@@ -457,8 +457,8 @@ def test_a_stop_before_anything_is_built(
 import os
 import raspi_server.system.logs
 well = raspi_server.system.logs.start
-def start(level):
-    well(level)
+def start(*settings):
+    well(*settings)
     os.kill(os.getpid(), {int(number)})
 raspi_server.system.logs.start = start
 """

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from raspi_server.config.schema import strict_yaml
+from raspi_server.config import strict_yaml
 from raspi_server.config.strict_yaml import MAX_BYTES, YamlError, line_of, quote, scalar, show
 
 

@@ -127,6 +127,11 @@ def wait_for(path):
 GO = "sys.exit(main())\n"
 
 
+def go(**limits: float) -> str:
+    """Return the same with some of `Limits`."""
+    return f"from raspi_server.limits import Limits\nsys.exit(main(limits=Limits(**{limits!r})))\n"
+
+
 class PunctualSystemd(Systemd):
     """Notes when each message came."""
 
@@ -286,8 +291,7 @@ def test_a_pin_that_hangs(
 
 def test_stuck_off_systemd(start_server: Callable[..., Server]) -> None:
     """Off systemd, too, a hang stands in the log, and nothing else is said there or to anyone."""
-    soon = "import raspi_server.system.systemd\nraspi_server.system.systemd._STUCK_AFTER = 0.3\n"
-    driver = DRIVER + soon + SLEEPING.format(seconds=4) + HEALTH_HANGS + GO
+    driver = DRIVER + SLEEPING.format(seconds=4) + HEALTH_HANGS + go(stuck_after_s=0.3)
     variables = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     server = start_server(HOUSE, program=("-c", driver), env={**variables, "WATCHDOG_USEC": "1"})
     assert datagram_sockets(server.process.pid) == 0
@@ -471,10 +475,7 @@ def test_odd_names_in_the_status(systemd: PunctualSystemd, tmp_path: Path) -> No
     assert systemd.heard() == ["STOPPING=1"]
 
 
-IMPATIENT = """
-import raspi_server.system.systemd
-raspi_server.system.systemd._MORE_TIME, raspi_server.system.systemd._MOST_TIME = 0.4, 0.8
-"""
+GO_IMPATIENTLY = go(timeout_extension_s=0.4, max_timeout_extension_s=0.8)
 MORE_TIME = "EXTEND_TIMEOUT_USEC=400000"
 
 
@@ -490,7 +491,7 @@ def slow(self):
     well(self)
 SimulatedFactory.__init__ = slow
 """
-    program = ("-c", DRIVER + WHILE + IMPATIENT + slow + GO)
+    program = ("-c", DRIVER + WHILE + slow + GO_IMPATIENTLY)
     with ThreadPoolExecutor(1) as pool:
         starting = pool.submit(start_server, HOUSE, program=program, env=environment(systemd))
         try:
@@ -513,7 +514,7 @@ def slow(self):
     well(self)
 Board.close = slow
 """
-    program = ("-c", DRIVER + WHILE + IMPATIENT + slow + GO)
+    program = ("-c", DRIVER + WHILE + slow + GO_IMPATIENTLY)
     server = start_server(HOUSE, program=program, env=watched(systemd))
     systemd.wait_for("WATCHDOG=1")
     server.process.send_signal(signal.SIGTERM)

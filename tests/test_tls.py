@@ -302,9 +302,10 @@ def test_what_the_machine_says_of_tls_stays(good: Pair, tmp_path: Path) -> None:
         "[house]\nOptions = -SessionTicket\nCurves = P-521\n"
     )
     program = (
-        "import pathlib, ssl, sys; from raspi_server.config.schema import Certificate\n"
+        "import pathlib, ssl, sys; from raspi_server.config.schema import CertificateFiles\n"
         "from raspi_server.security import key_exchange, tls\n"
-        "pair = Certificate(certificate=pathlib.Path(sys.argv[1]), key=pathlib.Path(sys.argv[2]))\n"
+        "files = [pathlib.Path(name) for name in sys.argv[1:3]]\n"
+        "pair = CertificateFiles(certificate=files[0], key=files[1])\n"
         "context = tls.server_context(pair)\n"
         "assert key_exchange.is_whole(context)\n"
         "print(bool(context.options & ssl.OP_NO_TICKET))\n"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server.net import tls_sniff
-from raspi_server.net.connections import Guest, Guests
-from raspi_server.net.listener import Doors
+from raspi_server.limits import DEFAULT, Limits
+from raspi_server.net.connections import Connection, ConnectionLimiter
+from raspi_server.net.listener import Listener
 
 from .asking import ask
 from .conftest import LIMIT, Server, check_end
@@ -243,7 +243,7 @@ def test_of_too_many_who_say_nothing_the_first_goes(start_server: Callable[..., 
     server = start_server("ssl: false\n")
     silent = [
         socket.create_connection(("127.0.0.1", server.port), LIMIT)
-        for _ in range(tls_sniff.MOST + 1)
+        for _ in range(DEFAULT.max_silent_connections + 1)
     ]
     assert silent[0].recv(1) == b""
     silent[1].sendall(b"GET /api HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
@@ -253,28 +253,29 @@ def test_of_too_many_who_say_nothing_the_first_goes(start_server: Callable[..., 
         each.close()
 
 
-def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_connection_is_closed() -> None:
     """The wait for the first byte has an end, and an early byte is not waited for."""
-    monkeypatch.setattr(tls_sniff, "PATIENCE", 0.05)
+    limits = Limits(first_byte_timeout_s=0.05)
 
     async def call() -> tuple[bytes, bytes]:
-        def welcome(stream: Guest, address: tuple[str, int]) -> None:
+        def accept(stream: Connection, address: tuple[str, int]) -> None:
             asyncio.ensure_future(echo(stream))
 
-        async def echo(stream: Guest) -> None:
+        async def echo(stream: Connection) -> None:
             await stream.write(await stream.read_bytes(1))
             stream.close()
 
-        house = Doors("127.0.0.1", 0, None, Guests(), welcome, welcome)
-        house.open()
-        reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+        limiter = ConnectionLimiter(limits)
+        listener = Listener(("127.0.0.1", 0), None, limiter, accept, accept, limits)
+        listener.open()
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         silent = await reader.read()
         writer.close()
-        reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         writer.write(b"G")
         answer = await reader.readexactly(1)
         writer.close()
-        house.close()
+        listener.close()
         return silent, answer
 
     assert asyncio.run(asyncio.wait_for(call(), LIMIT)) == (b"", b"G")

@@ -1,5 +1,5 @@
-"""The 40-pin header that every Raspberry Pi from the B+ to the Pi 5 carries: position to GPIO, and
-the names people give its pins."""
+"""The 40-pin header of every Raspberry Pi from the B+ to the Pi 5: position to GPIO, and the names
+people give its pins."""
 
 import re
 
@@ -22,7 +22,7 @@ _NAME = re.compile(r"(GPIO|BCM|BOARD|J8:|WPI|)(0|[1-9][0-9]?)", re.ASCII | re.IG
 
 
 def gpio_number(name: int | str) -> int | None:
-    """The BCM number 0-27 behind any name gpiozero takes (`17`, `GPIO17`, `BCM17`, `BOARD11`,
+    """Return the BCM number 0-27 of any name gpiozero takes (`17`, `GPIO17`, `BCM17`, `BOARD11`,
     `J8:11`, `WPI0`), or None where there is no such pin."""
     match = _NAME.fullmatch(str(name).strip())
     if not match:

@@ -1,7 +1,7 @@
 """YAML as a person means it: a node tree with lines, in which only `true` and `false` are booleans.
 
-PyYAML parses the text; this room decides what a plain scalar means (YAML 1.1 reads `22:30` as 1350,
-`017` as 15 and the key `on` as true) and says in which line it stood.
+PyYAML parses the text; this module decides what a plain scalar means (YAML 1.1 reads `22:30` as
+1350, `017` as 15 and the key `on` as true) and keeps its line.
 """
 
 import json
@@ -12,9 +12,10 @@ import yaml
 
 Scalar = str | int | float | bool | None
 Node = yaml.Node
+ScalarNode = yaml.ScalarNode
 
 MAX_BYTES = 256 * 1024
-"""A longer file is no configuration: 28 pins with every key and a comment take 20 kB."""
+"""Limit of a configuration: 28 pins with every key and a comment take 20 kB."""
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
@@ -22,12 +23,13 @@ _NOTHING = ("", "~", "null")
 _NOT_FINITE = {".nan": "nan", ".inf": "inf", "+.inf": "inf", "-.inf": "-inf"}
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LONGEST_QUOTE = 60
+_MAX_QUOTE_LENGTH = 60
 _LONG_WORD = re.compile(r"\S{61,}")
 
 
 class YamlError(ValueError):
-    """The text is no YAML we read. `line` counts from 1, or is None for the file as a whole."""
+    """Text that is no YAML as we read it. `line` counts from 1, or is None for the file as a
+    whole."""
 
     def __init__(self, line: int | None, message: str) -> None:
         super().__init__(message)
@@ -35,7 +37,8 @@ class YamlError(ValueError):
 
 
 class _Loader(yaml.BaseLoader):
-    """Leaves the meaning of scalars to `scalar`, and refuses tags such as !!python/object."""
+    """PyYAML's loader that leaves the meaning of scalars to `scalar`, and rejects tags such as
+    !!python/object."""
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
@@ -50,7 +53,7 @@ class _Loader(yaml.BaseLoader):
 
 
 def compose(data: bytes) -> Node | None:
-    """The root node of the one document in `data`, or None where it holds nothing but comments.
+    """Return the root node of the one document in `data`, or None where it holds only comments.
 
     Raises YamlError for text that is not UTF-8, not YAML, too long, or nested too deeply.
     """
@@ -69,7 +72,7 @@ def compose(data: bytes) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         found = " ".join(str(part) for part in (error.context, error.problem) if part)
-        found = _LONG_WORD.sub(lambda word: word[0][:_LONGEST_QUOTE] + "…", found)
+        found = _LONG_WORD.sub(lambda word: word[0][:_MAX_QUOTE_LENGTH] + "…", found)
         if "'\\t'" in found:
             found += " (indent with spaces, not tabs)"
         raise YamlError(mark.line + 1 if mark else None, f"expected YAML: {found}") from None
@@ -82,7 +85,7 @@ def compose(data: bytes) -> Node | None:
 
 
 def line_of(node: Node) -> int:
-    """The line, counted from 1, in which the node begins."""
+    """Return the line, counted from 1, in which the node begins."""
     line: int = node.start_mark.line
     return line + 1
 
@@ -95,17 +98,17 @@ def is_list(node: Node) -> TypeGuard[yaml.SequenceNode]:
     return isinstance(node, yaml.SequenceNode)
 
 
-def is_scalar(node: Node) -> TypeGuard[yaml.ScalarNode]:
+def is_scalar(node: Node) -> TypeGuard[ScalarNode]:
     return isinstance(node, yaml.ScalarNode)
 
 
 def is_empty(node: Node) -> bool:
-    """Whether nothing stands there: `pins:` alone on its line, or `null`."""
+    """Tell whether a node has no value: `pins:` alone on its line, or `null`."""
     return is_scalar(node) and node.style is None and node.value in _NOTHING
 
 
-def scalar(node: yaml.ScalarNode) -> Scalar:
-    """What a scalar means. Raises YamlError for numbers like `017`."""
+def scalar(node: ScalarNode) -> Scalar:
+    """Return the value of a scalar. Raises YamlError for numbers like `017`."""
     text: str = node.value
     if node.style is not None:  # quoted, or a block: text whatever it looks like
         return text
@@ -120,13 +123,13 @@ def scalar(node: yaml.ScalarNode) -> Scalar:
     if text in _NOT_FINITE:
         return float(_NOT_FINITE[text])
     if _LEADING_ZERO.fullmatch(text):
-        message = f"expected a number without leading zeros, got {text[:_LONGEST_QUOTE]}"
+        message = f"expected a number without leading zeros, got {text[:_MAX_QUOTE_LENGTH]}"
         raise YamlError(line_of(node), message)
     return text
 
 
 def show(node: Node) -> str:
-    """What stood there, short and on one line, for an error message."""
+    """Return what the file has there, short and on one line, for an error message."""
     if not is_scalar(node):
         return "a list" if is_list(node) else "a mapping"
     text: str = node.value
@@ -135,11 +138,11 @@ def show(node: Node) -> str:
     if text in _NOTHING:
         return "nothing"
     is_number = _INTEGER.fullmatch(text) or _FLOAT.fullmatch(text) or text in _NOT_FINITE
-    plain = text in ("true", "false") or (is_number and len(text) <= _LONGEST_QUOTE)
+    plain = text in ("true", "false") or (is_number and len(text) <= _MAX_QUOTE_LENGTH)
     return text if plain else quote(text)
 
 
 def quote(text: str) -> str:
-    """The text in double quotes, escaped and shortened, safe to print and to log."""
-    short = text if len(text) <= _LONGEST_QUOTE else text[:_LONGEST_QUOTE] + "…"
+    """Return the text in double quotes, escaped and shortened, safe to print and to log."""
+    short = text if len(text) <= _MAX_QUOTE_LENGTH else text[:_MAX_QUOTE_LENGTH] + "…"
     return json.dumps(short, ensure_ascii=not short.isprintable())

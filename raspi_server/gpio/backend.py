@@ -1,5 +1,5 @@
-"""Where pins come from: the lines of a Raspberry Pi, simulated ones, or, where a Pi does not let us
-at its lines, pins that say why. A factory is chosen by us, never by gpiozero's fallback chain."""
+"""Backends of the pins: the lines of a Raspberry Pi, simulated lines, or, where a Pi's lines cannot
+be opened, lines that fail with the reason. gpiozero's own fallback chain is not used."""
 
 import atexit
 import os
@@ -13,13 +13,14 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from .chardev import are_real
 
-_STATES_KEPT = 100
-LineErrors = (GPIOZeroError, OSError)
-"""What touching a line may raise."""
+_MAX_SIMULATED_STATES = 100
+LINE_ERRORS = (GPIOZeroError, OSError)
+"""The errors that reading or driving a line may raise."""
 
 
-class Pin(Protocol):
-    """What the board asks of a pin: gpiozero's Pin, whose levels are 0 and 1 (0 to 1 for pwm)."""
+class Line(Protocol):
+    """A GPIO line as inputs and outputs use it: gpiozero's Pin, whose levels are 0 and 1 (0 to 1
+    for pwm)."""
 
     state: Any
     frequency: Any
@@ -32,7 +33,7 @@ class Pin(Protocol):
 
 
 class PinFactory(Protocol):
-    """What the board asks of a factory. `simulated` says that nothing real is behind the pins."""
+    """The backend as the board uses it. `simulated`: nothing real is read or switched."""
 
     @property
     def simulated(self) -> bool: ...
@@ -40,30 +41,31 @@ class PinFactory(Protocol):
     def board_info(self) -> Any: ...
     @property
     def is_listening(self) -> bool:
-        """Whether edges still arrive: the thread that brings them is alive."""
+        """True while edges still arrive: the thread that delivers them is alive."""
 
     def pin(self, name: int) -> Any: ...
     def release(self, pin: Any) -> None:
-        """Lets go of a pin and leaves its line as it is."""
+        """Release a line and leave it as it is."""
 
     def level(self, gpio: int) -> int | None:
-        """The level a line shows that is not ours, or None; looking disturbs nothing."""
+        """Return the level of a line that we do not hold, or None. The line is not disturbed."""
 
     def holder(self, gpio: int) -> str | None:
-        """Who holds a line that is not ours, or None; looking disturbs nothing."""
+        """Return the program that holds a line, if it is another one, or None. The line is not
+        disturbed."""
 
     def close(self) -> None: ...
 
 
 def open_factory(kind: Literal["auto", "real", "simulated"]) -> PinFactory:
-    """The factory for the config's `gpio` key: `auto` is real on a Raspberry Pi only. Where real
-    lines cannot be opened its pins fail with the reason; they are never quietly simulated."""
+    """Return the factory for the config's `gpio` key: `auto` is real on a Raspberry Pi only. Where
+    real lines cannot be opened, its pins fail with the reason; they are never simulated instead."""
     if not are_real(kind):
         return SimulatedFactory()
     try:
         return _real_factory()
-    except Exception as error:  # lgpio and gpiozero raise what they like, ImportError included
-        return ClosedFactory(f"GPIO cannot be opened: {error} ({_advice(error)})")
+    except Exception as error:  # lgpio and gpiozero raise errors of any kind, also ImportError
+        return UnavailableFactory(f"GPIO cannot be opened: {error} ({_advice(error)})")
 
 
 def _advice(error: Exception) -> str:
@@ -75,7 +77,8 @@ def _advice(error: Exception) -> str:
 
 
 def _real_factory() -> PinFactory:
-    """lgpio makes its FIFO in the working directory, or changes to $LG_WD for good."""
+    """Return the factory of lgpio. lgpio makes its FIFO in the working directory, or changes to
+    $LG_WD for good."""
     if "LG_WD" not in os.environ:
         folder = os.environ.get("RUNTIME_DIRECTORY")
         if not folder:
@@ -91,12 +94,12 @@ def _real_factory() -> PinFactory:
 
 
 class SimulatedPin(MockPWMPin):
-    """A pin of thin air, which can be driven like a real one and remembers only its last states."""
+    """A simulated line, which can be driven like a real one and remembers only its last states."""
 
     _frequency: float | None
 
     def close(self) -> None:
-        """Lets go of the line and leaves it as it is."""
+        """Release the line and leave it as it is."""
         self.when_changed = None
 
     def pwm_with_state(self, frequency: float, state: float) -> None:
@@ -111,8 +114,8 @@ class SimulatedPin(MockPWMPin):
 
     def _change_state(self, value: float) -> bool:
         changed: bool = super()._change_state(value)
-        if len(self.states) > 2 * _STATES_KEPT:
-            del self.states[:-_STATES_KEPT]
+        if len(self.states) > 2 * _MAX_SIMULATED_STATES:
+            del self.states[:-_MAX_SIMULATED_STATES]
         return changed
 
     def _set_frequency(self, value: float | None) -> None:
@@ -121,6 +124,8 @@ class SimulatedPin(MockPWMPin):
 
 
 class SimulatedFactory(MockFactory):
+    """Simulated lines."""
+
     simulated = True
     is_listening = True
 
@@ -138,8 +143,8 @@ class SimulatedFactory(MockFactory):
         return None
 
 
-class ClosedFactory:
-    """Stands in for real lines that could not be opened: every pin fails with the reason."""
+class UnavailableFactory:
+    """Real lines that could not be opened: every pin fails with the reason."""
 
     simulated = False
     is_listening = True  # to nothing

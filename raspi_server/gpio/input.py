@@ -1,89 +1,90 @@
-"""One input: its edges from lgpio's thread to the loop, its debounce, and a second look at the line
-for the edges that got lost on the way."""
+"""One input: its edges from lgpio's thread to the loop, its debounce, and a second read of the line
+for edges that got lost on the way."""
 
 import asyncio
 import contextlib
 from collections.abc import Callable
 
-from ..config.schema import InputPin
-from .backend import LineErrors, Pin
-
-_EDGE_ON_ITS_WAY = 0.02
-"""Seconds an edge may take from the kernel through lgpio's thread to the loop, before what `look`
-saw counts as an edge that was lost."""
+from ..config.schema import InputConfig
+from ..limits import DEFAULT, Limits
+from ..system import busy
+from .backend import LINE_ERRORS, Line
 
 _PULLS = {"up": "up", "down": "down", "none": "floating"}
 
 
 class Input:
-    """`value` is 1 while active, `since` the moment (monotonic seconds) of the last change or None.
+    """An open input. `value` is 1 while active; `since` is the moment (monotonic seconds) of the
+    last change, or None; `name` is how logs name it.
 
     `changed(value, moment)` is called on the loop for each change, `failed(error)` when the line
     cannot be read. All state belongs to the loop; only `_edge` runs on lgpio's thread. Opening
-    raises LineErrors."""
+    raises LINE_ERRORS."""
 
     def __init__(
         self,
-        config: InputPin,
-        pin: Pin,
+        config: InputConfig,
+        line: Line,
         loop: asyncio.AbstractEventLoop,
         changed: Callable[[int, float], None],
         failed: Callable[[Exception], None],
+        limits: Limits = DEFAULT,
     ) -> None:
         self.name = str(config)
-        self._pin = pin
+        self._line = line
         self._loop = loop
         self._changed = changed
         self._failed = failed
+        self._limits = limits
         self._is_open = True
         self._debounce = config.debounce
         self._active = config.active == "high"
         self._burst: float | None = None  # the moment of the first edge that has not settled
         self._settling: asyncio.TimerHandle | None = None
         self._doubt: asyncio.TimerHandle | None = None
-        pin.input_with_pull(_PULLS[config.pull])
-        pin.edges = "both"
-        pin.when_changed = self._edge
+        line.input_with_pull(_PULLS[config.pull])
+        line.edges = "both"
+        line.when_changed = self._edge
         self.since: float | None = None
-        self.value = self._line = self._read()
+        self.value = self._level = self._read()
 
-    def __str__(self) -> str:
-        return self.name
-
-    def look(self) -> None:
-        """Reads the line and, if no edge explains what it shows, takes that for one."""
+    def refresh(self) -> None:
+        """Read the line again. A level that no edge explains within `edge_latency_s` counts as an
+        edge that was lost."""
         if self._doubt is None and self._differs():
-            self._doubt = self._loop.call_later(_EDGE_ON_ITS_WAY, self._look_again)
+            self._doubt = self._loop.call_later(self._limits.edge_latency_s, self._refresh_again)
 
     def drive(self, value: int) -> None:
-        """Makes a simulated input active or not."""
+        """Make a simulated input active (1) or inactive (0)."""
         high = bool(value) == self._active
-        (self._pin.drive_high if high else self._pin.drive_low)()  # type: ignore[attr-defined]
+        (self._line.drive_high if high else self._line.drive_low)()  # type: ignore[attr-defined]
 
     def close(self) -> None:
-        """Tells no more, not even of edges that are on their way."""
+        """Report no more changes, not even for edges that are on their way."""
         self._is_open = False
         for timer in (self._settling, self._doubt):
             if timer:
                 timer.cancel()
-        self._pin.when_changed = None
+        self._line.when_changed = None
 
     def _read(self) -> int:
-        return int(bool(self._pin.state) == self._active)
+        with busy.on(self.name):
+            return int(bool(self._line.state) == self._active)
 
     def _edge(self, ticks: float, state: int) -> None:
-        """Here lgpio's thread meets the loop. An exception would silence every pin for ever."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+        """Pass an edge from lgpio's thread to the loop. An exception here would silence every pin
+        for ever."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._seen, int(bool(state) == self._active), ticks)
 
-    def _seen(self, line: int, moment: float) -> None:
-        if line == self._line or not self._is_open:
+    def _seen(self, level: int, moment: float) -> None:
+        if level == self._level or not self._is_open:
             return
         if self._settling and moment >= self._settling.when():
-            # The loop was busy: what had held until this edge, had settled.
+            # The loop was busy: the level that had held until this edge had settled.
             self._settling.cancel()
             self._settle(self._burst or moment)
-        self._line = line
+        self._level = level
         if not self._debounce:
             self._settle(moment)
             return
@@ -95,18 +96,18 @@ class Input:
 
     def _settle(self, moment: float) -> None:
         self._burst = self._settling = None
-        if self._line != self.value:
-            self.value, self.since = self._line, moment
+        if self._level != self.value:
+            self.value, self.since = self._level, moment
             self._changed(self.value, moment)
 
     def _differs(self) -> bool:
         try:
-            return self._read() != self._line
-        except LineErrors as error:
+            return self._read() != self._level
+        except LINE_ERRORS as error:
             self._failed(error)
             return False
 
-    def _look_again(self) -> None:
+    def _refresh_again(self) -> None:
         self._doubt = None
         if self._differs():
-            self._seen(1 - self._line, self._loop.time())
+            self._seen(1 - self._level, self._loop.time())

@@ -1,4 +1,5 @@
-"""Outputs of which at most one is on, with a pause between one and the next (motors)."""
+"""An interlock: outputs of which at most one is on, with a pause between one and the next (the two
+directions of a motor). The config key is `group`."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,8 +9,8 @@ from ..messages import Value
 from .output import Output
 
 
-class Group:
-    """The open outputs of one group, and the one that waits for the pause before it goes on."""
+class Interlock:
+    """The open outputs of one group, and the output that waits for the pause before it goes on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -20,31 +21,34 @@ class Group:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, output: Output) -> None:
-        self.give_up("another output, which may have been on till now, joined its group")
+        """Add an output. It may have been on until now, so a waiting command is cancelled."""
+        self.cancel("another output, which may have been on till now, joined its group")
         self._outputs.append(output)
 
     def remove(self, output: Output) -> None:
+        """Remove an output, and cancel its command where it waits."""
         if self._waiting is output:
-            self.give_up("its pin was lost or taken out")
+            self.cancel("its pin was lost or taken out")
         self._outputs.remove(output)
         self._left_at = self._loop.time() if output.is_on else max(self._left_at, output.went_off)
 
     @property
-    def somebody_is_on(self) -> bool:
+    def is_any_on(self) -> bool:
         return any(output.is_on for output in self._outputs)
 
     def is_waiting(self, output: Output) -> bool:
+        """Tell whether a command to switch this output on waits for the pause."""
         return self._waiting is output
 
     def switch_on(
         self, output: Output, pause: float, switch: Callable[[], None]
     ) -> asyncio.Future[Value]:
-        """Switches the others off, and calls `switch` once all of them have been off for `pause`
-        seconds. The future then holds the value. A newer command for the group takes the place of
-        the one that waits, whose future fails with RequestError; so it does where a line
-        refuses."""
+        """Switch the others off, and call `switch` once all of them have been off for `pause`
+        seconds. Return a future of the value. A newer command for another output of the group
+        cancels the one that waits: its future raises RequestError, as it does where a line does not
+        obey."""
         if self._waiting is not output:
-            self.give_up("another output of its group was switched on")
+            self.cancel("another output of its group was switched on")
             self._future = self._loop.create_future()
         if self._timer:
             self._timer.cancel()
@@ -61,8 +65,9 @@ class Group:
             self._timer = self._loop.call_at(ready_at, self._go, switch)
         return future
 
-    def give_up(self, reason: str) -> None:
-        """Whoever waits goes on waiting no longer, and is told why."""
+    def cancel(self, reason: str) -> None:
+        """Cancel the command that waits, if there is one; its future raises RequestError with the
+        reason."""
         if self._waiting is None:
             return
         if self._timer:
@@ -75,7 +80,7 @@ class Group:
         assert output is not None
         try:
             switch()
-        except RequestError as refused:
-            self._future.set_exception(refused)
+        except RequestError as error:
+            self._future.set_exception(error)
         else:
             self._future.set_result(output.value)

@@ -1,5 +1,5 @@
-"""What each output was last driven to and until when, kept on disk: in /run over a restart of the
-service (`initial: keep`), in /var/lib over a power cut (`initial: restore`)."""
+"""The state that each output was last driven to, with its deadlines, kept on disk: in /run over a
+restart of the service (`initial: keep`), in /var/lib over a power cut (`initial: restore`)."""
 
 import contextlib
 import logging
@@ -9,21 +9,20 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from ..limits import DEFAULT, Limits
 from ..system import storage
 from ..system.logs import LIMITED
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_MOST = 64 * 1024
-"""Bytes of a file."""
-_REST = 5.0
-"""Seconds between two writes for `restore`: an SD card wears, a household switches in bursts."""
+_MAX_FILE_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
 
-class Level(Struct, frozen=True):
-    """`value` is logical, 0-1; `pulse_at` the moment at which its pulse ends, `max_at` the one that
-    max_on sets, both of the monotonic clock, which goes on over a restart, or None."""
+class OutputState(Struct, frozen=True):
+    """An output's state. `value` is logical, 0-1; `pulse_at` is the moment at which its pulse ends,
+    `max_at` the one at which max_on does, or None. Both are of the monotonic clock, which goes on
+    over a restart of the service."""
 
     value: float
     pulse_at: float | None = None
@@ -31,66 +30,67 @@ class Level(Struct, frozen=True):
 
     @property
     def off_at(self) -> float | None:
-        """When it goes off by itself, if it does."""
+        """The moment at which it goes off by itself, or None."""
         return min((at for at in (self.pulse_at, self.max_at) if at is not None), default=None)
 
 
 class _File(Struct):
     boot: str
-    levels: dict[int, Level]
+    levels: dict[int, OutputState]
 
 
-class Levels:
-    """Levels by GPIO number. `run` and `state` are folders, or None where nothing is to be kept."""
+class OutputStateStore:
+    """Output states by GPIO number. `run` and `state` are folders, or None to keep nothing."""
 
-    def __init__(self, run: Path | None, state: Path | None) -> None:
+    def __init__(self, run: Path | None, state: Path | None, limits: Limits = DEFAULT) -> None:
         self._run = run / "levels.json" if run else None
         self._state = state / "levels.json" if state else None
         self._boot = _boot_id()
-        self._levels = _read(self._run, self._boot)
+        self._save_interval = limits.output_state_save_interval_s
+        self._states = _read(self._run, self._boot)
         self._restored = _read(self._state)
         self._written = dict(self._restored)
         self._save_after = 0.0
         self._saving = threading.Lock()  # the last save of a stop waits for one under way
 
     @classmethod
-    def from_environment(cls) -> "Levels":
-        """In the folders systemd names; off systemd nothing is kept."""
-        return cls(storage.run_folder(), storage.state_folder())
+    def from_environment(cls, limits: Limits = DEFAULT) -> "OutputStateStore":
+        """Return the store in the folders that systemd names; off systemd nothing is kept."""
+        return cls(storage.run_folder(), storage.state_folder(), limits)
 
-    def before_restart(self, gpio: int) -> Level | None:
-        """What we last drove in this boot, be it before this process."""
-        return self._levels.get(gpio)
+    def before_restart(self, gpio: int) -> OutputState | None:
+        """Return the state last driven in this boot, also by an earlier process."""
+        return self._states.get(gpio)
 
-    def before_power_cut(self, gpio: int) -> Level | None:
-        """What we last drove in this boot or, as far as it was written, an earlier one."""
-        return self._levels.get(gpio) or self._restored.get(gpio)
+    def before_power_cut(self, gpio: int) -> OutputState | None:
+        """Return the state last driven in this boot, else the one written in an earlier boot."""
+        return self._states.get(gpio) or self._restored.get(gpio)
 
     def driven(self) -> set[int]:
-        """The lines that were driven in this boot; empty also where that is not known."""
-        return set(self._levels)
+        """Return the lines that were driven in this boot; empty also where that is not known."""
+        return set(self._states)
 
-    def remember(self, gpio: int, level: Level, over_power_cut: bool) -> None:
-        """Writes at once for a restart; `save` writes for a power cut."""
-        self._levels[gpio] = level
+    def remember(self, gpio: int, state: OutputState, over_power_cut: bool) -> None:
+        """Keep a state: write it at once for a restart; `save` writes it for a power cut."""
+        self._states[gpio] = state
         if over_power_cut:
-            # How long the power will be away nobody knows: what runs out has run out then.
-            self._restored[gpio] = Level(level.value if level.off_at is None else 0)
+            # The length of a power cut is unknown: an output with a deadline is off after it.
+            self._restored[gpio] = OutputState(state.value if state.off_at is None else 0)
         if self._run:
-            _write(self._run, _File(self._boot, self._levels), lasting=False)
+            _write(self._run, _File(self._boot, self._states), durable=False)
 
     def is_due(self, now: float) -> bool:
-        """Whether `save` has something to write, and the last time is long enough ago."""
+        """Tell whether `save` has something to write, and the last time is long enough ago."""
         return bool(self._state) and self._restored != self._written and now >= self._save_after
 
     def save(self, now: float) -> None:
-        """Writes what is to outlive a power cut. It waits for the disk: call it off the loop."""
+        """Write what is kept over a power cut. It waits for the disk: call it off the loop."""
         with self._saving:
-            levels = dict(self._restored)
-            if self._state and levels != self._written:
-                self._save_after = now + _REST
-                if _write(self._state, _File(self._boot, levels), lasting=True):
-                    self._written = levels
+            states = dict(self._restored)
+            if self._state and states != self._written:
+                self._save_after = now + self._save_interval
+                if _write(self._state, _File(self._boot, states), durable=True):
+                    self._written = states
 
 
 def _boot_id() -> str:
@@ -99,12 +99,12 @@ def _boot_id() -> str:
     return ""
 
 
-def _read(file: Path | None, boot: str | None = None) -> dict[int, Level]:
-    """The levels in a file; none where it is missing, torn, or from another boot than `boot`."""
+def _read(file: Path | None, boot: str | None = None) -> dict[int, OutputState]:
+    """Return the states in a file; none if it is missing, torn, or of another boot than `boot`."""
     if file is None:
         return {}
     try:
-        found = msgspec.json.decode(storage.read(file, _MOST), type=_File)
+        found = msgspec.json.decode(storage.read(file, _MAX_FILE_BYTES), type=_File)
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -113,10 +113,10 @@ def _read(file: Path | None, boot: str | None = None) -> dict[int, Level]:
     return found.levels if boot in (None, found.boot) else {}
 
 
-def _write(file: Path, content: _File, lasting: bool) -> bool:
-    """Whether it could be written; the log says why not."""
+def _write(file: Path, content: _File, durable: bool) -> bool:
+    """Write a file; return False, and log the reason, where that fails."""
     try:
-        storage.replace(file, msgspec.json.encode(content), lasting)
+        storage.replace(file, msgspec.json.encode(content), durable)
         return True
     except OSError as error:
         words = "%s: %s; outputs will not be kept as they are"

@@ -1,32 +1,33 @@
-"""What a failure leaves behind: `raspi-server safe-state`, which systemd runs after the server has
-ended, brings each output that the server drove to the state its `on_failure` names. It imports
-little and leans on little, since it runs when something has gone wrong."""
+"""The safe state: `raspi-server safe-state`, which systemd runs after the server has ended, brings
+each output that the server drove to the state that its `on_failure` names. It imports little and
+depends on little, since it runs after a failure."""
 
 import errno
 import logging
 import os
 from pathlib import Path
 
-from ..config.schema import Config, ConfigError, DrivenPin
-from ..config.source import Source
+from ..config.errors import ConfigError
+from ..config.schema import Config, DrivenConfig
+from ..config.source import ConfigSource
 from . import chardev
-from .output_state import Level, Levels
+from .output_state import OutputState, OutputStateStore
 
 log = logging.getLogger(__name__)
 
-_CLEAN = {"0", "75", "78"}
-"""Exit statuses after which there is nothing to do: a stop, which did as `on_stop` says, or a start
-that ended before any pin was touched."""
+_CLEAN_STATUSES = {"0", "75", "78"}
+"""Exit statuses after which there is nothing to do: a stop, which left all as `on_stop` says, or a
+start that ended before any pin was touched."""
 
 
-def leave_safe(source: Source) -> bool:
-    """Drives what the server has left, unless it has ended well; whether all lines obeyed. Raises
-    ConfigError where no configuration can be read."""
+def apply_safe_state(source: ConfigSource) -> bool:
+    """Bring the outputs to their safe state, unless the server has ended well. Return whether all
+    lines obeyed. Raises ConfigError where no configuration can be read."""
     ended = os.environ.get("EXIT_CODE"), os.environ.get("EXIT_STATUS")
-    if ended[0] == "exited" and ended[1] in _CLEAN:
+    if ended[0] == "exited" and ended[1] in _CLEAN_STATUSES:
         return True
-    levels = Levels.from_environment()
-    pins = _pins(source, levels)
+    states = OutputStateStore.from_environment()
+    pins = _pins(source, states)
     if not pins:
         return True
     log.warning("the server has ended (%s): its outputs are left as on_failure says", _why())
@@ -36,42 +37,43 @@ def leave_safe(source: Source) -> bool:
         log.error("GPIO cannot be opened: %s", error)
         return False
     pins.sort(key=lambda pin: pin.on_failure == "on")  # first all that go off
-    return all([_leave(device, pin, levels) for pin in pins])
+    return all([_leave(device, pin, states) for pin in pins])
 
 
 def _why() -> str:
-    """How the server ended, in systemd's words (systemd.exec(5), $SERVICE_RESULT)."""
-    said = [os.environ.get(name) for name in ("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS")]
-    return ", ".join(word for word in said if word) or "asked by hand"
+    """Return how the server ended, in systemd's words (systemd.exec(5), $SERVICE_RESULT)."""
+    words = [os.environ.get(name) for name in ("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS")]
+    return ", ".join(word for word in words if word) or "asked by hand"
 
 
-def _pins(source: Source, levels: Levels) -> list[DrivenPin]:
-    """The real outputs that the server has driven since the Pi was started: as the configuration
-    that ran has them, else as the file has them now. If it is not known which were driven, all."""
+def _pins(source: ConfigSource, states: OutputStateStore) -> list[DrivenConfig]:
+    """Return the real outputs that the server has driven since the Pi was started: as the
+    configuration that ran has them, else as the file has them now. Where it is not known which were
+    driven, return all."""
     configs: list[Config] = []
-    fault: ConfigError | None = None
+    failure: ConfigError | None = None
     try:
         configs.append(source.load())
     except ConfigError as error:
-        fault = error
+        failure = error
     if last_good := source.last_good():
         configs.append(last_good)
     if not configs:
-        assert fault
-        raise fault
-    pins: dict[int, DrivenPin] = {}
+        assert failure
+        raise failure
+    pins: dict[int, DrivenConfig] = {}
     for config in configs:
         if chardev.are_real(config.gpio):
-            pins |= {pin.gpio: pin for pin in config.pins if isinstance(pin, DrivenPin)}
-    driven = levels.driven()
+            pins |= {pin.gpio: pin for pin in config.pins if isinstance(pin, DrivenConfig)}
+    driven = states.driven()
     return [pin for gpio, pin in pins.items() if not driven or gpio in driven]
 
 
-def _leave(device: Path, pin: DrivenPin, levels: Levels) -> bool:
-    """Brings one line to its safe state; whether it obeyed."""
-    last = levels.before_restart(pin.gpio)
-    runs_out = last is not None and last.off_at is not None
-    if pin.on_failure == "keep" and not runs_out:
+def _leave(device: Path, pin: DrivenConfig, states: OutputStateStore) -> bool:
+    """Bring one line to its safe state; return whether it obeyed."""
+    last = states.before_restart(pin.gpio)
+    has_deadline = last is not None and last.off_at is not None
+    if pin.on_failure == "keep" and not has_deadline:
         log.info("%s: kept as it is", pin)
         return True
     on = int(pin.on_failure == "on")
@@ -84,9 +86,9 @@ def _leave(device: Path, pin: DrivenPin, levels: Levels) -> bool:
         log.error("%s: left as it is: %s", pin, f"in use by {holder}" if holder else error)
         return False
     if pin.initial not in ("keep", "restore"):
-        levels.remember(pin.gpio, Level(on), over_power_cut=False)
+        states.remember(pin.gpio, OutputState(on), over_power_cut=False)
     log.warning("%s: %s", pin, "let go" if level is None else "on" if on else "off")
     if level not in (None, shown):
-        log.error("%s: this kernel lets go of a line that nobody holds; it shows %d", pin, shown)
+        log.error("%s: this kernel releases a line that no program holds; it shows %d", pin, shown)
         return False
     return True

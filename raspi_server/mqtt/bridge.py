@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from ..config import schema
 from ..errors import Ref, RequestError
-from ..gpio.pin import Changed
+from ..gpio.pin import PinChange
 from ..limits import DEFAULT, Limits
 from ..messages import (
     MAX_MESSAGE_BYTES,
@@ -62,7 +62,7 @@ class LocalPi:
     url: Callable[[], str | None] = lambda: None
 
 
-def topic(settings: schema.Mqtt) -> str:
+def topic(settings: schema.MqttConfig) -> str:
     """Return the first part of all topics of this Pi."""
     return settings.topic or f"raspi-server/{socket.gethostname().partition('.')[0]}"
 
@@ -72,7 +72,7 @@ class MqttBridge(MqttListener):
 
     def __init__(
         self,
-        settings: schema.Mqtt,
+        settings: schema.MqttConfig,
         config: BrokerConfig,
         pi: LocalPi,
         limits: Limits = DEFAULT,
@@ -139,9 +139,9 @@ class MqttBridge(MqttListener):
         last = Message(f"{self.topic}/status", b"offline", True)
         await self._client.close(last, self._limits.mqtt_close_timeout_s)
 
-    def publish_change(self, changed: Changed) -> None:
+    def publish_change(self, change: PinChange) -> None:
         """Publish a change of a pin, or keep it until the broker can take it."""
-        self._outbox.add_change(changed, self.is_connected)
+        self._outbox.add_change(change, self.is_connected)
         self._flush()
 
     def publish_all(self) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ..config import schema
-from ..config.schema import ConfigError, Fault
-from ..net.listener import in_url
+from ..config.errors import ConfigError, Diagnostic
+from ..net.addresses import in_url
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class _Socket(ssl.SSLSocket):
             raise
 
 
-def read_broker_config(mqtt: schema.Mqtt) -> BrokerConfig:
+def read_broker_config(mqtt: schema.MqttConfig) -> BrokerConfig:
     """Read the files named below `mqtt` and return the broker's configuration. Raises ConfigError
     with every file that is missing, unreadable or in the wrong format."""
-    faults: list[Fault] = []
+    errors: list[Diagnostic] = []
     contents: dict[str, bytes] = {}
     for key in ("password_file", "ca", "certificate", "key"):
         file = getattr(mqtt, key)
@@ -53,9 +53,9 @@ def read_broker_config(mqtt: schema.Mqtt) -> BrokerConfig:
             contents[key] = file.read_bytes()
         except OSError as error:
             message = f"expected a file that can be read: {error.strerror}"
-            faults.append(Fault(str(file), None, f"mqtt.{key}", message))
-    if faults:
-        raise ConfigError(faults)
+            errors.append(Diagnostic(str(file), None, f"mqtt.{key}", message))
+    if errors:
+        raise ConfigError(errors)
     url = urlsplit(mqtt.url)
     password = contents.pop("password_file", None)
     return BrokerConfig(
@@ -68,7 +68,7 @@ def read_broker_config(mqtt: schema.Mqtt) -> BrokerConfig:
     )
 
 
-def _context(mqtt: schema.Mqtt) -> ssl.SSLContext:
+def _context(mqtt: schema.MqttConfig) -> ssl.SSLContext:
     """Return a TLS context for version 1.2 and later. It checks the name in the broker's
     certificate."""
     try:
@@ -94,5 +94,5 @@ def _context(mqtt: schema.Mqtt) -> ssl.SSLContext:
     return context
 
 
-def _error(mqtt: schema.Mqtt, key: str, message: str) -> ConfigError:
-    return ConfigError([Fault(str(getattr(mqtt, key)), None, f"mqtt.{key}", message)])
+def _error(mqtt: schema.MqttConfig, key: str, message: str) -> ConfigError:
+    return ConfigError([Diagnostic(str(getattr(mqtt, key)), None, f"mqtt.{key}", message)])

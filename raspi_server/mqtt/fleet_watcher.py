@@ -48,7 +48,7 @@ class FleetWatcher(MqttListener):
         audience: Callable[[bool, FleetPin], Audience | None],
         limits: Limits = DEFAULT,
     ) -> None:
-        self.hub = Hub(self._viewers_changed)
+        self.hub = Hub(self._viewers_changed, limits)
         self._config = config
         self._own_topic = own_topic
         self._audience = audience
@@ -338,7 +338,7 @@ class FleetWatcher(MqttListener):
         self.hub.show(Ping(round(time.time(), 6)))
 
     def _check_viewers(self) -> None:
-        self.hub.look_after(self._loop.time())
+        self.hub.check(self._loop.time())
 
     def _send_news_soon(self) -> None:
         """Send the news, if there are any, `fleet_news_interval_s` after the last ones."""

@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from typing import NamedTuple
 
-from ..gpio.pin import Changed
+from ..gpio.pin import PinChange
 from ..messages import PinState, encode
 from ..system.clock import wall_time
 from .message import Message
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 class _NumberedChange(NamedTuple):
     number: int
-    changed: Changed
+    change: PinChange
 
 
 class Outbox:
@@ -53,10 +53,10 @@ class Outbox:
         """Add the answer to a command, behind the changes that the command made."""
         self._live.append(message)
 
-    def add_change(self, changed: Changed, is_connected: bool) -> None:
+    def add_change(self, change: PinChange, is_connected: bool) -> None:
         """Add a change of a pin, and drop the oldest if there are too many."""
         self._last_number += 1
-        numbered = _NumberedChange(self._last_number, changed)
+        numbered = _NumberedChange(self._last_number, change)
         if is_connected:
             self._live.append(self._message(numbered, ""))
         else:
@@ -87,7 +87,7 @@ class Outbox:
     def _message(self, numbered: _NumberedChange, suffix: str) -> Message:
         """Return the message of a change. Its time follows the clock as it is set now: a Pi that
         had no network may have received the right time since."""
-        changed = numbered.changed
-        state = PinState(changed.value, wall_time(changed.moment))
-        topic = f"{self._base}/pins/{changed.pin}{suffix}"
+        change = numbered.change
+        state = PinState(change.value, wall_time(change.moment))
+        topic = f"{self._base}/pins/{change.pin}{suffix}"
         return Message(topic, encode(state), not suffix, numbered)

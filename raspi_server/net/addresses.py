@@ -1,22 +1,65 @@
-"""The name by which the network finds this machine, as Avahi tells it: of two machines that are
-called the same, the second is NAME-2.local."""
+"""Addresses and names of this machine: how others reach it, and how that is written in a URL."""
 
+import errno
 import re
 import socket
 import subprocess
 
-PATIENCE = 5.0
-"""Seconds for Avahi to answer."""
-_ASK = "busctl call org.freedesktop.Avahi / org.freedesktop.Avahi.Server GetHostNameFqdn"
-_ANSWER = re.compile(r's "([a-z0-9.-]+)"', re.IGNORECASE)
+from ..limits import DEFAULT, Limits
+
+LOOPBACK = "127.0.0.1"
+LOOPBACK_ADDRESSES = (LOOPBACK, "::1")
+"""Addresses of connections that come from this machine itself."""
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Errors that mean: no descriptor, or no memory, is left for one more socket."""
+
+_AVAHI_QUERY = "busctl call org.freedesktop.Avahi / org.freedesktop.Avahi.Server GetHostNameFqdn"
+_AVAHI_REPLY = re.compile(r's "([a-z0-9.-]+)"', re.IGNORECASE)
+
+_last_own_address: str | None = None
 
 
-def local_name() -> str:
-    """What Avahi says, in lower case; where it does not run, the name it would begin with."""
+def own_address() -> str | None:
+    """Return the IPv4 address by which the network reaches this machine, None without a network.
+    While no descriptor is left to find out with, return the last one known."""
+    global _last_own_address
     try:
-        done = subprocess.run(_ASK.split(), capture_output=True, text=True, timeout=PATIENCE)
+        probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno not in EXHAUSTED:
+            raise
+        return _last_own_address
+    with probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1; a datagram socket sends nothing here
+        except OSError:
+            _last_own_address = None
+        else:
+            _last_own_address = probe.getsockname()[0]
+    return _last_own_address
+
+
+def reachable_hosts() -> list[str]:
+    """Return names and addresses to show to people: this machine itself, then how others reach
+    it."""
+    local = f"{socket.gethostname().partition('.')[0]}.local"
+    return list(dict.fromkeys(filter(None, (LOOPBACK, own_address(), local))))
+
+
+def local_name(limits: Limits = DEFAULT) -> str:
+    """Return the name under which Avahi publishes this machine, in lower case. Of two machines
+    with the same name the second is NAME-2.local. Where Avahi does not answer, return the name that
+    it would try first."""
+    timeout = limits.avahi_timeout_s
+    try:
+        done = subprocess.run(_AVAHI_QUERY.split(), capture_output=True, text=True, timeout=timeout)
     except (OSError, subprocess.TimeoutExpired):
-        told = None  # no D-Bus here
+        reply = None  # no D-Bus here
     else:
-        told = _ANSWER.fullmatch(done.stdout.strip())
-    return (told[1] if told else f"{socket.gethostname().partition('.')[0]}.local").lower()
+        reply = _AVAHI_REPLY.fullmatch(done.stdout.strip())
+    return (reply[1] if reply else f"{socket.gethostname().partition('.')[0]}.local").lower()
+
+
+def in_url(host: str) -> str:
+    """Return a host as it is written in a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host

@@ -1,58 +1,38 @@
-"""Who is inside, having said a first word: how many connections one address and all addresses
-together may have, and who has to go when there is no room for one more.
+"""Connection limits: the number of connections that one address and all addresses together may
+have, and which connection is closed when there is no room for one more.
 
-The rule: of an address with MOST_OF_ONE connections the oldest goes when one more comes; when there
-are MOST in all, or no descriptor is left, the oldest of the address that has most. Who showed the
-control code stays: the owner gets in, having time to show it since others are older, and remains,
-whatever they do. Each IPv6 address counts for itself, since at home all share one /64; a guest who
-takes on many addresses can push out strangers, but not the owner. This machine itself, where the
-owner may run a proxy, has as much room as there are descriptors."""
+The rules: of an address with `max_connections_per_address` connections the oldest is evicted when
+one more arrives. When there are `max_connections` in all, or no file descriptor is left, the oldest
+of the address that has most is evicted. Connections that presented the control code are never
+evicted: the owner gets in, since older connections go first, which leaves time to present the code,
+and stays in whatever other clients do. Each IPv6 address counts for itself, since at home all share
+one /64; a client that takes on many addresses can evict other clients, but not the owner. This
+machine itself, where the owner may run a proxy, is limited only by the file descriptors."""
 
 import asyncio
 import itertools
 import logging
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
+from ..limits import DEFAULT, Limits
 from ..messages import HEADERS
 from ..web.repeats import Repeating
-from .shares import THIS_MACHINE, Shares
+from .address_quota import AddressQuota
+from .addresses import LOOPBACK_ADDRESSES
 
-COST = 64 * 1024
-"""Bytes of memory for a connection under TLS, the kernel's part included."""
-MOST = min(6144, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 // COST)
-"""Connections in all: what a quarter of the memory bears, some 1700 on a Pi Zero, within the
-descriptors that the unit permits (systemd/raspi-server.service)."""
-MOST_OF_ONE = 128
-"""Connections of one address. A page takes up to seven, and behind a router of its own (Docker,
-Tailscale's subnet router) a whole household has one address."""
-MOST_HANDSHAKES = 16
-"""TLS handshakes in progress for one address. Of one more the oldest goes: who shares an address
-with an attacker needs a moment to get through, and would never, were the newest refused. It is the
-loop's next turn that answers those that came in this one, so it computes for 16 at most."""
-LARGE = 64 * 1024
-MOST_LARGE = 4
-"""Answers of more than so many bytes that may wait to be read by one address; of one more the
-oldest goes. The past of all pins can be a megabyte, and waits whole."""
-READ_AT_ONCE = 16 * 1024
-"""Bytes; what a connection has sent stays with the kernel until it is asked for."""
-MOST_LINES = 100
-MOST_PIECES = 200
-"""Lines of a request's head, and what & and ; divide in it: arguments and cookies. Each becomes
-objects of a hundred times its size."""
-CALM = 60.0
-"""Seconds without a shortage after which the next one is said again."""
+READ_CHUNK_BYTES = 16 * 1024
+"""Bytes read at once; the rest of what a client has sent stays in the kernel until then."""
 
 _TORNADO_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-"""What Tornado itself writes, past all handlers, when a request is malformed."""
+"""The bytes that Tornado itself writes, past all handlers, when a request is malformed."""
 
 
-def _refusal(status: str, reason: str) -> bytes:
-    """Return a whole answer, past all handlers, after which the connection closes."""
+def _error_response(status: str, reason: str) -> bytes:
+    """Return a whole response, past all handlers, after which the connection closes."""
     body = f"{status[:3]}: {reason}\n"
     lines = (
         f"HTTP/1.1 {status}",
@@ -66,178 +46,197 @@ def _refusal(status: str, reason: str) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-_BAD_REQUEST = _refusal("400 Bad Request", "Bad Request")
-_TOO_MANY_PARTS = _refusal(
-    "431 Request Header Fields Too Large",
-    f"expected at most {MOST_LINES} lines, and {MOST_PIECES} cookies and arguments",
-)
+_BAD_REQUEST = _error_response("400 Bad Request", "Bad Request")
 
 log = logging.getLogger(__name__)
 
 
-class Guest(Repeating):
-    """A connection that says when it is closed, whoever closed it, and takes no head of too many
-    parts."""
+class Connection(Repeating):
+    """A client's connection that notifies the limiter when it is closed, and rejects a request head
+    with too many parts."""
 
-    __slots__ = ("address", "when_closed", "when_large")
+    __slots__ = ("_limits", "address", "on_closed", "on_large_response")
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, read_chunk_size=READ_AT_ONCE, **named)
+    def __init__(self, *arguments: Any, limits: Limits = DEFAULT, **named: Any) -> None:
+        super().__init__(*arguments, read_chunk_size=READ_CHUNK_BYTES, **named)
+        self._limits = limits
         self.address = ""
-        self.when_closed: Callable[[], object] | None = None
-        self.when_large: Callable[[asyncio.Future[None]], object] | None = None
-        """Called with each large answer that has to wait until the client reads on."""
+        self.on_closed: Callable[[], object] | None = None
+        self.on_large_response: Callable[[asyncio.Future[None]], object] | None = None
+        """Called with each large response that waits until the client reads on."""
 
     def write(self, data: bytes | memoryview) -> "asyncio.Future[None]":
-        """Write `data`, or in the place of Tornado's bare refusal one with our headers."""
+        """Write `data`. Tornado's bare 400 response is replaced by one with our headers."""
         done = super().write(_BAD_REQUEST if data == _TORNADO_BAD_REQUEST else data)
-        if self.when_large and len(data) > LARGE and not done.done():
-            self.when_large(done)
+        is_large = len(data) > self._limits.large_response_bytes
+        if self.on_large_response and is_large and not done.done():
+            self.on_large_response(done)
         return done
 
     def read_until_regex(
         self, regex: bytes, max_bytes: int | None = None
     ) -> "asyncio.Future[bytes]":
-        """How Tornado asks for a head; it gets none that would cost too much."""
-        coming = asyncio.ensure_future(super().read_until_regex(regex, max_bytes))
+        """Read the head of a request, as Tornado does it; reject one that would cost too much."""
+        reading = asyncio.ensure_future(super().read_until_regex(regex, max_bytes))
         checked = asyncio.get_running_loop().create_future()
-        coming.add_done_callback(lambda _: self._check(coming, checked))
+        reading.add_done_callback(lambda _: self._check(reading, checked))
         return checked
 
-    def _check(self, coming: "asyncio.Future[bytes]", checked: "asyncio.Future[bytes]") -> None:
-        error = coming.exception()
-        if error is None and not _is_modest(coming.result()):
+    def _check(self, reading: "asyncio.Future[bytes]", checked: "asyncio.Future[bytes]") -> None:
+        error = reading.exception()
+        if error is None and self._has_too_many_parts(reading.result()):
             error = StreamClosedError()
             if not self.closed():
-                self.write(_TOO_MANY_PARTS)
+                self.write(self._too_many_parts())
                 self.close()
         if checked.done():  # Tornado has given up waiting
             return
         if error:
             checked.set_exception(error)
         else:
-            checked.set_result(coming.result())
+            checked.set_result(reading.result())
+
+    def _has_too_many_parts(self, head: bytes) -> bool:
+        parts = head.count(b"&") + head.count(b";")
+        limits = self._limits
+        return head.count(b"\n") > limits.max_head_lines or parts > limits.max_head_parts
+
+    def _too_many_parts(self) -> bytes:
+        lines, parts = self._limits.max_head_lines, self._limits.max_head_parts
+        return _error_response(
+            "431 Request Header Fields Too Large",
+            f"expected at most {lines} lines, and {parts} cookies and arguments",
+        )
 
     def close_fd(self) -> None:
+        """Close the socket, and notify the limiter, whichever side ended the connection."""
         super().close_fd()
-        if self.when_closed:
-            self.when_closed()
+        if self.on_closed:
+            self.on_closed()
 
 
-def _is_modest(head: bytes) -> bool:
-    return head.count(b"\n") <= MOST_LINES and head.count(b"&") + head.count(b";") <= MOST_PIECES
+class PlainConnection(Connection, IOStream):
+    """A connection without TLS."""
 
 
-class PlainGuest(Guest, IOStream):
-    """Without TLS."""
+class TlsConnection(Connection, SSLIOStream):
+    """A connection with TLS."""
 
 
-class SecureGuest(Guest, SSLIOStream):
-    """Under TLS."""
-
-
-class _Party:
+class _AddressConnections:
     """The connections of one address, the oldest first."""
 
     def __init__(self) -> None:
-        self.strangers: dict[Guest, int] = {}
-        """Each with its number in the order of all."""
-        self.owners: dict[Guest, str] = {}
-        """Those that showed the control code, each with the code's id."""
+        self.evictable: dict[Connection, int] = {}
+        """Each with its number in the order of all connections."""
+        self.protected: dict[Connection, str] = {}
+        """Connections that presented the control code, each with the credential."""
 
     def __len__(self) -> int:
-        return len(self.strangers) + len(self.owners)
+        return len(self.evictable) + len(self.protected)
 
     def oldest(self) -> int:
-        return next(iter(self.strangers.values()), 0)
+        """Return the number of the oldest connection that may be evicted, 0 if there is none."""
+        return next(iter(self.evictable.values()), 0)
 
-    def send_one_away(self) -> bool:
-        """Closes the oldest stranger, if there is any."""
-        for guest in self.strangers:
-            guest.close()
+    def evict(self) -> bool:
+        """Close the oldest connection that may be evicted. Return whether there was one."""
+        for connection in self.evictable:
+            connection.close()
             return True
         return False
 
 
-class Guests:
-    """All methods belong to the loop's thread."""
+class ConnectionLimiter:
+    """The connections of all addresses. All methods belong to the loop's thread."""
 
-    def __init__(self) -> None:
-        self._parties: dict[str, _Party] = {}
-        self._handshakes: Shares[SecureGuest] = Shares()
-        self._answers: Shares[Guest] = Shares()
+    def __init__(self, limits: Limits = DEFAULT) -> None:
+        self._limits = limits
+        self._by_address: dict[str, _AddressConnections] = {}
+        self._handshakes: AddressQuota[TlsConnection] = AddressQuota()
+        self._large_responses: AddressQuota[Connection] = AddressQuota()
         self._count = 0
         self._numbers = itertools.count()
-        self._short = -math.inf
-        """When there last was no room."""
+        self._shortage_at = -math.inf
+        """The time of the last shortage, on the loop's clock."""
 
-    def enter(self, guest: Guest, address: str) -> bool:
-        """Whether there is room for one more, made where it has to be."""
-        if address in THIS_MACHINE:
+    def admit(self, connection: Connection, address: str) -> bool:
+        """Count a new connection, and evict another where that is necessary. Return False if there
+        is no room for it."""
+        if address in LOOPBACK_ADDRESSES:
             return True
-        party = self._parties.get(address, _Party())
-        if len(party) >= MOST_OF_ONE:
-            self._say(f"more than {MOST_OF_ONE} from {address}: its oldest are closed")
-            if not party.send_one_away():
+        connections = self._by_address.get(address, _AddressConnections())
+        limit = self._limits.max_connections_per_address
+        if len(connections) >= limit:
+            self._log_shortage(f"more than {limit} from {address}: its oldest are closed")
+            if not connections.evict():
                 return False
-        elif self._count >= MOST and not self.make_room():
+        elif self._count >= self._limits.max_connections and not self.evict():
             return False
-        self._parties[address] = party
-        party.strangers[guest] = next(self._numbers)
+        self._by_address[address] = connections
+        connections.evictable[connection] = next(self._numbers)
         self._count += 1
-        guest.address = address
-        guest.when_closed = lambda: self._leave(guest)
-        guest.when_large = lambda done: self._note_large(guest, done)
+        connection.address = address
+        connection.on_closed = lambda: self._remove(connection)
+        connection.on_large_response = lambda done: self._count_large_response(connection, done)
         return True
 
-    def shake_hands(self, guest: SecureGuest, address: str) -> None:
-        """Counts a handshake while it is in progress, and closes the oldest of too many."""
-        done = guest.wait_for_handshake()
-        done.add_done_callback(lambda _: self._handshakes.remove(address, guest))
-        one_too_many = self._handshakes.add(address, guest, MOST_HANDSHAKES)
-        if one_too_many:
-            one_too_many.close()
+    def count_handshake(self, connection: TlsConnection, address: str) -> None:
+        """Count a TLS handshake while it is in progress, and close the oldest of too many."""
+        done = connection.wait_for_handshake()
+        done.add_done_callback(lambda _: self._handshakes.remove(address, connection))
+        limit = self._limits.max_handshakes_per_address
+        evicted = self._handshakes.add(address, connection, limit)
+        if evicted:
+            evicted.close()
 
-    def _note_large(self, guest: Guest, done: "asyncio.Future[None]") -> None:
-        done.add_done_callback(lambda _: self._answers.remove(guest.address, guest))
-        one_too_many = self._answers.add(guest.address, guest, MOST_LARGE)
-        if one_too_many:
-            one_too_many.close()
+    def _count_large_response(self, connection: Connection, done: "asyncio.Future[None]") -> None:
+        address, limit = connection.address, self._limits.max_large_responses_per_address
+        done.add_done_callback(lambda _: self._large_responses.remove(address, connection))
+        evicted = self._large_responses.add(address, connection, limit)
+        if evicted:
+            evicted.close()
 
-    def make_room(self) -> bool:
-        """Closes the oldest connection of the address that has most, unless all may stay."""
-        parties = self._parties.values()
-        fullest = max(parties, key=lambda each: (len(each.strangers), -each.oldest()), default=None)
-        if fullest is None or not fullest.strangers:
+    def evict(self) -> bool:
+        """Close the oldest connection of the address that has most. Return whether there was one
+        that may be evicted."""
+        largest = max(
+            self._by_address.values(),
+            key=lambda each: (len(each.evictable), -each.oldest()),
+            default=None,
+        )
+        if largest is None or not largest.evictable:
             return False
-        self._say(f"{self._count} in all: the oldest of those who have most are closed")
-        return fullest.send_one_away()
+        words = "the oldest of the addresses that have most are closed"
+        self._log_shortage(f"{self._count} in all: {words}")
+        return largest.evict()
 
-    def trust(self, guest: Guest, code: str) -> None:
-        """This one showed the control code, and may stay."""
-        party = self._parties.get(guest.address)
-        if party and guest in party.strangers:
-            del party.strangers[guest]
-            party.owners[guest] = code
+    def protect(self, connection: Connection, credential: str) -> None:
+        """Never evict a connection that presented the control code. `credential` is the code's id
+        or the key of a session."""
+        connections = self._by_address.get(connection.address)
+        if connections and connection in connections.evictable:
+            del connections.evictable[connection]
+            connections.protected[connection] = credential
 
-    def distrust(self, is_replaced: Callable[[str], bool]) -> None:
-        """Those whose code was replaced are strangers again."""
-        for party in self._parties.values():
-            for guest, code in tuple(party.owners.items()):
-                if is_replaced(code):
-                    del party.owners[guest]
-                    party.strangers[guest] = next(self._numbers)
+    def unprotect(self, is_revoked: Callable[[str], bool]) -> None:
+        """Make the connections whose credential `is_revoked` evictable again."""
+        for connections in self._by_address.values():
+            for connection, credential in tuple(connections.protected.items()):
+                if is_revoked(credential):
+                    del connections.protected[connection]
+                    connections.evictable[connection] = next(self._numbers)
 
-    def _leave(self, guest: Guest) -> None:
-        party = self._parties[guest.address]
-        party.strangers.pop(guest, None)
-        party.owners.pop(guest, None)
+    def _remove(self, connection: Connection) -> None:
+        connections = self._by_address[connection.address]
+        connections.evictable.pop(connection, None)
+        connections.protected.pop(connection, None)
         self._count -= 1
-        if not party:
-            del self._parties[guest.address]
+        if not connections:
+            del self._by_address[connection.address]
 
-    def _say(self, what: str) -> None:
+    def _log_shortage(self, what: str) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._short >= CALM:
+        if now - self._shortage_at >= self._limits.shortage_over_after_s:
             log.warning("too many connections, %s", what)
-        self._short = now
+        self._shortage_at = now

@@ -1,5 +1,5 @@
-"""The listening sockets: which address and port, http and https on the same one, and what happens
-when there are more callers than descriptors."""
+"""Listening sockets: which address and port, HTTP and HTTPS on the same one, and what happens when
+there are more clients than file descriptors."""
 
 import asyncio
 import contextlib
@@ -12,171 +12,158 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from .connections import Guest, Guests, PlainGuest, SecureGuest
-from .tls_sniff import Address, Knocks
-
-ACCEPT_AT_ONCE = 16
-"""Callers let in before the loop gets round to anything else. While thousands a second come, 128 at
-once cost a viewer a fifth of its ticks, and let in no more."""
-BREATHER = 1.0
-"""Seconds without new callers after the descriptors have run out; those who wait, wait in the
-kernel's queue."""
-QUEUE = 1024
-SPARE = 16
-"""Descriptors that no caller gets: those inside need some, for a page, the certificate, levels."""
-CALM = 60.0
-"""Seconds without a shortage after which the next one is said again."""
-PATIENCE = 30.0
-TRY_EVERY = 0.25
-"""Seconds of waiting at a start for an address that is not to be had yet, and between two tries;
-for each of its own, systemd starts a whole process."""
-STUCK = 60.0
-"""Seconds after which the kernel drops a connection whose other end takes nothing at all, be it
-gone or asleep in the middle of a large page (tcp(7), TCP_USER_TIMEOUT)."""
-SEND_BUFFER = 64 * 1024
-RECEIVE_BUFFER = 32 * 1024
-"""Bytes that the kernel keeps for a connection, of which it reserves twice as much. Its own bounds
-are megabytes, and a hundred who ask and never read would fill them; for a page on Wi-Fi, and for a
-body of 32 KiB, these are enough."""
-
-LOOPBACK = "127.0.0.1"
-
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+from ..limits import DEFAULT, Limits
+from .addresses import EXHAUSTED, in_url
+from .connections import Connection, ConnectionLimiter, PlainConnection, TlsConnection
+from .tls_sniff import Address, TlsSniffer
 
 log = logging.getLogger(__name__)
 
 
 class CannotListen(OSError):
-    """The address is not to be had; if it `may_pass`, it may be later."""
+    """An address that cannot be listened on; with `may_pass` it may be possible later."""
 
     def __init__(self, message: str, may_pass: bool) -> None:
         super().__init__(message)
         self.may_pass = may_pass
 
 
-class Doors:
-    """Listens as soon as it is made, lets callers in from `open` on, and hands each to `welcome`
-    with its address, once it has said its first word. With a `context`, TLS is spoken, and who
-    speaks plainly goes to `redirect`; set another for those who come later."""
+class Listener:
+    """The sockets that listen on one address and port, from construction on; `open` begins to
+    accept. Each connection is passed with its address to `on_connection` once its first byte has
+    arrived. With a TLS `context`, plain HTTP is passed to `on_plain_http` instead. Another
+    `context` may be set; it holds for later connections."""
 
     def __init__(
         self,
-        address: str,
-        port: int,
+        address: tuple[str, int],
         context: ssl.SSLContext | None,
-        guests: Guests,
-        welcome: Callable[[Guest, Address], object],
-        redirect: Callable[[Guest, Address], object],
+        limiter: ConnectionLimiter,
+        on_connection: Callable[[Connection, Address], object],
+        on_plain_http: Callable[[Connection, Address], object],
+        limits: Limits = DEFAULT,
     ) -> None:
-        """Port 0 takes any free one. Raises CannotListen."""
+        """Listen on `address`, a host ("" for all) and a port (0 for any free one). Raise
+        CannotListen."""
         self.context = context
-        self._guests = guests
-        self._welcome = welcome
-        self._redirect = redirect
-        self._knocks = Knocks(self._show_in)
-        self._sockets = listen(address, port)
+        self._limiter = limiter
+        self._on_connection = on_connection
+        self._on_plain_http = on_plain_http
+        self._limits = limits
+        self._sniffer = TlsSniffer(self._dispatch, limits)
+        self._sockets = listen(*address, limits)
         self.port: int = self._sockets[0].getsockname()[1]
-        self._breather: asyncio.TimerHandle | None = None
-        self._exhausted = -math.inf
-        """When the descriptors last ran out."""
+        self._retry: asyncio.TimerHandle | None = None
+        self._exhausted_at = -math.inf
+        """The time at which the descriptors last ran out, on the loop's clock."""
 
     def open(self) -> None:
-        """Lets callers in, those who have waited first."""
-        self._breather = None
+        """Accept connections, those first that have waited longest."""
+        self._retry = None
         loop = asyncio.get_running_loop()
         for listening in self._sockets:
-            loop.add_reader(listening, self._let_in, listening)
+            loop.add_reader(listening, self._accept, listening)
 
     def close(self) -> None:
-        """Nobody else comes in; those inside are left alone."""
-        self._shut()
-        self._knocks.close()
+        """Stop listening. Connections that have sent their first byte stay open."""
+        self._pause()
+        self._sniffer.close()
         for listening in self._sockets:
             listening.close()
         self._sockets = []
 
-    def _shut(self) -> None:
-        if self._breather:
-            self._breather.cancel()
-            self._breather = None
+    def _pause(self) -> None:
+        """Accept no connections until `open` is called again."""
+        if self._retry:
+            self._retry.cancel()
+            self._retry = None
         loop = asyncio.get_running_loop()
         for listening in self._sockets:
             loop.remove_reader(listening)
 
-    def _let_in(self, listening: socket.socket) -> None:
-        for attempt in range(ACCEPT_AT_ONCE):
+    def _accept(self, listening: socket.socket) -> None:
+        for attempt in range(self._limits.accepts_per_turn):
             try:
-                _check_room(listening)
-                caller, address = listening.accept()
+                _check_descriptors(listening, self._limits.spare_descriptors)
+                accepted, address = listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in _EXHAUSTED:
+                if error.errno not in EXHAUSTED:
                     raise
-                if attempt:  # nobody need be waiting for room; who is lets us be called again
+                if attempt:  # perhaps no client waits for room; if one does, we are called again
                     return
-                if self._knocks.make_room() or self._guests.make_room():
+                if self._sniffer.evict() or self._limiter.evict():
                     continue
-                self._take_breath(error)
+                self._retry_later(error)
                 return
-            caller.setblocking(False)
-            self._knocks.hear(caller, address)
+            accepted.setblocking(False)
+            self._sniffer.add(accepted, address)
 
-    def _show_in(self, caller: socket.socket, address: Address, speaks_tls: bool) -> None:
+    def _dispatch(self, accepted: socket.socket, address: Address, is_tls: bool) -> None:
+        """Pass a connection on, now that its protocol is known."""
         try:
-            if self.context is None and speaks_tls:
-                caller.close()  # at once: else it would wait for an answer that never comes
+            if self.context is None and is_tls:
+                accepted.close()  # at once: else it would wait for an answer that never comes
                 return
-            plainly = self.context is None or not speaks_tls
-            guest = PlainGuest(caller) if plainly else self._encrypted(caller)
-            if not self._guests.enter(guest, address[0]):
-                guest.close()
-            elif self.context and plainly:
-                self._redirect(guest, address)
+            is_plain = self.context is None or not is_tls
+            connection = self._plain(accepted) if is_plain else self._encrypted(accepted)
+            if not self._limiter.admit(connection, address[0]):
+                connection.close()
+            elif self.context and is_plain:
+                self._on_plain_http(connection, address)
             else:
-                if isinstance(guest, SecureGuest):
-                    self._guests.shake_hands(guest, address[0])
-                self._welcome(guest, address)
-        except OSError as error:  # gone again before it was inside
+                if isinstance(connection, TlsConnection):
+                    self._limiter.count_handshake(connection, address[0])
+                self._on_connection(connection, address)
+        except OSError as error:  # the client closed the connection meanwhile
             log.debug("%s: %s", address[0], error)
-            caller.close()
+            accepted.close()
 
-    def _encrypted(self, caller: socket.socket) -> Guest:
+    def _plain(self, accepted: socket.socket) -> Connection:
+        return PlainConnection(accepted, limits=self._limits)
+
+    def _encrypted(self, accepted: socket.socket) -> Connection:
         assert self.context is not None
         # Raises for one that has reset already, before Python's wrap_socket finds out and leaves
         # its half-made socket to the garbage collector.
-        caller.getpeername()
-        wrapped = self.context.wrap_socket(caller, server_side=True, do_handshake_on_connect=False)
-        return SecureGuest(wrapped)
+        accepted.getpeername()
+        return TlsConnection(
+            self.context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False),
+            limits=self._limits,
+        )
 
-    def _take_breath(self, error: OSError) -> None:
+    def _retry_later(self, error: OSError) -> None:
         loop = asyncio.get_running_loop()
-        if loop.time() - self._exhausted >= CALM:
+        if loop.time() - self._exhausted_at >= self._limits.shortage_over_after_s:
             log.error("too many connections: %s; new ones have to wait", error.strerror)
-        self._exhausted = loop.time()
-        self._shut()
-        self._breather = loop.call_later(BREATHER, self.open)
+        self._exhausted_at = loop.time()
+        self._pause()
+        self._retry = loop.call_later(self._limits.accept_retry_interval_s, self.open)
 
 
-def _check_room(listening: socket.socket) -> None:
-    """Raises OSError if the next descriptor is one of the spare ones: it is the lowest free one."""
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+def _check_descriptors(listening: socket.socket, spare: int) -> None:
+    """Raise OSError if only `spare` descriptors or fewer are left. The next one is the lowest that
+    is free."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     next_one = os.dup(listening.fileno())
     os.close(next_one)
-    if most != resource.RLIM_INFINITY and next_one >= most - SPARE:
+    if limit != resource.RLIM_INFINITY and next_one >= limit - spare:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
-def listen(address: str, port: int) -> list[socket.socket]:
-    """Listening sockets on one address, or on all of IPv4 and IPv6. Raises CannotListen."""
+def listen(address: str, port: int, limits: Limits = DEFAULT) -> list[socket.socket]:
+    """Return listening sockets on one address, or for "" on all of IPv4 and IPv6. Raise
+    CannotListen."""
     found: list[socket.socket] = []
+    backlog = limits.listen_backlog
     try:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        found.append(socket.create_server((address, port), family=family, backlog=QUEUE))
+        found.append(socket.create_server((address, port), family=family, backlog=backlog))
         if not address and socket.has_ipv6:
             same_port = found[0].getsockname()[1]
             with contextlib.suppress(_NoIPv6):
-                found.append(_listen_on_ipv6(same_port))
+                found.append(_listen_on_ipv6(same_port, backlog))
     except OSError as error:
         for each in found:
             each.close()
@@ -193,25 +180,33 @@ def listen(address: str, port: int) -> list[socket.socket]:
         may_pass = error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
         raise CannotListen(f"{where}: {why}{hint}", may_pass) from None
     for each in found:
-        each.setblocking(False)
-        # Whoever is let in inherits them.
-        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STUCK * 1000))
+        _configure(each, limits)
     return found
 
 
-async def until_free(address: str, port: int) -> None:
-    """Waits while the address is somebody else's, or not yet this machine's, but not for ever."""
-    for attempt in range(int(PATIENCE / TRY_EVERY)):
+def _configure(listening: socket.socket, limits: Limits) -> None:
+    """Set the options that accepted sockets inherit."""
+    listening.setblocking(False)
+    send, receive = limits.connection_send_buffer_bytes, limits.connection_receive_buffer_bytes
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+    timeout_ms = int(limits.unacknowledged_timeout_s * 1000)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+
+
+async def until_free(address: str, port: int, limits: Limits = DEFAULT) -> None:
+    """Wait while another program has the address, or this machine does not have it yet; return
+    after `address_timeout_s` at the latest."""
+    interval = limits.address_retry_interval_s
+    for attempt in range(int(limits.address_timeout_s / interval)):
         try:
-            found = listen(address, port)
+            found = listen(address, port, limits)
         except CannotListen as error:
             if not error.may_pass:
                 return
             if attempt == 0:
                 log.warning("%s; waiting for it", error)
-            await asyncio.sleep(TRY_EVERY)
+            await asyncio.sleep(interval)
         else:
             for each in found:
                 each.close()
@@ -219,47 +214,13 @@ async def until_free(address: str, port: int) -> None:
 
 
 class _NoIPv6(OSError):
-    pass
+    """IPv6 that is switched off on this machine."""
 
 
-def _listen_on_ipv6(port: int) -> socket.socket:
+def _listen_on_ipv6(port: int, backlog: int) -> socket.socket:
     try:
-        return socket.create_server(("::", port), family=socket.AF_INET6, backlog=QUEUE)
+        return socket.create_server(("::", port), family=socket.AF_INET6, backlog=backlog)
     except OSError as error:
         if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-            raise _NoIPv6 from None  # it is switched off on this machine
+            raise _NoIPv6 from None
         raise
-
-
-_known_address: str | None = None
-
-
-def own_address() -> str | None:
-    """The IPv4 address by which the network reaches this machine; None without a network. While no
-    descriptor is left to ask with, the one of before."""
-    global _known_address
-    try:
-        probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    except OSError as error:
-        if error.errno not in _EXHAUSTED:
-            raise
-        return _known_address
-    with probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # TEST-NET-1; a datagram socket sends nothing here
-        except OSError:
-            _known_address = None
-        else:
-            _known_address = probe.getsockname()[0]
-    return _known_address
-
-
-def reachable_hosts() -> list[str]:
-    """Names and addresses to tell people: this machine itself, and how others reach it."""
-    local = f"{socket.gethostname().partition('.')[0]}.local"
-    return list(dict.fromkeys(filter(None, (LOOPBACK, own_address(), local))))
-
-
-def in_url(host: str) -> str:
-    """A host as it stands in a URL."""
-    return f"[{host}]" if ":" in host else host

@@ -1,84 +1,90 @@
-"""Callers who were let in and have not said anything yet: their first byte tells TLS from plain
-http, so that both are answered on one port (Cockpit does it this way)."""
+"""TLS detection: the first byte of a connection tells TLS from plain HTTP, so that one port answers
+both (Cockpit does it this way)."""
 
 import asyncio
 import socket
 from collections.abc import Callable
 
-from .shares import Shares
+from ..limits import DEFAULT, Limits
+from .address_quota import AddressQuota
 
-HANDSHAKE = b"\x16"
-"""What a TLS connection begins with (RFC 8446, 5.1: ContentType handshake)."""
-PATIENCE = 10.0
-"""Seconds for the first byte; browsers that connect in advance do without the answer."""
-MOST = 1024
-MOST_OF_ONE = 32
-"""Callers who may be silent at once, in all and of one address; of more, the one goes who has been
-so for longest, in all of the address that has most. Who has something to say says it within a
-moment; a browser connects in advance with a few."""
+_TLS_FIRST_BYTE = b"\x16"
+"""The first byte of a TLS connection (RFC 8446, 5.1: ContentType handshake)."""
 
 Address = tuple[str, int]
 
 
-class Knocks:
-    """`answer(caller, address, speaks_tls)` is called with everyone who says something in time; the
-    others are hung up on. All methods belong to the loop's thread."""
+class TlsSniffer:
+    """Accepted connections that have sent nothing yet. Calls `on_first_byte(connection, address,
+    is_tls)` for each that sends something in time, and closes the others. All methods belong to
+    the loop's thread."""
 
-    def __init__(self, answer: Callable[[socket.socket, Address, bool], object]) -> None:
-        self._answer = answer
+    def __init__(
+        self,
+        on_first_byte: Callable[[socket.socket, Address, bool], object],
+        limits: Limits = DEFAULT,
+    ) -> None:
+        self._on_first_byte = on_first_byte
+        self._limits = limits
         self._waiting: dict[socket.socket, tuple[str, asyncio.TimerHandle]] = {}
-        self._shares: Shares[socket.socket] = Shares()
+        self._quota: AddressQuota[socket.socket] = AddressQuota()
 
-    def hear(self, caller: socket.socket, address: Address) -> None:
-        """Waits for the first byte of a socket that does not block, or takes it if it is there."""
-        if self._look(caller, address):
+    def add(self, connection: socket.socket, address: Address) -> None:
+        """Detect the protocol of a non-blocking socket: at once if its first byte is here, else as
+        soon as that arrives."""
+        if self._detect(connection, address):
             return
-        if len(self._waiting) >= MOST:
-            self.make_room()
+        limits = self._limits
+        if len(self._waiting) >= limits.max_silent_connections:
+            self.evict()
         loop = asyncio.get_running_loop()
-        self._waiting[caller] = address[0], loop.call_later(PATIENCE, self._hang_up, caller)
-        loop.add_reader(caller, self._heard, caller, address)
-        one_too_many = self._shares.add(address[0], caller, MOST_OF_ONE)
-        if one_too_many:
-            self._hang_up(one_too_many)
+        timer = loop.call_later(limits.first_byte_timeout_s, self._close, connection)
+        self._waiting[connection] = address[0], timer
+        loop.add_reader(connection, self._readable, connection, address)
+        limit = limits.max_silent_connections_per_address
+        evicted = self._quota.add(address[0], connection, limit)
+        if evicted:
+            self._close(evicted)
 
-    def make_room(self) -> bool:
-        """Hangs up on the oldest of the address that has most, if anybody is silent."""
-        caller = self._shares.oldest_of_fullest()
-        if caller is None:
+    def evict(self) -> bool:
+        """Close the oldest silent connection of the address that has most. Return whether there was
+        one."""
+        connection = self._quota.oldest_of_largest()
+        if connection is None:
             return False
-        self._hang_up(caller)
+        self._close(connection)
         return True
 
     def close(self) -> None:
-        """Hangs up on all who have said nothing yet."""
-        for caller in tuple(self._waiting):
-            self._hang_up(caller)
+        """Close all connections that have sent nothing yet."""
+        for connection in tuple(self._waiting):
+            self._close(connection)
 
-    def _heard(self, caller: socket.socket, address: Address) -> None:
-        self._let_go(caller)
-        self._look(caller, address)
+    def _readable(self, connection: socket.socket, address: Address) -> None:
+        self._forget(connection)
+        self._detect(connection, address)
 
-    def _look(self, caller: socket.socket, address: Address) -> bool:
-        """Whether there is something to answer, or nobody any more."""
+    def _detect(self, connection: socket.socket, address: Address) -> bool:
+        """Return False while nothing has arrived. Pass a connection with a first byte on, and close
+        one that has ended."""
         try:
-            first = caller.recv(1, socket.MSG_PEEK)
+            first = connection.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
-        except OSError:  # it has reset the connection
+        except OSError:  # the client has reset the connection
             first = b""
         if first:
-            self._answer(caller, address, first == HANDSHAKE)
+            self._on_first_byte(connection, address, first == _TLS_FIRST_BYTE)
         else:
-            caller.close()
+            connection.close()
         return True
 
-    def _hang_up(self, caller: socket.socket) -> None:
-        self._let_go(caller)
-        caller.close()
+    def _close(self, connection: socket.socket) -> None:
+        self._forget(connection)
+        connection.close()
 
-    def _let_go(self, caller: socket.socket) -> None:
-        asyncio.get_running_loop().remove_reader(caller)
-        address, timer = self._waiting.pop(caller)
+    def _forget(self, connection: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(connection)
+        address, timer = self._waiting.pop(connection)
         timer.cancel()
-        self._shares.remove(address, caller)
+        self._quota.remove(address, connection)

@@ -1,4 +1,5 @@
-"""Who may look, who may touch, and under which names this server answers."""
+"""Access policy: which callers may view, which may switch, and under which names this server
+answers."""
 
 import asyncio
 import ipaddress
@@ -14,19 +15,20 @@ from tornado.web import RequestHandler
 
 from ..config import schema
 from ..errors import RequestError
+from ..limits import DEFAULT, Limits
 from ..messages import Audience, Right
-from ..net.connections import Guest, Guests
+from ..net.connections import Connection, ConnectionLimiter
 from ..system.logs import LIMITED
 from .codes import Codes
-from .login import SignIn
+from .login import Login
 from .sessions import Sessions
 from .sign_in_links import Links
 
 _NAMESAKE = re.compile(r"-\d{1,2}\.local$")
-"""What Avahi adds to the name of the second of two machines that are called the same."""
+"""The suffix that Avahi adds to the name of the second of two machines with the same name."""
 _STRICTNESS: tuple[Audience, ...] = ("everyone", "code", "nobody")
-COOKIE_DAYS = 400
-"""Browsers cap a cookie's life there; it is renewed at each visit."""
+COOKIE_LIFETIME_DAYS = 400
+"""The longest life that browsers give a cookie; it is renewed at each visit."""
 _PORT = re.compile(r":([0-9]{1,5})$")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _USED_LINK = (
@@ -37,127 +39,138 @@ log = logging.getLogger(__name__)
 
 
 class Caller(NamedTuple):
-    """Somebody at the door: from where, and the id of the code that came along, or the key of the
-    session, or neither."""
+    """A client: its address, and the id of the code it presented, or the key of its session, or
+    neither."""
 
     address: str
     code: str | None = None
     session: str | None = None
 
     @property
-    def has_shown(self) -> bool:
-        """Whether a code was shown, be it good still or not."""
+    def has_credential(self) -> bool:
+        """True if the caller presented a code or a session, still valid or not."""
         return self.code is not None or self.session is not None
 
 
 def cookie_name(request: HTTPServerRequest) -> str:
-    """Return the name of our cookie where the browser sees us: another for each scheme and port,
-    which cookies do not tell apart. Over https no page that came by plain http can set it."""
+    """Return the name of our cookie for the address in the browser: another for each scheme and
+    port, which cookies do not tell apart. Over HTTPS no page loaded by plain HTTP can set it."""
     found = _PORT.search(request.host)
     port = found[1] if found else _DEFAULT_PORTS[request.protocol]
     prefix = "__Secure-" if request.protocol == "https" else ""
     return f"{prefix}raspi-server-{request.protocol}-{port}"
 
 
-class Auth:
-    """The `access` keys, the codes, and who has shown one. All methods belong to the loop's thread;
-    what is refused raises RequestError with the reason."""
+class AccessPolicy:
+    """The `access` keys of config.yaml, the codes, and the sessions and links made with them. The
+    `check_...` methods raise RequestError with the reason. All methods belong to the loop's
+    thread."""
 
     def __init__(
-        self, access: schema.Access, codes: Codes, sessions: Sessions, links: Links, guests: Guests
+        self,
+        access: schema.AccessConfig,
+        codes: Codes,
+        sessions: Sessions,
+        links: Links,
+        limiter: ConnectionLimiter,
+        limits: Limits = DEFAULT,
     ) -> None:
         self.access = access
-        """A reload puts another in."""
+        """The keys; a reload sets another value."""
         self._codes = codes
         self._sessions = sessions
         self._links = links
-        self._guests = guests
-        self._sign_in = SignIn(codes)
+        self._limiter = limiter
+        self._login = Login(codes, limits)
 
     def read_codes(self) -> None:
-        """Take the codes as they are now; those who used one that was replaced are out."""
+        """Read the codes as they are now, and end the sessions of replaced ones."""
         self._codes.read()
         self._sessions.keep(lambda session: self._codes.right(session.code) is not None)
-        self._distrust()
+        self._unprotect()
 
-    def speak(self, scheme: str) -> None:
-        """End all sessions that were begun over another scheme."""
+    def set_scheme(self, scheme: str) -> None:
+        """End all sessions that were begun over another scheme than `scheme`."""
         self._sessions.keep(lambda session: session.scheme == scheme)
-        self._distrust()
+        self._unprotect()
 
     async def caller(self, request: HTTPServerRequest) -> Caller:
-        """Return who asks, by cookie or `Authorization: Bearer`. Raises RequestError for a wrong
-        code."""
+        """Return the caller, by its cookie or `Authorization: Bearer`. Raise RequestError for a
+        wrong code."""
         address = str(request.remote_ip)
         header = request.headers.get("Authorization", "")
         scheme, _, code = header.partition(" ")
         if scheme.lower() == "bearer":
             id = await self.sign_in(code, address)
-            self._trust(request, id)
+            self._protect(request, id)
             return Caller(address, code=id)
         return Caller(address, session=self._session(request))
 
     def _session(self, request: HTTPServerRequest) -> str | None:
-        """Return the key of the session that a request's cookie stands for, or None."""
+        """Return the key of the session of a request's cookie, or None."""
         cookie = request.cookies.get(cookie_name(request))
         key = self._sessions.find(cookie.value, request.protocol) if cookie else None
         if key is None or self._codes.right(self._sessions.code(key)) is None:
             return None
-        self._trust(request, key)
+        self._protect(request, key)
         return key
 
-    def _trust(self, request: HTTPServerRequest, shown: str) -> None:
-        """Let those stay who showed the control code, when there is no room. `shown` is the code's
-        id or a session's key."""
-        if self._right_of(shown) == "control" and isinstance(request.connection, HTTP1Connection):
-            guest = request.connection.stream
-            if isinstance(guest, Guest):
-                self._guests.trust(guest, shown)
+    def _protect(self, request: HTTPServerRequest, credential: str) -> None:
+        """Exempt the connection of a request from eviction if it presented the control code.
+        `credential` is the code's id or a session's key."""
+        is_control = self._right_of(credential) == "control"
+        if is_control and isinstance(request.connection, HTTP1Connection):
+            connection = request.connection.stream
+            if isinstance(connection, Connection):
+                self._limiter.protect(connection, credential)
 
-    def _distrust(self) -> None:
-        self._guests.distrust(lambda shown: self._right_of(shown) is None)
+    def _unprotect(self) -> None:
+        """Make connections whose code or session has ended evictable again."""
+        self._limiter.unprotect(lambda credential: self._right_of(credential) is None)
 
-    def _right_of(self, shown: str) -> Right | None:
-        return self._codes.right(shown) or self._codes.right(self._sessions.code(shown))
+    def _right_of(self, credential: str) -> Right | None:
+        return self._codes.right(credential) or self._codes.right(self._sessions.code(credential))
 
     async def begin_session(self, handler: RequestHandler, code: str) -> Caller:
-        """Give a browser a cookie for the code with this id, in the place of the one it has; return
-        who it is now. The sockets of a session that has ended are not closed yet."""
+        """Give a browser a cookie for the code with this id, in place of the one it has. Return the
+        caller that it is now. The WebSockets of a session that has ended are not closed yet."""
         request = handler.request
         before = self._session(request)
         if before:
             self._sessions.end(before)
         cookie, key = self._sessions.begin(code, request.protocol)
-        self._distrust()
-        self._trust(request, key)
+        self._unprotect()
+        self._protect(request, key)
         await self._sessions.save()
         self._set_cookie(handler, cookie)
         return Caller(str(request.remote_ip), session=key)
 
     def renew_cookie(self, handler: RequestHandler) -> None:
-        """Give a browser that is signed in the same cookie again, so that it is kept for longer."""
+        """Give a browser that is signed in the same cookie again, so that it keeps it longer."""
         if self._session(handler.request):
             cookie = handler.request.cookies[cookie_name(handler.request)]
             self._set_cookie(handler, cookie.value)
 
     def end_session(self, handler: RequestHandler) -> asyncio.Future[None] | None:
-        """End the session of a browser, if it has one, and have it forget its cookie; return when
-        that will outlast a power cut. The sockets of the session are not closed yet, but may do no
-        more than those of anybody."""
+        """End the session of a browser, if it has one, and delete its cookie. Return a future that
+        is done when that outlasts a power cut. The WebSockets of the session are not closed yet,
+        but may do no more than those of other clients."""
         self._set_cookie(handler, "", days=-1)
         session = self._session(handler.request)
         if session is None:
             return None
         self._sessions.end(session)
-        self._distrust()
+        self._unprotect()
         return self._sessions.save()
 
     def has_ended(self, caller: Caller) -> bool:
-        """Return whether the session has ended with which somebody came."""
+        """Return True if the caller came with a session that has ended."""
         return caller.session is not None and self._sessions.code(caller.session) is None
 
-    def _set_cookie(self, handler: RequestHandler, value: str, days: float = COOKIE_DAYS) -> None:
-        """Set our cookie: it is kept from scripts, and not sent along by pages of other sites."""
+    def _set_cookie(
+        self, handler: RequestHandler, value: str, days: float = COOKIE_LIFETIME_DAYS
+    ) -> None:
+        """Set our cookie: scripts cannot read it, and pages of other sites do not send it."""
         handler.set_cookie(
             cookie_name(handler.request),
             value,
@@ -168,16 +181,17 @@ class Auth:
         )
 
     async def sign_in(self, code: str, address: str) -> str:
-        """Return the id of the code. Raises RequestError for a wrong one, and for one too many."""
-        return await self._sign_in.check(code, address)
+        """Return the id of a code. Raise RequestError for a wrong one, and after too many
+        wrong ones."""
+        return await self._login.check(code, address)
 
     def take_link(self, token: str) -> str:
-        """Return the id of the code that a link's token stands for, which is used up by that.
-        Raises RequestError; a wrong one costs no try, since nobody finds one by trying."""
+        """Return the id of the code that a link's token was made for, and use the token up. Raise
+        RequestError; a wrong token costs no attempt, since it cannot be guessed."""
         try:
             code = self._links.take(token)
         except OSError as error:
-            log.error("links.json: %s: a link was refused", error.strerror, extra=LIMITED)
+            log.error("links.json: %s: a link was rejected", error.strerror, extra=LIMITED)
             words = f"the link could not be used: {error.strerror}; open it again"
             raise RequestError("unavailable", words) from None
         if self._codes.right(code) is None:
@@ -186,86 +200,92 @@ class Auth:
         return code
 
     def is_stronger(self, caller: Caller, code: str) -> bool:
-        """Return whether somebody may already do what the code with this id allows."""
+        """Return True if the caller may already do what the code with this id allows."""
         return self.role(caller) in ("control", self._codes.right(code))
 
     def role(self, caller: Caller) -> Right | None:
-        """Return the right of the code that was shown, as it is now."""
+        """Return the right of the code that the caller presented, as it is now."""
         session = caller.session
         return self._codes.right(self._sessions.code(session) if session else caller.code)
 
     def right(self, caller: Caller) -> Right:
-        """What a viewer may do with pins that have no `control` of their own."""
+        """Return what the caller may do with pins that have no `control` key of their own."""
         audience = self.access.control
         may = audience == "everyone" or (audience == "code" and self.role(caller) == "control")
         return "control" if may else "view"
 
     def name(self, caller: Caller) -> str:
-        """Who it is, for the journal."""
+        """Return the caller's address and role, for the log."""
         role = self.role(caller)
         return f"{caller.address} ({role} code)" if role else caller.address
 
     def check_view(self, caller: Caller) -> None:
-        if caller.has_shown and not self.role(caller):
+        """Raise RequestError if the caller may not view the pins."""
+        if caller.has_credential and not self.role(caller):
             raise RequestError("sign-in", "signed out, or the code was replaced: sign in again")
         if self.access.view == "code" and not self.role(caller):
             self._ask_for_code("looking needs an access code", "view")
 
     def may_view(self, caller: Caller) -> bool:
+        """Return True if the caller may view the pins."""
         try:
             self.check_view(caller)
         except RequestError:
             return False
         return True
 
-    def code_would_help(self, pins: Iterable[schema.Pin], caller: Caller) -> bool:
-        """Whether there are outputs that the control code, which was not shown, would switch."""
-        outputs = [pin for pin in pins if isinstance(pin, schema.DrivenPin)]
+    def code_would_help(self, pins: Iterable[schema.PinConfig], caller: Caller) -> bool:
+        """Return True if the control code, which the caller did not present, would let it switch
+        more of these pins."""
+        outputs = [pin for pin in pins if isinstance(pin, schema.DrivenConfig)]
         audiences = {pin.control or self.access.control for pin in outputs}
         return "code" in audiences and self.role(caller) != "control"
 
-    def check_control(self, pin: schema.Pin, caller: Caller) -> None:
+    def check_control(self, pin: schema.PinConfig, caller: Caller) -> None:
+        """Raise RequestError if the caller may not switch a pin."""
         audience = self._audience(pin)
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin.name} needs the control code", "control")
 
-    def fleet_audience(self, told: Audience | None) -> Audience:
-        """Return who may switch a pin of another Pi from here: those whom `access.control` lets and
-        the `control` that the Pi told of. One that told of none may be of a release that does not
-        tell it, and need the code."""
-        return max(self.access.control, told or "code", key=_STRICTNESS.index)
+    def fleet_audience(self, published: Audience | None) -> Audience:
+        """Return the audience that may switch a pin of another Pi from here: the stricter of
+        `access.control` and the `control` that the Pi published. A Pi that published none may run a
+        release that does not publish it, and require the code."""
+        return max(self.access.control, published or "code", key=_STRICTNESS.index)
 
-    def check_fleet(self, pin: str, told: Audience | None, caller: Caller) -> None:
-        """The same for one who wants to switch it. The Pi itself has its own say besides."""
-        audience = self.fleet_audience(told)
+    def check_fleet(self, pin: str, published: Audience | None, caller: Caller) -> None:
+        """Raise RequestError if the caller may not switch a pin of another Pi from here. That Pi
+        checks the command by its own policy, too."""
+        audience = self.fleet_audience(published)
         if audience == "nobody":
             words = "nobody may switch other Pis from here (access.control: nobody)"
             raise RequestError("not-allowed", words)
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin} needs the control code of this Pi", "control")
 
-    def check_broker(self, pin: schema.Pin) -> None:
-        """Whoever may publish at the broker counts as one who has the control code: the broker
-        knows them, and `mqtt.control` says so."""
+    def check_broker(self, pin: schema.PinConfig) -> None:
+        """Raise RequestError if the broker's clients may not switch a pin. They count as callers
+        with the control code: the broker knows them, and `mqtt.control` allows it."""
         self._audience(pin)
 
-    def broker_may_control(self, pin: schema.Pin) -> bool:
+    def broker_may_control(self, pin: schema.PinConfig) -> bool:
+        """Return True if the broker's clients may switch a pin."""
         try:
             self.check_broker(pin)
         except RequestError:
             return False
         return True
 
-    def audience(self, pin: schema.Pin) -> Audience:
-        """Return who may switch a pin; of an input, who may drive it where it is simulated."""
-        own = None if isinstance(pin, schema.InputPin) else pin.control
+    def audience(self, pin: schema.PinConfig) -> Audience:
+        """Return the audience that may switch a pin, or drive an input where it is simulated."""
+        own = pin.control if isinstance(pin, schema.DrivenConfig) else None
         return own or self.access.control
 
-    def _audience(self, pin: schema.Pin) -> Audience:
-        """The same. Raises RequestError where nobody may."""
+    def _audience(self, pin: schema.PinConfig) -> Audience:
+        """Return the same. Raise RequestError where no caller may."""
         audience = self.audience(pin)
         if audience == "nobody":
-            is_own = isinstance(pin, schema.DrivenPin) and pin.control
+            is_own = isinstance(pin, schema.DrivenConfig) and pin.control
             key = f"pins.{pin.name}.control" if is_own else "access.control"
             raise RequestError("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
         return audience
@@ -276,7 +296,8 @@ class Auth:
         how = f"sudo raspi-server code --new {right}"
         raise RequestError("sign-in", f"{what}, and none exists yet ({how})")
 
-    def may_control(self, pin: schema.Pin, caller: Caller) -> bool:
+    def may_control(self, pin: schema.PinConfig, caller: Caller) -> bool:
+        """Return True if the caller may switch a pin."""
         try:
             self.check_control(pin, caller)
         except RequestError:
@@ -284,8 +305,9 @@ class Auth:
         return True
 
     def check_host(self, request: HTTPServerRequest) -> None:
-        """A page of another site that gave its own name our address (DNS rebinding) carries that
-        name as Host. An address cannot be given away, so every address is let in."""
+        """Raise RequestError if `Host` is not a name of this server. A page of another site that
+        points its own name at our address (DNS rebinding) sends that name. An address cannot be
+        pointed elsewhere, so every address is allowed."""
         name = request.host_name.rstrip(".").lower()
         if _is_address(name) or _NAMESAKE.sub(".local", name) in self._names():
             return
@@ -297,9 +319,10 @@ class Auth:
         raise RequestError("unknown-host", message)
 
     def check_origin(self, request: HTTPServerRequest) -> None:
-        """A browser says which page asks; scripts do not. A page of ours that came by plain http is
-        not ours where https is spoken: anybody on the way could have altered it. (The reverse is:
-        a proxy may speak https in our name.)"""
+        """Raise RequestError if a page of another site sent the request. Browsers name the page in
+        `Origin`; scripts send none. With HTTPS a page loaded by plain HTTP counts as another site,
+        since it could have been altered on the way. The reverse is allowed: a proxy may serve HTTPS
+        in our name."""
         origin = request.headers.get("Origin")
         if origin is None:
             return
@@ -308,7 +331,7 @@ class Auth:
             raise RequestError("foreign", "pages of other sites may not do this")
 
     def _names(self) -> set[str]:
-        """Asked for each time, since a Pi can be renamed while we run."""
+        """Return this server's names. Read each time: a Pi can be renamed while the server runs."""
         full = socket.gethostname().lower()
         short = full.partition(".")[0]
         return {"localhost", full, short, f"{short}.local", *self.access.hosts}

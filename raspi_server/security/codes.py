@@ -1,4 +1,4 @@
-"""Access codes, one to view and one to control, of which a salted and keyed hash is kept."""
+"""Access codes, one to view and one to control, stored as salted and keyed hashes."""
 
 import contextlib
 import hashlib
@@ -10,32 +10,32 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from ..limits import DEFAULT, Limits
 from ..messages import Right
 from ..system import storage
 from ..system.logs import LIMITED
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-"""Crockford's base 32: no i, l, o, u, which are taken for others."""
-_LOOKS_LIKE = str.maketrans({"o": "0", "i": "1", "l": "1", "-": None, " ": None})
-_GROUPS, _GROUP = 3, 5
-"""15 letters are 75 bits: nobody tries them all, however fast the hash."""
-_LONGEST = 100
-"""Letters of a code that anybody may make us look at."""
+"""Crockford's base 32: without i, l, o, u, which look like others."""
+_LOOKALIKES = str.maketrans({"o": "0", "i": "1", "l": "1", "-": None, " ": None})
+_GROUPS, _GROUP_LENGTH = 3, 5
+"""15 letters are 75 bits: too many to try them all, however fast the hash."""
+_MAX_CODE_LENGTH = 100
+"""Letters of a presented code that are read at all."""
 _SCRYPT = {"n": 2**13, "r": 8, "p": 1}
-_LARGEST_FILE = 64 * 1024
-_PATIENCE = 5.0
-"""Seconds to wait for another process that changes the file."""
+_MAX_FILE_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
 
 class _Code(Struct, frozen=True, omit_defaults=True):
-    """A code as it is kept. `id` is another for each new code, so that uses of an old one can be
-    told apart.
+    """A code as it is stored. Each new code gets a new `id`, so that uses of an old one can be told
+    apart.
 
     `hash` (scrypt) is all that the releases before `mac` read and wrote. It is still written with
-    each new code, so that install.sh --rollback keeps the codes; it and `Codes.find_old` can go as
-    soon as no such release can be the one before. An old code gets its `mac` at its first use."""
+    each new code, so that install.sh --rollback keeps the codes; it and `Codes.find_legacy` can be
+    deleted as soon as the release before this one has `mac`. A legacy code gets its `mac` at its
+    first use."""
 
     id: str
     salt: bytes
@@ -51,17 +51,17 @@ class _File(Struct, frozen=True):
 
 
 class Codes:
-    """The codes in `folder`, or where that is None no codes at all. Others may write the file, too:
-    `read` takes it as it is now."""
+    """The codes in `folder`; none where it is None. Other processes may write the file, too: `read`
+    takes it as it is now."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, limits: Limits = DEFAULT) -> None:
+        self._limits = limits
         self._file = folder / "access.json" if folder else None
         self._kept = _File(secrets.token_bytes(32))
         self.read()
 
     def read(self) -> None:
-        """Take the codes as they stand in the file; if it cannot be read, keep what was read
-        before."""
+        """Read the codes from the file. If that fails, keep those read before."""
         if self._file is None:
             return
         try:
@@ -72,6 +72,7 @@ class Codes:
             log.error("%s: %s; make new codes: sudo raspi-server code", self._file, error)
 
     def exists(self, right: Right) -> bool:
+        """Return True if there is a code for `right`."""
         return right in self._kept.codes
 
     def id(self, right: Right) -> str | None:
@@ -80,15 +81,15 @@ class Codes:
         return code.id if code else None
 
     def right(self, id: str | None) -> Right | None:
-        """Return what the code with this `id` is for, or None once it has been replaced."""
+        """Return the right of the code with this `id`, or None once it has been replaced."""
         for right, code in self._kept.codes.items():
             if id is not None and hmac.compare_digest(code.id, id):
                 return right
         return None
 
     def find(self, text: str) -> str | None:
-        """Return the `id` of the code somebody typed, or None. It takes no time worth a word; the
-        codes of `has_old` are not looked at."""
+        """Return the `id` of the code that was typed, or None. This is fast; legacy codes are not
+        checked."""
         found = None
         for code in self._kept.codes.values():
             if code.mac and hmac.compare_digest(_mac(self._kept.secret, code.salt, text), code.mac):
@@ -96,14 +97,14 @@ class Codes:
         return found
 
     @property
-    def has_old(self) -> bool:
-        """Whether a code is known by its scrypt hash alone."""
+    def has_legacy(self) -> bool:
+        """True if a code is stored with its scrypt hash alone."""
         return any(code.mac is None for code in self._kept.codes.values())
 
-    def find_old(self, text: str) -> str | None:
-        """Look at the codes of `has_old`, and give the one that was typed its `mac` in the file, so
-        that it is none of them after a `read`. Return its `id`, or None. One look takes a second on
-        a Pi Zero: call it off the loop, and seldom."""
+    def find_legacy(self, text: str) -> str | None:
+        """Check the legacy codes, and write the `mac` of the one that was typed to the file, so
+        that it is no legacy code after a `read`. Return its `id`, or None. This takes a second on a
+        Pi Zero: call it off the loop, and seldom."""
         typed = _normal(text).encode()
         for code in self._kept.codes.values():
             if code.mac is None and hmac.compare_digest(_scrypt(typed, code.salt), code.hash):
@@ -114,7 +115,7 @@ class Codes:
     def _convert(self, id: str, text: str) -> None:
         assert self._file is not None, "there would be no codes"
         try:
-            with storage.locked(self._file.parent, _PATIENCE):
+            with storage.locked(self._file.parent, self._limits.file_lock_timeout_s):
                 kept = self._read(self._file)
                 for right, code in kept.codes.items():
                     if code.id == id:
@@ -125,34 +126,35 @@ class Codes:
             log.warning(words, self._file, error, extra=LIMITED)
 
     def renew(self, right: Right) -> str:
-        """Make a new code in the place of the old one, and return it: it can be shown only now.
-        Raises OSError."""
-        assert self._file is not None, "there is nowhere to keep it"
-        letters = [secrets.choice(_ALPHABET) for _ in range(_GROUPS * _GROUP)]
-        text = "-".join("".join(letters[at : at + _GROUP]) for at in range(0, len(letters), _GROUP))
+        """Replace the code for `right` by a new one, and return it; it can be shown only now. Raise
+        OSError if it cannot be stored."""
+        assert self._file is not None, "there is nowhere to store it"
+        letters = [secrets.choice(_ALPHABET) for _ in range(_GROUPS * _GROUP_LENGTH)]
+        groups = (letters[n * _GROUP_LENGTH :][:_GROUP_LENGTH] for n in range(_GROUPS))
+        text = "-".join("".join(group) for group in groups)
         id, salt = secrets.token_hex(8), secrets.token_bytes(16)
-        old_hash = _scrypt(_normal(text).encode(), salt)
-        with storage.locked(self._file.parent, _PATIENCE):
+        legacy_hash = _scrypt(_normal(text).encode(), salt)
+        with storage.locked(self._file.parent, self._limits.file_lock_timeout_s):
             kept = self._kept
             with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-                kept = self._read(self._file)  # where that fails, `read` has said so
-            code = _Code(id, salt, old_hash, _mac(kept.secret, salt, text))
+                kept = self._read(self._file)  # where that fails, `read` has logged it
+            code = _Code(id, salt, legacy_hash, _mac(kept.secret, salt, text))
             self._kept = self._write(kept, right, code)
         return text
 
     def _read(self, file: Path) -> _File:
-        return msgspec.json.decode(storage.read(file, _LARGEST_FILE), type=_File)
+        return msgspec.json.decode(storage.read(file, _MAX_FILE_BYTES), type=_File)
 
     def _write(self, kept: _File, right: Right, code: _Code) -> _File:
-        assert self._file is not None, "there is nowhere to keep it"
+        assert self._file is not None, "there is nowhere to store it"
         kept = _File(kept.secret, kept.codes | {right: code})
-        storage.replace(self._file, msgspec.json.encode(kept), lasting=True, secret=True)
+        storage.replace(self._file, msgspec.json.encode(kept), durable=True, secret=True)
         return kept
 
 
 def _normal(text: str) -> str:
     """Return a code as it was meant, however it was typed."""
-    return text[:_LONGEST].strip().lower().translate(_LOOKS_LIKE)
+    return text[:_MAX_CODE_LENGTH].strip().lower().translate(_LOOKALIKES)
 
 
 def _mac(secret: bytes, salt: bytes, text: str) -> bytes:

@@ -1,7 +1,7 @@
-"""The groups of the key exchange that TLS servers here agree to. OpenSSL's own list holds ffdhe2048
-to ffdhe8192, too: one replayed ClientHello of 1.2 kB that names ffdhe8192 costs a hundred times the
-processor time of one with X25519. Before 3.15 Python names one group, or leaves all to OpenSSL;
-OpenSSL itself reads more than one from its configuration."""
+"""Key exchange groups that the TLS server accepts. OpenSSL's own list includes ffdhe2048 to
+ffdhe8192: one replayed ClientHello of 1.2 kB that names ffdhe8192 costs a hundred times the
+processor time of one with X25519. Before 3.15 Python can set one group or none; OpenSSL itself
+reads a list from its configuration."""
 
 import _ssl
 import functools
@@ -10,10 +10,15 @@ import struct
 from typing import Any
 
 GROUPS = "X25519:P-256:P-384"
-_NUMBERS = {23, 24, 29}
+_GROUP_NUMBERS = {23, 24, 29}
 """The same by their numbers (RFC 8446, 4.2.7)."""
-_OTHERS = {*range(1, 42), *range(256, 261), *range(512, 515), *range(4587, 4590)} - _NUMBERS
-"""All others that have a number: curves, ffdhe2048 to 8192, ML-KEM alone and with a curve."""
+_OTHER_NUMBERS = {
+    *range(1, 42),
+    *range(256, 261),
+    *range(512, 515),
+    *range(4587, 4590),
+} - _GROUP_NUMBERS
+"""All other groups with a number: curves, ffdhe2048 to 8192, ML-KEM alone and with a curve."""
 
 _SETTINGS = b"""
 [raspi_server]
@@ -25,32 +30,32 @@ Groups = %(groups)b
 [default]
 raspi_server = raspi_server
 """
-"""config(5ssl): each new SSL_CTX carries out the commands of system_default; of one that stands
-there twice, the last."""
+"""config(5ssl): each new SSL_CTX executes the commands of system_default; of one that is there
+twice, the last."""
 
 
 def restrict(context: ssl.SSLContext) -> bool:
-    """Return whether a server's context, its certificate loaded, agrees to GROUPS and nothing else.
-    Where `prepare` had no effect and Python cannot name them either, leave it P-256 alone, which
-    all browsers offer: a client without it cannot connect, and none is expensive."""
+    """Restrict a server's context, its certificate loaded, to GROUPS. Where `prepare` had no effect
+    and Python cannot set them either, leave P-256 alone, which all browsers offer: a client without
+    it cannot connect, and none is expensive. Return True if the context accepts all of GROUPS."""
     set_groups = getattr(context, "set_groups", None)  # Python 3.15
     if set_groups:
         set_groups(GROUPS)
-    if _agrees(context, _OTHERS):
+    if _accepts(context, _OTHER_NUMBERS):
         context.set_ecdh_curve("prime256v1")
     return is_whole(context)
 
 
 def is_whole(context: ssl.SSLContext) -> bool:
-    """Return whether a server's context agrees to each of GROUPS."""
-    return all(_agrees(context, {number}) for number in _NUMBERS)
+    """Return True if a server's context accepts each of GROUPS."""
+    return all(_accepts(context, {number}) for number in _GROUP_NUMBERS)
 
 
 @functools.cache
 def prepare() -> None:
-    """Have OpenSSL give GROUPS to each context that is made from now on, a client's as well. What
-    the machine's own openssl.cnf says for all contexts stays. No effect where OpenSSL is not to be
-    reached, as where it is a hidden part of Python: `restrict` finds out."""
+    """Make OpenSSL give GROUPS to each context that is created from now on, a client's as well. The
+    settings of the machine's own openssl.cnf stay. Has no effect where OpenSSL's functions cannot
+    be called, as when it is a hidden part of Python; `restrict` finds out."""
     if hasattr(ssl.SSLContext, "set_groups"):
         return
     try:
@@ -86,7 +91,7 @@ class _Configuration:
         self._clear_errors = function("ERR_clear_error", None)
 
     def add_groups(self) -> None:
-        """Apply what the machine's file says of system_default, and GROUPS after it."""
+        """Apply the machine's system_default settings, and GROUPS after them."""
         text = self._text()
         configuration, buffer = self._new(None), self._buffer(text, len(text))
         if self._load_bio(configuration, buffer, None):
@@ -96,7 +101,8 @@ class _Configuration:
         self._clear_errors()  # Python's ssl would take them for its own
 
     def _text(self) -> bytes:
-        """Our settings below those of the machine's file, in the sections that it names."""
+        """Return the machine's settings and ours after them, in the sections that its file
+        names."""
         from ctypes import string_at
 
         place = self._file()
@@ -104,20 +110,20 @@ class _Configuration:
         self._release(place, None, 0)
         names = {b"ssl_conf": b"raspi_server_ssl", b"system_default": b"raspi_server_default"}
         configuration = self._new(None)
-        is_there = self._load(configuration, file, None)
-        if is_there:
+        exists = self._load(configuration, file, None)
+        if exists:
             section = self._get(configuration, None, b"openssl_conf")
             for name, ours in names.items():
                 found = section and self._get(configuration, section, name)
                 section = names[name] = found or ours
         self._free(configuration)
         settings = _SETTINGS % {b"groups": GROUPS.encode(), **names}
-        return b".include %b\n%b" % (file, settings) if is_there else settings
+        return b".include %b\n%b" % (file, settings) if exists else settings
 
 
-def _agrees(context: ssl.SSLContext, groups: set[int]) -> bool:
-    """Return whether a server goes on with a client of TLS 1.3 that knows these groups only. It has
-    sent no key yet, and so nothing is computed."""
+def _accepts(context: ssl.SSLContext, groups: set[int]) -> bool:
+    """Return True if a server continues a handshake with a TLS 1.3 client that has these groups
+    only. The client has sent no key yet, so nothing is computed."""
     to_server, from_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     to_server.write(_client_hello(groups))
     server = context.wrap_bio(to_server, from_server, server_side=True)
@@ -131,7 +137,7 @@ def _agrees(context: ssl.SSLContext, groups: set[int]) -> bool:
 
 
 def _client_hello(groups: set[int]) -> bytes:
-    """One record with a ClientHello of TLS 1.3 (RFC 8446, 4.1.2)."""
+    """Return one record with a ClientHello of TLS 1.3 (RFC 8446, 4.1.2)."""
     extensions = {
         10: _sized(b"".join(struct.pack("!H", group) for group in sorted(groups))),
         13: _sized(bytes.fromhex("040305030603080708080804080508060809080a080b040105010601")),

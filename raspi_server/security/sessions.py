@@ -1,5 +1,5 @@
-"""Sessions of browsers that showed an access code. A cookie is a random id; of that only a hash is
-kept, with the code that was shown, until somebody signs out."""
+"""Sessions of browsers that presented an access code. A cookie is a random id; only its hash is
+stored, with the id of the code, until the browser signs out."""
 
 import asyncio
 import hashlib
@@ -13,21 +13,20 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from ..limits import DEFAULT, Limits
 from ..system import storage
 from ..system.logs import LIMITED
 
-MOST_OF_ONE_CODE = 100
-"""Sessions of each of the two codes, 200 in all: the ones that were not used for longest go first.
-Counted by code, so that nobody who may only look can end a session that switches."""
-_LARGEST_FILE = 256 * 1024
-_DAY = 86400
+_MAX_FILE_BYTES = 256 * 1024
+_DAY_S = 86400
 
 log = logging.getLogger(__name__)
 
 
 class Session(Struct, frozen=True):
-    """`key` is the hash of the cookie, `code` the id of the code that was shown, `scheme` how the
-    cookie was given, `used` the Unix time of the last use, exact to a day."""
+    """A session: `key` is the hash of the cookie, `code` the id of the code that was presented,
+    `scheme` the one over which the cookie was given, `used` the Unix time of the last use, exact to
+    a day."""
 
     key: str
     code: str
@@ -39,17 +38,18 @@ class Sessions:
     """The sessions in `folder`, or where that is None in memory only. All methods belong to the
     loop's thread."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, limits: Limits = DEFAULT) -> None:
+        self._max_per_code = limits.max_sessions_per_code
         self._file = folder / "sessions.json" if folder else None
         self._sessions = {each.key: each for each in _read(self._file)}
-        """The one that was not used for longest comes first."""
-        self._day = max((each.used // _DAY for each in self._sessions.values()), default=0)
-        """When uses were written last."""
+        """The least recently used comes first."""
+        self._day = max((each.used // _DAY_S for each in self._sessions.values()), default=0)
+        """The day on which uses were last written."""
         self._number = self._written = 0
         self._writing = threading.Lock()
 
     def code(self, key: str) -> str | None:
-        """Return the id of the code that was shown, or None once the session has ended."""
+        """Return the id of the code that was presented, or None once the session has ended."""
         session = self._sessions.get(key)
         return session.code if session else None
 
@@ -61,16 +61,16 @@ class Sessions:
             return None
         del self._sessions[key]
         self._sessions[key] = msgspec.structs.replace(session, used=int(time.time()))
-        if self._day != self._sessions[key].used // _DAY:
+        if self._day != self._sessions[key].used // _DAY_S:
             self.save()
         return key
 
     def begin(self, code: str, scheme: str) -> tuple[str, str]:
-        """Begin a session; return its cookie and its key. Call `save` afterwards."""
+        """Begin a session. Return its cookie and its key. Call `save` afterwards."""
         cookie = secrets.token_urlsafe(32)
         key = _key(cookie)
         same = [each.key for each in self._sessions.values() if each.code == code]
-        if len(same) >= MOST_OF_ONE_CODE:
+        if len(same) >= self._max_per_code:
             del self._sessions[same[0]]
         self._sessions[key] = Session(key, code, scheme, int(time.time()))
         return cookie, key
@@ -80,15 +80,16 @@ class Sessions:
         self._sessions.pop(key, None)
 
     def keep(self, is_good: Callable[[Session], bool]) -> None:
-        """End all sessions but the good ones."""
+        """End all sessions except those that `is_good` accepts."""
         kept = {key: each for key, each in self._sessions.items() if is_good(each)}
         if len(kept) != len(self._sessions):
             self._sessions = kept
             self.save()
 
     def save(self) -> asyncio.Future[None]:
-        """Write the sessions as they are now, off the loop; done when they outlast a power cut."""
-        self._day = int(time.time()) // _DAY
+        """Write the sessions as they are now, off the loop. Return a future that is done when they
+        outlast a power cut."""
+        self._day = int(time.time()) // _DAY_S
         self._number += 1
         data = msgspec.json.encode(list(self._sessions.values()))
         loop = asyncio.get_running_loop()
@@ -99,10 +100,10 @@ class Sessions:
             return
         with self._writing:
             if number < self._written:
-                return  # a later state was faster
+                return  # a later state is written already
             self._written = number
             try:
-                storage.replace(self._file, data, lasting=True, secret=True)
+                storage.replace(self._file, data, durable=True, secret=True)
             except OSError as error:
                 words = "a restart will forget who signed in or out just now"
                 log.error("%s: %s; %s", self._file, error.strerror, words, extra=LIMITED)
@@ -116,7 +117,7 @@ def _read(file: Path | None) -> list[Session]:
     if file is None:
         return []
     try:
-        return msgspec.json.decode(storage.read(file, _LARGEST_FILE), type=list[Session])
+        return msgspec.json.decode(storage.read(file, _MAX_FILE_BYTES), type=list[Session])
     except FileNotFoundError:
         return []
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,4 +1,5 @@
-"""Links that sign one phone in, once: the token in each, kept as a hash until it is exchanged."""
+"""Sign-in links: each signs one phone in, once. The token in a link is stored as a hash until it is
+exchanged for a session."""
 
 import hashlib
 import logging
@@ -9,23 +10,17 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from ..limits import DEFAULT, Limits
 from ..system import storage
 
-LIFE = 15 * 60.0
-"""Seconds for which a link is good."""
-MOST = 32
-"""Links that are good at once: the oldest go first."""
-_LARGEST_FILE = 64 * 1024
-_PATIENCE = 5.0
-_PATIENCE_OF_LOOP = 0.2
-"""Seconds to wait for another process that changes the file; a command holds it some ms."""
+_MAX_FILE_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
 
 class _Link(Struct, frozen=True):
-    """`hash` is that of the token, `code` the id of the code it stands for, `until` a moment of
-    CLOCK_BOOTTIME, which no setting of the clock moves."""
+    """A link: `hash` is that of the token, `code` the id of the code it was made for, `until` a
+    time of CLOCK_BOOTTIME, which setting the clock does not change."""
 
     hash: str
     code: str
@@ -36,29 +31,33 @@ class Links:
     """The links in `folder`, which a restart of the machine empties; none where it is None. The
     command `raspi-server code` makes them, the server takes them."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, limits: Limits = DEFAULT) -> None:
+        self._limits = limits
         self._file = folder / "links.json" if folder else None
-        self._said = ""
+        self._last_error = ""
 
     def make(self, code: str) -> str:
-        """Make the token of a new link for the code with this id. Raises OSError."""
-        assert self._file is not None, "there is nowhere to keep it"
+        """Return the token of a new link for the code with this id. Raise OSError if it cannot be
+        stored."""
+        assert self._file is not None, "there is nowhere to store it"
+        limits = self._limits
         token = secrets.token_urlsafe(16)
         now = _now()
-        with storage.locked(self._file.parent, _PATIENCE):
-            links = [*self._read(self._file, now), _Link(_hash(token), code, now + LIFE)]
-            self._write(self._file, links[-MOST:])
+        new = _Link(_hash(token), code, now + limits.link_lifetime_s)
+        with storage.locked(self._file.parent, limits.file_lock_timeout_s):
+            links = [*self._read(self._file, now), new]
+            self._write(self._file, links[-limits.max_links :])
         return token
 
     def take(self, token: str) -> str | None:
-        """Return the id of the code that a token stands for, for this one time; else None. Raises
-        OSError where that cannot be written, and so is not done."""
+        """Return the id of the code that a token was made for, and use the token up; None for an
+        unknown token. Raise OSError if that cannot be written; then the token is not used up."""
         if self._file is None:
             return None
         wanted = _hash(token)
         if not any(each.hash == wanted for each in self._read(self._file, _now())):
-            return None  # and nobody makes us wait for a lock who has no token
-        with storage.locked(self._file.parent, _PATIENCE_OF_LOOP):
+            return None  # a client without a token must not make us wait for the lock
+        with storage.locked(self._file.parent, self._limits.loop_file_lock_timeout_s):
             links = self._read(self._file, _now())
             found = next((each.code for each in links if each.hash == wanted), None)
             if found:
@@ -66,20 +65,20 @@ class Links:
         return found
 
     def _read(self, file: Path, now: float) -> list[_Link]:
-        """Return the links that are still good."""
+        """Return the links that are still valid."""
         try:
-            links = msgspec.json.decode(storage.read(file, _LARGEST_FILE), type=list[_Link])
+            links = msgspec.json.decode(storage.read(file, _MAX_FILE_BYTES), type=list[_Link])
         except FileNotFoundError:
             return []
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            if str(error) != self._said:  # once, since anybody may ask
-                self._said = str(error)
+            if str(error) != self._last_error:  # once, since any client may cause it
+                self._last_error = str(error)
                 log.error("%s: %s; a new link mends it: sudo raspi-server code --qr", file, error)
             return []
-        return [each for each in links if 0 < each.until - now <= LIFE]
+        return [each for each in links if 0 < each.until - now <= self._limits.link_lifetime_s]
 
     def _write(self, file: Path, links: list[_Link]) -> None:
-        storage.replace(file, msgspec.json.encode(links), lasting=False, secret=True)
+        storage.replace(file, msgspec.json.encode(links), durable=False, secret=True)
 
 
 def _hash(token: str) -> str:

@@ -1,11 +1,11 @@
-"""A certificate and its key into what to serve with; or what is wrong with them."""
+"""TLS: the server's context and identity, made from a certificate and its key."""
 
 import hashlib
 import logging
 import ssl
 from typing import Any, NamedTuple
 
-from ..config.schema import Certificate
+from ..config.schema import CertificateFiles
 from . import key_exchange
 
 _CIPHERS = ":".join(
@@ -22,8 +22,8 @@ _NOT_YET_VALID = 9
 """X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL's x509_vfy.h."""
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME, of the same."""
-AUTHORITY = "ca.crt"
-"""Where scripts/make-cert.sh leaves the authority, beside the certificate."""
+AUTHORITY_FILE = "ca.crt"
+"""The authority's file, which scripts/make-cert.sh puts beside the certificate."""
 
 ONE_GROUP = (
     f"TLS agrees to P-256 alone: expected {key_exchange.GROUPS}, and this Python"
@@ -34,11 +34,11 @@ log = logging.getLogger(__name__)
 
 
 class CertificateError(ValueError):
-    """A certificate or key that is missing, unreadable, or does not fit the other."""
+    """A certificate or key that is missing or unreadable, or two that do not belong together."""
 
 
-def server_context(pair: Certificate) -> ssl.SSLContext:
-    """A context for TLS 1.2 and later, as strict as Mozilla's intermediate profile. Raises
+def server_context(pair: CertificateFiles) -> ssl.SSLContext:
+    """Return a context for TLS 1.2 and later, as strict as Mozilla's intermediate profile. Raise
     CertificateError."""
     for kind, file in (("certificate", pair.certificate), ("key", pair.key)):
         try:
@@ -51,7 +51,7 @@ def server_context(pair: Certificate) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     # Tickets stay: their key is made for this context and lives in memory alone, TLS 1.3 agrees on
-    # new secrets all the same, and without them OpenSSL would keep 1 KiB for each stranger.
+    # new secrets all the same, and without them OpenSSL would keep 1 KiB for each client.
     context.options |= ssl.OP_NO_RENEGOTIATION
 
     def refuse_passphrase() -> bytes:  # OpenSSL would ask for it on the terminal
@@ -72,32 +72,32 @@ def server_context(pair: Certificate) -> ssl.SSLContext:
 
 
 class Authority(NamedTuple):
-    """A certificate authority of this Pi's own, which each phone has to be told to trust."""
+    """A certificate authority of this Pi's own, which people have to add to each phone."""
 
     name: str
     der: bytes
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, as phones show it: in hexadecimal pairs."""
+        """The SHA-256 fingerprint as phones show it, in hexadecimal pairs."""
         return hashlib.sha256(self.der).digest().hex(":").upper()
 
 
 class Identity(NamedTuple):
-    """What a server shows of itself."""
+    """The server's certificate, ready to serve with."""
 
-    pair: Certificate
+    pair: CertificateFiles
     context: ssl.SSLContext
     authority: Authority | None
-    """None for a certificate of an authority that phones know, or that we do not."""
+    """None for a certificate whose authority phones know, or whose authority we do not have."""
     chain: str
-    """The certificate as it was read: to look at it later takes no file descriptor."""
+    """The certificate as it was read; checking it later takes no file descriptor."""
 
-    def complaint(self) -> str | None:
-        """What is wrong with the certificate's dates by this machine's clock, in words, or None."""
-        trusting = _trusting()
-        trusting.load_verify_locations(cadata=self.chain)
-        error = _refusal(trusting, self.context)
+    def validity_error(self) -> str | None:
+        """Return in words why the certificate is not valid by this machine's clock, or None."""
+        client = _client_context()
+        client.load_verify_locations(cadata=self.chain)
+        error = _verification_error(client, self.context)
         if error is None:
             return None
         if error.verify_code == _EXPIRED:
@@ -107,8 +107,8 @@ class Identity(NamedTuple):
         return f"the certificate is not in order: {error.verify_message}"
 
 
-def identity(pair: Certificate) -> Identity:
-    """Raises CertificateError."""
+def identity(pair: CertificateFiles) -> Identity:
+    """Return the identity of a certificate and its key. Raise CertificateError."""
     context = server_context(pair)
     try:
         chain = pair.certificate.read_bytes().decode("ascii", "ignore")
@@ -118,37 +118,38 @@ def identity(pair: Certificate) -> Identity:
     return Identity(pair, context, _authority(pair, context), chain)
 
 
-def _authority(pair: Certificate, context: ssl.SSLContext) -> Authority | None:
-    """The one whose certificate lies beside the server's, if it vouches for that."""
-    trusting = _trusting()
-    trusting.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+def _authority(pair: CertificateFiles, context: ssl.SSLContext) -> Authority | None:
+    """Return the authority whose certificate is beside the server's, if it has signed that."""
+    client = _client_context()
+    client.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     try:
-        text = pair.certificate.with_name(AUTHORITY).read_text(encoding="ascii")
-        trusting.load_verify_locations(cadata=text)
+        text = pair.certificate.with_name(AUTHORITY_FILE).read_text(encoding="ascii")
+        client.load_verify_locations(cadata=text)
         der = ssl.PEM_cert_to_DER_cert(text)
     except (OSError, ValueError):  # none there, or no certificate; ssl.SSLError is an OSError
         return None
-    if _refusal(trusting, context):
+    if _verification_error(client, context):
         return None
-    subject: Any = trusting.get_ca_certs()[0]["subject"]
+    subject: Any = client.get_ca_certs()[0]["subject"]
     names = [value for ((key, value), *_) in subject if key == "commonName"]
-    return Authority(names[0] if names else AUTHORITY, der)
+    return Authority(names[0] if names else AUTHORITY_FILE, der)
 
 
-def _trusting() -> ssl.SSLContext:
-    """A client that trusts nobody yet."""
+def _client_context() -> ssl.SSLContext:
+    """Return a client's context that trusts no authority yet."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 
-def _refusal(
-    trusting: ssl.SSLContext, context: ssl.SSLContext
+def _verification_error(
+    client_context: ssl.SSLContext, context: ssl.SSLContext
 ) -> ssl.SSLCertVerificationError | None:
-    """Why a client does not take a server's certificate, asked of OpenSSL in memory, or None."""
+    """Return the error with which a client rejects a server's certificate, or None. The handshake
+    takes place in memory."""
     client_in, server_in = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = trusting.wrap_bio(client_in, server_in)
+    client = client_context.wrap_bio(client_in, server_in)
     server = context.wrap_bio(server_in, client_in, server_side=True)
     for side in (client, server, client):
         try:

@@ -1,5 +1,5 @@
-"""The log: on standard error, under the journal with a priority and no time, elsewhere with one.
-Strangers' words may stand in it: whatever they are, a message is one line, legible and not long."""
+"""Logging: to standard error, with a priority for the journal, elsewhere with the time. Messages
+may contain text from clients: whatever that is, a message is one line, printable and not long."""
 
 import logging
 import os
@@ -8,6 +8,8 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import Any
+
+from ..limits import DEFAULT, Limits
 
 _PRIORITIES = {
     logging.DEBUG: 7,
@@ -19,21 +21,19 @@ _PRIORITIES = {
 """sd-daemon(3): the levels of syslog."""
 
 
-_LONGEST = 1000
-"""Characters of a line."""
+_MAX_LINE_LENGTH = 1000
 
 LIMITED = {"is_limited": True}
-"""`extra=LIMITED` marks a line that clients can provoke: of its place in the code few are written.
-So are few of what other libraries say, and one of each traceback."""
-LIMIT_PERIOD_S = 60.0
-MAX_LINES_PER_PERIOD = 5
+"""`extra=LIMITED` marks a line that clients can cause: for its place in the code only few are
+written in a period. The same holds for the lines of other libraries, and one of each traceback is
+written."""
 _OURS = __name__.partition(".")[0] + "."
 
 
 @dataclass
 class _Count:
-    """How often one place in the code has logged since `began`, and the first that was suppressed:
-    its words alone, since a record keeps the frames of its traceback alive."""
+    """Count of the lines of one place in the code since `began`, and the text of the first that was
+    suppressed. The text alone, since a record keeps the frames of its traceback alive."""
 
     began: float
     written: int = 0
@@ -43,25 +43,28 @@ class _Count:
 
 
 class _Limiter(logging.Filter):
-    """Suppresses what one place in the code logs too often, and counts it."""
+    """Filter that suppresses and counts the lines that one place in the code logs too often."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = DEFAULT) -> None:
         super().__init__()
+        self._period_s = limits.log_limit_period_s
+        self._max_lines = limits.max_log_lines_per_period
         self._counts: dict[object, _Count] = {}
         """As many as there are places in the code."""
         self._lock = threading.RLock()  # a garbage collector may log while it is held
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Return True for a line that is to be written."""
         is_ours = record.name.startswith(_OURS)
         if is_ours and not record.exc_info and not getattr(record, "is_limited", False):
             return True
         with self._lock:
             now = time.monotonic()
             count = self._counts.setdefault(_place(record), _Count(now))
-            if now - count.began >= LIMIT_PERIOD_S:
+            if now - count.began >= self._period_s:
                 record.msg, record.args = record.getMessage() + _more(count.suppressed), ()
                 count.began, count.written, count.suppressed = now, 0, 0
-            if count.written < (1 if record.exc_info else MAX_LINES_PER_PERIOD):
+            if count.written < (1 if record.exc_info else self._max_lines):
                 count.written += 1
                 return True
             if not count.suppressed:
@@ -69,21 +72,22 @@ class _Limiter(logging.Filter):
             count.suppressed += 1
             return False
 
-    def tell(self) -> None:
-        """Log how often was suppressed what has not been logged since."""
+    def report(self) -> None:
+        """Log the number of suppressed lines of each place that has logged none since."""
         now = time.monotonic()
         with self._lock:
             due = [each for each in self._counts.values() if each.suppressed]
-            due = [each for each in due if now - each.began >= LIMIT_PERIOD_S]
-            told = [(each.level, each.words + _more(each.suppressed)) for each in due]
+            due = [each for each in due if now - each.began >= self._period_s]
+            reports = [(each.level, each.words + _more(each.suppressed)) for each in due]
             for each in due:
                 each.suppressed = 0
-        for level, words in told:
+        for level, words in reports:
             logging.getLogger(__name__).log(level, "%s", words)
 
 
 def _place(record: logging.LogRecord) -> object:
-    """Where in the code a line is logged; with an exception, also where that was raised."""
+    """Return the place in the code that logs a line; with an exception, also the place that raised
+    it."""
     place = (record.name, record.pathname, record.lineno)
     if not record.exc_info:
         return place
@@ -101,6 +105,8 @@ _limiter = _Limiter()
 
 
 class _Formatter(logging.Formatter):
+    """Formatter that makes every line legible."""
+
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = legible(record.message)
         return super().formatMessage(record)
@@ -110,7 +116,7 @@ class _Formatter(logging.Formatter):
 
 
 class _JournalFormatter(_Formatter):
-    """Every line carries its priority, tracebacks included."""
+    """Formatter that gives every line its priority, tracebacks included."""
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
@@ -118,8 +124,10 @@ class _JournalFormatter(_Formatter):
 
 
 def legible(text: str) -> str:
-    """A line that does no more to a terminal, or to the next line, than to be read."""
-    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text)} characters)"
+    """Return a text shortened to one line without control characters, which would act on a
+    terminal."""
+    is_short = len(text) <= _MAX_LINE_LENGTH
+    shown = text if is_short else f"{text[:_MAX_LINE_LENGTH]}… ({len(text)} characters)"
     if shown.isprintable():
         return shown
     return "".join(
@@ -128,7 +136,7 @@ def legible(text: str) -> str:
 
 
 def under_journal() -> bool:
-    """Whether standard error is the journal's stream, as JOURNAL_STREAM says (systemd.exec(5))."""
+    """Return True if standard error is the journal's stream (JOURNAL_STREAM, systemd.exec(5))."""
     try:
         found = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError):
@@ -136,16 +144,18 @@ def under_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-def complain(text: str) -> None:
-    """Lines for whoever started us, before there is a log: as they are, or as errors of the
-    journal."""
+def print_error(text: str) -> None:
+    """Print lines to standard error before logging is set up: as they are, or under the journal
+    with the priority of an error."""
     prefix = f"<{_PRIORITIES[logging.ERROR]}>" if under_journal() else ""
     for line in text.splitlines():
         print(prefix + line, file=sys.stderr)
 
 
-def start(level: str) -> None:
-    """Sends the log of the whole process to standard error, from `level` (`info`, …) upwards."""
+def start(level: str, limits: Limits = DEFAULT) -> None:
+    """Send the log of the whole process to standard error, from `level` (`info`, …) upwards."""
+    global _limiter
+    _limiter = _Limiter(limits)
     handler = logging.StreamHandler()
     if under_journal():
         handler.setFormatter(_JournalFormatter("%(message)s"))
@@ -156,13 +166,13 @@ def start(level: str) -> None:
     _load_all(handler)
     set_level(level)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    # Every broken handshake and malformed request of a stranger is a line here.
+    # It logs a line for every broken handshake and malformed request of a client.
     logging.getLogger("tornado.general").setLevel(logging.ERROR)
 
 
 def _load_all(handler: logging.Handler) -> None:
     """Format a traceback and an unprintable text once: Python loads the codec and some modules for
-    them when they are first needed, and may have no file descriptor left then."""
+    them at their first use, and may have no file descriptor left then."""
     try:
         raise ValueError("\0\N{LINE SEPARATOR}")
     except ValueError as error:
@@ -170,11 +180,11 @@ def _load_all(handler: logging.Handler) -> None:
         handler.format(record)
 
 
-def tell_suppressed() -> None:
+def report_suppressed() -> None:
     """Log how many lines were suppressed; to be called about once a minute."""
-    _limiter.tell()
+    _limiter.report()
 
 
 def set_level(level: str) -> None:
-    """The least level that is logged: `debug`, `info`, `warning` or `error`."""
+    """Set the lowest level that is logged: `debug`, `info`, `warning` or `error`."""
     logging.getLogger().setLevel(level.upper())

@@ -1,7 +1,7 @@
-"""Small files that outlive us: replaced as a whole, so that a reader, or a power cut, finds the old
-one or the new one and never half of one. Their folders belong to the service, which may put there
-what it likes: a link, a FIFO, a file without an end. Nothing here follows, waits for, or swallows
-such a thing."""
+"""File storage: small files that are replaced as a whole, so that a reader, or a power cut, finds
+the old one or the new one and never half of one. Their folders belong to the service, which could
+put anything there: a link, a FIFO, a file without an end. Nothing here follows it, waits for it, or
+reads it whole."""
 
 import contextlib
 import errno
@@ -16,10 +16,9 @@ from typing import NamedTuple
 
 SERVICE = "raspi-server"
 """The unit's name, and its user's."""
-_OF_SERVICE = Path("/var/lib/raspi-server")
-_RUN_OF_SERVICE = Path("/run/raspi-server")
-_LOOK_AGAIN = 0.02
-"""Seconds between two tries for a lock."""
+_SERVICE_STATE = Path("/var/lib/raspi-server")
+_SERVICE_RUN = Path("/run/raspi-server")
+_LOCK_RETRY_INTERVAL_S = 0.02
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFLNK: "a link",
@@ -31,43 +30,47 @@ _KINDS = {
 
 
 class Exposure(NamedTuple):
-    """Others that may read or change a secret file, in words, and the command that ends it."""
+    """Permissions that expose a secret file to other users, in words, and the command that ends
+    it."""
 
     message: str
     remedy: str
 
 
 class NotAFile(OSError):
-    """Something else than a file of the expected size, with the command that removes it."""
+    """Error for anything that is not a file of the expected size, with the command that removes
+    it."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 def state_folder() -> Path | None:
-    """What outlives a power cut: the folder systemd names, or None off systemd."""
+    """Return the folder for files that outlast a power cut: the one that systemd names, or None
+    without systemd."""
     return _named("STATE_DIRECTORY")
 
 
 def state_folder_of_service() -> Path | None:
-    """The same for commands of somebody at the machine."""
-    return state_folder() or (_OF_SERVICE if _OF_SERVICE.is_dir() else None)
+    """Return the same for commands that a person runs on the machine."""
+    return state_folder() or (_SERVICE_STATE if _SERVICE_STATE.is_dir() else None)
 
 
 def run_folder() -> Path | None:
-    """What outlives a restart: the folder systemd names, or None off systemd."""
+    """Return the folder for files that outlast a restart of the server: the one that systemd names,
+    or None without systemd."""
     return _named("RUNTIME_DIRECTORY")
 
 
 def run_folder_of_service() -> Path | None:
-    """Return the same for commands of somebody at the machine."""
-    return run_folder() or (_RUN_OF_SERVICE if _RUN_OF_SERVICE.is_dir() else None)
+    """Return the same for commands that a person runs on the machine."""
+    return run_folder() or (_SERVICE_RUN if _SERVICE_RUN.is_dir() else None)
 
 
 @contextlib.contextmanager
 def as_owner(folder: Path) -> Iterator[None]:
-    """Act as the owner of `folder` in the block, where we are root: whatever the owner has put
-    there, no file is touched that is not theirs already. Raises OSError."""
+    """Run the block as the owner of `folder`, where we are root: whatever the owner has put there,
+    no file is touched that is not the owner's already. Raise OSError."""
     owner = folder.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         yield
@@ -85,12 +88,12 @@ def as_owner(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, patience: float) -> Iterator[None]:
-    """Keep other processes, and other blocks like this one, out of the files of `folder`. Raises
-    OSError, BlockingIOError where the folder is not free within so many seconds."""
+def locked(folder: Path, timeout: float) -> Iterator[None]:
+    """Keep other processes, and other blocks like this one, out of the files of `folder`. Raise
+    OSError, and BlockingIOError if the lock is not free within `timeout` seconds."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        until = time.monotonic() + patience
+        until = time.monotonic() + timeout
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,41 +102,41 @@ def locked(folder: Path, patience: float) -> Iterator[None]:
                 if time.monotonic() >= until:
                     words = "in use by another command, or by the service"
                     raise BlockingIOError(errno.EWOULDBLOCK, words) from None
-                time.sleep(_LOOK_AGAIN)
+                time.sleep(_LOCK_RETRY_INTERVAL_S)
         yield
     finally:
-        os.close(descriptor)  # which lets go of the lock
+        os.close(descriptor)  # which releases the lock
 
 
-def read(file: Path, most: int) -> bytes:
-    """Return what is in `file`. Raises OSError, and NotAFile where it is a link, a FIFO, or
-    anything else but a file of at most `most` bytes."""
+def read(file: Path, max_bytes: int) -> bytes:
+    """Return the content of `file`. Raise OSError, and NotAFile if it is a link, a FIFO, or
+    anything else but a file of at most `max_bytes`."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
-            raise _not_a_file(file, most, file.lstat()) from None
+            raise _not_a_file(file, max_bytes, file.lstat()) from None
         raise
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
-            raise _not_a_file(file, most, found)
-        return os.read(descriptor, most)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > max_bytes:
+            raise _not_a_file(file, max_bytes, found)
+        return os.read(descriptor, max_bytes)
     finally:
         os.close(descriptor)
 
 
-def replace(file: Path, data: bytes, lasting: bool, secret: bool = False) -> None:
-    """Write `data` in the place of `file`; wait for the disk where it is to outlast a power cut.
-    A secret is for its owner alone. Of two writers at once one wins, and its file is whole. Raises
-    OSError, and the old file stays."""
+def replace(file: Path, data: bytes, durable: bool, secret: bool = False) -> None:
+    """Replace `file` by one with `data`. With `durable`, wait until it outlasts a power cut. Only
+    its owner may read a `secret`. Of two writers at once one wins, and its file is whole. Raise
+    OSError; then the old file stays."""
     new = file.with_name(f"{file.name}.{os.urandom(4).hex()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(new, flags, 0o600 if secret else 0o666)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
-            if lasting:
+            if durable:
                 stream.flush()
                 os.fsync(stream.fileno())
         new.replace(file)
@@ -143,8 +146,8 @@ def replace(file: Path, data: bytes, lasting: bool, secret: bool = False) -> Non
 
 
 def exposure(file: Path) -> Exposure | None:
-    """Return what is wrong with the owner and the mode of a secret file, or None; None, too, where
-    it is missing. A group may read it: the service does so by its own."""
+    """Return what exposes a secret file, its owner or its mode, or None; None, too, if it is
+    missing. A group may read it: the service reads it by its group."""
     try:
         found = file.stat()
     except OSError:
@@ -163,9 +166,9 @@ def exposure(file: Path) -> Exposure | None:
     return Exposure(message, f"sudo chown root {file}")
 
 
-def _not_a_file(file: Path, most: int, found: os.stat_result) -> NotAFile:
+def _not_a_file(file: Path, max_bytes: int, found: os.stat_result) -> NotAFile:
     kind = _KINDS.get(stat.S_IFMT(found.st_mode), f"{found.st_size} bytes")
-    message = f"expected a file of at most {most // 1024} KiB, found {kind}: sudo rm -r {file}"
+    message = f"expected a file of at most {max_bytes // 1024} KiB, found {kind}: sudo rm -r {file}"
     return NotAFile(errno.EINVAL, message)
 
 

@@ -1,5 +1,6 @@
-"""A tick at a steady rate, at half the price of Tornado's PeriodicCallback, which makes a task for
-each; and after a late one it goes on, instead of skipping whole intervals or making up for them."""
+"""Periodic callback at a steady rate. It costs half as much as Tornado's PeriodicCallback, which
+creates a task for each call; and after a late call it continues, instead of skipping whole
+intervals or calling several times."""
 
 import asyncio
 import math
@@ -7,10 +8,10 @@ from collections.abc import Callable
 
 
 class Ticker:
-    """Calls `tick` every `interval` seconds from `start` to `stop`, the first time at most one
-    interval after the start. All tickers beat on one grid, the whole multiples of their intervals
-    on the loop's clock, so that those who are due together wake the process once; among them one
-    that `yields` comes after those that do not."""
+    """Periodic call of `tick` every `interval` seconds, from `start` to `stop`, the first at most
+    one interval after the start. All tickers are due at whole multiples of their interval on the
+    loop's clock, so that those due together wake the process once. Of these, one that `yields` is
+    called after those that do not."""
 
     def __init__(self, tick: Callable[[], object], interval: float, yields: bool = False) -> None:
         self._tick = tick
@@ -20,16 +21,18 @@ class Ticker:
         self._timer: asyncio.Handle | None = None
 
     def start(self) -> None:
+        """Start, unless started already."""
         if self._timer is None:
             self._wait(math.floor(self._loop.time() / self._interval))
 
     def stop(self) -> None:
+        """Stop; `start` starts again."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
 
     def _wait(self, beats: int) -> None:
-        """For the next one after so many."""
+        """Wait for the multiple of the interval after number `beats`."""
         due = self._yield if self._yields else self._run
         self._timer = self._loop.call_at((beats + 1) * self._interval, due)
 
@@ -38,11 +41,11 @@ class Ticker:
 
     def _run(self) -> None:
         timer = self._timer
-        # A late one takes the place of the one that it is nearest to, or the next would come right
+        # A late call replaces the one that was due nearest to now, or the next would come right
         # after it.
         beats = round(self._loop.time() / self._interval)
         try:
             self._tick()
-        finally:  # a tick that fails, which the loop logs, is not the last
-            if self._timer is timer:  # nor was it stopped meanwhile
+        finally:  # continue after a tick that fails, which the loop logs
+            if self._timer is timer:  # it was not stopped meanwhile
                 self._wait(beats)

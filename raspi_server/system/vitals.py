@@ -1,5 +1,5 @@
-"""The Pi's own pulse: temperature, throttling, load, memory, disk, uptime. What a machine does not
-tell is None."""
+"""Vital signs of the machine: temperature, throttling, load, memory, disk, uptime. A value that the
+machine does not have is None."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 _MEMORY = Path("/proc/meminfo")
 _UPTIME = Path("/proc/uptime")
 
-_COMPLAINTS = {
+_THROTTLING = {
     0: "under-voltage now",
     1: "frequency capped now",
     2: "throttled now",
@@ -24,29 +24,29 @@ _COMPLAINTS = {
 
 
 def temperature() -> float | None:
-    """Degrees Celsius of the processor."""
+    """Return the temperature of the processor, in degrees Celsius."""
     with contextlib.suppress(OSError, ValueError):
         return round(int(_TEMPERATURE.read_text()) / 1000, 1)
     return None
 
 
 def throttled() -> list[str] | None:
-    """What the firmware complains of, in words; an empty list where all is well."""
+    """Return the firmware's warnings in words; an empty list if there are none."""
     with contextlib.suppress(OSError, ValueError):
         bits = int(_THROTTLED.read_text(), 16)
-        return [words for bit, words in _COMPLAINTS.items() if bits & 1 << bit]
+        return [words for bit, words in _THROTTLING.items() if bits & 1 << bit]
     return None
 
 
 def load() -> float | None:
-    """Processes that want to run, for each core, over the last minute."""
+    """Return the number of runnable processes for each core, over the last minute."""
     with contextlib.suppress(OSError):
         return round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)
     return None
 
 
 def memory() -> float | None:
-    """The used share, 0 to 1, of what could be had."""
+    """Return the used share, 0 to 1, of the memory."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         lines = (line.split(":") for line in _MEMORY.read_text().splitlines())
         sizes = {name: int(rest.split()[0]) for name, rest in lines}
@@ -55,7 +55,7 @@ def memory() -> float | None:
 
 
 def disk() -> float | None:
-    """The used share, 0 to 1, of the root file system."""
+    """Return the used share, 0 to 1, of the root file system."""
     with contextlib.suppress(OSError, ZeroDivisionError):
         found = os.statvfs("/")
         return round(1 - found.f_bavail / found.f_blocks, 3)
@@ -63,7 +63,7 @@ def disk() -> float | None:
 
 
 def uptime() -> float | None:
-    """Seconds since the machine started."""
+    """Return the seconds since the machine started."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return float(_UPTIME.read_text().split()[0])
     return None

@@ -11,11 +11,11 @@ from typing import Protocol
 
 from ..broadcaster import Broadcaster
 from ..config.pinout import POSITION_BY_GPIO
-from ..config.schema import DrivenPin
+from ..config.schema import DrivenConfig
 from ..errors import RequestError
 from ..gpio.board import Board
 from ..gpio.history import History
-from ..gpio.pin import Slot
+from ..gpio.pin import Pin
 from ..limits import Limits
 from ..messages import (
     HEADERS,
@@ -28,8 +28,9 @@ from ..messages import (
     Right,
     Value,
 )
-from ..net.hub import Hub, frame
-from ..security.access import Auth, Caller
+from ..net.frames import frame
+from ..net.hub import Hub
+from ..security.access import AccessPolicy, Caller
 from ..security.tls import Identity
 from ..status import Status
 from .compression import Packed
@@ -96,7 +97,7 @@ class WebContext:
     status: Status
     history: History
     broadcaster: Broadcaster
-    auth: Auth
+    auth: AccessPolicy
     www: tuple[str, ...]
     limits: Limits
     packed: Packed = field(default_factory=Packed)
@@ -127,17 +128,17 @@ class WebContext:
         """Return True if a caller may read paths and values of config.yaml."""
         return self.auth.right(caller) == "control"
 
-    def pin(self, slot: Slot, caller: Caller) -> PinInfo:
+    def pin(self, slot: Pin, caller: Caller) -> PinInfo:
         """Return a pin as a caller may see it."""
         may_control = self.auth.may_control(slot.config, caller)
         return self._pin(slot, may_control, self.sees_details(caller))
 
-    def broker_pin(self, slot: Slot, may_control: bool) -> PinInfo:
+    def broker_pin(self, slot: Pin, may_control: bool) -> PinInfo:
         """Return a pin as clients of the broker may see it, which may switch if `may_control`."""
         may_control = may_control and self.auth.broker_may_control(slot.config)
         return self._pin(slot, may_control, details=False)
 
-    def _pin(self, slot: Slot, may_control: bool, details: bool) -> PinInfo:
+    def _pin(self, slot: Pin, may_control: bool, details: bool) -> PinInfo:
         pin = slot.config
         return PinInfo(
             name=pin.name,
@@ -147,12 +148,12 @@ class WebContext:
             mode=type(pin).__struct_config__.tag,  # type: ignore[arg-type]
             value=slot.value,
             since=slot.since,
-            writable=isinstance(pin, DrivenPin) and may_control,
+            writable=isinstance(pin, DrivenConfig) and may_control,
             pulse=getattr(pin, "pulse", None),
             max_on=getattr(pin, "max_on", None),
             group=getattr(pin, "group", None),
             confirm=getattr(pin, "confirm", False),
-            control=self.auth.audience(pin) if isinstance(pin, DrivenPin) else None,
+            control=self.auth.audience(pin) if isinstance(pin, DrivenConfig) else None,
             error=slot.error if details or not slot.error else "unavailable",
         )
 

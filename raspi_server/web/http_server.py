@@ -13,7 +13,7 @@ from tornado.iostream import IOStream
 from tornado.web import Application
 
 from ..limits import Limits
-from ..net.connections import MOST_PIECES, READ_AT_ONCE
+from ..net.connections import READ_CHUNK_BYTES
 from .context import WebContext
 from .routes import application, plain_application
 
@@ -29,16 +29,15 @@ class HttpServers:
 
     def _start(self) -> None:
         # No handler reads a form; a form that is sent all the same becomes few objects.
-        set_parse_body_config(
-            ParseBodyConfig(ParseMultipartConfig(enabled=False), ParseUrlEncodedConfig(MOST_PIECES))
-        )
+        form = ParseUrlEncodedConfig(self._limits.max_head_parts)
+        set_parse_body_config(ParseBodyConfig(ParseMultipartConfig(enabled=False), form))
         self._server = self._new(application(self._context))
         self._plain_server = self._new(plain_application(self._context))
 
     def _new(self, application: Application) -> HTTPServer:
         return HTTPServer(
             application,
-            chunk_size=READ_AT_ONCE,
+            chunk_size=READ_CHUNK_BYTES,
             max_header_size=self._limits.max_head_bytes,
             idle_connection_timeout=self._limits.idle_timeout_s,
             body_timeout=self._limits.body_timeout_s,

@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from .. import __version__
-from ..gpio.pin import Changed
+from ..gpio.pin import PinChange
 from ..messages import Value
 from .context import WebContext
 
@@ -58,7 +58,7 @@ class Metrics(Collector):
         self._registry.register(self)
         self.remade()
 
-    def changed(self, changed: Changed) -> None:
+    def changed(self, changed: PinChange) -> None:
         """Count a change, after it was sent to all viewers."""
         self._latency.observe(max(0.0, time.monotonic() - changed.moment))
         tally = self._tallies.setdefault(changed.pin, _Tally())

@@ -22,8 +22,9 @@ from ..messages import (
     decode_command,
     decode_remote_command,
 )
-from ..net.connections import Guest
-from ..net.hub import Hub, Viewer
+from ..net.backpressure import Viewer
+from ..net.connections import Connection
+from ..net.hub import Hub
 from ..net.rate_limit import TokenBucket
 from ..security.access import Caller
 from .context import CLOSE_LOGIN_REQUIRED, NO_FLEET, Fleet, WebContext
@@ -136,9 +137,9 @@ class ViewerSocket(Metered):
         connection = self.ws_connection
         if connection is None or connection.stream is None or connection.stream.closed():
             return  # the client closed it during the handshake
-        if isinstance(connection.stream, Guest):
-            connection.stream.when_large = None  # the hub bounds what waits here
-        self._viewer = Viewer(connection, self._loop, self._caller)
+        if isinstance(connection.stream, Connection):
+            connection.stream.on_large_response = None  # the hub bounds what waits here
+        self._viewer = Viewer(connection, self._loop, self._caller, self.hub.limits)
         self.greet(self._viewer)
         log.debug("%s: open, %d viewers", self.subject, len(self.hub))
 
@@ -158,7 +159,7 @@ class ViewerSocket(Metered):
 
     def on_message(self, message: str | bytes) -> None:
         viewer = self._viewer
-        if not self.take() or viewer is None or viewer.was_sent_away:
+        if not self.take() or viewer is None or viewer.is_closing:
             return
         try:
             if isinstance(message, bytes):
@@ -178,12 +179,12 @@ class ViewerSocket(Metered):
 
     def on_ping(self, data: bytes) -> None:
         if self._viewer:
-            self._viewer.was_written_to()
+            self._viewer.stream_was_written()
         self.take()
 
     def on_pong(self, data: bytes) -> None:
         if self.take() and self._viewer:
-            self._viewer.heard()
+            self._viewer.pong_received()
 
     def on_close(self) -> None:
         if self._viewer:

@@ -5,7 +5,7 @@ import urllib.request
 
 from playwright.sync_api import Page, expect
 
-from raspi_server.config import schema
+from raspi_server.config import parser, schema, source
 
 CONFIG = """
 gpio: simulated
@@ -60,11 +60,11 @@ def test_the_lines_for_a_free_pin(start_server, open_page, shoot):
     shoot(page, "header-free")
     modes = []
     for lines in examples:
-        found = schema.parse(f"pins:\n{lines}\n".encode(), "config.yaml", schema.LOCAL_FILE.parent)
+        found = parser.parse(f"pins:\n{lines}\n".encode(), "config.yaml", source.LOCAL_FILE.parent)
         (pin,) = found.pins
         assert (pin.name, pin.gpio) == ("gpio2", 2)
         modes.append(type(pin))
-    assert modes == [schema.InputPin, schema.OutputPin]
+    assert modes == [schema.InputConfig, schema.OutputConfig]
 
 
 def test_the_first_pin(start_server, open_page):
@@ -73,7 +73,7 @@ def test_the_first_pin(start_server, open_page):
     page = open_page(start_server("gpio: simulated\n").url)
     page.get_by_role("button", name=re.compile("^Pin 11, GPIO17$")).click()
     lines = page.locator(".chosen code").first.inner_text()
-    found = schema.parse(f"{lines}\n".encode(), "config.yaml", schema.LOCAL_FILE.parent)
+    found = parser.parse(f"{lines}\n".encode(), "config.yaml", source.LOCAL_FILE.parent)
     assert [(pin.name, pin.gpio) for pin in found.pins] == [("gpio17", 17)]
 
 

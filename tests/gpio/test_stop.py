@@ -102,7 +102,7 @@ def test_a_kernel_that_lets_go(pi: Pi) -> None:
     pi.kill()
     assert {pi.level(gpio) for gpio in (12, 13, 16, 19, 20)} == {0}
     assert {pi.level(gpio) for gpio in (4, 5, 6)} == {1}
-    lets_go = "this kernel lets go of a line that nobody holds; it shows"
+    lets_go = "this kernel releases a line that no program holds; it shows"
     assert f"high-off (GPIO4): {lets_go} 1" in pi.journal
     assert f"low-off (GPIO13): {lets_go} 0" in pi.journal
 

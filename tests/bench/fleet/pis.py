@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raspi_server.config import schema
-from raspi_server.gpio.pin import Changed
+from raspi_server.gpio.pin import PinChange
 from raspi_server.messages import Command, Health, PinInfo, ServerInfo, Value
 from raspi_server.mqtt.bridge import LocalPi, MqttBridge
 from raspi_server.mqtt.broker_config import BrokerConfig
@@ -41,7 +41,7 @@ class Pi:
         self._host = f"pi-{number:04}"
         self._values: list[Value] = [0] * pins
         self._moments: list[float | None] = [None] * pins
-        settings = schema.Mqtt(url=f"mqtt://{config.address}", topic=self.topic)
+        settings = schema.MqttConfig(url=f"mqtt://{config.address}", topic=self.topic)
         pi = LocalPi(self._server, self._pins, self._health, self._carry_out)
         self.bridge = MqttBridge(settings, config, pi)
 
@@ -50,7 +50,7 @@ class Pi:
         number = random.randrange(len(self._values))
         value = 0 if self._values[number] else 1
         self._values[number], self._moments[number] = value, moment
-        self.bridge.publish_change(Changed(f"pin{number}", value, moment, None))
+        self.bridge.publish_change(PinChange(f"pin{number}", value, moment, None))
 
     def states(self) -> dict[str, tuple[Value, float | None]]:
         times = [None if moment is None else wall_time(moment) for moment in self._moments]

@@ -1,0 +1,154 @@
+"""One table of converters, from a YAML scalar to the value of a key, by the key's type in the
+schema; and the words for what a key takes."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from . import strict_yaml
+from .pinout import gpio_number
+from .schema import Address, BrokerUrl, CertificateFiles, Discovery, Gpio, HostName, Label, Topic
+from .strict_yaml import Scalar, show
+
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
+
+
+class Converter(NamedTuple):
+    """The conversion of one type. `convert` takes the scalar and the folder at which relative paths
+    begin; it raises ValueError (msgspec's own is one) where the scalar does not fit. `expected` and
+    `show` are the two halves of the message "expected …, got …"."""
+
+    convert: Callable[[Scalar, Path], Any]
+    expected: str
+    show: Callable[[strict_yaml.ScalarNode], str] = show
+
+
+def converter(kind: Any) -> Converter:
+    """Return the converter for a type of the schema."""
+    found = CONVERTERS.get(kind)
+    return found or Converter(partial(_to_plain, kind), expected(kind))
+
+
+def expected(kind: Any) -> str:
+    """Return in words what a key of a type takes."""
+    if kind in CONVERTERS:
+        return CONVERTERS[kind].expected
+    if kind is bool:
+        return "true or false"
+    parts = get_args(kind)
+    if get_origin(kind) is Literal:
+        return choice(parts)
+    if get_origin(kind) is not Annotated:
+        return " or ".join(expected(part) for part in parts if part is not NoneType)
+    base, meta = parts
+    if meta.description:
+        return str(meta.description)
+    number = "a whole number" if base is int else "a number"
+    unit = f" of {meta.extra['unit']}" if meta.extra else ""
+    return f"{number}{unit} from {meta.ge} to {meta.le}"
+
+
+def choice(words: Iterable[object]) -> str:
+    """Return a list as "a, b or c"."""
+    *most, last = [str(word) for word in words]
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _to_plain(kind: Any, value: Scalar, folder: Path) -> Any:
+    if value is None:  # `key:` alone on its line is no value, even where None is the default
+        raise ValueError(value)
+    return msgspec.convert(value, kind)
+
+
+def _to_gpio(value: Scalar, folder: Path) -> int:
+    number = gpio_number(value) if type(value) in (int, str) else None  # type: ignore[arg-type]
+    if number is None:
+        raise ValueError(value)
+    return number
+
+
+def _to_path(value: Scalar, folder: Path) -> Path:
+    text: str = msgspec.convert(value, Annotated[str, Meta(min_length=1)])
+    if "\0" in text:
+        raise ValueError(value)
+    return folder / text
+
+
+def _to_address(value: Scalar, folder: Path) -> str:
+    text = msgspec.convert(value, str)
+    if text:
+        address, _, scope = text.partition("%")
+        ipaddress.ip_address(address)
+        if not re.fullmatch(r"[\w.:-]*", scope):
+            raise ValueError(value)
+    return text
+
+
+def _to_host_name(value: Scalar, folder: Path) -> str:
+    name = msgspec.convert(value, str).lower()
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError(value)
+    return name
+
+
+def _to_broker_url(value: Scalar, folder: Path) -> str:
+    """Reject also a URL with a password, which has a file of its own, and one with a path, which is
+    no topic."""
+    text = msgspec.convert(value, str)
+    url = urlsplit(text)
+    is_one = url.scheme in ("mqtt", "mqtts") and url.hostname and url.port != 0
+    if not is_one or text.split("://")[1] != url.netloc or "@" in text or not text.isprintable():
+        raise ValueError(text)
+    return text
+
+
+def _to_discovery(value: Scalar, folder: Path) -> Any:
+    return False if value is False else msgspec.convert(value, Topic)
+
+
+def _show_text(node: strict_yaml.ScalarNode) -> str:
+    is_number = type(strict_yaml.scalar(node)) in (int, float)
+    hint = " (text that looks like a number stands in quotes)" if is_number else ""
+    return show(node) + hint
+
+
+def _show_url(node: strict_yaml.ScalarNode) -> str:
+    if "@" in node.value:  # it may hold a password
+        return "one with a name, which goes into user, or a password, into password_file"
+    return show(node)
+
+
+def _described(
+    kind: Any,
+    convert: Callable[[Scalar, Path], Any] | None = None,
+    show: Callable[[strict_yaml.ScalarNode], str] = show,
+) -> dict[Any, Converter]:
+    """Return the entry of a type whose description in the schema says what is expected."""
+    description = str(get_args(kind)[1].description)
+    return {kind: Converter(convert or partial(_to_plain, kind), description, show)}
+
+
+_PATH = Converter(_to_path, "a path", _show_text)
+CONVERTERS: dict[Any, Converter] = {
+    Path: _PATH,
+    Path | None: _PATH,
+    **_described(Gpio, _to_gpio),
+    **_described(Label, show=_show_text),
+    **_described(Address, _to_address),
+    **_described(HostName, _to_host_name),
+    **_described(BrokerUrl, _to_broker_url, _show_url),
+    Discovery: Converter(_to_discovery, "false or a topic such as homeassistant"),
+    bool | CertificateFiles: Converter(
+        partial(_to_plain, bool), "true, false or {certificate: FILE, key: FILE}"
+    ),
+}
+"""The types that need more than msgspec's own conversion, or words of their own. All others are
+converted by msgspec, and described by their limits."""

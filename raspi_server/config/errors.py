@@ -1,0 +1,26 @@
+"""Problems of a configuration, each with its file, line and key, and the error that carries all of
+them."""
+
+from typing import NamedTuple
+
+
+class Diagnostic(NamedTuple):
+    """One problem of a configuration. `line` counts from 1 and is None for the file as a whole;
+    `key` is a dotted path such as `pins.lamp.gpio`, or empty."""
+
+    file: str
+    line: int | None
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return ": ".join(part for part in (where, self.key, self.message) if part)
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used, with all its `errors`, one a line in the message."""
+
+    def __init__(self, errors: list[Diagnostic]) -> None:
+        super().__init__("\n".join(str(error) for error in errors))
+        self.errors = tuple(errors)

@@ -1,0 +1,363 @@
+"""The reader of config.yaml: walks the YAML nodes along the structs of the schema, and returns a
+`Config` or all errors at once, each with its line and what was expected."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from . import rules, strict_yaml
+from .converters import choice, converter, expected
+from .errors import ConfigError, Diagnostic
+from .rules import Violation
+from .schema import (
+    MODES,
+    AccessConfig,
+    CertificateFiles,
+    Config,
+    Gpio,
+    HostName,
+    MqttConfig,
+    Name,
+    PinConfig,
+)
+from .strict_yaml import Node, YamlError, line_of, quote, show
+
+
+def parse(
+    data: bytes,
+    name: str,
+    folder: Path,
+    warnings: list[Diagnostic] | None = None,
+    has_run: bool = False,
+) -> Config:
+    """Return the configuration in the text `data`. Messages call the file `name`; relative paths
+    begin at `folder`; `warnings` gets what is allowed but may not be meant. Raises ConfigError with
+    all errors.
+
+    A configuration that `has_run` may be of an older release, which allowed what is an error now:
+    of keys that do not go together, the wrong one is ignored, with a warning."""
+    try:
+        root = strict_yaml.compose(data)
+    except YamlError as error:
+        raise ConfigError([Diagnostic(name, error.line, "", str(error))]) from None
+    parser = _Parser(name, folder, has_run)
+    values = {} if root is None or strict_yaml.is_empty(root) else parser.mapping(root, "", Config)
+    if warnings is not None:
+        warnings += sorted(parser.warnings, key=lambda warning: warning.line or 0)
+    if parser.errors:
+        raise ConfigError(sorted(parser.errors, key=lambda error: error.line or 0))
+    if values.get("ssl") is True:
+        tls = folder / "tls"
+        values["ssl"] = CertificateFiles(certificate=tls / "server.crt", key=tls / "server.key")
+    return Config(**{"www": folder / "www", **values})
+
+
+_ABSENT = object()
+"""The value of a key after an error."""
+
+
+class _Parser:
+    """A walk through one file. It collects `errors` and `warnings` on the way."""
+
+    def __init__(self, file: str, folder: Path, has_run: bool) -> None:
+        self.errors: list[Diagnostic] = []
+        self.warnings: list[Diagnostic] = []
+        self._file = file
+        self._folder = folder
+        self._has_run = has_run
+        self._sections = {
+            tuple[PinConfig, ...]: self._pins,
+            AccessConfig: self._access,
+            bool | CertificateFiles: self._certificate,
+            MqttConfig | None: self._mqtt,
+            tuple[HostName, ...]: self._hosts,
+        }
+
+    def error(self, line: int, key: str, message: str) -> None:
+        self.errors.append(Diagnostic(self._file, line, key, message))
+
+    def warn(self, line: int, key: str, message: str) -> None:
+        """Note what may not be meant. Of a file that has run it was noted before."""
+        if not self._has_run:
+            self.warnings.append(Diagnostic(self._file, line, key, message))
+
+    def conflict(self, line: int, key: str, message: str) -> None:
+        """Report a key that does not go with others; in a file that has run, warn that the key is
+        ignored."""
+        if self._has_run:
+            message += " (the last good configuration runs without this key)"
+            self.warnings.append(Diagnostic(self._file, line, key, message))
+        else:
+            self.error(line, key, message)
+
+    def entries(self, node: Node, path: str) -> Iterator[tuple[str, int, Any]]:
+        """Yield key, line and value node of each entry of a mapping; report all else."""
+        if strict_yaml.is_empty(node):
+            return
+        if not strict_yaml.is_mapping(node):
+            self.error(line_of(node), path, f"expected keys and values, got {show(node)}")
+            return
+        lines: dict[str, int] = {}
+        for key_node, value in node.value:
+            line, text = line_of(key_node), key_node.value
+            if not isinstance(text, str):
+                self.error(line, path, f"expected a word as key, got {show(key_node)}")
+            elif text in lines:
+                message = f"expected each key once, got it in line {lines[text]} already"
+                self.error(line, _join(path, text), message)
+            else:
+                lines[text] = line
+                yield text, line, value
+
+    def mapping(self, node: Node, path: str, struct: type[Struct]) -> dict[str, Any]:
+        """Return the values of those keys of `struct` that are in `node` and right."""
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
+        values: dict[str, Any] = {}
+        for key, line, value in self.entries(node, path):
+            if key not in fields:
+                self.error(line, _join(path, key), _unknown(key, fields))
+                continue
+            found = self.value(value, _join(path, key), fields[key])
+            if found is not _ABSENT:
+                values[key] = found
+        return values
+
+    def value(self, node: Node, path: str, kind: Any) -> Any:
+        """Return the value in `node`, of the type `kind`, or _ABSENT after an error."""
+        section = self._sections.get(kind)
+        return section(node, path) if section else self._scalar(node, path, kind)
+
+    def _scalar(self, node: Node, path: str, kind: Any) -> Any:
+        convert, wanted, show_scalar = converter(kind)
+        if not strict_yaml.is_scalar(node):
+            self.error(line_of(node), path, f"expected {wanted}, got {show(node)}")
+            return _ABSENT
+        try:
+            found = strict_yaml.scalar(node)
+        except YamlError as error:
+            self.error(line_of(node), path, str(error))
+            return _ABSENT
+        try:
+            return convert(found, self._folder)
+        except ValueError:
+            self.error(line_of(node), path, f"expected {wanted}, got {show_scalar(node)}")
+            return _ABSENT
+
+    def _access(self, node: Node, path: str) -> AccessConfig:
+        return AccessConfig(**self.mapping(node, path, AccessConfig))
+
+    def _certificate(self, node: Node, path: str) -> Any:
+        if not strict_yaml.is_mapping(node):
+            return self._scalar(node, path, bool | CertificateFiles)
+        files = self.mapping(node, path, CertificateFiles)
+        present = {key.value for key, _ in node.value if strict_yaml.is_scalar(key)}
+        for key in ("certificate", "key"):
+            if key not in present:
+                self.error(line_of(node), _join(path, key), "expected a file, got nothing")
+        return CertificateFiles(**files) if len(files) == 2 else _ABSENT
+
+    def _mqtt(self, node: Node, path: str) -> Any:
+        """Return a broker's settings; None for `false`."""
+        if not strict_yaml.is_mapping(node):
+            try:
+                if strict_yaml.is_scalar(node) and strict_yaml.scalar(node) is False:
+                    return None
+            except YamlError as error:
+                self.error(line_of(node), path, str(error))
+                return _ABSENT
+            message = f"expected false or {{url: mqtt://HOST, …}}, got {show(node)}"
+            self.error(line_of(node), path, message)
+            return _ABSENT
+        before = len(self.errors)
+        values = self.mapping(node, path, MqttConfig)
+        lines = {key.value: line_of(key) for key, _ in node.value if strict_yaml.is_scalar(key)}
+        for violation in rules.broker(lines, values):
+            line = lines.get(violation.line_key, line_of(node))
+            self.error(line, _join(path, violation.key), violation.message)
+        return MqttConfig(**values) if len(self.errors) == before else _ABSENT
+
+    def _hosts(self, node: Node, path: str) -> Any:
+        if strict_yaml.is_empty(node):
+            return ()
+        if not strict_yaml.is_list(node):
+            message = f"expected a list such as [pi.example.org], got {show(node)}"
+            self.error(line_of(node), path, message)
+            return _ABSENT
+        hosts = [self._scalar(item, path, HostName) for item in node.value]
+        return tuple(host for host in hosts if host is not _ABSENT)
+
+    def _pins(self, node: Node, path: str) -> tuple[PinConfig, ...]:
+        return _Pins(self).read(node, path)
+
+
+class _PinNode(NamedTuple):
+    """One pin as it is in the file: the nodes of its keys, and the line of each key."""
+
+    name: str
+    path: str
+    line: int
+    nodes: dict[str, Node]
+    key_lines: dict[str, int]
+
+    def line_of(self, violation: Violation) -> int:
+        """Return the line of the value that breaks a rule, else that of the pin."""
+        node = self.nodes.get(violation.line_key)
+        return line_of(node) if node else self.line
+
+    def path_of(self, violation: Violation) -> str:
+        return _join(self.path, violation.key)
+
+
+class _Pins:
+    """The section `pins`: each pin on its own, and what one pin forbids another."""
+
+    def __init__(self, parser: _Parser) -> None:
+        self._parser = parser
+        self._owners: dict[int, str] = {}
+        self._group_sizes: Counter[str] = Counter()
+        """The number of pins that name a group, including pins with errors."""
+        self._groups: dict[str, tuple[str, int]] = {}
+        """The group that an output names, and its line, by the output's name."""
+
+    def read(self, node: Node, path: str) -> tuple[PinConfig, ...]:
+        """Return the pins without errors, in the order of the file."""
+        parser = self._parser
+        pins: list[PinConfig] = []
+        for name, line, body in parser.entries(node, path):
+            before = len(parser.errors)
+            try:
+                msgspec.convert(name, Name)
+            except msgspec.ValidationError:
+                message = f"expected {expected(Name)}, got {quote(name)}"
+                parser.error(line, _join(path, name), message)
+            before_keys = len(parser.errors)
+            found = self._node(name, _join(path, name), line, body)
+            pin = found and self._pin(found, before_keys)
+            if found is None or pin is None:
+                continue
+            for violation in rules.initially_on(pin, pins):
+                self._report(found, violation)
+            if len(parser.errors) == before:
+                pins.append(pin)
+        alone = self._groups_of_one(path)
+        return tuple(
+            msgspec.structs.replace(pin, group=None) if pin.name in alone else pin for pin in pins
+        )
+
+    def _node(self, name: str, path: str, line: int, node: Node) -> _PinNode | None:
+        """Return the keys of a pin, or None where it has none because of an error."""
+        before = len(self._parser.errors)
+        found = _PinNode(name, path, line, {}, {})
+        for key, key_line, value in self._parser.entries(node, path):
+            found.nodes[key], found.key_lines[key] = value, key_line
+        return found if found.nodes or len(self._parser.errors) == before else None
+
+    def _pin(self, pin: _PinNode, before: int) -> PinConfig | None:
+        """Return one pin, checked on its own; None where there are more errors than `before`."""
+        parser, nodes = self._parser, pin.nodes
+        for key, wanted in (("gpio", expected(Gpio)), ("mode", choice(MODES))):
+            if key not in nodes:
+                parser.error(pin.line, _join(pin.path, key), f"expected {wanted}, got nothing")
+        mode: Any = None
+        if "mode" in nodes:
+            mode = parser.value(nodes["mode"], _join(pin.path, "mode"), Literal[*MODES])
+        if "group" in nodes and strict_yaml.is_scalar(nodes["group"]):
+            self._group_sizes[nodes["group"].value] += 1
+        values = self._values(pin, mode)
+        if "gpio" in values:
+            self._check_owner(pin, values["gpio"])
+        if len(parser.errors) > before:
+            return None
+        if "group" in values:
+            self._groups[pin.name] = values["group"], line_of(nodes["group"])
+        active = "low" if values.get("pull") == "up" else "high"
+        values = {"name": pin.name, "label": pin.name, "active": active, **values}
+        for violation in rules.conflicts(MODES[mode](**values), tuple(values)):
+            parser.conflict(pin.line_of(violation), pin.path_of(violation), violation.message)
+            del values[violation.key]
+        found = MODES[mode](**values)
+        for violation in rules.wiring(found):
+            self._report(pin, violation)
+        for violation in rules.doubts(found):
+            parser.warn(pin.line_of(violation), pin.path_of(violation), violation.message)
+        return found if len(parser.errors) == before else None
+
+    def _values(self, pin: _PinNode, mode: Any) -> dict[str, Any]:
+        """Return the values of the keys that are right; of an unknown mode, of those keys that mean
+        the same in every mode that has them."""
+        fields = _fields([MODES[mode]] if mode in MODES else MODES.values())
+        values: dict[str, Any] = {}
+        for key, node in pin.nodes.items():
+            path = _join(pin.path, key)
+            if key == "mode" or fields.get(key) is _ABSENT:
+                continue
+            if key not in fields:
+                self._parser.error(pin.key_lines[key], path, _misplaced(key, mode, fields))
+                continue
+            found = self._parser.value(node, path, fields[key])
+            if found is not _ABSENT:
+                values[key] = found
+        return values
+
+    def _check_owner(self, pin: _PinNode, gpio: int) -> None:
+        owner = self._owners.setdefault(gpio, pin.name)
+        if owner != pin.name:
+            message = f"expected a GPIO of its own, got GPIO{gpio}, which {_join('', owner)} has"
+            self._parser.error(line_of(pin.nodes["gpio"]), _join(pin.path, "gpio"), message)
+
+    def _groups_of_one(self, path: str) -> set[str]:
+        """Report each group of one output, which keeps nothing off; return the outputs' names."""
+        alone = set()
+        for name, (group, line) in self._groups.items():
+            if self._group_sizes[group] > 1:
+                continue
+            alone.add(name)
+            others = [other for other, _ in self._groups.values() if other != group]
+            message = rules.group_of_one(group, others)
+            self._parser.conflict(line, _join(_join(path, name), "group"), message)
+        return alone
+
+    def _report(self, pin: _PinNode, violation: Violation) -> None:
+        self._parser.error(pin.line_of(violation), pin.path_of(violation), violation.message)
+
+
+def _fields(structs: Iterable[type[PinConfig]]) -> dict[str, Any]:
+    """Return the types of the keys that pins have; _ABSENT for a key whose type depends on the
+    mode."""
+    fields: dict[str, Any] = {}
+    for struct in structs:
+        for field in msgspec.structs.fields(struct):
+            known = fields.setdefault(field.encode_name, field.type)
+            if known != field.type:
+                fields[field.encode_name] = _ABSENT
+    del fields["name"]
+    return fields
+
+
+def _join(path: str, key: str) -> str:
+    """Return the dotted path of a key below `path`, safe to print."""
+    shown = key if key.isprintable() and len(key) <= 40 else quote(key)
+    return f"{path}.{shown}" if path else shown
+
+
+def _unknown(key: str, keys: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, keys, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"expected one of the keys {', '.join(keys)}{hint}"
+
+
+def _misplaced(key: str, mode: str | None, fields: dict[str, Any]) -> str:
+    """Return why a pin of `mode` has no `key`."""
+    owners = [
+        name
+        for name, struct in MODES.items()
+        if key in {field.encode_name for field in msgspec.structs.fields(struct)} - {"name"}
+    ]
+    if owners:
+        return f"expected only with mode: {' or '.join(owners)}, got it with mode: {mode}"
+    return _unknown(key, ["mode", *fields])

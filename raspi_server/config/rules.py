@@ -1,0 +1,107 @@
+"""Rules between the keys of a configuration. Each returns what breaks it; the parser adds the
+lines."""
+
+import difflib
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from .converters import expected
+from .schema import LONG_PULSE_S, BrokerUrl, DrivenConfig, InputConfig, OutputConfig, PinConfig
+
+
+class Violation(NamedTuple):
+    """A broken rule: the key that is wrong or missing, and the key whose line to show where that is
+    another one."""
+
+    key: str
+    message: str
+    shown_at: str | None = None
+
+    @property
+    def line_key(self) -> str:
+        return self.shown_at or self.key
+
+
+def broker(present: Container[str], values: Mapping[str, Any]) -> Iterator[Violation]:
+    """Check the keys of `mqtt`: those `present`, and the `values` of those that are right."""
+    if "url" not in present:
+        yield Violation("url", f"expected {expected(BrokerUrl)}, got nothing")
+    for key, other in (
+        ("password_file", "user"),
+        ("certificate", "key"),
+        ("key", "certificate"),
+    ):
+        if key in present and other not in present:
+            yield Violation(other, f"expected it beside {key}, got nothing", key)
+    is_secure = str(values.get("url")).startswith("mqtts:")
+    for key in ("ca", "certificate", "key"):
+        if key in present and "url" in values and not is_secure:
+            yield Violation(key, "expected it only with a url that begins with mqtts://")
+    topic = values.get("topic")
+    if values.get("fleet") and topic and "/" not in topic:
+        message = f"expected two levels or more beside fleet, such as house/{topic}, got {topic}"
+        yield Violation("topic", message)
+
+
+def conflicts(pin: PinConfig, present: Container[str]) -> Iterator[Violation]:
+    """Check the `present` keys of a pin against each other. An output with a time limit may be on
+    only while a server runs to switch it off."""
+    if not isinstance(pin, DrivenConfig):
+        return
+    pulse, group = (pin.pulse, pin.group) if isinstance(pin, OutputConfig) else (None, None)
+    limit = "pulse" if pulse else "max_on" if pin.max_on else None
+    if pulse and pin.initial == "on":
+        message = "expected off, keep or restore, got on: every start would press it"
+        yield Violation("initial", f"{message}; write initial: off")
+    for key, how, moment in (
+        ("on_stop", pin.on_stop, "while the server is stopped"),
+        ("on_failure", pin.on_failure, "after a crash"),
+    ):
+        if limit and how in ("keep", "on"):
+            message = f"expected off or input, got {how}: {limit} could not switch it off {moment}"
+            yield Violation(key, f"{message}; write {key}: off")
+        elif group and how == "on":  # no pause can be kept then
+            message = "expected off, keep or input, got on, which a group does not allow"
+            yield Violation(key, message)
+    if "group_pause" in present and not group:
+        message = "expected only beside group, got no group; write both or none"
+        yield Violation("group_pause", message)
+
+
+def wiring(pin: PinConfig) -> Iterator[Violation]:
+    """Check a pin against what the board has soldered to it."""
+    if isinstance(pin, InputConfig) and pin.gpio in (2, 3) and pin.pull != "up":
+        message = f"expected up, got {pin.pull}: GPIO{pin.gpio} has a pull-up on the board"
+        yield Violation("pull", message)
+
+
+def doubts(pin: PinConfig) -> Iterator[Violation]:
+    """Check a pin for what is allowed but may not be meant."""
+    if isinstance(pin, OutputConfig) and (pin.pulse or 0) > LONG_PULSE_S:
+        message = (
+            f"{pin.pulse:g} seconds are long for a press (half a second is 0.5);"
+            f" a switch that goes off by itself has max_on: {pin.pulse:g} instead"
+        )
+        yield Violation("pulse", message)
+
+
+def initially_on(pin: PinConfig, others: Iterable[PinConfig]) -> Iterator[Violation]:
+    """Check that no two outputs of one group start on."""
+    if not isinstance(pin, OutputConfig) or pin.group is None:
+        return
+    for other in others:
+        if not isinstance(other, OutputConfig) or pin.group != other.group:
+            continue
+        if pin.initial == other.initial == "on":
+            message = (
+                f"expected off, got on, which {other.name} has:"
+                f" at most one output of group {pin.group} is on"
+            )
+            yield Violation("initial", message)
+
+
+def group_of_one(group: str, others: Iterable[str]) -> str:
+    """Return the message for a group that only one output names; `others` are the other groups."""
+    near = difflib.get_close_matches(group, others, n=1)
+    hint = f"did you mean {near[0]}?" if near else "one output alone needs no group"
+    return f"expected a name that two outputs or more have, got {group} here only ({hint})"

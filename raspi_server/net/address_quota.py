@@ -1,0 +1,39 @@
+"""Per-address quota: of too many items of one address, that address's own oldest is evicted, so
+that no other address loses one. This machine itself may have any number: the owner may run a proxy
+on it."""
+
+from typing import Generic, TypeVar
+
+from .addresses import LOOPBACK_ADDRESSES
+
+_Item = TypeVar("_Item")
+
+
+class AddressQuota(Generic[_Item]):
+    """Items by address, the oldest first."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, dict[_Item, None]] = {}
+
+    def add(self, address: str, item: _Item, limit: int) -> _Item | None:
+        """Add an item. Return the oldest of its address, taken out, if there are more than `limit`
+        now."""
+        items = self._items.setdefault(address, {})
+        items[item] = None
+        if len(items) <= limit or address in LOOPBACK_ADDRESSES:
+            return None
+        oldest = next(iter(items))
+        del items[oldest]
+        return oldest
+
+    def remove(self, address: str, item: _Item) -> None:
+        """Remove an item, if it is still here."""
+        items = self._items.get(address, {})
+        items.pop(item, None)
+        if not items:
+            self._items.pop(address, None)
+
+    def oldest_of_largest(self) -> _Item | None:
+        """Return the oldest item of the address that has most, None if there are no items."""
+        largest: dict[_Item, None] = max(self._items.values(), key=len, default={})
+        return next(iter(largest), None)
