@@ -78,7 +78,7 @@ def test_a_browser_is_led_to_the_explanation(house: Server, path: str) -> None:
     assert ask(house, "GET", "/trust").headers["Location"] == "/trust/"
     page = ask(house, "GET", "/trust/")
     assert page.status == 200 and b"Raspberry Pi" in page.body
-    for part in ("trust.js", "texts.js", "trust.css"):
+    for part in ("trust.js", "strings.js", "trust.css"):
         assert ask(house, "GET", f"/trust/{part}").status == 200
 
 

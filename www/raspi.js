@@ -1,6 +1,6 @@
 /**
- * The one module that talks to the server: a link that mends itself, what every pin is now, and commands.
- * It draws nothing but a question, so any page of your own can use it:
+ * The module for pages of your own: a connection that reconnects by itself, the value of every pin, and commands.
+ * It draws nothing but a question:
  *
  *     import { connect } from "/raspi.js";
  *     const raspi = connect();
@@ -9,17 +9,19 @@
  *     await raspi.set("lamp", 1);                                    // done, or throws a RaspiError
  *
  * Before it switches a pin that has `confirm: true` in config.yaml it asks, in a dialog of its own; after a no nothing is sent, and the
- * promise is rejected with the code "cancelled". A page that asks in its own way says so; `() => true` is for one that asks itself, or
- * has nobody to ask:
+ * promise is rejected with the code "cancelled". A page may ask in its own way; `() => true` is for one that asks itself, or that has
+ * no one to ask:
  *
  *     const raspi = connect({ confirm: (question, pin) => askMyWay(question) });
  *
- * Where a browser lets no WebSocket through, it asks the HTTP API once a second instead; all else stays the same.
+ * Where a browser lets no WebSocket through, it polls the HTTP API once a second instead; all else stays the same. The server's
+ * address follows from that of this module, so it works from any folder and behind a reverse proxy.
  */
-import { Lifeline, RaspiError } from "./lifeline.js";
-import { Polling } from "./polling.js";
+import { socketAddress } from "./ui/address.js";
+import { Connection, RaspiError } from "./ui/connection.js";
+import { Polling } from "./ui/polling.js";
 
-export { RaspiError } from "./lifeline.js";
+export { RaspiError } from "./ui/connection.js";
 
 /**
  * A pin as the server describes it, with what is known of it now. Times are Unix seconds of the server's clock.
@@ -47,14 +49,14 @@ export { RaspiError } from "./lifeline.js";
  *   fleet: boolean}} Hello */
 /** @typedef {{seq: number, time: number, pins: Record<string, number|null>}} State */
 /** @typedef {{seq: number, time: number, pin: string, value: number|null, by?: string}} Change */
-/** The Pi's pulse: °C, the firmware's complaints, shares from 0 to 1, seconds since it started, and where others reach it.
+/** The Pi's health: °C, the firmware's warnings, shares from 0 to 1, seconds since it started, and the addresses others reach it by.
  * @typedef {{time: number, temperature: number|null, throttled: string[]|null, load: number|null, memory: number|null,
  *   disk: number|null, uptime: number|null, addresses: string[], viewers: number|null}} Health */
-/** @typedef {import("./lifeline.js").Link} Link */
-/** @typedef {import("./lifeline.js").Result} Result */
+/** @typedef {import("./ui/connection.js").Link} Link */
+/** @typedef {import("./ui/connection.js").Result} Result */
 /** @typedef {{hello: Hello, pin: Pin, state: State, change: Change, health: Health, link: Link}} Events */
 
-/** Whether to go ahead with what the question says. @typedef {(question: string, pin: Pin) => boolean|Promise<boolean>} Confirm */
+/** Return whether to go ahead. @typedef {(question: string, pin: Pin) => boolean|Promise<boolean>} Confirm */
 
 const EN = {
   on: "Switch {label} on?",
@@ -74,11 +76,11 @@ const ID = {
   no: "Batal",
 };
 
-/** A text in the language of the page. @param {keyof typeof EN} key */
+/** Return a text in the language of the page. @param {keyof typeof EN} key */
 const text = (key) => (/^id\b/i.test(document.documentElement.lang) ? ID : EN)[key];
 
-/** @extends {Lifeline<Events>} */
-export class Raspi extends Lifeline {
+/** A connection to one Raspberry Pi, and what is known of it. @extends {Connection<Events>} */
+export class Raspi extends Connection {
   /** Every pin in the order of the configuration, by name. A new `hello` makes new ones. @type {Map<string, Pin>} */
   pins = new Map();
   /** @type {Hello|null} */
@@ -96,7 +98,7 @@ export class Raspi extends Lifeline {
   }
 
   /**
-   * As any link does; "pin" also tells at once what is known, so that a late listener misses nothing.
+   * Call `listener` on every such event; for "pin" also at once with what is known, so that a late listener misses nothing.
    * @template {keyof Events} K
    * @param {K} name
    * @param {(detail: Events[K]) => void} listener
@@ -109,65 +111,65 @@ export class Raspi extends Lifeline {
 
   /** @param {string} pin @param {number} value 0 or 1, for pwm 0 to 1 */
   async set(pin, value) {
-    if (this.#asks(pin)) await this.#agree(pin, value);
-    return this.ask({ type: "set", pin, value });
+    if (this.#needsConfirmation(pin)) await this.#confirmCommand(pin, value);
+    return this.send({ type: "set", pin, value });
   }
   /** @param {string} pin */
   async toggle(pin) {
-    if (!this.#asks(pin)) return this.ask({ type: "toggle", pin });
+    if (!this.#needsConfirmation(pin)) return this.send({ type: "toggle", pin });
     const { value = null, mode } = this.pins.get(pin) ?? {};
-    await this.#agree(pin, value ? 0 : 1, value ? "off" : "on");
-    // What was said yes to, whatever happened meanwhile; only the server knows the last level of a dimmer.
-    if (mode === "pwm" && !value && !this.pins.get(pin)?.value) return this.ask({ type: "toggle", pin });
-    return this.ask({ type: "set", pin, value: value ? 0 : 1 });
+    await this.#confirmCommand(pin, value ? 0 : 1, value ? "off" : "on");
+    // The command that was confirmed, whatever happened meanwhile; only the server knows the last level of a dimmer.
+    if (mode === "pwm" && !value && !this.pins.get(pin)?.value) return this.send({ type: "toggle", pin });
+    return this.send({ type: "set", pin, value: value ? 0 : 1 });
   }
   /** @param {string} pin @param {number} [seconds] else the pin's own */
   async pulse(pin, seconds) {
-    if (this.#asks(pin)) await this.#agree(pin, 1, "on", seconds);
-    return this.ask(seconds === undefined ? { type: "pulse", pin } : { type: "pulse", pin, seconds });
+    if (this.#needsConfirmation(pin)) await this.#confirmCommand(pin, 1, "on", seconds);
+    return this.send(seconds === undefined ? { type: "pulse", pin } : { type: "pulse", pin, seconds });
   }
-  /** Moves a simulated input. @param {string} pin @param {number} value */
+  /** Set a simulated input. @param {string} pin @param {number} value */
   drive(pin, value) {
-    return this.ask({ type: "drive", pin, value });
+    return this.send({ type: "drive", pin, value });
   }
 
-  /** @param {import("./lifeline.js").Tell} tell @param {(why: "lost"|"sign-in"|"forbidden") => void} end */
-  instead(tell, end) {
-    return new Polling(tell, end);
+  /** @param {import("./ui/connection.js").Receive} receive @param {(link: "lost"|"sign-in"|"forbidden") => void} end */
+  fallback(receive, end) {
+    return new Polling(receive, end);
   }
 
   /** @param {any} message */
-  take(message) {
+  receive(message) {
     switch (message.type) {
       case "hello":
-        this.keepTime(message.time);
-        return this.#greet(message);
+        this.syncClock(message.time);
+        return this.#begin(message);
       case "state":
-        this.keepTime(message.time);
+        this.syncClock(message.time);
         for (const [name, value] of Object.entries(message.pins)) {
-          if (this.pins.get(name)?.value !== value) this.#learn(name, value, message.time, null);
+          if (this.pins.get(name)?.value !== value) this.#update(name, value, message.time, null);
         }
-        return this.tell("state", message);
+        return this.emit("state", message);
       case "change":
-        this.#learn(message.pin, message.value, message.time, message.by ?? null);
-        return this.tell("change", message);
+        this.#update(message.pin, message.value, message.time, message.by ?? null);
+        return this.emit("change", message);
       case "health":
-        this.keepTime(message.time);
+        this.syncClock(message.time);
         this.health = message;
-        return this.tell("health", message);
+        return this.emit("health", message);
     }
   }
 
-  /** Whether to ask first. Without a link a command is refused anyway; all others go at once, and so in order. @param {string} name */
-  #asks(name) {
+  /** Return whether to ask first. Without a connection a command fails anyway; all others are sent at once, and so in order. @param {string} name */
+  #needsConfirmation(name) {
     return this.isFresh && this.pins.get(name)?.confirm === true;
   }
 
   /**
-   * Asks, and throws a RaspiError after a no.
+   * Ask; throw a RaspiError after a no.
    * @param {string} name @param {number} value @param {"on"|"off"|"set"} [what] @param {number} [seconds]
    */
-  async #agree(name, value, what, seconds) {
+  async #confirmCommand(name, value, what, seconds) {
     const pin = this.pins.get(name);
     if (!pin) return;
     const { label, mode, pulse } = pin;
@@ -180,26 +182,26 @@ export class Raspi extends Lifeline {
   }
 
   /** @param {Hello} hello */
-  #greet(hello) {
+  #begin(hello) {
     this.hello = hello;
     this.pins = new Map(hello.pins.map((pin) => [pin.name, { ...pin, value: hello.state[pin.name] ?? null, by: null }]));
     this.interval = hello.interval;
-    this.settle();
-    this.tell("hello", hello);
-    for (const pin of this.pins.values()) this.tell("pin", pin);
+    this.markLive();
+    this.emit("hello", hello);
+    for (const pin of this.pins.values()) this.emit("pin", pin);
   }
 
   /** @param {string} name @param {number|null} value @param {number} time @param {string|null} by */
-  #learn(name, value, time, by) {
+  #update(name, value, time, by) {
     const pin = this.pins.get(name);
     if (!pin) return;
     Object.assign(pin, { value, since: time, by });
-    this.tell("pin", pin);
+    this.emit("pin", pin);
   }
 }
 
 /**
- * Asks in a dialog of this page: browsers let people switch off their own, and those would stop the link meanwhile.
+ * Ask in a dialog of this page: browsers let people switch off their own, and those would stop the connection meanwhile.
  * @param {string} question @returns {Promise<boolean>}
  */
 function askInDialog(question) {
@@ -231,10 +233,10 @@ function askInDialog(question) {
 }
 
 /**
- * Opens the live link to the server this page came from, and keeps it open.
- * @param {{url?: string, rest?: number, confirm?: Confirm}} [options] another WebSocket address; after how many seconds a hidden page lets go of
- *   the link until somebody looks again, else never; how to ask before a pin with `confirm` is switched
+ * Connect to the server this module came from, and stay connected.
+ * @param {{url?: string, rest?: number, confirm?: Confirm}} [options] another WebSocket address; after how many seconds a hidden page
+ *   disconnects until it is visible again, else never; how to ask before a pin with `confirm` is switched
  */
 export function connect({ url, rest = 0, confirm = askInDialog } = {}) {
-  return new Raspi(url ?? location.origin.replace(/^http/, "ws") + "/ws", rest, confirm);
+  return new Raspi(url ?? socketAddress("ws"), rest, confirm);
 }

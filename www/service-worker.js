@@ -1,57 +1,73 @@
 /**
- * Shows the page also while the Raspberry Pi does not answer: from the network whenever there is one, else as it was when it last
- * answered. It keeps the page at `/` with the scripts and styles that it loads, and nothing else: no other page, no file of yours,
- * and never what the pins are. Browsers run it over https only.
+ * Shows the dashboard also while the Raspberry Pi does not answer: from the network if there is one, else as it was at the last
+ * answer. It keeps the page with the scripts and styles that it loads, and nothing else: no other page, no file of yours, and never
+ * the values of pins. Browsers run it over https only.
  */
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
-const KEPT = ["script", "style", "manifest"];
-const OURS = "raspi-server "; // other caches are those of your own pages
-const PATIENCE = 5; // seconds for a network that swallows everything, such as another Wi-Fi
+const KEPT = ["script", "style", "manifest"]; // kinds of requests
+const CACHE_PREFIX = "raspi-server "; // caches with other names are those of your own pages
+const NETWORK_TIMEOUT_S = 5; // for a network that swallows everything, such as another Wi-Fi
+const ROOT = new URL("./", location.href).pathname;
+/** Files in the version folder never change. */
+const VERSIONED = /^v\/[0-9a-f]{16}\//;
+
+let pageKept = Promise.resolve();
 
 worker.addEventListener("install", () => void worker.skipWaiting());
 worker.addEventListener("activate", (event) => event.waitUntil(worker.clients.claim()));
 worker.addEventListener("fetch", (event) => {
   const { request } = event;
   const { origin, pathname } = new URL(request.url);
-  if (request.method !== "GET" || origin !== location.origin || /^\/(api|ws)(\/|$)/.test(pathname)) return;
-  if (request.mode === "navigate" ? pathname === "/" : KEPT.includes(request.destination) || pathname === "/icon.svg") {
-    event.respondWith(answer(event, pathname));
+  if (request.method !== "GET" || origin !== location.origin || !pathname.startsWith(ROOT)) return;
+  const path = pathname.slice(ROOT.length);
+  if (/^(api|ws)(\/|$)/.test(path)) return;
+  if (request.mode === "navigate" ? path === "" : KEPT.includes(request.destination) || /(^|\/)icon\.svg$/.test(path)) {
+    event.respondWith(answer(event, pathname, VERSIONED.test(path)));
   }
 });
 
-/** From the network, else as it was. @param {FetchEvent} event @param {string} path */
-async function answer(event, path) {
-  const network = fetch(event.request);
+/**
+ * Answer from the network, else as it was; a file that never changes as it was.
+ * @param {FetchEvent} event @param {string} path @param {boolean} isVersioned
+ */
+async function answer(event, path, isVersioned) {
   const before = await caches.match(path);
+  if (before && isVersioned) return before;
+  const network = fetch(event.request);
   try {
-    const response = await (before ? Promise.race([network, tooLate()]) : network);
+    const response = await (before ? Promise.race([network, timeout()]) : network);
     const copy = response.clone();
     event.waitUntil(keep(event, path, copy));
     return response;
   } catch (error) {
-    network.catch(() => {}); // nobody waits for it any more
+    network.catch(() => {}); // its answer is not used any more
     if (before) return before;
     throw error;
   }
 }
 
 /** @returns {Promise<never>} */
-const tooLate = () => new Promise((_, reject) => setTimeout(reject, PATIENCE * 1000, new Error("no answer")));
+const timeout = () => new Promise((_, reject) => setTimeout(reject, NETWORK_TIMEOUT_S * 1000, new Error("no answer")));
 
 /**
- * Each version of the page has a cache of its own, named by what the server calls it; after an upgrade the others go.
+ * Keep an answer. Each version of the page has a cache of its own, named by its ETag; after an upgrade the others are deleted.
  * @param {FetchEvent} event @param {string} path @param {Response} response
  */
 async function keep(event, path, response) {
   if (!response.ok || response.redirected) return;
-  const ours = (await caches.keys()).filter((name) => name.startsWith(OURS));
-  if (event.request.mode === "navigate") {
-    const now = OURS + response.headers.get("ETag");
-    await (await caches.open(now)).put(path, response);
-    await Promise.all(ours.filter((name) => name !== now).map((name) => caches.delete(name)));
-  } else {
-    const page = await worker.clients.get(event.clientId);
-    if (ours[0] && page && new URL(page.url).pathname === "/") await (await caches.open(ours[0])).put(path, response);
-  }
+  if (event.request.mode === "navigate") return (pageKept = keepPage(path, response));
+  await pageKept; // its cache is there now, and no older one
+  const page = await worker.clients.get(event.clientId);
+  const [current] = await ownCaches();
+  if (current && page && new URL(page.url).pathname === ROOT) await (await caches.open(current)).put(path, response);
 }
+
+/** @param {string} path @param {Response} response */
+async function keepPage(path, response) {
+  const current = CACHE_PREFIX + response.headers.get("ETag");
+  await (await caches.open(current)).put(path, response);
+  await Promise.all((await ownCaches()).filter((name) => name !== current).map((name) => caches.delete(name)));
+}
+
+const ownCaches = async () => (await caches.keys()).filter((name) => name.startsWith(CACHE_PREFIX));

@@ -16,11 +16,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.iostream import BaseIOStream, IOStream, SSLIOStream, StreamClosedError
 
 from ..limits import DEFAULT, Limits
 from ..messages import HEADERS
-from ..web.repeats import Repeating
 from .address_quota import AddressQuota
 from .addresses import LOOPBACK_ADDRESSES
 
@@ -51,14 +50,14 @@ _BAD_REQUEST = _error_response("400 Bad Request", "Bad Request")
 log = logging.getLogger(__name__)
 
 
-class Connection(Repeating):
+class Connection(BaseIOStream):
     """A client's connection that notifies the limiter when it is closed, and rejects a request head
     with too many parts."""
 
     __slots__ = ("_limits", "address", "on_closed", "on_large_response")
 
     def __init__(self, *arguments: Any, limits: Limits = DEFAULT, **named: Any) -> None:
-        super().__init__(*arguments, read_chunk_size=READ_CHUNK_BYTES, **named)
+        super().__init__(*arguments, read_chunk_size=READ_CHUNK_BYTES, **named)  # type: ignore[misc]
         self._limits = limits
         self.address = ""
         self.on_closed: Callable[[], object] | None = None

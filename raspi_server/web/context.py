@@ -1,7 +1,6 @@
 """The parts that request handlers use, and the messages that depend on the rights of a caller."""
 
 import asyncio
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -33,8 +32,8 @@ from ..net.hub import Hub
 from ..security.access import AccessPolicy, Caller
 from ..security.tls import Identity
 from ..status import Status
-from .compression import Packed
-from .repeats import Repeats
+from .compression import ContentCache
+from .versions import Versions
 
 PAGE_POLICY = (
     # ws: and wss: because 'self' does not cover them in Safari 15.
@@ -100,14 +99,14 @@ class WebContext:
     auth: AccessPolicy
     www: tuple[str, ...]
     limits: Limits
-    packed: Packed = field(default_factory=Packed)
     metrics: MetricsText | None = None
     fleet: Fleet | None = None
-    repeats: Repeats = field(init=False)
+    contents: ContentCache = field(init=False)
+    versions: Versions = field(init=False)
 
     def __post_init__(self) -> None:
-        # All that Files asks of besides the request and the files: which names are ours, and where.
-        self.repeats = Repeats(lambda: (socket.gethostname(), self.auth.access, self.www))
+        self.contents = ContentCache(self.limits)
+        self.versions = Versions(lambda: self.www, self.limits)
 
     @property
     def board(self) -> Board:

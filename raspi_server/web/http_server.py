@@ -39,6 +39,7 @@ class HttpServers:
             application,
             chunk_size=READ_CHUNK_BYTES,
             max_header_size=self._limits.max_head_bytes,
+            max_body_size=self._limits.max_body_bytes,
             idle_connection_timeout=self._limits.idle_timeout_s,
             body_timeout=self._limits.body_timeout_s,
         )

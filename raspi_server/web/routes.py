@@ -2,22 +2,33 @@
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
-from tornado.web import Application, RequestHandler
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPInputError,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+    split_host_and_port,
+)
+from tornado.web import Application, RequestHandler, stream_request_body
 
 from .. import __version__
 from ..errors import RequestError
 from ..messages import MAX_MESSAGE_BYTES
 from . import api, history_api, openapi, trust
-from .bodies import Bounded
 from .context import WebContext
 from .openapi import Operation
-from .static import Files
+from .static import Files, VersionedFiles
 from .websocket import FleetSocket, Socket
+
+StartLine = RequestStartLine | ResponseStartLine
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +55,7 @@ def log_request(handler: RequestHandler) -> None:
 
 
 class _Guarded(Application):
-    """Bounds the body and checks the `Host` of every request, whatever becomes of it then."""
+    """Routes that check the `Host` and the declared body of every request first."""
 
     def __init__(
         self, context: WebContext, routes: Iterable[tuple[str, type[RequestHandler]]]
@@ -58,20 +69,61 @@ class _Guarded(Application):
         )
 
     def find_handler(self, request: HTTPServerRequest, **named: Any) -> Any:
+        max_bytes = self._context.limits.max_body_bytes
+        is_too_large = _declared_bytes(request) > max_bytes
         try:
             self._context.auth.check_host(request)
             if not request.path.startswith("/"):  # `*`, or a whole URL, as one asks a proxy
                 raise RequestError("not-found", "expected a path that begins with /")
+            if is_too_large:
+                raise RequestError("too-large", f"expected a body of at most {max_bytes} bytes")
         except RequestError as error:
             arguments = {"context": self._context, "error": error}
-            return self.get_handler_delegate(request, api.Rejected, arguments)
+            handler = TooLarge if is_too_large else api.Rejected
+            return self.get_handler_delegate(request, handler, arguments)
         return super().find_handler(request, **named)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        assert isinstance(request_conn, HTTP1Connection)
-        return Bounded(super().start_request(server_conn, request_conn), request_conn)
+        """Return the receiver of a request, which answers 400 to a `Host` that Tornado fails to
+        parse: a port of thousands of digits."""
+        delegate = super().start_request(server_conn, request_conn)
+        receive = delegate.headers_received
+
+        def headers_received(start_line: StartLine, headers: HTTPHeaders) -> Awaitable[None] | None:
+            try:
+                split_host_and_port(headers.get("Host", ""))
+            except ValueError as error:
+                raise HTTPInputError(str(error)) from None
+            return receive(start_line, headers)
+
+        delegate.headers_received = headers_received  # type: ignore[method-assign]
+        return delegate
+
+
+@stream_request_body
+class TooLarge(api.Rejected):
+    """The refusal of a request whose body is declared too large, before that is read; then the
+    connection closes. In chunks, with no size declared, Tornado stops reading a body at the same
+    limit and answers with a mere 400."""
+
+    async def prepare(self) -> None:
+        # Tornado would add its own answer to this one.
+        assert isinstance(self.request.connection, HTTP1Connection)
+        self.request.connection.set_max_body_size(sys.maxsize)
+        await super().prepare()
+
+    def data_received(self, chunk: bytes) -> None:
+        """Ignore what is still read before the connection closes."""
+
+
+def _declared_bytes(request: HTTPServerRequest) -> int:
+    """Return the bytes that a Content-Length declares, or 0 for a malformed one, which Tornado
+    refuses. Of a long number the first 20 digits are enough."""
+    length = request.headers.get("Content-Length", "")
+    is_number = length.isascii() and length.isdigit()
+    return int(length.lstrip("0")[:20] or "0") if is_number else 0
 
 
 def application(context: WebContext) -> Application:
@@ -109,5 +161,6 @@ OTHERS: tuple[tuple[str, type[RequestHandler]], ...] = (
     *trust.ROUTES,
     (r"/metrics", api.Metrics),
     (r"/api/.*", api.Unknown),
+    (VersionedFiles.ROUTE, VersionedFiles),
     (r"/(.*)", Files),
 )

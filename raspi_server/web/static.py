@@ -1,223 +1,212 @@
-"""Static files: the user's folder first, the built-in dashboard second; always the file as it is
-now, and nothing outside the folders."""
+"""Static files: the user's folder first, the built-in pages second; always the file as it is now,
+and nothing outside the folders."""
 
 import contextlib
-import errno
-import logging
-import mimetypes
 import os
-import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import Any
 
-from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, StaticFileHandler
 
 from ..messages import HEADERS
-from .compression import LARGEST, SMALLEST, open_regular, wants_gzip
+from .compression import accepts_gzip, compress, open_regular
+from .content_types import content_type, is_html, is_text
 from .context import PAGE_POLICY, WebContext
 from .handler import NamedHandler, write_plainly
-from .repeats import Repeating, Witness, stamp
+from .versions import CURRENT, IMMUTABLE, VERSION, is_hidden, put_version
 
-log = logging.getLogger(__name__)
-
-PIECE = 16 * 1024
-"""Bytes of a file that go out at once: so much waits in memory for a client that does not read."""
-_TYPES = mimetypes.MimeTypes()
-"""The standard library's own table; the machine's /etc/mime.types is not asked."""
-for _suffix, _type in {
-    ".avif": "image/avif",
-    ".js": "text/javascript",
-    ".map": "application/json",
-    ".md": "text/markdown",
-    ".mjs": "text/javascript",
-    ".mobileconfig": "application/x-apple-aspen-config",
-    ".wasm": "application/wasm",
-    ".webmanifest": "application/manifest+json",
-    ".webp": "image/webp",
-    ".woff": "font/woff",
-    ".woff2": "font/woff2",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-}.items():
-    _TYPES.add_type(_type, _suffix)
-
-_TEXT = ("text/", "application/json", "application/manifest+json", "image/svg+xml")
-
-
-def _content_type(path: str) -> str:
-    kind, encoding = _TYPES.guess_type(path)
-    if encoding or kind is None:
-        return "application/gzip" if encoding == "gzip" else "application/octet-stream"
-    return f"{kind}; charset=utf-8" if kind.startswith(_TEXT) else kind
-
-
-def _look(folder: str, path: str) -> tuple[str, os.stat_result | None]:
-    """Where the kernel comes to from a folder by a path from outside, and what is there; nothing
-    where it leads out, or to a hidden file. Raises HTTPError 503 when too many files are open."""
-    if _is_hidden(path):
-        return path, None
-    try:
-        with _place(folder) as root, _place(os.path.join(folder, path)) as place:
-            inside = os.readlink(f"/proc/self/fd/{root}").rstrip("/") + "/"
-            real = os.readlink(f"/proc/self/fd/{place}")
-            if f"{real}/".startswith(inside) and not _is_hidden(real[len(inside) :]):
-                return real, os.fstat(place)
-    except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise HTTPError(503, "%s", error.strerror) from None
-    return path, None
-
-
-def _is_hidden(path: str) -> bool:
-    """Whether a name in a path begins with a dot: what editors, git and macOS leave behind. At the
-    top `.well-known` is for all to see (RFC 8615)."""
-    names = [name for name in path.split("/") if name not in ("", ".", "..")]
-    if names[:1] == [".well-known"]:
-        del names[0]
-    return any(name.startswith(".") for name in names)
-
-
-@contextlib.contextmanager
-def _place(path: str) -> Iterator[int]:
-    """A descriptor of whatever is there, with which nothing is read and nothing waited for."""
-    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+INDEX = "index.html"
+MAX_DEPTH = 32
+"""Folders above a path that is not there, up to which its 404 page finds its style."""
 
 
 class Files(NamedHandler, StaticFileHandler):
+    """A file at its own address: a browser may keep it, and asks each time whether it is still the
+    same."""
+
+    has_versions = True
+    """Whether HTML pages name the present version of other files."""
+
     def initialize(self, context: WebContext) -> None:  # type: ignore[override]
         self._site = context
+        self._limits = context.limits
         self._folders = context.www
-        self._witnesses: list[Witness] = []
-        super().initialize(path=context.www[0], default_filename="index.html")
+        self._version = CURRENT
+        self._content: bytes | None = None
+        super().initialize(path=context.www[0], default_filename=INDEX)
 
     def prepare(self) -> None:
         if self.request.path == "/":  # every visit makes the cookie new
             self._site.auth.renew_cookie(self)
 
+    async def get(self, path: str, include_body: bool = True) -> None:
+        """Send a file. A page is preceded by a look at all files, for the version that it names."""
+        if self.has_versions and (not path or path.endswith("/") or is_html(content_type(path))):
+            self._version = await self._site.versions.refresh()
+        await super().get(path, include_body)
+
+    # Finding the file
+
     @classmethod
     def get_absolute_path(cls, root: str, path: str) -> str:
-        """Checked folder by folder in `validate_absolute_path`."""
+        """Return a path that is checked folder by folder in `validate_absolute_path`."""
         return os.path.join(root, path)
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        """The file in the first folder that has it. Raises HTTPError 404, and tells a path that
-        leads out of the folders no more than that."""
-        if "\0" in self.path or "\\" in self.path:
+        """Return the file in the first folder that has it, or None after a redirect to a folder's
+        address. Raises HTTPError 404, also for a path that leads out of the folders: the answer
+        does not tell the difference."""
+        # A browser takes a backslash for a slash, and so a redirect for one to another machine.
+        is_odd = self.path.startswith("/") or "\0" in self.path or "\\" in self.path
+        if is_odd or is_hidden(self.path):
             raise HTTPError(404)
         for folder in self._folders:
-            path, found = self._look(folder, self.path)
-            if found and stat.S_ISDIR(found.st_mode):
-                if not self.request.path.endswith("/"):
-                    if self.request.path.startswith("//"):  # elsewhere it means another machine
-                        continue
-                    self.redirect(self.request.path + "/", permanent=True)
-                    return None
-                path, found = self._look(folder, os.path.join(self.path, "index.html"))
-            if found and stat.S_ISREG(found.st_mode) and os.access(path, os.R_OK):
-                self._choose(path, found)
-                self._set_policy(folder)
-                self._offer_again()
-                return path
+            with contextlib.suppress(HTTPError, OSError):
+                found = self._find(os.path.realpath(folder))
+                if found:
+                    self._choose_form(found)
+                    self._set_policy(folder)
+                return found
         raise HTTPError(404)
 
-    def _look(self, folder: str, path: str) -> tuple[str, os.stat_result | None]:
-        """The same as `_look`, noted for whoever asks again."""
-        real, found = _look(folder, path)
-        self._witnesses.append((os.path.join(folder, path), found and stamp(found)))
-        return real, found
+    def _find(self, root: str) -> str | None:
+        """Return the file below a folder, or None after a redirect. Raises HTTPError."""
+        path = os.path.abspath(os.path.join(root, self.path))
+        # Tornado checks both, but only after it has resolved the links of the path, which takes
+        # long for a path of a thousand names.
+        if not f"{path}/".startswith(f"{root.rstrip('/')}/") or not os.path.exists(path):
+            raise HTTPError(404)
+        if _is_hidden_below(root, os.path.realpath(path)):
+            raise HTTPError(404)
+        if self.path.endswith("/") and not os.path.isdir(path):
+            raise HTTPError(404)
+        found = super().validate_absolute_path(root, path)
+        if found and (_is_hidden_below(root, found) or not os.access(found, os.R_OK)):
+            raise HTTPError(404)
+        return found
 
-    def _offer_again(self) -> None:
-        """The same request will have the same answer while what was found is still there, and is
-        spared the way to here; not where the log is to tell of each."""
-        connection = self.request.connection
-        guest = connection.stream if isinstance(connection, HTTP1Connection) else None
-        if isinstance(guest, Repeating) and not log.isEnabledFor(logging.DEBUG):
-            guest.may_repeat(self._site.repeats, tuple(self._witnesses))
+    # The form in which it is sent
 
-    def _choose(self, path: str, found: os.stat_result) -> None:
-        """Whether the file goes out as gzip. A part never does: a part of what was compressed
-        would be of no use, and to a part of another whole no part of this one is added."""
+    def _choose_form(self, path: str) -> None:
+        """Choose whether a file is sent as gzip. A part never is: a part of compressed content is
+        of no use. `If-Range` names the whole that the client has a part of; if that is another than
+        ours, the whole is sent."""
         headers = self.request.headers
-        self._found = found
-        self._kind = _content_type(path)
-        is_fit = SMALLEST <= found.st_size <= LARGEST
-        self._may_be_packed = is_fit and self._kind.startswith(_TEXT)
-        self._is_packed = False
+        self._found = os.stat(path)
+        self._type = content_type(path)
+        is_small = self._found.st_size <= self._limits.max_page_bytes
+        is_fit = is_small and self._found.st_size >= self._limits.min_gzip_bytes
+        self._names_version = self.has_versions and is_small and is_html(self._type)
+        self._may_be_gzip = is_fit and is_text(self._type)
+        self._is_gzip = False
         etag = self.compute_etag()
         if headers.get("If-Range", etag) != etag:
             headers.pop("Range", None)
-        if self._may_be_packed and "Range" not in headers:
-            self._is_packed = wants_gzip(headers.get("Accept-Encoding", ""))
-
-    def get_modified_time(self) -> datetime:
-        return datetime.fromtimestamp(int(self._found.st_mtime), UTC)
+        if self._may_be_gzip and "Range" not in headers:
+            self._is_gzip = accepts_gzip(headers.get("Accept-Encoding", ""))
 
     def get_content_size(self) -> int:
-        return len(self._packed()) if self._is_packed else self._found.st_size
+        self._content = self._cached_content()
+        return self._found.st_size if self._content is None else len(self._content)
 
     def get_content(  # type: ignore[override]
         self, abspath: str, start: int | None = None, end: int | None = None
     ) -> Generator[bytes, None, None]:
-        """The file's bytes. Raises HTTPError 503 where it cannot be opened any more: too many files
-        are open, or it has just gone."""
-        if self._is_packed:
-            packed = self._packed()
-            for begin in range(0, len(packed), PIECE):
-                yield packed[begin : begin + PIECE]
+        """Yield the file's bytes. Raises HTTPError 503 where it cannot be opened any more: too many
+        files are open, or it has just been removed."""
+        chunk_bytes = self._limits.file_chunk_bytes
+        if self._content is not None:
+            content = memoryview(self._content)[start:end]
+            for begin in range(0, len(content), chunk_bytes):
+                yield bytes(content[begin : begin + chunk_bytes])
             return
         rest = (self._found.st_size if end is None else end) - (start or 0)
         try:
             with open_regular(abspath) as file:
                 file.seek(start or 0)
-                while rest > 0 and (piece := file.read(min(PIECE, rest))):
-                    rest -= len(piece)
-                    yield piece
+                while rest > 0 and (chunk := file.read(min(chunk_bytes, rest))):
+                    rest -= len(chunk)
+                    yield chunk
         except OSError as error:
             raise HTTPError(503, "%s", error.strerror) from None
 
-    def _packed(self) -> bytes:
+    def _cached_content(self) -> bytes | None:
+        """Return a page, or a compressed file; None for a file that is sent as it is. Raises
+        HTTPError 503 where it cannot be read."""
+        if not self._names_version and not self._is_gzip:
+            return None
         assert self.absolute_path is not None
+        form = "gzip" if self._is_gzip else "identity"
         try:
-            return self._site.packed.get(self.absolute_path, self._found)
+            return self._site.contents.get(
+                self.absolute_path, form, (self._stamp(), self._page_version()), self._make_content
+            )
         except OSError as error:
             raise HTTPError(503, "%s", error.strerror) from None
+
+    def _make_content(self) -> bytes:
+        assert self.absolute_path is not None
+        with open_regular(self.absolute_path) as file:
+            content = file.read()
+        if self._names_version:
+            content = put_version(content, self._version)
+        return compress(content) if self._is_gzip else content
+
+    # Its headers
+
+    def _stamp(self) -> tuple[int, int, int]:
+        return self._found.st_ino, self._found.st_ctime_ns, self._found.st_size
+
+    def _page_version(self) -> str:
+        return f"-{self._version}" if self._names_version else ""
 
     def compute_etag(self) -> str | None:
-        """From what any edit changes; Tornado's own is computed once in the life of the process."""
-        found = self._found
-        form = "-gzip" if self._is_packed else ""
-        return f'"{found.st_ino:x}-{found.st_ctime_ns:x}-{found.st_size:x}{form}"'
+        """Return a tag of everything that changes the content; Tornado's own is computed once in
+        the life of the process."""
+        inode, changed, size = self._stamp()
+        form = "-gzip" if self._is_gzip else ""
+        return f'"{inode:x}-{changed:x}-{size:x}{self._page_version()}{form}"'
+
+    def get_modified_time(self) -> datetime:
+        return datetime.fromtimestamp(int(self._found.st_mtime), UTC)
+
+    def should_return_304(self) -> bool:
+        """Return whether the client has this content. The date of a page does not tell: it names
+        the version of other files."""
+        if self._names_version and "If-None-Match" not in self.request.headers:
+            return False
+        return super().should_return_304()
 
     def get_content_type(self) -> str:
-        return self._kind
+        return self._type
+
+    def get_cache_time(self, path: str, modified: datetime | None, mime_type: str) -> int:
+        """Return 0: a query `?v=` makes no version, which Tornado takes it for."""
+        return 0
 
     def set_extra_headers(self, path: str) -> None:
-        if self._may_be_packed:
+        if self._may_be_gzip:
             self.set_header("Vary", "Accept-Encoding")
-        if self._is_packed:
+        if self._is_gzip:
             self.set_header("Content-Encoding", "gzip")
             self.clear_header("Accept-Ranges")
 
     def set_default_headers(self) -> None:
         for name, value in HEADERS.items():
             self.set_header(name, value)
-        # A browser may keep a file, and asks each time whether it is still the one.
         self.set_header("Cache-Control", "no-cache")
 
     def _set_policy(self, folder: str) -> None:
-        """Our own pages keep to scripts in files. What is in the user's folder may do as it likes;
-        in a checkout that is all, and there only what our pages say of themselves holds."""
+        """Restrict our own pages to scripts in files. Pages in the user's folder may do as they
+        like. In a checkout the two are one folder, and only the policy in our pages holds."""
         if folder != self._site.www[0]:
             self.set_header("Content-Security-Policy", PAGE_POLICY)
 
+    # Errors
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        page = self._page(status_code) if status_code == 404 else None
+        page = self._error_page(status_code) if status_code == 404 else None
         if status_code == 405:
             self.set_header("Allow", "GET, HEAD")
         if page:
@@ -226,13 +215,37 @@ class Files(NamedHandler, StaticFileHandler):
             return
         write_plainly(self, kwargs.get("exc_info"))
 
-    def _page(self, status_code: int) -> bytes | None:
+    def _error_page(self, status_code: int) -> bytes | None:
+        """Return the page for an error, from the first folder that has one."""
+        self.path = f"{status_code}.html"
         for folder in self._folders:
-            with contextlib.suppress(OSError, HTTPError):  # none there, or too many files are open
-                path, found = _look(folder, f"{status_code}.html")
-                if found and found.st_size <= LARGEST:
+            if not os.path.isfile(os.path.join(folder, self.path)):
+                continue
+            with contextlib.suppress(OSError, HTTPError):  # not ours, or too many files are open
+                path = self._find(os.path.realpath(folder))
+                if path and os.path.getsize(path) <= self._limits.max_page_bytes:
                     with open_regular(path) as file:
-                        page = file.read(LARGEST)
+                        page = file.read(self._limits.max_page_bytes)
                     self._set_policy(folder)
-                    return page
+                    # It names v/current/ from the top, and answers for paths of any depth.
+                    depth = min(self.request.path.count("/") - 1, MAX_DEPTH)
+                    return put_version(page, CURRENT, "../" * depth)
         return None
+
+
+class VersionedFiles(Files):
+    """A file at `/v/VERSION/PATH`, the same as at `/PATH`. A browser keeps it without asking again
+    while the version is the present one. A page it never keeps, since pages name versions."""
+
+    ROUTE = rf"/v/{VERSION}/(.*)"
+
+    def set_extra_headers(self, path: str) -> None:
+        super().set_extra_headers(path)
+        version = self.request.path.split("/")[2]
+        if self._site.versions.is_present(version) and not is_html(self._type):
+            self.set_header("Cache-Control", IMMUTABLE)
+
+
+def _is_hidden_below(root: str, path: str) -> bool:
+    """Return whether a resolved path below a folder has a hidden name in it."""
+    return is_hidden(path.removeprefix(root))

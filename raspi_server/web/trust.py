@@ -102,16 +102,15 @@ class Proof(Metered):
         self.close(1000)
 
 
-class OwnPages(Files):
-    """Files of the built-in page alone: what the user put into www may not be for plain http."""
+class TrustFiles(Files):
+    """The built-in files of the trust page alone: the user's own may not be for plain http. They
+    have no version in their addresses, since plain http serves only `/trust/*`."""
+
+    has_versions = False
 
     def initialize(self, context: WebContext) -> None:  # type: ignore[override]
         super().initialize(context)
         self._folders = (str(BUILT_IN_WWW),)
-
-    def _offer_again(self) -> None:
-        """Answers are repeated to the same words, however they came: of what https was answered,
-        plain http is to see nothing."""
 
 
 class HttpsOnly(ApiHandler):
@@ -134,6 +133,6 @@ ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
 )
 PLAIN_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     *ROUTES,
-    (r"/((?:trust(?:/[\w.-]*)?)|icon\.svg)", OwnPages),
+    (r"/((?:trust(?:/[\w.-]*)?)|icon\.svg)", TrustFiles),
     (r".*", HttpsOnly),
 )

@@ -43,7 +43,7 @@ def test_a_browser_that_keeps_no_cookies(
     page.locator('[data-code="view"] button').click()
     page.locator("#code").fill(code)
     page.locator("#sign-in .do").click()
-    expect(page.locator("#sign-in .trouble")).to_contain_text(words)
+    expect(page.locator("#sign-in .error")).to_contain_text(words)
 
 
 def test_from_https_back_to_http(

@@ -86,7 +86,7 @@ def test_all_pis_in_their_groups(brokers, chorus, start_server, open_page, shoot
     sing(chorus(broker))
     server = start_server(house(broker.url, "farm/office/desk"))
     page = open_page(f"{server.url}/fleet/")
-    expect(page.locator(".house > h2")).to_have_text(["house-1", "house-2", "office"])
+    expect(page.locator(".pi-group > h2")).to_have_text(["house-1", "house-2", "office"])
     expect(page.locator("#counts")).to_have_text("4 Raspberry Pis, 1 offline")
     expect(page.locator("#pis .name")).to_have_text(["pi-2", "pi-10", "pi-3", re.compile(".")])
     expect(page.locator("#link")).to_contain_text("Live")
@@ -150,13 +150,13 @@ def test_wish_is_no_fact(brokers, chorus, start_server, open_page):
     expect(lamp.get_by_role("switch")).to_be_checked()
     if "SCREENSHOTS" in os.environ:
         page.screenshot(path=Path(os.environ["SCREENSHOTS"]) / "fleet-pending.png")
-    expect(lamp.locator(".trouble")).to_have_text("Not confirmed: pi-2 did not answer within 1 s")
+    expect(lamp.locator(".error")).to_have_text("Not confirmed: pi-2 did not answer within 1 s")
     expect(lamp.locator(".word")).to_have_text("on")
     lamp.get_by_role("switch").click()
     ref = ear.wait_for_topic("farm/house-1/pi-2/pins/lamp/set", 2)[1].json["ref"]
     answer = {"type": "error", "ref": ref, "code": "unavailable", "message": "the relay is lost"}
     choir.publish("farm/house-1/pi-2/pins/lamp/result", answer, retain=False)
-    expect(lamp.locator(".trouble")).to_have_text("Not done: pi-2: the relay is lost")
+    expect(lamp.locator(".error")).to_have_text("Not done: pi-2: the relay is lost")
 
 
 def test_only_looking_looks_so(brokers, chorus, start_server, open_page, shoot):
@@ -167,7 +167,7 @@ def test_only_looking_looks_so(brokers, chorus, start_server, open_page, shoot):
     server = start_server(house(broker.url, "farm/office/desk", control="code"))
     page = open_page(f"{server.url}/fleet/")
     expect(page.locator("#notices")).to_contain_text("needs the control code")
-    expect(page.get_by_role("link", name="Sign in")).to_have_attribute("href", "/")
+    expect(page.get_by_role("link", name="Sign in")).to_have_attribute("href", f"{server.url}/")
     expect(row(page, "farm/house-1/pi-2", "lamp").locator(".lamp")).to_be_visible()
     expect(page.locator(".row button")).to_have_count(0)
     shoot(page, "looking")
@@ -196,10 +196,11 @@ def test_a_pin_that_needs_the_code(brokers, start_server, open_page, shoot):
 def test_who_may_not_look_is_led_to_the_door(brokers, start_server, open_page, shoot):
     """Where looking needs a code the page shows no Pi, says so, and leads to where one signs in."""
     text = house(brokers.broker().url, "house/here").replace("{control:", "{view: code, control:")
-    page = open_page(f"{start_server(text).url}/fleet/")
+    server = start_server(text)
+    page = open_page(f"{server.url}/fleet/")
     expect(page.locator("#link strong")).to_have_text("Sign in needed")
     expect(page.locator("#waiting")).to_contain_text("only to those who signed in")
-    expect(page.get_by_role("link", name="Sign in")).to_have_attribute("href", "/")
+    expect(page.get_by_role("link", name="Sign in")).to_have_attribute("href", f"{server.url}/")
     expect(page.locator(".pi")).to_have_count(0)
     shoot(page, "door")
 
@@ -219,7 +220,7 @@ def test_a_broker_that_is_away_is_no_secret(brokers, start_server, open_page, sh
     expect(page.locator("#notices .detail")).to_have_text(BROKER_ERROR)
     expect(page.locator("body")).not_to_have_attribute("data-current", "")
     lamp.get_by_role("switch").click()
-    expect(lamp.locator(".trouble")).to_contain_text("nothing was sent")
+    expect(lamp.locator(".error")).to_contain_text("nothing was sent")
     shoot(page, "broker-away")
     broker.start()
     server.wait_for_log("connected to .* as house-here$", again=1)
@@ -239,7 +240,7 @@ def test_where_it_is_off(start_server, open_page, shoot):
     shoot(page, "off")
     page.goto(server.url)
     expect(page.locator("#link")).to_contain_text("Live")
-    expect(page.locator("#house")).to_be_hidden()
+    expect(page.locator("#fleet-link")).to_be_hidden()
 
 
 def test_the_way_there_and_back(brokers, start_server, open_page):
@@ -268,7 +269,7 @@ def test_comings_and_goings(brokers, chorus, start_server, open_page):
     expect(card(page, "farm/house-1/pi-2").locator(".state")).to_contain_text("last heard 0 sec")
     expect(lamp.locator(".word")).to_have_text("on")
     expect(lamp.get_by_role("switch")).to_have_count(0)
-    expect(page.locator("#news")).to_have_text("pi-2 is offline")
+    expect(page.locator("#announcements")).to_have_text("pi-2 is offline")
     expect(page.locator("#counts")).to_have_text("4 Raspberry Pis, 2 offline")
     choir.describe("farm/house-1/pi-9", "pi-9", FARM[:1])
     expect(page.locator("#pis .name")).to_have_text(
@@ -276,7 +277,7 @@ def test_comings_and_goings(brokers, chorus, start_server, open_page):
     )
     for name in ("describe", "status"):
         choir.publish(f"farm/house-2/pi-3/{name}", b"")
-    expect(page.locator(".house > h2")).to_have_text(["house-1", "office"])
+    expect(page.locator(".pi-group > h2")).to_have_text(["house-1", "office"])
     choir.publish("farm/house-1/pi-2/status", b"online")
     expect(lamp.get_by_role("switch")).to_be_checked()
 
@@ -307,10 +308,12 @@ def test_search_and_filter(brokers, chorus, start_server, open_page):
     expect(found).to_have_text(["pi-2", "pi-3"])
 
 
-def test_first_load(brokers, start_server, open_page):
-    """A first visit loads at most 45 kB beside the Pis, and all scripts at once."""
+@pytest.mark.parametrize("language", ["en", "id"])
+def test_first_load(brokers, start_server, open_page, language):
+    """A first visit loads at most 45 kB beside the Pis, all scripts at once, and after them the
+    strings of one language."""
     server = start_server(house(brokers.broker().url, "house/here"))
-    page = open_page("about:blank")
+    page = open_page("about:blank", locale=language)
     bodies: dict[str, Any] = {}
     page.on("response", lambda answer: bodies.setdefault(answer.url, answer))
     page.goto(f"{server.url}/fleet/")
@@ -318,8 +321,10 @@ def test_first_load(brokers, start_server, open_page):
     sizes = {url: len(gzip.compress(answer.body(), 9)) for url, answer in bodies.items()}
     scripts = {url for url in sizes if url.endswith(".js")}
     links = page.locator('link[rel="modulepreload"]').all()
+    strings = {url for url in scripts if "strings." in url}
+    assert {url.rpartition(f".{language}.")[2] for url in strings} == {"js"}
     loaded = {link.evaluate("link => link.href") for link in links}
-    assert loaded == scripts - {f"{server.url}/fleet/fleet.js"}
+    assert loaded == {url for url in scripts - strings if not url.endswith("/fleet.js")}
     assert sum(size for url, size in sizes.items() if not url.endswith("/api/fleet")) <= 45_000
 
 
@@ -338,7 +343,8 @@ def test_where_no_socket_gets_through(brokers, start_server, open_page):
     page.add_init_script("window.WebSocket = class { constructor() { throw new Error() } }")
     page.goto(f"{server.url}/fleet/")
     expect(page.locator("#notices")).to_contain_text("Live connections are blocked")
-    expect(page.get_by_role("link", name="How to trust it")).to_have_attribute("href", "/trust")
+    trust = page.get_by_role("link", name="How to trust it")
+    expect(trust).to_have_attribute("href", f"{server.url}/trust/")
 
 
 PIS = 1000

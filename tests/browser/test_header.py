@@ -82,4 +82,4 @@ def test_a_header_that_cannot_be_read(start_server, open_page):
     page = open_page(start_server(CONFIG).url)
     page.route("**/api/header", lambda route: route.abort())
     page.locator("#board summary").click()
-    expect(page.locator("#board .trouble")).to_contain_text("The header could not be read")
+    expect(page.locator("#board .error")).to_contain_text("The header could not be read")

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from playwright.sync_api import Page, expect
 
@@ -19,14 +20,15 @@ pins:
 REGISTER = """async () => {
     const workers = navigator.serviceWorker;
     const controlled = new Promise((done) => workers.addEventListener("controllerchange", done));
-    await workers.register("/service-worker.js");
+    await workers.register("service-worker.js");
     if (!workers.controller) await controlled;
 }"""
 KEPT = """async () => {
     const kept = {};
     for (const name of await caches.keys()) {
         const requests = await (await caches.open(name)).keys();
-        kept[name] = requests.map(({ url }) => new URL(url).pathname).sort();
+        const paths = requests.map(({ url }) => new URL(url).pathname);
+        kept[name] = paths.map((path) => path.replace(/^\\/v\\/[0-9a-f]{16}/, "")).sort();
     }
     return kept;
 }"""
@@ -45,7 +47,8 @@ def kept(page: Page) -> dict[str, list[str]]:
 
 
 def wait_for_kept(page: Page, path: str) -> None:
-    look = "async (path) => !!(await caches.match(path))"
+    """Wait until the service worker keeps a file, of whatever version."""
+    look = f"async (path) => Object.values(await ({KEPT})()).flat().includes(path)"
     page.wait_for_function(look, arg=path)
 
 
@@ -66,20 +69,21 @@ def own_pages(folder: Path, **files: str) -> None:
 def test_the_app_has_a_name_and_icons(start_server, open_page, tmp_path):
     """A phone that takes the page to its home screen finds a name, a start page, and icons of the
     sizes promised: for iPhones without transparent corners, which would be black there."""
-    links = '<link rel="manifest" href="/manifest.webmanifest">'
-    own_pages(tmp_path, home_html=f"<!DOCTYPE html><html><head>{links}</head></html>")
     server = start_server(CONFIG)
-    page = open_page(server.url + "/home.html")
+    page = open_page(server.url)
     session = page.context.new_cdp_session(page)
     found = session.send("Page.getAppManifest")
     assert found["errors"] == []
     manifest = json.loads(found["data"])
+    assert found["manifest"]["startUrl"] == found["manifest"]["scope"] == f"{server.url}/"
     assert manifest["name"] and manifest["display"] == "standalone"
-    assert page.request.get(server.url + manifest["start_url"]).ok
-    icons = {(icon["purpose"], icon["sizes"]): icon["src"] for icon in manifest["icons"]}
+    icons = {
+        (icon["purpose"], icon["sizes"]): urljoin(found["url"], icon["src"])
+        for icon in manifest["icons"]
+    }
     assert {("any", "192x192"), ("any", "512x512"), ("maskable", "512x512")} <= icons.keys()
     for (_, sizes), path in [*icons.items(), (("apple", "180x180"), "/apple-touch-icon.png")]:
-        answer = page.request.get(server.url + path)
+        answer = page.request.get(urljoin(server.url, path))
         assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
         assert "x".join(map(str, page.evaluate(SIZE, path))) == sizes
     for path in ("/apple-touch-icon.png", icons["maskable", "512x512"]):
@@ -102,7 +106,7 @@ def test_the_page_opens_without_the_pi(start_server, open_page):
     server = start_server(CONFIG)
     page = open_page(server.url)
     installed(page)
-    wait_for_kept(page, "/words.js")
+    wait_for_kept(page, "/ui/strings.en.js")
     wait_for_kept(page, "/style.css")
     server.stop()
     page.reload()
@@ -118,7 +122,7 @@ def test_a_network_that_swallows_everything(start_server, open_page):
     server = start_server(CONFIG)
     page = open_page(server.url)
     installed(page)
-    wait_for_kept(page, "/words.js")
+    wait_for_kept(page, "/ui/strings.en.js")
     wait_for_kept(page, "/style.css")
     server.process.send_signal(signal.SIGSTOP)
     try:
@@ -150,7 +154,7 @@ def test_only_the_page_is_kept(start_server, open_page, tmp_path):
     expect(page.locator("#link")).to_contain_text("Live")
     ((name, paths),) = kept(page).items()
     assert name.startswith("raspi-server ")
-    assert {"/", "/style.css", "/dashboard.js", "/raspi.js"} <= set(paths)
+    assert {"/", "/style.css", "/dashboard/dashboard.js", "/raspi.js"} <= set(paths)
     assert all(path == "/" or path.endswith((".js", ".css", ".svg", "manifest")) for path in paths)
     assert "/other.js" not in paths
 

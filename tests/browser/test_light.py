@@ -4,6 +4,7 @@ import gzip
 import json
 import threading
 
+import pytest
 from playwright.sync_api import expect
 from websockets.sync.client import connect
 
@@ -13,20 +14,25 @@ MOST = 60_000
 """Bytes of a first visit, compressed."""
 
 
-def test_first_load(start_server, open_page):
-    """A first visit loads at most 60 kB, all from the server itself and all scripts at once."""
+@pytest.mark.parametrize("language, live", [("en", "Live"), ("id", "Langsung")])
+def test_first_load(start_server, open_page, language, live):
+    """A first visit loads at most 60 kB, all from the server itself, all scripts at once, and after
+    them the strings of one language."""
     server = start_server(CONFIG)
-    page = open_page("about:blank")
+    page = open_page("about:blank", locale=language)
     bodies = {}
     page.on("response", lambda answer: bodies.setdefault(answer.url, answer))
     page.goto(server.url)
-    expect_live(page)
+    expect(page.locator("#link")).to_contain_text(live)
     expect(page.locator("#health")).to_be_visible()
     sizes = {url: len(gzip.compress(answer.body(), 9)) for url, answer in bodies.items()}
     assert all(url.startswith(server.url) for url in sizes)
-    scripts = {url.removeprefix(server.url) for url in sizes if url.endswith(".js")}
+    scripts = {url for url in sizes if url.endswith(".js")}
+    strings = {url for url in scripts if "strings." in url}
+    assert {url.rpartition("/")[2] for url in strings} == {f"strings.{language}.js"}
     links = page.locator('link[rel="modulepreload"]').all()
-    assert {link.get_attribute("href") for link in links} == scripts - {"/dashboard.js"}
+    loaded = {link.evaluate("link => link.href") for link in links}
+    assert loaded == {url for url in scripts - strings if not url.endswith("/dashboard.js")}
     assert sum(sizes.values()) <= MOST, sizes
 
 

@@ -124,7 +124,8 @@ def test_without_websockets(start_server, open_page, shoot):
     expect(page.locator("#link")).to_contain_text("Live, by asking")
     notice = page.locator('[data-code="polling"]')
     expect(notice).to_contain_text("until they trust the certificate")
-    expect(notice.get_by_role("link", name="How to trust it")).to_have_attribute("href", "/trust")
+    trust = notice.get_by_role("link", name="How to trust it")
+    expect(trust).to_have_attribute("href", f"{server.url}/trust/")
     page.get_by_role("switch", name="Desk lamp").click()
     expect(word(page, "lamp")).to_have_text("on")
     assert value(server, "lamp") == 1

@@ -481,7 +481,7 @@ def test_everything_is_in_reach_of_a_thumb(start_server, open_page):
     page.locator("#board summary").click()
     expect(page.locator(".header button")).to_have_count(40)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    controls = page.locator("main :is(button, input, summary, .past)")
+    controls = page.locator("main :is(button, input, summary, .history)")
     boxes = [(control, control.bounding_box()) for control in controls.all()]
     seen = [(control, box) for control, box in boxes if box]
     assert len(seen) == 7 + 6 + 1 + 40  # cards, strips, summary, header

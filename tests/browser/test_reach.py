@@ -135,7 +135,7 @@ def test_changes_are_announced(start_server, open_page):
     expect_live(page)
     for pin in ("lamp", "heater"):
         api(server, f"/api/pins/{pin}", "PUT", {"value": 1})
-    news = page.locator("#news")
+    news = page.locator("#announcements")
     expect(news).to_have_attribute("role", "status")
     expect(news).to_have_text("Desk lamp on, Heater on")
     page.get_by_role("switch", name="Fan").click()

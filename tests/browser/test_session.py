@@ -58,7 +58,7 @@ def test_a_link_that_was_used(home, open_page, shoot, tmp_path):
         expect(page.locator("#sign-in")).to_be_hidden()
         assert page.url == f"{server.url}/"
     other = open_page(f"{server.url}{link}")
-    trouble = other.locator("#sign-in .trouble")
+    trouble = other.locator("#sign-in .error")
     expect(trouble).to_contain_text("this link was used or is older than 15 minutes")
     expect(other.locator("#sign-in .hint")).to_contain_text("sudo raspi-server code --qr")
     shoot(other, "sign-in-used-link")
@@ -66,7 +66,7 @@ def test_a_link_that_was_used(home, open_page, shoot, tmp_path):
     other.locator("#sign-in .do").click()
     expect(other.locator("#session")).to_contain_text("Signed in to switch")
     third = open_page(f"{server.url}{link}", locale="id-ID")
-    expect(third.locator("#sign-in .trouble")).to_contain_text("tautan ini sudah dipakai")
+    expect(third.locator("#sign-in .error")).to_contain_text("tautan ini sudah dipakai")
 
 
 def test_a_code_in_a_link_is_not_read(home, open_page):
@@ -114,7 +114,7 @@ def test_by_typing(home, open_page, shoot):
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("textbox", name="Access code").fill("xxxxx-xxxxx-xxxxx")
     page.locator("#sign-in .do").click()
-    expect(page.locator("#sign-in .trouble")).to_have_text("this is not the code")
+    expect(page.locator("#sign-in .error")).to_have_text("this is not the code")
     shoot(page, "sign-in-wrong")
     page.get_by_role("textbox", name="Access code").fill(code.upper())
     page.get_by_role("textbox", name="Access code").press("Enter")
@@ -134,7 +134,7 @@ def test_some_pins_need_the_code(home, open_page):
     expect(page.locator('[data-code="view"]')).to_contain_text("Switching some pins needs")
     page = open_page(server.url, locale="id-ID")
     page.locator('[data-code="view"] button').click()
-    trouble = page.locator("#sign-in .trouble")
+    trouble = page.locator("#sign-in .error")
     for _ in range(6):
         page.locator("#code").fill("wrong")
         with page.expect_response("**/api/login"):
@@ -177,7 +177,7 @@ def test_while_asking(home, open_page):
     page.get_by_role("button", name="Masuk").click()
     page.get_by_role("textbox", name="Kode akses").fill("xxxxx-xxxxx-xxxxx")
     page.locator("#sign-in .do").click()
-    expect(page.locator("#sign-in .trouble")).to_have_text("ini bukan kodenya")
+    expect(page.locator("#sign-in .error")).to_have_text("ini bukan kodenya")
     page.get_by_role("textbox", name="Kode akses").fill(code)
     page.locator("#sign-in .do").click()
     expect(page.locator("#session")).to_contain_text("Masuk untuk mengalihkan")

@@ -1,5 +1,5 @@
 // One big button for one pin.
-import { connect } from "/raspi.js";
+import { connect } from "../raspi.js"; // from a file beside raspi.js it is "./raspi.js"
 
 const PIN = "lamp"; // the name of your pin in config.yaml; switch.html?pin=NAME shows another one
 

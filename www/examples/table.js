@@ -1,5 +1,5 @@
 // All pins in a table, with their values and since when they have them.
-import { connect } from "/raspi.js";
+import { connect } from "../raspi.js"; // from a file beside raspi.js it is "./raspi.js"
 
 const raspi = connect(); // opens the link, and opens it again whenever it is lost
 const [body] = document.getElementsByTagName("tbody");

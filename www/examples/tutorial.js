@@ -1,6 +1,6 @@
 // The page of the tutorial that raspi-server grew from: press "Run WebSocket" and see what the server says.
 // The tutorial spoke to the WebSocket itself; raspi.js does that here, and knows when the link is dead.
-import { connect } from "/raspi.js";
+import { connect } from "../raspi.js"; // from a file beside raspi.js it is "./raspi.js"
 
 const [button] = document.getElementsByTagName("button");
 const [box] = document.getElementsByTagName("div");

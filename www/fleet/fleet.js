@@ -1,32 +1,33 @@
-/** The page at `/fleet/`: all Raspberry Pis at the broker, live, grouped, to be searched and switched. */
-import { copyable, fillIn, make, part, say } from "../dom.js";
-import { showLink } from "../link.js";
-import { notice } from "../notices.js";
-import { LANGUAGE } from "../texts.js";
-import { Comings } from "./comings.js";
-import { House } from "./house.js";
+/** The fleet page at `/fleet/`: all Raspberry Pis at the broker, live, in groups, with a search and switches. */
+import { address } from "../ui/address.js";
+import { showStatus } from "../ui/connection-status.js";
+import { copyable, fillIn, part, setText } from "../ui/dom.js";
+import { LANGUAGE } from "../ui/i18n.js";
+import { linkButton, noticeElement } from "../ui/notice.js";
+import { Announcer } from "./announcer.js";
+import { FleetClient } from "./fleet-client.js";
+import { anyText, counted, number, text } from "./i18n.js";
 import { PiList } from "./list.js";
-import { anyText, counted, number, text } from "./texts.js";
 
-/** @typedef {import("./house.js").Pi} Pi */
+/** @typedef {import("./fleet-client.js").Pi} Pi */
 /** @typedef {import("./card.js").PiCard} PiCard */
 
 document.documentElement.lang = LANGUAGE;
 document.title = text("title");
 fillIn(document, anyText);
 
-const DRAW_EVERY = 100; // milliseconds: the first change at once, those that follow together
+const DRAW_INTERVAL_MS = 100; // the first change at once, those that follow together
 
-const house = new House();
-const list = new PiList(part(document, "#pis"), house);
-const comings = new Comings();
+const fleet = new FleetClient();
+const list = new PiList(part(document, "#pis"), fleet);
+const announcer = new Announcer();
 const search = /** @type {HTMLInputElement} */ (part(document, "#search"));
 const filter = /** @type {HTMLSelectElement} */ (part(document, "#filter"));
-/** Names of pins that are not drawn yet as they are. @type {Map<string, Set<string>>} by topic */
-const news = new Map();
-let waits = false; // for the next drawing
-let drawn = 0; // when that last was, by performance.now()
-let isUntidy = false; // somebody may be in the wrong place
+/** Names of pins that have changed since they were drawn. @type {Map<string, Set<string>>} by topic */
+const changed = new Map();
+let isDrawScheduled = false;
+let drawn = 0; // when that was last, by performance.now()
+let isUnarranged = false; // a Pi may be in the wrong place
 let notices = "";
 
 /** @type {Record<string, (pi: Pi) => boolean>} */
@@ -37,127 +38,123 @@ const FILTERS = {
   error: ({ pins }) => pins.some(({ error }) => error !== null),
 };
 
-/** Shows who fits what is looked for. */
-function tidy() {
-  isUntidy = false;
+/** Show the Pis that fit search and filter. */
+function arrange() {
+  isUnarranged = false;
   showCounts();
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   const passes = FILTERS[filter.value] ?? (() => true);
   const shown = list.arrange((pi) => passes(pi) && words.every((each) => pi.words.includes(each)));
   const isAll = !words.length && filter.value === "all";
-  say(part(document, "#shown"), isAll ? "" : text("shown", { count: number(shown) }));
-  const empty = house.pis.size ? text("noMatch") : house.broker.connected ? text("nobody") : "";
-  say(part(document, "#nothing"), shown || !house.isFresh ? "" : empty);
+  setText(part(document, "#shown"), isAll ? "" : text("shown", { count: number(shown) }));
+  const empty = fleet.pis.size ? text("noMatch") : fleet.broker.connected ? text("nobody") : "";
+  setText(part(document, "#nothing"), shown || !fleet.isFresh ? "" : empty);
 }
 
-function tidySoon() {
-  if (isUntidy) return;
-  isUntidy = true;
-  requestAnimationFrame(tidy);
+function arrangeSoon() {
+  if (isUnarranged) return;
+  isUnarranged = true;
+  requestAnimationFrame(arrange);
 }
 
 function showCounts() {
-  const offline = [...house.pis.values()].filter(({ online }) => !online).length;
+  const offline = [...fleet.pis.values()].filter(({ online }) => !online).length;
   const state = offline ? text("offlineCount", { count: number(offline) }) : text("allOnline");
-  const known = house.pis.size ? [counted(house.pis.size), house.isCurrent && state] : [];
-  say(part(document, "#counts"), known.filter(Boolean).join(", "));
+  const known = fleet.pis.size ? [counted(fleet.pis.size), fleet.isCurrent && state] : [];
+  setText(part(document, "#counts"), known.filter(Boolean).join(", "));
 }
 
-/** What is in the way, in words. */
+/** Draw the notices: what keeps the page from working fully. */
 function showNotices() {
-  const { broker, access, codeWouldHelp, isFresh, isDeaf } = house;
-  /** @type {import("../notices.js").Line[]} */
+  const { broker, access, codeWouldHelp, isFresh, isBlocked } = fleet;
+  /** @type {import("../ui/notice.js").Notice[]} */
   const lines = [];
-  if (isDeaf && !isFresh && !house.isOff) lines.push({ code: "blocked", words: text("blocked"), isWarning: true, action: () => way("/trust", "howToTrust") });
+  if (isBlocked && !isFresh && !fleet.isOff) lines.push({ code: "blocked", words: text("blocked"), isWarning: true, action: () => linkTo("trust/", "howToTrust") });
   if (isFresh && !broker.connected) {
     lines.push({ code: "broker", words: text(broker.error ? "brokerAway" : "brokerComing"), detail: broker.error ?? "", isWarning: true });
   } else if (isFresh && broker.error) lines.push({ code: "broker", words: text("brokerPart"), detail: broker.error, isWarning: true });
-  if (isFresh && house.needsCode && (access === "control" || house.maySwitchSome)) {
-    lines.push({ code: "view", words: anyText("someNeedCode"), action: () => way("/", "signInThere") });
+  if (isFresh && fleet.needsCode && (access === "control" || fleet.maySwitchSome)) {
+    lines.push({ code: "view", words: anyText("someNeedCode"), action: () => linkTo("", "signInThere") });
   } else if (isFresh && access === "view") {
-    lines.push({ code: "view", words: text(codeWouldHelp ? "lookOnlyCode" : "lookOnly"), action: codeWouldHelp ? () => way("/", "signInThere") : undefined });
+    lines.push({ code: "view", words: text(codeWouldHelp ? "lookOnlyCode" : "lookOnly"), action: codeWouldHelp ? () => linkTo("", "signInThere") : undefined });
   }
-  if (house.isCurrent && !broker.error && house.pis.size === 1) lines.push({ code: "alone", words: text("alone") });
+  if (fleet.isCurrent && !broker.error && fleet.pis.size === 1) lines.push({ code: "alone", words: text("alone") });
   const now = JSON.stringify(lines);
   if (now === notices) return;
   notices = now;
-  part(document, "#notices").replaceChildren(...lines.map(notice));
+  part(document, "#notices").replaceChildren(...lines.map(noticeElement));
 }
 
-/** @param {string} href @param {string} key */
-function way(href, key) {
-  const link = make("a", "button", anyText(key));
-  link.href = href;
-  return link;
-}
+/** @param {string} path @param {string} key */
+const linkTo = (path, key) => linkButton(address(path), anyText(key));
 
 function showState() {
-  document.body.toggleAttribute("data-current", house.isCurrent);
-  part(document, "#off").hidden = !house.isOff;
-  if (house.isOff) for (const id of ["#waiting", "#link", "#tools"]) part(document, id).hidden = true;
+  document.body.toggleAttribute("data-current", fleet.isCurrent);
+  part(document, "#off").hidden = !fleet.isOff;
+  if (fleet.isOff) for (const id of ["#waiting", "#link", "#tools"]) part(document, id).hidden = true;
   showCounts();
   showNotices();
-  for (const card of list.near) card.renew(card.pi); // who may switch may be another
+  for (const card of list.near) card.refresh(card.pi); // the rights may be others
 }
 
 function showAll() {
   part(document, "#waiting").hidden = true;
   part(document, "#tools").hidden = false;
-  comings.begin(house.pis.values());
-  for (const pi of house.pis.values()) list.card(pi.topic)?.renew(pi);
-  tidy();
+  announcer.begin(fleet.pis.values());
+  for (const pi of fleet.pis.values()) list.card(pi.topic)?.refresh(pi);
+  arrange();
 }
 
 /** @param {Pi} pi */
-function renew(pi) {
-  comings.note(pi);
-  list.card(pi.topic)?.renew(pi);
-  tidySoon();
+function refresh(pi) {
+  announcer.change(pi);
+  list.card(pi.topic)?.refresh(pi);
+  arrangeSoon();
 }
 
-/** Draws what came since the last time. */
+/** Draw the changes since the last time. */
 function draw() {
-  [waits, drawn] = [false, performance.now()];
-  for (const [topic, names] of news) {
+  [isDrawScheduled, drawn] = [false, performance.now()];
+  for (const [topic, names] of changed) {
     const card = list.card(topic);
     for (const name of names) card?.show(name);
     card?.tick();
   }
-  news.clear();
+  changed.clear();
 }
 
-/** @param {{pi: Pi, pin: import("./house.js").Pin}} change */
+/** @param {{pi: Pi, pin: import("./fleet-client.js").Pin}} change */
 function change({ pi, pin }) {
-  const names = news.get(pi.topic) ?? new Set();
-  news.set(pi.topic, names.add(pin.name));
-  if (waits) return;
-  waits = true;
-  const rest = drawn + DRAW_EVERY - performance.now();
+  const names = changed.get(pi.topic) ?? new Set();
+  changed.set(pi.topic, names.add(pin.name));
+  if (isDrawScheduled) return;
+  isDrawScheduled = true;
+  const rest = drawn + DRAW_INTERVAL_MS - performance.now();
   if (rest <= 0) requestAnimationFrame(draw);
   else setTimeout(() => requestAnimationFrame(draw), rest);
 }
 
 function tick() {
   if (document.hidden) return;
-  showLink(house);
+  showStatus(fleet);
   showNotices();
   for (const card of list.near) card.tick();
-  if (filter.value !== "all") tidySoon();
+  if (filter.value !== "all") arrangeSoon();
 }
 
 for (const example of document.querySelectorAll("#off pre")) copyable(/** @type {HTMLElement} */ (example));
-part(document, "#way-in").append(way("/", "signInThere"));
+part(document, "#way-in").append(linkTo("", "signInThere"));
 search.placeholder = text("find");
-search.oninput = filter.onchange = tidySoon;
-house.on("all", showAll);
-house.on("pi", renew);
-house.on("gone", tidySoon);
-house.on("pin", change);
-house.on("state", showState);
-house.on("link", (link) => {
-  showLink(house);
+search.oninput = filter.onchange = arrangeSoon;
+fleet.on("all", showAll);
+fleet.on("pi", refresh);
+fleet.on("removed", arrangeSoon);
+fleet.on("pin", change);
+fleet.on("state", showState);
+fleet.on("link", (link) => {
+  showStatus(fleet);
   showState();
-  if (link === "lost") house.findOut();
+  if (link === "lost") fleet.checkIsOff();
 });
 document.addEventListener("visibilitychange", tick);
 setInterval(tick, 1000);

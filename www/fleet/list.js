@@ -1,27 +1,27 @@
-/** The cards of all Pis under the headings of their groups. Only those near what is in sight are drawn. */
-import { make } from "../dom.js";
-import { LOCALE } from "../texts.js";
+/** The cards of all Pis under the headings of their groups. Only those near the visible part are drawn. */
+import { make } from "../ui/dom.js";
+import { LOCALE } from "../ui/i18n.js";
 import { PiCard } from "./card.js";
 
-/** @typedef {import("./house.js").Pi} Pi */
+/** @typedef {import("./fleet-client.js").Pi} Pi */
 /** @typedef {{whole: HTMLElement, cards: HTMLElement, shown: number}} Group */
 
-const NEAR = "800px"; // from the edge of what is in sight
+const NEAR = "800px"; // from the edge of the visible part
 const { compare } = new Intl.Collator(LOCALE, { numeric: true });
 
 export class PiList {
   #place;
-  #house;
+  #fleet;
   /** By topic. @type {Map<string, PiCard>} */ #cards = new Map();
   /** By name. @type {Map<string, Group>} */ #groups = new Map();
   /** @type {WeakMap<Element, PiCard>} */ #byElement = new WeakMap();
-  #watcher = new IntersectionObserver((seen) => this.#see(seen), { rootMargin: `${NEAR} 0px` });
-  /** Those that are near. @type {Set<PiCard>} */ near = new Set();
+  #visibility = new IntersectionObserver((entries) => this.#showVisible(entries), { rootMargin: `${NEAR} 0px` });
+  /** The cards that are near. @type {Set<PiCard>} */ near = new Set();
 
-  /** @param {HTMLElement} place @param {import("./house.js").House} house */
-  constructor(place, house) {
+  /** @param {HTMLElement} place @param {import("./fleet-client.js").FleetClient} fleet */
+  constructor(place, fleet) {
     this.#place = place;
-    this.#house = house;
+    this.#fleet = fleet;
   }
 
   /** @param {string} topic */
@@ -29,9 +29,9 @@ export class PiList {
     return this.#cards.get(topic);
   }
 
-  /** Puts every Pi into its place and hides those that do not fit; says how many do. @param {(pi: Pi) => boolean} fits */
+  /** Put every Pi into its place and hide those that do not fit; return how many do. @param {(pi: Pi) => boolean} fits */
   arrange(fits) {
-    const { pis } = this.#house;
+    const { pis } = this.#fleet;
     for (const [topic, card] of this.#cards) if (!pis.has(topic)) this.#remove(topic, card);
     for (const group of this.#groups.values()) group.shown = 0;
     /** @type {Map<Group, Element|null>} */
@@ -64,16 +64,16 @@ export class PiList {
 
   /** @param {Pi} pi */
   #newCard(pi) {
-    const card = new PiCard(pi, this.#house);
+    const card = new PiCard(pi, this.#fleet);
     this.#cards.set(pi.topic, card);
     this.#byElement.set(card.element, card);
-    this.#watcher.observe(card.element);
+    this.#visibility.observe(card.element);
     return card;
   }
 
   /** @param {string} name */
   #newGroup(name) {
-    const whole = make("section", "house");
+    const whole = make("section", "pi-group");
     const cards = make("div", "cards");
     if (name) whole.append(make("h2", "", name));
     whole.append(cards);
@@ -84,15 +84,15 @@ export class PiList {
 
   /** @param {string} topic @param {PiCard} card */
   #remove(topic, card) {
-    this.#watcher.unobserve(card.element);
+    this.#visibility.unobserve(card.element);
     this.near.delete(card);
     this.#cards.delete(topic);
     card.element.remove();
   }
 
-  /** @param {IntersectionObserverEntry[]} seen */
-  #see(seen) {
-    for (const { target, isIntersecting } of seen) {
+  /** @param {IntersectionObserverEntry[]} entries */
+  #showVisible(entries) {
+    for (const { target, isIntersecting } of entries) {
       const card = this.#byElement.get(target);
       if (!card) continue;
       if (isIntersecting) {
@@ -100,17 +100,17 @@ export class PiList {
         card.draw();
       } else {
         this.near.delete(card);
-        card.rest();
+        card.clear();
       }
     }
   }
 }
 
-/** By group, and in it as people count: pi-2 before pi-10. @param {Pi} one @param {Pi} other */
+/** Order by group, and in it as people count: pi-2 before pi-10. @param {Pi} one @param {Pi} other */
 const byPlace = (one, other) => compare(one.group, other.group) || compare(one.topic, other.topic);
 
 /**
- * Puts an element before `next`, where it may be already: what is in its place is not touched, nor loses the focus.
+ * Put an element before `next`. One that is in its place is not touched, and keeps the focus.
  * @param {Element} place @param {Element} element @param {Element|null} next @returns what then comes next
  */
 function put(place, element, next) {

@@ -1,9 +1,13 @@
-/** Shows the steps for the device at hand, looks again and again whether it trusts the Raspberry Pi by now, and leads on. */
-import { ENGLISH, INDONESIAN } from "./texts.js";
+/**
+ * The trust page: the steps for this device, a check every few seconds whether it trusts the Raspberry Pi, and the way on.
+ *
+ * It has helpers of its own instead of those in ui/, and no version folder: plain http serves only /trust/ and the icon.
+ */
+import { ENGLISH, INDONESIAN } from "./strings.js";
 
-const LOOK_EVERY = 2000; // ms
-const LOOK_WITHIN = 10000; // ms: TLS on a Pi Zero takes its time
-const LINGER = 1200; // ms to read that all is well
+const CHECK_INTERVAL_MS = 2000;
+const CHECK_TIMEOUT_MS = 10000; // TLS on a Pi Zero takes its time
+const REDIRECT_DELAY_MS = 1200; // to read that all is well
 
 const inIndonesian = (navigator.languages.find((each) => /^(en|id|in)\b/.test(each)) ?? "en").slice(0, 2) !== "en";
 
@@ -36,12 +40,11 @@ function showDevice() {
   }
 }
 
-/** Where people wanted to go; never another site. */
+/** Return the address that people wanted, over https; never another site's. */
 function destination() {
   const wanted = new URLSearchParams(location.search).get("to") ?? "/";
-  const home = `https://${location.host}`;
-  const found = new URL(wanted, home);
-  if (found.origin !== new URL(home).origin) return `${home}/`;
+  const home = new URL("..", `https://${location.host}${location.pathname}`);
+  const found = new URL(wanted.startsWith("/") ? `.${wanted}` : "", home);
   found.hash = location.hash;
   return found.href;
 }
@@ -53,11 +56,11 @@ function show(state) {
   if (words.textContent !== text(state)) words.textContent = text(state);
 }
 
-/** A WebSocket over TLS opens only where the certificate is trusted: "visit anyway" does not reach it. @returns {Promise<boolean>} */
+/** Return whether the certificate is trusted: only then a WebSocket over TLS opens, whatever was "visited anyway". @returns {Promise<boolean>} */
 function isTrusted() {
   return new Promise((resolve) => {
-    const socket = new WebSocket(`wss://${location.host}/trust/proof`);
-    const timer = setTimeout(() => socket.close(), LOOK_WITHIN);
+    const socket = new WebSocket(new URL("proof", `wss://${location.host}${location.pathname}`));
+    const timer = setTimeout(() => socket.close(), CHECK_TIMEOUT_MS);
     let opened = false;
     socket.onopen = () => (opened = true);
     socket.onclose = () => {
@@ -84,21 +87,21 @@ async function showFacts() {
   return true;
 }
 
-async function look() {
+async function check() {
   if (!document.hidden) {
     if (await isTrusted()) {
       show("trusted");
       part("on").textContent = text("on");
-      setTimeout(() => location.replace(destination()), LINGER);
+      setTimeout(() => location.replace(destination()), REDIRECT_DELAY_MS);
       return;
     }
     show((await showFacts()) ? "untrusted" : "unreachable");
   }
-  setTimeout(look, LOOK_EVERY);
+  setTimeout(check, CHECK_INTERVAL_MS);
 }
 
 translate();
 showDevice();
 /** @type {HTMLAnchorElement} */ (part("on")).href = destination();
 void showFacts();
-void look();
+void check();

@@ -1,0 +1,42 @@
+"""Content types of files, by their names. The standard library's own table is used, and not the
+machine's /etc/mime.types, so that every machine gives the same answer."""
+
+import mimetypes
+
+_TYPES = mimetypes.MimeTypes()
+for _suffix, _type in {
+    ".avif": "image/avif",
+    ".js": "text/javascript",
+    ".map": "application/json",
+    ".md": "text/markdown",
+    ".mjs": "text/javascript",
+    ".mobileconfig": "application/x-apple-aspen-config",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".webp": "image/webp",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+}.items():
+    _TYPES.add_type(_type, _suffix)
+
+_TEXT = ("text/", "application/json", "application/manifest+json", "image/svg+xml")
+
+
+def content_type(path: str) -> str:
+    """Return the `Content-Type` of a file; texts are UTF-8."""
+    kind, encoding = _TYPES.guess_type(path)
+    if encoding or kind is None:
+        return "application/gzip" if encoding == "gzip" else "application/octet-stream"
+    return f"{kind}; charset=utf-8" if is_text(kind) else kind
+
+
+def is_text(kind: str) -> bool:
+    """Return whether files of a content type are texts, which gzip makes smaller."""
+    return kind.startswith(_TEXT)
+
+
+def is_html(kind: str) -> bool:
+    """Return whether files of a content type are HTML pages."""
+    return kind.startswith("text/html")

@@ -1,0 +1,125 @@
+"""Versions of the static files, as folders in their addresses: `/v/VERSION/PATH` is the file at
+`/PATH`, and a browser keeps it for a year without another request.
+
+An HTML page names `v/current/`. The server puts the present version in its place each time that it
+sends the page. The version is a hash over all files, so any edit gives all of them new addresses.
+"""
+
+import asyncio
+import errno
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from .. import __version__
+from ..limits import DEFAULT, Limits
+
+CURRENT = "current"
+"""The version that pages name. Below it the files are served too, and revalidated each time."""
+VERSION = r"(?:[0-9a-f]{16}|current)"
+"""A pattern of all versions, past and present."""
+MAX_AGE_S = 365 * 24 * 3600
+"""A year: the longest time that caches are known to honour (RFC 2616, 14.21)."""
+IMMUTABLE = f"public, max-age={MAX_AGE_S}, immutable"
+
+_NAMED = re.compile(rb"""(["'(=\s](?:/|(?:\.{1,2}/)+)?)v/current/""")
+"""At the begin of an address, so that `/dev/current/` of a user's own stays."""
+
+
+def put_version(page: bytes, version: str, above: str = "") -> bytes:
+    """Return an HTML page with `version` in the addresses that begin with `v/current/`, be they
+    relative or not; `above` leads from the page's folder to the top."""
+    return _NAMED.sub(rb"\1" + f"{above}v/{version}/".encode(), page)
+
+
+def is_hidden(path: str) -> bool:
+    """Return whether a name in a relative path begins with a dot, as files of editors, git and
+    macOS do. At the top `.well-known` is public (RFC 8615)."""
+    names = [name for name in path.split("/") if name not in ("", ".", "..")]
+    if names[:1] == [".well-known"]:
+        del names[0]
+    return any(name.startswith(".") for name in names)
+
+
+class Versions:
+    """The present version of the files below `folders`. All methods belong to the event loop's
+    thread; the files are looked up in another, since an SD card may take its time."""
+
+    def __init__(self, folders: Callable[[], Sequence[str]], limits: Limits = DEFAULT) -> None:
+        self._folders = folders
+        self._max_files = limits.max_versioned_files
+        self._present = CURRENT
+        self._reading = asyncio.Lock()
+        self._next: asyncio.Future[str] | None = None
+
+    def is_present(self, version: str) -> bool:
+        """Return whether files below `version` may be kept: it was the present one when a page was
+        last asked for. A page that is asked for after an edit names another."""
+        return version == self._present != CURRENT
+
+    async def refresh(self) -> str:
+        """Return the present version, with every edit that was made before this call; `current`
+        where the files cannot be read, or are too many."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._read())
+        return await asyncio.shield(self._next)
+
+    async def _read(self) -> str:
+        """Read the files once for all calls that wait for the reading before."""
+        async with self._reading:
+            self._next = None
+            folders = tuple(self._folders())
+            self._present = await asyncio.to_thread(read_version, folders, self._max_files)
+            return self._present
+
+
+def read_version(folders: Sequence[str], max_files: int) -> str:
+    """Return the version of the files that can be served from `folders`: a hash over the name, size
+    and times of each, and the program's version. It is `current` where a folder cannot be read, or
+    has more than `max_files` files and folders."""
+    digest = hashlib.sha256(__version__.encode())
+    try:
+        for folder in folders:
+            digest.update(b"\0\0")
+            for entry in _files(folder, max_files):
+                digest.update(entry)
+    except OSError:
+        return CURRENT
+    return digest.hexdigest()[:16]
+
+
+def _files(folder: str, max_files: int) -> Iterator[bytes]:
+    """Yield what is known of `folder` and all below it, without opening a file; nothing for a
+    folder that does not exist. Links are not followed: where they may lead is below `folder`
+    itself. Raises OSError, also for more than `max_files` files and folders."""
+    if not os.path.isdir(folder):
+        return
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        # A folder's times tell that a file came and went: no version ever returns, below which a
+        # browser may have kept the file.
+        yield _known(below, os.stat(os.path.join(folder, below)), size=0)
+        with os.scandir(os.path.join(folder, below)) as found:
+            entries = sorted(itertools.islice(found, max_files + 1), key=lambda each: each.name)
+        max_files -= len(entries)
+        if max_files < 0:
+            raise OSError(errno.E2BIG, "expected fewer files", folder)
+        for entry in entries:
+            path = os.path.join(below, entry.name)
+            if entry.name.startswith(".") and is_hidden(path):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            else:
+                found_file = entry.stat(follow_symlinks=False)
+                yield _known(path, found_file, found_file.st_size)
+
+
+def _known(path: str, found: os.stat_result, size: int) -> bytes:
+    """Return what any change of a file changes. The time of the last change is in it beside that of
+    the last edit, which can be set back."""
+    known = found.st_ino, size, found.st_mtime_ns, found.st_ctime_ns
+    return os.fsencode(path) + b"\0%d %d %d %d\0" % known

@@ -1,0 +1,229 @@
+"""The pages below a path of a reverse proxy, as with nginx's `location /pi/ { proxy_pass …/; }`."""
+
+import contextlib
+import itertools
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from raspi_server.security.codes import Codes
+from tests.browser.looking import CONFIG, expect_live, value
+from tests.conftest import Server
+from tests.home import folders
+from tests.mqtt_rig import Brokers
+
+PREFIX = "/pi/"
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """A reverse proxy that removes the prefix. Each connection carries one request, so that all
+    have the prefix; a path without it is a 404, and recorded in `lost`."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, port: int) -> None:
+        self.onward_port = port
+        self.lost: list[str] = []
+        super().__init__(("127.0.0.1", 0), Relay)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}{PREFIX.rstrip('/')}"
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+
+class Relay(socketserver.StreamRequestHandler):
+    server: Proxy
+
+    def handle(self) -> None:
+        lines = list(itertools.takewhile(lambda line: line not in (b"\r\n", b""), self.rfile))
+        if not lines:  # a connection that the browser did not need
+            return
+        method, path, version = lines[0].decode().split()
+        if not path.startswith(PREFIX):
+            self.server.lost.append(path)
+            self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return
+        lines[0] = f"{method} /{path.removeprefix(PREFIX)} {version}\r\n".encode()
+        if not any(line.lower() == b"upgrade: websocket\r\n" for line in lines):
+            lines = [line for line in lines if not line.lower().startswith(b"connection:")]
+            lines.append(b"Connection: close\r\n")
+        with socket.create_connection(("127.0.0.1", self.server.onward_port)) as onward:
+            onward.sendall(b"".join(lines) + b"\r\n")
+            sending = threading.Thread(target=self._send, args=(onward,))
+            sending.start()
+            _copy(onward.recv, self.connection)
+            _shut(self.connection)
+            sending.join()
+
+    def _send(self, onward: socket.socket) -> None:
+        _copy(self.rfile.read1, onward)
+        _shut(onward)
+
+
+def _copy(read: Callable[[int], bytes], to: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := read(65536):
+            to.sendall(data)
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[Server], Proxy]]:
+    proxies: list[Proxy] = []
+
+    def start(server: Server) -> Proxy:
+        proxies.append(Proxy(server.port))
+        return proxies[-1]
+
+    yield start
+    for each in proxies:
+        each.close()
+        lost = [path for path in each.lost if path != "/favicon.ico"]  # the browser's own wish
+        assert lost == [], "an address leaves the prefix"
+
+
+def test_dashboard(start_server, open_page, proxy) -> None:
+    """The dashboard is live below a prefix, switches, shows the history of a pin, and offers it for
+    download."""
+    server = start_server(CONFIG)
+    page = open_page(f"{proxy(server).url}/")
+    expect_live(page)
+    expect(page.locator("#health")).to_be_visible()
+    page.get_by_role("switch", name="Desk lamp").click()
+    expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
+    assert value(server, "lamp") == 1
+    page.locator("#board summary").click()
+    expect(page.locator(".header button")).to_have_count(40)
+    page.get_by_role("link", name="History of Desk lamp").click()
+    expect(page.locator(".changes tbody tr")).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as CSV").click()
+    assert "127.0.0.1" in Path(download.value.path()).read_text()
+
+
+def test_polling(start_server, open_page, proxy) -> None:
+    """Where no WebSocket gets through, polling works below a prefix, and the way to the trust page
+    stays below it."""
+    server = start_server(CONFIG)
+    reached = proxy(server)
+    page = open_page("about:blank")
+    page.add_init_script("window.WebSocket = class { constructor() { throw new Error(); } };")
+    page.goto(f"{reached.url}/")
+    expect(page.locator("#link")).to_contain_text("Live, by asking")
+    page.get_by_role("switch", name="Desk lamp").click()
+    expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
+    trust = page.get_by_role("link", name="How to trust it").evaluate("link => link.href")
+    assert trust == f"{reached.url}/trust/"
+    page = open_page(trust)
+    expect(page.locator("h1")).to_have_text("A safe way in")
+    onward = page.locator("#on").evaluate("link => link.href")
+    assert onward == f"{reached.url.replace('http', 'https')}/"
+
+
+def test_signing_in(start_server, open_page, proxy, tmp_path: Path) -> None:
+    """Signing in and out works below a prefix."""
+    code = Codes(tmp_path).renew("control")
+    server = start_server(CONFIG.replace("everyone", "code"), env=folders(tmp_path))
+    page = open_page(f"{proxy(server).url}/")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("textbox", name="Access code").fill(code)
+    page.locator("#sign-in .do").click()
+    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    page.reload()
+    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("#session")).to_be_hidden()
+
+
+def test_fleet(start_server, open_page, proxy, tmp_path: Path) -> None:
+    """The fleet page is live below a prefix; the links between the two pages stay below it."""
+    with Brokers(tmp_path) as brokers:
+        mqtt = f'mqtt: {{url: "{brokers.broker().url}", topic: a/b, control: true, fleet: true}}\n'
+        server = start_server(CONFIG + mqtt)
+        reached = proxy(server)
+        page = open_page(f"{reached.url}/")
+        page.get_by_role("link", name="All Raspberry Pis").click()
+        page.wait_for_url(f"{reached.url}/fleet/")
+        lamp = page.locator('[data-pin="lamp"]').get_by_role("switch")
+        lamp.click()
+        expect(lamp).to_be_checked()
+        page.get_by_role("link", name="The page of this Raspberry Pi").click()
+        page.wait_for_url(f"{reached.url}/")
+        expect_live(page)
+
+
+def test_pages_of_ones_own(start_server, open_page, proxy, tmp_path: Path) -> None:
+    """`raspi.js` finds the server from pages of any depth; so do the examples."""
+    deep = tmp_path / "www" / "garden" / "pond"
+    deep.mkdir(parents=True)
+    (deep / "index.html").write_text(
+        '<!DOCTYPE html><script type="module">import { connect } from "../../raspi.js";'
+        'connect().on("link", (link) => (document.title = link));</script>'
+    )
+    server = start_server(CONFIG)
+    reached = proxy(server)
+    page = open_page(f"{reached.url}/garden/pond/")
+    expect(page).to_have_title("live")
+    page.goto(f"{reached.url}/examples/table.html")
+    expect(page.locator("tbody tr")).to_have_count(6)
+    page.goto(f"{reached.url}/examples/")
+    page.get_by_role("link", name="To the pins").click()
+    page.wait_for_url(f"{reached.url}/")
+    expect_live(page)
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/not/there/", "/v/current/x/y/z.html"])
+def test_a_page_that_is_not_there(start_server, open_page, proxy, path: str) -> None:
+    """The 404 page of any path finds its style, and leads to the pins."""
+    reached = proxy(start_server(CONFIG))
+    page: Page = open_page(f"{reached.url}{path}")
+    expect(page.locator("h2")).to_have_text("There is no such page here")
+    expect(page.locator("header")).to_have_css("position", "sticky")
+    page.get_by_role("link", name="To the pins").click()
+    page.wait_for_url(f"{reached.url}/")
+    expect_live(page)
+
+
+def test_home_screen(start_server, open_page, proxy) -> None:
+    """Below a prefix the app starts and stays there, and so does its service worker, which opens
+    the page while the server is away."""
+    server = start_server(CONFIG)
+    reached = proxy(server)
+    page = open_page(f"{reached.url}/")
+    session = page.context.new_cdp_session(page)
+    found = session.send("Page.getAppManifest")
+    assert found["errors"] == []
+    manifest = session.send("Page.getAppManifest")["manifest"]
+    assert manifest["startUrl"] == manifest["scope"] == f"{reached.url}/"
+    assert all(page.request.get(icon["url"]).ok for icon in manifest["icons"])
+    page.evaluate("""async () => {
+        const workers = navigator.serviceWorker;
+        const controlled = new Promise((done) => (workers.oncontrollerchange = done));
+        await workers.register("service-worker.js");
+        if (!workers.controller) await controlled;
+    }""")
+    page.reload()
+    expect_live(page)
+    page.wait_for_function("""async () => {
+        for (const name of await caches.keys()) {
+            const requests = await (await caches.open(name)).keys();
+            if (requests.some(({ url }) => url.endsWith("/ui/strings.en.js"))) return true;
+        }
+    }""")
+    server.stop()
+    page.reload()
+    expect(page.locator("#link")).to_contain_text("Reconnecting")

@@ -1,0 +1,128 @@
+/** The page of one pin: its card, its timeline, and its last changes to the millisecond. */
+import { address } from "../ui/address.js";
+import { make, part, setText } from "../ui/dom.js";
+import { author, lasting, moment, stateText } from "../ui/format.js";
+import { text } from "../ui/i18n.js";
+import { request } from "../ui/polling.js";
+import { Track } from "./history.js";
+import { PinCard, shape } from "./pin-card.js";
+import { Timeline } from "./timeline.js";
+
+/** @typedef {import("../raspi.js").Pin} Pin */
+
+const MAX_ROWS = 50;
+const FAST_TIMELINE_INTERVAL_MS = 100;
+const TABLE_INTERVAL_MS = 500;
+
+export class PinPage {
+  /** The pin that is shown, or none. */ #name = "";
+  /** @type {PinCard|null} */ #card = null;
+  /** @type {Track|null} */ #track = null;
+  #shape = "";
+  #requests = 0;
+  #tableTimer = 0;
+  #timelineTimer = 0;
+  #whole;
+  #context;
+  #timeline;
+
+  /** @param {HTMLElement} whole @param {import("./pin-card.js").Context} context */
+  constructor(whole, context) {
+    this.#whole = whole;
+    this.#context = context;
+    this.#timeline = new Timeline(part(whole, ".timeline"), context.raspi);
+  }
+
+  /** Show the page of a pin. @param {string} name empty for none */
+  open(name) {
+    if (name !== this.#name) {
+      [this.#name, this.#card, this.#shape, this.#track] = [name, null, "", null];
+      this.#timeline.reset();
+      clearInterval(this.#timelineTimer);
+      if (name) this.#timelineTimer = window.setInterval(() => this.#timeline.isFast && this.#timeline.draw(), FAST_TIMELINE_INTERVAL_MS);
+    }
+    this.#whole.hidden = !name;
+    if (name) this.refresh();
+  }
+
+  /** Show everything again: the pin may be another one now. */
+  refresh() {
+    const pin = this.#context.raspi.pins.get(this.#name);
+    if (!this.#name || !this.#context.raspi.hello) return;
+    this.#showError(pin ? "" : text("noPin", { name: this.#name }));
+    part(this.#whole, ".known").hidden = !pin;
+    if (!pin) return;
+    const now = shape(pin, this.#context);
+    if (!this.#card || this.#shape !== now) {
+      this.#shape = now;
+      this.#card = new PinCard(pin, this.#context, "page-");
+      part(this.#whole, ".card").replaceChildren(this.#card.element);
+      /** @type {HTMLAnchorElement} */ (part(this.#whole, ".csv")).href = address(`api/pins/${pin.name}/history?format=csv`);
+    }
+    this.#fetchHistory(pin);
+  }
+
+  /** @param {Pin} pin as it is now */
+  show(pin) {
+    if (pin.name === this.#name) this.#card?.show(pin);
+  }
+
+  /** Add each change, also one that is over before it could be drawn. @param {Pin} pin */
+  record(pin) {
+    const { name, value, since, by } = pin;
+    if (name !== this.#name || since === null || !this.#track?.add({ time: since, value, by })) return;
+    this.#timeline.draw();
+    this.#tableTimer ||= window.setTimeout(() => requestAnimationFrame(() => this.#list(pin)), TABLE_INTERVAL_MS);
+  }
+
+  tick() {
+    if (!this.#name) return;
+    this.#card?.tick();
+    this.#timeline.draw();
+  }
+
+  /** @param {Pin} pin */
+  async #fetchHistory(pin) {
+    const number = ++this.#requests;
+    try {
+      const history = await request(`/pins/${pin.name}/history`);
+      if (number !== this.#requests) return;
+      this.#track = new Track(history);
+      const { value, since, by } = this.#context.raspi.pins.get(pin.name) ?? pin;
+      if (since !== null) this.#track.add({ time: since, value, by });
+    } catch (error) {
+      if (number !== this.#requests) return;
+      this.#showError(text("historyError", { why: error instanceof Error ? error.message : String(error) }));
+    }
+    this.#timeline.show(this.#track, pin);
+    this.#list(pin);
+  }
+
+  /** Draw the last changes, the newest first. @param {Pin} pin */
+  #list(pin) {
+    this.#tableTimer = 0;
+    const changes = this.#track?.changes.slice(-MAX_ROWS).reverse() ?? [];
+    part(this.#whole, ".changes").hidden = changes.length === 0;
+    part(this.#whole, ".none").hidden = changes.length > 0;
+    const rows = changes.map(({ time, value, by }, i) => {
+      const next = changes[i - 1];
+      const row = make("tr", "");
+      row.dataset.on = String(Boolean(value));
+      row.append(
+        make("td", "", moment(time, true)),
+        make("td", "", stateText(value, pin.mode)),
+        make("td", "", next ? lasting(next.time - time) : text("until")),
+        make("td", "", author(by).replace(text("byWhom", { who: "" }), "") || "–"),
+      );
+      return row;
+    });
+    part(this.#whole, "tbody").replaceChildren(...rows);
+  }
+
+  /** @param {string} words */
+  #showError(words) {
+    const place = part(this.#whole, ".page-error");
+    place.hidden = !words;
+    setText(place, words);
+  }
+}

@@ -1,0 +1,105 @@
+/** Signing in and out: by a scanned link, which is valid once, or with the typed code. The server knows the browser by a cookie. */
+import { address } from "../ui/address.js";
+import { make, part, setText } from "../ui/dom.js";
+import { errorText, text } from "../ui/i18n.js";
+import { ApiError, request } from "../ui/polling.js";
+
+/** @typedef {import("../raspi.js").Raspi} Raspi */
+
+export class SignIn {
+  /** @type {Raspi} */ #raspi;
+  #dialog = /** @type {HTMLDialogElement} */ (part(document, "#sign-in"));
+  #input = /** @type {HTMLInputElement} */ (part(document, "#code"));
+
+  /** @param {Raspi} raspi */
+  constructor(raspi) {
+    this.#raspi = raspi;
+    part(this.#dialog, "form").onsubmit = (event) => {
+      event.preventDefault();
+      void this.#signIn({ code: this.#input.value });
+    };
+    part(this.#dialog, ".cancel").onclick = () => this.#dialog.close();
+    window.addEventListener("hashchange", () => this.#useLink());
+    this.#useLink();
+  }
+
+  /** Return a button that asks for the code. */
+  button() {
+    const button = make("button", "button do", text("signIn"));
+    button.onclick = () => this.#askForCode("");
+    return button;
+  }
+
+  /** Show which code this browser signed in with. @param {"view"|"control"|null} signedIn */
+  show(signedIn) {
+    const place = part(document, "#session");
+    place.hidden = signedIn === null;
+    setText(part(place, "span"), text(signedIn === "control" ? "signedInControl" : "signedInView"));
+    part(place, "button").onclick = () => this.#signOut();
+  }
+
+  /** Sign in by a link. The token follows the #, which no browser sends, and leaves the address bar at once; in the browser's history it is worthless. */
+  #useLink() {
+    const token = /^#token=([\w-]+)$/.exec(location.hash)?.[1];
+    if (!token) return;
+    history.replaceState(null, "", location.pathname + location.search);
+    void this.#signIn({ token });
+  }
+
+  /** @param {string} error the reason why it failed before */
+  #askForCode(error) {
+    const place = part(this.#dialog, ".error");
+    place.hidden = !error;
+    setText(place, error);
+    if (!this.#dialog.showModal) {
+      const code = prompt([error, text("theCode")].filter(Boolean).join("\n")); // Safari before 15.4
+      if (code) void this.#signIn({ code });
+      return;
+    }
+    if (!this.#dialog.open) {
+      this.#input.value = "";
+      this.#dialog.showModal();
+    }
+    this.#input.select();
+  }
+
+  /** @param {{code: string}|{token: string}} shown */
+  async #signIn(shown) {
+    const error = await post("api/login", shown);
+    if (error && "code" in shown) return this.#askForCode(error);
+    const signedIn = await signedInAs();
+    if (error && signedIn) return; // a link that was opened again
+    if (error) return this.#askForCode(error);
+    if (signedIn === null) return this.#askForCode(text("noCookie"));
+    this.#dialog.close?.();
+    this.#raspi.reconnect();
+  }
+
+  async #signOut() {
+    const error = await post("api/logout", {});
+    if (error) setText(part(document, "#session span"), error);
+    else this.#raspi.reconnect();
+  }
+}
+
+/** Send a request; return the reason why it failed, or nothing. @param {string} path @param {object} body */
+async function post(path, body) {
+  try {
+    const answer = await fetch(address(path), { method: "POST", body: JSON.stringify(body) });
+    if (answer.ok) return "";
+    const { code, message } = (await answer.json()).error;
+    if (code === "too-fast") return errorText("wrong-codes", message);
+    return errorText(code === "sign-in" ? ("token" in body ? "used-link" : "wrong-code") : code, message);
+  } catch (error) {
+    return text("unanswered", { why: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+/** Return which code the server knows this browser by, null for none, and undefined if it does not answer. @returns {Promise<"view"|"control"|null|undefined>} */
+async function signedInAs() {
+  try {
+    return (await request("/hello")).signed_in;
+  } catch (error) {
+    return error instanceof ApiError && error.status === 401 ? null : undefined;
+  }
+}

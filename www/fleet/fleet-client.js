@@ -1,0 +1,185 @@
+/** The fleet, all Raspberry Pis at the broker, as they are now: fetched once, and kept up to date by messages. It draws nothing. */
+import { address, socketAddress } from "../ui/address.js";
+import { Connection } from "../ui/connection.js";
+import { ApiError, request } from "../ui/polling.js";
+
+/**
+ * A pin of a Pi as it was last reported. Times are Unix seconds.
+ * @typedef {object} Pin
+ * @property {string} name
+ * @property {string} label
+ * @property {"input"|"output"|"pwm"} mode
+ * @property {number|null} value
+ * @property {number|null} since
+ * @property {boolean} writable   whether its Pi takes commands from the broker
+ * @property {number|null} pulse  seconds
+ * @property {string|null} group
+ * @property {boolean} confirm
+ * @property {"everyone"|"code"|"nobody"|null} control  whom this server lets switch it; null for inputs
+ * @property {string|null} error
+ */
+/**
+ * @typedef {object} Entry
+ * @property {string} topic
+ * @property {string} group
+ * @property {string} host
+ * @property {boolean} online
+ * @property {number|null} heard
+ * @property {boolean} simulated
+ * @property {string} version
+ * @property {string|null} url
+ * @property {Pin[]} pins
+ */
+/** `words` is what a search compares. @typedef {Entry & {byName: Map<string, Pin>, words: string}} Pi */
+/** @typedef {{connected: boolean, error: string|null}} Broker */
+/** @typedef {{seq: number, time: number, removed?: string[], pis?: Entry[], pins?: Record<string, Record<string, [number|null, number|null]>>}} News */
+/**
+ * all: everything is new; pi: one is new, was described again, or went on- or offline; removed: one was; pin: a value; state: the broker, or
+ * what this browser may do.
+ * @typedef {{all: null, pi: Pi, removed: Pi, pin: {pi: Pi, pin: Pin}, state: null, link: import("../ui/connection.js").Link}} Events
+ */
+
+const PING_INTERVAL_S = 5;
+const FLEET_TIMEOUT_S = 30; // a thousand Pis over a poor Wi-Fi
+const DISCONNECT_HIDDEN_AFTER_S = 60;
+
+/** @extends {Connection<Events>} */
+export class FleetClient extends Connection {
+  /** By topic. @type {Map<string, Pi>} */
+  pis = new Map();
+  /** @type {Broker} */
+  broker = { connected: false, error: null };
+  /** @type {"view"|"control"} */
+  access = "view";
+  codeWouldHelp = false;
+  /** Which code this browser signed in with. @type {"view"|"control"|null} */
+  signedIn = null;
+  /** Whether there is such a page here at all. */
+  isOff = false;
+  /** The news that came before the fleet, null once that is here. @type {News[]|null} */ #early = [];
+  #requests = 0;
+
+  constructor() {
+    super(socketAddress("fleet/ws"), DISCONNECT_HIDDEN_AFTER_S);
+    this.interval = PING_INTERVAL_S;
+    this.open();
+  }
+
+  /** Whether what is shown is current, and could be switched. */
+  get isCurrent() {
+    return this.isFresh && this.broker.connected;
+  }
+
+  /** Return whether this browser may switch a pin, by this server and by its Pi. @param {Pin} pin */
+  maySwitch({ writable, control }) {
+    return writable && (control === "everyone" || (control === "code" && this.signedIn === "control"));
+  }
+
+  /** Whether there is a pin that this browser may switch. */
+  get maySwitchSome() {
+    return [...this.pis.values()].some(({ pins }) => pins.some((pin) => this.maySwitch(pin)));
+  }
+
+  /** Whether there are pins that signing in with the control code would let it switch. */
+  get needsCode() {
+    if (this.signedIn === "control") return false;
+    return [...this.pis.values()].some(({ pins }) => pins.some(({ writable, control }) => writable && control === "code"));
+  }
+
+  /** @param {string} pi its topic @param {string} pin @param {number} value */
+  set(pi, pin, value) {
+    return this.send({ type: "set", pi, pin, value });
+  }
+  /** @param {string} pi @param {string} pin */
+  toggle(pi, pin) {
+    return this.send({ type: "toggle", pi, pin });
+  }
+  /** @param {string} pi @param {string} pin */
+  pulse(pi, pin) {
+    return this.send({ type: "pulse", pi, pin });
+  }
+
+  onDropped() {
+    this.#early = [];
+    this.#requests++;
+  }
+
+  /** @param {any} message */
+  receive(message) {
+    if (message.time) this.syncClock(message.time);
+    switch (message.type) {
+      case "hello":
+        this.access = message.access;
+        this.codeWouldHelp = message.code_would_help;
+        this.signedIn = message.signed_in;
+        if (this.#early) this.#fetchAll();
+        else this.emit("state", null);
+        return;
+      case "news":
+        if (this.#early) this.#early.push(message);
+        else this.#apply(message);
+        return;
+      case "broker":
+        this.broker = { connected: message.connected, error: message.error };
+        return this.emit("state", null);
+    }
+  }
+
+  async #fetchAll() {
+    const number = ++this.#requests;
+    try {
+      const { time, seq, broker, pis } = await request("/fleet", "GET", undefined, FLEET_TIMEOUT_S);
+      if (number !== this.#requests) return;
+      this.syncClock(time);
+      this.broker = broker;
+      this.pis = new Map(pis.map((/** @type {Entry} */ entry) => [entry.topic, withIndex(entry)]));
+      const early = this.#early ?? [];
+      this.#early = null;
+      this.markLive();
+      this.emit("all", null);
+      this.emit("state", null);
+      for (const news of early) if (news.seq > seq) this.#apply(news);
+    } catch (error) {
+      if (number !== this.#requests) return;
+      this.disconnect(error instanceof ApiError && error.status === 401 ? "sign-in" : "lost", 1);
+    }
+  }
+
+  /** Find out, when no connection comes about, whether the fleet is switched off here. */
+  async checkIsOff() {
+    const answer = await fetch(address("api/fleet"), { method: "HEAD", cache: "no-store" }).catch(() => null);
+    if (answer?.status !== 404 || this.isFresh) return;
+    this.isOff = true;
+    this.close();
+  }
+
+  /** @param {News} news */
+  #apply({ removed = [], pis = [], pins = {} }) {
+    for (const topic of removed) {
+      const pi = this.pis.get(topic);
+      this.pis.delete(topic);
+      if (pi) this.emit("removed", pi);
+    }
+    for (const entry of pis) {
+      const pi = withIndex(entry);
+      this.pis.set(pi.topic, pi);
+      this.emit("pi", pi);
+    }
+    for (const [topic, values] of Object.entries(pins)) {
+      const pi = this.pis.get(topic);
+      for (const [name, [value, since]] of Object.entries(values)) {
+        const pin = pi?.byName.get(name);
+        if (!pi || !pin) continue;
+        Object.assign(pin, { value, since });
+        this.emit("pin", { pi, pin });
+      }
+    }
+  }
+}
+
+/** @param {Entry} entry @returns {Pi} */
+function withIndex(entry) {
+  const byName = new Map(entry.pins.map((pin) => [pin.name, pin]));
+  const words = [entry.topic, entry.host, ...entry.pins.flatMap(({ name, label }) => [name, label])];
+  return { ...entry, byName, words: words.join("\n").toLowerCase() };
+}

@@ -1,0 +1,24 @@
+/** The state of the connection, always visible: how fresh the page is, and when anything was last received. */
+import { part, setAttribute, setText } from "./dom.js";
+import { span } from "./format.js";
+import { text } from "./i18n.js";
+
+/** @typedef {import("./connection.js").Link} Link */
+
+/** Instead of the pins, while there are none to show. @type {Partial<Record<Link, import("./i18n.js").Text>>} */
+const WAITING = { lost: "noAnswer", "sign-in": "needsCode", forbidden: "notShown" };
+
+/** @param {{link: Link, silence: number|null, isFresh: boolean}} connection */
+export function showStatus({ link, silence, isFresh }) {
+  setAttribute(document.body, "data-link", link);
+  document.body.toggleAttribute("data-fresh", isFresh);
+  setText(part(document, "#link strong"), text(link));
+  let received = "";
+  if (silence !== null && isFresh) received = silence < 2 ? text("justNow") : text("ago", { span: span(silence) });
+  else if (silence !== null) received = text("silentFor", { span: span(silence) });
+  setText(part(document, "#link span"), received);
+  const waiting = WAITING[link];
+  if (waiting) setText(part(document, "#waiting"), text(waiting));
+  if (link === "sign-in" || link === "forbidden") part(document, "#waiting").hidden = false;
+  part(document, "#way-in").hidden = link !== "sign-in";
+}

@@ -1,0 +1,68 @@
+/** Helpers for elements. Texts go in as texts, never as HTML. */
+import { text } from "./i18n.js";
+
+/** Return a new element. @template {keyof HTMLElementTagNameMap} K @param {K} tag @param {string} style its class @param {string} [words] */
+export function make(tag, style, words = "") {
+  const element = document.createElement(tag);
+  element.className = style;
+  element.textContent = words;
+  return element;
+}
+
+/** Return the one part of an element. @param {ParentNode} whole @param {string} selector @returns {HTMLElement} */
+export function part(whole, selector) {
+  const found = whole.querySelector(selector);
+  if (!(found instanceof HTMLElement)) throw new Error(`the page has no ${selector}`);
+  return found;
+}
+
+/** Write a text if it differs, so that nothing is drawn or read aloud twice. @param {Element} element @param {string} words */
+export function setText(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+/** Write an attribute if it differs. @param {Element} element @param {string} name @param {string} value */
+export function setAttribute(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+/**
+ * Fill in the texts that elements name in `data-text` and `data-label`; `code` elements in them go where the text has their name in braces.
+ * @param {ParentNode} whole @param {(key: any, values?: Record<string, string>) => string} [words] returns the text of a key
+ */
+export function fillIn(whole, words = text) {
+  for (const element of whole.querySelectorAll("[data-label]")) {
+    element.setAttribute("aria-label", words(element.getAttribute("data-label")));
+  }
+  for (const element of whole.querySelectorAll("[data-text]")) {
+    const key = element.getAttribute("data-text");
+    const names = new Map([...element.children].map((child) => [`{${child.getAttribute("data-name")}}`, child]));
+    if (!names.size) element.textContent = words(key);
+    else element.replaceChildren(...sentence(words(key, Object.fromEntries([...names.keys()].map((name) => [name.slice(1, -1), name]))), names));
+  }
+}
+
+/** Return a text with elements in the places of their names. @param {string} whole @param {Map<string, Element>} elements by "{name}" */
+function sentence(whole, elements) {
+  return whole.split(/(\{\w+\})/).map((piece) => elements.get(piece) ?? piece);
+}
+
+/** Add a button to an example that copies it. The clipboard needs https, so there is an older way, too. @param {HTMLElement} example */
+export function copyable(example) {
+  const button = make("button", "copy", text("copy"));
+  button.onclick = async () => {
+    const code = part(example, "code");
+    getSelection()?.selectAllChildren(code);
+    const copied = navigator.clipboard
+      ? await navigator.clipboard.writeText(code.textContent ?? "").then(() => true, () => false)
+      : document.execCommand("copy");
+    button.textContent = text(copied ? "copied" : "copyIt");
+  };
+  example.append(button);
+}
+
+/** Return a copy of a template's one element. @param {string} id @returns {HTMLElement} */
+export function stamp(id) {
+  const template = /** @type {HTMLTemplateElement} */ (part(document, `template#${id}`));
+  return /** @type {HTMLElement} */ (/** @type {Element} */ (template.content.firstElementChild).cloneNode(true));
+}

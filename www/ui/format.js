@@ -1,0 +1,68 @@
+/** Numbers and times as people read them in their language. */
+import { known, LOCALE, text } from "./i18n.js";
+
+/** @param {string} unit @param {number} [digits] */
+const measure = (unit, digits = 0) =>
+  new Intl.NumberFormat(LOCALE, { style: "unit", unit, unitDisplay: "short", minimumFractionDigits: digits, maximumFractionDigits: digits });
+const SECONDS = measure("second");
+const MILLISECONDS = measure("second", 3);
+const MINUTES = measure("minute");
+const HOURS = measure("hour");
+const DAYS = measure("day");
+const DEGREES = measure("celsius", 1);
+const PERCENT = new Intl.NumberFormat(LOCALE, { style: "percent" });
+/** @type {Intl.DateTimeFormatOptions} */
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const TIME = new Intl.DateTimeFormat(LOCALE, CLOCK);
+const EXACT_TIME = new Intl.DateTimeFormat(LOCALE, { ...CLOCK, fractionalSecondDigits: 3 });
+const DAY = new Intl.DateTimeFormat(LOCALE, { weekday: "short", day: "numeric", month: "short" });
+
+/** Return a span: "4 sec", "3 min", "2 hr", "5 days". @param {number} seconds */
+export function span(seconds) {
+  const s = Math.max(0, Math.floor(seconds));
+  if (s < 60) return SECONDS.format(s);
+  if (s < 3600) return MINUTES.format(Math.floor(s / 60));
+  if (s < 48 * 3600) return HOURS.format(Math.floor(s / 3600));
+  return DAYS.format(Math.floor(s / 86400));
+}
+
+/** Return a configured length: "0.5 sec", "90 sec", "10 min". @param {number} seconds */
+export function length(seconds) {
+  if (seconds >= 3600 && seconds % 3600 === 0) return HOURS.format(seconds / 3600);
+  if (seconds >= 60 && seconds % 60 === 0) return MINUTES.format(seconds / 60);
+  return measure("second", seconds % 1 ? Math.min(3, String(seconds % 1).length - 2) : 0).format(seconds);
+}
+
+/** Return a duration, to the millisecond below a minute. @param {number} seconds */
+export function lasting(seconds) {
+  if (seconds < 60) return MILLISECONDS.format(Math.max(0, seconds));
+  const s = Math.round(seconds);
+  const [large, rest] = s < 3600 ? [MINUTES.format(Math.floor(s / 60)), s % 60] : [HOURS.format(Math.floor(s / 3600)), Math.floor((s % 3600) / 60)];
+  return rest ? `${large} ${(s < 3600 ? SECONDS : MINUTES).format(rest)}` : large;
+}
+
+/** Return a value: "on", "off", "35%". @param {number|null} value @param {string} mode */
+export function stateText(value, mode) {
+  if (value === null) return text("unavailable");
+  if (mode === "pwm" && value > 0) return percent(value);
+  return text(value ? "on" : "off");
+}
+
+/** @param {number} share 0 to 1 */
+export const percent = (share) => PERCENT.format(share);
+
+/** @param {number} celsius */
+export const degrees = (celsius) => DEGREES.format(celsius);
+
+/** Return the time of day, with the day where it is not today. @param {number} time Unix seconds @param {boolean} [exactly] to the millisecond */
+export function moment(time, exactly = false) {
+  const date = new Date(time * 1000);
+  const clock = (exactly ? EXACT_TIME : TIME).format(date);
+  return date.toDateString() === new Date().toDateString() ? clock : `${DAY.format(date)}, ${clock}`;
+}
+
+/** Return what changed a pin: a reason of the server, else a client's address. @param {string|null} by */
+export function author(by) {
+  if (by === null) return "";
+  return (["pulse", "max_on", "group", "initial"].includes(by) && known(by)) || text("byWhom", { who: by });
+}

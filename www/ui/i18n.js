@@ -1,0 +1,36 @@
+/** The language of the page, which the browser's languages decide, and its strings. Only one language is loaded. */
+
+/** @typedef {keyof typeof import("./strings.en.js").default} Text */
+
+/** The first of the browser's languages that the page has, as the browser names it: en-GB has other dates than en-US. */
+export const LOCALE = (navigator.languages ?? [navigator.language]).find((tag) => /^(en|id)\b/i.test(tag)) ?? "en";
+export const LANGUAGE = LOCALE.slice(0, 2).toLowerCase();
+
+/** @type {Record<Text, string>} */
+const strings = (await import(`./strings.${LANGUAGE}.js`)).default;
+const plurals = new Intl.PluralRules(LOCALE);
+
+/** Return a string of the page. @param {Text} key @param {Record<string, string|number>} [values] */
+export function text(key, values = {}) {
+  return fill(strings[key], values);
+}
+
+/** Return a string with its braces filled in. @param {string} template @param {Record<string, string|number>} values */
+export function fill(template, values) {
+  return template.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+/** Return a string with a number of things. @param {"viewersCount"|"changesShown"} key @param {number} count */
+export function counted(key, count) {
+  return text(plurals.select(count) === "one" ? `${key}_one` : `${key}_other`, { count: count.toLocaleString(LOCALE) });
+}
+
+/** Return the string of a code or a fixed word of the server, or null. @param {string} key */
+export function known(key) {
+  return key in strings ? strings[/** @type {Text} */ (key)] : null;
+}
+
+/** Return the reason for an error: the page's own words, else the server's. @param {string} code @param {string} message */
+export function errorText(code, message) {
+  return known(`error:${code}`) || message;
+}

@@ -1,0 +1,152 @@
+/**
+ * The HTTP API, and the way to live values without a WebSocket: requests to that API again and again. iOS blocks WebSockets without
+ * a word on pages whose certificate was only "visited anyway". What polling finds is reported as the messages a WebSocket would bring.
+ */
+import { address } from "./address.js";
+
+/** @typedef {{type: string, pin: string, value?: number, seconds?: number}} Command */
+
+const POLL_INTERVAL_S = 1;
+const HEALTH_INTERVAL_S = 5; // as over the WebSocket
+const REQUEST_TIMEOUT_S = 5;
+const COMMAND_TIMEOUT_S = 15;
+
+/** An answer of the API that is an error. */
+export class ApiError extends Error {
+  /** @param {number} status @param {string} code @param {string} message */
+  constructor(status, code, message) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/**
+ * Send one request to the API, once. Throws an ApiError, or what `fetch` throws when no answer came in time.
+ * @param {string} path @param {string} [method] @param {object} [body] @param {number} [timeout] seconds
+ */
+export async function request(path, method = "GET", body, timeout = REQUEST_TIMEOUT_S) {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(), timeout * 1000);
+  try {
+    const answer = await fetch(address(`api${path}`), { method, cache: "no-store", signal: limit.signal, body: body && JSON.stringify(body) });
+    const found = await answer.json();
+    if (answer.ok || !found.error) return found; // /api/health has its status also while something is wrong
+    throw new ApiError(answer.status, found.error.code, found.error.message);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Return whether the server answers. @param {number} timeout seconds */
+export async function isReachable(timeout) {
+  const limit = new AbortController();
+  const timer = setTimeout(() => limit.abort(), timeout * 1000);
+  try {
+    await fetch(address("api"), { method: "HEAD", cache: "no-store", signal: limit.signal });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** One run of polling, from the first request until it fails or is closed. */
+export class Polling {
+  /** @type {(message: any) => void} */ #receive;
+  /** @type {(link: "lost"|"sign-in"|"forbidden") => void} */ #end;
+  /** All of a hello but times and values. */ #description = "";
+  #healthRequested = -Infinity; // by performance.now()
+  /** @type {Map<string, number|null>} */ #since = new Map();
+  #seq = 0;
+  #isClosed = false;
+  /** @type {() => void} */ #resume = () => {};
+
+  /**
+   * @param {(message: any) => void} receive takes messages
+   * @param {(link: "lost"|"sign-in"|"forbidden") => void} end called when it cannot go on
+   */
+  constructor(receive, end) {
+    this.#receive = receive;
+    this.#end = end;
+    this.#run();
+  }
+
+  /** Poll now instead of later. */
+  refresh() {
+    this.#resume();
+  }
+
+  close() {
+    this.#isClosed = true;
+    this.#resume();
+  }
+
+  /** Carry out one command, once. @param {Command} command @returns {Promise<{pin: string, value: number}>} */
+  async send({ type, pin, value, seconds }) {
+    const path = `/pins/${encodeURIComponent(pin)}`;
+    /** @type {Record<string, () => Promise<any>>} */
+    const requests = {
+      set: () => request(path, "PUT", { value }, COMMAND_TIMEOUT_S),
+      toggle: () => request(`${path}/toggle`, "POST", {}, COMMAND_TIMEOUT_S),
+      pulse: () => request(`${path}/pulse`, "POST", seconds === undefined ? {} : { seconds }, COMMAND_TIMEOUT_S),
+    };
+    const carryOut = requests[type];
+    if (!carryOut) throw new ApiError(0, "not-connected", `the API has no "${type}"`);
+    const found = await carryOut();
+    if (!this.#isClosed) this.#update(found);
+    return { pin, value: found.value };
+  }
+
+  async #run() {
+    try {
+      while (!this.#isClosed) {
+        const hello = await request("/hello");
+        if (this.#isClosed) return;
+        this.#report(hello);
+        if (performance.now() - this.#healthRequested > HEALTH_INTERVAL_S * 1000) await this.#pollHealth();
+        await this.#pause();
+      }
+    } catch (error) {
+      if (this.#isClosed) return;
+      const status = error instanceof ApiError ? error.status : 0;
+      this.#end(status === 401 ? "sign-in" : status === 403 ? "forbidden" : "lost");
+    }
+  }
+
+  /** Wait until the next request is due; while the page is hidden, until `refresh`. @returns {Promise<void>} */
+  #pause() {
+    return new Promise((resolve) => {
+      this.#resume = resolve;
+      setTimeout(() => document.hidden || resolve(), POLL_INTERVAL_S * 1000);
+    });
+  }
+
+  async #pollHealth() {
+    this.#healthRequested = performance.now();
+    const health = await request("/health");
+    if (!this.#isClosed) this.#receive(health);
+  }
+
+  /** @param {import("../raspi.js").Hello} hello */
+  #report(hello) {
+    const { time, pins } = hello;
+    const description = JSON.stringify({ ...hello, id: "", time: 0, state: {}, pins: pins.map((pin) => ({ ...pin, value: 0, since: 0 })) });
+    if (description === this.#description) {
+      pins.forEach((pin) => this.#update(pin));
+      this.#receive({ type: "state", seq: ++this.#seq, time, pins: {} });
+      return;
+    }
+    this.#description = description;
+    this.#since = new Map(pins.map(({ name, since }) => [name, since]));
+    this.#receive({ ...hello, interval: POLL_INTERVAL_S });
+  }
+
+  /** @param {import("../raspi.js").Pin} pin */
+  #update({ name, value, since }) {
+    if (since === this.#since.get(name)) return;
+    this.#since.set(name, since);
+    this.#receive({ type: "change", seq: ++this.#seq, time: since, pin: name, value });
+  }
+}
