@@ -214,22 +214,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """For the close frame to reach a client that sends too much, before the connection ends: closed
     at once, the unread rest would reset the connection and take the frame along."""
 
-    # gpio
-
-    edge_latency_s: float = 0.02
-    """For an edge to come from the kernel through lgpio's thread to the loop. After it, a level
-    that was read but not reported counts as an edge that was lost."""
-    output_state_save_interval_s: float = 5.0
-    """Between two writes for `initial: restore`: an SD card wears, people switch in bursts."""
-    history_changes_per_pin: int = 1000
-    """A change takes 24 bytes: its moment, its value, and a reference to the caller. For 28 pins
-    that is 0.7 MB at most, and 70 bytes more for each address that switched something."""
-    drag_gap_s: float = 1.0
-    drag_length_s: float = 10.0
-    """Levels that one caller sets of one pin, each within the gap after the one before and all
-    within the length, count as one change, the last: dragging a slider sets dozens.
-    www/dashboard/history.js does the same with the changes it receives."""
-
     # web: static files and bodies
 
     max_body_bytes: int = 32 * 1024
@@ -249,6 +233,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Files and folders in a folder of pages, up to which a version is given to them all: a page
     load reads the times of each, 10 µs on a desk's machine and 150 on a Pi Zero. Where there are
     more, browsers revalidate each file at each load."""
+
+    # gpio
+
+    edge_latency_s: float = 0.02
+    """For an edge to come from the kernel through lgpio's thread to the loop. After it, a level
+    that was read but not reported counts as an edge that was lost."""
+    output_state_save_interval_s: float = 5.0
+    """Between two writes for `initial: restore`: an SD card wears, people switch in bursts."""
+    history_changes_per_pin: int = 1000
+    """A change takes 24 bytes: its moment, its value, and a reference to the caller. For 28 pins
+    that is 0.7 MB at most, and 70 bytes more for each address that switched something."""
+    drag_gap_s: float = 1.0
+    drag_length_s: float = 10.0
+    """Levels that one caller sets of one pin, each within the gap after the one before and all
+    within the length, count as one change, the last: dragging a slider sets dozens. The history on
+    the page (www/dashboard/history.js) does the same with the changes it receives."""
 
     # cli: doctor and wait-healthy
 

@@ -49,11 +49,11 @@ def read(text):
     return parse(data, "config.yaml", HERE)
 
 
-def faults(text):
+def errors(text):
     """What is wrong with a text, as people read it, line by line."""
     with pytest.raises(ConfigError) as caught:
         read(text)
-    lines = [str(fault) for fault in caught.value.errors]
+    lines = [str(error) for error in caught.value.errors]
     assert str(caught.value).split("\n") == lines
     return lines
 
@@ -113,7 +113,7 @@ def test_the_example_of_a_broker_works_when_uncommented():
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "error"),
     [
         ("mqtt: true", "1: mqtt: expected false or {url: mqtt://HOST, …}, got true"),
         ("mqtt:", "1: mqtt: expected false or {url: mqtt://HOST, …}, got nothing"),
@@ -131,11 +131,11 @@ def test_the_example_of_a_broker_works_when_uncommented():
          "1: mqtt.ca: expected it only with a url that begins with mqtts://"),
     ],
 )  # fmt: skip
-def test_keys_of_mqtt_that_belong_together(text, fault):
+def test_keys_of_mqtt_that_belong_together(text, error):
     """A broker needs a URL; a password a name, a certificate its key, and TLS a URL that asks for
     it."""
-    (found,) = faults(text)
-    assert found == f"config.yaml:{fault}"
+    (found,) = errors(text)
+    assert found == f"config.yaml:{error}"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ class Rule(NamedTuple):
     good: dict[str, object]
     """What may stand there, as YAML, and what it means."""
     bad: dict[str, str]
-    """What may not, as YAML, and how the fault shows it."""
+    """What may not, as YAML, and how the error shows it."""
 
 
 def same(*texts):
@@ -457,9 +457,9 @@ def test_every_other_value_is_refused_with_its_reason(rule, where, text, shown):
     """A value of the wrong kind, or just beyond the range, is refused, with line, key,
     what was expected and what stood there."""
     text, line, key = text_with(rule, where, text or '""')
-    (fault,) = faults(text)
+    (error,) = errors(text)
     expected = f"config.yaml:{line}: {key}: expected {rule.expects}, got {shown}"
-    assert fault.removesuffix(HINT) == expected
+    assert error.removesuffix(HINT) == expected
 
 
 EVERY_KEY = [
@@ -476,7 +476,7 @@ def test_no_key_takes_a_list_a_mapping_or_nothing(rule, where):
     for value, word in shown.items():
         text, line, key = text_with(rule, where, value)
         expected = f"config.yaml:{line}: {key}: expected {rule.expects}, got {word}"
-        assert faults(text) == [expected]
+        assert errors(text) == [expected]
 
 
 @pytest.mark.parametrize("text", ["017", "00", "-08"])
@@ -484,8 +484,8 @@ def test_no_key_takes_a_list_a_mapping_or_nothing(rule, where):
 def test_a_leading_zero_is_refused_for_every_key(rule, where, text):
     """`017` is never read as 15 nor as 17."""
     text, line, key = text_with(rule, where, text)
-    (fault,) = faults(text)
-    assert fault.startswith(f"config.yaml:{line}: {key}: expected a number without leading zeros, ")
+    (error,) = errors(text)
+    assert error.startswith(f"config.yaml:{line}: {key}: expected a number without leading zeros, ")
 
 
 def test_the_table_misses_no_key():
@@ -592,8 +592,8 @@ def test_ssl_takes_a_pair_of_files():
     ids=["no key", "no certificate", "neither", "number", "misspelt", "repeated"],
 )  # fmt: skip
 def test_half_a_pair_is_refused(text, expected):
-    """A certificate without a key, or the other way round, is refused, and each fault said once."""
-    assert sorted(faults(text)) == sorted(expected)
+    """A certificate without a key, or the other way round, is refused, and each error said once."""
+    assert sorted(errors(text)) == sorted(expected)
 
 
 def test_paths_begin_at_the_folder_of_the_file(tmp_path, monkeypatch):
@@ -646,7 +646,7 @@ def test_hosts_are_a_list_of_names():
 def test_a_host_is_a_name_without_more(item, shown):
     """A port, an address in brackets or a wildcard among the hosts is refused, in its own line."""
     text = f"access:\n  hosts:\n    - pi\n    - {item}\n"
-    assert faults(text) == [f"config.yaml:4: access.hosts: expected {HOST}, got {shown}"]
+    assert errors(text) == [f"config.yaml:4: access.hosts: expected {HOST}, got {shown}"]
 
 
 @pytest.mark.parametrize(
@@ -654,9 +654,9 @@ def test_a_host_is_a_name_without_more(item, shown):
 )
 def test_hosts_are_nothing_but_a_list(value, shown):
     """One host without brackets is refused, with an example of a list."""
-    (fault,) = faults(f"access:\n  hosts: {value}\n")
+    (error,) = errors(f"access:\n  hosts: {value}\n")
     reason = f"expected a list such as [pi.example.org], got {shown}"
-    assert fault.startswith("config.yaml:2: access.hosts: " + (reason if shown else "expected "))
+    assert error.startswith("config.yaml:2: access.hosts: " + (reason if shown else "expected "))
 
 
 # ---------------------------------------------------------------- keys and pins
@@ -689,17 +689,17 @@ def test_hosts_are_nothing_but_a_list(value, shown):
 )
 def test_an_unknown_key_is_refused_and_the_nearest_one_named(text, expected):
     """A misspelt key is never passed over in silence, and what was probably meant is said."""
-    assert faults(text) == [f"config.yaml:{expected}"]
+    assert errors(text) == [f"config.yaml:{expected}"]
 
 
 @pytest.mark.parametrize("text", ["zzz:\n  - 1\n", "access:\n  zzz:\n    - 1\n", "pins"])
 def test_an_unknown_key_is_reported_in_its_own_line(text):
-    """The line of a fault is that of the unknown key, also where its value begins further down."""
+    """The line of an error is that of the unknown key, also where its value begins further down."""
     if text == "pins":
         text = pin_text("input", "zzz:", "  - 1")
     line = text.split("zzz")[0].count("\n") + 1
-    (fault,) = faults(text)
-    assert fault.startswith(f"config.yaml:{line}: ")
+    (error,) = errors(text)
+    assert error.startswith(f"config.yaml:{line}: ")
 
 
 @pytest.mark.parametrize(
@@ -719,7 +719,7 @@ def test_an_unknown_key_is_reported_in_its_own_line(text):
 def test_a_repeated_key_is_refused(text, line, key, first):
     """A key that stands there twice is refused, with both lines: none of the two quietly wins."""
     expected = f"config.yaml:{line}: {key}: expected each key once, got it in line {first} already"
-    assert faults(text) == [expected]
+    assert errors(text) == [expected]
 
 
 def test_the_same_key_in_two_pins_is_no_repetition():
@@ -751,8 +751,8 @@ def test_the_same_key_in_two_pins_is_no_repetition():
 )
 def test_something_else_where_keys_and_values_belong_is_refused(text, expected):
     """A list or a word in place of keys and values is refused in its line."""
-    (fault,) = faults(text)
-    assert fault.startswith(f"config.yaml:{expected}")
+    (error,) = errors(text)
+    assert error.startswith(f"config.yaml:{expected}")
 
 
 @pytest.mark.parametrize("name", ["a", "on", "no", "y", "null", "lamp_2-x", "x" * 32])
@@ -781,21 +781,21 @@ def test_a_pin_may_have_any_simple_name(name):
 )
 def test_any_other_name_is_refused(name, key, shown):
     """A name with capitals, blanks, dots or worse is refused, and shown fit to be printed."""
-    assert faults(pin_text("input", name=name)) == [
+    assert errors(pin_text("input", name=name)) == [
         f"config.yaml:2: pins.{key}: expected {NAME}, got {shown}"
     ]
 
 
 def test_a_pin_needs_gpio_and_mode():
     """A pin without a GPIO or a mode is refused, in the line of its name."""
-    assert faults("port: 1\npins:\n  lamp:\n") == [
+    assert errors("port: 1\npins:\n  lamp:\n") == [
         f"config.yaml:3: pins.lamp.gpio: expected {GPIO}, got nothing",
         "config.yaml:3: pins.lamp.mode: expected input, output or pwm, got nothing",
     ]
-    assert faults("pins:\n  lamp: {gpio: 4}\n") == [
+    assert errors("pins:\n  lamp: {gpio: 4}\n") == [
         "config.yaml:2: pins.lamp.mode: expected input, output or pwm, got nothing"
     ]
-    assert faults("pins:\n  lamp: {mode: pwm}\n") == [
+    assert errors("pins:\n  lamp: {mode: pwm}\n") == [
         f"config.yaml:2: pins.lamp.gpio: expected {GPIO}, got nothing"
     ]
 
@@ -803,10 +803,10 @@ def test_a_pin_needs_gpio_and_mode():
 @pytest.mark.parametrize("entry", ["initial: 0.5", "on_stop: keep", "pull: up", "frequency: 50"])
 @pytest.mark.parametrize("mode", ["", "mode: pmw", "mode: 1"])
 def test_a_pin_of_unknown_mode_is_blamed_for_nothing_else(mode, entry):
-    """A missing or misspelt mode is one fault: a key that is right in some mode is none."""
+    """A missing or misspelt mode is one error: a key that is right in some mode is none."""
     text = "\n".join(["pins:", "  fan:", "    gpio: 18", f"    {entry}", f"    {mode}", ""])
-    (fault,) = faults(text)
-    assert ": pins.fan.mode: expected input, output or pwm, got " in fault
+    (error,) = errors(text)
+    assert ": pins.fan.mode: expected input, output or pwm, got " in error
 
 
 OWNERS = {
@@ -821,7 +821,7 @@ OWNERS = {
 )
 def test_a_key_of_another_mode_is_refused(key, mode):
     """A key such as `pulse` on an input is refused, with the mode it belongs to."""
-    assert faults(pin_text(mode, f"{key}: on")) == [
+    assert errors(pin_text(mode, f"{key}: on")) == [
         f"config.yaml:5: pins.lamp.{key}: expected only with mode: {OWNERS[key]},"
         f" got it with mode: {mode}"
     ]
@@ -842,7 +842,7 @@ pins:
     mode: pwm
     gpio: {}
 """
-    assert faults(text.format(first, second)) == [
+    assert errors(text.format(first, second)) == [
         "config.yaml:7: pins.fan.gpio: expected a GPIO of its own, got GPIO17, which lamp has"
     ]
     assert [pin.gpio for pin in read(text.format(first, 18)).pins] == [17, 27, 18]
@@ -870,7 +870,7 @@ def test_the_fixed_pull_ups_are_respected(gpio, pull):
     """GPIO2 and GPIO3, with a pull-up on the board, are inputs only with `pull: up`."""
     entries = [f"pull: {pull}"] if pull else []
     number = {"BOARD3": 2, "BOARD5": 3}.get(gpio, gpio)
-    assert faults(pin_text("input", *entries, gpio=gpio)) == [
+    assert errors(pin_text("input", *entries, gpio=gpio)) == [
         f"config.yaml:{5 if pull else 2}: pins.lamp.pull: expected up, got {pull or 'none'}:"
         f" GPIO{number} has a pull-up on the board"
     ]
@@ -888,8 +888,8 @@ def test_a_time_limit_does_not_go_with_keep_after_a_failure(limit):
         f"pins.lamp.on_failure: expected off or input, got keep: {limit} could not switch it off"
         " after a crash; write on_failure: off"
     )
-    assert faults(pin_text("output", *entries)) == [f"config.yaml:6: {expected}"]
-    assert faults(pin_text("output", *reversed(entries))) == [f"config.yaml:5: {expected}"]
+    assert errors(pin_text("output", *entries)) == [f"config.yaml:6: {expected}"]
+    assert errors(pin_text("output", *reversed(entries))) == [f"config.yaml:5: {expected}"]
     assert one_pin("output", f"{limit}: 5", "on_failure: off").on_failure == "off"
     assert one_pin("output", "on_failure: keep").on_failure == "keep"
 
@@ -911,7 +911,7 @@ def group_text(key, first, second, groups=("blind", "blind")):
 
 def test_of_a_group_at_most_one_is_told_to_be_on():
     """Two outputs of one group, such as a motor's up and down, cannot both be told to be on."""
-    assert faults(group_text("initial", "on", "on")) == [
+    assert errors(group_text("initial", "on", "on")) == [
         "config.yaml:6: pins.down.initial: expected off, got on, which up has:"
         " at most one output of group blind is on"
     ]
@@ -920,7 +920,7 @@ def test_of_a_group_at_most_one_is_told_to_be_on():
 @pytest.mark.parametrize("key", ["on_stop", "on_failure"])
 def test_nothing_of_a_group_goes_on_at_a_stop(key):
     """At a stop or a failure no pause can be kept, so a motor cannot be told to start then."""
-    assert faults(group_text(key, "on", "off")) == [
+    assert errors(group_text(key, "on", "off")) == [
         f"config.yaml:2: pins.up.{key}: expected off, keep or input, got on,"
         " which a group does not allow"
     ]
@@ -962,11 +962,11 @@ def test_a_pin_cannot_change(mode):
         read("ssl: true").certificate.key = Path("x")
 
 
-# ---------------------------------------------------------------- the words of a fault
+# ---------------------------------------------------------------- the words of an error
 
 
-def test_a_fault_names_file_line_key_what_was_expected_and_what_stood_there(tmp_path, monkeypatch):
-    """A fault reads exactly as in the documentation."""
+def test_an_error_names_file_line_key_what_was_expected_and_what_stood_there(tmp_path, monkeypatch):
+    """An error reads exactly as in the documentation."""
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(
         "\n" * 11 + "pins:\n  lamp:\n    gpio: seventeen\n    mode: output\n"
@@ -977,17 +977,17 @@ def test_a_fault_names_file_line_key_what_was_expected_and_what_stood_there(tmp_
         "config.yaml:14: pins.lamp.gpio:"
         ' expected a pin from GPIO0 to GPIO27, got "seventeen"'
     )  # fmt: skip
-    (fault,) = caught.value.errors
-    assert (fault.file, fault.line, fault.key) == ("config.yaml", 14, "pins.lamp.gpio")
+    (error,) = caught.value.errors
+    assert (error.file, error.line, error.key) == ("config.yaml", 14, "pins.lamp.gpio")
 
 
-def test_a_faulty_configuration_is_also_a_value_error():
+def test_an_invalid_configuration_is_also_a_value_error():
     """A program that uses the package may catch the error as the ValueError it is."""
     with pytest.raises(ValueError, match=r"^config\.yaml:1: port: expected a whole number"):
         read("port: x")
 
 
-MANY_FAULTS = """\
+MANY_ERRORS = """\
 pins:
   Lamp:
     mode: output
@@ -1016,9 +1016,9 @@ interval: 017
 """
 
 
-def test_all_faults_are_reported_at_once_in_the_order_of_the_file():
+def test_all_errors_are_reported_at_once_in_the_order_of_the_file():
     """One look at the messages shows everything that is to be mended, from top to bottom."""
-    assert faults(MANY_FAULTS) == [
+    assert errors(MANY_ERRORS) == [
         f'config.yaml:2: pins.Lamp: expected {NAME}, got "Lamp"',
         f"config.yaml:4: pins.Lamp.gpio: expected {GPIO}, got 99",
         f"config.yaml:5: pins.Lamp.pulse: expected {SECONDS}, got 0",
@@ -1047,7 +1047,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_the_file():
 def test_a_number_where_text_is_expected_is_refused_with_a_hint(text, line, key, expects):
     """Whoever wants a number as text is told to put it in quotes."""
     number = text.split(": ")[-1].strip()
-    assert faults(text) == [f"config.yaml:{line}: {key}: expected {expects}, got {number}{HINT}"]
+    assert errors(text) == [f"config.yaml:{line}: {key}: expected {expects}, got {number}{HINT}"]
 
 
 NASTY = {
@@ -1087,46 +1087,46 @@ NASTY = {
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
 def test_nothing_nasty_reaches_the_log(text, nasty):
     """Control characters and endless values from the file never stand raw in a message."""
-    for fault in faults(text.format(nasty)):
-        assert fault.isprintable()
-        assert len(fault) < 600
-        assert "x" * 70 not in fault
+    for error in errors(text.format(nasty)):
+        assert error.isprintable()
+        assert len(error) < 600
+        assert "x" * 70 not in error
 
 
 @pytest.mark.parametrize("text", ['www: "{}"', pin_text("input", 'label: "{}"')])
 @pytest.mark.parametrize("escape", ["\\ud800", "a\\uDFFFb", "\\ude00\\ud83d"])
 def test_half_a_character_is_refused(text, escape):
     """An escape that is no character, which no browser could be told, is refused at the door."""
-    for fault in faults(text.format(escape)):
-        assert re.match(r"config\.yaml:\d+: .*expected .*\\ud", fault)
+    for error in errors(text.format(escape)):
+        assert re.match(r"config\.yaml:\d+: .*expected .*\\ud", error)
     assert read(text.format("\\U0001F600"))
 
 
 # ---------------------------------------------------------------- files and texts we cannot read
 
 
-def load_fault(file):
+def load_error(file):
     with pytest.raises(ConfigError) as caught:
         load(file)
-    (fault,) = caught.value.errors
-    assert (fault.line, fault.key) == (None, "")
-    return str(fault)
+    (error,) = caught.value.errors
+    assert (error.line, error.key) == (None, "")
+    return str(error)
 
 
 def test_a_file_that_is_not_there_or_cannot_be_read_is_named(tmp_path):
     """A missing file, a folder, and a file the system does not give us are each named for what
     they are."""
     there = tmp_path / "config.yaml"
-    assert load_fault(there) == f"{there}: expected a file, found none"
+    assert load_error(there) == f"{there}: expected a file, found none"
     there.symlink_to("nowhere.yaml")
-    assert load_fault(there) == f"{there}: expected a file, found none"
-    assert load_fault(tmp_path) == f"{tmp_path}: expected a file, found a folder"
+    assert load_error(there) == f"{there}: expected a file, found none"
+    assert load_error(tmp_path) == f"{tmp_path}: expected a file, found a folder"
     there.unlink()
     there.write_text("port: 80\n")
-    assert load_fault(there / "x") == f"{there / 'x'}: cannot be read: Not a directory"
+    assert load_error(there / "x") == f"{there / 'x'}: cannot be read: Not a directory"
     there.with_name("loop").symlink_to("loop")
     loop = there.with_name("loop")
-    assert load_fault(loop) == f"{loop}: cannot be read: Too many levels of symbolic links"
+    assert load_error(loop) == f"{loop}: cannot be read: Too many levels of symbolic links"
     assert load(there).port == 80
 
 
@@ -1175,9 +1175,9 @@ def test_a_text_that_is_no_configuration_is_refused_with_its_line(data, expected
 
 
 def test_windows_line_ends_and_a_byte_order_mark_are_fine():
-    """A file saved by an editor on Windows is read, and its faults have the right lines."""
+    """A file saved by an editor on Windows is read, and its errors have the right lines."""
     assert read(b"\xef\xbb\xbfport: 80\r\nwww: x\r\n").port == 80
-    assert faults(b"\xef\xbb\xbfwww: x\r\nport: 0\r\n")[0].startswith("config.yaml:2: port: ")
+    assert errors(b"\xef\xbb\xbfwww: x\r\nport: 0\r\n")[0].startswith("config.yaml:2: port: ")
 
 
 # ---------------------------------------------------------------- aliases
@@ -1195,7 +1195,7 @@ pins:
 
 def test_two_pins_cannot_be_one_by_an_alias():
     """A whole pin used again by its alias is a second pin on one GPIO, and refused."""
-    assert faults("pins:\n  a: &pin {gpio: 5, mode: input}\n  b: *pin\n") == [
+    assert errors("pins:\n  a: &pin {gpio: 5, mode: input}\n  b: *pin\n") == [
         "config.yaml:2: pins.b.gpio: expected a GPIO of its own, got GPIO5, which a has"
     ]
 
@@ -1216,7 +1216,7 @@ def test_an_alias_bomb_is_answered_without_expanding_it(place):
         "ssl": "ssl: *a10",
         "root": "",
     }
-    found = faults("\n".join([*levels, ends[place]]))
+    found = errors("\n".join([*levels, ends[place]]))
     assert found[0].startswith(f"config.yaml:1: a0: expected one of the keys {TOP_KEYS}")
     assert 11 <= len(found) < 300
 
@@ -1236,7 +1236,7 @@ def test_an_alias_bomb_is_answered_without_expanding_it(place):
 )
 def test_an_alias_of_itself_is_refused(text):
     """A value that contains itself is refused like any other wrong value."""
-    assert all(": expected " in fault for fault in faults(text))
+    assert all(": expected " in error for error in errors(text))
 
 
 # ---------------------------------------------------------------- for any file whatever
@@ -1255,8 +1255,8 @@ FILES = st.one_of(
     st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")),
     st.lists(FRAGMENTS, max_size=25).map(lambda parts: "".join(parts).encode()),
     st.lists(FRAGMENTS, max_size=25).map(lambda parts: " ".join(parts).encode()),
-    st.tuples(st.integers(0, len(MANY_FAULTS) - 1), st.integers(0, 40), st.binary(max_size=4)).map(
-        lambda cut: _cut(MANY_FAULTS.encode(), *cut)
+    st.tuples(st.integers(0, len(MANY_ERRORS) - 1), st.integers(0, 40), st.binary(max_size=4)).map(
+        lambda cut: _cut(MANY_ERRORS.encode(), *cut)
     ),
 )
 
@@ -1267,15 +1267,15 @@ def _cut(data, start, length, instead):
 
 @settings(thorough, max_examples=1000)
 @given(FILES)
-def test_any_file_is_a_configuration_or_a_list_of_faults(data):
-    """Whatever is in the file, the answer is a configuration or faults, one printable line each."""
+def test_any_file_is_a_configuration_or_a_list_of_errors(data):
+    """Whatever is in the file, the answer is a configuration or errors, one printable line each."""
     try:
         config = read(data)
     except ConfigError as error:
         assert error.errors
-        for fault in error.errors:
-            assert str(fault).isprintable()
-            assert fault.message.startswith("expected ")
+        for each in error.errors:
+            assert str(each).isprintable()
+            assert each.message.startswith("expected ")
     else:
         assert isinstance(config, Config)
 
@@ -1469,21 +1469,21 @@ def mutated(draw):
 @settings(thorough, max_examples=200)
 @given(mutated())
 def test_one_wrong_value_is_blamed_on_its_key(mutation):
-    """One value replaced by anything either fits, or a fault names the key where it stands."""
+    """One value replaced by anything either fits, or an error names the key where it stands."""
     text, path = mutation
     try:
         read(text)
     except ConfigError as error:
         key = ".".join(path)
-        blamed = any(fault.key == key for fault in error.errors)
+        blamed = any(each.key == key for each in error.errors)
         if path[0] == "pins":
             # Another mode makes its neighbours wrong, a GPIO of others the other pin or the pull.
             name = path[1]
             if path[2] == "mode":
-                blamed |= any(fault.key.startswith(f"pins.{name}.") for fault in error.errors)
+                blamed |= any(each.key.startswith(f"pins.{name}.") for each in error.errors)
             if path[2] == "gpio":
                 blamed |= any(
-                    fault.message.endswith(f"which {name} has") or fault.key == f"pins.{name}.pull"
-                    for fault in error.errors
+                    each.message.endswith(f"which {name} has") or each.key == f"pins.{name}.pull"
+                    for each in error.errors
                 )
         assert blamed, f"{key} is not among\n{error}"

@@ -1,38 +1,32 @@
 """Back-pressure: which viewers can take a frame now, and what happens to those that cannot.
 
 A state of all pins may be skipped, since the next one repeats everything. Changes, results and
-errors may not: they are queued, within bounds. These are the states of one viewer:
+errors may not: they are queued, within limits. The states of one viewer:
 
-                           Hub.add
-                              |
-                              v      whole frame taken by the kernel
-     +------------------->  READY  ------------------------------------+
-     |                      |   |  <-----------------------------------+
-     |      kernel has the  |   |
-     |      last frame not  |   |  kernel took a frame in part,
-     |      sent yet        |   |  or a message that may not be skipped not at all
-     |                      v   |
-     |  kernel sent it         |
-     +---------------------  FULL  states are skipped; a message that may not be skipped is tried
-     |                      |   |
-     |                      |   |  a message was not taken
-     |                      v   v
-     |  stream has written    BEHIND  states are skipped; messages wait in the stream's queue
-     +---- all that waited ----  |
-                                 |  more than max_viewer_backlog_bytes wait, or for longer than
-                                 |  max_viewer_behind_s; or, in any state, a ping unanswered when
-                                 |  the next is due (asleep), or the server closes it
-                                 v
-                              CLOSING  the close frame is sent, and nothing after it
-                                 |
-                                 |  the client agrees, Tornado's timeout ends, the connection
-                                 |  breaks (from any state), or the server cuts it
-                                 v
-                              CLOSED  Hub.remove
+     Hub.add
+        |
+        v          frame taken in part
+      READY  ------------------------------->  BEHIND
+      |   ^  <-------------------------------   ^  |
+      |   |        queue written                |  | more than max_viewer_backlog_bytes wait,
+      |   |                                     |  | or bytes for more than max_viewer_behind_s
+      |   | kernel has sent all bytes           |  v
+      |   |                                     | CLOSING ---------------------->  CLOSED
+      v   |                                     |  ^       client agrees, or
+      FULL  ------------------------------------+  |       Tornado's timeout
+                   message not taken               |
+                                                   |
+      from any state: no pong before the next ping (a phone asleep), the server stops, signed out
+      from any state to CLOSED: the connection breaks, or the server cuts it
 
-READY and FULL viewers are in the tables of `Fanout`; only the kernel knows which of them are FULL,
-and `Readiness` asks it. BEHIND and CLOSING viewers are in none. A phone that falls asleep is FULL
-until its next ping fails or queues too long."""
+  READY    Frames go directly to the kernel.
+  FULL     The kernel has unsent bytes. States are skipped; a message that may not be is tried.
+  BEHIND   Bytes wait in the stream's queue. States are skipped; other messages join the queue.
+  CLOSING  The close frame is sent, and nothing after it.
+  CLOSED   The hub removes the viewer.
+
+READY and FULL viewers are in the tables of `Fanout`. Only the kernel knows which of them are FULL;
+`Readiness` asks it for all at once. BEHIND and CLOSING viewers are in no table."""
 
 import asyncio
 import contextlib

@@ -161,7 +161,7 @@ def test_a_pin_that_was_never_driven(home, chip, monkeypatch):
 @pytest.mark.parametrize(
     "edited",
     ["pins: 1\n", HOUSE.replace("lamp: {gpio: 17", "lamp: {gpio: 22"), None],
-    ids=["faulty", "another", "gone"],
+    ids=["invalid", "another", "gone"],
 )
 def test_the_configuration_that_ran(home, chip, monkeypatch, edited):
     """The configuration that ran last counts, whatever has become of the file."""
@@ -178,7 +178,7 @@ def test_the_configuration_that_ran(home, chip, monkeypatch, edited):
 
 
 def test_without_a_configuration(home, chip, monkeypatch):
-    """With a faulty file and none that ran, the faults are said, with status 78."""
+    """With an invalid file and none that ran, the errors are shown, with status 78."""
     ended(monkeypatch, **KILLED)
     home.file.write_text("pins: 1\n")
     status, said = home.safe_state()

@@ -131,7 +131,7 @@ def test_keys_are_always_text(key):
     "data",
     [b"", b"\n\n", b"# only a comment", b"# a\n  # b\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf# a\n"],
 )
-def test_a_file_without_content_is_no_fault(data):
+def test_a_file_without_content_is_no_error(data):
     """A file that is empty, or holds only comments, is read as nothing."""
     assert strict_yaml.compose(data) is None
 
@@ -195,7 +195,7 @@ def test_a_text_we_cannot_read_is_refused_in_its_line(data, line, message):
     ids=["beyond Unicode", "far beyond Unicode", "in a key", "endless YAML version"],
 )
 def test_what_pyyaml_trips_over_is_refused_like_all_else(text):
-    """An escape beyond Unicode or an absurd directive is a fault in the file, not a crash."""
+    """An escape beyond Unicode or an absurd directive is an error in the file, not a crash."""
     with pytest.raises(YamlError, match="^expected "):
         strict_yaml.compose(f"{text}\n".encode())
 
@@ -314,7 +314,7 @@ def test_an_alias_of_itself_is_read_without_end_or_harm():
     ],
 )
 def test_what_stood_there_is_shown_as_it_was_written(text, shown):
-    """A fault shows numbers as they stand, text in quotes, and everything else in a word."""
+    """An error shows numbers as they stand, text in quotes, and everything else in a word."""
     assert show(node_in(text)) == shown
 
 
