@@ -324,7 +324,7 @@ def test_first_load(brokers, start_server, open_page, language):
     strings = {url for url in scripts if "strings." in url}
     assert {url.rpartition(f".{language}.")[2] for url in strings} == {"js"}
     loaded = {link.evaluate("link => link.href") for link in links}
-    assert loaded == {url for url in scripts - strings if not url.endswith("/fleet.js")}
+    assert loaded == {url for url in scripts - strings if not url.endswith("/start.js")}
     assert sum(size for url, size in sizes.items() if not url.endswith("/api/fleet")) <= 45_000
 
 

@@ -32,7 +32,7 @@ def test_first_load(start_server, open_page, language, live):
     assert {url.rpartition("/")[2] for url in strings} == {f"strings.{language}.js"}
     links = page.locator('link[rel="modulepreload"]').all()
     loaded = {link.evaluate("link => link.href") for link in links}
-    assert loaded == {url for url in scripts - strings if not url.endswith("/dashboard.js")}
+    assert loaded == {url for url in scripts - strings if not url.endswith("/start.js")}
     assert sum(sizes.values()) <= MOST, sizes
 
 

@@ -74,7 +74,7 @@ export class Timeline {
     if (!this.#frame && !document.hidden) this.#frame = requestAnimationFrame(() => this.#draw());
   }
 
-  /** Whether time moves it by more than a pixel in half a second. */
+  /** True if time moves it by more than a pixel in half a second. */
   get isFast() {
     return this.#end === null && this.#span < 120;
   }

@@ -8,8 +8,8 @@ const [button] = document.getElementsByTagName("button");
 const [words] = document.getElementsByTagName("p");
 const name = new URLSearchParams(location.search).get("pin") ?? PIN;
 
-/** What is in the way, or nothing. */
-function trouble() {
+/** Return what keeps the button from working, or nothing. */
+function problem() {
   if (!raspi.isFresh) return raspi.link; // "lost", "stale", "sign-in": then sign in at /
   const pin = raspi.pins.get(name);
   if (pin) return pin.writable ? "" : `${pin.label} cannot be switched from here. A code may help: sign in at /`;
@@ -17,12 +17,12 @@ function trouble() {
   return `Write the name of your pin into PIN at the top of switch.js: ${others.join(", ") || "there is none that you may switch"}`;
 }
 
-/** Shows what is, not what somebody wished. */
+/** Show the value the pin has, not the one that was asked for. */
 function show() {
   const pin = raspi.pins.get(name);
   if (raspi.hello) button.textContent = pin ? pin.label : `There is no pin called ${name}`;
   button.ariaPressed = pin?.value ? "true" : "false";
-  words.textContent = trouble();
+  words.textContent = problem();
   button.disabled = words.textContent !== "";
 }
 

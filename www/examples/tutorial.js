@@ -7,7 +7,7 @@ const [box] = document.getElementsByTagName("div");
 /** @type {string[]} */
 const lines = [];
 
-/** Adds a line below the others; only the last ones stay. @param {string} line */
+/** Add a line below the others; only the last ones stay. @param {string} line */
 function say(line) {
   lines.push(line);
   box.textContent = lines.slice(-6).join("\n"); // textContent, never innerHTML: what comes from outside stays text

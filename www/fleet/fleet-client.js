@@ -54,7 +54,7 @@ export class FleetClient extends Connection {
   codeWouldHelp = false;
   /** Which code this browser signed in with. @type {"view"|"control"|null} */
   signedIn = null;
-  /** Whether there is such a page here at all. */
+  /** True if the fleet page is switched off. */
   isOff = false;
   /** The news that came before the fleet, null once that is here. @type {News[]|null} */ #early = [];
   #requests = 0;
@@ -65,7 +65,7 @@ export class FleetClient extends Connection {
     this.open();
   }
 
-  /** Whether what is shown is current, and could be switched. */
+  /** True if what is shown is current, and could be switched. */
   get isCurrent() {
     return this.isFresh && this.broker.connected;
   }
@@ -75,12 +75,12 @@ export class FleetClient extends Connection {
     return writable && (control === "everyone" || (control === "code" && this.signedIn === "control"));
   }
 
-  /** Whether there is a pin that this browser may switch. */
+  /** True if there is a pin that this browser may switch. */
   get maySwitchSome() {
     return [...this.pis.values()].some(({ pins }) => pins.some((pin) => this.maySwitch(pin)));
   }
 
-  /** Whether there are pins that signing in with the control code would let it switch. */
+  /** True if there are pins that signing in with the control code would let it switch. */
   get needsCode() {
     if (this.signedIn === "control") return false;
     return [...this.pis.values()].some(({ pins }) => pins.some(({ writable, control }) => writable && control === "code"));

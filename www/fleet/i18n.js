@@ -4,8 +4,13 @@ import { fill, known, LANGUAGE, LOCALE } from "../ui/i18n.js";
 /** @typedef {keyof typeof import("./strings.en.js").default} Text */
 
 /** @type {Record<Text, string>} */
-const strings = (await import(`./strings.${LANGUAGE}.js`)).default;
+let strings;
 const plurals = new Intl.PluralRules(LOCALE);
+
+/** Load the strings of the language. */
+export async function loadStrings() {
+  strings = (await import(`./strings.${LANGUAGE}.js`)).default;
+}
 
 /** Return a string of this page. @param {Text} key @param {Record<string, string|number>} [values] */
 export function text(key, values = {}) {

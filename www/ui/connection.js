@@ -45,7 +45,7 @@ export class Connection {
   /** @type {Map<number, {resolve: (r: Result) => void, reject: (e: RaspiError) => void, timer: number}>} */
   #waiting = new Map();
   #ref = 0;
-  /** Whether the address is this server's, whose API can be used, too. */ #isOwn;
+  /** True if the address is this server's, whose API can be used, too. */ #isOwn;
   /** @type {Fallback|null} */ #polling = null;
   /** @type {WebSocket|null} */ #trial = null;
   #failedSockets = 0; // that never opened, in a row
@@ -105,12 +105,12 @@ export class Connection {
     this.disconnect("closed");
   }
 
-  /** Whether what is known is fresh, and a command would arrive now. */
+  /** True if what is known is fresh, and a command would arrive now. */
   get isFresh() {
     return this.link === "live" || this.link === "polling";
   }
 
-  /** Whether sockets fail although the server is reachable. */
+  /** True if sockets fail although the server is reachable. */
   get isBlocked() {
     return this.#failedSockets >= MAX_FAILED_SOCKETS;
   }

@@ -1,4 +1,4 @@
-/** The language of the page, which the browser's languages decide, and its strings. Only one language is loaded. */
+/** The language of the page, which the browser's languages decide, and its strings. */
 
 /** @typedef {keyof typeof import("./strings.en.js").default} Text */
 
@@ -7,8 +7,13 @@ export const LOCALE = (navigator.languages ?? [navigator.language]).find((tag) =
 export const LANGUAGE = LOCALE.slice(0, 2).toLowerCase();
 
 /** @type {Record<Text, string>} */
-const strings = (await import(`./strings.${LANGUAGE}.js`)).default;
+let strings;
 const plurals = new Intl.PluralRules(LOCALE);
+
+/** Load the strings of the language, and of no other: before all else, and not with a top-level await, which fails in WebKit (bug 242740). */
+export async function loadStrings() {
+  strings = (await import(`./strings.${LANGUAGE}.js`)).default;
+}
 
 /** Return a string of the page. @param {Text} key @param {Record<string, string|number>} [values] */
 export function text(key, values = {}) {

@@ -7,14 +7,14 @@ import { make } from "./dom.js";
 export function noticeElement({ code, words, detail, isWarning, action }) {
   const whole = make("div", isWarning ? "notice warning" : "notice");
   whole.dataset.code = code;
-  const told = make("p", "");
-  if (words) told.append(make(detail ? "strong" : "span", "", words));
+  const line = make("p", "");
+  if (words) line.append(make(detail ? "strong" : "span", "", words));
   if (detail) {
     const message = make("span", "detail", detail);
     message.lang = "en";
-    told.append(" ", message);
+    line.append(" ", message);
   }
-  whole.append(told);
+  whole.append(line);
   if (action) whole.append(action());
   return whole;
 }

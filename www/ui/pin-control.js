@@ -50,7 +50,7 @@ export class PinControl {
     return this.#wanted && this.#wanted.words;
   }
 
-  /** Whether the button ends a pulse that is running. */
+  /** True if the button ends a pulse that is running. */
   get isStoppable() {
     return Boolean(this.pin.value) && (this.pin.pulse ?? 0) >= STOPPABLE_PULSE_S;
   }
