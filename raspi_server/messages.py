@@ -358,14 +358,14 @@ class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello
 
 class News(Struct, frozen=True, tag_field="type", tag="news", omit_defaults=True):
     """Changes of the fleet: pins as [value, since] by topic and name, whole entries of Pis, and the
-    topics of Pis that were removed. They apply in the order gone, pis, pins. Pins and entries are
-    encoded already, since their size is measured before they are sent."""
+    topics of Pis that were removed. They apply in the order removed, pis, pins. Pins and entries
+    are encoded already, since their size is measured before they are sent."""
 
     seq: int
     time: float
     pins: dict[str, Raw] = {}
     pis: list[Raw] = []
-    gone: list[str] = []
+    removed: list[str] = []
 
 
 class BrokerNews(Struct, frozen=True, tag_field="type", tag="broker"):

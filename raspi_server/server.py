@@ -35,9 +35,9 @@ from .web.context import BUILT_IN_WWW, CLOSE_RESTARTED, WebContext
 from .web.http_server import HttpServers
 
 if TYPE_CHECKING:
-    from .mqtt.bridge import House, Mqtt
-    from .mqtt.broker_config import Account
-    from .mqtt.fleet_watcher import Lookout
+    from .mqtt.bridge import LocalPi, MqttBridge
+    from .mqtt.broker_config import BrokerConfig
+    from .mqtt.fleet_watcher import FleetWatcher
     from .web.metrics import Metrics
 
 CLOSE_GOING_AWAY = 1001
@@ -59,7 +59,7 @@ class Server:
         limits: Limits = DEFAULT,
     ) -> None:
         loop = asyncio.get_running_loop()
-        account = _account(config)
+        broker_config = _broker_config(config)
         error_text = ""
         if source and config_error:
             what = f"{source.file} has faults: the last good configuration runs"
@@ -87,8 +87,8 @@ class Server:
         self._output_states = OutputStateStore.from_environment(limits)
         self._history = History(limits)
         self._broadcaster = Broadcaster(config.interval, limits)
-        self._mqtt: Mqtt | None = None
-        self._fleet: Lookout | None = None
+        self._mqtt: MqttBridge | None = None
+        self._fleet: FleetWatcher | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._metrics: Metrics | None = None
         self.board = self._broadcaster.board = self._new_board(config)
@@ -103,7 +103,7 @@ class Server:
         )
         self._auth.set_scheme(self._status.scheme)
         self._servers = HttpServers(self._context, limits)
-        self._join_broker(config, account)
+        self._join_broker(config, broker_config)
         self._set_metrics(config.metrics)
         self._tickers = (
             Ticker(self._every_second, limits.poll_interval_s, yields=True),
@@ -198,7 +198,7 @@ class Server:
     def _apply(self, config: Config) -> None:
         """Apply another configuration: first all that may fail, then what cannot."""
         identity = _identity(config)
-        account = _account(config)
+        broker_config = _broker_config(config)
         self._move(config)
         self._use_identity(identity)
         before, self._config = self._config, config
@@ -212,9 +212,9 @@ class Server:
         self._auth.access = config.access
         self._context.www = _www(config)
         self._broadcaster.set_interval(config.interval)
-        if config.mqtt != before.mqtt or account != (self._mqtt and self._mqtt.account):
+        if config.mqtt != before.mqtt or broker_config != (self._mqtt and self._mqtt.config):
             self._leave_broker(CLOSE_RESTARTED, "the configuration has changed")
-            self._join_broker(config, account)
+            self._join_broker(config, broker_config)
             if self._mqtt:
                 self._mqtt.start(self._leaving)
         if self._fleet:
@@ -299,20 +299,20 @@ class Server:
             self._metrics = Metrics(self._context)
         self._context.metrics = self._metrics
 
-    def _join_broker(self, config: Config, account: "Account | None") -> None:
+    def _join_broker(self, config: Config, broker_config: "BrokerConfig | None") -> None:
         """Make the parts for the broker, which are imported only where there is one."""
         self._mqtt = self._status.broker = self._fleet = self._context.fleet = None
-        if config.mqtt is None or account is None:
+        if config.mqtt is None or broker_config is None:
             return
-        from .mqtt.bridge import Mqtt
+        from .mqtt.bridge import MqttBridge
 
-        house = _house(self._context, config.mqtt.control)
-        self._mqtt = self._status.broker = Mqtt(config.mqtt, account, house, self._limits)
+        pi = _local_pi(self._context, config.mqtt.control)
+        self._mqtt = self._status.broker = MqttBridge(config.mqtt, broker_config, pi, self._limits)
         if config.mqtt.fleet:
-            from .mqtt.fleet_watcher import Lookout
+            from .mqtt.fleet_watcher import FleetWatcher
 
-            self._fleet = self._context.fleet = Lookout(
-                account, self._mqtt.topic, self._context.fleet_audience
+            self._fleet = self._context.fleet = FleetWatcher(
+                broker_config, self._mqtt.topic, self._context.fleet_audience, self._limits
             )
 
     def _leave_broker(self, code: int, reason: str) -> None:
@@ -329,7 +329,7 @@ class Server:
         self._history.record(changed.pin, changed.value, changed.moment, by)
         self._broadcaster.send_change(changed, by)
         if self._mqtt:
-            self._mqtt.changed(changed)
+            self._mqtt.publish_change(changed)
         if self._metrics:
             self._metrics.changed(changed)
 
@@ -338,7 +338,7 @@ class Server:
         self._broadcaster.forget_values()
         self._note_values()
         if self._mqtt:
-            self._mqtt.remade()
+            self._mqtt.publish_all()
         if self._metrics:
             self._metrics.remade()
         if self._broadcaster.hub or (self._fleet and self._fleet.hub):
@@ -396,22 +396,22 @@ def _identity(config: Config) -> Identity | None:
     return tls.identity(config.certificate) if config.certificate else None
 
 
-def _account(config: Config) -> "Account | None":
-    """Return the account at the broker, with all its files read. Raises ConfigError."""
+def _broker_config(config: Config) -> "BrokerConfig | None":
+    """Return the broker's configuration, with all its files read. Raises ConfigError."""
     if config.mqtt is None:
         return None
-    from .mqtt.broker_config import account
+    from .mqtt.broker_config import read_broker_config
 
-    return account(config.mqtt)
+    return read_broker_config(config.mqtt)
 
 
 def _www(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys((str(config.www), str(BUILT_IN_WWW))))
 
 
-def _house(context: WebContext, may_control: bool) -> "House":
+def _local_pi(context: WebContext, may_control: bool) -> "LocalPi":
     """Return this Pi as its broker sees it; commands are carried out if `may_control`."""
-    from .mqtt.bridge import House
+    from .mqtt.bridge import LocalPi
 
     def pins() -> list[PinInfo]:
         return [context.broker_pin(pin, may_control) for pin in context.board]
@@ -421,4 +421,4 @@ def _house(context: WebContext, may_control: bool) -> "House":
         return context.board.carry_out(command, "mqtt")
 
     status = context.status
-    return House(status.server_info, pins, status.health, carry_out, status.url)
+    return LocalPi(status.server_info, pins, status.health, carry_out, status.url)

@@ -39,7 +39,7 @@ class BrokerClient(Protocol):
     """The connection to the MQTT broker, which is imported only where the configuration has one."""
 
     @property
-    def trouble(self) -> str | None: ...
+    def error(self) -> str | None: ...
     @property
     def is_connected(self) -> bool: ...
     @property
@@ -131,8 +131,8 @@ class Status:
         reasons = [f"{pin}: {pin.error if details else 'unavailable'}" for pin in unavailable]
         notices = self.notices(details)
         reasons += [notice.message for notice in notices if notice.code not in _INTENDED]
-        if self.broker and self.broker.trouble:
-            reasons.append(self.broker.trouble if details else BROKER_ERROR)
+        if self.broker and self.broker.error:
+            reasons.append(self.broker.error if details else BROKER_ERROR)
         if failures:
             return Verdict("failing", failures + reasons)
         return Verdict("degraded" if reasons else "ok", reasons)

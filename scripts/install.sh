@@ -2,18 +2,18 @@
 # Installs raspi-server from this checkout as a service, or upgrades it; safe to run again at any time.
 #   sudo scripts/install.sh
 #     --port N      serve on port N, 1 to 65535, instead of the configured one
-#     --no-start    make all ready, but start nothing
+#     --no-start    install everything, but start nothing
 #     --dry-run     only say what would be done
 #     --rollback    go back to the release before
-#     --version     say which version this checkout holds
+#     --version     print the version of this checkout
 set -euo pipefail
 umask 022
 export LC_ALL=C.UTF-8
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV CDPATH
 checkout=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 cd /
-# shellcheck source=scripts/places.sh
-source "$checkout/scripts/places.sh"
+# shellcheck source=scripts/common.sh
+source "$checkout/scripts/common.sh"
 # shellcheck source=scripts/release.sh
 source "$checkout/scripts/release.sh"
 
@@ -25,18 +25,18 @@ usage() {
     exit 2
 }
 
-# step TEXT: says what comes now; false in a dry run, in which it does not come.
+# step TEXT: prints what is done next; fails in a dry run, which does not do it.
 step() {
     doing=$1
     printf '%s\n' "$1"
     [[ -z $dry_run ]]
 }
 
-# slowly COMMAND…: runs it with a dot every few seconds, and shows what it said only if it fails.
+# slowly COMMAND…: runs it with a dot every few seconds, and shows its output only if it fails.
 slowly() {
     local log status=0 dots
     log=$(mktemp)
-    # A nap that outlives the dots must hold neither the lock nor anybody's pipe.
+    # A `sleep` that outlives the loop must not keep the lock or the caller's pipe open.
     while sleep 3 >/dev/null 2>&1 9>&-; do printf .; done 9>&- &
     dots=$!
     "$@" >"$log" 2>&1 || status=$?
@@ -48,11 +48,13 @@ slowly() {
     return "$status"
 }
 
-# Whatever went wrong: what is half built goes, what ran runs on, and the way on is said.
+# Removes what is half built, and after a failure says what is in force and what to do next.
 on_exit() {
     local status=$?
     trap - EXIT
     discard_half_built
+    # After a signal between a switch of `current` and the reload that belongs to it.
+    [[ $status -eq 0 || $status -eq 2 ]] || systemctl daemon-reload 2>/dev/null || true
     rm -f "$config.new"
     if [[ $status -ne 0 && $status -ne 2 ]]; then
         {
@@ -66,20 +68,20 @@ on_exit() {
     exit "$status"
 }
 
-# listener PORT ADDRESS: who else listens there, in words, nothing if nobody does. No address means all
-# of them. The service itself does not count.
+# listener PORT ADDRESS: prints the name of another program that listens there, nothing if there is none.
+# No address means all addresses. The service itself does not count.
 listener() {
-    local ours where who host
+    local ours where process host
     ours=$(systemctl show --property MainPID --value "$unit" 2>/dev/null) || ours=0
-    while read -r _ _ _ where _ who; do
-        [[ $ours -eq 0 || $who != *"pid=$ours,"* ]] || continue
+    while read -r _ _ _ where _ process; do
+        [[ $ours -eq 0 || $process != *"pid=$ours,"* ]] || continue
         host=${where%:*}
         host=${host%%%*}
         host=${host//[][]/}
         [[ -z $2 || $host == "$2" || $host == '*' || ($host == 0.0.0.0 && $2 != *:*) ||
             ($host == :: && $2 == *:*) ]] || continue
-        if [[ $who =~ \(\(\"([^\"]+)\",pid=([0-9]+) ]]; then
-            # A process names itself as it likes: nothing of it is to command the terminal.
+        if [[ $process =~ \(\(\"([^\"]+)\",pid=([0-9]+) ]]; then
+            # A process can name itself as it likes: its name must not control the terminal.
             echo "${BASH_REMATCH[1]//[^[:print:]]/?} (process ${BASH_REMATCH[2]})"
         else
             echo "a process that cannot be seen from here"
@@ -88,7 +90,7 @@ listener() {
     done < <(ss -Hltnp "sport = :$1")
 }
 
-# check_port PORT: fails where another program has the port that the service is to serve.
+# check_port PORT: ends the script if another program has the port that the service will serve.
 check_port() {
     local busy_with=
     if [[ -z $no_start ]] && command -v ss >/dev/null; then
@@ -121,14 +123,15 @@ check_machine() {
     [[ -z $wanted ]] || check_port "$wanted"
 }
 
-# configured KEY: the port or address in the configuration that will be used, as far as one look tells.
+# configured KEY: prints the port or address of the configuration that will be used, if its line is
+# simple enough for sed.
 configured() {
     local file=$config
     [[ -e $file ]] || file=$checkout/config.yaml
     sed -n "s/^$1: *[\"']\{0,1\}\([0-9A-Fa-f.:]*\)[\"']\{0,1\} *\(#.*\)\{0,1\}$/\1/p" "$file"
 }
 
-# The system's own Python: one in somebody's home is hidden from the service.
+# system_python: prints the path of the system's own Python: the service cannot see one in a home.
 system_python() {
     local candidate
     for candidate in /usr/bin/python3 /usr/bin/python3.1{3,2,1}; do
@@ -140,10 +143,9 @@ system_python() {
     return 1
 }
 
-# say_before OLD NEW: what people will notice of the change from one release to another, said before
-# anything is changed.
+# say_before OLD NEW: prints what people will notice of a change of release, before anything is changed.
 say_before() {
-    # Releases without this function are those whose cookies have another name.
+    # The releases whose cookies have another name are those without a function of this name.
     if [[ $(grep -sc '^say_before()' "$1/scripts/install.sh") != \
         $(grep -sc '^say_before()' "$2/scripts/install.sh") ]]; then
         echo "Afterwards every browser has to sign in again, once, with its access code. The codes stay."
@@ -158,7 +160,7 @@ on_pi() {
     grep -qs '^Raspberry Pi' /proc/device-tree/model
 }
 
-# apt_install PACKAGE…: with the lists it has, else with fresh ones.
+# apt_install PACKAGE…: installs with the package lists of now, else updates them and tries again.
 apt_install() {
     export DEBIAN_FRONTEND=noninteractive
     local options=(--yes --quiet --no-install-recommends -o DPkg::Lock::Timeout=300)
@@ -205,10 +207,11 @@ account() {
     fi
 }
 
-# What the service has to read, however it came here: from another card, or kept by uninstall.sh.
+# Lets the service read its key and configuration, also if they come from another SD card or were kept
+# by uninstall.sh.
 make_readable() {
     local key=$settings/tls/server.key
-    # What a link leads to is somebody else's, a key of certbot's, say.
+    # A link leads to a file that belongs to another program, certbot for example.
     if [[ -f $key && ! -L $key ]]; then
         chown root:raspi-server "$key"
         chmod 640 "$key"
@@ -220,8 +223,8 @@ make_readable() {
     fi
 }
 
-# The configuration: a fresh one if there is none; with --port a changed one, in place only after the
-# check, beside it.
+# Writes a fresh configuration if there is none. With --port it writes a changed one beside the file; it
+# takes the file's place after the check.
 configuration() {
     if [[ ! -e $config ]]; then
         step "Writing $config" || return 0
@@ -243,9 +246,9 @@ configuration() {
     [[ -n $dry_run ]] || make_readable
 }
 
-# Whether the new release can read the configuration, looked at as the service sees it, which has the
-# last good one beside it. Ends the script if it cannot; with "early" it only returns 1 where nothing
-# but the certificate is in the way, which make-cert.sh may mend.
+# Checks the configuration with the new release, as the service's user, with the last good one beside
+# it. Ends the script if that fails. With "early" it returns 1 if only the certificate is wrong, which
+# make-cert.sh may mend.
 check_configuration() {
     local file=$config said status=0
     [[ ! -e $config.new ]] || file=$config.new
@@ -288,7 +291,7 @@ system_files() {
     fi
 }
 
-farewell() {
+print_next_steps() {
     local address right said
     echo
     echo "raspi-server $release runs. Open on a phone or computer in the same network:"
@@ -298,7 +301,7 @@ farewell() {
         echo "    $scheme://$address:$served_port/"
     done
     said=$("$current/scripts/start.sh" code) || said=
-    # The one for switching comes last: it stays in sight.
+    # The code for switching comes last, where it stays in sight.
     for right in view control; do
         if grep -q "^$right: .* none yet$" <<<"$said"; then
             echo
@@ -306,7 +309,7 @@ farewell() {
         fi
     done
     if grep -q "^control: .* there is one$" <<<"$said"; then
-        grep -e --qr <<<"$said" || true # the first release makes no such links
+        grep -e --qr <<<"$said" || true # the first release has no such links
     fi
     if [[ $scheme == https ]]; then
         echo "So that a phone trusts it without a warning, open there once"
@@ -360,7 +363,7 @@ if [[ -n $dry_run ]]; then
     echo "Nothing was done."
     exit
 fi
-# What would stop an upgrade is said before anything changes.
+# Faults that stop an upgrade are shown before anything changes.
 is_checked=
 if [[ -L $current ]] && check_configuration early; then
     is_checked=1
@@ -370,6 +373,6 @@ step "Looking after the certificate"
 [[ -n $is_checked ]] || check_configuration
 system_files
 activate
-"$current/scripts/follow.sh"
+"$current/scripts/refresh-network.sh"
 tidy
-[[ -n $no_start ]] || farewell
+[[ -n $no_start ]] || print_next_steps

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Makes the certificate that phones are shown, signed by an authority of this Pi's own, and renews it.
-# Touches nothing while the one there is good: it fits its key and the authority, has 30 days left,
-# and holds every name and address that the Pi has now and the authority may vouch for; the others
+# Makes and renews the server's certificate, signed by a certificate authority of this Pi's own.
+# It changes nothing while the certificate is good: it fits its key and the authority, has 30 days left,
+# and holds every name and address that the Pi has now and the authority may vouch for. The others
 # are listed in the file left-out. The authority is made once and stays.
 #   sudo scripts/make-cert.sh                    for the service, in /etc/raspi-server/tls
-#   sudo scripts/make-cert.sh --new-authority    the same, with a new authority in the place of the
-#                                                old one: each phone has to trust this Pi again
-#   scripts/make-cert.sh --folder tls            for oneself, in another folder
+#   sudo scripts/make-cert.sh --new-authority    the same, with a new authority instead of the old
+#                                                one: each phone has to trust this Pi again
+#   scripts/make-cert.sh --folder tls            for your own use, in another folder
 set -euo pipefail
 umask 077
 export LC_ALL=C
-# shellcheck source=scripts/places.sh
-source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/places.sh"
+# shellcheck source=scripts/common.sh
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
 
 folder=$settings/tls
 group=raspi-server
@@ -34,25 +34,25 @@ while [[ $# -gt 0 ]]; do
     esac
 done
 
-# The domains of homes, which no site of the internet is in, and the networks of homes.
+# Domains of home networks, which no site of the internet can have, and private networks.
 domains=(localhost local lan home.arpa internal)
 networks=(10.0.0.0/255.0.0.0 172.16.0.0/255.240.0.0 192.168.0.0/255.255.0.0 127.0.0.0/255.0.0.0
     169.254.0.0/255.255.0.0 100.64.0.0/255.192.0.0 ::1/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
     fc00::/fe00:: fe80::/ffc0::)
-# Where routers put the machines of a home; of these an authority vouches for this machine only.
+# Domains that routers give to the machines of a home. Here an authority vouches for this machine only.
 router_domains=(home localdomain fritz.box)
 
 is_name() {
     [[ $1 =~ ^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?$ ]]
 }
 
-# What an authority made now may vouch for: a line "permitted DNS:DOMAIN" or "excluded …" for each.
+# new_rules: prints the name constraints of a new authority: lines "permitted DNS:DOMAIN", "excluded …".
 new_rules() {
     local host domain rules
     rules=$(printf 'permitted DNS:%s\n' "${domains[@]}")
     host=$(host_name)
     if is_name "$host" && ! covers_name "$host" "${domains[@]}"; then
-        # Not what is below it: a Pi may be called like a domain of the internet, "kitchen" or "app".
+        # Not the names below it: a Pi may have the name of a domain of the internet, such as "app".
         rules+=$(printf '\n%s' "permitted DNS:$host" "excluded DNS:.$host")
     fi
     for domain in "${router_domains[@]}"; do
@@ -64,7 +64,7 @@ new_rules() {
     printf 'permitted IP:%s\n' "${networks[@]}"
 }
 
-# The same of the authority in ca.crt; nothing where it may vouch for anything.
+# rules_of_authority: prints those of the authority in ca.crt, nothing if it has none.
 rules_of_authority() {
     openssl x509 -in ca.crt -noout -ext nameConstraints 2>/dev/null | awk '
         /^ *Permitted:/ { verdict = "permitted" }
@@ -73,7 +73,7 @@ rules_of_authority() {
     '
 }
 
-# covers_name NAME DOMAIN…: whether it is one of them or in one of them.
+# covers_name NAME DOMAIN…: succeeds if the name is one of the domains or in one of them.
 covers_name() {
     local name=$1 domain
     shift
@@ -99,7 +99,7 @@ read_address() {
     for part in "${right[@]}"; do numbers+=("$((16#$part))"); done
 }
 
-# covers_address ADDRESS NETWORK/MASK
+# covers_address ADDRESS NETWORK/MASK: succeeds if the address is in the network.
 covers_address() {
     local numbers=() address network at
     read_address "$1"
@@ -113,7 +113,7 @@ covers_address() {
     done
 }
 
-# allows RULES NAME: whether a certificate may hold "DNS:…" or "IP:…" (RFC 5280, 4.2.1.10).
+# allows RULES NAME: succeeds if a certificate may hold NAME, "DNS:…" or "IP:…" (RFC 5280, 4.2.1.10).
 allows() {
     local verdict rule is_bound='' is_permitted=''
     while read -r verdict rule; do
@@ -130,7 +130,7 @@ allows() {
     [[ -z $is_bound || -n $is_permitted ]]
 }
 
-# The names and addresses of this machine, one a line as openssl writes them.
+# names: prints the names and addresses of this machine, one on each line, as openssl writes them.
 names() {
     local host name address seen=' '
     host=$(host_name)
@@ -152,7 +152,7 @@ choose_names() {
     ours=$(new_rules)
     [[ -n $rules || -e ca.crt ]] || rules=$ours
     while read -r name; do
-        # A name that the network gave is not to be one of the internet, whoever would vouch for it.
+        # A name that comes from the network must not be one of the internet, even if the authority allows it.
         if ! allows "$ours" "$name" && { [[ $name == DNS:* ]] || ! allows "$rules" "$name"; }; then
             left_out+="never ${name#*:}"$'\n'
         elif ! allows "$rules" "$name"; then
@@ -164,13 +164,13 @@ choose_names() {
     san=${san%$'\n'} left_out=${left_out%$'\n'}
 }
 
-# Whether something is left out that was not yet when the list was written. What has gone since is no
-# reason to write: a Wi-Fi that comes and goes does not wear the card.
-is_left_out_anew() {
+# has_new_left_out: succeeds if a name is left out that is not in the list yet. A name that has
+# disappeared is no reason to write: a Wi-Fi that comes and goes must not wear the SD card.
+has_new_left_out() {
     [[ -n $left_out ]] && { [[ ! -e left-out ]] || grep -qvxFf left-out - <<<"$left_out"; }
 }
 
-# For doctor, and said once.
+# Writes the list of the names left out, which doctor shows, and prints it if it has changed.
 keep_left_out() {
     local old=
     [[ ! -e left-out ]] || old=$(<left-out)
@@ -186,7 +186,7 @@ keep_left_out() {
         "$(cut -d ' ' -f 2 left-out | paste -sd ' ')"
 }
 
-# Why the certificate must be made anew, or nothing.
+# reason: prints why a new certificate is needed, nothing if the old one is good.
 reason() {
     local name option said
     if [[ ! -e server.crt || ! -e server.key ]]; then
@@ -202,7 +202,7 @@ reason() {
         while read -r name; do
             option=-checkhost
             [[ $name == DNS:* ]] || option=-checkip
-            # The address in the certificate may have gone since; one that is missing counts.
+            # Only a missing address counts, not one in the certificate that the Pi no longer has.
             said=$(openssl x509 -in server.crt -noout "$option" "${name#*:}" 2>&1) || true
             if [[ $said != *"does match"* ]]; then
                 echo "it lacks ${name#*:}"
@@ -212,13 +212,13 @@ reason() {
     fi
 }
 
-# key FILE: a new private key.
+# key FILE: writes a new private key.
 key() {
     openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null
 }
 
-# sign NAME DAYS EXTENSIONS OPTION…: $work/NAME.crt for $work/NAME.csr, begun a day back, since the
-# clocks of phones and Pis disagree. Only `openssl ca` can set the beginning.
+# sign NAME DAYS EXTENSIONS OPTION…: writes $work/NAME.crt for $work/NAME.csr. It is valid from a day
+# ago, since clocks of phones and Pis differ. Only `openssl ca` can set the first day.
 sign() {
     local name=$1 days=$2 extensions=$3
     shift 3
@@ -228,12 +228,12 @@ sign() {
         -in "$work/$name.csr" -out "$work/$name.crt" 2>"$work/log" || fail "$(<"$work/log")"
 }
 
-# request NAME SUBJECT KEY: $work/NAME.csr
+# request NAME SUBJECT KEY: writes $work/NAME.csr.
 request() {
     openssl req -new -config "$work/ca.cnf" -key "$3" -subj "/CN=$2" -out "$work/$1.csr"
 }
 
-# The settings for openssl; nothing outside them counts.
+# Writes the settings for openssl, which then reads no others.
 write_settings() {
     : >"$work/index.txt"
     cat >"$work/ca.cnf" <<SETTINGS
@@ -242,8 +242,8 @@ distinguished_name = name
 string_mask = utf8only
 [name]
 [ca]
-default_ca = house
-[house]
+default_ca = this_pi
+[this_pi]
 database = $work/index.txt
 new_certs_dir = $work
 rand_serial = yes
@@ -256,7 +256,7 @@ commonName = supplied
 basicConstraints = critical, CA:TRUE, pathlen:0
 keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash
-# Not critical: clients that do not know it, Mbed TLS for one, could not load the authority at all.
+# Not critical: clients that do not know it, such as Mbed TLS, could not load the authority at all.
 nameConstraints = @rules
 [rules]
 $(awk 'NF { kind = substr($2, 1, index($2, ":") - 1); print $1 ";" kind "." NR " = " substr($2, length(kind) + 2) }' <<<"$rules")
@@ -270,8 +270,8 @@ subjectAltName = $(paste -sd , <<<"$san")
 SETTINGS
 }
 
-# The authority: ten years, its key for root only. The certificate comes last: it says all is there,
-# and where it is missing, be it after a power cut, the next run makes both.
+# Makes the authority: valid for ten years, its key for root only. The certificate is written last. If it
+# is missing, after a power cut for example, the next run makes both.
 make_authority() {
     local name
     name=$(host_name)
@@ -287,8 +287,8 @@ make_authority() {
     echo "Made the certificate authority of this Pi in $folder"
 }
 
-# A certificate of 397 days. Its key stays, so that one rename puts the new one in force, and no
-# reader and no power cut ever finds two that do not fit.
+# Makes a certificate for 397 days. Its key stays, so that one rename puts the new one in force: neither
+# a reader nor a power cut finds a certificate and a key that do not fit.
 make_certificate() {
     local name
     name=$(host_name)
@@ -309,8 +309,8 @@ make_certificate() {
     sync .
 }
 
-# The service takes the new one, and one that ended for want of it comes back.
-tell_service() {
+# Lets the service read the new certificate, or starts it if it had ended without one.
+notify_service() {
     if systemctl is-active --quiet "$unit"; then
         systemctl kill --kill-whom=main --signal=HUP "$unit"
     elif systemctl is-failed --quiet "$unit"; then
@@ -321,9 +321,9 @@ tell_service() {
 [[ -z $group ]] || keep_from_service "$settings" "$folder"
 [[ -d $folder ]] || install -d -m 755 "$folder"
 cd "$folder"
-exec 8>>.lock  # only its owner may open it: a lock on the folder others could take, and keep
+exec 8>>.lock  # only its owner may open this file; a lock on the folder any user could take and keep
 flock 8
-# This machine's name with its domain, as the network has it.
+# This machine's name with its domain, as the network knows it.
 full=$(timeout 5 hostname -f 2>/dev/null) || full=
 full=${full,,}
 san='' left_out='' rules=''
@@ -334,14 +334,14 @@ if [[ -n $new_authority ]]; then
     rules=$(new_rules)
 elif [[ -e ca.crt && ! -e ca.key ]]; then
     fail "$folder/ca.key is missing: without it the authority in ca.crt can sign nothing." \
-        "Bring it back, or make a new authority with --new-authority, which each phone has to trust anew."
+        "Bring it back, or make a new authority with --new-authority, which each phone has to trust again."
 elif [[ -e ca.crt ]]; then
     rules=$(rules_of_authority)
 fi
 choose_names
 [[ -n $new_authority || ! -e ca.crt ]] || why=$(reason)
 if [[ -z $why ]]; then
-    ! is_left_out_anew || keep_left_out
+    ! has_new_left_out || keep_left_out
     exit
 fi
 work=$(mktemp -d "$PWD/.new.XXXXXX")
@@ -352,5 +352,5 @@ make_certificate
 echo "Made a new certificate: $why"
 keep_left_out
 if [[ -n $group ]] && [[ -d /run/systemd/system ]]; then
-    tell_service
+    notify_service
 fi

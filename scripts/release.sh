@@ -1,22 +1,22 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034,SC2154  # checkout, python, doing and the options are install.sh's
-# For install.sh: the releases in /opt/raspi-server. Each is built beside the one that runs, and one
-# rename of the link `current` puts it in force, unit included; a power cut leaves the old or the new.
+# shellcheck disable=SC2034,SC2154  # install.sh sets checkout, python, doing and the options
+# Part of install.sh: the releases in /opt/raspi-server. Each is built beside the running one. One rename
+# of the link `current` puts it in force, units included; a power cut leaves the old release or the new.
 
-# Also for the pip that pip starts. Without a network it is not to try for minutes.
+# Also for the pip that pip starts. Without a network it must not retry for minutes.
 export PIP_RETRIES=1 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 checkout_version() {
     sed -n 's/^__version__ = "\([0-9][0-9A-Za-z.+-]*\)"$/\1/p' "$checkout/raspi_server/__init__.py"
 }
 
-# What of the checkout makes a release, ended by zero bytes.
+# sources: prints the files of the checkout that make a release, separated by zero bytes.
 sources() {
     (cd "$checkout" && find raspi_server www scripts systemd config.yaml pyproject.toml README.md \
         CHANGELOG.md LICENSE -type f ! -name '.*' ! -path '*/__pycache__/*' -print0 | sort -z)
 }
 
-# What tells one release from another: the files, and the Python and system packages it leans on.
+# fingerprint: prints a hash of the files, and of the Python and system packages that a release uses.
 fingerprint() {
     {
         (cd "$checkout" && sources | xargs -0 sha256sum)
@@ -24,12 +24,13 @@ fingerprint() {
     } | sha256sum | cut -d ' ' -f 1
 }
 
-# Whether lgpio is apt's, which a virtual environment sees only if it is let.
+# uses_system_packages: succeeds if lgpio is apt's, which a virtual environment sees only with
+# --system-site-packages.
 uses_system_packages() {
     is_installed python3-lgpio
 }
 
-# Removes what was being built when the script or the power ended; complete ones have said so.
+# Removes releases that were not built to the end: complete ones hold a file `complete`.
 discard_half_built() {
     local each
     rm -rf "$home/wheels.new" "$home/current.new" "$home/previous.new"
@@ -38,7 +39,7 @@ discard_half_built() {
     done
 }
 
-# Sets `release` to one made of this checkout: one that is there, or a new one.
+# Sets `release` to one made of this checkout: an existing one, or a new one.
 choose_release() {
     local each mark
     mark=$(fingerprint)
@@ -66,7 +67,7 @@ choose_release() {
     say_lgpio "$releases/$release"
 }
 
-# VERSION-N, with an N that no release has had.
+# next_name: prints VERSION-N, with an N that no release has had.
 next_name() {
     local each last=0
     for each in "$releases"/*/; do
@@ -77,19 +78,19 @@ next_name() {
     echo "$(checkout_version)-$((last + 1))"
 }
 
+# works FOLDER: succeeds if the release in it starts with the Python of today.
 works() {
     "$1/scripts/start.sh" --version >/dev/null 2>&1 &&
         "$1/venv/bin/python" -I -c "$imports_all" 2>/dev/null
 }
 
-# Releases up to 0.3.0 have raspi_server.appliance in the place of raspi_server.server.
+# Releases up to 0.3.0 have raspi_server.appliance instead of raspi_server.server.
 imports_all='
 import importlib.util
 name = "server" if importlib.util.find_spec("raspi_server.server") else "appliance"
 importlib.import_module("raspi_server." + name)'
 
-
-# build FOLDER: a release in it. Called where `set -e` does not hold.
+# build FOLDER: builds a release there. Called where `set -e` has no effect.
 build() {
     local folder=$1 source=$1/source extra='' options=()
     mkdir "$source" &&
@@ -98,7 +99,7 @@ build() {
     ! uses_system_packages || options=(--system-site-packages)
     "$python" -m venv "${options[@]}" "$folder/venv" || return
     fetch "$folder" || return
-    # Apt's older packages, where they can be seen, are not to serve in the place of ours.
+    # Not apt's older packages, which --system-site-packages would let it see.
     "$folder/venv/bin/python" -I -m pip install --no-index --ignore-installed \
         --find-links "$home/wheels.new" "raspi-server${extra:+[$extra]}" || return
     mv "$source"/{scripts,systemd,config.yaml,README.md,CHANGELOG.md,LICENSE} "$folder" || return
@@ -107,11 +108,11 @@ build() {
     works "$folder" || { "$folder/venv/bin/python" -I -c "$imports_all"; return 1; }
 }
 
-# All packages as wheels: from the index, else, without a network, those of the last time. Sets
-# `extra` if lgpio is among them; pip is not to compile it, which takes tools a Pi does not have.
+# fetch FOLDER: gets all packages as wheels from the index or, without a network, those of the last
+# time. Sets `extra` if lgpio is among them. pip must not compile it: a Pi lacks the tools for that.
 fetch() {
     local folder=$1 said from
-    # With --use-pep517 also what comes as source only becomes a wheel, in a fresh venv of Bookworm, too.
+    # --use-pep517 makes wheels of packages that come as source only, also in a fresh venv of Bookworm.
     local pip=("$folder/venv/bin/python" -I -m pip wheel --use-pep517
         --only-binary lgpio --wheel-dir "$home/wheels.new")
     for from in "" "--no-index --find-links $home/wheels"; do
@@ -130,7 +131,7 @@ fetch() {
 }
 
 say_lgpio() {
-    # The stub that some indexes offer has no C module.
+    # Some indexes offer a stub that has no C module.
     if ! "$1/venv/bin/python" -I -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("_lgpio"))'
     then
         if on_pi; then
@@ -142,19 +143,22 @@ say_lgpio() {
     fi
 }
 
-# point LINK RELEASE: in one rename, and on the disk when it returns.
+# point LINK RELEASE: changes the link in one rename, and returns when that is on the disk. The units come
+# with `current`, so systemd reads them at once, before the slow sync: the timer must not start a script
+# that only the other release has.
 point() {
     ln -sfn "releases/$2" "$1.new"
     mv -T "$1.new" "$1"
+    [[ $1 != "$current" ]] || systemctl daemon-reload 2>/dev/null || true
     sync -f "$home"
 }
 
-# Puts `release` in force, unless it is, and starts it; if it does not come up, what ran before does.
+# Puts `release` in force and starts it. If it does not come up, the one before is started again.
 activate() {
     local before='' since has_reloaded=
     [[ ! -L $current ]] || before=$(basename "$(readlink "$current")")
     before_that=$(basename "$(readlink "$home/previous")")
-    rm -f "$config.before" # of a run that a power cut ended
+    rm -f "$config.before" # left by a run that a power cut ended
     if [[ -e $config.new ]]; then
         ln "$config" "$config.before"
         mv "$config.new" "$config"
@@ -182,8 +186,8 @@ activate() {
     fi
 }
 
-# Starts what `current` says, or has it take on a configuration that was changed, and waits until it
-# is READY and answers that it is well. Sets `has_reloaded` where what runs runs on.
+# Starts the release that `current` points to, or reloads it if only the configuration has changed, and
+# waits until it is READY and healthy. Sets `has_reloaded` if it was reloaded instead of started.
 bring_up() {
     systemctl daemon-reload || return
     systemctl start "$timer" || return
@@ -194,10 +198,20 @@ bring_up() {
         has_reloaded=1
         reload || return
     fi
-    "$current/venv/bin/python" -I - "$config" <"$current/scripts/healthy.py"
+    wait_healthy
 }
 
-# Has the running server take the configuration as it stands, and waits until it has.
+# Waits until the server of the release in force answers that it is healthy. Releases up to 0.3.0, to
+# which this script goes back, have a script for it instead of the command.
+wait_healthy() {
+    if [[ -e $current/scripts/healthy.py ]]; then
+        "$current/venv/bin/python" -I - "$config" <"$current/scripts/healthy.py"
+    else
+        "$current/scripts/start.sh" wait-healthy --config "$config"
+    fi
+}
+
+# Makes the running server read the configuration, and waits until it has taken it.
 reload() {
     local end=$((SECONDS + 30))
     step "Reloading the running server with $config"
@@ -208,7 +222,7 @@ reload() {
     done
 }
 
-# What was not taken, or not well: the server runs on as it is, with its pins; ends the script.
+# Ends the script after a reload that failed. The running server and its pins stay as they are.
 stay() {
     local said="The running server did not take $config: what ran before runs on."
     ! is_in_force || said="The running server took $config, and is not well."
@@ -220,7 +234,8 @@ stay() {
     fail "$said"
 }
 
-# go_back RELEASE: what was in force before, where there was something; ends the script.
+# go_back RELEASE: puts the release before in force again, or none if RELEASE is empty, and ends the
+# script.
 go_back() {
     local failed=$release
     doing="starting release $failed"
@@ -261,10 +276,10 @@ roll_back() {
     check_configuration
     activate
     rm -f "$home/previous"
-    [[ -n $no_start ]] || farewell
+    [[ -n $no_start ]] || print_next_steps
 }
 
-# Of all releases the one in force and the one before stay.
+# Removes all releases except the one in force and the one before.
 tidy() {
     local each name
     for each in "$releases"/*/; do

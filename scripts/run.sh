@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs raspi-server from this checkout and prints the address to open: with config.yaml on a Raspberry
-# Pi, elsewhere the simulated demo house. What is missing is installed into .venv here.
+# Pi, elsewhere the simulated demo house. Missing packages are installed into .venv here.
 # Arguments go to the server, for example:  scripts/run.sh --port 9000
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."

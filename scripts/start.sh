@@ -1,7 +1,7 @@
 #!/bin/sh
-# Starts raspi-server from the release it stands in, as the unit and /usr/local/bin/raspi-server do. A
-# release leans on the Python it was made with: where an upgrade of the operating system has brought
-# another, it says so, and ends with the status after which systemd does not try again.
+# Runs raspi-server of the release this script is in; the unit and /usr/local/bin/raspi-server call it. A
+# release needs the Python it was made with. If an upgrade of the operating system has brought another,
+# this says so and ends with the status after which systemd does not try again.
 set -eu
 release=$(dirname "$(dirname "$(readlink -f "$0")")")
 python=$(readlink -f "$release/venv/bin/python") || python=

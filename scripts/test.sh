@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Checks everything: style, types, scripts, the page's types, and all tests. What is missing is
-# installed, Python packages into .venv here, Debian's (as root only) on the machine.
+# Checks everything: style, types, scripts, the page's types, and all tests. Missing packages are
+# installed: Python's into .venv here, Debian's (as root only) on the machine.
 #   scripts/test.sh                 everything
 #   scripts/test.sh style types     parts: style types shell page tests
-#   scripts/test.sh board browser   the tests of a room: tests/test_board.py, tests/browser/
+#   scripts/test.sh board browser   one group of tests: tests/test_board.py, tests/browser/
 #   scripts/test.sh tests/test_board.py -k pulse    whatever pytest takes
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source scripts/venv.sh
 
-# Tools that are no Python packages are kept here between runs.
+# Tools other than Python packages are kept here between runs.
 cache=${TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/raspi-server}
 
-# need COMMAND PACKAGE: a program of Debian's, installed if we may.
+# need COMMAND PACKAGE: installs a program of Debian's if we may.
 need() {
     command -v "$1" >/dev/null && return
     if [[ $EUID -ne 0 ]]; then
@@ -64,7 +64,7 @@ tests() {
     fi
     local whole=()
     if [[ $# -eq 0 ]]; then
-        # On several processors; tests/conftest.py says what stays together.
+        # On several processors; tests/conftest.py says which tests stay together.
         whole=(--numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder)
     fi
     .venv/bin/python -m pytest "${whole[@]}" "$@"

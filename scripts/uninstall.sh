@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Removes raspi-server from this machine: service, releases, user and all. Your configuration and
-# certificates in /etc/raspi-server stay, for the next time.
+# Removes raspi-server from this machine: service, releases, user, state. Your configuration and
+# certificates in /etc/raspi-server stay, for a later installation.
 #   sudo scripts/uninstall.sh
-#     --purge    these, too: phones have to trust a later installation anew
+#     --purge    remove them, too: phones then have to trust a later installation again
 set -euo pipefail
 export LC_ALL=C.UTF-8
 checkout=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 cd /
-# shellcheck source=scripts/places.sh
-source "$checkout/scripts/places.sh"
+# shellcheck source=scripts/common.sh
+source "$checkout/scripts/common.sh"
 
 purge=
 case $#${1:-} in
@@ -21,7 +21,7 @@ case $#${1:-} in
 esac
 [[ $EUID -eq 0 ]] || fail "This needs root: sudo $checkout/scripts/uninstall.sh"
 
-# A stop first: it leaves the outputs as on_stop says.
+# Stop it first: that leaves the outputs as on_stop says.
 echo "Stopping the service"
 systemctl stop "$timer" raspi-server-cert.service "$unit" 2>/dev/null || true
 systemctl disable --quiet "$timer" "$unit" 2>/dev/null || true
@@ -53,7 +53,7 @@ if [[ -n $purge ]]; then
     echo "Removing configuration and certificates"
     rm -rf "$settings" "${low_port%/*}"
 elif [[ -d $settings ]]; then
-    # Readable for root only, now that the group they belonged to is no more. Links are not followed.
+    # Readable for root only, since their group was removed. Links are not followed.
     chown -R -h -P root:root "$settings"
     echo "Kept: $settings. With --purge it goes, too."
 fi

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# For the other scripts: the virtual environment of this checkout, made and filled when needed.
+# Common to run.sh, test.sh and bench.sh: the virtual environment of this checkout.
 
-# The first Python on this machine that is new enough, or a clear end.
+# find_python: prints the first Python that is new enough, or fails and says what to install.
 find_python() {
     local name
     for name in python3 python3.13 python3.12 python3.11; do
@@ -14,7 +14,8 @@ find_python() {
     return 1
 }
 
-# ensure_venv EXTRA: .venv with this package, editable, and the extra's packages (`pi`, `test` or none).
+# ensure_venv EXTRA: makes .venv with this package, editable, and the packages of the extra `pi`, `test`
+# or none.
 ensure_venv() {
     local extra=$1 python stamp options=()
     python=$(find_python)
@@ -30,7 +31,7 @@ ensure_venv() {
             DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
         fi
         echo "Making a virtual environment in .venv" >&2
-        # On a Pi apt's python3-lgpio is used where pip has no wheel.
+        # On a Pi, apt's python3-lgpio is used if pip has no wheel.
         [[ $extra != pi ]] || options=(--system-site-packages)
         "$python" -m venv --clear "${options[@]}" .venv
     fi

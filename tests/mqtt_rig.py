@@ -1,4 +1,4 @@
-"""A real Mosquitto for the tests, and an ear at it."""
+"""A real Mosquitto for the tests, and a subscriber to it."""
 
 import json
 import shutil
@@ -21,14 +21,14 @@ from .conftest import LIMIT, Server, free_port
 PROGRAM = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     topic: str
     payload: bytes
     qos: int
     retained: bool
-    """Kept by the broker from before, or to be kept."""
+    """Whether the broker had retained it, or was asked to retain it."""
     lifetime: int | None = None
-    """Seconds after which it would not have come any more."""
+    """Seconds after which the broker would have dropped it."""
 
     @property
     def json(self) -> Any:
@@ -36,7 +36,7 @@ class Heard(NamedTuple):
 
 
 class Mosquitto:
-    """A broker on a port of its own; `lines` of its configuration beside those that all have."""
+    """Broker on a port of its own, with `lines` added to its configuration."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
         self.folder = folder
@@ -80,11 +80,11 @@ class Mosquitto:
         return f"mqtt://127.0.0.1:{self.port}"
 
 
-class Ear:
-    """Hears everything below `topics`, and speaks now and then."""
+class Subscriber:
+    """Client that records all messages at `topics`, and publishes."""
 
     def __init__(self, broker: Mosquitto, *topics: str, **account: str) -> None:
-        self.heard: list[Heard] = []
+        self.messages: list[Received] = []
         self._more = threading.Condition()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
         if account:
@@ -106,8 +106,10 @@ class Ear:
     def _note(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         with self._more:
             lifetime = getattr(message.properties, "MessageExpiryInterval", None)
-            self.heard.append(
-                Heard(message.topic, message.payload, message.qos, bool(message.retain), lifetime)
+            self.messages.append(
+                Received(
+                    message.topic, message.payload, message.qos, bool(message.retain), lifetime
+                )
             )
             self._more.notify_all()
 
@@ -115,7 +117,7 @@ class Ear:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def say(
+    def publish(
         self,
         topic: str,
         payload: Any,
@@ -123,31 +125,31 @@ class Ear:
         qos: int = 1,
         properties: Properties | None = None,
     ) -> None:
-        """Publishes, and waits until the broker has it."""
+        """Publish a message and wait until the broker has it."""
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         self._client.publish(topic, data, qos, retain, properties).wait_for_publish(LIMIT)
 
-    def wait_for(self, what: Callable[[Heard], bool], count: int = 1) -> list[Heard]:
-        """The messages of which it is true, once there are so many."""
+    def wait_for(self, what: Callable[[Received], bool], count: int = 1) -> list[Received]:
+        """Wait for so many messages of which `what` is true, and return them."""
 
-        def found() -> list[Heard]:
-            return [each for each in self.heard if what(each)]
+        def found() -> list[Received]:
+            return [each for each in self.messages if what(each)]
 
         with self._more:
             self._more.wait_for(lambda: len(found()) >= count, LIMIT)
             matching = found()
-        assert len(matching) >= count, "\n".join(map(str, self.heard))
+        assert len(matching) >= count, "\n".join(map(str, self.messages))
         return matching
 
-    def wait_for_topic(self, topic: str, count: int = 1) -> list[Heard]:
+    def wait_for_topic(self, topic: str, count: int = 1) -> list[Received]:
         return self.wait_for(lambda each: each.topic == topic, count)
 
-    def last(self, topic: str) -> Heard:
+    def last(self, topic: str) -> Received:
         return self.wait_for_topic(topic)[-1]
 
 
 def properties(**values: Any) -> Properties:
-    """Those of a message that is published, by the names of MQTT 5 without spaces."""
+    """Return properties for a PUBLISH, by their names in MQTT 5 without spaces."""
     found = Properties(PacketTypes.PUBLISH)
     for name, value in values.items():
         setattr(found, name, value)
@@ -155,13 +157,13 @@ def properties(**values: Any) -> Properties:
 
 
 class Brokers:
-    """Makes what one test needs, and ends it."""
+    """Brokers and subscribers of one test, which are closed at its end."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.folder = folder / "broker"
         self._brokers: list[Mosquitto] = []
-        self._ears: list[Ear] = []
+        self._ears: list[Subscriber] = []
 
     def broker(self, *lines: str) -> Mosquitto:
         number = len(self._brokers)
@@ -169,23 +171,23 @@ class Brokers:
         self._brokers.append(Mosquitto(folder, *lines))
         return self._brokers[-1]
 
-    def ear(self, broker: Mosquitto, *topics: str, **account: str) -> Ear:
-        self._ears.append(Ear(broker, *topics, **account))
+    def subscriber(self, broker: Mosquitto, *topics: str, **account: str) -> Subscriber:
+        self._ears.append(Subscriber(broker, *topics, **account))
         return self._ears[-1]
 
     def __enter__(self) -> "Brokers":
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for ear in self._ears:
-            ear.close()
+        for subscriber in self._ears:
+            subscriber.close()
         for broker in self._brokers:
             if broker.process.poll() is None:
                 broker.kill()
 
 
 def wait_for_reason(server: Server, words: str) -> list[str]:
-    """The reasons in /api/health, once one of them has the words."""
+    """Wait until a reason in /api/health has the words, and return the reasons."""
     until = time.monotonic() + LIMIT
     while True:
         answer = ask(server, "GET", "/api/health")
@@ -193,7 +195,7 @@ def wait_for_reason(server: Server, words: str) -> list[str]:
         reasons: list[str] = answer.json["reasons"]
         if any(words in reason for reason in reasons):
             return reasons
-        assert time.monotonic() < until, f"nobody said {words!r}: {reasons}\n{server.log}"
+        assert time.monotonic() < until, f"no reason has {words!r}: {reasons}\n{server.log}"
 
 
 def wait_until_well(server: Server) -> None:

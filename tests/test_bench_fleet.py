@@ -22,7 +22,7 @@ def test_all_is_measured_and_nothing_is_lost():
     wanted = (
         "edge on a real server to a client",
         "the fleet page's server with 5 Pis: memory",
-        "CPU of a Pi's room, a change",
+        "CPU of a Pi's bridge, a change",
         "edge on a Pi to the fleet page of another",
         "broker away for 0 s: all states right on the fleet page",
     )

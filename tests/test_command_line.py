@@ -21,9 +21,12 @@ import pytest
 from tornado.websocket import websocket_connect
 
 from raspi_server import __version__
+from raspi_server.cli.main import main
 from raspi_server.config.source import SYSTEM_FILE
+from raspi_server.limits import Limits
 
 from .conftest import LIMIT, Server, free_port
+from .system.test_upgrade import DIES_AT_START, NOT_IMPORTABLE, UNHEALTHY
 
 ROOT = Path(__file__).parent.parent
 ANYWHERE = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -39,7 +42,7 @@ FAULTS = [":1: port: ", ":3: pins.lamp.gpio: ", ":4: pins.door.mode: ", ":5: col
 
 
 def run(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
-    """`raspi-server …`, which must end by itself, and without a traceback."""
+    """Run `raspi-server …`, which must end by itself, and without a traceback."""
     options.setdefault("env", ANYWHERE)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "raspi_server", *arguments],
@@ -81,8 +84,8 @@ def test_help() -> None:
     """`--help` names the commands, and `--help` of a command its options."""
     done = run("--help")
     assert done.returncode == 0
-    for command in ("run", "check", "demo"):
-        assert re.search(rf"^ +{command} +\w", done.stdout, re.MULTILINE)
+    for command in ("run", "check", "demo", "wait-healthy"):
+        assert re.search(rf"^ +{command}\s+\w", done.stdout, re.MULTILINE)
     done = run("run", "--help")
     assert done.returncode == 0
     for option in ("--config FILE", "--port PORT", "--simulate"):
@@ -104,7 +107,7 @@ def test_help() -> None:
     ],
 )
 def test_a_wrong_command_line(arguments: list[str], reason: str) -> None:
-    """A wrong command line ends with status 2, says what is wrong and how it is used."""
+    """A wrong command line ends with status 2 and prints the error and the usage."""
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: raspi-server")
@@ -115,7 +118,7 @@ def test_a_wrong_command_line(arguments: list[str], reason: str) -> None:
 
 
 def test_check_finds_nothing(tmp_path: Path) -> None:
-    """`check` of a right configuration says so in one line, and what it would serve."""
+    """`check` of a valid configuration prints in one line what it would serve."""
     pins = "pins: {lamp: {gpio: 17, mode: output}, door: {gpio: 4, mode: input}}"
     file = write(tmp_path, f"port: 9000\n{pins}\n")
     done = run("check", file)
@@ -268,7 +271,7 @@ def test_one_address(start_server: Callable[..., Server], address: str, other: s
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_clean_stop(start_server: Callable[..., Server], number: signal.Signals) -> None:
-    """SIGTERM and Ctrl+C stop the server within seconds, with status 0, and say goodbye (1001)."""
+    """SIGTERM and Ctrl+C stop the server within seconds, with status 0, and close all viewers."""
     server = start_server("interval: 0.05\npins: {lamp: {gpio: 17, mode: output}}\n")
 
     async def watch() -> int | None:
@@ -288,7 +291,7 @@ def test_a_clean_stop(start_server: Callable[..., Server], number: signal.Signal
 
 
 def test_a_sleeping_viewer_does_not_hold_up_a_stop(start_server: Callable[..., Server]) -> None:
-    """A phone that sleeps, and answers no goodbye, does not hold up a stop."""
+    """A phone that sleeps, and does not answer the close frame, does not delay a stop."""
     server = start_server("pins: {}\n")
     asking = (
         f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: Upgrade\r\n"
@@ -331,7 +334,7 @@ def test_a_stop_during_the_start(tmp_path: Path, moment: str) -> None:
     )
     assert process.stderr is not None
     with no_longer_than_allowed(process):
-        if moment == "importing":  # Python tells of each import
+        if moment == "importing":  # Python prints each import
             assert any("raspi_server.server" in line for line in process.stderr)
         elif moment == "listening":
             wait_for_port(port)
@@ -345,7 +348,7 @@ def test_a_stop_during_the_start(tmp_path: Path, moment: str) -> None:
 
 @contextlib.contextmanager
 def no_longer_than_allowed(process: "subprocess.Popen[Any]") -> Iterator[None]:
-    """Ends a process of which we read the log, so that no test reads for ever."""
+    """Kill a process after LIMIT, so that no test reads its log for ever."""
     killing = threading.Timer(LIMIT, process.kill)
     killing.start()
     try:
@@ -369,8 +372,8 @@ def wait_for_port(port: int) -> None:
 
 
 def logged(tmp_path: Path, config: str, stream: str | None) -> list[str]:
-    """All lines of the log of a server that starts and stops. `stream` is what JOURNAL_STREAM says,
-    where `{}` is the device and inode of its standard error."""
+    """Return the log lines of a server that starts and stops. `stream` is the value of
+    JOURNAL_STREAM, with `{}` for the device and inode of its standard error."""
     reading, writing = os.pipe()
     found = os.fstat(writing)
     environment = {key: value for key, value in ANYWHERE.items() if key != "JOURNAL_STREAM"}
@@ -403,27 +406,195 @@ def test_under_the_journal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", [None, "1:{}", ""], ids=["unset", "of-another", "empty"])
 def test_without_the_journal(tmp_path: Path, stream: str | None) -> None:
-    """Elsewhere, also where only somebody else's log goes to the journal, every line has the time
-    and its level in words."""
+    """Without the journal, or with the journal of another process, every line has the time and its
+    level in words."""
     lines = logged(tmp_path, "pins: {}\n", stream)
     assert len(lines) >= 3
     assert all(re.match(r"\d\d:\d\d:\d\d (INFO|WARNING) \S", line) for line in lines)
 
 
-def test_strangers_do_not_fill_the_log(start_server: Callable[..., Server]) -> None:
+def test_clients_do_not_fill_the_log(start_server: Callable[..., Server]) -> None:
     """Requests, refused ones and nonsense included, write no lines into the log."""
     server = start_server("pins: {}\n")
     lines = len(server.lines)
     for words in (b"nonsense\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n"):
-        with socket.create_connection(("127.0.0.1", server.port), LIMIT) as stranger:
-            stranger.sendall(words)
-            stranger.shutdown(socket.SHUT_WR)
-            with contextlib.suppress(ConnectionResetError):  # who speaks TLS here is hung up on
-                stranger.recv(65536)
+        with socket.create_connection(("127.0.0.1", server.port), LIMIT) as client:
+            client.sendall(words)
+            client.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):  # a TLS client is disconnected here
+                client.recv(65536)
     for path in ("/", "/nothing", "/api/nothing", "/api/pins/lamp", "/ws"):
         get(server.port, path)
     assert server.stop() == 0
     assert [line for line in server.lines[lines:] if "stopping" not in line] == []
+
+
+# The last step of install.sh
+
+
+def wait_healthy(config: Path, port: int, **limits: float) -> int:
+    config.write_text(f"port: {port}\naddress: 127.0.0.1\n")
+    return main(["wait-healthy", "--config", str(config)], Limits(**limits))
+
+
+def test_wait_until_healthy(
+    start_server: Callable[..., Server], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`wait-healthy` succeeds with a server that answers, and prints why its health is not ok; a
+    caller without a code reads no reasons."""
+    server = start_server("pins: {}\n")
+    assert wait_healthy(tmp_path / "healthy.yaml", server.port) == 0
+    assert capfd.readouterr() == ("", "")
+    secret = start_server("access: {view: code}\n")
+    assert wait_healthy(tmp_path / "healthy.yaml", secret.port) == 0
+    for each in (server, secret):
+        (tmp_path / "config-0.yaml").write_text("nonsense")
+        (tmp_path / "config-1.yaml").write_text("nonsense")
+        each.process.send_signal(signal.SIGHUP)
+        each.wait_for_log("was not taken")
+    capfd.readouterr()
+    assert wait_healthy(tmp_path / "healthy.yaml", server.port) == 0
+    assert "It says: config.yaml has faults" in capfd.readouterr().out
+    assert wait_healthy(tmp_path / "healthy.yaml", secret.port) == 0
+    assert capfd.readouterr().out == "It says: degraded\n"
+
+
+def test_wait_asks_again(tmp_path: Path) -> None:
+    """`wait-healthy` asks again after an answer that is none."""
+    answers = [b"", b'HTTP/1.0 200 OK\r\n\r\n{"status": "ok"}']
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reply() -> None:
+            for answer in answers:
+                caller, _ = server.accept()
+                with caller:
+                    caller.recv(65536)
+                    caller.sendall(answer)
+
+        replying = threading.Thread(target=reply)
+        replying.start()
+        port = server.getsockname()[1]
+        assert wait_healthy(tmp_path / "healthy.yaml", port, wait_healthy_s=LIMIT) == 0
+        replying.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "Remote end closed connection without response"),
+        (b"SSH-2.0-x\r\n", "SSH-2.0-x"),
+        (b"HTTP/1.0 200 OK\r\n\r\n[1]", "[1]"),
+        (b"HTTP/1.0 200 OK\r\n\r\n{}", "{}"),
+        (b'HTTP/1.0 503 Busy\r\n\r\n{"status": "\x1b[31m"}', '{"status": "\\x1b[31m"}'),
+    ],
+    ids=["closed", "ssh", "list", "object", "error"],
+)
+def test_wait_for_another_program(
+    answer: bytes, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`wait-healthy` fails if another program, or an HTTP error, answers; its words are escaped."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def reply() -> None:
+            caller, _ = other.accept()
+            with caller:
+                caller.recv(65536)
+                caller.sendall(answer)
+
+        replying = threading.Thread(target=reply)
+        replying.start()
+        port = other.getsockname()[1]
+        assert wait_healthy(tmp_path / "healthy.yaml", port, wait_healthy_s=0.0) == 1
+        replying.join()
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("It does not answer as it should: ") and words in said.err
+
+
+def test_wait_where_nothing_listens(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`wait-healthy` tries again until its time is up."""
+    began = time.monotonic()
+    assert wait_healthy(tmp_path / "healthy.yaml", free_port(), wait_healthy_s=0.7) == 1
+    assert time.monotonic() - began > 0.7
+    assert "Connection refused" in capfd.readouterr().err
+
+
+OLD_SCRIPT = "import sys; print('script', sys.argv[1])"
+
+
+@pytest.mark.parametrize(("has_script", "said"), [(True, "script"), (False, "command")])
+def test_install_waits_as_the_release_can(tmp_path: Path, has_script: bool, said: str) -> None:
+    """install.sh waits with the command of a release, or with the script of releases up to 0.3.0,
+    to which it goes back."""
+    scripts, python = tmp_path / "current/scripts", tmp_path / "current/venv/bin/python"
+    for folder in (scripts, python.parent):
+        folder.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (scripts / "start.sh").write_text("#!/bin/sh\necho command $1 $3\n")
+    (scripts / "start.sh").chmod(0o755)
+    if has_script:
+        (scripts / "healthy.py").write_text(OLD_SCRIPT)
+    run = f"current='{tmp_path}/current'; config=/my.yaml; source '{ROOT}/scripts/release.sh'"
+    done = subprocess.run(["bash", "-euc", f"{run}; wait_healthy"], capture_output=True, text=True)
+    arguments = "" if has_script else " wait-healthy"
+    assert (done.returncode, done.stdout) == (0, f"{said}{arguments} /my.yaml\n"), done.stderr
+
+
+def test_current_is_switched_before_the_timer_can_fire(tmp_path: Path) -> None:
+    """systemd reads the units of a release as soon as `current` points to it, before the slow sync:
+    they name scripts that the other release may not have."""
+    stubs = tmp_path / "stubs"
+    stubs.mkdir()
+    for name in ("systemctl", "sync"):
+        (stubs / name).write_text(f'#!/bin/sh\necho {name} $1 "$(readlink "{tmp_path}/current")"\n')
+        (stubs / name).chmod(0o755)
+    run = f"home='{tmp_path}'; current=$home/current; source '{ROOT}/scripts/release.sh'"
+    done = subprocess.run(
+        ["bash", "-euc", f'{run}; point "$home/previous" 1.0-1; point "$current" 2.0-2'],
+        env={**os.environ, "PATH": f"{stubs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == [
+        "sync -f ",
+        "systemctl daemon-reload releases/2.0-2",
+        "sync -f releases/2.0-2",
+    ], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "call"),
+    [
+        ("common.sh", "is_in_force"),
+        ("release.sh", '"$current/venv/bin/python" -I -c "$imports_all"'),
+    ],
+    ids=["is_in_force", "imports_all"],
+)
+def test_scripts_name_modules_that_exist(tmp_path: Path, script: str, call: str) -> None:
+    """The Python in the scripts imports modules of this checkout."""
+    (tmp_path / "venv").symlink_to(sys.prefix)
+    (tmp_path / "config.yaml").write_text("pins: {}\n")
+    run = f"source '{ROOT}/scripts/{script}'; current='{tmp_path}'; config=$current/config.yaml"
+    done = subprocess.run(["bash", "-euc", f"{run}; {call}"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", ["raspi-server.service", "raspi-server-cert.service"])
+def test_units_name_scripts_that_exist(unit: str) -> None:
+    """Each script that a unit starts is in the release the unit comes with."""
+    scripts = re.findall(r"/opt/raspi-server/current/(\S+)", (ROOT / "systemd" / unit).read_text())
+    assert scripts
+    for script in scripts:
+        assert (ROOT / script).exists(), script
+
+
+@pytest.mark.parametrize(
+    "edit", [UNHEALTHY, NOT_IMPORTABLE, DIES_AT_START], ids=lambda edit: edit[0]
+)
+def test_system_tests_find_what_they_edit(edit: tuple[str, str, str]) -> None:
+    """tests/system/test_upgrade.py breaks a release by edits of its text, where VMs can run."""
+    module, old, _ = edit
+    assert old in (ROOT / "raspi_server" / module).read_text()
 
 
 # The demo
@@ -437,8 +608,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert "Traceback" not in server.log, server.log
 
 
-def test_the_demo_house(demo: Server) -> None:
-    """The demo needs no file and no Pi, shows five pins of all kinds, and says it is simulated."""
+def test_the_demo(demo: Server) -> None:
+    """The demo needs no file and no Pi, and shows five simulated pins of all kinds."""
     pins = json.loads(get(demo.port, "/api/pins")[1])["pins"]
     assert {pin["name"]: pin["mode"] for pin in pins} == {
         "door": "input",
@@ -451,8 +622,8 @@ def test_the_demo_house(demo: Server) -> None:
     demo.wait_for_log("The pins are simulated")
 
 
-def test_the_demo_lives(demo: Server) -> None:
-    """In the demo somebody walks through the hall all by himself, and everybody may switch."""
+def test_the_demo_changes_by_itself(demo: Server) -> None:
+    """In the demo the motion sensor changes by itself, and every client may switch."""
 
     async def watch() -> list[Any]:
         connection = await websocket_connect(demo.ws_url)

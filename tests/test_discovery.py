@@ -1,5 +1,5 @@
-"""What Home Assistant finds: each key is one that it documents, each template is rendered by its
-template language on what is really published, and each command that it would send works."""
+"""Announcement to Home Assistant: each key is documented there, each template is rendered by its
+template language on published messages, and each command works."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from raspi_server.mqtt.discovery import components, device
 from .asking import ask
 from .mqtt_rig import Brokers
 
-HOUSE = """
+CONFIG = """
 gpio: simulated
 access: {{control: everyone}}
 mqtt: {{url: "{url}", topic: house/pi, discovery: homeassistant{more}}}
@@ -89,16 +89,17 @@ def brokers(tmp_path):
 
 @pytest.fixture
 def home(brokers, start_server):
-    """A server that lets the broker's people switch, and an ear that hears everything."""
+    """A server with `control: true`, and a subscriber to everything."""
     broker = brokers.broker()
-    ear = brokers.ear(broker, "#")
-    server = start_server(HOUSE.format(url=broker.url, more=", control: true"))
-    ear.wait_for_topic("house/pi/health")
-    return broker, ear, server
+    subscriber = brokers.subscriber(broker, "#")
+    server = start_server(CONFIG.format(url=broker.url, more=", control: true"))
+    subscriber.wait_for_topic("house/pi/health")
+    return broker, subscriber, server
 
 
 def check(announced):
-    """Every key of an announcement is a documented one, and none that is needed is missing."""
+    """Assert that every key of an announcement is documented, and that no required one is
+    missing."""
     assert announced.keys() <= DEVICE_KEYS
     assert announced["device"].keys() <= INFO_KEYS and announced["device"]["identifiers"]
     assert announced["origin"].keys() <= ORIGIN_KEYS and announced["origin"]["name"]
@@ -116,19 +117,21 @@ def check(announced):
 
 
 def rendered(template, payload=b"", **names):
-    """What Home Assistant makes of a message."""
+    """Render a template as Home Assistant does."""
     if payload:
         names["value_json"] = json.loads(payload)
     return jinja2.Environment().from_string(template).render(names)
 
 
-def test_one_message_announces_the_whole_pi(home):
-    """There is one retained message; what may be switched is a switch, a pulse a button, pwm a
-    light, all else only shown, with a fitting class where its name tells one."""
-    broker, ear, _ = home
-    announced = ear.last(TOPIC).json
-    assert {each.topic for each in ear.heard if each.topic.startswith("homeassistant/")} == {TOPIC}
-    assert ear.last(TOPIC).retained
+def test_one_message_for_the_whole_pi(home):
+    """There is one retained message. An output is a switch, one with `pulse` a button, pwm a light;
+    all else is a sensor, with a device class if its name tells one."""
+    broker, subscriber, _ = home
+    announced = subscriber.last(TOPIC).json
+    assert {
+        each.topic for each in subscriber.messages if each.topic.startswith("homeassistant/")
+    } == {TOPIC}
+    assert subscriber.last(TOPIC).retained
     check(announced)
     found = announced["components"]
     assert {name: each["platform"] for name, each in found.items() if name[0] != "_"} == {
@@ -148,35 +151,37 @@ def test_one_message_announces_the_whole_pi(home):
     del broker
 
 
-def test_without_control_everything_is_only_shown(brokers, start_server):
-    """Who may not switch is offered nothing to switch."""
+def test_without_control_only_sensors(brokers, start_server):
+    """Without `control: true` there is nothing to switch."""
     broker = brokers.broker()
-    ear = brokers.ear(broker, "#")
-    start_server(HOUSE.format(url=broker.url, more=""))
-    announced = ear.last(TOPIC).json
+    subscriber = brokers.subscriber(broker, "#")
+    start_server(CONFIG.format(url=broker.url, more=""))
+    announced = subscriber.last(TOPIC).json
     check(announced)
     assert {each["platform"] for each in announced["components"].values()} == {
         "binary_sensor", "sensor",
     }  # fmt: skip
 
 
-def test_its_templates_read_what_is_published(home):
-    """On what the Pi really says the templates give the values that Home Assistant expects."""
-    _, ear, server = home
-    found = ear.last(TOPIC).json["components"]
+def test_templates(home):
+    """Rendered on published messages, the templates give the values that Home Assistant expects."""
+    _, subscriber, server = home
+    found = subscriber.last(TOPIC).json["components"]
     assert ask(server, "PUT", "/api/pins/fan", {"value": 0.5}).status == 200
-    half = ear.wait_for(lambda each: each.topic == "house/pi/pins/fan" and each.json["value"])[0]
+    half = subscriber.wait_for(
+        lambda each: each.topic == "house/pi/pins/fan" and each.json["value"]
+    )[0]
     assert rendered(found["fan"]["state_template"], half.payload) == "on"
     assert rendered(found["fan"]["brightness_template"], half.payload) == "128"
-    off = ear.wait_for_topic("house/pi/pins/fan")[0]
+    off = subscriber.wait_for_topic("house/pi/pins/fan")[0]
     assert rendered(found["fan"]["state_template"], off.payload) == "off"
     for name in ("door", "lamp", "heater"):
-        state = ear.last(f"house/pi/pins/{name}")
+        state = subscriber.last(f"house/pi/pins/{name}")
         assert state.topic == found[name]["state_topic"]
         read = rendered(found[name]["value_template"], state.payload)
         assert read == found[name]["payload_off"]
         assert rendered(found[name]["value_template"], b'{"value":1}') == found[name]["payload_on"]
-    health = ear.last("house/pi/health")
+    health = subscriber.last("house/pi/health")
     assert found["_load"]["state_topic"] == health.topic
     for name in ("_load", "_memory", "_disk"):
         assert float(rendered(found[name]["value_template"], health.payload)) >= 0
@@ -187,10 +192,10 @@ def test_its_templates_read_what_is_published(home):
     assert json.loads(rendered(attributes, health.payload)) == {"reasons": []}
 
 
-def test_its_commands_switch(home):
-    """A switch, a button and a light do what they are pressed for."""
-    _, ear, _ = home
-    found = ear.last(TOPIC).json["components"]
+def test_commands(home):
+    """The commands of a switch, a button and a light do what they should."""
+    _, subscriber, _ = home
+    found = subscriber.last(TOPIC).json["components"]
     dim = rendered(found["fan"]["command_on_template"], brightness=51)
     orders = [
         ("lamp", found["lamp"]["payload_on"], 1),
@@ -201,64 +206,64 @@ def test_its_commands_switch(home):
         ("fan", rendered(found["fan"]["command_off_template"]), 0),
     ]
     for number, (name, payload, value) in enumerate(orders, 1):
-        ear.say(found[name]["command_topic"], payload.encode())
-        answers = ear.wait_for(lambda each: each.topic.endswith("/result"), number)
+        subscriber.publish(found[name]["command_topic"], payload.encode())
+        answers = subscriber.wait_for(lambda each: each.topic.endswith("/result"), number)
         assert (answers[-1].json["pin"], answers[-1].json["value"]) == (name, value)
 
 
 def test_availability(home):
     """A Pi that vanished is unavailable, and so is a pin that could not be opened."""
-    _, ear, server = home
-    found = ear.last(TOPIC).json["components"]["lamp"]
+    _, subscriber, server = home
+    found = subscriber.last(TOPIC).json["components"]["lamp"]
     whole, own = found["availability"]
     assert found["availability_mode"] == "all"
-    assert ear.last(whole["topic"]).payload == b"online"
-    lamp = ear.last(own["topic"])
+    assert subscriber.last(whole["topic"]).payload == b"online"
+    lamp = subscriber.last(own["topic"])
     assert rendered(own["value_template"], lamp.payload) == "online"
     assert rendered(own["value_template"], b'{"value":null,"time":null}') == "offline"
     server.stop(signal.SIGKILL)
-    ear.wait_for(lambda each: (each.topic, each.payload) == (whole["topic"], b"offline"))
+    subscriber.wait_for(lambda each: (each.topic, each.payload) == (whole["topic"], b"offline"))
 
 
-def test_an_entity_goes_with_its_pin(home, tmp_path):
-    """A pin that is gone after a reload, or after a restart, is taken back as Home Assistant wants
-    it: once with nothing but its platform, and then left out."""
-    broker, ear, server = home
+def test_removed_pin_is_removed(home, tmp_path):
+    """A pin removed by a reload or a restart is removed the way Home Assistant wants it: once with
+    only its platform, and then left out."""
+    broker, subscriber, server = home
     file = tmp_path / "config-0.yaml"
     ends = {"reload": ("fan", "light"), "restart": ("lamp", "switch")}
     for how, (name, platform) in ends.items():
-        ear.heard.clear()
+        subscriber.messages.clear()
         file.write_text(re.sub(f"  {name}:.*\n", "", file.read_text()))
         if how == "reload":
             server.process.send_signal(signal.SIGHUP)
         else:
             server.restart()
         bare = {"platform": platform}
-        entries = entries_of(name, ear)
+        entries = entries_of(name, subscriber)
         while bare not in entries or entries[-1] is not None:
-            ear.wait_for_topic(TOPIC, len(entries) + 1)
-            entries = entries_of(name, ear)
-        assert name not in ear.last(TOPIC).json["components"]
-        check(ear.last(TOPIC).json)
-    assert brokers_keep(broker, ear) == {"door", "tank", "gate", "heater"}
+            subscriber.wait_for_topic(TOPIC, len(entries) + 1)
+            entries = entries_of(name, subscriber)
+        assert name not in subscriber.last(TOPIC).json["components"]
+        check(subscriber.last(TOPIC).json)
+    assert retained_pins(broker, subscriber) == {"door", "tank", "gate", "heater"}
 
 
-def entries_of(name, ear):
-    """What was announced of a pin, one announcement after the other; None where it is left out."""
-    return [each.json["components"].get(name) for each in ear.wait_for_topic(TOPIC)]
+def entries_of(name, subscriber):
+    """Return what each announcement in turn says of a pin, None if it is left out."""
+    return [each.json["components"].get(name) for each in subscriber.wait_for_topic(TOPIC)]
 
 
-def brokers_keep(broker, ear):
-    """The pins in the announcement that a latecomer finds."""
-    late = type(ear)(broker, TOPIC)
+def retained_pins(broker, subscriber):
+    """Return the pins in the retained announcement."""
+    late = type(subscriber)(broker, TOPIC)
     found = late.last(TOPIC).json["components"]
     late.close()
     return {name for name in found if name[0] != "_"}
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"components":[]}', b"\xff", b"null"])
-def test_a_message_of_somebody_else_under_our_name(payload):
-    """What stands there and is not ours is no reason to fall."""
+def test_foreign_message_at_our_topic(payload):
+    """A retained message that is not ours does no harm."""
     assert components(payload) == {}
 
 
@@ -273,8 +278,8 @@ def test_a_message_of_somebody_else_under_our_name(payload):
         ("door", "door", "output", None),
     ],
 )
-def test_a_class_comes_from_a_word(name, label, mode, found):
-    """Whole words of an input's name and label tell its class; an output has none."""
+def test_device_class_from_a_word(name, label, mode, found):
+    """Whole words of an input's name and label give its device class. An output has none."""
     pin = PinInfo(name=name, label=label, gpio=17, header=11, mode=mode, value=0, since=None,
               writable=False)  # fmt: skip
     announced = device("a/b", ServerInfo("raspi-server", "1", "pi", True, ()), [pin])

@@ -1,5 +1,5 @@
-"""`raspi-server doctor`: what it says of each thing that can be wrong. The other programs it asks
-are small scripts here; the installed service is asked in tests/system."""
+"""`raspi-server doctor`: its finding for each thing that can be wrong. Small scripts stand in for
+the programs it runs; tests/system has the installed service."""
 
 import contextlib
 import hashlib
@@ -35,7 +35,7 @@ StatusText={status}
 
 
 class Clinic:
-    """A configuration and the programs doctor asks."""
+    """A configuration and the programs that doctor runs."""
 
     def __init__(self, folder: Path, said: Callable[[], str]) -> None:
         self.file = folder / "config.yaml"
@@ -45,7 +45,7 @@ class Clinic:
         self._said = said
 
     def program(self, name: str, answers: str, status: int = 0) -> None:
-        """A program that says so, whatever it is asked."""
+        """Write a program that prints `answers`, whatever its arguments."""
         file = self.programs / name
         file.write_text(f"#!/bin/sh\ncat <<'END'\n{answers}\nEND\nexit {status}\n")
         file.chmod(0o755)
@@ -55,7 +55,7 @@ class Clinic:
         self.program("systemctl", SERVICE.format(active=active, result=result, **facts))
 
     def examine(self) -> tuple[int, dict[str, list[str]]]:
-        """The exit status, and by subject the lines with their kind and remedy."""
+        """Return the exit status, and by subject the lines with their kind and remedy."""
         status = main(["doctor", "--config", str(self.file)])
         found: dict[str, list[str]] = {}
         lines = self._said().splitlines()
@@ -84,7 +84,7 @@ def clinic(
 
 
 def test_all_is_well(clinic, start_server):
-    """A service that runs is in order, and says so itself."""
+    """A service that runs and answers has no errors."""
     server: Server = start_server("gpio: simulated\n")
     clinic.file.write_text(f"gpio: simulated\nport: {server.port}\n")
     clinic.service(status="http on port 8080; 0 pins")
@@ -96,8 +96,8 @@ def test_all_is_well(clinic, start_server):
 
 
 def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_path):
-    """Where looking needs a code, the status in one word is enough to say that all is well; of one
-    that is not, doctor says where the reasons stand."""
+    """If viewing needs a code, the health in one word is enough. If it is not ok, doctor names the
+    command that shows the reasons."""
     clinic.service()
     server: Server = start_server("gpio: simulated\naccess: {view: code}\n")
     clinic.file.write_text(f"gpio: simulated\nport: {server.port}\n")
@@ -109,14 +109,14 @@ def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_pa
     server.wait_for_log("was not taken")
     status, found = clinic.examine()
     where = "sudo journalctl -u raspi-server -p warning -n 20"
-    assert found["port"] == [f"fault port {server.port} answers: degraded -> {where}"]
+    assert found["port"] == [f"error port {server.port} answers: degraded -> {where}"]
     assert status == 1
     assert "health" not in found
 
 
 def test_a_configuration_that_is_not_in_force(clinic, tmp_path, monkeypatch):
-    """After an edit without a reload, doctor asks the service where it still is, and names the
-    command that takes the edit on; with a faulty edit, too, it asks there."""
+    """After an edit without a reload, doctor asks the service at its old port and names the command
+    that reloads it; after an edit with errors it asks there, too."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     clinic.service()
     clinic.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
@@ -128,7 +128,7 @@ def test_a_configuration_that_is_not_in_force(clinic, tmp_path, monkeypatch):
         status, found = clinic.examine()
         assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
         why = f"{clinic.file} has changed; the service still runs what was in it before"
-        assert found["config"][1:] == [f"fault {why} -> sudo systemctl reload raspi-server"]
+        assert found["config"][1:] == [f"error {why} -> sudo systemctl reload raspi-server"]
         clinic.file.write_text("port: 0\n")
         status, found = clinic.examine()
         assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
@@ -139,7 +139,7 @@ def test_a_configuration_that_is_not_in_force(clinic, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("said", ["SSH-2.0-x", "[1]", "{}", "<html>", '{"status": 7}'])
 def test_another_program_in_the_place_of_the_service(clinic, said):
-    """Whatever answers in the service's place is a fault in words."""
+    """Another program on the service's port is an error in words."""
     clinic.service()
     head = "" if "SSH" in said else "HTTP/1.0 200 OK\r\n\r\n"
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -160,20 +160,20 @@ def test_another_program_in_the_place_of_the_service(clinic, said):
 
 
 def test_a_service_that_failed(clinic):
-    """A service that is down is named with its last words and the command that starts it."""
+    """A service that is down is shown with its last errors and the command that starts it."""
     clinic.service("failed", "watchdog", restarts=3)
     clinic.program("journalctl", "lamp (GPIO17): broken\nthe loop has not answered")
     clinic.file.write_text(f"port: {free_port()}\n")
     status, found = clinic.examine()
     assert status == 1
-    why = "fault failed, watchdog, restarted 3 times -> sudo systemctl restart raspi-server"
+    why = "error failed, watchdog, restarted 3 times -> sudo systemctl restart raspi-server"
     assert found["service"] == [why]
     said = ["note lamp (GPIO17): broken", "note the loop has not answered"]
     assert found["last errors"] == said
 
 
 def test_no_service(clinic):
-    """Where nothing is installed, doctor says what installs it, and does not call that a fault."""
+    """Without an installation, doctor names the command that installs it; that is no error."""
     clinic.program("systemctl", "LoadState=not-found")
     clinic.file.write_text(f"port: {free_port()}\n")
     status, found = clinic.examine()
@@ -187,26 +187,26 @@ def test_a_faulty_configuration(clinic):
     status, found = clinic.examine()
     assert status == 1
     assert [line.split(": expected")[0] for line in found["config"]] == [
-        f"fault {clinic.file}:1: port",
-        f"fault {clinic.file}:2: pins",
+        f"error {clinic.file}:1: port",
+        f"error {clinic.file}:2: pins",
     ]
     assert all(line.endswith(f"-> sudo nano {clinic.file}") for line in found["config"])
 
 
 def test_a_port_in_use(clinic):
-    """A port that somebody else holds is named with the program that holds it."""
+    """A port in use is named with the program that holds it."""
     with socket.create_server(("", 0)) as other:
         port = other.getsockname()[1]
         clinic.file.write_text(f"port: {port}\n")
         clinic.program("ss", 'LISTEN 0 100 *:80 *:* users:(("nginx",pid=7,fd=3))')
         status, found = clinic.examine()
     assert status == 1
-    message = f"fault port {port}: Address already in use, by nginx"
+    message = f"error port {port}: Address already in use, by nginx"
     assert found["port"] == [f"{message} -> another port in config.yaml"]
 
 
 def test_a_service_that_does_not_answer(clinic):
-    """A service that runs and is silent is a fault."""
+    """A service that runs and is silent is an error."""
     clinic.service()
     clinic.file.write_text(f"port: {free_port()}\n")
     status, found = clinic.examine()
@@ -239,7 +239,7 @@ def test_a_service_that_never_ends_its_answer(clinic):
 
 
 def certificate(folder: Path, names: str, *more: str) -> str:
-    """A self-signed pair; the configuration line for it."""
+    """Make a self-signed pair; return the configuration line for it."""
     subprocess.run(
         ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
          "ec_paramgen_curve:P-256", "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
@@ -250,7 +250,7 @@ def certificate(folder: Path, names: str, *more: str) -> str:
 
 
 def test_a_certificate(clinic, tmp_path, monkeypatch):
-    """Names that are missing and an end that is near are faults, with the command that renews."""
+    """Names that are missing and an end that is near are errors, with the command that renews."""
     monkeypatch.setattr(socket, "gethostname", lambda: "kitchen")
     clinic.program("ip", '[{"addr_info": [{}, {"local": "192.168.1.5"}]}]')
     text = f"port: {free_port()}\n" + certificate(tmp_path, "DNS:kitchen.local", "-days", "7")
@@ -260,8 +260,8 @@ def test_a_certificate(clinic, tmp_path, monkeypatch):
     renew = "-> sudo systemctl start raspi-server-cert.service"
     file = tmp_path / "cert.pem"
     assert found["certificate"] == [
-        f"fault {file}: it expires within 14 days {renew}",
-        f"fault {file}: it does not name 192.168.1.5 {renew}",
+        f"error {file}: it expires within 14 days {renew}",
+        f"error {file}: it does not name 192.168.1.5 {renew}",
     ]
     names = "DNS:kitchen.local,IP:192.168.1.5"
     certificate(tmp_path, names, "-days", "90")
@@ -271,7 +271,7 @@ def test_a_certificate(clinic, tmp_path, monkeypatch):
     (tmp_path / "left-out").write_text("new kitchen\nnever 8.8.8.8\n")
     clinic.program("ip", '[{"addr_info": [{"local": "192.168.1.5"}, {"local": "8.8.8.8"}]}]')
     status, found = clinic.examine()
-    assert "fault" not in " ".join(found["certificate"])
+    assert "error" not in " ".join(found["certificate"])
     outside = "for which this Pi's authority may not vouch"
     assert found["certificate"][1:] == [
         f"note {file}: it does not name kitchen, {outside} -> sudo /opt/raspi-server/current"
@@ -302,7 +302,7 @@ def test_a_pi_without_its_library(clinic, monkeypatch, tmp_path):
     assert status == 1
     assert "expected a gpiochip labelled pinctrl-bcm2835" in found["gpio"][0]
     install = "-> sudo apt install python3-lgpio && sudo scripts/install.sh"
-    assert found["lgpio"] == [f"fault expected 0.2.2 or newer, found 0.0.0.2 {install}"]
+    assert found["lgpio"] == [f"error expected 0.2.2 or newer, found 0.0.0.2 {install}"]
 
     device = tmp_path / "gpiochip0"
     device.touch()
@@ -315,26 +315,26 @@ def test_a_pi_without_its_library(clinic, monkeypatch, tmp_path):
     status, found = clinic.examine()
     assert status == 1
     join = f"the user nobody is not in the group tty of {device} -> sudo usermod -aG tty nobody"
-    assert (found["gpio"], found["lgpio"]) == ([f"fault {join}"], ["ok 0.2.2.0"])
+    assert (found["gpio"], found["lgpio"]) == ([f"error {join}"], ["ok 0.2.2.0"])
 
 
 def test_the_machine(clinic, monkeypatch):
-    """Weak power, a full card and a clock that is not set are said."""
+    """Doctor reports weak power, a full card and a clock that is not set."""
     clinic.program("timedatectl", "no")
     monkeypatch.setattr(vitals, "throttled", lambda: ["under-voltage now", "too hot since boot"])
     usage = doctor.shutil.disk_usage("/")._replace(free=5 * 2**20)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage)
     status, found = clinic.examine()
     assert status == 1
-    assert found["power"][0].startswith("fault under-voltage now -> a stronger power supply")
+    assert found["power"][0].startswith("error under-voltage now -> a stronger power supply")
     assert found["power"][1].startswith("note too hot since boot")
-    assert found["space"] == ["fault 5 MB free on / -> sudo apt clean"]
+    assert found["space"] == ["error 5 MB free on / -> sudo apt clean"]
     assert found["clock"][0].startswith("note not set by the network yet")
     assert found["name"][0].endswith("-> sudo apt install avahi-daemon")
 
 
 def test_a_machine_without_systemd(clinic: Clinic, monkeypatch: Any) -> None:
-    """Where the programs it asks are missing it still says the rest."""
+    """Without the programs that doctor runs it still reports the rest."""
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     clinic.file.write_text(f"port: {free_port()}\n")
     status, found = clinic.examine()
@@ -356,7 +356,7 @@ def test_a_broker(clinic, brokers):
     clinic.file.write_text(text)
     status, found = clinic.examine()
     assert status == 1
-    assert found["mqtt"][0].startswith(f"fault the broker 127.0.0.1:{broker.port} refuses conn")
+    assert found["mqtt"][0].startswith(f"error the broker 127.0.0.1:{broker.port} refuses conn")
 
 
 def test_what_comes_from_elsewhere_is_escaped(clinic):
@@ -380,7 +380,7 @@ def test_what_comes_from_elsewhere_is_escaped(clinic):
 
 def test_what_the_service_answers_is_escaped(clinic):
     """Even where something else has taken the service's place."""
-    answer = json.dumps({"status": "ok\x1b[2J", "reasons": ["\x1b[31mred\nfault   port"]}).encode()
+    answer = json.dumps({"status": "ok\x1b[2J", "reasons": ["\x1b[31mred\nerror  port"]}).encode()
 
     class Impostor(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -396,5 +396,5 @@ def test_what_the_service_answers_is_escaped(clinic):
         threading.Thread(target=server.handle_request, daemon=True).start()
         clinic.file.write_text(f"gpio: simulated\nport: {server.server_port}\n")
         _, found = clinic.examine()
-    assert found["port"][0].startswith(f"fault port {server.server_port} answers: ok\\x1b[2J")
-    assert found["health"] == ["note \\x1b[31mred\\nfault   port"]
+    assert found["port"][0].startswith(f"error port {server.server_port} answers: ok\\x1b[2J")
+    assert found["health"] == ["note \\x1b[31mred\\nerror  port"]

@@ -1,5 +1,5 @@
-"""Hostile publishers and the page of all Pis: what they say is bounded in the memory of the server
-and in each message to those who look, and ends no talk with the broker."""
+"""Hostile publishers and the fleet: their messages take a bounded part of the server's memory and
+of each message to viewers, and end no connection to the broker."""
 
 import json
 import re
@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from raspi_server.limits import DEFAULT
-from raspi_server.mqtt.fleet import Pis
+from raspi_server.mqtt.fleet import Fleet
 
 from .asking import ask
 from .conftest import Server
-from .fleet_rig import Chorus, description, pin, state
+from .fleet_rig import FakePis, description, pin, state
 from .mqtt_rig import Brokers, Mosquitto
-from .test_fleet import CONTROL, FLEET, Looker, house
+from .test_fleet import CONTROL, FLEET, FleetViewer, config
 from .test_mqtt_hostile import NASTY, NUMBERS
 from .wire import changing, memory
 
@@ -32,21 +32,21 @@ def brokers(tmp_path: Path) -> Iterator[Brokers]:
 
 
 @pytest.fixture
-def chorus() -> Iterator[Callable[..., Chorus]]:
-    choruses: list[Chorus] = []
+def fake_pis() -> Iterator[Callable[..., FakePis]]:
+    made: list[FakePis] = []
 
-    def begin(broker: Mosquitto) -> Chorus:
-        choruses.append(Chorus(broker))
-        return choruses[-1]
+    def begin(broker: Mosquitto) -> FakePis:
+        made.append(FakePis(broker))
+        return made[-1]
 
     yield begin
-    for each in choruses:
+    for each in made:
         each.close()
 
 
 def largest(letter: str = "a") -> bytes:
-    """The largest description that is taken, as far as pins go: with the least on the wire it takes
-    the most of memory."""
+    """Return the largest description that is accepted: few bytes on the wire, and the most
+    memory."""
     text = letter + WIDE
     pins = [
         pin(
@@ -70,131 +70,133 @@ def size(message: Any) -> int:
     return len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def test_nasty_payloads(brokers, chorus, start_server):
-    """Whatever is published where the page of all Pis listens, who looks is told what is right, the
-    whole can be read, and a good command is answered; the talk goes on."""
+def test_nasty_payloads(brokers, fake_pis, start_server):
+    """Whatever is published where the fleet listens, viewers get the right state, the whole fleet
+    can be read, a valid command is answered, and the connection stays."""
     broker = brokers.broker()
-    choir = chorus(broker)
-    server = start_server(house(broker.url, more=FLEET + CONTROL))
+    others = fake_pis(broker)
+    server = start_server(config(broker.url, more=FLEET + CONTROL))
     lamp = pin("lamp", mode="output", writable=True)
-    choir.describe("house/bad", "bad 1", [lamp])
-    ear = brokers.ear(broker, "house/bad/pins/lamp/set")
-    with Looker(server) as looker:
-        looker.until(lambda: "house/here" in looker.pis)
+    others.describe("house/bad", "bad 1", [lamp])
+    subscriber = brokers.subscriber(broker, "house/bad/pins/lamp/set")
+    with FleetViewer(server) as viewer:
+        viewer.until(lambda: "house/here" in viewer.pis)
         for number, payload in enumerate(NASTY, 1):
-            looker.until(lambda: looker.host("house/bad") == f"bad {number}")  # noqa: B023
-            looker.client.send(type="set", pi="house/bad", pin="lamp", value=1, ref=number)
-            ref = ear.wait_for_topic("house/bad/pins/lamp/set", number)[-1].json["ref"]
+            viewer.until(lambda: viewer.host("house/bad") == f"bad {number}")  # noqa: B023
+            viewer.client.send(type="set", pi="house/bad", pin="lamp", value=1, ref=number)
+            ref = subscriber.wait_for_topic("house/bad/pins/lamp/set", number)[-1].json["ref"]
             for what in ("status", "describe", "pins/lamp", "pins/lamp/result", "pins/x", "x/y"):
-                choir.say(f"house/bad/{what}", payload)
-                choir.say(f"house/worse/{what}", payload)
-                choir.say(f"house/{what}", payload)
-            choir.say("house/bad/status", b"online")
+                others.publish(f"house/bad/{what}", payload)
+                others.publish(f"house/worse/{what}", payload)
+                others.publish(f"house/{what}", payload)
+            others.publish("house/bad/status", b"online")
             if payload in NUMBERS:
                 shown = payload.decode()
                 whole = json.dumps(description("bad", [lamp]))
                 for key in ("time", "value", "since", "pulse"):
-                    choir.say(
+                    others.publish(
                         "house/bad/describe",
                         re.sub(rf'"{key}": [^,}}]+', rf'"{key}": {shown}', whole).encode(),
                     )  # noqa: E501
-                choir.say("house/bad/pins/lamp", f'{{"value":1,"time":{shown}}}'.encode())
-                choir.say("house/bad/pins/lamp", f'{{"value":{shown},"time":1}}'.encode())
+                others.publish("house/bad/pins/lamp", f'{{"value":1,"time":{shown}}}'.encode())
+                others.publish("house/bad/pins/lamp", f'{{"value":{shown},"time":1}}'.encode())
                 answer = f'{{"type":"result","ref":"{ref}","value":{shown}}}'
-                choir.say("house/bad/pins/lamp/result", answer.encode(), retain=False)
+                others.publish("house/bad/pins/lamp/result", answer.encode(), retain=False)
             answer = {"type": "error", "ref": ref, "code": "busy", "message": "x" * 60_000}
-            choir.say("house/bad/pins/lamp/result", answer, retain=False)
-            looker.until(lambda: looker.answers and looker.answers[-1]["ref"] == number)  # noqa: B023
-            assert looker.answers[-1]["code"] == "unavailable"
-            assert size(looker.answers[-1]) < 1000
-            choir.describe("house/bad", f"bad {number + 1}", [lamp])
-        choir.say("house/bad/pins/lamp", state(1))
-        looker.until(lambda: looker.value("house/bad", "lamp") == 1)
-        done = looker.ask(type="set", pi="house/here", pin="lamp", value=1, ref=2**53 - 1)
+            others.publish("house/bad/pins/lamp/result", answer, retain=False)
+            viewer.until(lambda: viewer.answers and viewer.answers[-1]["ref"] == number)  # noqa: B023
+            assert viewer.answers[-1]["code"] == "unavailable"
+            assert size(viewer.answers[-1]) < 1000
+            others.describe("house/bad", f"bad {number + 1}", [lamp])
+        others.publish("house/bad/pins/lamp", state(1))
+        viewer.until(lambda: viewer.value("house/bad", "lamp") == 1)
+        done = viewer.ask(type="set", pi="house/here", pin="lamp", value=1, ref=2**53 - 1)
         assert (done["type"], done["ref"]) == ("result", 2**53 - 1)
         assert (
-            looker.ask(type="set", pi="house/here", pin="lamp", value=1, ref=2**53)["ref"] is None
+            viewer.ask(type="set", pi="house/here", pin="lamp", value=1, ref=2**53)["ref"] is None
         )
     assert ask(server, "GET", "/api/fleet").status == 200
     assert len(re.findall("mqtt: connected", server.log)) == 2
 
 
-def test_news_stay_small(brokers, chorus, start_server):
-    """However much changes at once, no message is so large that it closes those who read it: the
-    largest descriptions, thousands that are gone, and all that changes."""
+def test_news_are_small(brokers, fake_pis, start_server):
+    """However much changes at once, no message is so large that it closes viewers: the largest
+    descriptions, thousands of removed Pis, and all that changes."""
     broker = brokers.broker(*QUIET)
-    choir = chorus(broker)
-    server = start_server(house(broker.url), program=changing("fleet_watcher.NEWS_EVERY = 0.2"))
+    others = fake_pis(broker)
+    server = start_server(config(broker.url), program=changing(fleet_news_interval_s=0.2))
     topics = [f"house/{WIDE * 80}{n}" for n in range(1500)]
     sizes: list[int] = []
 
-    def hear(looker: Looker, what: Callable[[], Any]) -> None:
+    def hear(viewer: FleetViewer, what: Callable[[], Any]) -> None:
         def heard() -> Any:
-            sizes.append(size(looker.hear()))
+            sizes.append(size(viewer.receive()))
             return what()
 
-        looker.until(heard)
+        viewer.until(heard)
 
-    with Looker(server) as looker:
-        looker.until(lambda: "house/here" in looker.pis)
+    with FleetViewer(server) as viewer:
+        viewer.until(lambda: "house/here" in viewer.pis)
         for topic in topics:
-            choir.say(f"{topic}/status", b"online")
-            choir.say(f"{topic}/describe", description("x", [pin(f"p{n}") for n in range(3)]))
+            others.publish(f"{topic}/status", b"online")
+            others.publish(f"{topic}/describe", description("x", [pin(f"p{n}") for n in range(3)]))
         for n in range(20):
-            choir.say(f"house/big-{n}/status", b"online")
-            choir.say(f"house/big-{n}/describe", largest('"'))
-        hear(looker, lambda: len(looker.pis) == 1521)
+            others.publish(f"house/big-{n}/status", b"online")
+            others.publish(f"house/big-{n}/describe", largest('"'))
+        hear(viewer, lambda: len(viewer.pis) == 1521)
         for topic in topics:
             for n in range(3):
-                choir.say(f"{topic}/pins/p{n}", state(1))
-        hear(looker, lambda: looker.value(topics[-1], "p2") == 1)
+                others.publish(f"{topic}/pins/p{n}", state(1))
+        hear(viewer, lambda: viewer.value(topics[-1], "p2") == 1)
         for topic in topics:
-            choir.say(f"{topic}/status", b"")
-        hear(looker, lambda: len(looker.pis) == 21)
+            others.publish(f"{topic}/status", b"")
+        hear(viewer, lambda: len(viewer.pis) == 21)
     assert max(sizes) < DEFAULT.max_viewer_backlog_bytes / 2
     assert sum(sizes) > 3 * DEFAULT.max_viewer_backlog_bytes
 
 
-def test_a_description_of_any_size_is_one_message():
-    """An entry that fills what is taken of a description is told alone, and is no larger than it
-    may be."""
-    pis = Pis("h/here")
+def test_largest_entry_is_one_message():
+    """The largest entry is sent alone, and its size is bounded."""
+    pis = Fleet("h/here")
     for n, letter in enumerate('a"\x01'):
-        pis.take(f"h/{n}/status", b"online", True, 1e9)
-        pis.take(f"h/{n}/describe", largest(letter), True, 1e9)
+        pis.receive(f"h/{n}/status", b"online", True, 1e9)
+        pis.receive(f"h/{n}/describe", largest(letter), True, 1e9)
     lots = []
     while pis.has_news:
         lots.append(pis.take_news())
-    assert [len(entries) for _, entries, _ in lots] == [1, 1]  # the third is larger than is taken
+    assert [len(entries) for _, entries, _ in lots] == [1, 1]  # the third is beyond the limit
     assert all(
         len(bytes(entries[0])) < DEFAULT.max_viewer_backlog_bytes / 4 for _, entries, _ in lots
     )
 
 
-def test_memory_is_bounded(brokers, chorus, start_server):
-    """Many Pis, each with the largest description that is taken, take no more memory than is
-    promised; that some are left out is said, and the others go on."""
-    growth, trouble = crowd(brokers, chorus, start_server, 1000)
-    assert "more Pis at the broker than can be shown" in trouble
+def test_memory_is_bounded(brokers, fake_pis, start_server):
+    """Many Pis with the largest description take no more memory than documented. Viewers are told
+    that some are left out, and the others work."""
+    growth, error = memory_of_hostile_pis(brokers, fake_pis, start_server, 1000)
+    assert "more Pis at the broker than can be shown" in error
     assert growth < 50e6  # 32 MB with 5,000 of them; 84 MB where texts are not bounded
 
 
-def crowd(brokers: Brokers, chorus: Any, start_server: Any, count: int) -> tuple[float, str]:
-    """By how much the server's memory grows for so many hostile Pis; and what it says of them."""
+def memory_of_hostile_pis(
+    brokers: Brokers, fake_pis: Any, start_server: Any, count: int
+) -> tuple[float, str]:
+    """Return by how many bytes the server's memory grows for so many hostile Pis, and the error
+    that viewers get."""
     broker = brokers.broker(*QUIET)
-    choir = chorus(broker)
-    server: Server = start_server(house(broker.url))
-    with Looker(server) as looker:
-        looker.until(lambda: "house/here" in looker.pis)
+    others = fake_pis(broker)
+    server: Server = start_server(config(broker.url))
+    with FleetViewer(server) as viewer:
+        viewer.until(lambda: "house/here" in viewer.pis)
     before = memory(server)
     hostile = largest()
     for n in range(count):
-        choir.say(f"house/{n:0>90}/status", b"online", retain=False)
-        choir.say(f"house/{n:0>90}/describe", hostile)
+        others.publish(f"house/{n:0>90}/status", b"online", retain=False)
+        others.publish(f"house/{n:0>90}/describe", hostile)
         if n % 20 == 19:
-            choir.flush()
-    with Looker(server) as looker:
-        looker.until(lambda: looker.broker["error"])
+            others.flush()
+    with FleetViewer(server) as viewer:
+        viewer.until(lambda: viewer.broker["error"])
         switch = {"type": "set", "pi": "house/here", "pin": "lamp", "value": 1}
-        assert looker.refusal(**switch)[0] == "not-allowed"
-        return memory(server) - before, looker.broker["error"]
+        assert viewer.error_of(**switch)[0] == "not-allowed"
+        return memory(server) - before, viewer.broker["error"]

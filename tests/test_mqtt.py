@@ -1,5 +1,5 @@
-"""The talk with an MQTT broker: what is said, kept and obeyed there, and what becomes of the server
-when the broker does not do its part."""
+"""MQTT bridge and client against a real broker and a fake one: what they publish, which commands
+they carry out, and how the server runs on when the broker fails."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.properties import VariableByteIntegers
 
-from raspi_server.mqtt.broker_config import Account
-from raspi_server.mqtt.client import Broker
+from raspi_server.mqtt.broker_config import BrokerConfig
+from raspi_server.mqtt.client import MqttClient
 
 from .asking import ask
 from .conftest import LIMIT, Server
@@ -30,7 +30,7 @@ from .mqtt_rig import Brokers, wait_for_reason, wait_until_well
 from .test_tls import Authority, Pair
 from .wire import Client, changing
 
-HOUSE = """
+CONFIG = """
 gpio: simulated
 access: {{control: everyone}}
 mqtt: {{url: "{url}", topic: house/pi{more}}}
@@ -55,8 +55,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-def house(url: str, more: str = "") -> str:
-    return HOUSE.format(url=url, more=more)
+def config(url: str, more: str = "") -> str:
+    return CONFIG.format(url=url, more=more)
 
 
 def switch(server: Server, pin: str, value: float) -> None:
@@ -64,20 +64,20 @@ def switch(server: Server, pin: str, value: float) -> None:
     assert answer.status == 200, answer.body
 
 
-# ---------------------------------------------------------------- what is said
+# ---------------------------------------------------------------- published messages
 
 
-def test_a_latecomer_is_told_everything(brokers, start_server):
-    """Whoever subscribes later finds who is there, all pins as in `hello`, and their states."""
+def test_later_subscriber_gets_everything(brokers, start_server):
+    """A client that subscribes later gets the status, all pins as in `hello`, and their states."""
     broker = brokers.broker()
-    early = brokers.ear(broker, "house/#")
-    server = start_server(house(broker.url))
+    early = brokers.subscriber(broker, "house/#")
+    server = start_server(config(broker.url))
     early.wait_for_topic("house/pi/status")
-    ear = brokers.ear(broker, "house/#")
-    description = ear.last("house/pi/describe")
-    ear.wait_for_topic("house/pi/status")
-    assert all(each.retained and each.qos == 1 for each in ear.heard)
-    assert ear.last("house/pi/status").payload == b"online"
+    subscriber = brokers.subscriber(broker, "house/#")
+    description = subscriber.last("house/pi/describe")
+    subscriber.wait_for_topic("house/pi/status")
+    assert all(each.retained and each.qos == 1 for each in subscriber.messages)
+    assert subscriber.last("house/pi/status").payload == b"online"
     with Client(server.port) as viewer:
         hello = next(viewer.messages())
     pins = description.json["pins"]
@@ -86,124 +86,130 @@ def test_a_latecomer_is_told_everything(brokers, start_server):
     ]
     assert not any(pin["writable"] for pin in pins)
     for pin in hello["pins"]:
-        state = ear.last(f"house/pi/pins/{pin['name']}").json
+        state = subscriber.last(f"house/pi/pins/{pin['name']}").json
         assert state == {"value": pin["value"], "time": pin["since"]}
 
 
-def test_a_change_is_told_at_once_with_the_time_of_its_edge(brokers, start_server):
-    """A change reaches the broker at quality 1, retained, with the time that viewers are told."""
+def test_change_is_published_at_once(brokers, start_server):
+    """A change is published at QoS 1, retained, with the time of its edge that viewers get."""
     broker = brokers.broker()
-    ear = brokers.ear(broker, "house/pi/pins/#")
-    server = start_server(house(broker.url))
-    ear.wait_for_topic("house/pi/pins/door")
+    subscriber = brokers.subscriber(broker, "house/pi/pins/#")
+    server = start_server(config(broker.url))
+    subscriber.wait_for_topic("house/pi/pins/door")
     with Client(server.port) as viewer:
         viewer.send(type="drive", pin="door", value=1)
         change = next(each for each in viewer.messages() if each["type"] == "change")
-    told = ear.wait_for(lambda each: each.topic == "house/pi/pins/door" and each.json["value"])[0]
+    told = subscriber.wait_for(
+        lambda each: each.topic == "house/pi/pins/door" and each.json["value"]
+    )[0]
     assert told.json == {"value": 1, "time": change["time"]}
     assert (told.qos, told.retained) == (1, True)
 
 
-def test_health_is_told(brokers, start_server):
-    """The machine's pulse comes at the start and every half minute, and says what is wrong."""
+def test_health_is_published(brokers, start_server):
+    """The health of the machine is published at the start and at each interval, not retained."""
     broker = brokers.broker()
-    ear = brokers.ear(broker, "house/pi/health")
-    start_server(house(broker.url), program=changing("bridge.HEALTH_EVERY = 0.1"))
-    told = ear.wait_for_topic("house/pi/health", 3)
+    subscriber = brokers.subscriber(broker, "house/pi/health")
+    start_server(config(broker.url), program=changing(mqtt_health_interval_s=0.1))
+    told = subscriber.wait_for_topic("house/pi/health", 3)
     assert {"temperature", "load", "memory", "disk", "viewers", "status"} <= told[-1].json.keys()
     assert not any(each.retained for each in told)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_an_end_is_told(brokers, start_server, how):
-    """After a clean stop, and after a crash, everybody knows that the Pi is offline."""
+def test_offline_after_stop_and_crash(brokers, start_server, how):
+    """After a clean stop and after a crash the retained status is `offline`."""
     broker = brokers.broker()
-    ear = brokers.ear(broker, "house/pi/status")
-    server = start_server(house(broker.url))
-    ear.wait_for(lambda each: each.payload == b"online")
+    subscriber = brokers.subscriber(broker, "house/pi/status")
+    server = start_server(config(broker.url))
+    subscriber.wait_for(lambda each: each.payload == b"online")
     server.stop(how)
-    ear.wait_for(lambda each: each.payload == b"offline")
-    assert brokers.ear(broker, "house/pi/status").last("house/pi/status").payload == b"offline"
+    subscriber.wait_for(lambda each: each.payload == b"offline")
+    assert (
+        brokers.subscriber(broker, "house/pi/status").last("house/pi/status").payload == b"offline"
+    )
     assert "ended the connection" not in server.log
 
 
-def test_what_is_taken_out_of_the_configuration_is_taken_back(brokers, start_server, tmp_path):
-    """A pin that is gone after a reload, or after a restart, is gone at the broker, too."""
+def test_removed_pin_is_removed_at_the_broker(brokers, start_server, tmp_path):
+    """A pin removed by a reload or a restart is removed at the broker."""
     broker = brokers.broker()
-    ear = brokers.ear(broker, "house/pi/#")
-    text = house(broker.url)
+    subscriber = brokers.subscriber(broker, "house/pi/#")
+    text = config(broker.url)
     server = start_server(text)
-    ear.wait_for_topic("house/pi/pins/heater")
+    subscriber.wait_for_topic("house/pi/pins/heater")
     file = tmp_path / "config-0.yaml"
     file.write_text(re.sub("  fan:.*\n", "", text))
     server.process.send_signal(signal.SIGHUP)
-    ear.wait_for(lambda each: (each.topic, each.payload) == ("house/pi/pins/fan", b""))
-    assert "fan" not in str(ear.last("house/pi/describe").json)
+    subscriber.wait_for(lambda each: (each.topic, each.payload) == ("house/pi/pins/fan", b""))
+    assert "fan" not in str(subscriber.last("house/pi/describe").json)
     file.write_text(re.sub("  (fan|gate):.*\n", "", text))
     server.restart()
-    ear.wait_for(lambda each: (each.topic, each.payload) == ("house/pi/pins/gate", b""))
-    late = brokers.ear(broker, "house/pi/pins/+")
+    subscriber.wait_for(lambda each: (each.topic, each.payload) == ("house/pi/pins/gate", b""))
+    late = brokers.subscriber(broker, "house/pi/pins/+")
     late.wait_for_topic("house/pi/pins/heater")
-    assert {each.topic.rpartition("/")[2] for each in late.heard} == {"door", "lamp", "heater"}
+    assert {each.topic.rpartition("/")[2] for each in late.messages} == {"door", "lamp", "heater"}
 
 
-def test_another_broker_after_a_reload(brokers, start_server, tmp_path):
-    """A reload changes the broker, and takes it away: the one before hears that we left."""
+def test_reload_changes_the_broker(brokers, start_server, tmp_path):
+    """A reload connects to another broker or to none. The one before gets `offline`."""
     one, two = brokers.broker(), brokers.broker()
-    ears = [brokers.ear(broker, "house/pi/status") for broker in (one, two)]
-    server = start_server(house(one.url))
-    ears[0].wait_for(lambda each: each.payload == b"online")
+    subscribers = [brokers.subscriber(broker, "house/pi/status") for broker in (one, two)]
+    server = start_server(config(one.url))
+    subscribers[0].wait_for(lambda each: each.payload == b"online")
     file = tmp_path / "config-0.yaml"
-    for text in (house(two.url), house(two.url).replace("mqtt:", "#")):
+    for text in (config(two.url), config(two.url).replace("mqtt:", "#")):
         file.write_text(text)
         server.process.send_signal(signal.SIGHUP)
-        ear = ears.pop(0)
-        ear.wait_for(lambda each: each.payload == b"offline")
-        if ears:
-            ears[0].wait_for(lambda each: each.payload == b"online")
+        subscriber = subscribers.pop(0)
+        subscriber.wait_for(lambda each: each.payload == b"offline")
+        if subscribers:
+            subscribers[0].wait_for(lambda each: each.payload == b"online")
     switch(server, "lamp", 1)
 
 
-# ---------------------------------------------------------------- what is obeyed
+# ---------------------------------------------------------------- commands
 
 
 def test_commands(brokers, start_server):
-    """With `control: true` whoever may publish may set, toggle and pulse; each is answered, after
-    its change, and stands in the journal."""
+    """With `control: true` a client of the broker may set, toggle and pulse. Each command is
+    answered after its change, and logged."""
     broker = brokers.broker()
-    ear = brokers.ear(broker, "house/pi/pins/#")
-    server = start_server(house(broker.url, CONTROL))
-    ear.wait_for_topic("house/pi/pins/heater")
+    subscriber = brokers.subscriber(broker, "house/pi/pins/#")
+    server = start_server(config(broker.url, CONTROL))
+    subscriber.wait_for_topic("house/pi/pins/heater")
     orders = [("lamp", 1), ("lamp", {"type": "toggle", "ref": "a"}), ("fan", {"value": 0.5}),
               ("gate", {"type": "pulse", "seconds": 0.01})]  # fmt: skip
     for name, order in orders:
-        ear.say(f"house/pi/pins/{name}/set", order)
-    results = ear.wait_for(lambda each: each.topic.endswith("/result"), 4)
+        subscriber.publish(f"house/pi/pins/{name}/set", order)
+    results = subscriber.wait_for(lambda each: each.topic.endswith("/result"), 4)
     assert [each.json for each in results] == [
         {"type": "result", "ref": None, "pin": "lamp", "value": 1},
         {"type": "result", "ref": "a", "pin": "lamp", "value": 0},
         {"type": "result", "ref": None, "pin": "fan", "value": 0.5},
         {"type": "result", "ref": None, "pin": "gate", "value": 1},
     ]
-    ear.wait_for(lambda each: each.topic == "house/pi/pins/gate" and each.json["value"] == 0, 2)
-    lamp = [each for each in ear.heard if each.topic.startswith("house/pi/pins/lamp")]
+    subscriber.wait_for(
+        lambda each: each.topic == "house/pi/pins/gate" and each.json["value"] == 0, 2
+    )
+    lamp = [each for each in subscriber.messages if each.topic.startswith("house/pi/pins/lamp")]
     kinds = [each.topic.removeprefix("house/pi/pins/lamp") for each in lamp]
     assert [kind for kind in kinds if kind != "/set"] == ["", "", "/result", "", "/result"]
     server.wait_for_log(r"lamp \(GPIO27\): on, by mqtt")
     server.wait_for_log(r"gate \(GPIO22\): on, by mqtt")
 
 
-def test_without_control_nothing_is_obeyed(brokers, start_server):
-    """Without `control: true` a command at the broker does nothing at all."""
+def test_without_control_commands_are_ignored(brokers, start_server):
+    """Without `control: true` a command at the broker does nothing."""
     broker = brokers.broker()
-    ear = brokers.ear(broker, "house/pi/pins/#")
-    server = start_server(house(broker.url))
-    ear.wait_for_topic("house/pi/pins/heater")
-    ear.say("house/pi/pins/lamp/set", 1)
+    subscriber = brokers.subscriber(broker, "house/pi/pins/#")
+    server = start_server(config(broker.url))
+    subscriber.wait_for_topic("house/pi/pins/heater")
+    subscriber.publish("house/pi/pins/lamp/set", 1)
     switch(server, "fan", 1)
-    ear.wait_for(lambda each: each.topic == "house/pi/pins/fan" and each.json["value"] == 1)
+    subscriber.wait_for(lambda each: each.topic == "house/pi/pins/fan" and each.json["value"] == 1)
     assert ask(server, "GET", "/api/pins/lamp").json["value"] == 0
-    assert not any(each.topic.endswith("/result") for each in ear.heard)
+    assert not any(each.topic.endswith("/result") for each in subscriber.messages)
 
 
 REFUSED = {
@@ -222,25 +228,25 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def obedient(tmp_path_factory, start_module_server):
-    """A house that obeys, its broker, and an ear there."""
-    with Brokers(tmp_path_factory.mktemp("obedient")) as made:
+def controlled(tmp_path_factory, start_module_server):
+    """A server with `control: true`, and a subscriber at its broker."""
+    with Brokers(tmp_path_factory.mktemp("controlled")) as made:
         broker = made.broker()
-        ear = made.ear(broker, "house/pi/pins/+", "house/pi/pins/+/result")
-        server = start_module_server(house(broker.url, CONTROL))
-        ear.wait_for_topic("house/pi/pins/heater")
-        yield server, ear
+        subscriber = made.subscriber(broker, "house/pi/pins/+", "house/pi/pins/+/result")
+        server = start_module_server(config(broker.url, CONTROL))
+        subscriber.wait_for_topic("house/pi/pins/heater")
+        yield server, subscriber
         server.stop()
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_refused_is_answered_with_its_reason(obedient, kind):
-    """Garbage, nonsense and what nobody may do is refused, with the words that /ws would say."""
-    server, ear = obedient
+def test_rejected_command_gets_its_reason(controlled, kind):
+    """Invalid and forbidden commands get the errors that `/ws` sends."""
+    server, subscriber = controlled
     pin, payload, code, words = REFUSED[kind]
-    before = len([each for each in ear.heard if each.topic.endswith("/result")])
-    ear.say(f"house/pi/pins/{pin}/set", payload)
-    answer = ear.wait_for(lambda each: each.topic.endswith("/result"), before + 1)[-1]
+    before = len([each for each in subscriber.messages if each.topic.endswith("/result")])
+    subscriber.publish(f"house/pi/pins/{pin}/set", payload)
+    answer = subscriber.wait_for(lambda each: each.topic.endswith("/result"), before + 1)[-1]
     assert answer.topic == f"house/pi/pins/{pin}/result"
     assert answer.json["code"] == code
     assert answer.json["message"].startswith(words)
@@ -248,59 +254,60 @@ def test_what_is_refused_is_answered_with_its_reason(obedient, kind):
         assert ask(server, "GET", f"/api/pins/{name}").json["value"] == 0
 
 
-def test_a_name_that_no_pin_can_have_is_not_answered(obedient):
-    """Nobody makes us publish under names of their choice."""
-    _, ear = obedient
+def test_invalid_pin_name_is_not_answered(controlled):
+    """No client can make the server publish under a name that no pin can have."""
+    _, subscriber = controlled
     for name in ("Lamp", "-", "x" * 33, "ä", "$x"):
-        ear.say(f"house/pi/pins/{name}/set", 1)
-    before = len(ear.heard)
-    ear.say("house/pi/pins/attic/set", 1)
-    ear.wait_for_topic("house/pi/pins/attic/result")
-    assert {each.topic for each in ear.heard[before:]} == {"house/pi/pins/attic/result"}
+        subscriber.publish(f"house/pi/pins/{name}/set", 1)
+    before = len(subscriber.messages)
+    subscriber.publish("house/pi/pins/attic/set", 1)
+    subscriber.wait_for_topic("house/pi/pins/attic/result")
+    assert {each.topic for each in subscriber.messages[before:]} == {"house/pi/pins/attic/result"}
 
 
-def test_a_retained_command_is_a_trap_that_does_not_spring(brokers, start_server):
-    """A command that the broker kept is not carried out, at the connection nor when it is sent."""
+def test_retained_command_is_rejected(brokers, start_server):
+    """A command that the broker retained is not carried out, neither when it is sent nor at the
+    next connection."""
     broker = brokers.broker()
-    ear = brokers.ear(broker, "house/pi/pins/#")
-    ear.say("house/pi/pins/lamp/set", 1, retain=True)
-    server = start_server(house(broker.url, CONTROL))
-    ear.wait_for_topic("house/pi/pins/heater")
-    ear.say("house/pi/pins/fan/set", 1, retain=True)
-    refusal = ear.wait_for_topic("house/pi/pins/fan/result")[0]
+    subscriber = brokers.subscriber(broker, "house/pi/pins/#")
+    subscriber.publish("house/pi/pins/lamp/set", 1, retain=True)
+    server = start_server(config(broker.url, CONTROL))
+    subscriber.wait_for_topic("house/pi/pins/heater")
+    subscriber.publish("house/pi/pins/fan/set", 1, retain=True)
+    refusal = subscriber.wait_for_topic("house/pi/pins/fan/result")[0]
     assert "not retained" in refusal.json["message"]
     values = {pin["name"]: pin["value"] for pin in ask(server, "GET", "/api/pins").json["pins"]}
     assert (values["lamp"], values["fan"]) == (0, 0)
-    assert not any(each.topic == "house/pi/pins/lamp/result" for each in ear.heard)
+    assert not any(each.topic == "house/pi/pins/lamp/result" for each in subscriber.messages)
 
 
-def test_a_flood_of_commands(brokers, start_server):
-    """A publisher who does not stop is heard as much as a browser would be, and costs the others
-    nothing: what is beyond is dropped, and said once."""
+def test_flood_of_commands(brokers, start_server):
+    """Commands beyond the limit are dropped and logged once. Other commands are carried out at
+    once."""
     broker = brokers.broker("max_queued_messages 0")
-    ear = brokers.ear(broker, "house/pi/pins/+/result", "house/pi/pins/fan")
-    server = start_server(house(broker.url, CONTROL))
-    ear.wait_for_topic("house/pi/pins/fan")
+    subscriber = brokers.subscriber(broker, "house/pi/pins/+/result", "house/pi/pins/fan")
+    server = start_server(config(broker.url, CONTROL))
+    subscriber.wait_for_topic("house/pi/pins/fan")
     for _ in range(1000):
-        ear.say("house/pi/pins/lamp/set", b"1", qos=0)
+        subscriber.publish("house/pi/pins/lamp/set", b"1", qos=0)
     server.wait_for_log("more than 50 commands a second")
     switch(server, "fan", 1)
-    ear.wait_for(lambda each: each.topic.endswith("/fan") and each.json["value"] == 1)
+    subscriber.wait_for(lambda each: each.topic.endswith("/fan") and each.json["value"] == 1)
     assert len(re.findall("more than 50 commands", server.log)) == 1
-    answered = [each for each in ear.heard if each.topic.endswith("/result")]
+    answered = [each for each in subscriber.messages if each.topic.endswith("/result")]
     assert 100 <= len(answered) < 1000
 
 
-# ---------------------------------------------------------------- a broker that is away
+# ---------------------------------------------------------------- an unreachable broker
 
 
-def test_what_happened_meanwhile_is_told_later(brokers, start_server):
-    """While the broker is away nothing is lost: afterwards each pin's topic says the present, and
-    the changes in between come in order, marked as late, each with its own time."""
+def test_changes_during_an_outage_are_published_late(brokers, start_server):
+    """Changes made while the broker is unreachable are published when it is back: the present
+    states first, then all changes in order under `late`, each with its own time."""
     broker = brokers.broker()
-    ear = brokers.ear(broker, "house/pi/#")
-    server = start_server(house(broker.url))
-    ear.wait_for_topic("house/pi/pins/heater")
+    subscriber = brokers.subscriber(broker, "house/pi/#")
+    server = start_server(config(broker.url))
+    subscriber.wait_for_topic("house/pi/pins/heater")
     broker.kill()
     wait_for_reason(server, f"the broker 127.0.0.1:{broker.port} refuses connections")
     changes = []
@@ -312,25 +319,26 @@ def test_what_happened_meanwhile_is_told_later(brokers, start_server):
             change = next(each for each in messages if each["type"] == "change")
             changes.append((pin, change["value"], change["time"]))
     assert "25 changes are kept" in wait_for_reason(server, "changes are kept")[0]
-    ear.heard.clear()
+    subscriber.messages.clear()
     broker.start()
-    late = ear.wait_for(lambda each: each.topic.endswith("/late"), 25)
+    late = subscriber.wait_for(lambda each: each.topic.endswith("/late"), 25)
     told = [(each.topic.split("/")[3], each.json["value"], each.json["time"]) for each in late]
     assert told == [(pin, value, pytest.approx(time, abs=0.001)) for pin, value, time in changes]
     assert not any(each.retained for each in late)
     newest = {pin: (value, time) for pin, value, time in changes}
     for pin, (value, time) in newest.items():
-        state = brokers.ear(broker, f"house/pi/pins/{pin}").last(f"house/pi/pins/{pin}")
+        state = brokers.subscriber(broker, f"house/pi/pins/{pin}").last(f"house/pi/pins/{pin}")
         assert state.json == {"value": value, "time": pytest.approx(time, abs=0.001)}
     wait_until_well(server)
 
 
-def test_the_oldest_go_when_there_are_too_many(brokers, start_server):
-    """Of more changes than can be kept the newest stay, and the loss is counted and said."""
+def test_oldest_kept_changes_are_dropped(brokers, start_server):
+    """Beyond the limit the oldest kept changes are dropped. Their number is in the log and the
+    health."""
     broker = brokers.broker()
-    ear = brokers.ear(broker, "house/pi/#")
-    server = start_server(house(broker.url), program=changing("bridge.MOST_KEPT = 5"))
-    ear.wait_for_topic("house/pi/pins/heater")
+    subscriber = brokers.subscriber(broker, "house/pi/#")
+    server = start_server(config(broker.url), program=changing(mqtt_max_kept_changes=5))
+    subscriber.wait_for_topic("house/pi/pins/heater")
     broker.kill()
     wait_for_reason(server, "refuses connections")
     for number in range(1, 13):
@@ -339,14 +347,14 @@ def test_the_oldest_go_when_there_are_too_many(brokers, start_server):
     assert words in wait_for_reason(server, "older ones were lost")[0]
     server.wait_for_log("more than 5 changes wait: the oldest are lost")
     broker.start()
-    late = ear.wait_for(lambda each: each.topic.endswith("/late"), 5)
+    late = subscriber.wait_for(lambda each: each.topic.endswith("/late"), 5)
     assert [each.json["value"] for each in late] == [0.08, 0.09, 0.1, 0.11, 0.12]
     server.wait_for_log("5 kept changes follow, and 7 older ones are lost")
 
 
 class FakeBroker:
-    """A port where somebody takes connections, answers the first packet of each with `answer`, and
-    acknowledges nothing. `sent` is what came over each connection."""
+    """Port that accepts connections, answers the first packet of each with `answer`, and
+    acknowledges nothing. `sent` has the bytes received over each connection."""
 
     def __init__(self, answer: bytes, tls: ssl.SSLContext | None = None) -> None:
         self._answer = answer
@@ -395,7 +403,7 @@ class FakeBroker:
             return
 
     def wait_for(self, number: int, data: bytes) -> None:
-        """Until these bytes came over one of the connections."""
+        """Wait until these bytes came over one of the connections."""
 
         def came() -> bool:
             return len(self.sent) > number and data in self.sent[number]
@@ -407,7 +415,7 @@ class FakeBroker:
         self._inside[-1].shutdown(socket.SHUT_RDWR)
 
     def published(self, number: int) -> int:
-        """How many messages came over one of the connections."""
+        """Return how many messages came over one of the connections."""
         data, at, count = self.sent[number], 0, 0
         while at < len(data):
             count += data[at] >> 4 == 3
@@ -430,13 +438,13 @@ SILENT = {
 
 
 @pytest.mark.parametrize("kind", SILENT)
-def test_a_broker_that_is_none(start_server, kind):
-    """Whatever takes our connection, the page is served, pins switch, the reason is said, and a
-    stop is as quick as without."""
+def test_not_a_broker(start_server, kind):
+    """Whatever accepts the connection, the page is served, pins switch, the health has the reason,
+    and a stop is quick."""
     answer, words = SILENT[kind]
-    program = changing("client.PATIENCE = 0.5", "client.KEEP_ALIVE = 1")
+    program = changing(mqtt_connect_timeout_s=0.5, mqtt_keep_alive_s=1)
     with FakeBroker(answer) as broker:
-        server = start_server(house(f"mqtt://127.0.0.1:{broker.port}"), program=program)
+        server = start_server(config(f"mqtt://127.0.0.1:{broker.port}"), program=program)
         with Client(server.port) as viewer:
             messages = viewer.messages()
             assert next(messages)["type"] == "hello"
@@ -447,26 +455,26 @@ def test_a_broker_that_is_none(start_server, kind):
 
 
 @pytest.mark.parametrize("scheme", ["mqtt", "mqtts"])
-def test_a_broker_that_says_nothing_at_all(start_server, scheme):
-    """A port that lets nobody in, or stays silent while we begin with TLS, is said not to answer,
-    and a stop does not wait for it."""
+def test_broker_that_never_answers(start_server, scheme):
+    """A port that accepts no connection, or is silent during the TLS handshake, is reported, and a
+    stop does not wait for it."""
     with FakeBroker(b"") as silent, socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = silent.port if scheme == "mqtts" else full.getsockname()[1]
-        with socket.create_connection(full.getsockname()):  # all that it has room for
-            text = house(f"{scheme}://127.0.0.1:{port}")
-            server = start_server(text, program=changing("client.PATIENCE = 0.3"))
+        with socket.create_connection(full.getsockname()):  # its whole backlog
+            text = config(f"{scheme}://127.0.0.1:{port}")
+            server = start_server(text, program=changing(mqtt_connect_timeout_s=0.3))
             wait_for_reason(server, f"the broker 127.0.0.1:{port} does not answer")
             assert server.stop() == 0
 
 
-def test_a_broker_with_limits(start_server):
-    """A broker that keeps nothing, acknowledges nothing and takes nothing large gets what it can
-    take, and it is said what is missing."""
+def test_broker_with_limits(start_server):
+    """A broker without retained messages, QoS 1 and large packets gets what it can take, and the
+    health says what is missing."""
     # Maximum QoS 0, Retain Available 0, Maximum Packet Size 500
     connack = b"\x20\x0c\x00\x00\x09\x24\x00\x25\x00\x27\x00\x00\x01\xf4"
     with FakeBroker(connack) as broker:
-        server = start_server(house(f"mqtt://127.0.0.1:{broker.port}"))
-        assert "keeps no messages for latecomers" in wait_for_reason(server, "latecomers")[0]
+        server = start_server(config(f"mqtt://127.0.0.1:{broker.port}"))
+        assert "retains no messages: later subscribers" in wait_for_reason(server, "retains")[0]
         server.wait_for_log(r"takes no message of \d+ bytes \(house/pi/describe\)")
         for _ in range(150):
             switch(server, "lamp", 1)
@@ -478,12 +486,12 @@ def test_a_broker_with_limits(start_server):
         assert server.stop() == 0
 
 
-def test_a_slow_broker_gets_no_more_than_it_takes(start_server):
-    """A broker that acknowledges nothing gets as many messages as it said it takes at once; the
-    others wait here, and a stop does not wait for them."""
+def test_receive_maximum_is_kept(start_server):
+    """A broker that acknowledges nothing gets as many messages as its Receive Maximum. A stop does
+    not wait for the others."""
     connack = b"\x20\x06\x00\x00\x03\x21\x00\x02"  # Receive Maximum 2
     with FakeBroker(connack) as broker:
-        server = start_server(house(f"mqtt://127.0.0.1:{broker.port}"))
+        server = start_server(config(f"mqtt://127.0.0.1:{broker.port}"))
         server.wait_for_log("mqtt: connected to")
         for number in range(20):
             switch(server, "fan", number / 100)
@@ -492,11 +500,10 @@ def test_a_slow_broker_gets_no_more_than_it_takes(start_server):
         assert server.stop() == 0
 
 
-def test_what_was_not_acknowledged_is_told_again(start_server):
-    """A change that was sent when the connection broke, and may have arrived or not, is told again
-    on the next one, marked as late."""
+def test_unacknowledged_change_is_published_again(start_server):
+    """A change without acknowledgement is published again on the next connection, as late."""
     with FakeBroker(CONNACK) as broker:
-        server = start_server(house(f"mqtt://127.0.0.1:{broker.port}"))
+        server = start_server(config(f"mqtt://127.0.0.1:{broker.port}"))
         broker.wait_for(0, b"house/pi/health")
         switch(server, "lamp", 1)
         broker.wait_for(0, b'{"value":1,')
@@ -505,21 +512,21 @@ def test_what_was_not_acknowledged_is_told_again(start_server):
         assert broker.sent[1].count(b"/late") == 1
 
 
-def test_no_such_host(start_server):
-    """A name that nobody knows is said as such."""
-    server = start_server(house("mqtt://nobody.invalid"))
+def test_unknown_host(start_server):
+    """A host name that cannot be resolved is reported."""
+    server = start_server(config("mqtt://nobody.invalid"))
     wait_for_reason(server, "no host is called nobody.invalid")
 
 
-def test_two_with_one_name(brokers, start_server):
-    """Two Pis with the same topic throw each other out, and are told what to do about it."""
+def test_two_pis_with_one_topic(brokers, start_server):
+    """Two Pis with the same topic disconnect each other. The log says how to mend it."""
     broker = brokers.broker()
-    one, two = start_server(house(broker.url)), start_server(house(broker.url))
+    one, two = start_server(config(broker.url)), start_server(config(broker.url))
     del two
     one.wait_for_log("our client id.*each Pi needs a host name or mqtt.topic of its own")
 
 
-# ---------------------------------------------------------------- who we are
+# ---------------------------------------------------------------- login
 
 
 @pytest.fixture
@@ -537,15 +544,16 @@ def guarded(brokers, tmp_path):
     return brokers.broker(f"password_file {folder}/passwords", f"acl_file {folder}/acl")
 
 
-def test_a_password(brokers, guarded, start_server):
-    """With the right password from its file we are let in; it stands in no log and no message."""
-    ear = brokers.ear(guarded, "#", username="guest", password="secret")
+def test_password(brokers, guarded, start_server):
+    """With the right password in its file the broker accepts the login. The password is in no log
+    and no message."""
+    subscriber = brokers.subscriber(guarded, "#", username="guest", password="secret")
     more = ", user: kitchen, password_file: right"
-    server = start_server(house(guarded.url, more))
-    ear.wait_for_topic("house/pi/status")
+    server = start_server(config(guarded.url, more))
+    subscriber.wait_for_topic("house/pi/status")
     wait_until_well(server)
     assert "secret" not in server.log
-    assert not any(b"secret" in each.payload for each in ear.heard)
+    assert not any(b"secret" in each.payload for each in subscriber.messages)
 
 
 @pytest.mark.parametrize(
@@ -555,24 +563,24 @@ def test_a_password(brokers, guarded, start_server):
         ("", "refuses us without a name (mqtt.user): a wrong name or password, or not"),
     ],
 )
-def test_a_wrong_password(guarded, start_server, more, words):
-    """A broker that does not let us in is named with the reason."""
-    server = start_server(house(guarded.url, more))
+def test_wrong_password(guarded, start_server, more, words):
+    """A rejected login is reported with its reason."""
+    server = start_server(config(guarded.url, more))
     wait_for_reason(server, words)
     switch(server, "lamp", 1)
     assert "guess" not in server.log
 
 
-def test_an_acl_that_forbids(guarded, start_server):
-    """Who may not publish is told so, with the topic, though it is let in."""
-    server = start_server(house(guarded.url, ", user: guest, password_file: right"))
+def test_acl_that_forbids_publishing(guarded, start_server):
+    """A topic that the ACL forbids is reported, although the broker accepts the login."""
+    server = start_server(config(guarded.url, ", user: guest, password_file: right"))
     reasons = wait_for_reason(server, "does not let us publish house/pi/")
     assert "as guest: its ACL is in the way" in reasons[0]
 
 
 @pytest.fixture
 def secure(brokers, authority):
-    """A broker with a certificate for localhost that wants one of us, too."""
+    """A function that starts a broker with a certificate for localhost."""
 
     def start(pair, *lines):
         broker = brokers.broker(
@@ -588,7 +596,7 @@ DAY = timedelta(days=1)
 
 
 def sign_for(authority, name):
-    """A certificate with nothing but a common name: good for a client, and for no host."""
+    """Sign a certificate with a common name only: valid for a client, and for no host."""
     authority.openssl(
         f"req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name}"
         f" -keyout {name}.key -out {name}.csr"
@@ -599,19 +607,19 @@ def sign_for(authority, name):
 
 
 def test_tls(brokers, secure, authority, start_server):
-    """With the broker's authority in `ca` and our own certificate the talk is encrypted."""
+    """With the broker's authority in `ca` and a client certificate the connection is encrypted."""
     pair = authority.issue("broker", -DAY, DAY)
     _, url = secure(pair, "require_certificate true")
     sign_for(authority, "kitchen")
     ours = f", certificate: {authority.folder}/kitchen.crt, key: {authority.folder}/kitchen.key"
-    server = start_server(house(url, f", ca: {authority.folder}/ca.crt{ours}"))
+    server = start_server(config(url, f", ca: {authority.folder}/ca.crt{ours}"))
     server.wait_for_log("mqtt: connected to localhost")
     wait_until_well(server)
 
 
 @pytest.mark.parametrize("kind", ["authority", "expired", "name", "client", "plain"])
-def test_tls_that_fails(kind, secure, brokers, authority, start_server):
-    """A certificate that is not right, or missing, is named with what is wrong about it."""
+def test_tls_errors(kind, secure, brokers, authority, start_server):
+    """An invalid or missing certificate is reported with the reason."""
     pair = authority.issue(f"broker-{kind}", -DAY, -DAY / 2 if kind == "expired" else DAY)
     if kind == "name":
         sign_for(authority, "stranger")
@@ -621,11 +629,11 @@ def test_tls_that_fails(kind, secure, brokers, authority, start_server):
     ca = "" if kind == "authority" else f", ca: {authority.folder}/ca.crt"
     if kind == "plain":
         url = brokers.broker().url.replace("mqtt:", "mqtts:")
-    server = start_server(house(url, ca))
+    server = start_server(config(url, ca))
     words = {
         "authority": "expected its certificate to be from an authority that mqtt.ca names",
-        "expired": "its certificate was refused: certificate has expired",
-        "name": "its certificate was refused: Hostname mismatch",
+        "expired": "its certificate was rejected: certificate has expired",
+        "name": "its certificate was rejected: Hostname mismatch",
         "client": "wants a client certificate (mqtt.certificate)",
         "plain": "ended the connection at once: is that port one for mqtt:// or for mqtts://?",
     }
@@ -633,8 +641,8 @@ def test_tls_that_fails(kind, secure, brokers, authority, start_server):
     assert "Traceback" not in server.log
 
 
-def test_what_is_encrypted_together_is_heard_together(authority, start_server):
-    """Of several packets in one piece of TLS none waits for the next piece."""
+def test_packets_in_one_tls_record(authority, start_server):
+    """Of several packets in one TLS record none waits for the next record."""
     pair = authority.issue("fake", -DAY, DAY)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pair.certificate, pair.key)
@@ -642,7 +650,7 @@ def test_what_is_encrypted_together_is_heard_together(authority, start_server):
     orders = [b"\x30" + bytes([len(each) + 4, 0, len(each)]) + each + b"\0001" for each in topics]
     with FakeBroker(CONNACK + b"".join(orders), context) as broker:
         ca = f", ca: {authority.folder}/ca.crt"
-        server = start_server(house(f"mqtts://localhost:{broker.port}", CONTROL + ca))
+        server = start_server(config(f"mqtts://localhost:{broker.port}", CONTROL + ca))
         server.wait_for_log(r"fan \(GPIO18\): on, by mqtt")
 
 
@@ -658,13 +666,13 @@ FILES = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_files_that_are_missing_or_wrong(kind, tmp_path):
-    """A missing or wrong file of the broker's is a fault of the configuration, named with its key,
-    for `check` and for the start."""
+def test_missing_and_invalid_files(kind, tmp_path):
+    """A missing or invalid file is an error of the configuration, with its key, for `check` and
+    `run`."""
     more, words = FILES[kind]
     (tmp_path / "text").write_text("nothing of use\n")
     file = tmp_path / "config.yaml"
-    file.write_text(house("mqtts://localhost", more))
+    file.write_text(config("mqtts://localhost", more))
     for command in (["check", str(file)], ["run", "--config", str(file), "--port", "0"]):
         done = subprocess.run(
             [sys.executable, "-m", "raspi_server", *command],
@@ -675,19 +683,19 @@ def test_files_that_are_missing_or_wrong(kind, tmp_path):
         assert "Traceback" not in done.stderr
 
 
-def test_the_last_good_configuration_runs_instead(start_server, tmp_path):
-    """Under systemd a start without the broker's password runs the last good configuration, and
-    says so, on the same port."""
+def test_last_good_configuration_without_password_file(start_server, tmp_path):
+    """Without its password file the server starts with the last good configuration, on the same
+    port, and reports it."""
     (tmp_path / "state").mkdir()
     environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path / "state")}
     server = start_server("gpio: simulated\naccess: {control: everyone}\n", env=environment)
-    text = house("mqtt://127.0.0.1:9", ", user: me, password_file: none")
+    text = config("mqtt://127.0.0.1:9", ", user: me, password_file: none")
     (tmp_path / "config-0.yaml").write_text(text)
     server.restart()
     assert "none: mqtt.password_file: expected a file" in wait_for_reason(server, "last good")[0]
 
 
-# ---------------------------------------------------------------- off
+# ---------------------------------------------------------------- without a broker
 
 
 SHOW_IMPORTS = """
@@ -702,10 +710,10 @@ sys.exit(status)
 """
 
 
-def test_who_has_no_broker_pays_nothing(brokers, start_server):
-    """Without `mqtt` and `metrics` nothing of them is imported; with a broker it is."""
+def test_no_import_without_broker(brokers, start_server):
+    """Without `mqtt` and `metrics` nothing of them is imported. With `mqtt` the bridge is."""
     broker = brokers.broker()
-    for text in ("gpio: simulated\n", house(broker.url)):
+    for text in ("gpio: simulated\n", config(broker.url)):
         server = start_server(text, program=("-c", SHOW_IMPORTS))
         assert ask(server, "GET", "/api/pins").status == 200
         assert server.stop() == 0
@@ -715,10 +723,10 @@ def test_who_has_no_broker_pays_nothing(brokers, start_server):
         assert "prometheus" not in imported and "metrics" not in imported
 
 
-def test_a_check_needs_no_client(tmp_path):
-    """`check` reads the broker's files, and leaves its client where it is."""
+def test_check_imports_no_client(tmp_path):
+    """`check` reads the broker's files without importing the client."""
     file = tmp_path / "config.yaml"
-    file.write_text(house("mqtt://localhost"))
+    file.write_text(config("mqtt://localhost"))
     command = [sys.executable, "-c", SHOW_IMPORTS, "check", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0
@@ -728,19 +736,20 @@ def test_a_check_needs_no_client(tmp_path):
 # ---------------------------------------------------------------- the client alone
 
 
-async def talk(port: int) -> tuple[str | None, list[str]]:
-    """What a client says of its one connection to a broker, and what the loop had to log."""
+async def error_of_one_connection(port: int) -> tuple[str | None, list[str]]:
+    """Return the client's error after one connection to a broker, and the exceptions that the loop
+    logged."""
     faults: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: faults.append(str(context)))
-    client = Broker(Account("127.0.0.1", port), "client")
+    client = MqttClient(BrokerConfig("127.0.0.1", port), "client")
     client.start()
     async with asyncio.timeout(LIMIT):
-        while not client.trouble:
+        while not client.error:
             await asyncio.sleep(0.001)
-    trouble = client.trouble
+    error = client.error
     await client.close(None, 1)
-    return trouble, faults
+    return error, faults
 
 
 heads = st.sampled_from(b"\x20\x30\x32\x34\x40\x50\x62\x70\x90\xb0\xc0\xd0\xe0\xf0\x10")
@@ -757,8 +766,8 @@ bodies = (
     | st.builds(lambda head, body: bytes([head, len(body)]) + body, heads, bodies),
 )
 @settings(deadline=None)
-def test_bytes_that_are_no_packets(greets, data):
-    """Whatever a broker sends is heard or refused in words; nothing else comes of it."""
+def test_arbitrary_bytes(greets, data):
+    """Any bytes from a broker lead to an error in words, and to no exception in the loop."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -768,15 +777,15 @@ def test_bytes_that_are_no_packets(greets, data):
     async def run() -> tuple[str | None, list[str]]:
         server = await asyncio.start_server(answer, "127.0.0.1")
         async with server:
-            return await talk(server.sockets[0].getsockname()[1])
+            return await error_of_one_connection(server.sockets[0].getsockname()[1])
 
-    trouble, faults = asyncio.run(run())
-    assert trouble and trouble.startswith("the broker 127.0.0.1")
+    error, faults = asyncio.run(run())
+    assert error and error.startswith("the broker 127.0.0.1")
     assert not faults
 
 
-def test_a_client_among_a_thousand_connections(brokers):
-    """Where more than 1,024 files are open the broker is still talked to: select(2) is not used."""
+def test_more_than_1024_open_files(brokers):
+    """The client connects when more than 1,024 files are open: it does not use select(2)."""
     port = brokers.broker().port
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[1], 4096), before[1]))
@@ -784,4 +793,5 @@ def test_a_client_among_a_thousand_connections(brokers):
         open_files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
         while open_files.enter_context(open(os.devnull)).fileno() < 1100:
             pass
-        assert asyncio.run(Broker(Account("127.0.0.1", port), "client").try_once()) is None
+        client = MqttClient(BrokerConfig("127.0.0.1", port), "client")
+        assert asyncio.run(client.check()) is None

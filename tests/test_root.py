@@ -255,7 +255,7 @@ def test_a_secret_that_others_can_read_is_said(
     checked = run("check", str(keys / "config.yaml"))
     assert (checked.returncode, checked.stderr) == (0, f"warning: {words}: {remedy}\n")
     found = run("doctor", "--config", str(keys / "config.yaml")).stdout
-    assert f"fault  secrets      {words}\n{'':<19} -> {remedy}\n" in found
+    assert f"error  secrets      {words}\n{'':<19} -> {remedy}\n" in found
     subprocess.run(remedy.removeprefix("sudo "), shell=True, check=True)
     assert run("check", str(keys / "config.yaml")).stderr == ""
 

@@ -298,7 +298,6 @@ def changing(*statements: str, **limits: object) -> tuple[str, str]:
         "import sys",
         "from raspi_server import server",
         "from raspi_server.limits import Limits",
-        "from raspi_server.mqtt import bridge, client, fleet_watcher",
         "from raspi_server.security import key_exchange",
         *statements,
         "from raspi_server.cli.main import main",

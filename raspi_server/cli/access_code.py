@@ -1,5 +1,5 @@
-"""`raspi-server code`: makes access codes, and shows each once; and makes the links, and the QR
-codes for a phone's camera, that sign one phone in."""
+"""`raspi-server code`: makes access codes and shows each once, and makes links and QR codes that
+sign one phone in."""
 
 import errno
 import os
@@ -16,12 +16,12 @@ from ..security.codes import Codes
 from ..security.sign_in_links import Links
 from ..system import storage
 
-_FOR: dict[Right, str] = {"view": "looking", "control": "looking and switching"}
+_PURPOSES: dict[Right, str] = {"view": "looking", "control": "looking and switching"}
 
 
 def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
-    """Make the codes of `new`, and a link for each, and for the code `qr`; or say which there are.
-    Return whether that worked."""
+    """Make a new code and a link for each right in `new`, and a link for the existing code of `qr`.
+    List the codes if both are empty. Return False after printing an error."""
     folder = storage.state_folder_of_service()
     if folder is None:
         print(
@@ -36,31 +36,32 @@ def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
         with storage.as_owner(folder):
             codes = Codes(folder)
     except OSError as error:
-        print(_refusal(folder, error), file=sys.stderr)
+        print(_message(folder, error), file=sys.stderr)
         return False
     if not new and not qr:
-        _say_which(codes)
+        _list(codes)
         return True
     for right in dict.fromkeys(new):
-        is_another = codes.exists(right)
+        replaces_old = codes.exists(right)
         try:
             with storage.as_owner(folder):
                 text = codes.renew(right)
         except OSError as error:
-            print(_refusal(folder, error), file=sys.stderr)
+            print(_message(folder, error), file=sys.stderr)
             return False
-        was_told = _was_told()
-        print(f"The new code for {_FOR[right]}, shown only now:\n\n    {text}\n")
-        _show_link(source, codes, right, is_reloading=was_told)
-        if was_told and is_another:
-            print("The service has been told; who used the old code is signed out.")
+        is_reloading = _reload_service()
+        print(f"The new code for {_PURPOSES[right]}, shown only now:\n\n    {text}\n")
+        _show_link(source, codes, right, is_reloading)
+        if is_reloading and replaces_old:
+            print("The service has taken it; phones that used the old code are signed out.")
     return _show_link(source, codes, qr) if qr and qr not in new else True
 
 
-def _say_which(codes: Codes) -> None:
-    for right, purpose in _FOR.items():
-        there = "there is one" if codes.exists(right) else "none yet"
-        print(f"{right + ':':<9} for {purpose}: {there}")
+def _list(codes: Codes) -> None:
+    """Print which codes exist, and the commands that make others."""
+    for right, purpose in _PURPOSES.items():
+        existing = "there is one" if codes.exists(right) else "none yet"
+        print(f"{right + ':':<9} for {purpose}: {existing}")
     print("A code is shown only when it is made: sudo raspi-server code --new control")
     print("A link and a QR code that sign one more phone in: sudo raspi-server code --qr")
 
@@ -68,12 +69,12 @@ def _say_which(codes: Codes) -> None:
 def _show_link(
     source: ConfigSource, codes: Codes, right: Right, is_reloading: bool = False
 ) -> bool:
-    """Show a link for the code of `right`; return whether there is one. While the service reloads,
-    the file tells where the page will be."""
+    """Print a link and a QR code that stand for the code of `right`. Return False after printing an
+    error. While the service reloads, the page will be where the file says."""
     id = codes.id(right)
     if id is None:
         how = f"sudo raspi-server code --new {right}"
-        print(f"There is no code for {_FOR[right]} yet: {how}", file=sys.stderr)
+        print(f"There is no code for {_PURPOSES[right]} yet: {how}", file=sys.stderr)
         return False
     folder = storage.run_folder_of_service()
     if folder is None:
@@ -83,17 +84,17 @@ def _show_link(
     try:
         token = _token(folder, id)
     except OSError as error:
-        print(_refusal(folder, error), file=sys.stderr)
+        print(_message(folder, error), file=sys.stderr)
         return False
-    # In the fragment, which no browser sends to anybody; it stays in the browser's history, where
-    # it is worth nothing: the code itself is in no address.
+    # Browsers send no fragment. It stays in their history, where a used token is worth nothing; the
+    # code itself is in no address.
     links = [f"{address}#token={token}" for address in _addresses(source, is_reloading)]
     if not links:
         print("No link: the configuration does not say where the page is.", file=sys.stderr)
         return False
     import segno  # slow to import, and needed only here
 
-    print(f"This signs one phone in, for {_FOR[right]}, within 15 minutes:\n")
+    print(f"This signs one phone in, for {_PURPOSES[right]}, within 15 minutes:\n")
     for link in links:
         print(f"    {link}")
     print("\nOr point the phone's camera at this:\n")
@@ -102,20 +103,22 @@ def _show_link(
     return True
 
 
-def _refusal(folder: Path, error: OSError) -> str:
-    """Why no code could be written, with the command that mends it."""
+def _message(folder: Path, error: OSError) -> str:
+    """Return why no code could be written, with the command that mends it."""
     if isinstance(error, IsADirectoryError):
         return f"{error.filename2}: {error.strerror}: sudo rm -r {error.filename2}"
     return f"{folder}: {error.strerror}" + ("" if os.geteuid() == 0 else ": try it with sudo")
 
 
 def _token(folder: Path, code: str) -> str:
+    """Return a new token for the code with this id. Raises OSError."""
     with storage.as_owner(folder):
         return Links(folder).make(code)
 
 
 def _addresses(source: ConfigSource, is_reloading: bool) -> list[str]:
-    """Where the page is, the name first: the phone keeps it when the address changes."""
+    """Return the addresses of the page, the one by name first: it stays when the IP address
+    changes."""
     try:
         config = source.load()
     except ConfigError:
@@ -129,11 +132,11 @@ def _addresses(source: ConfigSource, is_reloading: bool) -> list[str]:
     return [f"{scheme}://{in_url(host)}:{config.port}/" for host in hosts if host]
 
 
-def _was_told() -> bool:
-    """The running service takes the new codes at once; whether there is one."""
+def _reload_service() -> bool:
+    """Make the running service read the codes; return False if none runs."""
     command = ["systemctl", "kill", "--kill-whom=main", "--signal=HUP", "raspi-server"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
-        return False  # no systemd here: SIGHUP by hand, or the next start
+        return False  # no systemd here: a SIGHUP by hand or the next start does it
     return done.returncode == 0

@@ -1,4 +1,4 @@
-"""A house to play with, on simulated pins, control open to everyone; its motion sensor moves by
+"""Demo house: simulated pins that everyone may switch, with a motion sensor that changes by
 itself."""
 
 import asyncio
@@ -10,7 +10,7 @@ from ..config.schema import Config
 from ..gpio.board import Board
 from ..messages import Drive
 
-_HOUSE = b"""
+_CONFIG = b"""
 gpio: simulated
 access: {control: everyone}
 pins:
@@ -20,17 +20,17 @@ pins:
   doorbell: {gpio: 22, mode: output, label: Doorbell, pulse: 0.5}
   fan:      {gpio: 18, mode: pwm, label: Fan}
 """
-_MOVES = ((1, 2.0), (0, 5.0), (1, 0.7), (0, 3.3))
-"""Level, and for how many seconds."""
+_MOTION = ((1, 2.0), (0, 5.0), (1, 0.7), (0, 3.3))
+"""Values of the motion sensor, each with its seconds."""
 
 
 def config() -> Config:
-    """The house's configuration; a `www` in the working directory adds its pages."""
-    return parse(_HOUSE, "demo", Path.cwd())
+    """Return the configuration of the demo; a `www` in the working directory adds its pages."""
+    return parse(_CONFIG, "demo", Path.cwd())
 
 
 async def move(board: Board) -> None:
-    """Somebody walks through the hall, for ever."""
-    for level, seconds in itertools.cycle(_MOVES):
-        await board.carry_out(Drive(pin="motion", value=level), "demo")
+    """Change the motion sensor until cancelled."""
+    for value, seconds in itertools.cycle(_MOTION):
+        await board.carry_out(Drive(pin="motion", value=value), "demo")
         await asyncio.sleep(seconds)

@@ -1,5 +1,5 @@
-"""`raspi-server doctor`: looks at everything between the wires and the phone, and says in words
-what is wrong and the command that mends it. It changes nothing and claims no line."""
+"""`raspi-server doctor`: checks everything between the wires and the phone, and names in words what
+is wrong and the command that mends it. It changes nothing and claims no GPIO line."""
 
 import contextlib
 import grp
@@ -10,10 +10,7 @@ import platform
 import pwd
 import re
 import shutil
-import ssl
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
@@ -24,139 +21,253 @@ from ..config.errors import ConfigError
 from ..config.schema import CertificateFiles, Config, MqttConfig
 from ..config.source import ConfigSource
 from ..gpio import chardev
-from ..net.addresses import in_url, local_name
+from ..limits import DEFAULT, Limits
+from ..net.addresses import local_name
 from ..net.listener import CannotListen, listen
 from ..security import key_exchange, tls
 from ..system import storage, vitals
 from ..system.logs import legible
 from ..system.storage import SERVICE
+from .health import request_health
 
-LEAST_SPACE = 100 * 1024 * 1024
-"""Bytes free below which the next upgrade of anything fails half way."""
-SOON = 14 * 86400
-"""Seconds of a certificate's life in which the timer should long have renewed it."""
-PATIENCE = 5.0
-"""Seconds for one answer of another program or of the service."""
-_LEAST_LGPIO = (0, 2, 2)
+MIN_FREE_BYTES = 100 * 1024 * 1024
+"""With less on the SD card an upgrade can fail half way."""
+CERTIFICATE_RENEWAL_S = 14 * 86400
+"""Rest of a certificate's life. The timer renews it earlier, with 30 days left."""
+MAX_LEFT_OUT_BYTES = 64 * 1024
+_MIN_LGPIO_VERSION = (0, 2, 2)
 _KEEPS_OUTPUTS = "/sys/module/pinctrl_{}/parameters/persist_gpio_outputs"
-"""Whether an output keeps its level when nobody holds it (raspberrypi/linux, pull request 6150)."""
+"""Kernel parameter: Y where an output keeps its level after its line is released
+(raspberrypi/linux, pull request 6150)."""
+_LEFT_OUT = "left-out"
+"""File beside the certificate in which scripts/make-cert.sh lists the names it left out."""
 
 _RENEW = "sudo systemctl start raspi-server-cert.service"
 _OTHER_PYTHON = "sudo apt install python3 && sudo scripts/install.sh, with Debian's own python3"
-_LEFT_OUT = "left-out"
-"""Where scripts/make-cert.sh lists, beside the certificate, what the authority cannot vouch for."""
 _NEW_AUTHORITY = (
     "sudo /opt/raspi-server/current/scripts/make-cert.sh --new-authority"
     " (each phone has to trust this Pi again)"
 )
 _OWN_CERTIFICATE = "open the Pi by {}, or use a certificate of your own: ssl in config.yaml"
-MOST = 64 * 1024
-"""Bytes of an answer or a file that are looked at."""
 
 
 class Finding(NamedTuple):
-    """`remedy` is the command, or the sentence, that mends it."""
+    """Result of one check. `remedy` is the command, or the sentence, that mends an error."""
 
-    kind: Literal["ok", "note", "fault"]
+    kind: Literal["ok", "note", "error"]
     subject: str
     message: str
     remedy: str = ""
 
-    def __str__(self) -> str:
-        # Brokers, other programs and the service's answer have their words in here.
+    def line(self) -> str:
+        """Return the finding for the terminal, with the words of other programs escaped."""
         line = f"{self.kind:<6} {self.subject:<12} {legible(self.message)}"
         return f"{line}\n{'':<19} -> {legible(self.remedy)}" if self.remedy else line
 
 
-def examine(source: ConfigSource) -> Iterator[Finding]:
-    """All there is to say, in the order in which things depend on each other."""
-    yield Finding(
-        "ok", "version", f"raspi-server {__version__}, Python {platform.python_version()}"
-    )
-    service = _service()
-    yield from _look_at_service(service)
-    is_active = service.get("ActiveState") == "active"
-    config = served = None
-    try:
-        config = served = source.load()
-    except ConfigError as error:
-        for fault in error.errors:
-            yield Finding("fault", "config", str(fault), f"sudo nano {source.file}")
-    else:
-        pins = len(config.pins)
-        yield Finding("ok", "config", f"{source.file}: {pins} pin{'' if pins == 1 else 's'}")
-        for warning in source.warnings:
-            yield Finding("note", "config", str(warning))
-    if is_active and source.is_in_force() is False:
-        served = source.last_good() or served
+class Doctor:
+    """Checks of the machine and of the service that `source` configures."""
+
+    def __init__(self, source: ConfigSource, limits: Limits = DEFAULT) -> None:
+        self._source = source
+        self._limits = limits
+
+    def examine(self) -> Iterator[Finding]:
+        """Yield all findings, causes before their effects."""
+        yield Finding(
+            "ok", "version", f"raspi-server {__version__}, Python {platform.python_version()}"
+        )
+        service = self._unit_properties()
+        yield from self._check_service(service)
+        is_active = service.get("ActiveState") == "active"
+        config = served = None
+        try:
+            config = served = self._source.load()
+        except ConfigError as error:
+            for each in error.errors:
+                yield Finding("error", "config", str(each), f"sudo nano {self._source.file}")
+        else:
+            yield from self._check_config(config)
+        if is_active and self._source.is_in_force() is False:
+            served = self._source.last_good() or served
+            if config:
+                message = "has changed; the service still runs what was in it before"
+                remedy = f"sudo systemctl reload {SERVICE}"
+                yield Finding("error", "config", f"{self._source.file} {message}", remedy)
+        yield from self._check_gpio(config or Config())
         if config:
-            message = f"{source.file} has changed; the service still runs what was in it before"
-            yield Finding("fault", "config", message, f"sudo systemctl reload {SERVICE}")
-    yield from _look_at_gpio(config or Config())
-    if config:
-        for secret in config.secret_files:
-            if exposure := storage.exposure(secret):
-                yield Finding("fault", "secrets", f"{secret}: {exposure.message}", exposure.remedy)
-        if config.certificate:
-            yield from _look_at_certificate(config.certificate)
-    if served:
-        yield from _look_at_port(served, is_active)
-    if config and config.mqtt:
-        yield _look_at_broker(config.mqtt)
-    yield from _look_at_machine()
+            yield from _check_secrets(config)
+            if config.certificate:
+                yield from self._check_certificate(config.certificate)
+        if served:
+            yield from self._check_port(served, is_active)
+        if config and config.mqtt:
+            yield _check_broker(config.mqtt)
+        yield from self._check_machine()
 
+    def _check_service(self, service: dict[str, str]) -> Iterator[Finding]:
+        """Check that the unit runs and starts with the Pi; show why it failed last."""
+        state = service.get("ActiveState", "")
+        if service.get("LoadState") != "loaded":
+            yield Finding("note", "service", "not installed", "sudo scripts/install.sh")
+            return
+        restarts = service.get("NRestarts", "0")
+        again = f", restarted {restarts} times" if restarts != "0" else ""
+        if state == "active":
+            words = service.get("StatusText") or "running"
+            yield Finding("note" if again else "ok", "service", words + again)
+        else:
+            result = service.get("Result", "")
+            why = f"{state}{f', {result}' if result not in ('', 'success') else ''}{again}"
+            yield Finding("error", "service", why, f"sudo systemctl restart {SERVICE}")
+        if state != "active" or again:
+            journal = f"journalctl -u {SERVICE} -p err -n 3 -o cat --no-pager".split()
+            for line in (self._run(*journal) or "").splitlines():
+                yield Finding("note", "last errors", line)
+        if service.get("UnitFileState") not in ("enabled", "enabled-runtime"):
+            message = "it does not start with the Pi"
+            yield Finding("error", "service", message, f"sudo systemctl enable {SERVICE}")
 
-def _look_at_service(service: dict[str, str]) -> Iterator[Finding]:
-    """The unit: whether it runs, and how it failed last."""
-    state = service.get("ActiveState", "")
-    if service.get("LoadState") != "loaded":
-        yield Finding("note", "service", "not installed", "sudo scripts/install.sh")
-        return
-    restarts = service.get("NRestarts", "0")
-    again = f", restarted {restarts} times" if restarts != "0" else ""
-    if state == "active":
-        words = service.get("StatusText") or "running"
-        yield Finding("note" if again else "ok", "service", words + again)
-    else:
-        result = service.get("Result", "")
-        why = f"{state}{f', {result}' if result not in ('', 'success') else ''}{again}"
-        yield Finding("fault", "service", why, f"sudo systemctl restart {SERVICE}")
-    if state != "active" or again:
-        said = _ask("journalctl", "-u", SERVICE, "-p", "err", "-n", "3", "-o", "cat", "--no-pager")
-        for line in (said or "").splitlines():
-            yield Finding("note", "last errors", line)
-    if service.get("UnitFileState") not in ("enabled", "enabled-runtime"):
-        message = "it does not start with the Pi"
-        yield Finding("fault", "service", message, f"sudo systemctl enable {SERVICE}")
+    def _check_config(self, config: Config) -> Iterator[Finding]:
+        pins = len(config.pins)
+        summary = f"{self._source.file}: {pins} pin{'' if pins == 1 else 's'}"
+        yield Finding("ok", "config", summary)
+        for warning in self._source.warnings:
+            yield Finding("note", "config", str(warning))
 
-
-def _look_at_gpio(config: Config) -> Iterator[Finding]:
-    """Board, chip, who may open it, and the library behind it."""
-    with contextlib.suppress(OSError):
-        model = Path("/proc/device-tree/model").read_text().rstrip("\0")
-        yield Finding("ok", "board", model)
-    if not chardev.are_real(config.gpio):
-        why = "by gpio: simulated" if config.gpio == "simulated" else "this is no Raspberry Pi"
-        yield Finding("note", "gpio", f"the pins are simulated: {why}")
-        return
-    try:
-        device = chardev.find()
-    except PermissionError as error:
-        yield Finding("fault", "gpio", str(error), "sudo raspi-server doctor")
-    except OSError as error:
-        yield Finding("fault", "gpio", str(error), "gpio: simulated, for trying without a Pi")
-    else:
-        yield _permission(device)
-    yield _lgpio()
-    for driver in ("bcm2835", "rp1"):
+    def _check_gpio(self, config: Config) -> Iterator[Finding]:
+        """Check the board, its GPIO chip, the permission to open it, and the library."""
         with contextlib.suppress(OSError):
-            keeps = Path(_KEEPS_OUTPUTS.format(driver)).read_text().strip() == "Y"
-            words = "keep their level" if keeps else "are let go"
-            yield Finding("ok", "kernel", f"outputs {words} while the server is down")
+            model = Path("/proc/device-tree/model").read_text().rstrip("\0")
+            yield Finding("ok", "board", model)
+        if not chardev.are_real(config.gpio):
+            why = "by gpio: simulated" if config.gpio == "simulated" else "this is no Raspberry Pi"
+            yield Finding("note", "gpio", f"the pins are simulated: {why}")
+            return
+        try:
+            device = chardev.find()
+        except PermissionError as error:
+            yield Finding("error", "gpio", str(error), "sudo raspi-server doctor")
+        except OSError as error:
+            yield Finding("error", "gpio", str(error), "gpio: simulated, for trying without a Pi")
+        else:
+            yield _check_permission(device)
+        yield _check_lgpio()
+        for driver in ("bcm2835", "rp1"):
+            with contextlib.suppress(OSError):
+                keeps = Path(_KEEPS_OUTPUTS.format(driver)).read_text().strip() == "Y"
+                words = "keep their level" if keeps else "are let go"
+                yield Finding("ok", "kernel", f"outputs {words} while the server is down")
+
+    def _check_certificate(self, pair: CertificateFiles) -> Iterator[Finding]:
+        """Check the key, the dates and the names."""
+        try:
+            identity = tls.identity(pair)
+        except tls.CertificateError as error:
+            yield Finding("error", "certificate", str(error), _RENEW)
+            return
+        file = str(pair.certificate)
+        date_error = identity.validity_error()
+        ends = ("-noout", "-checkend", str(CERTIFICATE_RENEWAL_S))
+        if date_error:
+            yield Finding("error", "certificate", f"{file}: {date_error}", _RENEW)
+        elif self._run("openssl", "x509", "-in", file, *ends) is None:
+            message = f"{file}: it expires within {CERTIFICATE_RENEWAL_S // 86400} days"
+            yield Finding("error", "certificate", message, _RENEW)
+        names = self._run("openssl", "x509", "-in", file, "-noout", "-ext", "subjectAltName") or ""
+        named = set(re.findall(r"(?:DNS|IP Address):([^\s,]+)", names))
+        left_out = _left_out(pair.certificate.with_name(_LEFT_OUT))
+        wanted = {local_name(), *self._addresses()}
+        missing = sorted(wanted - {name.lower() for name in named} - left_out.keys())
+        if missing:
+            message = f"{file}: it does not name {', '.join(missing)}"
+            yield Finding("error", "certificate", message, _RENEW)
+        elif not date_error:
+            yield Finding("ok", "certificate", f"{file}: {', '.join(sorted(named))}")
+        if not key_exchange.is_whole(identity.context):
+            yield Finding("note", "tls", tls.ONE_GROUP, _OTHER_PYTHON)
+        for name, remedy in left_out.items():
+            message = f"it does not name {name}, for which this Pi's authority may not vouch"
+            yield Finding("note", "certificate", f"{file}: {message}", remedy)
+        if identity.authority:
+            yield Finding("ok", "authority", f"SHA-256 {identity.authority.fingerprint}")
+
+    def _check_port(self, config: Config, is_active: bool) -> Iterator[Finding]:
+        """Check that the running service answers, or that its port is free."""
+        where = f"port {config.port}"
+        if not is_active:
+            try:
+                for listening in listen(config.address, config.port):
+                    listening.close()
+            except CannotListen as error:
+                holder = self._run("ss", "-Hltnp", "sport", "=", f":{config.port}") or ""
+                by = ", by ".join(["", *sorted(set(re.findall(r'"([^"]+)"', holder)))])
+                yield Finding("error", "port", f"{error}{by}", "another port in config.yaml")
+            else:
+                yield Finding("ok", "port", f"{where} is free")
+            return
+        try:
+            health = _read_health(config, self._limits.health_timeout_s)
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
+            message = f"{where}: the service runs, and does not answer: {error}"
+            yield Finding("error", "port", message, f"sudo systemctl restart {SERVICE}")
+            return
+        message = f"{where} answers: {health['status']}"
+        if health["status"] == "ok":
+            yield Finding("ok", "port", message)
+        else:
+            # The answer names no pin, key or file unless the caller may switch. The log does.
+            remedy = f"sudo journalctl -u {SERVICE} -p warning -n 20"
+            yield Finding("error", "port", message, remedy)
+        reasons = health.get("reasons")
+        for reason in reasons if isinstance(reasons, list) else ():
+            yield Finding("note", "health", str(reason))
+
+    def _check_machine(self) -> Iterator[Finding]:
+        """Check the clock, the name on the network, the power supply and the free space."""
+        if self._run("timedatectl", "show", "-p", "NTPSynchronized", "--value") == "no":
+            message = "not set by the network yet: times and certificates may be wrong"
+            yield Finding("note", "clock", message, "sudo timedatectl set-ntp true")
+        host = local_name()
+        if self._run("systemctl", "is-active", "avahi-daemon") == "active":
+            yield Finding("ok", "name", host)
+        elif shutil.which("systemctl"):
+            message = f"{host} is not announced on the network: only the address works"
+            yield Finding("note", "name", message, "sudo apt install avahi-daemon")
+        for warning in vitals.throttled() or ():
+            kind: Literal["error", "note"] = "error" if warning.endswith("now") else "note"
+            remedy = "a stronger power supply, a shorter cable, a fan"
+            yield Finding(kind, "power", warning, remedy)
+        free = shutil.disk_usage("/").free
+        if free < MIN_FREE_BYTES:
+            yield Finding("error", "space", f"{free // 2**20} MB free on /", "sudo apt clean")
+
+    def _unit_properties(self) -> dict[str, str]:
+        lines = (self._run("systemctl", "show", SERVICE, "--no-pager") or "").splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+    def _addresses(self) -> set[str]:
+        """Return the IPv4 addresses by which others reach this machine."""
+        found = json.loads(self._run("ip", "-j", "-4", "addr", "show", "scope", "global") or "[]")
+        # ip prints an empty entry for an address of another scope.
+        infos = [info for interface in found for info in interface.get("addr_info", ())]
+        return {info["local"] for info in infos if "local" in info}
+
+    def _run(self, *command: str) -> str | None:
+        """Return the output of another program, or None if it is missing, slow, or fails."""
+        timeout_s = self._limits.program_timeout_s
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        output = done.stdout.strip()
+        # The exit status of `systemctl is-active` tells the state; it is no failure.
+        is_answer = done.returncode == 0 or (command[0] == "systemctl" and output)
+        return output if is_answer else None
 
 
-def _permission(device: Path) -> Finding:
-    """Whether the service's user may open the chip."""
+def _check_permission(device: Path) -> Finding:
+    """Check that the service's user may open the GPIO chip."""
     found = device.stat()
     owner = grp.getgrgid(found.st_gid).gr_name
     try:
@@ -168,62 +279,35 @@ def _permission(device: Path) -> Finding:
         return Finding("ok", "gpio", f"{device}, open to the user {user.pw_name}")
     if found.st_mode & 0o060 != 0o060 or owner == "root":
         message = f"{device} is not open to a group: expected gpio, 0660"
-        return Finding("fault", "gpio", message, "sudo scripts/install.sh")
+        return Finding("error", "gpio", message, "sudo scripts/install.sh")
     message = f"the user {user.pw_name} is not in the group {owner} of {device}"
-    return Finding("fault", "gpio", message, f"sudo usermod -aG {owner} {user.pw_name}")
+    return Finding("error", "gpio", message, f"sudo usermod -aG {owner} {user.pw_name}")
 
 
-def _lgpio() -> Finding:
-    """Whether the library is there, and is no empty stub."""
+def _check_lgpio() -> Finding:
+    """Check that the library is installed and new enough; some indexes offer an empty stub."""
     remedy = "sudo apt install python3-lgpio && sudo scripts/install.sh"
     try:
         version = importlib.metadata.version("lgpio")
     except importlib.metadata.PackageNotFoundError:
-        return Finding("fault", "lgpio", "not installed: no pin can be opened", remedy)
+        return Finding("error", "lgpio", "not installed: no pin can be opened", remedy)
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-    if numbers < _LEAST_LGPIO:
-        return Finding("fault", "lgpio", f"expected 0.2.2 or newer, found {version}", remedy)
+    if numbers < _MIN_LGPIO_VERSION:
+        return Finding("error", "lgpio", f"expected 0.2.2 or newer, found {version}", remedy)
     return Finding("ok", "lgpio", version)
 
 
-def _look_at_certificate(pair: CertificateFiles) -> Iterator[Finding]:
-    """Key, dates and names."""
-    try:
-        identity = tls.identity(pair)
-    except tls.CertificateError as error:
-        yield Finding("fault", "certificate", str(error), _RENEW)
-        return
-    file = str(pair.certificate)
-    complaint = identity.validity_error()
-    if complaint:
-        yield Finding("fault", "certificate", f"{file}: {complaint}", _RENEW)
-    elif _ask("openssl", "x509", "-in", file, "-noout", "-checkend", str(SOON)) is None:
-        message = f"{file}: it expires within {SOON // 86400} days"
-        yield Finding("fault", "certificate", message, _RENEW)
-    names = _ask("openssl", "x509", "-in", file, "-noout", "-ext", "subjectAltName") or ""
-    named = set(re.findall(r"(?:DNS|IP Address):([^\s,]+)", names))
-    left_out = _left_out(pair.certificate.with_name(_LEFT_OUT))
-    missing = sorted(
-        {local_name(), *_addresses()} - {name.lower() for name in named} - left_out.keys()
-    )
-    if missing:
-        message = f"{file}: it does not name {', '.join(missing)}"
-        yield Finding("fault", "certificate", message, _RENEW)
-    elif not complaint:
-        yield Finding("ok", "certificate", f"{file}: {', '.join(sorted(named))}")
-    if not key_exchange.is_whole(identity.context):
-        yield Finding("note", "tls", tls.ONE_GROUP, _OTHER_PYTHON)
-    for name, remedy in left_out.items():
-        message = f"{file}: it does not name {name}, for which this Pi's authority may not vouch"
-        yield Finding("note", "certificate", message, remedy)
-    if identity.authority:
-        yield Finding("ok", "authority", f"SHA-256 {identity.authority.fingerprint}")
+def _check_secrets(config: Config) -> Iterator[Finding]:
+    """Check that other users can neither read nor change keys and password files."""
+    for secret in config.secret_files:
+        if exposure := storage.exposure(secret):
+            yield Finding("error", "secrets", f"{secret}: {exposure.message}", exposure.remedy)
 
 
 def _left_out(file: Path) -> dict[str, str]:
-    """The names that make-cert.sh has left out of the certificate, each with the remedy."""
+    """Return the names that make-cert.sh left out of the certificate, each with the remedy."""
     try:
-        lines = storage.read(file, MOST).decode().splitlines()
+        lines = storage.read(file, MAX_LEFT_OUT_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError):
         return {}  # nothing was left out, or the certificate is not of make-cert.sh
     never = _OWN_CERTIFICATE.format(local_name())
@@ -231,117 +315,32 @@ def _left_out(file: Path) -> dict[str, str]:
     return {name: _NEW_AUTHORITY if kind == "new" else never for kind, _, name in found}
 
 
-def _addresses() -> set[str]:
-    """IPv4 addresses by which others reach this machine."""
-    found = json.loads(_ask("ip", "-j", "-4", "addr", "show", "scope", "global") or "[]")
-    # Of an address of another scope ip leaves an empty entry.
-    infos = [info for interface in found for info in interface.get("addr_info", ())]
-    return {info["local"] for info in infos if "local" in info}
-
-
-def _look_at_port(config: Config, is_active: bool) -> Iterator[Finding]:
-    """The service answers there, or the port is free for it."""
-    where = f"port {config.port}"
-    if not is_active:
-        try:
-            for listening in listen(config.address, config.port):
-                listening.close()
-        except CannotListen as error:
-            holder = _ask("ss", "-Hltnp", "sport", "=", f":{config.port}") or ""
-            by = ", by ".join(["", *sorted(set(re.findall(r'"([^"]+)"', holder)))])
-            yield Finding("fault", "port", f"{error}{by}", "another port in config.yaml")
-        else:
-            yield Finding("ok", "port", f"{where} is free")
-        return
-    scheme = "https" if config.certificate else "http"
-    url = f"{scheme}://{in_url(config.address or '127.0.0.1')}:{config.port}/api/health"
-    try:
-        answer = _health(url)
-    except (OSError, HTTPException, ValueError, RecursionError) as error:
-        message = f"{where}: the service runs, and does not answer: {error}"
-        yield Finding("fault", "port", message, f"sudo systemctl restart {SERVICE}")
-        return
-    status = answer["status"]
-    if status == "ok":
-        yield Finding("ok", "port", f"{where} answers: {status}")
-    else:
-        # Which pin, which key and what the kernel said is for callers who may switch, and the log.
-        remedy = f"sudo journalctl -u {SERVICE} -p warning -n 20"
-        yield Finding("fault", "port", f"{where} answers: {status}", remedy)
-    reasons = answer.get("reasons")
-    for reason in reasons if isinstance(reasons, list) else ():
-        yield Finding("note", "health", str(reason))
-
-
-def _look_at_broker(mqtt: MqttConfig) -> Finding:
-    """Whether the broker lets us in, asked under a name beside that of the service."""
+def _check_broker(mqtt: MqttConfig) -> Finding:
+    """Check that the broker accepts a connection, with a client id beside that of the service."""
     import asyncio
 
-    from ..mqtt.broker_config import account
-    from ..mqtt.client import Broker
+    from ..mqtt.broker_config import read_broker_config
+    from ..mqtt.client import MqttClient
 
     try:
-        ours = account(mqtt)
+        ours = read_broker_config(mqtt)
     except ConfigError as error:
-        return Finding("fault", "mqtt", str(error.errors[0]), f"sudo ls -l {error.errors[0].file}")
+        return Finding("error", "mqtt", str(error.errors[0]), f"sudo ls -l {error.errors[0].file}")
 
     async def ask() -> str | None:
-        return await Broker(ours, f"raspi-server-doctor-{os.getpid()}").try_once()
+        return await MqttClient(ours, f"raspi-server-doctor-{os.getpid()}").check()
 
     trouble = asyncio.run(ask())
     if trouble:
-        return Finding("fault", "mqtt", trouble, "the keys of mqtt in config.yaml, or the broker")
-    who = f" as {mqtt.user}" if mqtt.user else ""
-    return Finding("ok", "mqtt", f"the broker {ours} lets us in{who}")
+        return Finding("error", "mqtt", trouble, "the keys of mqtt in config.yaml, or the broker")
+    user = f" as {mqtt.user}" if mqtt.user else ""
+    return Finding("ok", "mqtt", f"the broker {ours.address} lets us in{user}")
 
 
-def _health(url: str) -> dict[str, Any]:
-    """Return what the service says of itself, whatever its certificate; without a code that may be
-    the status alone. Raises OSError, HTTPException, ValueError."""
-    unverified = ssl.create_default_context()
-    unverified.check_hostname = False
-    unverified.verify_mode = ssl.CERT_NONE
-    try:
-        with urllib.request.urlopen(url, timeout=PATIENCE, context=unverified) as answer:
-            found: Any = json.loads(answer.read(MOST))
-    except urllib.error.HTTPError as error:
-        with error:
-            found = json.loads(error.read(MOST))
+def _read_health(config: Config, timeout_s: float) -> dict[str, Any]:
+    """Return what the service says of its health; to a caller without a code that may be the status
+    alone. Raises OSError, HTTPException, ValueError."""
+    found: Any = json.loads(request_health(config, timeout_s).body)
     if not isinstance(found, dict) or not isinstance(found.get("status"), str):
         raise ValueError(f"it said {json.dumps(found)[:200]}")
     return found
-
-
-def _look_at_machine() -> Iterator[Finding]:
-    """Clock, name, power, space: what a Pi suffers from."""
-    if _ask("timedatectl", "show", "-p", "NTPSynchronized", "--value") == "no":
-        message = "not set by the network yet: times and certificates may be wrong"
-        yield Finding("note", "clock", message, "sudo timedatectl set-ntp true")
-    host = local_name()
-    if _ask("systemctl", "is-active", "avahi-daemon") == "active":
-        yield Finding("ok", "name", host)
-    elif shutil.which("systemctl"):
-        message = f"{host} is not told to the network: only the address works"
-        yield Finding("note", "name", message, "sudo apt install avahi-daemon")
-    for complaint in vitals.throttled() or ():
-        kind: Literal["fault", "note"] = "fault" if complaint.endswith("now") else "note"
-        yield Finding(kind, "power", complaint, "a stronger power supply, a shorter cable, a fan")
-    free = shutil.disk_usage("/").free
-    if free < LEAST_SPACE:
-        yield Finding("fault", "space", f"{free // 2**20} MB free on /", "sudo apt clean")
-
-
-def _service() -> dict[str, str]:
-    said = _ask("systemctl", "show", SERVICE, "--no-pager") or ""
-    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
-
-
-def _ask(*command: str) -> str | None:
-    """What another program says, or None where it is missing, slow, or fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    said = done.stdout.strip()
-    # is-active and is-enabled answer with their status, too.
-    return said if done.returncode == 0 or (command[0] == "systemctl" and said) else None

@@ -1,5 +1,5 @@
-"""The command line: `run check demo doctor code safe-state`. What only some commands need is
-imported there: `safe-state` is in a hurry."""
+"""Command line of raspi-server. A module that only one command needs is imported in that command:
+`safe-state` must be quick."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ import msgspec
 from .. import __version__
 from ..config.errors import ConfigError
 from ..config.schema import Config
-from ..config.source import ConfigSource, default_file
+from ..config.source import ConfigSource, default_file, load
 from ..limits import DEFAULT, Limits
 from ..system import logs, storage
 
@@ -24,16 +24,18 @@ EXIT_FAILED = 1
 EXIT_CANNOT_LISTEN = 75
 """EX_TEMPFAIL of sysexits.h: systemd tries again."""
 EXIT_CONFIG = 78
-"""EX_CONFIG of sysexits.h: trying again is of no use."""
+"""EX_CONFIG of sysexits.h: systemd does not try again."""
 
 log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None, limits: Limits = DEFAULT) -> int:
-    """Returns the exit status; a wrong command line exits with 2 by itself."""
+    """Run the command in `arguments`, or in sys.argv, and return the exit status. Raises SystemExit
+    with status 2 for a wrong command line."""
     options = parser().parse_args(arguments)
     options.limits = limits
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload while we start is a start anyway
+    # SIGHUP means reload; during the start the configuration is read anyway.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         status: int = options.command(options)
     except ConfigError as error:
@@ -42,73 +44,106 @@ def main(arguments: list[str] | None = None, limits: Limits = DEFAULT) -> int:
     return status
 
 
+# The commands and their options
+
+
 def parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--port", type=_port, help="instead of the configured one; 0: any free one")
+    """Return the parser; its result holds the function to call as `command`."""
+    config = argparse.ArgumentParser(add_help=False)
+    file_help = "the configuration (otherwise /etc/raspi-server/config.yaml, or ./config.yaml)"
+    config.add_argument("--config", type=Path, metavar="FILE", help=file_help)
+    port = argparse.ArgumentParser(add_help=False)
+    port.add_argument("--port", type=_port, help="instead of the configured one; 0: any free one")
+
     parser = argparse.ArgumentParser(
         prog="raspi-server", description="The GPIO pins of a Raspberry Pi on any phone in the house"
     )
     parser.add_argument("--version", action="version", version=f"raspi-server {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    file_help = "the configuration (otherwise /etc/raspi-server/config.yaml, or ./config.yaml)"
 
-    run_ = commands.add_parser("run", parents=[common], help="serve the configured pins")
-    run_.add_argument("--config", type=Path, metavar="FILE", help=file_help)
-    run_.add_argument("--simulate", action="store_true", help="simulated pins, also on a Pi")
-    run_.set_defaults(command=run)
+    parsed = commands.add_parser("run", parents=[port, config], help="serve the configured pins")
+    parsed.add_argument("--simulate", action="store_true", help="simulated pins, also on a Pi")
+    parsed.set_defaults(command=run)
 
-    check_ = commands.add_parser("check", help="look for mistakes in a configuration")
-    check_.add_argument("file", type=Path, nargs="?", metavar="FILE", help=file_help)
-    check_.set_defaults(command=check)
+    parsed = commands.add_parser("check", help="look for mistakes in a configuration")
+    parsed.add_argument("file", type=Path, nargs="?", metavar="FILE", help=file_help)
+    parsed.set_defaults(command=check)
 
-    safe_ = commands.add_parser("safe-state", help="leave the outputs as after a failure")
-    safe_.add_argument("--config", type=Path, metavar="FILE", help=file_help)
-    safe_.set_defaults(command=safe_state)
+    parsed = commands.add_parser(
+        "safe-state", parents=[config], help="leave the outputs as after a failure"
+    )
+    parsed.set_defaults(command=safe_state)
 
-    code_ = commands.add_parser("code", help="make access codes, for looking and for switching")
-    code_.add_argument("--config", type=Path, metavar="FILE", help=file_help)
-    code_.add_argument(
+    parsed = commands.add_parser(
+        "code", parents=[config], help="make access codes, for looking and for switching"
+    )
+    _add_code_options(parsed)
+    parsed.set_defaults(command=code)
+
+    parsed = commands.add_parser(
+        "doctor", parents=[config], help="say what is wrong, and what mends it"
+    )
+    parsed.set_defaults(command=doctor)
+
+    parsed = commands.add_parser("demo", parents=[port], help="a simulated house to play with")
+    parsed.set_defaults(command=demo)
+
+    parsed = commands.add_parser(
+        "wait-healthy",
+        parents=[config],
+        help="for install.sh: wait until the running server answers that it is healthy",
+    )
+    parsed.set_defaults(command=wait_healthy)
+    return parser
+
+
+def _add_code_options(code: argparse.ArgumentParser) -> None:
+    code.add_argument(
         "--new",
         action="append",
         choices=("view", "control"),
         default=[],
-        help="a new code in the place of the old one; who used that is signed out",
+        help="a new code instead of the old one; phones that used the old one are signed out",
     )
-    code_.add_argument(
+    code.add_argument(
         "--qr",
         nargs="?",
         choices=("view", "control"),
         const="control",
         help="a link and a QR code that sign one more phone in; the code stays",
     )
-    code_.set_defaults(command=code)
 
-    doctor_ = commands.add_parser("doctor", help="say what is wrong, and what mends it")
-    doctor_.add_argument("--config", type=Path, metavar="FILE", help=file_help)
-    doctor_.set_defaults(command=doctor)
 
-    demo_ = commands.add_parser("demo", parents=[common], help="a simulated house to play with")
-    demo_.set_defaults(command=demo)
-    return parser
+def _port(text: str) -> int:
+    """Return the port that `text` names, 0 to 65535. Raises ArgumentTypeError."""
+    with contextlib.suppress(ValueError):
+        if 0 <= int(text) <= 65535:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+
+
+# Each command returns its exit status, and may raise ConfigError
 
 
 def run(options: argparse.Namespace) -> int:
+    """Serve the configured pins, or the last good configuration if the file has errors."""
     overrides: dict[str, object] = {}
     if options.port is not None:
         overrides["port"] = options.port
     if options.simulate:
         overrides["gpio"] = "simulated"
-    source = ConfigSource(options.config or default_file(), overrides)
+    source = ConfigSource(_file(options), overrides)
     try:
         return serve(source.load(), source, limits=options.limits)
-    except ConfigError as fault:
+    except ConfigError as error:
         last_good = source.last_good()
         if last_good is None:
             raise
-        return serve(last_good, source, fault, options.limits)
+        return serve(last_good, source, error, options.limits)
 
 
 def check(options: argparse.Namespace) -> int:
+    """Print the warnings and a summary of a configuration that could be served."""
     from ..security import tls
 
     file = options.file or default_file()
@@ -118,60 +153,63 @@ def check(options: argparse.Namespace) -> int:
     if source.last_good():
         warnings = warnings + source.warnings
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    scheme = "http"
+        _warn(str(warning))
     if config.certificate:
-        scheme = "https"
         try:
             identity = tls.identity(config.certificate)
         except tls.CertificateError as error:
             print(error, file=sys.stderr)
             return EXIT_CONFIG
-        complaint = identity.validity_error()
-        if complaint:
-            print(f"warning: {config.certificate.certificate}: {complaint}", file=sys.stderr)
+        if date_error := identity.validity_error():
+            _warn(f"{config.certificate.certificate}: {date_error}")
     for secret in config.secret_files:
         if exposure := storage.exposure(secret):
-            print(f"warning: {secret}: {exposure.message}: {exposure.remedy}", file=sys.stderr)
+            _warn(f"{secret}: {exposure.message}: {exposure.remedy}")
     if config.mqtt:
-        from ..mqtt.broker_config import account
+        from ..mqtt.broker_config import read_broker_config
 
-        account(config.mqtt)
+        read_broker_config(config.mqtt)
+    scheme = "https" if config.certificate else "http"
     modes = Counter(type(pin).__struct_config__.tag for pin in config.pins)
     pins = ", ".join(f"{count} {mode}" for mode, count in modes.items()) or "no pins yet"
     print(f"ok: {file}: {scheme} on port {config.port}, {pins}")
     return 0
 
 
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def safe_state(options: argparse.Namespace) -> int:
-    """For systemd's ExecStopPost=, which has the environment say how the server ended."""
+    """Bring the outputs to the state that `on_failure` names. systemd's ExecStopPost= runs this,
+    with environment variables that say how the server ended."""
     from ..gpio.safe_state import apply_safe_state
 
     logs.start("info")
-    return (
-        0 if apply_safe_state(ConfigSource(options.config or default_file(), {})) else EXIT_FAILED
-    )
+    return 0 if apply_safe_state(ConfigSource(_file(options), {})) else EXIT_FAILED
 
 
 def code(options: argparse.Namespace) -> int:
+    """Make or list access codes, links and QR codes."""
     from .access_code import show
 
-    source = ConfigSource(options.config or default_file(), {}, storage.state_folder_of_service())
-    return 0 if show(source, options.new, options.qr) else EXIT_FAILED
+    return 0 if show(_source_of_service(options), options.new, options.qr) else EXIT_FAILED
 
 
 def doctor(options: argparse.Namespace) -> int:
-    from .doctor import examine
+    """Print what is right and wrong between the wires and the phone; fail if there is an error."""
+    from .doctor import Doctor
 
     status = 0
-    source = ConfigSource(options.config or default_file(), {}, storage.state_folder_of_service())
-    for finding in examine(source):
-        print(finding, flush=True)
-        status = EXIT_FAILED if finding.kind == "fault" else status
+    for finding in Doctor(_source_of_service(options), options.limits).examine():
+        print(finding.line(), flush=True)
+        if finding.kind == "error":
+            status = EXIT_FAILED
     return status
 
 
 def demo(options: argparse.Namespace) -> int:
+    """Serve a simulated house."""
     from .demo import config
 
     found = config()
@@ -180,35 +218,58 @@ def demo(options: argparse.Namespace) -> int:
     return serve(found, limits=options.limits)
 
 
+def wait_healthy(options: argparse.Namespace) -> int:
+    """Wait until the running server answers that it is healthy."""
+    from .wait_healthy import wait_healthy
+
+    config = load(_file(options))
+    return 0 if wait_healthy(config, options.limits) else EXIT_FAILED
+
+
+def _file(options: argparse.Namespace) -> Path:
+    """Return the configuration file that the command line names, or the default one."""
+    file: Path = options.config or default_file()
+    return file
+
+
+def _source_of_service(options: argparse.Namespace) -> ConfigSource:
+    """Return the configuration with the state of the installed service, which root may read."""
+    return ConfigSource(_file(options), {}, storage.state_folder_of_service())
+
+
+# The server
+
+
 def serve(
     config: Config,
     source: ConfigSource | None = None,
-    fault: ConfigError | None = None,
+    error: ConfigError | None = None,
     limits: Limits = DEFAULT,
 ) -> int:
-    """Runs until told to stop; without a `source`, the demo house."""
+    """Serve until a signal stops the server, and return the exit status. `source` is read at each
+    reload; None is the demo house. `error` is why the file of `source` is not used now."""
     import asyncio
 
     from ..net.listener import CannotListen
     from ..security.tls import CertificateError
 
-    faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's stack in the log
+    faulthandler.enable()  # SIGABRT, which the watchdog of systemd sends, logs all stacks
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+        signal.signal(number, _exit)
     logs.start(config.log_level, limits)
     try:
-        asyncio.run(_live(config, source, fault, limits))
-    except CertificateError as error:
-        log.error("%s", error)
+        asyncio.run(_serve(config, source, error, limits))
+    except CertificateError as failure:
+        log.error("%s", failure)
         return EXIT_CONFIG
-    except CannotListen as error:
-        log.error("%s", error)
+    except CannotListen as failure:
+        log.error("%s", failure)
         return EXIT_CANNOT_LISTEN
     return 0
 
 
-async def _live(
-    config: Config, source: ConfigSource | None, fault: ConfigError | None, limits: Limits
+async def _serve(
+    config: Config, source: ConfigSource | None, error: ConfigError | None, limits: Limits
 ) -> None:
     import asyncio
 
@@ -217,7 +278,7 @@ async def _live(
 
     if os.environ.get("NOTIFY_SOCKET"):
         await until_free(config.address, config.port, limits)
-    server = Server(config, source, fault, limits)
+    server = Server(config, source, error, limits)
     if source:
         await server.run()
         return
@@ -232,13 +293,6 @@ async def _live(
             await moving
 
 
-def _leave(*_: object) -> None:
-    """A stop before anything was built, and the server handles signals, is a clean one."""
+def _exit(*_: object) -> None:
+    """Exit cleanly on a signal that comes before the server handles signals itself."""
     sys.exit(0)
-
-
-def _port(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if 0 <= int(text) <= 65535:
-            return int(text)
-    raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")

@@ -1,16 +1,17 @@
-"""What a Pi says at an MQTT broker, and what it obeys there. What happens while the broker is away
-is kept, and told later under another topic: the retained one always tells the present."""
+"""Bridge that publishes one Pi at an MQTT broker and carries out commands from there. Changes made
+while the broker is unreachable are kept and published later under another topic: the retained topic
+always has the present state."""
 
 import asyncio
 import logging
+import math
 import re
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -36,214 +37,187 @@ from ..messages import (
     encode,
 )
 from ..net.rate_limit import TokenBucket
-from ..system.clock import wall_time
 from ..system.ticker import Ticker
 from . import discovery
-from .broker_config import Account
-from .client import Broker, Message, Speaker
+from .broker_config import BrokerConfig
+from .client import MqttClient, MqttListener
+from .message import Message
+from .outbox import Outbox
 
-MOST_KEPT = 10_000
-"""Changes that are kept while the broker is away or slow; beyond that the oldest go."""
-HEALTH_EVERY = 30.0
-GOODBYE = 1.0
-"""Seconds for the broker to take our last word."""
-SAY_EVERY = 60.0
-"""Seconds between two lines in the log about somebody who publishes too fast."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_BEGINS_NUMBER = tuple(b"%c" % each for each in b"-0123456789")
+_FIRST_OF_NUMBER = tuple(b"%c" % each for each in b"-0123456789")
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class House:
-    """What is told of a Pi, each looked at afresh, and what it obeys: `carry_out` raises
-    RequestError, or its future does."""
+class LocalPi:
+    """This Pi, as the bridge needs it. Each function returns the present state. `carry_out` raises
+    RequestError, or its future does; `url` is the address of the Pi's page."""
 
     server: Callable[[], ServerInfo]
     pins: Callable[[], list[PinInfo]]
-    report: Callable[[], Health]
+    health: Callable[[], Health]
     carry_out: Callable[[Command], asyncio.Future[Value]]
     url: Callable[[], str | None] = lambda: None
 
 
 def topic(settings: schema.MqttConfig) -> str:
-    """The beginning of all topics of this Pi."""
+    """Return the first part of all topics of this Pi."""
     return settings.topic or f"raspi-server/{socket.gethostname().partition('.')[0]}"
 
 
-class _Kept(NamedTuple):
-    number: int
-    changed: PinChange
-
-
-class Mqtt(Speaker):
-    """One Pi at one broker. All methods belong to the loop's thread."""
+class MqttBridge(MqttListener):
+    """Bridge between one Pi and one broker. All methods belong to the loop's thread."""
 
     def __init__(
         self,
         settings: schema.MqttConfig,
-        account: Account,
-        house: House,
+        config: BrokerConfig,
+        pi: LocalPi,
         limits: Limits = DEFAULT,
     ) -> None:
+        self._pi = pi
         self._limits = limits
-        self._house = house
-        self._control = settings.control
+        self._accepts_commands = settings.control
         self.topic = topic(settings)
         self._discovery = settings.discovery
         will = Message(f"{self.topic}/status", b"offline", retain=True)
-        self._broker = Broker(account, self.topic.replace("/", "-"), will, self)
-        self._first: deque[Message] = deque()
-        self._live: deque[Message] = deque()
-        self._late: deque[_Kept] = deque()
-        self._is_leaving = False
-        self._number = 0
-        self.lost_changes = 0
-        """How many were never told, since the server started."""
+        self._client = MqttClient(config, self.topic.replace("/", "-"), will, self, limits)
+        self._outbox = Outbox(self.topic, limits.mqtt_max_kept_changes)
+        self._is_closing = False
         self._announced: dict[str, Any] = {}
-        self._told: set[str] = set()
-        self._allowance = TokenBucket(
+        """Announcement to Home Assistant, as published last."""
+        self._published_pins: set[str] = set()
+        self._rate_limit = TokenBucket(
             limits.max_messages_per_s, limits.message_burst, time.monotonic()
         )
-        self._complained = -SAY_EVERY
-        self._health = Ticker(self._say_health, HEALTH_EVERY)
+        self._flood_logged_at = -math.inf
+        self._health_ticker = Ticker(self._publish_health, limits.mqtt_health_interval_s)
 
     @property
-    def account(self) -> Account:
-        return self._broker.account
+    def config(self) -> BrokerConfig:
+        """The broker's configuration."""
+        return self._client.config
 
     @property
     def is_connected(self) -> bool:
-        return self._broker.is_connected
+        return self._client.is_connected
 
     @property
     def kept(self) -> int:
-        """How many changes wait for the broker."""
-        return len(self._live) + len(self._late)
+        """Changes that wait for the broker."""
+        return len(self._outbox)
 
     @property
-    def trouble(self) -> str | None:
-        """What is wrong with the broker, in words, or None."""
-        words = self._broker.trouble
-        if words and self._late:
-            words += f"; {len(self._late)} changes are kept for it"
+    def lost_changes(self) -> int:
+        """Changes that were never published, since the server started."""
+        return self._outbox.lost_changes
+
+    @property
+    def error(self) -> str | None:
+        """Error of the connection to the broker, in words, or None."""
+        words = self._client.error
+        if words and self._outbox.late_changes:
+            words += f"; {self._outbox.late_changes} changes are kept for it"
         if words and self.lost_changes:
             words += f", and {self.lost_changes} older ones were lost"
         return words and f"mqtt: {words}"
 
     def start(self, after: asyncio.Future[None] | None = None) -> None:
-        """Connects, once somebody who may have the same name there has left."""
-        self._broker.start(after)
-        self._health.start()
+        """Connect. Wait for `after` first, such as the end of a client with the same id."""
+        self._client.start(after)
+        self._health_ticker.start()
 
     async def close(self) -> None:
-        """Says that we are offline, where that can be said within a second."""
-        self._health.stop()
-        self._is_leaving = True
+        """Publish `offline` and disconnect, within `mqtt_close_timeout_s`."""
+        self._health_ticker.stop()
+        self._is_closing = True
         if self.kept:
-            log.warning("mqtt: %d changes were never told to %s", self.kept, self._broker)
-        await self._broker.close(Message(f"{self.topic}/status", b"offline", True), GOODBYE)
+            name = self._client.broker_name
+            log.warning("mqtt: %d changes were never published at %s", self.kept, name)
+        last = Message(f"{self.topic}/status", b"offline", True)
+        await self._client.close(last, self._limits.mqtt_close_timeout_s)
 
-    def changed(self, changed: PinChange) -> None:
-        """To be told of each change, at once."""
-        self._number += 1
-        kept = _Kept(self._number, changed)
-        if self._broker.is_connected:
-            self._live.append(self._message(kept, ""))
-        else:
-            self._late.append(kept)
-        while self.kept > MOST_KEPT:
-            (self._late or self._live).popleft()
-            if not self.lost_changes:
-                log.error("mqtt: more than %d changes wait: the oldest are lost", MOST_KEPT)
-            self.lost_changes += 1
-        self._feed()
+    def publish_change(self, change: PinChange) -> None:
+        """Publish a change of a pin, or keep it until the broker can take it."""
+        self._outbox.add_change(change, self.is_connected)
+        self._flush()
 
-    def remade(self) -> None:
-        """To be told when a pin was lost or came back, and after a reload."""
-        if self._broker.is_connected:
+    def publish_all(self) -> None:
+        """Publish the description and all states again: after a reload, and when a pin failed or
+        recovered."""
+        if self.is_connected:
             self._describe()
-            self._feed()
+            self._flush()
 
-    # What the broker calls.
+    # Called by the client
 
     def connected(self) -> None:
-        if self._late:
-            words = f", and {self.lost_changes} older ones are lost" if self.lost_changes else ""
-            log.info("mqtt: %d kept changes follow%s", len(self._late), words)
-        self._first.clear()
-        # What it kept from before that is no more is to go; none of ours has been sent yet.
+        if self._outbox.late_changes:
+            lost = self.lost_changes
+            words = f", and {lost} older ones are lost" if lost else ""
+            log.info("mqtt: %d kept changes follow%s", self._outbox.late_changes, words)
+        self._outbox.clear_present()
+        # The broker answers with what it retained under names that exist no more. This comes first,
+        # so that nothing of ours is among it.
         filters = [f"{self.topic}/pins/+"]
         if self._discovery:
             filters.append(discovery.topic(self._discovery, self.topic))
-        self._broker.subscribe(*filters, with_kept=True)
-        self._broker.unsubscribe(*filters)
-        if self._control:
-            self._broker.subscribe(f"{self.topic}/pins/+/set")
+        self._client.subscribe(*filters, with_retained=True)
+        self._client.unsubscribe(*filters)
+        if self._accepts_commands:
+            self._client.subscribe(f"{self.topic}/pins/+/set")
         self._describe()
-        self._say("status", b"online", retain=True)
-        self._say_health()
-        self._feed()
+        self._add("status", b"online", retain=True)
+        self._publish_health()
+        self._flush()
 
-    def has_room(self) -> None:
-        self._feed()
+    def can_publish_more(self) -> None:
+        self._flush()
 
-    def lost(self, unacknowledged: list[Message]) -> None:
-        untold = [each.extra for each in (*unacknowledged, *self._live) if each.extra]
-        self._late = deque(sorted((*self._late, *untold)))
-        self._live.clear()
+    def disconnected(self, unacknowledged: list[Message]) -> None:
+        self._outbox.disconnected(unacknowledged)
 
-    def refused(self, message: Message, about: str, words: str) -> None:
-        self._broker.complain(about, words)
+    def publish_rejected(self, message: Message, rule: str, words: str) -> None:
+        self._client.restricted(rule, words)
 
     def received(self, message: Message) -> None:
         name = message.topic.removeprefix(f"{self.topic}/pins/")
         if name.endswith("/set"):
-            self._ordered(name.removesuffix("/set"), message)
+            self._receive_command(name.removesuffix("/set"), message)
         elif self._discovery and message.topic == discovery.topic(self._discovery, self.topic):
             self._withdraw(discovery.components(message.payload))
-        elif (
-            message.retain and message.payload and name not in self._told and _NAME.fullmatch(name)
-        ):
-            self._say(f"pins/{name}", b"", retain=True)
-        self._feed()
+        elif message.retain and message.payload and self._is_stale(name):
+            self._add(f"pins/{name}", b"", retain=True)
+        self._flush()
 
-    def _feed(self) -> None:
-        """Publishes as much as the broker has room for: what is, then what happens, and then what
-        has happened."""
-        while self._broker.room and not self._is_leaving:
-            if self._first:
-                self._broker.publish(self._first.popleft())
-            elif self._live:
-                self._broker.publish(self._live.popleft())
-            elif self._late:
-                self._broker.publish(self._message(self._late.popleft(), "/late"))
-            else:
+    def _is_stale(self, name: str) -> bool:
+        """Return whether a pin of that name may have existed and does not exist now."""
+        return name not in self._published_pins and bool(_NAME.fullmatch(name))
+
+    def _flush(self) -> None:
+        """Publish as many messages as the broker takes now."""
+        while self._client.can_publish and not self._is_closing:
+            message = self._outbox.next()
+            if message is None:
                 break
+            self._client.publish(message)
 
-    def _message(self, kept: _Kept, where: str) -> Message:
-        """A change as it is told. Its time is that of the clock as it is set now: a Pi that was
-        without network may have learned meanwhile what time it was."""
-        changed = kept.changed
-        state = PinState(changed.value, wall_time(changed.moment))
-        topic = f"{self.topic}/pins/{changed.pin}{where}"
-        return Message(topic, encode(state), not where, kept)
-
-    def _say(self, where: str, payload: bytes, retain: bool = False) -> None:
-        self._first.append(Message(f"{self.topic}/{where}", payload, retain))
+    def _add(self, subtopic: str, payload: bytes, retain: bool = False) -> None:
+        self._outbox.add_present(Message(f"{self.topic}/{subtopic}", payload, retain))
 
     def _describe(self) -> None:
-        """All there is, as it is now; what is no more is taken back."""
-        server, pins = self._house.server(), self._house.pins()
-        description = Description(time.time(), server, self._house.url(), pins)
-        self._say("describe", encode(description), retain=True)
+        """Add the description and the states of all pins, and remove those that exist no more."""
+        server, pins = self._pi.server(), self._pi.pins()
+        description = Description(time.time(), server, self._pi.url(), pins)
+        self._add("describe", encode(description), retain=True)
         for pin in pins:
-            self._say(f"pins/{pin.name}", encode(PinState(pin.value, pin.since)), retain=True)
+            self._add(f"pins/{pin.name}", encode(PinState(pin.value, pin.since)), retain=True)
         names = {pin.name for pin in pins}
-        for name in self._told - names:
-            self._say(f"pins/{name}", b"", retain=True)
-        self._told = names
+        for name in self._published_pins - names:
+            self._add(f"pins/{name}", b"", retain=True)
+        self._published_pins = names
         if self._discovery:
             before = discovery.platforms(self._announced)
             self._announced = discovery.device(self.topic, server, pins)
@@ -252,72 +226,83 @@ class Mqtt(Speaker):
 
     def _announce(self, device: dict[str, Any]) -> None:
         if self._discovery:
-            where = discovery.topic(self._discovery, self.topic)
-            self._first.append(Message(where, encode(device), retain=True))
+            topic = discovery.topic(self._discovery, self.topic)
+            self._outbox.add_present(Message(topic, encode(device), retain=True))
 
     def _withdraw(self, before: dict[str, str]) -> bool:
-        """Takes back what was announced `before` and is no more, and then announces what is;
-        whether there was anything to take back."""
-        gone = before.keys() - discovery.platforms(self._announced).keys()
-        if gone:
-            self._announce(discovery.without(self._announced, {id: before[id] for id in gone}))
+        """Remove the components in `before` that exist no more, then announce the present ones.
+        Return whether there was anything to remove."""
+        removed = before.keys() - discovery.platforms(self._announced).keys()
+        if removed:
+            components = {id: before[id] for id in removed}
+            self._announce(discovery.without(self._announced, components))
             self._announce(self._announced)
-        return bool(gone)
+        return bool(removed)
 
-    def _say_health(self) -> None:
-        if self._broker.is_connected:
-            self._say("health", encode(self._house.report()))
-            self._feed()
+    def _publish_health(self) -> None:
+        if self.is_connected:
+            self._add("health", encode(self._pi.health()))
+            self._flush()
 
-    def _ordered(self, name: str, message: Message) -> None:
-        """Somebody's command. It is answered, unless they come too fast or name no possible pin."""
-        if not self._control or not _NAME.fullmatch(name):
+    # Commands
+
+    def _receive_command(self, name: str, message: Message) -> None:
+        """Carry out a command and answer it. No answer if there are too many, or if no pin can have
+        that name."""
+        if not self._accepts_commands or not _NAME.fullmatch(name):
             return
-        now = time.monotonic()
-        if not self._allowance.take(now):
-            if now - self._complained >= SAY_EVERY:
-                self._complained = now
-                words = "more than %d commands a second; those beyond are dropped"
-                log.warning(f"mqtt: {words}", self._limits.max_messages_per_s)
+        if not self._is_within_rate():
             return
         ref: Ref | None = None
         try:
             if message.retain:
                 words = "expected a command that is not retained: it would come again each time"
                 raise RequestError("bad-message", words)
-            order = _command(name, message.payload)
-            ref = order.ref
-            done = self._house.carry_out(order)
-        except RequestError as refused:
-            self._refuse(name, ref if refused.ref is None else refused.ref, refused)
+            command = _command(name, message.payload)
+            ref = command.ref
+            done = self._pi.carry_out(command)
+        except RequestError as error:
+            self._answer_error(name, ref if error.ref is None else error.ref, error)
         else:
             done.add_done_callback(partial(self._answer, name, ref))
 
-    def _tell(self, name: str, answer: Result | Error) -> None:
-        """Answers in the line of the changes, after those of the command."""
-        self._live.append(Message(f"{self.topic}/pins/{name}/result", encode(answer)))
-        self._feed()
+    def _is_within_rate(self) -> bool:
+        """Count a command and return whether it may be carried out."""
+        now = time.monotonic()
+        if self._rate_limit.take(now):
+            return True
+        if now - self._flood_logged_at >= self._limits.mqtt_log_interval_s:
+            self._flood_logged_at = now
+            words = "mqtt: more than %d commands a second; those beyond are dropped"
+            log.warning(words, self._limits.max_messages_per_s)
+        return False
+
+    def _add_answer(self, name: str, answer: Result | Error) -> None:
+        topic = f"{self.topic}/pins/{name}/result"
+        self._outbox.add_answer(Message(topic, encode(answer)))
+        self._flush()
 
     def _answer(self, name: str, ref: Ref | None, done: asyncio.Future[Value]) -> None:
         try:
-            self._tell(name, Result(ref, name, done.result()))
-        except RequestError as refused:
-            self._refuse(name, ref, refused)
+            self._add_answer(name, Result(ref, name, done.result()))
+        except RequestError as error:
+            self._answer_error(name, ref, error)
 
-    def _refuse(self, name: str, ref: Ref | None, refused: RequestError) -> None:
-        log.debug("mqtt: %s was not switched: %s", name, refused.code)
-        self._tell(name, Error(ref, refused.code, refused.message))
+    def _answer_error(self, name: str, ref: Ref | None, error: RequestError) -> None:
+        log.debug("mqtt: %s was not switched: %s", name, error.code)
+        self._add_answer(name, Error(ref, error.code, error.message))
 
 
 def _command(name: str, payload: bytes) -> Command:
-    """A number to set, or an object as over the WebSocket, without the pin. Raises RequestError."""
+    """Return the command in a payload: a number to set, or an object as over the WebSocket without
+    the pin. Raises RequestError."""
     if len(payload) > MAX_MESSAGE_BYTES:
         raise RequestError("too-large", f"expected at most {MAX_MESSAGE_BYTES} bytes")
     try:
         found = bytes(msgspec.json.decode(payload, type=Raw)).strip()
-        if found[:1] in _BEGINS_NUMBER:
-            return Set(pin=name, value=float(found))  # one that no float holds is infinite
-        # Values stay as they came: not all that can be read can be written again.
+        if found[:1] in _FIRST_OF_NUMBER:
+            return Set(pin=name, value=float(found))  # too large for a float: infinite
+        # Values stay encoded: not everything that can be decoded can be encoded again.
         fields = msgspec.json.decode(found, type=dict[str, Raw])
     except UNREADABLE:
         fields = {"pin": Raw()}

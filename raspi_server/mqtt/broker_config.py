@@ -1,4 +1,4 @@
-"""Where the MQTT broker is and as whom we come there, with all files read that say so."""
+"""Configuration of one broker: address, user and TLS, with the contents of all files it names."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -10,23 +10,27 @@ from ..net.addresses import in_url
 
 
 @dataclass(frozen=True)
-class Account:
-    """Where the broker is and as whom we come. Two are equal if nothing of that differs."""
+class BrokerConfig:
+    """Address of a broker and the credentials for it. Two are equal if nothing differs that the
+    broker would see."""
 
     host: str
     port: int
     user: str | None = None
     password: bytes | None = field(default=None, repr=False)
     context: ssl.SSLContext | None = field(default=None, compare=False)
+    """TLS, or None for plain TCP."""
     files: tuple[bytes, ...] = field(default=(), repr=False)
-    """What stands in the files of the context."""
+    """Contents of the files in `context`, for the comparison."""
 
-    def __str__(self) -> str:
+    @property
+    def address(self) -> str:
+        """Host and port, as in a URL."""
         return f"{in_url(self.host)}:{self.port}"
 
 
 class _Socket(ssl.SSLSocket):
-    """Of a handshake that fails nothing stays open: Paho would leave the rest to chance."""
+    """TLS socket that closes itself if its handshake fails. Paho leaves it open."""
 
     def do_handshake(self, block: bool = False) -> None:
         try:
@@ -36,10 +40,10 @@ class _Socket(ssl.SSLSocket):
             raise
 
 
-def account(mqtt: schema.MqttConfig) -> Account:
-    """The account of a configuration, with all its files read. Raises ConfigError, with every file
-    that is missing, unreadable, or not what it should be."""
-    faults: list[Diagnostic] = []
+def read_broker_config(mqtt: schema.MqttConfig) -> BrokerConfig:
+    """Read the files named below `mqtt` and return the broker's configuration. Raises ConfigError
+    with every file that is missing, unreadable or in the wrong format."""
+    errors: list[Diagnostic] = []
     contents: dict[str, bytes] = {}
     for key in ("password_file", "ca", "certificate", "key"):
         file = getattr(mqtt, key)
@@ -49,12 +53,12 @@ def account(mqtt: schema.MqttConfig) -> Account:
             contents[key] = file.read_bytes()
         except OSError as error:
             message = f"expected a file that can be read: {error.strerror}"
-            faults.append(Diagnostic(str(file), None, f"mqtt.{key}", message))
-    if faults:
-        raise ConfigError(faults)
+            errors.append(Diagnostic(str(file), None, f"mqtt.{key}", message))
+    if errors:
+        raise ConfigError(errors)
     url = urlsplit(mqtt.url)
     password = contents.pop("password_file", None)
-    return Account(
+    return BrokerConfig(
         host=str(url.hostname),
         port=url.port or (8883 if url.scheme == "mqtts" else 1883),
         user=mqtt.user,
@@ -65,29 +69,30 @@ def account(mqtt: schema.MqttConfig) -> Account:
 
 
 def _context(mqtt: schema.MqttConfig) -> ssl.SSLContext:
-    """TLS 1.2 and later; the broker's certificate must be good for its name."""
+    """Return a TLS context for version 1.2 and later. It checks the name in the broker's
+    certificate."""
     try:
         context = ssl.create_default_context(cafile=mqtt.ca)
     except ssl.SSLError:
-        raise _fault(mqtt, "ca", "expected certificates in PEM format") from None
+        raise _error(mqtt, "ca", "expected certificates in PEM format") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = _Socket
     if mqtt.certificate is None:
         return context
 
-    def refuse_passphrase() -> bytes:  # OpenSSL would ask for it on the terminal
-        raise _fault(mqtt, "key", "expected a key without a passphrase")
+    def reject_passphrase() -> bytes:  # OpenSSL would ask for it on the terminal
+        raise _error(mqtt, "key", "expected a key without a passphrase")
 
     try:
-        context.load_cert_chain(mqtt.certificate, mqtt.key, password=refuse_passphrase)
+        context.load_cert_chain(mqtt.certificate, mqtt.key, password=reject_passphrase)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             message = f"expected the key of {mqtt.certificate}, got another"
-            raise _fault(mqtt, "key", message) from None
+            raise _error(mqtt, "key", message) from None
         message = "expected a certificate and its key in PEM format"
-        raise _fault(mqtt, "certificate", message) from None
+        raise _error(mqtt, "certificate", message) from None
     return context
 
 
-def _fault(mqtt: schema.MqttConfig, key: str, message: str) -> ConfigError:
+def _error(mqtt: schema.MqttConfig, key: str, message: str) -> ConfigError:
     return ConfigError([Diagnostic(str(getattr(mqtt, key)), None, f"mqtt.{key}", message)])

@@ -1,5 +1,5 @@
-"""What Home Assistant is told so that it finds a Pi by itself: one message for the whole device, in
-the words of https://www.home-assistant.io/integrations/mqtt/ (device discovery)."""
+"""Announcement of a Pi to Home Assistant: one message for the whole device, in the form of
+https://www.home-assistant.io/integrations/mqtt/ (device discovery)."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _CLASSES = {
     "vibration": "vibration",
     "tamper": "tamper",
 }
-"""A word in the name or label of an input, and the device class it means; others have none."""
+"""Device class by a word in the name or label of an input. Other inputs have none."""
 
 _DIAGNOSTICS: dict[str, dict[str, Any]] = {
     "_temperature": {
@@ -45,16 +45,16 @@ _DIAGNOSTICS: dict[str, dict[str, Any]] = {
         "value_template": "{{ value_json.disk and (value_json.disk * 100) | round(1) }}",
     },
 }
-"""Sensors that read `health`. No pin's name begins so."""
+"""Sensors that read `health`. No pin's name begins with `_`."""
 
 
 def topic(prefix: str, base: str) -> str:
-    """Where the device with the topics below `base` is announced."""
+    """Return the topic that announces the device with the topics below `base`."""
     return f"{prefix}/device/{_id(base)}/config"
 
 
 def device(base: str, server: ServerInfo, pins: list[PinInfo]) -> dict[str, Any]:
-    """The announcement."""
+    """Return the announcement of the device with the topics below `base`."""
     id = _id(base)
     health = {
         "state_topic": f"{base}/health",
@@ -90,23 +90,23 @@ def device(base: str, server: ServerInfo, pins: list[PinInfo]) -> dict[str, Any]
 
 
 def platforms(device: Mapping[str, Any]) -> dict[str, str]:
-    """What an announcement announces: the platform of each component."""
+    """Return the platform of each component in an announcement."""
     return {id: each["platform"] for id, each in device.get("components", {}).items()}
 
 
 def components(payload: bytes) -> dict[str, str]:
-    """The same of a message that the broker kept; nothing where it is not one of ours."""
+    """Return the platform of each component in a retained message, none if it is not ours."""
     try:
         return platforms(msgspec.json.decode(payload, type=_Announced).asdict())
     except UNREADABLE:
         return {}
 
 
-def without(device: dict[str, Any], gone: Mapping[str, str]) -> dict[str, Any]:
-    """An announcement in which some components are taken back: nothing is left of them but their
-    platform. After it they are to be left out."""
-    removed = {id: {"platform": platform} for id, platform in gone.items()}
-    return {**device, "components": {**device["components"], **removed}}
+def without(device: dict[str, Any], removed: Mapping[str, str]) -> dict[str, Any]:
+    """Return an announcement that removes the components in `removed`: only their platform is left.
+    The next announcement leaves them out."""
+    emptied = {id: {"platform": platform} for id, platform in removed.items()}
+    return {**device, "components": {**device["components"], **emptied}}
 
 
 class _Component(msgspec.Struct):
@@ -121,49 +121,53 @@ class _Announced(msgspec.Struct):
 
 
 def _pin(base: str, pin: PinInfo) -> dict[str, Any]:
-    """One pin. What nobody may switch is only shown; what could not be opened is unavailable."""
-    where = f"{base}/pins/{pin.name}"
-    lost = "{{ 'offline' if value_json.value is none else 'online' }}"
+    """Return the component of a pin. It is a sensor if the pin may not be switched, and unavailable
+    while the pin cannot be opened."""
+    topic = f"{base}/pins/{pin.name}"
+    is_open = "{{ 'offline' if value_json.value is none else 'online' }}"
     component: dict[str, Any] = {
         "name": pin.label,
         "availability_mode": "all",
         "availability": [
             {"topic": f"{base}/status"},
-            {"topic": where, "value_template": lost},
+            {"topic": topic, "value_template": is_open},
         ],
     }
-    state = {"state_topic": where, "value_template": "{{ value_json.value }}"}
-    two = {"payload_on": "1", "payload_off": "0"}
-    orders = {"command_topic": f"{where}/set"}
+    state = {"state_topic": topic, "value_template": "{{ value_json.value }}"}
+    binary = {"payload_on": "1", "payload_off": "0"}
+    commands = {"command_topic": f"{topic}/set"}
     if pin.mode == "pwm" and pin.writable:
-        return component | orders | {
+        return component | commands | {
             "platform": "light",
             "schema": "template",
-            "state_topic": where,
+            "state_topic": topic,
             "state_template": "{{ 'on' if value_json.value else 'off' }}",
             "brightness_template": "{{ ((value_json.value or 0) * 255) | round | int }}",
             "command_on_template": "{{ (brightness / 255) | round(3) if brightness else 1 }}",
             "command_off_template": "0",
         }  # fmt: skip
     if pin.mode == "pwm":
-        share = "{{ ((value_json.value or 0) * 100) | round }}"
-        unit = {"unit_of_measurement": "%", "value_template": share}
+        percent = "{{ ((value_json.value or 0) * 100) | round }}"
+        unit = {"unit_of_measurement": "%", "value_template": percent}
         return component | state | {"platform": "sensor"} | unit
     if not pin.writable:
-        fitting = _class(pin)
-        shown = {"platform": "binary_sensor", "device_class": fitting}
-        return component | state | two | (shown if fitting else {"platform": "binary_sensor"})
+        sensor = {"platform": "binary_sensor"}
+        device_class = _device_class(pin)
+        if device_class:
+            sensor["device_class"] = device_class
+        return component | state | binary | sensor
     if pin.pulse:
-        return component | orders | {"platform": "button", "payload_press": "1"}
-    return component | orders | state | two | {"platform": "switch"}
+        return component | commands | {"platform": "button", "payload_press": "1"}
+    return component | commands | state | binary | {"platform": "switch"}
 
 
-def _class(pin: PinInfo) -> str | None:
+def _device_class(pin: PinInfo) -> str | None:
+    """Return the device class of an input, None if no word tells one."""
     words = re.findall(r"[a-z]+", f"{pin.name} {pin.label}".lower())
     found = (_CLASSES[word] for word in words if word in _CLASSES)
     return next(found, None) if pin.mode == "input" else None
 
 
 def _id(base: str) -> str:
-    """The characters that Home Assistant takes in an id."""
+    """Return an id with only the characters that Home Assistant accepts."""
     return re.sub(r"[^a-zA-Z0-9_-]", "_", base)

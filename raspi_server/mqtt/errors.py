@@ -1,100 +1,129 @@
-"""What is in the way between us and an MQTT broker, in words. Numbers in brackets are sections of
+"""Errors between this server and a broker, in words for people. Numbers in brackets are sections of
 OASIS' MQTT Version 5.0."""
 
 import socket
 import ssl
 
-from .broker_config import Account
+from .broker_config import BrokerConfig
 
 
-class Trouble(Exception):
-    """Why there is no connection, in words."""
+class BrokerError(Exception):
+    """Reason why there is no connection to a broker, in words."""
 
 
-def broker(account: Account) -> str:
-    return f"the broker {account}"
+def broker_name(config: BrokerConfig) -> str:
+    """Return the broker's name for sentences."""
+    return f"the broker {config.address}"
 
 
-def no_name_server(account: Account) -> str:
-    return f"mqtt.url: no name server says where {account.host} is"
+def name_timeout(config: BrokerConfig) -> str:
+    """Return the words for a name look-up that takes too long."""
+    return f"mqtt.url: no name server answers for {config.host}"
 
 
-def failed(account: Account, error: BaseException | None) -> str:
-    """Why there was no connection, or an end before the broker's first word; None stands for an end
+def connect_timeout(config: BrokerConfig) -> str:
+    """Return the words for a broker that sends no CONNACK."""
+    return f"{broker_name(config)} takes the connection and does not answer"
+
+
+def ping_timeout(config: BrokerConfig, seconds: int) -> str:
+    """Return the words for a broker that stopped to answer within its keep-alive time."""
+    return f"{broker_name(config)} has not answered for {seconds} s"
+
+
+def internal(config: BrokerConfig) -> str:
+    """Return the words for an error of this server."""
+    return f"{broker_name(config)}: the connection ended, an internal error: see this server's log"
+
+
+def connect_failed(config: BrokerConfig, error: BaseException | None) -> str:
+    """Return why no connection was made, or why it ended before CONNACK. None as `error` is an end
     without a reason."""
     if isinstance(error, socket.gaierror | UnicodeError):
-        return f"mqtt.url: no host is called {account.host}, or no name server answers"
+        return f"mqtt.url: no host is called {config.host}, or no name server answers"
     if isinstance(error, ConnectionRefusedError):
-        return f"{broker(account)} refuses connections: nothing listens there"
+        return f"{broker_name(config)} refuses connections: nothing listens there"
     if isinstance(error, PermissionError):
         words = "the service may reach private networks only (systemd/README.md)"
-        return f"mqtt.url {account}: {words}"
+        return f"mqtt.url {config.address}: {words}"
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _UNKNOWN_AUTHORITY:
             authority = "an authority that mqtt.ca names, or that this system knows"
-            return f"{broker(account)}: expected its certificate to be from {authority}"
-        return f"{broker(account)}: its certificate was refused: {error.verify_message}"
-    words = f"{broker(account)} ended the connection at once: {_OTHER_URL}"
-    return _of_network(account, error) or words
+            return f"{broker_name(config)}: expected its certificate to be from {authority}"
+        return f"{broker_name(config)}: its certificate was rejected: {error.verify_message}"
+    words = f"{broker_name(config)} ended the connection at once: {_OTHER_SCHEME}"
+    return _network_error(config, error) or words
 
 
-def lost(account: Account, error: BaseException | None, is_early: bool) -> str:
-    """Why there is no connection any more; `is_early`: it began a moment ago."""
-    words = f"{broker(account)} ended the connection"
-    if error is None and is_early:
-        # Mosquitto 2.0.11 gives no reason to who is thrown out by another of its name.
-        words += f" at once: does another have our client id? {_OWN_NAME}"
-    return _of_network(account, error) or words
+def connection_lost(config: BrokerConfig, error: BaseException | None, is_new: bool) -> str:
+    """Return why a connection ended. `is_new`: it was made a moment ago."""
+    words = f"{broker_name(config)} ended the connection"
+    if error is None and is_new:
+        # Mosquitto 2.0.11 sends no reason to a client that another one with its id replaces.
+        words += f" at once: does another client have our client id? {_OWN_NAME}"
+    return _network_error(config, error) or words
 
 
-def refused(account: Account, reason: int, told: str) -> str:
-    """By the reason in a CONNACK, and the broker's own words."""
-    words = _REFUSALS.get(reason, f"refuses us ({reason:#x})").format(who=_as_whom(account))
-    return f"{broker(account)} {words}" + _in_brackets(told)
+def login_rejected(config: BrokerConfig, reason: int, broker_words: str) -> str:
+    """Return the words for a reason in a CONNACK, with the broker's own in brackets."""
+    words = _CONNACK_REASONS.get(reason, f"refuses us ({reason:#x})")
+    words = words.format(user=_as_user(config))
+    return f"{broker_name(config)} {words}" + _in_brackets(broker_words)
 
 
-def let_go(account: Account, reason: int, told: str) -> str:
-    """By the reason in a DISCONNECT, and the broker's own words."""
-    words = _DISCONNECTS.get(reason, f"ended the connection ({reason:#x})")
-    return f"{broker(account)} {words}" + _in_brackets(told)
+def disconnected(config: BrokerConfig, reason: int, broker_words: str) -> str:
+    """Return the words for a reason in a DISCONNECT, with the broker's own in brackets."""
+    words = _DISCONNECT_REASONS.get(reason, f"ended the connection ({reason:#x})")
+    return f"{broker_name(config)} {words}" + _in_brackets(broker_words)
 
 
-def not_mqtt_5(account: Account) -> str:
-    return f"{broker(account)} does not speak MQTT 5: it sent what is no packet of it"
+def not_mqtt_5(config: BrokerConfig) -> str:
+    """Return the words for bytes that are no packet of MQTT 5."""
+    return f"{broker_name(config)} does not speak MQTT 5: it sent an invalid packet"
 
 
-def not_published(account: Account, topic: str, reason: int, told: str) -> str:
-    """By the reason in a PUBACK, and the broker's own words."""
-    what = "its ACL is in the way" if reason == 0x87 else f"{reason:#x}"
-    words = f"{broker(account)} does not let us publish {topic}{_as_whom(account)}: {what}"
-    return words + _in_brackets(told)
+def publish_rejected(config: BrokerConfig, topic: str, reason: int, broker_words: str) -> str:
+    """Return the words for a reason in a PUBACK, with the broker's own in brackets."""
+    cause = _ACL if reason == 0x87 else f"{reason:#x}"
+    words = f"{broker_name(config)} does not let us publish {topic}{_as_user(config)}: {cause}"
+    return words + _in_brackets(broker_words)
 
 
-def not_subscribed(account: Account) -> str:
-    who = _as_whom(account)
-    return f"{broker(account)} does not let us subscribe{who}: its ACL is in the way"
+def message_too_large(config: BrokerConfig, topic: str, size: int) -> str:
+    """Return the words for a message of `size` bytes that the broker would not take."""
+    return f"{broker_name(config)} takes no message of {size} bytes ({topic})"
 
 
-def _of_network(account: Account, error: BaseException | None) -> str | None:
-    """What TLS or the system says; None where the other side has simply ended it."""
+def subscribe_rejected(config: BrokerConfig) -> str:
+    """Return the words for a SUBACK that rejects a filter."""
+    return f"{broker_name(config)} does not let us subscribe{_as_user(config)}: {_ACL}"
+
+
+def retain_unavailable(config: BrokerConfig) -> str:
+    """Return the words for a broker that retains no messages."""
+    return f"{broker_name(config)} retains no messages: later subscribers miss the present state"
+
+
+def _network_error(config: BrokerConfig, error: BaseException | None) -> str | None:
+    """Return the reason that TLS or the system gives, None if the broker just closed."""
     if error is None or isinstance(error, ssl.SSLEOFError | ConnectionError):
         return None
     if isinstance(error, TimeoutError):
-        return f"{broker(account)} does not answer"
+        return f"{broker_name(config)} does not answer"
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or str(error)).lower().replace("_", " ")
         if "wrong version number" in reason or "record layer" in reason:
             words = "speaks no TLS on that port: expected mqtt://, or another port"
-            return f"{broker(account)} {words}"
+            return f"{broker_name(config)} {words}"
         if "certificate required" in reason or "handshake failure" in reason:
-            return f"{broker(account)} wants a client certificate (mqtt.certificate): {reason}"
-        return f"{broker(account)}: TLS failed: {reason}"
+            return f"{broker_name(config)} wants a client certificate (mqtt.certificate): {reason}"
+        return f"{broker_name(config)}: TLS failed: {reason}"
     words = str((isinstance(error, OSError) and error.strerror) or error)
-    return f"mqtt.url {account}: {words[:1].lower()}{words[1:]}"
+    return f"mqtt.url {config.address}: {words[:1].lower()}{words[1:]}"
 
 
-def _as_whom(account: Account) -> str:
-    return f" as {account.user}" if account.user else " without a name (mqtt.user)"
+def _as_user(config: BrokerConfig) -> str:
+    return f" as {config.user}" if config.user else " without a name (mqtt.user)"
 
 
 def _in_brackets(words: str) -> str:
@@ -102,30 +131,31 @@ def _in_brackets(words: str) -> str:
     return f" ({shown})" if shown else ""
 
 
-_OTHER_URL = "is that port one for mqtt:// or for mqtts://?"
+_ACL = "its ACL is in the way"
+_OTHER_SCHEME = "is that port one for mqtt:// or for mqtts://?"
+_OWN_NAME = "each Pi needs a host name or mqtt.topic of its own"
 _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
-"""Codes of OpenSSL's x509_vfy.h for a chain that does not begin with anything we trust."""
+"""Codes of OpenSSL's x509_vfy.h for a chain that does not begin with a trusted certificate."""
 
-_REFUSALS = {
+_CONNACK_REASONS = {
     0x84: "does not speak MQTT 5",
     0x85: "does not take our client id (mqtt.topic)",
-    0x86: "refuses us{who}: a wrong name or password",
-    0x87: "refuses us{who}: a wrong name or password, or not authorised",
+    0x86: "refuses us{user}: a wrong name or password",
+    0x87: "refuses us{user}: a wrong name or password, or not authorised",
     0x88: "is not available",
     0x89: "is busy",
-    0x8A: "has banned us{who}",
+    0x8A: "has banned us{user}",
     0x97: "refuses us: its quota is used up",
     0x9F: "refuses us: too many connections in a short time",
 }
 """Reasons in a CONNACK (3.2.2.2)."""
 
-_OWN_NAME = "each Pi needs a host name or mqtt.topic of its own"
-_DISCONNECTS = {
+_DISCONNECT_REASONS = {
     0x87: "ended the connection: not authorised",
     0x8B: "is shutting down",
-    0x8D: "ended the connection: it heard nothing of us",
-    0x8E: f"let another in with our client id: {_OWN_NAME}",
-    0x93: "ended the connection: too much at once",
+    0x8D: "ended the connection: it received nothing from us",
+    0x8E: f"replaced us by another client with our client id: {_OWN_NAME}",
+    0x93: "ended the connection: too many messages at once",
     0x95: "ended the connection: a packet was too large",
     0x98: "ended the connection by its administrator",
 }

@@ -1,7 +1,8 @@
-"""What is known of all Pis at a broker, from what they say there. Whoever may publish there may
-say anything: only what fits is taken, and never more of it than fits into a small machine."""
+"""Model of all Pis at a broker, from what they publish there. Any client may publish anything: only
+valid messages are accepted, and the memory for them is bounded."""
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from sys import getsizeof
@@ -12,34 +13,24 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
+from ..limits import DEFAULT, Limits
 from ..messages import UNREADABLE, Audience, FleetPi, FleetPin, Value, encode
 
-MOST_PIS = 5000
-MOST_PINS = 40
-"""Of one Pi."""
-MOST_PINS_IN_ALL = 50_000
-MOST_TEXT = 16 * 1024 * 1024
-"""Bytes of memory for the texts of all Pis: one wide character makes a text four times as large."""
-MOST_AT_ONCE = 64 * 1024
-"""Bytes of JSON in one lot of news, a quarter of what closes a viewer (hub.MOST_BEHIND)."""
-LARGEST = 64 * 1024
-"""Bytes of a description that is read, so that its entry, which is told whole, is hardly larger."""
-SAY_EVERY = 60.0
-"""Seconds between two lines in the log about what was not understood."""
 _TOPIC = re.compile(r"[^\s+#$/]+(/[^\s+#/]+)+")
-_LONGEST_TOPIC = 100
+_MAX_TOPIC_CHARACTERS = 100
+_MAX_ERROR_CHARACTERS = 200
 
 log = logging.getLogger(__name__)
 
 PinAudience = Callable[[str, FleetPin], Audience | None]
-"""Who may switch a pin of the Pi at a topic from here."""
+"""Function that returns who may switch a pin of the Pi at a topic from this server."""
 
-# Only what is needed here: a newer Pi may say more.
+# Only the fields that are needed. A newer Pi may send more.
 PinValue = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)] | None
 _Time = Annotated[float, Meta(ge=0, le=1e11)] | None
 
 
-class _State(Struct):
+class _PinState(Struct):
     value: PinValue
     time: _Time
 
@@ -50,7 +41,7 @@ class _Server(Struct):
     simulated: bool
 
 
-class _Pin(Struct):
+class _DescribedPin(Struct):
     name: Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z")]
     label: Annotated[str, Meta(max_length=64)]
     mode: Literal["input", "output", "pwm"]
@@ -67,19 +58,19 @@ class _Pin(Struct):
 class _Description(Struct):
     time: _Time
     server: _Server
-    pins: list[_Pin]
+    pins: list[_DescribedPin]
     url: Annotated[str, Meta(max_length=300)] | None = None
 
 
-_states = msgspec.json.Decoder(_State)
+_states = msgspec.json.Decoder(_PinState)
 _descriptions = msgspec.json.Decoder(_Description)
 
 
 class Pi:
-    """One that has said whether it is there. `pins` is None until it has said what stands there,
-    and nobody is told of it until then."""
+    """Pi that has published its status. `pins` is None until it has described itself; viewers are
+    not told of it before."""
 
-    __slots__ = ("topic", "is_online", "heard", "server", "url", "pins", "text")
+    __slots__ = ("topic", "is_online", "heard", "server", "url", "pins", "text_bytes")
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
@@ -88,16 +79,16 @@ class Pi:
         self.server: _Server | None = None
         self.url: str | None = None
         self.pins: dict[str, FleetPin] | None = None
-        self.text = 0
-        """Bytes of memory for its texts."""
+        self.text_bytes = 0
+        """Memory for its texts."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name for people: the host, or the topic while that is unknown."""
         return self.server.host if self.server else self.topic
 
     def entry(self, audience: PinAudience) -> FleetPi:
-        """All there is to say of it, with the `audience` of each pin."""
+        """Return the Pi as viewers get it, with the `audience` of each pin."""
         assert self.server and self.pins is not None
         pins = [replace(pin, control=audience(self.topic, pin)) for pin in self.pins.values()]
         return FleetPi(
@@ -112,263 +103,276 @@ class Pi:
             pins=pins,
         )
 
-    def was_heard(self, when: float | None) -> None:
+    def note_heard(self, when: float | None) -> None:
+        """Note the time of a message, None if it is unknown."""
         if when is not None:
             self.heard = max(when, self.heard or 0)
 
 
-class Pis:
-    """All Pis like the one at `own_topic`: under its first level, at its depth. Pure knowledge;
-    times are Unix seconds, `now` as given."""
+class Fleet:
+    """All Pis whose topics have the same first level as `own_topic` and as many levels. It does no
+    input or output. Times are Unix seconds."""
 
     def __init__(
-        self, own_topic: str, audience: PinAudience = lambda topic, pin: pin.control
+        self,
+        own_topic: str,
+        audience: PinAudience = lambda topic, pin: pin.control,
+        limits: Limits = DEFAULT,
     ) -> None:
         self._audience = audience
+        self._limits = limits
         levels = own_topic.split("/")
         self._root = levels[0]
         self._depth = len(levels)
         self._pis: dict[str, Pi] = {}
-        self._count = 0
-        self._text = 0
-        self._changes: dict[str, dict[str, FleetPin]] = {}
+        self._pin_count = 0
+        self._text_bytes = 0
+        self._changed: dict[str, dict[str, FleetPin]] = {}
         self._renewed: dict[str, None] = {}
-        self._gone: dict[str, None] = {}
-        self._strange = 0
-        self._complained = -SAY_EVERY
-        self.are_too_many = False
-        """Whether some are not shown, since there are more than we bear."""
+        self._removed: dict[str, None] = {}
+        self._ignored = 0
+        self._ignored_logged_at = -math.inf
+        self.is_over_limit = False
+        """Whether some Pis are left out because there are too many."""
 
     def __getitem__(self, topic: str) -> Pi:
-        """A Pi that has described itself. Raises KeyError."""
+        """Return a Pi that has described itself. Raises KeyError."""
         pi = self._pis[topic]
         if pi.pins is None:
             raise KeyError(topic)
         return pi
 
     def __contains__(self, topic: str) -> bool:
-        """Whether it has said that it is there or was, be it described or not."""
+        """Return whether a Pi has published its status, described or not."""
         return topic in self._pis
 
     @property
     def pattern(self) -> str:
-        """Whose topics count, as a filter for a broker."""
+        """Filter for the topics of all Pis, in MQTT's syntax."""
         return "/".join([self._root, *("+" * (self._depth - 1))])
 
     def entries(self) -> Iterator[FleetPi]:
-        """All of them, by topic, each as it is when its turn comes."""
+        """Yield all described Pis by topic, each with its state at that moment."""
         for topic in sorted(self._pis):
             pi = self._pis.get(topic)
             if pi and pi.pins is not None:
                 yield pi.entry(self._audience)
 
-    # What comes in.
+    # Messages from the broker
 
-    def take(self, topic: str, payload: bytes, kept: bool, now: float) -> None:
-        """A message at `topic`; `kept`: the broker had it from before, who knows for how long."""
+    def receive(self, topic: str, payload: bytes, is_retained: bool, now: float) -> None:
+        """Take in a message. `is_retained`: the broker had it from before, at an unknown time."""
         base, _, name = topic.rpartition("/pins/")
         if base:
-            self._take_pin(base, name, payload, kept, now)
+            self._receive_pin(base, name, payload, is_retained, now)
             return
-        base, _, what = topic.rpartition("/")
-        if what == "status":
-            self._take_status(base, payload, kept, now)
-        elif what == "describe":
-            self._take_description(base, payload, kept, now)
+        base, _, subtopic = topic.rpartition("/")
+        if subtopic == "status":
+            self._receive_status(base, payload, is_retained, now)
+        elif subtopic == "describe":
+            self._receive_description(base, payload, is_retained, now)
 
-    def are_uncertain(self, certain: set[str]) -> None:
-        """Whoever is not among the `certain` has not been heard since we lost the broker, and
-        counts as offline."""
+    def set_offline_except(self, topics: set[str]) -> None:
+        """Set all other Pis offline: they have not been heard since the broker was lost."""
         for pi in self._pis.values():
-            if pi.is_online and pi.topic not in certain:
+            if pi.is_online and pi.topic not in topics:
                 pi.is_online = False
                 self._renew(pi)
 
-    def _take_status(self, topic: str, payload: bytes, kept: bool, now: float) -> None:
+    def _receive_status(self, topic: str, payload: bytes, is_retained: bool, now: float) -> None:
         pi = self._pis.get(topic)
         if not payload:
-            self._forget(topic)
+            self._remove(topic)
         elif payload not in (b"online", b"offline"):
             self._ignore(topic, now)
-        elif pi or self._welcome(topic, now):
-            pi = pi or self._pis[topic]
+        elif pi := pi or self._add(topic, now):
             is_online = payload == b"online"
-            if not kept:
-                pi.was_heard(now)
+            if not is_retained:
+                pi.note_heard(now)
             if is_online != pi.is_online:
                 pi.is_online = is_online
                 self._renew(pi)
 
-    def _welcome(self, topic: str, now: float) -> bool:
-        """Makes room for one more, if it may be one and there is any."""
+    def _add(self, topic: str, now: float) -> Pi | None:
+        """Add a Pi and return it, None if its topic is not one of ours or there are too many."""
         levels = topic.split("/")
         is_ours = len(levels) == self._depth and levels[0] == self._root
         if not is_ours or not _TOPIC.fullmatch(topic) or not topic.isprintable():
-            return False
-        if len(topic) > _LONGEST_TOPIC:
+            return None
+        if len(topic) > _MAX_TOPIC_CHARACTERS:
             self._ignore(topic, now)
-            return False
-        if len(self._pis) >= MOST_PIS:
-            self.are_too_many = True
-            return False
-        self._pis[topic] = Pi(topic)
-        return True
+            return None
+        if len(self._pis) >= self._limits.fleet_max_pis:
+            self.is_over_limit = True
+            return None
+        pi = self._pis[topic] = Pi(topic)
+        return pi
 
-    def _take_description(self, topic: str, payload: bytes, kept: bool, now: float) -> None:
+    def _receive_description(
+        self, topic: str, payload: bytes, is_retained: bool, now: float
+    ) -> None:
         pi = self._pis.get(topic)
         if pi is None:
             return
         if not payload:
-            self._undescribe(pi)
+            self._remove_description(pi)
             return
         try:
-            if len(payload) > LARGEST:
+            if len(payload) > self._limits.fleet_max_description_bytes:
                 raise ValueError(len(payload))
             found = _descriptions.decode(payload)
         except UNREADABLE:
             self._ignore(topic, now)
             return
         before = pi.pins or {}
-        pins = {pin.name: _pin(pin, before.get(pin.name)) for pin in found.pins[:MOST_PINS]}
-        count = self._count - len(before) + len(pins)
-        own_text = _memory_of_texts(found, pins.values())
-        text = self._text - pi.text + own_text
-        if count > MOST_PINS_IN_ALL or text > MOST_TEXT:
-            self.are_too_many = True
+        described = found.pins[: self._limits.fleet_max_pins_per_pi]
+        pins = {pin.name: _fleet_pin(pin, before.get(pin.name)) for pin in described}
+        pin_count = self._pin_count - len(before) + len(pins)
+        own_text_bytes = _text_bytes(found, pins.values())
+        text_bytes = self._text_bytes - pi.text_bytes + own_text_bytes
+        limits = self._limits
+        if pin_count > limits.fleet_max_pins or text_bytes > limits.fleet_max_text_bytes:
+            self.is_over_limit = True
             return
-        self._count, self._text, pi.text = count, text, own_text
-        pi.pins, pi.server, pi.url = pins, found.server, _checked(found.url)
-        pi.was_heard(now if not kept else found.time and min(found.time, now))
+        self._pin_count, self._text_bytes = pin_count, text_bytes
+        pi.text_bytes = own_text_bytes
+        pi.pins, pi.server, pi.url = pins, found.server, _checked_url(found.url)
+        pi.note_heard(now if not is_retained else found.time and min(found.time, now))
         self._renew(pi)
 
-    def _take_pin(self, topic: str, name: str, payload: bytes, kept: bool, now: float) -> None:
+    def _receive_pin(
+        self, topic: str, name: str, payload: bytes, is_retained: bool, now: float
+    ) -> None:
         pi = self._pis.get(topic)
         pin = pi and pi.pins and pi.pins.get(name)
         if not pi or not pin or not payload:
-            return  # a leftover, or a trap
+            return  # no pin of the description
         try:
             state = _states.decode(payload)
         except UNREADABLE:
             self._ignore(topic, now)
             return
-        pi.was_heard(now if not kept else state.time and min(state.time, now))
+        pi.note_heard(now if not is_retained else state.time and min(state.time, now))
         if (state.value, state.time) != (pin.value, pin.since):
             pin.value, pin.since = state.value, state.time
             if topic not in self._renewed:
-                self._changes.setdefault(topic, {})[name] = pin
+                self._changed.setdefault(topic, {})[name] = pin
 
-    def _forget(self, topic: str) -> None:
+    def _remove(self, topic: str) -> None:
         pi = self._pis.get(topic)
         if pi:
-            self._undescribe(pi)
+            self._remove_description(pi)
             del self._pis[topic]
-            self.are_too_many = False
+            self.is_over_limit = False
 
-    def _undescribe(self, pi: Pi) -> None:
+    def _remove_description(self, pi: Pi) -> None:
         if pi.pins is not None:
-            self._count -= len(pi.pins)
-            self._text -= pi.text
-            pi.pins, pi.text = None, 0
-            self._changes.pop(pi.topic, None)
+            self._pin_count -= len(pi.pins)
+            self._text_bytes -= pi.text_bytes
+            pi.pins, pi.text_bytes = None, 0
+            self._changed.pop(pi.topic, None)
             self._renewed.pop(pi.topic, None)
-            self._gone[pi.topic] = None
+            self._removed[pi.topic] = None
 
     def _ignore(self, topic: str, now: float) -> None:
-        self._strange += 1
-        if now - self._complained >= SAY_EVERY:
-            self._complained = now
-            words = "%d messages of others were not understood, the last one at %s"
-            log.warning(f"mqtt: {words}", self._strange, topic[:_LONGEST_TOPIC])
-            self._strange = 0
+        """Count an invalid message, and log it if none was logged lately."""
+        self._ignored += 1
+        if now - self._ignored_logged_at >= self._limits.mqtt_log_interval_s:
+            self._ignored_logged_at = now
+            words = "mqtt: %d messages of other clients were invalid, the last one at %s"
+            log.warning(words, self._ignored, topic[:_MAX_TOPIC_CHARACTERS])
+            self._ignored = 0
 
-    # What goes out.
+    # News for viewers
 
     @property
     def has_news(self) -> bool:
-        return bool(self._changes or self._renewed or self._gone)
+        return bool(self._changed or self._renewed or self._removed)
 
     def skip_news(self) -> None:
-        """Nobody is there to be told."""
-        self._changes.clear()
+        """Drop all news."""
+        self._changed.clear()
         self._renewed.clear()
-        self._gone.clear()
+        self._removed.clear()
 
     def take_news(self) -> tuple[dict[str, Raw], list[Raw], list[str]]:
-        """Return pins by topic, entries and topics that are gone, as in messages.News: what has
-        changed since the last call, as it is now. Of a lot only as much as MOST_AT_ONCE, or one
-        entry that is larger."""
-        changes: dict[str, Raw] = {}
+        """Return changed pins by topic, entries of Pis, and topics of removed Pis, as in
+        messages.News: all that changed since the last call, with the present values. One call
+        returns at most `fleet_max_news_bytes`, or one entry that is larger; the next continues."""
+        changed: dict[str, Raw] = {}
         renewed: list[Raw] = []
-        gone: list[str] = []
+        removed: list[str] = []
         size = 0
-        while self._gone and size < MOST_AT_ONCE:
-            topic = next(iter(self._gone))
-            del self._gone[topic]
-            gone.append(topic)
+        max_bytes = self._limits.fleet_max_news_bytes
+        while self._removed and size < max_bytes:
+            topic = next(iter(self._removed))
+            del self._removed[topic]
+            removed.append(topic)
             size += len(encode(topic))
-        while self._renewed and size < MOST_AT_ONCE:
+        while self._renewed and size < max_bytes:
             topic = next(iter(self._renewed))
             entry = encode(self._pis[topic].entry(self._audience))
-            if size and size + len(entry) > MOST_AT_ONCE:
+            if size and size + len(entry) > max_bytes:
                 break
             del self._renewed[topic]
             renewed.append(Raw(entry))
             size += len(entry)
-        while self._changes and size < MOST_AT_ONCE:
-            topic = next(iter(self._changes))
-            pins = self._changes.pop(topic)
+        while self._changed and size < max_bytes:
+            topic = next(iter(self._changed))
+            pins = self._changed.pop(topic)
             values = encode({name: (pin.value, pin.since) for name, pin in pins.items()})
-            changes[topic] = Raw(values)
+            changed[topic] = Raw(values)
             size += len(encode(topic)) + len(values)
-        return changes, renewed, gone
+        return changed, renewed, removed
 
     def renew(self) -> None:
-        """Count all that is known as news."""
+        """Make news of all Pis."""
         for pi in self._pis.values():
             self._renew(pi)
 
     def _renew(self, pi: Pi) -> None:
         if pi.pins is not None:
-            self._gone.pop(pi.topic, None)
-            self._changes.pop(pi.topic, None)  # its entry will say it
+            self._removed.pop(pi.topic, None)
+            self._changed.pop(pi.topic, None)  # the entry has the values
             self._renewed[pi.topic] = None
 
 
-def _pin(told: _Pin, known: FleetPin | None) -> FleetPin:
-    """A pin as it was described. A description that the broker has kept may be older than what
-    was told since."""
-    value: Value = told.value
-    since = told.since
+def _fleet_pin(described: _DescribedPin, known: FleetPin | None) -> FleetPin:
+    """Return a pin as it was described. Its state may be older than the `known` one: the broker had
+    retained the description."""
+    value: Value = described.value
+    since = described.since
     if known and (known.since or 0) > (since or 0):
         value, since = known.value, known.since
+    is_writable = described.writable and described.mode != "input"
     return FleetPin(
-        name=told.name,
-        label=told.label or told.name,
-        mode=told.mode,
+        name=described.name,
+        label=described.label or described.name,
+        mode=described.mode,
         value=value,
         since=since,
-        writable=told.writable and told.mode != "input" and told.control != "nobody",
-        pulse=told.pulse,
-        group=told.group,
-        confirm=told.confirm,
-        control=told.control,
-        error=None if told.error is None else told.error[:200],
+        writable=is_writable and described.control != "nobody",
+        pulse=described.pulse,
+        group=described.group,
+        confirm=described.confirm,
+        control=described.control,
+        error=None if described.error is None else described.error[:_MAX_ERROR_CHARACTERS],
     )
 
 
-def _memory_of_texts(found: _Description, pins: Iterable[FleetPin]) -> int:
-    """Return how many bytes of memory the texts take that are kept of a description."""
+def _text_bytes(found: _Description, pins: Iterable[FleetPin]) -> int:
+    """Return the memory in bytes of the texts that are kept of a description."""
     texts = [found.server.host, found.server.version, found.url or ""]
     for pin in pins:
         texts += (pin.name, pin.label, pin.group or "", pin.error or "")
     return sum(getsizeof(text) for text in texts if text)
 
 
-def _checked(url: str | None) -> str | None:
-    """An address that a page may link to: nothing that runs in it."""
+def _checked_url(url: str | None) -> str | None:
+    """Return an address if a page may link to it: plain http or https, and no script."""
     try:
         found = urlsplit(url or "")
-        is_one = found.scheme in ("http", "https") and found.hostname and "@" not in found.netloc
+        is_valid = found.scheme in ("http", "https") and found.hostname and "@" not in found.netloc
     except ValueError:
         return None
-    return url if is_one and url and url.isprintable() and " " not in url else None
+    return url if is_valid and url and url.isprintable() and " " not in url else None

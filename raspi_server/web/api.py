@@ -270,7 +270,7 @@ class Fleet(ApiHandler):
         fleet = self.context.fleet
         if fleet is None:
             raise RequestError("not-found", NO_FLEET)
-        await fleet.look()
+        await fleet.refresh()
         with contextlib.suppress(StreamClosedError):  # the client is gone
             for part in fleet.parts():
                 self.write(part)

@@ -1,1 +1,1 @@
-"""What one delivered message costs the server, and what it costs others: `scripts/bench.sh`."""
+"""Benchmark of raspi-server beside other servers: `scripts/bench.sh`."""

@@ -1,8 +1,8 @@
-"""Measures what raspi-server costs in CPU time, memory and patience, beside others like it.
+"""Command that measures CPU time, memory and delays of raspi-server beside similar servers.
 
 The servers take turns on the first core, and all clients are on the last. CPU time from the
 scheduler and not wall time, medians (and ranges) of interleaved rounds, ratios within a round: so
-the figures stand a busy machine.
+a busy machine hardly changes the figures.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Asker:
 
 
 def _is_whole(data: bytes, expected: bytes) -> bool:
-    """Whether all of an answer has come. Raises BrokenPromise for another than is expected."""
+    """Return True if the whole answer has arrived. Raises BrokenPromise for an unexpected one."""
     end = data.find(b"\r\n\r\n")
     if end < 0:
         return False

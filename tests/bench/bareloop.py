@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 
-from .telling import INTERVAL, StateMessage, accept_key, announce, main, text_frame
+from .common import INTERVAL, StateMessage, accept_key, announce, main, text_frame
 
 
 def run_bare_loop(message: StateMessage, tls: ssl.SSLContext | None) -> None:

@@ -1,4 +1,4 @@
-"""Who takes part: raspi-server, those it is measured against, and who is missing here."""
+"""Servers to measure: raspi-server, the ones to compare with, and those missing on this machine."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import mosquitto
+from .common import StateMessage
 from .process import CHECKOUT, Command, Running, running
 from .reader import BrokenPromise, Reader
-from .telling import StateMessage
 
 OURS = "raspi-server"
 BARE_LOOP = "bare-loop"
@@ -56,7 +56,7 @@ class Rig:
         return self._certificate if tls else None
 
     def trusting(self, tls: bool) -> ssl.SSLContext | None:
-        """What a client needs to speak with a server of this run."""
+        """Return the TLS context with which clients trust the servers of this run."""
         return ssl.create_default_context(cafile=self._certificate[0]) if tls else None
 
     def ours(self, tls: bool = False, *python_options: str) -> Command:
@@ -105,7 +105,7 @@ class Contender:
     reader: type[Reader] = Reader
 
     @contextmanager
-    def telling(self, rig: Rig, tls: bool) -> Iterator[tuple[Running, Reader]]:
+    def broadcasting(self, rig: Rig, tls: bool) -> Iterator[tuple[Running, Reader]]:
         """The server, and a reader without sockets yet."""
         with rig.running(self.command(rig, tls)) as server, contextlib.ExitStack() as stack:
             context = rig.trusting(tls)

@@ -1,4 +1,4 @@
-"""mosquitto, which is told the message by somebody else and delivers it to all who subscribed."""
+"""mosquitto, which delivers the messages of another client to all subscribers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .common import INTERVAL, StateMessage
 from .process import Command, free_port
 from .reader import BrokenPromise, Reader, Socket
-from .telling import INTERVAL, StateMessage
 
 TOPIC = b"pins"
 _NAME = len(TOPIC).to_bytes(2, "big") + TOPIC

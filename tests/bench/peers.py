@@ -7,7 +7,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
-from .telling import INTERVAL, StateMessage, announce, main
+from .common import INTERVAL, StateMessage, announce, main
 
 
 def run_websockets(message: StateMessage, tls: ssl.SSLContext | None) -> None:

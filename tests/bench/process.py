@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-START_LIMIT = 30.0  # seconds until the server must have said where it listens
+START_LIMIT = 30.0  # seconds until the server must have printed its address
 
 
 class ServerFailed(Exception):

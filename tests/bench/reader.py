@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from .telling import accept_key
+from .common import accept_key
 
 LIMIT = 30.0  # seconds for an answer while connections are opened
 BATCH = 64  # connections asked for at once: well within Tornado's backlog of 128
@@ -34,7 +34,7 @@ class BrokenPromise(Exception):
 
 @dataclass(slots=True)
 class Counts:
-    """What has arrived."""
+    """Counts of what has arrived."""
 
     told: int = 0  # the regular messages
     bytes: int = 0  # in their texts, the frames' headers not counted
@@ -222,7 +222,7 @@ class Reader:
     # Reading
 
     def _take(self, wait: float) -> int:
-        """Waits so long for the first socket to have something; tells how many had."""
+        """Wait at most this long for a readable socket; return the number of readable ones."""
         ready = self._poll.poll(wait, 4096)
         for number, _ in ready:
             self._read(self._sockets[number])

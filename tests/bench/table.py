@@ -1,4 +1,4 @@
-"""What was measured, in words and in columns: as Markdown, and readable in a terminal."""
+"""Table of the measurements: Markdown that is readable in a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Row:
 
 @dataclass
 class Findings:
-    """What the lines of the table found, and the details behind them."""
+    """Results of the lines of the table, and the details behind them."""
 
     rows: list[Row] = field(default_factory=list)
     details: list[list[str]] = field(default_factory=list)  # the first has the headings

@@ -26,7 +26,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from .telling import INTERVAL, StateMessage, announce, main, text_frame
+from .common import INTERVAL, StateMessage, announce, main, text_frame
 
 # The tutorial
 
@@ -61,7 +61,7 @@ class TutorialSocket(WebSocketHandler):
 
 
 def run_tutorial(message: StateMessage, tls: ssl.SSLContext | None) -> None:
-    """The tutorial as it stands, its text padded to the length of ours.
+    """The tutorial as it is, its text padded to the length of ours.
 
     Its debug mode, which looks for changed files twice a second, is off: to its advantage.
     """
@@ -81,7 +81,7 @@ def run_tutorial(message: StateMessage, tls: ssl.SSLContext | None) -> None:
 def run_tutorial_json(message: StateMessage, tls: ssl.SSLContext | None) -> None:
     """The tutorial sending the pins, by `json.dumps` for each client as it shows in a comment.
 
-    It tells the pins under shorter names, so that its text is as long as ours.
+    It sends the pins under shorter names, so that its text is as long as ours.
     """
     pins = {name.removeprefix("pin"): value for name, value in message.pins.items()}
 

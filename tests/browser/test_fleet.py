@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from raspi_server.messages import BROKER_ERROR
 from tests.browser.looking import value
-from tests.fleet_rig import Chorus, pin, state
+from tests.fleet_rig import FakePis, pin, state
 from tests.mqtt_rig import Brokers
 from tests.wire import changing
 
@@ -46,11 +46,11 @@ def brokers(tmp_path: Path) -> Iterator[Brokers]:
 
 
 @pytest.fixture
-def chorus(brokers: Brokers) -> Iterator[Callable[..., Chorus]]:
-    choruses: list[Chorus] = []
+def chorus(brokers: Brokers) -> Iterator[Callable[..., FakePis]]:
+    choruses: list[FakePis] = []
 
-    def begin(broker: Any, **account: str) -> Chorus:
-        choruses.append(Chorus(broker, **account))
+    def begin(broker: Any, **account: str) -> FakePis:
+        choruses.append(FakePis(broker, **account))
         return choruses[-1]
 
     yield begin
@@ -70,7 +70,7 @@ def row(page: Page, topic: str, name: str) -> Locator:
     return card(page, topic).locator(f'[data-pin="{name}"]')
 
 
-def sing(choir: Chorus) -> None:
+def sing(choir: FakePis) -> None:
     """A few Pis in two greenhouses, as they stand at the broker."""
     choir.describe("farm/house-1/pi-2", "pi-2", FARM, url="http://127.0.0.1:9/")
     choir.describe("farm/house-1/pi-10", "pi-10", FARM[:3], online=False)
@@ -139,9 +139,9 @@ def test_wish_is_no_fact(brokers, chorus, start_server, open_page):
     broker = brokers.broker()
     choir = chorus(broker)
     sing(choir)
-    ear = brokers.ear(broker, "farm/+/+/pins/+/set")
+    ear = brokers.subscriber(broker, "farm/+/+/pins/+/set")
     server = start_server(
-        house(broker.url, "farm/office/desk"), program=changing("fleet_watcher.ANSWER_WITHIN = 1")
+        house(broker.url, "farm/office/desk"), program=changing(fleet_answer_timeout_s=1)
     )
     page = open_page(f"{server.url}/fleet/")
     lamp = row(page, "farm/house-1/pi-2", "lamp")
@@ -155,7 +155,7 @@ def test_wish_is_no_fact(brokers, chorus, start_server, open_page):
     lamp.get_by_role("switch").click()
     ref = ear.wait_for_topic("farm/house-1/pi-2/pins/lamp/set", 2)[1].json["ref"]
     answer = {"type": "error", "ref": ref, "code": "unavailable", "message": "the relay is lost"}
-    choir.say("farm/house-1/pi-2/pins/lamp/result", answer, retain=False)
+    choir.publish("farm/house-1/pi-2/pins/lamp/result", answer, retain=False)
     expect(lamp.locator(".error")).to_have_text("Not done: pi-2: the relay is lost")
 
 
@@ -209,7 +209,7 @@ def test_a_broker_that_is_away_is_no_secret(brokers, start_server, open_page, sh
     """Without the broker the page says so, greys what it knows, and goes on by itself when it is
     back."""
     broker = brokers.broker()
-    at_once = changing("fleet_watcher.BACK_WITHIN = 0.0")
+    at_once = changing(fleet_return_timeout_s=0.0)
     server = start_server(house(broker.url, "house/here"), program=at_once)
     page = open_page(f"{server.url}/fleet/")
     lamp = row(page, "house/here", "lamp")
@@ -264,7 +264,7 @@ def test_comings_and_goings(brokers, chorus, start_server, open_page):
     page = open_page(f"{server.url}/fleet/")
     lamp = row(page, "farm/house-1/pi-2", "lamp")
     expect(lamp.get_by_role("switch")).to_be_checked()
-    choir.say("farm/house-1/pi-2/status", b"offline")
+    choir.publish("farm/house-1/pi-2/status", b"offline")
     expect(card(page, "farm/house-1/pi-2")).to_have_attribute("data-online", "false")
     expect(card(page, "farm/house-1/pi-2").locator(".state")).to_contain_text("last heard 0 sec")
     expect(lamp.locator(".word")).to_have_text("on")
@@ -276,9 +276,9 @@ def test_comings_and_goings(brokers, chorus, start_server, open_page):
         ["pi-2", "pi-9", "pi-10", "pi-3", re.compile(".")]
     )
     for name in ("describe", "status"):
-        choir.say(f"farm/house-2/pi-3/{name}", b"")
+        choir.publish(f"farm/house-2/pi-3/{name}", b"")
     expect(page.locator(".pi-group > h2")).to_have_text(["house-1", "office"])
-    choir.say("farm/house-1/pi-2/status", b"online")
+    choir.publish("farm/house-1/pi-2/status", b"online")
     expect(lamp.get_by_role("switch")).to_be_checked()
 
 
@@ -372,7 +372,7 @@ def test_a_thousand(brokers, chorus, start_server, open_page):
         while not ended.wait(0.02):
             for _ in range(20):
                 n += 1
-                choir.say(f"{topics[n * 7 % PIS]}/pins/in{n % 8}", state(n // PIS % 2))
+                choir.publish(f"{topics[n * 7 % PIS]}/pins/in{n % 8}", state(n // PIS % 2))
 
     singer = threading.Thread(target=sing_on)
     singer.start()
@@ -400,7 +400,7 @@ def test_a_thousand(brokers, chorus, start_server, open_page):
         expect(page.locator("#link strong")).to_have_text("Live")
         relay = row(page, "farm/house-17/pi-777", "out1")
         expect(relay.locator(".word")).to_have_text("off")
-        choir.say("farm/house-17/pi-777/pins/out1", state(1))
+        choir.publish("farm/house-17/pi-777/pins/out1", state(1))
         expect(relay.locator(".word")).to_have_text("on")
     finally:
         ended.set()

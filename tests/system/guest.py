@@ -1,5 +1,5 @@
-"""A Debian of its own under real systemd: a tree made once by debootstrap and kept outside the
-checkout, booted in a container whose changes live in memory and are gone with it."""
+"""Guests: Debians under real systemd. debootstrap makes a tree once, outside the checkout. It boots
+in a container that keeps its changes in memory."""
 
 import contextlib
 import ctypes
@@ -25,7 +25,7 @@ PACKAGES = (
     "avahi-daemon,ca-certificates,dbus,iproute2,openssl,python3,python3-venv,systemd-sysv,udev"
 )
 ADDRESS = "192.168.1.7"
-"""How the guest's network would reach it, if anybody else were there."""
+"""Address of the guest for other machines of its network."""
 CLONE_NEWNET = 0x40000000
 """linux/sched.h"""
 SOURCES = (
@@ -37,27 +37,27 @@ FIRST_RELEASE = "1dc98c3"
 """The commit that people had before the first numbered release."""
 
 
-class NotToBeHad(Exception):
-    """No guest can be made on this machine; the text says why."""
+class GuestUnavailable(Exception):
+    """This machine cannot boot a guest; the text says why."""
 
 
 def cache() -> Path:
-    """Where trees and wheels are kept between runs."""
+    """Return the folder that keeps trees and wheels between runs."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("TEST_CACHE") or Path(home) / "raspi-server") / "system"
 
 
 def check_tools() -> None:
-    """Raises NotToBeHad where guests cannot be booted."""
+    """Raise GuestUnavailable if guests cannot be booted."""
     if os.geteuid() != 0:
-        raise NotToBeHad("containers with systemd need root")
+        raise GuestUnavailable("containers with systemd need root")
     for tool, package in {
         "debootstrap": "debootstrap",
         "systemd-nspawn": "systemd-container",
         "nsenter": "util-linux",
     }.items():
         if not shutil.which(tool):
-            raise NotToBeHad(f"{tool} is missing; on Debian: apt install {package}")
+            raise GuestUnavailable(f"{tool} is missing; on Debian: apt install {package}")
 
 
 def _run(*command: str | Path, limit: float = BUILDING, **options: object) -> str:
@@ -66,20 +66,20 @@ def _run(*command: str | Path, limit: float = BUILDING, **options: object) -> st
     )
     if done.returncode:
         said = (done.stdout + done.stderr)[-2000:]
-        raise NotToBeHad(f"{command[0]} ended with {done.returncode}:\n{said}")
+        raise GuestUnavailable(f"{command[0]} ended with {done.returncode}:\n{said}")
     return str(done.stdout)
 
 
 def _keep(new: Path, made: Path) -> None:
-    """Puts what was made in its place, unless another run was quicker."""
+    """Rename a new folder to its final name, unless another run was faster."""
     with contextlib.suppress(OSError):
         new.rename(made)
     if not made.exists():
-        raise NotToBeHad(f"{made} could not be put in its place")
+        raise GuestUnavailable(f"{made} could not be put in its place")
 
 
 def _mirror() -> list[str]:
-    """The host's own mirror of Debian, if it has one; debootstrap knows another."""
+    """Return the host's own mirror of Debian, if it has one; debootstrap has a default."""
     lists = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*.*")]
     for file in lists:
         if file.suffix in (".list", ".sources") and file.exists():
@@ -90,7 +90,7 @@ def _mirror() -> list[str]:
 
 
 def tree(suite: str) -> Path:
-    """The system of a suite, made if it is not there yet."""
+    """Return the system of a suite; make it the first time."""
     made = cache() / f"{suite}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:12]}"
     if not made.exists():
         made.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def tree(suite: str) -> Path:
 
 
 def _pip_settings() -> tuple[dict[str, str], list[str]]:
-    """How pip reaches its index on this machine: as environment, and the local files it names."""
+    """Return pip's settings on this machine as environment, and the local files they name."""
     said = _run(sys.executable, "-m", "pip", "config", "list")
     settings = {}
     for line in said.splitlines():
@@ -124,8 +124,8 @@ def _pip_settings() -> tuple[dict[str, str], list[str]]:
 
 
 def wheels(suite: str) -> Path:
-    """Every package the installation needs, and that of the first release, as wheels for the Python
-    of a suite."""
+    """Return a folder with wheels of all packages that this checkout and the first release need,
+    for the Python of a suite."""
     git = ["git", "-c", "safe.directory=*", "-C", str(CHECKOUT), "show"]
     first = subprocess.run([*git, f"{FIRST_RELEASE}:pyproject.toml"], capture_output=True).stdout
     needed = []
@@ -173,7 +173,7 @@ def _nspawn(suite: str, name: str) -> list[str]:
 
 
 def _join_network(namespace: IO[bytes]) -> None:
-    """Moves this thread into a network. Raises OSError."""
+    """Move this thread into a network. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)  # os.setns comes with Python 3.12
     if libc.setns(namespace.fileno(), CLONE_NEWNET):
         number = ctypes.get_errno()
@@ -181,17 +181,17 @@ def _join_network(namespace: IO[bytes]) -> None:
 
 
 class Guest:
-    """A booted Debian with a network of its own: nothing that listens here or in another guest is
-    in its way, and nothing of it is reached from outside but by `network`."""
+    """A booted Debian with its own network: it shares no ports with this machine or another guest.
+    Tests reach it with `network`."""
 
     checkout = "/home/pi/my pi"
-    """A path with a space, owned by somebody who is not root."""
+    """A path with a space, owned by a user other than root."""
 
     def __init__(self, suite: str) -> None:
         self.suite = suite
         kept = wheels(suite)
         # Two runs may use one tree: its files are only read. systemd from 256 on refuses a host
-        # with the old kind of control groups, unless told.
+        # with the old kind of control groups without this variable.
         self._container = subprocess.Popen(
             [
                 *_nspawn(suite, "guest"),
@@ -214,11 +214,11 @@ class Guest:
             raise
         self.write("/etc/pip.conf", "[global]\nno-index = true\nfind-links = /var/cache/wheels\n")
         self.run(f"ip address add {ADDRESS}/24 dev lo")
-        # Nobody is there to hear it.
+        # No other machine is in its network.
         self.run("systemctl mask --quiet --now avahi-daemon.service avahi-daemon.socket")
 
     def end(self) -> None:
-        """Switches it off."""
+        """Switch it off."""
         self._container.terminate()
         try:
             self._container.wait(LIMIT)
@@ -228,9 +228,9 @@ class Guest:
 
     def _find_leader(self) -> int:
         children = Path(f"/proc/{self._container.pid}/task/{self._container.pid}/children")
-        for _ in self.patience("the container never had a first process"):
+        for _ in self.attempts("the container never had a first process"):
             if self._container.poll() is not None:
-                raise NotToBeHad(f"systemd-nspawn ended with {self._container.returncode}")
+                raise GuestUnavailable(f"systemd-nspawn ended with {self._container.returncode}")
             for child in children.read_text().split():
                 command = Path(f"/proc/{child}/comm").read_text().strip()
                 if command in ("systemd", "init"):
@@ -238,15 +238,16 @@ class Guest:
         raise AssertionError
 
     def _wait_until_booted(self) -> None:
-        for _ in self.patience("systemd never came up"):
+        for _ in self.attempts("systemd never came up"):
             if self.run("systemctl is-system-running --wait", check=False).stdout.strip() in (
                 "running",
                 "degraded",
             ):
                 return
 
-    def patience(self, otherwise: str, limit: float = LIMIT) -> Iterator[None]:
-        """Rounds of looking for a fact that nothing announces; fails when the time is up."""
+    def attempts(self, otherwise: str, limit: float = LIMIT) -> Iterator[None]:
+        """Yield for each attempt to find a fact that nothing reports. Raise AssertionError with the
+        text `otherwise` when the time is up."""
         end = time.monotonic() + limit
         while time.monotonic() < end:
             yield
@@ -254,14 +255,14 @@ class Guest:
         raise AssertionError(otherwise)
 
     def enter(self, script: str) -> list[str]:
-        """The command on this machine that runs a shell script in the guest."""
+        """Return the command on this machine that runs a shell script in the guest."""
         environment = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         inside = ["env", "-i", environment, "HOME=/root", "LANG=C", "bash", "-c", script]
         return ["nsenter", "--target", str(self._leader), "--all", *inside]
 
     @contextlib.contextmanager
     def network(self) -> Iterator[None]:
-        """Has this thread make its sockets in the guest's network; each stays where it was made."""
+        """Make this thread open its sockets in the guest's network; they stay there."""
         with (
             open("/proc/thread-self/ns/net", "rb") as ours,
             open(f"/proc/{self._leader}/ns/net", "rb") as theirs,
@@ -275,7 +276,7 @@ class Guest:
     def run(
         self, script: str, check: bool = True, limit: float = LIMIT, **options: object
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a shell script in the guest as root; its output is together in `stdout`."""
+        """Run a shell script in the guest as root; `stdout` holds all its output."""
         options.setdefault("stdin", subprocess.DEVNULL)
         done: subprocess.CompletedProcess[str] = subprocess.run(  # type: ignore[call-overload]
             self.enter(script),
@@ -288,12 +289,12 @@ class Guest:
         assert not check or done.returncode == 0, f"{script}:\n{done.stdout}"
         return done
 
-    def tell(self, script: str) -> str:
-        """What a script says, without the last line's end."""
+    def output(self, script: str) -> str:
+        """Return the output of a script, without the last newline."""
         return self.run(script).stdout.rstrip("\n")
 
     def start(self, script: str) -> subprocess.Popen[str]:
-        """Starts a script, for what has to be watched while it runs."""
+        """Start a script and return its process."""
         return subprocess.Popen(
             self.enter(script),
             stdin=subprocess.DEVNULL,
@@ -304,16 +305,16 @@ class Guest:
         )
 
     def kill(self, process: subprocess.Popen[str]) -> str:
-        """Kills what `start` started, with all its children; what it has said."""
+        """Kill a process that `start` returned, with all its children; return its output."""
         os.killpg(process.pid, signal.SIGKILL)
         return process.communicate()[0]
 
     def write(self, file: str, text: str) -> None:
-        """Writes a file, in a folder that is there."""
+        """Write a file in an existing folder."""
         subprocess.run(self.enter(f"cat >'{file}'"), input=text, text=True, check=True)
 
     def put_checkout(self) -> None:
-        """Puts this checkout into the guest, as it stands here."""
+        """Copy this checkout into the guest."""
         pack = ["tar", "--create", "--owner=1234", "--group=1234", "--exclude=__pycache__"]
         pack += ["--directory", str(CHECKOUT), *SOURCES.split()]
         archive = subprocess.run(pack, stdout=subprocess.PIPE, check=True).stdout
@@ -326,9 +327,9 @@ class Guest:
     def install(
         self, arguments: str = "", check: bool = True, before: str = "cd /"
     ) -> subprocess.CompletedProcess[str]:
-        """Runs install.sh as a careful administrator might: an odd umask and the C locale."""
+        """Run install.sh with an odd umask and the C locale, as a careful administrator might."""
         command = f"umask 077; {before}; '{self.checkout}/scripts/install.sh' {arguments}"
         return self.run(command, check=check, limit=BUILDING)
 
     def main_pid(self) -> int:
-        return int(self.tell("systemctl show raspi-server --property MainPID --value"))
+        return int(self.output("systemctl show raspi-server --property MainPID --value"))

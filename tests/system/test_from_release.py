@@ -5,7 +5,7 @@ import re
 import subprocess
 from typing import Any
 
-from .conftest import House, _unavailable
+from .conftest import Service, _unavailable
 from .guest import CHECKOUT, FIRST_RELEASE, SOURCES
 from .test_upgrade import make_newer
 
@@ -29,28 +29,27 @@ print(urllib.request.urlopen(request, timeout=30, context=context).read().decode
 SIGN_IN_AGAIN = "every browser has to sign in again, once, with its access code"
 
 
-def ask(house: House, method: str, path: str, body: Any, **headers: str) -> Any:
-    """What the service answers to a program on the Pi."""
-    house.guest.write("/tmp/ask.py", ASK)
-    request = [method, f"https://127.0.0.1:{house.port}{path}", headers, body]
-    return json.loads(house.guest.tell(f"python3 /tmp/ask.py '{json.dumps(request)}'"))
+def ask(service: Service, method: str, path: str, body: Any, **headers: str) -> Any:
+    """Return the service's answer to a program on the Pi."""
+    service.guest.write("/tmp/ask.py", ASK)
+    request = [method, f"https://127.0.0.1:{service.port}{path}", headers, body]
+    return json.loads(service.guest.output(f"python3 /tmp/ask.py '{json.dumps(request)}'"))
 
 
-def put_first_release(house: House) -> None:
-    """Puts the checkout of that release in the place of this one."""
+def put_first_release(service: Service) -> None:
+    """Replace the checkout by that of the first release."""
     git = ["git", "-c", "safe.directory=*", "-C", str(CHECKOUT), "archive", FIRST_RELEASE]
     archive = subprocess.run([*git, *SOURCES.split()], capture_output=True)
     if archive.returncode:
         _unavailable(f"no history here: {archive.stderr.decode()}")
-    folder = f"'{house.guest.checkout}'"
+    folder = f"'{service.guest.checkout}'"
     unpack = f"rm -rf {folder} && mkdir -p {folder} && tar --extract -C {folder}"
-    subprocess.run(house.guest.enter(unpack), input=archive.stdout, check=True)
+    subprocess.run(service.guest.enter(unpack), input=archive.stdout, check=True)
 
 
-def test_an_upgrade_and_the_way_back_keep_what_people_have(bare: House) -> None:
+def test_an_upgrade_and_the_way_back_keep_what_people_have(bare: Service) -> None:
     """From the first release to this one, and back, the authority that phones trust, the codes, the
-    levels of outputs and config.yaml stay as they are; what does not is said before anything is
-    changed."""
+    output states and config.yaml stay as they are. Anything else is announced before it changes."""
     guest = bare.guest
     put_first_release(bare)
     said = guest.install(f"--port {bare.port}").stdout
@@ -62,12 +61,12 @@ def test_an_upgrade_and_the_way_back_keep_what_people_have(bare: House) -> None:
         body, bearer = {"value": 1}, f"Bearer {control}"
         ask(bare, "PUT", f"/api/pins/{pin}", body, Authorization=bearer)
     first = bare.release()
-    authority = guest.tell("cat /etc/raspi-server/tls/ca.crt /etc/raspi-server/tls/ca.key")
+    authority = guest.output("cat /etc/raspi-server/tls/ca.crt /etc/raspi-server/tls/ca.key")
 
     def check_that_all_is_there() -> None:
         kept = "cat /etc/raspi-server/tls/ca.crt /etc/raspi-server/tls/ca.key"
-        assert guest.tell(kept) == authority
-        assert guest.tell("cat /etc/raspi-server/config.yaml") == mine.rstrip()
+        assert guest.output(kept) == authority
+        assert guest.output("cat /etc/raspi-server/config.yaml") == mine.rstrip()
         assert bare.is_serving()
         assert ask(bare, "POST", "/api/login", {"code": control})["access"] == "control"
         assert ask(bare, "POST", "/api/login", {"code": view})["access"] == "view"
@@ -78,6 +77,8 @@ def test_an_upgrade_and_the_way_back_keep_what_people_have(bare: House) -> None:
             ("pump", 0),
         ]
         assert pins[0]["label"] == "My lamp"
+        # The unit names a script of its own release.
+        guest.run("systemctl start raspi-server-cert")
 
     guest.put_checkout()
     said = guest.install().stdout

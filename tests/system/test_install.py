@@ -4,15 +4,15 @@ import re
 
 import pytest
 
-from .conftest import House
+from .conftest import Service
 from .guest import ADDRESS
 
 PYTHON = "/opt/raspi-server/current/venv/bin/python -I"
 RELEASE = r"raspi-server \d+\.\d+\.\d+-\d+ runs"
 
 
-def test_a_dry_run_says_what_it_would_do_and_does_nothing(bare: House) -> None:
-    """Whoever wants to know first, is told each step and finds the machine as it was."""
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(bare: Service) -> None:
+    """--dry-run prints each step and changes nothing."""
     mark = "touch /tmp/before"
     found = "find / -xdev -newer /tmp/before -not -path '/tmp*' -not -path '/var/log/*'"
     bare.guest.run(mark)
@@ -20,30 +20,32 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(bare: House) -> None:
     for part in ("user raspi-server", "Building release", "config.yaml", "raspi-server.service"):
         assert part in said
     assert "Nothing was done." in said
-    assert bare.guest.tell(found + " -not -type d") == ""
+    assert bare.guest.output(found + " -not -type d") == ""
     assert bare.guest.run("id raspi-server", check=False).returncode == 1
 
 
-def test_nothing_is_asked_of_the_machine_for_the_version(bare: House) -> None:
-    """--version says which version the checkout holds, to anybody."""
+def test_nothing_is_asked_of_the_machine_for_the_version(bare: Service) -> None:
+    """--version prints the version of the checkout, for any user."""
     command = f"setpriv --reuid 1234 --clear-groups '{bare.guest.checkout}/scripts/install.sh'"
-    assert re.fullmatch(r"raspi-server \d+\.\d+\.\d+", bare.guest.tell(command + " --version"))
+    assert re.fullmatch(r"raspi-server \d+\.\d+\.\d+", bare.guest.output(command + " --version"))
 
 
 @pytest.mark.parametrize("arguments", ["--port 0", "--port 65536", "--port", "--port x", "--help"])
-def test_a_wrong_command_line_is_answered_with_the_right_ones(bare: House, arguments: str) -> None:
-    """Whoever mistypes an option sees them all, and nothing happens."""
+def test_a_wrong_command_line_is_answered_with_the_right_ones(
+    bare: Service, arguments: str
+) -> None:
+    """A wrong option prints all options and changes nothing."""
     done = bare.guest.install(arguments, check=False)
     assert done.returncode == 2
     assert "--rollback" in done.stdout
     assert "Mend" not in done.stdout
 
 
-def stub(house: House, name: str, script: str) -> str:
-    """The shell line after which a command of the machine answers otherwise."""
-    house.guest.run("rm -rf /tmp/stubs; mkdir /tmp/stubs")
-    house.guest.write(f"/tmp/stubs/{name}", f"#!/bin/sh\n{script}\n")
-    house.guest.run(f"chmod +x /tmp/stubs/{name}")
+def stub(service: Service, name: str, script: str) -> str:
+    """Return the shell line that replaces a command of the machine."""
+    service.guest.run("rm -rf /tmp/stubs; mkdir /tmp/stubs")
+    service.guest.write(f"/tmp/stubs/{name}", f"#!/bin/sh\n{script}\n")
+    service.guest.run(f"chmod +x /tmp/stubs/{name}")
     return "PATH=/tmp/stubs:$PATH; cd /"
 
 
@@ -55,16 +57,16 @@ def stub(house: House, name: str, script: str) -> str:
     ],
 )
 def test_a_machine_that_will_not_do_is_refused(
-    bare: House, command: str, script: str, reason: str
+    bare: Service, command: str, script: str, reason: str
 ) -> None:
-    """Before anything is touched, it is said what is missing."""
+    """It names what is missing before it changes anything."""
     done = bare.guest.install(check=False, before=stub(bare, command, script))
     assert done.returncode == 1
     assert re.search(reason, done.stdout)
     assert bare.guest.run("test -e /opt/raspi-server", check=False).returncode == 1
 
 
-def test_an_old_python_is_refused(bare: House) -> None:
+def test_an_old_python_is_refused(bare: Service) -> None:
     """A Raspberry Pi OS that is too old is named, not tried."""
     hide = "mount --bind /bin/false $(readlink -f /usr/bin/python3)"
     command = f"unshare --mount sh -c '{hide}; exec \"{bare.guest.checkout}/scripts/install.sh\"'"
@@ -73,16 +75,16 @@ def test_an_old_python_is_refused(bare: House) -> None:
     assert "needs Python 3.11 or newer" in done.stdout
 
 
-def test_only_root_may_install(bare: House) -> None:
-    """Without sudo it says so, with the line to type."""
+def test_only_root_may_install(bare: Service) -> None:
+    """Without sudo it prints the line to type."""
     path = f"{bare.guest.checkout}/scripts/install.sh"
     done = bare.guest.run(f"setpriv --reuid 1234 --clear-groups '{path}'", check=False)
     assert done.returncode == 1
     assert f"This needs root: sudo {path}" in done.stdout
 
 
-def test_a_port_in_use_is_refused_with_the_name_of_its_user(bare: House) -> None:
-    """Whoever has another server on the port is told which one, before anything is built."""
+def test_a_port_in_use_is_refused_with_the_name_of_its_user(bare: Service) -> None:
+    """It names the other server on the port before it builds anything."""
     listen = (
         "import socket,time; s=socket.create_server(('', {})); print(1, flush=True); time.sleep(99)"
     )
@@ -99,9 +101,9 @@ def test_a_port_in_use_is_refused_with_the_name_of_its_user(bare: House) -> None
     assert "Building" not in done.stdout
 
 
-def test_a_fresh_machine_ends_with_the_service_running(bare: House) -> None:
-    """One command, and the page is there over https, with a certificate that its authority vouches
-    for; the addresses and the next step are said."""
+def test_a_fresh_machine_ends_with_the_service_running(bare: Service) -> None:
+    """After one command the page is served over https, with a certificate of this Pi's authority.
+    The addresses and the next step are printed."""
     said = bare.guest.install(f"--port {bare.port}").stdout
     assert re.search(RELEASE, said)
     for host in ("raspberrypi.local", ADDRESS):
@@ -111,37 +113,37 @@ def test_a_fresh_machine_ends_with_the_service_running(bare: House) -> None:
     assert f"http://raspberrypi.local:{bare.port}/trust\n" in said and facts["fingerprint"] in said
     links = re.findall(rf"https://\S+\.local:{bare.port}/#token=[\w-]{{22}}\n", said)
     assert len(links) == 2, "one for looking, one for switching"
-    assert bare.guest.tell("systemctl is-active raspi-server raspi-server-cert.timer") == (
+    assert bare.guest.output("systemctl is-active raspi-server raspi-server-cert.timer") == (
         "active\nactive"
     )
-    assert bare.guest.tell("systemctl is-enabled raspi-server raspi-server-cert.timer") == (
+    assert bare.guest.output("systemctl is-enabled raspi-server raspi-server-cert.timer") == (
         "enabled\nenabled"
     )
     assert bare.get()["reasons"] == []
     has_lgpio = bare.guest.run(f"{PYTHON} -c 'import _lgpio'", check=False).returncode == 0
     assert ("simulated pins only" in said) == (not has_lgpio)
-    assert bare.guest.tell("raspi-server --version").startswith("raspi-server ")
+    assert bare.guest.output("raspi-server --version").startswith("raspi-server ")
     pid = bare.guest.main_pid()
-    assert bare.guest.tell(f"stat -c %U /proc/{pid}") == "raspi-server"
+    assert bare.guest.output(f"stat -c %U /proc/{pid}") == "raspi-server"
 
 
-def test_what_is_private_is_private_and_the_rest_readable(bare: House) -> None:
-    """The keys belong to root, the service reads only its own, and whatever the umask was,
-    everything else can be read."""
+def test_what_is_private_is_private_and_the_rest_readable(bare: Service) -> None:
+    """The keys belong to root and the service reads only its own. Everything else can be read, with
+    any umask."""
     keys = "stat -c '%U:%G %a' /etc/raspi-server/tls/ca.key /etc/raspi-server/tls/server.key"
-    assert bare.guest.tell(keys) == "root:root 600\nroot:raspi-server 640"
-    assert bare.guest.tell("stat -c '%U:%G %a' /etc/raspi-server/config.yaml") == (
+    assert bare.guest.output(keys) == "root:root 600\nroot:raspi-server 640"
+    assert bare.guest.output("stat -c '%U:%G %a' /etc/raspi-server/config.yaml") == (
         "root:raspi-server 640"
     )
     places = "/opt/raspi-server /etc/raspi-server /etc/raspi-server/www /usr/local/bin/raspi-server"
-    assert bare.guest.tell(f"find {places} -path '*/tls/*' -prune -o ! -perm -o=r -print") == (
+    assert bare.guest.output(f"find {places} -path '*/tls/*' -prune -o ! -perm -o=r -print") == (
         "/etc/raspi-server/config.yaml"
     )
-    assert bare.guest.tell("find /opt/raspi-server ! -user root") == ""
+    assert bare.guest.output("find /opt/raspi-server ! -user root") == ""
 
 
-def test_a_second_run_changes_nothing(bare: House) -> None:
-    """Run again, it says that all is there, and the service does not even notice."""
+def test_a_second_run_changes_nothing(bare: Service) -> None:
+    """A second run builds nothing, and the service goes on without a reload."""
     before = bare.guest.main_pid(), bare.release()
     bare.guest.run("touch /tmp/before; sleep 0.1")
     said = bare.guest.install(f"--port {bare.port}", before="cd /tmp && mkdir -p x && cd x").stdout
@@ -150,25 +152,25 @@ def test_a_second_run_changes_nothing(bare: House) -> None:
     assert "#token=" not in said
     assert (bare.guest.main_pid(), bare.release()) == before
     places = "/opt/raspi-server /etc /usr/local"
-    assert bare.guest.tell(f"find {places} -newer /tmp/before ! -type d") == ""
+    assert bare.guest.output(f"find {places} -newer /tmp/before ! -type d") == ""
 
 
-def test_another_port_is_taken_on_and_the_old_one_let_go(bare: House) -> None:
+def test_another_port_is_taken_on_and_the_old_one_let_go(bare: Service) -> None:
     """--port changes the one line of the configuration, and the service moves."""
     other = bare.port + 1
-    before = bare.guest.tell("cat /etc/raspi-server/config.yaml")
+    before = bare.guest.output("cat /etc/raspi-server/config.yaml")
     try:
         bare.guest.install(f"--port {other}")
-        after = bare.guest.tell("cat /etc/raspi-server/config.yaml")
+        after = bare.guest.output("cat /etc/raspi-server/config.yaml")
         assert after == before.replace(f"port: {bare.port}", f"port: {other}")
-        assert House(bare.guest, other).is_serving()
+        assert Service(bare.guest, other).is_serving()
         assert not bare.is_serving()
     finally:
         bare.guest.install(f"--port {bare.port}")
     assert bare.is_serving()
 
 
-def test_what_is_there_already_needs_no_network(bare: House) -> None:
+def test_what_is_there_already_needs_no_network(bare: Service) -> None:
     """Without a network, another release is built from the packages of the last time."""
     bare.guest.write("/etc/pip.conf", "[global]\nindex-url = http://127.0.0.1:9/simple\n")
     bare.edit("raspi_server/__init__.py", '"0.', '"1.')
@@ -181,7 +183,7 @@ def test_what_is_there_already_needs_no_network(bare: House) -> None:
     assert re.search(r"raspi-server 1\.\d+\.\d+-\d+ runs", said)
 
 
-def test_on_no_start_nothing_is_started(bare: House) -> None:
+def test_on_no_start_nothing_is_started(bare: Service) -> None:
     """--no-start makes all ready and leaves what runs alone."""
     before = bare.guest.main_pid()
     said = bare.guest.install("--no-start").stdout
@@ -190,16 +192,16 @@ def test_on_no_start_nothing_is_started(bare: House) -> None:
 
 
 @pytest.mark.parametrize("low", [83])
-def test_a_low_port_is_permitted_only_while_it_is_configured(bare: House, low: int) -> None:
+def test_a_low_port_is_permitted_only_while_it_is_configured(bare: Service, low: int) -> None:
     """For a port below 1024 the service gets that one right, and loses it with the next port."""
     show = "systemctl show raspi-server --property AmbientCapabilities --value"
     try:
         bare.guest.install(f"--port {low}")
-        assert bare.guest.tell(show) == "cap_net_bind_service"
-        assert House(bare.guest, low).is_serving()
+        assert bare.guest.output(show) == "cap_net_bind_service"
+        assert Service(bare.guest, low).is_serving()
     finally:
         bare.guest.install(f"--port {bare.port}")
-    assert bare.guest.tell(show) == ""
+    assert bare.guest.output(show) == ""
     assert bare.is_serving()
 
 
@@ -222,46 +224,46 @@ dpkg --install /tmp/lgpio.deb
 """
 
 
-def test_lgpio_comes_from_apt_and_nothing_else_does(bare: House) -> None:
+def test_lgpio_comes_from_apt_and_nothing_else_does(bare: Service) -> None:
     """On Raspberry Pi OS the release sees apt's lgpio, but Tornado and the rest in the versions it
-    was made for, whatever else apt has."""
+    was made for, not those of apt."""
     bare.guest.run(OLD)
     try:
         assert "simulated pins only" not in bare.guest.install(f"--port {bare.port}").stdout
-        where = bare.guest.tell(f"{PYTHON} -c 'import lgpio, tornado; print(lgpio.__file__)'")
+        where = bare.guest.output(f"{PYTHON} -c 'import lgpio, tornado; print(lgpio.__file__)'")
         assert where == "/usr/lib/python3/dist-packages/lgpio.py"
-        version = bare.guest.tell(f"{PYTHON} -c 'import tornado; print(tornado.version)'")
+        version = bare.guest.output(f"{PYTHON} -c 'import tornado; print(tornado.version)'")
         assert version != "of apt"
         assert bare.is_serving()
     finally:
         bare.guest.run("dpkg --purge python3-lgpio; rm -r /tmp/deb /tmp/lgpio.deb")
         bare.guest.install(f"--port {bare.port}")
-    paths = bare.guest.tell(f"{PYTHON} -c 'import sys; print(sys.path)'")
+    paths = bare.guest.output(f"{PYTHON} -c 'import sys; print(sys.path)'")
     assert "dist-packages" not in paths
     assert bare.is_serving()
 
 
-def test_root_lays_its_hands_on_no_folder_of_the_service(bare: House) -> None:
-    """Where the service could lay links for root to follow, root does nothing, and says what mends
-    it; with that done it goes on."""
+def test_root_lays_its_hands_on_no_folder_of_the_service(bare: Service) -> None:
+    """If the service could put links in a folder for root to follow, the scripts change nothing and
+    print the command that mends it."""
     guest = bare.guest
     folder = "/etc/raspi-server/tls"
     for command in (f"chown raspi-server {folder}", f"chmod o+w {folder}"):
         guest.run(command)
-        before = guest.tell(f"ls -la --time-style=full-iso {folder}")
+        before = guest.output(f"ls -la --time-style=full-iso {folder}")
         for script in ("install.sh", "make-cert.sh"):
             done = guest.run(f"'{guest.checkout}/scripts/{script}'", check=False)
             assert done.returncode == 1
             assert f"{folder} can be written by the service, or by everybody" in done.stdout
-        assert guest.tell(f"ls -la --time-style=full-iso {folder}") == before
+        assert guest.output(f"ls -la --time-style=full-iso {folder}") == before
         mend = re.search(r"sudo (chown .*) && sudo (chmod .*)", done.stdout)
         assert mend
         guest.run(f"{mend[1]} && {mend[2]}")
     assert guest.run(f"'{guest.checkout}/scripts/make-cert.sh'").returncode == 0
 
 
-def test_a_key_that_is_a_link_is_left_as_it_is(bare: House) -> None:
-    """A key elsewhere is somebody else's: its owner and mode stay."""
+def test_a_key_that_is_a_link_is_left_as_it_is(bare: Service) -> None:
+    """A key behind a link belongs to another program: its owner and mode stay."""
     guest, key = bare.guest, "/etc/raspi-server/tls/server.key"
     guest.run(
         f"mv {key} /root/other.key; chown root:root /root/other.key; chmod 600 /root/other.key"
@@ -270,14 +272,14 @@ def test_a_key_that_is_a_link_is_left_as_it_is(bare: House) -> None:
     try:
         done = guest.install(check=False)
         assert "server.key: the key cannot be read: Permission denied" in done.stdout
-        assert guest.tell("stat -c '%U:%G %a' /root/other.key") == "root:root 600"
+        assert guest.output("stat -c '%U:%G %a' /root/other.key") == "root:root 600"
     finally:
         guest.run(f"mv /root/other.key {key}")
         guest.install()
-    assert guest.tell(f"stat -c '%U:%G %a' {key}") == "root:raspi-server 640"
+    assert guest.output(f"stat -c '%U:%G %a' {key}") == "root:raspi-server 640"
 
 
-def test_a_lock_that_the_service_cannot_take(bare: House) -> None:
+def test_a_lock_that_the_service_cannot_take(bare: Service) -> None:
     """The service cannot hold up the certificate by a lock on what it may open."""
     guest = bare.guest
     service = "setpriv --reuid raspi-server --regid raspi-server --init-groups"

@@ -43,13 +43,13 @@ class Pi:
         self.answer("ip", ADDRESSES)
 
     def answer(self, command: str, text: str, status: int = 0) -> None:
-        """What a command of the machine says."""
+        """Set the output of a command of the machine."""
         stub = self._stubs / command
         stub.write_text(f"#!/bin/sh\ncat <<'END'\n{text.rstrip()}\nEND\nexit {status}\n")
         stub.chmod(0o755)
 
     def make(self, *options: str, check: bool = True) -> str:
-        """What make-cert.sh says."""
+        """Run make-cert.sh and return its output."""
         done = subprocess.run(
             [CHECKOUT / "scripts/make-cert.sh", "--folder", self.tls, *options],
             env={**os.environ, "PATH": f"{self._stubs}:{os.environ['PATH']}"},
@@ -87,7 +87,7 @@ class Pi:
         return file.read_text().splitlines() if file.exists() else []
 
     def is_vouched_for(self, name: str) -> bool:
-        """Whether OpenSSL takes a certificate for `name`, such as "DNS:pi.local", that the
+        """Return True if OpenSSL accepts a certificate for `name`, such as "DNS:pi.local", that the
         authority has signed."""
         (self.tls / "other.ext").write_text(f"subjectAltName={name}\n")
         self.openssl("req -new -key server.key -subj /CN=other -out other.csr")
@@ -131,7 +131,7 @@ def pi(tmp_path: Path) -> Pi:
 
 @pytest.fixture
 def old_pi(pi: Pi) -> Pi:
-    """One whose authority is of a release that put no bounds to it."""
+    """A Pi whose authority comes from a release without name constraints."""
     settings = "[a]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
     (pi.tls / "old.cnf").write_text(f"[req]\ndistinguished_name=n\n[n]\n{settings}")
     pi.openssl(
@@ -191,7 +191,7 @@ def test_it_holds_every_name_and_address_people_type(pi: Pi) -> None:
 
 
 def test_keys_are_private(pi: Pi) -> None:
-    """Nobody but the owner reads a key, whatever the umask; the certificates are for everybody."""
+    """Only the owner can read a key, with any umask; all users can read the certificates."""
     modes = {file.name: oct(file.stat().st_mode)[-3:] for file in pi.tls.iterdir()}
     keys = {".lock": "600", "ca.key": "600", "server.key": "600"}
     assert modes == keys | {"ca.crt": "644", "server.crt": "644", "left-out": "644"}
@@ -217,7 +217,7 @@ def test_the_server_takes_it(pi: Pi) -> None:
 
 
 def test_while_it_is_good_nothing_is_touched(pi: Pi) -> None:
-    """Run again, it says nothing and writes nothing."""
+    """A second run prints nothing and writes nothing."""
     before, folder = pi.files(), pi.tls.stat().st_mtime_ns
     assert pi.make() == ""
     assert pi.files() == before
@@ -268,7 +268,7 @@ def test_an_address_that_went_is_no_reason(pi: Pi) -> None:
 
 
 def test_the_name_avahi_gave_is_the_one_that_counts(pi: Pi) -> None:
-    """Of two Pis with one name, the second is raspberrypi-2.local, and its certificate says so."""
+    """The certificate of the second of two Pis with one name is for raspberrypi-2.local."""
     pi.answer("systemctl", "")
     pi.answer("busctl", 's "raspberrypi-2.local"')
     assert "it lacks raspberrypi-2.local" in pi.make()
@@ -317,7 +317,7 @@ def test_without_its_key_the_authority_is_not_quietly_replaced(pi: Pi) -> None:
     before = pi.files()
     said = pi.make(check=False)
     assert "ca.key is missing" in said
-    assert "--new-authority, which each phone has to trust anew" in said
+    assert "--new-authority, which each phone has to trust again" in said
     assert pi.files() == before
 
 
@@ -330,7 +330,7 @@ def test_a_first_run_that_was_cut_off_is_made_good(pi: Pi) -> None:
 
 
 def test_a_name_that_is_none_is_left_out(pi: Pi) -> None:
-    """Whatever a machine is called, the certificate can be made, and nothing slips into it."""
+    """A certificate can be made for a machine of any name, and no name adds settings to it."""
     pi.answer("uname", "evil,IP:6.6.6.6")
     pi.answer("hostname", "x y")
     pi.make()
@@ -359,12 +359,12 @@ def test_the_authority_vouches_for_what_a_pi_at_home_can_be(pi: Pi, name: str) -
     ],
 )
 def test_the_authority_cannot_vouch_for_a_site_of_the_internet(pi: Pi, name: str) -> None:
-    """Whoever has its key cannot pass for a bank: OpenSSL refuses what it signs."""
+    """A stolen key cannot sign for a bank: OpenSSL rejects the certificate."""
     assert not pi.is_vouched_for(("IP:" if name[-1].isdigit() else "DNS:") + name)
 
 
 def test_no_authority_below_it(pi: Pi) -> None:
-    """What it signs can sign nothing."""
+    """Certificates that it signs can sign no others."""
     (pi.tls / "sub.ext").write_text("basicConstraints=critical,CA:TRUE\n")
     pi.openssl("req -new -key server.key -subj /CN=sub -out sub.csr")
     pi.openssl("x509 -req -in sub.csr -CA ca.crt -CAkey ca.key -extfile sub.ext -out sub.crt")
@@ -387,7 +387,7 @@ def test_a_pi_called_like_a_domain_of_the_internet(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["raspberrypi.fritz.box", "raspberrypi.localdomain"])
 def test_the_domain_of_a_router(tmp_path: Path, name: str) -> None:
-    """Where the router has a domain for the house, this Pi's name in it is good, and no other."""
+    """In the router's domain for the home this Pi's name is valid, and no other."""
     pi = Pi(tmp_path)
     pi.answer("hostname", name)
     pi.make()
@@ -397,7 +397,7 @@ def test_the_domain_of_a_router(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["fritz.box", "home", "nas.fritz.box", "a.raspberrypi.fritz.box"])
 def test_a_network_that_calls_the_pi_like_another(tmp_path: Path, name: str) -> None:
-    """A router says what it likes: the authority vouches neither for its domain nor for others."""
+    """The authority vouches for no domain that a router chooses."""
     pi = Pi(tmp_path)
     pi.answer("hostname", name)
     pi.make()

@@ -1,4 +1,4 @@
-"""The guests' own network: whatever listens on this machine is in nobody's way there."""
+"""The network of a guest: its ports are free whatever listens on this machine."""
 
 import socket
 
@@ -12,8 +12,8 @@ LISTEN = (
 
 
 def test_a_port_taken_here_is_free_in_a_guest(booted: Guest) -> None:
-    """A program on this machine takes no port from a guest; what listens there is reached over the
-    guest's network, and not from here."""
+    """A program on this machine takes no port from a guest. A program in the guest is reached over
+    the guest's network only."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         listening = booted.start(f'exec python3 -c "{LISTEN.format(port)}"')

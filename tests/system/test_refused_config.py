@@ -1,11 +1,11 @@
-"""An upgrade over a running release that allowed what this one refuses: install.sh says so before
-it changes anything, and whatever comes after, the service does not end with status 78."""
+"""An upgrade from a release that allowed what this one rejects: install.sh prints it before it
+changes anything, and the service does not end with status 78 later."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from .conftest import House
+from .conftest import Service
 from .test_from_release import put_first_release
 from .test_service import show
 
@@ -22,31 +22,31 @@ MEND = "sed -i 's/on_stop: keep/on_stop: off/' /etc/raspi-server/config.yaml"
 
 
 @pytest.fixture
-def older(house: House) -> Iterator[House]:
-    """A house in which the first release runs, and serves what this one refuses."""
-    guest = house.guest
-    put_first_release(house)
+def older(service: Service) -> Iterator[Service]:
+    """A Pi on which the first release runs with a configuration that this one rejects."""
+    guest = service.guest
+    put_first_release(service)
     guest.install()
-    house.configure(f"port: {house.port}\nssl: true\n{PINS}")
+    service.configure(f"port: {service.port}\nssl: true\n{PINS}")
     guest.run("systemctl restart raspi-server")
-    house.wait_until_serving()
+    service.wait_until_serving()
     guest.put_checkout()
-    yield house
+    yield service
 
 
-def test_an_upgrade_is_refused_before_anything_changes(older: House) -> None:
-    """What is refused is shown with its line and what to write instead, before even a certificate
-    is made; the older release runs on as it was, and once the file is mended the upgrade goes
-    through, warnings shown."""
+def test_an_upgrade_is_refused_before_anything_changes(older: Service) -> None:
+    """The rejected key is shown with its line and what to write instead, before a certificate is
+    made. The older release goes on. After the file is mended the upgrade succeeds and shows the
+    warnings."""
     guest = older.guest
     guest.run(f"mv {CERTIFICATE} /tmp/server.crt")
-    before = older.release(), guest.main_pid(), guest.tell(f"sha256sum {STATE}")
+    before = older.release(), guest.main_pid(), guest.output(f"sha256sum {STATE}")
     done = guest.install(check=False)
     assert done.returncode == 1
     assert f"/etc/raspi-server/config.yaml:6: {REFUSED}" in done.stdout
     assert "write on_stop: off" in done.stdout
     assert f"still in place: {before[0]}" in done.stdout
-    assert (older.release(), guest.main_pid(), guest.tell(f"sha256sum {STATE}")) == before
+    assert (older.release(), guest.main_pid(), guest.output(f"sha256sum {STATE}")) == before
     guest.run(f"test ! -e {CERTIFICATE} && mv /tmp/server.crt {CERTIFICATE}")
     assert older.is_serving()
     guest.run(MEND)
@@ -59,9 +59,9 @@ def test_an_upgrade_is_refused_before_anything_changes(older: House) -> None:
     assert older.is_serving()
 
 
-def test_back_and_forward_again(older: House) -> None:
-    """An upgrade makes a certificate that is missing. After --rollback the older release takes
-    again what this one refuses; on the way forward that is said as the first time."""
+def test_back_and_forward_again(older: Service) -> None:
+    """An upgrade makes a missing certificate. After --rollback the older release accepts again what
+    this one rejects. A second upgrade is refused like the first."""
     guest = older.guest
     before = older.release()
     guest.run(f"{MEND} && rm {CERTIFICATE}")
@@ -76,7 +76,7 @@ def test_back_and_forward_again(older: House) -> None:
     assert older.is_serving()
 
 
-def test_a_faulty_file_beside_what_ran_before_the_upgrade(older: House) -> None:
+def test_a_faulty_file_beside_what_ran_before_the_upgrade(older: Service) -> None:
     """Even when the file is faulty at the first boot after an upgrade, what the older release ran
     runs, without the key that is refused."""
     guest = older.guest

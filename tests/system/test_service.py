@@ -1,11 +1,11 @@
-"""The unit under real systemd: what it survives, what it refuses, and what it leaves alone."""
+"""The unit under real systemd: crashes, reloads, hardening, and what it leaves alone."""
 
 import re
 import time
 import xml.dom.minidom
 
 from ..test_tls import GROUPS, OTHER_GROUPS, agrees
-from .conftest import House
+from .conftest import Service
 from .test_certificate import read_states
 
 SOON = 3.0
@@ -13,204 +13,204 @@ SOON = 3.0
 FAULTY = "port: {port}\nssl: true\ninterval: often\n"
 
 
-def show(house: House, name: str) -> str:
-    return house.guest.tell(f"systemctl show raspi-server --property {name} --value")
+def show(service: Service, name: str) -> str:
+    return service.guest.output(f"systemctl show raspi-server --property {name} --value")
 
 
-def drop_in(house: House, *lines: str) -> None:
-    """Changes the unit until the end of the test."""
+def drop_in(service: Service, *lines: str) -> None:
+    """Change the unit until the end of the test."""
     folder = "/etc/systemd/system/raspi-server.service.d"
-    house.guest.run(f"mkdir -p {folder}")
-    house.guest.write(f"{folder}/test.conf", "\n".join(["[Service]", *lines, ""]))
-    house.guest.run("systemctl daemon-reload")
+    service.guest.run(f"mkdir -p {folder}")
+    service.guest.write(f"{folder}/test.conf", "\n".join(["[Service]", *lines, ""]))
+    service.guest.run("systemctl daemon-reload")
 
 
-def test_a_reload_takes_on_what_was_changed(house: House) -> None:
+def test_a_reload_takes_on_what_was_changed(service: Service) -> None:
     """`systemctl reload` brings the new configuration into force in the running server."""
-    pid = house.guest.main_pid()
-    house.configure(f"port: {house.port}\nssl: true\ninterval: 0.25\n")
-    house.guest.run("systemctl reload raspi-server")
-    for _ in house.guest.patience("the new interval never came"):
-        with house.viewer() as phone:
+    pid = service.guest.main_pid()
+    service.configure(f"port: {service.port}\nssl: true\ninterval: 0.25\n")
+    service.guest.run("systemctl reload raspi-server")
+    for _ in service.guest.attempts("the new interval never came"):
+        with service.viewer() as phone:
             if next(phone.messages())["interval"] == 0.25:
                 break
-    assert house.guest.main_pid() == pid
+    assert service.guest.main_pid() == pid
 
 
-def test_a_reload_with_a_faulty_file_fails_and_shows_the_faults(house: House) -> None:
-    """Whoever made a mistake hears so at once; what runs runs on."""
-    pid, cursor = house.guest.main_pid(), house.cursor()
-    house.configure(FAULTY.format(port=house.port))
-    assert house.guest.run("systemctl reload raspi-server", check=False).returncode != 0
-    assert re.search(r"config.yaml:3: interval: expected", house.journal(cursor))
-    assert house.guest.main_pid() == pid
-    assert house.get()["reasons"] == []
+def test_a_reload_with_a_faulty_file_fails_and_shows_the_faults(service: Service) -> None:
+    """The command fails and shows the mistakes; the running configuration stays active."""
+    pid, cursor = service.guest.main_pid(), service.cursor()
+    service.configure(FAULTY.format(port=service.port))
+    assert service.guest.run("systemctl reload raspi-server", check=False).returncode != 0
+    assert re.search(r"config.yaml:3: interval: expected", service.journal(cursor))
+    assert service.guest.main_pid() == pid
+    assert service.get()["reasons"] == []
 
 
-def test_a_start_with_a_faulty_file_runs_the_last_good_one(house: House) -> None:
-    """A mistake in the file does not cost the house its lights after a power cut."""
-    house.configure(FAULTY.format(port=house.port))
-    house.guest.run("systemctl restart raspi-server")
-    said = house.get()
+def test_a_start_with_a_faulty_file_runs_the_last_good_one(service: Service) -> None:
+    """With a mistake in the file, a boot after a power cut still serves."""
+    service.configure(FAULTY.format(port=service.port))
+    service.guest.run("systemctl restart raspi-server")
+    said = service.get()
     assert said["status"] == "degraded"
     # Which key, with its value, is for callers who may switch.
     assert "config.yaml has faults" in str(said["reasons"])
     assert "interval" not in str(said["reasons"])
 
 
-def test_a_faulty_file_and_no_good_one_ends_for_good(house: House) -> None:
-    """Where trying again is of no use, it is not tried, and the journal says what is wrong."""
-    cursor = house.cursor()
-    house.configure(FAULTY.format(port=house.port))
-    house.guest.run("systemctl stop raspi-server; rm /var/lib/raspi-server/last-good.json")
-    assert house.guest.run("systemctl start raspi-server", check=False).returncode != 0
-    assert show(house, "ActiveState") == "failed"
-    assert show(house, "ExecMainStatus") == "78"
-    assert re.search(r"config.yaml:3: interval: expected", house.journal(cursor))
+def test_a_faulty_file_and_no_good_one_ends_for_good(service: Service) -> None:
+    """systemd does not try again, and the journal names the mistakes."""
+    cursor = service.cursor()
+    service.configure(FAULTY.format(port=service.port))
+    service.guest.run("systemctl stop raspi-server; rm /var/lib/raspi-server/last-good.json")
+    assert service.guest.run("systemctl start raspi-server", check=False).returncode != 0
+    assert show(service, "ActiveState") == "failed"
+    assert show(service, "ExecMainStatus") == "78"
+    assert re.search(r"config.yaml:3: interval: expected", service.journal(cursor))
 
 
-def test_killed_it_serves_again_within_seconds(house: House) -> None:
+def test_killed_it_serves_again_within_seconds(service: Service) -> None:
     """After kill -9 the page is back in less than three seconds."""
     taken = []
     for _ in range(3):  # the machine may have been busy with something else
-        pid = house.guest.main_pid()
+        pid = service.guest.main_pid()
         begin = time.monotonic()
-        house.guest.run(f"kill -9 {pid}")
-        house.wait_until_serving()
+        service.guest.run(f"kill -9 {pid}")
+        service.wait_until_serving()
         taken.append(time.monotonic() - begin)
-        assert house.guest.main_pid() != pid
+        assert service.guest.main_pid() != pid
         if taken[-1] < SOON:
             break
     assert min(taken) < SOON, taken
 
 
-def test_twenty_crashes_in_a_row_do_not_make_it_give_up(house: House) -> None:
-    """A box that nobody looks after never stays down."""
+def test_twenty_crashes_in_a_row_do_not_make_it_give_up(service: Service) -> None:
+    """systemd starts it again each time, without help."""
     killed = set()
     while len(killed) < 20:
-        for _ in house.guest.patience("it was not started again"):
-            pid = house.guest.main_pid()
+        for _ in service.guest.attempts("it was not started again"):
+            pid = service.guest.main_pid()
             if pid and pid not in killed:
                 break
-        house.guest.run(f"kill -9 {pid}")
+        service.guest.run(f"kill -9 {pid}")
         killed.add(pid)
-    house.wait_until_serving()
+    service.wait_until_serving()
 
 
-def test_stopped_in_its_tracks_it_is_noticed_and_started_again(house: House) -> None:
-    """A server that hangs, so much that it cannot even be told to end, is replaced."""
-    drop_in(house, "WatchdogSec=2")
-    house.guest.run("systemctl restart raspi-server")
-    cursor = house.cursor()
-    pid = house.guest.main_pid()
-    house.guest.run(f"kill -STOP {pid}")
-    for _ in house.guest.patience("the watchdog never struck"):
-        if house.guest.main_pid() not in (0, pid):
+def test_stopped_in_its_tracks_it_is_noticed_and_started_again(service: Service) -> None:
+    """A server that hangs and does not react to signals is killed and started again."""
+    drop_in(service, "WatchdogSec=2")
+    service.guest.run("systemctl restart raspi-server")
+    cursor = service.cursor()
+    pid = service.guest.main_pid()
+    service.guest.run(f"kill -STOP {pid}")
+    for _ in service.guest.attempts("the watchdog never struck"):
+        if service.guest.main_pid() not in (0, pid):
             break
-    house.wait_until_serving()
-    assert "Watchdog timeout" in house.journal(cursor)
+    service.wait_until_serving()
+    assert "Watchdog timeout" in service.journal(cursor)
 
 
-def test_after_a_failure_the_outputs_are_looked_after(house: House) -> None:
+def test_after_a_failure_the_outputs_are_looked_after(service: Service) -> None:
     """systemd runs `safe-state` with the word how the server ended, and it knows what to do."""
-    drop_in(house, "ExecStopPost=/bin/sh -c 'echo ended: $SERVICE_RESULT'")
-    house.guest.run("systemctl restart raspi-server")
-    cursor = house.cursor()
-    house.guest.run(f"kill -9 {house.guest.main_pid()}")
-    house.wait_until_serving()
-    said = house.journal(cursor)
+    drop_in(service, "ExecStopPost=/bin/sh -c 'echo ended: $SERVICE_RESULT'")
+    service.guest.run("systemctl restart raspi-server")
+    cursor = service.cursor()
+    service.guest.run(f"kill -9 {service.guest.main_pid()}")
+    service.wait_until_serving()
+    said = service.journal(cursor)
     assert "ended: signal" in said
     assert "Control process exited" not in said
 
 
-def test_a_port_below_1024_works_as_the_server_advises(house: House) -> None:
-    """Who configures such a port by hand is told the very lines that permit it, and they do."""
-    cursor = house.cursor()
-    house.configure("port: 83\nssl: true\n")
-    assert house.guest.run("systemctl restart raspi-server", check=False).returncode != 0
-    advice = re.search(r"a port below 1024 needs: (.*)", house.journal(cursor))
+def test_a_port_below_1024_works_as_the_server_advises(service: Service) -> None:
+    """The log names the lines of the unit that permit such a port, and they work."""
+    cursor = service.cursor()
+    service.configure("port: 83\nssl: true\n")
+    assert service.guest.run("systemctl restart raspi-server", check=False).returncode != 0
+    advice = re.search(r"a port below 1024 needs: (.*)", service.journal(cursor))
     assert advice
-    drop_in(house, *re.findall(r"\w+=\w+", advice[1]))
-    house.guest.run("systemctl restart raspi-server")
-    assert House(house.guest, 83).is_serving()
+    drop_in(service, *re.findall(r"\w+=\w+", advice[1]))
+    service.guest.run("systemctl restart raspi-server")
+    assert Service(service.guest, 83).is_serving()
 
 
-def test_hardened_as_far_as_it_goes(house: House) -> None:
+def test_hardened_as_far_as_it_goes(service: Service) -> None:
     """systemd's own judgement of what the service could do if it were taken over."""
-    said = house.guest.tell("systemd-analyze security raspi-server --no-pager")
+    said = service.guest.output("systemd-analyze security raspi-server --no-pager")
     level = re.search(r"exposure level for raspi-server.service: ([\d.]+)", said)
     assert level
     assert float(level[1]) <= 1.4
 
 
-def test_three_groups_are_agreed_to(house: House) -> None:
+def test_three_groups_are_agreed_to(service: Service) -> None:
     """In the hardened unit, too, and with each Debian's OpenSSL, the three groups are agreed to,
     and no other."""
-    with house.guest.network():
-        agreed = [group for group in (*GROUPS, *OTHER_GROUPS) if agrees(house.port, group)]
+    with service.guest.network():
+        agreed = [group for group in (*GROUPS, *OTHER_GROUPS) if agrees(service.port, group)]
     assert agreed == [*GROUPS]
-    assert "TLS agrees to P-256 alone" not in house.guest.tell("journalctl -b -u raspi-server")
+    assert "TLS agrees to P-256 alone" not in service.guest.output("journalctl -b -u raspi-server")
 
 
-def test_systemd_finds_no_fault_in_the_units(house: House) -> None:
+def test_systemd_finds_no_fault_in_the_units(service: Service) -> None:
     """Every line is one that systemd knows, in its place."""
     units = "raspi-server.service raspi-server-cert.service raspi-server-cert.timer"
-    done = house.guest.run(f"systemd-analyze verify {units}", check=False)
+    done = service.guest.run(f"systemd-analyze verify {units}", check=False)
     assert "raspi-server" not in done.stdout
 
 
-def test_nothing_is_written_while_nothing_happens(house: House) -> None:
+def test_nothing_is_written_while_nothing_happens(service: Service) -> None:
     """An SD card lasts: with phones looking on, and the certificate looked after, no file changes
     and the journal stays as it is."""
-    guest = house.guest
-    with house.viewer() as phone:
-        heard = phone.messages()
-        read_states(heard, 1)
+    guest = service.guest
+    with service.viewer() as phone:
+        messages = phone.messages()
+        read_states(messages, 1)
         guest.run("systemctl start raspi-server-cert")  # what is new since the start
-        cursor = house.cursor()
+        cursor = service.cursor()
         guest.run("touch /run/before")
-        pid = house.guest.main_pid()
-        before = guest.tell(f"grep ^write_bytes /proc/{pid}/io")
-        read_states(heard, 60)
+        pid = service.guest.main_pid()
+        before = guest.output(f"grep ^write_bytes /proc/{pid}/io")
+        read_states(messages, 60)
         guest.run("systemctl start raspi-server-cert")
         disk = "find / -xdev -newer /run/before ! -type d"
-        assert guest.tell(f"{disk} -not -path '/var/log/journal/*'") == ""
+        assert guest.output(f"{disk} -not -path '/var/log/journal/*'") == ""
         state = "/var/lib/raspi-server /run/raspi-server /etc/raspi-server /opt/raspi-server"
-        assert guest.tell(f"find {state} -newer /run/before") == ""
-        assert guest.tell(f"grep ^write_bytes /proc/{pid}/io") == before
-        assert house.journal(cursor) == ""
+        assert guest.output(f"find {state} -newer /run/before") == ""
+        assert guest.output(f"grep ^write_bytes /proc/{pid}/io") == before
+        assert service.journal(cursor) == ""
         units = "-u raspi-server-cert.service -u raspi-server-cert.timer"
-        assert guest.tell(f"journalctl {units} -o cat -q --after-cursor='{cursor}'") == ""
+        assert guest.output(f"journalctl {units} -o cat -q --after-cursor='{cursor}'") == ""
 
 
-def test_it_is_found_on_the_network(house: House) -> None:
-    """What Avahi is given to announce is well formed, and names the scheme and port in use; an edit
-    is announced once the server has taken it."""
+def test_it_is_found_on_the_network(service: Service) -> None:
+    """Avahi's file is well formed and names the scheme and port in use. An edit is announced after
+    the server has taken it."""
     file = "/etc/avahi/services/raspi-server.service"
-    guest = house.guest
+    guest = service.guest
 
     def announced() -> list[str]:
-        document = xml.dom.minidom.parseString(guest.tell(f"cat {file}"))
+        document = xml.dom.minidom.parseString(guest.output(f"cat {file}"))
         assert document.documentElement.tagName == "service-group"
         return [
             document.getElementsByTagName(name)[0].firstChild.data  # type: ignore[union-attr]
             for name in ("type", "port")
         ]
 
-    assert announced() == ["_https._tcp", str(house.port)]
-    assert guest.tell(f"stat -c %a {file}") == "644"
-    house.configure(f"port: {house.port}\nssl: false\n")
+    assert announced() == ["_https._tcp", str(service.port)]
+    assert guest.output(f"stat -c %a {file}") == "644"
+    service.configure(f"port: {service.port}\nssl: false\n")
     guest.run(f"touch -d '1 hour ago' {file}; systemctl start raspi-server-cert")
-    assert announced() == ["_https._tcp", str(house.port)]
+    assert announced() == ["_https._tcp", str(service.port)]
     guest.run("systemctl reload raspi-server")
-    for _ in guest.patience("http was never announced"):
+    for _ in guest.attempts("http was never announced"):
         guest.run("systemctl start raspi-server-cert")
-        if announced() == ["_http._tcp", str(house.port)]:
+        if announced() == ["_http._tcp", str(service.port)]:
             return
 
 
-def test_the_users_own_changes_to_the_unit_outlive_an_upgrade(house: House) -> None:
-    """What was said with `systemctl edit` stays, whatever is installed."""
-    drop_in(house, "Environment=MINE=1")
-    house.guest.install()
-    assert "MINE=1" in show(house, "Environment")
+def test_the_users_own_changes_to_the_unit_outlive_an_upgrade(service: Service) -> None:
+    """Lines of `systemctl edit` stay after an installation."""
+    drop_in(service, "Environment=MINE=1")
+    service.guest.install()
+    assert "MINE=1" in show(service, "Environment")

@@ -4,108 +4,109 @@ import re
 
 import pytest
 
-from .conftest import House
+from .conftest import Service
 from .guest import BUILDING
 
+# Edits that break a release: a module, a text in it, and what takes its place.
+# tests/test_command_line.py checks that the texts are there.
+UNHEALTHY = ("status.py", "        failures = []\n", "        failures = ['for a test']\n")
+NOT_IMPORTABLE = ("server.py", "import asyncio\n", "raise SystemExit(3)\nimport asyncio\n")
+DIES_AT_START = ("cli/main.py", "    faulthandler.enable()", "    1 / 0\n    faulthandler.enable()")
 
-def make_newer(house: House, version: str = "9.0.0") -> None:
+
+def make_newer(service: Service, version: str = "9.0.0") -> None:
     text = f'"""A newer one."""\n\n__version__ = "{version}"\n'
-    house.guest.write(f"{house.guest.checkout}/raspi_server/__init__.py", text)
+    service.guest.write(f"{service.guest.checkout}/raspi_server/__init__.py", text)
 
 
-def running_version(house: House) -> str:
-    return str(house.get("/api")["version"])
+def running_version(service: Service) -> str:
+    return str(service.get("/api")["version"])
 
 
-def test_a_newer_checkout_is_switched_to_and_the_last_two_stay(house: House) -> None:
+def test_a_newer_checkout_is_switched_to_and_the_last_two_stay(service: Service) -> None:
     """An upgrade serves the new version; of all releases only it and the one before are kept."""
-    before = house.release()
-    make_newer(house)
-    house.guest.install()
-    newer = house.release()
-    assert running_version(house) == "9.0.0"
-    assert set(house.releases()) == {before, newer}
-    make_newer(house, "9.1.0")
-    house.guest.install()
-    assert running_version(house) == "9.1.0"
-    assert set(house.releases()) == {newer, house.release()}
+    before = service.release()
+    make_newer(service)
+    service.guest.install()
+    newer = service.release()
+    assert running_version(service) == "9.0.0"
+    assert set(service.releases()) == {before, newer}
+    make_newer(service, "9.1.0")
+    service.guest.install()
+    assert running_version(service) == "9.1.0"
+    assert set(service.releases()) == {newer, service.release()}
 
 
-def test_back_is_one_release_and_no_more(house: House) -> None:
+def test_back_is_one_release_and_no_more(service: Service) -> None:
     """--rollback brings the release before; a second time there is none to go back to."""
-    before = house.release()
-    make_newer(house)
-    house.guest.install()
-    said = house.guest.install("--rollback").stdout
+    before = service.release()
+    make_newer(service)
+    service.guest.install()
+    said = service.guest.install("--rollback").stdout
     assert f"raspi-server {before} runs" in said
-    assert house.release() == before
-    assert running_version(house) != "9.0.0"
-    done = house.guest.install("--rollback", check=False)
+    assert service.release() == before
+    assert running_version(service) != "9.0.0"
+    done = service.guest.install("--rollback", check=False)
     assert done.returncode == 1
     assert "There is no release to go back to." in done.stdout
-    assert house.is_serving()
+    assert service.is_serving()
 
 
-def test_a_configuration_the_new_release_cannot_read_stops_the_upgrade(house: House) -> None:
+def test_a_configuration_the_new_release_cannot_read_stops_the_upgrade(service: Service) -> None:
     """The faults are shown with their lines, and what ran runs on, untouched."""
-    before = house.release(), house.guest.main_pid()
-    text = house.guest.tell("cat /etc/raspi-server/config.yaml")
-    house.configure(text.replace("interval: 0.1", "interval: often"))
-    make_newer(house)
-    done = house.guest.install(check=False)
+    before = service.release(), service.guest.main_pid()
+    text = service.guest.output("cat /etc/raspi-server/config.yaml")
+    service.configure(text.replace("interval: 0.1", "interval: often"))
+    make_newer(service)
+    done = service.guest.install(check=False)
     assert done.returncode == 1
     assert re.search(r"config.yaml:\d+: interval: expected", done.stdout)
     assert "still in place: " + before[0] in done.stdout
-    assert (house.release(), house.guest.main_pid()) == before
-    assert house.is_serving()
+    assert (service.release(), service.guest.main_pid()) == before
+    assert service.is_serving()
 
 
 @pytest.mark.parametrize(
-    ("room", "old", "new"),
-    [
-        ("server.py", "        failures = []\n", "        failures = ['for a test']\n"),
-        ("server.py", '"""The life', 'raise SystemExit(3)\n"""The life'),
-    ],
-    ids=["unwell", "dead"],
+    ("module", "old", "new"), [UNHEALTHY, NOT_IMPORTABLE], ids=["unhealthy", "dead"]
 )
 def test_a_release_that_does_not_come_up_gives_way_to_the_one_before(
-    house: House, room: str, old: str, new: str
+    service: Service, module: str, old: str, new: str
 ) -> None:
-    """Whatever is wrong with the new release, the old one serves again, and that is said."""
-    before = house.release()
-    make_newer(house)
-    house.edit(f"raspi_server/{room}", old, new)
-    done = house.guest.install(check=False)
+    """If the new release fails, the old one serves again, and install.sh says so."""
+    before = service.release()
+    make_newer(service)
+    service.edit(f"raspi_server/{module}", old, new)
+    done = service.guest.install(check=False)
     assert done.returncode == 1
     if "SystemExit" in new:
         assert "could not be built" in done.stdout
     else:
         assert f"did not come up; {before} runs again" in done.stdout
         assert "for a test" in done.stdout
-    assert house.release() == before
-    assert house.releases() == [before]
-    assert house.is_serving()
+    assert service.release() == before
+    assert service.releases() == [before]
+    assert service.is_serving()
 
 
-def test_a_release_that_dies_at_its_start_gives_way_with_its_last_words(house: House) -> None:
-    """What a release says when it ends at once is shown, and the old one serves again."""
-    before = house.release()
-    make_newer(house)
-    first = "    faulthandler.enable()"
-    house.edit("raspi_server/cli/main.py", first, f"    1 / 0\n{first}")
-    done = house.guest.install(check=False)
+def test_a_release_that_dies_at_its_start_gives_way_with_its_last_words(service: Service) -> None:
+    """The last log lines of a release that ends at once are shown; the old one serves again."""
+    before = service.release()
+    make_newer(service)
+    module, old, new = DIES_AT_START
+    service.edit(f"raspi_server/{module}", old, new)
+    done = service.guest.install(check=False)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stdout
     assert f"did not come up; {before} runs again" in done.stdout
-    assert house.release() == before
-    assert house.is_serving()
+    assert service.release() == before
+    assert service.is_serving()
 
 
-def test_power_lost_in_the_middle_leaves_the_old_release_or_the_new_one(house: House) -> None:
+def test_power_lost_in_the_middle_leaves_the_old_release_or_the_new_one(service: Service) -> None:
     """Whenever the power goes, the next boot serves; running the installation again ends well, and
     what was half built does not fill the card."""
-    guest, before = house.guest, house.release()
-    make_newer(house)
+    guest, before = service.guest, service.release()
+    make_newer(service)
     for moment in ("Building release", "Looking after", "Checking", "Switching", "Starting"):
         running = guest.start(f"exec '{guest.checkout}/scripts/install.sh'")
         assert running.stdout is not None
@@ -115,47 +116,47 @@ def test_power_lost_in_the_middle_leaves_the_old_release_or_the_new_one(house: H
             assert more, said
             said += more
         guest.kill(running)
-        # As a boot would: systemd reads all anew and starts what is enabled.
+        # As at a boot, systemd reads all units and starts the enabled ones.
         guest.run("systemctl daemon-reload; systemctl stop raspi-server")
         guest.run("systemctl start multi-user.target raspi-server")
-        house.wait_until_serving()
-        assert running_version(house) in ("9.0.0", before.partition("-")[0])
+        service.wait_until_serving()
+        assert running_version(service) in ("9.0.0", before.partition("-")[0])
         guest.run(f"ln -sfn releases/{before} /opt/raspi-server/current")
     guest.run("mkdir -p /opt/raspi-server/releases/7.0.0-99/venv /opt/raspi-server/wheels.new")
-    make_newer(house, "9.1.0")
+    make_newer(service, "9.1.0")
     guest.install()
-    assert running_version(house) == "9.1.0"
-    assert set(house.releases()) == {before, house.release()}
+    assert running_version(service) == "9.1.0"
+    assert set(service.releases()) == {before, service.release()}
     assert guest.run("ls /opt/raspi-server/wheels.new", check=False).returncode
 
 
-def test_another_python_is_noticed_and_mended(house: House) -> None:
-    """After an upgrade of the operating system the journal says what to do, the service does not
-    try for ever, and the installation run again puts it right."""
-    guest = house.guest
-    before = house.release()
-    site = guest.tell("ls -d /opt/raspi-server/current/venv/lib/python3.*")
+def test_another_python_is_noticed_and_mended(service: Service) -> None:
+    """After an upgrade of the operating system the journal says what to do, systemd does not try
+    again, and a second run of install.sh repairs it."""
+    guest = service.guest
+    before = service.release()
+    site = guest.output("ls -d /opt/raspi-server/current/venv/lib/python3.*")
     guest.run(f"mv {site} {site}.gone")
-    cursor = house.cursor()
+    cursor = service.cursor()
     assert guest.run("systemctl restart raspi-server", check=False).returncode == 1
-    assert "was installed for another Python" in house.journal(cursor)
-    assert "sudo scripts/install.sh" in house.journal(cursor)
-    assert guest.tell("systemctl show raspi-server -P ActiveState") == "failed"
-    assert guest.tell("systemctl show raspi-server -P ExecMainStatus") == "78"
+    assert "was installed for another Python" in service.journal(cursor)
+    assert "sudo scripts/install.sh" in service.journal(cursor)
+    assert guest.output("systemctl show raspi-server -P ActiveState") == "failed"
+    assert guest.output("systemctl show raspi-server -P ExecMainStatus") == "78"
     assert "sudo scripts/install.sh" in guest.run("raspi-server check", check=False).stdout
     guest.install()
-    assert house.is_serving()
-    assert house.release() != before
+    assert service.is_serving()
+    assert service.release() != before
 
 
-def test_two_installations_at_once_do_not_meet(house: House) -> None:
-    """The second one is told to wait."""
-    lock = house.guest.start("exec 9>/run/raspi-server-install.lock; flock 9; echo; sleep 99")
+def test_two_installations_at_once_do_not_meet(service: Service) -> None:
+    """The second one ends and says why."""
+    lock = service.guest.start("exec 9>/run/raspi-server-install.lock; flock 9; echo; sleep 99")
     assert lock.stdout is not None
     try:
         lock.stdout.readline()
-        done = house.guest.run(f"'{house.guest.checkout}/scripts/install.sh'", False, BUILDING)
+        done = service.guest.run(f"'{service.guest.checkout}/scripts/install.sh'", False, BUILDING)
     finally:
-        house.guest.kill(lock)
+        service.guest.kill(lock)
     assert done.returncode == 1
     assert "Another install.sh is at work" in done.stdout

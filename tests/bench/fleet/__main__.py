@@ -1,9 +1,9 @@
-"""Measures a broker and a thousand Pis: what a change costs and how soon it is known, and what
-becomes of all when the broker restarts.
+"""Measurement of a broker and a thousand Pis: cost and delay of a change, and a restart of the
+broker.
 
-Each simulated Pi has the package's own room for MQTT. CPU time is the scheduler's; delays are from
-the moment at which an edge was due to its arrival in another process, by the one clock of this
-machine; figures are medians with the range of several rounds.
+Each simulated Pi has the package's own MQTT bridge. CPU time is the scheduler's. A delay is the
+time from the moment at which an edge was due to its arrival in another process, by the one clock of
+this machine. Figures are medians with the range of several rounds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from ..machine import raise_file_limit
 from ..process import CHECKOUT, ServerFailed
-from . import coming, edge, latecomer, opening, restart, steady
+from . import connecting, edge, latecomer, opening, restart, steady
 from .figures import Row, circumstances, table
 from .page import Page
 from .rig import costs, rig
@@ -70,7 +70,7 @@ def _leave(number: int, frame: object) -> NoReturn:
 
 
 async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:
-    """All of it, one after the other; what is found is said at once, too."""
+    """Measure everything in turn and return the rows. Each row is also printed at once."""
     found: list[Row] = []
 
     def say(rows: Iterable[Row]) -> None:
@@ -82,19 +82,19 @@ async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:
     async with rig(folder, asked.pins, asked.processes, asked.broker, asked.tls) as made:
         say(edge.rows(await edge.measure(made, asked.edges)))
         for size in sorted({*(each for each in (10, 100) if each < asked.pis), asked.pis}):
-            came = await coming.measure(made, size)
+            came = await connecting.measure(made, size)
             say(opening.rows([await opening.measure(made, asked.rate, asked.seconds)]))
-        say(coming.rows(came))
+        say(connecting.rows(came))
         say(await latecomer.rows(made))
-        await made.ear.view.right(await made.crowd.truth(), steady.CATCH_UP)
+        await made.subscriber.view.right(await made.pis.truth(), steady.CATCH_UP_TIMEOUT_S)
         idle = await costs(made, asked.seconds)
         rounds = [
-            await steady.measure(made, made.ear.view, all_edges, asked.seconds)
+            await steady.measure(made, made.subscriber.view, all_edges, asked.seconds)
             for _ in range(asked.rounds)
         ]
         say(steady.rows(made, idle, rounds))
         async with made.page_server() as server, Page(server.port) as page:
-            await page.view.right(await made.crowd.truth(), opening.LIMIT)
+            await page.view.right(await made.pis.truth(), opening.TIMEOUT_S)
             idle = await costs(made, asked.seconds, server)
             rounds = [
                 await steady.measure(made, page.view, all_edges, asked.seconds, server)
@@ -104,7 +104,7 @@ async def _measure(folder: Path, asked: argparse.Namespace) -> list[Row]:
             for outage in asked.outages:
                 how = signal.SIGKILL if outage else signal.SIGTERM
                 say(restart.rows(await restart.restart(made, page, all_edges, outage, how)))
-            await made.ear.close()  # what is short from here on is the machine
+            await made.subscriber.close()  # the machine is the limit from here on
             for rate in asked.fast:
                 wanted = rate * asked.pis
                 fast = await steady.measure(made, page.view, wanted, asked.seconds, server)
@@ -116,10 +116,11 @@ def _about(asked: argparse.Namespace) -> Iterator[str]:
     yield (
         f"{asked.pis:,} Pis with {asked.pins} pins in {asked.processes} processes, "
         f"{asked.rate:g} changes a second of each at random moments; {asked.rounds} rounds of "
-        f"{asked.seconds:g} s, median (range). Pis, broker, servers and watchers share the machine."
+        f"{asked.seconds:g} s, median (range). "
+        "Pis, broker, servers and subscribers share the machine."
     )
     more = f" and {', '.join(f'`{line}`' for line in asked.broker)}" if asked.broker else ""
-    tls = " The Pis come over TLS, the watchers do not." if asked.tls else ""
+    tls = " The Pis come over TLS, the subscribers do not." if asked.tls else ""
     yield f"Mosquitto as it comes, without a disk{more}: what it kept is gone after a restart.{tls}"
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them, each beside what was to be reached."""
+"""Figures for people, each beside its target."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Row(NamedTuple):
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:
-    """The median, and the range in brackets where there is one."""
+    """Return the median, and the range in brackets if there is one."""
     middle = f"{statistics.median(values):,.{digits}f}"
     low, high = (f"{each:,.{digits}f}" for each in (min(values), max(values)))
     return middle if low == high else f"{middle} ({low}–{high})"
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Of sorted values the one below which this share lies."""
+    """Return the value below which this share of the sorted values lies."""
     return values[min(int(len(values) * share), len(values) - 1)]
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """As Markdown, and in columns for whoever reads it in a terminal."""
+    """Yield the lines of a Markdown table, in columns for the terminal."""
     lines = [HEADINGS, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for number, line in enumerate(lines):
@@ -44,7 +44,7 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 
 def circumstances() -> Iterator[str]:
-    """On what it was measured."""
+    """Yield the versions and the machine of the measurement."""
     packages = machine.versions("raspi-server", "paho-mqtt", "tornado", "msgspec", "websockets")
     broker = machine.said([MOSQUITTO, "-h"]).partition("\n")[0].replace("version ", "")
     yield f"{packages}; {broker}; commit {machine.commit()}."

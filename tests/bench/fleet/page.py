@@ -1,5 +1,4 @@
-"""Somebody who looks at the fleet page: what the server tells its script over HTTP and `/fleet/ws`
-(docs/protocol.md)."""
+"""Viewer of the fleet page: what its script gets over HTTP and `/fleet/ws` (docs/protocol.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from .view import View
 
 
 class Page:
-    """One viewer; `async with` opens the page and closes it."""
+    """Viewer that `async with` connects and closes."""
 
     def __init__(self, port: int) -> None:
         self.view = View()
@@ -56,11 +55,11 @@ class Page:
             self._whole(pi)
         for topic, pins in message.get("pins", {}).items():
             for name, (value, since) in pins.items():
-                self.view.told(topic, name, value, since)
-        for topic in message.get("gone", ()):
-            self.view.status(topic, False)
+                self.view.note_pin(topic, name, value, since)
+        for topic in message.get("removed", ()):
+            self.view.note_status(topic, False)
 
     def _whole(self, pi: dict[str, Any]) -> None:
-        self.view.status(pi["topic"], pi["online"])
+        self.view.note_status(pi["topic"], pi["online"])
         for pin in pi["pins"]:
-            self.view.told(pi["topic"], pin["name"], pin["value"], pin["since"])
+            self.view.note_pin(pi["topic"], pin["name"], pin["value"], pin["since"])

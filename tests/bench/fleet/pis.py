@@ -1,10 +1,8 @@
-"""Many Pis in one process: each has the package's own room for MQTT and a house of simulated
-values.
+"""Many simulated Pis in one process, each with the package's own MQTT bridge.
 
-`python -m tests.bench.fleet.pis` takes orders as lines of JSON and answers each with one line; see
-`crowd.py`. Edges come as they do from Pis that know nothing of each other, at random moments, and
-the moment that counts is the one at which the edge was due: what this process is late is part of
-what is measured.
+`python -m tests.bench.fleet.pis` takes commands as lines of JSON and answers each with one line;
+see `pi_processes.py`. Edges come at random moments, as from independent Pis. A delay counts from
+the moment at which the edge was due, so that a delay of this process is part of it.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import random
 import ssl
 import sys
@@ -23,37 +20,37 @@ from typing import Any
 from raspi_server.config import schema
 from raspi_server.gpio.pin import PinChange
 from raspi_server.messages import Command, Health, PinInfo, ServerInfo, Value
-from raspi_server.mqtt.bridge import House, Mqtt
-from raspi_server.mqtt.broker_config import Account
+from raspi_server.mqtt.bridge import LocalPi, MqttBridge
+from raspi_server.mqtt.broker_config import BrokerConfig
 from raspi_server.system.clock import wall_time
 
-STARTED_A_SECOND = 200
-"""Each connection is begun by a thread; Pis that are switched on together do not dial together."""
-PIS_IN_A_GROUP = 50
+CONNECTIONS_PER_S = 200
+"""Each connection begins in a thread. Real Pis do not connect in one moment either."""
+PIS_PER_GROUP = 50
 
 
 def topic_of(number: int) -> str:
-    return f"farm/house-{number // PIS_IN_A_GROUP:02}/pi-{number:04}"
+    return f"farm/house-{number // PIS_PER_GROUP:02}/pi-{number:04}"
 
 
 class Pi:
-    """One Pi with so many inputs, of which each change is told to its room."""
+    """Pi with so many inputs, whose changes go to its bridge."""
 
-    def __init__(self, number: int, pins: int, account: Account) -> None:
+    def __init__(self, number: int, pins: int, config: BrokerConfig) -> None:
         self.topic = topic_of(number)
         self._host = f"pi-{number:04}"
         self._values: list[Value] = [0] * pins
         self._moments: list[float | None] = [None] * pins
-        settings = schema.MqttConfig(url=f"mqtt://{account}", topic=self.topic)
-        house = House(self._server, self._pins, self._report, self._carry_out)
-        self.room = Mqtt(settings, account, house)
+        settings = schema.MqttConfig(url=f"mqtt://{config.address}", topic=self.topic)
+        pi = LocalPi(self._server, self._pins, self._health, self._carry_out)
+        self.bridge = MqttBridge(settings, config, pi)
 
     def change(self, moment: float) -> None:
-        """One of its pins changes."""
+        """Change one of its pins."""
         number = random.randrange(len(self._values))
         value = 0 if self._values[number] else 1
         self._values[number], self._moments[number] = value, moment
-        self.room.changed(PinChange(f"pin{number}", value, moment, None))
+        self.bridge.publish_change(PinChange(f"pin{number}", value, moment, None))
 
     def states(self) -> dict[str, tuple[Value, float | None]]:
         times = [None if moment is None else wall_time(moment) for moment in self._moments]
@@ -70,19 +67,19 @@ class Pi:
             for number, (name, (value, since)) in enumerate(self.states().items())
         ]  # fmt: skip
 
-    def _report(self) -> Health:
+    def _health(self) -> Health:
         return Health(
             time=time.time(), temperature=51.2, throttled=[], load=0.2, memory=0.31, disk=0.4,
             uptime=86400.0, addresses=["192.168.1.17", self._host], viewers=0, status="ok",
             reasons=[],
         )  # fmt: skip
 
-    def _carry_out(self, order: Command) -> asyncio.Future[Value]:
+    def _carry_out(self, command: Command) -> asyncio.Future[Value]:
         raise NotImplementedError("these Pis only tell")
 
 
 class Edges:
-    """Changes of pins at so many a second, of all Pis together, from `start` to `stop`."""
+    """Random changes of all Pis together, at a given rate, from `start` to `stop`."""
 
     def __init__(self, pis: list[Pi]) -> None:
         self.count = 0
@@ -115,23 +112,23 @@ class Edges:
         self._timer = self._loop.call_at(self._due, self._change)
 
 
-class Orders:
-    """What `crowd.py` may ask for; each method's name is an order, and what it returns the
-    answer."""
+class Commands:
+    """Commands that `pi_processes.py` may send. Each method's name is a command; what it returns is
+    the answer."""
 
-    def __init__(self, account: Account, pins: int) -> None:
-        self._account = account
+    def __init__(self, config: BrokerConfig, pins: int) -> None:
+        self._config = config
         self._pins = pins
         self._pis: list[Pi] = []
         self._edges = Edges(self._pis)
 
     async def add(self, first: int, count: int) -> None:
-        """More Pis come to the broker, not all at once."""
+        """Connect more Pis, one after the other."""
         for number in range(first, first + count):
-            pi = Pi(number, self._pins, self._account)
+            pi = Pi(number, self._pins, self._config)
             self._pis.append(pi)
-            pi.room.start()
-            await asyncio.sleep(1 / STARTED_A_SECOND)
+            pi.bridge.start()
+            await asyncio.sleep(1 / CONNECTIONS_PER_S)
 
     async def edges(self, rate: float) -> None:
         if rate:
@@ -140,12 +137,12 @@ class Orders:
             self._edges.stop()
 
     async def count(self) -> dict[str, int]:
-        rooms = [pi.room for pi in self._pis]
+        bridges = [pi.bridge for pi in self._pis]
         return {
             "changes": self._edges.count,
-            "connected": sum(room.is_connected for room in rooms),
-            "kept": sum(room.kept for room in rooms),
-            "lost": sum(room.lost_changes for room in rooms),
+            "connected": sum(bridge.is_connected for bridge in bridges),
+            "kept": sum(bridge.kept for bridge in bridges),
+            "lost": sum(bridge.lost_changes for bridge in bridges),
         }
 
     async def truth(self) -> dict[str, dict[str, tuple[Value, float | None]]]:
@@ -153,19 +150,19 @@ class Orders:
 
     async def leave(self) -> None:
         self._edges.stop()
-        await asyncio.gather(*(pi.room.close() for pi in self._pis))
+        await asyncio.gather(*(pi.bridge.close() for pi in self._pis))
 
 
-async def obey(account: Account, pins: int) -> None:
-    """Carries out one order after the other, until there is no one to give any."""
-    orders = Orders(account, pins)
+async def serve(config: BrokerConfig, pins: int) -> None:
+    """Carry out one command after the other until the input ends."""
+    commands = Commands(config, pins)
     lines = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
-        order: dict[str, Any] = json.loads(line)
-        method: Callable[..., Any] = getattr(orders, order.pop("do"))
-        print(json.dumps(await method(**order)), flush=True)
+        command: dict[str, Any] = json.loads(line)
+        method: Callable[..., Any] = getattr(commands, command.pop("do"))
+        print(json.dumps(await method(**command)), flush=True)
 
 
 def main() -> None:
@@ -175,14 +172,7 @@ def main() -> None:
     parser.add_argument("--ca", help="the broker's authority, for TLS")
     asked = parser.parse_args()
     context = ssl.create_default_context(cafile=asked.ca) if asked.ca else None
-    import os
-
-    logging.basicConfig(
-        filename=f"/tmp/pis-{os.getpid()}.log",
-        format="%(created).2f %(message)s",
-        level=logging.INFO,
-    )
-    asyncio.run(obey(Account("127.0.0.1", asked.port, context=context), asked.pins))
+    asyncio.run(serve(BrokerConfig("127.0.0.1", asked.port, context=context), asked.pins))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""Programs of their own, for a bounded time, and what they have cost: the broker, raspi-server and
-the processes full of Pis."""
+"""Processes with a bounded lifetime, and their memory: the broker and raspi-server."""
 
 from __future__ import annotations
 
@@ -20,26 +19,26 @@ from ...conftest import free_port
 from ..process import CHECKOUT, Running, ServerFailed
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-LIFETIME = 900
-"""Seconds after which whatever was started ends, even if nobody is left to end it."""
-PATIENCE = 30.0
+MAX_LIFETIME_S = 900
+"""Seconds after which every process ends, even if its parent is gone."""
+START_TIMEOUT_S = 30.0
 
 
 def settle() -> None:
-    """In the child; outlives the exec."""
-    signal.alarm(LIFETIME)
+    """Limit the lifetime of a child process. The alarm survives the exec."""
+    signal.alarm(MAX_LIFETIME_S)
 
 
 def memory(pid: int) -> tuple[float, float]:
-    """What of a process is in memory, now and at most so far, in MB."""
-    told = Path(f"/proc/{pid}/status").read_text()
-    now, most = (re.search(rf"{key}:\s+(\d+) kB", told) for key in ("VmRSS", "VmHWM"))
+    """Return a process's memory in MB: now, and the highest so far."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    now, most = (re.search(rf"{key}:\s+(\d+) kB", text) for key in ("VmRSS", "VmHWM"))
     assert now and most
     return int(now[1]) / 1000, int(most[1]) / 1000
 
 
 def make_certificate(folder: Path) -> Path:
-    """One that a broker on this machine shows, and that is its own authority."""
+    """Make a self-signed certificate for a broker on this machine, and return its file."""
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
@@ -49,8 +48,8 @@ def make_certificate(folder: Path) -> Path:
 
 
 class Mosquitto:
-    """The broker, without a disk: what it kept is gone after a restart. `port` is for the Pis, with
-    TLS where there is a `certificate`; `plain_port` for who watches."""
+    """Broker without a disk: its retained messages are lost in a restart. `port` is for the Pis,
+    with TLS if there is a `certificate`. `plain_port` is for subscribers."""
 
     def __init__(self, folder: Path, lines: list[str], with_tls: bool) -> None:
         self.port = self.plain_port = free_port()
@@ -67,14 +66,14 @@ class Mosquitto:
         (folder / "mosquitto.conf").write_text("\n".join(text))
 
     async def start(self) -> None:
-        """Returns once it takes connections."""
+        """Start the broker and wait until it accepts connections."""
         with (self._folder / "mosquitto.log").open("ab") as said:
             self._process = await asyncio.create_subprocess_exec(
                 MOSQUITTO, "-c", self._folder / "mosquitto.conf",
                 stdin=asyncio.subprocess.DEVNULL, stdout=said, stderr=said, preexec_fn=settle,
             )  # fmt: skip
         self.running = Running(self._process.pid, self.port)
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + START_TIMEOUT_S
         while self._process.returncode is None and time.monotonic() < until:
             try:
                 socket.create_connection(("127.0.0.1", self.plain_port), 1).close()
@@ -91,7 +90,7 @@ class Mosquitto:
 
 @asynccontextmanager
 async def raspi_server(folder: Path, config: str) -> AsyncIterator[Running]:
-    """`raspi-server run` with this configuration and simulated pins."""
+    """Run `raspi-server run` with this configuration and simulated pins."""
     folder.mkdir()
     (folder / "config.yaml").write_text(config)
     log = folder / "stderr"
@@ -116,7 +115,7 @@ async def raspi_server(folder: Path, config: str) -> AsyncIterator[Running]:
 
 
 async def _port_in(log: Path, process: asyncio.subprocess.Process) -> int:
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + START_TIMEOUT_S
     while process.returncode is None and time.monotonic() < until:
         found = re.search(r"serving http://127\.0\.0\.1:(\d+)", log.read_text(errors="replace"))
         if found:

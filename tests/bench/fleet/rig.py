@@ -1,4 +1,4 @@
-"""What every measurement stands on: the broker, the Pis, and an ear that hears them all."""
+"""Set-up of every measurement: the broker, the Pis, and a subscriber to all of them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..process import Running
-from .crowd import Crowd
-from .ear import Ear
+from .pi_processes import PiProcesses
 from .programs import Mosquitto, raspi_server
+from .subscriber import Subscriber
 
-SETTLE = 1.0
-"""Seconds after a beginning that are not measured."""
-PAGE = """
+SETTLE_S = 1.0
+"""Seconds at the start that are not measured."""
+CONFIG = """
 address: 127.0.0.1
 access: {{view: everyone, control: everyone}}
 mqtt: {{url: "mqtt://127.0.0.1:{port}", topic: farm/hall/desk, fleet: true}}
@@ -29,43 +29,43 @@ mqtt: {{url: "mqtt://127.0.0.1:{port}", topic: farm/hall/desk, fleet: true}}
 class Rig:
     folder: Path
     broker: Mosquitto
-    crowd: Crowd
-    ear: Ear
+    pis: PiProcesses
+    subscriber: Subscriber
     pins: int
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def page_server(self) -> AbstractAsyncContextManager[Running]:
-        """A raspi-server without pins that serves the fleet page."""
+        """Start a raspi-server without pins that serves the fleet page."""
         folder = self.folder / f"desk-{next(self._numbers)}"
-        return raspi_server(folder, PAGE.format(port=self.broker.plain_port))
+        return raspi_server(folder, CONFIG.format(port=self.broker.plain_port))
 
 
 @asynccontextmanager
 async def rig(
     folder: Path, pins: int, processes: int, broker_lines: list[str], with_tls: bool
 ) -> AsyncIterator[Rig]:
-    """A broker, and nobody there yet but the ear."""
+    """Start a broker and a subscriber, without Pis."""
     broker = Mosquitto(folder, broker_lines, with_tls)
     await broker.start()
-    ear = Ear(broker.plain_port, "farm/#", "$SYS/#")
+    subscriber = Subscriber(broker.plain_port, "farm/#", "$SYS/#")
     try:
-        await ear.is_listening.wait()
-        async with Crowd(broker.port, pins, processes, broker.certificate) as crowd:
-            yield Rig(folder, broker, crowd, ear, pins)
+        await subscriber.is_listening.wait()
+        async with PiProcesses(broker.port, pins, processes, broker.certificate) as pis:
+            yield Rig(folder, broker, pis, subscriber, pins)
     finally:
-        await ear.close()
+        await subscriber.close()
         await broker.stop()
 
 
 @dataclass(frozen=True)
 class Costs:
-    """CPU seconds within so many seconds, and what the broker counted. `watcher` is this process:
-    the plain client and the viewer of the page; `busy` the whole machine."""
+    """CPU seconds within so many seconds, and the broker's own counts. `viewer` is this process:
+    the subscriber and the viewer of the page. `busy` is the whole machine."""
 
     seconds: float
     pis: float
     broker: float
-    watcher: float
+    viewer: float
     page: float
     busy: float
     received: float
@@ -73,18 +73,18 @@ class Costs:
 
     @property
     def others(self) -> float:
-        """CPU seconds that went to what has nothing to do with us."""
-        return max(self.busy - self.pis - self.broker - self.watcher - self.page, 0)
+        """CPU seconds of programs that are not part of the measurement."""
+        return max(self.busy - self.pis - self.broker - self.viewer - self.page, 0)
 
 
 async def costs(found: Rig, seconds: float, page: Running | None = None) -> Costs:
-    """What so many seconds from now on cost each."""
+    """Return the costs of so many seconds from now on."""
 
     def look() -> list[float]:
         page_cpu = page.cpu_seconds() if page else 0.0
-        system = found.ear.system
+        system = found.subscriber.system
         counted = [system.get(f"bytes/{name}", 0.0) for name in ("received", "sent")]
-        cpu = [found.crowd.cpu_seconds(), found.broker.running.cpu_seconds(), time.process_time()]
+        cpu = [found.pis.cpu_seconds(), found.broker.running.cpu_seconds(), time.process_time()]
         return [time.monotonic(), *cpu, page_cpu, _busy(), *counted]
 
     before = look()
@@ -93,7 +93,7 @@ async def costs(found: Rig, seconds: float, page: Running | None = None) -> Cost
 
 
 def _busy() -> float:
-    """CPU seconds in which this machine was not idle, since it started (proc_stat(5))."""
-    with open("/proc/stat", encoding="ascii") as told:
-        user, nice, system, _idle, _waiting, *rest = map(int, told.readline().split()[1:9])
+    """Return the CPU seconds in which this machine was not idle since it started (proc_stat(5))."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _idle, _waiting, *rest = map(int, file.readline().split()[1:9])
     return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")

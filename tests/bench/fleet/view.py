@@ -1,4 +1,4 @@
-"""What somebody who watches the house has been told of it, when, and whether it is right."""
+"""Received states of all pins: when they came, and whether they are right."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import time
 from array import array
 
-from .crowd import Truth
+from .pi_processes import Truth
 
-CLOCK = 0.001
-"""Seconds by which two tellings of one moment may differ: clocks are read apart (clock.py)."""
+CLOCK_TOLERANCE_S = 0.001
+"""Seconds by which two messages about one moment may differ: two clocks are read (clock.py)."""
 
 
 class View:
-    """All that one watcher was told."""
+    """All states that one subscriber or viewer received."""
 
     def __init__(self) -> None:
         self.states: dict[str, dict[str, tuple[float | None, float | None]]] = {}
@@ -25,29 +25,29 @@ class View:
         self.more = asyncio.Event()
 
     def count_from(self, moment: float) -> None:
-        """Forgets the delays, and counts those of edges after this Unix time."""
+        """Forget the delays, and count those of edges after this Unix time."""
         self.delays = array("d")
         self.since = moment
 
-    def told(self, topic: str, pin: str, value: float | None, edge: float | None) -> None:
-        """A pin's state, now."""
+    def note_pin(self, topic: str, pin: str, value: float | None, edge: float | None) -> None:
+        """Note the state of a pin, received now."""
         self.states.setdefault(topic, {})[pin] = value, edge
         if edge is not None and edge >= self.since:
             self.delays.append(time.time() - edge)
         self.more.set()
 
-    def status(self, topic: str, is_online: bool) -> None:
+    def note_status(self, topic: str, is_online: bool) -> None:
         self.online[topic] = is_online
         self.more.set()
 
     def forget(self) -> None:
-        """Nothing that was told before is known any more."""
+        """Forget all states."""
         self.states.clear()
         self.online.clear()
 
     def wrong(self, truth: Truth) -> int:
-        """How many pins are not known as they were then or became later; those of a Pi that is not
-        known to be online are not either."""
+        """Return how many pins are not known in this state or a later one. Pins of a Pi that is not
+        known to be online count."""
         return sum(
             not self._knows(topic, pin, *state)
             for topic, pins in truth.items()
@@ -60,10 +60,13 @@ class View:
             return False
         if edge is None or since is None:
             return since is not None or (edge is None and known == value)
-        return since > edge + CLOCK or (abs(since - edge) <= CLOCK and known == value)
+        return since > edge + CLOCK_TOLERANCE_S or (
+            abs(since - edge) <= CLOCK_TOLERANCE_S and known == value
+        )
 
     async def right(self, truth: Truth, limit: float) -> float | None:
-        """Waits until nothing of this is wrong; at which moment it was so, or None if never."""
+        """Wait until no pin is wrong and return that moment, None if it takes longer than `limit`
+        seconds."""
         until = time.monotonic() + limit
         while self.wrong(truth):
             self.more.clear()
@@ -74,5 +77,5 @@ class View:
                 await asyncio.wait_for(self.more.wait(), left)
             except TimeoutError:
                 return None
-            await asyncio.sleep(0.05)  # of many in one moment one look is enough
+            await asyncio.sleep(0.05)  # one check for many messages
         return time.monotonic()

@@ -97,7 +97,7 @@ def _measure_one(
     rig: Rig, name: str, tls: bool, counts: Sequence[int], turn: int, results: Results
 ) -> None:
     contender: Contender = CONTENDERS[name]
-    with contender.telling(rig, tls) as (server, reader):
+    with contender.broadcasting(rig, tls) as (server, reader):
         for clients in sorted(counts):
             reader.grow_to(clients)
             result = _measure_window(server, reader, rig.seconds or SECONDS)
@@ -122,7 +122,7 @@ def _measure_window(server: Running, reader: Reader, seconds: float) -> Result:
     each = [now - then for now, then in zip(reader.told_to_each(), each_before, strict=True)]
     if min(each) == 0:
         raise BrokenPromise(f"{each.count(0)} of its {len(each)} clients heard nothing")
-    messages = counts.told + counts.others  # ours tells its health, too
+    messages = counts.told + counts.others  # ours sends its health, too
     return Result(cpu / messages * 1e6, counts.told / len(reader) / lasted)
 
 

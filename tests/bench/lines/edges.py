@@ -17,7 +17,7 @@ CHANGE = '{"type":"change",'
 
 
 class Arrivals:
-    """When each viewer heard of the pin's changes, and of which."""
+    """Times and contents of the changes that each viewer received."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -26,7 +26,7 @@ class Arrivals:
         reader.on_text = self._note
 
     def expect(self, each: int) -> None:
-        """Reads until every viewer has heard of so many."""
+        """Read until every viewer has received `each` changes."""
         end = time.monotonic() + LIMIT
         while len(self.times) < each * len(self._reader) and time.monotonic() < end:
             self._reader.read_for(0.002)

@@ -28,7 +28,7 @@ def measure(rig: Rig, viewers: int, rounds: int) -> Findings:
         with rig.running(Command([sys.executable, "-c", IMPORTING, imports])) as bare:
             base = bare.resident()
         with rig.running(rig.ours()) as server:
-            time.sleep(1.5)  # a look at all pins, a beat
+            time.sleep(1.5)  # one read of all pins, one report of the heartbeat
             above.append((server.resident() - base) / 1e6)
         for tls, found in each.items():
             found.append(_of_each(rig, tls, viewers))
@@ -48,7 +48,7 @@ def measure(rig: Rig, viewers: int, rounds: int) -> Findings:
 
 
 def _of_each(rig: Rig, tls: bool, viewers: int) -> float:
-    """Kilobytes, with the first few left out, who bring what all have in common."""
+    """Return kilobytes for each viewer, without the first few, which add what all share."""
     few = max(1, viewers // 10)
     with (
         rig.running(rig.ours(tls)) as server,

@@ -1,5 +1,5 @@
-"""What the page costs a phone: the CPU time of Chromium's renderer while ten states a second come,
-and while one of 28 pins changes with each of them."""
+"""Cost of the page for a phone: the CPU time of Chromium's renderer while ten states a second
+arrive, and while one of 28 pins changes with each of them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _row(what: str, shares: list[float]) -> Row:
 
 @contextmanager
 def _page(chromium: str, server: Running) -> Iterator[tuple[Page, CDPSession]]:
-    """The page on a phone's screen, and who knows the browser's processes."""
+    """Open the page on a phone's screen; yield it with a session that lists processes."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         screen = {"width": 390, "height": 844}
@@ -90,7 +90,7 @@ def _spent(pids: list[int]) -> float:
 
 @contextmanager
 def _changes(server: Running) -> Iterator[None]:
-    """Somebody switches one output after the other."""
+    """Switch one output after the other."""
     ended = threading.Event()
 
     def switch() -> None:

@@ -81,7 +81,7 @@ def _watch(
     awake.read_until_quiet()
     cpu, counts = server.cpu_seconds() - cpu_before, awake.snapshot() - before
     told = counts.told
-    if also:  # all are told alike
+    if also:  # all receive the same
         told = told * (len(awake) + len(also)) // len(awake)
     return cpu / told, percentile(awake.gaps, 99) * 1000
 

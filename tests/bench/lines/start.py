@@ -8,7 +8,7 @@ from ..table import Findings, Row, Spread
 from .memory import imported
 
 UNASKED = ("paho", "prometheus_client", "segno", "lgpio", "argcomplete", "unittest")
-"""What a simulated house without broker and metrics has no use for."""
+"""Modules that simulated pins without broker and metrics do not need."""
 
 
 def measure(rig: Rig, rounds: int) -> Findings:

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# What has to follow the Pi's names, addresses and port: the certificate, the networks that may reach the
-# service, and what Avahi announces. Runs every quarter of an hour; writes only what has changed.
+# Brings up to date what depends on the Pi's names, addresses and port: the certificate, the networks
+# that may reach the service, and the service that Avahi announces. raspi-server-cert.timer runs it
+# every quarter of an hour. It writes only what has changed.
 set -euo pipefail
 umask 022
 export LC_ALL=C
 scripts=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-# shellcheck source=scripts/places.sh
-source "$scripts/places.sh"
-level=${JOURNAL_STREAM:+<5>}  # sd-daemon(3): notice; the unit keeps less than that out of the journal
+# shellcheck source=scripts/common.sh
+source "$scripts/common.sh"
+level=${JOURNAL_STREAM:+<5>}  # sd-daemon(3): notice. The unit's LogLevelMax= drops anything below.
 
-# Networks this Pi is in beyond those the unit names: its global IPv6 prefix, say.
+# own_networks: prints the networks of this Pi that the unit does not name, such as its global IPv6 prefix.
 own_networks() {
     { ip -4 route show && ip -6 route show; } | awk '
         / via / || $1 !~ /^[0-9a-f.:]+(\/[0-9]+)?$/ { next }
@@ -20,7 +21,7 @@ own_networks() {
     ' | sort
 }
 
-# replace FILE TEXT: FILE holds TEXT, or is gone where TEXT is empty; whether that is new.
+# replace FILE TEXT: writes TEXT to FILE, or removes FILE if TEXT is empty. Fails if nothing changed.
 replace() {
     local old=
     [[ ! -e $1 ]] || old=$(<"$1")
@@ -34,8 +35,8 @@ replace() {
     mv "$1.new" "$1"
 }
 
-# The drop-in lies in /run: it costs the SD card nothing, and a boot begins afresh.
-follow_networks() {
+# The drop-in is in /run: it does not wear the SD card, and each boot starts without it.
+refresh_networks() {
     local found text=
     found=$(own_networks)
     if [[ -n $found ]]; then
@@ -47,9 +48,9 @@ follow_networks() {
     fi
 }
 
-# Avahi looks at its folder by itself. The configuration is read only when it is newer, and announced
-# once the server has taken it.
-follow_port() {
+# Avahi watches its folder. The configuration is read only if it is newer than the announcement, and
+# announced once the server has taken it.
+refresh_announcement() {
     local served scheme port text
     [[ -d ${avahi%/*} && (! -e $avahi || $config -nt $avahi) ]] || return 0
     is_in_force || return 0
@@ -66,6 +67,6 @@ follow_port() {
 
 "$scripts/make-cert.sh" | sed "s/^/$level/"
 if [[ -d /run/systemd/system ]]; then
-    follow_networks
+    refresh_networks
 fi
-follow_port
+refresh_announcement

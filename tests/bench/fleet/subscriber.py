@@ -1,5 +1,5 @@
-"""A bare MQTT 5 client that only listens, written by hand so that hearing costs little and cannot
-share a mistake with the package. Numbers in brackets are sections of OASIS' MQTT Version 5.0."""
+"""MQTT 5 client that only subscribes. It is written by hand to cost little, and to share no mistake
+with the package. Numbers in brackets are sections of OASIS' MQTT Version 5.0."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from raspi_server.messages import PinState
 from .view import View
 
 CONNACK, PUBLISH, SUBACK = 2, 3, 9
-AGAIN = 0.02
-"""Seconds between two tries to connect: whoever measures a restart must be there first."""
+RETRY_INTERVAL_S = 0.02
+"""Seconds between two attempts to connect: shorter than those of the Pis."""
 
 
-class Ear:
-    """Hears everything below `filters`, at quality 1, and comes back when the broker does.
-    `at_once`: so many messages may be on their way (its Receive Maximum); None: it does not say."""
+class Subscriber:
+    """Subscriber to everything at `filters`, at QoS 1. It reconnects when the broker is back.
+    `receive_maximum` is sent in CONNECT unless it is None."""
 
-    def __init__(self, port: int, *filters: str, at_once: int | None = 65535) -> None:
+    def __init__(self, port: int, *filters: str, receive_maximum: int | None = 65535) -> None:
         self.view = View()
         self.system: dict[str, float] = {}
         """The broker's own numbers, by what stands behind $SYS/broker/."""
@@ -33,7 +33,7 @@ class Ear:
         self.is_listening = asyncio.Event()
         self._port = port
         self._filters = filters
-        self._at_once = at_once
+        self._at_once = receive_maximum
         self._decode = msgspec.json.Decoder(PinState).decode
         self._task = asyncio.create_task(self._stay())
 
@@ -46,11 +46,11 @@ class Ear:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await self._listen(*await asyncio.open_connection("127.0.0.1", self._port))
             self.is_listening.clear()
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(RETRY_INTERVAL_S)
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            writer.write(_connect(f"ear-{id(self)}", self._at_once))
+            writer.write(_connect(f"subscriber-{id(self)}", self._at_once))
             writer.write(_subscribe(self._filters))
             rest = b""
             while data := await reader.read(1 << 18):
@@ -60,7 +60,7 @@ class Ear:
             writer.close()
 
     def _take(self, data: bytes) -> tuple[bytes, bytes]:
-        """Hears each whole packet; what is left of the last, and what acknowledges them."""
+        """Handle each whole packet. Return the rest of the data, and the acknowledgements."""
         at, answers = 0, []
         while len(data) - at >= 2:
             try:
@@ -80,7 +80,7 @@ class Ear:
                     answers.append(b"\x40\x02" + data[body : body + 2])
                     body += 2
                 properties, body = _number(data, body)
-                self._hear(topic, data[body + properties : end], end - at)
+                self._note(topic, data[body + properties : end], end - at)
             elif kind == SUBACK:
                 self.is_listening.set()
             elif kind == CONNACK and data[body + 1]:
@@ -88,7 +88,7 @@ class Ear:
             at = end
         return data[at:], b"".join(answers)
 
-    def _hear(self, topic: str, payload: bytes, size: int) -> None:
+    def _note(self, topic: str, payload: bytes, size: int) -> None:
         if topic.startswith("$SYS/broker/"):
             with contextlib.suppress(ValueError):  # some are words
                 self.system[topic.removeprefix("$SYS/broker/")] = float(payload)
@@ -98,14 +98,14 @@ class Ear:
             self.late += 1
         elif name:
             state = self._decode(payload)
-            self.view.told(pi, name, state.value, state.time)
+            self.view.note_pin(pi, name, state.value, state.time)
             self.size = size
         elif topic.endswith("/status"):
-            self.view.status(topic.removesuffix("/status"), payload == b"online")
+            self.view.note_status(topic.removesuffix("/status"), payload == b"online")
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
-    """A variable byte integer, and where it ends (1.5.5)."""
+    """Return a variable byte integer and the offset of its end (1.5.5)."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -130,13 +130,13 @@ def _text(text: str) -> bytes:
     return struct.pack("!H", len(data)) + data
 
 
-def _connect(client_id: str, at_once: int | None) -> bytes:
-    """A clean start, and no keep-alive (3.1)."""
-    properties = b"" if at_once is None else struct.pack("!BH", 0x21, at_once)
+def _connect(client_id: str, receive_maximum: int | None) -> bytes:
+    """Return a CONNECT with a clean start and no keep-alive (3.1)."""
+    properties = b"" if receive_maximum is None else struct.pack("!BH", 0x21, receive_maximum)
     head = _text("MQTT") + b"\x05\x02\x00\x00" + bytes([len(properties)])
     return _packet(0x10, head + properties + _text(client_id))
 
 
 def _subscribe(filters: tuple[str, ...]) -> bytes:
-    """At quality 1 (3.8)."""
+    """Return a SUBSCRIBE at QoS 1 (3.8)."""
     return _packet(0x82, b"\x00\x01\x00" + b"".join(_text(each) + b"\x01" for each in filters))

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034  # for those who source it
-# For the other scripts: where things are on the Pi, and the names and addresses it is known by.
+# shellcheck disable=SC2034  # the scripts that source this file use them
+# Common to the other scripts: paths on the Pi, and the Pi's names and addresses.
 
 home=/opt/raspi-server
 current=$home/current
@@ -15,14 +15,14 @@ udev_rule=/etc/udev/rules.d/60-raspi-server.rules
 networks=/run/systemd/system/$unit.d/50-networks.conf
 low_port=$units/$unit.d/50-low-port.conf
 
-# fail TEXT…: ends the script; `2` is for a wrong command line.
+# fail TEXT…: prints it and ends the script with status 1. Status 2 means a wrong command line.
 fail() {
     printf '%s\n' "$@" >&2
     exit 1
 }
 
-# keep_from_service FOLDER…: ends the script where the service, or everybody, could lay a link into a
-# folder for root to follow.
+# keep_from_service FOLDER…: ends the script if the service, or any user, can write to a folder: it
+# could put a link there that root would follow.
 keep_from_service() {
     local folder
     for folder; do
@@ -35,7 +35,7 @@ keep_from_service() {
     done
 }
 
-# This machine's short name, in lower case.
+# host_name: prints this machine's short name, in lower case.
 host_name() {
     local name
     name=$(uname -n)
@@ -43,13 +43,14 @@ host_name() {
     echo "${name,,}"
 }
 
-# NAME.local as phones know it: of two machines with one name, Avahi calls the second NAME-2.
+# local_name: prints NAME.local as phones know it. Of two machines with one name Avahi calls the second
+# NAME-2.
 local_name() {
-    local told
+    local answer
     if systemctl is-active --quiet avahi-daemon >/dev/null 2>&1; then
-        told=$(timeout 5 busctl call org.freedesktop.Avahi / org.freedesktop.Avahi.Server \
-            GetHostNameFqdn 2>/dev/null) || told=
-        if [[ $told =~ ^s\ \"([a-z0-9.-]+)\"$ ]]; then
+        answer=$(timeout 5 busctl call org.freedesktop.Avahi / org.freedesktop.Avahi.Server \
+            GetHostNameFqdn 2>/dev/null) || answer=
+        if [[ $answer =~ ^s\ \"([a-z0-9.-]+)\"$ ]]; then
             echo "${BASH_REMATCH[1]}"
             return
         fi
@@ -57,8 +58,8 @@ local_name() {
     echo "$(host_name).local"
 }
 
-# The addresses others can type, IPv4 first: no loopback, no IPv6 link-local ones, which no browser
-# takes, and none that change by themselves, as IPv6 privacy addresses do each day.
+# addresses: prints the addresses that people can type, IPv4 first. Left out are loopback, IPv6
+# link-local addresses, which no browser takes, and IPv6 privacy addresses, which change each day.
 addresses() {
     ip -o addr show | awk '
         / (temporary|deprecated|tentative|dadfailed)/ { next }
@@ -67,13 +68,13 @@ addresses() {
     ' | sort -u -s -k 1,1 -k 2,2 | cut -d ' ' -f 2
 }
 
-# The scheme and port of a configuration, from what `raspi-server check` says of it.
+# served: reads what `raspi-server check` prints, and prints the scheme and port of the configuration.
 served() {
     sed -n 's/^ok: .*: \(https\{0,1\}\) on port \([0-9]*\), .*/\1 \2/p'
 }
 
-# Whether the server has taken the configuration as it stands, of which it keeps a copy; also where
-# nothing tells.
+# is_in_force: succeeds if the server has taken the configuration as it is in the file now. The server
+# keeps a copy of what it took; without a copy this succeeds, too.
 is_in_force() {
     "$current/venv/bin/python" -I -c '
 import sys

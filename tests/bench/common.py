@@ -1,6 +1,6 @@
-"""What all servers of the benchmark share that are not raspi-server: the message they tell every
-100 ms, and how they are started and say where they listen. Knows no library but Python's own, since
-some of them run where there is no other."""
+"""Common parts of the other servers of the benchmark: the message they send every 100 ms, and how
+they start and print their address. It imports only Python's own library, since some of them run
+where there is no other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.
 
 
 class StateMessage:
-    """A `state` message of raspi-server, told again with the next `seq` and the present `time`."""
+    """A `state` message of raspi-server, sent again with the next `seq` and the present `time`."""
 
     def __init__(self, example: str) -> None:
         parts = re.fullmatch(r'(.*"seq":)\d+(,"time":)\d+\.?(\d*)(.*)', example)

@@ -1,4 +1,4 @@
-"""All the Pis, in as many processes as wanted, from the outside."""
+"""Processes full of simulated Pis, controlled over pipes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from ..process import CHECKOUT, Running, ServerFailed
 from .programs import settle
 
-LINE = 1 << 24
+MAX_LINE_BYTES = 1 << 24
 """Bytes of the longest answer: all states of all Pis."""
-LOOK_EVERY = 0.1
+POLL_INTERVAL_S = 0.1
 
 Truth = dict[str, dict[str, tuple[float, float | None]]]
 """The state of each pin, and the time of its edge, by the topic of its Pi and its name."""
@@ -23,8 +23,8 @@ Truth = dict[str, dict[str, tuple[float, float | None]]]
 
 @dataclass(frozen=True)
 class Count:
-    """Of all Pis together: changes since the start, who is connected, and what waits or is
-    lost."""
+    """Counts of all Pis together: changes since the start, connected Pis, and changes that wait or
+    are lost."""
 
     changes: int
     connected: int
@@ -32,8 +32,8 @@ class Count:
     lost: int
 
 
-class Crowd:
-    """Pis by the number, shared out evenly; `async with` ends them."""
+class PiProcesses:
+    """Simulated Pis, shared out evenly among processes. `async with` ends the processes."""
 
     def __init__(self, port: int, pins: int, processes: int, ca: Path | None) -> None:
         self.size = 0
@@ -43,11 +43,11 @@ class Crowd:
         self._wanted = processes
         self._processes: list[asyncio.subprocess.Process] = []
 
-    async def __aenter__(self) -> Crowd:
+    async def __aenter__(self) -> PiProcesses:
         for _ in range(self._wanted):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tests.bench.fleet.pis", *self._arguments, cwd=CHECKOUT,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE_BYTES,
                 preexec_fn=settle,
             )  # fmt: skip
             self._processes.append(process)
@@ -60,20 +60,20 @@ class Crowd:
             await process.wait()
 
     async def grow(self, size: int) -> None:
-        """More Pis come, until there are so many; returns once all are connected."""
+        """Add Pis until there are `size`, and wait until all are connected."""
         new = range(self.size, size)
         share = -(-len(new) // len(self._processes))
-        orders = []
+        commands = []
         for process in self._processes:
             mine, new = new[:share], new[share:]
             if mine:
-                orders.append(_ask(process, do="add", first=mine.start, count=len(mine)))
-        await asyncio.gather(*orders)
+                commands.append(_ask(process, do="add", first=mine.start, count=len(mine)))
+        await asyncio.gather(*commands)
         self.size = size
         await self.all_connected(60)
 
     async def edges(self, rate: float) -> None:
-        """So many changes a second from now on, of all Pis together."""
+        """Make so many changes a second from now on, of all Pis together."""
         await self._ask_all(do="edges", rate=rate / len(self._processes))
 
     async def count(self) -> Count:
@@ -87,24 +87,24 @@ class Crowd:
         return found
 
     async def all_connected(self, limit: float) -> float:
-        """Waits for that; at which moment it was so."""
+        """Wait until all are connected, and return that moment. Raises ServerFailed."""
         until = time.monotonic() + limit
         while (await self.count()).connected < self.size:
             if time.monotonic() > until:
                 raise ServerFailed(f"{await self.count()} of {self.size} Pis after {limit:g} s")
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(POLL_INTERVAL_S)
         return time.monotonic()
 
     def cpu_seconds(self) -> float:
         return sum(Running(process.pid, 0).cpu_seconds() for process in self._processes)
 
-    async def _ask_all(self, **order: Any) -> list[Any]:
-        return await asyncio.gather(*(_ask(process, **order) for process in self._processes))
+    async def _ask_all(self, **command: Any) -> list[Any]:
+        return await asyncio.gather(*(_ask(process, **command) for process in self._processes))
 
 
-async def _ask(process: asyncio.subprocess.Process, **order: Any) -> Any:
+async def _ask(process: asyncio.subprocess.Process, **command: Any) -> Any:
     assert process.stdin and process.stdout
-    process.stdin.write(json.dumps(order).encode() + b"\n")
+    process.stdin.write(json.dumps(command).encode() + b"\n")
     line = await process.stdout.readline()
     if not line:
         raise ServerFailed("a process full of Pis has ended")

@@ -1,0 +1,113 @@
+"""Commands that were sent to other Pis and wait for their answers."""
+
+import asyncio
+import uuid
+from typing import NamedTuple
+
+import msgspec
+
+from ..errors import STATUS, ErrorCode, Ref, RequestError
+from ..messages import (
+    UNREADABLE,
+    RemoteCommand,
+    RemoteSet,
+    Value,
+    encode,
+)
+from .fleet import PinValue
+from .message import Message
+
+_MAX_WORDS_CHARACTERS = 300
+
+
+class _Answer(msgspec.Struct):
+    """Answer of a Pi: a `result` or an `error`."""
+
+    type: str
+    ref: Ref | None = None
+    value: PinValue = None
+    code: str = ""
+    message: str = ""
+
+
+_answers = msgspec.json.Decoder(_Answer)
+
+
+class _Pending(NamedTuple):
+    topic: str
+    """Topic of the answer."""
+    pi_name: str
+    done: asyncio.Future[Value]
+    timer: asyncio.TimerHandle
+
+
+class PendingCommands:
+    """Commands without an answer, by the id they were sent with. Each fails after `timeout_s`
+    seconds."""
+
+    def __init__(self, timeout_s: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout_s = timeout_s
+        self._pending: dict[str, _Pending] = {}
+
+    def add(self, answer_topic: str, pi_name: str) -> tuple[str, asyncio.Future[Value]]:
+        """Return an id for a command and the future of its answer, which may raise RequestError."""
+        id = uuid.uuid4().hex
+        done: asyncio.Future[Value] = self._loop.create_future()
+        timer = self._loop.call_later(self._timeout_s, self._time_out, id)
+        self._pending[id] = _Pending(answer_topic, pi_name, done, timer)
+        return id, done
+
+    def answer(self, message: Message) -> None:
+        """Finish the command that a message answers. Ignore anything else: any client at the broker
+        may publish it."""
+        if message.retain:
+            return
+        try:
+            answer = _answers.decode(message.payload)
+        except UNREADABLE:
+            return
+        id = str(answer.ref)
+        pending = self._pending.get(id)
+        if pending is None or pending.topic != message.topic:
+            return
+        if answer.type == "result":
+            self._remove(id).set_result(answer.value)
+        else:
+            code: ErrorCode = answer.code if answer.code in STATUS else "unavailable"
+            words = answer.message[:_MAX_WORDS_CHARACTERS] or "no reason was given"
+            self.fail(id, code, f"{pending.pi_name}: {words}")
+
+    def fail(self, id: str, code: ErrorCode, words: str) -> None:
+        """Let one command fail, if it still waits."""
+        if id in self._pending:
+            self._remove(id).set_exception(RequestError(code, words))
+
+    def fail_all(self, code: ErrorCode, words: str) -> None:
+        """Let all commands fail."""
+        for id in list(self._pending):
+            self.fail(id, code, words)
+
+    def _remove(self, id: str) -> asyncio.Future[Value]:
+        pending = self._pending.pop(id)
+        pending.timer.cancel()
+        return pending.done
+
+    def _time_out(self, id: str) -> None:
+        words = f"{self._pending[id].pi_name} did not answer within {self._timeout_s} s"
+        self.fail(id, "no-answer", words)
+
+
+def payload(command: RemoteCommand, id: str) -> bytes:
+    """Return a command as a Pi takes it at the broker."""
+    fields = msgspec.structs.asdict(command)
+    kind = type(command).__struct_config__.tag
+    sent = {key: fields[key] for key in ("value", "seconds") if fields.get(key) is not None}
+    return encode({"type": kind, "ref": id, **sent})
+
+
+def in_words(command: RemoteCommand) -> str:
+    """Return a command for the log."""
+    if isinstance(command, RemoteSet):
+        return f"set to {command.value:g}"
+    return str(type(command).__struct_config__.tag)
