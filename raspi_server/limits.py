@@ -247,8 +247,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     drag_gap_s: float = 1.0
     drag_length_s: float = 10.0
     """Levels that one caller sets of one pin, each within the gap after the one before and all
-    within the length, count as one change, the last: dragging a slider sets dozens. The history on
-    the page (www/dashboard/history.js) does the same with the changes it receives."""
+    within the length, count as one change, the last: dragging a slider sets dozens.
+    www/dashboard/history.js does the same with the changes it receives."""
 
     # cli: doctor and wait-healthy
 

@@ -14,7 +14,7 @@ from raspi_server.messages import Drive, Pulse, Set, Toggle, Value
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Instead of waiting for the next timer, moves the clock to it."""
+    """A selector that moves the clock to the next timer instead of waiting for it."""
 
     def __init__(self, now: float) -> None:
         super().__init__()
@@ -37,12 +37,13 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
 
 def parse(pins: str) -> schema.Config:
-    """A configuration from the YAML text of its pins."""
+    """Return a configuration from the YAML text of its pins."""
     return parser.parse(b"pins:\n" + pins.encode(), "test", Path("/nowhere"))
 
 
 class Rig:
-    """`changes` are all changes told, `remade` how often a pin was lost or came back."""
+    """A board with its loop. `changes` are all changes reported; `remade` counts how often a pin
+    was lost or came back."""
 
     def __init__(
         self,
@@ -69,24 +70,24 @@ class Rig:
         self.remade += 1
 
     def line(self, gpio: int) -> Any:
-        """The simulated pin behind a GPIO."""
+        """Return the simulated line of a GPIO."""
         return self.factory.pin(gpio)
 
     def levels_of(self, gpio: int) -> list[float]:
-        """All levels the line has had since it was made, the first included."""
+        """Return all levels the line has had since it was made, the first included."""
         return [state.state for state in self.line(gpio).states]
 
     def wait(self, seconds: float) -> None:
-        """Lets time pass, and all that is due in it happen."""
+        """Let time pass, and all timers in it run."""
         self.loop.run_until_complete(asyncio.sleep(seconds))
 
     def settle(self) -> None:
-        """Lets what was posted to the loop happen, in no time."""
+        """Run what was posted to the loop, in no time."""
         for _ in range(3):
             self.loop.run_until_complete(asyncio.sleep(0))
 
     def told(self) -> list[tuple[str, Value, str | None]]:
-        """The changes told since the last call: pin, value, by whom."""
+        """Return the changes since the last call: pin, value, caller."""
         found = [(change.pin, change.value, change.by) for change in self.changes]
         self.changes.clear()
         return found

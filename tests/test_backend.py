@@ -1,4 +1,4 @@
-"""Where pins come from; what real lines do is tested on a virtual Pi, not here."""
+"""Backends of the pins. Real lines are tested on a virtual Pi (tests/gpio)."""
 
 import sys
 

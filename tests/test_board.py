@@ -1,4 +1,4 @@
-"""Pins as the board keeps them: switching, deadlines, groups, edges, debounce, lost pins."""
+"""Pins on the board: switching, deadlines, groups, edges, debounce, lost pins."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,6 +8,8 @@ import pytest
 from gpiozero.exc import GPIOPinInUse, PinError
 
 from raspi_server.errors import RequestError
+from raspi_server.gpio.backend import SimulatedPin
+from raspi_server.system import busy
 
 from .board_rig import Rig, parse
 
@@ -172,7 +174,7 @@ class TestDeadlines:
         assert house.told() == [("lamp", 1, "me"), ("lamp", 0, "pulse")]
 
     def test_set_after_a_pulse_means_for_good(self, rig):
-        """Who switches on a plain output during a pulse wants it to stay on."""
+        """Switching on a plain output during a pulse makes it stay on."""
         house = rig(LAMP)
         house.pulse("lamp", 2)
         house.set("lamp", 1)
@@ -241,7 +243,7 @@ class TestDeadlines:
         assert house.told()[-1] == ("gate", 0, "max_on")
 
     def test_initial_on_is_limited_too(self, rig):
-        """What starts on goes off in time as if somebody had switched it on."""
+        """An output that starts on goes off in time, as one that was switched on."""
         house = rig("  fan: {gpio: 17, mode: output, max_on: 1, initial: on}\n")
         house.wait(1.1)
         assert house.told() == [("fan", 0, "max_on")]
@@ -316,7 +318,7 @@ class TestGroups:
 
     @pytest.mark.parametrize("command", ["set", "toggle"])
     def test_off_during_the_pause(self, rig, command):
-        """Who switches off during the pause finds it off afterwards."""
+        """An output that is switched off during the pause is off afterwards."""
         house = rig(MOTOR)
         house.wait(1)
         house.set("up", 1)
@@ -415,7 +417,7 @@ class TestInputs:
         device._edge(0.0, 1)
 
     def test_a_lost_edge_is_corrected_by_a_look(self, rig):
-        """What an edge missed, the next look corrects."""
+        """The next refresh finds an edge that was lost."""
         house = rig(DOOR)
         house.line(4)._state = 1  # no edge comes of this
         house.board.refresh()
@@ -591,3 +593,39 @@ class TestLostPins:
         with pytest.raises(RequestError, match=r"down \(GPIO6\), of the same group"):
             house.set("up", 1)
         assert house.board["up"].value == 0
+
+
+def test_touching_a_line_names_its_pin(rig, monkeypatch):
+    """While a line is opened, read, switched or released, its pin is the work in hand, also after a
+    reload has renamed it; afterwards nothing is."""
+    seen = []
+
+    def watch(method):
+        well = getattr(SimulatedPin, method)
+
+        def watched(pin, *values):
+            seen.append((method, busy.describe()))
+            return well(pin, *values)
+
+        monkeypatch.setattr(SimulatedPin, method, watched)
+
+    for method in ("output_with_state", "input_with_pull", "_change_state", "_get_state"):
+        watch(method)
+
+    def names(method):
+        found = {name for each, name in seen if each == method}
+        seen.clear()
+        return found
+
+    house = rig(LAMP + DOOR)
+    assert names("output_with_state") == {"lamp (GPIO17)"}
+    house.set("lamp", 1)
+    assert names("_change_state") == {"lamp (GPIO17)"}
+    house.board.refresh()
+    assert names("_get_state") == {"door (GPIO4)"}
+    house.board.reconfigure(parse("  light: {gpio: 17, mode: output}\n" + DOOR).pins)
+    house.set("light", 0)
+    assert names("_change_state") == {"light (GPIO17)"}
+    house.board.close()
+    assert names("output_with_state") == {"light (GPIO17)"}
+    assert busy.describe() == ""

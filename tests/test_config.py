@@ -44,13 +44,13 @@ thorough = settings(print_blob=True, deadline=None)
 
 
 def read(text):
-    """The configuration in a text or in bytes."""
+    """Return the configuration in a text or in bytes."""
     data = text if isinstance(text, bytes) else text.encode()
     return parse(data, "config.yaml", HERE)
 
 
 def errors(text):
-    """What is wrong with a text, as people read it, line by line."""
+    """Return the errors of a text as people read them, line by line."""
     with pytest.raises(ConfigError) as caught:
         read(text)
     lines = [str(error) for error in caught.value.errors]
@@ -59,7 +59,7 @@ def errors(text):
 
 
 def pin_text(mode, *entries, gpio=17, name="lamp"):
-    """One pin; the first of its entries stands in line 5."""
+    """Return one pin as YAML; the first of its entries is in line 5."""
     start = ["pins:", f"  {name}:", f"    gpio: {gpio}", f"    mode: {mode}"]
     return "\n".join([*start, *(f"    {entry}" for entry in entries), ""])
 
@@ -96,7 +96,7 @@ def test_the_shipped_file_explains_every_key_of_mqtt(key):
 
 
 def test_the_example_of_a_broker_works_when_uncommented():
-    """Whoever takes the comment signs away before the example of a broker has a valid one."""
+    """The example of a broker is valid once its comment signs are removed."""
     (example,) = re.findall(r"^# {3}mqtt:\n(?:# {5}.*\n)+", SHIPPED.read_text(), re.MULTILINE)
     assert read(re.sub("^#", "", example, flags=re.MULTILINE)).mqtt == MqttConfig(
         url="mqtts://broker.local",
@@ -148,7 +148,7 @@ def test_the_shipped_file_explains_every_key_of_a_pin(key):
 
 @pytest.mark.parametrize("comment", ["#", "# "])
 def test_the_examples_of_the_shipped_file_work_when_uncommented(comment):
-    """Whoever takes the comment signs away before the example pins has a valid configuration."""
+    """The example pins are valid once their comment signs are removed."""
     top, examples = SHIPPED.read_text().split("\npins:\n")
     lines = examples.rstrip("\n").split("\n")
     assert all(line.startswith(comment) for line in lines)
@@ -169,7 +169,7 @@ def test_the_examples_of_the_shipped_file_work_when_uncommented(comment):
 
 
 def test_the_example_of_the_readme_works():
-    """Whoever copies the pins of README.md has a valid configuration, of which nothing is odd."""
+    """The pins of README.md are a valid configuration without warnings."""
     (example,) = re.findall(r"^ {4}pins:\n(?: {6}.*\n)+", README.read_text(), re.MULTILINE)
     warnings = []
     pins = parse(textwrap.dedent(example).encode(), "README.md", HERE, warnings).pins
@@ -197,9 +197,9 @@ class Rule(NamedTuple):
     """`top`, `access`, or the modes of the pins that have it."""
     expects: str
     good: dict[str, object]
-    """What may stand there, as YAML, and what it means."""
+    """The allowed values, as YAML, and their meaning."""
     bad: dict[str, str]
-    """What may not, as YAML, and how the error shows it."""
+    """The rejected values, as YAML, and how the error shows them."""
 
 
 def same(*texts):
@@ -881,7 +881,7 @@ def test_the_fixed_pull_ups_are_respected(gpio, pull):
 
 @pytest.mark.parametrize("limit", ["pulse", "max_on"])
 def test_a_time_limit_does_not_go_with_keep_after_a_failure(limit):
-    """What may only be on for a time is never left on by a crash: `on_failure: keep` is refused, in
+    """An output with a time limit is never left on by a crash: `on_failure: keep` is rejected, in
     its own line. (tests/test_safe_outputs.py has the other pairs.)"""
     entries = [f"{limit}: 5", "on_failure: keep"]
     expected = (
@@ -1045,7 +1045,7 @@ def test_all_errors_are_reported_at_once_in_the_order_of_the_file():
     ],
 )
 def test_a_number_where_text_is_expected_is_refused_with_a_hint(text, line, key, expects):
-    """Whoever wants a number as text is told to put it in quotes."""
+    """The error of a number in the place of text names the quotes."""
     number = text.split(": ")[-1].strip()
     assert errors(text) == [f"config.yaml:{line}: {key}: expected {expects}, got {number}{HINT}"]
 
@@ -1268,7 +1268,7 @@ def _cut(data, start, length, instead):
 @settings(thorough, max_examples=1000)
 @given(FILES)
 def test_any_file_is_a_configuration_or_a_list_of_errors(data):
-    """Whatever is in the file, the answer is a configuration or errors, one printable line each."""
+    """Any file results in a configuration or in errors, one printable line each."""
     try:
         config = read(data)
     except ConfigError as error:
@@ -1418,7 +1418,7 @@ class Written(NamedTuple):
         return [f"{indent}{key}: {text}" for key, (_, text) in entry.items()]
 
     def config(self):
-        """What it means, put together without the loader."""
+        """Return the expected configuration, built without the parser."""
 
         def values(entry):
             return {key: value for key, (value, _) in entry.items()}

@@ -1,4 +1,4 @@
-"""The past of the pins through the front door: what a page that is opened now learns of before."""
+"""The history of the pins over HTTP: a page that is opened now shows what was before."""
 
 import csv
 import re
@@ -60,7 +60,7 @@ def switch(server: Server, pin: str, value: float) -> None:
 
 
 def wait_for(fact: Callable[[], Any]) -> Any:
-    """What it is, once it is something."""
+    """Wait for a value and return it."""
     limit = time.monotonic() + LIMIT
     while not (found := fact()):
         assert time.monotonic() < limit, "it never came true"
@@ -80,7 +80,7 @@ def remembered(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def test_what_was_seen_live_is_remembered(start_server: Callable[..., Server]) -> None:
-    """What a page that was open has seen, one that is opened later finds: each change of each pin,
+    """A page that is opened later shows what an open page has received: each change of each pin,
     with the same time and the same words for who did it, short pulses included."""
     server = start_server(HOUSE)
     with Witness(server) as witness:
@@ -273,7 +273,7 @@ def test_another_configuration(run: Callable[..., Any]) -> None:  # noqa: F811
 
 
 def test_a_pin_that_is_opened_anew(run: Callable[..., Any]) -> None:  # noqa: F811
-    """What a reload does to a lamp stands in its past like all else."""
+    """A change of a lamp by a reload is in its history like any other."""
     house = run("access: {control: everyone}\npins:\n  lamp: {gpio: 17, mode: output}\n")
     switch(house.server, "lamp", 1)
     house.reload(house.file.read_text().replace("mode: output", "mode: output, active: low"))

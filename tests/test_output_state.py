@@ -1,4 +1,4 @@
-"""What outlives a restart and a power cut."""
+"""Output states that are kept over a restart and over a power cut."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from .test_websocket import Browser
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """What systemd gives a service: /run/raspi-server and /var/lib/raspi-server."""
+    """Return the folders that systemd makes: /run/raspi-server and /var/lib/raspi-server."""
     for name in ("run", "state"):
         (tmp_path / name).mkdir()
     return tmp_path / "run", tmp_path / "state"
@@ -26,7 +26,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def start(folders: tuple[Path, Path]) -> Iterator[Callable[..., Rig]]:
-    """Starts the service anew, on the same machine or after a power cut."""
+    """Start the service again, on the same machine or after a power cut."""
     rigs: list[Rig] = []
 
     def start(pins: str, later: float = 0) -> Rig:
@@ -149,7 +149,7 @@ def test_a_torn_file_is_harmless(start, folders, torn, initial):
 
 
 def test_a_full_disk_is_said_and_switching_goes_on(start, folders, caplog):
-    """Where nothing can be kept, the lamp can be switched all the same, and the log says why."""
+    """If nothing can be kept, the lamp can still be switched, and the log says why."""
     house = start(lamp(initial="keep"))
     (folders[0] / "levels.json").unlink()
     folders[0].rmdir()
@@ -232,7 +232,7 @@ class TestDeadlines:
 
 
 def test_levels_by_gpio(folders):
-    """What is kept belongs to the line: renaming a pin changes nothing."""
+    """A state belongs to the line: renaming a pin changes nothing."""
     OutputStateStore(*folders).remember(17, OutputState(1), over_power_cut=False)
     assert OutputStateStore(*folders).before_restart(17) == OutputState(1)
     assert OutputStateStore(*folders).before_restart(18) is None

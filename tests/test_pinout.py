@@ -26,7 +26,7 @@ def gpio_of(pin):
 
 
 def test_every_name_gpiozero_has_for_a_header_pin_means_the_same_pin_here(board):
-    """Whatever gpiozero calls a pin of the header, the same name in config.yaml means the same
+    """Each of gpiozero's names of a pin of the header means in config.yaml the same
     pin, and power and ground are no pins."""
     seen = set()
     for position, pin in board.headers["J8"].pins.items():

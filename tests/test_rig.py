@@ -1,4 +1,4 @@
-"""The rig of the tests: what all of them lean on."""
+"""The helpers that all tests use."""
 
 import socket
 
@@ -8,8 +8,8 @@ from .conftest import free_port
 
 
 def test_a_free_port_is_held() -> None:
-    """Nobody else gets the port by chance; a server listens there again and again, and nobody
-    answers while it is away."""
+    """No other program gets the port by chance; a server can listen there again and again, and
+    connections are refused in between."""
     port = free_port()
     assert port not in {free_port() for _ in range(10)}
     with socket.socket() as other, pytest.raises(OSError, match="Address already in use"):

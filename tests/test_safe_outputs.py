@@ -1,5 +1,5 @@
-"""Outputs that run out are never left on, and what keys would do together is refused before it is
-done: by `check`, and by a reload of a running server."""
+"""Outputs with a time limit are never left on: keys that would do so together are rejected, by
+`check` and by a reload of a running server."""
 
 import json
 import os
@@ -52,7 +52,7 @@ REFUSED = {
         "expected only beside group, got no group; write both or none",
     ),
 }
-"""What is refused of a pin, the key that is blamed, and the words."""
+"""Rejected pins, the key that the error names, and its words."""
 
 ALLOWED = [
     f"mode: output, {limit}: 4, on_stop: {how}, on_failure: {how}"
@@ -147,7 +147,7 @@ WARNING = (
 
 
 def test_a_long_pulse_is_warned_of(tmp_path: Path, run) -> None:
-    """Whoever meant milliseconds hears of it, and whoever did not goes on: from `check`, at the
+    """A pulse that may be meant in milliseconds gets a warning, no error: from `check`, at the
     start, at a reload and from the doctor. Up to a minute nothing is said."""
     file = write(tmp_path, LONG)
     done = command("check", file)
@@ -174,9 +174,9 @@ pins:
 
 
 def test_a_last_good_configuration_of_an_older_release_runs(run, tmp_path: Path) -> None:
-    """What an older release allowed, and this one refuses, still runs when the file is faulty: it
-    ignores the keys that are refused, and names them in the log and to `check`. It does not end
-    with status 78."""
+    """A configuration that an older release allowed, and this one rejects, still runs when the file
+    is invalid: the rejected keys are ignored, and named in the log and by `check`. The server does
+    not end with status 78."""
     state = tmp_path / "state"
     state.mkdir()
     house = run(OLD.partition("pins:")[0], STATE_DIRECTORY=str(state))

@@ -1,4 +1,4 @@
-"""What a failure leaves behind. That real lines obey is shown on the virtual Pi (tests/gpio)."""
+"""The outputs after a failure. Real lines are tested on the virtual Pi (tests/gpio)."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ KILLED = {"SERVICE_RESULT": "signal", "EXIT_CODE": "killed", "EXIT_STATUS": "KIL
 
 
 class Chip:
-    """Notes what is asked of the lines, in order."""
+    """A chip that records the requests for its lines, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left: list[tuple[int, int | None]] = []
@@ -69,7 +69,7 @@ class Home:
         return status, self._capfd.readouterr().err
 
     def drove(self, pulse_at: float | None = None, **values: float) -> None:
-        """What the server had driven, by GPIO, and until when."""
+        """Write the states that the server had driven, by GPIO."""
         known = {
             name.removeprefix("gpio"): {"value": value, "pulse_at": pulse_at}
             for name, value in values.items()
@@ -114,8 +114,8 @@ def test_after_a_kill(home, chip, monkeypatch):
 
 
 def test_a_pulse_that_runs_is_not_kept(home, chip, monkeypatch):
-    """What is to go off soon goes off with the server, whatever is kept: it may not come back. When
-    it was to end stays known."""
+    """An output with a deadline goes off with the server, even with `keep`: it may not come back.
+    The deadline is kept."""
     ended(monkeypatch, **KILLED)
     home.drove(pulse_at=1e9, gpio27=1)
     status, said = home.safe_state()
@@ -143,7 +143,7 @@ def test_a_signal_that_systemd_calls_clean(home, chip, monkeypatch):
 
 
 def test_by_hand(home, chip):
-    """Who asks by hand gets it, for all outputs if it is not known which were driven."""
+    """Called by hand, it acts on all outputs if it is not known which were driven."""
     status, said = home.safe_state()
     assert status == 0
     assert [gpio for gpio, _ in chip.left] == [5, 17, 18, 6]
@@ -151,7 +151,7 @@ def test_by_hand(home, chip):
 
 
 def test_a_pin_that_was_never_driven(home, chip, monkeypatch):
-    """What only stands in the edited file, and was never taken, is not touched."""
+    """A pin that is only in the edited file, which never ran, is not touched."""
     ended(monkeypatch, **KILLED)
     home.drove(gpio17=1)
     home.safe_state()
@@ -198,7 +198,7 @@ def test_a_line_that_is_in_use(home, chip, monkeypatch):
 
 
 def test_a_kernel_that_forgets(home, chip, monkeypatch):
-    """Where the line does not keep what it was told, that is said, not hoped."""
+    """A line that does not keep its level is reported."""
     ended(monkeypatch, **KILLED)
     chip.forgets = True
     home.drove(gpio5=1)
@@ -208,7 +208,7 @@ def test_a_kernel_that_forgets(home, chip, monkeypatch):
 
 
 def test_simulated_pins(home, chip, monkeypatch):
-    """Where the pins are simulated there is nothing to do."""
+    """With simulated pins there is nothing to do."""
     ended(monkeypatch, **KILLED)
     home.file.write_text(HOUSE.replace("real", "simulated"))
     assert home.safe_state() == (0, "")

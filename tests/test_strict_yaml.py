@@ -1,4 +1,4 @@
-"""The YAML a person means: which scalars mean what, and which texts are refused in which line."""
+"""YAML as a person means it: the values of scalars, and the rejected texts with their lines."""
 
 import math
 from itertools import pairwise
@@ -10,7 +10,7 @@ from raspi_server.config.strict_yaml import MAX_BYTES, YamlError, line_of, quote
 
 
 def value_in(text):
-    """What the plain value of `key: TEXT` means."""
+    """Return the value of the plain scalar in `key: TEXT`."""
     root = strict_yaml.compose(f"key: {text}\n".encode())
     return scalar(root.value[0][1])
 
@@ -28,7 +28,7 @@ TEXT_IN_SPITE_OF_YAML = (
 
 @pytest.mark.parametrize("text", TEXT_IN_SPITE_OF_YAML.split())
 def test_words_and_times_stay_text(text):
-    """What YAML 1.1 would turn into a boolean, a number or a date stays the text that was typed."""
+    """Text that YAML 1.1 makes a boolean, a number or a date stays the text that was typed."""
     assert value_in(text) == text
 
 
@@ -115,7 +115,7 @@ def test_a_leading_zero_is_not_nothing():
 @pytest.mark.parametrize("text", ["0", "true", "null", "~", "017", "1e3", ".nan", "", "on"])
 @pytest.mark.parametrize("style", ['"{}"', "'{}'", "|-\n  {}", ">-\n  {}"])
 def test_quotes_make_text(text, style):
-    """Whatever stands in quotes or in a block is text."""
+    """A scalar in quotes or in a block is text."""
     assert value_in(style.format(text)) == text
     assert not strict_yaml.is_empty(node_in(style.format(text)))
 

@@ -12,10 +12,10 @@ from typing import Literal
 _MODEL = Path("/proc/device-tree/model")
 _DEVICES = Path("/dev")
 _LABELS = ("pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1")
-"""What the kernel calls the chip of the 40-pin header: on a Pi Zero to 3, a Pi 4, and a Pi 5, where
+"""Labels of the chip of the 40-pin header: on a Pi Zero to 3, a Pi 4, and a Pi 5, where
 it is gpiochip0 or, on earlier kernels, gpiochip4."""
 CONSUMER = "raspi-server"
-"""By which name the kernel tells others who holds a line."""
+"""Name under which the kernel shows our lines to other programs."""
 
 # The numbers of the calls hold the size of what they are given: struct gpiochip_info, 68 bytes,
 # gpio_v2_line_info 256, gpio_v2_line_request 592, gpio_v2_line_values 16.
@@ -39,13 +39,13 @@ def on_raspberry_pi() -> bool:
 
 
 def are_real(kind: Literal["auto", "real", "simulated"]) -> bool:
-    """Whether the config's `gpio` key means real lines here: `auto` does on a Raspberry Pi only."""
+    """Tell whether the config's `gpio` key means real lines: `auto` does on a Raspberry Pi only."""
     return kind == "real" or (kind == "auto" and on_raspberry_pi())
 
 
 def find() -> Path:
-    """The device of the 40-pin header, found by its label. Raises OSError, which says what there is
-    instead, or may not be opened."""
+    """Return the device of the 40-pin header, found by its label. Raises OSError, which names what
+    there is instead, or what may not be opened."""
     found = []
     refusal: OSError | None = None
     for device in sorted(_DEVICES.glob("gpiochip*")):
@@ -64,8 +64,8 @@ def find() -> Path:
 
 
 def holder(device: Path, gpio: int) -> str | None:
-    """Who holds a line, by the name it gave itself, or None; looking disturbs nothing. Raises
-    OSError."""
+    """Return the program that holds a line, by its consumer name, or None. The line is not
+    disturbed. Raises OSError."""
     info = bytearray(256)
     struct.pack_into("=I", info, 64, gpio)
     with _opened(device) as chip:
@@ -77,8 +77,8 @@ def holder(device: Path, gpio: int) -> str | None:
 
 
 def read(device: Path, gpio: int) -> int:
-    """The level a line shows, 0 or 1, asked for in the way that neither drives nor lets go of it.
-    Raises OSError, EBUSY where somebody holds the line."""
+    """Return the level of a line, 0 or 1, read without driving or releasing it. Raises OSError,
+    EBUSY where the line is held."""
     with _requested(device, gpio, 0) as line:
         values = bytearray(struct.pack("=QQ", 0, 1))
         fcntl.ioctl(line, _GET_VALUES, values)
@@ -86,8 +86,8 @@ def read(device: Path, gpio: int) -> int:
 
 
 def leave(device: Path, gpio: int, level: int | None) -> None:
-    """Drives a line to a level, 0 or 1, in one request, or with None makes it an input, and lets
-    go of it. Raises OSError, EBUSY where somebody holds it."""
+    """Drive a line to a level, 0 or 1, in one request, or with None make it an input, and release
+    it. Raises OSError, EBUSY where the line is held."""
     flags = _INPUT if level is None else _OUTPUT
     with _requested(device, gpio, flags, level or 0):
         pass
@@ -104,7 +104,7 @@ def _opened(device: Path) -> Iterator[int]:
 
 @contextmanager
 def _requested(device: Path, gpio: int, flags: int, level: int = 0) -> Iterator[int]:
-    """Holds a line; without a flag for a direction, as it is."""
+    """Hold a line; without a flag for a direction, as it is."""
     request = bytearray(592)
     struct.pack_into("=I", request, 0, gpio)
     struct.pack_into("=32s", request, 256, CONSUMER.encode())

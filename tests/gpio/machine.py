@@ -38,7 +38,7 @@ _COMMANDS = {
     "xz": "xz-utils",
     "mkfs.ext4": "e2fsprogs",
 }
-"""What building and running takes, and the Debian package it comes with."""
+"""Programs that building and running need, and their Debian packages."""
 
 
 _QEMU = [
@@ -220,7 +220,7 @@ def _install(commands: list[str]) -> None:
 
 
 def _requirements() -> list[str]:
-    """What the package needs on a Pi."""
+    """Return the requirements of the package on a Pi."""
     project = tomllib.loads((HERE.parent.parent / "pyproject.toml").read_text())["project"]
     return [*project["dependencies"], *project["optional-dependencies"]["pi"]]
 

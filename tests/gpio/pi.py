@@ -1,5 +1,5 @@
-"""What the tests do with the virtual Pi: run the service there as systemd does, look at its lines
-from the far end and at the kernel's record of them, and come in through its front door."""
+"""Operations of the tests on the virtual Pi: run the service there as systemd does, read its lines
+from the far end and the kernel's record of them, and send it requests."""
 
 import io
 import json
@@ -25,7 +25,7 @@ _LINES = "/run/gpio-sim/sim_gpio"
 
 
 class Event(NamedTuple):
-    """What the kernel did with a line: `in`, `out`, `set 0`, `set 1`; or with None a mark of ours.
+    """An action of the kernel on a line: `in`, `out`, `set 0`, `set 1`; or with None our own mark.
     `moment` is of the guest's monotonic clock, in seconds."""
 
     moment: float
@@ -34,7 +34,7 @@ class Event(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """What happened to the far end of a line, and between which two moments (Unix time)."""
+    """An event at the far end of a line, and the two moments around it (Unix time)."""
 
     gpio: int
     level: int
@@ -55,7 +55,7 @@ class Record:
         self._pi.write(f"{_TRACING}/trace_marker", text)
 
     def of(self, gpio: int) -> list[str]:
-        """What happened to a line, marks in between."""
+        """Return the actions on a line, with marks in between."""
         return [event.what for event in self.events if event.gpio in (gpio, None)]
 
     def moments(self, gpio: int) -> list[float]:
@@ -194,7 +194,7 @@ class Pi:
 
     @property
     def journal(self) -> str:
-        """What the service has said in this test."""
+        """Return the log of the service in this test."""
         return self.run(f"journalctl -o cat -u raspi-server --since @{self._began:.3f}")
 
     def wait_for(self, fact: Callable[[], bool], what: str) -> None:
@@ -205,7 +205,7 @@ class Pi:
             time.sleep(0.05)
 
     def pull(self, gpio: int, up: bool) -> None:
-        """What a button at the far end of a line does."""
+        """Drive the far end of a line, as a button does."""
         self.write(f"{_LINES}{gpio}/pull", "pull-up" if up else "pull-down")
 
     def pulled(self, gpio: int) -> str:
@@ -219,7 +219,7 @@ class Pi:
         return [Edge(*step) for step in done]
 
     def level(self, gpio: int) -> int:
-        """What the far end of a line shows."""
+        """Return the level at the far end of a line."""
         return int(self.read(f"{_LINES}{gpio}/value"))
 
     def browser(self) -> Visitor:

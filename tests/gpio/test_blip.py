@@ -15,7 +15,7 @@ OutputDevice(17, active_high=False)
 
 
 def test_the_judge_sees_the_blip_of_the_stock_factory(pi: Pi) -> None:
-    """What other programs do to an active-low relay that starts off, which this record shows,
+    """Other programs' pulse on an active-low relay that starts off, which this record shows,
     ours does not: switch it on for a moment."""
     pi.write("/tmp/stock.py", STOCK)
     with pi.record() as record:

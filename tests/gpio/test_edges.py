@@ -175,7 +175,7 @@ print(seen, factory.is_listening)
 
 
 def test_a_raising_callback_does_not_silence_the_others(pi: Pi) -> None:
-    """Whatever goes wrong when one pin's edge is brought, the others' still arrive."""
+    """After any failure in the delivery of one pin's edge, the others' still arrive."""
     pi.write("/tmp/raising.py", RAISING)
     said = pi.run("PYTHONPATH=/opt/raspi-server/current python3 /tmp/raising.py")
     assert said.splitlines()[-1] == "['fails', 'hears'] True"

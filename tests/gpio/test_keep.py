@@ -94,7 +94,7 @@ def test_a_kernel_that_lets_go(pi: Pi) -> None:
 
 
 def test_keep_takes_over_what_another_program_left_on(pi: Pi) -> None:
-    """Where we know of nothing, `keep` takes over what the line shows, and changes nothing."""
+    """Without a kept state, `keep` takes over the level of the line, and changes nothing."""
     pi.write("/tmp/other.py", HELD_BY_NOBODY)
     pi.run("python3 /tmp/other.py")
     assert (pi.level(LAMP), pi.level(RELAY)) == (1, 0)
@@ -115,7 +115,7 @@ def test_keep_takes_over_what_an_undriven_line_shows(pi: Pi) -> None:
 
 
 def cut_the_power(pi: Pi, boot: str) -> None:
-    """What is on the disk at this moment is all that is left, and it was another boot."""
+    """Leave only the files that are on the disk now, as from another boot."""
     kept = pi.read(STATE)
     pi.kill()
     pi.begin()
@@ -132,8 +132,8 @@ RESTORED = """
 
 
 def test_restore_outlives_a_power_cut(pi: Pi) -> None:
-    """What was on is on again after a power cut, from the first moment; `keep` is for restarts
-    only. A torn file is harmless: everything starts off."""
+    """An output that was on is on again after a power cut, from the first moment; `keep` is for
+    restarts only. A torn file is harmless: everything starts off."""
     pi.start(RESTORED)
     for pin in ("lamp", "relay", "kept"):
         pi.set(pin, 1)

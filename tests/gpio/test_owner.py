@@ -1,4 +1,4 @@
-"""Who holds which line, and what becomes of a server that may not have its own."""
+"""Holders of lines, and the server when another program holds one of its lines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,7 +71,7 @@ def test_a_line_in_use(pi: Pi) -> None:
 
 
 def test_a_pi_that_does_not_let_us_in(pi: Pi) -> None:
-    """Where the device may not be opened every pin says what to do about it; nothing is quietly
+    """If the device may not be opened, every pin says what to do about it; nothing is quietly
     simulated."""
     with pi.record() as record:
         pi.run("chmod 0600 /dev/gpiochip0")
@@ -120,7 +120,7 @@ udevadm settle
 
 
 def test_the_chip_is_found_by_its_label(pi: Pi) -> None:
-    """Where another chip comes first, as on some kernels of a Pi 5, the header is still found, and
+    """If another chip comes first, as on some kernels of a Pi 5, the header is still found, and
     the lines of that chip are left alone."""
     pi.run(SWAP)
     try:

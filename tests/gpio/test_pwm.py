@@ -29,7 +29,7 @@ def wait_for_level(pi: Pi, level: int) -> None:
 
 
 def test_pwm(pi: Pi) -> None:
-    """What starts dark or bright is so from the first moment, whichever level means on; 33.9
+    """A pin that starts dark or bright is so from the first moment, whichever level means on; 33.9
     percent are not 33; and a reload for another pin's sake touches nothing."""
     with pi.record() as record:
         pi.start(HOUSE)

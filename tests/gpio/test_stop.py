@@ -1,4 +1,4 @@
-"""What outputs are left as: on a clean stop, after a failure, and by their deadlines."""
+"""Outputs at their end: on a clean stop, after a failure, and by their deadlines."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def house(key: str) -> str:
 
 
 def left(off: list[str], on: list[str], let_go: list[str]) -> dict[int, list[str]]:
-    """What is to happen to each line of the house; `off` and `on` are those of an output that is
+    """Expected end of each line; `off` and `on` are those of an output that is
     active high."""
     ways: dict[str, tuple[list[str], ...]] = {
         "high": (off, on, [], let_go),
@@ -77,7 +77,7 @@ def test_on_failure(pi: Pi, fail: Callable[[Pi], None], result: str) -> None:
 
 
 def test_on_failure_is_not_for_a_clean_stop(pi: Pi) -> None:
-    """What a failure would leave on, a clean stop leaves off, and nothing happens after it."""
+    """A clean stop leaves outputs off that a failure would leave on; nothing follows it."""
     pi.start("  lamp: {gpio: 17, mode: output, initial: on, on_failure: on}\n")
     with pi.record() as record:
         pi.stop()
@@ -85,7 +85,7 @@ def test_on_failure_is_not_for_a_clean_stop(pi: Pi) -> None:
 
 
 def test_a_safe_state_with_a_broken_configuration(pi: Pi) -> None:
-    """Who broke the configuration, and then the server dies: the last good one still says what is
+    """After the configuration was broken, and the server died, the last good one still says what is
     safe."""
     pi.start("  lamp: {gpio: 17, mode: output, initial: on}\n")
     pi.configure("  lamp: {gpio: seventeen\n")
