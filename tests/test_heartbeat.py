@@ -1,4 +1,4 @@
-"""The talk with systemd, over a real notify socket that is read all the time."""
+"""Messages to systemd, over a real notify socket that is read all the time."""
 
 import contextlib
 import os
@@ -37,17 +37,17 @@ class Systemd:
                 self._said.put(data)
 
     def next(self) -> str:
-        """What is said next."""
+        """Return the next message."""
         return self._said.get(timeout=LIMIT).decode("ascii")
 
     def next_but(self, *others: str) -> str:
-        """What is said next that is none of these."""
+        """Return the next message that is none of these."""
         while (said := self.next()) in others:
             pass
         return said
 
     def heard(self) -> list[str]:
-        """All that was said and not read yet."""
+        """Return all messages that were not read yet."""
         found = []
         with contextlib.suppress(queue.Empty):
             while True:
@@ -73,7 +73,7 @@ def environment(systemd: Systemd, **more: str) -> dict[str, str]:
 
 
 def test_ready_watchdog_stopping(start_server: Callable[..., Server], systemd: Systemd) -> None:
-    """systemd hears READY alone, then WATCHDOG again and again, and STOPPING first on a stop."""
+    """systemd gets READY alone, then WATCHDOG again and again, and STOPPING first on a stop."""
     server = start_server(LAMP, env=environment(systemd, WATCHDOG_USEC="200000"))
     assert systemd.next() == "READY=1"
     with socket.create_connection(("127.0.0.1", server.port), LIMIT):
@@ -86,7 +86,7 @@ def test_ready_watchdog_stopping(start_server: Callable[..., Server], systemd: S
 
 
 def test_no_watchdog_wanted(start_server: Callable[..., Server], systemd: Systemd) -> None:
-    """Without WATCHDOG_USEC only the status is said between READY and STOPPING."""
+    """Without WATCHDOG_USEC only the status is sent between READY and STOPPING."""
     server = start_server(LAMP, env=environment(systemd))
     assert systemd.next() == "READY=1"
     assert systemd.next() == (
@@ -102,7 +102,7 @@ def test_no_watchdog_wanted(start_server: Callable[..., Server], systemd: System
 def start_where_the_port_is_taken(
     systemd: Systemd, folder: Path
 ) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
-    """A start on a port that the socket has, once it says that it waits."""
+    """Start on a port that the socket has, and return once the server logs that it waits."""
     file = folder / "config.yaml"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         file.write_text(f"address: 127.0.0.1\nport: {taken.getsockname()[1]}\n")
@@ -116,8 +116,8 @@ def start_where_the_port_is_taken(
 
 
 def test_ready_only_once_the_address_is_ours(systemd: Systemd, tmp_path: Path) -> None:
-    """A start waits for an address that another program has, says so once, and says READY when it
-    is ours."""
+    """A start waits for an address that another program has, logs that once, and sends READY when
+    it has it."""
     with start_where_the_port_is_taken(systemd, tmp_path) as (server, taken):
         taken.close()
         assert systemd.next() == "READY=1"
@@ -138,7 +138,7 @@ def test_a_stop_while_the_address_is_not_ours(systemd: Systemd, tmp_path: Path) 
 
 
 def test_a_full_queue_stops_nothing(start_server: Callable[..., Server], tmp_path: Path) -> None:
-    """A service manager that does not read its mail holds nobody up, not even the stop."""
+    """A service manager that reads no messages holds up no request and no stop."""
     deaf = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     with deaf:
         deaf.bind(str(tmp_path / "notify"))
@@ -196,11 +196,10 @@ def test_no_watchdog_while_the_loop_is_stuck(
     assert systemd.next_but("WATCHDOG=1") == "STOPPING=1"
 
 
-def test_a_loop_that_tells_is_asked_for_beats_alone(
+def test_a_loop_that_reports_is_asked_for_beats_alone(
     systemd: Systemd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A loop that tells how it is by itself is not woken to say it again; but a beat is never said
-    on hearsay, and what was told is said."""
+    """A loop that reports by itself is asked only for beats, and what it reported is sent."""
     monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
     monkeypatch.setenv("WATCHDOG_USEC", "800000")
     monkeypatch.delenv("WATCHDOG_PID", raising=False)
@@ -234,7 +233,7 @@ def test_a_loop_that_tells_is_asked_for_beats_alone(
 
 
 def test_not_ready_until_told(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stop before it was ever ready says STOPPING, and READY not at all."""
+    """A stop before it was ready sends STOPPING, and no READY."""
     monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
     heartbeat = Heartbeat(Loop().post, lambda: ("fine", True))
     heartbeat.stop()

@@ -1,4 +1,5 @@
-"""Sending: everyone gets whole frames in order, a slow one costs nobody else anything."""
+"""The hub and its back-pressure: every viewer gets whole frames in order, and a slow one costs the
+others nothing."""
 
 import asyncio
 import contextlib
@@ -31,7 +32,7 @@ from .wire import Client
 
 
 def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Opcode and payload of each whole, unmasked, unfragmented frame; no byte may be left over."""
+    """Yield opcode and payload of each whole, unmasked frame; no byte may be left over."""
     while data:
         first, second = data[:2]
         assert first & 0x80, "every frame is a whole message"
@@ -46,7 +47,7 @@ def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class Connection:
-    """What Tornado's WebSocket connection is to the hub, over a real stream."""
+    """Stand-in for Tornado's WebSocket connection, over a real stream."""
 
     def __init__(self, stream: IOStream) -> None:
         self.stream = stream
@@ -60,8 +61,8 @@ class Connection:
 
 
 class Rig:
-    """A hub with viewers on real sockets, under TLS if a certificate's folder is given; their other
-    ends are read only when told to."""
+    """A hub with viewers on real sockets, with TLS if a certificate's folder is given. Their other
+    ends are read only by `read`."""
 
     def __init__(self, certificate: Path | None = None) -> None:
         self._certificate = certificate
@@ -75,11 +76,12 @@ class Rig:
         self._prepared: tuple[socket.socket, socket.socket] | None = None
 
     def join(self) -> socket.socket:
-        """A new viewer; its browser's end."""
+        """Add a viewer; return its browser's end."""
         return self.loop.run_until_complete(self._join())
 
     def prepare(self) -> tuple[socket.socket, socket.socket]:
-        """All that the next viewer needs but for its own socket, which takes the lowest number."""
+        """Make everything for the next viewer except its socket, which then gets the lowest
+        number."""
         server = socket.create_server(("127.0.0.1", 0))
         end = socket.socket()
         end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -129,7 +131,8 @@ class Rig:
         return encrypted, stream
 
     def read(self, end: socket.socket, at_least: int = 0) -> list[dict[str, Any]]:
-        """All that comes to one end until nothing more does, and so many bytes have come."""
+        """Return all messages that arrive at one end, until no more arrive and at least so many
+        bytes have."""
         data = self.loop.run_until_complete(self._receive(end, at_least))
         return [json.loads(payload) for _, payload in frames(data)]
 
@@ -146,7 +149,7 @@ class Rig:
         return data
 
     def run(self, act: Callable[[], object]) -> None:
-        """Something that happens on the loop."""
+        """Call `act` on the loop."""
 
         async def once() -> None:
             act()
@@ -202,8 +205,8 @@ def test_frames_are_as_the_rfc_says(size):
     assert header == (2 if len(payload) < 126 else 4 if len(payload) < 65536 else 10)
 
 
-def test_everyone_gets_everything_in_order(rig):
-    """Viewers who read get every state and every change in order."""
+def test_viewers_that_read_get_everything_in_order(rig):
+    """Viewers that read get every state and every change in order."""
     ends = [rig.join() for _ in range(3)]
     for seq in range(10):
         rig.run(lambda seq=seq: rig.hub.show(state(2 * seq)))
@@ -213,8 +216,8 @@ def test_everyone_gets_everything_in_order(rig):
             assert (first["seq"], second["ref"]) == (2 * seq, seq)
 
 
-def test_the_hub_tells_first_and_last(rig):
-    """The broadcast is wanted from the first viewer to the last."""
+def test_on_active_with_the_first_and_last_viewer(rig):
+    """`on_active` is called with the first viewer and after the last."""
     rig.join()
     rig.join()
     rig.hub.remove(rig.viewers[0])
@@ -225,8 +228,8 @@ def test_the_hub_tells_first_and_last(rig):
 
 
 def test_a_sleeper_wakes_to_the_present(rig):
-    """A phone that slept through thousands of states finds a few old ones and then the present; its
-    neighbour missed nothing."""
+    """A phone that slept through thousands of states finds a few old ones and then the present;
+    another viewer missed nothing."""
     sleeper, neighbour = rig.join(), rig.join()
     for seq in range(3000):
         rig.run(lambda seq=seq: rig.hub.show(state(seq)))
@@ -239,8 +242,8 @@ def test_a_sleeper_wakes_to_the_present(rig):
 
 
 def test_sleepers_that_wake_one_by_one(rig):
-    """Some wake, fall asleep again, or are gone while others sleep on: each finds the present when
-    it wakes, and who was awake missed nothing."""
+    """Viewers wake, fall asleep again, or are closed while others sleep on: each gets the present
+    when it wakes, and one that was awake missed nothing."""
     often, seldom, gone, neighbour = (rig.join() for _ in range(4))
     seq = 0
 
@@ -274,7 +277,7 @@ def test_sleepers_that_wake_one_by_one(rig):
 
 
 def test_changes_are_never_skipped(rig):
-    """What must arrive arrives, in order, even at a phone that slept for a while."""
+    """A phone that slept for a while gets every change, in order."""
     sleeper = rig.join()
     for seq in range(600):
         rig.run(lambda seq=seq: rig.hub.show(state(seq)))
@@ -308,7 +311,7 @@ def test_too_long_behind(rig):
 
 
 def test_a_reset_ends_only_that_one(rig):
-    """A phone that resets its connection in the middle of a tick takes nobody with it."""
+    """A phone that resets its connection in the middle of a tick disturbs no other viewer."""
     broken, neighbour = rig.join(), rig.join()
     broken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     broken.close()
@@ -321,8 +324,8 @@ def test_a_reset_ends_only_that_one(rig):
 
 
 def test_a_number_that_is_used_again(rig):
-    """A phone that left, and of which the server has not heard yet, takes nothing from the one that
-    came after it, whose socket the kernel may give the same number; nor when it is heard of."""
+    """A viewer whose socket is closed, before and after the hub removes it, takes nothing from the
+    next viewer, to which the kernel may give the same socket number."""
     neighbour = rig.join()
     rig.join()
     rig.prepare()
@@ -338,8 +341,8 @@ def test_a_number_that_is_used_again(rig):
             assert [message["type"] for message in rig.read(end)] == ["state", "result"]
 
 
-def test_who_is_gone_before_it_is_in(rig):
-    """A phone that vanishes while it is greeted harms nobody."""
+def test_viewer_closed_before_hub_add(rig):
+    """A phone that closes its connection during the first message disturbs no other viewer."""
     neighbour = rig.join()
     rig.join()
     gone = rig.viewers[1]
@@ -351,8 +354,8 @@ def test_who_is_gone_before_it_is_in(rig):
     assert len(rig.read(neighbour)) == 2
 
 
-def test_a_goodbye_in_the_middle_of_a_burst(rig):
-    """Who is bidden goodbye between two states has nothing after it, and nobody else misses one."""
+def test_a_close_in_the_middle_of_a_burst(rig):
+    """A viewer that is closed between two states gets nothing more, and no other misses one."""
     ends = [rig.join() for _ in range(4)]
     got = [0] * 4
     for seq in range(8):
@@ -365,8 +368,8 @@ def test_a_goodbye_in_the_middle_of_a_burst(rig):
     assert got == [4, 8, 12, 16]
 
 
-def test_who_can_take_nothing_is_spared(rig):
-    """Of states, a phone whose connection is full is sent none, the others each; it is counted."""
+def test_full_viewers_are_skipped(rig):
+    """A viewer whose connection is full is skipped, and counted; the others get each state."""
     sleeper, neighbour = rig.join(), rig.join()
     for seq in range(200):
         rig.run(lambda seq=seq: rig.hub.show(state(seq)))
@@ -381,8 +384,8 @@ def test_who_can_take_nothing_is_spared(rig):
     assert rig.hub.sent + rig.hub.skipped == 2 * 202
 
 
-def test_nothing_follows_a_goodbye(rig):
-    """After the goodbye nothing more is sent."""
+def test_nothing_follows_a_close_frame(rig):
+    """After the close frame nothing more is sent."""
     end = rig.join()
     rig.run(lambda: rig.viewers[0].close(1001, "bye"))
     rig.run(lambda: rig.hub.show(state(1)))
@@ -391,7 +394,7 @@ def test_nothing_follows_a_goodbye(rig):
 
 
 def test_a_ping_now_and_then(rig):
-    """A phone that answers pings stays; one that has silently gone is let go after the second."""
+    """A phone that answers pings stays; one that is unreachable is closed after the second."""
     gone, there = rig.join(), rig.join()
     for _ in range(3):
         rig.loop.run_until_complete(asyncio.sleep(DEFAULT.ping_interval_s + 1))

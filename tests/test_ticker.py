@@ -1,4 +1,4 @@
-"""The steady tick."""
+"""The ticker."""
 
 import asyncio
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def test_no_tick_after_stop(loop):
 
 
 def test_those_who_are_due_together_tick_together(loop):
-    """Whenever they were started, a slow ticker wakes nobody where a quick one does anyway."""
+    """Whenever they were started, a slow ticker is due when a quick one is, too."""
     times: list[tuple[str, float]] = []
 
     async def live() -> None:
@@ -65,7 +65,7 @@ def test_those_who_are_due_together_tick_together(loop):
 
 
 def test_who_yields_comes_after_those_who_do_not(loop):
-    """What is due at the same time, and may wait, waits; and not for a stop."""
+    """Of those due at the same time, one that yields comes last, and not after a stop."""
     order: list[str] = []
 
     async def live() -> None:
@@ -81,7 +81,7 @@ def test_who_yields_comes_after_those_who_do_not(loop):
 
 
 def test_a_late_tick_is_followed_by_the_next_in_time(loop):
-    """After a hold-up the tick goes on at once, and makes up for nothing."""
+    """After a late tick the next ones continue at once, and none is repeated."""
     times: list[float] = []
 
     def tick() -> None:
@@ -94,7 +94,7 @@ def test_a_late_tick_is_followed_by_the_next_in_time(loop):
 
 
 def test_a_tick_that_fails_is_not_the_last(loop):
-    """One failing tick does not end the broadcast, and the failure is told."""
+    """One failing tick does not end the ticker, and the failure is logged."""
     told: list[dict[str, object]] = []
     loop.set_exception_handler(lambda _, context: told.append(context))
     ticks: list[int] = []

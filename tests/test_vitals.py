@@ -1,4 +1,4 @@
-"""The machine's pulse, read from files as a Pi has them."""
+"""The machine's vital signs, read from files as a Pi has them."""
 
 import time
 
@@ -35,7 +35,7 @@ def test_throttled(tmp_path, monkeypatch, text, expected):
 
 
 def test_what_a_machine_does_not_tell_is_unknown(tmp_path, monkeypatch):
-    """On a machine without these files nothing is made up."""
+    """On a machine without these files the values are None."""
     for name in ("_TEMPERATURE", "_THROTTLED", "_MEMORY", "_UPTIME"):
         monkeypatch.setattr(vitals, name, tmp_path / "missing")
     assert (vitals.temperature(), vitals.throttled(), vitals.memory()) == (None, None, None)
@@ -60,7 +60,7 @@ def test_memory_disk_and_load_are_shares():
 
 
 def test_a_clock_step_moves_all_moments(monkeypatch):
-    """When the clock is set, moments that were are told by the new clock at once."""
+    """When the clock is set, earlier moments are converted by the new clock at once."""
     moment = time.monotonic()
     before = clock.wall_time(moment)
     assert abs(before - time.time()) < 60
