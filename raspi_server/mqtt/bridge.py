@@ -258,9 +258,9 @@ class MqttBridge(MqttListener):
             if message.retain:
                 words = "expected a command that is not retained: it would come again each time"
                 raise RequestError("bad-message", words)
-            order = _command(name, message.payload)
-            ref = order.ref
-            done = self._pi.carry_out(order)
+            command = _command(name, message.payload)
+            ref = command.ref
+            done = self._pi.carry_out(command)
         except RequestError as error:
             self._answer_error(name, ref if error.ref is None else error.ref, error)
         else:

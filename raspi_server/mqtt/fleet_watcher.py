@@ -124,41 +124,45 @@ class FleetWatcher(MqttListener):
         """Return whether the topic is that of this Pi."""
         return topic == self._own_topic
 
-    def target(self, order: RemoteCommand) -> tuple[Pi, FleetPin]:
+    def target(self, command: RemoteCommand) -> tuple[Pi, FleetPin]:
         """Return the Pi and the pin of a command. Raises RequestError if it cannot succeed."""
         try:
-            pi = self._fleet[order.pi]
+            pi = self._fleet[command.pi]
         except KeyError:
             raise RequestError(
-                "not-found", f"there is no Pi at {order.pi[:100]!r}", order.ref
+                "not-found", f"there is no Pi at {command.pi[:100]!r}", command.ref
             ) from None
-        pin = pi.pins.get(order.pin) if pi.pins else None
+        pin = pi.pins.get(command.pin) if pi.pins else None
         if pin is None:
-            words = f"{pi.name} has no pin {order.pin[:40]!r}"
-            raise RequestError("unknown-pin", words, order.ref)
+            words = f"{pi.name} has no pin {command.pin[:40]!r}"
+            raise RequestError("unknown-pin", words, command.ref)
         if pin.mode == "input":
-            raise RequestError("not-writable", f"{pin.name} of {pi.name} is an input", order.ref)
+            raise RequestError("not-writable", f"{pin.name} of {pi.name} is an input", command.ref)
         if not pin.writable:
             words = f"{pi.name} accepts no commands from the broker for {pin.name}"
-            raise RequestError("not-allowed", words, order.ref)
+            raise RequestError("not-allowed", words, command.ref)
         if not pi.is_online:
-            raise RequestError("unavailable", f"{pi.name} is offline: nothing was sent", order.ref)
+            raise RequestError(
+                "unavailable", f"{pi.name} is offline: nothing was sent", command.ref
+            )
         if self.state.connected and pi.topic not in self._followed:
             words = f"{pi.name} has not come back with the broker yet: nothing was sent"
-            raise RequestError("unavailable", words, order.ref)
+            raise RequestError("unavailable", words, command.ref)
         return pi, pin
 
-    def carry_out(self, order: RemoteCommand, by: str) -> asyncio.Future[Value]:
+    def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value]:
         """Send a command once and return the future of its answer. `by` names the caller for the
         log. Raises RequestError, or the future does."""
-        pi, pin = self.target(order)
+        pi, pin = self.target(command)
         client = self._client
         if client is None or not client.is_connected:
             raise RequestError(
-                "unavailable", "the broker is unreachable: nothing was sent", order.ref
+                "unavailable", "the broker is unreachable: nothing was sent", command.ref
             )
         if not client.can_publish:
-            raise RequestError("unavailable", "the broker is too slow: nothing was sent", order.ref)
+            raise RequestError(
+                "unavailable", "the broker is too slow: nothing was sent", command.ref
+            )
         pins = f"{pi.topic}/pins"
         if pi.topic not in self._with_results:
             self._with_results.add(pi.topic)
@@ -166,10 +170,12 @@ class FleetWatcher(MqttListener):
             client.subscribe(f"{pins}/+/result", retain_as_published=False)
         id, done = self._commands.add(f"{pins}/{pin.name}/result", pi.name)
         topic, lifetime_s = f"{pins}/{pin.name}/set", self._limits.fleet_answer_timeout_s
-        client.publish(Message(topic, payload(order, id), False, id, lifetime_s))
-        is_dimmed = isinstance(order, RemoteSet) and pin.mode == "pwm" and order.value and pin.value
+        client.publish(Message(topic, payload(command, id), False, id, lifetime_s))
+        is_dimmed = (
+            isinstance(command, RemoteSet) and pin.mode == "pwm" and command.value and pin.value
+        )
         level = logging.DEBUG if is_dimmed else logging.INFO  # a slider sends many
-        log.log(level, "%s at %s: %s, by %s", pin.name, pi.topic, in_words(order), by)
+        log.log(level, "%s at %s: %s, by %s", pin.name, pi.topic, in_words(command), by)
         return done
 
     def renew(self) -> None:

@@ -98,16 +98,16 @@ class PendingCommands:
         self.fail(id, "no-answer", words)
 
 
-def payload(order: RemoteCommand, id: str) -> bytes:
+def payload(command: RemoteCommand, id: str) -> bytes:
     """Return a command as a Pi takes it at the broker."""
-    fields = msgspec.structs.asdict(order)
-    kind = type(order).__struct_config__.tag
+    fields = msgspec.structs.asdict(command)
+    kind = type(command).__struct_config__.tag
     sent = {key: fields[key] for key in ("value", "seconds") if fields.get(key) is not None}
     return encode({"type": kind, "ref": id, **sent})
 
 
-def in_words(order: RemoteCommand) -> str:
+def in_words(command: RemoteCommand) -> str:
     """Return a command for the log."""
-    if isinstance(order, RemoteSet):
-        return f"set to {order.value:g}"
-    return str(type(order).__struct_config__.tag)
+    if isinstance(command, RemoteSet):
+        return f"set to {command.value:g}"
+    return str(type(command).__struct_config__.tag)
