@@ -35,7 +35,7 @@ def find(program: str, package: str) -> str:
 
 @pytest.fixture(scope="module")
 def arguments() -> list[str]:
-    """What the browser of a module is started with."""
+    """Return the arguments that the browser of a module is started with."""
     return ARGUMENTS
 
 
@@ -51,8 +51,8 @@ def browser(arguments: list[str]) -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens an address as a phone of its own; `options` are the browser context's. No script may
-    fail, no content policy be broken."""
+    """Open an address as a phone of its own; `options` are the browser context's. No script may
+    fail, and no content policy be broken."""
     contexts = []
     faults: list[str] = []
 
@@ -118,7 +118,7 @@ def shoot() -> Callable[[Page, str], None]:
             page.set_viewport_size(viewport)
             for scheme in ("light", "dark"):
                 page.emulate_media(color_scheme=scheme)
-                # Strips and timelines draw themselves anew, within a quarter of a second.
+                # Sparklines and timelines are drawn again within a quarter of a second.
                 page.evaluate("new Promise((done) => setTimeout(done, 400))")
                 if folder:
                     Path(folder).mkdir(parents=True, exist_ok=True)

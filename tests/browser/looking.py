@@ -1,4 +1,4 @@
-"""What the tests of the page have in common: a house to look at, and where things stand on it."""
+"""The helpers of the browser tests: a configuration, the API, and the parts of the page."""
 
 import json
 import urllib.request

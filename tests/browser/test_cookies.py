@@ -1,4 +1,4 @@
-"""What a browser keeps of signing in: nothing, where it keeps no cookies, and else for each scheme
+"""The cookie of signing in: none, where a browser keeps no cookies, and else for each scheme
 on its own."""
 
 import json

@@ -41,7 +41,7 @@ SIZE = """(address) => new Promise((done, failed) => {
 
 
 def kept(page: Page) -> dict[str, list[str]]:
-    """What the service worker keeps, by cache."""
+    """Return the paths that the service worker keeps, by cache."""
     found: dict[str, list[str]] = page.evaluate(KEPT)
     return found
 
@@ -118,7 +118,7 @@ def test_the_page_opens_without_the_pi(start_server, open_page):
 
 
 def test_a_network_that_swallows_everything(start_server, open_page):
-    """Where the network neither answers nor fails, the page opens as well, after some seconds."""
+    """On a network that neither answers nor fails, the page opens as well, after some seconds."""
     server = start_server(CONFIG)
     page = open_page(server.url)
     installed(page)

@@ -135,7 +135,7 @@ def test_what_is_out_of_sight_waits_for_the_tick(start_server, open_page):
     expect(word(page, "pin27")).to_have_text("off")
 
 
-def test_nothing_is_drawn_for_nobody(start_server, open_page):
+def test_a_hidden_page_draws_nothing(start_server, open_page):
     """While the tab is hidden nothing on it is drawn; looked at again, it shows what is now."""
     server = start_server(CONFIG)
     page = open_page(server.url)

@@ -102,7 +102,7 @@ def test_a_hidden_page_lets_go(start_server, open_page):
 
 
 def test_a_slow_network(start_server, open_page):
-    """On a slow line the page still comes, shows a wish as a wish, and then the fact."""
+    """On a slow line the page still loads, and switches."""
     server = start_server(CONFIG)
     page = open_page("about:blank")
     session = page.context.new_cdp_session(page)
@@ -117,7 +117,7 @@ def test_a_slow_network(start_server, open_page):
 
 
 def test_without_websockets(start_server, open_page, shoot):
-    """Where no WebSocket gets through the page says why and how to mend it, and goes on by asking:
+    """Without WebSockets the page says why and how to mend it, and goes on by polling:
     it shows what changes, switches, presses and dims."""
     server = start_server(CONFIG)
     page = open_deaf(open_page, server.url)

@@ -28,7 +28,7 @@ def test_cards_in_order(start_server, open_page, shoot):
 
 
 def test_every_change_is_seen(start_server, open_page):
-    """What another client switches is seen at once, with how long ago and by whom."""
+    """A change by another client shows at once, with its age and the client's address."""
     server = start_server(CONFIG)
     page = open_page(server.url)
     expect(word(page, "lamp")).to_have_text("off")
@@ -57,8 +57,8 @@ def test_switch(start_server, open_page):
     assert value(server, "lamp") == 0
 
 
-def test_wish_is_no_fact(start_server, open_page, shoot):
-    """A switch shows a wish as a wish until the server has confirmed it."""
+def test_pending_until_confirmed(start_server, open_page, shoot):
+    """A switch looks pending until the server has confirmed the command."""
     server = start_server(CONFIG)
     page = open_page(server.url)
     expect_live(page)
@@ -261,7 +261,7 @@ def test_pin_in_error(start_server, open_page, shoot):
 
 
 def test_view_only(start_server, open_page, shoot):
-    """Who may only look sees every pin, no dead switches, and why."""
+    """A browser that may only view gets every pin, no switches, and the reason."""
     server = start_server(CONFIG.replace("everyone", "nobody"))
     page = open_page(server.url)
     expect(word(page, "lamp")).to_have_text("off")
@@ -273,7 +273,7 @@ def test_view_only(start_server, open_page, shoot):
 
 
 def test_one_pin_view_only(start_server, open_page):
-    """A pin that nobody may switch is only shown, beside others that have their switch."""
+    """A pin with `control: nobody` has no switch; others beside it have theirs."""
     server = start_server(CONFIG.replace("label: Desk lamp", "label: Desk lamp, control: nobody"))
     page = open_page(server.url)
     expect(page.get_by_role("switch", name="Heater")).to_be_visible()
@@ -419,13 +419,13 @@ def test_long_interval_stays_live(start_server, open_page):
     assert page.evaluate("window.links") == ["live"]
 
 
-def test_a_closed_door_is_not_hammered(start_server, open_page, shoot):
-    """When the server asks to sign in the page says so and waits, instead of knocking for ever."""
+def test_no_retries_until_signed_in(start_server, open_page, shoot):
+    """When the server requires to sign in the page says so and waits; it does not connect again."""
     page = open_page("about:blank")
-    knocks = []
+    tries = []
 
     def refuse(route: WebSocketRoute) -> None:
-        knocks.append(route)
+        tries.append(route)
         route.close(code=4401)
 
     page.route_web_socket("**/ws", refuse)
@@ -435,17 +435,17 @@ def test_a_closed_door_is_not_hammered(start_server, open_page, shoot):
     page.clock.run_for(60_000)
     expect(page.locator("#waiting")).to_contain_text("only to those who signed in")
     shoot(page, "sign-in")
-    assert len(knocks) == 1
+    assert len(tries) == 1
 
 
 def test_hidden_page_rests(start_server, open_page):
-    """A page that nobody looks at leaves the server in peace, and is live once it is looked at."""
+    """A hidden page does not try to connect, and is live once it is visible."""
     page = open_page("about:blank")
-    knocks = []
+    tries = []
 
     def refuse(route: WebSocketRoute) -> None:
-        knocks.append(route)
-        if len(knocks) == 1:
+        tries.append(route)
+        if len(tries) == 1:
             route.close(code=1001)
         else:
             route.connect_to_server()
@@ -458,10 +458,10 @@ def test_hidden_page_rests(start_server, open_page):
     page.goto(start_server(CONFIG).url)
     expect(page.locator("#link")).to_contain_text("Reconnecting")
     page.clock.run_for(60_000)
-    assert len(knocks) == 1
+    assert len(tries) == 1
     page.evaluate("looking = true; document.dispatchEvent(new Event('visibilitychange'))")
     expect_live(page)
-    assert len(knocks) == 2
+    assert len(tries) == 2
 
 
 def test_not_found(start_server, open_page, shoot):

@@ -1,4 +1,4 @@
-"""What the pins have been: the strip on each card, and the page of one pin."""
+"""The history of the pins: the sparkline on each card, and the page of one pin."""
 
 import csv
 import io
@@ -42,7 +42,7 @@ def shown(page: Page) -> str:
 
 
 def test_short_pulses_are_seen(start_server, open_page, shoot):
-    """A pulse of milliseconds before the page was opened stands on its strip, at least one device
+    """A pulse of milliseconds before the page was opened is on its sparkline, at least one device
     pixel wide, and those that come later join it."""
     server = start_server(CONFIG)
     flash(server, "lamp")

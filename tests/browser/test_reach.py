@@ -47,7 +47,7 @@ def test_indonesian(start_server, open_page, shoot):
 
 
 def test_other_languages(start_server, open_page):
-    """Whoever speaks neither gets English, and the first of several that we speak counts."""
+    """A browser with neither language gets English; of several the first that we have counts."""
     url = start_server(CONFIG).url
     page = open_page(url, locale="de-DE")
     expect(word(page, "lamp")).to_have_text("off")
@@ -93,7 +93,7 @@ def test_health_in_words(start_server, open_page, shoot):
 
 
 def test_health_that_is_not_told(start_server, open_page):
-    """What a machine does not tell is not shown, and good power is called good."""
+    """Unknown facts of a machine are not shown, and good power is called good."""
     page = open_page("about:blank")
     with_health(page, temperature=None, throttled=[], addresses=[])
     page.goto(start_server(CONFIG).url)
@@ -120,7 +120,7 @@ def test_groups(start_server, open_page, shoot):
 
 
 def test_time_that_is_left(start_server, open_page):
-    """What goes off by itself says in how long at most."""
+    """A pin that goes off by itself shows how long it will stay on at most."""
     server = start_server(CONFIG)
     page = open_page(server.url)
     page.get_by_role("button", name="Press Tomatoes").click()

@@ -78,7 +78,7 @@ def test_a_code_in_a_link_is_not_read(home, open_page):
 
 
 def test_other_tabs_sign_in_and_out_too(home, open_page, tmp_path):
-    """What one tab does holds for the browser: the others come back as who it is now."""
+    """Signing in or out in one tab counts for all tabs of the browser: they connect again."""
     server, code = home()
     page = open_page(server.url)
     other = page.context.new_page()
@@ -106,7 +106,7 @@ def test_two_servers_on_one_host(home, open_page, start_server, tmp_path):
 
 
 def test_by_typing(home, open_page, shoot):
-    """Who only looks is told so, and can type the code; a wrong one says so and can be mended."""
+    """A browser that may only view says so, and takes the code; after a wrong one, another."""
     server, code = home()
     page = open_page(server.url)
     expect(page.locator('[data-code="view"]')).to_contain_text("needs the control code")
@@ -126,7 +126,7 @@ def test_by_typing(home, open_page, shoot):
 
 
 def test_some_pins_need_the_code(home, open_page):
-    """Where a guest may switch some pins and not others, the page does not say that it only looks;
+    """Where some pins may be switched without the code, the page does not say that it only looks;
     and in Indonesian, too, a caller who is locked out is told for how long."""
     server, _ = home(CONFIG + "  bell: {gpio: 22, mode: output, control: everyone}\n")
     page = open_page(server.url)
@@ -143,7 +143,7 @@ def test_some_pins_need_the_code(home, open_page):
 
 
 def test_before_looking(home, open_page, shoot):
-    """Where looking needs a code, the page shows nothing but the way in."""
+    """With `view: code`, the page shows nothing but how to sign in."""
     server, code = home("access: {view: code}" + CONFIG)
     page = open_page(server.url)
     expect(page.locator("#waiting")).to_contain_text("only to those who signed in")

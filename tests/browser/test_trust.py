@@ -69,7 +69,7 @@ def test_a_trusting_browser_has_a_padlock_and_live_pins(
 
 @pytest.fixture
 def impostor(house: Server, tmp_path: Path) -> Iterator[Server]:
-    """A server with a certificate for example.com that the authority of the house has signed."""
+    """A server with a certificate for example.com that the Pi's authority has signed."""
     tls = authority(house).parent
     (tmp_path / "names").write_text("subjectAltName=DNS:example.com\n")
     for command in (
@@ -101,7 +101,7 @@ def test_a_trusting_browser_takes_no_other_site_from_the_authority(
 def test_a_trusting_browser_is_led_on(
     house: Server, start_browser: Callable[..., BrowserContext]
 ) -> None:
-    """Who types the address without https, and trusts already, lands where they wanted to go."""
+    """A browser that trusts already and opens an address without https gets to that page."""
     page = start_browser(authority(house)).new_page()
     page.goto(f"{plain(house)}/index.html?to=nowhere")
     expect(page.locator("#state")).to_have_attribute("data-state", "trusted")
@@ -126,7 +126,7 @@ def test_a_link_signs_in_behind_the_way_to_https(
     check_end(server)
 
 
-def test_nobody_is_led_to_another_site(
+def test_no_redirect_to_another_site(
     house: Server, start_browser: Callable[..., BrowserContext]
 ) -> None:
     """The address to go on to is always one of this server."""
