@@ -260,7 +260,7 @@ check_configuration() {
     fi
     sed '/^ok: /d' <<<"$said" >&2
     [[ $status -eq 0 ]] ||
-        fail "Release $release does not take over: its configuration or certificate has the faults above."
+        fail "Release $release does not take over: its configuration or certificate has the errors above."
     read -r scheme served_port < <(served <<<"$said")
     check_port "$served_port"
 }
@@ -363,7 +363,7 @@ if [[ -n $dry_run ]]; then
     echo "Nothing was done."
     exit
 fi
-# Faults that stop an upgrade are shown before anything changes.
+# Errors that stop an upgrade are shown before anything changes.
 is_checked=
 if [[ -L $current ]] && check_configuration early; then
     is_checked=1
