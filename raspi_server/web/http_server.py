@@ -41,7 +41,6 @@ class HttpServers:
             max_header_size=self._limits.max_head_bytes,
             max_body_size=self._limits.max_body_bytes,
             idle_connection_timeout=self._limits.idle_timeout_s,
-            body_timeout=self._limits.body_timeout_s,
         )
 
     def serve(self, stream: IOStream, address: tuple[str, int]) -> None:

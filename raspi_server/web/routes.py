@@ -1,22 +1,13 @@
-"""The HTTP and WebSocket front door: at its foot the whole route table on one screen."""
+"""Routes of HTTP and WebSocket: the whole table at the end of this file, on one screen."""
 
 import logging
 import re
 import sys
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import (
-    HTTPConnection,
-    HTTPHeaders,
-    HTTPInputError,
-    HTTPMessageDelegate,
-    HTTPServerRequest,
-    RequestStartLine,
-    ResponseStartLine,
-    split_host_and_port,
-)
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from .. import __version__
@@ -25,10 +16,9 @@ from ..messages import MAX_MESSAGE_BYTES
 from . import api, history_api, openapi, trust
 from .context import WebContext
 from .openapi import Operation
+from .receiving import Reception, declared_bytes
 from .static import Files, VersionedFiles
 from .websocket import FleetSocket, Socket
-
-StartLine = RequestStartLine | ResponseStartLine
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +34,7 @@ class OpenApi(api.ApiHandler):
 
 
 def log_request(handler: RequestHandler) -> None:
-    """Requests are no news; failures of ours were logged where they happened."""
+    """Log a request at debug level. Failures of ours were logged where they happened."""
     log.debug(
         "%s %s: %d, for %s",
         str(handler.request.method)[:16],
@@ -70,7 +60,7 @@ class _Guarded(Application):
 
     def find_handler(self, request: HTTPServerRequest, **named: Any) -> Any:
         max_bytes = self._context.limits.max_body_bytes
-        is_too_large = _declared_bytes(request) > max_bytes
+        is_too_large = declared_bytes(request) > max_bytes
         try:
             self._context.auth.check_host(request)
             if not request.path.startswith("/"):  # `*`, or a whole URL, as one asks a proxy
@@ -86,20 +76,9 @@ class _Guarded(Application):
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        """Return the receiver of a request, which answers 400 to a `Host` that Tornado fails to
-        parse: a port of thousands of digits."""
-        delegate = super().start_request(server_conn, request_conn)
-        receive = delegate.headers_received
-
-        def headers_received(start_line: StartLine, headers: HTTPHeaders) -> Awaitable[None] | None:
-            try:
-                split_host_and_port(headers.get("Host", ""))
-            except ValueError as error:
-                raise HTTPInputError(str(error)) from None
-            return receive(start_line, headers)
-
-        delegate.headers_received = headers_received  # type: ignore[method-assign]
-        return delegate
+        assert isinstance(request_conn, HTTP1Connection)
+        inner = super().start_request(server_conn, request_conn)
+        return Reception(inner, request_conn, self._context.limits.body_timeout_s)
 
 
 @stream_request_body
@@ -118,22 +97,14 @@ class TooLarge(api.Rejected):
         """Ignore what is still read before the connection closes."""
 
 
-def _declared_bytes(request: HTTPServerRequest) -> int:
-    """Return the bytes that a Content-Length declares, or 0 for a malformed one, which Tornado
-    refuses. Of a long number the first 20 digits are enough."""
-    length = request.headers.get("Content-Length", "")
-    is_number = length.isascii() and length.isdigit()
-    return int(length.lstrip("0")[:20] or "0") if is_number else 0
-
-
 def application(context: WebContext) -> Application:
-    """All routes, in the order in which they are tried."""
+    """Return all routes, in the order in which they are tried."""
     described = [(re.sub(r"{\w+}", "([^/]+)", path), handler) for path, handler in API]
     return _Guarded(context, (*described, *OTHERS))
 
 
 def plain_application(context: WebContext) -> Application:
-    """What is served to plain http where https is spoken: no pin, and nothing that signs in."""
+    """Return the routes of plain HTTP where HTTPS is on: no pin data, and nothing that signs in."""
     return _Guarded(context, trust.PLAIN_ROUTES)
 
 
