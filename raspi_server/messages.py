@@ -1,13 +1,15 @@
-"""Everything that crosses the wire, both ways, as typed structs; and the words for what is refused.
+"""JSON messages, both ways, as typed structs, and the functions that read and write them.
 
-Times are Unix seconds. Values are logical: 1 is active, None is a pin that could not be opened; for
-pwm the duty cycle from 0 to 1.
+Times are Unix seconds. Values are logical: 1 is active, None is an unavailable pin; for pwm it is
+the duty cycle from 0 to 1.
 """
 
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from .errors import ErrorCode, Ref, RequestError
 
 NAME = "raspi-server"
 HEADERS = {
@@ -19,78 +21,20 @@ HEADERS = {
     # Not even as a picture or a script, which a page of another site may otherwise ask for.
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""What every answer carries: no page of another site may frame it, include it, guess its kind, or
-learn its address."""
+"""Headers of every HTTP answer: no page of another site may frame it, include it, guess its type,
+or learn its address."""
 SUBPROTOCOL = "raspi-server.1"
-MAX_MESSAGE = 16 * 1024
-"""Bytes of one message from a browser; more is closed with 1009."""
+MAX_MESSAGE_BYTES = 16 * 1024
+"""Size of one message from a browser; a larger one closes the connection with 1009."""
 
 Value = int | float | None
 Right = Literal["view", "control"]
+HealthLevel = Literal["ok", "degraded", "failing"]
 Audience = Literal["everyone", "code", "nobody"]
-"""Who may switch a pin: code is whoever has shown the control code."""
-Ref = Annotated[int, Meta(ge=1 - 2**53, le=2**53 - 1)] | Annotated[str, Meta(max_length=64)]
-"""Whole numbers only as far as JavaScript holds them exactly."""
-
+"""The callers that may switch a pin; `code` are those that presented the control code."""
 UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
-"""All that decoding raises where JSON from outside is not what was expected: wrong UTF-8 is a
-ValueError, as is a number of thousands of digits; nesting without end a RecursionError."""
-
-ErrorCode = Literal[
-    "bad-message",  # not JSON, not an object, a missing or unknown field, a wrong type
-    "sign-in",  # needs a code
-    "foreign",  # a page of another site asks
-    "not-allowed",
-    "not-simulated",  # `drive` on a real pin
-    "not-writable",  # an input
-    "not-found",
-    "unknown-pin",
-    "method",
-    "superseded",  # another command came before this one took effect
-    "unavailable",  # the pin could not be opened, or failed
-    "too-large",
-    "unknown-host",
-    "bad-value",  # a value the pin cannot take
-    "too-fast",
-    "https-only",  # plain http where https is spoken
-    "no-answer",  # a command to another Pi, of which nobody knows what became
-    "internal",
-]
-
-STATUS: dict[ErrorCode, int] = {
-    "bad-message": 400,
-    "sign-in": 401,
-    "foreign": 403,
-    "not-allowed": 403,
-    "not-simulated": 403,
-    "not-writable": 403,
-    "not-found": 404,
-    "unknown-pin": 404,
-    "method": 405,
-    "superseded": 409,
-    "unavailable": 409,
-    "too-large": 413,
-    "unknown-host": 421,
-    "bad-value": 422,
-    "too-fast": 429,
-    "https-only": 403,
-    "internal": 500,
-    "no-answer": 504,
-}
-"""The HTTP status of each."""
-
-
-class Refused(Exception):
-    """A command that is not carried out, with a `code` for programs and a sentence for people.
-
-    `ref` is the reference the command came with, or None where it had none or it was unreadable."""
-
-    def __init__(self, code: ErrorCode, message: str, ref: Ref | None = None) -> None:
-        super().__init__(message)
-        self.code: ErrorCode = code
-        self.message = message
-        self.ref = ref
-
+"""Errors of decoding JSON from outside: invalid UTF-8 and numbers of thousands of digits raise
+ValueError, very deep nesting raises RecursionError."""
 
 # Browser to server
 
@@ -113,7 +57,7 @@ class Pulse(_Command, frozen=True, kw_only=True, tag="pulse"):
 
 
 class Drive(_Command, frozen=True, kw_only=True, tag="drive"):
-    """Makes a simulated input active (1) or not (0)."""
+    """A command that makes a simulated input active (1) or inactive (0)."""
 
     value: float
 
@@ -125,7 +69,7 @@ class _OnlyRef(Struct):
     ref: Ref | None = None
 
 
-# Browser to the page of all Pis
+# Browser to the fleet page
 
 
 class _Remote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -157,19 +101,19 @@ _refs = msgspec.json.Decoder(_OnlyRef)
 _Any = TypeVar("_Any")
 
 
-def command(text: str | bytes) -> Command:
-    """Return the command in a text frame, or in UTF-8. Raises Refused, with the `ref` if that much
+def decode_command(text: str | bytes) -> Command:
+    """Return the command in a text frame, or in UTF-8. Raises RequestError, with the `ref` if that
     can be read."""
-    return _decoded(_commands, text, '{"type":"set","pin":"lamp","value":1}')
+    return _decode(_commands, text, '{"type":"set","pin":"lamp","value":1}')
 
 
-def remote_command(text: str) -> RemoteCommand:
-    """The same for a command to another Pi."""
+def decode_remote_command(text: str) -> RemoteCommand:
+    """Return the command to another Pi in a text frame. Raises RequestError, as above."""
     example = '{"type":"set","pi":"raspi-server/kitchen","pin":"lamp","value":1}'
-    return _decoded(_remote_commands, text, example)
+    return _decode(_remote_commands, text, example)
 
 
-def _decoded(decoder: msgspec.json.Decoder[_Any], text: str | bytes, example: str) -> _Any:
+def _decode(decoder: msgspec.json.Decoder[_Any], text: str | bytes, example: str) -> _Any:
     try:
         return decoder.decode(text)
     except UNREADABLE as error:
@@ -178,22 +122,26 @@ def _decoded(decoder: msgspec.json.Decoder[_Any], text: str | bytes, example: st
         except UNREADABLE:
             ref = None
         words = f"expected a command such as {example}: {error}"
-        raise Refused("bad-message", words[:300], ref) from None
+        raise RequestError("bad-message", words[:300], ref) from None
 
 
 # The bodies of the API's PUT and POST
 
 
-class Setting(Struct, frozen=True, forbid_unknown_fields=True):
+class SetRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The value to switch or dim a pin to."""
+
     value: Annotated[float, Meta(ge=0, le=1)]
 
 
-class Pulsing(Struct, frozen=True, forbid_unknown_fields=True):
+class PulseRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The length of a pulse, or the pin's own."""
+
     seconds: Annotated[float, Meta(ge=0.01, le=86400)] | None = None
 
 
-class SigningIn(Struct, frozen=True, forbid_unknown_fields=True):
-    """A code that was typed, or the token of a link: one of them."""
+class LoginRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """A code that was typed, or the token of a link: exactly one of them."""
 
     code: Annotated[str, Meta(min_length=1, max_length=100)] | UnsetType = UNSET
     token: Annotated[str, Meta(min_length=1, max_length=100)] | UnsetType = UNSET
@@ -207,13 +155,15 @@ class SigningIn(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Notice(Struct, frozen=True):
-    """Something the owner should know: a faulty configuration, an expired certificate."""
+    """A message for the owner: an invalid configuration, an expired certificate."""
 
     code: Literal["configuration", "simulated", "certificate", "open"]
     message: str
 
 
-class Server(Struct, frozen=True):
+class ServerInfo(Struct, frozen=True):
+    """The server: its name and version, its host name, and its notices."""
+
     name: str
     version: str
     host: str
@@ -221,10 +171,10 @@ class Server(Struct, frozen=True):
     notices: tuple[Notice, ...]
 
 
-class Pin(Struct, frozen=True, kw_only=True):
-    """One pin as a viewer may see it. `header` is its position 1-40; `since` is the time of its
-    last change, None before the first; `writable` is for the viewer who asked, `control` whom the
-    configuration lets switch it, None for inputs."""
+class PinInfo(Struct, frozen=True, kw_only=True):
+    """A pin as one viewer may see it. `header` is its position 1-40; `since` is the time of its
+    last change, None before the first; `writable` is true if this viewer may switch it;
+    `control` is what the configuration allows, None for inputs."""
 
     name: str
     label: str
@@ -243,32 +193,34 @@ class Pin(Struct, frozen=True, kw_only=True):
 
 
 class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
-    """Everything a page needs to begin. `access` is what the viewer may do, `signed_in` which code
-    was shown for it, or None; `code_would_help`: whether the control code would switch more."""
+    """The first message to a viewer. `access` is what the viewer may do; `signed_in` is the code it
+    presented, or None; `code_would_help` is true if the control code would let it switch more;
+    `fleet` is true if `/fleet/` shows other Pis."""
 
     id: str
     time: float
     interval: float
-    server: Server
+    server: ServerInfo
     access: Right
     signed_in: Right | None
     code_would_help: bool
-    pins: list[Pin]
+    pins: list[PinInfo]
     state: dict[str, Value]
     fleet: bool
-    """Whether `/fleet/` shows the other Pis, too."""
 
 
 class State(Struct, frozen=True, tag_field="type", tag="state"):
+    """The values of all pins; Raw where they are encoded already."""
+
     seq: int
     time: float
     pins: dict[str, Value] | Raw
-    """Raw where they are encoded already."""
 
 
 class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=True):
-    """A pin changed. `by` is the address of who did it, `mqtt` for somebody at a broker, or
-    `pulse`, `max_on`, `group` or `initial` where the server did; absent for inputs."""
+    """A change of a pin. `by` is the address of the client that switched it, `mqtt` for a command
+    from the broker, or `pulse`, `max_on`, `group` or `initial` where the server did; absent for
+    inputs."""
 
     seq: int
     time: float
@@ -277,10 +229,10 @@ class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=
     by: str | None = None
 
 
-class Health(Struct, frozen=True, kw_only=True, tag_field="type", tag="health"):
-    """The machine's pulse: degrees Celsius, the firmware's complaints in words, load per core, the
-    used share of memory and disk from 0 to 1, and seconds since it started; None where the machine
-    does not tell. `addresses` are those, and the name, under which others reach it now."""
+class MachineHealth(Struct, frozen=True, kw_only=True, tag_field="type", tag="health"):
+    """Readings of the machine: degrees Celsius, the firmware's warnings in words, load per core,
+    the used share of memory and disk from 0 to 1, and seconds since it started; None where a
+    reading is unavailable. `addresses` are the name and addresses under which it is reached."""
 
     time: float
     temperature: float | None
@@ -293,20 +245,25 @@ class Health(Struct, frozen=True, kw_only=True, tag_field="type", tag="health"):
     viewers: int
 
 
-class Report(Health, frozen=True, kw_only=True, tag="health"):
-    """The machine's pulse, and whether all is well: `degraded` and `failing` come with reasons."""
+class Health(MachineHealth, frozen=True, kw_only=True, tag="health"):
+    """Readings of the machine, and the health of the server: `degraded` and `failing` come with
+    their reasons."""
 
-    status: Literal["ok", "degraded", "failing"]
+    status: HealthLevel
     reasons: list[str]
 
 
 class Result(Struct, frozen=True, tag_field="type", tag="result"):
+    """The answer to a command that was carried out."""
+
     ref: Ref | None
     pin: str
     value: Value
 
 
 class Error(Struct, frozen=True, tag_field="type", tag="error"):
+    """The answer to a command that was rejected."""
+
     ref: Ref | None
     code: ErrorCode
     message: str
@@ -323,22 +280,21 @@ class PinState(Struct, frozen=True):
 
 
 class Description(Struct, frozen=True):
-    """What stands at a Pi. `writable` of a pin is for those whom the broker lets publish; values
-    are those of the moment of the description; `url` is where its page is,
-    or None."""
+    """A Pi and its pins, with the values at `time`. `writable` is true for pins that clients of the
+    broker may switch; `url` is the address of its page, or None."""
 
     time: float
-    server: Server
+    server: ServerInfo
     url: str | None
-    pins: list[Pin]
+    pins: list[PinInfo]
 
 
-# Of all Pis at a broker
+# The fleet: all Pis at a broker
 
 
 class FleetPin(Struct, kw_only=True):
-    """A pin of some Pi as it was told last. `writable`: whether its Pi obeys the broker; `control`:
-    who may switch it from the server that is asked, None for inputs."""
+    """A pin of another Pi as last published. `writable` is true if its Pi takes commands from the
+    broker; `control` is the callers that may switch it from this server, None for inputs."""
 
     name: str
     label: str
@@ -354,8 +310,9 @@ class FleetPin(Struct, kw_only=True):
 
 
 class FleetPi(Struct, frozen=True, kw_only=True):
-    """A Pi by its topic. `group` are the levels between the first and the last, `heard` when it
-    said anything last, None where that is not known; `url` is where its page is, or None."""
+    """A Pi by its topic. `group` is the part of the topic between the first and the last level;
+    `heard` is the time of its last message, None if unknown; `url` is the address of its page, or
+    None."""
 
     topic: str
     group: str
@@ -368,19 +325,19 @@ class FleetPi(Struct, frozen=True, kw_only=True):
     pins: list[FleetPin]
 
 
-BROKER_TROUBLE = "mqtt: trouble with the broker: sudo raspi-server doctor says which"
-"""What callers who may not switch read in the place of host, user and the broker's own words."""
+BROKER_ERROR = "mqtt: the broker connection has an error: sudo raspi-server doctor says which"
+"""The text for callers that may not switch, instead of host, user and the broker's own words."""
 
 
 class BrokerState(Struct, frozen=True):
-    """How it stands with the broker, in words where anything is wrong."""
+    """The connection to the broker; `error` says what is wrong with it, or is None."""
 
     connected: bool
-    trouble: str | None
+    error: str | None
 
 
 class Fleet(Struct, frozen=True):
-    """All Pis, as of `seq`: a `news` with a later one comes on top of it."""
+    """All Pis as of `seq`; every `news` with a later `seq` applies on top of it."""
 
     time: float
     seq: int
@@ -389,9 +346,9 @@ class Fleet(Struct, frozen=True):
 
 
 class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
-    """`access` is what `access.control` lets the viewer do with other Pis, `code_would_help`:
-    whether the control code would allow it; `signed_in` is the code that was shown, or None: of
-    pins whose `control` is code, it says whether the viewer may switch them."""
+    """The first message to a viewer of the fleet. `access` is what `access.control` lets the viewer
+    do with other Pis; `code_would_help` is true if the control code would allow more; `signed_in`
+    is the code it presented, or None, and decides on pins whose `control` is `code`."""
 
     seq: int
     access: Right
@@ -400,9 +357,9 @@ class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello
 
 
 class News(Struct, frozen=True, tag_field="type", tag="news", omit_defaults=True):
-    """What is other than before: pins as [value, since] by topic and name, whole entries of Pis,
-    and the topics of those that are no more. To be applied in the order gone, pis, pins. The first
-    two are encoded already, since they are measured before they are sent."""
+    """Changes of the fleet: pins as [value, since] by topic and name, whole entries of Pis, and the
+    topics of Pis that were removed. They apply in the order gone, pis, pins. Pins and entries are
+    encoded already, since their size is measured before they are sent."""
 
     seq: int
     time: float
@@ -412,14 +369,14 @@ class News(Struct, frozen=True, tag_field="type", tag="news", omit_defaults=True
 
 
 class BrokerNews(Struct, frozen=True, tag_field="type", tag="broker"):
-    """As in BrokerState."""
+    """A change of the connection to the broker, as in BrokerState."""
 
     connected: bool
-    trouble: str | None
+    error: str | None
 
 
-class Alive(Struct, frozen=True, tag_field="type", tag="pulse"):
-    """Said at least every five seconds, so that a viewer knows that the link lives."""
+class Ping(Struct, frozen=True, tag_field="type", tag="ping"):
+    """A keep-alive at least every five seconds, by which a viewer knows that it is connected."""
 
     time: float
 
@@ -428,6 +385,8 @@ class Alive(Struct, frozen=True, tag_field="type", tag="pulse"):
 
 
 class Api(Struct, frozen=True, kw_only=True):
+    """The index of the API."""
+
     name: str
     version: str
     host: str
@@ -444,64 +403,63 @@ class Trust(Struct, frozen=True):
 
 
 class Pins(Struct, frozen=True):
+    """All pins as of `time`."""
+
     time: float
-    pins: list[Pin]
+    pins: list[PinInfo]
 
 
-class PastChange(Struct, frozen=True):
-    """As in `change`."""
+class HistoryChange(Struct, frozen=True):
+    """A change in a history, as in Change."""
 
     time: float
     value: Value
     by: str | None
 
 
-class Past(Struct, frozen=True):
-    """What a pin has been: it held `value` at the time `since`; after it came `changes`, the oldest
+class PinHistory(Struct, frozen=True):
+    """The history of a pin: its `value` at the time `since`, and the `changes` after it, the oldest
     first."""
 
     since: float
     value: Value
-    changes: list[PastChange]
+    changes: list[HistoryChange]
 
 
-class History(Struct, frozen=True):
-    """The past of every pin by name, until `time`."""
+class HistoryAnswer(Struct, frozen=True):
+    """The history of every pin by name, until `time`."""
 
     time: float
-    pins: dict[str, Past]
+    pins: dict[str, PinHistory]
 
 
-class PinHistory(Struct, frozen=True, kw_only=True):
-    """The past of one pin, until `time`."""
+class PinHistoryAnswer(Struct, frozen=True, kw_only=True):
+    """The history of one pin, until `time`."""
 
     time: float
     pin: str
     since: float
     value: Value
-    changes: list[PastChange]
+    changes: list[HistoryChange]
 
 
-class SignedIn(Struct, frozen=True):
+class LoginAnswer(Struct, frozen=True):
+    """The rights of the caller after a login or logout."""
+
     access: Right
     signed_in: Right | None
 
 
-class Status(Struct, frozen=True):
-    """All that is told of the health to those who may not look."""
+class HealthStatus(Struct, frozen=True):
+    """The health for callers that may not view."""
 
-    status: Literal["ok", "degraded", "failing"]
-
-
-class Wellness(Status, frozen=True):
-    """`degraded` and `failing` come with their reasons."""
-
-    reasons: list[str]
+    status: HealthLevel
 
 
 class HeaderPin(Struct, frozen=True, kw_only=True):
-    """One position 1-40 of the header. `holder` is `raspi-server` for our pins, the consumer's name
-    for others in use, None for free ones and power; `pin` and `value` only for ours."""
+    """A position 1-40 of the header. `holder` is `raspi-server` for our pins, the name of the
+    program for other pins in use, None for free ones and power; `pin` and `value` are set for ours
+    only."""
 
     position: int
     function: str
@@ -512,24 +470,27 @@ class HeaderPin(Struct, frozen=True, kw_only=True):
 
 
 class Header(Struct, frozen=True):
+    """The 40-pin header of the board."""
+
     model: str
     pins: list[HeaderPin]
 
 
-class _Reason(Struct, frozen=True):
+class _ErrorDetail(Struct, frozen=True):
     code: ErrorCode
     message: str
 
 
-class Failure(Struct, frozen=True):
+class ErrorAnswer(Struct, frozen=True):
     """The body of every answer of the API that is not 2xx."""
 
-    error: _Reason
+    error: _ErrorDetail
 
     @classmethod
-    def of(cls, code: ErrorCode, message: str) -> "Failure":
-        return cls(_Reason(code, message))
+    def of(cls, code: ErrorCode, message: str) -> "ErrorAnswer":
+        """Return the body for an error code and its text."""
+        return cls(_ErrorDetail(code, message))
 
 
 encode = msgspec.json.Encoder().encode
-"""Any of the structs above, or a part of one, as UTF-8 JSON."""
+"""Return a struct of this module, or a part of one, as UTF-8 JSON."""

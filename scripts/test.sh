@@ -28,6 +28,7 @@ need() {
 style() {
     .venv/bin/ruff format --check .
     .venv/bin/ruff check .
+    .venv/bin/lint-imports --no-cache
 }
 
 types() {

@@ -699,7 +699,7 @@ def test_every_failure_is_described(description: Any) -> None:
         for method in item.keys() - {"parameters"}:
             for status, response in item[method]["responses"].items():
                 if status not in ("200", "503"):
-                    assert form(response) == {"$ref": "#/components/schemas/Failure"}
+                    assert form(response) == {"$ref": "#/components/schemas/ErrorAnswer"}
 
 
 def test_the_history_is_described(description: Any) -> None:

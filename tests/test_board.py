@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from gpiozero.exc import GPIOPinInUse, PinError
 
-from raspi_server.messages import Refused
+from raspi_server.errors import RequestError
 
 from .board_rig import Rig, parse
 
@@ -94,20 +94,20 @@ class TestOutputs:
     def test_values_a_pin_cannot_take(self, rig, pin, value, expected):
         """A value a pin cannot take is refused in words, and nothing moves."""
         house = rig(LAMP + FAN)
-        with pytest.raises(Refused, match=expected) as refused:
+        with pytest.raises(RequestError, match=expected) as refused:
             house.set(pin, value)
         assert refused.value.code == "bad-value"
         assert house.told() == []
 
     def test_inputs_are_not_switched(self, rig):
         """Nobody can switch an input."""
-        with pytest.raises(Refused, match="is an input") as refused:
+        with pytest.raises(RequestError, match="is an input") as refused:
             rig(DOOR).set("door", 1)
         assert refused.value.code == "not-writable"
 
     def test_unknown_pin(self, rig):
         """A name that is no pin is refused as such."""
-        with pytest.raises(Refused, match="there is no pin 'nope'") as refused:
+        with pytest.raises(RequestError, match="there is no pin 'nope'") as refused:
             rig(LAMP).set("nope", 1)
         assert refused.value.code == "unknown-pin"
 
@@ -182,7 +182,7 @@ class TestDeadlines:
     def test_pulse_can_be_cut_not_stretched(self, rig):
         """Nobody can hold down a garage button for longer than its owner said."""
         house = rig("  gate: {gpio: 17, mode: output, pulse: 0.5}\n")
-        with pytest.raises(Refused, match="expected 0.01 to 0.5 seconds, got 3600"):
+        with pytest.raises(RequestError, match="expected 0.01 to 0.5 seconds, got 3600"):
             house.pulse("gate", 3600)
         house.pulse("gate", 0.2)
         house.wait(0.21)
@@ -191,17 +191,17 @@ class TestDeadlines:
     @pytest.mark.parametrize("seconds", [0, -1, float("nan"), 86401])
     def test_pulse_of_a_silly_length(self, rig, seconds):
         """A pulse lasts from 10 ms to a day."""
-        with pytest.raises(Refused, match="expected 0.01 to 86400 seconds"):
+        with pytest.raises(RequestError, match="expected 0.01 to 86400 seconds"):
             rig(LAMP).pulse("lamp", seconds)
 
     def test_pulse_without_any_length(self, rig):
         """A pulse needs a length from the caller or the configuration."""
-        with pytest.raises(Refused, match="expected seconds"):
+        with pytest.raises(RequestError, match="expected seconds"):
             rig(LAMP).pulse("lamp")
 
     def test_pwm_has_no_pulse(self, rig):
         """A dimmable output refuses a pulse with words."""
-        with pytest.raises(Refused, match="a pwm pin has no pulse"):
+        with pytest.raises(RequestError, match="a pwm pin has no pulse"):
             rig(FAN).pulse("fan", 1)
 
     def test_max_on(self, rig):
@@ -298,7 +298,7 @@ class TestGroups:
         first = house.set("down", 1)
         house.wait(0.2)
         second = house.set("up", 1)
-        with pytest.raises(Refused, match="another output of its group") as refused:
+        with pytest.raises(RequestError, match="another output of its group") as refused:
             first.result()
         assert refused.value.code == "superseded"
         assert second.result() == 1
@@ -322,7 +322,7 @@ class TestGroups:
         house.set("up", 1)
         future = house.set("down", 1)
         assert (house.set("down", 0) if command == "set" else house.toggle("down")).result() == 0
-        with pytest.raises(Refused, match="it was switched off"):
+        with pytest.raises(RequestError, match="it was switched off"):
             future.result()
         house.wait(1)
         assert house.board.values() == {"up": 0, "down": 0}
@@ -362,7 +362,7 @@ class TestGroups:
         house = rig(MOTOR)
         future = house.set("up", 1)
         house.board.close()
-        with pytest.raises(Refused, match="the server is stopping"):
+        with pytest.raises(RequestError, match="the server is stopping"):
             future.result()
 
 
@@ -443,14 +443,14 @@ class TestInputs:
 
     def test_only_inputs_are_driven(self, rig):
         """An output is switched, not driven from outside."""
-        with pytest.raises(Refused, match="is no input"):
+        with pytest.raises(RequestError, match="is no input"):
             rig(LAMP).drive("lamp", 1)
 
     def test_real_pins_are_not_driven(self, rig):
         """On real pins nobody can pretend that the door is open."""
         house = rig(DOOR)
         house.factory.simulated = False
-        with pytest.raises(Refused, match="is a real pin") as refused:
+        with pytest.raises(RequestError, match="is a real pin") as refused:
             house.drive("door", 1)
         assert refused.value.code == "not-simulated"
 
@@ -521,7 +521,7 @@ class TestLostPins:
         house = rig(LAMP + FAN, factory=factory)
         assert house.board.values() == {"lamp": None, "fan": 0}
         assert house.board["lamp"].error == "GPIO17 is in use by w1"
-        with pytest.raises(Refused, match="in use by w1") as refused:
+        with pytest.raises(RequestError, match="in use by w1") as refused:
             house.set("lamp", 1)
         assert refused.value.code == "unavailable"
         assert house.set("fan", 1).result() == 1
@@ -541,7 +541,7 @@ class TestLostPins:
 
         with monkeypatch.context() as broken:
             broken.setattr(type(house.line(17)), "_set_state", fail)
-            with pytest.raises(Refused, match="I/O error"):
+            with pytest.raises(RequestError, match="I/O error"):
                 house.set("lamp", 0)
         assert (house.board["lamp"].value, house.remade) == (None, 1)
         house.board.try_again()
@@ -588,6 +588,6 @@ class TestLostPins:
 
         monkeypatch.setattr(factory.pin(6), "output_with_state", refuse)
         house = rig(MOTOR, factory=factory)
-        with pytest.raises(Refused, match=r"down \(GPIO6\), of the same group"):
+        with pytest.raises(RequestError, match=r"down \(GPIO6\), of the same group"):
             house.set("up", 1)
         assert house.board["up"].value == 0

@@ -8,7 +8,7 @@ import signal
 import jinja2
 import pytest
 
-from raspi_server.messages import Pin, Server
+from raspi_server.messages import PinInfo, ServerInfo
 from raspi_server.mqtt.discovery import components, device
 
 from .asking import ask
@@ -275,8 +275,8 @@ def test_a_message_of_somebody_else_under_our_name(payload):
 )
 def test_a_class_comes_from_a_word(name, label, mode, found):
     """Whole words of an input's name and label tell its class; an output has none."""
-    pin = Pin(name=name, label=label, gpio=17, header=11, mode=mode, value=0, since=None,
+    pin = PinInfo(name=name, label=label, gpio=17, header=11, mode=mode, value=0, since=None,
               writable=False)  # fmt: skip
-    announced = device("a/b", Server("raspi-server", "1", "pi", True, ()), [pin])
+    announced = device("a/b", ServerInfo("raspi-server", "1", "pi", True, ()), [pin])
     check(announced)
     assert announced["components"][name].get("device_class") == found

@@ -37,7 +37,7 @@ from raspi_server.system import logs
 from raspi_server.messages import Toggle
 
 told = 0
-real_run = appliance.Appliance.run
+real_run = server.Server.run
 
 def tell():
     global told
@@ -60,7 +60,7 @@ async def toggle(house):
         for m in range(n, n + 50):
             house.board.carry_out(Toggle(pin=names[m % len(names)]), "years")
         await asyncio.sleep(0)
-        while not all(viewer.is_free for viewer in house._hub):
+        while not all(viewer.is_free for viewer in house._broadcaster.hub):
             await asyncio.sleep(0.001)
     logs.set_level("info")
     print("all changes made", file=sys.stderr, flush=True)
@@ -74,7 +74,7 @@ async def run(self):
     )
     await real_run(self)
 
-appliance.Appliance.run = run
+server.Server.run = run
 """
 
 # One crowd: connections in a row, from addresses of its own, each of which is used up only after

@@ -1,27 +1,33 @@
 """Files through the front door: the user's own pages before the built-in ones, always as they are
 now, and nothing from outside the folders."""
 
+import asyncio
 import ctypes
 import gzip
 import http.client
 import os
 import re
+import signal
 import socket
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
 
 from raspi_server.web.context import BUILT_IN_WWW
+from raspi_server.web.versions import Versions, read_version
 
 from .conftest import LIMIT, Server
 from .wire import changing
 
 SECRET = "what is not for the house"
+KEPT = "public, max-age=31536000, immutable"
+"""The Cache-Control of a file that a browser keeps for a year without asking again."""
 
 
 class Answer(NamedTuple):
@@ -53,6 +59,11 @@ def ask(server: Server, path: str, method: str = "GET", **headers: str) -> Answe
     """Send one request on a connection of its own, and return the answer."""
     with Browser(server) as browser:
         return browser.ask(path, method, **headers)
+
+
+def as_written(page: bytes) -> bytes:
+    """Return a page as it is in its file, without the version that the server has put in."""
+    return re.sub(rb"\bv/[0-9a-f]{16}/", b"v/current/", page)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +102,7 @@ def test_my_own_page_wins(house: Server) -> None:
 
 def test_the_built_in_pages_stay(house: Server, www: Path) -> None:
     """What the user's folder does not have comes from the built-in one."""
-    for name in ("style.css", "dashboard.js", "icon.svg"):
+    for name in ("icon.svg", "raspi.js", "manifest.webmanifest"):
         assert not (www / name).exists()
         assert ask(house, f"/{name}").body == (BUILT_IN_WWW / name).read_bytes()
 
@@ -103,7 +114,7 @@ def test_a_folder_without_index_does_not_hide_the_dashboard(
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "mine.html").write_text("mine")
     server = start_server("pins: {}\n")
-    assert ask(server, "/").body == (BUILT_IN_WWW / "index.html").read_bytes()
+    assert as_written(ask(server, "/").body) == (BUILT_IN_WWW / "index.html").read_bytes()
     assert ask(server, "/mine.html").body == b"mine"
 
 
@@ -113,7 +124,7 @@ def test_pages_of_ones_own_may_come_later(
     """Without a folder of the user's the dashboard is served, and a folder made later counts."""
     server = start_server("www: pages\n")
     assert "pages: no such folder; only the built-in pages are served" in server.log
-    assert ask(server, "/").body == (BUILT_IN_WWW / "index.html").read_bytes()
+    assert as_written(ask(server, "/").body) == (BUILT_IN_WWW / "index.html").read_bytes()
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages" / "index.html").write_text("now")
     assert ask(server, "/").body == b"now"
@@ -321,11 +332,64 @@ def test_an_edit_shows_at_once(
 
 
 def test_a_removed_page_is_gone(house: Server, www: Path) -> None:
-    """A page that was removed is gone at once, and the built-in one of its name is back."""
-    (www / "style.css").write_text("mine")
-    assert ask(house, "/style.css").body == b"mine"
-    (www / "style.css").unlink()
-    assert ask(house, "/style.css").body == (BUILT_IN_WWW / "style.css").read_bytes()
+    """A file that was removed is not served any more, and the built-in one of its name is back: at
+    the next request, also on one connection."""
+    with Browser(house) as browser:
+        for _ in range(2):
+            (www / "raspi.js").write_text("mine")
+            assert browser.ask("/raspi.js").body == b"mine"
+            (www / "raspi.js").unlink()
+            assert browser.ask("/raspi.js").body == (BUILT_IN_WWW / "raspi.js").read_bytes()
+
+
+def test_a_page_that_becomes_a_way_out(house: Server, www: Path) -> None:
+    """A page that was served, and becomes a link to the outside, is not served any more."""
+    window = www / "window.txt"
+    with Browser(house) as browser:
+        window.write_text("a view")
+        assert browser.ask("/window.txt").body == b"a view"
+        window.unlink()
+        window.symlink_to(www.parent / "secret.txt")
+        assert browser.ask("/window.txt").status == 404
+    window.unlink()
+
+
+def test_other_folders_after_a_reload(start_server: Callable[..., Server], tmp_path: Path) -> None:
+    """Files come from the folder that a reload named, also on a connection from before."""
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "page.html").write_text(folder)
+    server = start_server("www: one\n")
+    with Browser(server) as browser:
+        assert browser.ask("/page.html").body == b"one"
+        (tmp_path / "config-0.yaml").write_text("www: two\n")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_log(r"serving", again=1)
+        assert browser.ask("/page.html").body == b"two"
+
+
+def test_a_name_that_a_reload_took_away(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """A name that a reload took away is refused at once, and one that it brought is answered, also
+    on a connection from before."""
+    server = start_server("access: {hosts: [old.example]}\n")
+    names = ("old.example", "new.example")
+    with Browser(server) as browser:
+        assert [browser.ask("/icon.svg", Host=name).status for name in names] == [200, 421]
+        (tmp_path / "config-0.yaml").write_text("access: {hosts: [new.example]}\n")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_log(r"serving", again=1)
+        assert [browser.ask("/icon.svg", Host=name).status for name in names] == [421, 200]
+
+
+def test_the_debug_log_has_each_request(start_server: Callable[..., Server]) -> None:
+    """At `log_level: debug` the log has a line for every request."""
+    server = start_server("log_level: debug\n")
+    with Browser(server) as browser:
+        for _ in range(3):
+            assert browser.ask("/icon.svg").status == 200
+    server.wait_for_log(r"GET /icon\.svg: 200", again=2)
 
 
 # As gzip
@@ -489,22 +553,350 @@ def test_a_file_is_not_read_again(start_server: Callable[..., Server], tmp_path:
     assert reads == ["a", "b", "c", "d", "b"]
 
 
-def test_the_first_visit_is_light(start_server: Callable[..., Server]) -> None:
-    """All that the dashboard loads on the first visit takes 60 kB at most on its way."""
-    server = start_server("pins: {}\n")
-    found, sizes = {"/"}, {}
-    while new := found - sizes.keys():
+LOADS = {
+    "html": re.compile(rb'<(?:link|script|img)[^>]* (?:src|href)="([\w./-]+\.\w+)"'),
+    "js": re.compile(rb'^(?:import|export|})[^"\n]*"([\w./-]+\.js)"', re.MULTILINE),
+}
+
+
+def visit(server: Server, page: str) -> dict[str, Answer]:
+    """Return the answers for a page and all that it loads, by path."""
+    found, answers = {page}, dict[str, Answer]()
+    while new := found - answers.keys():
         for path in new:
-            answer = get_packed(server, path)
-            assert answer.status == 200
-            sizes[path] = len(answer.body)
-            if path == "/" or path.endswith(".js"):
-                links = rb'(?:src|href|from|import)[ =(]*"\.?(/[\w./-]+\.\w+)"'
-                packed = answer.headers.get("Content-Encoding") == "gzip"
-                text = gzip.decompress(answer.body) if packed else answer.body
-                found |= {link.decode() for link in re.findall(links, text)}
-    assert {"/style.css", "/dashboard.js", "/raspi.js", "/icon.svg"} <= sizes.keys()
-    assert sum(sizes.values()) < 60_000
+            answers[path] = answer = get_packed(server, path)
+            assert answer.status == 200, path
+            if path == page or path.endswith(".js"):
+                is_gzip = answer.headers["Content-Encoding"] == "gzip"
+                text = gzip.decompress(answer.body) if is_gzip else answer.body
+                links = LOADS["js" if path.endswith(".js") else "html"].findall(text)
+                found |= {urljoin(path, link.decode()) for link in links}
+    return answers
+
+
+@pytest.mark.parametrize("page", ["/", "/fleet/"])
+def test_a_visit_is_light(start_server: Callable[..., Server], page: str) -> None:
+    """All that a page loads on the first visit takes 60 kB at most on its way. On the second visit
+    a browser asks for the page alone: all else it may keep."""
+    answers = visit(start_server("pins: {}\n"), page)
+    names = {path.rpartition("/")[2] for path in answers}
+    assert {"style.css", "raspi.js" if page == "/" else "fleet.js", "icon.svg"} <= names
+    assert sum(len(answer.body) for answer in answers.values()) < 60_000
+    asked_again = {path for path in answers if answers[path].headers["Cache-Control"] != KEPT}
+    assert asked_again == {page}
+
+
+# Versions in addresses
+
+LINKS = b"""<link href="/v/current/mine.css"><script src='v/current/mine.js'></script>
+<img src=../v/current/icon.svg><style>p { background: url(./v/current/below/photo.bin) }</style>
+"""
+OTHERS = b"""<a href="/dev/current/">v/currents</a>, <a href="/x/v/current/">v/current</a>,
+<a href="http://other.example/v/current/">x/v/current/</a>
+"""
+PAGE = LINKS + OTHERS * 8
+SCRIPT = b"export const answer = 42; // a script of mine, which pages load\n" * 20
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A folder of pages for a server of one test."""
+    mine = tmp_path / "www"
+    (mine / "below").mkdir(parents=True)
+    (mine / "mine.html").write_bytes(PAGE)
+    (mine / "mine.js").write_bytes(SCRIPT)
+    (mine / "below" / "photo.bin").write_bytes(b"photo")
+    return mine
+
+
+@pytest.fixture
+def server(start_server: Callable[..., Server], mine: Path) -> Server:
+    return start_server("pins: {}\n")
+
+
+def version_in(page: bytes) -> str:
+    """Return the one version that a page names."""
+    found = set(re.findall(rb'(?:"/|[("\'])v/(\w+)/', page))
+    assert len(found) == 1, found
+    return found.pop().decode()
+
+
+def present(server: Server) -> str:
+    """Return the version that a page names now."""
+    version = version_in(ask(server, "/mine.html").body)
+    assert re.fullmatch("[0-9a-f]{16}", version)
+    return version
+
+
+def but_for_keeping(answer: Answer) -> dict[str, str]:
+    return {k: v for k, v in answer.headers.items() if k not in ("Cache-Control", "Date")}
+
+
+def test_a_page_names_the_present_version(server: Server) -> None:
+    """In a page the server puts the version in the place of `v/current/`, and changes nothing else;
+    length, tag and gzip are those of what it sends."""
+    plain, packed = ask(server, "/mine.html"), get_packed(server, "/mine.html")
+    version = version_in(plain.body).encode()
+    assert plain.body == LINKS.replace(b"current", version) + OTHERS * 8
+    assert gzip.decompress(packed.body) == plain.body
+    assert plain.headers["Etag"] != packed.headers["Etag"]
+    for answer in (plain, packed):
+        assert answer.headers["Content-Length"] == str(len(answer.body))
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.headers["Vary"] == "Accept-Encoding"
+    head = ask(server, "/mine.html", "HEAD")
+    assert (head.body, but_for_keeping(head)) == (b"", but_for_keeping(plain))
+
+
+def test_only_pages_name_a_version(server: Server, mine: Path) -> None:
+    """In a script or text `v/current/` stays as it is."""
+    for name in ("other.js", "other.txt", "other.svg"):
+        (mine / name).write_bytes(LINKS)
+        assert ask(server, f"/{name}").body == LINKS
+
+
+def test_a_page_is_revalidated(server: Server, mine: Path) -> None:
+    """A browser that has the page and its version is told so by the tag. The date of a page does
+    not tell, since it names the version of other files; that of another file does."""
+    page, script = ask(server, "/mine.html"), ask(server, "/mine.js")
+    again = ask(server, "/mine.html", If_None_Match=page.headers["Etag"])
+    assert (again.status, again.body) == (304, b"")
+    since = page.headers["Last-Modified"]
+    assert ask(server, "/mine.html", If_Modified_Since=since).status == 200
+    since = script.headers["Last-Modified"]
+    assert ask(server, "/mine.js", If_Modified_Since=since).status == 304
+
+
+def test_a_part_of_a_page(server: Server) -> None:
+    """A part of a page is one of what the server sends, not of the file."""
+    whole = ask(server, "/mine.html")
+    size = len(whole.body)
+    for asked, begin, end in (("5-40", 5, 41), ("10-", 10, size), ("-7", size - 7, size)):
+        part = ask(server, "/mine.html", Range=f"bytes={asked}", If_Range=whole.headers["Etag"])
+        assert (part.status, part.body) == (206, whole.body[begin:end])
+        assert part.headers["Content-Range"] == f"bytes {begin}-{end - 1}/{size}"
+    assert ask(server, "/mine.html", Range=f"bytes={size}-").status == 416
+
+
+@pytest.mark.parametrize("name", ["mine.js", "below/photo.bin", "icon.svg", "raspi.js"])
+def test_a_file_below_its_version_is_kept(server: Server, name: str) -> None:
+    """Below the present version a file is the same as at its own address, but for that a browser
+    keeps it without asking again; the user's own file wins there, too."""
+    version = present(server)
+    for accepted in ("gzip", "identity"):
+        usual = ask(server, f"/{name}", Accept_Encoding=accepted)
+        kept = ask(server, f"/v/{version}/{name}", Accept_Encoding=accepted)
+        assert (kept.status, kept.body) == (usual.status, usual.body) == (200, usual.body)
+        assert but_for_keeping(kept) == but_for_keeping(usual)
+        assert usual.headers["Cache-Control"] == "no-cache"
+        assert kept.headers["Cache-Control"] == KEPT
+        tag = {"If_None_Match": kept.headers["Etag"], "Accept_Encoding": accepted}
+        assert ask(server, f"/v/{version}/{name}", **tag).status == 304
+        head = ask(server, f"/v/{version}/{name}", "HEAD", Accept_Encoding=accepted)
+        assert (head.body, head.headers["Cache-Control"]) == (b"", KEPT)
+
+
+@pytest.mark.parametrize("version", ["current", "0123456789abcdef"])
+def test_a_file_below_another_version(server: Server, version: str) -> None:
+    """Below another version, such as one of before an edit, and below `current`, a file is served
+    as it is now, and asked for each time."""
+    for _ in range(2):  # before and after a page was asked for
+        answer = ask(server, f"/v/{version}/mine.js")
+        assert (answer.status, answer.body) == (200, SCRIPT)
+        assert answer.headers["Cache-Control"] == "no-cache"
+        present(server)
+
+
+def test_a_page_is_never_kept(server: Server, mine: Path) -> None:
+    """A page is asked for each time, also below a version, as is a path that leads to no file, or
+    whose query looks like a version to Tornado."""
+    version = present(server)
+    (mine / "below" / "index.html").write_text("below")
+    below = ask(server, f"/v/{version}/below")
+    assert (below.status, below.headers["Location"]) == (301, f"/v/{version}/below/")
+    for path in ("mine.html", "below/", "", "nothing.js", "nothing.html", "mine.js?v=1"):
+        for prefix in ("/", f"/v/{version}/"):
+            answer = ask(server, prefix + path)
+            kept = KEPT if prefix != "/" and path == "mine.js?v=1" else "no-cache"
+            assert answer.headers["Cache-Control"] == (
+                kept if version == present(server) else "no-cache"
+            )
+            assert answer.headers["Expires"] is None
+
+
+def write_another(mine: Path) -> None:
+    (mine / "below" / "another.txt").write_text("new")
+
+
+def remove(mine: Path) -> None:
+    (mine / "below" / "photo.bin").unlink()
+
+
+def rename(mine: Path) -> None:
+    (mine / "below" / "photo.bin").rename(mine / "below" / "picture.bin")
+
+
+def link(mine: Path) -> None:
+    (mine / "below" / "linked.js").symlink_to(mine / "mine.js")
+
+
+def hide_built_in(mine: Path) -> None:
+    (mine / "icon.svg").write_text("<svg/>")
+
+
+def well_known(mine: Path) -> None:
+    (mine / ".well-known").mkdir()
+    (mine / ".well-known" / "security.txt").write_text("Contact: me")
+
+
+EDITS = [write_another, remove, rename, link, hide_built_in, well_known]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_change_gives_a_new_version(
+    server: Server, mine: Path, edit: Callable[[Path], None]
+) -> None:
+    """Any change of the files that can be served shows in the version at the next page load."""
+    before = present(server)
+    assert present(server) == before
+    edit(mine)
+    after = present(server)
+    assert after != before
+    assert present(server) == after
+
+
+def test_a_hidden_file_changes_nothing(server: Server, mine: Path) -> None:
+    """An edit of what is not served gives no new version: an editor's file, a git repository."""
+    (mine / ".git").mkdir()
+    hidden = mine / ".mine.html.swp", mine / ".git" / "HEAD"
+    for file in hidden:
+        file.write_text("draft")
+    before = present(server)
+    for file in hidden:
+        file.write_text("another draft")
+    (mine / ".git" / "new").write_text("new")
+    assert present(server) == before
+
+
+def test_no_version_returns(server: Server, mine: Path) -> None:
+    """A file that came and went again leaves another version behind: below the one from before, a
+    browser may have kept the file that came."""
+    before = present(server)
+    (mine / "icon.svg").write_text("<svg/>")
+    assert ask(server, f"/v/{before}/icon.svg").body == b"<svg/>"
+    (mine / "icon.svg").unlink()
+    assert present(server) != before
+
+
+@pytest.mark.parametrize("edit", [rewrite, rewrite_with_old_date, replace, lengthen])
+def test_an_edit_shows_at_the_next_page_load(
+    server: Server, mine: Path, edit: Callable[[Path, bytes], None]
+) -> None:
+    """An edited script has a new address at the next page load, also with the same length and date
+    as before, and a page that is still open finds it at the old address."""
+    script = mine / "mine.js"
+    page = ask(server, "/mine.html")
+    before = version_in(page.body)
+    assert ask(server, f"/v/{before}/mine.js").headers["Cache-Control"] == KEPT
+    written = script.stat().st_ctime_ns
+    while script.stat().st_ctime_ns == written:
+        edit(script, SCRIPT.replace(b"42", b"43"))
+    again = ask(server, "/mine.html", If_None_Match=page.headers["Etag"])
+    after = version_in(again.body)
+    assert (again.status, after != before) == (200, True)
+    answers = {version: ask(server, f"/v/{version}/mine.js") for version in (before, after)}
+    assert {answer.body for answer in answers.values()} == {script.read_bytes()}
+    assert answers[before].headers["Cache-Control"] == "no-cache"
+    assert answers[after].headers["Cache-Control"] == KEPT
+    assert gzip.decompress(get_packed(server, "/mine.html").body) == again.body
+
+
+def test_an_upgrade_gives_a_new_version(start_server: Callable[..., Server], mine: Path) -> None:
+    """Another version of the program gives all files new addresses; a restart alone does not."""
+    upgraded = "from raspi_server.web import versions; versions.__version__ = '9.9.9'"
+    programs = [("-m", "raspi_server"), ("-m", "raspi_server"), changing(upgraded)]
+    first, again, other = (
+        present(start_server("pins: {}\n", program=program)) for program in programs
+    )
+    assert first == again != other
+
+
+def test_too_many_files_for_a_version(start_server: Callable[..., Server], mine: Path) -> None:
+    """Where there are more files than a page load may look at, pages leave `v/current/` as it is:
+    browsers ask for each file at each visit, and see an edit all the same."""
+    many = len([*BUILT_IN_WWW.rglob("*")])
+    for n in range(many):
+        (mine / "below" / f"{n}.txt").write_text("one of many")
+    server = start_server("pins: {}\n", program=changing(max_versioned_files=many))
+    for script in (SCRIPT, b"another"):
+        (mine / "mine.js").write_bytes(script)
+        assert ask(server, "/mine.html").body == PAGE
+        answer = ask(server, "/v/current/mine.js")
+        assert (answer.body, answer.headers["Cache-Control"]) == (script, "no-cache")
+    (mine / "below" / "0.txt").unlink()
+    for n in range(1, 9):
+        (mine / "below" / f"{n}.txt").unlink()
+    assert present(server)
+
+
+def test_a_huge_page_is_sent_as_it_is(server: Server, mine: Path) -> None:
+    """A page too large to be held in memory names `current`, as its file does."""
+    page = LINKS + b"x" * 256 * 1024
+    (mine / "huge.html").write_bytes(page)
+    answer = ask(server, "/huge.html")
+    assert (answer.status, answer.body) == (200, page)
+    tag = answer.headers["Etag"]
+    assert ask(server, "/huge.html", If_None_Match=tag).status == 304
+
+
+def test_a_folder_v_of_ones_own(server: Server, mine: Path) -> None:
+    """A folder `v` among the user's pages is served; only the names of versions in it are not."""
+    names = ("index.html", "film.mp4", "1/film.mp4", "currently/film.mp4", "0123456789ABCDEF/a")
+    hidden = ("current/film.mp4", "0123456789abcdef/film.mp4")
+    for name in (*names, *hidden):
+        (mine / "v" / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / "v" / name).write_text("mine")
+    for name in ("", *names):
+        answer = ask(server, f"/v/{name}")
+        assert (answer.body, answer.headers["Cache-Control"]) == (b"mine", "no-cache")
+    for name in hidden:
+        assert ask(server, f"/v/{name}").status == 404
+    assert ask(server, f"/v/{present(server)}/v/film.mp4").body == b"mine"
+
+
+def test_the_policy_is_the_same_below_a_version(server: Server) -> None:
+    """Our own files have the strict policy below a version, too, and the user's do not."""
+    for name in ("icon.svg", "raspi.js", "mine.js", "mine.html", "fleet/", "nothing"):
+        policies = [
+            ask(server, f"{below}/{name}").headers["Content-Security-Policy"]
+            for below in ("", "/v/current", f"/v/{present(server)}")
+        ]
+        assert policies == policies[:1] * 3
+
+
+def test_files_are_looked_up_once_for_many(tmp_path: Path) -> None:
+    """Page loads that come while the files are looked up share the next look, which sees every edit
+    from before them."""
+    looks: list[float] = []
+
+    def folders() -> tuple[str]:
+        looks.append(time.monotonic())
+        return (str(tmp_path),)
+
+    async def load() -> None:
+        versions = Versions(folders)
+        first = asyncio.ensure_future(versions.refresh())
+        while not looks:
+            await asyncio.sleep(0)
+        (tmp_path / "new.txt").write_text("new")
+        rest = await asyncio.gather(*(versions.refresh() for _ in range(20)))
+        assert len(looks) == 2
+        assert set(rest) == {read_version([str(tmp_path)], 10)}
+        assert versions.is_present(rest[0])
+        await first
+
+    asyncio.run(load())
 
 
 # What is not there
@@ -609,6 +1001,7 @@ HIDDEN = {
     "a link to a folder": "to-git/config",
     "a folder's page": ".git/",
     "a folder without its slash": ".git",
+    "a link to a folder, without a slash": "to-git",
 }
 
 
@@ -624,9 +1017,10 @@ def test_hidden_files_stay_hidden(house: Server, www: Path, name: str) -> None:
         if not (www / link).is_symlink():
             (www / link).symlink_to(goal)
     assert ask(house, "/.well-known/open").body == SECRET.encode()
-    answer = ask(house, f"/{HIDDEN[name]}")
-    assert answer.status == 404
-    assert SECRET.encode() not in answer.body
+    for below in ("/", "/v/current/"):
+        answer = ask(house, f"{below}{HIDDEN[name]}")
+        assert answer.status == 404
+        assert SECRET.encode() not in answer.body
 
 
 @pytest.mark.parametrize("path", ["x" * 300, "x/" * 3000, "%C3%BC" * 200, "." * 5000, "/" * 3000])
@@ -647,7 +1041,8 @@ def test_a_page_that_may_not_be_read(tmp_path: Path) -> None:
     for name in ("letter.html", "404.html"):
         (tmp_path / "www" / name).write_text(SECRET)
         (tmp_path / "www" / name).chmod(0)
-    (tmp_path / "www" / "open.html").write_text("open")
+    (tmp_path / "www" / "open.html").write_text("open: v/current/")
+    (tmp_path / "www" / "unlisted").mkdir(mode=0o311)
     (tmp_path / "config.yaml").write_text("pins: {}\n")
     started: list[Server] = []
 
@@ -663,7 +1058,7 @@ def test_a_page_that_may_not_be_read(tmp_path: Path) -> None:
     assert server.stop() == 0
     assert answers[0].status in {403, 404}
     assert answers[1].status == 404
-    assert answers[2].body == b"open"
+    assert answers[2].body == b"open: v/current/", "edits in the folder would not be noticed"
     assert "Traceback" not in server.log, server.log
 
 
@@ -678,6 +1073,7 @@ def give_up_power_over_files() -> None:
 # No way out
 
 
+@pytest.mark.parametrize("below", ["", "/v/current", "/v/0123456789abcdef"])
 @pytest.mark.parametrize(
     "target",
     [
@@ -724,12 +1120,12 @@ def give_up_power_over_files() -> None:
         "/linked/",
     ],
 )
-def test_no_way_out(house: Server, www: Path, target: str) -> None:
+def test_no_way_out(house: Server, www: Path, target: str, below: str) -> None:
     """Nothing outside the folders can be reached, by no spelling and through no link."""
     make_links(www)
     parent = str(www.parent)
     target = target.replace("{parent}", parent).replace("{absolute}", quote(parent, safe=""))
-    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    request = f"GET {below}{target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", house.port), LIMIT) as connection:
         connection.sendall(request.encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))

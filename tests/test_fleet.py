@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raspi_server.messages import BROKER_TROUBLE
+from raspi_server.messages import BROKER_ERROR
 from raspi_server.mqtt import fleet
 from raspi_server.mqtt.fleet import Pis
 
@@ -93,7 +93,7 @@ class Looker:
         if message["type"] == "hello":
             self.hello = message
         elif message["type"] == "broker":
-            self.broker = {key: message[key] for key in ("connected", "trouble")}
+            self.broker = {key: message[key] for key in ("connected", "error")}
         elif message["type"] in ("result", "error"):
             self.answers.append(message)
         elif message["type"] == "news" and message["seq"] > self.seq:
@@ -169,7 +169,7 @@ def test_all_pis_are_seen(brokers, start_server):
         assert not any(pin["writable"] for pin in looker.pis["farm/office/here"]["pins"])
         assert (pi["group"], pi["online"], pi["simulated"]) == ("house-3", True, True)
         assert re.fullmatch(rf"http://.+:{there.port}/", pi["url"])
-        assert looker.broker == {"connected": True, "trouble": None}
+        assert looker.broker == {"connected": True, "error": None}
     answer = ask(here, "GET", "/api/fleet")
     described = ask(here, "GET", "/api/openapi.json").json
     assert complaints(described, "GET", "/api/fleet", answer) == []
@@ -190,13 +190,13 @@ def test_a_change_is_told_with_its_own_time(brokers, start_server):
 
 
 def test_a_link_that_lives_says_so(brokers, start_server):
-    """While nothing changes a pulse comes now and then, and nothing else."""
+    """While nothing changes a ping comes now and then, and nothing else."""
     broker = brokers.broker()
     server = start_server(house(broker.url), program=changing("fleet_watcher.ALIVE_EVERY = 0.1"))
     with Looker(server) as looker:
         looker.until(lambda: "house/here" in looker.pis)
-        looker.until(lambda: looker.hear()["type"] == "pulse")
-        assert [looker.hear()["type"] for _ in range(5)] == ["pulse"] * 5
+        looker.until(lambda: looker.hear()["type"] == "ping")
+        assert [looker.hear()["type"] for _ in range(5)] == ["ping"] * 5
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
@@ -402,7 +402,7 @@ def test_the_permissions_of_the_broker_hold(guarded, start_server, tmp_path):
         assert words.endswith("its ACL is in the way")
         assert value(servers["kitchen"], "lamp") == 0
         assert looker.ask(value=0, **to)["type"] == "result"
-        assert looker.broker == {"connected": True, "trouble": None}
+        assert looker.broker == {"connected": True, "error": None}
     with Looker(servers["blind"]) as looker:
         looker.until(lambda: "house/blind" in looker.pis)
         assert set(looker.pis) == {"house/blind"}
@@ -646,12 +646,12 @@ def test_a_broker_that_is_not_there(brokers, start_server):
     broker.kill()
     server = start_server(house(broker.url))
     with Looker(server) as looker:
-        looker.until(lambda: looker.broker["trouble"])
+        looker.until(lambda: looker.broker["error"])
         assert not looker.broker["connected"]
-        assert looker.broker["trouble"] == BROKER_TROUBLE  # and neither host nor user
+        assert looker.broker["error"] == BROKER_ERROR  # and neither host nor user
         broker.start()
         looker.until(lambda: "house/here" in looker.pis)
-        assert looker.broker == {"connected": True, "trouble": None}
+        assert looker.broker == {"connected": True, "error": None}
 
 
 def test_a_broker_that_comes_back(brokers, chorus, start_server):
@@ -767,9 +767,9 @@ def test_too_many_pis(brokers, chorus, start_server):
         looker.until(lambda: "house/here" in looker.pis)
         for name in "abcd":
             choir.describe(f"house/{name}", name, [pin("lamp")])
-        looker.until(lambda: looker.broker["trouble"])
+        looker.until(lambda: looker.broker["error"])
         assert looker.broker["connected"]
-        assert "there are more Pis at the broker than can be shown" in looker.broker["trouble"]
+        assert "there are more Pis at the broker than can be shown" in looker.broker["error"]
         assert len(looker.pis) <= 3
         looker.until(lambda: len(looker.pis) == 3)
 

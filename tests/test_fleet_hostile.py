@@ -192,7 +192,7 @@ def crowd(brokers: Brokers, chorus: Any, start_server: Any, count: int) -> tuple
         if n % 20 == 19:
             choir.flush()
     with Looker(server) as looker:
-        looker.until(lambda: looker.broker["trouble"])
+        looker.until(lambda: looker.broker["error"])
         switch = {"type": "set", "pi": "house/here", "pin": "lamp", "value": 1}
         assert looker.refusal(**switch)[0] == "not-allowed"
-        return memory(server) - before, looker.broker["trouble"]
+        return memory(server) - before, looker.broker["error"]

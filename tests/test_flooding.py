@@ -149,7 +149,7 @@ def test_three_hundred_of_one_kind(house: Server, what: str) -> None:
 def test_where_https_is_spoken(start_server: Callable[..., Server], certificate: Path) -> None:  # noqa: F811
     """The same in TLS, and plainly where TLS is spoken."""
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    program = changing("server.IDLE_TIMEOUT = server.BODY_TIMEOUT = 0.5")
+    program = changing(idle_timeout_s=0.5, body_timeout_s=0.5)
     house = start_server(HOUSE + pair, program=program)
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
     before = len(house.lines)
@@ -172,8 +172,7 @@ def test_a_failure_of_the_servers_own_is_logged(start_server: Callable[..., Serv
         "logs.LIMIT_PERIOD_S = 1.0"
     )
     broken = "api.%s.get = lambda self: {}[self.request.uri]"
-    soon = "server.CERTIFICATE_EVERY = 0.5"
-    program = changing(fault, broken % "Index", broken % "Header", soon)
+    program = changing(fault, broken % "Index", broken % "Header", certificate_check_interval_s=0.5)
     server = start_server(HOUSE, program=program)
     for _ in range(20):
         assert ask(server, "GET", "/api").status == 500

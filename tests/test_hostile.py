@@ -133,7 +133,7 @@ def test_resets_in_the_middle_of_a_frame(house):
 def test_half_a_tls_handshake(start_server, certificate, vanish):  # noqa: F811
     """Who begins TLS and says no more is let go, and so is who vanishes."""
     config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    house = start_server(config, program=changing("server.IDLE_TIMEOUT = 1.0"))
+    house = start_server(config, program=changing(idle_timeout_s=1.0))
     before = descriptors(house)
     words = client_hello()
     crowd = [plain(house.port) for _ in range(300)]
@@ -168,7 +168,7 @@ def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors)
     """A thousand who say nothing, half a word or a whole one, and then no more, cost little, hold
     up nobody, and are gone when their time is over."""
     config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    house = start_server(config, program=changing("server.IDLE_TIMEOUT = 10.0"))
+    house = start_server(config, program=changing(idle_timeout_s=10.0))
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
 
     def visit() -> float:
@@ -206,7 +206,7 @@ def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors)
 def test_tls_byte_by_byte(start_server, certificate, begun):  # noqa: F811
     """Who draws out a handshake, or a request under TLS, byte by byte is let go in time."""
     config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    house = start_server(config, program=changing("server.IDLE_TIMEOUT = 0.7"))
+    house = start_server(config, program=changing(idle_timeout_s=0.7))
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
     slow = plain(house.port)
     if begun:
@@ -225,7 +225,7 @@ def test_tls_byte_by_byte(start_server, certificate, begun):  # noqa: F811
 def test_slow_readers_and_zero_windows(start_server):
     """Phones that read a byte now and then, or nothing at all, cost little, are let go after a
     while with 1013, and hold up nobody."""
-    program = changing("hub.LONGEST_BEHIND = 1.0", "server.LOOK_EVERY = 0.1")
+    program = changing("hub.LONGEST_BEHIND = 1.0", poll_interval_s=0.1)
     house = start_server(HOUSE, program=program)
     with unharmed(house) as witness:
         slow, stuck = ([Client(house.port, 4096) for _ in range(30)] for _ in range(2))
@@ -301,7 +301,7 @@ def test_pings_without_end(house):
 def test_half_open_connections(start_server):
     """A phone that has gone without a word is let go after a ping it does not answer; one that
     answers stays."""
-    program = changing("hub.PING_EVERY = 0.3", "server.LOOK_EVERY = 0.1")
+    program = changing("hub.PING_EVERY = 0.3", poll_interval_s=0.1)
     house = start_server(HOUSE, program=program)
     with unharmed(house) as witness:
         gone = [Client(house.port) for _ in range(30)]
@@ -327,7 +327,7 @@ SLOW_BODIES = {
 @pytest.mark.parametrize("what", [*SLOW_WORDS, *SLOW_BODIES])
 def test_words_that_never_end(start_server, what):
     """Who takes for ever to ask is let go when the time for it is over, byte by byte or silent."""
-    program = changing("server.IDLE_TIMEOUT = 0.7", "server.BODY_TIMEOUT = 0.7")
+    program = changing(idle_timeout_s=0.7, body_timeout_s=0.7)
     house = start_server(HOUSE, program=program)
     words = {**SLOW_WORDS, **SLOW_BODIES}[what]
     with unharmed(house) as witness:
@@ -426,8 +426,9 @@ def test_what_runs_by_itself_needs_no_descriptor(start_server, certificate):  # 
     program = changing(
         "from raspi_server.web import api",
         "listener.SPARE = 0",
-        "server.HEALTH_EVERY = server.CERTIFICATE_EVERY = 0.02",
         "api.Index.get = lambda self: {}['\\u2028']",
+        health_interval_s=0.02,
+        certificate_check_interval_s=0.02,
     )
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
     house = start_server(

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raspi_server.messages import MAX_MESSAGE
+from raspi_server.messages import MAX_MESSAGE_BYTES
 
 from .conftest import LIMIT, Server
 from .wire import BINARY, CLOSE, CONTINUATION, GONE, PING, PONG, TEXT, Client, masked
@@ -70,7 +70,7 @@ def house(start_module_server: Callable[..., Server]) -> Server:
 @pytest.fixture(scope="module")
 def tornado() -> Iterator[int]:
     """The port of the plainest Tornado server that says as much as ours."""
-    command = [sys.executable, "-c", TORNADO, str(MAX_MESSAGE)]
+    command = [sys.executable, "-c", TORNADO, str(MAX_MESSAGE_BYTES)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())
@@ -160,10 +160,10 @@ def case(name: str, *frames: bytes, in_pieces: bool = True) -> None:
 # What stands in brackets is where Tornado is laxer or terser than RFC 6455 asks. It drops such a
 # connection without a close frame where the RFC has 1002 or 1007.
 
-for size in (0, 1, 125, 126, 127, 128, MAX_MESSAGE - 1, MAX_MESSAGE):
+for size in (0, 1, 125, 126, 127, 128, MAX_MESSAGE_BYTES - 1, MAX_MESSAGE_BYTES):
     case(f"1 text of {size}", masked(TEXT, b"*" * size), in_pieces=size < 1000)
     case(f"1 binary of {size}", masked(BINARY, b"\xfe" * size), in_pieces=size < 1000)
-for size in (MAX_MESSAGE + 1, 65535, 65536, 1_000_000):
+for size in (MAX_MESSAGE_BYTES + 1, 65535, 65536, 1_000_000):
     case(f"1 text of {size}, too long: 1009", masked(TEXT, b"*" * size), in_pieces=False)
 case("1 text of 2**63 bytes announced: 1009", b"\x81\xff" + b"\x80" + bytes(7))
 case("1 text of 5 bytes in a 16-bit length [1002]", b"\x81\xfe\x00\x05" + bytes(4) + b"hello")
@@ -209,7 +209,7 @@ case("5 continuation of nothing, not final: dropped", masked(CONTINUATION, b"mor
 case("5 continuation after the end: dropped", fragmented(hello, 10), masked(CONTINUATION, b"more"))
 case("5 text never ended", masked(TEXT, b"and then", fin=False))
 case("5 text never ended, then a close", masked(TEXT, b"and then", fin=False), close(1000))
-whole = b"*" * MAX_MESSAGE
+whole = b"*" * MAX_MESSAGE_BYTES
 case("5 longest text in pieces", fragmented(whole, 1000), in_pieces=False)
 case("5 too long a text in pieces: 1009", fragmented(whole + b"*", 1000), in_pieces=False)
 case("5 binary in pieces", masked(BINARY, b"a", fin=False), masked(CONTINUATION, b"b"))
@@ -280,7 +280,7 @@ def test_every_case_ends_as_with_tornado(house, tornado, name):
     ("name", "seen"),
     [
         ("1 text of 125", Seen(1, [], None, "open")),
-        (f"1 text of {MAX_MESSAGE}", Seen(1, [], None, "open")),
+        (f"1 text of {MAX_MESSAGE_BYTES}", Seen(1, [], None, "open")),
         ("1 text of 65536, too long: 1009", Seen(0, [], b"\x03\xf1message too big", "gone")),
         ("1 fifty texts at once, byte by byte", Seen(50, [], None, "open")),
         ("2 ping of 125", Seen(0, [b"p" * 125], None, "open")),

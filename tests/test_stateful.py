@@ -27,9 +27,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from raspi_server.errors import RequestError
 from raspi_server.gpio.backend import SimulatedFactory, SimulatedPin
 from raspi_server.gpio.output_state import Levels
-from raspi_server.messages import Drive, Pulse, Refused, Set, Toggle
+from raspi_server.messages import Drive, Pulse, Set, Toggle
 
 from .board_rig import Rig, parse
 from .model import KEPT, SAME, Answer, Input, Model, Output, allowed, refused
@@ -327,7 +328,7 @@ class House:
     def _carry_out(self, command: Any, by: str, answer: Callable[[], Answer]) -> None:
         try:
             future = self.rig.board.carry_out(command, by)
-        except Refused as refused:
+        except RequestError as refused:
             future = refused
         self.asked.append((future, answer()))
         self.rig.settle()
@@ -542,7 +543,7 @@ class House:
 
     def check_answers(self) -> None:
         for future, answer in self.asked:
-            if isinstance(future, Refused):
+            if isinstance(future, RequestError):
                 assert future.code in answer.codes, (future, answer)
             elif not future.done():
                 assert answer == Answer(), answer
@@ -553,7 +554,7 @@ class House:
         self.asked = [
             (future, answer)
             for future, answer in self.asked
-            if not isinstance(future, Refused) and not future.done()
+            if not isinstance(future, RequestError) and not future.done()
         ]
 
 

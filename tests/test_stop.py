@@ -26,7 +26,7 @@ from .test_hub import frames
 from .test_stuck import DRIVER, GO, WHILE
 from .test_tls import Authority, timedelta
 from .test_websocket import Browser
-from .wire import Client
+from .wire import Client, changing
 
 PROMISED = 2.0
 SLACK = 2.5
@@ -331,12 +331,6 @@ def test_outputs_are_left_as_on_stop_says(start_server: Callable[..., Server]) -
     assert "GPIO8 was left as input" in server.log
 
 
-PATIENT = """
-import raspi_server.server
-raspi_server.server.GOODBYE = 1000.0
-"""
-
-
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -354,7 +348,7 @@ def test_a_second_signal_hurries_it_up(
     second: signal.Signals,
 ) -> None:
     """A second SIGTERM or SIGINT ends the wait for those who are asleep, and ends cleanly, too."""
-    server = start_server(HOUSE, program=("-c", DRIVER + PATIENT + GO))
+    server = start_server(HOUSE, program=changing(close_timeout_s=1000.0))
     crowd.watch(server, 1)
     server.process.send_signal(first)
     server.wait_for_log("INFO stopping$")

@@ -106,6 +106,15 @@ def change(self, value):
 SimulatedPin._change_state = change
 """
 
+MESSAGE_HANGS = """
+from raspi_server.web import websocket
+hangs, well = hanging(hang), websocket.decode_command
+def decode(text):
+    hangs()
+    return well(text)
+websocket.decode_command = decode
+"""
+
 WHILE = """
 def when(path):
     return os.path.exists(path)
@@ -244,7 +253,19 @@ def test_stacks_as_the_watchdog_strikes(
         assert server.stop(signal.SIGABRT) == -signal.SIGABRT
     server.wait_for_log("^Fatal Python error: Aborted")
     server.wait_for_log('File "<string>", line .* in hang$')
-    server.wait_for_log("heartbeat.py")
+    server.wait_for_log("systemd.py")
+
+
+def test_a_message_that_hangs(
+    start_server: Callable[..., Server], systemd: PunctualSystemd
+) -> None:
+    """A message over a WebSocket that hangs is named with its socket."""
+    driver = DRIVER + SLEEPING.format(seconds=2) + MESSAGE_HANGS + GO
+    server = start_server(HOUSE, program=("-c", driver), env=watched(systemd))
+    with Browser(server) as browser:
+        browser.send(type="toggle", pin="lamp", ref=1)
+        server.wait_for_log("it is in .*, for the WebSocket of 127.0.0.1$")
+        assert browser.read_until("result", ref=1)["value"] == 1
 
 
 @pytest.mark.parametrize(
@@ -369,9 +390,9 @@ def test_a_broadcast_that_stops(
     who asks."""
     gone = tmp_path / "gone"
     fails = f"""
-from raspi_server.server import Appliance
-show = Appliance._show_state
-Appliance._show_state = lambda self: None if when({str(gone)!r}) else show(self)
+from raspi_server.broadcaster import Broadcaster
+tick = Broadcaster._tick
+Broadcaster._tick = lambda self: None if when({str(gone)!r}) else tick(self)
 """
     server = start_server(
         HOUSE,

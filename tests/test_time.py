@@ -50,8 +50,8 @@ sys.exit(main())
 BUSY = """
 import asyncio, sys, time
 from raspi_server.cli.main import main
-from raspi_server.server import Appliance
-well = Appliance.run
+from raspi_server.server import Server
+well = Server.run
 async def run(self):
     def burn():
         end = time.monotonic() + {slice}
@@ -60,7 +60,7 @@ async def run(self):
         asyncio.get_running_loop().call_later({slice}, burn)
     burn()
     await well(self)
-Appliance.run = run
+Server.run = run
 sys.exit(main())
 """
 

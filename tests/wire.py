@@ -248,17 +248,17 @@ class Witness:
 
 
 class Siege:
-    """Guests of so many addresses who knock without end at a house with room for `most`, and hold
-    what they get."""
+    """Connections from so many addresses, opened without end at a server with room for `most`, and
+    kept open."""
 
-    def __init__(self, house: Server, addresses: int, most: int) -> None:
-        self._house = house
+    def __init__(self, server: Server, addresses: int, most: int) -> None:
+        self._server = server
         self._most = most
         self._addresses = [f"127.0.{9 + n // 250}.{n % 250 + 1}" for n in range(addresses)]
         self._leaving = threading.Event()
         self._turn = threading.Condition()
-        self._knocked = 0
-        self._thread = threading.Thread(target=self._knock)
+        self._opened = 0
+        self._thread = threading.Thread(target=self._connect)
 
     def __enter__(self) -> "Siege":
         self._thread.start()
@@ -269,31 +269,31 @@ class Siege:
         self._leaving.set()
         self._thread.join(LIMIT)
 
-    def _knock(self) -> None:
+    def _connect(self) -> None:
         held: list[socket.socket] = []
         while not self._leaving.is_set():
             with contextlib.suppress(*GONE):
-                held.append(plain(self._house.port, address=self._addresses[0]))
-                held[-1].sendall((b"", HANDSHAKE, b"GET")[self._knocked % 3])
+                held.append(plain(self._server.port, address=self._addresses[0]))
+                held[-1].sendall((b"", HANDSHAKE, b"GET")[self._opened % 3])
             self._addresses.append(self._addresses.pop(0))
             if len(held) > 3 * self._most:
                 held.pop(0).close()
             with self._turn:
-                self._knocked += 1
+                self._opened += 1
                 self._turn.notify_all()
         for each in held:
             each.close()
 
     def wait_for(self, more: int) -> None:
-        """Until so many more have knocked."""
+        """Wait until so many more were opened."""
         with self._turn:
-            until = self._knocked + more
-            assert self._turn.wait_for(lambda: self._knocked >= until, LIMIT)
+            until = self._opened + more
+            assert self._turn.wait_for(lambda: self._opened >= until, LIMIT)
 
 
 def changing(*statements: str, **limits: object) -> tuple[str, str]:
-    """A program for `Server`: the real `main()`, but for some of `Limits`, so that nobody has to
-    wait a minute, and for statements that make something fail."""
+    """Return a program for `Server`: the real `main()` with other `limits`, so that no test waits a
+    minute, after `statements` that make something fail."""
     lines = [
         "import sys",
         "from raspi_server import server",

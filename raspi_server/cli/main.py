@@ -210,19 +210,19 @@ async def _live(
     import asyncio
 
     from ..net.listener import until_free
-    from ..server import Appliance
+    from ..server import Server
 
     if os.environ.get("NOTIFY_SOCKET"):
         await until_free(config.address, config.port)
-    appliance = Appliance(config, source, fault, limits)
+    server = Server(config, source, fault, limits)
     if source:
-        await appliance.run()
+        await server.run()
         return
     from .demo import move
 
-    moving = asyncio.create_task(move(appliance.board))
+    moving = asyncio.create_task(move(server.board))
     try:
-        await appliance.run()
+        await server.run()
     finally:
         moving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -230,7 +230,7 @@ async def _live(
 
 
 def _leave(*_: object) -> None:
-    """A stop before anything was built, and the appliance listens for signals, is a clean one."""
+    """A stop before anything was built, and the server handles signals, is a clean one."""
     sys.exit(0)
 
 

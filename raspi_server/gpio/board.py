@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..config import schema
 from ..config.pinout import GPIO_BY_POSITION
-from ..messages import Command, Drive, HeaderPin, Pulse, Refused, Set, Value
+from ..errors import RequestError
+from ..messages import Command, Drive, HeaderPin, Pulse, Set, Value
 from .backend import PinFactory
 from .input import Input
 from .interlock import Group
@@ -51,11 +52,11 @@ class Board:
         return iter(self._slots.values())
 
     def __getitem__(self, name: str) -> Slot:
-        """One pin. Raises Refused for a name that is none."""
+        """One pin. Raises RequestError for a name that is none."""
         try:
             return self._slots[name]
         except KeyError:
-            raise Refused("unknown-pin", f"there is no pin {name[:40]!r}") from None
+            raise RequestError("unknown-pin", f"there is no pin {name[:40]!r}") from None
 
     @property
     def simulated(self) -> bool:
@@ -94,7 +95,7 @@ class Board:
             if slot.waiting_value:
                 try:
                     done = self._switch(slot, slot.output, slot.waiting_value, "initial", None)
-                except Refused as refused:
+                except RequestError as refused:
                     log.warning("%s: starts off: %s", slot, refused.message)
                 else:
                     done.add_done_callback(lambda done: done.exception())  # nobody asks
@@ -102,7 +103,7 @@ class Board:
 
     def carry_out(self, command: Command, by: str) -> asyncio.Future[Value]:
         """Carries out a command for `by`. The future holds the pin's value once it is done; it, or
-        this call, raises Refused."""
+        this call, raises RequestError."""
         slot = self[command.pin]
         if isinstance(command, Drive):
             return self._done(self._drive(slot, command.value))
@@ -208,15 +209,15 @@ class Board:
         for other in self:
             if other.error and other.group is slot.group and other is not slot:
                 message = f"{other}, of the same group, is not available: {other.error}"
-                raise Refused("unavailable", message)
+                raise RequestError("unavailable", message)
 
     def _drive(self, slot: Slot, value: float) -> Value:
         if not self.simulated:
-            raise Refused("not-simulated", f"{slot} is a real pin")
+            raise RequestError("not-simulated", f"{slot} is a real pin")
         if not isinstance(slot.config, schema.InputPin):
-            raise Refused("bad-value", f"{slot} is no input: expected set, toggle or pulse")
+            raise RequestError("bad-value", f"{slot} is no input: expected set, toggle or pulse")
         if not isinstance(slot.device, Input):
-            raise Refused("unavailable", f"{slot}: {slot.error}")
+            raise RequestError("unavailable", f"{slot}: {slot.error}")
         slot.device.drive(int(_checked(slot.config, value)))
         return int(value)
 
@@ -230,23 +231,25 @@ def _checked(pin: schema.Pin, value: float) -> float:
     """A value from outside, if the pin can take it."""
     if isinstance(pin, schema.PwmPin):
         if not 0 <= value <= 1:
-            raise Refused("bad-value", f"{pin.name}: expected a value from 0 to 1, got {value:g}")
+            raise RequestError(
+                "bad-value", f"{pin.name}: expected a value from 0 to 1, got {value:g}"
+            )
     elif value not in (0, 1):
-        raise Refused("bad-value", f"{pin.name}: expected 0 or 1, got {value:g}")
+        raise RequestError("bad-value", f"{pin.name}: expected 0 or 1, got {value:g}")
     return value
 
 
 def _checked_pulse(pin: schema.Pin, seconds: float | None) -> float:
     """The length of a pulse asked for. A pin's own pulse and max_on may be cut, not stretched."""
     if not isinstance(pin, schema.OutputPin):
-        raise Refused("bad-value", f"{pin.name}: expected an output; a pwm pin has no pulse")
+        raise RequestError("bad-value", f"{pin.name}: expected an output; a pwm pin has no pulse")
     if seconds is None:
         if pin.pulse is None:
             message = f"{pin.name}: expected seconds, since it has no pulse of its own"
-            raise Refused("bad-value", message)
+            raise RequestError("bad-value", message)
         return pin.pulse
     longest = min(pin.pulse or LONGEST_PULSE, pin.max_on or LONGEST_PULSE)
     if not 0.01 <= seconds <= longest:
         message = f"{pin.name}: expected 0.01 to {longest:g} seconds, got {seconds:g}"
-        raise Refused("bad-value", message)
+        raise RequestError("bad-value", message)
     return seconds

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from sys import intern
 
-from ..messages import Past, PastChange, Value
+from ..messages import HistoryChange, PinHistory, Value
 from ..system.clock import wall_times
 
 MOST = 1000
@@ -17,8 +17,8 @@ it. For 28 pins that is 0.7 MB at most, and each address that switched something
 DRAG_GAP_S = 1.0
 DRAG_LENGTH_S = 10.0
 """Levels that one caller sets of one pin, each at most so long after the one before and all within
-so long, count as one change, the last: a slider that is dragged sets dozens. www/dashboard/history.js does the
-same with what it hears live."""
+so long, count as one change, the last: a slider that is dragged sets dozens.
+www/dashboard/history.js does the same with what it hears live."""
 
 
 class History:
@@ -42,11 +42,11 @@ class History:
                 tracks[pin].add(value, moment, None)
         self._tracks = tracks
 
-    def of(self, pin: str, now: float, seconds: float | None = None) -> Past:
+    def of(self, pin: str, now: float, seconds: float | None = None) -> PinHistory:
         """The last `seconds` of one pin, or all that is kept of it."""
         return self._tracks[pin].past(-math.inf if seconds is None else now - seconds, now)
 
-    def of_all(self, now: float, seconds: float) -> Iterator[tuple[str, Past]]:
+    def of_all(self, now: float, seconds: float) -> Iterator[tuple[str, PinHistory]]:
         """The same of every pin there is now, one by one."""
         for pin, track in tuple(self._tracks.items()):
             yield pin, track.past(now - seconds, now)
@@ -89,7 +89,7 @@ class _Track:
             and moment - self._drag_began <= DRAG_LENGTH_S
         )
 
-    def past(self, start: float, end: float) -> Past:
+    def past(self, start: float, end: float) -> PinHistory:
         first = max(0, bisect_right(self._moments, start) - 1)
         last = max(first + 1, bisect_right(self._moments, end))
         since, *times = wall_times(
@@ -97,8 +97,8 @@ class _Track:
         )
         values = map(_told, self._values[first:last])
         value = next(values)
-        changes = map(PastChange, times, values, self._by[first + 1 : last])
-        return Past(since, value, list(changes))
+        changes = map(HistoryChange, times, values, self._by[first + 1 : last])
+        return PinHistory(since, value, list(changes))
 
 
 def _told(value: float) -> Value:

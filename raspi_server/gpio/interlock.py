@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from ..messages import Refused, Value
+from ..errors import RequestError
+from ..messages import Value
 from .output import Output
 
 
@@ -40,7 +41,8 @@ class Group:
     ) -> asyncio.Future[Value]:
         """Switches the others off, and calls `switch` once all of them have been off for `pause`
         seconds. The future then holds the value. A newer command for the group takes the place of
-        the one that waits, whose future fails with Refused; so it does where a line refuses."""
+        the one that waits, whose future fails with RequestError; so it does where a line
+        refuses."""
         if self._waiting is not output:
             self.give_up("another output of its group was switched on")
             self._future = self._loop.create_future()
@@ -66,14 +68,14 @@ class Group:
         if self._timer:
             self._timer.cancel()
         self._waiting = self._timer = None
-        self._future.set_exception(Refused("superseded", f"not switched on: {reason}"))
+        self._future.set_exception(RequestError("superseded", f"not switched on: {reason}"))
 
     def _go(self, switch: Callable[[], None]) -> None:
         output, self._waiting, self._timer = self._waiting, None, None
         assert output is not None
         try:
             switch()
-        except Refused as refused:
+        except RequestError as refused:
             self._future.set_exception(refused)
         else:
             self._future.set_result(output.value)

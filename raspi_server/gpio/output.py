@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 from ..config.schema import DrivenPin, OutputPin, PwmPin
-from ..messages import Refused
+from ..errors import RequestError
 from .backend import LineErrors, Pin
 from .output_state import Level
 
@@ -77,8 +77,8 @@ class Output:
 
     def switch(self, value: float, by: str | None, seconds: float | None = None) -> None:
         """Drives `value`; if that is on, then for `seconds` or the pin's own pulse at most, and
-        never beyond max_on, which counts from the moment it went on. Raises Refused where the line
-        does not obey, after `failed`."""
+        never beyond max_on, which counts from the moment it went on. Raises RequestError where the
+        line does not obey, after `failed`."""
         now = self._loop.time()
         value = self._logical(value)
         if value != self.value:
@@ -87,7 +87,7 @@ class Output:
             except LineErrors as error:
                 self._stop_timer()
                 self._failed(error)
-                raise Refused("unavailable", str(error)) from error
+                raise RequestError("unavailable", str(error)) from error
         was_on, before = self.is_on, self.value
         self.value = value
         if value:
@@ -139,5 +139,5 @@ class Output:
             self._timer = None
 
     def _expire(self, by: str) -> None:
-        with contextlib.suppress(Refused):  # `failed` knows
+        with contextlib.suppress(RequestError):  # `failed` knows
             self.switch(0, by)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..config import schema
-from ..messages import Refused, Value
+from ..errors import RequestError
+from ..messages import Value
 from ..system.clock import wall_time
 from .backend import LineErrors, PinFactory
 from .input import Input
@@ -68,11 +69,11 @@ class Slot:
 
     @property
     def output(self) -> Output:
-        """The open output. Raises Refused for an input and where there is none."""
+        """The open output. Raises RequestError for an input and where there is none."""
         if isinstance(self.config, schema.InputPin):
-            raise Refused("not-writable", f"{self} is an input")
+            raise RequestError("not-writable", f"{self} is an input")
         if not isinstance(self.device, Output):
-            raise Refused("unavailable", f"{self}: {self.error}")
+            raise RequestError("unavailable", f"{self}: {self.error}")
         return self.device
 
     def open(self, was_held: bool = False) -> bool:

@@ -16,29 +16,28 @@ import msgspec
 from msgspec import Raw
 
 from ..config import schema
+from ..errors import Ref, RequestError
 from ..gpio.pin import Changed
+from ..limits import DEFAULT, Limits
 from ..messages import (
-    MAX_MESSAGE,
+    MAX_MESSAGE_BYTES,
     UNREADABLE,
     Command,
     Description,
     Error,
-    Pin,
+    Health,
+    PinInfo,
     PinState,
-    Ref,
-    Refused,
-    Report,
     Result,
-    Server,
+    ServerInfo,
     Set,
     Value,
-    command,
+    decode_command,
     encode,
 )
+from ..net.rate_limit import TokenBucket
 from ..system.clock import wall_time
 from ..system.ticker import Ticker
-from ..web.context import Site
-from ..web.websocket import MESSAGES_A_SECOND, Allowance
 from . import discovery
 from .broker_config import Account
 from .client import Broker, Message, Speaker
@@ -58,27 +57,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class House:
-    """What is told of a Pi, each looked at afresh, and what it obeys: `carry_out` raises Refused,
-    or its future does."""
+    """What is told of a Pi, each looked at afresh, and what it obeys: `carry_out` raises
+    RequestError, or its future does."""
 
-    server: Callable[[], Server]
-    pins: Callable[[], list[Pin]]
-    report: Callable[[], Report]
+    server: Callable[[], ServerInfo]
+    pins: Callable[[], list[PinInfo]]
+    report: Callable[[], Health]
     carry_out: Callable[[Command], asyncio.Future[Value]]
     url: Callable[[], str | None] = lambda: None
-
-
-def house(site: Site, may_control: bool) -> House:
-    """The house that this server serves."""
-
-    def pins() -> list[Pin]:
-        return [site.broker_pin(slot, may_control) for slot in site.board]
-
-    def carry_out(order: Command) -> asyncio.Future[Value]:
-        site.auth.check_broker(site.board[order.pin].config)
-        return site.board.carry_out(order, "mqtt")
-
-    return House(site.server, pins, site.report, carry_out, site.url)
 
 
 def topic(settings: schema.Mqtt) -> str:
@@ -94,7 +80,14 @@ class _Kept(NamedTuple):
 class Mqtt(Speaker):
     """One Pi at one broker. All methods belong to the loop's thread."""
 
-    def __init__(self, settings: schema.Mqtt, account: Account, house: House) -> None:
+    def __init__(
+        self,
+        settings: schema.Mqtt,
+        account: Account,
+        house: House,
+        limits: Limits = DEFAULT,
+    ) -> None:
+        self._limits = limits
         self._house = house
         self._control = settings.control
         self.topic = topic(settings)
@@ -110,7 +103,9 @@ class Mqtt(Speaker):
         """How many were never told, since the server started."""
         self._announced: dict[str, Any] = {}
         self._told: set[str] = set()
-        self._allowance = Allowance(time.monotonic())
+        self._allowance = TokenBucket(
+            limits.max_messages_per_s, limits.message_burst, time.monotonic()
+        )
         self._complained = -SAY_EVERY
         self._health = Ticker(self._say_health, HEALTH_EVERY)
 
@@ -283,17 +278,17 @@ class Mqtt(Speaker):
             if now - self._complained >= SAY_EVERY:
                 self._complained = now
                 words = "more than %d commands a second; those beyond are dropped"
-                log.warning(f"mqtt: {words}", MESSAGES_A_SECOND)
+                log.warning(f"mqtt: {words}", self._limits.max_messages_per_s)
             return
         ref: Ref | None = None
         try:
             if message.retain:
                 words = "expected a command that is not retained: it would come again each time"
-                raise Refused("bad-message", words)
+                raise RequestError("bad-message", words)
             order = _command(name, message.payload)
             ref = order.ref
             done = self._house.carry_out(order)
-        except Refused as refused:
+        except RequestError as refused:
             self._refuse(name, ref if refused.ref is None else refused.ref, refused)
         else:
             done.add_done_callback(partial(self._answer, name, ref))
@@ -306,18 +301,18 @@ class Mqtt(Speaker):
     def _answer(self, name: str, ref: Ref | None, done: asyncio.Future[Value]) -> None:
         try:
             self._tell(name, Result(ref, name, done.result()))
-        except Refused as refused:
+        except RequestError as refused:
             self._refuse(name, ref, refused)
 
-    def _refuse(self, name: str, ref: Ref | None, refused: Refused) -> None:
+    def _refuse(self, name: str, ref: Ref | None, refused: RequestError) -> None:
         log.debug("mqtt: %s was not switched: %s", name, refused.code)
         self._tell(name, Error(ref, refused.code, refused.message))
 
 
 def _command(name: str, payload: bytes) -> Command:
-    """A number to set, or an object as over the WebSocket, without the pin. Raises Refused."""
-    if len(payload) > MAX_MESSAGE:
-        raise Refused("too-large", f"expected at most {MAX_MESSAGE} bytes")
+    """A number to set, or an object as over the WebSocket, without the pin. Raises RequestError."""
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise RequestError("too-large", f"expected at most {MAX_MESSAGE_BYTES} bytes")
     try:
         found = bytes(msgspec.json.decode(payload, type=Raw)).strip()
         if found[:1] in _BEGINS_NUMBER:
@@ -327,5 +322,5 @@ def _command(name: str, payload: bytes) -> Command:
     except UNREADABLE:
         fields = {"pin": Raw()}
     if "pin" in fields:
-        raise Refused("bad-message", 'expected 0, 1 or an object such as {"type":"toggle"}')
-    return command(encode({"type": "set", **fields, "pin": name}))
+        raise RequestError("bad-message", 'expected 0, 1 or an object such as {"type":"toggle"}')
+    return decode_command(encode({"type": "set", **fields, "pin": name}))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..messages import UNREADABLE, Pin, Server
+from ..messages import UNREADABLE, PinInfo, ServerInfo
 
 _CLASSES = {
     "door": "door",
@@ -53,7 +53,7 @@ def topic(prefix: str, base: str) -> str:
     return f"{prefix}/device/{_id(base)}/config"
 
 
-def device(base: str, server: Server, pins: list[Pin]) -> dict[str, Any]:
+def device(base: str, server: ServerInfo, pins: list[PinInfo]) -> dict[str, Any]:
     """The announcement."""
     id = _id(base)
     health = {
@@ -120,7 +120,7 @@ class _Announced(msgspec.Struct):
         return {"components": {id: {"platform": c.platform} for id, c in self.components.items()}}
 
 
-def _pin(base: str, pin: Pin) -> dict[str, Any]:
+def _pin(base: str, pin: PinInfo) -> dict[str, Any]:
     """One pin. What nobody may switch is only shown; what could not be opened is unavailable."""
     where = f"{base}/pins/{pin.name}"
     lost = "{{ 'offline' if value_json.value is none else 'online' }}"
@@ -158,7 +158,7 @@ def _pin(base: str, pin: Pin) -> dict[str, Any]:
     return component | orders | state | two | {"platform": "switch"}
 
 
-def _class(pin: Pin) -> str | None:
+def _class(pin: PinInfo) -> str | None:
     words = re.findall(r"[a-z]+", f"{pin.name} {pin.label}".lower())
     found = (_CLASSES[word] for word in words if word in _CLASSES)
     return next(found, None) if pin.mode == "input" else None

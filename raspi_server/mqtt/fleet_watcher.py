@@ -14,19 +14,16 @@ from typing import NamedTuple
 import msgspec
 
 from .. import messages
+from ..errors import STATUS, ErrorCode, Ref, RequestError
 from ..messages import (
-    BROKER_TROUBLE,
-    STATUS,
+    BROKER_ERROR,
     UNREADABLE,
-    Alive,
     Audience,
     BrokerNews,
     BrokerState,
-    ErrorCode,
     FleetPin,
     News,
-    Ref,
-    Refused,
+    Ping,
     RemoteCommand,
     RemoteSet,
     Value,
@@ -120,7 +117,7 @@ class Lookout(Speaker):
         self._answering: set[str] = set()
         """Pis to whose answers we listen over this connection."""
         self._tickers = (
-            Ticker(lambda: self.hub.show(Alive(round(time.time(), 6))), ALIVE_EVERY),
+            Ticker(lambda: self.hub.show(Ping(round(time.time(), 6))), ALIVE_EVERY),
             Ticker(lambda: self.hub.look_after(self._loop.time()), LOOK_EVERY),
         )
 
@@ -135,7 +132,7 @@ class Lookout(Speaker):
         """How it stands with the broker. All viewers get the same, so it names no host and no user;
         the health reasons of callers who may switch do."""
         broker = self._broker
-        trouble = BROKER_TROUBLE if broker and broker.trouble else None
+        trouble = BROKER_ERROR if broker and broker.trouble else None
         if not trouble and self._pis.are_too_many:
             trouble = "there are more Pis at the broker than can be shown: some are left out"
         return BrokerState(broker is not None and broker.is_connected, trouble)
@@ -167,14 +164,16 @@ class Lookout(Speaker):
         yield bytes(part) + b"]}"
 
     def carry_out(self, order: RemoteCommand, by: str) -> asyncio.Future[Value]:
-        """Passes a command on, once. Raises Refused, or the future does; `by` says who, for the
-        journal."""
+        """Passes a command on, once. Raises RequestError, or the future does; `by` says who, for
+        the journal."""
         pi, pin = self.target(order)
         broker = self._broker
         if broker is None or not broker.is_connected:
-            raise Refused("unavailable", "the broker is not there: nothing was sent", order.ref)
+            raise RequestError(
+                "unavailable", "the broker is not there: nothing was sent", order.ref
+            )
         if not broker.room:
-            raise Refused("unavailable", "the broker is too slow: nothing was sent", order.ref)
+            raise RequestError("unavailable", "the broker is too slow: nothing was sent", order.ref)
         base = f"{pi.topic}/pins"
         if pi.topic not in self._answering:
             self._answering.add(pi.topic)
@@ -301,7 +300,7 @@ class Lookout(Speaker):
         waiting = self._waiting.pop(message.extra, None)
         if waiting:
             waiting.timer.cancel()
-            waiting.done.set_exception(Refused("not-allowed", words))
+            waiting.done.set_exception(RequestError("not-allowed", words))
 
     # Whom we listen to.
 
@@ -368,7 +367,7 @@ class Lookout(Speaker):
     def _tell_of_broker(self) -> None:
         if self.state != self._told:
             self._told = self.state
-            self.hub.send(BrokerNews(self.state.connected, self.state.trouble))
+            self.hub.send(BrokerNews(self.state.connected, self.state.error))
 
     # What is switched.
 
@@ -377,25 +376,27 @@ class Lookout(Speaker):
         return topic == self._own_topic
 
     def target(self, order: RemoteCommand) -> tuple[Pi, FleetPin]:
-        """Where a command goes. Raises Refused where it would come to nothing."""
+        """Where a command goes. Raises RequestError where it would come to nothing."""
         try:
             pi = self._pis[order.pi]
         except KeyError:
-            raise Refused("not-found", f"there is no Pi at {order.pi[:100]!r}", order.ref) from None
+            raise RequestError(
+                "not-found", f"there is no Pi at {order.pi[:100]!r}", order.ref
+            ) from None
         pin = pi.pins.get(order.pin) if pi.pins else None
         if pin is None:
             words = f"{pi.name} has no pin {order.pin[:40]!r}"
-            raise Refused("unknown-pin", words, order.ref)
+            raise RequestError("unknown-pin", words, order.ref)
         if pin.mode == "input":
-            raise Refused("not-writable", f"{pin.name} of {pi.name} is an input", order.ref)
+            raise RequestError("not-writable", f"{pin.name} of {pi.name} is an input", order.ref)
         if not pin.writable:
             words = f"{pi.name} lets nobody at the broker switch {pin.name}"
-            raise Refused("not-allowed", words, order.ref)
+            raise RequestError("not-allowed", words, order.ref)
         if not pi.is_online:
-            raise Refused("unavailable", f"{pi.name} is offline: nothing was sent", order.ref)
+            raise RequestError("unavailable", f"{pi.name} is offline: nothing was sent", order.ref)
         if self.state.connected and pi.topic not in self._followed:
             words = f"{pi.name} has not come back with the broker yet: nothing was sent"
-            raise Refused("unavailable", words, order.ref)
+            raise RequestError("unavailable", words, order.ref)
         return pi, pin
 
     def _answered(self, message: Message) -> None:
@@ -415,18 +416,18 @@ class Lookout(Speaker):
         else:
             code: ErrorCode = answer.code if answer.code in STATUS else "unavailable"
             words = answer.message[:300] or "no reason was given"
-            waiting.done.set_exception(Refused(code, f"{waiting.name}: {words}"))
+            waiting.done.set_exception(RequestError(code, f"{waiting.name}: {words}"))
 
     def _give_up(self, id: str) -> None:
         waiting = self._waiting.pop(id)
         words = f"{waiting.name} did not answer within {ANSWER_WITHIN} s"
-        waiting.done.set_exception(Refused("no-answer", words))
+        waiting.done.set_exception(RequestError("no-answer", words))
 
     def _fail_all(self, code: ErrorCode, words: str) -> None:
         while self._waiting:
             _, waiting = self._waiting.popitem()
             waiting.timer.cancel()
-            waiting.done.set_exception(Refused(code, words))
+            waiting.done.set_exception(RequestError(code, words))
 
 
 def _payload(order: RemoteCommand, id: str) -> bytes:

@@ -13,7 +13,8 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
 from ..config import schema
-from ..messages import Audience, Refused, Right
+from ..errors import RequestError
+from ..messages import Audience, Right
 from ..net.connections import Guest, Guests
 from ..system.logs import LIMITED
 from .codes import Codes
@@ -60,7 +61,7 @@ def cookie_name(request: HTTPServerRequest) -> str:
 
 class Auth:
     """The `access` keys, the codes, and who has shown one. All methods belong to the loop's thread;
-    what is refused raises Refused with the reason."""
+    what is refused raises RequestError with the reason."""
 
     def __init__(
         self, access: schema.Access, codes: Codes, sessions: Sessions, links: Links, guests: Guests
@@ -85,7 +86,7 @@ class Auth:
         self._distrust()
 
     async def caller(self, request: HTTPServerRequest) -> Caller:
-        """Return who asks, by cookie or `Authorization: Bearer`. Raises Refused for a wrong
+        """Return who asks, by cookie or `Authorization: Bearer`. Raises RequestError for a wrong
         code."""
         address = str(request.remote_ip)
         header = request.headers.get("Authorization", "")
@@ -167,20 +168,20 @@ class Auth:
         )
 
     async def sign_in(self, code: str, address: str) -> str:
-        """Return the id of the code. Raises Refused for a wrong one, and for one too many."""
+        """Return the id of the code. Raises RequestError for a wrong one, and for one too many."""
         return await self._sign_in.check(code, address)
 
     def take_link(self, token: str) -> str:
         """Return the id of the code that a link's token stands for, which is used up by that.
-        Raises Refused; a wrong one costs no try, since nobody finds one by trying."""
+        Raises RequestError; a wrong one costs no try, since nobody finds one by trying."""
         try:
             code = self._links.take(token)
         except OSError as error:
             log.error("links.json: %s: a link was refused", error.strerror, extra=LIMITED)
             words = f"the link could not be used: {error.strerror}; open it again"
-            raise Refused("unavailable", words) from None
+            raise RequestError("unavailable", words) from None
         if self._codes.right(code) is None:
-            raise Refused("sign-in", _USED_LINK)
+            raise RequestError("sign-in", _USED_LINK)
         assert code is not None
         return code
 
@@ -206,14 +207,14 @@ class Auth:
 
     def check_view(self, caller: Caller) -> None:
         if caller.has_shown and not self.role(caller):
-            raise Refused("sign-in", "signed out, or the code was replaced: sign in again")
+            raise RequestError("sign-in", "signed out, or the code was replaced: sign in again")
         if self.access.view == "code" and not self.role(caller):
             self._ask_for_code("looking needs an access code", "view")
 
     def may_view(self, caller: Caller) -> bool:
         try:
             self.check_view(caller)
-        except Refused:
+        except RequestError:
             return False
         return True
 
@@ -239,7 +240,7 @@ class Auth:
         audience = self.fleet_audience(told)
         if audience == "nobody":
             words = "nobody may switch other Pis from here (access.control: nobody)"
-            raise Refused("not-allowed", words)
+            raise RequestError("not-allowed", words)
         if audience == "code" and self.role(caller) != "control":
             self._ask_for_code(f"switching {pin} needs the control code of this Pi", "control")
 
@@ -251,7 +252,7 @@ class Auth:
     def broker_may_control(self, pin: schema.Pin) -> bool:
         try:
             self.check_broker(pin)
-        except Refused:
+        except RequestError:
             return False
         return True
 
@@ -261,24 +262,24 @@ class Auth:
         return own or self.access.control
 
     def _audience(self, pin: schema.Pin) -> Audience:
-        """The same. Raises Refused where nobody may."""
+        """The same. Raises RequestError where nobody may."""
         audience = self.audience(pin)
         if audience == "nobody":
             is_own = isinstance(pin, schema.DrivenPin) and pin.control
             key = f"pins.{pin.name}.control" if is_own else "access.control"
-            raise Refused("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
+            raise RequestError("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
         return audience
 
     def _ask_for_code(self, what: str, right: Right) -> None:
         if self._codes.exists(right):
-            raise Refused("sign-in", what)
+            raise RequestError("sign-in", what)
         how = f"sudo raspi-server code --new {right}"
-        raise Refused("sign-in", f"{what}, and none exists yet ({how})")
+        raise RequestError("sign-in", f"{what}, and none exists yet ({how})")
 
     def may_control(self, pin: schema.Pin, caller: Caller) -> bool:
         try:
             self.check_control(pin, caller)
-        except Refused:
+        except RequestError:
             return False
         return True
 
@@ -293,7 +294,7 @@ class Auth:
             f"this server does not go by the name {shown}: open it by its address,"
             f" or add to config.yaml, below access:   hosts: [{shown}]"
         )
-        raise Refused("unknown-host", message)
+        raise RequestError("unknown-host", message)
 
     def check_origin(self, request: HTTPServerRequest) -> None:
         """A browser says which page asks; scripts do not. A page of ours that came by plain http is
@@ -304,7 +305,7 @@ class Auth:
             return
         scheme, _, host = origin.lower().partition("://")
         if host != request.host.lower() or (request.protocol == "https" and scheme != "https"):
-            raise Refused("foreign", "pages of other sites may not do this")
+            raise RequestError("foreign", "pages of other sites may not do this")
 
     def _names(self) -> set[str]:
         """Asked for each time, since a Pi can be renamed while we run."""

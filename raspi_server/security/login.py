@@ -5,7 +5,7 @@ import ipaddress
 import logging
 import math
 
-from ..messages import Refused
+from ..errors import RequestError
 from ..system.logs import LIMITED
 from .codes import Codes
 
@@ -60,20 +60,20 @@ class SignIn:
         self._old = Tries(OLD_AT_ONCE, OLD_EVERY)
 
     async def check(self, code: str, address: str) -> str:
-        """Return the id of the code. Raises Refused for a wrong one, and whatever it is where the
-        network has sent too many wrong ones."""
+        """Return the id of the code. Raises RequestError for a wrong one, and whatever it is where
+        the network has sent too many wrong ones."""
         network = network_of(address)
         now = asyncio.get_running_loop().time()
         wait = self._tries.wait(network, now)
         if wait > 0:
             message = f"too many wrong codes: try again in {math.ceil(wait)} s"
-            raise Refused("too-fast", message)
+            raise RequestError("too-fast", message)
         self._tries.take(network, now)
         found = self._codes.find(code)
         if found is None and self._codes.has_old:
             try:
                 found = await self._find_old(code, now)
-            except Refused:
+            except RequestError:
                 self._tries.give_back(network)
                 raise
         if found is None:
@@ -81,7 +81,7 @@ class SignIn:
             is_last = self._tries.wait(network, now) > 0
             words = "%s: a wrong access code%s"
             log.warning(words, address, more if is_last else "", extra=LIMITED)
-            raise Refused("sign-in", "this is not the code")
+            raise RequestError("sign-in", "this is not the code")
         self._tries.give_back(network)
         return found
 
@@ -93,7 +93,7 @@ class SignIn:
                 "too many codes to check: try again in a minute, or make a link that needs none:"
                 " sudo raspi-server code --qr"
             )
-            raise Refused("too-fast", message)
+            raise RequestError("too-fast", message)
         self._old.take("", now)
         found = await asyncio.to_thread(self._codes.find_old, code)
         if found:

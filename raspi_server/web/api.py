@@ -1,4 +1,4 @@
-"""The HTTP API: JSON in, JSON out. No GET changes anything; each class says what it does in
+"""The HTTP API: JSON in, JSON out. No GET changes anything. Each class describes itself in
 `operations`, from which the OpenAPI description is made."""
 
 import contextlib
@@ -8,27 +8,19 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError
 
 from .. import __version__, messages
-from ..messages import (
-    NAME,
-    STATUS,
-    ErrorCode,
-    Failure,
-    Pulsing,
-    Refused,
-    Setting,
-    SigningIn,
-    encode,
-)
+from ..errors import STATUS, ErrorCode, RequestError
+from ..messages import NAME, ErrorAnswer, LoginRequest, PulseRequest, SetRequest, encode
 from ..security.access import Caller
-from .context import JSON_HEADERS, NO_FLEET, Site, reason, write_plainly
+from .context import JSON_HEADERS, NO_FLEET, WebContext
+from .handler import NamedHandler, reason, write_plainly
 from .openapi import Operation
 
-_Body = TypeVar("_Body", Setting, Pulsing, SigningIn)
+_Body = TypeVar("_Body", SetRequest, PulseRequest, LoginRequest)
 
-_COMMAND: tuple[ErrorCode, ...] = (
+_COMMAND_ERRORS: tuple[ErrorCode, ...] = (
     "foreign",
     "not-allowed",
     "not-writable",
@@ -39,66 +31,67 @@ _COMMAND: tuple[ErrorCode, ...] = (
 )
 
 
-class ApiHandler(RequestHandler):
+class ApiHandler(NamedHandler):
+    """A handler that answers in JSON, errors included."""
+
     operations: ClassVar[Mapping[str, Operation]] = {}
     is_for_all = False
-    """Also for those who may not look."""
+    """True for requests that need no right to view."""
     caller: Caller
 
-    def initialize(self, site: Site) -> None:
-        self.site = site
-
-    def __str__(self) -> str:
-        return f"{self.request.method} {self.request.path[:80]}"
+    def initialize(self, context: WebContext) -> None:
+        self.context = context
 
     def set_default_headers(self) -> None:
         for name, value in JSON_HEADERS.items():
             self.set_header(name, value)
 
     async def prepare(self) -> None:
-        auth = self.site.auth
+        auth = self.context.auth
         if self.request.method not in ("GET", "HEAD"):
             auth.check_origin(self.request)
         if str(self.request.method).lower() not in self.methods():
-            raise Refused("method", f"expected {', '.join(self.methods()).upper()}")
+            raise RequestError("method", f"expected {', '.join(self.methods()).upper()}")
         self.caller = await auth.caller(self.request)
         if not self.is_for_all:
             auth.check_view(self.caller)
 
     @classmethod
     def methods(cls) -> list[str]:
+        """Return the methods of this path, in lower case."""
         return [*cls.operations, "head"] if "get" in cls.operations else [*cls.operations]
 
     def compute_etag(self) -> str | None:
-        return None  # the next answer is another anyway
+        return None  # the next answer differs anyway
 
     def answer(self, message: object) -> None:
+        """Finish the request with a struct."""
         self.finish(encode(message))
 
     async def carry_out(self, command: messages.Command) -> None:
-        """Answers with the pin as it is after the command."""
-        slot = self.site.board[command.pin]
-        self.site.auth.check_control(slot.config, self.caller)
-        await self.site.board.carry_out(command, self.site.auth.name(self.caller))
-        self.answer(self.site.pin(slot, self.caller))
+        """Carry out a command, and answer with the pin as it is then. Raises RequestError."""
+        slot = self.context.board[command.pin]
+        self.context.auth.check_control(slot.config, self.caller)
+        await self.context.board.carry_out(command, self.context.auth.name(self.caller))
+        self.answer(self.context.pin(slot, self.caller))
 
     def body(self, kind: type[_Body]) -> _Body:
-        """The request's body. Raises Refused; an empty one is an empty object."""
+        """Return the body of the request; an empty one is an empty object. Raises RequestError."""
         try:
             return msgspec.json.decode(self.request.body or b"{}", type=kind)
         except msgspec.ValidationError as error:
-            raise Refused("bad-value", str(error)) from None
+            raise RequestError("bad-value", str(error)) from None
         except messages.UNREADABLE as error:
-            raise Refused("bad-message", f"expected JSON: {error}") from None
+            raise RequestError("bad-message", f"expected JSON: {error}") from None
 
     def log_exception(self, *exc_info: Any) -> None:
-        if not isinstance(exc_info[1], Refused):
+        if not isinstance(exc_info[1], RequestError):
             super().log_exception(*exc_info)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Every failure as JSON. A command that was refused carries its own words."""
+        """Answer every error in JSON; a RequestError brings its own code and text."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        if isinstance(error, Refused):
+        if isinstance(error, RequestError):
             self.set_status(STATUS[error.code])
             code, message = error.code, error.message
         else:
@@ -109,14 +102,16 @@ class ApiHandler(RequestHandler):
             self.set_header("WWW-Authenticate", "Bearer")
         if code == "method":
             self.set_header("Allow", ", ".join(self.methods()).upper())
-        self.finish(encode(Failure.of(code, message)))
+        self.finish(encode(ErrorAnswer.of(code, message)))
 
 
 class Index(ApiHandler):
+    """`/api`."""
+
     operations = {"get": Operation("What this is, and where things are", messages.Api)}
 
     def get(self) -> None:
-        server = self.site.server()
+        server = self.context.status.server_info()
         links = {
             "hello": "/api/hello",
             "pins": "/api/pins",
@@ -126,7 +121,7 @@ class Index(ApiHandler):
             "openapi": "/api/openapi.json",
             "websocket": "/ws",
         }
-        if self.site.fleet:
+        if self.context.fleet:
             links["fleet"] = "/api/fleet"
         self.answer(
             messages.Api(
@@ -143,145 +138,164 @@ class Index(ApiHandler):
 
 
 class Hello(ApiHandler):
+    """`/api/hello`."""
+
     operations = {
         "get": Operation("What a page begins with, as the WebSocket tells it", messages.Hello)
     }
 
     def get(self) -> None:
-        self.answer(self.site.hello(self.caller))
+        self.answer(self.context.hello(self.caller))
 
     head = get
 
 
 class AllPins(ApiHandler):
+    """`/api/pins`."""
+
     operations = {"get": Operation("All pins, in the order of the configuration", messages.Pins)}
 
     def get(self) -> None:
-        self.answer(messages.Pins(time.time(), self.site.pins(self.caller)))
+        self.answer(messages.Pins(time.time(), self.context.pins(self.caller)))
 
     head = get
 
 
 class OnePin(ApiHandler):
+    """`/api/pins/NAME`."""
+
     operations = {
-        "get": Operation("One pin", messages.Pin, refusals=("unknown-pin",)),
-        "put": Operation("Switch or dim a pin", messages.Pin, Setting, refusals=_COMMAND),
+        "get": Operation("One pin", messages.PinInfo, errors=("unknown-pin",)),
+        "put": Operation(
+            "Switch or dim a pin", messages.PinInfo, SetRequest, errors=_COMMAND_ERRORS
+        ),
     }
 
     def get(self, name: str) -> None:
-        self.answer(self.site.pin(self.site.board[name], self.caller))
+        self.answer(self.context.pin(self.context.board[name], self.caller))
 
     head = get
 
     async def put(self, name: str) -> None:
-        await self.carry_out(messages.Set(pin=name, value=self.body(Setting).value))
+        await self.carry_out(messages.Set(pin=name, value=self.body(SetRequest).value))
 
 
 class TogglePin(ApiHandler):
-    operations = {"post": Operation("Off if it is on, else on", messages.Pin, refusals=_COMMAND)}
+    """`/api/pins/NAME/toggle`."""
+
+    operations = {
+        "post": Operation("Off if it is on, else on", messages.PinInfo, errors=_COMMAND_ERRORS)
+    }
 
     async def post(self, name: str) -> None:
         await self.carry_out(messages.Toggle(pin=name))
 
 
 class PulsePin(ApiHandler):
+    """`/api/pins/NAME/pulse`."""
+
     operations = {
         "post": Operation(
             "On for some seconds, else for the pin's own pulse",
-            messages.Pin,
-            Pulsing,
+            messages.PinInfo,
+            PulseRequest,
             body_required=False,
-            refusals=_COMMAND,
+            errors=_COMMAND_ERRORS,
         )
     }
 
     async def post(self, name: str) -> None:
-        await self.carry_out(messages.Pulse(pin=name, seconds=self.body(Pulsing).seconds))
+        await self.carry_out(messages.Pulse(pin=name, seconds=self.body(PulseRequest).seconds))
 
 
 class Health(ApiHandler):
-    """Monitors and `install.sh` go by the status, so it is told to those, too, who may not look."""
+    """The health. Monitors and `install.sh` read the status, so it is also for callers that
+    may not view."""
 
     is_for_all = True
     operations = {
         "get": Operation(
-            "The machine's pulse, and whether all is well; 503 only if it fails",
-            messages.Report,
+            "The health of the machine and of the server; 503 only if it is failing",
+            messages.Health,
             statuses=(200, 503),
-            answer_without_view=messages.Status,
+            answer_without_view=messages.HealthStatus,
         ),
     }
 
     def get(self) -> None:
-        report = self.site.report(self.site.sees_details(self.caller))
-        if report.status == "failing":
+        health = self.context.status.health(self.context.sees_details(self.caller))
+        if health.status == "failing":
             self.set_status(503)
-        may_view = self.site.auth.may_view(self.caller)
-        self.answer(report if may_view else messages.Status(report.status))
+        may_view = self.context.auth.may_view(self.caller)
+        self.answer(health if may_view else messages.HealthStatus(health.status))
 
     head = get
 
 
 class Header(ApiHandler):
+    """`/api/header`."""
+
     operations = {
-        "get": Operation("Every position of the 40-pin header, and who holds it", messages.Header)
+        "get": Operation("Every position of the 40-pin header, and what uses it", messages.Header)
     }
 
     def get(self) -> None:
-        board = self.site.board
+        board = self.context.board
         self.answer(messages.Header(board.model, board.header()))
 
     head = get
 
 
 class Metrics(ApiHandler):
-    """`/metrics`, as Prometheus asks for it; a description of its own is in its HELP lines."""
+    """`/metrics` for Prometheus; its HELP lines describe it."""
 
-    operations = {"get": Operation("Numbers for Prometheus", None)}
+    operations = {"get": Operation("Metrics for Prometheus", None)}
 
     def get(self) -> None:
-        if self.site.metrics is None:
+        if self.context.metrics is None:
             message = "there is nothing at /metrics: config.yaml does not say metrics: true"
-            raise Refused("not-found", message)
-        self.set_header("Content-Type", self.site.metrics.content_type)
-        self.finish(self.site.metrics.text())
+            raise RequestError("not-found", message)
+        self.set_header("Content-Type", self.context.metrics.content_type)
+        self.finish(self.context.metrics.text())
 
     head = get
 
 
 class Fleet(ApiHandler):
-    operations = {
-        "get": Operation("All Pis at the broker", messages.Fleet, refusals=("not-found",))
-    }
+    """`/api/fleet`."""
+
+    operations = {"get": Operation("All Pis at the broker", messages.Fleet, errors=("not-found",))}
 
     async def get(self) -> None:
-        fleet = self.site.fleet
+        fleet = self.context.fleet
         if fleet is None:
-            raise Refused("not-found", NO_FLEET)
+            raise RequestError("not-found", NO_FLEET)
         await fleet.look()
-        with contextlib.suppress(StreamClosedError):  # nobody reads on
+        with contextlib.suppress(StreamClosedError):  # the client is gone
             for part in fleet.parts():
                 self.write(part)
                 await self.flush()
 
     async def head(self) -> None:
-        if self.site.fleet is None:
-            raise Refused("not-found", NO_FLEET)
+        if self.context.fleet is None:
+            raise RequestError("not-found", NO_FLEET)
 
 
-class SignIn(ApiHandler):
+class Login(ApiHandler):
+    """`/api/login`."""
+
     is_for_all = True
     operations = {
         "post": Operation(
             "A code, or the token of a link that `raspi-server code --qr` shows, for a cookie",
-            messages.SignedIn,
-            SigningIn,
-            refusals=("foreign", "bad-value", "unavailable"),
+            messages.LoginAnswer,
+            LoginRequest,
+            errors=("foreign", "bad-value", "unavailable"),
         )
     }
 
     async def post(self) -> None:
-        auth, caller, asked = self.site.auth, self.caller, self.body(SigningIn)
+        auth, caller, asked = self.context.auth, self.caller, self.body(LoginRequest)
         if asked.token:
             code = auth.take_link(asked.token)
             if auth.is_stronger(caller, code):
@@ -291,52 +305,56 @@ class SignIn(ApiHandler):
             assert asked.code, "one of them is there"
             code = await auth.sign_in(asked.code, caller.address)
         self._answer(await auth.begin_session(self, code))
-        self.site.dismiss()  # now that the browser has its new cookie
+        self.context.close_ended_sessions()  # now that the browser has its new cookie
 
     def _answer(self, caller: Caller) -> None:
-        auth = self.site.auth
-        self.answer(messages.SignedIn(auth.right(caller), auth.role(caller)))
+        auth = self.context.auth
+        self.answer(messages.LoginAnswer(auth.right(caller), auth.role(caller)))
 
 
-class SignOut(ApiHandler):
+class Logout(ApiHandler):
+    """`/api/logout`."""
+
     is_for_all = True
     operations = {
         "post": Operation(
-            "End the session, its sockets and its cookie", messages.SignedIn, refusals=("foreign",)
+            "End the session, its sockets and its cookie", messages.LoginAnswer, errors=("foreign",)
         )
     }
 
     async def post(self) -> None:
-        written = self.site.auth.end_session(self)
-        self.site.dismiss()
+        written = self.context.auth.end_session(self)
+        self.context.close_ended_sessions()
         if written:
             await written
-        nobody = Caller(self.caller.address)
-        self.answer(messages.SignedIn(self.site.auth.right(nobody), None))
+        anonymous = Caller(self.caller.address)
+        self.answer(messages.LoginAnswer(self.context.auth.right(anonymous), None))
 
 
-class Refusing(ApiHandler):
-    """Whatever is asked for, by any method: refused before it reaches a route."""
+class Rejected(ApiHandler):
+    """A request of any path and method that is rejected before it reaches a route."""
 
-    def initialize(self, site: Site, refused: Refused) -> None:  # type: ignore[override]
-        super().initialize(site)
-        self._refused = refused
+    def initialize(  # type: ignore[override]
+        self, context: WebContext, error: RequestError
+    ) -> None:
+        super().initialize(context)
+        self._error = error
 
     async def prepare(self) -> None:
-        raise self._refused
+        raise self._error
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer programs in JSON, and people in words; also by a method that Tornado refuses."""
+        """Answer in JSON below /api, else in text; also for methods that Tornado rejects."""
         if self.request.path.startswith(("/api", "/metrics")):
-            super().write_error(status_code, exc_info=(None, self._refused, None))
+            super().write_error(status_code, exc_info=(None, self._error, None))
         else:
-            self.set_status(STATUS[self._refused.code])
-            error = HTTPError(self.get_status(), "%s", self._refused.message)
-            write_plainly(self, (None, error, None))
+            self.set_status(STATUS[self._error.code])
+            http_error = HTTPError(self.get_status(), "%s", self._error.message)
+            write_plainly(self, (None, http_error, None))
 
 
 class Unknown(ApiHandler):
-    """Whatever else is asked for below /api/."""
+    """Any other path below /api/."""
 
     async def prepare(self) -> None:
-        raise Refused("not-found", f"there is nothing at {self.request.path[:80]}")
+        raise RequestError("not-found", f"there is nothing at {self.request.path[:80]}")

@@ -1,4 +1,4 @@
-"""The past of the pins over HTTP: JSON for pages, CSV for spreadsheets."""
+"""The history of the pins over HTTP: JSON for pages, CSV for spreadsheets."""
 
 import asyncio
 import csv
@@ -10,8 +10,8 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from .. import messages
-from ..messages import PinHistory, Refused, Value
+from ..errors import RequestError
+from ..messages import HistoryAnswer, PinHistoryAnswer, Value
 from ..system.clock import wall_time
 from .api import ApiHandler
 from .openapi import Operation
@@ -22,57 +22,68 @@ _Query = TypeVar("_Query", bound=Struct)
 
 
 class Span(Struct, frozen=True):
+    """The query of the history of all pins."""
+
     seconds: Seconds = 300
 
 
 class PinSpan(Struct, frozen=True):
-    """Everything that is kept, and what `Accept` asks for, unless something else is said."""
+    """The query of the history of one pin: by default all that is kept, in the form that `Accept`
+    prefers."""
 
     seconds: Seconds | UnsetType = UNSET
     format: Literal["json", "csv"] | UnsetType = UNSET
 
 
 class AllHistory(ApiHandler):
+    """`/api/history`."""
+
     operations = {
         "get": Operation(
-            "The last seconds of every pin", messages.History, query=Span, refusals=("bad-value",)
+            "The last seconds of every pin", HistoryAnswer, query=Span, errors=("bad-value",)
         )
     }
 
     async def get(self) -> None:
         seconds = _query(self, Span, _SECONDS).seconds
         now = time.monotonic()
-        pasts = {}
-        for pin, past in self.site.history.of_all(now, seconds):
-            pasts[pin] = past
-            await asyncio.sleep(0)  # a thousand changes may be in one: edges and ticks go between
-        self.answer(messages.History(wall_time(now), pasts))
+        histories = {}
+        for pin, history in self.context.history.of_all(now, seconds):
+            histories[pin] = history
+            await asyncio.sleep(
+                0
+            )  # one may hold a thousand changes: let edges and ticks run in between
+        self.answer(HistoryAnswer(wall_time(now), histories))
 
     head = get
 
 
 class OneHistory(ApiHandler):
+    """`/api/pins/NAME/history`."""
+
     operations = {
         "get": Operation(
             "The last seconds of one pin, or all that is kept",
-            PinHistory,
+            PinHistoryAnswer,
             query=PinSpan,
             also="text/csv",
-            refusals=("unknown-pin", "bad-value"),
+            errors=("unknown-pin", "bad-value"),
         )
     }
 
     def get(self, name: str) -> None:
         asked = _query(self, PinSpan, f"{_SECONDS}, format json or csv")
         now = time.monotonic()
-        pin = self.site.board[name].config.name
-        past = self.site.history.of(pin, now, None if asked.seconds is UNSET else asked.seconds)
-        found = PinHistory(
+        pin = self.context.board[name].config.name
+        history = self.context.history.of(
+            pin, now, None if asked.seconds is UNSET else asked.seconds
+        )
+        found = PinHistoryAnswer(
             time=wall_time(now),
             pin=pin,
-            since=past.since,
-            value=past.value,
-            changes=past.changes,
+            since=history.since,
+            value=history.value,
+            changes=history.changes,
         )
         wants_csv = self._prefers_csv() if asked.format is UNSET else asked.format == "csv"
         if not wants_csv:
@@ -86,7 +97,7 @@ class OneHistory(ApiHandler):
     head = get
 
     def _prefers_csv(self) -> bool:
-        """Whether `Accept` names CSV before JSON."""
+        """Return True if `Accept` prefers CSV to JSON."""
         qualities = {"text/csv": 0.0, "application/json": 0.0}
         for part in self.request.headers.get("Accept", "").lower().split(","):
             kind, *parameters = (each.strip() for each in part.split(";"))
@@ -97,18 +108,18 @@ class OneHistory(ApiHandler):
 
 
 def _query(handler: ApiHandler, kind: type[_Query], expected: str) -> _Query:
-    """What stands behind the question mark, other names passed over. Raises Refused."""
+    """Read the query; unknown names are ignored. Raises RequestError."""
     asked = {name: values[-1] for name, values in handler.request.query_arguments.items()}
     try:
         texts = {name: value.decode() for name, value in asked.items()}
         return msgspec.convert(texts, kind, strict=False)
     except ValueError as error:
-        raise Refused("bad-value", f"expected {expected}: {error}"[:300]) from None
+        raise RequestError("bad-value", f"expected {expected}: {error}"[:300]) from None
 
 
-def _as_csv(history: PinHistory) -> str:
-    """A line for each change, after one for what it was before them (RFC 4180). No cell can begin
-    as a formula does: they are numbers of our own, names of pins, addresses and our own words."""
+def _as_csv(history: PinHistoryAnswer) -> str:
+    """Return CSV (RFC 4180): a line for the value before the first change, and one for each change.
+    No cell can begin like a formula: all are numbers, names of pins, addresses or our words."""
     text = io.StringIO()
     lines = csv.writer(text)
     lines.writerow(["time", "unix", "pin", "value", "by"])
@@ -124,6 +135,6 @@ def _cells(pin: str, moment: float, value: Value, by: str | None) -> list[str]:
 
 
 def _iso(moment: float) -> str:
-    """Unix time as ISO 8601 in UTC, to the millisecond."""
+    """Return Unix time as ISO 8601 in UTC, to the millisecond."""
     shown = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
     return shown.replace("+00:00", "Z")

@@ -1,8 +1,8 @@
-"""The numbers for Prometheus: what is counted as it happens, and what is looked at when somebody
-asks. Every label is a pin's name or one of a few fixed words."""
+"""Metrics for Prometheus: some counted as they happen, the others read when they are asked for.
+Each label is a pin's name or one of a few fixed words."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
@@ -13,55 +13,40 @@ from prometheus_client.registry import Collector
 from .. import __version__
 from ..gpio.pin import Changed
 from ..messages import Value
-from .context import Site
+from .context import WebContext
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-"""Seconds from an edge to its frames; what a debounced pin waits counts, too."""
+"""Seconds from an edge to its frames, the debouncing included."""
 STATES = ("ok", "degraded", "failing")
 
 
 @dataclass
-class BrokerNumbers:
-    """How it stands with the broker."""
-
-    is_connected: bool
-    kept: int
-    lost: int
-
-
-@dataclass
 class _Tally:
-    """What is summed up of one pin."""
+    """Sums of one pin."""
 
     changes: int = 0
     seconds_on: float = 0.0
     on_since: float | None = None
     """A moment of the monotonic clock."""
 
-    def see(self, value: Value, moment: float) -> None:
+    def add(self, value: Value, moment: float) -> None:
+        """Note the value that the pin has since `moment`."""
         if self.on_since is not None:
             self.seconds_on += max(0.0, moment - self.on_since)
         self.on_since = moment if value else None
 
 
 class Metrics(Collector):
-    """All methods belong to the loop's thread. `beats` says whether the heartbeat thread lives,
-    `broker` how it stands with one, where there is one."""
+    """The metrics of one server. All methods belong to the loop's thread."""
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(
-        self,
-        site: Site,
-        beats: Callable[[], bool],
-        broker: Callable[[], BrokerNumbers | None],
-    ) -> None:
-        self._site = site
-        self._beats = beats
-        self._broker = broker
+    def __init__(self, context: WebContext) -> None:
+        self._context = context
+        self._status = context.status
         self._registry = CollectorRegistry()
         self._tallies: dict[str, _Tally] = {}
-        self._broken: set[str] = set()
+        self._unavailable: set[str] = set()
         self._errors = 0
         self._latency = Histogram(
             "raspi_server_edge_to_send_seconds",
@@ -74,47 +59,48 @@ class Metrics(Collector):
         self.remade()
 
     def changed(self, changed: Changed) -> None:
-        """To be told of each change once all have been told."""
+        """Count a change, after it was sent to all viewers."""
         self._latency.observe(max(0.0, time.monotonic() - changed.moment))
         tally = self._tallies.setdefault(changed.pin, _Tally())
         tally.changes += 1
-        tally.see(changed.value, changed.moment)
+        tally.add(changed.value, changed.moment)
 
     def remade(self) -> None:
-        """To be told when a pin was lost or came back, and after a reload."""
-        broken = {slot.config.name for slot in self._site.board if slot.error}
-        self._errors += len(broken - self._broken)
-        self._broken = broken
-        names = {slot.config.name for slot in self._site.board}
+        """Count pins that failed, and follow the pins of a new configuration."""
+        unavailable = {slot.config.name for slot in self._context.board if slot.error}
+        self._errors += len(unavailable - self._unavailable)
+        self._unavailable = unavailable
+        names = {slot.config.name for slot in self._context.board}
         self._tallies = {name: self._tallies.get(name, _Tally()) for name in names}
-        self._look()
+        self._add_values()
 
     def text(self) -> bytes:
-        """All of it, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def _look(self) -> None:
+    def _add_values(self) -> None:
         now = time.monotonic()
-        for slot in self._site.board:
-            self._tallies[slot.config.name].see(slot.value, now)
+        for slot in self._context.board:
+            self._tallies[slot.config.name].add(slot.value, now)
 
     def describe(self) -> list[Metric]:
-        """Nothing: else `collect` would be called while this is being made."""
+        """Return nothing: else the registry would call `collect` while this is being made."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        self._look()
+        """Read and yield all metrics but the histogram."""
+        self._add_values()
         yield from self._pins()
         yield from self._server()
         yield from self._machine()
-        broker = self._broker()
+        broker = self._status.broker
         if broker:
             name = "raspi_server_mqtt"
             yield _gauge(f"{name}_connected", "1 while the broker is there", broker.is_connected)
             words = "Changes that wait for the broker"
             yield _gauge(f"{name}_kept_changes", words, broker.kept)
             words = "Changes that were too many to keep"
-            yield _counter(f"{name}_lost_changes", words, broker.lost)
+            yield _counter(f"{name}_lost_changes", words, broker.lost_changes)
 
     def _pins(self) -> Iterator[Metric]:
         name = "raspi_server_pin"
@@ -127,7 +113,7 @@ class Metrics(Collector):
         last = GaugeMetricFamily(
             f"{name}_last_change_timestamp_seconds", "When it changed last", labels=["pin"]
         )
-        for slot in self._site.board:
+        for slot in self._context.board:
             label = [slot.config.name]
             tally = self._tallies[slot.config.name]
             up.add_metric(label, slot.error is None)
@@ -141,7 +127,7 @@ class Metrics(Collector):
 
     def _server(self) -> Iterator[Metric]:
         name = "raspi_server"
-        hub = self._site.hub
+        hub = self._context.hub
         build = GaugeMetricFamily(f"{name}_build_info", "Always 1", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
@@ -151,11 +137,13 @@ class Metrics(Collector):
         words = "States that a viewer was spared, since it was busy with the last one"
         yield _counter(f"{name}_frames_skipped", words, hub.skipped)
         yield _counter(f"{name}_gpio_errors", "How often a pin failed or was lost", self._errors)
-        status = self._site.wellness(False).status
-        words = "Whether the heartbeat thread lives"
-        yield _gauge(f"{name}_heartbeat_up", words, self._beats())
-        words = "Whether systemd's watchdog is told that all that must move moves"
-        yield _gauge(f"{name}_watchdog_fed", words, status != "failing" and self._beats())
+        status = self._status.verdict(False).status
+        words = "1 while the heartbeat thread runs"
+        yield _gauge(f"{name}_heartbeat_up", words, self._status.is_watchdog_alive)
+        words = "1 while systemd's watchdog is fed: all that has to run runs"
+        yield _gauge(
+            f"{name}_watchdog_fed", words, status != "failing" and self._status.is_watchdog_alive
+        )
         health = GaugeMetricFamily(
             f"{name}_health", "1 for the status that /api/health says", labels=["status"]
         )
@@ -164,7 +152,7 @@ class Metrics(Collector):
         yield health
 
     def _machine(self) -> Iterator[Metric]:
-        health = self._site.health()
+        health = self._status.machine_health()
         for name, words, value in (
             ("temperature_celsius", "Of the processor", health.temperature),
             ("load_ratio", "Processes that want to run, for each core", health.load),

@@ -1,4 +1,4 @@
-"""The OpenAPI description of the API, made from the very structs and handlers that answer."""
+"""The OpenAPI description of the API, made from the structs and handlers that answer."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,23 +8,24 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from ..messages import STATUS, ErrorCode, Failure
+from ..errors import STATUS, ErrorCode
+from ..messages import ErrorAnswer
 
 MethodName = str
 
 
 class Operation(NamedTuple):
-    """What one method of one path does. `body` is the struct it takes, if any, and `query` the one
-    of what may stand behind the question mark; `answer` the struct it answers with under one of
-    `statuses`, or None for a JSON document of another kind; `also` another type of text it may
-    answer with; `answer_without_view` the struct for those who may not look, where they are
-    answered; `refusals` its documented errors."""
+    """One method of one path. `body` and `query` are the structs of the body and the query it
+    takes, if any; `answer` is the struct it answers with under one of `statuses`, or None for
+    another JSON document; `also` is another content type it may answer with; `answer_without_view`
+    is the struct for callers that may not view, where they get an answer; `errors` are its error
+    codes beyond those of every request."""
 
     summary: str
     answer: type[Struct] | None
     body: type[Struct] | None = None
     body_required: bool = True
-    refusals: tuple[ErrorCode, ...] = ()
+    errors: tuple[ErrorCode, ...] = ()
     statuses: tuple[int, ...] = (200,)
     query: type[Struct] | None = None
     also: str | None = None
@@ -34,8 +35,7 @@ class Operation(NamedTuple):
 Described = Iterable[tuple[str, Mapping[MethodName, Operation]]]
 """Path templates such as `/api/pins/{name}`, each with its operations by lower-case method."""
 
-# Every request may meet these.
-_ALWAYS: tuple[ErrorCode, ...] = (
+_COMMON_ERRORS: tuple[ErrorCode, ...] = (
     "bad-message",
     "sign-in",
     "method",
@@ -43,16 +43,17 @@ _ALWAYS: tuple[ErrorCode, ...] = (
     "unknown-host",
     "too-fast",
 )
+"""Errors of every request."""
 
 
 def document(paths: Described, version: str) -> dict[str, Any]:
-    """An OpenAPI 3.1 document."""
+    """Return an OpenAPI 3.1 document."""
     described = [(path, dict(operations)) for path, operations in paths]
     structs = {
         struct
         for _, operations in described
         for operation in operations.values()
-        for struct in (operation.answer, operation.answer_without_view, operation.body, Failure)
+        for struct in (operation.answer, operation.answer_without_view, operation.body, ErrorAnswer)
         if struct is not None
     }
     ordered = sorted(structs, key=lambda struct: struct.__name__)
@@ -80,7 +81,7 @@ def _path(path: str, operations: Mapping[MethodName, Operation]) -> dict[str, An
 
 def _operation(path: str, operation: Operation) -> dict[str, Any]:
     statuses: dict[int, list[str]] = {}
-    for code in (*_ALWAYS, *operation.refusals):
+    for code in (*_COMMON_ERRORS, *operation.errors):
         statuses.setdefault(STATUS[code], []).append(code)
     found: dict[str, Any] = {"summary": operation.summary, "responses": {}}
     for status in operation.statuses:
@@ -90,8 +91,8 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
         answer = {"description": HTTPStatus(status).phrase, "content": content}
         found["responses"][str(status)] = answer
     for status, codes in sorted(statuses.items()):
-        refusal = {"description": ", ".join(codes), "content": _content(Failure)}
-        found["responses"][str(status)] = refusal
+        error = {"description": ", ".join(codes), "content": _content(ErrorAnswer)}
+        found["responses"][str(status)] = error
     if operation.query:
         found["parameters"] = _parameters(operation.query)
     if operation.body:
@@ -109,7 +110,7 @@ def _parameters(query: type[Struct]) -> list[dict[str, Any]]:
 
 
 def _content(*structs: type[Struct] | None) -> dict[str, Any]:
-    """JSON of the form of one of the structs, or any object where there is none."""
+    """Return the schema of JSON of one of the structs, or of any object where there is none."""
     refs = [{"$ref": f"#/components/schemas/{struct.__name__}"} for struct in structs if struct]
     schema = {"anyOf": refs} if len(refs) > 1 else refs[0] if refs else {"type": "object"}
     return {"application/json": {"schema": schema}}

@@ -1,33 +1,24 @@
-"""The HTTP and WebSocket front door: at its foot the whole route table on one screen."""
+"""Routes of HTTP and WebSocket: the whole table at the end of this file, on one screen."""
 
 import logging
 import re
 import sys
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import (
-    HTTPConnection,
-    HTTPHeaders,
-    HTTPInputError,
-    HTTPMessageDelegate,
-    HTTPServerRequest,
-    RequestStartLine,
-    ResponseStartLine,
-    split_host_and_port,
-)
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from .. import __version__
-from ..messages import MAX_MESSAGE, Refused
+from ..errors import RequestError
+from ..messages import MAX_MESSAGE_BYTES
 from . import api, history_api, openapi, trust
-from .context import Site
+from .context import WebContext
 from .openapi import Operation
+from .receiving import Reception, declared_bytes
 from .static import Files, VersionedFiles
 from .websocket import FleetSocket, Socket
-
-StartLine = RequestStartLine | ResponseStartLine
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +34,7 @@ class OpenApi(api.ApiHandler):
 
 
 def log_request(handler: RequestHandler) -> None:
-    """Requests are no news; failures of ours were logged where they happened."""
+    """Log a request at debug level. Failures of ours were logged where they happened."""
     log.debug(
         "%s %s: %d, for %s",
         str(handler.request.method)[:16],
@@ -56,51 +47,42 @@ def log_request(handler: RequestHandler) -> None:
 class _Guarded(Application):
     """Routes that check the `Host` and the declared body of every request first."""
 
-    def __init__(self, site: Site, routes: Iterable[tuple[str, type[RequestHandler]]]) -> None:
-        self._site = site
-        rooms: dict[str, Any] = {"site": site}
+    def __init__(
+        self, context: WebContext, routes: Iterable[tuple[str, type[RequestHandler]]]
+    ) -> None:
+        self._context = context
+        arguments: dict[str, Any] = {"context": context}
         super().__init__(
-            [(path, handler, rooms) for path, handler in routes],
+            [(path, handler, arguments) for path, handler in routes],
             log_function=log_request,
-            websocket_max_message_size=MAX_MESSAGE,
+            websocket_max_message_size=MAX_MESSAGE_BYTES,
         )
 
     def find_handler(self, request: HTTPServerRequest, **named: Any) -> Any:
-        max_bytes = self._site.limits.max_body_bytes
-        is_too_large = _declared_bytes(request) > max_bytes
+        max_bytes = self._context.limits.max_body_bytes
+        is_too_large = declared_bytes(request) > max_bytes
         try:
-            self._site.auth.check_host(request)
+            self._context.auth.check_host(request)
             if not request.path.startswith("/"):  # `*`, or a whole URL, as one asks a proxy
-                raise Refused("not-found", "expected a path that begins with /")
+                raise RequestError("not-found", "expected a path that begins with /")
             if is_too_large:
-                raise Refused("too-large", f"expected a body of at most {max_bytes} bytes")
-        except Refused as refused:
-            arguments = {"site": self._site, "refused": refused}
-            handler = TooLarge if is_too_large else api.Refusing
+                raise RequestError("too-large", f"expected a body of at most {max_bytes} bytes")
+        except RequestError as error:
+            arguments = {"context": self._context, "error": error}
+            handler = TooLarge if is_too_large else api.Rejected
             return self.get_handler_delegate(request, handler, arguments)
         return super().find_handler(request, **named)
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
-        """Return the receiver of a request, which answers 400 to a `Host` that Tornado fails to
-        parse: a port of thousands of digits."""
-        delegate = super().start_request(server_conn, request_conn)
-        receive = delegate.headers_received
-
-        def headers_received(start_line: StartLine, headers: HTTPHeaders) -> Awaitable[None] | None:
-            try:
-                split_host_and_port(headers.get("Host", ""))
-            except ValueError as error:
-                raise HTTPInputError(str(error)) from None
-            return receive(start_line, headers)
-
-        delegate.headers_received = headers_received  # type: ignore[method-assign]
-        return delegate
+        assert isinstance(request_conn, HTTP1Connection)
+        inner = super().start_request(server_conn, request_conn)
+        return Reception(inner, request_conn, self._context.limits.body_timeout_s)
 
 
 @stream_request_body
-class TooLarge(api.Refusing):
+class TooLarge(api.Rejected):
     """The refusal of a request whose body is declared too large, before that is read; then the
     connection closes. In chunks, with no size declared, Tornado stops reading a body at the same
     limit and answers with a mere 400."""
@@ -115,23 +97,15 @@ class TooLarge(api.Refusing):
         """Ignore what is still read before the connection closes."""
 
 
-def _declared_bytes(request: HTTPServerRequest) -> int:
-    """Return the bytes that a Content-Length declares, or 0 for a malformed one, which Tornado
-    refuses. Of a long number the first 20 digits are enough."""
-    length = request.headers.get("Content-Length", "")
-    is_number = length.isascii() and length.isdigit()
-    return int(length.lstrip("0")[:20] or "0") if is_number else 0
-
-
-def application(site: Site) -> Application:
-    """All routes, in the order in which they are tried."""
+def application(context: WebContext) -> Application:
+    """Return all routes, in the order in which they are tried."""
     described = [(re.sub(r"{\w+}", "([^/]+)", path), handler) for path, handler in API]
-    return _Guarded(site, (*described, *OTHERS))
+    return _Guarded(context, (*described, *OTHERS))
 
 
-def plain_application(site: Site) -> Application:
-    """What is served to plain http where https is spoken: no pin, and nothing that signs in."""
-    return _Guarded(site, trust.PLAIN_ROUTES)
+def plain_application(context: WebContext) -> Application:
+    """Return the routes of plain HTTP where HTTPS is on: no pin data, and nothing that signs in."""
+    return _Guarded(context, trust.PLAIN_ROUTES)
 
 
 API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
@@ -146,8 +120,8 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api/health", api.Health),
     ("/api/header", api.Header),
     ("/api/fleet", api.Fleet),
-    ("/api/login", api.SignIn),
-    ("/api/logout", api.SignOut),
+    ("/api/login", api.Login),
+    ("/api/logout", api.Logout),
     ("/api/openapi.json", OpenApi),
 )
 

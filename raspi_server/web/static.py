@@ -12,7 +12,8 @@ from tornado.web import HTTPError, StaticFileHandler
 from ..messages import HEADERS
 from .compression import accepts_gzip, compress, open_regular
 from .content_types import content_type, is_html, is_text
-from .context import PAGE_POLICY, Site, write_plainly
+from .context import PAGE_POLICY, WebContext
+from .handler import NamedHandler, write_plainly
 from .versions import CURRENT, IMMUTABLE, VERSION, is_hidden, put_version
 
 INDEX = "index.html"
@@ -20,27 +21,24 @@ MAX_DEPTH = 32
 """Folders above a path that is not there, up to which its 404 page finds its style."""
 
 
-class Files(StaticFileHandler):
+class Files(NamedHandler, StaticFileHandler):
     """A file at its own address: a browser may keep it, and asks each time whether it is still the
     same."""
 
     has_versions = True
     """Whether HTML pages name the present version of other files."""
 
-    def initialize(self, site: Site) -> None:  # type: ignore[override]
-        self._site = site
-        self._limits = site.limits
-        self._folders = site.www
+    def initialize(self, context: WebContext) -> None:  # type: ignore[override]
+        self._site = context
+        self._limits = context.limits
+        self._folders = context.www
         self._version = CURRENT
         self._content: bytes | None = None
-        super().initialize(path=site.www[0], default_filename=INDEX)
+        super().initialize(path=context.www[0], default_filename=INDEX)
 
     def prepare(self) -> None:
         if self.request.path == "/":  # every visit makes the cookie new
             self._site.auth.renew_cookie(self)
-
-    def __str__(self) -> str:
-        return f"{self.request.method} {self.request.path[:80]}"
 
     async def get(self, path: str, include_body: bool = True) -> None:
         """Send a file. A page is preceded by a look at all files, for the version that it names."""

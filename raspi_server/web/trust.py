@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 from tornado.web import RequestHandler
 
-from ..messages import NAME, Refused, Trust
+from ..errors import RequestError
+from ..messages import NAME, Trust
 from ..security.tls import Authority
 from .api import ApiHandler
-from .context import BUILT_IN_WWW, Site
+from .context import BUILT_IN_WWW, WebContext
 from .openapi import Operation
 from .static import Files
 from .websocket import Metered
@@ -21,11 +22,11 @@ PAGE = "/trust/"
 _NO_AUTHORITY = "there is no certificate authority of this Pi's own to trust"
 
 
-def _authority(site: Site) -> Authority:
-    """Raises Refused."""
-    if site.identity is None or site.identity.authority is None:
-        raise Refused("not-found", _NO_AUTHORITY)
-    return site.identity.authority
+def _authority(context: WebContext) -> Authority:
+    """Raises RequestError."""
+    if context.identity is None or context.identity.authority is None:
+        raise RequestError("not-found", _NO_AUTHORITY)
+    return context.identity.authority
 
 
 class Facts(ApiHandler):
@@ -37,7 +38,7 @@ class Facts(ApiHandler):
     }
 
     def get(self) -> None:
-        authority = _authority(self.site)
+        authority = _authority(self.context)
         self.answer(Trust(authority.name, authority.fingerprint))
 
     head = get
@@ -51,7 +52,7 @@ class Certificate(ApiHandler):
     operations: ClassVar[Mapping[str, Operation]] = {"get": Operation("The certificate", None)}
 
     def get(self, form: str) -> None:
-        authority = _authority(self.site)
+        authority = _authority(self.context)
         if form == "crt":
             self.set_header("Content-Type", "application/x-x509-ca-cert")
             self.finish(authority.der)
@@ -94,9 +95,6 @@ class Proof(Metered):
     """Opens and closes: a page that gets this far over wss is on a device that trusts us. It says
     nothing else, and so may be asked by our page on plain http, which is another origin."""
 
-    def initialize(self, site: Site) -> None:
-        pass
-
     def check_origin(self, origin: str) -> bool:
         return True
 
@@ -110,8 +108,8 @@ class TrustFiles(Files):
 
     has_versions = False
 
-    def initialize(self, site: Site) -> None:  # type: ignore[override]
-        super().initialize(site)
+    def initialize(self, context: WebContext) -> None:  # type: ignore[override]
+        super().initialize(context)
         self._folders = (str(BUILT_IN_WWW),)
 
 
@@ -122,8 +120,8 @@ class HttpsOnly(ApiHandler):
         path, host = self.request.path, self.request.host
         for_people = path != "/ws" and not (path + "/").startswith("/api/")
         if self.request.method not in ("GET", "HEAD") or not for_people:
-            raise Refused("https-only", f"expected https: https://{host}{path[:80]}")
-        if self.site.identity and self.site.identity.authority:
+            raise RequestError("https-only", f"expected https: https://{host}{path[:80]}")
+        if self.context.identity and self.context.identity.authority:
             self.redirect(f"{PAGE}?to={quote(self.request.uri or '/')}", status=307)
         else:
             self.redirect(f"https://{host}{self.request.uri}", status=307)

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from .. import __version__
@@ -23,13 +24,14 @@ MAX_AGE_S = 365 * 24 * 3600
 """A year: the longest time that caches are known to honour (RFC 2616, 14.21)."""
 IMMUTABLE = f"public, max-age={MAX_AGE_S}, immutable"
 
-_NAMED = f"v/{CURRENT}/".encode()
+_NAMED = re.compile(rb"""(["'(=\s](?:/|(?:\.{1,2}/)+)?)v/current/""")
+"""At the begin of an address, so that `/dev/current/` of a user's own stays."""
 
 
 def put_version(page: bytes, version: str, above: str = "") -> bytes:
-    """Return an HTML page that names `version` wherever it named `v/current/`; `above` leads from
-    the page's folder to the top."""
-    return page.replace(_NAMED, f"{above}v/{version}/".encode())
+    """Return an HTML page with `version` in the addresses that begin with `v/current/`, be they
+    relative or not; `above` leads from the page's folder to the top."""
+    return _NAMED.sub(rb"\1" + f"{above}v/{version}/".encode(), page)
 
 
 def is_hidden(path: str) -> bool:
@@ -89,14 +91,17 @@ def read_version(folders: Sequence[str], max_files: int) -> str:
 
 
 def _files(folder: str, max_files: int) -> Iterator[bytes]:
-    """Yield what is known of each file below `folder` without opening it; nothing for a folder that
-    does not exist. Links are not followed: where they may lead is below `folder` itself. Raises
-    OSError, also for more than `max_files` files and folders."""
+    """Yield what is known of `folder` and all below it, without opening a file; nothing for a
+    folder that does not exist. Links are not followed: where they may lead is below `folder`
+    itself. Raises OSError, also for more than `max_files` files and folders."""
     if not os.path.isdir(folder):
         return
     waiting = [""]
     while waiting:
         below = waiting.pop()
+        # A folder's times tell that a file came and went: no version ever returns, below which a
+        # browser may have kept the file.
+        yield _known(below, os.stat(os.path.join(folder, below)), size=0)
         with os.scandir(os.path.join(folder, below)) as found:
             entries = sorted(itertools.islice(found, max_files + 1), key=lambda each: each.name)
         max_files -= len(entries)
@@ -108,8 +113,13 @@ def _files(folder: str, max_files: int) -> Iterator[bytes]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(path)
-                continue
-            stat = entry.stat(follow_symlinks=False)
-            # The change time, too: an edit can keep the size, and set back the other time.
-            known = stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
-            yield os.fsencode(path) + b"\0%d %d %d %d\0" % known
+            else:
+                found_file = entry.stat(follow_symlinks=False)
+                yield _known(path, found_file, found_file.st_size)
+
+
+def _known(path: str, found: os.stat_result, size: int) -> bytes:
+    """Return what any change of a file changes. The time of the last change is in it beside that of
+    the last edit, which can be set back."""
+    known = found.st_ino, size, found.st_mtime_ns, found.st_ctime_ns
+    return os.fsencode(path) + b"\0%d %d %d %d\0" % known

@@ -1,5 +1,5 @@
-"""The WebSockets: `/ws` says hello, hands commands to the board, and answers each of them;
-`/fleet/ws` does so with the lookout."""
+"""The WebSockets: `/ws` sends hello, passes commands to the board, and answers each of them;
+`/fleet/ws` does the same with the fleet."""
 
 import asyncio
 import contextlib
@@ -12,74 +12,53 @@ from typing import Any
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
+from ..errors import STATUS, Ref, RequestError
 from ..messages import (
     HEADERS,
-    STATUS,
     SUBPROTOCOL,
     Error,
-    Ref,
-    Refused,
     Result,
     Value,
-    command,
-    remote_command,
+    decode_command,
+    decode_remote_command,
 )
 from ..net.connections import Guest
 from ..net.hub import Hub, Viewer
+from ..net.rate_limit import TokenBucket
 from ..security.access import Caller
-from .context import NO_FLEET, SIGN_IN, House, Site, write_plainly
+from .context import CLOSE_LOGIN_REQUIRED, NO_FLEET, Fleet, WebContext
+from .handler import NamedHandler, write_plainly
 
-POLICY_VIOLATION = 1008
-
-MESSAGES_A_SECOND = 50
-MESSAGES_AT_ONCE = 100
-"""Frames, in fact: messages, parts of messages, pings and pongs."""
-FAREWELL = 1.0
-"""Seconds for the close frame to arrive at one who sends too much, before the connection ends;
-closed at once, what is still unread would take it along."""
+CLOSE_POLICY_VIOLATION = 1008
 
 log = logging.getLogger(__name__)
 
 
-class Allowance:
-    """A bucket of tokens: so many at once, refilled at so many a second."""
-
-    def __init__(self, now: float) -> None:
-        self._tokens = float(MESSAGES_AT_ONCE)
-        self._filled = now
-
-    def take(self, now: float) -> bool:
-        """Whether one more is allowed."""
-        more = (now - self._filled) * MESSAGES_A_SECOND
-        self._tokens = min(MESSAGES_AT_ONCE, self._tokens + more)
-        self._filled = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
 class _MeteredProtocol(WebSocketProtocol13):
-    """Tornado's, which tells its handler of whole messages, pings and pongs only; here of the other
-    frames, too."""
+    """Tornado's protocol, which reports whole messages, pings and pongs to its handler; this one
+    counts the other frames, too."""
 
     handler: "Metered"
 
     def _receive_frame(self) -> Coroutine[Any, Any, None]:
         if self._fragmented_message_buffer is not None:  # the last one was a part of a message
             self.handler.take()
-        return self._leave() if self.handler.is_too_fast else super()._receive_frame()
+        return self._close_late() if self.handler.is_too_fast else super()._receive_frame()
 
-    async def _leave(self) -> None:
-        """Read nothing more; close when the goodbye has had time to arrive."""
-        await asyncio.sleep(FAREWELL)
+    async def _close_late(self) -> None:
+        """Read nothing more; end the connection when the close frame has had time to arrive."""
+        await asyncio.sleep(self.handler.context.limits.close_frame_timeout_s)
         self._abort()
 
 
-class Metered(WebSocketHandler):
-    """A WebSocket that may send so many frames, of whatever kind; of one too many it is closed."""
+class Metered(NamedHandler, WebSocketHandler):
+    """A WebSocket that is closed if it sends too many frames, of any kind."""
 
+    context: WebContext
     is_too_fast = False
+
+    def initialize(self, context: WebContext) -> None:
+        self.context = context
 
     def set_default_headers(self) -> None:
         for name, value in HEADERS.items():
@@ -90,21 +69,25 @@ class Metered(WebSocketHandler):
         write_plainly(self, kwargs.get("exc_info"))
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        self._allowance = Allowance(time.monotonic())
+        limits = self.context.limits
+        self._tokens = TokenBucket(
+            limits.max_messages_per_s, limits.message_burst, time.monotonic()
+        )
         found = super().get_websocket_protocol()
         if not isinstance(found, WebSocketProtocol13):
             return found
         return _MeteredProtocol(self, False, found.params)
 
     def take(self) -> bool:
-        """Return whether the frame that has come is within the allowance; close if not."""
-        if not self.is_too_fast and not self._allowance.take(time.monotonic()):
+        """Count a frame; close the connection and return False if it is one too many."""
+        if not self.is_too_fast and not self._tokens.take(time.monotonic()):
             self.is_too_fast = True
-            self.end(f"expected at most {MESSAGES_A_SECOND} messages a second")
+            self.end(f"expected at most {self.context.limits.max_messages_per_s} messages a second")
         return not self.is_too_fast
 
     def end(self, reason: str) -> None:
-        self.close(POLICY_VIOLATION, reason)
+        """Close the connection of a client that sends too fast."""
+        self.close(CLOSE_POLICY_VIOLATION, reason)
 
     def on_message(self, message: str | bytes) -> None:
         self.take()
@@ -116,59 +99,61 @@ class Metered(WebSocketHandler):
         self.take()
 
 
-class Watching(Metered):
-    """Whoever may look becomes a viewer of a hub, and is told and asked there."""
+class ViewerSocket(Metered):
+    """A WebSocket that becomes a viewer of a hub, if its caller may view."""
 
     _caller: Caller
 
-    def initialize(self, site: Site) -> None:
-        self._site = site
+    def initialize(self, context: WebContext) -> None:
+        super().initialize(context)
         self._loop = asyncio.get_running_loop()
         self._viewer: Viewer | None = None
 
-    def __str__(self) -> str:
+    @property
+    def subject(self) -> str:
+        """The socket in a few words."""
         return f"the WebSocket of {self.request.remote_ip}"
 
     async def prepare(self) -> None:
         try:
-            self._site.auth.check_origin(self.request)
-            self._caller = await self._site.auth.caller(self.request)
-        except Refused as refused:
-            raise HTTPError(STATUS[refused.code], "%s", refused.message) from None
+            self.context.auth.check_origin(self.request)
+            self._caller = await self.context.auth.caller(self.request)
+        except RequestError as error:
+            raise HTTPError(STATUS[error.code], "%s", error.message) from None
 
     def check_origin(self, origin: str) -> bool:
-        return True  # `prepare` did; Tornado's own check knows no names
+        return True  # `prepare` has checked it; Tornado's own check knows no names
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
 
     def open(self) -> None:
         try:
-            self._site.auth.check_view(self._caller)
-        except Refused as refused:
-            self.close(SIGN_IN, refused.message)
+            self.context.auth.check_view(self._caller)
+        except RequestError as error:
+            self.close(CLOSE_LOGIN_REQUIRED, error.message)
             return
         connection = self.ws_connection
         if connection is None or connection.stream is None or connection.stream.closed():
-            return  # it vanished during the handshake
+            return  # the client closed it during the handshake
         if isinstance(connection.stream, Guest):
-            connection.stream.when_large = None  # what waits here is bounded by the hub
+            connection.stream.when_large = None  # the hub bounds what waits here
         self._viewer = Viewer(connection, self._loop, self._caller)
-        self.welcome(self._viewer)
-        log.debug("%s: watching, %d viewers", self, len(self.hub))
+        self.greet(self._viewer)
+        log.debug("%s: open, %d viewers", self.subject, len(self.hub))
 
     @property
     def hub(self) -> Hub:
-        """Where those who watch the same are."""
+        """The hub of this socket."""
         raise NotImplementedError
 
-    def welcome(self, viewer: Viewer) -> None:
-        """Tells all there is, and all that comes."""
+    def greet(self, viewer: Viewer) -> None:
+        """Send the first message, and add the viewer to the hub."""
         raise NotImplementedError
 
-    def order(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
-        """Begins what a message asks for: with which `ref`, of which pin, and what will be done.
-        Raises Refused."""
+    def carry_out(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
+        """Begin a command; return its `ref`, its pin, and the future of the pin's value. Raises
+        RequestError."""
         raise NotImplementedError
 
     def on_message(self, message: str | bytes) -> None:
@@ -177,10 +162,10 @@ class Watching(Metered):
             return
         try:
             if isinstance(message, bytes):
-                raise Refused("bad-message", "expected a text frame, got a binary one")
-            ref, pin, done = self.order(message)
-        except Refused as refused:
-            self._refuse(viewer, refused.ref, refused)
+                raise RequestError("bad-message", "expected a text frame, got a binary one")
+            ref, pin, done = self.carry_out(message)
+        except RequestError as error:
+            self._send_error(viewer, error.ref, error)
         else:
             done.add_done_callback(partial(self._answer, viewer, ref, pin))
 
@@ -189,7 +174,7 @@ class Watching(Metered):
             super().end(reason)
             return
         self._viewer.send_message(Error(None, "too-fast", reason))
-        self._viewer.close(POLICY_VIOLATION, reason)
+        self._viewer.close(CLOSE_POLICY_VIOLATION, reason)
 
     def on_ping(self, data: bytes) -> None:
         if self._viewer:
@@ -203,69 +188,73 @@ class Watching(Metered):
     def on_close(self) -> None:
         if self._viewer:
             self.hub.remove(self._viewer)
-            log.debug("%s: gone, %d viewers", self, len(self.hub))
+            log.debug("%s: closed, %d viewers", self.subject, len(self.hub))
 
     def _answer(
         self, viewer: Viewer, ref: Ref | None, pin: str, done: asyncio.Future[Value]
     ) -> None:
         try:
             viewer.send_message(Result(ref, pin, done.result()))
-        except Refused as refused:
-            self._refuse(viewer, ref, refused)
+        except RequestError as error:
+            self._send_error(viewer, ref, error)
 
-    def _refuse(self, viewer: Viewer, ref: Ref | None, refused: Refused) -> None:
-        viewer.send_message(Error(ref, refused.code, refused.message))
+    def _send_error(self, viewer: Viewer, ref: Ref | None, error: RequestError) -> None:
+        viewer.send_message(Error(ref, error.code, error.message))
 
 
-class Socket(Watching):
+class Socket(ViewerSocket):
+    """`/ws`: the viewers of this Pi."""
+
     @property
     def hub(self) -> Hub:
-        return self._site.hub
+        return self.context.hub
 
-    def welcome(self, viewer: Viewer) -> None:
-        viewer.send_message(self._site.hello(self._caller))
+    def greet(self, viewer: Viewer) -> None:
+        viewer.send_message(self.context.hello(self._caller))
         self.hub.add(viewer)
-        viewer.send_message(self._site.health())
+        viewer.send_message(self.context.status.machine_health())
 
-    def order(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
-        order = command(text)
-        with _with_ref(order.ref):
-            slot = self._site.board[order.pin]
-            self._site.auth.check_control(slot.config, self._caller)
-            done = self._site.board.carry_out(order, self._site.auth.name(self._caller))
-        return order.ref, order.pin, done
+    def carry_out(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
+        command = decode_command(text)
+        with _with_ref(command.ref):
+            slot = self.context.board[command.pin]
+            self.context.auth.check_control(slot.config, self._caller)
+            done = self.context.board.carry_out(command, self.context.auth.name(self._caller))
+        return command.ref, command.pin, done
 
 
-class FleetSocket(Watching):
-    _fleet: House
+class FleetSocket(ViewerSocket):
+    """`/fleet/ws`: the viewers of all Pis at the broker."""
+
+    _fleet: Fleet
 
     async def prepare(self) -> None:
         await super().prepare()
-        if self._site.fleet is None:
+        if self.context.fleet is None:
             raise HTTPError(STATUS["not-found"], "%s", NO_FLEET)
-        self._fleet = self._site.fleet
-        """A reload may put another one into the site; this one then sends us away."""
+        self._fleet = self.context.fleet
+        """A reload may replace it in the context; this one then closes its viewers."""
 
     @property
     def hub(self) -> Hub:
         return self._fleet.hub
 
-    def welcome(self, viewer: Viewer) -> None:
-        viewer.send_message(self._site.fleet_hello(self._fleet, self._caller))
+    def greet(self, viewer: Viewer) -> None:
+        viewer.send_message(self.context.fleet_hello(self._fleet, self._caller))
         self.hub.add(viewer)
 
-    def order(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
-        order = remote_command(text)
-        with _with_ref(order.ref):
-            self._site.check_fleet(self._fleet, order, self._caller)
-            done = self._fleet.carry_out(order, self._site.auth.name(self._caller))
-        return order.ref, order.pin, done
+    def carry_out(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
+        command = decode_remote_command(text)
+        with _with_ref(command.ref):
+            self.context.check_fleet(self._fleet, command, self._caller)
+            done = self._fleet.carry_out(command, self.context.auth.name(self._caller))
+        return command.ref, command.pin, done
 
 
 @contextlib.contextmanager
 def _with_ref(ref: Ref | None) -> Iterator[None]:
-    """Whoever is refused is told which command it was."""
+    """Context manager that adds the `ref` of a command to its RequestError."""
     try:
         yield
-    except Refused as refused:
-        raise Refused(refused.code, refused.message, ref) from None
+    except RequestError as error:
+        raise RequestError(error.code, error.message, ref) from None

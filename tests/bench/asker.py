@@ -23,7 +23,7 @@ class Asker:
     """Asks for `paths` in turn. After `remember`, it has everything already and only asks whether
     that is still the latest."""
 
-    def __init__(self, port: int, paths: Sequence[str]) -> None:
+    def __init__(self, port: int, paths: Sequence[str], connections: int = CONNECTIONS) -> None:
         self._port = port
         self._paths = list(paths)
         self._requests = [self._request(path) for path in paths]
@@ -32,7 +32,7 @@ class Asker:
         self._poll = select.epoll()
         self._connections: dict[int, socket.socket] = {}
         self._came: dict[int, bytes] = {}
-        for _ in range(CONNECTIONS):
+        for _ in range(connections):
             connection = socket.create_connection(("127.0.0.1", port), timeout=30)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connections[connection.fileno()] = connection

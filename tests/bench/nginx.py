@@ -6,6 +6,8 @@ import gzip
 import shutil
 from pathlib import Path
 
+from raspi_server.limits import DEFAULT
+
 from .process import Command, free_port
 
 CONFIG = """daemon off;
@@ -35,7 +37,7 @@ http {{
     }}
 }}
 """
-SMALLEST = 1000  # bytes of a text that is worth it, as with ours
+MIN_GZIP_BYTES = DEFAULT.min_gzip_bytes  # as with ours
 
 
 def find() -> str | None:
@@ -43,12 +45,12 @@ def find() -> str | None:
 
 
 def command(folder: Path, www: Path) -> Command:
-    """Copies the pages, which are to stay without their compressed forms."""
+    """Return the command to serve a copy of the pages, with compressed forms beside them."""
     root, port = folder / "pages", free_port()
     if not root.exists():
         shutil.copytree(www, root)
         for file in root.rglob("*"):
-            if file.is_file() and file.suffix != ".png" and file.stat().st_size >= SMALLEST:
+            if file.is_file() and file.suffix != ".png" and file.stat().st_size >= MIN_GZIP_BYTES:
                 packed = gzip.compress(file.read_bytes(), 6, mtime=0)
                 file.with_name(f"{file.name}.gz").write_bytes(packed)
     config = folder / "nginx.conf"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from raspi_server.messages import BROKER_TROUBLE
+from raspi_server.messages import BROKER_ERROR
 from tests.browser.looking import value
 from tests.fleet_rig import Chorus, pin, state
 from tests.mqtt_rig import Brokers
@@ -217,7 +217,7 @@ def test_a_broker_that_is_away_is_no_secret(brokers, start_server, open_page, sh
     expect(page.locator("body")).to_have_attribute("data-current", "")
     broker.kill()
     expect(page.locator("#notices")).to_contain_text("The broker is not there")
-    expect(page.locator("#notices .detail")).to_have_text(BROKER_TROUBLE)
+    expect(page.locator("#notices .detail")).to_have_text(BROKER_ERROR)
     expect(page.locator("body")).not_to_have_attribute("data-current", "")
     lamp.get_by_role("switch").click()
     expect(lamp.locator(".error")).to_contain_text("nothing was sent")

@@ -22,7 +22,7 @@ from typing import Any
 
 from raspi_server.config import schema
 from raspi_server.gpio.pin import Changed
-from raspi_server.messages import Command, Pin, Report, Server, Value
+from raspi_server.messages import Command, Health, PinInfo, ServerInfo, Value
 from raspi_server.mqtt.bridge import House, Mqtt
 from raspi_server.mqtt.broker_config import Account
 from raspi_server.system.clock import wall_time
@@ -60,18 +60,18 @@ class Pi:
         pairs = zip(self._values, times, strict=True)
         return {f"pin{number}": pair for number, pair in enumerate(pairs)}
 
-    def _server(self) -> Server:
-        return Server("raspi-server", "0.0.0", self._host, True, ())
+    def _server(self) -> ServerInfo:
+        return ServerInfo("raspi-server", "0.0.0", self._host, True, ())
 
-    def _pins(self) -> list[Pin]:
+    def _pins(self) -> list[PinInfo]:
         return [
-            Pin(name=name, label=f"Sensor {name[3:]}", gpio=number, header=number + 3,
+            PinInfo(name=name, label=f"Sensor {name[3:]}", gpio=number, header=number + 3,
                 mode="input", value=value, since=since, writable=False)
             for number, (name, (value, since)) in enumerate(self.states().items())
         ]  # fmt: skip
 
-    def _report(self) -> Report:
-        return Report(
+    def _report(self) -> Health:
+        return Health(
             time=time.time(), temperature=51.2, throttled=[], load=0.2, memory=0.31, disk=0.4,
             uptime=86400.0, addresses=["192.168.1.17", self._host], viewers=0, status="ok",
             reasons=[],

@@ -1,10 +1,10 @@
-"""For lives through the front door: what may stand in the configuration, and what may be said."""
+"""For lives over the network: what may stand in the configuration, and what may be said."""
 
 from typing import Any
 
 from hypothesis import strategies as st
 
-from .door_rig import Pins
+from .life_rig import Pins
 from .model import allowed
 
 SHORT = 0.02

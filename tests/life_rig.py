@@ -1,4 +1,4 @@
-"""For lives through the front door: the model with its changes in order, viewers in threads of
+"""For lives over the network: the model with its changes in order, viewers in threads of
 their own, and one server with the folders it keeps."""
 
 import contextlib
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raspi_server.messages import STATUS
+from raspi_server.errors import STATUS
 
 from .conftest import LIMIT, free_port
 from .model import Answer, Input, Line, Model, Output
@@ -240,14 +240,11 @@ class Asked:
             assert code in self.answer.codes, (code, self)
 
 
-IN_A_HURRY = changing(
-    "from raspi_server.web import websocket",
-    "websocket.MESSAGES_A_SECOND = websocket.MESSAGES_AT_ONCE = 10_000",
-)
+IN_A_HURRY = changing(max_messages_per_s=10_000, message_burst=10_000)
 """The real server for viewers that send more in a second than a person does in a minute."""
 
 
-class Door:
+class Rig:
     """One server for all lives, with folders of its own; `is_sound` if the last life ended well."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,10 +1,10 @@
-"""The real server through its front door, in random lives: viewers who come, sleep and go, commands
+"""The real server over the network, in random lives: viewers who come, sleep and go, commands
 over WebSocket and HTTP, right and wrong, edges, reloads, stops, kills and power cuts. Every viewer
 is told the same, in the same order, and all of it is what the model of DESIGN.md says.
 
 A longer run, with another beginning:
 
-    DOOR_LIVES=500 python -m pytest tests/test_stateful_door.py --hypothesis-seed=7
+    SERVER_LIVES=500 python -m pytest tests/test_stateful_server.py --hypothesis-seed=7
 
 A failure found here becomes a test of its own at the foot of this file."""
 
@@ -27,9 +27,9 @@ from hypothesis.stateful import (
 )
 
 from .conftest import check_end
-from .door_houses import FAULTY, LONG, LONGEST_PAUSE, SHORT, WRONG, WRONG_HTTP, houses, is_quick
-from .door_life import Command, Life
-from .door_rig import Door, Pins, Viewer
+from .life import Command, Life
+from .life_configs import FAULTY, LONG, LONGEST_PAUSE, SHORT, WRONG, WRONG_HTTP, houses, is_quick
+from .life_rig import Pins, Rig, Viewer
 
 MOST_RESTARTS = 2
 """In one life; a start takes half a second."""
@@ -40,14 +40,14 @@ class Lives(RuleBasedStateMachine):
 
     life: Life
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, rig: Rig) -> None:
         super().__init__()
-        self.door = door
+        self.rig = rig
         self.restarts = 0
 
     @initialize(pins=houses())
     def begin(self, pins: Pins) -> None:
-        self.life = Life(self.door, pins)
+        self.life = Life(self.rig, pins)
 
     @precondition(lambda self: len(self.life.viewers) < 4)
     @rule(asleep=st.booleans())
@@ -158,33 +158,33 @@ class Lives(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    door = Door(tmp_path)
-    yield door
-    check_end(door.house.server)
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path)
+    yield rig
+    check_end(rig.house.server)
 
 
-def test_any_life_through_the_front_door(door: Door) -> None:
+def test_any_life_over_the_network(rig: Rig) -> None:
     """Whatever happens, in whatever order, all who watch see the same, and it is what the manual
     says."""
     run_state_machine_as_test(
-        lambda: Lives(door),  # type: ignore[arg-type]
+        lambda: Lives(rig),  # type: ignore[arg-type]
         settings=settings(
             deadline=None,
             print_blob=True,
             report_multiple_bugs=False,
-            max_examples=int(os.environ.get("DOOR_LIVES", "30")),
+            max_examples=int(os.environ.get("SERVER_LIVES", "30")),
             stateful_step_count=20,
             suppress_health_check=list(HealthCheck),
         ),
     )
 
 
-def test_who_waits_is_told_of_a_stop(door: Door) -> None:
+def test_who_waits_is_told_of_a_stop(rig: Rig) -> None:
     """Whoever asked for a motor that has to rest yet, over WebSocket or HTTP, learns at the stop
     that it will not go on."""
     motor = {"mode": "output", "group": "shutter", "group_pause": LONGEST_PAUSE}
-    with Life(door, {"up": {"gpio": 5, **motor}, "down": {"gpio": 6, **motor}}) as life:
+    with Life(rig, {"up": {"gpio": 5, **motor}, "down": {"gpio": 6, **motor}}) as life:
         life.say(life.viewers[0], ("set", "up", 1))
         life.request("set", "up", 1)
         life.agree()

@@ -11,8 +11,8 @@ import time
 from functools import partial
 from typing import Any
 
-from .door_houses import AS_INPUTS, AS_OUTPUTS, AT_REST, SHORT
-from .door_rig import Asked, Door, Greeting, Journal, Pins, Request, Viewer
+from .life_configs import AS_INPUTS, AS_OUTPUTS, AT_REST, SHORT
+from .life_rig import Asked, Greeting, Journal, Pins, Request, Rig, Viewer
 from .model import Answer, refused
 
 STEP = 0.25
@@ -31,8 +31,8 @@ class Life:
     """`viewers` holds all who watch, first of them the witness, who always does; `pins` is the
     configuration that runs."""
 
-    def __init__(self, door: Door, pins: Pins) -> None:
-        self.door = door
+    def __init__(self, rig: Rig, pins: Pins) -> None:
+        self.rig = rig
         self.viewers: list[Viewer] = []
         self.asked: list[Asked] = []
         self.pins = AT_REST
@@ -40,10 +40,10 @@ class Life:
         self._numbered: dict[int, dict[str, Any]] = {}
         self._count = 0
         self._was_killed = self._complains = False
-        door.ready()
+        rig.ready()
         witness = self._join("127.0.0.2")
         for rest in (AS_INPUTS, AS_OUTPUTS, AT_REST):
-            door.house.reload(door.text(rest))
+            rig.house.reload(rig.text(rest))
             witness.wait_for_hello()
         witness.forget()
         self.reload(pins)
@@ -61,7 +61,7 @@ class Life:
         return [viewer for viewer in self.viewers if not viewer.is_asleep]
 
     def _join(self, address: str, asleep: bool = False) -> Viewer:
-        viewer = Viewer(self.door.port, address, asleep)
+        viewer = Viewer(self.rig.port, address, asleep)
         self.viewers.append(viewer)
         return viewer
 
@@ -130,18 +130,18 @@ class Life:
             fits = value is None or 0.01 <= value <= 86400
             method, path, body = "POST", f"/{act}", {} if value is None else {"seconds": value}
         answer = self._expect(act, name, value, SCRIPT) if fits else refused({"bad-value"})
-        request = self.door.ask(SCRIPT, method, f"/api/pins/{name}{path}", json.dumps(body))
+        request = self.rig.ask(SCRIPT, method, f"/api/pins/{name}{path}", json.dumps(body))
         self.asked.append(Asked(answer, request.hear, request))
 
     def request_wrongly(self, method: str, path: str, body: str | None, code: str) -> None:
-        assert self.door.ask(SCRIPT, method, path, body).hear() == (None, code)
+        assert self.rig.ask(SCRIPT, method, path, body).hear() == (None, code)
 
     # Reloads, ends and beginnings
 
     def reload(self, pins: Pins) -> None:
         if any(keys.get("group_pause") == SHORT for keys in pins.values()):
             self.viewers[0].outlast(SHORT)  # what rests has rested, as the model says
-        self.door.house.reload(self.door.text(pins))
+        self.rig.house.reload(self.rig.text(pins))
         self.pins, self._complains = pins, False
         self.model.reload(pins)
         self._greet()
@@ -149,12 +149,12 @@ class Life:
     def reload_faulty(self, text: str | None) -> None:
         """What ran runs on, and everybody is told."""
         self.spoil(text)
-        self.door.house.reload()
+        self.rig.house.reload()
         self._greet()
 
     def spoil(self, text: str | None) -> None:
         """The file becomes faulty, or vanishes."""
-        self.door.write(text)
+        self.rig.write(text)
         self._complains = True
 
     def _greet(self) -> None:
@@ -175,14 +175,14 @@ class Life:
         else:
             self._stop()
         if end == "cut" and not self._was_killed:  # else nobody knows what had been saved
-            shutil.rmtree(self.door.run)
-            self.door.run.mkdir()
+            shutil.rmtree(self.rig.run)
+            self.rig.run.mkdir()
             self.model.cut_power()
         self.model.begin_again(self.pins)
         self.model.pass_time(self.model.now + STEP)
         self.model.changes.clear()
         self._numbered.clear()
-        self.door.house.start()
+        self.rig.house.start()
         witness = self._join("127.0.0.2")
         witness.wait_for(lambda: witness.current == self.model.values(), str(self.model.values()))
         witness.fence()
@@ -191,7 +191,7 @@ class Life:
     def _kill(self) -> None:
         for viewer in self.viewers:
             viewer.fence()
-        assert self.door.house.server.stop(signal.SIGKILL) == -signal.SIGKILL
+        assert self.rig.house.server.stop(signal.SIGKILL) == -signal.SIGKILL
         self._was_killed = True
         for viewer in self.viewers:
             viewer.wait_for_end()
@@ -200,7 +200,7 @@ class Life:
 
     def _stop(self) -> None:
         """Whoever waits for an answer gets it before the goodbye."""
-        assert self.door.house.server.stop() == 0
+        assert self.rig.house.server.stop() == 0
         self.model.stop()
         self.model.save()
         for viewer in self.viewers:
@@ -227,9 +227,9 @@ class Life:
                 self.agree()
                 for viewer in self.viewers:
                     viewer.outlast(0)
-                log = self.door.house.server.log
+                log = self.rig.house.server.log
                 assert "Traceback" not in log and "never retrieved" not in log, log
-                self.door.is_sound = True
+                self.rig.is_sound = True
         finally:
             self._leave()
 
@@ -257,7 +257,7 @@ class Life:
             assert not viewer.answers, f"to nothing, or too early: {viewer.answers}"
 
     def _check_pins(self) -> None:
-        found = self.door.house.get("/api/pins")["pins"]
+        found = self.rig.house.get("/api/pins")["pins"]
         assert [pin["name"] for pin in found] == [*self.pins]
         for pin in found:
             keys, model = self.pins[pin["name"]], self.model.pins[pin["name"]]
@@ -271,5 +271,5 @@ class Life:
                 "error": None,
             }
             assert {key: pin[key] for key in expected} == expected
-        status = self.door.house.get("/api/health")["status"]
+        status = self.rig.house.get("/api/health")["status"]
         assert status == ("degraded" if self._complains else "ok")

@@ -1,0 +1,92 @@
+"""The broadcast: the values of all pins at each tick, and each change at once, to all viewers."""
+
+import time
+
+from msgspec import Raw
+
+from .gpio.board import Board
+from .gpio.pin import Changed
+from .limits import Limits
+from .messages import Change, State, encode
+from .net.hub import Hub
+from .system.clock import wall_time
+from .system.ticker import Ticker
+
+
+class Broadcaster:
+    """The viewers of `/ws` and what is sent to all of them. The ticks run only while a viewer is
+    connected. All methods belong to the loop's thread."""
+
+    board: Board
+    """Set before the first viewer is connected, and by a reload."""
+
+    def __init__(self, interval_s: float, limits: Limits) -> None:
+        self.hub = Hub(self._viewers_came_or_went)
+        self._limits = limits
+        self._seq = 0
+        self._values: Raw | None = None
+        """The values of all pins, encoded, until one changes: a tick without a change costs half as
+        much then, when the processor's caches are cold."""
+        self._interval_s = interval_s
+        self._ticker = Ticker(self._tick, interval_s)
+        self._ticked_at = time.monotonic()
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between two ticks."""
+        return self._interval_s
+
+    @property
+    def reads_inputs(self) -> bool:
+        """True while the ticks read the inputs: they run, and no more often than is needed."""
+        return bool(self.hub) and self._interval_s >= self._limits.poll_interval_s
+
+    @property
+    def is_late(self) -> bool:
+        """True if a viewer is connected and the ticks have stopped."""
+        if not self.hub:
+            return False
+        limits = self._limits
+        late_s = max(limits.late_after_intervals * self._interval_s, limits.late_after_s)
+        return time.monotonic() - self._ticked_at > late_s
+
+    def set_interval(self, interval_s: float) -> None:
+        """Tick every `interval_s` seconds from now on."""
+        if interval_s != self._interval_s:
+            self._interval_s = interval_s
+            self._ticker.stop()
+            self._ticker = Ticker(self._tick, interval_s)
+            self._viewers_came_or_went(bool(self.hub))
+
+    def stop(self) -> None:
+        """Stop the ticks."""
+        self._ticker.stop()
+
+    def forget_values(self) -> None:
+        """Read all values again at the next tick."""
+        self._values = None
+
+    def send_change(self, changed: Changed, by: str | None) -> None:
+        """Send a change to all viewers; `by` is the client or the limit that caused it."""
+        self._values = None
+        moment = wall_time(changed.moment)
+        self.hub.send(Change(self._next_seq(), moment, changed.pin, changed.value, by))
+
+    def _tick(self) -> None:
+        if self.reads_inputs:
+            self.board.look()
+        if self._values is None:
+            self._values = Raw(encode(self.board.values()))
+        self.hub.show(State(self._next_seq(), round(time.time(), 6), self._values))
+        self._ticked_at = time.monotonic()
+
+    def _viewers_came_or_went(self, is_any: bool) -> None:
+        if is_any:
+            self._ticked_at = time.monotonic()
+            self._ticker.start()
+        else:
+            self._ticker.stop()
+
+    def _next_seq(self) -> int:
+        self._seq += 1
+        return self._seq

@@ -1,0 +1,183 @@
+"""State of the server in words: notices for people, health for monitors, and the status line for
+systemd."""
+
+import socket
+import time
+from collections.abc import Sized
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from . import __version__
+from .broadcaster import Broadcaster
+from .config.schema import Config
+from .gpio.board import Board
+from .messages import (
+    BROKER_ERROR,
+    NAME,
+    Health,
+    HealthLevel,
+    MachineHealth,
+    Notice,
+    ServerInfo,
+)
+from .net.listener import LOOPBACK, in_url, reachable_hosts
+from .security.tls import Identity
+from .system import vitals
+from .system.systemd import Heartbeat
+
+_INVALID_CONFIG = (
+    "config.yaml has faults, so an earlier one runs: sudo raspi-server doctor says which"
+)
+"""The notice for callers that may not switch, and for clients of the broker."""
+_INTENDED = ("simulated", "open")
+"""Codes of notices about settings that the owner chose: they do not degrade the health."""
+
+
+class BrokerClient(Protocol):
+    """The connection to the MQTT broker, which is imported only where the configuration has one."""
+
+    @property
+    def trouble(self) -> str | None: ...
+    @property
+    def is_connected(self) -> bool: ...
+    @property
+    def kept(self) -> int: ...
+    @property
+    def lost_changes(self) -> int: ...
+
+
+class Verdict(Struct, frozen=True):
+    """The health of the server, with the reasons where it is not `ok`."""
+
+    status: HealthLevel
+    reasons: list[str]
+
+
+class Status:
+    """State of the parts that run. The server puts in others on a reload: `config`, `board`,
+    `identity` (None for plain HTTP), `port`, and `broker` (None without one)."""
+
+    def __init__(
+        self, config: Config, board: Board, broadcaster: Broadcaster, heartbeat: Heartbeat
+    ) -> None:
+        self.config = config
+        self.board = board
+        self.identity: Identity | None = None
+        self.port = 0
+        self.broker: BrokerClient | None = None
+        self.config_error = ""
+        """The reason why an earlier configuration runs, with paths and values, or ""."""
+        self.certificate_warning: str | None = None
+        self._broadcaster = broadcaster
+        self._heartbeat = heartbeat
+
+    @property
+    def scheme(self) -> str:
+        """`https` or `http`."""
+        return "https" if self.identity else "http"
+
+    @property
+    def is_watchdog_alive(self) -> bool:
+        """True while the thread runs that reports to systemd."""
+        return self._heartbeat.is_alive
+
+    def check_certificate(self) -> bool:
+        """Read again what is wrong with the certificate; return True if that has changed."""
+        before = self.certificate_warning
+        self.certificate_warning = self.identity.complaint() if self.identity else None
+        return self.certificate_warning != before
+
+    def hosts(self) -> list[str]:
+        """Return the names and addresses under which this server is reached now."""
+        return [self.config.address] if self.config.address else reachable_hosts()
+
+    def urls(self) -> list[str]:
+        """Return the addresses of the page."""
+        return [f"{self.scheme}://{in_url(host)}:{self.port}/" for host in self.hosts()]
+
+    def url(self) -> str:
+        """Return the address of the page for other machines: a name where there is one."""
+        return self.urls()[-1]
+
+    def server_info(self, details: bool = False) -> ServerInfo:
+        """Describe this server. `details` are for callers that may switch."""
+        host, simulated = socket.gethostname(), self.board.simulated
+        return ServerInfo(NAME, __version__, host, simulated, self.notices(details))
+
+    def notices(self, details: bool) -> tuple[Notice, ...]:
+        """Return the notices. Only `details` tell paths and values of config.yaml."""
+        notices = []
+        if self.config_error:
+            message = self.config_error if details else _INVALID_CONFIG
+            notices.append(Notice("configuration", message))
+        if self.board.simulated:
+            message = "The pins are simulated: nothing real is read or switched"
+            notices.append(Notice("simulated", message))
+        if self.certificate_warning:
+            notices.append(Notice("certificate", self.certificate_warning))
+        if self.config.access.control == "everyone":
+            message = "Everyone on this network may switch the pins (access.control: everyone)"
+            notices.append(Notice("open", message))
+        return tuple(notices)
+
+    def verdict(self, details: bool) -> Verdict:
+        """Judge the health. Only `details` tell the words of the kernel and the broker."""
+        failures = self._failures()
+        if not self.is_watchdog_alive:
+            failures.append("the heartbeat thread has ended")
+        unavailable = [pin for pin in self.board if pin.error]
+        reasons = [f"{pin}: {pin.error if details else 'unavailable'}" for pin in unavailable]
+        notices = self.notices(details)
+        reasons += [notice.message for notice in notices if notice.code not in _INTENDED]
+        if self.broker and self.broker.trouble:
+            reasons.append(self.broker.trouble if details else BROKER_ERROR)
+        if failures:
+            return Verdict("failing", failures + reasons)
+        return Verdict("degraded" if reasons else "ok", reasons)
+
+    def machine_health(self) -> MachineHealth:
+        """Read the health of the machine."""
+        return MachineHealth(
+            time=time.time(),
+            temperature=vitals.temperature(),
+            throttled=vitals.throttled(),
+            load=vitals.load(),
+            memory=vitals.memory(),
+            disk=vitals.disk(),
+            uptime=vitals.uptime(),
+            addresses=[host for host in self.hosts() if host != LOOPBACK],
+            viewers=len(self._broadcaster.hub),
+        )
+
+    def health(self, details: bool = False) -> Health:
+        """Read the health of the machine, and judge that of the server. `details` are for callers
+        that may switch."""
+        machine, verdict = self.machine_health(), self.verdict(details)
+        return Health(
+            **msgspec.structs.asdict(machine), status=verdict.status, reasons=verdict.reasons
+        )
+
+    def watchdog_report(self) -> tuple[str, bool]:
+        """Return the status line for systemd, and whether all that has to run runs."""
+        unavailable = sum(1 for pin in self.board if pin.error)
+        parts = [f"{self.scheme} on port {self.port}", count(self.config.pins, "pin")]
+        parts += [f"{unavailable} of them unavailable"] * bool(unavailable)
+        parts += [count(self._broadcaster.hub, "viewer")]
+        parts += [notice.message for notice in self.notices(True) if notice.code != "open"]
+        failures = self._failures()
+        return "; ".join((*failures, *parts)), not failures
+
+    def _failures(self) -> list[str]:
+        failures = []
+        if not self.board.is_listening:
+            failures.append("the GPIO thread has ended: no edge arrives any more")
+        if self._broadcaster.is_late:
+            failures.append("the broadcast has stopped")
+        return failures
+
+
+def count(things: Sized, noun: str) -> str:
+    """Return the number of things, in words: `1 pin`, `2 pins`."""
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"

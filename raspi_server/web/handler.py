@@ -1,0 +1,38 @@
+"""Parts that all request handlers share."""
+
+from http.client import responses
+from typing import Any
+
+from tornado.web import HTTPError, OutputTransform, RequestHandler
+
+from ..system import busy
+
+
+class NamedHandler(RequestHandler):
+    """A request handler that names its request while it runs, for the report about a stuck loop."""
+
+    @property
+    def subject(self) -> str:
+        """The request in a few words."""
+        return f"{self.request.method} {self.request.path[:80]}"
+
+    async def _execute(
+        self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
+    ) -> None:
+        # All that Tornado does for a request: prepare, the method, and a WebSocket's messages.
+        await busy.run(self.subject, super()._execute(transforms, *args, **kwargs))
+
+
+def write_plainly(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> None:
+    """Finish a failed request with its status and the reason as text."""
+    handler.set_header("Content-Type", "text/plain; charset=utf-8")
+    handler.finish(f"{handler.get_status()}: {reason(handler, exc_info)}\n")
+
+
+def reason(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> str:
+    """Return the reason of a failed request: our own words where we gave any, else the standard
+    phrase of its status."""
+    error = exc_info[1] if exc_info else None
+    if isinstance(error, HTTPError) and error.log_message:
+        return error.log_message % error.args if error.args else error.log_message
+    return responses.get(handler.get_status(), "Unknown")

@@ -1,0 +1,70 @@
+"""The HTTP servers: one for the application, and one that answers plain HTTP where HTTPS is on."""
+
+import asyncio
+
+from tornado.httpserver import HTTPServer
+from tornado.httputil import (
+    ParseBodyConfig,
+    ParseMultipartConfig,
+    ParseUrlEncodedConfig,
+    set_parse_body_config,
+)
+from tornado.iostream import IOStream
+from tornado.web import Application
+
+from ..limits import Limits
+from ..net.connections import MOST_PIECES, READ_AT_ONCE
+from .context import WebContext
+from .routes import application, plain_application
+
+
+class HttpServers:
+    """Tornado's servers, which take the connections that the listener has accepted."""
+
+    def __init__(self, context: WebContext, limits: Limits) -> None:
+        self._context = context
+        self._limits = limits
+        self._closing: set[asyncio.Future[None]] = set()
+        self._start()
+
+    def _start(self) -> None:
+        # No handler reads a form; a form that is sent all the same becomes few objects.
+        set_parse_body_config(
+            ParseBodyConfig(ParseMultipartConfig(enabled=False), ParseUrlEncodedConfig(MOST_PIECES))
+        )
+        self._server = self._new(application(self._context))
+        self._plain_server = self._new(plain_application(self._context))
+
+    def _new(self, application: Application) -> HTTPServer:
+        return HTTPServer(
+            application,
+            chunk_size=READ_AT_ONCE,
+            max_header_size=self._limits.max_head_bytes,
+            max_body_size=self._limits.max_body_bytes,
+            idle_connection_timeout=self._limits.idle_timeout_s,
+        )
+
+    def serve(self, stream: IOStream, address: tuple[str, int]) -> None:
+        """Serve a connection of the scheme that is on."""
+        self._server.handle_stream(stream, address)
+
+    def redirect(self, stream: IOStream, address: tuple[str, int]) -> None:
+        """Lead a plain HTTP connection to HTTPS."""
+        self._plain_server.handle_stream(stream, address)
+
+    def restart(self) -> None:
+        """Close all connections, and serve new ones: of another scheme than before."""
+        # Closing takes some turns of the loop, in which connections of the new scheme come: those
+        # get servers of their own.
+        closing = asyncio.ensure_future(_close(self._server, self._plain_server))
+        self._closing.add(closing)  # the loop itself would not keep it
+        closing.add_done_callback(self._closing.discard)
+        self._start()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await _close(self._server, self._plain_server)
+
+
+async def _close(*servers: HTTPServer) -> None:
+    await asyncio.gather(*(server.close_all_connections() for server in servers))
