@@ -3,8 +3,8 @@
 # installed: Python's into .venv here, Debian's (as root only) on the machine.
 #   scripts/test.sh                 everything
 #   scripts/test.sh style types     parts: style types shell page tests
-#   scripts/test.sh board browser   one group of tests: tests/test_board.py, tests/browser/
-#   scripts/test.sh tests/test_board.py -k pulse    whatever pytest takes
+#   scripts/test.sh board browser   tests by file or folder: tests/gpio/test_board.py, tests/browser/
+#   scripts/test.sh tests/gpio/test_board.py -k pulse whatever pytest takes
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source scripts/venv.sh
@@ -37,7 +37,8 @@ types() {
 
 shell() {
     need shellcheck shellcheck
-    shellcheck scripts/*.sh .ci/run tests/gpio/build.sh tests/gpio/guest/gpio-setup
+    shellcheck scripts/*.sh .ci/run tests/gpio/virtual_pi/build.sh \
+        tests/gpio/virtual_pi/guest/gpio-setup
 }
 
 page() {
@@ -82,10 +83,10 @@ while [[ $# -gt 0 && $1 != -* ]]; do
             "$1"
             ;;
         *)
-            if [[ -e tests/test_$1.py ]]; then
-                paths+=("tests/test_$1.py")
-            elif [[ -d tests/$1 ]]; then
+            if [[ -d tests/$1 ]]; then
                 paths+=("tests/$1")
+            elif found=$(find tests -name "test_$1.py" | sort) && [[ -n $found ]]; then
+                mapfile -t -O ${#paths[@]} paths <<<"$found"
             else
                 paths+=("$1")
             fi

@@ -18,10 +18,14 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
-    from .home import Home
+    from tests.rigs.home import Home
 
 LIMIT = 30.0
 """Seconds to wait for a fact before a test fails; far longer than any machine here needs."""
+
+
+MACHINES = ("tests/gpio/virtual_pi/", "tests/system/debian/")
+"""Suites that run on machines of their own, a virtual Pi and real Debians."""
 
 
 class Together(LoadScopeScheduling):
@@ -29,8 +33,8 @@ class Together(LoadScopeScheduling):
     in one of them. So do the guests, which share their control groups."""
 
     def _split_scope(self, nodeid: str) -> str:
-        suite, file = re.match(r"tests/(?:(\w+)/)?(\w+)", nodeid).groups()
-        return suite if suite in ("gpio", "system") else file
+        file = nodeid.split("::")[0]
+        return next((suite for suite in MACHINES if file.startswith(suite)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
@@ -39,8 +43,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes minutes comes first."""
-    order = ("gpio", "system", "browser", "tests")
-    items.sort(key=lambda item: order.index(item.path.parent.name))
+    order = (*MACHINES, "tests/browser/", "tests/")
+    items.sort(key=lambda item: [item.nodeid.startswith(part) for part in order].index(True))
 
 
 class Server:
@@ -213,7 +217,7 @@ def start_demo(tmp_path: Path) -> Iterator[Callable[[], Server]]:
 @pytest.fixture
 def live_in(tmp_path: Path) -> Iterator[Callable[..., "Home"]]:
     """`live_in(access)`: a server with codes."""
-    from .home import Home
+    from tests.rigs.home import Home
 
     homes: list[Home] = []
 

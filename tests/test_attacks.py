@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from .asking import ask
-from .conftest import LIMIT, Server
-from .test_hostile import GET, HOUSE, MIB, unharmed
-from .test_hub import certificate  # noqa: F401
-from .wire import (
+from tests.conftest import LIMIT, Server
+from tests.net.test_hub import certificate  # noqa: F401
+from tests.rigs.asking import ask
+from tests.rigs.wire import (
     CLOSE,
     CONTINUATION,
     GONE,
@@ -34,6 +33,7 @@ from .wire import (
     plain,
     wait_until,
 )
+from tests.test_hostile import GET, HOUSE, MIB, unharmed
 
 GUEST, OTHER = "127.0.1.1", "127.0.2.1"
 KIB = 1024

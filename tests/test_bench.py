@@ -5,8 +5,8 @@ import re
 import subprocess
 import sys
 
-from .bench.results import QUOTED, README, RESULTS
-from .conftest import LIMIT
+from tests.bench.results import QUOTED, README, RESULTS
+from tests.conftest import LIMIT
 
 
 def test_a_short_round_has_a_table() -> None:

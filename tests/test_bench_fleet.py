@@ -4,8 +4,8 @@ they are, and not how fast this machine is now."""
 import subprocess
 import sys
 
-from .bench.process import CHECKOUT
-from .conftest import LIMIT
+from tests.bench.process import CHECKOUT
+from tests.conftest import LIMIT
 
 SMALL = "--pis 5 --pins 2 --rate 20 --seconds 1 --rounds 1 --edges 5 --processes 1"
 

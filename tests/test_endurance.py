@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Server
-from .wire import Client, Witness, changing, memory, wait_until
+from tests.conftest import Server
+from tests.rigs.wire import Client, Witness, changing, memory, wait_until
 
 CONNECTIONS = 100_000
 CHANGES = 1_000_000

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .conftest import LIMIT, Server
-from .test_hub import certificate  # noqa: F401
-from .wire import (
+from tests.conftest import LIMIT, Server
+from tests.net.test_hub import certificate  # noqa: F401
+from tests.rigs.wire import (
     GONE,
     HANDSHAKE,
     PING,

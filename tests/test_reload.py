@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from raspi_server.security.codes import Codes
-
-from .asking import ask
-from .conftest import LIMIT, Server, check_end, free_port
-from .test_heartbeat import Systemd
-from .test_websocket import Browser
-from .wire import Client
+from tests.conftest import LIMIT, Server, check_end, free_port
+from tests.rigs.asking import ask
+from tests.rigs.wire import Client
+from tests.system.test_systemd import Systemd
+from tests.web.test_websocket import Browser
 
 HOUSE = """
 access: {control: everyone}

@@ -31,9 +31,8 @@ from raspi_server.errors import RequestError
 from raspi_server.gpio.backend import SimulatedFactory, SimulatedPin
 from raspi_server.gpio.output_state import OutputStateStore
 from raspi_server.messages import Drive, Pulse, Set, Toggle
-
-from .board_rig import Rig, parse
-from .model import KEPT, SAME, Answer, Input, Model, Output, allowed, refused
+from tests.rigs.board import Rig, parse
+from tests.rigs.model import KEPT, SAME, Answer, Input, Model, Output, allowed, refused
 
 # All lengths are sums of powers of two, which clocks add without an error.
 LENGTHS = [1 / 64, 1 / 32, 1 / 16, 0.25, 0.5, 1, 2, 4, 16, 60, 3600, 86400]

@@ -26,10 +26,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from .conftest import check_end
-from .life import Command, Life
-from .life_configs import FAULTY, LONG, LONGEST_PAUSE, SHORT, WRONG, WRONG_HTTP, houses, is_quick
-from .life_rig import Pins, Rig, Viewer
+from tests.conftest import check_end
+from tests.rigs.life import Command, Life
+from tests.rigs.life_configs import (
+    FAULTY,
+    LONG,
+    LONGEST_PAUSE,
+    SHORT,
+    WRONG,
+    WRONG_HTTP,
+    houses,
+    is_quick,
+)
+from tests.rigs.life_server import Pins, Rig, Viewer
 
 MOST_RESTARTS = 2
 """In one life; a start takes half a second."""

@@ -21,12 +21,12 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import LIMIT, Server
-from .test_hub import frames
-from .test_stuck import DRIVER, GO, WHILE
-from .test_tls import Authority, timedelta
-from .test_websocket import Browser
-from .wire import Client, changing
+from tests.conftest import LIMIT, Server
+from tests.net.test_hub import frames
+from tests.rigs.wire import Client, changing
+from tests.security.test_tls import Authority, timedelta
+from tests.system.test_stuck import DRIVER, GO, WHILE
+from tests.web.test_websocket import Browser
 
 PROMISED = 2.0
 SLACK = 2.5

@@ -10,8 +10,8 @@ from playwright.sync_api import BrowserContext, expect
 
 from raspi_server.security.codes import Codes
 from tests.conftest import Server, check_end, free_port
-from tests.home import folders
-from tests.test_trust import make_authority
+from tests.rigs.home import folders
+from tests.web.test_trust import make_authority
 
 CONFIG = """
 gpio: simulated

@@ -14,9 +14,9 @@ from playwright.sync_api import Locator, Page, expect
 
 from raspi_server.messages import BROKER_ERROR
 from tests.browser.looking import value
-from tests.fleet_rig import FakePis, pin, state
-from tests.mqtt_rig import Brokers
-from tests.wire import changing
+from tests.rigs.fleet import FakePis, pin, state
+from tests.rigs.mqtt import Brokers
+from tests.rigs.wire import changing
 
 HOUSE = """
 gpio: simulated

@@ -5,8 +5,8 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from raspi_server.security.codes import Codes
-from tests.home import folders, new_link
-from tests.wire import Siege, changing
+from tests.rigs.home import folders, new_link
+from tests.rigs.wire import Siege, changing
 
 CONFIG = """
 gpio: simulated

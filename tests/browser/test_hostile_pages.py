@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from raspi_server.security.codes import Codes
 from tests.conftest import free_port
-from tests.home import folders, new_link
+from tests.rigs.home import folders, new_link
 
 EVIL = "evil.example"
 PINS = """

@@ -14,8 +14,8 @@ from playwright.sync_api import Page, expect
 from raspi_server.security.codes import Codes
 from tests.browser.looking import CONFIG, expect_live, value
 from tests.conftest import Server
-from tests.home import folders
-from tests.mqtt_rig import Brokers
+from tests.rigs.home import folders
+from tests.rigs.mqtt import Brokers
 
 PREFIX = "/pi/"
 

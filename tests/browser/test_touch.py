@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import CDPSession, Locator, Page, expect
 
-from tests.asking import ask
 from tests.browser.looking import api, value
 from tests.conftest import Server
-from tests.mqtt_rig import Brokers
+from tests.rigs.asking import ask
+from tests.rigs.mqtt import Brokers
 
 PINS = """
   fan: {gpio: 18, mode: pwm, label: Fan, initial: 0.9}

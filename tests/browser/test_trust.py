@@ -10,8 +10,8 @@ from playwright.sync_api import BrowserContext, Error, Page, expect
 
 from raspi_server.security.codes import Codes
 from tests.conftest import Server, check_end
-from tests.home import folders, new_link
-from tests.test_trust import HOUSE, make_authority
+from tests.rigs.home import folders, new_link
+from tests.web.test_trust import HOUSE, make_authority
 
 IPHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"

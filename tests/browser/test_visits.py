@@ -10,8 +10,8 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.looking import CONFIG, expect_live
 from tests.conftest import Server, check_end
-from tests.test_trust import make_authority
-from tests.wire import changing
+from tests.rigs.wire import changing
+from tests.web.test_trust import make_authority
 
 REQUEST = re.compile(r"DEBUG (GET|HEAD|POST) (\S+): (\d+)")
 LIVE_DATA = ("/api", "/ws")

@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ...conftest import free_port
+from tests.conftest import free_port
+
 from ..process import CHECKOUT, Running, ServerFailed
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"

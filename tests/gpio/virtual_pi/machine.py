@@ -1,0 +1,240 @@
+"""The virtual Raspberry Pi: an image that is built once and kept in the test cache with the state
+of the machine just after its boot, and a qemu process that goes on from there."""
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+import xmlrpc.client
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import free_port
+
+HERE = Path(__file__).parent
+AGENT_PORT = 8099
+SERVER_PORT = 8080
+ANSWER_LIMIT = 120.0
+"""Seconds for anything the tests have the guest do."""
+BOOT_LIMIT = 300.0
+"""Seconds. Every instruction is translated: KVM is not to be had everywhere, and where a machine is
+itself a virtual one /dev/kvm may well be there and not work."""
+
+_COMMANDS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "debootstrap": "debootstrap",
+    "gcc": "gcc",
+    "make": "make",
+    "strip": "binutils",
+    "xz": "xz-utils",
+    "mkfs.ext4": "e2fsprogs",
+}
+"""Programs that building and running need, and their Debian packages."""
+
+
+_QEMU = [
+    "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-smp", "2",
+    "-machine", "pc,usb=off,vmport=off", "-nodefaults", "-display", "none", "-no-reboot",
+    "-monitor", "stdio", "-serial", "chardev:console", "-append",
+    "console=ttyS0 root=/dev/vda rw loglevel=4 mitigations=off nokaslr audit=0 net.ifnames=0"
+    " random.trust_cpu=on systemd.show_status=0"
+    # From the boot on: switching them on later patches the running kernel, and a translated one
+    # with two processors may hang at that.
+    " trace_event=gpio:gpio_value,gpio:gpio_direction",
+]  # fmt: skip
+
+
+class CannotBuild(Exception):
+    """This machine cannot build the image, whatever the image is."""
+
+
+class _NotForEver(xmlrpc.client.Transport):
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = super().make_connection(host)
+        connection.timeout = ANSWER_LIMIT
+        return connection
+
+
+class Agent:
+    """Has the guest do things; guest/agent.py there carries them out."""
+
+    def __init__(self, port: int) -> None:
+        address = f"http://127.0.0.1:{port}"
+        self._agent: Any = xmlrpc.client.ServerProxy(address, transport=_NotForEver())
+
+    def run(self, command: str) -> tuple[int, str]:
+        """Exit status and output of a shell command."""
+        status, output = self._agent.run(command)
+        return status, output.data.decode(errors="replace")
+
+    def read(self, file: str) -> str:
+        text: str = self._agent.read(file).data.decode()
+        return text
+
+    def write(self, file: str, text: str) -> None:
+        self._agent.write(file, text.encode())
+
+    def unpack(self, folder: str, archive: bytes) -> None:
+        self._agent.unpack(folder, archive)
+
+    def reset_lines(self) -> None:
+        """Every line an input again, with its pull at power-on."""
+        self._agent.reset_lines()
+
+
+class Machine:
+    """A running guest. What it does to its disk is forgotten, but for `save`."""
+
+    def __init__(self, folder: Path, disk: Path, is_saved: bool) -> None:
+        agent_port, self.server_port = free_port(), free_port()
+        network = "user,id=net,restrict=on"
+        for port, inside in ((agent_port, AGENT_PORT), (self.server_port, SERVER_PORT)):
+            network += f",hostfwd=tcp:127.0.0.1:{port}-:{inside}"
+        self._console = disk.with_suffix(".console")
+        with self._console.open("ab") as console:
+            self._process = subprocess.Popen(
+                [
+                    *_QEMU,
+                    *("-kernel", str(folder / "kernel"), "-initrd", str(folder / "initrd.img")),
+                    *("-drive", f"file={disk},format=qcow2,if=virtio,cache=unsafe"),
+                    *("-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile="),
+                    *("-chardev", f"file,id=console,append=on,path={self._console}"),
+                    *(["-loadvm", "booted"] if is_saved else []),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+            )
+        self.agent = Agent(agent_port)
+        try:
+            self._wait_for_agent()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_for_agent(self) -> None:
+        until = time.monotonic() + BOOT_LIMIT
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                self.agent.read("/etc/hostname")
+                return
+            if self._process.poll() is not None:
+                raise RuntimeError(f"qemu ended:\n{self._console.read_text(errors='replace')}")
+            time.sleep(0.2)
+        raise RuntimeError(f"no answer:\n{self._console.read_text(errors='replace')[-4000:]}")
+
+    def save(self) -> None:
+        """Keeps the state of the machine on its disk, and stops it."""
+        self._process.communicate(b"savevm booted\nquit\n", BOOT_LIMIT)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[Machine]:
+    """The machine a moment after its boot, with a disk of its own in `folder`."""
+    image = _image()
+    disk = folder / "disk.qcow2"
+    shutil.copyfile(image / "disk.qcow2", disk)
+    machine = Machine(image, disk, is_saved=True)
+    try:
+        yield machine
+    finally:
+        machine.stop()
+        disk.unlink()
+
+
+def _image() -> Path:
+    """The folder of the image; built first where there is none, or one of other ingredients.
+    Raises CannotBuild; any other failure is one."""
+    cache = _cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(["qemu-system-x86_64"])
+        requirements = _requirements()
+        image = cache / _key(requirements)
+        if not image.exists():
+            for old in cache.iterdir():
+                if old.is_dir():
+                    shutil.rmtree(old)
+            new = cache / "new"
+            new.mkdir()
+            _build(new, requirements)
+            new.rename(image)
+    return image
+
+
+def _build(folder: Path, requirements: list[str]) -> None:
+    is_debian = platform.freedesktop_os_release()["ID"] == "debian"
+    if not (is_debian and platform.machine() == "x86_64" and os.geteuid() == 0):
+        raise CannotBuild("only root on Debian on x86-64 can build the virtual Pi's image")
+    _install(list(_COMMANDS))
+    # What debootstrap mounts is to be gone, whatever ends it.
+    command = ["unshare", "--mount", str(HERE / "build.sh"), str(folder), sys.executable]
+    done = subprocess.run(
+        [*command, *requirements], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"the virtual Pi's image could not be built:\n{done.stdout[-4000:]}")
+    machine = Machine(folder, folder / "disk.qcow2", is_saved=False)
+    # What the tests will use is read now, so that it need not be read in each of them.
+    settle = (
+        "systemctl is-system-running --wait; journalctl --flush;"
+        " python3 -c 'import tornado.web, tornado.websocket, gpiozero, msgspec, yaml, lgpio';"
+        " rm -f .lgd-nfy*; sync"
+    )
+    status, output = machine.agent.run(settle)
+    machine.save()
+    if status != 0:
+        raise RuntimeError(f"the virtual Pi did not settle:\n{output}")
+
+
+def _install(commands: list[str]) -> None:
+    """Installs what is missing, if we may."""
+    missing = {_COMMANDS[command] for command in commands if not shutil.which(command)}
+    if not missing:
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        packages = " ".join(sorted(missing))
+        raise CannotBuild(f"the virtual Pi needs, as root on Debian: apt install {packages}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=True)
+    subprocess.run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *sorted(missing)],
+        stdout=subprocess.DEVNULL,
+        env=environment,
+        check=True,
+    )
+
+
+def _requirements() -> list[str]:
+    """Return the requirements of the package on a Pi."""
+    project = tomllib.loads((HERE.parent.parent / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *project["optional-dependencies"]["pi"]]
+
+
+def _key(requirements: list[str]) -> str:
+    """Stands for everything the image is made of, and the qemu whose state is kept in it."""
+    qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, check=True)
+    key = hashlib.sha256(qemu.stdout + repr((_QEMU, requirements)).encode())
+    for file in (HERE / "build.sh", *sorted((HERE / "guest").iterdir())):
+        key.update(file.name.encode() + file.read_bytes())
+    return key.hexdigest()[:16]
+
+
+def _cache() -> Path:
+    """As in scripts/test.sh."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("TEST_CACHE") or home / "raspi-server") / "gpio"

@@ -1,0 +1,335 @@
+"""Guests: Debians under real systemd. debootstrap makes a tree once, outside the checkout. It boots
+in a container that keeps its changes in memory."""
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+CHECKOUT = Path(__file__).parents[3]
+LIMIT = 60.0
+"""Seconds to wait for a fact before a test fails; far longer than any machine here needs."""
+BUILDING = 600.0
+"""Seconds for what loads packages from the network."""
+PACKAGES = (
+    "avahi-daemon,ca-certificates,dbus,iproute2,openssl,python3,python3-venv,systemd-sysv,udev"
+)
+ADDRESS = "192.168.1.7"
+"""Address of the guest for other machines of its network."""
+CLONE_NEWNET = 0x40000000
+"""linux/sched.h"""
+SOURCES = (
+    "raspi_server www scripts systemd config.yaml pyproject.toml README.md CHANGELOG.md LICENSE"
+)
+
+
+FIRST_RELEASE = "1dc98c3"
+"""The commit that people had before the first numbered release."""
+
+
+class GuestUnavailable(Exception):
+    """This machine cannot boot a guest; the text says why."""
+
+
+def cache() -> Path:
+    """Return the folder that keeps trees and wheels between runs."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("TEST_CACHE") or Path(home) / "raspi-server") / "system"
+
+
+def check_tools() -> None:
+    """Raise GuestUnavailable if guests cannot be booted."""
+    if os.geteuid() != 0:
+        raise GuestUnavailable("containers with systemd need root")
+    for tool, package in {
+        "debootstrap": "debootstrap",
+        "systemd-nspawn": "systemd-container",
+        "nsenter": "util-linux",
+    }.items():
+        if not shutil.which(tool):
+            raise GuestUnavailable(f"{tool} is missing; on Debian: apt install {package}")
+
+
+def _run(*command: str | Path, limit: float = BUILDING, **options: object) -> str:
+    done = subprocess.run(  # type: ignore[call-overload]
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit, **options
+    )
+    if done.returncode:
+        said = (done.stdout + done.stderr)[-2000:]
+        raise GuestUnavailable(f"{command[0]} ended with {done.returncode}:\n{said}")
+    return str(done.stdout)
+
+
+def _keep(new: Path, made: Path) -> None:
+    """Rename a new folder to its final name, unless another run was faster."""
+    with contextlib.suppress(OSError):
+        new.rename(made)
+    if not made.exists():
+        raise GuestUnavailable(f"{made} could not be put in its place")
+
+
+def _mirror() -> list[str]:
+    """Return the host's own mirror of Debian, if it has one; debootstrap has a default."""
+    lists = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*.*")]
+    for file in lists:
+        if file.suffix in (".list", ".sources") and file.exists():
+            for address in re.findall(r"^(?:deb|URIs:).*?(https?://\S+)", file.read_text(), re.M):
+                if address.rstrip("/").endswith("/debian"):
+                    return [address]
+    return []
+
+
+def tree(suite: str) -> Path:
+    """Return the system of a suite; make it the first time."""
+    made = cache() / f"{suite}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:12]}"
+    if not made.exists():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        new = made.with_name(f"{made.name}.new.{os.getpid()}")
+        packages = f"--include={PACKAGES}"
+        try:
+            _run("debootstrap", "--variant=minbase", packages, suite, new, *_mirror(), cwd="/")
+            shutil.rmtree(new / "var/cache/apt/archives", ignore_errors=True)
+            for mine in ("etc/hostname", "etc/resolv.conf"):  # copied from this machine
+                (new / mine).unlink(missing_ok=True)
+            _keep(new, made)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    return made
+
+
+def _pip_settings() -> tuple[dict[str, str], list[str]]:
+    """Return pip's settings on this machine as environment, and the local files they name."""
+    said = _run(sys.executable, "-m", "pip", "config", "list")
+    settings = {}
+    for line in said.splitlines():
+        key, _, value = line.partition("=")
+        name = key.rpartition(".")[2]
+        text = " ".join(value.strip("'\"").replace(r"\n", " ").split())
+        if key.startswith(("global.", ":env:.", "install.")) and name != "config-file":
+            settings["PIP_" + name.upper().replace("-", "_")] = text
+    words = {word.removeprefix("file://") for text in settings.values() for word in text.split()}
+    files = [word for word in words if word.startswith("/") and os.path.exists(word)]
+    # A simple index points to files beside it.
+    return settings, sorted({str(Path(f).parent if f.endswith("/simple") else f) for f in files})
+
+
+def wheels(suite: str) -> Path:
+    """Return a folder with wheels of all packages that this checkout and the first release need,
+    for the Python of a suite."""
+    git = ["git", "-c", "safe.directory=*", "-C", str(CHECKOUT), "show"]
+    first = subprocess.run([*git, f"{FIRST_RELEASE}:pyproject.toml"], capture_output=True).stdout
+    needed = []
+    for text in ((CHECKOUT / "pyproject.toml").read_bytes(), first):
+        project = tomllib.loads(text.decode())
+        if project:
+            needed += [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    needed = list(dict.fromkeys(needed))
+    mark = hashlib.sha256(repr(needed).encode()).hexdigest()[:12]
+    made = cache() / f"{suite}-wheels-{mark}"
+    if made.exists():
+        return made
+    new = made.with_name(f"{made.name}.new.{os.getpid()}")
+    new.mkdir(parents=True)
+    settings, files = _pip_settings()
+    pip = "/tmp/venv/bin/python -m pip wheel --use-pep517 --only-binary lgpio -w /wheels"
+    script = f'python3 -m venv /tmp/venv && {pip} "$@" && ({pip} "lgpio>=0.2.2" || true)'
+    try:
+        _run(
+            *_nspawn(suite, "wheels"),
+            "--pipe",
+            f"--bind={new}:/wheels",
+            *(f"--bind-ro={file}" for file in files),
+            *(f"--setenv={key}={value}" for key, value in settings.items()),
+            *("sh", "-c", script, "sh", *needed),
+        )
+        _keep(new, made)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return made
+
+
+def _nspawn(suite: str, name: str) -> list[str]:
+    return [
+        "systemd-nspawn",
+        "--quiet",
+        f"--directory={tree(suite)}",
+        "--volatile=overlay",
+        "--register=no",
+        "--keep-unit",
+        f"--machine=raspi-server-{name}-{suite}-{os.getpid()}",
+        "--hostname=raspberrypi",
+        "--resolv-conf=replace-host",
+    ]
+
+
+def _join_network(namespace: IO[bytes]) -> None:
+    """Move this thread into a network. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)  # os.setns comes with Python 3.12
+    if libc.setns(namespace.fileno(), CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+class Guest:
+    """A booted Debian with its own network: it shares no ports with this machine or another guest.
+    Tests reach it with `network`."""
+
+    checkout = "/home/pi/my pi"
+    """A path with a space, owned by a user other than root."""
+
+    def __init__(self, suite: str) -> None:
+        self.suite = suite
+        kept = wheels(suite)
+        # Two runs may use one tree: its files are only read. systemd from 256 on refuses a host
+        # with the old kind of control groups without this variable.
+        self._container = subprocess.Popen(
+            [
+                *_nspawn(suite, "guest"),
+                "--boot",
+                "--private-network",
+                "--console=pipe",
+                f"--bind-ro={kept}:/var/cache/wheels",
+                "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "SYSTEMD_NSPAWN_LOCK": "0"},
+        )
+        try:
+            self._leader = self._find_leader()
+            self._wait_until_booted()
+        except BaseException:
+            self.end()
+            raise
+        self.write("/etc/pip.conf", "[global]\nno-index = true\nfind-links = /var/cache/wheels\n")
+        self.run(f"ip address add {ADDRESS}/24 dev lo")
+        # No other machine is in its network.
+        self.run("systemctl mask --quiet --now avahi-daemon.service avahi-daemon.socket")
+
+    def end(self) -> None:
+        """Switch it off."""
+        self._container.terminate()
+        try:
+            self._container.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            self._container.kill()
+            self._container.wait()
+
+    def _find_leader(self) -> int:
+        children = Path(f"/proc/{self._container.pid}/task/{self._container.pid}/children")
+        for _ in self.attempts("the container never had a first process"):
+            if self._container.poll() is not None:
+                raise GuestUnavailable(f"systemd-nspawn ended with {self._container.returncode}")
+            for child in children.read_text().split():
+                command = Path(f"/proc/{child}/comm").read_text().strip()
+                if command in ("systemd", "init"):
+                    return int(child)
+        raise AssertionError
+
+    def _wait_until_booted(self) -> None:
+        for _ in self.attempts("systemd never came up"):
+            if self.run("systemctl is-system-running --wait", check=False).stdout.strip() in (
+                "running",
+                "degraded",
+            ):
+                return
+
+    def attempts(self, otherwise: str, limit: float = LIMIT) -> Iterator[None]:
+        """Yield for each attempt to find a fact that nothing reports. Raise AssertionError with the
+        text `otherwise` when the time is up."""
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            yield
+            time.sleep(0.05)
+        raise AssertionError(otherwise)
+
+    def enter(self, script: str) -> list[str]:
+        """Return the command on this machine that runs a shell script in the guest."""
+        environment = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        inside = ["env", "-i", environment, "HOME=/root", "LANG=C", "bash", "-c", script]
+        return ["nsenter", "--target", str(self._leader), "--all", *inside]
+
+    @contextlib.contextmanager
+    def network(self) -> Iterator[None]:
+        """Make this thread open its sockets in the guest's network; they stay there."""
+        with (
+            open("/proc/thread-self/ns/net", "rb") as ours,
+            open(f"/proc/{self._leader}/ns/net", "rb") as theirs,
+        ):
+            _join_network(theirs)
+            try:
+                yield
+            finally:
+                _join_network(ours)
+
+    def run(
+        self, script: str, check: bool = True, limit: float = LIMIT, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a shell script in the guest as root; `stdout` holds all its output."""
+        options.setdefault("stdin", subprocess.DEVNULL)
+        done: subprocess.CompletedProcess[str] = subprocess.run(  # type: ignore[call-overload]
+            self.enter(script),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=limit,
+            **options,
+        )
+        assert not check or done.returncode == 0, f"{script}:\n{done.stdout}"
+        return done
+
+    def output(self, script: str) -> str:
+        """Return the output of a script, without the last newline."""
+        return self.run(script).stdout.rstrip("\n")
+
+    def start(self, script: str) -> subprocess.Popen[str]:
+        """Start a script and return its process."""
+        return subprocess.Popen(
+            self.enter(script),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def kill(self, process: subprocess.Popen[str]) -> str:
+        """Kill a process that `start` returned, with all its children; return its output."""
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()[0]
+
+    def write(self, file: str, text: str) -> None:
+        """Write a file in an existing folder."""
+        subprocess.run(self.enter(f"cat >'{file}'"), input=text, text=True, check=True)
+
+    def put_checkout(self) -> None:
+        """Copy this checkout into the guest."""
+        pack = ["tar", "--create", "--owner=1234", "--group=1234", "--exclude=__pycache__"]
+        pack += ["--directory", str(CHECKOUT), *SOURCES.split()]
+        archive = subprocess.run(pack, stdout=subprocess.PIPE, check=True).stdout
+        folder = f"'{self.checkout}'"
+        unpack = f"rm -rf {folder} && mkdir -p {folder} && tar --extract -C {folder} --same-owner"
+        subprocess.run(
+            self.enter(f"{unpack} && chown 1234:1234 {folder}"), input=archive, check=True
+        )
+
+    def install(
+        self, arguments: str = "", check: bool = True, before: str = "cd /"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run install.sh with an odd umask and the C locale, as a careful administrator might."""
+        command = f"umask 077; {before}; '{self.checkout}/scripts/install.sh' {arguments}"
+        return self.run(command, check=check, limit=BUILDING)
+
+    def main_pid(self) -> int:
+        return int(self.output("systemctl show raspi-server --property MainPID --value"))

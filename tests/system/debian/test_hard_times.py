@@ -1,0 +1,79 @@
+"""Recovery without people, in the unit as it is shipped: a stuck loop and a full disk."""
+
+import contextlib
+import re
+import threading
+
+import pytest
+
+from tests.system.debian.conftest import Service
+from tests.system.debian.test_service import drop_in
+
+STUCK = """
+import re, sys, time
+from raspi_server.cli.main import main
+from raspi_server.web.api import Health
+
+def python():
+    while True:
+        pass
+
+def c():
+    re.match("(a+)+$", "a" * 64 + "b")
+
+well = Health.get
+def get(self):
+    how = self.get_query_argument("hang", "")
+    {"python": python, "c": c}[how]() if how else well(self)
+Health.get = get
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("python", "it is in .*, for GET /api/health"), ("c", "stuck.py.* in c$")],
+)
+def test_a_loop_that_is_stuck(service: Service, how: str, told: str) -> None:
+    """A server whose loop is stuck, in Python or in C, logs where. systemd ends it and starts it
+    again."""
+    service.guest.write("/etc/raspi-server/stuck.py", STUCK)
+    python = "/opt/raspi-server/current/venv/bin/python"
+    arguments = "-I /etc/raspi-server/stuck.py run --config /etc/raspi-server/config.yaml"
+    drop_in(service, "WatchdogSec=2", "ExecStart=", f"ExecStart={python} {arguments}")
+    service.guest.run("systemctl restart raspi-server")
+    cursor, pid = service.cursor(), service.guest.main_pid()
+
+    def ask() -> None:
+        with contextlib.suppress(OSError):  # the answer never comes
+            service.get(f"/api/health?hang={how}")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for _ in service.guest.attempts("the watchdog never struck"):
+        if service.guest.main_pid() not in (0, pid):
+            break
+    asking.join()
+    service.wait_until_serving()
+    said = service.journal(cursor)
+    assert "Watchdog timeout" in said
+    service.guest.run("rm /etc/raspi-server/stuck.py")
+    assert re.search(told, said, re.MULTILINE), said
+
+
+def test_a_full_disk(service: Service) -> None:
+    """On a full disk a reload and a restart still work, and the journal names what is not kept."""
+    service.guest.run("systemctl stop raspi-server")
+    folder = "/var/lib/raspi-server"
+    service.guest.run(f"mount -t tmpfs -o size=4k,mode=700 tmpfs {folder}")
+    try:
+        service.guest.run(
+            f"head -c 4096 /dev/zero >{folder}/filler; chown -R raspi-server: {folder}"
+        )
+        cursor = service.cursor()
+        service.guest.run("systemctl start raspi-server")
+        service.guest.run("systemctl reload raspi-server; systemctl restart raspi-server")
+        service.wait_until_serving()
+        assert "last-good.json: No space left on device; it is not kept" in service.journal(cursor)
+    finally:
+        service.guest.run(f"systemctl stop raspi-server; umount {folder}")

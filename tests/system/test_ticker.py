@@ -1,0 +1,108 @@
+"""The ticker."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from raspi_server.system.ticker import Ticker
+from tests.rigs.board import JumpingLoop
+
+
+@pytest.fixture
+def loop():
+    loop = JumpingLoop()
+    yield loop
+    loop.close()
+
+
+def run(loop: JumpingLoop, tick: Callable[[], object], seconds: float, interval: float) -> Ticker:
+    async def live() -> Ticker:
+        ticker = Ticker(tick, interval)
+        ticker.start()
+        ticker.start()
+        await asyncio.sleep(seconds)
+        return ticker
+
+    return loop.run_until_complete(live())
+
+
+def test_ticks_at_a_steady_rate(loop):
+    """Ten ticks a second are ten ticks a second, the first within one interval."""
+    times: list[float] = []
+    run(loop, lambda: times.append(loop.time()), 1.05, 0.1)
+    assert times == pytest.approx([1000 + n / 10 for n in range(1, 11)])
+
+
+def test_no_tick_after_stop(loop):
+    """After a stop there is no more tick, and after a new start there is."""
+    ticks: list[int] = []
+    ticker = run(loop, lambda: ticks.append(1), 0.35, 0.1)
+    ticker.stop()
+    ticker.stop()
+    loop.run_until_complete(asyncio.sleep(5))
+    assert len(ticks) == 3
+    ticker.start()
+    loop.run_until_complete(asyncio.sleep(0.1))
+    assert len(ticks) == 4
+
+
+def test_those_who_are_due_together_tick_together(loop):
+    """Whenever they were started, a slow ticker is due when a quick one is, too."""
+    times: list[tuple[str, float]] = []
+
+    async def live() -> None:
+        for name, interval in (("quick", 0.1), ("slow", 0.5)):
+            await asyncio.sleep(0.033)
+            Ticker(lambda name=name: times.append((name, loop.time())), interval).start()
+        await asyncio.sleep(2)
+
+    loop.run_until_complete(live())
+    slow = [moment for name, moment in times if name == "slow"]
+    assert len(slow) == 4
+    assert set(slow) <= {moment for name, moment in times if name == "quick"}
+
+
+def test_who_yields_comes_after_those_who_do_not(loop):
+    """Of those due at the same time, one that yields comes last, and not after a stop."""
+    order: list[str] = []
+
+    async def live() -> None:
+        slow = Ticker(lambda: order.append("slow"), 0.2, yields=True)
+        slow.start()
+        Ticker(lambda: order.append("quick"), 0.1).start()
+        await asyncio.sleep(0.45)
+        loop.call_at(1000.6, slow.stop)
+        await asyncio.sleep(0.3)
+
+    loop.run_until_complete(live())
+    assert order == ["quick", "quick", "slow"] * 2 + ["quick"] * 3
+
+
+def test_a_late_tick_is_followed_by_the_next_in_time(loop):
+    """After a late tick the next ones continue at once, and none is repeated."""
+    times: list[float] = []
+
+    def tick() -> None:
+        times.append(loop.time())
+        if len(times) == 2:
+            loop._clock.now += 1.0  # something else holds up the loop
+
+    run(loop, tick, 1.45, 0.1)
+    assert times == pytest.approx([1000.1, 1000.2, 1001.2, 1001.3, 1001.4])
+
+
+def test_a_tick_that_fails_is_not_the_last(loop):
+    """One failing tick does not end the ticker, and the failure is logged."""
+    told: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _, context: told.append(context))
+    ticks: list[int] = []
+
+    def tick() -> None:
+        ticks.append(1)
+        if len(ticks) == 1:
+            raise RuntimeError("once")
+
+    run(loop, tick, 0.35, 0.1)
+    assert len(ticks) == 3
+    assert len(told) == 1
