@@ -129,11 +129,14 @@ class Subscriber:
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         self._client.publish(topic, data, qos, retain, properties).wait_for_publish(LIMIT)
 
-    def wait_for(self, what: Callable[[Received], bool], count: int = 1) -> list[Received]:
-        """Wait for so many messages of which `what` is true, and return them."""
+    def wait_for(
+        self, what: Callable[[Received], bool], count: int = 1, since: int = 0
+    ) -> list[Received]:
+        """Wait for so many messages of which `what` is true, not counting the first `since`
+        messages, and return them."""
 
         def found() -> list[Received]:
-            return [each for each in self.messages if what(each)]
+            return [each for each in self.messages[since:] if what(each)]
 
         with self._more:
             self._more.wait_for(lambda: len(found()) >= count, LIMIT)
@@ -141,8 +144,8 @@ class Subscriber:
         assert len(matching) >= count, "\n".join(map(str, self.messages))
         return matching
 
-    def wait_for_topic(self, topic: str, count: int = 1) -> list[Received]:
-        return self.wait_for(lambda each: each.topic == topic, count)
+    def wait_for_topic(self, topic: str, count: int = 1, since: int = 0) -> list[Received]:
+        return self.wait_for(lambda each: each.topic == topic, count, since)
 
     def last(self, topic: str) -> Received:
         return self.wait_for_topic(topic)[-1]
@@ -163,7 +166,7 @@ class Brokers:
         self._folder = folder
         self.folder = folder / "broker"
         self._brokers: list[Mosquitto] = []
-        self._ears: list[Subscriber] = []
+        self._subscribers: list[Subscriber] = []
 
     def broker(self, *lines: str) -> Mosquitto:
         number = len(self._brokers)
@@ -172,14 +175,14 @@ class Brokers:
         return self._brokers[-1]
 
     def subscriber(self, broker: Mosquitto, *topics: str, **account: str) -> Subscriber:
-        self._ears.append(Subscriber(broker, *topics, **account))
-        return self._ears[-1]
+        self._subscribers.append(Subscriber(broker, *topics, **account))
+        return self._subscribers[-1]
 
     def __enter__(self) -> "Brokers":
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for subscriber in self._ears:
+        for subscriber in self._subscribers:
             subscriber.close()
         for broker in self._brokers:
             if broker.process.poll() is None:
