@@ -221,7 +221,7 @@ def _install(commands: list[str]) -> None:
 
 def _requirements() -> list[str]:
     """Return the requirements of the package on a Pi."""
-    project = tomllib.loads((HERE.parent.parent / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((HERE.parents[2] / "pyproject.toml").read_text())["project"]
     return [*project["dependencies"], *project["optional-dependencies"]["pi"]]
 
 
