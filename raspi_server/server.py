@@ -62,7 +62,7 @@ class Server:
         broker_config = _broker_config(config)
         error_text = ""
         if source and config_error:
-            what = f"{source.file} has faults: the last good configuration runs"
+            what = f"{source.file} has errors: the last good configuration runs"
             error_text = _log_config_error(what, config_error)
         self._config = config
         self._source = source

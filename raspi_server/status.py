@@ -28,7 +28,7 @@ from .system import vitals
 from .system.systemd import Heartbeat
 
 _INVALID_CONFIG = (
-    "config.yaml has faults, so an earlier one runs: sudo raspi-server doctor says which"
+    "config.yaml has errors, so an earlier one runs: sudo raspi-server doctor says which"
 )
 """The notice for callers that may not switch, and for clients of the broker."""
 _INTENDED = ("simulated", "open")

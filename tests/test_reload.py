@@ -402,7 +402,7 @@ def test_https_comes_and_goes(run, tmp_path):
 
 
 def test_a_renewed_certificate_beside_a_faulty_file(run, tmp_path):
-    """A renewed certificate is served also while the file has faults, and a broken one is not."""
+    """A renewed certificate is served also while the file has errors, and a broken one is not."""
     house = run(make_certificate(tmp_path, "pi") + HOUSE)
     first = served_certificate(house.server.port)
     make_certificate(tmp_path, "pi")
@@ -483,7 +483,7 @@ def test_guests_read_that_a_file_is_faulty_and_no_more(run, tmp_path, kind):
     assert hello["access"] == "view"
     told = [json.dumps(hello["server"])]
     told += [ask(house.server, "GET", path).body.decode() for path in PLACES]
-    assert all("config.yaml has faults" in words for words in told[:3])
+    assert all("config.yaml has errors" in words for words in told[:3])
     for words in told:
         assert secret not in words and str(house.file) not in words
     for path in PLACES[:2]:

@@ -453,7 +453,7 @@ def test_wait_until_healthy(
         each.wait_for_log("was not taken")
     capfd.readouterr()
     assert wait_healthy(tmp_path / "healthy.yaml", server.port) == 0
-    assert "It says: config.yaml has faults" in capfd.readouterr().out
+    assert "It says: config.yaml has errors" in capfd.readouterr().out
     assert wait_healthy(tmp_path / "healthy.yaml", secret.port) == 0
     assert capfd.readouterr().out == "It says: degraded\n"
 

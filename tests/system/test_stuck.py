@@ -470,7 +470,7 @@ def test_odd_names_in_the_status(systemd: PunctualSystemd, tmp_path: Path) -> No
     server = Server(arguments, env=variables)
     status = systemd.wait_for("STATUS=")
     assert server.stop() == 0
-    assert "K?che WATCHDOG=1/config.yaml has faults: the last good configuration runs" in status
+    assert "K?che WATCHDOG=1/config.yaml has errors: the last good configuration runs" in status
     assert "\n" not in status
     assert systemd.heard() == ["STOPPING=1"]
 

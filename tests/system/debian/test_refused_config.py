@@ -54,7 +54,7 @@ def test_an_upgrade_is_refused_before_anything_changes(older: Service) -> None:
     assert "warning: /etc/raspi-server/config.yaml:7: pins.tap.pulse: 500 seconds are long" in said
     assert (
         f"warning: {STATE}:6: {REFUSED}" in said
-    )  # what ran before, and runs if the file has faults
+    )  # what ran before, and runs if the file has errors
     assert older.release() != before[0]
     assert older.is_serving()
 

@@ -54,7 +54,7 @@ def test_a_start_with_a_faulty_file_runs_the_last_good_one(service: Service) -> 
     said = service.get()
     assert said["status"] == "degraded"
     # Which key, with its value, is for callers who may switch.
-    assert "config.yaml has faults" in str(said["reasons"])
+    assert "config.yaml has errors" in str(said["reasons"])
     assert "interval" not in str(said["reasons"])
 
 

@@ -53,7 +53,7 @@ def test_back_is_one_release_and_no_more(service: Service) -> None:
 
 
 def test_a_configuration_the_new_release_cannot_read_stops_the_upgrade(service: Service) -> None:
-    """The faults are shown with their lines, and what ran runs on, untouched."""
+    """The errors are shown with their lines, and what ran runs on, untouched."""
     before = service.release(), service.guest.main_pid()
     text = service.guest.output("cat /etc/raspi-server/config.yaml")
     service.configure(text.replace("interval: 0.1", "interval: often"))
