@@ -37,6 +37,16 @@ def is_text(kind: str) -> bool:
     return kind.startswith(_TEXT)
 
 
+_PARTS = ("text/javascript", "text/css", "font/", "application/wasm", "application/manifest+json")
+_ICONS = ("image/svg+xml", "image/png", "image/vnd.microsoft.icon")
+
+
+def is_part(kind: str) -> bool:
+    """Return whether files of a content type are parts of pages: scripts, styles, fonts, icons. The
+    others are pages, and data that a camera or a log may write each second."""
+    return kind.startswith(_PARTS + _ICONS)
+
+
 def is_html(kind: str) -> bool:
     """Return whether files of a content type are HTML pages."""
     return kind.startswith("text/html")

@@ -11,7 +11,7 @@ from tornado.web import HTTPError, StaticFileHandler
 
 from ..messages import HEADERS
 from .compression import accepts_gzip, compress, open_regular
-from .content_types import content_type, is_html, is_text
+from .content_types import content_type, is_html, is_part, is_text
 from .context import PAGE_POLICY, WebContext
 from .handler import NamedHandler, write_plainly
 from .versions import CURRENT, IMMUTABLE, VERSION, is_hidden, put_version
@@ -235,14 +235,14 @@ class Files(NamedHandler, StaticFileHandler):
 
 class VersionedFiles(Files):
     """A file at `/v/VERSION/PATH`, the same as at `/PATH`. A browser keeps it without asking again
-    while the version is the present one. A page it never keeps, since pages name versions."""
+    while the version is the present one, if it is a part of pages, which the version covers."""
 
     ROUTE = rf"/v/{VERSION}/(.*)"
 
     def set_extra_headers(self, path: str) -> None:
         super().set_extra_headers(path)
         version = self.request.path.split("/")[2]
-        if self._site.versions.is_present(version) and not is_html(self._type):
+        if self._site.versions.is_present(version) and is_part(self._type):
             self.set_header("Cache-Control", IMMUTABLE)
 
 

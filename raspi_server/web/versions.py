@@ -2,7 +2,8 @@
 `/PATH`, and a browser keeps it for a year without another request.
 
 An HTML page names `v/current/`. The server puts the present version in its place each time that it
-sends the page. The version is a hash over all files, so any edit gives all of them new addresses.
+sends the page. The version is a hash over all parts of pages (scripts, styles, icons), so any edit
+gives all of them new addresses.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from .. import __version__
 from ..limits import DEFAULT, Limits
+from .content_types import content_type, is_part
 
 CURRENT = "current"
 """The version that pages name. Below it the files are served too, and revalidated each time."""
@@ -76,9 +78,9 @@ class Versions:
 
 
 def read_version(folders: Sequence[str], max_files: int) -> str:
-    """Return the version of the files that can be served from `folders`: a hash over the name, size
-    and times of each, and the program's version. It is `current` where a folder cannot be read, or
-    has more than `max_files` files and folders."""
+    """Return the version of the parts of pages that can be served from `folders`: a hash over the
+    name, size and times of each, and the program's version. It is `current` where a folder cannot
+    be read, or has more than `max_files` files and folders."""
     digest = hashlib.sha256(__version__.encode())
     try:
         for folder in folders:
@@ -92,8 +94,8 @@ def read_version(folders: Sequence[str], max_files: int) -> str:
 
 def _files(folder: str, max_files: int) -> Iterator[bytes]:
     """Yield what is known of `folder` and all below it, without opening a file; nothing for a
-    folder that does not exist. Links are not followed: where they may lead is below `folder`
-    itself. Raises OSError, also for more than `max_files` files and folders."""
+    folder that does not exist. Links to folders are not followed: where they may lead is below
+    `folder` itself. Raises OSError, also for more than `max_files` files and folders."""
     if not os.path.isdir(folder):
         return
     waiting = [""]
@@ -113,8 +115,11 @@ def _files(folder: str, max_files: int) -> Iterator[bytes]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(path)
-            else:
-                found_file = entry.stat(follow_symlinks=False)
+            elif is_part(content_type(entry.name)):
+                try:
+                    found_file = entry.stat()
+                except OSError:  # a link to nothing
+                    continue
                 yield _known(path, found_file, found_file.st_size)
 
 

@@ -588,7 +588,7 @@ def test_a_visit_is_light(start_server: Callable[..., Server], page: str) -> Non
 # Versions in addresses
 
 LINKS = b"""<link href="/v/current/mine.css"><script src='v/current/mine.js'></script>
-<img src=../v/current/icon.svg><style>p { background: url(./v/current/below/photo.bin) }</style>
+<img src=../v/current/icon.svg><style>p { background: url(./v/current/below/photo.png) }</style>
 """
 OTHERS = b"""<a href="/dev/current/">v/currents</a>, <a href="/x/v/current/">v/current</a>,
 <a href="http://other.example/v/current/">x/v/current/</a>
@@ -604,7 +604,7 @@ def mine(tmp_path: Path) -> Path:
     (mine / "below").mkdir(parents=True)
     (mine / "mine.html").write_bytes(PAGE)
     (mine / "mine.js").write_bytes(SCRIPT)
-    (mine / "below" / "photo.bin").write_bytes(b"photo")
+    (mine / "below" / "photo.png").write_bytes(b"photo")
     return mine
 
 
@@ -678,7 +678,7 @@ def test_a_part_of_a_page(server: Server) -> None:
     assert ask(server, "/mine.html", Range=f"bytes={size}-").status == 416
 
 
-@pytest.mark.parametrize("name", ["mine.js", "below/photo.bin", "icon.svg", "raspi.js"])
+@pytest.mark.parametrize("name", ["mine.js", "below/photo.png", "icon.svg", "raspi.js"])
 def test_a_file_below_its_version_is_kept(server: Server, name: str) -> None:
     """Below the present version a file is the same as at its own address, but for that a browser
     keeps it without asking again; the user's own file wins there, too."""
@@ -729,11 +729,11 @@ def write_another(mine: Path) -> None:
 
 
 def remove(mine: Path) -> None:
-    (mine / "below" / "photo.bin").unlink()
+    (mine / "below" / "photo.png").unlink()
 
 
 def rename(mine: Path) -> None:
-    (mine / "below" / "photo.bin").rename(mine / "below" / "picture.bin")
+    (mine / "below" / "photo.png").rename(mine / "below" / "picture.png")
 
 
 def link(mine: Path) -> None:
@@ -776,6 +776,22 @@ def test_a_hidden_file_changes_nothing(server: Server, mine: Path) -> None:
         file.write_text("another draft")
     (mine / ".git" / "new").write_text("new")
     assert present(server) == before
+
+
+def test_data_changes_nothing(server: Server, mine: Path) -> None:
+    """A photo or log that is written all the time gives no new version, and is asked for each time,
+    also below a version. A script that is a link changes with what it leads to."""
+    photo, target, link = mine / "camera.jpg", mine / "code.txt", mine / "link.js"
+    photo.write_bytes(b"one")
+    target.write_text("1")
+    link.symlink_to("code.txt")
+    before = present(server)
+    photo.write_bytes(b"another")
+    assert present(server) == before
+    answer = ask(server, f"/v/{before}/camera.jpg")
+    assert (answer.body, answer.headers["Cache-Control"]) == (b"another", "no-cache")
+    target.write_text("1 + 1")
+    assert present(server) != before
 
 
 def test_no_version_returns(server: Server, mine: Path) -> None:
