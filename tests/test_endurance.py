@@ -60,7 +60,7 @@ async def toggle(house):
         for m in range(n, n + 50):
             house.board.carry_out(Toggle(pin=names[m % len(names)]), "years")
         await asyncio.sleep(0)
-        while not all(viewer.is_free for viewer in house._broadcaster.hub):
+        while not all(viewer.is_ready for viewer in house._broadcaster.hub):
             await asyncio.sleep(0.001)
     logs.set_level("info")
     print("all changes made", file=sys.stderr, flush=True)
