@@ -330,9 +330,9 @@ def _check_broker(mqtt: MqttConfig) -> Finding:
     async def ask() -> str | None:
         return await MqttClient(ours, f"raspi-server-doctor-{os.getpid()}").check()
 
-    trouble = asyncio.run(ask())
-    if trouble:
-        return Finding("error", "mqtt", trouble, "the keys of mqtt in config.yaml, or the broker")
+    error = asyncio.run(ask())
+    if error:
+        return Finding("error", "mqtt", error, "the keys of mqtt in config.yaml, or the broker")
     user = f" as {mqtt.user}" if mqtt.user else ""
     return Finding("ok", "mqtt", f"the broker {ours.address} lets us in{user}")
 

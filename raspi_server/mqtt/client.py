@@ -109,7 +109,7 @@ class MqttClient:
 
     @property
     def can_publish(self) -> bool:
-        """Whether the broker takes one more message now."""
+        """True while the broker takes one more message."""
         return self._connection is not None and self._connection.can_publish
 
     def start(self, after: asyncio.Future[None] | None = None) -> None:

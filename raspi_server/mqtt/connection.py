@@ -190,7 +190,7 @@ class Connection:
 
     @property
     def can_publish(self) -> bool:
-        """Whether the broker takes one more message now."""
+        """True while the broker takes one more message."""
         return self._is_ready and len(self._sent) < self._max_unacknowledged
 
     def publish(self, message: Message) -> None:

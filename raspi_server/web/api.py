@@ -70,10 +70,10 @@ class ApiHandler(NamedHandler):
 
     async def carry_out(self, command: messages.Command) -> None:
         """Carry out a command, and answer with the pin as it is then. Raises RequestError."""
-        slot = self.context.board[command.pin]
-        self.context.auth.check_control(slot.config, self.caller)
+        pin = self.context.board[command.pin]
+        self.context.auth.check_control(pin.config, self.caller)
         await self.context.board.carry_out(command, self.context.auth.name(self.caller))
-        self.answer(self.context.pin(slot, self.caller))
+        self.answer(self.context.pin(pin, self.caller))
 
     def body(self, kind: type[_Body]) -> _Body:
         """Return the body of the request; an empty one is an empty object. Raises RequestError."""

@@ -127,38 +127,38 @@ class WebContext:
         """Return True if a caller may read paths and values of config.yaml."""
         return self.auth.right(caller) == "control"
 
-    def pin(self, slot: Pin, caller: Caller) -> PinInfo:
+    def pin(self, pin: Pin, caller: Caller) -> PinInfo:
         """Return a pin as a caller may see it."""
-        may_control = self.auth.may_control(slot.config, caller)
-        return self._pin(slot, may_control, self.sees_details(caller))
+        may_control = self.auth.may_control(pin.config, caller)
+        return self._pin(pin, may_control, self.sees_details(caller))
 
-    def broker_pin(self, slot: Pin, may_control: bool) -> PinInfo:
+    def broker_pin(self, pin: Pin, may_control: bool) -> PinInfo:
         """Return a pin as clients of the broker may see it, which may switch if `may_control`."""
-        may_control = may_control and self.auth.broker_may_control(slot.config)
-        return self._pin(slot, may_control, details=False)
+        may_control = may_control and self.auth.broker_may_control(pin.config)
+        return self._pin(pin, may_control, details=False)
 
-    def _pin(self, slot: Pin, may_control: bool, details: bool) -> PinInfo:
-        pin = slot.config
+    def _pin(self, pin: Pin, may_control: bool, details: bool) -> PinInfo:
+        config = pin.config
         return PinInfo(
-            name=pin.name,
-            label=pin.label,
-            gpio=pin.gpio,
-            header=POSITION_BY_GPIO[pin.gpio],
-            mode=type(pin).__struct_config__.tag,  # type: ignore[arg-type]
-            value=slot.value,
-            since=slot.since,
-            writable=isinstance(pin, DrivenConfig) and may_control,
-            pulse=getattr(pin, "pulse", None),
-            max_on=getattr(pin, "max_on", None),
-            group=getattr(pin, "group", None),
-            confirm=getattr(pin, "confirm", False),
-            control=self.auth.audience(pin) if isinstance(pin, DrivenConfig) else None,
-            error=slot.error if details or not slot.error else "unavailable",
+            name=config.name,
+            label=config.label,
+            gpio=config.gpio,
+            header=POSITION_BY_GPIO[config.gpio],
+            mode=type(config).__struct_config__.tag,  # type: ignore[arg-type]
+            value=pin.value,
+            since=pin.since,
+            writable=isinstance(config, DrivenConfig) and may_control,
+            pulse=getattr(config, "pulse", None),
+            max_on=getattr(config, "max_on", None),
+            group=getattr(config, "group", None),
+            confirm=getattr(config, "confirm", False),
+            control=self.auth.audience(config) if isinstance(config, DrivenConfig) else None,
+            error=pin.error if details or not pin.error else "unavailable",
         )
 
     def pins(self, caller: Caller) -> list[PinInfo]:
         """Return all pins as a caller may see them."""
-        return [self.pin(slot, caller) for slot in self.board]
+        return [self.pin(pin, caller) for pin in self.board]
 
     def send_hellos(self) -> None:
         """Send a new hello to all viewers, and close those that may not view any more."""
@@ -231,7 +231,7 @@ class WebContext:
             server=self.status.server_info(self.sees_details(caller)),
             access=self.auth.right(caller),
             signed_in=self.auth.role(caller),
-            code_would_help=self.auth.code_would_help((slot.config for slot in self.board), caller),
+            code_would_help=self.auth.code_would_help((pin.config for pin in self.board), caller),
             pins=self.pins(caller),
             state=self.board.values(),
             fleet=self.fleet is not None,

@@ -67,10 +67,10 @@ class Metrics(Collector):
 
     def remade(self) -> None:
         """Count pins that failed, and follow the pins of a new configuration."""
-        unavailable = {slot.config.name for slot in self._context.board if slot.error}
+        unavailable = {pin.config.name for pin in self._context.board if pin.error}
         self._errors += len(unavailable - self._unavailable)
         self._unavailable = unavailable
-        names = {slot.config.name for slot in self._context.board}
+        names = {pin.config.name for pin in self._context.board}
         self._tallies = {name: self._tallies.get(name, _Tally()) for name in names}
         self._add_values()
 
@@ -80,8 +80,8 @@ class Metrics(Collector):
 
     def _add_values(self) -> None:
         now = time.monotonic()
-        for slot in self._context.board:
-            self._tallies[slot.config.name].add(slot.value, now)
+        for pin in self._context.board:
+            self._tallies[pin.config.name].add(pin.value, now)
 
     def describe(self) -> list[Metric]:
         """Return nothing: else the registry would call `collect` while this is being made."""
@@ -113,16 +113,16 @@ class Metrics(Collector):
         last = GaugeMetricFamily(
             f"{name}_last_change_timestamp_seconds", "When it changed last", labels=["pin"]
         )
-        for slot in self._context.board:
-            label = [slot.config.name]
-            tally = self._tallies[slot.config.name]
-            up.add_metric(label, slot.error is None)
+        for pin in self._context.board:
+            label = [pin.config.name]
+            tally = self._tallies[pin.config.name]
+            up.add_metric(label, pin.error is None)
             changes.add_metric(label, tally.changes)
             on.add_metric(label, tally.seconds_on)
-            if slot.value is not None:
-                value.add_metric(label, slot.value)
-            if slot.since is not None:
-                last.add_metric(label, slot.since)
+            if pin.value is not None:
+                value.add_metric(label, pin.value)
+            if pin.since is not None:
+                last.add_metric(label, pin.since)
         yield from (value, up, changes, on, last)
 
     def _server(self) -> Iterator[Metric]:

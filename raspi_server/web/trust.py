@@ -30,7 +30,7 @@ def _authority(context: WebContext) -> Authority:
 
 
 class Facts(ApiHandler):
-    """Who the authority is, with the fingerprint that install.sh and doctor show."""
+    """`/trust/authority.json`: the name of the authority, with its fingerprint."""
 
     is_for_all = True
     operations: ClassVar[Mapping[str, Operation]] = {

@@ -218,8 +218,8 @@ class Socket(ViewerSocket):
     def carry_out(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
         command = decode_command(text)
         with _with_ref(command.ref):
-            slot = self.context.board[command.pin]
-            self.context.auth.check_control(slot.config, self._caller)
+            pin = self.context.board[command.pin]
+            self.context.auth.check_control(pin.config, self._caller)
             done = self.context.board.carry_out(command, self.context.auth.name(self._caller))
         return command.ref, command.pin, done
 
