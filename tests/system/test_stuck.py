@@ -37,7 +37,7 @@ pins:
 """
 
 DRIVER = """
-import math, os, re, sys, time
+import os, re, sys, time
 from raspi_server.cli.main import main
 
 def say(word):
@@ -79,12 +79,12 @@ def hang():
 EXPRESSION = """
 def takes(size):
     began = time.thread_time()
-    re.match("(a+)+$", "a" * size + "b")
+    re.search("a{{1000}}b", "a" * size)
     return time.thread_time() - began
-size = 12
-while (seconds := takes(size)) < 0.02:
-    size += 1
-size += math.ceil(math.log2({seconds} / seconds))
+size = 2000
+while (seconds := takes(size)) < 0.05:
+    size *= 2
+size = int(size * {seconds} / seconds)
 def hang():
     takes(size)
 """
