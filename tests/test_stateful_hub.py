@@ -106,7 +106,7 @@ class Lives(RuleBasedStateMachine):
             watcher.shown.add(seq)
         # Some are longer than any buffer, so that the kernel takes only a part.
         more = {f"one-of-very-many-pins-{n}": 0 for n in range(seq % 3 * 200)}
-        self.rig.hub.show(State(seq, 0.0, self.board.values() | more))
+        self.rig.hub.send_or_skip(State(seq, 0.0, self.board.values() | more))
 
     def tell_all(self, size: int) -> None:
         """Something longer than a change for everyone, as hello is after a reload."""

@@ -105,7 +105,7 @@ def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_pa
     assert "health" not in found
     (tmp_path / "config-0.yaml").write_text("nonsense")
     server.process.send_signal(signal.SIGHUP)
-    server.wait_for_log("was not taken")
+    server.wait_for_log("was rejected")
     status, found = clinic.examine()
     where = "sudo journalctl -u raspi-server -p warning -n 20"
     assert found["port"] == [f"error port {server.port} answers: degraded -> {where}"]
