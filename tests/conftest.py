@@ -1,4 +1,4 @@
-"""The real server, as a process of its own, for tests that come in through the front door."""
+"""Fixtures of all tests: the real server, as a process of its own."""
 
 import atexit
 import contextlib

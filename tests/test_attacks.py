@@ -1,5 +1,6 @@
-"""What an attacker on the network found, each beside somebody who notices nothing: bounded in count
-and time, from addresses of the loopback network. Of these only 127.0.0.1 is this machine itself."""
+"""Attacks that were found once, each beside a client that must not notice: their cost is bounded in
+count and time. They come from addresses of the loopback network, of which only 127.0.0.1 is this
+machine itself."""
 
 import contextlib
 import http.client

@@ -1,5 +1,5 @@
-"""A life of years in minutes: what comes and goes, be it connections or changes, leaves nothing
-behind, neither memory nor anything else."""
+"""Years of operation in minutes: connections and changes that are over leave nothing behind, in
+memory or elsewhere."""
 
 import contextlib
 import json

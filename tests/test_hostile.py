@@ -1,5 +1,4 @@
-"""Hostile and unlucky clients, each beside a viewer who misses nothing: what they cost is bounded,
-and nobody else notices."""
+"""Hostile and broken clients, each beside a viewer that misses nothing: their cost is bounded."""
 
 import contextlib
 import random

@@ -1,5 +1,5 @@
-"""Imports do nothing: `check`, `doctor` and tests may import any module anywhere. The direction of
-imports is held by import-linter (pyproject.toml)."""
+"""Imports have no side effects: `check`, `doctor` and tests may import any module. import-linter
+checks their direction (pyproject.toml)."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Another configuration while it runs: SIGHUP, and a start with a faulty file."""
+"""Reloads of the configuration by SIGHUP, and a start with an invalid file."""
 
 import ctypes
 import json

@@ -1,6 +1,6 @@
-"""Board and hub together through random lives: whoever watches, sleeps, reads a few bytes at a
-time, leaves or is cut off, each viewer gets whole frames, every change and answer since it came, in
-order, and states that only get newer."""
+"""Board and hub together through random lives of viewers that sleep, read a few bytes at a time,
+leave or are disconnected. Each viewer gets whole frames, in order: every change and answer since it
+came, and states that only get newer."""
 
 import asyncio
 import contextlib

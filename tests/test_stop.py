@@ -1,4 +1,5 @@
-"""The stop: soon, whatever clients do, with every promise kept; and a second signal hurries it."""
+"""The stop: within its time limit, whatever clients do, with every promise kept. A second signal
+shortens it."""
 
 import contextlib
 import http.client

@@ -1,5 +1,5 @@
-"""On the home screen: the page as an app with a name and an icon, which opens also while the
-Raspberry Pi does not answer."""
+"""The page on the home screen: name and icon, and the service worker that opens it while the
+Raspberry Pi is unreachable."""
 
 import json
 import signal

@@ -1,5 +1,5 @@
-"""Pages of other sites in a real browser, which try all a page can to read the pins and to switch
-them; and the same tries by a page of our own, which succeed."""
+"""Pages of other sites in a real browser that try to read the pins and to switch them. The same
+attempts succeed from a page of our own."""
 
 import contextlib
 import threading

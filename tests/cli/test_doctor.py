@@ -1,5 +1,5 @@
-"""`raspi-server doctor`: its finding for each thing that can be wrong. Small scripts stand in for
-the programs it runs; tests/system has the installed service."""
+"""`raspi-server doctor`: a finding for each error. Small scripts replace the programs it runs;
+tests/system/debian has the installed service."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""The history of the pins over HTTP: a page that is opened now shows what was before."""
+"""The history of the pins over HTTP."""
 
 import csv
 import re

@@ -1,8 +1,7 @@
-"""One life of the real server, and the model of it side by side; every method does the same to
-both, and `agree` compares them. Who tells the life, chance or a test, is not known here.
-
-The model knows no real time: what is short has happened before the next step, which waits for it as
-a fact; what is long never happens."""
+"""One life of the real server, with the model of it beside it. Every method does the same to both,
+and `agree` compares them. The caller decides what happens: a test, or chance. The model knows no
+real time: what is short has happened before the next step, which waits for it; what is long never
+happens."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""For lives over the network: what may stand in the configuration, and what may be said."""
+"""Configurations and messages for lives over the network."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
-"""For lives over the network: the model with its changes in order, viewers in threads of
-their own, and one server with the folders it keeps."""
+"""Parts for lives over the network: the model with its changes in order, viewers in threads of
+their own, and one server with its folders."""
 
 import contextlib
 import http.client

@@ -1,7 +1,6 @@
-"""What DESIGN.md says the pins do, in plain Python: a list of moments and what is due at them. It
-shares no line with the package, so that the two can be compared.
-
-A configuration is a dict of names to dicts of keys, as in config.yaml. Times are seconds."""
+"""A model of the pins in plain Python: a list of moments, each with what is due at it. It shares no
+line with the package, so that the two can be compared. A configuration is a dict of names to dicts
+of keys, as in config.yaml. Times are seconds."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,5 +1,5 @@
-"""The raw side of the wire, for clients that no library would play: a bare socket that speaks
-frames, a viewer that misses nothing, and what the server costs meanwhile."""
+"""Raw clients: a bare socket that speaks frames, a viewer that records everything, and the cost of
+both for the server."""
 
 import contextlib
 import json

@@ -1,4 +1,5 @@
-"""Who may look and who may touch, on the WebSocket and in the API, and under which names."""
+"""Rights to view and to switch, over the WebSocket and the API, and the names under which the
+server answers."""
 
 import asyncio
 import json

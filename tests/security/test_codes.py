@@ -1,4 +1,5 @@
-"""Access codes through the front door: making them, signing in, being slowed, being signed out."""
+"""Access codes in the running server: making them, signing in, waiting after wrong ones, being
+signed out."""
 
 import base64
 import fcntl

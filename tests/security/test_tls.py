@@ -1,5 +1,5 @@
-"""https and wss with a certificate authority of the test's own, made with openssl as
-scripts/make-cert.sh makes one; and what is said of certificates that are not right."""
+"""HTTPS and WSS with a certificate authority made with openssl as scripts/make-cert.sh makes one,
+and the errors of invalid certificates."""
 
 import asyncio
 import http.client

@@ -1,5 +1,5 @@
-"""Clocks that are set, machines that sleep, loops that are busy: what a viewer sees of them. The
-clock of the real server's process is set, never the machine's."""
+"""Clocks that are set, machines that sleep, loops that are busy, as a viewer sees them. The clock
+of the real server's process is set, never that of the machine."""
 
 import json
 import signal

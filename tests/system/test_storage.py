@@ -1,5 +1,5 @@
-"""What root does over files that the service may write: it follows no link, waits for no FIFO, and
-swallows no file without an end."""
+"""Root and the files that the service may write: root follows no link, waits for no FIFO, and reads
+no file without an end."""
 
 import os
 import resource

@@ -1,5 +1,5 @@
-"""A loop that is stuck, a process that is stopped, starts and stops that take long: what systemd
-and the log are told of them. The real server, with one handler or one pin that hangs on demand."""
+"""Reports to systemd and the log about a loop that is stuck, a process that is stopped, and starts
+and stops that take long. The real server, with one handler or one pin that hangs on demand."""
 
 import contextlib
 import json

@@ -1,5 +1,5 @@
-"""The HTTP API through the front door: every route, every refusal with its reason, and the OpenAPI
-description that must tell the truth about all of them."""
+"""The HTTP API of the running server: every route, every rejection with its reason, and the OpenAPI
+description of all of them."""
 
 import json
 import os

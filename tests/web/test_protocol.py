@@ -1,5 +1,5 @@
-"""The WebSocket protocol, byte by byte, against Tornado's own `write_message`: that we send past it
-must not show."""
+"""The WebSocket protocol, byte by byte, against Tornado's own `write_message`: a client sees no
+difference."""
 
 import json
 import subprocess

@@ -1,5 +1,5 @@
-"""Files through the front door: the user's own pages before the built-in ones, always as they are
-now, and nothing from outside the folders."""
+"""Static files of the running server: the user's own before the built-in ones, always as they are
+now, and nothing outside the folders."""
 
 import asyncio
 import ctypes
