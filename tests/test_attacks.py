@@ -247,7 +247,7 @@ def test_frames_in_measure(house):
         assert PONG in heard
 
 
-# What a connection costs
+# Cost of a connection
 
 FULL = 32 * KIB
 HEAD = b"PUT /api/pins/lamp%s HTTP/1.1\r\nHost: 127.0.0.1\r\n"

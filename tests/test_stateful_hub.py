@@ -276,7 +276,7 @@ class Lives(RuleBasedStateMachine):
 
 
 def is_sent(connection: socket.socket | None) -> bool:
-    """Whether the kernel has sent all of what it was given; on this machine it is there then."""
+    """Return whether the kernel has sent all bytes. On one machine they have arrived then."""
     return connection is None or not any(fcntl.ioctl(connection, SIOCOUTQNSD, bytes(4)))
 
 

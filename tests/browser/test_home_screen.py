@@ -97,7 +97,7 @@ CORNER = """async (address) => {
     context.drawImage(image, 0, 0);
     return context.getImageData(0, 0, 1, 1).data[3];
 }"""
-"""How opaque the topmost left pixel is, 0 to 255."""
+"""Opacity of the top left pixel, 0 to 255."""
 
 
 def test_the_page_opens_without_the_pi(start_server, open_page):

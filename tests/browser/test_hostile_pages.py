@@ -160,7 +160,7 @@ def check_nothing_came_of_it(found: dict[str, str], server: Any) -> None:
 
 
 def refused(server: Any) -> set[str]:
-    """Which ways of switching have come as far as the server."""
+    """Return the ways of switching that have reached the server."""
     return {way for way in SWITCHES if f"DEBUG {way} 403" in server.log}
 
 

@@ -534,7 +534,7 @@ def test_what_the_server_keeps_for_a_sleeper(start_server, door):
 
 
 def _end_of_first(data: bytes) -> int | None:
-    """Where the first frame ends, or None if it is not whole yet."""
+    """Return the end of the first frame, or None if it is not whole yet."""
     if len(data) < 4:
         return None
     size, begin = data[1], 2

@@ -60,7 +60,7 @@ class Frames:
         self.rest = self.rest[at:]
 
     def _head(self, at: int) -> tuple[int, int] | None:
-        """Where the payload begins, and its size."""
+        """Return the start of the payload, and its size."""
         data = self.rest
         if len(data) < at + 2:
             return None
@@ -307,7 +307,7 @@ def changing(*statements: str, **limits: object) -> tuple[str, str]:
 
 
 def descriptors(server: Server) -> int:
-    """How many files and sockets the server holds."""
+    """Return the number of files and sockets that the server has open."""
     return len(os.listdir(f"/proc/{server.process.pid}/fd"))
 
 

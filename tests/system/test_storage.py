@@ -193,7 +193,7 @@ for _ in range(300):
     assert list(tmp_path.iterdir()) == [file]
 
 
-# What root reads in a working directory
+# Configuration that root reads in a working directory
 
 
 @as_root

@@ -310,7 +310,7 @@ def test_on_systemd_there_is_one_socket(
 
 
 def datagram_sockets(pid: int) -> int:
-    """How many AF_UNIX datagram sockets a process has."""
+    """Return the number of AF_UNIX datagram sockets of a process."""
     found = set()
     for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
         fields = line.split()

@@ -183,7 +183,7 @@ def test_any_name_will_do(house: Server, www: Path, name: str) -> None:
     assert (answer.status, answer.body) == (200, b"here")
 
 
-# What comes with it
+# Headers
 
 
 @pytest.mark.parametrize(
@@ -914,7 +914,7 @@ def test_files_are_looked_up_once_for_many(tmp_path: Path) -> None:
     asyncio.run(load())
 
 
-# What is not there
+# Missing files
 
 
 def test_a_page_for_what_is_not_there(house: Server, www: Path) -> None:
