@@ -77,7 +77,7 @@ class Broadcaster:
             self.board.refresh()
         if self._values is None:
             self._values = Raw(encode(self.board.values()))
-        self.hub.show(State(self._next_seq(), round(time.time(), 6), self._values))
+        self.hub.send_or_skip(State(self._next_seq(), round(time.time(), 6), self._values))
         self._ticked_at = time.monotonic()
 
     def _viewers_came_or_went(self, is_any: bool) -> None:

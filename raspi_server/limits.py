@@ -1,5 +1,5 @@
-"""Limits and timeouts of the server, in one frozen value. config.yaml does not name them; tests
-give others, so that none has to wait a minute."""
+"""Limits and timeouts of the running server that config.yaml does not name, in one frozen struct.
+Tests pass other values, so that no test has to wait a minute."""
 
 import os
 
@@ -10,14 +10,15 @@ _CONNECTION_BYTES = 64 * 1024
 
 
 def _max_connections() -> int:
-    """Return the connections that a quarter of the memory bears, some 1700 on a Pi Zero, within the
-    descriptors that the unit permits (systemd/raspi-server.service)."""
+    """Return the number of connections that fit into a quarter of the memory, some 1700 on a Pi
+    Zero, and into the descriptors that the unit permits (systemd/raspi-server.service)."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(6144, memory // 4 // _CONNECTION_BYTES)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Each field carries its unit: `_s` are seconds. The reason for a number stands below it."""
+    """Each field name ends with its unit: `_s` for seconds, `_bytes`, or what it counts. The reason
+    for a number is below it."""
 
     # mqtt: the connection to a broker
 
@@ -89,73 +90,74 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A page takes up to seven, and behind a router of its own (Docker, Tailscale's subnet router)
     a whole household has one address."""
     max_handshakes_per_address: int = 16
-    """TLS handshakes in progress; of one more the oldest is closed. A client that shares an address
-    with an attacker needs a moment to get through, and would never, were the newest refused. The
-    loop's next turn answers those that came in this one, so it computes for 16 at most."""
+    """TLS handshakes in progress. For one more the oldest is closed: were the newest closed, a
+    client that shares an address with an attacker would never get through. The loop computes all
+    that arrived in one turn in the next, so 16 at most."""
     large_response_bytes: int = 64 * 1024
     max_large_responses_per_address: int = 4
-    """Responses of more than so many bytes that may wait to be read; of one more the oldest is
-    closed. The history of all pins can be a megabyte, and waits whole."""
+    """Size above which a response is large, and the number of them that may wait to be read. For
+    one more the connection of the oldest is closed. The history of all pins can be a megabyte, and
+    waits as a whole."""
     max_head_lines: int = 100
     max_head_parts: int = 200
-    """Lines of a request's head, and what & and ; divide in it: arguments and cookies. Each becomes
+    """Lines of a request's head, and its arguments and cookies (counted by & and ;). Each becomes
     objects of a hundred times its size."""
     shortage_over_after_s: float = 60.0
-    """Without a shortage of connections for so long, the next one is logged again."""
+    """Time without a shortage of connections after which the next shortage is logged again."""
     accepts_per_turn: int = 16
-    """Connections accepted before the loop does anything else. While thousands a second arrive, 128
-    at once cost a viewer a fifth of its states, and accepted no more."""
+    """Connections accepted before the loop does anything else. With thousands of new connections a
+    second, 128 at once made viewers miss a fifth of their states, and accepted no more."""
     accept_retry_interval_s: float = 1.0
     """Pause after the file descriptors have run out; new connections wait in the kernel's queue."""
     listen_backlog: int = 1024
-    """Connections in the kernel's queue."""
+    """Connections that wait in the kernel's queue."""
     spare_descriptors: int = 16
-    """File descriptors that no connection gets: the server itself needs some, for a page, the
-    certificate, the output state."""
+    """File descriptors kept for the server's own files: a page, the certificate, the output
+    state."""
     address_timeout_s: float = 30.0
     address_retry_interval_s: float = 0.25
-    """Wait at a start for an address that is not available yet, and the pause between two attempts;
-    for each of its own attempts systemd starts a whole process."""
+    """Time at a start to wait for an address that is not available yet, and the pause between two
+    attempts. An attempt of systemd's costs the start of a whole process."""
     unacknowledged_timeout_s: float = 60.0
-    """The kernel drops a connection whose other end takes nothing at all for so long, be it gone or
-    asleep in the middle of a large page (tcp(7), TCP_USER_TIMEOUT)."""
+    """Time after which the kernel drops a connection whose other end acknowledges nothing: it is
+    offline, or fell asleep in the middle of a large page (tcp(7), TCP_USER_TIMEOUT)."""
     connection_send_buffer_bytes: int = 64 * 1024
     connection_receive_buffer_bytes: int = 32 * 1024
-    """Kernel buffers of a connection; the kernel reserves twice as much. Its own limits are
-    megabytes, and a hundred clients that never read would fill them; for a page on Wi-Fi, and for a
-    body of 32 KiB, these are enough."""
+    """Kernel buffers of a connection; the kernel reserves twice as much. These are enough for a
+    page on Wi-Fi and for a body of 32 KiB. The kernel's own limits are megabytes, and a hundred
+    clients that never read would fill them."""
     first_byte_timeout_s: float = 10.0
-    """Wait for a connection's first byte; browsers that connect in advance can do without it."""
+    """Time to wait for a connection's first byte. Browsers connect in advance, and cope with a
+    connection that was closed."""
     max_silent_connections: int = 1024
     max_silent_connections_per_address: int = 32
-    """Connections that have sent nothing yet; of more, the oldest is closed, in all of the address
-    that has most. A client that has something to send sends it within a moment; a browser connects
-    in advance with a few."""
+    """Connections that have sent nothing yet. For one more the oldest is closed: that of the same
+    address, or, if there are too many in all, of the address that has most. A client that has
+    something to send sends it at once; a browser connects in advance with a few."""
     viewer_send_buffer_bytes: int = 16384
-    """Kernel buffer for each viewer. The default swallows 2.7 MB, thousands of states that a phone
-    would read when it wakes; this is what may be on its way, at no measurable cost."""
+    """Kernel buffer for each viewer. The default holds 2.7 MB: thousands of old states that a phone
+    would read when it wakes. A smaller one has no measurable cost."""
     max_viewer_backlog_bytes: int = 256 * 1024
     max_viewer_behind_s: float = 5.0
-    """A viewer that does not read is closed after so much; reconnecting is cheaper."""
+    """Bytes that may wait for a viewer, and for how long. Beyond either it is closed: reconnecting
+    is cheaper."""
     ping_interval_s: float = 20.0
-    """A phone that does not answer one ping before the next is unreachable; mobile networks forget
-    a silent connection after 30 s at the earliest."""
+    """Time between two pings. A viewer that has not answered one before the next is closed. Mobile
+    networks forget a silent connection after 30 s at the earliest."""
     tls_readiness_check_frames: int = 4
-    """Frames to all viewers for each time that the kernel is asked which TLS sockets are full."""
-    avahi_timeout_s: float = 5.0
-    """Wait for Avahi to return this machine's name."""
+    """Frames to all viewers between two checks of which TLS sockets are full."""
 
     # security
 
     code_attempts: int = 5
     code_retry_interval_s: float = 10.0
-    """Wrong codes from one network, and the time after which it has one more attempt."""
+    """Wrong codes that one network may send, and the time after which it has one more attempt."""
     max_code_networks: int = 1024
     """Networks whose wrong codes are counted."""
     legacy_code_attempts: int = 3
     legacy_code_retry_interval_s: float = 10.0
-    """Checks of codes that older releases made, of all networks together, and the time after which
-    there is one more: each costs a Pi Zero a second or two."""
+    """The same for codes that older releases made, for all networks together: each check takes a Pi
+    Zero a second or two."""
     max_sessions_per_code: int = 100
     """Sessions of each of the two codes, 200 in all: the least recently used are ended first.
     Counted by code, so that a client that may only view cannot end a session that may switch."""
@@ -165,100 +167,105 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Sign-in links that are valid at once: the oldest are dropped first."""
     file_lock_timeout_s: float = 5.0
     loop_file_lock_timeout_s: float = 0.2
-    """Wait for another process that changes codes or links, in a command and on the event loop; a
-    command holds the lock for some ms."""
+    """Time to wait for another process that changes codes or links: in a command, and on the event
+    loop. A command holds the lock for some ms."""
 
     # system
 
     heartbeat_interval_s: float = 1.0
-    """Time between two questions to the event loop whether all is well."""
+    """Time between two health checks of the event loop."""
     stuck_after_s: float = 5.0
-    """Without an answer for so long, the log says what the event loop is doing."""
+    """Time without an answer of the event loop after which the log says what it is doing."""
     timeout_extension_s: float = 10.0
     max_timeout_extension_s: float = 120.0
-    """Time asked of systemd again and again while a start or stop goes on, and in all."""
+    """Time that each request to systemd adds while a start or stop takes long, and their sum."""
     notify_timeout_s: float = 0.2
-    """Wait for room in systemd's notify queue; the next beat repeats what was lost."""
+    """Time to wait for room in systemd's notify queue. The next beat sends a lost message again."""
     log_limit_period_s: float = 60.0
     max_log_lines_per_period: int = 5
-    """Lines of one place in the code that clients can cause; more are counted, not written."""
+    """Log lines that clients can cause at one place in the code. More are counted, not written."""
 
     # server, status, broadcaster
 
     idle_timeout_s: float = 60.0
-    """For a silent connection, a handshake, and the head of a request."""
+    """Time for a silent connection, for a handshake, and for the head of a request."""
     body_timeout_s: float = 20.0
-    """For the body of a request."""
+    """Time for the body of a request."""
     max_head_bytes: int = 16 * 1024
     """Size of the head of a request."""
     poll_interval_s: float = 1.0
-    """Between two reads of the inputs, for edges that got lost, and two attempts to open a failed
-    pin. While a viewer is connected, a longer interval of the broadcast counts for the inputs."""
+    """Time between two reads of the inputs, for lost edges, and between two attempts to open a
+    failed pin. While a viewer is connected and `interval` is longer, the inputs are read with each
+    broadcast instead."""
     health_interval_s: float = 5.0
-    """Between two health messages to viewers."""
+    """Time between two health messages to viewers."""
     certificate_check_interval_s: float = 60.0
-    """A certificate expires, and the clock of a Pi is right only some time after the start."""
+    """Time between two checks of the certificate. It expires, and the clock of a Pi is right only
+    some time after the start."""
     close_timeout_s: float = 1.0
-    """For viewers and the broker to answer when the server stops."""
+    """Time for viewers and the broker to answer when the server stops."""
     late_after_s: float = 2.0
     late_after_intervals: int = 3
-    """Time without a broadcast while a viewer is connected, after which it has failed: the longer
-    of the two."""
+    """Time without a broadcast after which it has failed while a viewer is connected: the longer of
+    the two."""
 
     # web
 
     max_messages_per_s: int = 50
     message_burst: int = 100
-    """Of one WebSocket, or of the broker. Frames, in fact: messages, their parts, pings, pongs."""
+    """Rate and burst for one WebSocket, and for the commands of the broker. On a WebSocket each
+    frame counts: messages, their parts, pings and pongs."""
     close_frame_timeout_s: float = 1.0
-    """For the close frame to reach a client that sends too much, before the connection ends: closed
-    at once, the unread rest would reset the connection and take the frame along."""
+    """Time for the close frame to reach a client that sends too much. If the connection were closed
+    at once, its unread bytes would cause a reset, and the frame would be lost."""
 
     # web: static files and bodies
 
     max_body_bytes: int = 32 * 1024
-    """Body of a request. The API's longest is a few hundred bytes."""
+    """Size of the body of a request. The API needs a few hundred bytes."""
     file_chunk_bytes: int = 16 * 1024
-    """Part of a file that is sent at once: so much waits in memory for a client that does not
+    """Part of a file that is sent at once. One part waits in memory for a client that does not
     read."""
     min_gzip_bytes: int = 1000
     """Smallest file that is compressed: below, the headers outweigh what is saved."""
     max_page_bytes: int = 256 * 1024
-    """Largest text that is compressed, and largest HTML page that gets the present version: above,
-    the event loop of a Pi Zero would be held up noticeably. A larger file is sent as it is."""
+    """Largest text that is compressed, and largest HTML page that gets the present version. A
+    larger file is sent as it is: it would block the event loop of a Pi Zero noticeably."""
     max_cache_bytes: int = 1_000_000
-    """Compressed files and pages kept in memory; the least recently used are dropped first. The
-    dashboard takes 50 kB."""
+    """Size of the compressed files and pages kept in memory. The least recently used are dropped
+    first. The dashboard takes 50 kB."""
     max_versioned_files: int = 1000
-    """Files and folders in a folder of pages, up to which a version is given to them all: a page
-    load reads the times of each, 10 µs on a desk's machine and 150 on a Pi Zero. Where there are
-    more, browsers revalidate each file at each load."""
+    """Files and folders in a folder of pages up to which they get a version. A page load reads the
+    times of each, which takes 10 µs on a desktop and 150 on a Pi Zero. If there are more, browsers
+    revalidate each file at each load."""
 
     # gpio
 
     edge_latency_s: float = 0.02
-    """For an edge to come from the kernel through lgpio's thread to the loop. After it, a level
-    that was read but not reported counts as an edge that was lost."""
+    """Time for an edge to come from the kernel through lgpio's thread to the loop. If a level was
+    read and no edge has reported it by then, the edge is lost."""
     output_state_save_interval_s: float = 5.0
-    """Between two writes for `initial: restore`: an SD card wears, people switch in bursts."""
+    """Time between two writes for `initial: restore`. An SD card wears, and people switch in
+    bursts."""
     history_changes_per_pin: int = 1000
-    """A change takes 24 bytes: its moment, its value, and a reference to the caller. For 28 pins
-    that is 0.7 MB at most, and 70 bytes more for each address that switched something."""
+    """Changes kept of each pin. One takes 24 bytes: its moment, its value, and a reference to the
+    caller. For 28 pins that is 0.7 MB at most, and 70 bytes for each address that switched one."""
     drag_gap_s: float = 1.0
     drag_length_s: float = 10.0
-    """Levels that one caller sets of one pin, each within the gap after the one before and all
-    within the length, count as one change, the last: dragging a slider sets dozens.
+    """Drag of a slider, which sets dozens of levels: those that one caller sets of one pin, each
+    within the gap after the last one and all within the length, count as one change, the last.
     www/dashboard/history.js does the same with the changes it receives."""
 
     # cli: doctor and wait-healthy
 
     health_timeout_s: float = 5.0
-    """For one answer of /api/health: doctor and install.sh do not wait longer for a hung server."""
+    """Time for one answer of /api/health, so that doctor and install.sh do not hang with the
+    server."""
     program_timeout_s: float = 5.0
-    """For one answer of another program that doctor runs."""
+    """Time for another program that doctor runs."""
     wait_healthy_s: float = 10.0
-    """Until the server must answer that it is healthy. It is READY by then, and the first TLS
-    handshake is slow on a small Pi."""
+    """Time within which a server that is READY must answer. The first TLS handshake is slow on a
+    small Pi."""
 
 
 DEFAULT = Limits()

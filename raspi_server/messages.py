@@ -18,11 +18,11 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
     "Content-Security-Policy": "frame-ancestors 'none'",
-    # Not even as a picture or a script, which a page of another site may otherwise ask for.
+    # Without it, pages of other sites may include an answer as a picture or a script.
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Headers of every HTTP answer: no page of another site may frame it, include it, guess its type,
-or learn its address."""
+"""Headers of every HTTP answer. Other sites can neither frame nor include it, browsers do not guess
+its type, and links do not send its address."""
 SUBPROTOCOL = "raspi-server.1"
 MAX_MESSAGE_BYTES = 16 * 1024
 """Size of one message from a browser; a larger one closes the connection with 1009."""
@@ -31,7 +31,7 @@ Value = int | float | None
 Right = Literal["view", "control"]
 HealthLevel = Literal["ok", "degraded", "failing"]
 Audience = Literal["everyone", "code", "nobody"]
-"""The callers that may switch a pin; `code` are those that presented the control code."""
+"""The callers that may switch a pin. `code` means those that presented the control code."""
 UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 """Errors of decoding JSON from outside: invalid UTF-8 and numbers of thousands of digits raise
 ValueError, very deep nesting raises RecursionError."""
@@ -395,8 +395,9 @@ class Api(Struct, frozen=True, kw_only=True):
     links: dict[str, str]
 
 
-class Trust(Struct, frozen=True):
-    """A certificate authority, with the SHA-256 of its certificate in hexadecimal pairs."""
+class AuthorityInfo(Struct, frozen=True):
+    """The certificate authority of this Pi. `fingerprint` is the SHA-256 of its certificate, in
+    hexadecimal pairs."""
 
     name: str
     fingerprint: str

@@ -48,8 +48,9 @@ log = logging.getLogger(__name__)
 
 class Server:
     """One running server. `source` is read again on SIGHUP, None for a demo; `config_error` is the
-    reason why the last good configuration runs, if it does. Raises ConfigError for the files of the
-    broker before it does anything; CertificateError and CannotListen before it touches a pin."""
+    reason why the last good configuration runs instead, if there is one. Raises ConfigError for the
+    files of the broker before it does anything; CertificateError and CannotListen before it touches
+    a pin."""
 
     def __init__(
         self,
@@ -135,7 +136,7 @@ class Server:
         try:
             self._apply(self._source.load())
         except (ConfigError, CertificateError, CannotListen) as error:
-            what = f"{self._source.file} was not taken: what ran before runs on"
+            what = f"{self._source.file} was rejected: the running configuration stays active"
             self._status.config_error = _log_config_error(what, error)
             if isinstance(error, ConfigError):
                 self._renew_certificate()
@@ -250,7 +251,7 @@ class Server:
         try:
             self._use_identity(_identity(self._config))
         except CertificateError as error:
-            log.error("%s; the one before is served on", error)
+            log.error("%s; the previous certificate stays in use", error)
 
     def _use_identity(self, identity: Identity | None) -> None:
         """Serve new connections with this certificate; close all if the scheme is another now."""
@@ -334,7 +335,8 @@ class Server:
             self._metrics.changed(changed)
 
     def _describe_all(self) -> None:
-        """Describe all again, to viewers and the broker: after a reload, a lost or a found pin."""
+        """Describe all again, to viewers and the broker: after a reload, and when a pin failed or
+        recovered."""
         self._broadcaster.forget_values()
         self._note_values()
         if self._mqtt:
@@ -364,7 +366,7 @@ class Server:
             self._describe_all()
 
     def _show_health(self) -> None:
-        self._broadcaster.hub.show(self._status.machine_health())
+        self._broadcaster.hub.send_or_skip(self._status.machine_health())
 
     # Log
 

@@ -3,7 +3,7 @@
 #   sudo scripts/install.sh
 #     --port N      serve on port N, 1 to 65535, instead of the configured one
 #     --no-start    install everything, but start nothing
-#     --dry-run     only say what would be done
+#     --dry-run     only print the steps
 #     --rollback    go back to the release before
 #     --version     print the version of this checkout
 set -euo pipefail
@@ -68,9 +68,9 @@ on_exit() {
     exit "$status"
 }
 
-# listener PORT ADDRESS: prints the name of another program that listens there, nothing if there is none.
+# other_listener PORT ADDRESS: prints the name of another program that listens there, nothing if there is none.
 # No address means all addresses. The service itself does not count.
-listener() {
+other_listener() {
     local ours where process host
     ours=$(systemctl show --property MainPID --value "$unit" 2>/dev/null) || ours=0
     while read -r _ _ _ where _ process; do
@@ -94,7 +94,7 @@ listener() {
 check_port() {
     local busy_with=
     if [[ -z $no_start ]] && command -v ss >/dev/null; then
-        busy_with=$(listener "$1" "$(configured address)")
+        busy_with=$(other_listener "$1" "$(configured address)")
     fi
     [[ -z $busy_with ]] ||
         fail "Port $1 is in use by $busy_with." "Stop that, or choose another: --port 8081"
@@ -104,7 +104,7 @@ check_machine() {
     local free architecture wanted
     [[ $EUID -eq 0 ]] || fail "This needs root: sudo $checkout/scripts/install.sh"
     [[ -d /run/systemd/system || -n $no_start ]] ||
-        fail "This machine does not run systemd, which is to start and watch the service."
+        fail "This machine does not run systemd, which starts and watches the service."
     command -v dpkg apt-get >/dev/null ||
         fail "This is neither Raspberry Pi OS nor Debian; scripts/run.sh runs without being installed."
     architecture=$(dpkg --print-architecture)
@@ -340,7 +340,7 @@ while [[ $# -gt 0 ]]; do
     shift
 done
 
-doing="looking at this machine"
+doing="checking this machine"
 must_restart='' release=''
 check_machine
 if [[ -z $dry_run ]]; then

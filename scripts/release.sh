@@ -224,7 +224,7 @@ reload() {
 
 # Ends the script after a reload that failed. The running server and its pins stay as they are.
 stay() {
-    local said="The running server did not take $config: what ran before runs on."
+    local said="The running server did not take $config: the running configuration stays active."
     ! is_in_force || said="The running server took $config, and is not well."
     if [[ -e $config.before ]]; then
         mv "$config.before" "$config"

@@ -1,4 +1,4 @@
-"""The real server, as a process of its own, for tests that come in through the front door."""
+"""Fixtures of all tests: the real server, as a process of its own."""
 
 import atexit
 import contextlib
@@ -29,8 +29,8 @@ MACHINES = ("tests/gpio/virtual_pi/", "tests/system/debian/")
 
 
 class Together(LoadScopeScheduling):
-    """Where several processes test: what shares the virtual Pi or a module's servers stays together
-    in one of them. So do the guests, which share their control groups."""
+    """Scheduler for several test processes. Tests that share the virtual Pi, or the servers of a
+    module, stay together in one of them. So do the Debian guests, which share control groups."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
@@ -42,7 +42,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes comes first."""
+    """Run the suites that take minutes first."""
     order = (*MACHINES, "tests/browser/", "tests/")
     items.sort(key=lambda item: [item.nodeid.startswith(part) for part in order].index(True))
 

@@ -1,5 +1,6 @@
-"""What an attacker on the network found, each beside somebody who notices nothing: bounded in count
-and time, from addresses of the loopback network. Of these only 127.0.0.1 is this machine itself."""
+"""Attacks that were found once, each beside a client that must not notice: their cost is bounded in
+count and time. They come from addresses of the loopback network, of which only 127.0.0.1 is this
+machine itself."""
 
 import contextlib
 import http.client
@@ -246,7 +247,7 @@ def test_frames_in_measure(house):
         assert PONG in heard
 
 
-# What a connection costs
+# Cost of a connection
 
 FULL = 32 * KIB
 HEAD = b"PUT /api/pins/lamp%s HTTP/1.1\r\nHost: 127.0.0.1\r\n"

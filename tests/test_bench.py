@@ -1,5 +1,4 @@
-"""The benchmark runs, and what is quoted of it is what it printed. How fast anything is, is not
-asked here."""
+"""The benchmark runs, and the published tables are what it printed. Speed is not tested here."""
 
 import re
 import subprocess

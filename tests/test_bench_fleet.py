@@ -1,5 +1,4 @@
-"""The measurements of a whole fleet, with a few Pis and for a moment, so that they cannot rot: what
-they are, and not how fast this machine is now."""
+"""The benchmark of the fleet runs, with a few Pis and for a moment. Speed is not tested here."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The pages for people name files that exist."""
+"""Documentation for people: the files that it names exist."""
 
 import re
 from pathlib import Path

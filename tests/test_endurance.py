@@ -1,5 +1,5 @@
-"""A life of years in minutes: what comes and goes, be it connections or changes, leaves nothing
-behind, neither memory nor anything else."""
+"""Years of operation in minutes: connections and changes that are over leave nothing behind, in
+memory or elsewhere."""
 
 import contextlib
 import json
@@ -136,7 +136,7 @@ def check_flat(samples: list[int]) -> None:
 
 
 def is_as(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Whether nothing is left behind; of objects, one for a hundred visits would be too many."""
+    """Return whether nothing is left behind. One object for a hundred visits is too many."""
     more = after["objects"] - before["objects"]
     return more < CONNECTIONS / 100 and {**after, "objects": 0} == {**before, "objects": 0}
 

@@ -1,5 +1,4 @@
-"""Hostile and unlucky clients, each beside a viewer who misses nothing: what they cost is bounded,
-and nobody else notices."""
+"""Hostile and broken clients, each beside a viewer that misses nothing: their cost is bounded."""
 
 import contextlib
 import random
@@ -156,7 +155,7 @@ def test_half_a_tls_handshake(start_server, certificate, vanish):  # noqa: F811
 
 
 def client_hello() -> bytes:
-    """How a browser begins TLS."""
+    """The first bytes that a browser sends over TLS."""
     hello = ssl.MemoryBIO()
     client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="a.b")
     with contextlib.suppress(ssl.SSLWantReadError):
@@ -172,7 +171,7 @@ def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors)
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
 
     def visit() -> float:
-        """How long it takes somebody else to be served."""
+        """Return the seconds until another client is served."""
         began = time.monotonic()
         with context.wrap_socket(plain(house.port), server_hostname="127.0.0.1") as other:
             assert b"200 OK" in answer(other, b"/api/pins")
@@ -355,7 +354,7 @@ def test_words_that_never_end(start_server, what):
 
 
 def _send(client: socket.socket, data: bytes) -> bool:
-    """Whether the other end still takes it."""
+    """Return whether the other end still takes the bytes."""
     with contextlib.suppress(*GONE):
         return client.send(data) > 0
     return False

@@ -1,5 +1,5 @@
-"""Imports do nothing: `check`, `doctor` and tests may import any module anywhere. The direction of
-imports is held by import-linter (pyproject.toml)."""
+"""Imports have no side effects: `check`, `doctor` and tests may import any module. import-linter
+checks their direction (pyproject.toml)."""
 
 import json
 import subprocess
@@ -74,8 +74,8 @@ def modules() -> list[str]:
 
 @pytest.fixture(scope="module")
 def effects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the import of each module did, one after the other, in a fresh Python, in a folder with
-    files like ours."""
+    """Return the side effects of importing each module, one after the other, in a fresh Python, in
+    a folder with files like ours."""
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "config.yaml").write_text("port: 8080\n")
     (folder / "www").mkdir()

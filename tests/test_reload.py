@@ -1,4 +1,4 @@
-"""Another configuration while it runs: SIGHUP, and a start with a faulty file."""
+"""Reloads of the configuration by SIGHUP, and a start with an invalid file."""
 
 import ctypes
 import json
@@ -215,7 +215,7 @@ def test_an_address_that_is_not_ours(run):
     house = run()
     house.reload(with_port(house, "address: 192.0.2.77\n" + HOUSE))
     house.server.wait_for_log("192.0.2.77:.*: Cannot assign requested address")
-    house.server.wait_for_log("what ran before runs on")
+    house.server.wait_for_log("the running configuration stays active")
     assert house.get("/api/pins/lamp")["value"] == 0
 
 
@@ -245,7 +245,7 @@ def test_a_faulty_file_is_refused(run, text, words):
         hello = browser.read_until("hello")
         while hello["server"]["notices"][0]["code"] != "configuration":
             hello = browser.read_until("hello")
-        assert "what ran before runs on" in hello["server"]["notices"][0]["message"]
+        assert "the running configuration stays active" in hello["server"]["notices"][0]["message"]
         assert hello["state"] == {"lamp": 1, "gate": 0}
         health = house.get("/api/health")
         assert health["status"] == "degraded" and words in health["reasons"][0]
@@ -407,12 +407,12 @@ def test_a_renewed_certificate_beside_a_faulty_file(run, tmp_path):
     first = served_certificate(house.server.port)
     make_certificate(tmp_path, "pi")
     house.reload("port: 0\n")
-    house.server.wait_for_log("was not taken: what ran before runs on")
+    house.server.wait_for_log("was rejected: the running configuration stays active")
     second = (tmp_path / "pi.crt").read_text()
     assert served_certificate(house.server.port) == second != first
     (tmp_path / "pi.key").write_text("none")
     house.reload()
-    house.server.wait_for_log("pi.key: .*; the one before is served on")
+    house.server.wait_for_log("pi.key: .*; the previous certificate stays in use")
     assert served_certificate(house.server.port) == second
 
 
@@ -476,7 +476,7 @@ def test_guests_read_that_a_file_is_faulty_and_no_more(run, tmp_path, kind):
     with Browser(house.server) as guest:
         guest.read_until("hello")
         house.reload(with_port(house, faulty))
-        house.server.wait_for_log("what ran before runs on")
+        house.server.wait_for_log("the running configuration stays active")
         hello = guest.read_until("hello")
         while hello["server"]["notices"][0]["code"] != "configuration":
             hello = guest.read_until("hello")

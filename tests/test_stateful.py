@@ -1,8 +1,6 @@
-"""The board against a model of what DESIGN.md says, in random houses with random lives: commands,
-bouncing contacts, lost edges, failing lines, busy loops, clocks that jump, reloads, restarts, power
-cuts.
-
-A failure found here becomes a test of its own at the foot of this file."""
+"""The board against the model of tests/rigs/model.py, with random configurations and random lives:
+commands, bouncing contacts, lost edges, failing lines, busy loops, clocks that jump, reloads,
+restarts, power cuts. A failure found here becomes a test of its own at the end of this file."""
 
 import json
 import shutil

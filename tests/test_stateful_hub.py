@@ -1,6 +1,6 @@
-"""Board and hub together through random lives: whoever watches, sleeps, reads a few bytes at a
-time, leaves or is cut off, each viewer gets whole frames, every change and answer since it came, in
-order, and states that only get newer."""
+"""Board and hub together through random lives of viewers that sleep, read a few bytes at a time,
+leave or are disconnected. Each viewer gets whole frames, in order: every change and answer since it
+came, and states that only get newer."""
 
 import asyncio
 import contextlib
@@ -106,7 +106,7 @@ class Lives(RuleBasedStateMachine):
             watcher.shown.add(seq)
         # Some are longer than any buffer, so that the kernel takes only a part.
         more = {f"one-of-very-many-pins-{n}": 0 for n in range(seq % 3 * 200)}
-        self.rig.hub.show(State(seq, 0.0, self.board.values() | more))
+        self.rig.hub.send_or_skip(State(seq, 0.0, self.board.values() | more))
 
     def tell_all(self, size: int) -> None:
         """Something longer than a change for everyone, as hello is after a reload."""
@@ -276,7 +276,7 @@ class Lives(RuleBasedStateMachine):
 
 
 def is_sent(connection: socket.socket | None) -> bool:
-    """Whether the kernel has sent all of what it was given; on this machine it is there then."""
+    """Return whether the kernel has sent all bytes. On one machine they have arrived then."""
     return connection is None or not any(fcntl.ioctl(connection, SIOCOUTQNSD, bytes(4)))
 
 

@@ -1,6 +1,6 @@
 """The real server over the network, in random lives: viewers who come, sleep and go, commands
 over WebSocket and HTTP, right and wrong, edges, reloads, stops, kills and power cuts. Every viewer
-is told the same, in the same order, and all of it is what the model of DESIGN.md says.
+gets the same, in the same order, as the model of tests/rigs/model.py has it.
 
 A longer run, with another beginning:
 

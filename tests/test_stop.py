@@ -1,4 +1,5 @@
-"""The stop: soon, whatever clients do, with every promise kept; and a second signal hurries it."""
+"""The stop: within its time limit, whatever clients do, with every promise kept. A second signal
+shortens it."""
 
 import contextlib
 import http.client
@@ -239,7 +240,7 @@ def test_what_was_promised(start_server: Callable[..., Server]) -> None:
     done = threading.Semaphore(0)
 
     def switch() -> int:
-        """How often the fan was switched until the server was gone."""
+        """Return how often the fan was switched until the server had ended."""
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
         count = 0
         with (

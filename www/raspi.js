@@ -8,9 +8,8 @@
  *     raspi.on("link", (link) => console.log(link));                 // "live", "stale", "lost", ...
  *     await raspi.set("lamp", 1);                                    // done, or throws a RaspiError
  *
- * Before it switches a pin that has `confirm: true` in config.yaml it asks, in a dialog of its own; after a no nothing is sent, and the
- * promise is rejected with the code "cancelled". A page may ask in its own way; `() => true` is for one that asks itself, or that has
- * no one to ask:
+ * Before it switches a pin that has `confirm: true` in config.yaml it asks, in a dialog of its own; after a "no" nothing is sent, and the
+ * promise is rejected with the code "cancelled". A page may ask in its own way. `() => true` never asks:
  *
  *     const raspi = connect({ confirm: (question, pin) => askMyWay(question) });
  *
@@ -32,7 +31,7 @@ export { RaspiError } from "./ui/connection.js";
  * @property {number|null} header  position on the 40-pin header
  * @property {"input"|"output"|"pwm"} mode
  * @property {boolean} writable    whether this browser may switch it
- * @property {"everyone"|"code"|"nobody"|null} control  whom the configuration lets switch it; null for inputs
+ * @property {"everyone"|"code"|"nobody"|null} control  callers that may switch it by the configuration; null for inputs
  * @property {number|null} pulse   seconds: switching it on means on for that long
  * @property {number|null} max_on  seconds: never on for longer
  * @property {string|null} group   of one group at most one is on
@@ -160,7 +159,7 @@ export class Raspi extends Connection {
     }
   }
 
-  /** Return whether to ask first. Without a connection a command fails anyway; all others are sent at once, and so in order. @param {string} name */
+  /** Return whether to ask first: not without a connection, where the command fails anyway. @param {string} name */
   #needsConfirmation(name) {
     return this.isFresh && this.pins.get(name)?.confirm === true;
   }
@@ -223,7 +222,7 @@ function askInDialog(question) {
     dialog.append(button);
   }
   document.body.append(dialog);
-  dialog.showModal(); // the first button, which is no, has the focus
+  dialog.showModal(); // the first button, "no", has the focus
   return new Promise((resolve) => {
     dialog.onclose = () => {
       dialog.remove();

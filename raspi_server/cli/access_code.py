@@ -16,6 +16,7 @@ from ..security.codes import Codes
 from ..security.sign_in_links import Links
 from ..system import storage
 
+_RELOAD_TIMEOUT_S = 5
 _PURPOSES: dict[Right, str] = {"view": "looking", "control": "looking and switching"}
 
 
@@ -58,7 +59,7 @@ def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
 
 
 def _list(codes: Codes) -> None:
-    """Print which codes exist, and the commands that make others."""
+    """Print the codes that exist, and the commands that make others."""
     for right, purpose in _PURPOSES.items():
         existing = "there is one" if codes.exists(right) else "none yet"
         print(f"{right + ':':<9} for {purpose}: {existing}")
@@ -136,7 +137,7 @@ def _reload_service() -> bool:
     """Make the running service read the codes; return False if none runs."""
     command = ["systemctl", "kill", "--kill-whom=main", "--signal=HUP", "raspi-server"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_RELOAD_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return False  # no systemd here: a SIGHUP by hand or the next start does it
     return done.returncode == 0

@@ -35,6 +35,7 @@ MIN_FREE_BYTES = 100 * 1024 * 1024
 CERTIFICATE_RENEWAL_S = 14 * 86400
 """Rest of a certificate's life. The timer renews it earlier, with 30 days left."""
 MAX_LEFT_OUT_BYTES = 64 * 1024
+"""Size up to which the list of names that are not in the certificate is read."""
 _MIN_LGPIO_VERSION = (0, 2, 2)
 _KEEPS_OUTPUTS = "/sys/module/pinctrl_{}/parameters/persist_gpio_outputs"
 """Kernel parameter: Y where an output keeps its level after its line is released
@@ -330,16 +331,18 @@ def _check_broker(mqtt: MqttConfig) -> Finding:
     async def ask() -> str | None:
         return await MqttClient(ours, f"raspi-server-doctor-{os.getpid()}").check()
 
-    error = asyncio.run(ask())
-    if error:
-        return Finding("error", "mqtt", error, "the keys of mqtt in config.yaml, or the broker")
+    broker_error = asyncio.run(ask())
+    if broker_error:
+        return Finding(
+            "error", "mqtt", broker_error, "the keys of mqtt in config.yaml, or the broker"
+        )
     user = f" as {mqtt.user}" if mqtt.user else ""
     return Finding("ok", "mqtt", f"the broker {ours.address} lets us in{user}")
 
 
 def _read_health(config: Config, timeout_s: float) -> dict[str, Any]:
-    """Return what the service says of its health; to a caller without a code that may be the status
-    alone. Raises OSError, HTTPException, ValueError."""
+    """Return the health that the service reports: maybe the status alone, since this caller has no
+    code. Raises OSError, HTTPException, ValueError."""
     found: Any = json.loads(request_health(config, timeout_s).body)
     if not isinstance(found, dict) or not isinstance(found.get("status"), str):
         raise ValueError(f"it said {json.dumps(found)[:200]}")

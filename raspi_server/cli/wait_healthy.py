@@ -1,5 +1,5 @@
-"""`raspi-server wait-healthy`: the last step of install.sh, which goes back to the release before
-if it fails."""
+"""`raspi-server wait-healthy`: the last step of install.sh, which goes back to the previous release
+if this fails."""
 
 import json
 import sys

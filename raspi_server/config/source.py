@@ -76,7 +76,7 @@ class ConfigSource:
         self._last_good_file = state / "last-good.json" if state else None
         self._data = b""
         self.warnings: list[Diagnostic] = []
-        """What is allowed but may not be meant in the configuration that was read last."""
+        """Warnings about the configuration that was read last: allowed, but maybe not intended."""
 
     def load(self) -> Config:
         """Return the configuration in the file. Raises ConfigError."""

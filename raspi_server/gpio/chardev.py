@@ -47,18 +47,18 @@ def find() -> Path:
     """Return the device of the 40-pin header, found by its label. Raises OSError, which names what
     there is instead, or what may not be opened."""
     found = []
-    refusal: OSError | None = None
+    open_error: OSError | None = None
     for device in sorted(_DEVICES.glob("gpiochip*")):
         try:
             label = _label(device)
         except OSError as error:
-            refusal = error
+            open_error = error
             continue
         if label in _LABELS:
             return device
         found.append(f"{device.name} is {label}")
-    if refusal:
-        raise refusal
+    if open_error:
+        raise open_error
     there = ", ".join(found) or "there is no gpiochip"
     raise FileNotFoundError(f"expected a gpiochip labelled {' or '.join(_LABELS)}, but {there}")
 

@@ -14,6 +14,8 @@ from ..system import storage
 from ..system.logs import LIMITED
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_FILE_NAME = "levels.json"
+"""The name that earlier releases gave it, which an upgrade or a rollback must find."""
 _MAX_FILE_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
@@ -43,10 +45,10 @@ class OutputStateStore:
     """Output states by GPIO number. `run` and `state` are folders, or None to keep nothing."""
 
     def __init__(self, run: Path | None, state: Path | None, limits: Limits = DEFAULT) -> None:
-        self._run = run / "levels.json" if run else None
-        self._state = state / "levels.json" if state else None
+        self._run = run / _FILE_NAME if run else None
+        self._state = state / _FILE_NAME if state else None
         self._boot = _boot_id()
-        self._save_interval = limits.output_state_save_interval_s
+        self._save_interval_s = limits.output_state_save_interval_s
         self._states = _read(self._run, self._boot)
         self._restored = _read(self._state)
         self._written = dict(self._restored)
@@ -80,7 +82,7 @@ class OutputStateStore:
             _write(self._run, _File(self._boot, self._states), durable=False)
 
     def is_due(self, now: float) -> bool:
-        """Tell whether `save` has something to write, and the last time is long enough ago."""
+        """Tell whether `save` has something to write, and the last save is long enough ago."""
         return bool(self._state) and self._restored != self._written and now >= self._save_after
 
     def save(self, now: float) -> None:
@@ -88,7 +90,7 @@ class OutputStateStore:
         with self._saving:
             states = dict(self._restored)
             if self._state and states != self._written:
-                self._save_after = now + self._save_interval
+                self._save_after = now + self._save_interval_s
                 if _write(self._state, _File(self._boot, states), durable=True):
                     self._written = states
 
@@ -100,7 +102,7 @@ def _boot_id() -> str:
 
 
 def _read(file: Path | None, boot: str | None = None) -> dict[int, OutputState]:
-    """Return the states in a file; none if it is missing, torn, or of another boot than `boot`."""
+    """Return the states in a file; none if it is missing, incomplete, or of another boot."""
     if file is None:
         return {}
     try:

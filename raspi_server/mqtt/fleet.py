@@ -67,8 +67,8 @@ _descriptions = msgspec.json.Decoder(_Description)
 
 
 class Pi:
-    """Pi that has published its status. `pins` is None until it has described itself; viewers are
-    not told of it before."""
+    """Pi that has published its status. `pins` is None until it has described itself. Until then
+    it is not sent to viewers."""
 
     __slots__ = ("topic", "is_online", "heard", "server", "url", "pins", "text_bytes")
 
@@ -133,7 +133,7 @@ class Fleet:
         self._ignored = 0
         self._ignored_logged_at = -math.inf
         self.is_over_limit = False
-        """Whether some Pis are left out because there are too many."""
+        """True if some Pis are left out because there are too many."""
 
     def __getitem__(self, topic: str) -> Pi:
         """Return a Pi that has described itself. Raises KeyError."""

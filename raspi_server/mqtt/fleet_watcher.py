@@ -37,9 +37,9 @@ log = logging.getLogger(__name__)
 
 
 class FleetWatcher(MqttListener):
-    """The fleet as seen from the Pi with the topic `own_topic`. `audience` returns who may switch a
-    pin from here; its first argument says whether it is a pin of this Pi. All methods belong to the
-    loop's thread."""
+    """The fleet as seen from the Pi with the topic `own_topic`. `audience` returns the callers that
+    may switch a pin from here; its first argument is true for a pin of this Pi. All methods belong
+    to the loop's thread."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class FleetWatcher(MqttListener):
         self._is_closed = False
         self._seq = 0
         self._was_read = False
-        """Whether a caller has the whole fleet, so that news are of use."""
+        """True if a caller has the whole fleet, to which news can be applied."""
         self._sent_state: BrokerState | None = None
         self._last_news = 0.0
         self._followed: set[str] = set()
@@ -341,7 +341,7 @@ class FleetWatcher(MqttListener):
     # Messages to the viewers
 
     def _ping_viewers(self) -> None:
-        self.hub.show(Ping(round(time.time(), 6)))
+        self.hub.send_or_skip(Ping(round(time.time(), 6)))
 
     def _check_viewers(self) -> None:
         self.hub.check(self._loop.time())

@@ -5,15 +5,14 @@ import re
 import socket
 import subprocess
 
-from ..limits import DEFAULT, Limits
-
 LOOPBACK = "127.0.0.1"
 LOOPBACK_ADDRESSES = (LOOPBACK, "::1")
 """Addresses of connections that come from this machine itself."""
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-"""Errors that mean: no descriptor, or no memory, is left for one more socket."""
+"""Errors for a socket that would need one more file descriptor, or more memory, than is left."""
 
 _AVAHI_QUERY = "busctl call org.freedesktop.Avahi / org.freedesktop.Avahi.Server GetHostNameFqdn"
+_AVAHI_TIMEOUT_S = 5
 _AVAHI_REPLY = re.compile(r's "([a-z0-9.-]+)"', re.IGNORECASE)
 
 _last_own_address: str | None = None
@@ -42,22 +41,26 @@ def own_address() -> str | None:
 def reachable_hosts() -> list[str]:
     """Return names and addresses to show to people: this machine itself, then how others reach
     it."""
-    local = f"{socket.gethostname().partition('.')[0]}.local"
-    return list(dict.fromkeys(filter(None, (LOOPBACK, own_address(), local))))
+    return list(dict.fromkeys(filter(None, (LOOPBACK, own_address(), _mdns_name()))))
 
 
-def local_name(limits: Limits = DEFAULT) -> str:
+def local_name() -> str:
     """Return the name under which Avahi publishes this machine, in lower case. Of two machines
     with the same name the second is NAME-2.local. Where Avahi does not answer, return the name that
     it would try first."""
-    timeout = limits.avahi_timeout_s
+    query, timeout_s = _AVAHI_QUERY.split(), _AVAHI_TIMEOUT_S
     try:
-        done = subprocess.run(_AVAHI_QUERY.split(), capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(query, capture_output=True, text=True, timeout=timeout_s)
     except (OSError, subprocess.TimeoutExpired):
         reply = None  # no D-Bus here
     else:
         reply = _AVAHI_REPLY.fullmatch(done.stdout.strip())
-    return (reply[1] if reply else f"{socket.gethostname().partition('.')[0]}.local").lower()
+    return (reply[1] if reply else _mdns_name()).lower()
+
+
+def _mdns_name() -> str:
+    """Return this machine's name on the network, as if no other machine had the same."""
+    return f"{socket.gethostname().partition('.')[0]}.local"
 
 
 def in_url(host: str) -> str:

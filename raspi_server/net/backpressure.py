@@ -44,9 +44,10 @@ from .frames import PING, frame
 _NOTSENT_LOWAT_BYTES = 1
 _PLAIN_FLAGS = socket.MSG_EOR
 _TLS_FLAGS = 0
-"""A socket counts as writable only while the kernel has nothing unsent of it, and each frame gets a
-segment of its own, since the kernel would go on filling the last one (tcp(7); net/ipv4/tcp.c). So
-one state waits for a phone whose own buffer is full, not fifty. A TLS socket takes no flags."""
+"""A socket counts as writable only while its send buffer has no unsent bytes. MSG_EOR gives each
+frame a segment of its own; else the kernel would go on filling the last one (tcp(7);
+net/ipv4/tcp.c). So one state waits for a phone whose buffer is full, not fifty. A TLS socket takes
+no flags."""
 
 TRY_AGAIN_LATER = 1013
 """The close code for a viewer that is too slow (IANA, WebSocket Close Code Number Registry)."""
@@ -105,7 +106,7 @@ class Viewer:
         self._ready = ready
 
     def leave(self) -> None:
-        """Keep this viewer in that table no longer."""
+        """Remove this viewer from the table that it joined."""
         self._ready.pop(self.socket, None)
         self._ready = {}
 
@@ -148,7 +149,7 @@ class Viewer:
         self._stream.write(data).add_done_callback(lambda _: self._was_written(len(data)))
 
     def stream_was_written(self) -> None:
-        """Notice that Tornado wrote bytes of its own (a pong): no frame may come between them. If
+        """Wait until Tornado's own bytes (a pong) are written: no frame may come between them. If
         something is queued already, its end covers them."""
         if self.is_ready and self._stream.writing():
             self.queue(b"")
@@ -192,14 +193,13 @@ class Viewer:
 
 
 class Readiness:
-    """Sockets of which some may be full. One epoll call tells for all of them which have an empty
-    send buffer."""
+    """Sockets that may be full. One epoll call finds those with an empty send buffer."""
 
-    def __init__(self, interval: int = 1) -> None:
-        """While no socket is full, ask the kernel only for each `interval`th frame."""
+    def __init__(self, check_frames: int = 1) -> None:
+        """While no socket is full, ask the kernel only once in `check_frames` frames."""
         self._poll = select.epoll()
         self._sockets: dict[socket.socket, int] = {}
-        self._interval = interval
+        self._check_frames = check_frames
         self._turn = 0
         self._is_any_full = False
 
@@ -223,7 +223,7 @@ class Readiness:
 
     def of(self, ready: ReadyViewers) -> Collection[socket.socket]:
         """Return `ready` itself, or a list of its sockets without those known to be full."""
-        self._turn = (self._turn + 1) % self._interval
+        self._turn = (self._turn + 1) % self._check_frames
         if not self._sockets or (self._turn and not self._is_any_full):
             return ready
         # With TCP_NOTSENT_LOWAT, writable means that nothing waits.
@@ -242,26 +242,26 @@ class Fanout:
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self._plain: ReadyViewers = {}
         self._secure: ReadyViewers = {}
-        self._refused = Readiness()
-        """Of the plain sockets those that took nothing last time. To ask for all at once if they do
-        again costs nothing; a send that is refused costs half as much as one that is not."""
-        self._encrypted = Readiness(limits.tls_readiness_check_frames)
-        """All TLS sockets, asked before a frame is sent: a plain socket refuses a frame as a whole,
-        OpenSSL only after it has made a record of it, which must then be sent. To ask for all took
-        0.4 to 0.7 µs for each, one ioctl(SIOCOUTQNSD) for each 2 to 3 µs, a sixth of the cost of a
-        send. Not for each frame, so a viewer that falls asleep finds a few states more."""
+        self._full_plain = Readiness()
+        """The plain sockets that took nothing last time. One call asks for all of them; a send that
+        fails would cost half as much as one that succeeds."""
+        self._tls_sockets = Readiness(limits.tls_readiness_check_frames)
+        """All TLS sockets, checked before a frame is sent. A full plain socket rejects the whole
+        frame. OpenSSL first makes a record of it, which must then be sent. One epoll call took 0.4
+        to 0.7 µs for each socket, an ioctl(SIOCOUTQNSD) 2 to 3 µs, a sixth of a send. It is not
+        made for each frame, so a client that falls asleep gets a few more states."""
 
     def add(self, viewer: Viewer) -> None:
         """Add a viewer; it is in a table while it is ready."""
         if viewer.is_secure:
-            self._encrypted.add(viewer.socket)
+            self._tls_sockets.add(viewer.socket)
         viewer.join(self._secure if viewer.is_secure else self._plain)
 
     def remove(self, viewer: Viewer) -> None:
         """Remove a viewer whose connection has ended."""
         viewer.leave()
-        self._refused.remove(viewer.socket)
-        self._encrypted.remove(viewer.socket)
+        self._full_plain.remove(viewer.socket)
+        self._tls_sockets.remove(viewer.socket)
 
     def send(self, data: bytes) -> int:
         """Send a frame to all viewers that are ready and skip the others. Return the number of
@@ -271,9 +271,9 @@ class Fanout:
         # processor's cache costs most. This takes it from 1.2 to 1.05 times a bare loop of
         # socket.send, and from 1.3 to 1.1 under TLS; scripts/bench.sh shows it.
         size = len(data)
-        plain, secure = self._refused.of(self._plain), self._encrypted.of(self._secure)
+        plain, secure = self._full_plain.of(self._plain), self._tls_sockets.of(self._secure)
         if plain is self._plain:  # no socket is full any more
-            self._refused.clear()
+            self._full_plain.clear()
         sent = len(plain) + len(secure)
         begun: list[tuple[Viewer, bytes]] = []
         tables = ((self._plain, plain, _PLAIN_FLAGS), (self._secure, secure, _TLS_FLAGS))
@@ -283,7 +283,7 @@ class Fanout:
                     count = each.send(data, flags)
                 except BlockingIOError:  # never under TLS, where a record would be begun by now
                     sent -= 1
-                    self._refused.add(each)
+                    self._full_plain.add(each)
                 except ssl.SSLWantWriteError:
                     begun.append((ready[each], data))
                 except OSError as error:

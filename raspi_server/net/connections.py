@@ -1,11 +1,11 @@
-"""Connection limits: the number of connections that one address and all addresses together may
-have, and which connection is closed when there is no room for one more.
+"""Connection limits: the number of connections for one address and for all together, and the
+eviction of a connection when one more arrives.
 
 The rules: of an address with `max_connections_per_address` connections the oldest is evicted when
 one more arrives. When there are `max_connections` in all, or no file descriptor is left, the oldest
 of the address that has most is evicted. Connections that presented the control code are never
-evicted: the owner gets in, since older connections go first, which leaves time to present the code,
-and stays in whatever other clients do. Each IPv6 address counts for itself, since at home all share
+evicted. So the owner gets in: older connections are evicted first, which leaves time to present the
+code. Each IPv6 address counts for itself, since at home all share
 one /64; a client that takes on many addresses can evict other clients, but not the owner. This
 machine itself, where the owner may run a proxy, is limited only by the file descriptors."""
 

@@ -53,9 +53,9 @@ class Hub:
         """Wait until there is no viewer."""
         await self._empty.wait()
 
-    def show(self, message: Any) -> None:
-        """Send a message to all viewers that can take it now. The others skip it: the next one
-        repeats all that it says."""
+    def send_or_skip(self, message: Any) -> None:
+        """Send a message to all viewers that can take it now. The others never get it: the next one
+        has all its values again."""
         sent = self._fanout.send(frame(message))
         self.sent += sent
         self.skipped += len(self._viewers) - sent

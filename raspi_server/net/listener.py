@@ -1,5 +1,5 @@
-"""Listening sockets: which address and port, HTTP and HTTPS on the same one, and what happens when
-there are more clients than file descriptors."""
+"""Listening sockets: their address and port, HTTP and HTTPS on the same one, and a pause while no
+file descriptor is left."""
 
 import asyncio
 import contextlib
@@ -58,7 +58,7 @@ class Listener:
         """The time at which the descriptors last ran out, on the loop's clock."""
 
     def open(self) -> None:
-        """Accept connections, those first that have waited longest."""
+        """Accept connections, the oldest first."""
         self._retry = None
         loop = asyncio.get_running_loop()
         for listening in self._sockets:
@@ -91,7 +91,7 @@ class Listener:
             except OSError as error:
                 if error.errno not in EXHAUSTED:
                     raise
-                if attempt:  # perhaps no client waits for room; if one does, we are called again
+                if attempt:  # if another client waits, the loop calls this again
                     return
                 if self._sniffer.evict() or self._limiter.evict():
                     continue
@@ -104,7 +104,7 @@ class Listener:
         """Pass a connection on, now that its protocol is known."""
         try:
             if self.context is None and is_tls:
-                accepted.close()  # at once: else it would wait for an answer that never comes
+                accepted.close()  # at once: the client would wait for an answer that never comes
                 return
             is_plain = self.context is None or not is_tls
             connection = self._plain(accepted) if is_plain else self._encrypted(accepted)
@@ -125,8 +125,8 @@ class Listener:
 
     def _encrypted(self, accepted: socket.socket) -> Connection:
         assert self.context is not None
-        # Raises for one that has reset already, before Python's wrap_socket finds out and leaves
-        # its half-made socket to the garbage collector.
+        # Raises if the client has reset the connection. Python's wrap_socket would raise, too, but
+        # leave its half-made socket to the garbage collector.
         accepted.getpeername()
         return TlsConnection(
             self.context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False),
@@ -197,8 +197,8 @@ def _configure(listening: socket.socket, limits: Limits) -> None:
 async def until_free(address: str, port: int, limits: Limits = DEFAULT) -> None:
     """Wait while another program has the address, or this machine does not have it yet; return
     after `address_timeout_s` at the latest."""
-    interval = limits.address_retry_interval_s
-    for attempt in range(int(limits.address_timeout_s / interval)):
+    interval_s = limits.address_retry_interval_s
+    for attempt in range(int(limits.address_timeout_s / interval_s)):
         try:
             found = listen(address, port, limits)
         except CannotListen as error:
@@ -206,7 +206,7 @@ async def until_free(address: str, port: int, limits: Limits = DEFAULT) -> None:
                 return
             if attempt == 0:
                 log.warning("%s; waiting for it", error)
-            await asyncio.sleep(interval)
+            await asyncio.sleep(interval_s)
         else:
             for each in found:
                 each.close()

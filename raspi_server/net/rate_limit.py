@@ -1,4 +1,4 @@
-"""A limit of rates."""
+"""Rate limit for messages."""
 
 
 class TokenBucket:

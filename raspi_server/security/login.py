@@ -14,33 +14,33 @@ log = logging.getLogger(__name__)
 
 
 class AttemptLimiter:
-    """Attempts for each key: `burst` at once, and one more every `interval` seconds. Stored is the
-    time at which a key has all its attempts again.
+    """Attempts for each key: `burst` at once, and one more every `interval_s` seconds. For each key
+    the time is stored at which it has all its attempts again.
 
-    Of more than `max_keys` keys, the one is forgotten that has all its attempts soonest. So an
-    exhausted key is forgotten only when `max_keys` others are exhausted, too: a client with so many
-    networks would gain no more by it than those already give."""
+    If there are more than `max_keys` keys, it forgets the one that has all its attempts soonest.
+    So an exhausted key is forgotten only when `max_keys` others are exhausted, too. A client with
+    so many networks gains little by that: each of them gives it attempts anyway."""
 
-    def __init__(self, burst: int, interval: float, max_keys: int = 1) -> None:
-        self._interval = interval
-        self._room = (burst - 1) * interval
+    def __init__(self, burst: int, interval_s: float, max_keys: int = 1) -> None:
+        self._interval_s = interval_s
+        self._burst_s = (burst - 1) * interval_s
         self._max_keys = max_keys
         self._full_at: dict[str, float] = {}
 
     def wait(self, key: str, now: float) -> float:
         """Return the seconds until the key has an attempt; 0 or less if it has one."""
-        return self._full_at.get(key, now) - now - self._room
+        return self._full_at.get(key, now) - now - self._burst_s
 
     def take(self, key: str, now: float) -> None:
         """Use one attempt up."""
         if key not in self._full_at and len(self._full_at) >= self._max_keys:
             del self._full_at[min(self._full_at, key=self._full_at.__getitem__)]
-        self._full_at[key] = max(self._full_at.get(key, now), now) + self._interval
+        self._full_at[key] = max(self._full_at.get(key, now), now) + self._interval_s
 
     def give_back(self, key: str) -> None:
         """Undo one `take`."""
         if key in self._full_at:
-            self._full_at[key] -= self._interval
+            self._full_at[key] -= self._interval_s
 
 
 class Login:

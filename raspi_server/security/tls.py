@@ -54,11 +54,11 @@ def server_context(pair: CertificateFiles) -> ssl.SSLContext:
     # new secrets all the same, and without them OpenSSL would keep 1 KiB for each client.
     context.options |= ssl.OP_NO_RENEGOTIATION
 
-    def refuse_passphrase() -> bytes:  # OpenSSL would ask for it on the terminal
+    def reject_passphrase() -> bytes:  # OpenSSL would ask for it on the terminal
         raise CertificateError(f"{pair.key}: expected a key without a passphrase")
 
     try:
-        context.load_cert_chain(pair.certificate, pair.key, password=refuse_passphrase)
+        context.load_cert_chain(pair.certificate, pair.key, password=reject_passphrase)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             message = f"{pair.key}: expected the key of {pair.certificate}, got another"

@@ -88,12 +88,12 @@ def as_owner(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, timeout: float) -> Iterator[None]:
+def locked(folder: Path, timeout_s: float) -> Iterator[None]:
     """Keep other processes, and other blocks like this one, out of the files of `folder`. Raise
-    OSError, and BlockingIOError if the lock is not free within `timeout` seconds."""
+    OSError, and BlockingIOError if the lock is not free within `timeout_s` seconds."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        until = time.monotonic() + timeout
+        until = time.monotonic() + timeout_s
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

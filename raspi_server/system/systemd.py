@@ -17,8 +17,8 @@ import sdnotify
 from ..limits import DEFAULT, Limits
 from . import busy
 
-_MAX_REPORT_AGE = 1.5
-"""Age, in heartbeat intervals, of a report of the loop that replaces an answer to a question."""
+_MAX_REPORT_AGE_INTERVALS = 1.5
+"""Age, in heartbeat intervals, up to which the loop's last report replaces a question to it."""
 _WAIT_STEP_S = 0.2
 """Length of one wait for an answer."""
 _PACKAGE = __name__.partition(".")[0] + "."
@@ -46,19 +46,19 @@ class Heartbeat:
         self._loop_thread = threading.get_ident()
         self._status = ""
         self._notifier = None
-        self._watchdog = None
+        self._watchdog_s = None
         self._sending = threading.Lock()
         if os.environ.get("NOTIFY_SOCKET"):
             self._notifier = sdnotify.SystemdNotifier(debug=True)
             self._notifier.socket.settimeout(limits.notify_timeout_s)
-            self._watchdog = watchdog_interval()
+            self._watchdog_s = watchdog_interval()
         self._interval_s = limits.heartbeat_interval_s
         self._stuck_after_s = limits.stuck_after_s
-        if self._watchdog is not None:
+        if self._watchdog_s is not None:
             # When a loop that is stuck is asked, the last beat may be as old as 9/16 of the time
             # after which systemd ends us: a quarter more still leaves some to write the stacks.
-            self._interval_s = min(self._interval_s, self._watchdog / 8)
-            self._stuck_after_s = min(self._stuck_after_s, self._watchdog / 4)
+            self._interval_s = min(self._interval_s, self._watchdog_s / 8)
+            self._stuck_after_s = min(self._stuck_after_s, self._watchdog_s / 4)
         self._ran_at = 0.0
         self._report: tuple[float, tuple[str, bool]] | None = None
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -99,25 +99,25 @@ class Heartbeat:
 
     def _ask_for_time_until(self, done: threading.Event) -> None:
         """Ask systemd for more time while a start or stop goes on, up to a limit."""
-        extension = self._limits.timeout_extension_s
-        for _ in range(int(self._limits.max_timeout_extension_s / extension * 2)):
-            if done.wait(extension / 2):
+        extension_s = self._limits.timeout_extension_s
+        for _ in range(int(self._limits.max_timeout_extension_s / extension_s * 2)):
+            if done.wait(extension_s / 2):
                 return
-            self._send(f"EXTEND_TIMEOUT_USEC={int(extension * 1e6)}")
+            self._send(f"EXTEND_TIMEOUT_USEC={int(extension_s * 1e6)}")
         done.wait()
 
     def _beat(self) -> None:
         beat_at = self._ran_at = time.monotonic()
         while not self._stopping.is_set():
             # A beat is sent only for the loop as it is now, not as it was a second ago.
-            is_due = self._watchdog is not None and time.monotonic() >= beat_at
+            is_due = self._watchdog_s is not None and time.monotonic() >= beat_at
             status, is_well = (None if is_due else self._last_report()) or self._ask()
             if status != self._status and not self._stopping.is_set():
                 self._status = status
                 self._send(f"STATUS={' '.join(status.split())}")
-            if self._watchdog is not None and is_due and is_well:
+            if self._watchdog_s is not None and is_due and is_well:
                 self._send("WATCHDOG=1")
-                beat_at = time.monotonic() + self._watchdog / 2 - self._interval_s / 2
+                beat_at = time.monotonic() + self._watchdog_s / 2 - self._interval_s / 2
             self._wait(self._stopping, self._interval_s)
 
     def _last_report(self) -> tuple[str, bool] | None:
@@ -126,7 +126,7 @@ class Heartbeat:
             return None
         reported_at, answer = self._report
         age = time.monotonic() - reported_at
-        return answer if age < _MAX_REPORT_AGE * self._interval_s else None
+        return answer if age < _MAX_REPORT_AGE_INTERVALS * self._interval_s else None
 
     def _ask(self) -> tuple[str, bool]:
         """Ask the loop and return its answer, however late. systemd ends a loop that is stuck for
@@ -152,27 +152,27 @@ class Heartbeat:
             log.warning("the loop answers again")
         return answer[0] if answer else (self._status, False)
 
-    def _is_answered(self, answered: threading.Event, timeout: float) -> bool:
-        """Return True if an answer arrives within `timeout` seconds, or is no longer needed. Only
+    def _is_answered(self, answered: threading.Event, timeout_s: float) -> bool:
+        """Return True if an answer arrives within `timeout_s` seconds, or is no longer needed. Only
         the time counts in which this thread could run, else a process that was stopped would seem
         stuck."""
-        while timeout > 0 and not self._stopping.is_set():
-            step = min(timeout, _WAIT_STEP_S)
+        while timeout_s > 0 and not self._stopping.is_set():
+            step = min(timeout_s, _WAIT_STEP_S)
             if self._wait(answered, step):
                 return True
-            timeout -= step
+            timeout_s -= step
         return self._stopping.is_set()
 
-    def _wait(self, event: threading.Event, seconds: float) -> bool:
+    def _wait(self, event: threading.Event, timeout_s: float) -> bool:
         """Wait for an event. Return True if it is set. Log if far more time has passed since the
         last wait: either the process was stopped, or C code held the interpreter and this thread
         stood still with it. When such code returns, this thread is the next to run, so that the
         loop is still at the call. faulthandler could write the stacks earlier, without the
         interpreter, but that ends a process that would have continued (a segmentation fault, seen
         in CI). When systemd ends us, faulthandler writes them on its SIGABRT."""
-        is_set = event.wait(seconds)
+        is_set = event.wait(timeout_s)
         now = time.monotonic()
-        late = now - self._ran_at - seconds
+        late = now - self._ran_at - timeout_s
         self._ran_at = now
         if late > self._stuck_after_s:
             frames = sys._current_frames()

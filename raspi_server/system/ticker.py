@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 
 class Ticker:
-    """Periodic call of `tick` every `interval` seconds, from `start` to `stop`, the first at most
+    """Periodic call of `tick` every `interval_s` seconds, from `start` to `stop`, the first at most
     one interval after the start. All tickers are due at whole multiples of their interval on the
     loop's clock, so that those due together wake the process once. Of these, one that `yields` is
     called after those that do not."""
 
-    def __init__(self, tick: Callable[[], object], interval: float, yields: bool = False) -> None:
+    def __init__(self, tick: Callable[[], object], interval_s: float, yields: bool = False) -> None:
         self._tick = tick
-        self._interval = interval
+        self._interval_s = interval_s
         self._yields = yields
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Handle | None = None
@@ -23,7 +23,7 @@ class Ticker:
     def start(self) -> None:
         """Start, unless started already."""
         if self._timer is None:
-            self._wait(math.floor(self._loop.time() / self._interval))
+            self._wait(math.floor(self._loop.time() / self._interval_s))
 
     def stop(self) -> None:
         """Stop; `start` starts again."""
@@ -34,7 +34,7 @@ class Ticker:
     def _wait(self, beats: int) -> None:
         """Wait for the multiple of the interval after number `beats`."""
         due = self._yield if self._yields else self._run
-        self._timer = self._loop.call_at((beats + 1) * self._interval, due)
+        self._timer = self._loop.call_at((beats + 1) * self._interval_s, due)
 
     def _yield(self) -> None:
         self._timer = self._loop.call_soon(self._run)  # the loop's next round
@@ -43,7 +43,7 @@ class Ticker:
         timer = self._timer
         # A late call replaces the one that was due nearest to now, or the next would come right
         # after it.
-        beats = round(self._loop.time() / self._interval)
+        beats = round(self._loop.time() / self._interval_s)
         try:
             self._tick()
         finally:  # continue after a tick that fails, which the loop logs

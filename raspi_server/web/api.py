@@ -62,7 +62,7 @@ class ApiHandler(NamedHandler):
         return [*cls.operations, "head"] if "get" in cls.operations else [*cls.operations]
 
     def compute_etag(self) -> str | None:
-        return None  # the next answer differs anyway
+        return None  # each answer has another time
 
     def answer(self, message: object) -> None:
         """Finish the request with a struct."""
@@ -108,7 +108,7 @@ class ApiHandler(NamedHandler):
 class Index(ApiHandler):
     """`/api`."""
 
-    operations = {"get": Operation("What this is, and where things are", messages.Api)}
+    operations = {"get": Operation("The index of the API", messages.Api)}
 
     def get(self) -> None:
         server = self.context.status.server_info()
@@ -140,9 +140,7 @@ class Index(ApiHandler):
 class Hello(ApiHandler):
     """`/api/hello`."""
 
-    operations = {
-        "get": Operation("What a page begins with, as the WebSocket tells it", messages.Hello)
-    }
+    operations = {"get": Operation("The first message of the WebSocket", messages.Hello)}
 
     def get(self) -> None:
         self.answer(self.context.hello(self.caller))
@@ -209,8 +207,8 @@ class PulsePin(ApiHandler):
 
 
 class Health(ApiHandler):
-    """The health. Monitors and `install.sh` read the status, so it is also for callers that
-    may not view."""
+    """`/api/health`. Monitors and `install.sh` read the status, so callers that may not view get it
+    as well."""
 
     is_for_all = True
     operations = {
@@ -247,7 +245,7 @@ class Header(ApiHandler):
 
 
 class Metrics(ApiHandler):
-    """`/metrics` for Prometheus; its HELP lines describe it."""
+    """`/metrics` for Prometheus."""
 
     operations = {"get": Operation("Metrics for Prometheus", None)}
 
@@ -271,7 +269,7 @@ class Fleet(ApiHandler):
         if fleet is None:
             raise RequestError("not-found", NO_FLEET)
         await fleet.refresh()
-        with contextlib.suppress(StreamClosedError):  # the client is gone
+        with contextlib.suppress(StreamClosedError):  # the client has closed the connection
             for part in fleet.parts():
                 self.write(part)
                 await self.flush()
@@ -302,7 +300,7 @@ class Login(ApiHandler):
                 self._answer(caller)
                 return
         else:
-            assert asked.code, "one of them is there"
+            assert asked.code, "LoginRequest has either"
             code = await auth.sign_in(asked.code, caller.address)
         self._answer(await auth.begin_session(self, code))
         self.context.close_ended_sessions()  # now that the browser has its new cookie

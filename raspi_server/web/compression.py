@@ -14,7 +14,7 @@ _LEVEL = 6
 """zlib's own default: a tenth of the time of level 9, for one percent more bytes."""
 
 Stamp = tuple[object, ...]
-"""Values of which any edit changes one."""
+"""Values that identify the content of a file. Any edit changes one of them."""
 
 
 def open_regular(path: str) -> BinaryIO:

@@ -50,12 +50,12 @@ JSON_HEADERS = {
 NO_FLEET = "this Pi shows no others: config.yaml does not say fleet: true below mqtt:"
 CLOSE_LOGIN_REQUIRED = 4401
 CLOSE_RESTARTED = 1012
-"""The close code for viewers that have to connect again at once: their session has ended, or what
-they were connected to."""
+"""The close code for viewers that have to connect again at once, since their session or the thing
+they viewed has ended."""
 _PACKAGE = Path(__file__).parents[1]
 _INSIDE = _PACKAGE / "www"
 BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else _PACKAGE.parent / "www"
-"""In the wheel inside the package, in a checkout beside it."""
+"""The built-in pages: inside the package in a wheel, beside it in a checkout."""
 
 
 class MetricsText(Protocol):
@@ -83,15 +83,15 @@ class Fleet(Protocol):
     def seq(self) -> int: ...
     async def refresh(self) -> None: ...
     def is_own(self, topic: str) -> bool: ...
-    def target(self, order: RemoteCommand) -> tuple[NamedPi, FleetPin]: ...
+    def target(self, command: RemoteCommand) -> tuple[NamedPi, FleetPin]: ...
     def parts(self) -> Iterator[bytes]: ...
-    def carry_out(self, order: RemoteCommand, by: str) -> asyncio.Future[Value]: ...
+    def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value]: ...
 
 
 @dataclass
 class WebContext:
-    """The parts that handlers use. `www` are the folders to serve, of which the first that has a
-    file wins; `metrics` and `fleet` are None where the configuration does not ask for them."""
+    """The parts that handlers use. `www` are the folders to serve: the first that has a file wins.
+    `metrics` and `fleet` are None where the configuration does not ask for them."""
 
     status: Status
     history: History
@@ -133,7 +133,7 @@ class WebContext:
         return self._pin(pin, may_control, self.sees_details(caller))
 
     def broker_pin(self, pin: Pin, may_control: bool) -> PinInfo:
-        """Return a pin as clients of the broker may see it, which may switch if `may_control`."""
+        """Return a pin as clients of the broker see it. `may_control` lets them switch it."""
         may_control = may_control and self.auth.broker_may_control(pin.config)
         return self._pin(pin, may_control, details=False)
 
@@ -214,11 +214,11 @@ class WebContext:
         except RequestError:  # the board has no such pin
             return "nobody"
 
-    def check_fleet(self, fleet: Fleet, order: RemoteCommand, caller: Caller) -> None:
+    def check_fleet(self, fleet: Fleet, command: RemoteCommand, caller: Caller) -> None:
         """Check that a caller may send a command to another Pi. Raises RequestError."""
-        pi, pin = fleet.target(order)
-        if fleet.is_own(order.pi):
-            self.auth.check_control(self.board[order.pin].config, caller)
+        pi, pin = fleet.target(command)
+        if fleet.is_own(command.pi):
+            self.auth.check_control(self.board[command.pin].config, caller)
         else:
             self.auth.check_fleet(f"{pin.name} of {pi.name}", pin.control, caller)
 

@@ -50,9 +50,8 @@ class AllHistory(ApiHandler):
         histories = {}
         for pin, history in self.context.history.of_all(now, seconds):
             histories[pin] = history
-            await asyncio.sleep(
-                0
-            )  # one may hold a thousand changes: let edges and ticks run in between
+            # One may hold a thousand changes: let edges and ticks run in between.
+            await asyncio.sleep(0)
         self.answer(HistoryAnswer(wall_time(now), histories))
 
     head = get

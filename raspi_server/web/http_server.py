@@ -28,7 +28,7 @@ class HttpServers:
         self._start()
 
     def _start(self) -> None:
-        # No handler reads a form; a form that is sent all the same becomes few objects.
+        # No handler reads a form. These limits bound the objects that Tornado makes of one.
         form = ParseUrlEncodedConfig(self._limits.max_head_parts)
         set_parse_body_config(ParseBodyConfig(ParseMultipartConfig(enabled=False), form))
         self._server = self._new(application(self._context))
@@ -48,13 +48,13 @@ class HttpServers:
         self._server.handle_stream(stream, address)
 
     def redirect(self, stream: IOStream, address: tuple[str, int]) -> None:
-        """Lead a plain HTTP connection to HTTPS."""
+        """Serve a plain HTTP connection where HTTPS is on: redirects, and the trust page."""
         self._plain_server.handle_stream(stream, address)
 
     def restart(self) -> None:
-        """Close all connections, and serve new ones: of another scheme than before."""
-        # Closing takes some turns of the loop, in which connections of the new scheme come: those
-        # get servers of their own.
+        """Close all connections, and serve new ones, after a change of the scheme."""
+        # Closing takes some turns of the loop. Connections of the new scheme that arrive meanwhile
+        # need servers of their own.
         closing = asyncio.ensure_future(_close(self._server, self._plain_server))
         self._closing.add(closing)  # the loop itself would not keep it
         closing.add_done_callback(self._closing.discard)

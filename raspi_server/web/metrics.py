@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: some counted as they happen, the others read when they are asked for.
+"""Metrics for Prometheus: some counted as they happen, the others read for each request.
 Each label is a pin's name or one of a few fixed words."""
 
 import time
@@ -96,7 +96,9 @@ class Metrics(Collector):
         broker = self._status.broker
         if broker:
             name = "raspi_server_mqtt"
-            yield _gauge(f"{name}_connected", "1 while the broker is there", broker.is_connected)
+            yield _gauge(
+                f"{name}_connected", "1 while connected to the broker", broker.is_connected
+            )
             words = "Changes that wait for the broker"
             yield _gauge(f"{name}_kept_changes", words, broker.kept)
             words = "Changes that were too many to keep"
@@ -134,7 +136,7 @@ class Metrics(Collector):
         yield _gauge(f"{name}_viewers", "Open pages", len(hub))
         words = "States and changes that were sent, one for each viewer"
         yield _counter(f"{name}_frames_sent", words, hub.sent)
-        words = "States that a viewer was spared, since it was busy with the last one"
+        words = "States skipped for a viewer that had not read the last one"
         yield _counter(f"{name}_frames_skipped", words, hub.skipped)
         yield _counter(f"{name}_gpio_errors", "How often a pin failed or was lost", self._errors)
         status = self._status.verdict(False).status

@@ -17,8 +17,8 @@ from tornado.httputil import (
 
 class Reception(HTTPMessageDelegate):
     """A request that arrives on `connection`, on its way to `inner`. The connection is closed when
-    the body takes longer than `body_timeout_s`. Tornado has such a timeout of its own, after which
-    it goes on with what it has read already, and logs tracebacks of what it finds in it."""
+    the body takes longer than `body_timeout_s`. Tornado's own timeout for bodies
+    is not used: after it Tornado parses the part that it has read, and logs tracebacks."""
 
     def __init__(
         self, inner: HTTPMessageDelegate, connection: HTTP1Connection, body_timeout_s: float
@@ -60,7 +60,7 @@ class Reception(HTTPMessageDelegate):
 
 def declared_bytes(request: HTTPServerRequest) -> int:
     """Return the bytes that a Content-Length declares, or 0 for a malformed one, which Tornado
-    refuses. Of a long number the first 20 digits are enough."""
+    rejects. Of a long number the first 20 digits are enough."""
     length = request.headers.get("Content-Length", "")
     is_number = length.isascii() and length.isdigit()
     return int(length.lstrip("0")[:20] or "0") if is_number else 0

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 
 class OpenApi(api.ApiHandler):
+    """`/api/openapi.json`."""
+
     operations: ClassVar[Mapping[str, Operation]] = {"get": Operation("This document", None)}
 
     def get(self) -> None:
@@ -34,7 +36,7 @@ class OpenApi(api.ApiHandler):
 
 
 def log_request(handler: RequestHandler) -> None:
-    """Log a request at debug level. Failures of ours were logged where they happened."""
+    """Log a request at debug level. Errors of the server are logged where they are raised."""
     log.debug(
         "%s %s: %d, for %s",
         str(handler.request.method)[:16],
@@ -83,9 +85,9 @@ class _Guarded(Application):
 
 @stream_request_body
 class TooLarge(api.Rejected):
-    """The refusal of a request whose body is declared too large, before that is read; then the
-    connection closes. In chunks, with no size declared, Tornado stops reading a body at the same
-    limit and answers with a mere 400."""
+    """Rejection of a request whose declared body is too large. The body is not read, and the
+    connection closes. A body in chunks declares no size: Tornado reads it up to the same limit and
+    answers with a bare 400."""
 
     async def prepare(self) -> None:
         # Tornado would add its own answer to this one.

@@ -18,18 +18,17 @@ from .versions import CURRENT, IMMUTABLE, VERSION, is_hidden, put_version
 
 INDEX = "index.html"
 MAX_DEPTH = 32
-"""Folders above a path that is not there, up to which its 404 page finds its style."""
+"""Folders in a path that does not exist, up to which its 404 page finds its style."""
 
 
 class Files(NamedHandler, StaticFileHandler):
-    """A file at its own address: a browser may keep it, and asks each time whether it is still the
-    same."""
+    """A file at its own address. Browsers revalidate it at each use."""
 
     has_versions = True
-    """Whether HTML pages name the present version of other files."""
+    """True if HTML pages name the present version of other files."""
 
     def initialize(self, context: WebContext) -> None:  # type: ignore[override]
-        self._site = context
+        self.context = context
         self._limits = context.limits
         self._folders = context.www
         self._version = CURRENT
@@ -37,13 +36,13 @@ class Files(NamedHandler, StaticFileHandler):
         super().initialize(path=context.www[0], default_filename=INDEX)
 
     def prepare(self) -> None:
-        if self.request.path == "/":  # every visit makes the cookie new
-            self._site.auth.renew_cookie(self)
+        if self.request.path == "/":  # every visit renews the cookie
+            self.context.auth.renew_cookie(self)
 
     async def get(self, path: str, include_body: bool = True) -> None:
-        """Send a file. A page is preceded by a look at all files, for the version that it names."""
+        """Send a file. For a page, read the version that it names first, from all files."""
         if self.has_versions and (not path or path.endswith("/") or is_html(content_type(path))):
-            self._version = await self._site.versions.refresh()
+            self._version = await self.context.versions.refresh()
         await super().get(path, include_body)
 
     # Finding the file
@@ -89,9 +88,9 @@ class Files(NamedHandler, StaticFileHandler):
     # The form in which it is sent
 
     def _choose_form(self, path: str) -> None:
-        """Choose whether a file is sent as gzip. A part never is: a part of compressed content is
-        of no use. `If-Range` names the whole that the client has a part of; if that is another than
-        ours, the whole is sent."""
+        """Choose whether a file is sent as gzip. A range never is: a range of compressed content is
+        useless. If `If-Range` names another content than the present one, the client gets the whole
+        file instead of a range."""
         headers = self.request.headers
         self._found = os.stat(path)
         self._type = content_type(path)
@@ -139,7 +138,7 @@ class Files(NamedHandler, StaticFileHandler):
         assert self.absolute_path is not None
         form = "gzip" if self._is_gzip else "identity"
         try:
-            return self._site.contents.get(
+            return self.context.contents.get(
                 self.absolute_path, form, (self._stamp(), self._page_version()), self._make_content
             )
         except OSError as error:
@@ -172,8 +171,8 @@ class Files(NamedHandler, StaticFileHandler):
         return datetime.fromtimestamp(int(self._found.st_mtime), UTC)
 
     def should_return_304(self) -> bool:
-        """Return whether the client has this content. The date of a page does not tell: it names
-        the version of other files."""
+        """Return whether the client has this content. The date of a page is not enough, since the
+        page names the version of other files."""
         if self._names_version and "If-None-Match" not in self.request.headers:
             return False
         return super().should_return_304()
@@ -182,7 +181,7 @@ class Files(NamedHandler, StaticFileHandler):
         return self._type
 
     def get_cache_time(self, path: str, modified: datetime | None, mime_type: str) -> int:
-        """Return 0: a query `?v=` makes no version, which Tornado takes it for."""
+        """Return 0. Tornado would cache an address with `?v=` for years."""
         return 0
 
     def set_extra_headers(self, path: str) -> None:
@@ -198,9 +197,9 @@ class Files(NamedHandler, StaticFileHandler):
         self.set_header("Cache-Control", "no-cache")
 
     def _set_policy(self, folder: str) -> None:
-        """Restrict our own pages to scripts in files. Pages in the user's folder may do as they
-        like. In a checkout the two are one folder, and only the policy in our pages holds."""
-        if folder != self._site.www[0]:
+        """Restrict our own pages to scripts in files. Pages in the user's folder are not
+        restricted. In a checkout both are one folder, and only the policy in our pages applies."""
+        if folder != self.context.www[0]:
             self.set_header("Content-Security-Policy", PAGE_POLICY)
 
     # Errors
@@ -234,15 +233,15 @@ class Files(NamedHandler, StaticFileHandler):
 
 
 class VersionedFiles(Files):
-    """A file at `/v/VERSION/PATH`, the same as at `/PATH`. A browser keeps it without asking again
-    while the version is the present one, if it is a part of pages, which the version covers."""
+    """A file at `/v/VERSION/PATH`, the same as at `/PATH`. If the version is the present one and
+    covers the file, browsers keep it without another request."""
 
     ROUTE = rf"/v/{VERSION}/(.*)"
 
     def set_extra_headers(self, path: str) -> None:
         super().set_extra_headers(path)
         version = self.request.path.split("/")[2]
-        if self._site.versions.is_present(version) and is_part(self._type):
+        if self.context.versions.is_present(version) and is_part(self._type):
             self.set_header("Cache-Control", IMMUTABLE)
 
 

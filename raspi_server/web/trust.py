@@ -1,5 +1,5 @@
-"""How a phone comes to trust this Pi: its certificate authority in the forms that phones take, a
-WebSocket that proves they do, and what is answered to plain http where https is spoken."""
+"""Trust in this Pi's certificate authority: its certificate in the forms that phones take, a
+WebSocket that proves their trust, and the routes of plain HTTP where HTTPS is on."""
 
 import plistlib
 import uuid
@@ -10,42 +10,42 @@ from urllib.parse import quote
 from tornado.web import RequestHandler
 
 from ..errors import RequestError
-from ..messages import NAME, Trust
+from ..messages import NAME, AuthorityInfo
 from ..security.tls import Authority
 from .api import ApiHandler
 from .context import BUILT_IN_WWW, WebContext
 from .openapi import Operation
 from .static import Files
-from .websocket import Metered
+from .websocket import RateLimitedSocket
 
 PAGE = "/trust/"
 _NO_AUTHORITY = "there is no certificate authority of this Pi's own to trust"
 
 
 def _authority(context: WebContext) -> Authority:
-    """Raises RequestError."""
+    """Return the authority of the certificate in use. Raises RequestError if there is none."""
     if context.identity is None or context.identity.authority is None:
         raise RequestError("not-found", _NO_AUTHORITY)
     return context.identity.authority
 
 
-class Facts(ApiHandler):
-    """`/trust/authority.json`: the name of the authority, with its fingerprint."""
+class AuthorityDetails(ApiHandler):
+    """`/trust/authority.json`."""
 
     is_for_all = True
     operations: ClassVar[Mapping[str, Operation]] = {
-        "get": Operation("The authority to trust", Trust)
+        "get": Operation("The authority to trust", AuthorityInfo)
     }
 
     def get(self) -> None:
         authority = _authority(self.context)
-        self.answer(Trust(authority.name, authority.fingerprint))
+        self.answer(AuthorityInfo(authority.name, authority.fingerprint))
 
     head = get
 
 
 class Certificate(ApiHandler):
-    """The authority's certificate: as such for Android and computers, or as a profile for Apple's
+    """The authority's certificate: a plain file for Android and computers, a profile for Apple's
     devices (Apple, Configuration Profile Reference: com.apple.security.root)."""
 
     is_for_all = True
@@ -64,7 +64,8 @@ class Certificate(ApiHandler):
 
 
 def profile(authority: Authority) -> bytes:
-    """The same authority gives the same profile: installed twice, it replaces itself."""
+    """Return the profile of an authority. It has a fixed id, so a second installation replaces the
+    first."""
     id = uuid.uuid5(uuid.NAMESPACE_OID, authority.fingerprint)
     certificate = {
         "PayloadType": "com.apple.security.root",
@@ -91,9 +92,10 @@ def profile(authority: Authority) -> bytes:
     )
 
 
-class Proof(Metered):
-    """Opens and closes: a page that gets this far over wss is on a device that trusts us. It says
-    nothing else, and so may be asked by our page on plain http, which is another origin."""
+class Proof(RateLimitedSocket):
+    """A WebSocket that opens and closes at once. It opens over TLS only on a device that trusts the
+    authority. It sends nothing, so pages of any origin may open it: our own page on plain HTTP is
+    another origin."""
 
     def check_origin(self, origin: str) -> bool:
         return True
@@ -103,8 +105,8 @@ class Proof(Metered):
 
 
 class TrustFiles(Files):
-    """The built-in files of the trust page alone: the user's own may not be for plain http. They
-    have no version in their addresses, since plain http serves only `/trust/*`."""
+    """The built-in files of the trust page. Files of the user are not served over plain HTTP. The
+    addresses have no version, since plain HTTP serves only `/trust/*`."""
 
     has_versions = False
 
@@ -114,7 +116,8 @@ class TrustFiles(Files):
 
 
 class HttpsOnly(ApiHandler):
-    """Leads who came by plain http to the page that explains https; programs are told."""
+    """Any other request by plain HTTP where HTTPS is on: pages are redirected to the explanation,
+    and programs get the error `https-only`."""
 
     async def prepare(self) -> None:
         path, host = self.request.path, self.request.host
@@ -128,7 +131,7 @@ class HttpsOnly(ApiHandler):
 
 
 ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
-    (r"/trust/authority\.json", Facts),
+    (r"/trust/authority\.json", AuthorityDetails),
     (r"/trust/raspi-server\.(crt|mobileconfig)", Certificate),
 )
 PLAIN_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (

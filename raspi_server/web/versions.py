@@ -101,8 +101,8 @@ def _files(folder: str, max_files: int) -> Iterator[bytes]:
     waiting = [""]
     while waiting:
         below = waiting.pop()
-        # A folder's times tell that a file came and went: no version ever returns, below which a
-        # browser may have kept the file.
+        # A folder's times change when a file is added or removed. So an old version never returns,
+        # below which a browser may have kept that file.
         yield _known(below, os.stat(os.path.join(folder, below)), size=0)
         with os.scandir(os.path.join(folder, below)) as found:
             entries = sorted(itertools.islice(found, max_files + 1), key=lambda each: each.name)

@@ -35,11 +35,11 @@ CLOSE_POLICY_VIOLATION = 1008
 log = logging.getLogger(__name__)
 
 
-class _MeteredProtocol(WebSocketProtocol13):
-    """Tornado's protocol, which reports whole messages, pings and pongs to its handler; this one
-    counts the other frames, too."""
+class _FrameCountingProtocol(WebSocketProtocol13):
+    """Tornado's protocol, which reports whole messages, pings and pongs to its handler. This one
+    also counts frames that are a part of a message."""
 
-    handler: "Metered"
+    handler: "RateLimitedSocket"
 
     def _receive_frame(self) -> Coroutine[Any, Any, None]:
         if self._fragmented_message_buffer is not None:  # the last one was a part of a message
@@ -47,12 +47,12 @@ class _MeteredProtocol(WebSocketProtocol13):
         return self._close_late() if self.handler.is_too_fast else super()._receive_frame()
 
     async def _close_late(self) -> None:
-        """Read nothing more; end the connection when the close frame has had time to arrive."""
+        """Stop reading, and end the connection once the close frame has had time to arrive."""
         await asyncio.sleep(self.handler.context.limits.close_frame_timeout_s)
         self._abort()
 
 
-class Metered(NamedHandler, WebSocketHandler):
+class RateLimitedSocket(NamedHandler, WebSocketHandler):
     """A WebSocket that is closed if it sends too many frames, of any kind."""
 
     context: WebContext
@@ -77,7 +77,7 @@ class Metered(NamedHandler, WebSocketHandler):
         found = super().get_websocket_protocol()
         if not isinstance(found, WebSocketProtocol13):
             return found
-        return _MeteredProtocol(self, False, found.params)
+        return _FrameCountingProtocol(self, False, found.params)
 
     def take(self) -> bool:
         """Count a frame; close the connection and return False if it is one too many."""
@@ -100,7 +100,7 @@ class Metered(NamedHandler, WebSocketHandler):
         self.take()
 
 
-class ViewerSocket(Metered):
+class ViewerSocket(RateLimitedSocket):
     """A WebSocket that becomes a viewer of a hub, if its caller may view."""
 
     _caller: Caller
@@ -140,7 +140,7 @@ class ViewerSocket(Metered):
         if isinstance(connection.stream, Connection):
             connection.stream.on_large_response = None  # the hub bounds what waits here
         self._viewer = Viewer(connection, self._loop, self._caller, self.hub.limits)
-        self.greet(self._viewer)
+        self.add_to_hub(self._viewer)
         log.debug("%s: open, %d viewers", self.subject, len(self.hub))
 
     @property
@@ -148,7 +148,7 @@ class ViewerSocket(Metered):
         """The hub of this socket."""
         raise NotImplementedError
 
-    def greet(self, viewer: Viewer) -> None:
+    def add_to_hub(self, viewer: Viewer) -> None:
         """Send the first message, and add the viewer to the hub."""
         raise NotImplementedError
 
@@ -210,7 +210,7 @@ class Socket(ViewerSocket):
     def hub(self) -> Hub:
         return self.context.hub
 
-    def greet(self, viewer: Viewer) -> None:
+    def add_to_hub(self, viewer: Viewer) -> None:
         viewer.send_message(self.context.hello(self._caller))
         self.hub.add(viewer)
         viewer.send_message(self.context.status.machine_health())
@@ -240,7 +240,7 @@ class FleetSocket(ViewerSocket):
     def hub(self) -> Hub:
         return self._fleet.hub
 
-    def greet(self, viewer: Viewer) -> None:
+    def add_to_hub(self, viewer: Viewer) -> None:
         viewer.send_message(self.context.fleet_hello(self._fleet, self._caller))
         self.hub.add(viewer)
 

@@ -45,7 +45,7 @@ class Asker:
         self._poll.close()
 
     def ask_for(self, seconds: float) -> int:
-        """How many answers came in so long."""
+        """Return the number of answers within these seconds."""
         end, answers, waiting = time.monotonic() + seconds, 0, 0
         for connection in self._connections.values():
             self._ask(connection)

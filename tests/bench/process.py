@@ -26,7 +26,7 @@ class ServerFailed(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """How a server is started. One that has a `port` listens there without saying so; the others
+    """Start of a server. One that has a `port` listens there without saying so; the others
     say on standard error where they do."""
 
     arguments: Sequence[str | Path]

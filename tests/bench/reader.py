@@ -134,7 +134,7 @@ class Reader:
         return replace(self.counts)
 
     def told_to_each(self) -> list[int]:
-        """How many regular messages each socket has had."""
+        """Return the number of regular messages of each socket."""
         return [one.told for one in self._sockets.values()]
 
     # Opening

@@ -1,4 +1,5 @@
-"""A headless Chromium that looks at the real server as a phone would and passes over no error."""
+"""Fixtures of the browser tests: a headless Chromium with the size of a phone, and the real server.
+Any error in the console fails a test."""
 
 import contextlib
 import os

@@ -1,5 +1,4 @@
-"""The cookie of signing in: none, where a browser keeps no cookies, and else for each scheme
-on its own."""
+"""The session cookie: browsers that keep no cookies, and a cookie for each scheme."""
 
 import json
 from collections.abc import Callable

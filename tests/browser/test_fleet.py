@@ -216,7 +216,7 @@ def test_a_broker_that_is_away_is_no_secret(brokers, start_server, open_page, sh
     expect(lamp).to_be_visible()
     expect(page.locator("body")).to_have_attribute("data-current", "")
     broker.kill()
-    expect(page.locator("#notices")).to_contain_text("The broker is not there")
+    expect(page.locator("#notices")).to_contain_text("The broker is unreachable")
     expect(page.locator("#notices .detail")).to_have_text(BROKER_ERROR)
     expect(page.locator("body")).not_to_have_attribute("data-current", "")
     lamp.get_by_role("switch").click()

@@ -1,4 +1,4 @@
-"""The picture of the header on the page: who holds each pin, and what to write to use one."""
+"""The picture of the board's header: the holder of each pin, and the example for a free one."""
 
 import re
 import urllib.request

@@ -1,5 +1,5 @@
-"""On the home screen: the page as an app with a name and an icon, which opens also while the
-Raspberry Pi does not answer."""
+"""The page on the home screen: name and icon, and the service worker that opens it while the
+Raspberry Pi is unreachable."""
 
 import json
 import signal
@@ -97,7 +97,7 @@ CORNER = """async (address) => {
     context.drawImage(image, 0, 0);
     return context.getImageData(0, 0, 1, 1).data[3];
 }"""
-"""How opaque the topmost left pixel is, 0 to 255."""
+"""Opacity of the top left pixel, 0 to 255."""
 
 
 def test_the_page_opens_without_the_pi(start_server, open_page):

@@ -1,5 +1,5 @@
-"""Pages of other sites in a real browser, which try all a page can to read the pins and to switch
-them; and the same tries by a page of our own, which succeed."""
+"""Pages of other sites in a real browser that try to read the pins and to switch them. The same
+attempts succeed from a page of our own."""
 
 import contextlib
 import threading
@@ -160,7 +160,7 @@ def check_nothing_came_of_it(found: dict[str, str], server: Any) -> None:
 
 
 def refused(server: Any) -> set[str]:
-    """Which ways of switching have come as far as the server."""
+    """Return the ways of switching that have reached the server."""
     return {way for way in SWITCHES if f"DEBUG {way} 403" in server.log}
 
 

@@ -1,4 +1,4 @@
-"""The page is light: little to load, little to draw, and it keeps up with whatever happens."""
+"""Cost of the page: what it loads and draws, and its speed while many pins change."""
 
 import gzip
 import json

@@ -1,4 +1,5 @@
-"""The link in hard times: no network, sleep, slow lines, browsers that let no WebSocket through."""
+"""The connection of a page under hard conditions: no network, sleep, slow networks, browsers that
+block WebSockets."""
 
 import json
 import re

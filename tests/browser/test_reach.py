@@ -1,4 +1,4 @@
-"""Everybody can use the page: in their language, with keys, by ear, in few colours."""
+"""Accessibility of the page: languages, keyboard, screen readers, few colours."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Fingers on the page: what scrolls it switches nothing, on `/` and on `/fleet/`."""
+"""Touch on the page: a swipe that scrolls it switches nothing, on `/` and on `/fleet/`."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -1,5 +1,5 @@
-"""How a browser comes to trust the Pi: with a profile of its own, into which the authority is
-installed as people do it."""
+"""Trust in the certificate authority of the Pi: a browser with a profile of its own, in which the
+authority is installed by the documented steps."""
 
 import subprocess
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What a visit asks the server for: everything once, and then only whether the page is the same."""
+"""Requests of a visit: each file once at the first one, only the page itself at the next."""
 
 import re
 from collections.abc import Callable, Iterator

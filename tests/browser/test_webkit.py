@@ -1,5 +1,4 @@
-"""The page in WebKit, the engine of every iPhone, of about the age of iOS 16: what it shows and
-does there, and that no script fails."""
+"""The page in WebKit, the engine of every iPhone, of about the age of iOS 16."""
 
 from collections.abc import Callable, Iterator
 

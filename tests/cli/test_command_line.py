@@ -450,7 +450,7 @@ def test_wait_until_healthy(
         (tmp_path / "config-0.yaml").write_text("nonsense")
         (tmp_path / "config-1.yaml").write_text("nonsense")
         each.process.send_signal(signal.SIGHUP)
-        each.wait_for_log("was not taken")
+        each.wait_for_log("was rejected")
     capfd.readouterr()
     assert wait_healthy(tmp_path / "healthy.yaml", server.port) == 0
     assert "It says: config.yaml has errors" in capfd.readouterr().out

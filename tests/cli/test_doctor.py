@@ -1,5 +1,5 @@
-"""`raspi-server doctor`: its finding for each thing that can be wrong. Small scripts stand in for
-the programs it runs; tests/system has the installed service."""
+"""`raspi-server doctor`: a finding for each error. Small scripts replace the programs it runs;
+tests/system/debian has the installed service."""
 
 import contextlib
 import hashlib
@@ -105,7 +105,7 @@ def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_pa
     assert "health" not in found
     (tmp_path / "config-0.yaml").write_text("nonsense")
     server.process.send_signal(signal.SIGHUP)
-    server.wait_for_log("was not taken")
+    server.wait_for_log("was rejected")
     status, found = clinic.examine()
     where = "sudo journalctl -u raspi-server -p warning -n 20"
     assert found["port"] == [f"error port {server.port} answers: degraded -> {where}"]

@@ -1,4 +1,4 @@
-"""config.yaml key by key, as the documentation promises it; and every way to get it wrong."""
+"""config.yaml key by key: the documented values, and the error of every wrong one."""
 
 import json
 import re

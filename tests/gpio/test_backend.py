@@ -1,4 +1,4 @@
-"""Backends of the pins. Real lines are tested on a virtual Pi (tests/gpio)."""
+"""Backends of the pins. Real lines are tested on a virtual Pi (tests/gpio/virtual_pi)."""
 
 import sys
 

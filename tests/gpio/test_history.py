@@ -1,4 +1,4 @@
-"""The history of the pins over HTTP: a page that is opened now shows what was before."""
+"""The history of the pins over HTTP."""
 
 import csv
 import re
@@ -75,7 +75,7 @@ def remembered(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"time": c["time"], "value": c["value"], "by": c.get("by")} for c in changes]
 
 
-# What is in it
+# Content
 
 
 def test_what_was_seen_live_is_remembered(start_server: Callable[..., Server]) -> None:
@@ -280,7 +280,7 @@ def test_a_pin_that_is_opened_anew(run: Callable[..., Any]) -> None:  # noqa: F8
     assert told(changes) == [(0, None)]
 
 
-# What may be asked
+# Queries
 
 
 @pytest.mark.parametrize("path", ["/api/history", "/api/pins/lamp/history"])

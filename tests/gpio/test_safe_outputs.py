@@ -121,7 +121,7 @@ def test_a_reload_refuses_it_and_what_ran_runs_on(run):
     for number, (keys, (key, words)) in enumerate(REFUSED.items()):
         house.reload(first + pins(["mode: output", keys]))
         house.server.wait_for_log(re.escape(f"pins.p1.{key}: {words}"))
-        house.server.wait_for_log("what ran before runs on", again=number)
+        house.server.wait_for_log("the running configuration stays active", again=number)
         assert len(house.get("/api/pins")["pins"]) == 3
     house.reload(first + pins(ALLOWED))
     house.server.wait_for_log(f"{2 + len(ALLOWED)} pins, serving")

@@ -1,4 +1,4 @@
-"""The outputs after a failure. Real lines are tested on the virtual Pi (tests/gpio)."""
+"""The safe state after a failure. Real lines are tested on a virtual Pi (tests/gpio/virtual_pi)."""
 
 import errno
 import os

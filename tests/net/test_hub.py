@@ -208,7 +208,7 @@ def test_viewers_that_read_get_everything_in_order(rig):
     """Viewers that read get every state and every change in order."""
     ends = [rig.join() for _ in range(3)]
     for seq in range(10):
-        rig.run(lambda seq=seq: rig.hub.show(state(2 * seq)))
+        rig.run(lambda seq=seq: rig.hub.send_or_skip(state(2 * seq)))
         rig.run(lambda seq=seq: rig.hub.send(Result(seq, "lamp", 1)))
         for end in ends:
             first, second = rig.read(end)
@@ -231,12 +231,12 @@ def test_a_sleeper_wakes_to_the_present(rig):
     another viewer missed nothing."""
     sleeper, neighbour = rig.join(), rig.join()
     for seq in range(3000):
-        rig.run(lambda seq=seq: rig.hub.show(state(seq)))
+        rig.run(lambda seq=seq: rig.hub.send_or_skip(state(seq)))
         assert [message["seq"] for message in rig.read(neighbour)] == [seq]
     stale = [message["seq"] for message in rig.read(sleeper)]
     assert stale == sorted(set(stale))
     assert len(stale) < 150
-    rig.run(lambda: rig.hub.show(state(3000)))
+    rig.run(lambda: rig.hub.send_or_skip(state(3000)))
     assert [message["seq"] for message in rig.read(sleeper)] == [3000]
 
 
@@ -249,7 +249,7 @@ def test_sleepers_that_wake_one_by_one(rig):
     def show() -> None:
         nonlocal seq
         seq += 1
-        rig.run(lambda: rig.hub.show(state(seq)))
+        rig.run(lambda: rig.hub.send_or_skip(state(seq)))
 
     def fall_asleep() -> None:
         for _ in range(200):
@@ -279,7 +279,7 @@ def test_changes_are_never_skipped(rig):
     """A phone that slept for a while gets every change, in order."""
     sleeper = rig.join()
     for seq in range(600):
-        rig.run(lambda seq=seq: rig.hub.show(state(seq)))
+        rig.run(lambda seq=seq: rig.hub.send_or_skip(state(seq)))
         rig.run(lambda seq=seq: rig.hub.send(Result(seq, "lamp", 1)))
     got = rig.read(sleeper)
     assert [message["ref"] for message in got if message["type"] == "result"] == list(range(600))
@@ -315,7 +315,7 @@ def test_a_reset_ends_only_that_one(rig):
     broken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     broken.close()
     for seq in range(5):
-        rig.run(lambda seq=seq: rig.hub.show(state(seq)))
+        rig.run(lambda seq=seq: rig.hub.send_or_skip(state(seq)))
         rig.run(lambda seq=seq: rig.hub.send(Result(seq, "lamp", 1)))
         assert len(rig.read(neighbour)) == 2
     assert rig.connections[0].stream.closed()
@@ -333,7 +333,7 @@ def test_a_number_that_is_used_again(rig):
     newcomer = rig.join()
     assert rig.viewers[2].socket.fileno() == number
     for seq in range(3):
-        rig.run(lambda seq=seq: rig.hub.show(state(2 * seq)))
+        rig.run(lambda seq=seq: rig.hub.send_or_skip(state(2 * seq)))
         rig.run(lambda seq=seq: rig.hub.send(Result(seq, "lamp", 1)))
         rig.hub.remove(rig.viewers[1])
         for end in (neighbour, newcomer):
@@ -348,7 +348,7 @@ def test_viewer_closed_before_hub_add(rig):
     rig.hub.remove(gone)
     rig.connections[1].stream.close()
     rig.hub.add(gone)
-    rig.run(lambda: rig.hub.show(state(1)))
+    rig.run(lambda: rig.hub.send_or_skip(state(1)))
     rig.run(lambda: rig.hub.send(Result(1, "lamp", 1)))
     assert len(rig.read(neighbour)) == 2
 
@@ -358,7 +358,7 @@ def test_a_close_in_the_middle_of_a_burst(rig):
     ends = [rig.join() for _ in range(4)]
     got = [0] * 4
     for seq in range(8):
-        rig.run(lambda seq=seq: rig.hub.show(state(2 * seq)))
+        rig.run(lambda seq=seq: rig.hub.send_or_skip(state(2 * seq)))
         rig.run(lambda seq=seq: rig.hub.send(Result(2 * seq + 1, "lamp", 1)))
         if seq % 2:
             rig.run(lambda seq=seq: rig.viewers[seq // 2].close(1001, "bye"))
@@ -371,14 +371,14 @@ def test_full_viewers_are_skipped(rig):
     """A viewer whose connection is full is skipped, and counted; the others get each state."""
     sleeper, neighbour = rig.join(), rig.join()
     for seq in range(200):
-        rig.run(lambda seq=seq: rig.hub.show(state(seq)))
+        rig.run(lambda seq=seq: rig.hub.send_or_skip(state(seq)))
         rig.read(neighbour)
     assert rig.hub.skipped > 100
     before = rig.hub.skipped
-    rig.run(lambda: rig.hub.show(state(200)))
+    rig.run(lambda: rig.hub.send_or_skip(state(200)))
     assert (rig.hub.skipped - before, len(rig.read(neighbour))) == (1, 1)
     rig.read(sleeper)
-    rig.run(lambda: rig.hub.show(state(201)))
+    rig.run(lambda: rig.hub.send_or_skip(state(201)))
     assert [message["seq"] for message in rig.read(sleeper)] == [201]
     assert rig.hub.sent + rig.hub.skipped == 2 * 202
 
@@ -387,7 +387,7 @@ def test_nothing_follows_a_close_frame(rig):
     """After the close frame nothing more is sent."""
     end = rig.join()
     rig.run(lambda: rig.viewers[0].close(1001, "bye"))
-    rig.run(lambda: rig.hub.show(state(1)))
+    rig.run(lambda: rig.hub.send_or_skip(state(1)))
     rig.run(lambda: rig.hub.send(Result(1, "lamp", 1)))
     assert rig.read(end) == []
 
@@ -421,12 +421,12 @@ def test_a_pong_is_not_cut_by_a_frame(rig):
 
     rig.run(pongs)
     for seq in range(3):
-        rig.run(lambda seq=seq: rig.hub.show(state(seq)))
+        rig.run(lambda seq=seq: rig.hub.send_or_skip(state(seq)))
     rig.run(lambda: rig.hub.send(Result(1, "lamp", 1)))
     data = rig.loop.run_until_complete(rig._receive(end))
     opcodes = [opcode for opcode, _ in frames(data)]
     assert opcodes == [0xA] * written + [1]
-    rig.run(lambda: rig.hub.show(state(4)))
+    rig.run(lambda: rig.hub.send_or_skip(state(4)))
     assert [message["seq"] for message in rig.read(end)] == [4]
 
 
@@ -534,7 +534,7 @@ def test_what_the_server_keeps_for_a_sleeper(start_server, door):
 
 
 def _end_of_first(data: bytes) -> int | None:
-    """Where the first frame ends, or None if it is not whole yet."""
+    """Return the end of the first frame, or None if it is not whole yet."""
     if len(data) < 4:
         return None
     size, begin = data[1], 2

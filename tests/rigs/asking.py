@@ -1,4 +1,4 @@
-"""One HTTP request, as a script sends it, and what came back."""
+"""One HTTP request, as a script sends it, and the response."""
 
 import http.client
 import json

@@ -30,7 +30,7 @@ def folders(folder: Path) -> dict[str, str]:
 
 
 def new_link(folder: Path, right: Right = "control") -> str:
-    """What stands behind the address in a new link for the code kept there."""
+    """Return the fragment of a new link for the code kept there."""
     id = Codes(folder).id(right)
     assert id, "there is no such code"
     return f"/#token={Links(folder).make(id)}"
@@ -107,7 +107,7 @@ class Home:
         return self.ask("POST", "/api/login", {"code": code}, source)
 
     def cookie(self, code: str) -> str:
-        """What a browser sends that has signed in."""
+        """Return the headers of a browser that has signed in."""
         return self.sign_in(code).signed_in["Cookie"]
 
     def switch(self, value: int, **headers: str) -> Answer:

@@ -1,8 +1,7 @@
-"""One life of the real server, and the model of it side by side; every method does the same to
-both, and `agree` compares them. Who tells the life, chance or a test, is not known here.
-
-The model knows no real time: what is short has happened before the next step, which waits for it as
-a fact; what is long never happens."""
+"""One life of the real server, with the model of it beside it. Every method does the same to both,
+and `agree` compares them. The caller decides what happens: a test, or chance. The model knows no
+real time: what is short has happened before the next step, which waits for it; what is long never
+happens."""
 
 import json
 import shutil
@@ -21,10 +20,10 @@ MAY_SLEEP = 4.0
 """Seconds; a viewer that has not read for five may be closed."""
 
 SCRIPT = "127.0.0.6"
-"""Where requests come from; viewers have addresses of their own."""
+"""The address of requests. Viewers have others."""
 
 Command = tuple[str, str, Any]
-"""What to do, with which pin, and the value or the seconds."""
+"""A command: its type, its pin, and the value or the seconds."""
 
 
 class Life:
@@ -147,7 +146,7 @@ class Life:
         self._greet()
 
     def reload_faulty(self, text: str | None) -> None:
-        """What ran runs on, and everybody is told."""
+        """Expect that the running configuration stays active and that all viewers get a notice."""
         self.spoil(text)
         self.rig.house.reload()
         self._greet()
@@ -164,7 +163,7 @@ class Life:
         self.viewers[0].wait_for_hello()
 
     def _greeting(self) -> Greeting:
-        """What a hello is to say now."""
+        """Return the content of a hello now."""
         return [*self.pins], self.model.values(), self._complains
 
     def restart(self, end: str) -> None:

@@ -1,4 +1,4 @@
-"""For lives over the network: what may stand in the configuration, and what may be said."""
+"""Configurations and messages for lives over the network."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ PLAN = {
 }
 GPIOS = [gpio for gpio, _, _ in PLAN.values()]
 
-# What lays everything down: each line is closed, driven low, and forgotten.
+# Reset: each line is closed, driven low, and forgotten.
 AS_INPUTS: Pins = {f"p{gpio}": {"gpio": gpio, "mode": "input"} for gpio in GPIOS}
 AS_OUTPUTS: Pins = {f"p{gpio}": {"gpio": gpio, "mode": "output"} for gpio in GPIOS}
 AT_REST: Pins = {name: keys | {"initial": "restore"} for name, keys in AS_OUTPUTS.items()}
@@ -65,7 +65,7 @@ WRONG = [
     ('{"type":"open","pin":"lamp","ref":%s}', "bad-message", True),
     ('{"type":"toggle","pin":"nope","ref":%s}', "unknown-pin", True),
 ]
-"""What a viewer may say that is no command, the error's code, and whether it can have the ref."""
+"""Messages that are no command, each with the code of its error, and whether that has the ref."""
 
 WRONG_HTTP = [
     ("PUT", "/api/pins/nope", '{"value":1}', "unknown-pin"),
@@ -106,5 +106,5 @@ def houses(draw: Any, before: Pins | None = None) -> Pins:
 
 
 def is_quick(keys: dict[str, Any]) -> bool:
-    """Whether something may happen by itself while a test is still speaking."""
+    """Return whether something may happen by itself while a test is still sending."""
     return SHORT in keys.values()

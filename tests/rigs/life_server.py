@@ -1,5 +1,5 @@
-"""For lives over the network: the model with its changes in order, viewers in threads of
-their own, and one server with the folders it keeps."""
+"""Parts for lives over the network: the model with its changes in order, viewers in threads of
+their own, and one server with its folders."""
 
 import contextlib
 import http.client
@@ -53,7 +53,7 @@ class Journal(Model):
 
 
 def greeting(hello: dict[str, Any]) -> Greeting:
-    """What a hello says of the house: pins, values, complaints."""
+    """Return the pins, values and notices of a hello."""
     complains = "configuration" in [notice["code"] for notice in hello["server"]["notices"]]
     assert [pin["value"] for pin in hello["pins"]] == [*hello["state"].values()]
     return [pin["name"] for pin in hello["pins"]], hello["state"], complains

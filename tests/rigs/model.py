@@ -1,7 +1,6 @@
-"""What DESIGN.md says the pins do, in plain Python: a list of moments and what is due at them. It
-shares no line with the package, so that the two can be compared.
-
-A configuration is a dict of names to dicts of keys, as in config.yaml. Times are seconds."""
+"""A model of the pins in plain Python: a list of moments, each with what is due at it. It shares no
+line with the package, so that the two can be compared. A configuration is a dict of names to dicts
+of keys, as in config.yaml. Times are seconds."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -40,7 +39,7 @@ def allowed(pins: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 @dataclass
 class Answer:
-    """What becomes of a command: still open, a value, or refused with one of `codes`."""
+    """The result of a command: still open, a value, or rejected with one of `codes`."""
 
     value: float | None = None
     codes: frozenset[str] = frozenset()
@@ -57,7 +56,7 @@ class Told:
 
 @dataclass
 class Line:
-    """What is on the wire of one GPIO, whoever has it."""
+    """The wire of one GPIO, whichever program holds it."""
 
     level: float = 0
     pull: str = "none"
@@ -74,7 +73,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Kept:
-    """What is known of an output from before, and until when it may be on."""
+    """The state of an output that was kept, and its deadlines."""
 
     value: float = 0
     pulse_end: float | None = None
@@ -82,7 +81,7 @@ class Kept:
 
 
 class Pin:
-    """What inputs and outputs have in common: a line, and whether we have it."""
+    """The base of inputs and outputs: a line, and whether the server holds it."""
 
     def __init__(self, name: str, keys: dict[str, Any], line: Line) -> None:
         self.name, self.keys, self.line = name, keys, line
@@ -358,7 +357,7 @@ class Model:
         return out.gpio in self.kept and self.kept[out.gpio].value > 0
 
     def first(self, pin: Input | Output) -> Kept:
-        """What it is to start with."""
+        """Return the state to start with."""
         if isinstance(pin, Input) or pin.was_open or pin.initial == "off":
             return Kept()
         kept = self.kept.get(pin.gpio)
@@ -526,7 +525,7 @@ class Model:
     def switch(
         self, out: Output, value: float, by: frozenset[str | None], seconds: float | None = None
     ) -> bool:
-        """Whether the line obeyed."""
+        """Return whether the line obeyed."""
         before = out.value
         if value != before and out.line.fails:
             self.lose(out)

@@ -26,7 +26,7 @@ class Received(NamedTuple):
     payload: bytes
     qos: int
     retained: bool
-    """Whether the broker had retained it, or was asked to retain it."""
+    """True if the broker had retained it, or was asked to retain it."""
     lifetime: int | None = None
     """Seconds after which the broker would have dropped it."""
 

@@ -1,4 +1,4 @@
-"""The helpers that all tests use."""
+"""Tests of the helpers of the tests."""
 
 import socket
 

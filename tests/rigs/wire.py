@@ -1,5 +1,5 @@
-"""The raw side of the wire, for clients that no library would play: a bare socket that speaks
-frames, a viewer that misses nothing, and what the server costs meanwhile."""
+"""Raw clients: a bare socket that speaks frames, a viewer that records everything, and the cost of
+both for the server."""
 
 import contextlib
 import json
@@ -60,7 +60,7 @@ class Frames:
         self.rest = self.rest[at:]
 
     def _head(self, at: int) -> tuple[int, int] | None:
-        """Where the payload begins, and its size."""
+        """Return the start of the payload, and its size."""
         data = self.rest
         if len(data) < at + 2:
             return None
@@ -307,7 +307,7 @@ def changing(*statements: str, **limits: object) -> tuple[str, str]:
 
 
 def descriptors(server: Server) -> int:
-    """How many files and sockets the server holds."""
+    """Return the number of files and sockets that the server has open."""
     return len(os.listdir(f"/proc/{server.process.pid}/fd"))
 
 

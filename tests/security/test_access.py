@@ -1,4 +1,5 @@
-"""Who may look and who may touch, on the WebSocket and in the API, and under which names."""
+"""Rights to view and to switch, over the WebSocket and the API, and the names under which the
+server answers."""
 
 import asyncio
 import json
@@ -29,7 +30,7 @@ OUTPUTS = ("lamp", "radio", "gate", "boiler")
 
 
 class Case(NamedTuple):
-    """What one `access` makes of each pin: None where it can be switched, else the refusal."""
+    """The result of one `access` for each pin: None if it can be switched, else the error."""
 
     access: str
     right: str
@@ -101,7 +102,7 @@ def house(request: pytest.FixtureRequest) -> tuple[Server, Case]:
 
 
 class Talk(NamedTuple):
-    """What was heard on a WebSocket: `hello` or None, an answer to each message, and how it closed
+    """The messages of a WebSocket: `hello` or None, an answer to each message, and how it closed
     if the server closed it first."""
 
     hello: Any
@@ -147,7 +148,7 @@ def turned_away(server: Server, **headers: str) -> int:
     return caught.value.code
 
 
-# Who may touch
+# Switching
 
 
 def test_who_may_switch_by_the_api(house: tuple[Server, Case]) -> None:
@@ -211,7 +212,7 @@ def test_who_may_drive(house: tuple[Server, Case]) -> None:
     assert ask(server, "GET", "/api/pins/door").json["value"] == (0 if refusal else 1)
 
 
-# Who may look
+# Viewing
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/pins", "/api/pins/lamp", "/api/header"])
@@ -386,7 +387,7 @@ def test_a_rebound_name_is_no_way_in(open_house: Server) -> None:
     assert ask(open_house, "GET", "/", **headers).status == 421
 
 
-# What the pages of this server let others do
+# Framing, and other headers of our pages
 
 
 ANSWERS = [

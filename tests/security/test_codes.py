@@ -1,4 +1,5 @@
-"""Access codes through the front door: making them, signing in, being slowed, being signed out."""
+"""Access codes in the running server: making them, signing in, waiting after wrong ones, being
+signed out."""
 
 import base64
 import fcntl
@@ -203,7 +204,7 @@ def test_what_counts_as_one_network(one, other, are_one):
 def test_a_count_that_ran_out_is_not_forgotten():
     """However many networks come after it: those that have most of their tries left are forgotten
     first, and whoever is not known has all of them."""
-    attempts = AttemptLimiter(burst=5, interval=10, max_keys=100)
+    attempts = AttemptLimiter(burst=5, interval_s=10, max_keys=100)
     for _ in range(5):
         assert attempts.wait("guesser", 0) <= 0
         attempts.take("guesser", 0)

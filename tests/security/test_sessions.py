@@ -1,4 +1,4 @@
-"""Sessions through the front door: cookies that outlive a restart and end when they should."""
+"""Sessions in the running server: cookies that outlive a restart and end when they should."""
 
 import http.client
 import json

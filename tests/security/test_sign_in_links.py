@@ -1,4 +1,4 @@
-"""Links that sign one phone in: made by `raspi-server code`, good once and for 15 minutes."""
+"""Sign-in links: made by `raspi-server code`, valid once and for 15 minutes."""
 
 import fcntl
 import os

@@ -1,5 +1,5 @@
-"""https and wss with a certificate authority of the test's own, made with openssl as
-scripts/make-cert.sh makes one; and what is said of certificates that are not right."""
+"""HTTPS and WSS with a certificate authority made with openssl as scripts/make-cert.sh makes one,
+and the errors of invalid certificates."""
 
 import asyncio
 import http.client
@@ -96,7 +96,7 @@ class Authority:
         return Pair(self.folder / f"{name}.crt", self.folder / f"{name}.key")
 
     def trusting(self) -> ssl.SSLContext:
-        """What a phone on which this authority was installed uses."""
+        """Return the TLS context of a phone on which this authority was installed."""
         return ssl.create_default_context(cafile=self.folder / "ca.crt")
 
 
@@ -179,7 +179,7 @@ def hello(server: Server, context: ssl.SSLContext) -> Any:
 
 
 def careless() -> ssl.SSLContext:
-    """What a browser uses after `visit anyway`."""
+    """Return the TLS context of a browser after `visit anyway`."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -265,7 +265,7 @@ OTHER_GROUPS = ("ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192",
 
 
 def agrees(port: int, group: str, *more: str) -> bool:
-    """Whether a client that knows this one group comes to a connection."""
+    """Return whether a client with this one group can connect."""
     done = subprocess.run(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-groups", group, *more],
         input="",

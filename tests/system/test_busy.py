@@ -1,4 +1,4 @@
-"""The work in hand of the loop, by name."""
+"""The subject that the loop is busy with."""
 
 import asyncio
 

@@ -1,5 +1,5 @@
-"""Clocks that are set, machines that sleep, loops that are busy: what a viewer sees of them. The
-clock of the real server's process is set, never the machine's."""
+"""Clocks that are set, machines that sleep, loops that are busy, as a viewer sees them. The clock
+of the real server's process is set, never that of the machine."""
 
 import json
 import signal
@@ -209,7 +209,7 @@ def test_a_sleep(house: Server, clock: Clock, witness: Witness, step: float) -> 
 
 
 def close_together(times: list[float]) -> int:
-    """How many of the pauses between states are much shorter than they should be."""
+    """Return the number of pauses between states that are much too short."""
     pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
     return sum(1 for pause in pauses if pause < INTERVAL / 4)
 

@@ -1,5 +1,5 @@
-"""Clients that try to fill the log: whatever they send, however often, is a handful of lines, and
-never a traceback. A failure of the server's own is still logged with its traceback."""
+"""Clients that try to flood the log: whatever they send, it is a few lines, and never a traceback.
+An error of the server itself is still logged with its traceback."""
 
 import contextlib
 import os

@@ -1,5 +1,5 @@
-"""What strangers send and the log: whatever it is, a line of the log is one line, legible and
-short, and nobody can write one of their own into it."""
+"""Text of clients in the log: one line each, legible and short. No client can write a line of its
+own."""
 
 import contextlib
 import json

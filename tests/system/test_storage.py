@@ -1,5 +1,5 @@
-"""What root does over files that the service may write: it follows no link, waits for no FIFO, and
-swallows no file without an end."""
+"""Root and the files that the service may write: root follows no link, waits for no FIFO, and reads
+no file without an end."""
 
 import os
 import resource
@@ -193,7 +193,7 @@ for _ in range(300):
     assert list(tmp_path.iterdir()) == [file]
 
 
-# What root reads in a working directory
+# Configuration that root reads in a working directory
 
 
 @as_root

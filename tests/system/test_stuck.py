@@ -1,5 +1,5 @@
-"""A loop that is stuck, a process that is stopped, starts and stops that take long: what systemd
-and the log are told of them. The real server, with one handler or one pin that hangs on demand."""
+"""Reports to systemd and the log about a loop that is stuck, a process that is stopped, and starts
+and stops that take long. The real server, with one handler or one pin that hangs on demand."""
 
 import contextlib
 import json
@@ -310,7 +310,7 @@ def test_on_systemd_there_is_one_socket(
 
 
 def datagram_sockets(pid: int) -> int:
-    """How many AF_UNIX datagram sockets a process has."""
+    """Return the number of AF_UNIX datagram sockets of a process."""
     found = set()
     for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
         fields = line.split()

@@ -1,4 +1,4 @@
-"""The ticker."""
+"""The ticker: its rate, its order, and late calls."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,5 +1,5 @@
-"""What every answer of the server carries, whoever wrote it: a route of ours, or Tornado itself
-where a request is odd or malformed; and that a foreign name is refused before anything else."""
+"""Headers of every response, also of those that Tornado itself writes to a malformed request. A
+request with another name of this server is rejected before anything else."""
 
 from collections.abc import Callable
 

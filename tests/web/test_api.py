@@ -1,5 +1,5 @@
-"""The HTTP API through the front door: every route, every refusal with its reason, and the OpenAPI
-description that must tell the truth about all of them."""
+"""The HTTP API of the running server: every route, every rejection with its reason, and the OpenAPI
+description of all of them."""
 
 import json
 import os
@@ -92,7 +92,7 @@ def ruin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     stop(server)
 
 
-# What there is to read
+# Reading
 
 
 def test_the_index_leads_everywhere(house: Server) -> None:
@@ -803,7 +803,7 @@ def template(description: Any, path: str) -> str:
 
 
 def complaints(description: Any, method: str, path: str, answer: Answer) -> list[str]:
-    """What the description does not say of an answer."""
+    """Return what the description does not say of an answer."""
     operation = description["paths"][template(description, path)][method.lower()]
     response = operation["responses"].get(str(answer.status))
     if response is None:
@@ -812,7 +812,8 @@ def complaints(description: Any, method: str, path: str, answer: Answer) -> list
 
 
 def misfits(value: Any, schema: Any, description: Any, where: str) -> Iterator[str]:
-    """Where a value breaks a JSON schema, as far as ours go; so does a field nobody described."""
+    """Return where a value breaks a JSON schema, as far as ours go; so does a field nobody
+    described."""
     words = {"title", "description", "default", "format"}
     kinds: dict[str, Any] = {
         "object": dict,
@@ -865,7 +866,7 @@ def test_the_description_is_true_of_a_bare_status(
     assert complaints(description, "GET", "/api/health", answer) == []
 
 
-# Whatever comes
+# Random requests
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -1,5 +1,5 @@
-"""Every route of the API, asked whatever its OpenAPI description allows and much that it does not
-(schemathesis makes it up): nothing breaks the server, and what it answers is what it describes."""
+"""Every route of the API with all that its OpenAPI description allows, and much that it does not
+(made by schemathesis): nothing breaks the server, and each response is as described."""
 
 from collections.abc import Iterator
 from pathlib import Path

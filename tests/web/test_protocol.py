@@ -1,5 +1,5 @@
-"""The WebSocket protocol, byte by byte, against Tornado's own `write_message`: that we send past it
-must not show."""
+"""The WebSocket protocol, byte by byte, against Tornado's own `write_message`: a client sees no
+difference."""
 
 import json
 import subprocess
@@ -78,8 +78,8 @@ def tornado() -> Iterator[int]:
 
 
 class Seen(NamedTuple):
-    """What a client can tell of it: how many messages were answered, the payloads of pongs and of
-    the close frame, and whether at the end the server is `open`, `waits` for the rest of a frame
+    """The behaviour that a client sees: how many messages were answered, the payloads of pongs and
+    of the close frame, and whether at the end the server is `open`, `waits` for the rest of a frame
     or is `gone`."""
 
     answers: int

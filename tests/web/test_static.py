@@ -1,5 +1,5 @@
-"""Files through the front door: the user's own pages before the built-in ones, always as they are
-now, and nothing from outside the folders."""
+"""Static files of the running server: the user's own before the built-in ones, always as they are
+now, and nothing outside the folders."""
 
 import asyncio
 import ctypes
@@ -183,7 +183,7 @@ def test_any_name_will_do(house: Server, www: Path, name: str) -> None:
     assert (answer.status, answer.body) == (200, b"here")
 
 
-# What comes with it
+# Headers
 
 
 @pytest.mark.parametrize(
@@ -914,7 +914,7 @@ def test_files_are_looked_up_once_for_many(tmp_path: Path) -> None:
     asyncio.run(load())
 
 
-# What is not there
+# Missing files
 
 
 def test_a_page_for_what_is_not_there(house: Server, www: Path) -> None:

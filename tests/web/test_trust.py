@@ -1,5 +1,5 @@
-"""One port for both: what is said by plain http where https is spoken, in which forms the authority
-can be had, and how a page finds out that it is trusted."""
+"""HTTP and HTTPS on one port: the responses to plain HTTP, the forms of the certificate authority,
+and the check of a page that it is trusted."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,5 @@
-"""The WebSocket as a browser meets it: hello, state, change, health, commands, refusals, limits."""
+"""The WebSocket as a browser uses it: hello, state, change, health, commands, rejections,
+limits."""
 
 import contextlib
 import json

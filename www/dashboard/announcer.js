@@ -1,11 +1,11 @@
-/** Announcements for screen readers: what changed, politely, a few pins at a time, and nothing that the person did on the focused card. */
+/** Announcements for screen readers: changes of pins, a few at a time, but not those of the focused card. */
 import { part } from "../ui/dom.js";
 import { stateText } from "../ui/format.js";
 import { text } from "../ui/i18n.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
 
-const GATHER_S = 1.5; // changes of so long go into one announcement
+const GATHER_S = 1.5; // changes within this time go into one announcement
 const REPEAT_AFTER_S = 15; // until the same pin is announced again
 const MAX_PINS = 3; // named in one announcement
 

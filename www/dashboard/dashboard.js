@@ -1,4 +1,4 @@
-/** The dashboard, the page at `/`: every pin on a card, the board's header, how fresh all is, and what to type where there are no pins yet. */
+/** The dashboard, the page at `/`: every pin on a card, the board's header, the state of the connection, and help if there are no pins yet. */
 import { connect } from "../raspi.js";
 import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
@@ -53,7 +53,7 @@ const visibility = new IntersectionObserver((entries) => {
   draw(); // before an old value is seen
 });
 let isDrawScheduled = false;
-let drawn = 0; // when that was last, by performance.now()
+let drawn = 0; // time of the last drawing, by performance.now()
 let historyRequested = 0; // by performance.now()
 
 async function showAll() {

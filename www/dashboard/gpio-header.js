@@ -1,4 +1,4 @@
-/** The board's 40-pin header: what each pin is, what uses it, and what to write to use it. */
+/** The board's 40-pin header: the function and the user of each pin, and an example of its configuration. */
 import { address } from "../ui/address.js";
 import { copyable, make, part, setText } from "../ui/dom.js";
 import { stateText } from "../ui/format.js";

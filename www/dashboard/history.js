@@ -5,7 +5,7 @@ import { request } from "../ui/polling.js";
 /** A pin's history as the API has it. @typedef {{since: number, value: number|null, changes: Change[]}} PinHistory */
 
 const MAX_CHANGES = 1000; // of one pin: as many as the server keeps
-const DRAG_GAP_S = 1; // as raspi_server/gpio/history.py has it: levels that one client sets in quick succession are one change, the last
+const DRAG_GAP_S = 1; // as in raspi_server/limits.py: levels that one client sets in quick succession are one change, the last
 const DRAG_LENGTH_S = 10;
 
 /** Return whether a change continues a drag; going on or off is always a change of its own. @param {Change} last @param {Change} change */

@@ -1,8 +1,8 @@
-/** Announcements for screen readers: which Pis went on- or offline, politely and a few at a time. */
+/** Announcements for screen readers: Pis that went online or offline, a few at a time. */
 import { part } from "../ui/dom.js";
 import { text } from "./i18n.js";
 
-const GATHER_S = 1.5; // changes of so long go into one announcement
+const GATHER_S = 1.5; // changes within this time go into one announcement
 const MAX_PIS = 3; // named in one announcement
 
 export class Announcer {

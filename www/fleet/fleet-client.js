@@ -15,7 +15,7 @@ import { ApiError, request } from "../ui/polling.js";
  * @property {number|null} pulse  seconds
  * @property {string|null} group
  * @property {boolean} confirm
- * @property {"everyone"|"code"|"nobody"|null} control  whom this server lets switch it; null for inputs
+ * @property {"everyone"|"code"|"nobody"|null} control  callers that may switch it from this server; null for inputs
  * @property {string|null} error
  */
 /**
@@ -34,8 +34,8 @@ import { ApiError, request } from "../ui/polling.js";
 /** @typedef {{connected: boolean, error: string|null}} Broker */
 /** @typedef {{seq: number, time: number, removed?: string[], pis?: Entry[], pins?: Record<string, Record<string, [number|null, number|null]>>}} News */
 /**
- * all: everything is new; pi: one is new, was described again, or went on- or offline; removed: one was; pin: a value; state: the broker, or
- * what this browser may do.
+ * all: the whole fleet was fetched; pi: a Pi is new, has a new description, or went online or offline; removed: a Pi was removed; pin: a pin
+ * changed; state: the state of the broker or the rights of this browser changed.
  * @typedef {{all: null, pi: Pi, removed: Pi, pin: {pi: Pi, pin: Pin}, state: null, link: import("../ui/connection.js").Link}} Events
  */
 
@@ -52,7 +52,7 @@ export class FleetClient extends Connection {
   /** @type {"view"|"control"} */
   access = "view";
   codeWouldHelp = false;
-  /** Which code this browser signed in with. @type {"view"|"control"|null} */
+  /** The code that this browser signed in with. @type {"view"|"control"|null} */
   signedIn = null;
   /** True if the fleet page is switched off. */
   isOff = false;
@@ -145,7 +145,7 @@ export class FleetClient extends Connection {
     }
   }
 
-  /** Find out, when no connection comes about, whether the fleet is switched off here. */
+  /** Check, after a connection failed, whether the fleet is switched off here. */
   async checkIsOff() {
     const answer = await fetch(address("api/fleet"), { method: "HEAD", cache: "no-store" }).catch(() => null);
     if (answer?.status !== 404 || this.isFresh) return;

@@ -26,7 +26,7 @@ const filter = /** @type {HTMLSelectElement} */ (part(document, "#filter"));
 /** Names of pins that have changed since they were drawn. @type {Map<string, Set<string>>} by topic */
 const changed = new Map();
 let isDrawScheduled = false;
-let drawn = 0; // when that was last, by performance.now()
+let drawn = 0; // time of the last drawing, by performance.now()
 let isUnarranged = false; // a Pi may be in the wrong place
 let notices = "";
 
@@ -47,7 +47,7 @@ function arrange() {
   const shown = list.arrange((pi) => passes(pi) && words.every((each) => pi.words.includes(each)));
   const isAll = !words.length && filter.value === "all";
   setText(part(document, "#shown"), isAll ? "" : text("shown", { count: number(shown) }));
-  const empty = fleet.pis.size ? text("noMatch") : fleet.broker.connected ? text("nobody") : "";
+  const empty = fleet.pis.size ? text("noMatch") : fleet.broker.connected ? text("noneHeard") : "";
   setText(part(document, "#nothing"), shown || !fleet.isFresh ? "" : empty);
 }
 

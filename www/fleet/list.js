@@ -6,7 +6,7 @@ import { PiCard } from "./card.js";
 /** @typedef {import("./fleet-client.js").Pi} Pi */
 /** @typedef {{whole: HTMLElement, cards: HTMLElement, shown: number}} Group */
 
-const NEAR = "800px"; // from the edge of the visible part
+const NEAR_PX = 800; // from the edge of the visible part
 const { compare } = new Intl.Collator(LOCALE, { numeric: true });
 
 export class PiList {
@@ -15,7 +15,7 @@ export class PiList {
   /** By topic. @type {Map<string, PiCard>} */ #cards = new Map();
   /** By name. @type {Map<string, Group>} */ #groups = new Map();
   /** @type {WeakMap<Element, PiCard>} */ #byElement = new WeakMap();
-  #visibility = new IntersectionObserver((entries) => this.#showVisible(entries), { rootMargin: `${NEAR} 0px` });
+  #visibility = new IntersectionObserver((entries) => this.#showVisible(entries), { rootMargin: `${NEAR_PX}px 0px` });
   /** The cards that are near. @type {Set<PiCard>} */ near = new Set();
 
   /** @param {HTMLElement} place @param {import("./fleet-client.js").FleetClient} fleet */

@@ -18,7 +18,7 @@ const strings = {
   allOnline: "semua daring",
   shown: "{count} ditampilkan",
   noMatch: "Tidak ada yang cocok.",
-  nobody: "Belum ada Raspberry Pi yang terdengar di broker.",
+  noneHeard: "Belum ada Raspberry Pi yang terdengar di broker.",
   alone: "Hanya yang ini terdengar. Bila ada yang lain di broker, mungkin ACL-nya menghalangi: docs/mqtt.md menyebut baris yang diperlukan.",
   brokerAway: "Broker tidak ada. Yang tampak adalah yang terakhir terdengar, dan tidak ada yang dapat dialihkan.",
   brokerComing: "Menghubungi broker.",

@@ -40,7 +40,7 @@ function showDevice() {
   }
 }
 
-/** Return the address that people wanted, over https; never another site's. */
+/** Return the address that was asked for, over https; never that of another site. */
 function destination() {
   const wanted = new URLSearchParams(location.search).get("to") ?? "/";
   const home = new URL("..", `https://${location.host}${location.pathname}`);
@@ -70,15 +70,15 @@ function isTrusted() {
   });
 }
 
-async function showFacts() {
+async function showAuthority() {
   const answer = await fetch("authority.json").catch(() => null);
   if (!answer) return false;
-  const facts = answer.ok ? await answer.json() : null;
-  part("steps").hidden = !facts;
-  if (facts) {
-    part("name").textContent = facts.name;
-    part("fingerprint").textContent = facts.fingerprint.replaceAll(":", " ");
-    part("facts").hidden = false;
+  const authority = answer.ok ? await answer.json() : null;
+  part("steps").hidden = !authority;
+  if (authority) {
+    part("name").textContent = authority.name;
+    part("fingerprint").textContent = authority.fingerprint.replaceAll(":", " ");
+    part("authority").hidden = false;
   } else {
     part("state").hidden = true;
     document.querySelector("[data-text=why]")?.replaceChildren(text("none"));
@@ -95,7 +95,7 @@ async function check() {
       setTimeout(() => location.replace(destination()), REDIRECT_DELAY_MS);
       return;
     }
-    show((await showFacts()) ? "untrusted" : "unreachable");
+    show((await showAuthority()) ? "untrusted" : "unreachable");
   }
   setTimeout(check, CHECK_INTERVAL_MS);
 }
@@ -103,5 +103,5 @@ async function check() {
 translate();
 showDevice();
 /** @type {HTMLAnchorElement} */ (part("on")).href = destination();
-void showFacts();
+void showAuthority();
 void check();

@@ -1,9 +1,9 @@
 /**
- * Addresses on this server. They all follow from where this module was loaded, so pages work below any path of a reverse proxy,
+ * Addresses on this server. They are relative to the address of this module, so pages work below any path of a reverse proxy,
  * such as /pi/, and from any folder.
  *
- * The built-in pages load their modules from a version folder, `v/` and 16 hex digits, which browsers keep for good. The server
- * looks for a path in it as it does without it: first in your `www`, then among the built-in files. Only a file of the same path
+ * The built-in pages load their modules from a version folder, `v/` and 16 hex digits, which browsers keep for good. A path
+ * below it is resolved as without it: first in your `www`, then among the built-in files. Only a file of the same path
  * replaces a built-in one; a folder `ui` or `dashboard` of your own hides nothing else.
  */
 

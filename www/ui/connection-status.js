@@ -1,11 +1,11 @@
-/** The state of the connection, always visible: how fresh the page is, and when anything was last received. */
+/** The state of the connection, always visible, and the time since the last message. */
 import { part, setAttribute, setText } from "./dom.js";
 import { span } from "./format.js";
 import { text } from "./i18n.js";
 
 /** @typedef {import("./connection.js").Link} Link */
 
-/** Instead of the pins, while there are none to show. @type {Partial<Record<Link, import("./i18n.js").Text>>} */
+/** The text in the place of the pins while there are none to show. @type {Partial<Record<Link, import("./i18n.js").Text>>} */
 const WAITING = { lost: "noAnswer", "sign-in": "needsCode", forbidden: "notShown" };
 
 /** @param {{link: Link, silence: number|null, isFresh: boolean}} connection */

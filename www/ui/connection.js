@@ -1,6 +1,6 @@
 /**
- * A live connection to the server: it reconnects by itself, reports silence, and sends each command once. Subclasses know the
- * messages: raspi.js those of one Raspberry Pi, fleet/fleet-client.js those of all.
+ * A live connection to the server: it reconnects by itself, reports silence, and sends each command once. Subclasses handle
+ * the messages: raspi.js those of one Raspberry Pi, fleet/fleet-client.js those of the fleet.
  */
 import { isOwnSocket } from "./address.js";
 import { ApiError, isReachable } from "./polling.js";
@@ -25,10 +25,11 @@ export class RaspiError extends Error {
 }
 
 const COMMAND_TIMEOUT_S = 15;
+const CHECK_INTERVAL_MS = 250; // between checks for silence
 const HELLO_TIMEOUT_S = 10; // from connecting to `hello`: TLS on a Pi Zero takes its time
-const HEALTH_INTERVAL_S = 5; // between two messages at most, however long the interval
+const HEALTH_INTERVAL_S = 5; // the longest time between two messages, even if `interval` is longer
 const RETRY_INTERVAL_S = 0.5; // between checks whether the server is back, and twice that after a minute
-const REACH_TIMEOUTS_S = [1, 1, 1, 5]; // on a network that just came back a new request is faster than an old one
+const REACH_TIMEOUTS_S = [1, 1, 1, 5]; // when a network has just returned, a new request is answered sooner than an old one
 const MAX_FAILED_SOCKETS = 2; // that never opened although the server was reachable
 const SOCKET_RETRY_DELAYS_S = [10, 20, 40, 60]; // while polling
 
@@ -66,7 +67,7 @@ export class Connection {
     this.#rest = rest;
     this.#isOwn = isOwnSocket(url);
     for (const [target, name] of this.#wakeEvents) target.addEventListener(name, this.#wake);
-    this.#checkTimer = window.setInterval(() => this.#check(), 250);
+    this.#checkTimer = window.setInterval(() => this.#check(), CHECK_INTERVAL_MS);
   }
 
   /**
@@ -210,9 +211,8 @@ export class Connection {
     socket.onclose = (event) => {
       if (socket !== this.#socket) return;
       if (event.code === 4401) this.disconnect("sign-in");
-      else if (event.code === 4403) this.disconnect("forbidden");
       else if (!opened) this.#socketFailed();
-      else this.disconnect("lost", event.code === 1013 ? 2 : 0); // 1013: we were too slow, so come back gently
+      else this.disconnect("lost", event.code === 1013 ? 2 : 0); // 1013: this client was too slow, so it waits
     };
   }
 
@@ -221,7 +221,7 @@ export class Connection {
     this.disconnect("lost");
   }
 
-  /** Go on without a WebSocket, if the subclass has a fallback, and try one now and then. */
+  /** Poll instead, if the subclass has a fallback, and try a WebSocket from time to time. Return whether it has one. */
   #startPolling() {
     this.#drop();
     this.#started = now();
@@ -251,7 +251,7 @@ export class Connection {
     }, delay * 1000);
   }
 
-  /** Drop the socket without waiting for it: one on a phone network that is gone takes minutes to close. */
+  /** Drop the socket without waiting for it: without a network it takes minutes to close. */
   #drop() {
     clearTimeout(this.#retryTimer);
     this.#attempt++;
@@ -287,10 +287,10 @@ export class Connection {
     if (document.hidden) return; // #wake is called when the page is visible again
     const attempt = ++this.#attempt;
     const timeout = REACH_TIMEOUTS_S[this.#retries++ % REACH_TIMEOUTS_S.length] ?? 1;
-    const isThere = !this.#isOwn || (await isReachable(timeout));
+    const mayConnect = !this.#isOwn || (await isReachable(timeout));
     if (attempt !== this.#attempt) return;
-    if (isThere) return this.#connect();
-    if (!this.isBlocked) this.#failedSockets = 0; // the server was unreachable: that explains them
+    if (mayConnect) return this.#connect();
+    if (!this.isBlocked) this.#failedSockets = 0; // the server was unreachable, which explains the failures
     this.#retryLater(this.#retries * RETRY_INTERVAL_S < 60 ? RETRY_INTERVAL_S : 2 * RETRY_INTERVAL_S);
   }
 

@@ -47,7 +47,7 @@ function sentence(whole, elements) {
   return whole.split(/(\{\w+\})/).map((piece) => elements.get(piece) ?? piece);
 }
 
-/** Add a button to an example that copies it. The clipboard needs https, so there is an older way, too. @param {HTMLElement} example */
+/** Add a button to an example that copies it. Without https there is no clipboard API: an older one is used. @param {HTMLElement} example */
 export function copyable(example) {
   const button = make("button", "copy", text("copy"));
   button.onclick = async () => {

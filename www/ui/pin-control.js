@@ -1,4 +1,4 @@
-/** The control of one pin: a lamp, switch, dimmer or button, with what was asked for until the server has answered. */
+/** The control of one pin: a lamp, switch, dimmer or button. It shows a command as pending until the server has answered. */
 import { RaspiError } from "./connection.js";
 import { make, part, setAttribute, setText } from "./dom.js";
 import { length, percent, stateText } from "./format.js";
@@ -6,9 +6,9 @@ import { errorText, text } from "./i18n.js";
 import { Slider } from "./slider.js";
 
 /** @typedef {"broken"|"lamp"|"drive"|"press"|"dimmer"|"switch"} Kind */
-/** What a control uses of a pin.
+/** The properties of a pin that a control uses.
  * @typedef {{label: string, mode: "input"|"output"|"pwm", value: number|null, pulse: number|null, confirm: boolean, error: string|null}} Pin */
-/** How a control reaches its pin. @typedef {object} Commands
+/** The commands to a pin. @typedef {object} Commands
  * @property {(value: number) => Promise<unknown>} set
  * @property {() => Promise<unknown>} toggle
  * @property {() => Promise<unknown>} pulse
@@ -32,7 +32,7 @@ export class PinControl {
   /** @type {Commands} */ #commands;
   /** @type {HTMLButtonElement|null} */ #button = null;
   /** @type {Slider|null} */ #slider = null;
-  /** What was asked for and is not confirmed yet. @type {{words: string, on: boolean}|null} */ #wanted = null;
+  /** The state that was asked for and is not confirmed yet. @type {{words: string, on: boolean}|null} */ #wanted = null;
   #requests = 0;
   #errorTimer = 0;
 
@@ -45,7 +45,7 @@ export class PinControl {
     element.dataset.kind = kind;
   }
 
-  /** What is shown while a command is not confirmed, else null. */
+  /** The words to show while a command is not confirmed, else null. */
   get pending() {
     return this.#wanted && this.#wanted.words;
   }
@@ -112,7 +112,7 @@ export class PinControl {
     }
   }
 
-  /** Draw what the pin is now. Only what changed is drawn. */
+  /** Draw the present state of the pin. Only changes are drawn. */
   update() {
     const { element, kind, pin } = this;
     const on = pin.value !== null && pin.value > 0;

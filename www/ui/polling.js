@@ -1,6 +1,6 @@
 /**
- * The HTTP API, and the way to live values without a WebSocket: requests to that API again and again. iOS blocks WebSockets without
- * a word on pages whose certificate was only "visited anyway". What polling finds is reported as the messages a WebSocket would bring.
+ * The HTTP API, and live values without a WebSocket by polling that API. On pages whose certificate was only "visited anyway" iOS
+ * blocks WebSockets without an error. Polling reports the same messages as a WebSocket.
  */
 import { address } from "./address.js";
 
@@ -31,7 +31,7 @@ export async function request(path, method = "GET", body, timeout = REQUEST_TIME
   try {
     const answer = await fetch(address(`api${path}`), { method, cache: "no-store", signal: limit.signal, body: body && JSON.stringify(body) });
     const found = await answer.json();
-    if (answer.ok || !found.error) return found; // /api/health has its status also while something is wrong
+    if (answer.ok || !found.error) return found; // /api/health answers 503 with a health, not with an error
     throw new ApiError(answer.status, found.error.code, found.error.message);
   } finally {
     clearTimeout(timer);

@@ -8,6 +8,7 @@ import { make } from "./dom.js";
 import { percent } from "./format.js";
 
 const SEND_INTERVAL_MS = 100;
+const RELEASE_DELAY_MS = 50; // `change` comes after `pointerup`
 const SIDEWAYS_PX = 8; // and more than up or down: with less a finger may yet be about to scroll the page
 const GLIDE_GAP_MS = 100; // between two scroll events of a page that scrolls on after a swipe, at most
 
@@ -44,7 +45,7 @@ export class Slider {
       this.#held = true;
       if (isPrimary) this.#finger = null;
     };
-    this.element.onpointerup = () => setTimeout(() => this.#release(), 50); // `change` comes after it
+    this.element.onpointerup = () => setTimeout(() => this.#release(), RELEASE_DELAY_MS);
     this.element.onpointercancel = () => (this.#finger ? this.#abandon() : this.#release());
     this.element.onblur = () => this.#release();
     this.element.addEventListener("touchstart", (event) => this.#touch(event), { passive: true });

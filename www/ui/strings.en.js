@@ -1,6 +1,6 @@
 /** The strings of the dashboard and of what all pages share in English. Words in braces are filled in. */
 export default {
-  // How fresh the page is
+  // The state of the connection
   connecting: "Connecting",
   live: "Live",
   polling: "Live, by asking",
@@ -18,7 +18,7 @@ export default {
   notShown: "This Raspberry Pi does not show its pins to this device.",
 
   // Notices; the server's own words, which are English, follow these
-  configuration: "config.yaml has a fault, so an earlier one runs.",
+  configuration: "config.yaml has errors, so an earlier one runs.",
   simulated: "",
   certificate: "The certificate needs you.",
   open: "",
@@ -106,7 +106,7 @@ export default {
   changesShown_one: "{count} change",
   changesShown_other: "{count} changes",
   lastChanges: "Last changes",
-  noChanges: "Nothing has changed since the server remembers.",
+  noChanges: "No changes yet.",
   when: "When",
   state: "State",
   lasted: "Lasted",
@@ -114,7 +114,7 @@ export default {
   until: "until now",
   csv: "Download as CSV",
   noPin: "There is no pin called {name}.",
-  historyError: "The past could not be read: {why}",
+  historyError: "The history could not be read: {why}",
 
   // Health
   health: "This Raspberry Pi",

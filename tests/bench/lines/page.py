@@ -23,7 +23,7 @@ SECONDS = 10.0
 CHANGES_A_SECOND = 10
 OUTPUTS = 14
 SLOWER = 4
-"""How many times slower than a desk's a phone's core counts: what Lighthouse takes for a phone of
+"""Slowdown of a phone's core against a desktop's: what Lighthouse takes for a phone of
 the middle class (its throttling's cpuSlowdownMultiplier)."""
 CORES = 4
 """Of a phone; those sold in the last ten years have as many at least, most twice as many."""

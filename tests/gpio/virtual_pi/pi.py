@@ -209,7 +209,7 @@ class Pi:
         self.write(f"{_LINES}{gpio}/pull", "pull-up" if up else "pull-down")
 
     def pulled(self, gpio: int) -> str:
-        """Which way a line is pulled: `pull-up` or `pull-down`."""
+        """Return the pull of a line: `pull-up` or `pull-down`."""
         return self.read(f"{_LINES}{gpio}/pull").strip()
 
     def drive(self, steps: list[tuple[int, int]], gap: float = 0) -> list[Edge]:

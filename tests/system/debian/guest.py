@@ -1,4 +1,4 @@
-"""Guests: Debians under real systemd. debootstrap makes a tree once, outside the checkout. It boots
+"""Debian guests under real systemd. debootstrap makes a tree once, outside the checkout. It boots
 in a container that keeps its changes in memory."""
 
 import contextlib

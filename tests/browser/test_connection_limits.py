@@ -1,4 +1,4 @@
-"""The page when guests have taken all the room there is."""
+"""The page when other clients use all connections."""
 
 from pathlib import Path
 
