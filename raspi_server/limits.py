@@ -89,6 +89,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_connections_per_address: int = 128
     """A page takes up to seven, and behind a router of its own (Docker, Tailscale's subnet router)
     a whole household has one address."""
+    exempt_addresses: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Addresses whose connections are not counted: this machine itself, where the owner may run a
+    proxy."""
     max_handshakes_per_address: int = 16
     """TLS handshakes in progress. For one more the oldest is closed: were the newest closed, a
     client that shares an address with an attacker would never get through. The loop computes all

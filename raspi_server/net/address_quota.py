@@ -1,18 +1,17 @@
 """Per-address quota: of too many items of one address, that address's own oldest is evicted, so
-that no other address loses one. This machine itself may have any number: the owner may run a proxy
-on it."""
+that no other address loses one."""
 
+from collections.abc import Collection
 from typing import Generic, TypeVar
-
-from .addresses import LOOPBACK_ADDRESSES
 
 _Item = TypeVar("_Item")
 
 
 class AddressQuota(Generic[_Item]):
-    """Items by address, the oldest first."""
+    """Items by address, the oldest first. `exempt` addresses may have any number."""
 
-    def __init__(self) -> None:
+    def __init__(self, exempt: Collection[str]) -> None:
+        self._exempt = exempt
         self._items: dict[str, dict[_Item, None]] = {}
 
     def add(self, address: str, item: _Item, limit: int) -> _Item | None:
@@ -20,7 +19,7 @@ class AddressQuota(Generic[_Item]):
         now."""
         items = self._items.setdefault(address, {})
         items[item] = None
-        if len(items) <= limit or address in LOOPBACK_ADDRESSES:
+        if len(items) <= limit or address in self._exempt:
             return None
         oldest = next(iter(items))
         del items[oldest]

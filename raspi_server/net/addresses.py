@@ -6,8 +6,6 @@ import socket
 import subprocess
 
 LOOPBACK = "127.0.0.1"
-LOOPBACK_ADDRESSES = (LOOPBACK, "::1")
-"""Addresses of connections that come from this machine itself."""
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 """Errors for a socket that would need one more file descriptor, or more memory, than is left."""
 

@@ -21,7 +21,6 @@ from tornado.iostream import BaseIOStream, IOStream, SSLIOStream, StreamClosedEr
 from ..limits import DEFAULT, Limits
 from ..messages import HEADERS
 from .address_quota import AddressQuota
-from .addresses import LOOPBACK_ADDRESSES
 
 READ_CHUNK_BYTES = 16 * 1024
 """Bytes read at once; the rest of what a client has sent stays in the kernel until then."""
@@ -152,8 +151,8 @@ class ConnectionLimiter:
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self._limits = limits
         self._by_address: dict[str, _AddressConnections] = {}
-        self._handshakes: AddressQuota[TlsConnection] = AddressQuota()
-        self._large_responses: AddressQuota[Connection] = AddressQuota()
+        self._handshakes: AddressQuota[TlsConnection] = AddressQuota(limits.exempt_addresses)
+        self._large_responses: AddressQuota[Connection] = AddressQuota(limits.exempt_addresses)
         self._count = 0
         self._numbers = itertools.count()
         self._shortage_at = -math.inf
@@ -162,7 +161,7 @@ class ConnectionLimiter:
     def admit(self, connection: Connection, address: str) -> bool:
         """Count a new connection, and evict another where that is necessary. Return False if there
         is no room for it."""
-        if address in LOOPBACK_ADDRESSES:
+        if address in self._limits.exempt_addresses:
             return True
         connections = self._by_address.get(address, _AddressConnections())
         limit = self._limits.max_connections_per_address

@@ -27,7 +27,7 @@ class TlsSniffer:
         self._on_first_byte = on_first_byte
         self._limits = limits
         self._waiting: dict[socket.socket, tuple[str, asyncio.TimerHandle]] = {}
-        self._quota: AddressQuota[socket.socket] = AddressQuota()
+        self._quota: AddressQuota[socket.socket] = AddressQuota(limits.exempt_addresses)
 
     def add(self, connection: socket.socket, address: Address) -> None:
         """Detect the protocol of a non-blocking socket: at once if its first byte is here, else as

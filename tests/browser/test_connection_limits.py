@@ -22,8 +22,7 @@ def test_the_owner_s_phone(start_server, open_page, tmp_path: Path):
     they come from hundreds of addresses."""
     Codes(tmp_path).renew("control")
     # The phone is no part of this machine, whatever its address.
-    everywhere = "from raspi_server.net import connections; connections.LOOPBACK_ADDRESSES = ()"
-    small = changing(everywhere, max_connections=MOST)
+    small = changing(max_connections=MOST, exempt_addresses=())
     server = start_server(CONFIG, program=small, env=folders(tmp_path))
     with Siege(server, 20, MOST):
         server.wait_for_log("too many connections")
