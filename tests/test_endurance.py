@@ -81,7 +81,7 @@ server.Server.run = run
 # thousands of connections. They end with a reset, which leaves no TIME_WAIT behind.
 CROWD = """
 import random, sys
-from tests.wire import GONE, HANDSHAKE, TEXT, Client, masked, plain, reset
+from tests.rigs.wire import GONE, HANDSHAKE, TEXT, Client, masked, plain, reset
 
 port, count, number = map(int, sys.argv[1:])
 chance = random.Random(number)
