@@ -1044,6 +1044,15 @@ def test_a_very_long_name(house: Server, path: str) -> None:
     assert ask(house, f"/{path}").status in {404, 200 if set(path) == {"/"} else 404}
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["//[", "/[/../ten.txt", "x://[", "a://b]/", "v/current///[", "data:text/html,", "http:a.html"],
+)
+def test_a_name_like_an_address(house: Server, path: str) -> None:
+    """A name that looks like an address, or a broken one, is one that is not there."""
+    assert ask(house, f"/{path}").status == 404
+
+
 @pytest.mark.parametrize("path", ["%ff", "%c3%28", "%ed%a0%80", "garden/%fe/", "%00", "a%0Ab"])
 def test_a_name_that_is_no_text(house: Server, path: str) -> None:
     """A name that is no text is no file, and no reason to fail."""
