@@ -86,6 +86,12 @@ class Files(NamedHandler, StaticFileHandler):
             raise HTTPError(404)
         return found
 
+    def redirect(self, url: str, permanent: bool = False, status: int | None = None) -> None:
+        """Redirect from a folder's name to its address with a slash, in relative terms: a reverse
+        proxy may serve it below a path."""
+        name = url.rstrip("/").rpartition("/")[2]
+        super().redirect(f"./{name}/", permanent, status)
+
     # The form in which it is sent
 
     def _choose_form(self, path: str) -> None:

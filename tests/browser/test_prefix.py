@@ -180,7 +180,8 @@ def test_pages_of_ones_own(start_server, open_page, proxy, tmp_path: Path) -> No
     expect(page).to_have_title("live")
     page.goto(f"{reached.url}/examples/table.html")
     expect(page.locator("tbody tr")).to_have_count(6)
-    page.goto(f"{reached.url}/examples/")
+    page.goto(f"{reached.url}/examples")  # leads to the address with a slash
+    page.wait_for_url(f"{reached.url}/examples/")
     page.get_by_role("link", name="To the pins").click()
     page.wait_for_url(f"{reached.url}/")
     expect_live(page)
