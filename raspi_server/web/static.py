@@ -7,6 +7,7 @@ from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import Any
 
+from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, StaticFileHandler
 
 from ..messages import HEADERS
@@ -34,6 +35,9 @@ class Files(NamedHandler, StaticFileHandler):
         self._folders = context.www
         self._version = CURRENT
         self._content: bytes | None = None
+        self._is_cut = False
+        """Whether the file has become shorter than its announced length, or unreadable, while it
+        was sent. Then the connection is closed."""
         super().initialize(path=context.www[0], default_filename=INDEX)
 
     def prepare(self) -> None:
@@ -45,6 +49,9 @@ class Files(NamedHandler, StaticFileHandler):
         if self.has_versions and (not path or path.endswith("/") or is_html(content_type(path))):
             self._version = await self._site.versions.refresh()
         await super().get(path, include_body)
+        if self._is_cut:
+            assert isinstance(self.request.connection, HTTP1Connection)
+            self.request.connection.close()
 
     # Finding the file
 
@@ -119,8 +126,8 @@ class Files(NamedHandler, StaticFileHandler):
     def get_content(  # type: ignore[override]
         self, abspath: str, start: int | None = None, end: int | None = None
     ) -> Generator[bytes, None, None]:
-        """Yield the file's bytes. Raises HTTPError 503 where it cannot be opened any more: too many
-        files are open, or it has just been removed."""
+        """Yield the file's bytes, fewer where it is cut meanwhile. Raises HTTPError 503 where it
+        cannot be opened any more: too many files are open, or it has just been removed."""
         chunk_bytes = self._limits.file_chunk_bytes
         if self._content is not None:
             content = memoryview(self._content)[start:end]
@@ -135,7 +142,9 @@ class Files(NamedHandler, StaticFileHandler):
                     rest -= len(chunk)
                     yield chunk
         except OSError as error:
-            raise HTTPError(503, "%s", error.strerror) from None
+            if not self._headers_written:
+                raise HTTPError(503, "%s", error.strerror) from None
+        self._is_cut = rest > 0
 
     def _cached_content(self) -> bytes | None:
         """Return a page, or a compressed file; None for a file that is sent as it is. Raises

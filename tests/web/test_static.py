@@ -22,7 +22,8 @@ import pytest
 from raspi_server.web.context import BUILT_IN_WWW
 from raspi_server.web.versions import Versions, read_version
 from tests.conftest import LIMIT, Server
-from tests.rigs.wire import changing
+from tests.rigs.wire import changing, plain
+from tests.test_hostile import GET, MIB
 
 SECRET = "what is not for the house"
 KEPT = "public, max-age=31536000, immutable"
@@ -998,6 +999,24 @@ def test_a_page_that_becomes_a_pipe(house: Server, www: Path) -> None:
         open_regular(str(www / "late.html"))
     with open_regular(str(www / "ten.txt")) as file:
         assert file.read() == b"0123456789"
+
+
+def test_a_file_that_is_cut_while_it_is_sent(house: Server, www: Path) -> None:
+    """A photo that a camera overwrites while a slow client reads it ends early, with the connection
+    and no traceback; the next request gets the new one."""
+    photo = www / "photo.jpg"
+    photo.write_bytes(bytes(4 * MIB))
+    with plain(house.port, 4096) as slow:
+        slow.sendall(GET % b"/photo.jpg")
+        heard = slow.recv(4096)
+        assert f"Content-Length: {4 * MIB}\r\n".encode() in heard
+        photo.write_bytes(b"new")
+        size = len(heard)
+        while part := slow.recv(65536):
+            size += len(part)
+    assert size < 4 * MIB
+    assert ask(house, "/photo.jpg").body == b"new"
+    assert "Cannot send error response" not in house.log
 
 
 HIDDEN = {
