@@ -189,7 +189,7 @@ class Files(NamedHandler, StaticFileHandler):
     def should_return_304(self) -> bool:
         """Return whether the client has this content. The date of a page does not tell: it names
         the version of other files."""
-        if self._names_version and "If-None-Match" not in self.request.headers:
+        if self._names_version and not self.request.headers.get("If-None-Match"):
             return False
         return super().should_return_304()
 

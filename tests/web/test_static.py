@@ -664,6 +664,7 @@ def test_a_page_is_revalidated(server: Server, mine: Path) -> None:
     assert (again.status, again.body) == (304, b"")
     since = page.headers["Last-Modified"]
     assert ask(server, "/mine.html", If_Modified_Since=since).status == 200
+    assert ask(server, "/mine.html", If_Modified_Since=since, If_None_Match="").status == 200
     since = script.headers["Last-Modified"]
     assert ask(server, "/mine.js", If_Modified_Since=since).status == 304
 
