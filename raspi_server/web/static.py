@@ -257,7 +257,7 @@ class VersionedFiles(Files):
     def set_extra_headers(self, path: str) -> None:
         super().set_extra_headers(path)
         version = self.request.path.split("/")[2]
-        if self._site.versions.is_present(version) and is_part(self._type):
+        if is_part(self._type) and self._site.versions.covers(version, path, self._found):
             self.set_header("Cache-Control", IMMUTABLE)
 
 
