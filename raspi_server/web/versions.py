@@ -68,7 +68,8 @@ class Versions:
     def covers(self, version: str, path: str, found: os.stat_result) -> bool:
         """Return whether the file at `path` may be kept below `version`: it is the present one, and
         was computed over this very file. A version may return, when another folder took the place
-        of the pages for a while; what was served meanwhile must not be kept below it."""
+        of the pages for a while; what was served meanwhile must not be kept below it. A file behind
+        a link to a folder is never covered: the version was not computed over its path."""
         part = _known(os.path.normpath(path), found, found.st_size)
         return version == self._present.name and part in self._present.parts
 

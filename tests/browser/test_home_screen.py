@@ -182,6 +182,31 @@ def test_an_edit_of_the_page_alone(start_server, open_page, tmp_path: Path) -> N
     expect(page).to_have_title("mine")
 
 
+LOAD = """(path) => new Promise((done, failed) => {
+    const script = document.createElement("script");
+    script.onload = () => done(document.title);
+    script.onerror = failed;
+    script.src = path;
+    document.head.append(script);
+})"""
+
+
+def test_a_script_that_was_edited_since_the_page(start_server, open_page, tmp_path: Path) -> None:
+    """A script that an open page loads late, and that was edited since the page was asked for, is
+    asked for each time, though its address has a version."""
+    page_text = '<!DOCTYPE html><script src="v/current/mine.js"></script>'
+    own_pages(tmp_path, index_html=page_text, mine_js="", late_js="document.title = '0';")
+    server = start_server(CONFIG)
+    page = open_page(server.url)
+    installed(page)
+    wait_for_kept(page, "/mine.js")
+    path = page.locator("script").evaluate("script => script.src").replace("mine", "late")
+    for edit in ("1", "2"):
+        own_pages(tmp_path, late_js=f"document.title = '{edit}';")
+        assert page.evaluate(LOAD, path) == edit
+        wait_for_kept(page, "/late.js")
+
+
 def test_an_upgrade_shows_at_once(
     start_server: Callable[..., Any], open_page: Callable[[str], Page], tmp_path: Path
 ) -> None:
