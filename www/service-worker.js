@@ -9,8 +9,7 @@ const KEPT = ["script", "style", "manifest"]; // kinds of requests
 const CACHE_PREFIX = "raspi-server "; // caches with other names are those of your own pages
 const NETWORK_TIMEOUT_S = 5; // for a network that swallows everything, such as another Wi-Fi
 const ROOT = new URL("./", location.href).pathname;
-/** Files in the version folder never change. */
-const VERSIONED = /^v\/[0-9a-f]{16}\//;
+const VERSION = /\bv\/[0-9a-f]{16}\//;
 
 let pageKept = Promise.resolve();
 
@@ -23,17 +22,17 @@ worker.addEventListener("fetch", (event) => {
   const path = pathname.slice(ROOT.length);
   if (/^(api|ws)(\/|$)/.test(path)) return;
   if (request.mode === "navigate" ? path === "" : KEPT.includes(request.destination) || /(^|\/)icon\.svg$/.test(path)) {
-    event.respondWith(answer(event, pathname, VERSIONED.test(path)));
+    event.respondWith(answer(event, pathname));
   }
 });
 
 /**
  * Answer from the network, else as it was; a file that never changes as it was.
- * @param {FetchEvent} event @param {string} path @param {boolean} isVersioned
+ * @param {FetchEvent} event @param {string} path
  */
-async function answer(event, path, isVersioned) {
+async function answer(event, path) {
   const before = await caches.match(path);
-  if (before && isVersioned) return before;
+  if (before && isImmutable(before)) return before;
   const network = fetch(event.request);
   try {
     const response = await (before ? Promise.race([network, timeout()]) : network);
@@ -63,11 +62,32 @@ async function keep(event, path, response) {
   if (current && page && new URL(page.url).pathname === ROOT) await (await caches.open(current)).put(path, response);
 }
 
+/** Return whether the server said that a file in the version folder never changes. @param {Response} response */
+const isImmutable = (response) => /\bimmutable\b/.test(response.headers.get("Cache-Control") ?? "");
+
 /** @param {string} path @param {Response} response */
 async function keepPage(path, response) {
   const current = CACHE_PREFIX + response.headers.get("ETag");
-  await (await caches.open(current)).put(path, response);
-  await Promise.all((await ownCaches()).filter((name) => name !== current).map((name) => caches.delete(name)));
+  const cache = await caches.open(current);
+  const page = await response.clone().text();
+  await cache.put(path, response);
+  for (const name of (await ownCaches()).filter((name) => name !== current)) {
+    await copyFiles(await caches.open(name), cache, page);
+    await caches.delete(name);
+  }
+}
+
+/**
+ * Copy the files of the version that the page names: after an edit of the page alone they are the same, and a browser that has them
+ * in its memory does not ask for them again.
+ * @param {Cache} from @param {Cache} to @param {string} page
+ */
+async function copyFiles(from, to, page) {
+  for (const request of await from.keys()) {
+    const [version] = VERSION.exec(new URL(request.url).pathname) ?? [];
+    const file = version && page.includes(version) && (await from.match(request));
+    if (file) await to.put(request, file);
+  }
 }
 
 const ownCaches = async () => (await caches.keys()).filter((name) => name.startsWith(CACHE_PREFIX));

@@ -2,6 +2,7 @@
 machine's /etc/mime.types, so that every machine gives the same answer."""
 
 import mimetypes
+import os
 
 _TYPES = mimetypes.MimeTypes()
 for _suffix, _type in {
@@ -26,7 +27,9 @@ _TEXT = ("text/", "application/json", "application/manifest+json", "image/svg+xm
 
 def content_type(path: str) -> str:
     """Return the `Content-Type` of a file; texts are UTF-8."""
-    kind, encoding = _TYPES.guess_type(path)
+    # The table takes URLs: without the slash `data:` would be a scheme, and from Python 3.13 on a
+    # bracket behind two slashes a broken address.
+    kind, encoding = _TYPES.guess_type(f"/{os.path.basename(path)}")
     if encoding or kind is None:
         return "application/gzip" if encoding == "gzip" else "application/octet-stream"
     return f"{kind}; charset=utf-8" if is_text(kind) else kind

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import Any
 
+from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, StaticFileHandler
 
 from ..messages import HEADERS
@@ -33,6 +34,9 @@ class Files(NamedHandler, StaticFileHandler):
         self._folders = context.www
         self._version = CURRENT
         self._content: bytes | None = None
+        self._is_cut = False
+        """Whether the file has become shorter than its announced length, or unreadable, while it
+        was sent. Then the connection is closed."""
         super().initialize(path=context.www[0], default_filename=INDEX)
 
     def prepare(self) -> None:
@@ -44,6 +48,9 @@ class Files(NamedHandler, StaticFileHandler):
         if self.has_versions and (not path or path.endswith("/") or is_html(content_type(path))):
             self._version = await self.context.versions.refresh()
         await super().get(path, include_body)
+        if self._is_cut:
+            assert isinstance(self.request.connection, HTTP1Connection)
+            self.request.connection.close()
 
     # Finding the file
 
@@ -85,6 +92,12 @@ class Files(NamedHandler, StaticFileHandler):
             raise HTTPError(404)
         return found
 
+    def redirect(self, url: str, permanent: bool = False, status: int | None = None) -> None:
+        """Redirect from a folder's name to its address with a slash, in relative terms: a reverse
+        proxy may serve it below a path."""
+        name = url.rstrip("/").rpartition("/")[2]
+        super().redirect(f"./{name}/", permanent, status)
+
     # The form in which it is sent
 
     def _choose_form(self, path: str) -> None:
@@ -112,8 +125,8 @@ class Files(NamedHandler, StaticFileHandler):
     def get_content(  # type: ignore[override]
         self, abspath: str, start: int | None = None, end: int | None = None
     ) -> Generator[bytes, None, None]:
-        """Yield the file's bytes. Raises HTTPError 503 where it cannot be opened any more: too many
-        files are open, or it has just been removed."""
+        """Yield the file's bytes, fewer where it is cut meanwhile. Raises HTTPError 503 where it
+        cannot be opened any more: too many files are open, or it has just been removed."""
         chunk_bytes = self._limits.file_chunk_bytes
         if self._content is not None:
             content = memoryview(self._content)[start:end]
@@ -128,7 +141,9 @@ class Files(NamedHandler, StaticFileHandler):
                     rest -= len(chunk)
                     yield chunk
         except OSError as error:
-            raise HTTPError(503, "%s", error.strerror) from None
+            if not self._headers_written:
+                raise HTTPError(503, "%s", error.strerror) from None
+        self._is_cut = rest > 0
 
     def _cached_content(self) -> bytes | None:
         """Return a page, or a compressed file; None for a file that is sent as it is. Raises
@@ -173,7 +188,7 @@ class Files(NamedHandler, StaticFileHandler):
     def should_return_304(self) -> bool:
         """Return whether the client has this content. The date of a page is not enough, since the
         page names the version of other files."""
-        if self._names_version and "If-None-Match" not in self.request.headers:
+        if self._names_version and not self.request.headers.get("If-None-Match"):
             return False
         return super().should_return_304()
 
@@ -241,7 +256,7 @@ class VersionedFiles(Files):
     def set_extra_headers(self, path: str) -> None:
         super().set_extra_headers(path)
         version = self.request.path.split("/")[2]
-        if self.context.versions.is_present(version) and is_part(self._type):
+        if is_part(self._type) and self.context.versions.covers(version, path, self._found):
             self.set_header("Cache-Control", IMMUTABLE)
 
 

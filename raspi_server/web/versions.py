@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from .. import __version__
 from ..limits import DEFAULT, Limits
@@ -45,6 +46,14 @@ def is_hidden(path: str) -> bool:
     return any(name.startswith(".") for name in names)
 
 
+class Version(NamedTuple):
+    """A version, and the parts of pages that it was computed over: path, size and times of each, of
+    those with one path the part that is served."""
+
+    name: str
+    parts: frozenset[bytes] = frozenset()
+
+
 class Versions:
     """The present version of the files below `folders`. All methods belong to the event loop's
     thread; the files are looked up in another, since an SD card may take its time."""
@@ -52,14 +61,17 @@ class Versions:
     def __init__(self, folders: Callable[[], Sequence[str]], limits: Limits = DEFAULT) -> None:
         self._folders = folders
         self._max_files = limits.max_versioned_files
-        self._present = CURRENT
+        self._present = Version(CURRENT)
         self._reading = asyncio.Lock()
         self._next: asyncio.Future[str] | None = None
 
-    def is_present(self, version: str) -> bool:
-        """Return whether files below `version` may be kept: it was the present one when a page was
-        last asked for. A page that is asked for after an edit names another."""
-        return version == self._present != CURRENT
+    def covers(self, version: str, path: str, found: os.stat_result) -> bool:
+        """Return whether the file at `path` may be kept below `version`: it is the present one, and
+        was computed over this very file. A version may return, when another folder took the place
+        of the pages for a while; what was served meanwhile must not be kept below it. A file behind
+        a link to a folder is never covered: the version was not computed over its path."""
+        part = _known(os.path.normpath(path), found, found.st_size)
+        return version == self._present.name and part in self._present.parts
 
     async def refresh(self) -> str:
         """Return the present version, with every edit that was made before this call; `current`
@@ -74,28 +86,31 @@ class Versions:
             self._next = None
             folders = tuple(self._folders())
             self._present = await asyncio.to_thread(read_version, folders, self._max_files)
-            return self._present
+            return self._present.name
 
 
-def read_version(folders: Sequence[str], max_files: int) -> str:
+def read_version(folders: Sequence[str], max_files: int) -> Version:
     """Return the version of the parts of pages that can be served from `folders`: a hash over the
     name, size and times of each, and the program's version. It is `current` where a folder cannot
     be read, or has more than `max_files` files and folders."""
     digest = hashlib.sha256(__version__.encode())
+    parts: dict[str, bytes] = {}
     try:
         for folder in folders:
             digest.update(b"\0\0")
-            for entry in _files(folder, max_files):
-                digest.update(entry)
+            for path, known in _files(folder, max_files):
+                digest.update(known)
+                parts.setdefault(path, known)
     except OSError:
-        return CURRENT
-    return digest.hexdigest()[:16]
+        return Version(CURRENT)
+    return Version(digest.hexdigest()[:16], frozenset(parts.values()))
 
 
-def _files(folder: str, max_files: int) -> Iterator[bytes]:
-    """Yield what is known of `folder` and all below it, without opening a file; nothing for a
-    folder that does not exist. Links to folders are not followed: where they may lead is below
-    `folder` itself. Raises OSError, also for more than `max_files` files and folders."""
+def _files(folder: str, max_files: int) -> Iterator[tuple[str, bytes]]:
+    """Yield the path of `folder` and of all below it, with what is known of each, without opening a
+    file; nothing for a folder that does not exist. Links to folders are not followed: where they
+    may lead is below `folder` itself. Raises OSError, also for more than `max_files` files and
+    folders."""
     if not os.path.isdir(folder):
         return
     waiting = [""]
@@ -103,7 +118,7 @@ def _files(folder: str, max_files: int) -> Iterator[bytes]:
         below = waiting.pop()
         # A folder's times change when a file is added or removed. So an old version never returns,
         # below which a browser may have kept that file.
-        yield _known(below, os.stat(os.path.join(folder, below)), size=0)
+        yield below, _known(below, os.stat(os.path.join(folder, below)), size=0)
         with os.scandir(os.path.join(folder, below)) as found:
             entries = sorted(itertools.islice(found, max_files + 1), key=lambda each: each.name)
         max_files -= len(entries)
@@ -120,7 +135,7 @@ def _files(folder: str, max_files: int) -> Iterator[bytes]:
                     found_file = entry.stat()
                 except OSError:  # a link to nothing
                     continue
-                yield _known(path, found_file, found_file.st_size)
+                yield path, _known(path, found_file, found_file.st_size)
 
 
 def _known(path: str, found: os.stat_result, size: int) -> bytes:

@@ -1,10 +1,13 @@
 """The helpers of the browser tests: a configuration, the API, and the parts of the page."""
 
 import json
+import time
 import urllib.request
 from typing import Any
 
 from playwright.sync_api import Page, expect
+
+from tests.conftest import LIMIT
 
 expect.set_options(timeout=15_000)
 
@@ -45,3 +48,12 @@ def word(page: Page, pin: str):
 
 def expect_live(page: Page) -> None:
     expect(page.locator("#link")).to_contain_text("Live")
+
+
+def wait_for(page: Page, test: str, arg: object = None) -> None:
+    """Wait until an asynchronous function of the page returns true. `wait_for_function` does not
+    wait: it takes the promise itself for a true value."""
+    limit = time.monotonic() + LIMIT
+    while not page.evaluate(test, arg):
+        assert time.monotonic() < limit, f"never true: {test}"
+        page.wait_for_timeout(20)

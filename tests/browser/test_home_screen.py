@@ -10,6 +10,8 @@ from urllib.parse import urljoin
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.looking import wait_for
+
 expect.set_options(timeout=15_000)
 
 CONFIG = """
@@ -49,7 +51,7 @@ def kept(page: Page) -> dict[str, list[str]]:
 def wait_for_kept(page: Page, path: str) -> None:
     """Wait until the service worker keeps a file, of whatever version."""
     look = f"async (path) => Object.values(await ({KEPT})()).flat().includes(path)"
-    page.wait_for_function(look, arg=path)
+    wait_for(page, look, path)
 
 
 def installed(page: Page) -> None:
@@ -159,6 +161,52 @@ def test_only_the_page_is_kept(start_server, open_page, tmp_path):
     assert "/other.js" not in paths
 
 
+def test_an_edit_of_the_page_alone(start_server, open_page, tmp_path: Path) -> None:
+    """After an edit of the page that leaves its scripts as they are, the new page opens without the
+    Raspberry Pi, with the scripts that it had before: those are kept on."""
+    page_text = '<!DOCTYPE html><p>{}</p><script src="v/current/mine.js"></script>'
+    own_pages(tmp_path, index_html=page_text.format("old"), mine_js="document.title = 'mine';")
+    server = start_server(CONFIG)
+    page = open_page(server.url)
+    installed(page)
+    wait_for_kept(page, "/mine.js")
+    (before,) = kept(page)
+    (tmp_path / "www" / "index.html").write_text(page_text.format("new"))
+    page.reload()
+    expect(page.locator("p")).to_have_text("new")
+    wait_for(page, "async (name) => !(await caches.has(name))", before)
+    wait_for_kept(page, "/mine.js")
+    server.stop()
+    page.reload()
+    expect(page.locator("p")).to_have_text("new")
+    expect(page).to_have_title("mine")
+
+
+LOAD = """(path) => new Promise((done, failed) => {
+    const script = document.createElement("script");
+    script.onload = () => done(document.title);
+    script.onerror = failed;
+    script.src = path;
+    document.head.append(script);
+})"""
+
+
+def test_a_script_that_was_edited_since_the_page(start_server, open_page, tmp_path: Path) -> None:
+    """A script that an open page loads late, and that was edited since the page was asked for, is
+    asked for each time, though its address has a version."""
+    page_text = '<!DOCTYPE html><script src="v/current/mine.js"></script>'
+    own_pages(tmp_path, index_html=page_text, mine_js="", late_js="document.title = '0';")
+    server = start_server(CONFIG)
+    page = open_page(server.url)
+    installed(page)
+    wait_for_kept(page, "/mine.js")
+    path = page.locator("script").evaluate("script => script.src").replace("mine", "late")
+    for edit in ("1", "2"):
+        own_pages(tmp_path, late_js=f"document.title = '{edit}';")
+        assert page.evaluate(LOAD, path) == edit
+        wait_for_kept(page, "/late.js")
+
+
 def test_an_upgrade_shows_at_once(
     start_server: Callable[..., Any], open_page: Callable[[str], Page], tmp_path: Path
 ) -> None:
@@ -188,7 +236,7 @@ def test_an_upgrade_shows_at_once(
     expect(page.locator("p")).to_have_text("new")
     expect(page).to_have_title("new")
     wait_for_kept(page, "/now.js")
-    page.wait_for_function("async (name) => !(await caches.has(name))", arg=before)
+    wait_for(page, "async (name) => !(await caches.has(name))", before)
     found = kept(page)
     assert found.pop("mine") == ["/x"]
     ((_, paths),) = found.items()

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from raspi_server.security.codes import Codes
-from tests.browser.looking import CONFIG, expect_live, value
+from tests.browser.looking import CONFIG, expect_live, value, wait_for
 from tests.conftest import Server
 from tests.rigs.home import folders
 from tests.rigs.mqtt import Brokers
@@ -180,7 +180,8 @@ def test_pages_of_ones_own(start_server, open_page, proxy, tmp_path: Path) -> No
     expect(page).to_have_title("live")
     page.goto(f"{reached.url}/examples/table.html")
     expect(page.locator("tbody tr")).to_have_count(6)
-    page.goto(f"{reached.url}/examples/")
+    page.goto(f"{reached.url}/examples")  # leads to the address with a slash
+    page.wait_for_url(f"{reached.url}/examples/")
     page.get_by_role("link", name="To the pins").click()
     page.wait_for_url(f"{reached.url}/")
     expect_live(page)
@@ -218,12 +219,15 @@ def test_home_screen(start_server, open_page, proxy) -> None:
     }""")
     page.reload()
     expect_live(page)
-    page.wait_for_function("""async () => {
+    wait_for(
+        page,
+        """async () => {
         for (const name of await caches.keys()) {
             const requests = await (await caches.open(name)).keys();
             if (requests.some(({ url }) => url.endsWith("/ui/strings.en.js"))) return true;
         }
-    }""")
+    }""",
+    )
     server.stop()
     page.reload()
     expect(page.locator("#link")).to_contain_text("Reconnecting")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.looking import CONFIG, expect_live
+from tests.browser.looking import CONFIG, expect_live, wait_for
 from tests.conftest import Server, check_end
 from tests.rigs.wire import changing
 from tests.web.test_trust import make_authority
@@ -136,7 +136,7 @@ def test_over_https(start_browser: Callable[..., BrowserContext], tmp_path: Path
     files = visits.visit()
     assert files["/"] == 200 and len(versions(files)) == 1
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(1, 2, 3)"
-    page.wait_for_function("caches.keys().then((names) => names.length === 1)")
+    wait_for(page, "async () => (await caches.keys()).length === 1")
     assert visits.visit().keys() <= {"/", "/service-worker.js"}
     kept = page.evaluate("""async () => {
         const [name] = await caches.keys();

@@ -22,7 +22,8 @@ import pytest
 from raspi_server.web.context import BUILT_IN_WWW
 from raspi_server.web.versions import Versions, read_version
 from tests.conftest import LIMIT, Server
-from tests.rigs.wire import changing
+from tests.rigs.wire import changing, plain
+from tests.test_hostile import GET, MIB
 
 SECRET = "what is not for the house"
 KEPT = "public, max-age=31536000, immutable"
@@ -132,7 +133,7 @@ def test_pages_of_ones_own_may_come_later(
 def test_folders_mean_their_index(house: Server) -> None:
     """A folder is its index.html, and without the slash behind its name leads there."""
     moved = ask(house, "/garden")
-    assert (moved.status, moved.headers["Location"]) == (301, "/garden/")
+    assert (moved.status, moved.headers["Location"]) == (301, "./garden/")
     there = ask(house, "/garden/")
     assert (there.status, there.body) == (200, b"the garden")
     assert ask(house, "/garden/pond/").status == 404
@@ -663,6 +664,7 @@ def test_a_page_is_revalidated(server: Server, mine: Path) -> None:
     assert (again.status, again.body) == (304, b"")
     since = page.headers["Last-Modified"]
     assert ask(server, "/mine.html", If_Modified_Since=since).status == 200
+    assert ask(server, "/mine.html", If_Modified_Since=since, If_None_Match="").status == 200
     since = script.headers["Last-Modified"]
     assert ask(server, "/mine.js", If_Modified_Since=since).status == 304
 
@@ -713,7 +715,7 @@ def test_a_page_is_never_kept(server: Server, mine: Path) -> None:
     version = present(server)
     (mine / "below" / "index.html").write_text("below")
     below = ask(server, f"/v/{version}/below")
-    assert (below.status, below.headers["Location"]) == (301, f"/v/{version}/below/")
+    assert (below.status, below.headers["Location"]) == (301, "./below/")
     for path in ("mine.html", "below/", "", "nothing.js", "nothing.html", "mine.js?v=1"):
         for prefix in ("/", f"/v/{version}/"):
             answer = ask(server, prefix + path)
@@ -792,6 +794,54 @@ def test_data_changes_nothing(server: Server, mine: Path) -> None:
     assert (answer.body, answer.headers["Cache-Control"]) == (b"another", "no-cache")
     target.write_text("1 + 1")
     assert present(server) != before
+
+
+def swap_link(server: Server, folder: Path, times: int) -> None:
+    other = folder / "link"
+    other.symlink_to(folder / ("one", "other")[times % 2])
+    other.replace(folder / "www")
+
+
+def reload(server: Server, folder: Path, times: int) -> None:
+    (folder / "config-0.yaml").write_text(f"pins: {{}}\nwww: {('one', 'other')[times % 2]}\n")
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("serving", again=times)
+
+
+@pytest.mark.parametrize("swap", [swap_link, reload])
+def test_another_folder_for_a_while(
+    start_server: Callable[..., Server],
+    tmp_path: Path,
+    swap: Callable[[Server, Path, int], None],
+) -> None:
+    """While another folder is in the place of the pages, such as the next release of them, nothing
+    of it is kept below the version from before, which returns with its folder."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.js").write_text(f"// {name}")
+        (tmp_path / name / "mine.html").write_bytes(PAGE)
+    (tmp_path / "one" / "raspi.js").write_text("// mine")
+    (tmp_path / "www").symlink_to("one")
+    server = start_server("pins: {}\n")
+    before = present(server)
+    swap(server, tmp_path, 1)
+    answers = [ask(server, f"/v/{before}/{name}") for name in ("mine.js", "raspi.js")]
+    assert answers[0].body == b"// other"
+    assert answers[1].body == (BUILT_IN_WWW / "raspi.js").read_bytes()
+    assert {answer.headers["Cache-Control"] for answer in answers} == {"no-cache"}
+    swap(server, tmp_path, 2)
+    assert present(server) == before
+    for name in ("mine.js", "raspi.js", "icon.svg"):
+        assert ask(server, f"/v/{before}/{name}").headers["Cache-Control"] == KEPT
+
+
+def test_an_edit_before_the_next_page(server: Server, mine: Path) -> None:
+    """A file that was edited since a page was asked for is served as it is, and not kept."""
+    before = present(server)
+    (mine / "mine.js").write_text("// edited")
+    answer = ask(server, f"/v/{before}/mine.js")
+    assert (answer.body, answer.headers["Cache-Control"]) == (b"// edited", "no-cache")
+    assert ask(server, f"/v/{before}/icon.svg").headers["Cache-Control"] == KEPT
 
 
 def test_no_version_returns(server: Server, mine: Path) -> None:
@@ -907,8 +957,7 @@ def test_files_are_looked_up_once_for_many(tmp_path: Path) -> None:
         (tmp_path / "new.txt").write_text("new")
         rest = await asyncio.gather(*(versions.refresh() for _ in range(20)))
         assert len(looks) == 2
-        assert set(rest) == {read_version([str(tmp_path)], 10)}
-        assert versions.is_present(rest[0])
+        assert set(rest) == {read_version([str(tmp_path)], 10).name}
         await first
 
     asyncio.run(load())
@@ -1000,6 +1049,24 @@ def test_a_page_that_becomes_a_pipe(house: Server, www: Path) -> None:
         assert file.read() == b"0123456789"
 
 
+def test_a_file_that_is_cut_while_it_is_sent(house: Server, www: Path) -> None:
+    """A photo that a camera overwrites while a slow client reads it ends early, with the connection
+    and no traceback; the next request gets the new one."""
+    photo = www / "photo.jpg"
+    photo.write_bytes(bytes(4 * MIB))
+    with plain(house.port, 4096) as slow:
+        slow.sendall(GET % b"/photo.jpg")
+        heard = slow.recv(4096)
+        assert f"Content-Length: {4 * MIB}\r\n".encode() in heard
+        photo.write_bytes(b"new")
+        size = len(heard)
+        while part := slow.recv(65536):
+            size += len(part)
+    assert size < 4 * MIB
+    assert ask(house, "/photo.jpg").body == b"new"
+    assert "Cannot send error response" not in house.log
+
+
 HIDDEN = {
     ".env": ".env",
     ".git/config": ".git/config",
@@ -1042,6 +1109,15 @@ def test_hidden_files_stay_hidden(house: Server, www: Path, name: str) -> None:
 def test_a_very_long_name(house: Server, path: str) -> None:
     """A name longer than any file can have is just one that is not there."""
     assert ask(house, f"/{path}").status in {404, 200 if set(path) == {"/"} else 404}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//[", "/[/../ten.txt", "x://[", "a://b]/", "v/current///[", "data:text/html,", "http:a.html"],
+)
+def test_a_name_like_an_address(house: Server, path: str) -> None:
+    """A name that looks like an address, or a broken one, is one that is not there."""
+    assert ask(house, f"/{path}").status == 404
 
 
 @pytest.mark.parametrize("path", ["%ff", "%c3%28", "%ed%a0%80", "garden/%fe/", "%00", "a%0Ab"])
