@@ -368,7 +368,7 @@ is_checked=
 if [[ -L $current ]] && check_configuration early; then
     is_checked=1
 fi
-step "Looking after the certificate"
+step "Refreshing the certificate"
 "$releases/$release/scripts/make-cert.sh"
 [[ -n $is_checked ]] || check_configuration
 system_files

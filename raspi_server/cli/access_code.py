@@ -17,7 +17,7 @@ from ..security.sign_in_links import Links
 from ..system import storage
 
 _RELOAD_TIMEOUT_S = 5
-_PURPOSES: dict[Right, str] = {"view": "looking", "control": "looking and switching"}
+_PURPOSES: dict[Right, str] = {"view": "viewing", "control": "viewing and switching"}
 
 
 def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:

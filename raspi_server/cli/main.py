@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     parsed.add_argument("--simulate", action="store_true", help="simulated pins, also on a Pi")
     parsed.set_defaults(command=run)
 
-    parsed = commands.add_parser("check", help="look for mistakes in a configuration")
+    parsed = commands.add_parser("check", help="find mistakes in a configuration")
     parsed.add_argument("file", type=Path, nargs="?", metavar="FILE", help=file_help)
     parsed.set_defaults(command=check)
 
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     parsed.set_defaults(command=safe_state)
 
     parsed = commands.add_parser(
-        "code", parents=[config], help="make access codes, for looking and for switching"
+        "code", parents=[config], help="make access codes, for viewing and for switching"
     )
     _add_code_options(parsed)
     parsed.set_defaults(command=code)

@@ -224,7 +224,7 @@ class AccessPolicy:
         if caller.has_credential and not self.role(caller):
             raise RequestError("sign-in", "signed out, or the code was replaced: sign in again")
         if self.access.view == "code" and not self.role(caller):
-            self._ask_for_code("looking needs an access code", "view")
+            self._ask_for_code("viewing needs an access code", "view")
 
     def may_view(self, caller: Caller) -> bool:
         """Return True if the caller may view the pins."""

@@ -194,7 +194,7 @@ def test_a_pin_that_needs_the_code(brokers, start_server, open_page, shoot):
 
 
 def test_who_may_not_look_is_led_to_the_door(brokers, start_server, open_page, shoot):
-    """Where looking needs a code the page shows no Pi, says so, and leads to where one signs in."""
+    """Where viewing needs a code the page shows no Pi, says so, and leads to where one signs in."""
     text = house(brokers.broker().url, "house/here").replace("{control:", "{view: code, control:")
     server = start_server(text)
     page = open_page(f"{server.url}/fleet/")

@@ -313,7 +313,7 @@ def test_who_may_not_look(live_in: Callable[..., Any]) -> None:  # noqa: F811
     home = live_in("{view: code}")
     code = home.new("view")
     for path in ("/api/history", "/api/pins/lamp/history", "/api/pins/lamp/history?format=csv"):
-        assert home.ask("GET", path).refusal == (401, "sign-in", "looking needs an access code")
+        assert home.ask("GET", path).refusal == (401, "sign-in", "viewing needs an access code")
         assert home.ask("GET", path, Authorization=f"Bearer {code}").status == 200
 
 

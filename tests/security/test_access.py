@@ -56,7 +56,7 @@ NOBODY = Case(
     (403, "not-allowed", "nobody may switch lamp (access.control: nobody)"),
 )
 LOOKING_NEEDS_A_CODE = (
-    "looking needs an access code, and none exists yet (sudo raspi-server code --new view)"
+    "viewing needs an access code, and none exists yet (sudo raspi-server code --new view)"
 )
 
 
@@ -247,7 +247,7 @@ def test_touching_needs_the_right_to_look(closed_house: Server) -> None:
 
 
 def test_the_socket_asks_to_sign_in(closed_house: Server) -> None:
-    """Where looking needs a code, the WebSocket is opened, since a page cannot read a refusal of
+    """Where viewing needs a code, the WebSocket is opened, since a page cannot read a refusal of
     it, and closed with 4401 and the reason; nothing is shown before."""
     heard = talk(closed_house, {"type": "set", "pin": "lamp", "value": 1})
     assert heard == Talk(None, [], 4401, LOOKING_NEEDS_A_CODE)

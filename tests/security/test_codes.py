@@ -86,10 +86,10 @@ def test_a_script_sends_the_code_itself(live_in):
 
 
 def test_the_code_for_looking(live_in):
-    """With `view: code` nobody looks without a code; the one for looking does not switch."""
+    """With `view: code` nobody looks without a code; the one for viewing does not switch."""
     home = live_in("{view: code}")
     control, view = home.new("control"), home.new("view")
-    assert home.ask("GET", "/api/pins").refusal == (401, "sign-in", "looking needs an access code")
+    assert home.ask("GET", "/api/pins").refusal == (401, "sign-in", "viewing needs an access code")
     cookie = home.cookie(view)
     assert home.ask("GET", "/api/pins", Cookie=cookie).status == 200
     assert home.switch(1, Cookie=cookie).refusal[1] == "sign-in"
@@ -291,14 +291,14 @@ def test_the_code_is_shown_once(live_in):
     code in them; later only that there is one is said, and how to make another link."""
     home = live_in()
     said = home.command().stdout
-    assert "control:  for looking and switching: none yet" in said
+    assert "control:  for viewing and switching: none yet" in said
     made = home.command("--new", "control").stdout
     (code,) = CODE.findall(made)
     assert re.search(r"^    http://[\w.-]+\.local:8080/#token=[\w-]{22}$", made, re.MULTILINE)
     assert len(TOKEN.findall(made)) == 2 and len(set(TOKEN.findall(made))) == 1
     assert "▄▄▄▄▄" in made and made.count(code) == 1
     said = home.command().stdout
-    assert "control:  for looking and switching: there is one" in said and code not in said
+    assert "control:  for viewing and switching: there is one" in said and code not in said
     assert "sudo raspi-server code --qr" in said
 
 
@@ -339,7 +339,7 @@ def test_open_to_everyone_is_said(live_in):
 
 
 def test_the_health_in_full_needs_a_code_to_look(live_in):
-    """Where looking needs a code, those who show one get the health with its reasons, those without
+    """Where viewing needs a code, those who show one get the health with its reasons, those without
     or with one that was replaced only its status; a wrong one is refused as everywhere."""
     home = live_in("{view: code}")
     bearer = {"Authorization": f"Bearer {home.new('view')}"}

@@ -41,7 +41,7 @@ def test_a_link_is_good_once(live_in):
 
 
 def test_a_link_replaces_no_stronger_sign_in(live_in):
-    """A link for looking, or another for the same, leaves a phone as it is signed in; one for
+    """A link for viewing, or another for the same, leaves a phone as it is signed in; one for
     switching raises it. It is used up all the same."""
     home = live_in()
     home.new("control")
@@ -105,7 +105,7 @@ def test_no_service_and_no_code(live_in):
     home = live_in()
     refused = home.command("--qr")
     assert refused.returncode == 1
-    assert "no code for looking and switching yet: sudo raspi-server code --new control" in (
+    assert "no code for viewing and switching yet: sudo raspi-server code --new control" in (
         refused.stderr
     )
     if not Path("/run/raspi-server").is_dir():

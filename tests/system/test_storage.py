@@ -148,7 +148,7 @@ def test_no_file_hangs_the_command_or_eats_memory(
     said = code(state)
     words = f"{file}: expected a file of at most 64 KiB, found {kind}: sudo rm -r {file}"
     assert words in said.stderr
-    assert "control:  for looking and switching: none yet" in said.stdout
+    assert "control:  for viewing and switching: none yet" in said.stdout
     made = code(state, "--new", "control")
     if kind == "a folder":
         assert made.returncode == 1

@@ -378,7 +378,7 @@ SimulatedFactory.is_listening = property(lambda _: not when({str(gone)!r}))
 
 
 def test_a_failure_is_no_secret(start_server: Callable[..., Server]) -> None:
-    """Where looking needs a code, a monitor without one hears 503, and no reason."""
+    """Where viewing needs a code, a monitor without one hears 503, and no reason."""
     fails = """
 from raspi_server.gpio.backend import SimulatedFactory
 SimulatedFactory.is_listening = False

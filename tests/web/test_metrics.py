@@ -146,7 +146,7 @@ def test_a_reload(start_server, tmp_path):
 
 
 def test_who_may_look_may_read_the_numbers(tmp_path):
-    """Where looking needs a code, the numbers need one, too; Prometheus sends it along."""
+    """Where viewing needs a code, the numbers need one, too; Prometheus sends it along."""
     home = Home(tmp_path, "{view: code}\nmetrics: true")
     assert home.ask("GET", "/metrics").refusal[:2] == (401, "sign-in")
     code = home.new("view")

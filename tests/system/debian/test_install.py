@@ -112,7 +112,7 @@ def test_a_fresh_machine_ends_with_the_service_running(bare: Service) -> None:
     facts = bare.get("/trust/authority.json")
     assert f"http://raspberrypi.local:{bare.port}/trust\n" in said and facts["fingerprint"] in said
     links = re.findall(rf"https://\S+\.local:{bare.port}/#token=[\w-]{{22}}\n", said)
-    assert len(links) == 2, "one for looking, one for switching"
+    assert len(links) == 2, "one for viewing, one for switching"
     assert bare.guest.output("systemctl is-active raspi-server raspi-server-cert.timer") == (
         "active\nactive"
     )
