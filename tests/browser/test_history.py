@@ -27,7 +27,10 @@ def lit(page: Page, pin: str) -> list[int]:
 
 def wait_for_lit(page: Page, pin: str, count: int) -> None:
     """Until the pin was on so many times, by its strip."""
-    script = f"([selector, count]) => ({LIT})(document.querySelector(selector)).length === count"
+    script = f"""([selector, count]) => {{
+        const strip = document.querySelector(selector);  // the cards come some time after the page
+        return strip && ({LIT})(strip).length === count;
+    }}"""
     page.wait_for_function(script, arg=[f'[data-pin="{pin}"] canvas', count])
 
 
