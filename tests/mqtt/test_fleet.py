@@ -76,6 +76,7 @@ class FleetViewer:
         whole = ask(server, "GET", "/api/fleet", **headers).json
         self.seq = whole["seq"]
         self.broker = whole["broker"]
+        self.was_told_of_broker = False
         self.pis = {pi["topic"]: pi for pi in whole["pis"]}
         self.answers: list[dict[str, Any]] = []
 
@@ -92,6 +93,7 @@ class FleetViewer:
             self.hello = message
         elif message["type"] == "broker":
             self.broker = {key: message[key] for key in ("connected", "error")}
+            self.was_told_of_broker = message["connected"]
         elif message["type"] in ("result", "error"):
             self.answers.append(message)
         elif message["type"] == "news" and message["seq"] > self.seq:
@@ -193,7 +195,7 @@ def test_keep_alive(brokers, start_server):
     broker = brokers.broker()
     server = start_server(config(broker.url), program=changing(fleet_ping_interval_s=0.1))
     with FleetViewer(server) as viewer:
-        viewer.until(lambda: "house/here" in viewer.pis)
+        viewer.until(lambda: "house/here" in viewer.pis and viewer.was_told_of_broker)
         viewer.until(lambda: viewer.receive()["type"] == "ping")
         assert [viewer.receive()["type"] for _ in range(5)] == ["ping"] * 5
 
