@@ -19,7 +19,7 @@ class NamedHandler(RequestHandler):
     async def _execute(
         self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
     ) -> None:
-        # All that Tornado does for a request: prepare, the method, and a WebSocket's messages.
+        # All that Tornado does for a request: prepare, and the method.
         await busy.run(self.subject, super()._execute(transforms, *args, **kwargs))
 
 

@@ -27,8 +27,9 @@ from ..net.connections import Connection
 from ..net.hub import Hub
 from ..net.rate_limit import TokenBucket
 from ..security.access import Caller
+from ..system import busy
 from .context import CLOSE_LOGIN_REQUIRED, NO_FLEET, Fleet, WebContext
-from .handler import NamedHandler, write_plainly
+from .handler import write_plainly
 
 CLOSE_POLICY_VIOLATION = 1008
 
@@ -52,7 +53,7 @@ class _FrameCountingProtocol(WebSocketProtocol13):
         self._abort()
 
 
-class RateLimitedSocket(NamedHandler, WebSocketHandler):
+class RateLimitedSocket(WebSocketHandler):
     """A WebSocket that is closed if it sends too many frames, of any kind."""
 
     context: WebContext
@@ -164,7 +165,10 @@ class ViewerSocket(RateLimitedSocket):
         try:
             if isinstance(message, bytes):
                 raise RequestError("bad-message", "expected a text frame, got a binary one")
-            ref, pin, done = self.carry_out(message)
+            # Each message is named, not the whole life of the socket, which would cost each viewer
+            # a coroutine's memory.
+            with busy.on(self.subject):
+                ref, pin, done = self.carry_out(message)
         except RequestError as error:
             self._send_error(viewer, error.ref, error)
         else:
