@@ -34,7 +34,7 @@ from tests.rigs.wire import (
     plain,
     wait_until,
 )
-from tests.test_hostile import GET, HOUSE, MIB, unharmed
+from tests.test_hostile import CONFIG, GET, MIB, unharmed
 
 GUEST, OTHER = "127.0.1.1", "127.0.2.1"
 KIB = 1024
@@ -43,8 +43,8 @@ X25519, FFDHE8192 = (29, 32), (260, 1024)
 
 
 @pytest.fixture(scope="module")
-def house(start_module_server: Callable[..., Server]) -> Server:
-    return start_module_server(HOUSE)
+def pi(start_module_server: Callable[..., Server]) -> Server:
+    return start_module_server(CONFIG)
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def crowd() -> Iterator[Callable[..., list[socket.socket]]]:
     which has said these words."""
     found: list[socket.socket] = []
 
-    def come(house: Server, address: str, count: int, words: bytes = b"") -> list[socket.socket]:
+    def come(pi: Server, address: str, count: int, words: bytes = b"") -> list[socket.socket]:
         for _ in range(count):
-            found.append(plain(house.port, address=address))
+            found.append(plain(pi.port, address=address))
             with contextlib.suppress(*GONE):
                 found[-1].sendall(words)
         return found[-count:]
@@ -66,7 +66,7 @@ def crowd() -> Iterator[Callable[..., list[socket.socket]]]:
 
 
 def secure(folder: Path) -> str:
-    return HOUSE + f"ssl: {{certificate: {folder}/cert.pem, key: {folder}/key.pem}}\n"
+    return CONFIG + f"ssl: {{certificate: {folder}/cert.pem, key: {folder}/key.pem}}\n"
 
 
 def trusting(folder: Path) -> ssl.SSLContext:
@@ -90,9 +90,9 @@ def client_hello(group: int, size: int) -> bytes:
     return b"\x16\x03\x01" + sized(b"\x01\x00" + sized(body))
 
 
-def processor_time(house: Server) -> float:
+def processor_time(pi: Server) -> float:
     """Seconds that the server has computed, in all its life."""
-    stat = Path(f"/proc/{house.process.pid}/stat").read_text().rpartition(")")[2].split()
+    stat = Path(f"/proc/{pi.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -119,15 +119,15 @@ def still_open(connections: list[socket.socket]) -> list[socket.socket]:
 def test_hellos_without_end(start_server, certificate, crowd, group):  # noqa: F811
     """Hundreds of ClientHellos at once, made once and sent again, hold up no viewer, and each costs
     a few milliseconds at most."""
-    house = start_server(secure(certificate))
+    pi = start_server(secure(certificate))
     hello = client_hello(*group)
-    with Witness(house.port, context=trusting(certificate)) as witness:
-        before = processor_time(house)
-        attackers = crowd(house, GUEST, 400, hello)
+    with Witness(pi.port, context=trusting(certificate)) as witness:
+        before = processor_time(pi)
+        attackers = crowd(pi, GUEST, 400, hello)
         for each in attackers:
             with contextlib.suppress(*GONE):
                 each.recv(1)  # it was dealt with
-        each = (processor_time(house) - before) / len(attackers)
+        each = (processor_time(pi) - before) / len(attackers)
         witness.wait_for_states(5)
     print(f"{each * 1000:.1f} ms each, longest silence {witness.longest_silence:.2f} s")
     assert each < 0.02
@@ -137,14 +137,14 @@ def test_hellos_without_end(start_server, certificate, crowd, group):  # noqa: F
 def test_handshakes_in_progress(start_server, certificate, crowd):  # noqa: F811
     """Of an address that begins handshake after handshake 16 are in progress, the newest: somebody
     who shares it gets in all the same, as does everybody else."""
-    house = start_server(secure(certificate))
+    pi = start_server(secure(certificate))
     context = trusting(certificate)
-    with Witness(house.port, context=context) as witness:
-        begun = crowd(house, GUEST, 60, client_hello(*X25519))
+    with Witness(pi.port, context=context) as witness:
+        begun = crowd(pi, GUEST, 60, client_hello(*X25519))
         wait_until(lambda: len(still_open(begun)) == 16, witness, "sixteen are left")
         assert still_open(begun) == begun[-16:]
         for address in (GUEST, OTHER):
-            with Client(house.port, address=address, context=context) as viewer:
+            with Client(pi.port, address=address, context=context) as viewer:
                 assert next(viewer.messages())["type"] == "hello"
         assert len(still_open(begun)) == 15
 
@@ -152,39 +152,39 @@ def test_handshakes_in_progress(start_server, certificate, crowd):  # noqa: F811
 def test_handshakes_that_are_over(start_server, certificate, crowd):  # noqa: F811
     """Who has shaken hands is not counted any more, nor who has left; and this machine itself,
     where a proxy may run, is not counted at all."""
-    house = start_server(secure(certificate))
+    pi = start_server(secure(certificate))
     context = trusting(certificate)
-    with Witness(house.port, context=context) as witness:
-        for each in crowd(house, GUEST, 10, client_hello(*X25519)):
+    with Witness(pi.port, context=context) as witness:
+        for each in crowd(pi, GUEST, 10, client_hello(*X25519)):
             each.close()
         inside = []
         for _ in range(40):
-            (each,) = crowd(house, GUEST, 1)
+            (each,) = crowd(pi, GUEST, 1)
             inside.append(context.wrap_socket(each, server_hostname="127.0.0.1"))
-        begun = crowd(house, "127.0.0.1", 40, client_hello(*X25519))
+        begun = crowd(pi, "127.0.0.1", 40, client_hello(*X25519))
         witness.wait_for_states(5)
         for each in inside:
             each.sendall(GET % b"/api/pins")
             assert each.recv(100).startswith(b"HTTP/1.1 200 OK")
             each.close()
         assert len(still_open(begun)) == 40
-    assert "too many" not in house.log
+    assert "too many" not in pi.log
 
 
 # Those who say nothing
 
 
-def test_silent_callers_of_one_address(house, crowd):
+def test_silent_callers_of_one_address(pi, crowd):
     """Of an address 32 may be silent, the newest; who was silent before at another is heard."""
-    with unharmed(house) as witness:
-        patient = crowd(house, OTHER, 1)[0]
-        silent = crowd(house, GUEST, 100)
+    with unharmed(pi) as witness:
+        patient = crowd(pi, OTHER, 1)[0]
+        silent = crowd(pi, GUEST, 100)
         wait_until(lambda: len(still_open(silent)) == 32, witness, "32 are left")
         assert still_open(silent) == silent[-32:]
         for each in (patient, silent[-1]):
             each.sendall(GET % b"/api/pins")
             assert each.recv(100).startswith(b"HTTP/1.1 200 OK")
-        this_machine = crowd(house, "127.0.0.1", 100)
+        this_machine = crowd(pi, "127.0.0.1", 100)
         witness.wait_for_states(5)
         assert len(still_open(this_machine)) == 100
         for each in (patient, *silent, *this_machine):
@@ -193,11 +193,11 @@ def test_silent_callers_of_one_address(house, crowd):
 
 def test_silent_callers_of_many_addresses(start_server, crowd):
     """When too many are silent in all, the oldest of the address that has most goes."""
-    house = start_server(HOUSE, program=changing(max_silent_connections=64))
-    with Witness(house.port) as witness:
-        patient = crowd(house, OTHER, 1)[0]
+    pi = start_server(CONFIG, program=changing(max_silent_connections=64))
+    with Witness(pi.port) as witness:
+        patient = crowd(pi, OTHER, 1)[0]
         for n in range(1, 9):
-            crowd(house, f"127.0.1.{n}", 32)
+            crowd(pi, f"127.0.1.{n}", 32)
         witness.wait_for_states(5)
         patient.sendall(GET % b"/api/pins")
         assert patient.recv(100).startswith(b"HTTP/1.1 200 OK")
@@ -215,12 +215,12 @@ FLOODS = {
 
 @pytest.mark.parametrize("path", ["/ws", "/trust/proof"])
 @pytest.mark.parametrize("what", FLOODS)
-def test_frames_without_end(house, what, path):
+def test_frames_without_end(pi, what, path):
     """Each frame is counted, whatever it is: who sends thousands at once is told so with 1008, and
     heard no more."""
     words = masked(TEXT, fin=False) * (what == "empty parts") + FLOODS[what] * 20000
-    with unharmed(house), Client(house.port, path=path, address=GUEST) as loud:
-        before = processor_time(house)
+    with unharmed(pi), Client(pi.port, path=path, address=GUEST) as loud:
+        before = processor_time(pi)
         loud.socket.setblocking(False)
         with contextlib.suppress(BlockingIOError, *GONE):
             while words:
@@ -228,13 +228,13 @@ def test_frames_without_end(house, what, path):
         loud.socket.settimeout(LIMIT)
         codes = [int.from_bytes(said[:2]) for opcode, said in loud.frames() if opcode == CLOSE]
         assert codes == ([1008] if path == "/ws" else [1000])
-        spent = processor_time(house) - before
+        spent = processor_time(pi) - before
     assert spent < 2
 
 
-def test_frames_in_measure(house):
+def test_frames_in_measure(pi):
     """Pings, pongs and messages in three parts are answered, as many at once as messages may be."""
-    with Client(house.port) as client:
+    with Client(pi.port) as client:
         for _ in range(20):
             client.socket.sendall(masked(PING, b"?") + masked(PONG))
             parts = masked(TEXT, b'{"type":"toggle",', fin=False) + masked(CONTINUATION, fin=False)
@@ -284,11 +284,11 @@ def test_memory_of_a_connection(start_server, certificate, tmp_path, what, is_se
     (tmp_path / "www" / "large.bin").write_bytes(bytes(MIB))
     noise = random.Random(1).randbytes(90 * KIB).hex()
     (tmp_path / "www" / "large.txt").write_text(noise)
-    house = start_server(secure(certificate) if is_secure else HOUSE)
+    pi = start_server(secure(certificate) if is_secure else CONFIG)
     context = trusting(certificate) if is_secure else None
 
     def come(address: str, words: bytes) -> socket.socket:
-        found = plain(house.port, 4096, address)
+        found = plain(pi.port, 4096, address)
         if context:
             found = context.wrap_socket(found, server_hostname="127.0.0.1")
         found.setblocking(False)
@@ -299,12 +299,12 @@ def test_memory_of_a_connection(start_server, certificate, tmp_path, what, is_se
         return found
 
     rest: dict[socket.socket, bytes] = {}
-    with Witness(house.port, context=context) as witness:
-        open_before = descriptors(house)
+    with Witness(pi.port, context=context) as witness:
+        open_before = descriptors(pi)
         for path in (b"/", b"/large.txt", b"/raspi.js"):
             come(OTHER, GET % path)
         witness.wait_for_states(20)
-        before = memory(house)
+        before = memory(pi)
         inside = [come(GUEST, WORST[what]) for _ in range(60)]
         for _ in range(8):
             witness.wait_for_states(4)
@@ -312,11 +312,11 @@ def test_memory_of_a_connection(start_server, certificate, tmp_path, what, is_se
                 with contextlib.suppress(OSError):
                     while rest[each]:
                         rest[each] = rest[each][each.send(rest[each][: 16 * KIB]) :]
-        cost = (memory(house) - before) / len(inside)
+        cost = (memory(pi) - before) / len(inside)
         print(f"{what}: {cost / KIB:.0f} KiB each")
         for each in rest:
             each.close()
-        wait_until(lambda: descriptors(house) <= open_before, witness, "all are gone")
+        wait_until(lambda: descriptors(pi) <= open_before, witness, "all are gone")
     assert cost <= 128 * KIB
 
 
@@ -324,33 +324,33 @@ def test_memory_of_a_connection(start_server, certificate, tmp_path, what, is_se
 def test_large_answers_never_read(start_server, crowd, first):
     """Of the answers of hundreds of KiB that an address does not read four wait, the newest; who
     reads gets them whole."""
-    house = start_server(HOUSE)
-    pins = http.client.HTTPConnection("127.0.0.1", house.port, timeout=LIMIT)
+    pi = start_server(CONFIG)
+    pins = http.client.HTTPConnection("127.0.0.1", pi.port, timeout=LIMIT)
     for n in range(6000):
         pins.request("POST", f"/api/pins/an-output-{n % 12:02}/toggle")
         assert pins.getresponse().read()
     pins.close()
     past = b"/api/history?seconds=86400"
-    with Witness(house.port) as witness:
-        before = descriptors(house)
-        deaf = [plain(house.port, 4096, address) for address in [GUEST] * 20 + [OTHER] * 2]
+    with Witness(pi.port) as witness:
+        before = descriptors(pi)
+        deaf = [plain(pi.port, 4096, address) for address in [GUEST] * 20 + [OTHER] * 2]
         for each in deaf:
             each.sendall(first + GET % past)
             heard = b""
             while b" 200 OK" not in heard:
                 heard += each.recv(100)
-        wait_until(lambda: descriptors(house) == before + 6, witness, "sixteen are closed")
+        wait_until(lambda: descriptors(pi) == before + 6, witness, "sixteen are closed")
         witness.wait_for_states(5)
-        assert descriptors(house) == before + 6
+        assert descriptors(pi) == before + 6
         # Each client first receives what was sent before the close, and then sees the close.
         wait_until(lambda: len(still_open(deaf)) == 6, witness, "sixteen see the end")
-        answer = ask(house, "GET", past.decode(), source=GUEST)
+        answer = ask(pi, "GET", past.decode(), source=GUEST)
         assert len(answer.body) > 256 * KIB and len(answer.json["pins"]) == 13
         for each in deaf:
             each.close()
 
 
-def test_heads_too_large(house):
+def test_heads_too_large(pi):
     """A head of too many lines, cookies or arguments is answered with 431; many are fine."""
     line, cookie, argument = b"X-More: 1\r\n", b"a=1; ", b"a=1&"
     for many, status in ((80, 200), (600, 431)):
@@ -360,6 +360,6 @@ def test_heads_too_large(house):
             GET % (b"/api?" + argument * many),
         ):
             head = words.replace(b"\r\n\r\n", b"\r\n", 1) + b"\r\n"
-            with plain(house.port) as client:
+            with plain(pi.port) as client:
                 client.sendall(head)
                 assert client.recv(4096).startswith(b"HTTP/1.1 %d " % status)

@@ -20,7 +20,7 @@ CONNECTIONS = 100_000
 CHANGES = 1_000_000
 SAMPLES = 40
 
-HOUSE = """
+CONFIG = """
 access: {control: everyone}
 interval: 0.1
 pins:
@@ -108,8 +108,8 @@ for n in range(count):
 
 
 @pytest.fixture
-def house(start_server: Callable[..., Server]) -> Server:
-    return start_server(HOUSE, program=changing(INSIDE))
+def pi(start_server: Callable[..., Server]) -> Server:
+    return start_server(CONFIG, program=changing(INSIDE))
 
 
 class Inside:
@@ -141,21 +141,21 @@ def is_as(before: dict[str, Any], after: dict[str, Any]) -> bool:
     return more < CONNECTIONS / 100 and {**after, "objects": 0} == {**before, "objects": 0}
 
 
-def test_a_hundred_thousand_connections(house):
+def test_a_hundred_thousand_connections(pi):
     """A hundred thousand visits, of all kinds, leave no memory, thread, task, timer or descriptor
     behind."""
-    inside = Inside(house)
+    inside = Inside(pi)
     crowds = 2
     share = CONNECTIONS // crowds
     done = [0] * crowds
-    with Witness(house.port) as witness:
+    with Witness(pi.port) as witness:
         before = inside()
         began = time.monotonic()
         with contextlib.ExitStack() as stack:
             processes = [
                 stack.enter_context(
                     subprocess.Popen(
-                        [sys.executable, "-c", CROWD, str(house.port), str(share), str(number)],
+                        [sys.executable, "-c", CROWD, str(pi.port), str(share), str(number)],
                         stdout=subprocess.PIPE,
                         text=True,
                     )
@@ -174,7 +174,7 @@ def test_a_hundred_thousand_connections(house):
             samples: list[int] = []
             while any(thread.is_alive() for thread in threads):
                 if sum(done) >= len(samples) * CONNECTIONS / SAMPLES:
-                    samples.append(memory(house))
+                    samples.append(memory(pi))
                 witness.wait_for_states(1)
             assert [process.wait() for process in processes] == [0] * crowds
         rate = CONNECTIONS / (time.monotonic() - began)
@@ -211,30 +211,30 @@ class Reader(threading.Thread):
         self._client.socket.close()
 
 
-def test_a_million_changes(house):
+def test_a_million_changes(pi):
     """A million changes reach two viewers in order and whole, and leave nothing behind."""
-    inside = Inside(house)
-    with Witness(house.port):
+    inside = Inside(pi)
+    with Witness(pi.port):
         before = inside()
-    readers = [Reader(house.port) for _ in range(2)]
+    readers = [Reader(pi.port) for _ in range(2)]
     for reader in readers:
         reader.start()
     began = time.monotonic()
-    house.process.send_signal(signal.SIGUSR2)
+    pi.process.send_signal(signal.SIGUSR2)
     samples: list[int] = []
     sampled = began
     while any(reader.is_alive() for reader in readers):
         if readers[0].changes >= len(samples) * CHANGES / SAMPLES:
-            samples.append(memory(house))
+            samples.append(memory(pi))
             sampled = time.monotonic()
-        assert time.monotonic() - sampled < LIMIT, f"no more changes came\n{house.log}"
+        assert time.monotonic() - sampled < LIMIT, f"no more changes came\n{pi.log}"
         readers[0].join(0.05)
     rate = CHANGES / (time.monotonic() - began)
     print(f"{rate:.0f} changes a second")
     for reader in readers:
         assert not reader.faults
         assert reader.changes == CHANGES
-    house.wait_for_log("all changes made")
-    with Witness(house.port) as witness:
+    pi.wait_for_log("all changes made")
+    with Witness(pi.port) as witness:
         wait_until(lambda: is_as(before, inside()), witness, "all is as before")
     check_flat(samples)

@@ -28,7 +28,7 @@ from tests.rigs.wire import (
     wait_until,
 )
 
-HOUSE = """
+CONFIG = """
 access: {control: everyone}
 interval: 0.02
 pins:
@@ -41,8 +41,8 @@ PUT = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 11\r\n
 
 
 @pytest.fixture(scope="module")
-def house(start_module_server: Callable[..., Server]) -> Server:
-    return start_module_server(HOUSE)
+def pi(start_module_server: Callable[..., Server]) -> Server:
+    return start_module_server(CONFIG)
 
 
 @contextlib.contextmanager
@@ -92,23 +92,23 @@ def ended(connection: socket.socket, path: bytes) -> bytes:
     [b"", HANDSHAKE[:50], HANDSHAKE, HANDSHAKE + masked(TEXT, b"{}"), GET % b"/api/pins", PUT],
     ids=["silent", "half a handshake", "handshake", "a message", "a request", "no body"],
 )
-def test_a_thousand_who_vanish(house, words):
+def test_a_thousand_who_vanish(pi, words):
     """Crowds that connect, say something or nothing, and vanish with a reset, leave no trace."""
-    with unharmed(house):
+    with unharmed(pi):
         for _ in range(1000):
-            connection = plain(house.port)
+            connection = plain(pi.port)
             connection.sendall(words)
             reset(connection)
 
 
-def test_a_thousand_a_second_for_seconds(house):
+def test_a_thousand_a_second_for_seconds(pi):
     """A thousand visitors a second, who vanish in the middle of anything, are no burden."""
     words = HANDSHAKE + masked(TEXT, b'{"type":"toggle","pin":"nope"}') * 3
     chance = random.Random(6)
-    with unharmed(house) as witness:
+    with unharmed(pi) as witness:
         began = time.monotonic()
         for _ in range(4000):
-            connection = plain(house.port)
+            connection = plain(pi.port)
             connection.sendall(words[: chance.randrange(len(words))])
             reset(connection)
         rate = 4000 / (time.monotonic() - began)
@@ -117,11 +117,11 @@ def test_a_thousand_a_second_for_seconds(house):
     assert witness.longest_silence < LIMIT / 10
 
 
-def test_resets_in_the_middle_of_a_frame(house):
+def test_resets_in_the_middle_of_a_frame(pi):
     """Viewers whose connection is reset while they speak and are spoken to end alone."""
-    with unharmed(house) as witness:
+    with unharmed(pi) as witness:
         for cut in range(1, 12):
-            crowd = [Client(house.port) for _ in range(20)]
+            crowd = [Client(pi.port) for _ in range(20)]
             witness.wait_for_states(1)
             for client in crowd:
                 client.socket.sendall(masked(TEXT, b"hello")[:cut])
@@ -131,11 +131,11 @@ def test_resets_in_the_middle_of_a_frame(house):
 @pytest.mark.parametrize("vanish", [False, True], ids=["silent", "vanishing"])
 def test_half_a_tls_handshake(start_server, certificate, vanish):  # noqa: F811
     """Who begins TLS and says no more is let go, and so is who vanishes."""
-    config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    house = start_server(config, program=changing(idle_timeout_s=1.0))
-    before = descriptors(house)
+    config = CONFIG + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
+    pi = start_server(config, program=changing(idle_timeout_s=1.0))
+    before = descriptors(pi)
     words = client_hello()
-    crowd = [plain(house.port) for _ in range(300)]
+    crowd = [plain(pi.port) for _ in range(300)]
     for n, connection in enumerate(crowd):
         connection.sendall(words[: n * 2])
         if vanish:
@@ -147,11 +147,11 @@ def test_half_a_tls_handshake(start_server, certificate, vanish):  # noqa: F811
                     pass
             connection.close()
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
-    with context.wrap_socket(plain(house.port), server_hostname="127.0.0.1") as late:
+    with context.wrap_socket(plain(pi.port), server_hostname="127.0.0.1") as late:
         assert b"200 OK" in answer(late, b"/api")
         late.settimeout(LIMIT)
         assert late.recv(4096) == b"" or late.recv(4096) == b""  # idle, and so let go as well
-    assert descriptors(house) <= before
+    assert descriptors(pi) <= before
 
 
 def client_hello() -> bytes:
@@ -166,29 +166,29 @@ def client_hello() -> bytes:
 def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors):  # noqa: F811
     """A thousand who say nothing, half a word or a whole one, and then no more, cost little, hold
     up nobody, and are gone when their time is over."""
-    config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    house = start_server(config, program=changing(idle_timeout_s=10.0))
+    config = CONFIG + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
+    pi = start_server(config, program=changing(idle_timeout_s=10.0))
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
 
     def visit() -> float:
         """Return the seconds until another client is served."""
         began = time.monotonic()
-        with context.wrap_socket(plain(house.port), server_hostname="127.0.0.1") as other:
+        with context.wrap_socket(plain(pi.port), server_hostname="127.0.0.1") as other:
             assert b"200 OK" in answer(other, b"/api/pins")
         return time.monotonic() - began
 
     visit()
-    memory_before = memory(house)
+    memory_before = memory(pi)
     words = client_hello()
     crowd = []
     slowest = 0.0
     for n in range(1000):
-        crowd.append(plain(house.port))
+        crowd.append(plain(pi.port))
         crowd[-1].sendall(words[: n % 3 * len(words) // 2])
         if n % 100 == 99:
             slowest = max(slowest, visit())
-    assert descriptors(house) >= 1000
-    each = (memory(house) - memory_before) / 1000
+    assert descriptors(pi) >= 1000
+    each = (memory(pi) - memory_before) / 1000
     print(f"{each / 1024:.1f} KiB each, others served within {slowest:.3f} s")
     assert each < 64 * 1024
     assert slowest < LIMIT / 10
@@ -198,21 +198,21 @@ def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors)
                 pass
         connection.close()
     visit()
-    assert "Traceback" not in house.log
+    assert "Traceback" not in pi.log
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["in the hello", "in the request"])
 def test_tls_byte_by_byte(start_server, certificate, begun):  # noqa: F811
     """Who draws out a handshake, or a request under TLS, byte by byte is let go in time."""
-    config = HOUSE + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    house = start_server(config, program=changing(idle_timeout_s=0.7))
+    config = CONFIG + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
+    pi = start_server(config, program=changing(idle_timeout_s=0.7))
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
-    slow = plain(house.port)
+    slow = plain(pi.port)
     if begun:
         slow = context.wrap_socket(slow, server_hostname="127.0.0.1")
     began = time.monotonic()
     gone = contextlib.suppress(*GONE, ssl.SSLEOFError)
-    with slow, Client(house.port, context=context) as beside, gone:
+    with slow, Client(pi.port, context=context) as beside, gone:
         states = (each for each in beside.messages() if each["type"] == "state")
         for byte in (GET % (b"/" + b"x" * 5000)) if begun else client_hello():
             next(states)
@@ -225,16 +225,16 @@ def test_slow_readers_and_zero_windows(start_server):
     """Phones that read a byte now and then, or nothing at all, cost little, are let go after a
     while with 1013, and hold up nobody."""
     program = changing(max_viewer_behind_s=1.0, poll_interval_s=0.1)
-    house = start_server(HOUSE, program=program)
-    with unharmed(house) as witness:
-        slow, stuck = ([Client(house.port, 4096) for _ in range(30)] for _ in range(2))
-        before = descriptors(house)
+    pi = start_server(CONFIG, program=program)
+    with unharmed(pi) as witness:
+        slow, stuck = ([Client(pi.port, 4096) for _ in range(30)] for _ in range(2))
+        before = descriptors(pi)
 
         def are_gone() -> bool:
             for client in slow:
                 with contextlib.suppress(*GONE):
                     client.socket.recv(1)
-            return descriptors(house) <= before - 60
+            return descriptors(pi) <= before - 60
 
         wait_until(are_gone, witness, "the slow ones are let go")
         for client in stuck + slow:
@@ -245,14 +245,14 @@ def test_a_stuck_reader_of_a_page(start_server, tmp_path):
     """A client that asks for a large page and takes none of it costs a few bytes, and is let go."""
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "large.bin").write_bytes(bytes(20 * MIB))
-    house = start_server(HOUSE, program=changing(unacknowledged_timeout_s=1.0))
+    pi = start_server(CONFIG, program=changing(unacknowledged_timeout_s=1.0))
     crowd = []
-    with unharmed(house) as witness:
-        before = descriptors(house)
+    with unharmed(pi) as witness:
+        before = descriptors(pi)
         for _ in range(50):
-            crowd.append(plain(house.port, 4096))
+            crowd.append(plain(pi.port, 4096))
             crowd[-1].sendall(GET % b"/large.bin")
-        wait_until(lambda: descriptors(house) >= before + 100, witness, "all are served")
+        wait_until(lambda: descriptors(pi) >= before + 100, witness, "all are served")
         # They stay open at this end: it is the server that lets go.
     for client in crowd:
         client.close()
@@ -278,32 +278,32 @@ def insist(client: socket.socket, words: bytes, beside: Witness) -> int:
     return sent
 
 
-def test_questions_without_end(house):
+def test_questions_without_end(pi):
     """A client that asks and asks and reads no answer is not remembered word for word."""
-    with unharmed(house) as witness, plain(house.port, 4096) as greedy:
-        before = memory(house)
+    with unharmed(pi) as witness, plain(pi.port, 4096) as greedy:
+        before = memory(pi)
         sent = insist(greedy, GET % b"/api/pins" * 100, witness)
-        print(f"{sent} bytes of questions, {memory(house) - before} more held")
-        assert memory(house) < before + 8 * MIB
+        print(f"{sent} bytes of questions, {memory(pi) - before} more held")
+        assert memory(pi) < before + 8 * MIB
 
 
-def test_pings_without_end(house):
+def test_pings_without_end(pi):
     """A client that pings without end and reads no pong costs nothing but its own turn, and is let
     go."""
-    with unharmed(house) as witness, Client(house.port, 4096) as loud, contextlib.suppress(*GONE):
-        before = memory(house)
+    with unharmed(pi) as witness, Client(pi.port, 4096) as loud, contextlib.suppress(*GONE):
+        before = memory(pi)
         sent = insist(loud.socket, masked(PING, b"p" * 125) * 500, witness)
-        print(f"{sent} bytes of pings, {memory(house) - before} more held")
-        assert memory(house) < before + 8 * MIB
+        print(f"{sent} bytes of pings, {memory(pi) - before} more held")
+        assert memory(pi) < before + 8 * MIB
 
 
 def test_half_open_connections(start_server):
     """A phone that has gone without a word is let go after a ping it does not answer; one that
     answers stays."""
     program = changing(ping_interval_s=0.3, poll_interval_s=0.1)
-    house = start_server(HOUSE, program=program)
-    with unharmed(house) as witness:
-        gone = [Client(house.port) for _ in range(30)]
+    pi = start_server(CONFIG, program=program)
+    with unharmed(pi) as witness:
+        gone = [Client(pi.port) for _ in range(30)]
         assert {client.close_code() for client in gone} == {1013}
         witness.wait_for_states(50)
         for client in gone:
@@ -327,10 +327,10 @@ SLOW_BODIES = {
 def test_words_that_never_end(start_server, what):
     """Who takes for ever to ask is let go when the time for it is over, byte by byte or silent."""
     program = changing(idle_timeout_s=0.7, body_timeout_s=0.7)
-    house = start_server(HOUSE, program=program)
+    pi = start_server(CONFIG, program=program)
     words = {**SLOW_WORDS, **SLOW_BODIES}[what]
-    with unharmed(house) as witness:
-        crowd = [plain(house.port) for _ in range(50)]
+    with unharmed(pi) as witness:
+        crowd = [plain(pi.port) for _ in range(50)]
         head = words.find(b"\r\n\r\n") + 4 if what in SLOW_BODIES else 0
         for client in crowd:
             client.sendall(words[:head])
@@ -364,19 +364,19 @@ def test_thousands_of_idle_connections(start_server, many_descriptors):
     """Thousands who never finish their sentence, or ask once and stay, cost some kilobytes each
     and nothing once they are gone; thousands more cost no more."""
     count = min(3000, many_descriptors // 3)
-    house = start_server(HOUSE)
-    with Witness(house.port) as witness:
-        open_before, memory_before = descriptors(house), memory(house)
+    pi = start_server(CONFIG)
+    with Witness(pi.port) as witness:
+        open_before, memory_before = descriptors(pi), memory(pi)
         peaks = []
         for _ in range(3):
-            crowd = [begun(house.port) for _ in range(count)]
+            crowd = [begun(pi.port) for _ in range(count)]
             for connection in crowd[::10]:
                 assert b"200 OK" in ended(connection, b"/api")
-            wait_until(lambda: descriptors(house) >= open_before + count, witness, "all are inside")
-            peaks.append(memory(house))
+            wait_until(lambda: descriptors(pi) >= open_before + count, witness, "all are inside")
+            peaks.append(memory(pi))
             for connection in crowd:
                 connection.close()
-            wait_until(lambda: descriptors(house) <= open_before, witness, "all are gone")
+            wait_until(lambda: descriptors(pi) <= open_before, witness, "all are gone")
         each = (peaks[0] - memory_before) / count
         print(f"{each / 1024:.1f} KiB each; {[peak // 1024 for peak in peaks]} KiB")
         assert each < 32 * 1024
@@ -391,32 +391,32 @@ def test_more_callers_than_descriptors(start_server, spare):
         spare_descriptors=spare, accept_retry_interval_s=0.1, shortage_over_after_s=1.0
     )
     limit = (60, 60)
-    house: Server = start_server(
-        HOUSE,
+    pi: Server = start_server(
+        CONFIG,
         program=program,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit),
     )
-    with Witness(house.port) as witness, plain(house.port) as inside:
+    with Witness(pi.port) as witness, plain(pi.port) as inside:
         assert b"200 OK" in answer(inside, b"/api")
-        before = descriptors(house)
+        before = descriptors(pi)
         for episode in (1, 2):
-            crowd = [begun(house.port) for _ in range(100)]
-            wait_until(lambda: descriptors(house) >= limit[0] - spare, witness, "it is full")
-            with plain(house.port) as waiting:
+            crowd = [begun(pi.port) for _ in range(100)]
+            wait_until(lambda: descriptors(pi) >= limit[0] - spare, witness, "it is full")
+            with plain(pi.port) as waiting:
                 waiting.sendall(GET % b"/api/pins")
                 witness.wait_for_states(20)
-                assert descriptors(house) <= limit[0]
+                assert descriptors(pi) <= limit[0]
                 assert b"200 OK" in answer(inside, b"/api/pins")
                 if spare:
                     assert b"200 OK" in answer(inside, b"/")
-                assert said(house) == episode
+                assert said(pi) == episode
                 for connection in crowd:
                     connection.close()
                 assert b"200 OK" in waiting.recv(4096)
-            wait_until(lambda: descriptors(house) <= before, witness, "all are gone")
+            wait_until(lambda: descriptors(pi) <= before, witness, "all are gone")
             calm = time.monotonic() + 1.0
             wait_until(lambda: time.monotonic() > calm, witness, "it has been calm")  # noqa: B023
-    assert "Traceback" not in house.log
+    assert "Traceback" not in pi.log
 
 
 def test_what_runs_by_itself_needs_no_descriptor(start_server, certificate):  # noqa: F811
@@ -430,8 +430,8 @@ def test_what_runs_by_itself_needs_no_descriptor(start_server, certificate):  # 
         certificate_check_interval_s=0.02,
     )
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    house = start_server(
-        HOUSE + pair,
+    pi = start_server(
+        CONFIG + pair,
         program=program,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60)),
     )
@@ -441,38 +441,38 @@ def test_what_runs_by_itself_needs_no_descriptor(start_server, certificate):  # 
         healths = (each for each in viewer.messages() if each["type"] == "health")
         return [next(healths) for _ in range(count)]
 
-    raw = plain(house.port)
+    raw = plain(pi.port)
     with (
-        Client(house.port, context=context) as viewer,
+        Client(pi.port, context=context) as viewer,
         context.wrap_socket(raw, server_hostname="127.0.0.1") as inside,
     ):
         assert b"200 OK" in answer(inside, b"/api/pins")
         addresses = heard(viewer, 1)[0]["addresses"]
         crowd = []
-        while descriptors(house) < 60:
-            crowd.append(begun(house.port))
+        while descriptors(pi) < 60:
+            crowd.append(begun(pi.port))
             heard(viewer, 1)
         assert {str(each["addresses"]) for each in heard(viewer, 20)} == {str(addresses)}
         assert b" 500 " in answer(inside, b"/api")
         for connection in crowd:
             connection.close()
-    house.wait_for_log(r"KeyError: '\\u2028'")
-    assert "Exception in callback" not in house.log
-    assert "Logging error" not in house.log
-    assert house.log.count("Traceback") == 1
-    house.stop()
-    house.lines = []  # we asked for the traceback
+    pi.wait_for_log(r"KeyError: '\\u2028'")
+    assert "Exception in callback" not in pi.log
+    assert "Logging error" not in pi.log
+    assert pi.log.count("Traceback") == 1
+    pi.stop()
+    pi.lines = []  # we asked for the traceback
 
 
 def said(server: Server) -> int:
     return server.log.count("too many connections")
 
 
-def test_a_sleeping_phone_wakes_to_the_present(house):
+def test_a_sleeping_phone_wakes_to_the_present(pi):
     """A phone that sleeps through thousands of states finds the few its own buffer had room for,
     and then the present; the server keeps none for it."""
-    with unharmed(house) as witness:
-        phone = Client(house.port, 4096)
+    with unharmed(pi) as witness:
+        phone = Client(pi.port, 4096)
         witness.wait_for_states(250)
         last = witness.seqs[-1]
         stale = 0
@@ -504,11 +504,11 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("what", GARBAGE)
-def test_garbage(house, what):
+def test_garbage(pi, what):
     """Whatever else is thrown at the door bounces off it."""
-    with unharmed(house):
+    with unharmed(pi):
         for _ in range(3):
-            with plain(house.port) as thrower, contextlib.suppress(*GONE):
+            with plain(pi.port) as thrower, contextlib.suppress(*GONE):
                 thrower.sendall(GARBAGE[what])
                 with contextlib.suppress(OSError):  # it is not connected any more
                     thrower.shutdown(socket.SHUT_WR)

@@ -102,7 +102,7 @@ MOTORS = {"up": 5, "down": 6, "tilt": 13}
 
 
 @st.composite
-def houses(draw: Any) -> dict[str, dict[str, Any]]:
+def configurations(draw: Any) -> dict[str, dict[str, Any]]:
     found = {}
     for name, (gpio, pin) in PINS.items():
         if draw(st.booleans()):
@@ -242,7 +242,7 @@ class Wires:
                 self.faults.append(f"after a reload {gpio} is on with {both}")
 
 
-class House:
+class Pi:
     """The real board and the model, side by side; every method does the same to both."""
 
     def __init__(self, pins: dict[str, dict[str, Any]]) -> None:
@@ -284,20 +284,20 @@ class House:
         return factory
 
     def _watched(self) -> Callable[[SimulatedPin, float], bool]:
-        house, change_state = self, SimulatedPin._change_state
+        pi, change_state = self, SimulatedPin._change_state
 
         def watched(pin: SimulatedPin, value: float) -> bool:
             if pin.function == "output":
-                house.wires.level(pin._number, value, house.now())
+                pi.wires.level(pin._number, value, pi.now())
             return change_state(pin, value)
 
         return watched
 
     def _watched_pull(self) -> Callable[[SimulatedPin, str], None]:
-        house, input_with_pull = self, SimulatedPin.input_with_pull
+        pi, input_with_pull = self, SimulatedPin.input_with_pull
 
         def watched(pin: SimulatedPin, pull: str) -> None:
-            house.wires.off(pin._number, house.now())  # a line that nobody drives is off
+            pi.wires.off(pin._number, pi.now())  # a line that nobody drives is off
             input_with_pull(pin, pull)
 
         return watched
@@ -558,28 +558,28 @@ class House:
 class Lives(RuleBasedStateMachine):
     """Any life of any house."""
 
-    house: House | None = None
+    pi: Pi | None = None
 
-    @initialize(pins=houses())
+    @initialize(pins=configurations())
     def start(self, pins: dict[str, dict[str, Any]]) -> None:
-        self.house = House(pins)
-        self.house.check()
+        self.pi = Pi(pins)
+        self.pi.check()
 
     @property
     def names(self) -> list[str]:
-        return list(self.house.pins)
+        return list(self.pi.pins)
 
     @property
     def inputs(self) -> list[str]:
-        return [name for name, keys in self.house.pins.items() if keys["mode"] == "input"]
+        return [name for name, keys in self.pi.pins.items() if keys["mode"] == "input"]
 
     @property
     def outputs(self) -> list[str]:
-        return [name for name, keys in self.house.pins.items() if keys["mode"] != "input"]
+        return [name for name, keys in self.pi.pins.items() if keys["mode"] != "input"]
 
     def teardown(self) -> None:
-        if self.house:
-            self.house.close()
+        if self.pi:
+            self.pi.close()
 
     def _a(self, data: st.DataObject, names: list[str]) -> str:
         return data.draw(st.sampled_from(names), "pin")
@@ -595,52 +595,52 @@ class Lives(RuleBasedStateMachine):
     def tap(self, data: st.DataObject, by: str) -> None:
         """Somebody plays with one output for a while."""
         name = self._a(data, self.outputs)
-        is_pwm = self.house.pins[name]["mode"] == "pwm"
+        is_pwm = self.pi.pins[name]["mode"] == "pwm"
         acts = ["toggle", "toggle", "dim"] if is_pwm else ["on", "on", "off", "toggle", "pulse"]
         for act in data.draw(st.lists(st.sampled_from(acts), min_size=1, max_size=4), "acts"):
             if act == "toggle":
-                self.house.toggle(name, by)
+                self.pi.toggle(name, by)
             elif act == "pulse":
-                self.house.pulse(name, data.draw(st.sampled_from([None, 0.25, 0.5, 3])), by)
+                self.pi.pulse(name, data.draw(st.sampled_from([None, 0.25, 0.5, 3])), by)
             else:
                 values = {"on": [1], "off": [0], "dim": [0, 0.25, 0.5, 1]}[act]
-                self.house.set(name, data.draw(st.sampled_from(values)), by)
+                self.pi.set(name, data.draw(st.sampled_from(values)), by)
             if gap := data.draw(st.sampled_from([0, 1 / 16, 0.5]), "gap"):
-                self.house.wait(gap)
+                self.pi.wait(gap)
 
     @precondition(_has_outputs)
     @rule(data=st.data(), before=st.sampled_from([0, 1 / 64]))
     def switch_on_and_wait(self, data: st.DataObject, before: float) -> None:
-        self.house.set(self._a(data, self.outputs), 1)
-        self.house.wait_for_next(before)
+        self.pi.set(self._a(data, self.outputs), 1)
+        self.pi.wait_for_next(before)
 
     @rule(data=st.data(), value=st.sampled_from([0.25, 0.5, 0.75, 1, -1, 1.5, float("nan")]))
     def set_to_anything(self, data: st.DataObject, value: float) -> None:
-        self.house.set(self._a(data, self.names), value)
-        self.house.toggle_no_pin()
+        self.pi.set(self._a(data, self.names), value)
+        self.pi.toggle_no_pin()
 
     @rule(
         data=st.data(),
         seconds=st.sampled_from([None, None, 1 / 16, 0.25, 1, 3, 16, 7200, 0, -1, 86401]),
     )
     def pulse(self, data: st.DataObject, seconds: float | None) -> None:
-        self.house.pulse(self._a(data, self.names), seconds)
+        self.pi.pulse(self._a(data, self.names), seconds)
 
     @rule(data=st.data(), value=st.sampled_from([0, 1, 0, 1, 0.5]))
     def drive(self, data: st.DataObject, value: float) -> None:
-        self.house.drive(self._a(data, self.names), value)
+        self.pi.drive(self._a(data, self.names), value)
 
     @rule(seconds=st.sampled_from([0, *LENGTHS]))
     def wait(self, seconds: float) -> None:
-        self.house.wait(seconds)
+        self.pi.wait(seconds)
 
     @rule(before=st.sampled_from([0, 0, 1 / 64]))
     def wait_for_next(self, before: float) -> None:
-        self.house.wait_for_next(before)
+        self.pi.wait_for_next(before)
 
     @rule(by=st.sampled_from([3600.0, -3600.0, 7200.5, 10 * YEAR, -10 * YEAR]))
     def set_wall_clock(self, by: float) -> None:
-        self.house.set_wall_clock(by)
+        self.pi.set_wall_clock(by)
 
     @precondition(_has_inputs)
     @rule(
@@ -655,22 +655,22 @@ class Lives(RuleBasedStateMachine):
         for gap in gaps:
             together.append(name)
             if gap:
-                self.house.flip(*together)
-                self.house.wait(gap)
+                self.pi.flip(*together)
+                self.pi.wait(gap)
                 together.clear()
-        self.house.flip(*together)
-        self.house.wait(rest)
+        self.pi.flip(*together)
+        self.pi.wait(rest)
 
     @precondition(_has_inputs)
     @rule(data=st.data(), looks=st.booleans())
     def lose_edge(self, data: st.DataObject, looks: bool) -> None:
-        self.house.lose_edge(self._a(data, self.inputs))
+        self.pi.lose_edge(self._a(data, self.inputs))
         if looks:
-            self.house.look()
+            self.pi.look()
 
     @rule()
     def look(self) -> None:
-        self.house.look()
+        self.pi.look()
 
     @rule(
         data=st.data(),
@@ -678,52 +678,52 @@ class Lives(RuleBasedStateMachine):
     )
     def be_busy(self, data: st.DataObject, gaps: list[float]) -> None:
         names = st.sampled_from([None, *self.inputs])
-        self.house.be_busy(*[(gap, data.draw(names)) for gap in gaps])
+        self.pi.be_busy(*[(gap, data.draw(names)) for gap in gaps])
 
     def _all_lines_obey(self) -> bool:
-        return not any(line.fails for line in self.house.model.lines.values())
+        return not any(line.fails for line in self.pi.model.lines.values())
 
     @precondition(_all_lines_obey)
     @rule(data=st.data(), touched=st.booleans())
     def fail(self, data: st.DataObject, touched: bool) -> None:
         name = self._a(data, self.names)
         if touched and name in self.outputs:
-            self.house.set(name, 1)
-        self.house.fail(name)
+            self.pi.set(name, 1)
+        self.pi.fail(name)
         if touched:
-            self.house.toggle(name)
+            self.pi.toggle(name)
             if self.outputs:
-                self.house.set(self._a(data, self.outputs), 1)
+                self.pi.set(self._a(data, self.outputs), 1)
 
     @precondition(lambda self: not self._all_lines_obey())
     @rule()
     def mend(self) -> None:
-        self.house.mend()
+        self.pi.mend()
 
     def _something_is_lost(self) -> bool:
-        return any(not pin.is_open for pin in self.house.model.pins.values())
+        return any(not pin.is_open for pin in self.pi.model.pins.values())
 
     @precondition(_something_is_lost)
     @rule(mended=st.booleans())
     def try_again(self, mended: bool) -> None:
         if mended:
-            self.house.mend()
-        self.house.try_again()
+            self.pi.mend()
+        self.pi.try_again()
 
     @rule()
     def save(self) -> None:
-        self.house.save()
+        self.pi.save()
 
     def _light(self, data: st.DataObject, initial: Iterable[str]) -> None:
         """Switches something on that may outlive an end."""
-        pins = self.house.pins
+        pins = self.pi.pins
         kept = [name for name in self.outputs if pins[name].get("initial") in initial]
         if kept and data.draw(st.booleans(), "lights"):
             name = self._a(data, kept)
             if data.draw(st.booleans(), "pulses"):
-                self.house.pulse(name, 1)
+                self.pi.pulse(name, 1)
             else:
-                self.house.set(name, 0.25 if pins[name]["mode"] == "pwm" else 1)
+                self.pi.set(name, 0.25 if pins[name]["mode"] == "pwm" else 1)
 
     @rule(
         data=st.data(),
@@ -733,25 +733,25 @@ class Lives(RuleBasedStateMachine):
     )
     def restart(self, data: st.DataObject, later: float, crash: bool, flips: bool) -> None:
         self._light(data, KEPT)
-        self.house.restart(later, crash, self.inputs if flips else [])
+        self.pi.restart(later, crash, self.inputs if flips else [])
 
     @rule(data=st.data(), saved=st.sampled_from([True, True, False]))
     def cut_power(self, data: st.DataObject, saved: bool) -> None:
         self._light(data, ["restore"])
         if saved:
-            self.house.save()
-        self.house.cut_power()
+            self.pi.save()
+        self.pi.cut_power()
 
     @rule(data=st.data())
     def reload(self, data: st.DataObject) -> None:
         if self.outputs and data.draw(st.booleans(), "lights"):
-            self.house.set(self._a(data, self.outputs), 1)
-        self.house.reload(data.draw(edited(self.house.pins), "house"))
+            self.pi.set(self._a(data, self.outputs), 1)
+        self.pi.reload(data.draw(edited(self.pi.pins), "house"))
 
     @invariant()
     def all_is_as_the_model_says(self) -> None:
-        if self.house:
-            self.house.check()
+        if self.pi:
+            self.pi.check()
 
 
 def test_any_life_of_any_house(caplog: pytest.LogCaptureFixture):
@@ -771,11 +771,11 @@ def test_any_life_of_any_house(caplog: pytest.LogCaptureFixture):
 
 
 @pytest.fixture
-def house() -> Iterator[Callable[..., House]]:
-    found: list[House] = []
+def pi() -> Iterator[Callable[..., Pi]]:
+    found: list[Pi] = []
 
-    def make(**pins: dict[str, Any]) -> House:
-        found.append(House(pins))
+    def make(**pins: dict[str, Any]) -> Pi:
+        found.append(Pi(pins))
         return found[-1]
 
     yield make
@@ -791,9 +791,9 @@ def three_motors() -> dict[str, dict[str, Any]]:
 class TestFound:
     """Lives that once went wrong."""
 
-    def test_a_restart_and_another_set_do_not_outwit_max_on(self, house):
+    def test_a_restart_and_another_set_do_not_outwit_max_on(self, pi):
         """A heater that was kept on over a restart goes off when max_on says, set again or not."""
-        home = house(
+        home = pi(
             heater={
                 "gpio": 17,
                 "mode": "output",
@@ -808,40 +808,38 @@ class TestFound:
         home.wait(1)
         assert home.line("heater").state == 0
 
-    def test_a_pulse_that_ends_after_a_restart_is_told_as_one(self, house):
+    def test_a_pulse_that_ends_after_a_restart_is_told_as_one(self, pi):
         """What ended a pulse was the pulse, also after a restart, and not a max_on nobody set."""
-        home = house(lamp={"gpio": 17, "mode": "output", "initial": "keep"})
+        home = pi(lamp={"gpio": 17, "mode": "output", "initial": "keep"})
         home.pulse("lamp", 2)
         home.restart(later=1)
         home.wait(1)
 
-    def test_max_on_that_ends_a_long_pulse_after_a_restart_is_told_as_such(self, house):
+    def test_max_on_that_ends_a_long_pulse_after_a_restart_is_told_as_such(self, pi):
         """What ends a pulse early because of max_on says so, also after a restart."""
-        home = house(
-            gate={"gpio": 17, "mode": "output", "initial": "keep", "pulse": 60, "max_on": 4}
-        )
+        home = pi(gate={"gpio": 17, "mode": "output", "initial": "keep", "pulse": 60, "max_on": 4})
         home.set("gate", 1)
         home.restart(later=1)
         home.wait(3)
 
-    def test_a_press_while_the_loop_is_busy_is_a_press(self, house):
+    def test_a_press_while_the_loop_is_busy_is_a_press(self, pi):
         """A press that held for the debounce time is told, even if nobody had time to look."""
-        home = house(bell={"gpio": 4, "mode": "input", "debounce": 0.0625})
+        home = pi(bell={"gpio": 4, "mode": "input", "debounce": 0.0625})
         home.be_busy((0.25, "bell"), (0.5, "bell"), (0.25, None))
         home.wait(1)
         assert [change.value for change in home.rig.changes] == [1, 0]
 
-    def test_a_one_off_pulse_does_not_come_back_for_good(self, house):
+    def test_a_one_off_pulse_does_not_come_back_for_good(self, pi):
         """A lamp that was switched on for a moment is not on for ever after a power cut."""
-        home = house(lamp={"gpio": 17, "mode": "output", "initial": "restore"})
+        home = pi(lamp={"gpio": 17, "mode": "output", "initial": "restore"})
         home.pulse("lamp", 2)
         home.save()
         home.cut_power()
         assert home.line("lamp").state == 0
 
-    def test_a_pulse_as_long_as_max_on_goes_on_after_a_restart(self, house):
+    def test_a_pulse_as_long_as_max_on_goes_on_after_a_restart(self, pi):
         """A gate whose pulse and max_on end together runs to that end, restarted or not."""
-        home = house(
+        home = pi(
             gate={
                 "gpio": 17,
                 "mode": "output",
@@ -854,9 +852,9 @@ class TestFound:
         home.restart(later=1)
         assert home.line("gate").state == 1
 
-    def test_a_pulse_that_max_on_cuts_is_one_for_a_power_cut_too(self, house):
+    def test_a_pulse_that_max_on_cuts_is_one_for_a_power_cut_too(self, pi):
         """A pulse near the end that max_on sets is still a pulse: after a power cut it is over."""
-        home = house(lamp={"gpio": 17, "mode": "output", "initial": "restore", "max_on": 8})
+        home = pi(lamp={"gpio": 17, "mode": "output", "initial": "restore", "max_on": 8})
         home.set("lamp", 1)
         home.wait(7)
         home.pulse("lamp", 2)
@@ -864,41 +862,41 @@ class TestFound:
         home.cut_power()
         assert home.line("lamp").state == 0
 
-    def test_max_on_does_not_begin_again_after_a_power_cut(self, house):
+    def test_max_on_does_not_begin_again_after_a_power_cut(self, pi):
         """A heater that was on within its time is off after a power cut, however long that was."""
-        home = house(heater={"gpio": 17, "mode": "output", "initial": "restore", "max_on": 8})
+        home = pi(heater={"gpio": 17, "mode": "output", "initial": "restore", "max_on": 8})
         home.set("heater", 1)
         home.save()
         home.cut_power()
         assert home.line("heater").state == 0
 
-    def test_a_stop_does_not_keep_a_pulse_on(self, house):
+    def test_a_stop_does_not_keep_a_pulse_on(self, pi):
         """A lamp that was pulsed is off while the service is down, and on again until its end."""
-        home = house(lamp={"gpio": 17, "mode": "output", "initial": "keep", "on_stop": "keep"})
+        home = pi(lamp={"gpio": 17, "mode": "output", "initial": "keep", "on_stop": "keep"})
         home.pulse("lamp", 2)
         home.restart(later=1)
         assert home.line("lamp").state == 1
         home.wait(1)
         assert home.line("lamp").state == 0
 
-    def test_an_output_that_joins_a_group_stops_who_waits(self, house):
+    def test_an_output_that_joins_a_group_stops_who_waits(self, pi):
         """A motor that waits for its pause does not go on beside one that joined while on."""
         motors = {
             "up": {"gpio": 5, "mode": "output", "group": "shutter", "group_pause": 1},
             "down": {"gpio": 6, "mode": "output", "group": "shutter", "group_pause": 1},
             "tilt": {"gpio": 13, "mode": "output", "initial": "keep"},
         }
-        home = house(**motors)
+        home = pi(**motors)
         home.set("tilt", 1)
         home.set("up", 1)
         home.reload(motors | {"tilt": motors["tilt"] | {"group": "shutter", "group_pause": 1}})
         home.wait(2)
 
-    def test_an_output_that_left_comes_back_by_the_pause(self, house):
+    def test_an_output_that_left_comes_back_by_the_pause(self, pi):
         """A motor that was taken out while on and comes back rests as if it had never been."""
         motors = three_motors()
         motors["up"]["initial"] = "keep"
-        home = house(**motors)
+        home = pi(**motors)
         home.wait(1)
         home.set("up", 1)
         home.reload({name: motors[name] for name in ("down", "tilt")})
@@ -907,10 +905,10 @@ class TestFound:
         home.set("down", 0)
         home.reload(motors)
 
-    def test_the_pause_counts_from_one_that_left_the_group(self, house):
+    def test_the_pause_counts_from_one_that_left_the_group(self, pi):
         """A motor that rests when a reload takes it out still makes the others wait."""
         motors = three_motors()
-        home = house(**motors)
+        home = pi(**motors)
         home.wait(1)
         home.set("up", 1)
         home.set("up", 0)
@@ -920,19 +918,19 @@ class TestFound:
         home.wait(1)
         assert home.line("down").state == 1
 
-    def test_a_lamp_that_is_to_be_restored_from_a_reload_on(self, house):
+    def test_a_lamp_that_is_to_be_restored_from_a_reload_on(self, pi):
         """Who asks for `restore` while the lamp is on finds it on after a power cut."""
         lamp = {"gpio": 17, "mode": "output"}
-        home = house(lamp=lamp)
+        home = pi(lamp=lamp)
         home.set("lamp", 1)
         home.reload({"lamp": lamp | {"initial": "restore"}})
         home.save()
         home.cut_power()
         assert home.line("lamp").state == 1
 
-    def test_a_pulse_is_over_where_the_line_came_late(self, house):
+    def test_a_pulse_is_over_where_the_line_came_late(self, pi):
         """A motor in a one-off pulse is not on for ever if its line could be opened only later."""
-        home = house(
+        home = pi(
             up={"gpio": 5, "mode": "output", "group": "shutter", "initial": "keep"},
             down={"gpio": 6, "mode": "output", "group": "shutter"},
         )
@@ -945,12 +943,12 @@ class TestFound:
         home.wait(60)
         assert home.line("up").state == 0
 
-    def test_an_output_that_was_an_input_meanwhile_goes_on_by_the_pause(self, house):
+    def test_an_output_that_was_an_input_meanwhile_goes_on_by_the_pause(self, pi):
         """What the other direction did, while this line was no output, is not forgotten."""
         up = {"gpio": 5, "mode": "output", "group": "shutter", "initial": "keep"}
         down = {"gpio": 6, "mode": "output", "group": "shutter"}
         tilt = down | {"gpio": 13}
-        home = house(up=up, down=down, tilt=tilt)
+        home = pi(up=up, down=down, tilt=tilt)
         home.wait(1)
         home.set("up", 1)
         home.reload({"up": {"gpio": 5, "mode": "input"}, "down": down, "tilt": tilt})
@@ -959,12 +957,12 @@ class TestFound:
         home.set("down", 0)
         home.reload({"up": up, "down": down, "tilt": tilt})
 
-    def test_an_output_that_was_lost_and_joins_goes_on_by_the_pause(self, house):
+    def test_an_output_that_was_lost_and_joins_goes_on_by_the_pause(self, pi):
         """A line that was not ours for a while is not taken for one that was on all the time."""
         up = {"gpio": 5, "mode": "output", "initial": "keep"}
         down = {"gpio": 6, "mode": "output", "group": "shutter"}
         tilt = down | {"gpio": 13}
-        home = house(up=up, down=down, tilt=tilt)
+        home = pi(up=up, down=down, tilt=tilt)
         home.wait(1)
         home.set("up", 1)
         home.fail("up")
@@ -977,10 +975,10 @@ class TestFound:
         home.set("down", 0)
         home.reload({"up": up | {"group": "shutter"}, "down": down, "tilt": tilt})
 
-    def test_who_waits_and_is_taken_out_does_not_go_on(self, house):
+    def test_who_waits_and_is_taken_out_does_not_go_on(self, pi):
         """A motor that a reload takes out during its pause stays off, and who asked is told."""
         motors = three_motors()
-        home = house(**motors)
+        home = pi(**motors)
         home.set("up", 1)
         home.reload({name: motors[name] for name in ("down", "tilt")})
         home.wait(2)

@@ -35,7 +35,7 @@ from tests.rigs.life_configs import (
     SHORT,
     WRONG,
     WRONG_HTTP,
-    houses,
+    configurations,
     is_quick,
 )
 from tests.rigs.life_server import Pins, Rig, Viewer
@@ -54,7 +54,7 @@ class Lives(RuleBasedStateMachine):
         self.rig = rig
         self.restarts = 0
 
-    @initialize(pins=houses())
+    @initialize(pins=configurations())
     def begin(self, pins: Pins) -> None:
         self.life = Life(self.rig, pins)
 
@@ -136,7 +136,7 @@ class Lives(RuleBasedStateMachine):
     @rule(data=st.data())
     def reload(self, data: st.DataObject) -> None:
         self.light(data, self.life.outputs())
-        self.life.reload(data.draw(houses(self.life.pins), "house"))
+        self.life.reload(data.draw(configurations(self.life.pins), "house"))
 
     @rule(text=st.sampled_from(FAULTY))
     def reload_faulty(self, text: str | None) -> None:
@@ -170,7 +170,7 @@ class Lives(RuleBasedStateMachine):
 def rig(tmp_path: Path) -> Iterator[Rig]:
     rig = Rig(tmp_path)
     yield rig
-    check_end(rig.house.server)
+    check_end(rig.pi.server)
 
 
 def test_any_life_over_the_network(rig: Rig) -> None:

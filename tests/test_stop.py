@@ -34,7 +34,7 @@ SLACK = 2.5
 """Seconds within which a stop ends, and by which this machine may be late: together
 less than Tornado itself waits for a goodbye."""
 
-HOUSE = """
+CONFIG = """
 access: {control: everyone}
 pins:
   lamp: {gpio: 17, mode: output}
@@ -155,7 +155,7 @@ def test_a_thousand_viewers(
 ) -> None:
     """A stop with a thousand viewers, half of them asleep, takes no 2 s, and everyone who is awake
     is told that the server is going away."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     crowd.watch(server, 1000)
     began = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
@@ -170,7 +170,7 @@ def test_all_kinds_of_clients(
     (tmp_path / "www").mkdir()
     with (tmp_path / "www" / "film.bin").open("wb") as film:
         film.truncate(50_000_000)
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     with Browser(server) as browser:
         browser.read()
         for _ in range(5):
@@ -199,7 +199,7 @@ def test_answers_that_nobody_reads(
     (tmp_path / "www").mkdir()
     with (tmp_path / "www" / "film.bin").open("wb") as film:
         film.truncate(50_000_000)
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     assert crowd.connect(server, UPGRADE).recv(12) == b"HTTP/1.1 101"
     page = b"GET /%b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     for words in (page % b"film.bin", (page % b"") * 30):
@@ -215,7 +215,7 @@ def test_handshakes(start_server: Callable[..., Server], crowd: Crowd, tmp_path:
     (tmp_path / "authority").mkdir()
     authority = Authority(tmp_path / "authority")
     pair = authority.issue("good", timedelta(days=-1), timedelta(days=7))
-    server = start_server(pair.config() + HOUSE)
+    server = start_server(pair.config() + CONFIG)
     hello = ssl.MemoryBIO()
     shaking = authority.trusting().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="127.0.0.1")
     with contextlib.suppress(ssl.SSLWantReadError):
@@ -236,7 +236,7 @@ def test_handshakes(start_server: Callable[..., Server], crowd: Crowd, tmp_path:
 def test_what_was_promised(start_server: Callable[..., Server]) -> None:
     """A command that comes just before the stop, or during it, is answered as done if it was done,
     and only then."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     done = threading.Semaphore(0)
 
     def switch() -> int:
@@ -349,7 +349,7 @@ def test_a_second_signal_hurries_it_up(
     second: signal.Signals,
 ) -> None:
     """A second SIGTERM or SIGINT ends the wait for those who are asleep, and ends cleanly, too."""
-    server = start_server(HOUSE, program=changing(close_timeout_s=1000.0))
+    server = start_server(CONFIG, program=changing(close_timeout_s=1000.0))
     crowd.watch(server, 1)
     server.process.send_signal(first)
     server.wait_for_log("INFO stopping$")
@@ -360,14 +360,14 @@ def test_a_second_signal_hurries_it_up(
 
 def test_without_a_second_signal(start_server: Callable[..., Server], crowd: Crowd) -> None:
     """Those who are asleep are waited for, but not for long."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     crowd.watch(server, 1)
     assert stop_in_time(server) > 0.9
 
 
 def test_signals_without_end(start_server: Callable[..., Server], crowd: Crowd) -> None:
     """However often it is told to stop, the end is a clean one."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     crowd.watch(server, 10)
     began = time.monotonic()
     while server.process.poll() is None:
@@ -380,7 +380,7 @@ def test_signals_without_end(start_server: Callable[..., Server], crowd: Crowd) 
 
 def test_a_reload_during_the_stop(start_server: Callable[..., Server], crowd: Crowd) -> None:
     """A reload that is asked for during the stop neither prolongs nor spoils it."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     crowd.watch(server, 1)
     began = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
@@ -408,7 +408,7 @@ def slow(self):
 SimulatedFactory.__init__ = slow
 """
     with ThreadPoolExecutor(1) as pool:
-        server = pool.submit(start_server, HOUSE, program=("-c", DRIVER + WHILE + slow + GO))
+        server = pool.submit(start_server, CONFIG, program=("-c", DRIVER + WHILE + slow + GO))
         try:
             limit = time.monotonic() + LIMIT
             while not (tmp_path / "starting").exists():
@@ -438,7 +438,7 @@ def test_a_waiting_viewer_is_told(start_server: Callable[..., Server]) -> None:
 
 def test_reloads_until_the_end(start_server: Callable[..., Server], crowd: Crowd) -> None:
     """However late in the stop a reload is asked for, the end is a clean one."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     crowd.watch(server, 10)
     began = time.monotonic()
     server.process.send_signal(signal.SIGTERM)
@@ -470,7 +470,7 @@ raspi_server.system.logs.start = start
 
 def test_a_late_command(start_server: Callable[..., Server], crowd: Crowd) -> None:
     """A command that comes during the stop is refused with the reason."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     crowd.watch(server, 1)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT)
     with contextlib.closing(connection):

@@ -18,7 +18,7 @@ from tests.rigs.fleet import FakePis, pin, state
 from tests.rigs.mqtt import Brokers
 from tests.rigs.wire import changing
 
-HOUSE = """
+CONFIG = """
 gpio: simulated
 access: {{control: {control}}}
 mqtt: {{url: "{url}", topic: {topic}, control: true, fleet: {fleet}}}
@@ -58,8 +58,8 @@ def chorus(brokers: Brokers) -> Iterator[Callable[..., FakePis]]:
         each.close()
 
 
-def house(url: str, topic: str, control: str = "everyone", fleet: bool = True) -> str:
-    return HOUSE.format(url=url, topic=topic, control=control, fleet=str(fleet).lower())
+def pi(url: str, topic: str, control: str = "everyone", fleet: bool = True) -> str:
+    return CONFIG.format(url=url, topic=topic, control=control, fleet=str(fleet).lower())
 
 
 def card(page: Page, topic: str) -> Locator:
@@ -84,7 +84,7 @@ def test_all_pis_in_their_groups(brokers, chorus, start_server, open_page, shoot
     offline say since when."""
     broker = brokers.broker()
     sing(chorus(broker))
-    server = start_server(house(broker.url, "farm/office/desk"))
+    server = start_server(pi(broker.url, "farm/office/desk"))
     page = open_page(f"{server.url}/fleet/")
     expect(page.locator(".pi-group > h2")).to_have_text(["house-1", "house-2", "office"])
     expect(page.locator("#counts")).to_have_text("4 Raspberry Pis, 1 offline")
@@ -105,8 +105,8 @@ def test_all_pis_in_their_groups(brokers, chorus, start_server, open_page, shoot
 def test_a_switch_far_away(brokers, start_server, open_page):
     """What is switched here is switched at another Pi; what changes there is seen here."""
     broker = brokers.broker()
-    there = start_server(house(broker.url, "house/there", fleet=False))
-    here = start_server(house(broker.url, "house/here"))
+    there = start_server(pi(broker.url, "house/there", fleet=False))
+    here = start_server(pi(broker.url, "house/here"))
     page = open_page(f"{here.url}/fleet/")
     lamp = row(page, "house/there", "lamp")
     switch = lamp.get_by_role("switch", name="Desk lamp")
@@ -141,7 +141,7 @@ def test_wish_is_no_fact(brokers, chorus, start_server, open_page):
     sing(choir)
     ear = brokers.subscriber(broker, "farm/+/+/pins/+/set")
     server = start_server(
-        house(broker.url, "farm/office/desk"), program=changing(fleet_answer_timeout_s=1)
+        pi(broker.url, "farm/office/desk"), program=changing(fleet_answer_timeout_s=1)
     )
     page = open_page(f"{server.url}/fleet/")
     lamp = row(page, "farm/house-1/pi-2", "lamp")
@@ -164,14 +164,14 @@ def test_only_looking_looks_so(brokers, chorus, start_server, open_page, shoot):
     where `access.control` says so."""
     broker = brokers.broker()
     sing(chorus(broker))
-    server = start_server(house(broker.url, "farm/office/desk", control="code"))
+    server = start_server(pi(broker.url, "farm/office/desk", control="code"))
     page = open_page(f"{server.url}/fleet/")
     expect(page.locator("#notices")).to_contain_text("needs the control code")
     expect(page.get_by_role("link", name="Sign in")).to_have_attribute("href", f"{server.url}/")
     expect(row(page, "farm/house-1/pi-2", "lamp").locator(".lamp")).to_be_visible()
     expect(page.locator(".row button")).to_have_count(0)
     shoot(page, "looking")
-    nobody = start_server(house(broker.url, "farm/office/shelf", control="nobody"))
+    nobody = start_server(pi(broker.url, "farm/office/shelf", control="nobody"))
     page = open_page(f"{nobody.url}/fleet/")
     expect(page.locator("#notices")).to_contain_text("nobody may switch other")
     expect(page.get_by_role("link", name="Sign in")).to_have_count(0)
@@ -180,7 +180,7 @@ def test_only_looking_looks_so(brokers, chorus, start_server, open_page, shoot):
 def test_a_pin_that_needs_the_code(brokers, start_server, open_page, shoot):
     """Where everyone may switch, a pin that needs the code is only shown to a guest, who is told so
     and where to sign in; the others have their switches."""
-    text = house(brokers.broker().url, "house/here").replace("lamp: {", "lamp: {control: code, ")
+    text = pi(brokers.broker().url, "house/here").replace("lamp: {", "lamp: {control: code, ")
     page = open_page(f"{start_server(text).url}/fleet/")
     expect(row(page, "house/here", "lamp").locator(".lamp")).to_be_visible()
     expect(row(page, "house/here", "lamp").locator("button")).to_have_count(0)
@@ -195,7 +195,7 @@ def test_a_pin_that_needs_the_code(brokers, start_server, open_page, shoot):
 
 def test_who_may_not_look_is_led_to_the_door(brokers, start_server, open_page, shoot):
     """Where viewing needs a code the page shows no Pi, says so, and leads to where one signs in."""
-    text = house(brokers.broker().url, "house/here").replace("{control:", "{view: code, control:")
+    text = pi(brokers.broker().url, "house/here").replace("{control:", "{view: code, control:")
     server = start_server(text)
     page = open_page(f"{server.url}/fleet/")
     expect(page.locator("#link strong")).to_have_text("Sign in needed")
@@ -210,7 +210,7 @@ def test_a_broker_that_is_away_is_no_secret(brokers, start_server, open_page, sh
     back."""
     broker = brokers.broker()
     at_once = changing(fleet_return_timeout_s=0.0)
-    server = start_server(house(broker.url, "house/here"), program=at_once)
+    server = start_server(pi(broker.url, "house/here"), program=at_once)
     page = open_page(f"{server.url}/fleet/")
     lamp = row(page, "house/here", "lamp")
     expect(lamp).to_be_visible()
@@ -245,7 +245,7 @@ def test_where_it_is_off(start_server, open_page, shoot):
 
 def test_the_way_there_and_back(brokers, start_server, open_page):
     """The page of each Pi leads to that of all, and back."""
-    server = start_server(house(brokers.broker().url, "house/here"))
+    server = start_server(pi(brokers.broker().url, "house/here"))
     page = open_page(server.url)
     page.get_by_role("link", name="All Raspberry Pis").click()
     expect(card(page, "house/here")).to_be_visible()
@@ -260,7 +260,7 @@ def test_comings_and_goings(brokers, chorus, start_server, open_page):
     broker = brokers.broker()
     choir = chorus(broker)
     sing(choir)
-    server = start_server(house(broker.url, "farm/office/desk"))
+    server = start_server(pi(broker.url, "farm/office/desk"))
     page = open_page(f"{server.url}/fleet/")
     lamp = row(page, "farm/house-1/pi-2", "lamp")
     expect(lamp.get_by_role("switch")).to_be_checked()
@@ -287,7 +287,7 @@ def test_search_and_filter(brokers, chorus, start_server, open_page):
     offline, on, or in error; with the keyboard alone."""
     broker = brokers.broker()
     sing(chorus(broker))
-    server = start_server(house(broker.url, "farm/office/desk"))
+    server = start_server(pi(broker.url, "farm/office/desk"))
     page = open_page(f"{server.url}/fleet/")
     found = page.locator(".pi:visible .name")
     expect(found).to_have_count(4)
@@ -312,7 +312,7 @@ def test_search_and_filter(brokers, chorus, start_server, open_page):
 def test_first_load(brokers, start_server, open_page, language):
     """A first visit loads at most 45 kB beside the Pis, all scripts at once, and after them the
     strings of one language."""
-    server = start_server(house(brokers.broker().url, "house/here"))
+    server = start_server(pi(brokers.broker().url, "house/here"))
     page = open_page("about:blank", locale=language)
     bodies: dict[str, Any] = {}
     page.on("response", lambda answer: bodies.setdefault(answer.url, answer))
@@ -330,7 +330,7 @@ def test_first_load(brokers, start_server, open_page, language):
 
 def test_in_indonesian(brokers, start_server, open_page):
     """The page speaks Indonesian to those whose browser does."""
-    server = start_server(house(brokers.broker().url, "house/here"))
+    server = start_server(pi(brokers.broker().url, "house/here"))
     page = open_page(f"{server.url}/fleet/", locale="id-ID")
     expect(page.locator("h1")).to_have_text("Semua Pi")
     expect(page.locator("#counts")).to_have_text("1 Raspberry Pi, semua daring")
@@ -338,7 +338,7 @@ def test_in_indonesian(brokers, start_server, open_page):
 
 def test_where_no_socket_gets_through(brokers, start_server, open_page):
     """Where a phone lets no live connection through the page says so, and how that is mended."""
-    server = start_server(house(brokers.broker().url, "house/here"))
+    server = start_server(pi(brokers.broker().url, "house/here"))
     page = open_page("about:blank")
     page.add_init_script("window.WebSocket = class { constructor() { throw new Error() } }")
     page.goto(f"{server.url}/fleet/")
@@ -362,7 +362,7 @@ def test_a_thousand(brokers, chorus, start_server, open_page):
     for topic in topics:
         choir.describe(topic, topic.rpartition("/")[2], pins)
     choir.flush()
-    server = start_server(house(broker.url, "farm/office/desk"))
+    server = start_server(pi(broker.url, "farm/office/desk"))
     page = open_page(f"{server.url}/fleet/")
     expect(page.locator("#counts")).to_have_text("1,001 Raspberry Pis, all online")
     ended = threading.Event()

@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Error, Page, expect
 from raspi_server.security.codes import Codes
 from tests.conftest import Server, check_end
 from tests.rigs.home import folders, new_link
-from tests.web.test_trust import HOUSE, make_authority
+from tests.web.test_trust import CONFIG, make_authority
 
 IPHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"
@@ -32,10 +32,10 @@ new Promise((resolve, reject) => {
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("house")
     make_authority(folder)
-    (folder / "config.yaml").write_text(HOUSE)
+    (folder / "config.yaml").write_text(CONFIG)
     server = Server(["run", "--simulate", "--config", str(folder / "config.yaml")])
     yield server
     check_end(server)
@@ -50,15 +50,15 @@ def authority(server: Server) -> Path:
 
 
 def test_a_trusting_browser_has_a_padlock_and_live_pins(
-    house: Server, start_browser: Callable[..., BrowserContext]
+    pi: Server, start_browser: Callable[..., BrowserContext]
 ) -> None:
     """With the authority installed, page and WebSocket are secure without a warning."""
-    page = start_browser(authority(house)).new_page()
+    page = start_browser(authority(pi)).new_page()
     states = []
     session = page.context.new_cdp_session(page)
     session.on("Security.visibleSecurityStateChanged", lambda event: states.append(event))
     session.send("Security.enable")
-    page.goto(f"https://localhost:{house.port}/")
+    page.goto(f"https://localhost:{pi.port}/")
     expect(page.locator("body")).to_have_attribute("data-link", "live")
     assert page.evaluate("isSecureContext")
     state = states[-1]["visibleSecurityState"]
@@ -68,9 +68,9 @@ def test_a_trusting_browser_has_a_padlock_and_live_pins(
 
 
 @pytest.fixture
-def impostor(house: Server, tmp_path: Path) -> Iterator[Server]:
+def impostor(pi: Server, tmp_path: Path) -> Iterator[Server]:
     """A server with a certificate for example.com that the Pi's authority has signed."""
-    tls = authority(house).parent
+    tls = authority(pi).parent
     (tmp_path / "names").write_text("subjectAltName=DNS:example.com\n")
     for command in (
         f"req -new -key {tls}/server.key -subj /CN=example.com -out request",
@@ -85,27 +85,27 @@ def impostor(house: Server, tmp_path: Path) -> Iterator[Server]:
 
 
 def test_a_trusting_browser_takes_no_other_site_from_the_authority(
-    house: Server, impostor: Server, start_browser: Callable[..., BrowserContext]
+    pi: Server, impostor: Server, start_browser: Callable[..., BrowserContext]
 ) -> None:
     """A browser that trusts the authority refuses what that has signed for a site of the internet,
     and goes on trusting it for the Pi."""
     names = "--host-resolver-rules=MAP example.com 127.0.0.1"
-    browser = start_browser(authority(house), (names,))
+    browser = start_browser(authority(pi), (names,))
     with pytest.raises(Error, match=r"ERR_CERT_\w*INVALID"):
         browser.new_page().goto(f"https://example.com:{impostor.port}/")
     page = browser.new_page()  # the other tab still loads the error page
-    page.goto(f"https://localhost:{house.port}/")
+    page.goto(f"https://localhost:{pi.port}/")
     expect(page.locator("body")).to_have_attribute("data-link", "live")
 
 
 def test_a_trusting_browser_is_led_on(
-    house: Server, start_browser: Callable[..., BrowserContext]
+    pi: Server, start_browser: Callable[..., BrowserContext]
 ) -> None:
     """A browser that trusts already and opens an address without https gets to that page."""
-    page = start_browser(authority(house)).new_page()
-    page.goto(f"{plain(house)}/index.html?to=nowhere")
+    page = start_browser(authority(pi)).new_page()
+    page.goto(f"{plain(pi)}/index.html?to=nowhere")
     expect(page.locator("#state")).to_have_attribute("data-state", "trusted")
-    page.wait_for_url(f"https://localhost:{house.port}/index.html?to=nowhere")
+    page.wait_for_url(f"https://localhost:{pi.port}/index.html?to=nowhere")
     expect(page.locator("body")).to_have_attribute("data-link", "live")
 
 
@@ -117,7 +117,7 @@ def test_a_link_signs_in_behind_the_way_to_https(
     authority = make_authority(tmp_path)
     Codes(tmp_path).renew("control")
     file = tmp_path / "config.yaml"
-    file.write_text(HOUSE.replace("everyone", "code"))
+    file.write_text(CONFIG.replace("everyone", "code"))
     server = Server(["run", "--simulate", "--config", str(file)], env=folders(tmp_path))
     page = start_browser(authority).new_page()
     page.goto(f"{plain(server)}{new_link(tmp_path)}")
@@ -127,20 +127,20 @@ def test_a_link_signs_in_behind_the_way_to_https(
 
 
 def test_no_redirect_to_another_site(
-    house: Server, start_browser: Callable[..., BrowserContext]
+    pi: Server, start_browser: Callable[..., BrowserContext]
 ) -> None:
     """The address to go on to is always one of this server."""
-    page = start_browser(authority(house)).new_page()
+    page = start_browser(authority(pi)).new_page()
     for elsewhere in (
         "https://evil.example/",
         "//evil.example/",
         "javascript:alert(1)",
         "\\\\evil",
     ):
-        page.goto(f"{plain(house)}/trust/?to={elsewhere}")
+        page.goto(f"{plain(pi)}/trust/?to={elsewhere}")
         page.wait_for_function("document.querySelector('#on').protocol === 'https:'")
         href = page.locator("#on").evaluate("link => link.href")
-        assert href.startswith(f"https://localhost:{house.port}/")
+        assert href.startswith(f"https://localhost:{pi.port}/")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_no_redirect_to_another_site(
     ],
 )
 def test_each_device_sees_its_own_steps_first(
-    house: Server,
+    pi: Server,
     start_browser: Callable[..., BrowserContext],
     shoot: Callable[[Page, str], None],
     agent: str | None,
@@ -162,7 +162,7 @@ def test_each_device_sees_its_own_steps_first(
     """The device at hand has its steps before it, with the file it takes and the fingerprint; the
     others' are folded away."""
     page = start_browser(user_agent=agent).new_page()
-    page.goto(plain(house))
+    page.goto(plain(pi))
     expect(page.locator("#state")).to_have_attribute("data-state", "untrusted")
     steps = page.locator(f"#{shown}")
     expect(steps).to_be_visible()
@@ -180,13 +180,13 @@ def test_each_device_sees_its_own_steps_first(
 
 
 def test_in_indonesian(
-    house: Server,
+    pi: Server,
     start_browser: Callable[..., BrowserContext],
     shoot: Callable[[Page, str], None],
 ) -> None:
     """A browser that prefers Indonesian gets the whole page so."""
     page = start_browser(locale="id-ID", user_agent=ANDROID).new_page()
-    page.goto(plain(house))
+    page.goto(plain(pi))
     expect(page.locator("html")).to_have_attribute("lang", "id")
     expect(page.locator("#state-words")).to_have_text("Perangkat ini belum memercayai Raspberry Pi")
     empty = "all => all.filter(each => !each.textContent).length"
@@ -195,7 +195,7 @@ def test_in_indonesian(
 
 
 def test_it_goes_on_by_itself_once_trusted(
-    house: Server,
+    pi: Server,
     start_browser: Callable[..., BrowserContext],
     shoot: Callable[[Page, str], None],
 ) -> None:
@@ -203,10 +203,10 @@ def test_it_goes_on_by_itself_once_trusted(
     not."""
     context = start_browser(ignore_https_errors=False)
     page = context.new_page()
-    page.goto(plain(house))
+    page.goto(plain(pi))
     expect(page.locator("#state")).to_have_attribute("data-state", "untrusted")
 
     # What Chromium calls trusting from now on; its own store is read only at its start.
     session = context.new_cdp_session(page)
     session.send("Security.setIgnoreCertificateErrors", {"ignore": True})
-    page.wait_for_url(f"https://localhost:{house.port}/")
+    page.wait_for_url(f"https://localhost:{pi.port}/")

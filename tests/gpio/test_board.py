@@ -42,42 +42,42 @@ MOTOR = """
 class TestOutputs:
     def test_switching_drives_the_line_and_tells_everyone_once(self, rig):
         """A lamp that is switched on is on, and everyone hears it once, with who did it."""
-        house = rig(LAMP)
-        assert house.set("lamp", 1).result() == 1
-        assert house.set("lamp", 1).result() == 1
-        assert house.line(17).state == 1
-        assert house.told() == [("lamp", 1, "me")]
+        pi = rig(LAMP)
+        assert pi.set("lamp", 1).result() == 1
+        assert pi.set("lamp", 1).result() == 1
+        assert pi.line(17).state == 1
+        assert pi.told() == [("lamp", 1, "me")]
 
     def test_active_low_never_shows_the_wrong_level(self, rig):
         """An active-low relay that starts off sees a high level from the first moment."""
-        house = rig("  relay: {gpio: 17, mode: output, active: low}\n")
-        assert house.board["relay"].value == 0
-        house.set("relay", 1)
-        house.set("relay", 0)
-        assert house.levels_of(17) == [0, 1, 0, 1]  # 0 is the mock's floating line before us
+        pi = rig("  relay: {gpio: 17, mode: output, active: low}\n")
+        assert pi.board["relay"].value == 0
+        pi.set("relay", 1)
+        pi.set("relay", 0)
+        assert pi.levels_of(17) == [0, 1, 0, 1]  # 0 is the mock's floating line before us
 
     @pytest.mark.parametrize(("initial", "value"), [("off", 0), ("on", 1)])
     def test_initial(self, rig, initial, value):
         """An output starts as its configuration says."""
-        house = rig(f"  lamp: {{gpio: 17, mode: output, initial: {initial}}}\n")
-        assert house.board.values() == {"lamp": value}
-        assert house.line(17).state == value
+        pi = rig(f"  lamp: {{gpio: 17, mode: output, initial: {initial}}}\n")
+        assert pi.board.values() == {"lamp": value}
+        assert pi.line(17).state == value
 
     def test_pwm_takes_a_share_and_toggles_to_the_last_one(self, rig):
         """A dimmed fan that is toggled off and on comes back at its last speed."""
-        house = rig(FAN)
-        assert house.set("fan", 0.35).result() == 0.35
-        assert house.line(18).state == 0.35
-        assert house.toggle("fan").result() == 0
-        assert house.toggle("fan").result() == 0.35
+        pi = rig(FAN)
+        assert pi.set("fan", 0.35).result() == 0.35
+        assert pi.line(18).state == 0.35
+        assert pi.toggle("fan").result() == 0
+        assert pi.toggle("fan").result() == 0.35
 
     def test_pwm_active_low_is_turned_round(self, rig):
         """An active-low dimmer at 30% keeps its line low for 30% of the time."""
-        house = rig("  fan: {gpio: 18, mode: pwm, active: low, initial: 0.3}\n")
-        assert house.line(18).state == pytest.approx(0.7)
-        assert house.toggle("fan").result() == 0
-        assert house.line(18).state == 1
-        assert house.toggle("fan").result() == 0.3
+        pi = rig("  fan: {gpio: 18, mode: pwm, active: low, initial: 0.3}\n")
+        assert pi.line(18).state == pytest.approx(0.7)
+        assert pi.toggle("fan").result() == 0
+        assert pi.line(18).state == 1
+        assert pi.toggle("fan").result() == 0.3
 
     def test_a_fresh_pwm_toggles_to_full(self, rig):
         """A dimmable lamp that was never on goes fully on when toggled."""
@@ -94,11 +94,11 @@ class TestOutputs:
     )
     def test_values_a_pin_cannot_take(self, rig, pin, value, expected):
         """A value a pin cannot take is refused in words, and nothing moves."""
-        house = rig(LAMP + FAN)
+        pi = rig(LAMP + FAN)
         with pytest.raises(RequestError, match=expected) as refused:
-            house.set(pin, value)
+            pi.set(pin, value)
         assert refused.value.code == "bad-value"
-        assert house.told() == []
+        assert pi.told() == []
 
     def test_inputs_are_not_switched(self, rig):
         """Nobody can switch an input."""
@@ -118,76 +118,76 @@ class TestOutputs:
     )
     def test_on_stop(self, rig, on_stop, function, state):
         """A clean stop leaves an output as on_stop says."""
-        house = rig(f"  lamp: {{gpio: 17, mode: output, on_stop: {on_stop}}}\n")
-        house.set("lamp", 1)
-        line = house.line(17)
-        house.board.close()
+        pi = rig(f"  lamp: {{gpio: 17, mode: output, on_stop: {on_stop}}}\n")
+        pi.set("lamp", 1)
+        line = pi.line(17)
+        pi.board.close()
         assert line.function == function
         assert line.state == state
 
     def test_on_stop_of_active_low(self, rig):
         """An active-low relay that is to be off after a stop is left high."""
-        house = rig("  relay: {gpio: 17, mode: output, active: low, initial: on}\n")
-        line = house.line(17)
-        house.board.close()
+        pi = rig("  relay: {gpio: 17, mode: output, active: low, initial: on}\n")
+        line = pi.line(17)
+        pi.board.close()
         assert line.state == 1
 
 
 class TestDeadlines:
     def test_pulse_ends_by_itself(self, rig):
         """A garage button is pressed for half a second, whatever becomes of the phone."""
-        house = rig("  gate: {gpio: 17, mode: output, pulse: 0.5}\n")
-        house.set("gate", 1)
-        house.wait(0.49)
-        assert house.line(17).state == 1
-        house.wait(0.02)
-        assert house.line(17).state == 0
-        assert house.told() == [("gate", 1, "me"), ("gate", 0, "pulse")]
+        pi = rig("  gate: {gpio: 17, mode: output, pulse: 0.5}\n")
+        pi.set("gate", 1)
+        pi.wait(0.49)
+        assert pi.line(17).state == 1
+        pi.wait(0.02)
+        assert pi.line(17).state == 0
+        assert pi.told() == [("gate", 1, "me"), ("gate", 0, "pulse")]
 
     def test_pressing_again_starts_the_pulse_anew(self, rig):
         """A stair light that is pressed again burns its whole time again."""
-        house = rig("  light: {gpio: 17, mode: output, pulse: 60}\n")
-        house.set("light", 1)
-        house.wait(50)
-        house.set("light", 1)
-        house.wait(50)
-        assert house.board["light"].value == 1
-        house.wait(11)
-        assert house.board["light"].value == 0
+        pi = rig("  light: {gpio: 17, mode: output, pulse: 60}\n")
+        pi.set("light", 1)
+        pi.wait(50)
+        pi.set("light", 1)
+        pi.wait(50)
+        assert pi.board["light"].value == 1
+        pi.wait(11)
+        assert pi.board["light"].value == 0
 
     def test_switching_off_ends_the_pulse(self, rig):
         """A pulse that was cut short is not cut again later."""
-        house = rig("  light: {gpio: 17, mode: output, pulse: 60}\n")
-        house.set("light", 1)
-        house.wait(59)
-        house.set("light", 0)
-        house.set("light", 1)
-        house.wait(2)
-        assert house.board["light"].value == 1
+        pi = rig("  light: {gpio: 17, mode: output, pulse: 60}\n")
+        pi.set("light", 1)
+        pi.wait(59)
+        pi.set("light", 0)
+        pi.set("light", 1)
+        pi.wait(2)
+        assert pi.board["light"].value == 1
 
     def test_pulse_with_seconds_on_a_plain_output(self, rig):
         """Any output can be switched on for a moment."""
-        house = rig(LAMP)
-        house.pulse("lamp", 2)
-        house.wait(2.1)
-        assert house.told() == [("lamp", 1, "me"), ("lamp", 0, "pulse")]
+        pi = rig(LAMP)
+        pi.pulse("lamp", 2)
+        pi.wait(2.1)
+        assert pi.told() == [("lamp", 1, "me"), ("lamp", 0, "pulse")]
 
     def test_set_after_a_pulse_means_for_good(self, rig):
         """Switching on a plain output during a pulse makes it stay on."""
-        house = rig(LAMP)
-        house.pulse("lamp", 2)
-        house.set("lamp", 1)
-        house.wait(10)
-        assert house.board["lamp"].value == 1
+        pi = rig(LAMP)
+        pi.pulse("lamp", 2)
+        pi.set("lamp", 1)
+        pi.wait(10)
+        assert pi.board["lamp"].value == 1
 
     def test_pulse_can_be_cut_not_stretched(self, rig):
         """Nobody can hold down a garage button for longer than its owner said."""
-        house = rig("  gate: {gpio: 17, mode: output, pulse: 0.5}\n")
+        pi = rig("  gate: {gpio: 17, mode: output, pulse: 0.5}\n")
         with pytest.raises(RequestError, match="expected 0.01 to 0.5 seconds, got 3600"):
-            house.pulse("gate", 3600)
-        house.pulse("gate", 0.2)
-        house.wait(0.21)
-        assert house.board["gate"].value == 0
+            pi.pulse("gate", 3600)
+        pi.pulse("gate", 0.2)
+        pi.wait(0.21)
+        assert pi.board["gate"].value == 0
 
     @pytest.mark.parametrize("seconds", [0, -1, float("nan"), 86401])
     def test_pulse_of_a_silly_length(self, rig, seconds):
@@ -207,126 +207,126 @@ class TestDeadlines:
 
     def test_max_on(self, rig):
         """A heater goes off after max_on, whoever keeps switching it on in between."""
-        house = rig("  heater: {gpio: 17, mode: output, max_on: 10}\n")
-        house.set("heater", 1)
+        pi = rig("  heater: {gpio: 17, mode: output, max_on: 10}\n")
+        pi.set("heater", 1)
         for _ in range(9):
-            house.wait(1)
-            house.set("heater", 1)
-        house.wait(1.1)
-        assert house.told() == [("heater", 1, "me"), ("heater", 0, "max_on")]
+            pi.wait(1)
+            pi.set("heater", 1)
+        pi.wait(1.1)
+        assert pi.told() == [("heater", 1, "me"), ("heater", 0, "max_on")]
 
     def test_max_on_counts_anew_after_off(self, rig):
         """After it has been off, a heater may be on for all of max_on again."""
-        house = rig("  heater: {gpio: 17, mode: output, max_on: 10}\n")
-        house.set("heater", 1)
-        house.wait(9)
-        house.set("heater", 0)
-        house.set("heater", 1)
-        house.wait(9)
-        assert house.board["heater"].value == 1
+        pi = rig("  heater: {gpio: 17, mode: output, max_on: 10}\n")
+        pi.set("heater", 1)
+        pi.wait(9)
+        pi.set("heater", 0)
+        pi.set("heater", 1)
+        pi.wait(9)
+        assert pi.board["heater"].value == 1
 
     def test_max_on_of_pwm_is_not_reset_by_dimming(self, rig):
         """A slider that is moved all the time does not outwit max_on."""
-        house = rig("  fan: {gpio: 18, mode: pwm, max_on: 10}\n")
+        pi = rig("  fan: {gpio: 18, mode: pwm, max_on: 10}\n")
         for step in range(1, 10):
-            house.set("fan", step / 10)
-            house.wait(1)
-        house.wait(1.1)
-        assert house.board["fan"].value == 0
+            pi.set("fan", step / 10)
+            pi.wait(1)
+        pi.wait(1.1)
+        assert pi.board["fan"].value == 0
 
     def test_max_on_caps_a_pulse(self, rig):
         """The shorter of pulse and max_on wins."""
-        house = rig("  gate: {gpio: 17, mode: output, pulse: 60, max_on: 10}\n")
-        house.set("gate", 1)
-        house.wait(10.1)
-        assert house.told()[-1] == ("gate", 0, "max_on")
+        pi = rig("  gate: {gpio: 17, mode: output, pulse: 60, max_on: 10}\n")
+        pi.set("gate", 1)
+        pi.wait(10.1)
+        assert pi.told()[-1] == ("gate", 0, "max_on")
 
     def test_initial_on_is_limited_too(self, rig):
         """An output that starts on goes off in time, as one that was switched on."""
-        house = rig("  fan: {gpio: 17, mode: output, max_on: 1, initial: on}\n")
-        house.wait(1.1)
-        assert house.told() == [("fan", 0, "max_on")]
+        pi = rig("  fan: {gpio: 17, mode: output, max_on: 1, initial: on}\n")
+        pi.wait(1.1)
+        assert pi.told() == [("fan", 0, "max_on")]
 
 
 class TestGroups:
     def test_the_other_goes_off_first_and_the_pause_passes(self, rig):
         """A motor's two directions are never on together, and rest between one and the other."""
-        house = rig(MOTOR)
-        house.wait(1)
-        assert house.set("up", 1).done()
-        future = house.set("down", 1)
-        assert house.board.values() == {"up": 0, "down": 0}
+        pi = rig(MOTOR)
+        pi.wait(1)
+        assert pi.set("up", 1).done()
+        future = pi.set("down", 1)
+        assert pi.board.values() == {"up": 0, "down": 0}
         assert not future.done()
-        house.wait(0.49)
-        assert house.board["down"].value == 0
-        house.wait(0.02)
+        pi.wait(0.49)
+        assert pi.board["down"].value == 0
+        pi.wait(0.02)
         assert future.result() == 1
-        assert house.told() == [("up", 1, "me"), ("up", 0, "group"), ("down", 1, "me")]
+        assert pi.told() == [("up", 1, "me"), ("up", 0, "group"), ("down", 1, "me")]
 
     def test_the_pause_counts_from_any_way_of_going_off(self, rig):
         """Also a motor that was switched off by hand rests before it turns the other way."""
-        house = rig(MOTOR)
-        house.wait(1)
-        house.set("up", 1)
-        house.set("up", 0)
-        house.wait(0.3)
-        future = house.set("down", 1)
+        pi = rig(MOTOR)
+        pi.wait(1)
+        pi.set("up", 1)
+        pi.set("up", 0)
+        pi.wait(0.3)
+        future = pi.set("down", 1)
         assert not future.done()
-        house.wait(0.21)
+        pi.wait(0.21)
         assert future.result() == 1
 
     def test_no_pause_for_the_same_output(self, rig):
         """The same direction may go on again at once."""
-        house = rig(MOTOR)
-        house.wait(1)
-        house.set("up", 1)
-        house.set("up", 0)
-        assert house.set("up", 1).done()
+        pi = rig(MOTOR)
+        pi.wait(1)
+        pi.set("up", 1)
+        pi.set("up", 0)
+        assert pi.set("up", 1).done()
 
     def test_after_a_start_the_pause_passes_too(self, rig):
         """Nobody knows how the motor ran before the start, so it rests first."""
-        house = rig(MOTOR)
-        future = house.set("up", 1)
+        pi = rig(MOTOR)
+        future = pi.set("up", 1)
         assert not future.done()
-        house.wait(0.51)
+        pi.wait(0.51)
         assert future.result() == 1
 
     def test_a_newer_command_takes_the_place(self, rig):
         """Of two commands during a pause the last one wins, and the first is told so."""
-        house = rig(MOTOR)
-        house.wait(1)
-        house.set("up", 1)
-        first = house.set("down", 1)
-        house.wait(0.2)
-        second = house.set("up", 1)
+        pi = rig(MOTOR)
+        pi.wait(1)
+        pi.set("up", 1)
+        first = pi.set("down", 1)
+        pi.wait(0.2)
+        second = pi.set("up", 1)
         with pytest.raises(RequestError, match="another output of its group") as refused:
             first.result()
         assert refused.value.code == "superseded"
         assert second.result() == 1
-        house.wait(1)
-        assert house.board.values() == {"up": 1, "down": 0}
+        pi.wait(1)
+        assert pi.board.values() == {"up": 1, "down": 0}
 
     def test_the_same_command_twice_succeeds_twice(self, rig):
         """A double tap is no error."""
-        house = rig(MOTOR)
-        house.wait(1)
-        house.set("up", 1)
-        first, second = house.set("down", 1), house.set("down", 1)
-        house.wait(0.51)
+        pi = rig(MOTOR)
+        pi.wait(1)
+        pi.set("up", 1)
+        first, second = pi.set("down", 1), pi.set("down", 1)
+        pi.wait(0.51)
         assert first.result() == second.result() == 1
 
     @pytest.mark.parametrize("command", ["set", "toggle"])
     def test_off_during_the_pause(self, rig, command):
         """An output that is switched off during the pause is off afterwards."""
-        house = rig(MOTOR)
-        house.wait(1)
-        house.set("up", 1)
-        future = house.set("down", 1)
-        assert (house.set("down", 0) if command == "set" else house.toggle("down")).result() == 0
+        pi = rig(MOTOR)
+        pi.wait(1)
+        pi.set("up", 1)
+        future = pi.set("down", 1)
+        assert (pi.set("down", 0) if command == "set" else pi.toggle("down")).result() == 0
         with pytest.raises(RequestError, match="it was switched off"):
             future.result()
-        house.wait(1)
-        assert house.board.values() == {"up": 0, "down": 0}
+        pi.wait(1)
+        assert pi.board.values() == {"up": 0, "down": 0}
 
     def test_two_that_start_on(self, rig):
         """Even if both were kept on, only the first of a group starts on."""
@@ -335,34 +335,34 @@ class TestGroups:
         states = OutputStateStore(None, None)
         for gpio in (5, 6):
             states.remember(gpio, OutputState(1), over_power_cut=False)
-        house = rig(MOTOR.replace("group:", "initial: keep, group:"), states=states)
-        assert house.board.values() == {"up": 1, "down": 0}
+        pi = rig(MOTOR.replace("group:", "initial: keep, group:"), states=states)
+        assert pi.board.values() == {"up": 1, "down": 0}
 
     def test_one_that_starts_on_waits_for_the_pause(self, rig):
         """A motor that is to run from the start begins after the pause: who knows how it ran."""
-        house = rig(MOTOR.replace("up: {", "up: {initial: on, "))
-        assert house.board["up"].value == 0
-        house.wait(0.51)
-        assert house.told() == [("up", 1, "initial")]
+        pi = rig(MOTOR.replace("up: {", "up: {initial: on, "))
+        assert pi.board["up"].value == 0
+        pi.wait(0.51)
+        assert pi.told() == [("up", 1, "initial")]
 
     def test_a_reload_does_not_reverse_a_motor_at_once(self, rig):
         """A direction that comes with a reload waits for the pause since the other one ran."""
-        house = rig(MOTOR)
-        house.wait(1)
-        house.set("down", 1)
+        pi = rig(MOTOR)
+        pi.wait(1)
+        pi.set("down", 1)
         changed = MOTOR.replace("up: {", "up: {initial: on, active: low, ")
-        house.board.reconfigure(parse(changed.replace("down: {gpio: 6", "down: {gpio: 7")).pins)
-        assert house.board.values() == {"up": 0, "down": 0}
-        house.wait(0.49)
-        assert house.board["up"].value == 0
-        house.wait(0.02)
-        assert house.board["up"].value == 1
+        pi.board.reconfigure(parse(changed.replace("down: {gpio: 6", "down: {gpio: 7")).pins)
+        assert pi.board.values() == {"up": 0, "down": 0}
+        pi.wait(0.49)
+        assert pi.board["up"].value == 0
+        pi.wait(0.02)
+        assert pi.board["up"].value == 1
 
     def test_stop_during_the_pause(self, rig):
         """A stop during the pause leaves both off, and says so to who waits."""
-        house = rig(MOTOR)
-        future = house.set("up", 1)
-        house.board.close()
+        pi = rig(MOTOR)
+        future = pi.set("up", 1)
+        pi.board.close()
         with pytest.raises(RequestError, match="the server is stopping"):
             future.result()
 
@@ -370,77 +370,77 @@ class TestGroups:
 class TestInputs:
     def test_an_edge_is_told_at_once_with_its_own_time(self, rig):
         """A door that opens is told with the moment it opened, not the moment it was noticed."""
-        house = rig(DOOR)
-        opened = house.loop.time()
-        house.line(4).drive_high()
-        house.wait(3)
-        assert house.told() == [("door", 1, None)]
-        assert house.board["door"].device.since == opened
+        pi = rig(DOOR)
+        opened = pi.loop.time()
+        pi.line(4).drive_high()
+        pi.wait(3)
+        assert pi.told() == [("door", 1, None)]
+        assert pi.board["door"].device.since == opened
 
     def test_active_low(self, rig):
         """A contact to ground with a pull-up reads 1 when it is closed."""
-        house = rig("  door: {gpio: 4, mode: input, pull: up}\n")
-        assert house.board["door"].value == 0
-        house.line(4).drive_low()
-        house.settle()
-        assert house.told() == [("door", 1, None)]
+        pi = rig("  door: {gpio: 4, mode: input, pull: up}\n")
+        assert pi.board["door"].value == 0
+        pi.line(4).drive_low()
+        pi.settle()
+        assert pi.told() == [("door", 1, None)]
 
     def test_a_short_press_is_two_changes(self, rig):
         """A press shorter than any interval is seen, and so is its end."""
-        house = rig(DOOR)
-        house.line(4).drive_high()
-        house.line(4).drive_low()
-        house.settle()
-        assert house.told() == [("door", 1, None), ("door", 0, None)]
+        pi = rig(DOOR)
+        pi.line(4).drive_high()
+        pi.line(4).drive_low()
+        pi.settle()
+        assert pi.told() == [("door", 1, None), ("door", 0, None)]
 
     def test_edges_from_another_thread(self, rig):
         """Edges come from lgpio's own thread and arrive in order."""
-        house = rig(DOOR)
+        pi = rig(DOOR)
 
         def bounce():
             for _ in range(50):
-                house.line(4).drive_high()
-                house.line(4).drive_low()
+                pi.line(4).drive_high()
+                pi.line(4).drive_low()
 
         thread = threading.Thread(target=bounce)
         thread.start()
         thread.join()
-        house.settle()
-        assert house.told() == [("door", 1, None), ("door", 0, None)] * 50
+        pi.settle()
+        assert pi.told() == [("door", 1, None), ("door", 0, None)] * 50
 
     def test_an_edge_after_the_end_does_no_harm(self, rig):
         """An edge that comes when the loop is closed raises nothing in lgpio's thread."""
-        house = rig(DOOR)
-        device = house.board["door"].device
-        house.loop.close()
+        pi = rig(DOOR)
+        device = pi.board["door"].device
+        pi.loop.close()
         device._edge(0.0, 1)
 
     def test_a_lost_edge_is_corrected_by_a_look(self, rig):
         """The next refresh finds an edge that was lost."""
-        house = rig(DOOR)
-        house.line(4)._state = 1  # no edge comes of this
-        house.board.refresh()
-        house.wait(0.05)
-        assert house.told() == [("door", 1, None)]
+        pi = rig(DOOR)
+        pi.line(4)._state = 1  # no edge comes of this
+        pi.board.refresh()
+        pi.wait(0.05)
+        assert pi.told() == [("door", 1, None)]
 
     def test_a_look_waits_for_an_edge_on_its_way(self, rig):
         """A look that sees the new level before its edge arrives leaves the edge its own time."""
-        house = rig(DOOR)
-        house.line(4)._state = 1
-        house.board.refresh()
-        edge = house.loop.time()
-        house.wait(0.01)
-        house.board["door"].device._edge(edge, 1)
-        house.wait(0.05)
-        assert [change.moment for change in house.changes] == [edge]
+        pi = rig(DOOR)
+        pi.line(4)._state = 1
+        pi.board.refresh()
+        edge = pi.loop.time()
+        pi.wait(0.01)
+        pi.board["door"].device._edge(edge, 1)
+        pi.wait(0.05)
+        assert [change.moment for change in pi.changes] == [edge]
 
     def test_drive_is_in_the_terms_of_the_state(self, rig):
         """Driving a simulated input to 1 makes it active, whatever its pull."""
-        house = rig("  door: {gpio: 4, mode: input, pull: up}\n")
-        assert house.drive("door", 1).result() == 1
-        house.settle()
-        assert house.line(4).state == 0
-        assert house.told() == [("door", 1, None)]
+        pi = rig("  door: {gpio: 4, mode: input, pull: up}\n")
+        assert pi.drive("door", 1).result() == 1
+        pi.settle()
+        assert pi.line(4).state == 0
+        assert pi.told() == [("door", 1, None)]
 
     def test_only_inputs_are_driven(self, rig):
         """An output is switched, not driven from outside."""
@@ -449,62 +449,62 @@ class TestInputs:
 
     def test_real_pins_are_not_driven(self, rig):
         """On real pins nobody can pretend that the door is open."""
-        house = rig(DOOR)
-        house.factory.simulated = False
+        pi = rig(DOOR)
+        pi.factory.simulated = False
         with pytest.raises(RequestError, match="is a real pin") as refused:
-            house.drive("door", 1)
+            pi.drive("door", 1)
         assert refused.value.code == "not-simulated"
 
 
 class TestDebounce:
     BUTTON = "  button: {gpio: 4, mode: input, debounce: 0.05}\n"
 
-    def bounce(self, house: Rig, *levels: int) -> None:
+    def bounce(self, pi: Rig, *levels: int) -> None:
         """Edges 5 ms apart."""
         for level in levels:
-            line = house.line(4)
+            line = pi.line(4)
             (line.drive_high if level else line.drive_low)()
-            house.wait(0.005)
+            pi.wait(0.005)
 
     def test_a_bouncing_press_is_one_change_with_the_time_of_its_first_edge(self, rig):
         """A bouncing button gives one press and one release, each stamped with its first edge."""
-        house = rig(self.BUTTON)
-        pressed = house.loop.time()
-        self.bounce(house, 1, 0, 1, 0, 1)
-        house.wait(0.2)
-        released = house.loop.time()
-        self.bounce(house, 0, 1, 0)
-        house.wait(0.2)
-        assert [(c.value, c.moment) for c in house.changes] == [(1, pressed), (0, released)]
+        pi = rig(self.BUTTON)
+        pressed = pi.loop.time()
+        self.bounce(pi, 1, 0, 1, 0, 1)
+        pi.wait(0.2)
+        released = pi.loop.time()
+        self.bounce(pi, 0, 1, 0)
+        pi.wait(0.2)
+        assert [(c.value, c.moment) for c in pi.changes] == [(1, pressed), (0, released)]
 
     def test_it_counts_only_after_it_has_held(self, rig):
         """A level counts once it has held for the debounce time, and not before."""
-        house = rig(self.BUTTON)
-        self.bounce(house, 1)
-        house.wait(0.044)
-        assert house.told() == []
-        house.wait(0.002)
-        assert house.told() == [("button", 1, None)]
+        pi = rig(self.BUTTON)
+        self.bounce(pi, 1)
+        pi.wait(0.044)
+        assert pi.told() == []
+        pi.wait(0.002)
+        assert pi.told() == [("button", 1, None)]
 
     def test_a_glitch_is_nothing(self, rig):
         """A spike shorter than the debounce time is no press, and the next press has its own."""
-        house = rig(self.BUTTON)
-        self.bounce(house, 1, 0)
-        house.wait(0.2)
-        assert house.told() == []
-        pressed = house.loop.time()
-        self.bounce(house, 1)
-        house.wait(0.1)
-        assert [change.moment for change in house.changes] == [pressed]
+        pi = rig(self.BUTTON)
+        self.bounce(pi, 1, 0)
+        pi.wait(0.2)
+        assert pi.told() == []
+        pressed = pi.loop.time()
+        self.bounce(pi, 1)
+        pi.wait(0.1)
+        assert [change.moment for change in pi.changes] == [pressed]
 
     def test_a_look_does_not_undo_it(self, rig):
         """Looking while the contact bounces changes nothing."""
-        house = rig(self.BUTTON)
+        pi = rig(self.BUTTON)
         for level in (1, 0, 1, 0, 1):
-            self.bounce(house, level)
-            house.board.refresh()
-        house.wait(0.2)
-        assert house.told() == [("button", 1, None)]
+            self.bounce(pi, level)
+            pi.board.refresh()
+        pi.wait(0.2)
+        assert pi.told() == [("button", 1, None)]
 
 
 class TestLostPins:
@@ -519,64 +519,64 @@ class TestLostPins:
             raise GPIOPinInUse("GPIO17 is in use by w1")
 
         monkeypatch.setattr(held, "output_with_state", refuse)
-        house = rig(LAMP + FAN, factory=factory)
-        assert house.board.values() == {"lamp": None, "fan": 0}
-        assert house.board["lamp"].error == "GPIO17 is in use by w1"
+        pi = rig(LAMP + FAN, factory=factory)
+        assert pi.board.values() == {"lamp": None, "fan": 0}
+        assert pi.board["lamp"].error == "GPIO17 is in use by w1"
         with pytest.raises(RequestError, match="in use by w1") as refused:
-            house.set("lamp", 1)
+            pi.set("lamp", 1)
         assert refused.value.code == "unavailable"
-        assert house.set("fan", 1).result() == 1
+        assert pi.set("fan", 1).result() == 1
 
         monkeypatch.undo()
-        house.board.reopen_failed()
-        assert house.board["lamp"].error is None
-        assert house.set("lamp", 1).result() == 1
-        assert house.remade == 1
+        pi.board.reopen_failed()
+        assert pi.board["lamp"].error is None
+        assert pi.set("lamp", 1).result() == 1
+        assert pi.remade == 1
 
     def test_a_line_that_fails_later(self, rig, monkeypatch):
         """A pin whose line fails while it runs is shown so, and comes back switched off."""
-        house = rig("  lamp: {gpio: 17, mode: output, initial: on}\n")
+        pi = rig("  lamp: {gpio: 17, mode: output, initial: on}\n")
 
         def fail(pin, value):
             raise PinError("GPIO17: I/O error")
 
         with monkeypatch.context() as broken:
-            broken.setattr(type(house.line(17)), "_set_state", fail)
+            broken.setattr(type(pi.line(17)), "_set_state", fail)
             with pytest.raises(RequestError, match="I/O error"):
-                house.set("lamp", 0)
-        assert (house.board["lamp"].value, house.remade) == (None, 1)
-        house.board.reopen_failed()
-        assert (house.board["lamp"].value, house.line(17).state, house.remade) == (0, 0, 2)
+                pi.set("lamp", 0)
+        assert (pi.board["lamp"].value, pi.remade) == (None, 1)
+        pi.board.reopen_failed()
+        assert (pi.board["lamp"].value, pi.line(17).state, pi.remade) == (0, 0, 2)
 
     def test_going_off_by_itself_fails(self, rig, monkeypatch):
         """A pulse that could not end is ended as soon as the line obeys again."""
-        house = rig("  gate: {gpio: 17, mode: output, pulse: 1}\n")
-        house.set("gate", 1)
+        pi = rig("  gate: {gpio: 17, mode: output, pulse: 1}\n")
+        pi.set("gate", 1)
 
         def fail(pin, value):
             raise PinError("GPIO17: I/O error")
 
         with monkeypatch.context() as broken:
-            broken.setattr(type(house.line(17)), "_set_state", fail)
-            house.wait(1.1)
-        assert house.board["gate"].error == "GPIO17: I/O error"
-        house.board.reopen_failed()
-        assert house.line(17).state == 0
+            broken.setattr(type(pi.line(17)), "_set_state", fail)
+            pi.wait(1.1)
+        assert pi.board["gate"].error == "GPIO17: I/O error"
+        pi.board.reopen_failed()
+        assert pi.line(17).state == 0
 
     def test_an_input_that_cannot_be_read(self, rig, monkeypatch):
         """An input whose line fails is shown so, and comes back with the truth."""
-        house = rig(DOOR)
+        pi = rig(DOOR)
 
         def fail(pin):
             raise PinError("GPIO4: I/O error")
 
         with monkeypatch.context() as broken:
-            broken.setattr(type(house.line(4)), "_get_state", fail)
-            house.board.refresh()
-        assert house.board["door"].error == "GPIO4: I/O error"
-        house.line(4)._state = 1
-        house.board.reopen_failed()
-        assert (house.board["door"].value, house.remade) == (1, 2)
+            broken.setattr(type(pi.line(4)), "_get_state", fail)
+            pi.board.refresh()
+        assert pi.board["door"].error == "GPIO4: I/O error"
+        pi.line(4)._state = 1
+        pi.board.reopen_failed()
+        assert (pi.board["door"].value, pi.remade) == (1, 2)
 
     def test_a_group_with_an_unknown_member_stays_off(self, rig, monkeypatch):
         """While one direction of a motor cannot be controlled, the other does not start."""
@@ -588,10 +588,10 @@ class TestLostPins:
             raise GPIOPinInUse("GPIO6 is in use by lg")
 
         monkeypatch.setattr(factory.pin(6), "output_with_state", refuse)
-        house = rig(MOTOR, factory=factory)
+        pi = rig(MOTOR, factory=factory)
         with pytest.raises(RequestError, match=r"down \(GPIO6\), of the same group"):
-            house.set("up", 1)
-        assert house.board["up"].value == 0
+            pi.set("up", 1)
+        assert pi.board["up"].value == 0
 
 
 def test_touching_a_line_names_its_pin(rig, monkeypatch):
@@ -616,15 +616,15 @@ def test_touching_a_line_names_its_pin(rig, monkeypatch):
         seen.clear()
         return found
 
-    house = rig(LAMP + DOOR)
+    pi = rig(LAMP + DOOR)
     assert names("output_with_state") == {"lamp (GPIO17)"}
-    house.set("lamp", 1)
+    pi.set("lamp", 1)
     assert names("_change_state") == {"lamp (GPIO17)"}
-    house.board.refresh()
+    pi.board.refresh()
     assert names("_get_state") == {"door (GPIO4)"}
-    house.board.reconfigure(parse("  light: {gpio: 17, mode: output}\n" + DOOR).pins)
-    house.set("light", 0)
+    pi.board.reconfigure(parse("  light: {gpio: 17, mode: output}\n" + DOOR).pins)
+    pi.set("light", 0)
     assert names("_change_state") == {"light (GPIO17)"}
-    house.board.close()
+    pi.board.close()
     assert names("output_with_state") == {"light (GPIO17)"}
     assert busy.describe() == ""

@@ -19,7 +19,7 @@ from tests.rigs.wire import changing
 from tests.system.test_clock import DRIVER, YEAR, Clock, Witness
 from tests.test_reload import run  # noqa: F401
 
-HOUSE = """
+CONFIG = """
 access: {control: everyone}
 interval: 3600
 pins:
@@ -44,8 +44,8 @@ sys.exit(main())
 
 
 @pytest.fixture(scope="module")
-def house(start_module_server: Callable[..., Server]) -> Server:
-    return start_module_server(HOUSE)
+def pi(start_module_server: Callable[..., Server]) -> Server:
+    return start_module_server(CONFIG)
 
 
 def past(server: Server, pin: str, query: str = "") -> Any:
@@ -81,7 +81,7 @@ def remembered(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_what_was_seen_live_is_remembered(start_server: Callable[..., Server]) -> None:
     """A page that is opened later shows what an open page has received: each change of each pin,
     with the same time and the same words for who did it, short pulses included."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     with Witness(server) as witness:
         began = witness.read()["time"]
         witness.send(type="drive", pin="door", value=1)
@@ -108,7 +108,7 @@ def test_what_was_seen_live_is_remembered(start_server: Callable[..., Server]) -
 def test_a_drag_is_one_change(start_server: Callable[..., Server]) -> None:
     """Levels that one caller sets in quick succession, as a slider does, stand in the past as the
     last of them, at its time; live each of them is told. Going on or off stays a change."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
 
     def drag(*levels: float) -> None:
         for level in levels:
@@ -155,7 +155,7 @@ def test_what_is_no_drag() -> None:
 
 def test_the_last_seconds(start_server: Callable[..., Server]) -> None:
     """Asked for the last seconds, it says what a pin was when they began, and what came after."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     switch(server, "lamp", 1)
     whole = past(server, "lamp")
     assert past(server, "lamp", "?seconds=300") == whole | {"time": pytest.approx(whole["time"])}
@@ -176,7 +176,7 @@ def test_the_last_seconds(start_server: Callable[..., Server]) -> None:
 def test_it_is_bounded(start_server: Callable[..., Server]) -> None:
     """Of a pin that changes without end the last changes are kept, and begin where the older
     ones ended."""
-    server = start_server(HOUSE, program=changing(history_changes_per_pin=4))
+    server = start_server(CONFIG, program=changing(history_changes_per_pin=4))
     for value in (0.1, 0, 0.2, 0, 0.3, 0, 0.4):
         switch(server, "fan", value)
     switch(server, "lamp", 1)
@@ -210,7 +210,7 @@ def test_the_clock_is_set(start_server: Callable[..., Server], tmp_path: Path) -
     a minute."""
     clock = Clock(tmp_path / "offset")
     program = ("-c", DRIVER.format(file=str(tmp_path / "offset")))
-    server = start_server(HOUSE, program=program)
+    server = start_server(CONFIG, program=program)
     switch(server, "lamp", 1)
     before = past(server, "lamp")
     clock.step(20 * YEAR)
@@ -227,7 +227,7 @@ def test_a_pin_that_is_lost_and_found(start_server: Callable[..., Server], tmp_p
     """While a pin could not be read its value is unknown, from then until it was back; also when
     nobody watches."""
     broken = tmp_path / "broken"
-    server = start_server(HOUSE, program=("-c", FAILING.format(file=str(broken))))
+    server = start_server(CONFIG, program=("-c", FAILING.format(file=str(broken))))
     broken.touch()
     lost = wait_for(lambda: past(server, "door")["changes"])
     assert told(lost) == [(None, None)]
@@ -243,7 +243,7 @@ def test_a_pin_that_is_lost_and_found(start_server: Callable[..., Server], tmp_p
 def test_a_pin_that_was_never_there(start_server: Callable[..., Server], tmp_path: Path) -> None:
     """A pin that could not be opened at the start has a past all the same: unknown."""
     (tmp_path / "broken").touch()
-    server = start_server(HOUSE, program=("-c", FAILING.format(file=str(tmp_path / "broken"))))
+    server = start_server(CONFIG, program=("-c", FAILING.format(file=str(tmp_path / "broken"))))
     found = past(server, "door", "?seconds=300")
     assert (found["value"], found["changes"]) == (None, [])
 
@@ -251,32 +251,32 @@ def test_a_pin_that_was_never_there(start_server: Callable[..., Server], tmp_pat
 def test_another_configuration(run: Callable[..., Any]) -> None:  # noqa: F811
     """Over a reload the past of a pin that stays stays; one that is taken out is forgotten, and
     begins anew when it is back."""
-    house = run("access: {control: everyone}\npins:\n  lamp: {gpio: 17, mode: output}\n")
-    with_lamp = house.file.read_text()
-    switch(house.server, "lamp", 1)
-    house.reload(with_lamp + "  fan: {gpio: 18, mode: pwm, initial: 0.5}\n")
-    wait_for(lambda: len(house.get("/api/pins")["pins"]) == 2)
-    assert told(past(house.server, "lamp")["changes"]) == [(1, "127.0.0.1")]
-    new = past(house.server, "fan")
+    pi = run("access: {control: everyone}\npins:\n  lamp: {gpio: 17, mode: output}\n")
+    with_lamp = pi.file.read_text()
+    switch(pi.server, "lamp", 1)
+    pi.reload(with_lamp + "  fan: {gpio: 18, mode: pwm, initial: 0.5}\n")
+    wait_for(lambda: len(pi.get("/api/pins")["pins"]) == 2)
+    assert told(past(pi.server, "lamp")["changes"]) == [(1, "127.0.0.1")]
+    new = past(pi.server, "fan")
     assert (new["value"], new["changes"]) == (0.5, [])
-    assert new["since"] > past(house.server, "lamp")["changes"][0]["time"]
-    house.reload(with_lamp.replace("lamp: {", "light: {"))
-    wait_for(lambda: house.get("/api/pins")["pins"][0]["name"] == "light")
-    assert list(house.get("/api/history")["pins"]) == ["light"]
-    assert (past(house.server, "light")["value"], past(house.server, "light")["changes"]) == (1, [])
-    assert ask(house.server, "GET", "/api/pins/lamp/history").status == 404
-    house.reload(with_lamp.replace("mode: output", "mode: output, max_on: 9"))
-    wait_for(lambda: house.get("/api/pins")["pins"][0]["name"] == "lamp")
-    assert past(house.server, "lamp")["changes"] == []
-    assert past(house.server, "lamp")["since"] > new["since"]
+    assert new["since"] > past(pi.server, "lamp")["changes"][0]["time"]
+    pi.reload(with_lamp.replace("lamp: {", "light: {"))
+    wait_for(lambda: pi.get("/api/pins")["pins"][0]["name"] == "light")
+    assert list(pi.get("/api/history")["pins"]) == ["light"]
+    assert (past(pi.server, "light")["value"], past(pi.server, "light")["changes"]) == (1, [])
+    assert ask(pi.server, "GET", "/api/pins/lamp/history").status == 404
+    pi.reload(with_lamp.replace("mode: output", "mode: output, max_on: 9"))
+    wait_for(lambda: pi.get("/api/pins")["pins"][0]["name"] == "lamp")
+    assert past(pi.server, "lamp")["changes"] == []
+    assert past(pi.server, "lamp")["since"] > new["since"]
 
 
 def test_a_pin_that_is_opened_anew(run: Callable[..., Any]) -> None:  # noqa: F811
     """A change of a lamp by a reload is in its history like any other."""
-    house = run("access: {control: everyone}\npins:\n  lamp: {gpio: 17, mode: output}\n")
-    switch(house.server, "lamp", 1)
-    house.reload(house.file.read_text().replace("mode: output", "mode: output, active: low"))
-    changes = wait_for(lambda: past(house.server, "lamp")["changes"][1:])
+    pi = run("access: {control: everyone}\npins:\n  lamp: {gpio: 17, mode: output}\n")
+    switch(pi.server, "lamp", 1)
+    pi.reload(pi.file.read_text().replace("mode: output", "mode: output, active: low"))
+    changes = wait_for(lambda: past(pi.server, "lamp")["changes"][1:])
     assert told(changes) == [(0, None)]
 
 
@@ -285,26 +285,26 @@ def test_a_pin_that_is_opened_anew(run: Callable[..., Any]) -> None:  # noqa: F8
 
 @pytest.mark.parametrize("path", ["/api/history", "/api/pins/lamp/history"])
 @pytest.mark.parametrize("seconds", ["0", "-1", "86401", "nan", "inf", "", "soon", "1,5", "%ff"])
-def test_a_wrong_length(house: Server, path: str, seconds: str) -> None:
+def test_a_wrong_length(pi: Server, path: str, seconds: str) -> None:
     """A length of time that none is, is refused with what was expected."""
-    status, code, words = ask(house, "GET", f"{path}?seconds={seconds}").refusal
+    status, code, words = ask(pi, "GET", f"{path}?seconds={seconds}").refusal
     assert (status, code) == (422, "bad-value")
     assert words.startswith("expected seconds from 1 to 86400")
     for right in ("1", "86400", "0.3e3"):
-        assert ask(house, "GET", f"{path}?seconds={right}").status == 200
+        assert ask(pi, "GET", f"{path}?seconds={right}").status == 200
 
 
-def test_a_wrong_form(house: Server) -> None:
+def test_a_wrong_form(pi: Server) -> None:
     """A form that does not exist is refused with those that do."""
-    status, code, words = ask(house, "GET", "/api/pins/lamp/history?format=xml").refusal
+    status, code, words = ask(pi, "GET", "/api/pins/lamp/history?format=xml").refusal
     assert (status, code) == (422, "bad-value")
     assert "format json or csv" in words and "xml" in words
 
 
-def test_a_pin_that_is_none(house: Server) -> None:
+def test_a_pin_that_is_none(pi: Server) -> None:
     """A pin that is not in the file has no past."""
     for query in ("", "?format=csv"):
-        refusal = ask(house, "GET", f"/api/pins/garage/history{query}").refusal
+        refusal = ask(pi, "GET", f"/api/pins/garage/history{query}").refusal
         assert refusal[:2] == (404, "unknown-pin")
 
 
@@ -329,13 +329,13 @@ def past_csv(server: Server, pin: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines(keepends=True), strict=True))
 
 
-def test_csv(house: Server) -> None:
+def test_csv(pi: Server) -> None:
     """As CSV it says the same, in lines that every spreadsheet reads and none takes for
     formulas."""
     for value in (0.125, 0, 1 / 3, 0):
-        switch(house, "fan", value)
-    found = past(house, "fan")
-    answer = get_csv(house, "fan")
+        switch(pi, "fan", value)
+    found = past(pi, "fan")
+    answer = get_csv(pi, "fan")
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
     name = r'attachment; filename="fan-\d{4}-\d\d-\d\dT\d{6}\.csv"'
     assert re.fullmatch(name, answer.headers["Content-Disposition"])
@@ -344,7 +344,7 @@ def test_csv(house: Server) -> None:
     assert text.startswith("time,unix,pin,value,by\r\n")
     assert text.count("\r\n") == text.count("\n") == 2 + len(found["changes"])
     assert not re.search(r"(^|,)[^\w,\r\n]", text, re.MULTILINE)
-    first, *lines = past_csv(house, "fan")
+    first, *lines = past_csv(pi, "fan")
     assert (first["value"], first["by"]) == ("0", "")
     assert float(first["unix"]) == found["since"]
     for line, change in zip(lines, found["changes"], strict=True):
@@ -354,7 +354,7 @@ def test_csv(house: Server) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
         moment = datetime.fromisoformat(line["time"]).timestamp()
         assert 0 <= change["time"] - moment < 0.001001
-    assert get_csv(house, "fan", "?seconds=300&format=csv").body == answer.body
+    assert get_csv(pi, "fan", "?seconds=300&format=csv").body == answer.body
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_csv(house: Server) -> None:
         ("application/json", "?format=csv", "text/csv"),
     ],
 )
-def test_which_form(house: Server, accept: str, query: str, kind: str) -> None:
+def test_which_form(pi: Server, accept: str, query: str, kind: str) -> None:
     """CSV comes to those who ask for it, by header or by address; JSON to all others."""
-    answer = get_csv(house, "lamp", query, Accept=accept)
+    answer = get_csv(pi, "lamp", query, Accept=accept)
     assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (200, kind)

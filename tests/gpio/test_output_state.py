@@ -52,20 +52,20 @@ def cut_power(folders: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize("ends_well", [True, False])
 def test_keep_over_a_restart(start, ends_well):
     """A lamp with `initial: keep` is as it was after a restart, a clean one or a crash."""
-    house = start(lamp(initial="keep", on_stop="keep"))
-    assert house.board["lamp"].value == 0
-    house.set("lamp", 1)
+    pi = start(lamp(initial="keep", on_stop="keep"))
+    assert pi.board["lamp"].value == 0
+    pi.set("lamp", 1)
     if ends_well:
-        house.board.close()
+        pi.board.close()
     assert start(lamp(initial="keep")).board["lamp"].value == 1
 
 
 def test_keep_is_what_was_chosen_not_what_the_stop_left(start):
     """A lamp that the stop switched off comes back as its owner left it."""
-    house = start(lamp(initial="keep", on_stop="off"))
-    house.set("lamp", 1)
-    line = house.line(17)
-    house.board.close()
+    pi = start(lamp(initial="keep", on_stop="off"))
+    pi.set("lamp", 1)
+    line = pi.line(17)
+    pi.board.close()
     assert line.state == 0
     assert start(lamp(initial="keep")).board["lamp"].value == 1
 
@@ -94,10 +94,10 @@ def test_another_boot_is_a_power_cut(start, folders):
 
 def test_restore_over_a_power_cut(start, folders):
     """A lamp with `initial: restore` is as it was even after a power cut."""
-    house = start(lamp(initial="restore"))
-    house.set("lamp", 1)
-    assert house.states.is_due(0)
-    house.states.save(0)
+    pi = start(lamp(initial="restore"))
+    pi.set("lamp", 1)
+    assert pi.states.is_due(0)
+    pi.states.save(0)
     cut_power(folders)
     assert start(lamp(initial="restore")).board["lamp"].value == 1
 
@@ -105,32 +105,32 @@ def test_restore_over_a_power_cut(start, folders):
 def test_restore_of_pwm(start, folders):
     """A dimmed fan comes back at its speed."""
     fan = "  fan: {gpio: 18, mode: pwm, initial: restore}\n"
-    house = start(fan)
-    house.set("fan", 0.35)
-    house.states.save(0)
+    pi = start(fan)
+    pi.set("fan", 0.35)
+    pi.states.save(0)
     cut_power(folders)
     assert start(fan).board["fan"].value == 0.35
 
 
 def test_the_card_is_written_rarely(start):
     """However much is switched, the SD card is written every 5 s at most, and not without need."""
-    house = start(lamp(initial="restore"))
-    house.states.save(100.0)
-    assert not house.states.is_due(200.0)
-    house.set("lamp", 1)
-    assert house.states.is_due(200.0)
-    house.states.save(200.0)
-    house.set("lamp", 0)
-    assert not house.states.is_due(204.9)
-    assert house.states.is_due(205.0)
+    pi = start(lamp(initial="restore"))
+    pi.states.save(100.0)
+    assert not pi.states.is_due(200.0)
+    pi.set("lamp", 1)
+    assert pi.states.is_due(200.0)
+    pi.states.save(200.0)
+    pi.set("lamp", 0)
+    assert not pi.states.is_due(204.9)
+    assert pi.states.is_due(205.0)
 
 
 def test_a_pin_without_restore_is_never_written_to_the_card(start, folders):
     """Only pins with `restore` cost the SD card anything."""
-    house = start(lamp(initial="keep"))
-    house.set("lamp", 1)
-    assert not house.states.is_due(1e9)
-    house.states.save(0)
+    pi = start(lamp(initial="keep"))
+    pi.set("lamp", 1)
+    assert not pi.states.is_due(1e9)
+    pi.states.save(0)
     assert list(folders[1].iterdir()) == []
 
 
@@ -140,20 +140,20 @@ def test_a_torn_file_is_harmless(start, folders, torn, initial):
     """A torn file means a start as if nothing had been kept, and the next switching mends it."""
     for folder in folders:
         (folder / "levels.json").write_bytes(torn)
-    house = start(lamp(initial=initial))
-    assert house.board["lamp"].value == 0
-    house.set("lamp", 1)
-    house.states.save(0)
+    pi = start(lamp(initial=initial))
+    assert pi.board["lamp"].value == 0
+    pi.set("lamp", 1)
+    pi.states.save(0)
     assert start(lamp(initial=initial)).board["lamp"].value == 1
 
 
 def test_a_full_disk_is_said_and_switching_goes_on(start, folders, caplog):
     """If nothing can be kept, the lamp can still be switched, and the log says why."""
-    house = start(lamp(initial="keep"))
+    pi = start(lamp(initial="keep"))
     (folders[0] / "levels.json").unlink()
     folders[0].rmdir()
-    house.set("lamp", 1)
-    assert house.board["lamp"].value == 1
+    pi.set("lamp", 1)
+    assert pi.board["lamp"].value == 1
     assert "outputs will not be kept" in caplog.text
 
 
@@ -163,43 +163,43 @@ class TestDeadlines:
     def test_a_pulse_goes_on_over_a_restart(self, start):
         """A pulse that outlives a restart ends when it should have."""
         start(self.GATE).set("gate", 1)
-        house = start(self.GATE, later=20)
-        assert house.board["gate"].value == 1
-        house.wait(39.9)
-        assert house.board["gate"].value == 1
-        house.wait(0.2)
-        assert house.told() == [("gate", 0, "pulse")]
+        pi = start(self.GATE, later=20)
+        assert pi.board["gate"].value == 1
+        pi.wait(39.9)
+        assert pi.board["gate"].value == 1
+        pi.wait(0.2)
+        assert pi.told() == [("gate", 0, "pulse")]
 
     def test_what_is_overdue_is_never_switched_on(self, start):
         """A pulse that ended while the service was down does not begin again."""
         start(self.GATE).set("gate", 1)
-        house = start(self.GATE, later=61)
-        assert house.board["gate"].value == 0
-        assert 1 not in house.levels_of(17)
+        pi = start(self.GATE, later=61)
+        assert pi.board["gate"].value == 0
+        assert 1 not in pi.levels_of(17)
 
     def test_max_on_goes_on_over_a_restart(self, start):
         """Restarting the service does not give a heater more time."""
         heater = "  heater: {gpio: 17, mode: output, max_on: 60, initial: keep}\n"
         start(heater).set("heater", 1)
-        house = start(heater, later=50)
-        house.wait(10.1)
-        assert house.told() == [("heater", 0, "max_on")]
+        pi = start(heater, later=50)
+        pi.wait(10.1)
+        assert pi.told() == [("heater", 0, "max_on")]
 
     def test_a_pulse_does_not_outlive_a_power_cut(self, start, folders):
         """Nobody knows how long the power was away, so a pulse is over."""
         gate = self.GATE.replace("keep", "restore")
-        house = start(gate)
-        house.set("gate", 1)
-        house.states.save(0)
+        pi = start(gate)
+        pi.set("gate", 1)
+        pi.states.save(0)
         cut_power(folders)
         assert start(gate).board["gate"].value == 0
 
     def test_max_on_does_not_begin_again_after_a_power_cut(self, start, folders):
         """A heater whose hour passed while the power was away does not get another one."""
         heater = "  heater: {gpio: 17, mode: output, max_on: 3600, initial: restore}\n"
-        house = start(heater)
-        house.set("heater", 1)
-        house.states.save(0)
+        pi = start(heater)
+        pi.set("heater", 1)
+        pi.states.save(0)
         cut_power(folders)
         assert start(heater).board["heater"].value == 0
 
@@ -207,18 +207,18 @@ class TestDeadlines:
     def test_a_stop_does_not_keep_a_pulse_on(self, start, on_stop, state):
         """A lamp that somebody pulsed is not on for ever if the service stops in the meantime; what
         is on without an end is kept."""
-        house = start(lamp(on_stop=on_stop, initial="keep"))
-        house.pulse("lamp", 5)
-        line = house.line(17)
-        house.board.close()
+        pi = start(lamp(on_stop=on_stop, initial="keep"))
+        pi.pulse("lamp", 5)
+        line = pi.line(17)
+        pi.board.close()
         assert line.state == state
-        house = start(lamp(on_stop="keep", initial="keep"), later=4)
-        assert house.board["lamp"].value == 1
-        house.wait(1.1)
-        assert house.told() == [("lamp", 0, "pulse")]
-        house.set("lamp", 1)
-        line = house.line(17)
-        house.board.close()
+        pi = start(lamp(on_stop="keep", initial="keep"), later=4)
+        assert pi.board["lamp"].value == 1
+        pi.wait(1.1)
+        assert pi.told() == [("lamp", 0, "pulse")]
+        pi.set("lamp", 1)
+        line = pi.line(17)
+        pi.board.close()
         assert line.state == 1
 
     def test_a_line_that_shows_on_begins_no_pulse(self, start, monkeypatch):
@@ -226,8 +226,8 @@ class TestDeadlines:
         start; a lamp there is kept."""
         monkeypatch.setattr(SimulatedFactory, "level", lambda *_: 0)
         more = "mode: output, active: low, initial: keep"
-        house = start(f"  gate: {{gpio: 17, pulse: 1, {more}}}\n  lamp: {{gpio: 18, {more}}}\n")
-        assert house.board.values() == {"gate": 0, "lamp": 1}
+        pi = start(f"  gate: {{gpio: 17, pulse: 1, {more}}}\n  lamp: {{gpio: 18, {more}}}\n")
+        assert pi.board.values() == {"gate": 0, "lamp": 1}
 
 
 def test_levels_by_gpio(folders):

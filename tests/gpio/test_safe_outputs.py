@@ -12,7 +12,7 @@ import pytest
 from tests.cli.test_command_line import run as command
 from tests.cli.test_command_line import write
 from tests.conftest import check_end, free_port
-from tests.test_reload import House
+from tests.test_reload import Pi
 
 WHILE_STOPPED = "could not switch it off while the server is stopped; write on_stop: off"
 AFTER_A_CRASH = "could not switch it off after a crash; write on_failure: off"
@@ -84,17 +84,17 @@ def pins(entries: Iterable[str]) -> str:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., House]]:
+def run(tmp_path: Path) -> Iterator[Callable[..., Pi]]:
     """`run(text, **environment)`: a server whose configuration can be edited and reloaded."""
-    houses: list[House] = []
+    pis: list[Pi] = []
 
-    def run(text: str, **environment: str) -> House:
-        houses.append(House(tmp_path, f"port: {free_port()}\n{text}", **environment))
-        return houses[-1]
+    def run(text: str, **environment: str) -> Pi:
+        pis.append(Pi(tmp_path, f"port: {free_port()}\n{text}", **environment))
+        return pis[-1]
 
     yield run
-    for house in houses:
-        check_end(house.server)
+    for pi in pis:
+        check_end(pi.server)
 
 
 def test_check_refuses_each_in_words(tmp_path: Path) -> None:
@@ -116,17 +116,17 @@ def test_check_allows_what_stands_beside_it(tmp_path: Path) -> None:
 
 def test_a_reload_refuses_it_and_what_ran_runs_on(run):
     """A running server takes none of it, keeps its pins, and takes what is allowed."""
-    house = run(pins(["mode: output"]))
-    first = house.file.read_text().partition("\n")[0]
+    pi = run(pins(["mode: output"]))
+    first = pi.file.read_text().partition("\n")[0]
     for number, (keys, (key, words)) in enumerate(REFUSED.items()):
-        house.reload(first + pins(["mode: output", keys]))
-        house.server.wait_for_log(re.escape(f"pins.p1.{key}: {words}"))
-        house.server.wait_for_log("the running configuration stays active", again=number)
-        assert len(house.get("/api/pins")["pins"]) == 3
-    house.reload(first + pins(ALLOWED))
-    house.server.wait_for_log(f"{2 + len(ALLOWED)} pins, serving")
-    assert len(house.get("/api/pins")["pins"]) == 2 + len(ALLOWED)
-    assert house.get("/api/health")["status"] == "ok"
+        pi.reload(first + pins(["mode: output", keys]))
+        pi.server.wait_for_log(re.escape(f"pins.p1.{key}: {words}"))
+        pi.server.wait_for_log("the running configuration stays active", again=number)
+        assert len(pi.get("/api/pins")["pins"]) == 3
+    pi.reload(first + pins(ALLOWED))
+    pi.server.wait_for_log(f"{2 + len(ALLOWED)} pins, serving")
+    assert len(pi.get("/api/pins")["pins"]) == 2 + len(ALLOWED)
+    assert pi.get("/api/health")["status"] == "ok"
 
 
 def test_a_pin_with_another_fault_still_counts_in_its_group(tmp_path: Path) -> None:
@@ -154,13 +154,13 @@ def test_a_long_pulse_is_warned_of(tmp_path: Path, run) -> None:
     assert (done.returncode, done.stderr) == (0, f"warning: {file}:{WARNING}\n")
     assert "ok: " in done.stdout
     assert f"{file}:{WARNING}" in command("doctor", "--config", file).stdout
-    house = run(LONG)
-    said = re.escape(WARNING.replace("3:", f"{house.file}:4:", 1))
-    house.server.wait_for_log(f"WARNING {said}")
-    house.reload(house.file.read_text().replace("gate", "door"))
-    house.server.wait_for_log(f"WARNING {said}", again=True)
-    assert "gate.pulse" not in house.server.log
-    assert house.get("/api/health")["status"] == "ok"
+    pi = run(LONG)
+    said = re.escape(WARNING.replace("3:", f"{pi.file}:4:", 1))
+    pi.server.wait_for_log(f"WARNING {said}")
+    pi.reload(pi.file.read_text().replace("gate", "door"))
+    pi.server.wait_for_log(f"WARNING {said}", again=True)
+    assert "gate.pulse" not in pi.server.log
+    assert pi.get("/api/health")["status"] == "ok"
 
 
 OLD = """
@@ -179,21 +179,21 @@ def test_a_last_good_configuration_of_an_older_release_runs(run, tmp_path: Path)
     not end with status 78."""
     state = tmp_path / "state"
     state.mkdir()
-    house = run(OLD.partition("pins:")[0], STATE_DIRECTORY=str(state))
-    house.server.stop()
-    port = house.file.read_text().partition("\n")[0]
+    pi = run(OLD.partition("pins:")[0], STATE_DIRECTORY=str(state))
+    pi.server.stop()
+    port = pi.file.read_text().partition("\n")[0]
     kept = {"folder": str(tmp_path), "text": f"{port}{OLD}"}
     (state / "last-good.json").write_text(json.dumps(kept))
-    done = command("check", str(house.file), env={**os.environ, "STATE_DIRECTORY": str(state)})
+    done = command("check", str(pi.file), env={**os.environ, "STATE_DIRECTORY": str(state)})
     assert done.returncode == 0
-    house.file.write_text("pins: [lamp]\n")
-    house.start()
-    house.server.wait_for_log("the last good configuration runs")
+    pi.file.write_text("pins: [lamp]\n")
+    pi.start()
+    pi.server.wait_for_log("the last good configuration runs")
     for key in ("heater.on_stop", "gate.initial", "up.group", "down.group_pause"):
         ignored = rf"last-good.json:\d: pins.{key}: expected .* \(the last good .* runs without"
-        house.server.wait_for_log(ignored)
+        pi.server.wait_for_log(ignored)
         assert re.search(f"^warning: .*{ignored}", done.stderr, re.MULTILINE)
-    found = {pin["name"]: pin for pin in house.get("/api/pins")["pins"]}
+    found = {pin["name"]: pin for pin in pi.get("/api/pins")["pins"]}
     assert found["gate"]["value"] == 0
     assert found["up"]["group"] is None
     assert found["heater"]["max_on"] == 4

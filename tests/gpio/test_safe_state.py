@@ -15,7 +15,7 @@ from raspi_server.gpio import chardev, output_state
 from tests.cli.test_command_line import ANYWHERE
 from tests.conftest import LIMIT, Server
 
-HOUSE = """
+CONFIG = """
 gpio: real
 pins:
   door: {gpio: 4, mode: input}
@@ -56,7 +56,7 @@ class Home:
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
         self.file = folder / "config.yaml"
-        self.file.write_text(HOUSE)
+        self.file.write_text(CONFIG)
         self._levels = folder / "run" / "levels.json"
         self._capfd = capfd
         for variable, name in (("RUNTIME_DIRECTORY", "run"), ("STATE_DIRECTORY", "state")):
@@ -159,7 +159,7 @@ def test_a_pin_that_was_never_driven(home, chip, monkeypatch):
 
 @pytest.mark.parametrize(
     "edited",
-    ["pins: 1\n", HOUSE.replace("lamp: {gpio: 17", "lamp: {gpio: 22"), None],
+    ["pins: 1\n", CONFIG.replace("lamp: {gpio: 17", "lamp: {gpio: 22"), None],
     ids=["invalid", "another", "gone"],
 )
 def test_the_configuration_that_ran(home, chip, monkeypatch, edited):
@@ -209,7 +209,7 @@ def test_a_kernel_that_forgets(home, chip, monkeypatch):
 def test_simulated_pins(home, chip, monkeypatch):
     """With simulated pins there is nothing to do."""
     ended(monkeypatch, **KILLED)
-    home.file.write_text(HOUSE.replace("real", "simulated"))
+    home.file.write_text(CONFIG.replace("real", "simulated"))
     assert home.safe_state() == (0, "")
 
 

@@ -17,7 +17,7 @@ from tests.conftest import Server
 from tests.rigs.asking import ask
 from tests.rigs.wire import GONE, Client, Siege, Witness, changing, descriptors, plain, wait_until
 
-HOUSE = """
+CONFIG = """
 interval: 0.02
 pins: {lamp: {gpio: 17, mode: output, control: everyone}, door: {gpio: 27, mode: output}}
 """
@@ -34,7 +34,7 @@ def start(start_server: Callable[..., Server], tmp_path: Path) -> Callable[..., 
     def start(limits: dict[str, float] | None = None, **options: Any) -> Server:
         environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path)}
         program = changing(**{**SMALL, **(limits or {})})
-        return start_server(HOUSE, program=program, env=environment, **options)
+        return start_server(CONFIG, program=program, env=environment, **options)
 
     return start
 

@@ -433,7 +433,7 @@ def test_a_pong_is_not_cut_by_a_frame(rig):
 TLS_RECORD = 22
 """Bytes that TLS 1.3 adds to a frame (RFC 8446, 5.2: header 5, type 1, tag 16)."""
 
-HOUSE = """
+CONFIG = """
 interval: 0.01
 access: {control: everyone}
 pins:
@@ -489,7 +489,7 @@ def test_a_sleeping_phone_through_the_front_door(start_server, door):
     """Plain and under TLS, a browser that slept reads whole frames in order when it wakes, misses
     no change, and soon sees the present."""
     ssl_line, context = door
-    server: Server = start_server(HOUSE + ssl_line)
+    server: Server = start_server(CONFIG + ssl_line)
     with asleep(server, context) as sleeper, Client(server.port, context=context) as awake:
         states = (each for each in awake.messages() if each["type"] == "state")
         toggle = f"{server.url}/api/pins/an-output-with-a-long-name-05/toggle"

@@ -42,7 +42,7 @@ class Life:
         rig.ready()
         witness = self._join("127.0.0.2")
         for rest in (AS_INPUTS, AS_OUTPUTS, AT_REST):
-            rig.house.reload(rig.text(rest))
+            rig.pi.reload(rig.text(rest))
             witness.wait_for_hello()
         witness.forget()
         self.reload(pins)
@@ -140,7 +140,7 @@ class Life:
     def reload(self, pins: Pins) -> None:
         if any(keys.get("group_pause") == SHORT for keys in pins.values()):
             self.viewers[0].outlast(SHORT)  # what rests has rested, as the model says
-        self.rig.house.reload(self.rig.text(pins))
+        self.rig.pi.reload(self.rig.text(pins))
         self.pins, self._complains = pins, False
         self.model.reload(pins)
         self._greet()
@@ -148,7 +148,7 @@ class Life:
     def reload_faulty(self, text: str | None) -> None:
         """Expect that the running configuration stays active and that all viewers get a notice."""
         self.spoil(text)
-        self.rig.house.reload()
+        self.rig.pi.reload()
         self._greet()
 
     def spoil(self, text: str | None) -> None:
@@ -181,7 +181,7 @@ class Life:
         self.model.pass_time(self.model.now + STEP)
         self.model.changes.clear()
         self._numbered.clear()
-        self.rig.house.start()
+        self.rig.pi.start()
         witness = self._join("127.0.0.2")
         witness.wait_for(lambda: witness.current == self.model.values(), str(self.model.values()))
         witness.fence()
@@ -190,7 +190,7 @@ class Life:
     def _kill(self) -> None:
         for viewer in self.viewers:
             viewer.fence()
-        assert self.rig.house.server.stop(signal.SIGKILL) == -signal.SIGKILL
+        assert self.rig.pi.server.stop(signal.SIGKILL) == -signal.SIGKILL
         self._was_killed = True
         for viewer in self.viewers:
             viewer.wait_for_end()
@@ -199,7 +199,7 @@ class Life:
 
     def _stop(self) -> None:
         """Whoever waits for an answer gets it before the goodbye."""
-        assert self.rig.house.server.stop() == 0
+        assert self.rig.pi.server.stop() == 0
         self.model.stop()
         self.model.save()
         for viewer in self.viewers:
@@ -226,7 +226,7 @@ class Life:
                 self.agree()
                 for viewer in self.viewers:
                     viewer.outlast(0)
-                log = self.rig.house.server.log
+                log = self.rig.pi.server.log
                 assert "Traceback" not in log and "never retrieved" not in log, log
                 self.rig.is_sound = True
         finally:
@@ -256,7 +256,7 @@ class Life:
             assert not viewer.answers, f"to nothing, or too early: {viewer.answers}"
 
     def _check_pins(self) -> None:
-        found = self.rig.house.get("/api/pins")["pins"]
+        found = self.rig.pi.get("/api/pins")["pins"]
         assert [pin["name"] for pin in found] == [*self.pins]
         for pin in found:
             keys, model = self.pins[pin["name"]], self.model.pins[pin["name"]]
@@ -270,5 +270,5 @@ class Life:
                 "error": None,
             }
             assert {key: pin[key] for key in expected} == expected
-        status = self.rig.house.get("/api/health")["status"]
+        status = self.rig.pi.get("/api/health")["status"]
         assert status == ("degraded" if self._complains else "ok")

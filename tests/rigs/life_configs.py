@@ -79,7 +79,7 @@ WRONG_HTTP = [
 
 
 @st.composite
-def houses(draw: Any, before: Pins | None = None) -> Pins:
+def configurations(draw: Any, before: Pins | None = None) -> Pins:
     """A configuration, of which most is as it was before."""
     old = {keys["gpio"]: (name, keys) for name, keys in (before or {}).items()}
     pauses = [keys["group_pause"] for _, keys in old.values() if "group" in keys]

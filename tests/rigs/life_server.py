@@ -18,7 +18,7 @@ from raspi_server.errors import STATUS
 from tests.conftest import LIMIT, free_port
 from tests.rigs.model import Answer, Input, Line, Model, Output
 from tests.rigs.wire import CLOSE, PING, PONG, TEXT, Client, changing, masked
-from tests.test_reload import House
+from tests.test_reload import Pi
 
 INTERVAL = 0.02
 
@@ -252,7 +252,7 @@ class Rig:
         self.is_sound = False
         self.forget()
         folders = {"RUNTIME_DIRECTORY": str(self.run), "STATE_DIRECTORY": str(self.state)}
-        self.house = House(folder, self.text({}), program=IN_A_HURRY, **folders)
+        self.pi = Pi(folder, self.text({}), program=IN_A_HURRY, **folders)
 
     def forget(self) -> None:
         for folder in (self.run, self.state):
@@ -266,16 +266,16 @@ class Rig:
     def ready(self) -> None:
         """A server that is well; after a life that was not, a new one that remembers nothing."""
         if not self.is_sound:
-            self.house.server.stop(signal.SIGKILL)
+            self.pi.server.stop(signal.SIGKILL)
             self.forget()
-            self.house.file.write_text(self.text({}))
-            self.house.start()
+            self.pi.file.write_text(self.text({}))
+            self.pi.start()
         self.is_sound = False
 
     def write(self, text: str | None) -> None:
-        self.house.file.unlink(missing_ok=True)
+        self.pi.file.unlink(missing_ok=True)
         if text is not None:
-            self.house.file.write_text(text)
+            self.pi.file.write_text(text)
 
     def ask(self, address: str, method: str, path: str, body: str | None) -> "Request":
         return Request(self.port, address, method, path, body)

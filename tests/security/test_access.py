@@ -96,7 +96,7 @@ def closed_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(params=["open_house", "usual_house", "museum"])
-def house(request: pytest.FixtureRequest) -> tuple[Server, Case]:
+def pi(request: pytest.FixtureRequest) -> tuple[Server, Case]:
     cases = {"open_house": EVERYONE, "usual_house": CODE, "museum": NOBODY}
     return request.getfixturevalue(request.param), cases[request.param]
 
@@ -151,10 +151,10 @@ def turned_away(server: Server, **headers: str) -> int:
 # Switching
 
 
-def test_who_may_switch_by_the_api(house: tuple[Server, Case]) -> None:
+def test_who_may_switch_by_the_api(pi: tuple[Server, Case]) -> None:
     """The API switches a pin exactly when `access.control`, or the pin's own `control`, lets
     everyone; else it says what is missing (401) or that nobody may (403), and switches nothing."""
-    server, case = house
+    server, case = pi
     for pin in OUTPUTS:
         refusal = case.refusal(pin)
         for method, path, body in (
@@ -170,9 +170,9 @@ def test_who_may_switch_by_the_api(house: tuple[Server, Case]) -> None:
         assert ask(server, "GET", f"/api/pins/{pin}").json["value"] == (0 if refusal else 1)
 
 
-def test_who_may_switch_by_the_socket(house: tuple[Server, Case]) -> None:
+def test_who_may_switch_by_the_socket(pi: tuple[Server, Case]) -> None:
     """The WebSocket switches exactly what the API switches, and refuses in the same words."""
-    server, case = house
+    server, case = pi
     orders = [
         {"type": kind, "pin": pin} | ({"value": 1} if kind == "set" else {})
         for pin in OUTPUTS
@@ -189,9 +189,9 @@ def test_who_may_switch_by_the_socket(house: tuple[Server, Case]) -> None:
     assert values == {pin: 0 if case.refusal(pin) else 1 for pin in OUTPUTS}
 
 
-def test_pages_are_told_what_they_may(house: tuple[Server, Case]) -> None:
+def test_pages_are_told_what_they_may(pi: tuple[Server, Case]) -> None:
     """`access` and each pin's `writable` say beforehand what a command will meet."""
-    server, case = house
+    server, case = pi
     hello = talk(server).hello
     assert hello["access"] == case.right
     writable = {pin["name"]: pin["writable"] for pin in hello["pins"]}
@@ -200,9 +200,9 @@ def test_pages_are_told_what_they_may(house: tuple[Server, Case]) -> None:
     assert {pin["name"]: pin["writable"] for pin in listed} == writable
 
 
-def test_who_may_drive(house: tuple[Server, Case]) -> None:
+def test_who_may_drive(pi: tuple[Server, Case]) -> None:
     """Moving a simulated input needs the same right as switching."""
-    server, case = house
+    server, case = pi
     heard = talk(server, {"type": "drive", "pin": "door", "value": 1})
     refusal = case.refusal("door")
     if refusal:

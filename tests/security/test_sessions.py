@@ -244,67 +244,67 @@ def test_the_scheme_changes(tmp_path, before, after):
     """With a reload to the other scheme all that came by the old one is closed, kept-alive
     connections and sockets, from this machine, too; its cookies are worth nothing, neither over the
     other nor when the old one comes back."""
-    house = Changing(tmp_path, before)
+    pi = Changing(tmp_path, before)
     code = Codes(tmp_path).renew("control")
-    house.change(before)
+    pi.change(before)
     name = "{}raspi-server-{}-{}".format
     old, new = (
-        name("__Secure-" if scheme == "https" else "", scheme, house.port)
+        name("__Secure-" if scheme == "https" else "", scheme, pi.port)
         for scheme in (before, after)
     )
 
-    alive = house.connection()
+    alive = pi.connection()
     alive.request("POST", "/api/login", json.dumps({"code": code}))
     answer = alive.getresponse()
     answer.read()
     cookie = answer.headers["Set-Cookie"].partition(";")[0]
     assert cookie.startswith(f"{old}=")
     assert ("Secure" in answer.headers["Set-Cookie"]) == (before == "https")
-    assert house.switch(alive, Cookie=cookie) == 200
+    assert pi.switch(alive, Cookie=cookie) == 200
     assert alive.sock is not None
-    with house.viewer(Cookie=cookie) as viewer:
+    with pi.viewer(Cookie=cookie) as viewer:
         assert next(viewer.messages())["signed_in"] == "control"
-        house.change(after)
+        pi.change(after)
         assert viewer.close_code() == 1012
     assert alive.sock.recv(1) == b""
     alive.close()
     value = cookie.partition("=")[2]
     for sent in (cookie, f"{new}={value}"):
-        assert house.switch(Cookie=sent) == 401
-    assert house.switch(Authorization=f"Bearer {code}") == 200
-    with house.viewer() as viewer:
+        assert pi.switch(Cookie=sent) == 401
+    assert pi.switch(Authorization=f"Bearer {code}") == 200
+    with pi.viewer() as viewer:
         assert next(viewer.messages())["signed_in"] is None
-    house.change(before)
-    assert house.switch(Cookie=cookie) == 401
-    assert house.server.stop() == 0
-    assert "Traceback" not in house.server.log
+    pi.change(before)
+    assert pi.switch(Cookie=cookie) == 401
+    assert pi.server.stop() == 0
+    assert "Traceback" not in pi.server.log
 
 
 def test_a_reload_that_keeps_the_scheme_closes_nothing(tmp_path):
     """Also where the certificate is new."""
-    house = Changing(tmp_path, "https")
-    alive = house.connection()
-    with house.viewer() as viewer:
+    pi = Changing(tmp_path, "https")
+    alive = pi.connection()
+    with pi.viewer() as viewer:
         messages = viewer.messages()
         assert next(messages)["type"] == "hello"
         for _ in range(2):
-            house.change("https")
+            pi.change("https")
             assert any(each["type"] == "hello" for each in messages)
             alive.request("GET", "/api/pins")
             assert alive.getresponse().read()
     alive.close()
-    assert house.server.stop() == 0
+    assert pi.server.stop() == 0
 
 
 def test_what_plain_http_may_where_https_is_spoken(tmp_path):
     """A plain connection that was led to https is closed, too, when plain http is spoken again."""
-    house = Changing(tmp_path, "https")
-    plain = http.client.HTTPConnection("127.0.0.1", house.port, timeout=LIMIT)
+    pi = Changing(tmp_path, "https")
+    plain = http.client.HTTPConnection("127.0.0.1", pi.port, timeout=LIMIT)
     plain.request("GET", "/api/pins")
     assert plain.getresponse().status == 403
-    house.change("http")
+    pi.change("http")
     if plain.sock:
         assert plain.sock.recv(100) == b""
     plain.close()
-    assert ask(house.server, "GET", "/api/pins").status == 200
-    assert house.server.stop() == 0
+    assert ask(pi.server, "GET", "/api/pins").status == 200
+    assert pi.server.stop() == 0

@@ -26,7 +26,7 @@ from tests.conftest import LIMIT, Server
 from tests.rigs.wire import changing
 
 NOW = datetime.now(UTC)
-HOUSE = """
+CONFIG = """
 access: {control: everyone}
 pins: {lamp: {gpio: 17, mode: output}}
 """
@@ -112,7 +112,7 @@ def good(authority: Authority) -> Pair:
 
 def serve(folder: Path, config: str) -> Iterator[Server]:
     file = folder / "config.yaml"
-    file.write_text(config + HOUSE)
+    file.write_text(config + CONFIG)
     server = Server(["run", "--simulate", "--config", str(file)])
     yield server
     assert server.stop() == 0, server.log
@@ -120,7 +120,7 @@ def serve(folder: Path, config: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def house(good: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def pi(good: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serves with `ssl: true`, so from `tls` beside config.yaml."""
     folder = tmp_path_factory.mktemp("house")
     (folder / "tls").mkdir()
@@ -207,29 +207,29 @@ def shake_hands(port: int, context: ssl.SSLContext) -> str | None:
 # A certificate in order
 
 
-def test_https_and_wss_on_one_port(house: Server, authority: Authority) -> None:
+def test_https_and_wss_on_one_port(pi: Server, authority: Authority) -> None:
     """With a certificate, page, API and WebSocket are all secure, on one port, for all who trust
     its authority."""
-    assert house.url.startswith("https://")
+    assert pi.url.startswith("https://")
     context = authority.trusting()
-    assert ask(house, context, "/api")["name"] == "raspi-server"
-    assert ask(house, context, "/api/pins/lamp", "PUT", '{"value": 1}')["value"] == 1
-    assert hello(house, context)["state"] == {"lamp": 1}
+    assert ask(pi, context, "/api")["name"] == "raspi-server"
+    assert ask(pi, context, "/api/pins/lamp", "PUT", '{"value": 1}')["value"] == 1
+    assert hello(pi, context)["state"] == {"lamp": 1}
 
 
-def test_strangers_do_not_trust_it(house: Server) -> None:
+def test_strangers_do_not_trust_it(pi: Server) -> None:
     """Who does not know the authority is not served as if they did."""
     with pytest.raises(ssl.SSLCertVerificationError, match="unable to get local issuer"):
-        ask(house, ssl.create_default_context(), "/api")
+        ask(pi, ssl.create_default_context(), "/api")
 
 
-def test_a_good_certificate_is_not_mentioned(house: Server, authority: Authority) -> None:
+def test_a_good_certificate_is_not_mentioned(pi: Server, authority: Authority) -> None:
     """Of a certificate that is in order nothing is said, and the health is ok."""
     context = authority.trusting()
-    assert wellness(house, context) == ("ok", [])
-    notices = hello(house, context)["server"]["notices"]
+    assert wellness(pi, context) == ("ok", [])
+    notices = hello(pi, context)["server"]["notices"]
     assert [notice["code"] for notice in notices] == ["simulated", "open"]
-    assert "certificate" not in house.log
+    assert "certificate" not in pi.log
 
 
 def test_without_ssl_it_is_http(start_server: Callable[..., Server]) -> None:
@@ -246,18 +246,16 @@ def test_without_ssl_it_is_http(start_server: Callable[..., Server]) -> None:
 @pytest.mark.parametrize(
     "version, name", [(ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")]
 )
-def test_today_s_tls(
-    house: Server, authority: Authority, version: ssl.TLSVersion, name: str
-) -> None:
+def test_today_s_tls(pi: Server, authority: Authority, version: ssl.TLSVersion, name: str) -> None:
     """TLS 1.2 and TLS 1.3 are spoken."""
-    assert shake_hands(house.port, only(authority.trusting(), version)) == name
+    assert shake_hands(pi.port, only(authority.trusting(), version)) == name
 
 
-def test_yesterday_s_tls(house: Server) -> None:
+def test_yesterday_s_tls(pi: Server) -> None:
     """TLS 1.1, which browsers gave up, is refused."""
     old = only(careless(), ssl.TLSVersion.TLSv1_1)
     with pytest.raises(ssl.SSLError, match="(?i)alert protocol version"):
-        shake_hands(house.port, old)
+        shake_hands(pi.port, old)
 
 
 GROUPS = ("X25519", "P-256", "P-384")
@@ -279,18 +277,18 @@ def agrees(port: int, group: str, *more: str) -> bool:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_three_groups_are_agreed_to(house: Server, group: str) -> None:
+def test_three_groups_are_agreed_to(pi: Server, group: str) -> None:
     """A client that knows only one of the three groups connects; by TLS 1.2 it has to know that of
     the certificate besides."""
-    assert agrees(house.port, group)
-    assert agrees(house.port, ":".join({group, "P-256"}), "-tls1_2")
+    assert agrees(pi.port, group)
+    assert agrees(pi.port, ":".join({group, "P-256"}), "-tls1_2")
 
 
 @pytest.mark.parametrize("group", OTHER_GROUPS)
-def test_no_other_group_is_agreed_to(house: Server, group: str) -> None:
+def test_no_other_group_is_agreed_to(pi: Server, group: str) -> None:
     """Finite fields, of which one hello holds up everybody for a tenth of a second, and all other
     curves are refused."""
-    assert not agrees(house.port, group)
+    assert not agrees(pi.port, group)
 
 
 def test_what_the_machine_says_of_tls_stays(good: Pair, tmp_path: Path) -> None:
@@ -323,7 +321,7 @@ def test_what_the_machine_says_of_tls_stays(good: Pair, tmp_path: Path) -> None:
 def test_an_openssl_out_of_reach(good: Pair, tmp_path: Path) -> None:
     """Where OpenSSL takes no list, P-256 alone is left, and the log says so: never ffdhe."""
     file = tmp_path / "config.yaml"
-    file.write_text(good.config() + HOUSE)
+    file.write_text(good.config() + CONFIG)
     program = changing("key_exchange.prepare = lambda: None")
     server = Server(["run", "--simulate", "--config", str(file)], program=program)
     try:
@@ -339,11 +337,11 @@ def test_an_openssl_out_of_reach(good: Pair, tmp_path: Path) -> None:
     [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01\xff\xff", os.urandom(600)],
     ids=["silence", "http", "half-a-hello", "noise"],
 )
-def test_what_is_no_tls_does_no_harm(house: Server, authority: Authority, words: bytes) -> None:
+def test_what_is_no_tls_does_no_harm(pi: Server, authority: Authority, words: bytes) -> None:
     """Whoever speaks no TLS to the secure port gets no page, and holds up and harms nobody."""
-    with socket.create_connection(("127.0.0.1", house.port), LIMIT) as stranger:
+    with socket.create_connection(("127.0.0.1", pi.port), LIMIT) as stranger:
         stranger.sendall(words)
-        assert ask(house, authority.trusting(), "/api/health")["status"] == "ok"
+        assert ask(pi, authority.trusting(), "/api/health")["status"] == "ok"
         if words.startswith(b"GET"):
             try:
                 answer = stranger.recv(65536)
@@ -590,7 +588,7 @@ def offered(port: int, version: str) -> set[str]:
 
 @pytest.mark.parametrize("kind", ["EC", "RSA"])
 def test_only_strong_ciphers(
-    kind: str, house: Server, start_server: Callable[..., Server], tmp_path: Path
+    kind: str, pi: Server, start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
     """Of all ciphers there are, only those of Mozilla's intermediate profile are accepted, whatever
     the kind of key, and each of them is."""
@@ -599,35 +597,35 @@ def test_only_strong_ciphers(
             shlex.split("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout k -out c"),
             cwd=tmp_path, check=True, capture_output=True,
         )  # fmt: skip
-        house = start_server(HOUSE + Pair(tmp_path / "c", tmp_path / "k").config())
-    old, new = offered(house.port, "-tls1_2"), offered(house.port, "-tls1_3")
+        pi = start_server(CONFIG + Pair(tmp_path / "c", tmp_path / "k").config())
+    old, new = offered(pi.port, "-tls1_2"), offered(pi.port, "-tls1_3")
     assert old | new <= INTERMEDIATE
     assert {cipher for cipher in old if ("ECDSA" in cipher) != (kind == "EC")} == set()
     assert (len(old), len(new)) == (3, 3)
 
 
 @pytest.mark.parametrize("version", ["-tls1", "-tls1_1"])
-def test_old_versions_have_no_cipher_at_all(house: Server, version: str) -> None:
+def test_old_versions_have_no_cipher_at_all(pi: Server, version: str) -> None:
     """TLS 1.0 and 1.1 are refused with every cipher openssl has, and TLS 1.2 is not."""
     everything = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
-    assert openssl_agrees(house.port, version, "-cipher", everything) is None
-    assert openssl_agrees(house.port, "-tls1_2", "-cipher", everything)
+    assert openssl_agrees(pi.port, version, "-cipher", everything) is None
+    assert openssl_agrees(pi.port, "-tls1_2", "-cipher", everything)
 
 
-def test_the_server_chooses(house: Server) -> None:
+def test_the_server_chooses(pi: Server) -> None:
     """Of two ciphers the server takes the one it likes better, however the client puts them."""
     pair = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"]
     chosen = {
-        openssl_agrees(house.port, "-tls1_2", "-cipher", ":".join(order))
+        openssl_agrees(pi.port, "-tls1_2", "-cipher", ":".join(order))
         for order in (pair, reversed(pair))
     }
     assert chosen == {pair[0]}
 
 
-def test_no_compression_and_no_second_handshake(house: Server) -> None:
+def test_no_compression_and_no_second_handshake(pi: Server) -> None:
     """Nothing is compressed under TLS, and a client cannot ask for one handshake after another."""
     client = subprocess.Popen(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{house.port}", "-tls1_2"],
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{pi.port}", "-tls1_2"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -640,12 +638,12 @@ def test_no_compression_and_no_second_handshake(house: Server) -> None:
 
 
 @pytest.mark.parametrize("curve", ["X25519", "P-256", "P-384"])
-def test_every_phone_finds_a_group(house: Server, curve: str) -> None:
+def test_every_phone_finds_a_group(pi: Server, curve: str) -> None:
     """The groups of the intermediate profile are there for the key exchange."""
-    assert openssl_agrees(house.port, "-groups", curve)
+    assert openssl_agrees(pi.port, "-groups", curve)
 
 
 @pytest.mark.parametrize("curve", ["secp256k1", "brainpoolP256r1", "P-224"])
-def test_no_odd_group(house: Server, curve: str) -> None:
+def test_no_odd_group(pi: Server, curve: str) -> None:
     """Groups that no browser offers are refused."""
-    assert openssl_agrees(house.port, "-tls1_2", "-groups", curve) is None
+    assert openssl_agrees(pi.port, "-tls1_2", "-groups", curve) is None

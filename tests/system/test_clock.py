@@ -25,7 +25,7 @@ SLACK = 3.0
 HOUR = 3600.0
 YEAR = 365.25 * 24 * HOUR
 
-HOUSE = f"""
+CONFIG = f"""
 access: {{control: everyone}}
 interval: {INTERVAL}
 pins:
@@ -112,14 +112,14 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Clock:
 
 
 @pytest.fixture(scope="module")
-def house(start_module_server: Callable[..., Server], clock: Clock) -> Server:
+def pi(start_module_server: Callable[..., Server], clock: Clock) -> Server:
     driver = DRIVER.format(file=str(clock._file))
-    return start_module_server(HOUSE, program=("-c", driver))
+    return start_module_server(CONFIG, program=("-c", driver))
 
 
 @pytest.fixture
-def witness(house: Server) -> Iterator[Witness]:
-    with Witness(house) as witness:
+def witness(pi: Server) -> Iterator[Witness]:
+    with Witness(pi) as witness:
         yield witness
 
 
@@ -133,30 +133,30 @@ def pins(server: Server) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "step", [HOUR, -HOUR, 20 * YEAR, -20 * YEAR, 0.25], ids=lambda step: f"{step:+.2f}s"
 )
-def test_the_clock_is_set(house: Server, clock: Clock, witness: Witness, step: float) -> None:
+def test_the_clock_is_set(pi: Server, clock: Clock, witness: Witness, step: float) -> None:
     """When the clock is set, every time told is right from the next tick on, numbers grow by one,
     and a pulse and max_on that run keep their length and end once."""
     witness.ask(type="toggle", pin="lamp")
     assert clock.is_now(witness.read_until("state")["time"])
-    since = pins(house)["lamp"]["since"]
+    since = pins(pi)["lamp"]["since"]
     began = time.monotonic()
     for pin in ("gate", "heat"):
         witness.ask(type="set", pin=pin, value=1)
 
     clock.step(step)
-    assert abs(pins(house)["lamp"]["since"] - since - step) < 0.01
+    assert abs(pins(pi)["lamp"]["since"] - since - step) < 0.01
     witness.ask(type="toggle", pin="lamp")
     assert clock.is_now(witness.changes("lamp")[-1]["time"])
     assert clock.is_now(witness.read_until("state")["time"])
-    value = 1 - pins(house)["door"]["value"]
+    value = 1 - pins(pi)["door"]["value"]
     witness.send(type="drive", pin="door", value=value)
     seen_at = witness.read_until("change", pin="door", value=value)["time"]
     assert clock.is_now(seen_at)
-    told = pins(house)
+    told = pins(pi)
     assert clock.is_now(told["time"])
     assert abs(told["door"]["since"] - seen_at) < 0.01
     assert all(told[pin]["since"] <= told["time"] for pin in ("door", "lamp", "gate", "heat"))
-    with Browser(house) as newcomer:
+    with Browser(pi) as newcomer:
         assert clock.is_now(newcomer.read()["time"])
 
     witness.read_until("change", pin="heat", value=0)
@@ -170,7 +170,7 @@ def test_the_clock_is_set(house: Server, clock: Clock, witness: Witness, step: f
     witness.check_order()
 
 
-def test_the_clock_moves_a_little(house: Server, clock: Clock, witness: Witness) -> None:
+def test_the_clock_moves_a_little(pi: Server, clock: Clock, witness: Witness) -> None:
     """While NTP pushes the clock back a little at every tick, times follow and order stays."""
     for _ in range(20):
         clock.step(-0.5)
@@ -181,17 +181,17 @@ def test_the_clock_moves_a_little(house: Server, clock: Clock, witness: Witness)
 
 
 @pytest.mark.parametrize("step", [0, HOUR], ids=["same clock", "clock set meanwhile"])
-def test_a_sleep(house: Server, clock: Clock, witness: Witness, step: float) -> None:
+def test_a_sleep(pi: Server, clock: Clock, witness: Witness, step: float) -> None:
     """A pulse that should have ended while everything slept ends once, at once, after it; the
     time is right by the next tick, and no tick is made up for."""
     for pin in ("gate", "heat"):
         witness.ask(type="set", pin=pin, value=1)
-    house.process.send_signal(signal.SIGSTOP)
-    wait_for_state(house.process.pid, "T")
+    pi.process.send_signal(signal.SIGSTOP)
+    wait_for_state(pi.process.pid, "T")
     clock.step(step)
     threading.Event().wait(MAX_ON + 0.3)
     woken = time.time() + clock.offset
-    house.process.send_signal(signal.SIGCONT)
+    pi.process.send_signal(signal.SIGCONT)
     for pin in ("gate", "heat"):
         if len(witness.changes(pin)) < 2:
             witness.read_until("change", pin=pin, value=0)
@@ -217,7 +217,7 @@ def close_together(times: list[float]) -> int:
 def test_a_busy_machine(start_server: Callable[..., Server]) -> None:
     """When the machine is so busy that ticks are late, numbers grow by one, pulses end once and
     hardly late, and no tick comes close behind a late one to make up for others."""
-    server = start_server(HOUSE, program=("-c", BUSY.format(slice=2.35 * INTERVAL)))
+    server = start_server(CONFIG, program=("-c", BUSY.format(slice=2.35 * INTERVAL)))
     with Witness(server) as witness:
         witness.ask(type="set", pin="gate", value=1)
         witness.read_until("change", pin="gate", value=0)

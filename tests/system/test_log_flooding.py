@@ -17,7 +17,7 @@ from tests.net.test_hub import certificate  # noqa: F401
 from tests.rigs.asking import ask
 from tests.rigs.wire import BINARY, CLOSE, GONE, HANDSHAKE, PING, TEXT, changing, masked, plain
 
-HOUSE = """
+CONFIG = """
 metrics: true
 pins: {lamp: {gpio: 17, mode: output, control: everyone}}
 """
@@ -130,17 +130,17 @@ def said(server: Server, what: Iterable[bytes]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def house(
+def pi(
     start_module_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
     folder = tmp_path_factory.mktemp("state")
     Codes(folder).renew("control")
-    return start_module_server(HOUSE, env={**os.environ, "STATE_DIRECTORY": str(folder)})
+    return start_module_server(CONFIG, env={**os.environ, "STATE_DIRECTORY": str(folder)})
 
 
 @pytest.mark.parametrize("what", INPUTS)
-def test_three_hundred_of_one_kind(house: Server, what: str) -> None:
-    lines = said(house, [INPUTS[what]] * TIMES)
+def test_three_hundred_of_one_kind(pi: Server, what: str) -> None:
+    lines = said(pi, [INPUTS[what]] * TIMES)
     assert len(lines) <= HANDFUL, lines[:20]
     assert "Traceback" not in "\n".join(lines), lines[:20]
 
@@ -149,15 +149,15 @@ def test_where_https_is_spoken(start_server: Callable[..., Server], certificate:
     """The same in TLS, and plainly where TLS is spoken."""
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
     program = changing(idle_timeout_s=0.5, body_timeout_s=0.5)
-    house = start_server(HOUSE + pair, program=program)
+    pi = start_server(CONFIG + pair, program=program)
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
-    before = len(house.lines)
+    before = len(pi.lines)
     for words in INPUTS.values():
         for how in (None, context, None, context):
-            say(house, words, how)
-    lines = house.lines[before:]
+            say(pi, words, how)
+    lines = pi.lines[before:]
     assert len(lines) <= 3 * HANDFUL, lines
-    assert "Traceback" not in house.log
+    assert "Traceback" not in pi.log
 
 
 # A failure of the server's own, and what was suppressed
@@ -170,7 +170,7 @@ def test_a_failure_of_the_servers_own_is_logged(start_server: Callable[..., Serv
     broken = "api.%s.get = lambda self: {}[self.request.uri]"
     soon = {"log_limit_period_s": 1.0, "certificate_check_interval_s": 0.5}
     program = changing(fault, broken % "Index", broken % "Header", **soon)
-    server = start_server(HOUSE, program=program)
+    server = start_server(CONFIG, program=program)
     for _ in range(20):
         assert ask(server, "GET", "/api").status == 500
     assert ask(server, "GET", "/api/header").status == 500
@@ -186,12 +186,12 @@ def test_a_failure_of_the_servers_own_is_logged(start_server: Callable[..., Serv
 def test_wrong_codes(start_server: Callable[..., Server], tmp_path: Path) -> None:
     """Wrong codes of many addresses are a few lines, which say how they began."""
     Codes(tmp_path).renew("control")
-    house = start_server(HOUSE, env={**os.environ, "STATE_DIRECTORY": str(tmp_path)})
-    before = len(house.lines)
+    pi = start_server(CONFIG, env={**os.environ, "STATE_DIRECTORY": str(tmp_path)})
+    before = len(pi.lines)
     for n in range(TIMES):
         source = f"127.0.3.{n % 250 + 1}"
-        assert ask(house, "POST", "/api/login", {"code": "wrong"}, source).status in (401, 429)
-    lines = house.lines[before:]
+        assert ask(pi, "POST", "/api/login", {"code": "wrong"}, source).status in (401, 429)
+    lines = pi.lines[before:]
     assert 1 <= len(lines) <= HANDFUL
     assert "a wrong access code" in lines[0]
 
@@ -202,10 +202,10 @@ def test_sessions_that_cannot_be_written(
     """Nor do those fill the log who sign in again and again while the disk takes nothing."""
     code = Codes(tmp_path).renew("view")
     (tmp_path / "sessions.json").mkdir()
-    house = start_server(HOUSE, env={**os.environ, "STATE_DIRECTORY": str(tmp_path)})
-    before = len(house.lines)
+    pi = start_server(CONFIG, env={**os.environ, "STATE_DIRECTORY": str(tmp_path)})
+    before = len(pi.lines)
     for _ in range(50):
-        assert ask(house, "POST", "/api/login", {"code": code}).status == 200
-    lines = house.lines[before:]
+        assert ask(pi, "POST", "/api/login", {"code": code}).status == 200
+    lines = pi.lines[before:]
     assert 1 <= len(lines) <= HANDFUL
     assert "a restart will forget who signed in or out just now" in lines[0]

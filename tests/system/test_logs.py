@@ -13,7 +13,7 @@ from raspi_server.security.codes import Codes
 from tests.conftest import LIMIT, Server
 from tests.rigs.wire import CLOSE, GONE, PING, TEXT, Client, changing, masked, plain
 
-HOUSE = """
+CONFIG = """
 log_level: debug
 pins: {lamp: {gpio: 17, mode: output, control: everyone}}
 """
@@ -106,28 +106,28 @@ def chat(server: Server, nasty: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def house(
+def pi(
     start_module_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
 ) -> Server:
     folder = tmp_path_factory.mktemp("state")
     Codes(folder).renew("control")
-    return start_module_server(HOUSE, env={**os.environ, "STATE_DIRECTORY": str(folder)})
+    return start_module_server(CONFIG, env={**os.environ, "STATE_DIRECTORY": str(folder)})
 
 
 @pytest.mark.parametrize("what", NASTY)
-def test_nothing_that_is_sent_breaks_the_log(house: Server, what: str) -> None:
+def test_nothing_that_is_sent_breaks_the_log(pi: Server, what: str) -> None:
     """At `log_level: debug` too, no words of a request or a message, wherever they stand in it,
     begin a line of the log, command the terminal, or fill the card."""
-    before = len(house.lines)
+    before = len(pi.lines)
     said = requests(NASTY[what])
     for words in said:
-        say(house, words)
-    chat(house, NASTY[what])
+        say(pi, words)
+    chat(pi, NASTY[what])
     end = f"/api/the-end-of-{list(NASTY).index(what)}"
-    say(house, f"GET {end} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode())
-    house.wait_for_log(rf"DEBUG GET {end}: 404, for 127\.0\.0\.1$")
-    check(house.lines[before:])
-    assert len(house.lines) - before < 3 * len(said)
+    say(pi, f"GET {end} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode())
+    pi.wait_for_log(rf"DEBUG GET {end}: 404, for 127\.0\.0\.1$")
+    check(pi.lines[before:])
+    assert len(pi.lines) - before < 3 * len(said)
 
 
 def check(lines: list[str]) -> None:
@@ -142,7 +142,7 @@ def check(lines: list[str]) -> None:
 def test_nor_when_something_fails(start_server: Callable[..., Server], what: str) -> None:
     """Not even when a fault of the server's own is logged, with the request it failed at."""
     fault = "from raspi_server.web import api; api.Index.get = lambda self: {}[self.request.uri]"
-    server = start_server(HOUSE, program=changing(fault))
+    server = start_server(CONFIG, program=changing(fault))
     words = NASTY[what].replace(b" ", b"_")[:10_000]  # a longer head reaches nothing
     say(server, b"GET /api?%b HTTP/1.1\r\nHost: 127.0.0.1\r\n" % words)
     server.wait_for_log("KeyError")

@@ -28,7 +28,7 @@ HANG = 2.8
 SLACK = 0.5
 """Seconds by which this machine may be late."""
 
-HOUSE = """
+CONFIG = """
 access: {control: everyone}
 interval: 0.05
 pins:
@@ -218,7 +218,7 @@ def test_a_request_that_hangs(
     once, with the request's name: before systemd would strike, or where C code holds the
     interpreter as soon as it returns; then all goes on, until the next."""
     driver = DRIVER + hang.format(seconds=HANG) + HEALTH_HANGS + GO
-    server = start_server(HOUSE, program=("-c", driver), env=watched(systemd))
+    server = start_server(CONFIG, program=("-c", driver), env=watched(systemd))
     systemd.wait_for("WATCHDOG=1")
     for again in (False, True):
         systemd.heard()
@@ -248,7 +248,7 @@ def test_stacks_as_the_watchdog_strikes(
     """While C code holds the interpreter, the signal that systemd ends us with writes every
     thread's stack."""
     driver = DRIVER + HOLDING.format(seconds=LIMIT) + HEALTH_HANGS + GO
-    server = start_server(HOUSE, program=("-c", driver), env=watched(systemd))
+    server = start_server(CONFIG, program=("-c", driver), env=watched(systemd))
     systemd.wait_for("WATCHDOG=1")
     with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT) as caller:
         caller.sendall(b"GET /api/health?hang=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -266,7 +266,7 @@ def test_a_message_that_hangs(
 ) -> None:
     """A message over a WebSocket that hangs is named with its socket."""
     driver = DRIVER + SLEEPING.format(seconds=2) + MESSAGE_HANGS + GO
-    server = start_server(HOUSE, program=("-c", driver), env=watched(systemd))
+    server = start_server(CONFIG, program=("-c", driver), env=watched(systemd))
     with Browser(server) as browser:
         browser.send(type="toggle", pin="lamp", ref=1)
         server.wait_for_log("it is in .*, for the WebSocket of 127.0.0.1$")
@@ -281,7 +281,7 @@ def test_a_pin_that_hangs(
 ) -> None:
     """A line that does not come back is named with its pin, whoever switches it."""
     driver = DRIVER + SLEEPING.format(seconds=2) + LAMP_HANGS.format(when=when) + GO
-    config = HOUSE.replace("mode: output", "mode: output, pulse: 0.05")
+    config = CONFIG.replace("mode: output", "mode: output, pulse: 0.05")
     server = start_server(config, program=("-c", driver), env=watched(systemd))
     with asking(f"{server.url}/api/pins/lamp", b'{"value":1}'):
         server.wait_for_log(r"it is in .*, for lamp \(GPIO17\)$")
@@ -293,7 +293,7 @@ def test_stuck_off_systemd(start_server: Callable[..., Server]) -> None:
     """Off systemd, too, a hang stands in the log, and nothing else is said there or to anyone."""
     driver = DRIVER + SLEEPING.format(seconds=4) + HEALTH_HANGS + go(stuck_after_s=0.3)
     variables = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
-    server = start_server(HOUSE, program=("-c", driver), env={**variables, "WATCHDOG_USEC": "1"})
+    server = start_server(CONFIG, program=("-c", driver), env={**variables, "WATCHDOG_USEC": "1"})
     assert datagram_sockets(server.process.pid) == 0
     with asking(f"{server.url}/api/health?hang=1"):
         server.wait_for_log("not answered for 0.3 s; it is in .*, for GET /api/health$")
@@ -305,7 +305,7 @@ def test_on_systemd_there_is_one_socket(
     start_server: Callable[..., Server], systemd: PunctualSystemd
 ) -> None:
     """Under systemd exactly one socket is used to talk to it."""
-    server = start_server(HOUSE, env=environment(systemd))
+    server = start_server(CONFIG, env=environment(systemd))
     assert datagram_sockets(server.process.pid) == 1
 
 
@@ -325,7 +325,7 @@ def test_stopped_and_continued(
 ) -> None:
     """A process that is stopped says nothing; continued it goes on as if nothing had been, with a
     word about it in the log, and what was asked of it meanwhile is done."""
-    server = start_server(HOUSE, env=watched(systemd))
+    server = start_server(CONFIG, env=watched(systemd))
     with Browser(server) as browser:
         systemd.wait_for("STATUS=", having="; 1 viewer;")
         before = browser.read_until("state")
@@ -364,7 +364,7 @@ from raspi_server.gpio.backend import SimulatedFactory
 SimulatedFactory.is_listening = property(lambda _: not when({str(gone)!r}))
 """
     server = start_server(
-        HOUSE,
+        CONFIG,
         program=("-c", DRIVER + WHILE + fails + GO),
         env=environment(systemd, WATCHDOG_USEC="200000"),
     )
@@ -399,7 +399,7 @@ tick = Broadcaster._tick
 Broadcaster._tick = lambda self: None if when({str(gone)!r}) else tick(self)
 """
     server = start_server(
-        HOUSE,
+        CONFIG,
         program=("-c", DRIVER + WHILE + fails + GO),
         env=environment(systemd, WATCHDOG_USEC="200000"),
     )
@@ -437,7 +437,7 @@ def pin(self, name):
 SimulatedFactory.pin = pin
 """
     server = start_server(
-        HOUSE,
+        CONFIG,
         program=("-c", DRIVER + fails + GO),
         env=environment(systemd, WATCHDOG_USEC="100000"),
     )
@@ -462,7 +462,7 @@ def test_odd_names_in_the_status(systemd: PunctualSystemd, tmp_path: Path) -> No
     folder.mkdir()
     file = folder / "config.yaml"
     variables = environment(systemd, STATE_DIRECTORY=str(tmp_path))
-    file.write_text(HOUSE)
+    file.write_text(CONFIG)
     arguments = ["run", "--simulate", "--config", str(file)]
     assert Server(arguments, env=variables).stop() == 0
     file.write_text("pins: 1\n")
@@ -493,7 +493,7 @@ SimulatedFactory.__init__ = slow
 """
     program = ("-c", DRIVER + WHILE + slow + GO_IMPATIENTLY)
     with ThreadPoolExecutor(1) as pool:
-        starting = pool.submit(start_server, HOUSE, program=program, env=environment(systemd))
+        starting = pool.submit(start_server, CONFIG, program=program, env=environment(systemd))
         try:
             check_that_it_asks_for_time(systemd)
         finally:
@@ -515,7 +515,7 @@ def slow(self):
 Board.close = slow
 """
     program = ("-c", DRIVER + WHILE + slow + GO_IMPATIENTLY)
-    server = start_server(HOUSE, program=program, env=watched(systemd))
+    server = start_server(CONFIG, program=program, env=watched(systemd))
     systemd.wait_for("WATCHDOG=1")
     server.process.send_signal(signal.SIGTERM)
     try:
@@ -541,7 +541,7 @@ def test_a_deaf_systemd_holds_up_no_request(
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
         deaf.bind(str(tmp_path / "notify"))
         variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000"}
-        server = start_server(HOUSE, env={**os.environ, **variables})
+        server = start_server(CONFIG, env={**os.environ, **variables})
         server.wait_for_log("systemd did not take WATCHDOG=1")
         with Browser(server) as browser:
             seqs = [browser.read_until("state")["seq"] for _ in range(20)]

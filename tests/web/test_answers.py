@@ -10,7 +10,7 @@ from tests.conftest import Server
 from tests.net.test_hub import certificate  # noqa: F401
 from tests.rigs.wire import GONE, plain
 
-HOUSE = "metrics: true\npins: {lamp: {gpio: 17, mode: output}}\n"
+CONFIG = "metrics: true\npins: {lamp: {gpio: 17, mode: output}}\n"
 UPGRADE = (
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
@@ -109,8 +109,8 @@ def check(status: int, headers: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def house(start_module_server: Callable[..., Server]) -> Server:
-    return start_module_server(HOUSE)
+def pi(start_module_server: Callable[..., Server]) -> Server:
+    return start_module_server(CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -120,33 +120,33 @@ def plain_port(
 ) -> Server:
     """Of a server that speaks https."""
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
-    return start_module_server(HOUSE + pair)
+    return start_module_server(CONFIG + pair)
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_every_answer_has_our_headers(house: Server, request_: str) -> None:
-    status, headers = head_of(house, asked(request_, "127.0.0.1"))
+def test_every_answer_has_our_headers(pi: Server, request_: str) -> None:
+    status, headers = head_of(pi, asked(request_, "127.0.0.1"))
     assert status == REQUESTS[request_]
     check(status, headers)
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
-def test_a_foreign_name_is_refused_first(house: Server, request_: str) -> None:
+def test_a_foreign_name_is_refused_first(pi: Server, request_: str) -> None:
     """Whatever is asked for, and by whatever method."""
-    status, headers = head_of(house, asked(request_, "evil.example"))
+    status, headers = head_of(pi, asked(request_, "evil.example"))
     assert status == 421
     check(status, headers)
 
 
 @pytest.mark.parametrize("what", MALFORMED)
-def test_a_malformed_request(house: Server, what: str) -> None:
-    status, headers = head_of(house, MALFORMED[what])
+def test_a_malformed_request(pi: Server, what: str) -> None:
+    status, headers = head_of(pi, MALFORMED[what])
     assert status == 400
     check(status, headers)
 
 
-def test_a_body_that_is_too_large(house: Server) -> None:
-    status, headers = head_of(house, TOO_LARGE)
+def test_a_body_that_is_too_large(pi: Server) -> None:
+    status, headers = head_of(pi, TOO_LARGE)
     assert status == 413
     check(status, headers)
 

@@ -21,7 +21,7 @@ from raspi_server.web import routes
 from tests.conftest import LIMIT, Server
 from tests.rigs.asking import Answer, ask
 
-HOUSE = """
+CONFIG = """
 access: {control: everyone}
 pins:
   door:    {gpio: 17, mode: input, label: Front door, pull: up, debounce: 0.02}
@@ -71,9 +71,9 @@ def stop(server: Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     file = tmp_path_factory.mktemp("house") / "config.yaml"
-    file.write_text(HOUSE)
+    file.write_text(CONFIG)
     server = Server(["run", "--simulate", "--config", str(file)])
     yield server
     stop(server)
@@ -85,7 +85,7 @@ def ruin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("ruin")
     (folder / "lgpio.py").write_text("raise ModuleNotFoundError(\"No module named 'lgpio'\")\n")
     file = folder / "config.yaml"
-    file.write_text("gpio: real\n" + HOUSE.lstrip())
+    file.write_text("gpio: real\n" + CONFIG.lstrip())
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
     server = Server(["run", "--config", str(file)], env={**os.environ, "PYTHONPATH": path})
     yield server
@@ -95,10 +95,10 @@ def ruin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 # Reading
 
 
-def test_the_index_leads_everywhere(house: Server) -> None:
+def test_the_index_leads_everywhere(pi: Server) -> None:
     """`/api` says what this is and where things are, and there they are."""
     before = time.time()
-    found = ask(house, "GET", "/api").json
+    found = ask(pi, "GET", "/api").json
     assert before - 1 < found.pop("time") < time.time() + 1
     links = found.pop("links")
     assert found == {
@@ -109,16 +109,16 @@ def test_the_index_leads_everywhere(house: Server) -> None:
     }
     assert set(links) == {"hello", "pins", "history", "header", "health", "openapi", "websocket"}
     websocket = links.pop("websocket")
-    assert {ask(house, "GET", path).status for path in links.values()} == {200}
-    assert b"WebSocket" in ask(house, "GET", websocket).body
+    assert {ask(pi, "GET", path).status for path in links.values()} == {200}
+    assert b"WebSocket" in ask(pi, "GET", websocket).body
 
 
-def test_pins_stand_in_the_order_of_the_file(house: Server) -> None:
+def test_pins_stand_in_the_order_of_the_file(pi: Server) -> None:
     """All pins are listed in the order of config.yaml, with all that a page needs to show them."""
-    found = ask(house, "GET", "/api/pins").json
+    found = ask(pi, "GET", "/api/pins").json
     assert abs(found["time"] - time.time()) < LIMIT
     pins = {pin["name"]: pin for pin in found["pins"]}
-    assert list(pins) == re.findall(r"^  ([\w-]+):", HOUSE, re.MULTILINE)
+    assert list(pins) == re.findall(r"^  ([\w-]+):", CONFIG, re.MULTILINE)
     usual = {
         "writable": True,
         "pulse": None,
@@ -156,42 +156,42 @@ def test_pins_stand_in_the_order_of_the_file(house: Server) -> None:
     assert pins["boiler"]["writable"] is False
 
 
-def test_one_pin_is_as_in_the_list(house: Server) -> None:
+def test_one_pin_is_as_in_the_list(pi: Server) -> None:
     """One pin alone reads the same as in the list of all."""
-    listed = ask(house, "GET", "/api/pins").json["pins"]
+    listed = ask(pi, "GET", "/api/pins").json["pins"]
     for pin in listed:
-        assert ask(house, "GET", f"/api/pins/{pin['name']}").json == same(pin)
+        assert ask(pi, "GET", f"/api/pins/{pin['name']}").json == same(pin)
 
 
-def test_a_sound_house_is_ok(house: Server) -> None:
+def test_a_sound_house_is_ok(pi: Server) -> None:
     """While nothing is wrong the health is `ok`, without reasons."""
-    answer = ask(house, "GET", "/api/health")
+    answer = ask(pi, "GET", "/api/health")
     assert (answer.status, answer.json["status"], answer.json["reasons"]) == (200, "ok", [])
 
 
-def test_the_pulse_of_the_machine(house: Server) -> None:
+def test_the_pulse_of_the_machine(pi: Server) -> None:
     """The health tells what `/ws` tells of the machine, too, for those who can only ask."""
-    with connect(house.ws_url) as socket:
+    with connect(pi.ws_url) as socket:
         told = next(each for each in map(json.loads, socket) if each["type"] == "health")
-        asked = ask(house, "GET", "/api/health").json
+        asked = ask(pi, "GET", "/api/health").json
     assert set(asked) == {*told, "status", "reasons"}
     assert asked["addresses"] == told["addresses"]
     assert asked["viewers"] == 1
 
 
-def test_hello_by_asking(house: Server) -> None:
+def test_hello_by_asking(pi: Server) -> None:
     """Who can only ask begins with the same hello as over `/ws`."""
-    with connect(house.ws_url) as socket:
+    with connect(pi.ws_url) as socket:
         told = json.loads(socket.recv())
-    asked = ask(house, "GET", "/api/hello").json
+    asked = ask(pi, "GET", "/api/hello").json
     assert asked["id"] != told["id"]
     assert {**asked, "id": "", "time": 0} == {**told, "id": "", "time": 0}
 
 
-def test_the_header_shows_forty_pins(house: Server) -> None:
+def test_the_header_shows_forty_pins(pi: Server) -> None:
     """The header lists all forty positions, and ours with their name and state."""
-    put(house, "lamp", 1)
-    found = ask(house, "GET", "/api/header").json
+    put(pi, "lamp", 1)
+    found = ask(pi, "GET", "/api/header").json
     pins = {pin["position"]: pin for pin in found["pins"]}
     assert "Raspberry Pi" in found["model"]
     assert list(pins) == list(range(1, 41))
@@ -208,13 +208,13 @@ def test_the_header_shows_forty_pins(house: Server) -> None:
     assert pins[6] == free | {"position": 6, "function": "GND"}
     assert pins[37] == free | {"position": 37, "function": "GPIO26", "gpio": 26}
     ours = [pin["pin"] for pin in found["pins"] if pin["holder"]]
-    assert sorted(ours) == sorted(re.findall(r"^  ([\w-]+):", HOUSE, re.MULTILINE))
+    assert sorted(ours) == sorted(re.findall(r"^  ([\w-]+):", CONFIG, re.MULTILINE))
 
 
 @pytest.mark.parametrize("path", GETS)
-def test_head_is_get_without_the_body(house: Server, path: str) -> None:
+def test_head_is_get_without_the_body(pi: Server, path: str) -> None:
     """Whatever can be read can also be asked for with HEAD, which has no body."""
-    get, head = ask(house, "GET", path), ask(house, "HEAD", path)
+    get, head = ask(pi, "GET", path), ask(pi, "HEAD", path)
     assert (get.status, head.status, head.body) == (200, 200, b"")
     assert get.body
     # The time of day has more digits now than then.
@@ -228,30 +228,30 @@ def test_head_is_get_without_the_body(house: Server, path: str) -> None:
 # Switching
 
 
-def test_put_switches(house: Server) -> None:
+def test_put_switches(pi: Server) -> None:
     """PUT switches an output on and off and answers with the pin as it is then."""
-    put(house, "lamp", 0)
+    put(pi, "lamp", 0)
     before = time.time()
-    on = put(house, "lamp", 1)
+    on = put(pi, "lamp", 1)
     assert (on.status, on.json["name"], on.json["value"]) == (200, "lamp", 1)
     assert before - 1 < on.json["since"] < time.time() + 1
-    assert ask(house, "GET", "/api/pins/lamp").json == same(on.json)
-    again = put(house, "lamp", 1.0)
+    assert ask(pi, "GET", "/api/pins/lamp").json == same(on.json)
+    again = put(pi, "lamp", 1.0)
     assert again.json == same(on.json)  # nothing changed, so it is on since then
-    off = put(house, "lamp", 0)
+    off = put(pi, "lamp", 0)
     assert (off.json["value"], off.json["since"] > on.json["since"]) == (0, True)
-    assert value_of(house, "lamp") == 0
+    assert value_of(pi, "lamp") == 0
 
 
-def test_put_dims(house: Server) -> None:
+def test_put_dims(pi: Server) -> None:
     """PUT dims a pwm pin to anything from 0 to 1."""
-    assert [put(house, "fan", value).json["value"] for value in (0.42, 0, 1)] == [0.42, 0, 1]
+    assert [put(pi, "fan", value).json["value"] for value in (0.42, 0, 1)] == [0.42, 0, 1]
 
 
-def test_toggle_goes_there_and_back(house: Server) -> None:
+def test_toggle_goes_there_and_back(pi: Server) -> None:
     """Toggle switches what is off on and what is on off."""
-    put(house, "lamp", 0)
-    answers = [ask(house, "POST", "/api/pins/lamp/toggle") for _ in range(3)]
+    put(pi, "lamp", 0)
+    answers = [ask(pi, "POST", "/api/pins/lamp/toggle") for _ in range(3)]
     assert [(answer.status, answer.json["value"]) for answer in answers] == [
         (200, 1),
         (200, 0),
@@ -259,29 +259,29 @@ def test_toggle_goes_there_and_back(house: Server) -> None:
     ]
 
 
-def test_toggle_of_pwm_remembers(house: Server) -> None:
+def test_toggle_of_pwm_remembers(pi: Server) -> None:
     """Toggle of a pwm pin goes between off and its last brightness."""
-    put(house, "fan", 0.6)
-    values = [ask(house, "POST", "/api/pins/fan/toggle").json["value"] for _ in range(2)]
+    put(pi, "fan", 0.6)
+    values = [ask(pi, "POST", "/api/pins/fan/toggle").json["value"] for _ in range(2)]
     assert values == [0, 0.6]
 
 
-def test_a_pulse_ends_by_itself(house: Server) -> None:
+def test_a_pulse_ends_by_itself(pi: Server) -> None:
     """A pulse without a length is as long as the pin's own, and then the server switches off."""
-    answer = ask(house, "POST", "/api/pins/bell/pulse")
+    answer = ask(pi, "POST", "/api/pins/bell/pulse")
     assert (answer.status, answer.json["value"]) == (200, 1)
-    house.wait_for_log(r"bell \(GPIO22\): off, by pulse")
-    assert value_of(house, "bell") == 0
+    pi.wait_for_log(r"bell \(GPIO22\): off, by pulse")
+    assert value_of(pi, "bell") == 0
 
 
-def test_a_pulse_can_be_shorter(house: Server) -> None:
+def test_a_pulse_can_be_shorter(pi: Server) -> None:
     """A pulse may be shorter than the pin's own or as long, and needs no pulse in config.yaml."""
-    assert ask(house, "POST", "/api/pins/gate/pulse", {"seconds": 60}).status == 200
-    assert ask(house, "POST", "/api/pins/gate/pulse", {"seconds": 0.02}).status == 200
-    house.wait_for_log(r"gate \(GPIO5\): off, by pulse")
-    put(house, "lamp", 0)
-    assert ask(house, "POST", "/api/pins/lamp/pulse", {"seconds": 0.02}).json["value"] == 1
-    house.wait_for_log(r"lamp \(GPIO27\): off, by pulse")
+    assert ask(pi, "POST", "/api/pins/gate/pulse", {"seconds": 60}).status == 200
+    assert ask(pi, "POST", "/api/pins/gate/pulse", {"seconds": 0.02}).status == 200
+    pi.wait_for_log(r"gate \(GPIO5\): off, by pulse")
+    put(pi, "lamp", 0)
+    assert ask(pi, "POST", "/api/pins/lamp/pulse", {"seconds": 0.02}).json["value"] == 1
+    pi.wait_for_log(r"lamp \(GPIO27\): off, by pulse")
 
 
 @pytest.mark.parametrize(
@@ -299,13 +299,13 @@ def test_a_pulse_can_be_shorter(house: Server) -> None:
         ("fan", {"seconds": 1}, r"fan: expected an output; a pwm pin has no pulse"),
     ],
 )
-def test_a_wrong_pulse_is_refused(house: Server, pin: str, body: Any, reason: str) -> None:
+def test_a_wrong_pulse_is_refused(pi: Server, pin: str, body: Any, reason: str) -> None:
     """A pulse that is longer than allowed, or no length at all, switches nothing and says why."""
-    put(house, pin, 0)
-    status, code, message = ask(house, "POST", f"/api/pins/{pin}/pulse", body).refusal
+    put(pi, pin, 0)
+    status, code, message = ask(pi, "POST", f"/api/pins/{pin}/pulse", body).refusal
     assert (status, code) == (422, "bad-value")
     assert re.search(reason, message), message
-    assert value_of(house, pin) == 0
+    assert value_of(pi, pin) == 0
 
 
 # Refusals
@@ -313,9 +313,9 @@ def test_a_wrong_pulse_is_refused(house: Server, pin: str, body: Any, reason: st
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/api/", "/api/nothing", "/api/pins/", "/api/pins/lamp/burn"])
-def test_what_is_not_there(house: Server, method: str, path: str) -> None:
+def test_what_is_not_there(pi: Server, method: str, path: str) -> None:
     """A path that does not exist is a 404 in JSON, whatever the method."""
-    status, code, message = ask(house, method, path).refusal
+    status, code, message = ask(pi, method, path).refusal
     assert (status, code) == (404, "not-found")
     assert path in message
 
@@ -330,23 +330,23 @@ def test_what_is_not_there(house: Server, method: str, path: str) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["garage", "LAMP", "lamp%20", "%2e%2e", "l%C3%A4mp", "lamp%0A"])
-def test_a_pin_that_is_not_there(house: Server, method: str, path: str, name: str) -> None:
+def test_a_pin_that_is_not_there(pi: Server, method: str, path: str, name: str) -> None:
     """A pin that does not exist is a 404 that names it."""
     body = {"value": 1} if method == "PUT" else None
-    status, code, message = ask(house, method, path.format(name), body).refusal
+    status, code, message = ask(pi, method, path.format(name), body).refusal
     assert (status, code) == (404, "unknown-pin")
     assert message.startswith("there is no pin '")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "BREW"])
-def test_other_methods(house: Server, method: str) -> None:
+def test_other_methods(pi: Server, method: str) -> None:
     """A method that a path does not know is a 405 that says which ones it knows."""
     for path, handler in routes.API:
         knows = {name.upper() for name in handler.operations}
         knows |= {"HEAD"} if "GET" in knows else set()
         if method in knows:
             continue
-        answer = ask(house, method, path.replace("{name}", "lamp"))
+        answer = ask(pi, method, path.replace("{name}", "lamp"))
         assert answer.status == 405
         assert set((answer.headers["Allow"] or "").split(", ")) == knows
         assert method == "HEAD" or answer.refusal[1] == "method"
@@ -369,13 +369,13 @@ def test_other_methods(house: Server, method: str) -> None:
         b" ",
     ],
 )
-def test_what_is_no_json(house: Server, body: bytes) -> None:
+def test_what_is_no_json(pi: Server, body: bytes) -> None:
     """A body that is not JSON is a 400 that says so, and switches nothing."""
-    put(house, "lamp", 0)
-    status, code, message = ask(house, "PUT", "/api/pins/lamp", body).refusal
+    put(pi, "lamp", 0)
+    status, code, message = ask(pi, "PUT", "/api/pins/lamp", body).refusal
     assert (status, code) == (400, "bad-message")
     assert message.startswith("expected JSON: ")
-    assert value_of(house, "lamp") == 0
+    assert value_of(pi, "lamp") == 0
 
 
 @pytest.mark.parametrize(
@@ -400,13 +400,13 @@ def test_what_is_no_json(house: Server, body: bytes) -> None:
         ("fan", b'{"value":-0.01}', r">= 0.* - at `\$\.value`"),
     ],
 )
-def test_a_value_no_pin_takes(house: Server, pin: str, body: bytes, reason: str) -> None:
+def test_a_value_no_pin_takes(pi: Server, pin: str, body: bytes, reason: str) -> None:
     """A value that the pin cannot take is a 422 that says what was expected; nothing changes."""
-    put(house, pin, 0)
-    status, code, message = ask(house, "PUT", f"/api/pins/{pin}", body).refusal
+    put(pi, pin, 0)
+    status, code, message = ask(pi, "PUT", f"/api/pins/{pin}", body).refusal
     assert (status, code) == (422, "bad-value")
     assert re.search(reason, message), message
-    assert value_of(house, pin) == 0
+    assert value_of(pi, pin) == 0
 
 
 @pytest.mark.parametrize(
@@ -414,43 +414,43 @@ def test_a_value_no_pin_takes(house: Server, pin: str, body: bytes, reason: str)
     [b"[" * 30_000, b'{"value":' + b"[" * 30_000, b'{"value":1,"x":' * 2_000, b'{"x":' + b"[" * 9],
     ids=["lists", "in-value", "objects", "shallow"],
 )
-def test_json_as_deep_as_the_sea(house: Server, body: bytes) -> None:
+def test_json_as_deep_as_the_sea(pi: Server, body: bytes) -> None:
     """JSON nested thousands of levels deep is refused like any other nonsense."""
     for method, path in (("PUT", "/api/pins/lamp"), ("POST", "/api/pins/lamp/pulse")):
-        status, code, _ = ask(house, method, path, body).refusal
+        status, code, _ = ask(pi, method, path, body).refusal
         assert (status, code) in {(400, "bad-message"), (422, "bad-value")}
 
 
-def test_an_input_is_only_read(house: Server) -> None:
+def test_an_input_is_only_read(pi: Server) -> None:
     """An input cannot be written to by any method, and the answer says that it is one."""
     for method, path, body in (
         ("PUT", "/api/pins/door", {"value": 1}),
         ("POST", "/api/pins/door/toggle", None),
         ("POST", "/api/pins/door/pulse", {"seconds": 1}),
     ):
-        refusal = ask(house, method, path, body).refusal
+        refusal = ask(pi, method, path, body).refusal
         assert refusal == (403, "not-writable", "door (GPIO17) is an input")
-    assert value_of(house, "door") == 0
+    assert value_of(pi, "door") == 0
 
 
-def test_the_later_command_wins(house: Server) -> None:
+def test_the_later_command_wins(pi: Server) -> None:
     """A command that still waits for its group's pause gives way to the next, and is told so."""
-    assert put(house, "up", 1).status == 200
+    assert put(pi, "up", 1).status == 200
     answers: list[Answer] = []
-    waiting = threading.Thread(target=lambda: answers.append(put(house, "down", 1)))
+    waiting = threading.Thread(target=lambda: answers.append(put(pi, "down", 1)))
     waiting.start()
-    house.wait_for_log(r"up \(GPIO12\): off")  # so `down` waits for the pause
-    assert put(house, "down", 0).json["value"] == 0
+    pi.wait_for_log(r"up \(GPIO12\): off")  # so `down` waits for the pause
+    assert put(pi, "down", 0).json["value"] == 0
     waiting.join(LIMIT)
     status, code, message = answers[0].refusal
     assert (status, code) == (409, "superseded")
     assert "switched off" in message
 
 
-def test_a_body_of_32_kib_is_read(house: Server) -> None:
+def test_a_body_of_32_kib_is_read(pi: Server) -> None:
     """A body may be 32 KiB long."""
-    put(house, "lamp", 0)
-    answer = ask(house, "PUT", "/api/pins/lamp", b'{"value":1}'.ljust(MAX_BODY))
+    put(pi, "lamp", 0)
+    answer = ask(pi, "PUT", "/api/pins/lamp", b'{"value":1}'.ljust(MAX_BODY))
     assert (answer.status, answer.json["value"]) == (200, 1)
 
 
@@ -458,60 +458,60 @@ PUT_HEAD = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.mark.parametrize("excess", [1, 20_000_000, 10**30])
-def test_a_body_declared_too_large(house: Server, excess: int) -> None:
+def test_a_body_declared_too_large(pi: Server, excess: int) -> None:
     """A body that is declared longer than 32 KiB is refused with 413 before it is read, and the
     connection closes."""
-    put(house, "lamp", 0)
-    answer = raw(house, PUT_HEAD + b"Content-Length: %d\r\n\r\n" % (MAX_BODY + excess))
+    put(pi, "lamp", 0)
+    answer = raw(pi, PUT_HEAD + b"Content-Length: %d\r\n\r\n" % (MAX_BODY + excess))
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 413 ")
     assert b"\r\nContent-Type: application/json\r\n" in head
     expected = {"code": "too-large", "message": f"expected a body of at most {MAX_BODY} bytes"}
     assert json.loads(body) == {"error": expected}
-    assert value_of(house, "lamp") == 0
+    assert value_of(pi, "lamp") == 0
 
 
-def test_a_body_in_chunks_that_is_too_large(house: Server) -> None:
+def test_a_body_in_chunks_that_is_too_large(pi: Server) -> None:
     """A body whose size is not declared is read up to 32 KiB. For a longer one the connection
     closes, and nothing is switched."""
-    put(house, "lamp", 0)
+    put(pi, "lamp", 0)
     chunks = b"".join(
         b"%x\r\n%b\r\n" % (len(part), part) for part in (b'{"value":1}', b" " * 32758)
     )
     request = PUT_HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + chunks
-    answer = raw(house, request)
+    answer = raw(pi, request)
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert value_of(house, "lamp") == 0
+    assert value_of(pi, "lamp") == 0
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
-def test_a_body_that_never_ends(house: Server, chunked: bool) -> None:
+def test_a_body_that_never_ends(pi: Server, chunked: bool) -> None:
     """A client that sends a body without end is refused and disconnected."""
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 999999999999"
     piece = b"10000\r\n%b\r\n" % bytes(65536) if chunked else bytes(65536)
-    endless = socket.create_connection(("127.0.0.1", house.port), LIMIT)
+    endless = socket.create_connection(("127.0.0.1", pi.port), LIMIT)
     with endless, pytest.raises(ConnectionError):
         endless.sendall(PUT_HEAD + length + b"\r\n\r\n")
         while True:
             endless.sendall(piece)
-    assert ask(house, "GET", "/api/health").status == 200
+    assert ask(pi, "GET", "/api/health").status == 200
 
 
-def test_a_client_that_asks_before_it_sends_a_body(house: Server) -> None:
+def test_a_client_that_asks_before_it_sends_a_body(pi: Server) -> None:
     """A client that waits for `continue` before it sends a body gets 413 instead if the body is
     too long."""
     expecting = PUT_HEAD + b"Expect: 100-continue\r\n"
-    answer = raw(house, expecting + b"Content-Length: %d\r\n\r\n" % (MAX_BODY + 1))
+    answer = raw(pi, expecting + b"Content-Length: %d\r\n\r\n" % (MAX_BODY + 1))
     assert answer.startswith(b"HTTP/1.1 413 ")
     body = b'Connection: close\r\nContent-Length: 11\r\n\r\n{"value":0}'
-    answer = raw(house, expecting + body)
+    answer = raw(pi, expecting + body)
     assert answer.startswith(b"HTTP/1.1 100 ")
     assert b"HTTP/1.1 200 OK" in answer
 
 
-def test_a_head_with_a_body_too_large(house: Server) -> None:
+def test_a_head_with_a_body_too_large(pi: Server) -> None:
     """The refusal of a HEAD has no body."""
-    answer = raw(house, b"HEAD /api HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n")
+    answer = raw(pi, b"HEAD /api HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 413 ")
     assert body == b""
@@ -539,60 +539,58 @@ def raw(server: Server, request: bytes) -> bytes:
         ("GET", "/api/nothing", None),
     ],
 )
-def test_another_name_is_refused(house: Server, method: str, path: str, body: Any) -> None:
+def test_another_name_is_refused(pi: Server, method: str, path: str, body: Any) -> None:
     """Under a name that is not this server's nothing is read or switched, and the answer says how
     to let the name in."""
-    put(house, "lamp", 0)
-    refusal = ask(house, method, path, body, Host="evil.example:80").refusal
+    put(pi, "lamp", 0)
+    refusal = ask(pi, method, path, body, Host="evil.example:80").refusal
     assert refusal[:2] == (421, "unknown-host")
     assert "hosts: [evil.example]" in refusal[2]
-    assert value_of(house, "lamp") == 0
-    assert ask(house, method, path, body, Host="localhost").status in {200, 404}
+    assert value_of(pi, "lamp") == 0
+    assert ask(pi, method, path, body, Host="localhost").status in {200, 404}
 
 
 @pytest.mark.parametrize(
     "origin",
     ["http://evil.example", "https://127.0.0.1", "http://127.0.0.1:1", "null", "", "file://"],
 )
-def test_a_page_of_another_site_switches_nothing(house: Server, origin: str) -> None:
+def test_a_page_of_another_site_switches_nothing(pi: Server, origin: str) -> None:
     """A page of another site cannot switch, with or without a body, and is told so."""
-    put(house, "lamp", 0)
+    put(pi, "lamp", 0)
     for method, path, body in (
         ("PUT", "/api/pins/lamp", {"value": 1}),
         ("POST", "/api/pins/lamp/toggle", None),  # what any page may send without asking first
         ("POST", "/api/pins/lamp/pulse", {"seconds": 60}),
         ("OPTIONS", "/api/pins/lamp", None),
     ):
-        refusal = ask(house, method, path, body, Origin=origin).refusal
+        refusal = ask(pi, method, path, body, Origin=origin).refusal
         assert refusal == (403, "foreign", "pages of other sites may not do this")
-    assert value_of(house, "lamp") == 0
+    assert value_of(pi, "lamp") == 0
 
 
-def test_a_page_of_ours_switches(house: Server) -> None:
+def test_a_page_of_ours_switches(pi: Server) -> None:
     """A page of this server itself may switch, and so may a script, which has no origin."""
-    own = f"http://127.0.0.1:{house.port}"
-    named = f"localhost:{house.port}"
-    put(house, "lamp", 0)
-    assert put(house, "lamp", 1, Origin=own).json["value"] == 1
-    toggled = ask(
-        house, "POST", "/api/pins/lamp/toggle", Host=named, Origin=f"http://{named.upper()}"
-    )
+    own = f"http://127.0.0.1:{pi.port}"
+    named = f"localhost:{pi.port}"
+    put(pi, "lamp", 0)
+    assert put(pi, "lamp", 1, Origin=own).json["value"] == 1
+    toggled = ask(pi, "POST", "/api/pins/lamp/toggle", Host=named, Origin=f"http://{named.upper()}")
     assert toggled.json["value"] == 0
-    assert ask(house, "POST", "/api/pins/lamp/toggle").json["value"] == 1
+    assert ask(pi, "POST", "/api/pins/lamp/toggle").json["value"] == 1
 
 
-def test_reading_changes_nothing(house: Server) -> None:
+def test_reading_changes_nothing(pi: Server) -> None:
     """No GET changes anything, whatever is written behind the path or into the headers."""
-    before = ask(house, "GET", "/api/pins").json["pins"]
+    before = ask(pi, "GET", "/api/pins").json["pins"]
     for path in (*GETS, "/api/pins/lamp/toggle", "/api/pins/lamp/pulse", "/api/nothing"):
         for end in ("", "?value=1&_method=PUT", "?toggle"):
             other = {"X-HTTP-Method-Override": "POST"}
-            assert ask(house, "GET", path + end, {"value": 1}, **other).status in {200, 404, 405}
-    after = ask(house, "GET", "/api/pins").json["pins"]
+            assert ask(pi, "GET", path + end, {"value": 1}, **other).status in {200, 404, 405}
+    after = ask(pi, "GET", "/api/pins").json["pins"]
     assert after == [same(pin) for pin in before]
 
 
-def test_no_other_site_may_read(house: Server) -> None:
+def test_no_other_site_may_read(pi: Server) -> None:
     """No answer, refusals and preflights included, lets a page of another site read it."""
     requests = [("GET", path) for path in GETS] + [
         ("OPTIONS", "/api/pins/lamp"),
@@ -608,13 +606,13 @@ def test_no_other_site_may_read(house: Server) -> None:
         "Access-Control-Request-Headers": "content-type",
     }
     for method, path in requests:
-        for origin in ("http://evil.example", f"http://127.0.0.1:{house.port}"):
-            answer = ask(house, method, path, Origin=origin, **preflight)
+        for origin in ("http://evil.example", f"http://127.0.0.1:{pi.port}"):
+            answer = ask(pi, method, path, Origin=origin, **preflight)
             allowing = [name for name in answer.headers if name.lower().startswith("access-")]
             assert not allowing, (method, path)
 
 
-def test_answers_are_plain_json(house: Server) -> None:
+def test_answers_are_plain_json(pi: Server) -> None:
     """Every answer is JSON, is not kept by browsers, and is not taken for a page."""
     for method, path, expected in (
         ("GET", "/api/pins", 200),
@@ -623,7 +621,7 @@ def test_answers_are_plain_json(house: Server) -> None:
         ("PUT", "/api/pins/lamp", 422),
         ("GET", "/api/pins/%ff", 400),
     ):
-        answer = ask(house, method, path)
+        answer = ask(pi, method, path)
         assert answer.status == expected
         assert answer.json
         assert answer.headers["Content-Type"] == "application/json"
@@ -639,7 +637,7 @@ def test_broken_pins_degrade_the_health(ruin: Server) -> None:
     answer = ask(ruin, "GET", "/api/health")
     assert (answer.status, answer.json["status"]) == (200, "degraded")
     reasons = answer.json["reasons"]
-    assert len(reasons) == HOUSE.count("gpio:")
+    assert len(reasons) == CONFIG.count("gpio:")
     assert reasons[0].startswith("door (GPIO17): GPIO cannot be opened: No module named 'lgpio'")
     assert "sudo apt install python3-lgpio" in reasons[0]
 
@@ -671,8 +669,8 @@ def test_broken_pins_are_not_switched(ruin: Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def description(house: Server) -> Any:
-    return ask(house, "GET", "/api/openapi.json").json
+def description(pi: Server) -> Any:
+    return ask(pi, "GET", "/api/openapi.json").json
 
 
 def test_the_description_lists_every_route(description: Any) -> None:
@@ -750,7 +748,7 @@ EXCHANGES: list[tuple[str, str, Any, dict[str, str], int]] = [
 
 @pytest.mark.parametrize("method, path, body, headers, status", EXCHANGES)
 def test_the_description_is_true(
-    house: Server,
+    pi: Server,
     description: Any,
     method: str,
     path: str,
@@ -759,7 +757,7 @@ def test_the_description_is_true(
     status: int,
 ) -> None:
     """Every answer has a status that the description knows and the form it promises."""
-    answer = ask(house, method, path, body, **headers)
+    answer = ask(pi, method, path, body, **headers)
     assert answer.status == status
     assert complaints(description, method, path, answer) == []
 
@@ -891,12 +889,12 @@ operations = st.sampled_from(
 @settings(deadline=None, max_examples=300, print_blob=True)
 @given(operations, names, bodies)
 def test_whatever_a_program_sends(
-    house: Server, description: Any, operation: tuple[str, str], name: str, body: bytes
+    pi: Server, description: Any, operation: tuple[str, str], name: str, body: bytes
 ) -> None:
     """Whatever name and body a program sends, the answer is one that the description promises."""
     path, method = operation
     asked = path.replace("{name}", quote(name, safe=""))
-    answer = ask(house, method, asked, body)
+    answer = ask(pi, method, asked, body)
     assert answer.status < 500
     if name:  # without one it is another path
         assert complaints(description, method, asked, answer) == []
@@ -910,11 +908,11 @@ def test_whatever_a_program_sends(
     st.binary(max_size=40),
 )
 def test_whatever_a_stranger_sends(
-    house: Server, method: bytes, start: bytes, path: bytes, header: bytes
+    pi: Server, method: bytes, start: bytes, path: bytes, header: bytes
 ) -> None:
     """Whatever bytes a stranger sends as a request, the server never fails over them."""
     request = b"%b %b%b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Any: %b\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", house.port), LIMIT) as connection:
+    with socket.create_connection(("127.0.0.1", pi.port), LIMIT) as connection:
         connection.sendall(request % (method, start, path, header))
         connection.shutdown(socket.SHUT_WR)
         try:

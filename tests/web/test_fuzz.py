@@ -19,7 +19,7 @@ from tests.rigs.home import folders, new_link
 EXAMPLES = 100
 """For each operation and each of those who ask; `schemathesis run` makes as many as one likes."""
 PINS = ["lamp", "gate", "fan", "bell", "boiler", "door"]
-HOUSE = """
+CONFIG = """
 access: {control: everyone}
 pins:
   lamp:   {gpio: 27, mode: output}
@@ -49,12 +49,12 @@ def map_path_parameters(context: Any, path_parameters: Any) -> Any:
     return path_parameters
 
 
-class House:
+class Pi:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         Codes(folder).renew("control")
         file = folder / "config.yaml"
-        file.write_text(HOUSE)
+        file.write_text(CONFIG)
         arguments = ["run", "--simulate", "--config", str(file)]
         self.server = Server(arguments, env=folders(folder))
         self.cookie = self.sign_in()
@@ -66,12 +66,12 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("house"))
-    yield house
-    assert house.server.stop() == 0, house.server.log
-    assert "Traceback" not in house.server.log, house.server.log
-    assert "ERROR" not in house.server.log, house.server.log
+def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
+    pi = Pi(tmp_path_factory.mktemp("house"))
+    yield pi
+    assert pi.server.stop() == 0, pi.server.log
+    assert "Traceback" not in pi.server.log, pi.server.log
+    assert "ERROR" not in pi.server.log, pi.server.log
 
 
 @pytest.mark.parametrize("who", ["anybody", "owner"])
@@ -83,10 +83,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-def test_every_route(case: Any, house: House, who: str) -> None:
+def test_every_route(case: Any, pi: Pi, who: str) -> None:
     """No request makes the server fail, and every answer has a status, a type and a form that are
     described, for those without a code and for the owner."""
     headers = {}
     if who == "owner":
-        headers = house.sign_in() if case.path == "/api/logout" else house.cookie
-    case.call_and_validate(base_url=house.server.url, headers=headers, timeout=LIMIT)
+        headers = pi.sign_in() if case.path == "/api/logout" else pi.cookie
+    case.call_and_validate(base_url=pi.server.url, headers=headers, timeout=LIMIT)

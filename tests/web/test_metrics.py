@@ -16,7 +16,7 @@ from tests.rigs.mqtt import Brokers
 from tests.rigs.wire import Client
 
 DASHBOARD = Path(__file__).parents[2] / "docs/grafana.json"
-HOUSE = """
+CONFIG = """
 gpio: simulated
 metrics: true
 access: {control: everyone}
@@ -53,7 +53,7 @@ def switch(server: Server, pin: str, value: float) -> None:
 def test_what_becomes_of_a_pin(start_server):
     """Value, changes, time on and last change of each pin are told, and how long a viewer waited
     for its edges."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     before = numbers(server)
     assert before['raspi_server_pin_value{pin="lamp"}'] == 0
     assert before['raspi_server_pin_changes_total{pin="lamp"}'] == 0
@@ -77,7 +77,7 @@ def test_what_becomes_of_a_pin(start_server):
 
 def test_viewers_and_frames(start_server):
     """Viewers are counted, and the frames that they are sent."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     assert numbers(server)["raspi_server_frames_sent_total"] == 0
     with Client(server.port) as viewer:
         messages = viewer.messages()
@@ -91,7 +91,7 @@ def test_viewers_and_frames(start_server):
 
 def test_a_viewer_that_does_not_read_skips_frames(start_server):
     """States that a slow viewer is spared are counted."""
-    server = start_server("interval: 0.01\n" + HOUSE)
+    server = start_server("interval: 0.01\n" + CONFIG)
     with Client(server.port, receive_buffer=2048), Client(server.port) as attentive:
         for _ in attentive.messages():
             if numbers(server)["raspi_server_frames_skipped_total"]:
@@ -100,7 +100,7 @@ def test_a_viewer_that_does_not_read_skips_frames(start_server):
 
 def test_all_is_well(start_server):
     """Health, heartbeat and the broker are told; a broker that nobody configured is not."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     found = numbers(server)
     assert found['raspi_server_health{status="ok"}'] == 1
     assert found['raspi_server_health{status="degraded"}'] == 0
@@ -112,7 +112,7 @@ def test_all_is_well(start_server):
 def test_a_broker_that_is_away(start_server, brokers):
     """A broker that is away shows, and what is kept for it; and the health that says so."""
     broker = brokers.broker()
-    server = start_server(HOUSE + f'mqtt: {{url: "{broker.url}"}}\n')
+    server = start_server(CONFIG + f'mqtt: {{url: "{broker.url}"}}\n')
     server.wait_for_log("mqtt: connected")
     assert numbers(server)["raspi_server_mqtt_connected"] == 1
     broker.kill()
@@ -128,16 +128,16 @@ def test_a_broker_that_is_away(start_server, brokers):
 def test_a_reload(start_server, tmp_path):
     """After a reload there are the pins of the new configuration and no others; numbers of those
     that stayed go on; and the page is gone when nobody wants it."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     switch(server, "lamp", 1)
     file = tmp_path / "config-0.yaml"
-    file.write_text(re.sub("  fan:.*\n", "", HOUSE))
+    file.write_text(re.sub("  fan:.*\n", "", CONFIG))
     server.process.send_signal(signal.SIGHUP)
     server.wait_for_log("2 pins, serving")
     found = numbers(server)
     assert found['raspi_server_pin_changes_total{pin="lamp"}'] == 1
     assert not any('pin="fan"' in name for name in found)
-    file.write_text(HOUSE.replace("metrics: true", "metrics: false"))
+    file.write_text(CONFIG.replace("metrics: true", "metrics: false"))
     server.process.send_signal(signal.SIGHUP)
     server.wait_for_log("3 pins, serving", again=1)
     status, code, words = ask(server, "GET", "/metrics").refusal
@@ -157,7 +157,7 @@ def test_who_may_look_may_read_the_numbers(tmp_path):
 
 def test_promtool_finds_nothing_to_say(start_server):
     """Prometheus' own check of names, units and help is silent."""
-    server = start_server(HOUSE)
+    server = start_server(CONFIG)
     switch(server, "lamp", 1)
     text = ask(server, "GET", "/metrics").body
     done = subprocess.run(
@@ -169,7 +169,7 @@ def test_promtool_finds_nothing_to_say(start_server):
 def test_the_dashboard_draws_what_there_is(start_server, brokers):
     """Every number that the dashboard for Grafana names is told, and every one of ours is drawn."""
     broker = brokers.broker()
-    server = start_server(HOUSE + f'mqtt: {{url: "{broker.url}"}}\n')
+    server = start_server(CONFIG + f'mqtt: {{url: "{broker.url}"}}\n')
     switch(server, "lamp", 1)
     told = {name.partition("{")[0] for name in numbers(server)}
     told.add("raspi_server_temperature_celsius")  # where there is a thermometer

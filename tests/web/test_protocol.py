@@ -17,7 +17,7 @@ from raspi_server.messages import MAX_MESSAGE_BYTES
 from tests.conftest import LIMIT, Server
 from tests.rigs.wire import BINARY, CLOSE, CONTINUATION, GONE, PING, PONG, TEXT, Client, masked
 
-HOUSE = """
+CONFIG = """
 access: {control: everyone}
 interval: 0.01
 pins:
@@ -62,8 +62,8 @@ asyncio.run(main())
 
 
 @pytest.fixture(scope="module")
-def house(start_module_server: Callable[..., Server]) -> Server:
-    return start_module_server(HOUSE)
+def pi(start_module_server: Callable[..., Server]) -> Server:
+    return start_module_server(CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -264,9 +264,9 @@ case("8 nothing")
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_case_ends_as_with_tornado(house, tornado, name):
+def test_every_case_ends_as_with_tornado(pi, tornado, name):
     """Whatever a client does with the protocol, it sees what `write_message` would have shown."""
-    ours, theirs = see(house.port, CASES[name]), see(tornado, CASES[name])
+    ours, theirs = see(pi.port, CASES[name]), see(tornado, CASES[name])
     assert ours._replace(pongs=[]) == theirs._replace(pongs=[])
     # A pong that could not be sent yet gives way to a later one (RFC 6455, 5.5.3), in both.
     assert ours.pongs[:1] == theirs.pongs[:1]
@@ -296,9 +296,9 @@ def test_every_case_ends_as_with_tornado(house, tornado, name):
         ("8 most of a frame", Seen(0, [], None, "waits")),
     ],
 )
-def test_some_cases_in_full(house, name, seen):
+def test_some_cases_in_full(pi, name, seen):
     """Good frames are answered and bad ones end the connection, each in the way written here."""
-    assert see(house.port, CASES[name]) == seen
+    assert see(pi.port, CASES[name]) == seen
 
 
 frames = st.builds(
@@ -321,17 +321,17 @@ frames = st.builds(
     stream=st.lists(frames | frames | frames | st.binary(max_size=12), max_size=14).map(b"".join),
     cuts=st.lists(st.integers(0, 500), max_size=5).map(sorted),
 )
-def test_every_stream_ends_as_with_tornado(house, tornado, stream, cuts):
+def test_every_stream_ends_as_with_tornado(pi, tornado, stream, cuts):
     """Random frames and random bytes, cut anywhere, are answered as `write_message` would have."""
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert see(house.port, pieces) == see(tornado, pieces)
+    assert see(pi.port, pieces) == see(tornado, pieces)
 
 
-PINGS = {"house": 90, "tornado": 1000}
+PINGS = {"pi": 90, "tornado": 1000}
 """Pings that each server takes at once. Ours takes 100 frames (raspi_server/web/websocket.py)."""
 
 
-@pytest.mark.parametrize("server", ["house", "tornado"])
+@pytest.mark.parametrize("server", ["pi", "tornado"])
 def test_many_pings_one_by_one(request, server):
     """A client that waits for each pong gets every one, as many as it may send at once."""
     with Client(port_of(request, server)) as client:
@@ -341,7 +341,7 @@ def test_many_pings_one_by_one(request, server):
             assert next(pongs) == b"%d" % n
 
 
-@pytest.mark.parametrize("server", ["house", "tornado"])
+@pytest.mark.parametrize("server", ["pi", "tornado"])
 def test_a_flood_of_pings(request, server):
     """Of pings that come faster than their pongs are read, the last is answered in any case (RFC
     6455, 5.5.3), and states go on coming whole."""
@@ -361,4 +361,4 @@ def test_a_flood_of_pings(request, server):
 
 def port_of(request: pytest.FixtureRequest, server: str) -> int:
     found = request.getfixturevalue(server)
-    return found.port if server == "house" else found
+    return found.port if server == "pi" else found

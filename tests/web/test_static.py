@@ -81,7 +81,7 @@ def www(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def house(www: Path) -> Iterator[Server]:
+def pi(www: Path) -> Iterator[Server]:
     file = www.parent / "config.yaml"
     file.write_text("pins: {}\n")
     server = Server(["run", "--simulate", "--config", str(file)])
@@ -93,18 +93,18 @@ def house(www: Path) -> Iterator[Server]:
 # Which file
 
 
-def test_my_own_page_wins(house: Server) -> None:
+def test_my_own_page_wins(pi: Server) -> None:
     """A file in the user's folder wins over the built-in one of the same name."""
     assert (BUILT_IN_WWW / "index.html").exists()
-    assert ask(house, "/").body == b"my own page"
-    assert ask(house, "/index.html").body == b"my own page"
+    assert ask(pi, "/").body == b"my own page"
+    assert ask(pi, "/index.html").body == b"my own page"
 
 
-def test_the_built_in_pages_stay(house: Server, www: Path) -> None:
+def test_the_built_in_pages_stay(pi: Server, www: Path) -> None:
     """What the user's folder does not have comes from the built-in one."""
     for name in ("icon.svg", "raspi.js", "manifest.webmanifest"):
         assert not (www / name).exists()
-        assert ask(house, f"/{name}").body == (BUILT_IN_WWW / name).read_bytes()
+        assert ask(pi, f"/{name}").body == (BUILT_IN_WWW / name).read_bytes()
 
 
 def test_a_folder_without_index_does_not_hide_the_dashboard(
@@ -130,32 +130,32 @@ def test_pages_of_ones_own_may_come_later(
     assert ask(server, "/").body == b"now"
 
 
-def test_folders_mean_their_index(house: Server) -> None:
+def test_folders_mean_their_index(pi: Server) -> None:
     """A folder is its index.html, and without the slash behind its name leads there."""
-    moved = ask(house, "/garden")
+    moved = ask(pi, "/garden")
     assert (moved.status, moved.headers["Location"]) == (301, "./garden/")
-    there = ask(house, "/garden/")
+    there = ask(pi, "/garden/")
     assert (there.status, there.body) == (200, b"the garden")
-    assert ask(house, "/garden/pond/").status == 404
+    assert ask(pi, "/garden/pond/").status == 404
 
 
-def test_no_redirect_to_another_machine(house: Server) -> None:
+def test_no_redirect_to_another_machine(pi: Server) -> None:
     """No path redirects to another machine, however many slashes it begins with."""
     for path in ("//garden", "///garden", "//garden/pond", "/%2fgarden", "//evil.example/.."):
-        answer = ask(house, path)
+        answer = ask(pi, path)
         assert answer.status in {400, 403, 404}, path
         assert answer.headers["Location"] is None
 
 
-def test_my_api_folder_hides_nothing(house: Server, www: Path) -> None:
+def test_my_api_folder_hides_nothing(pi: Server, www: Path) -> None:
     """A folder `api` or a file `ws` among the pages does not stand before the API."""
     (www / "api" / "pins").mkdir(parents=True)
     (www / "api" / "pins" / "index.html").write_text("false pins")
     (www / "api" / "extra.html").write_text("false extra")
     (www / "ws").write_text("false socket")
-    assert b'"pins":[]' in ask(house, "/api/pins").body
+    assert b'"pins":[]' in ask(pi, "/api/pins").body
     for path in ("/api/pins/", "/api/extra.html", "/ws", "/api"):
-        assert b"false" not in ask(house, path).body
+        assert b"false" not in ask(pi, path).body
 
 
 @pytest.mark.parametrize(
@@ -175,12 +175,12 @@ def test_my_api_folder_hides_nothing(house: Server, www: Path) -> None:
         "family \U0001f468\u200d\U0001f469\u200d\U0001f467.jpg",
     ],
 )
-def test_any_name_will_do(house: Server, www: Path, name: str) -> None:
+def test_any_name_will_do(pi: Server, www: Path, name: str) -> None:
     """A file may have any name people give to files."""
     file = www / name
     file.parent.mkdir(exist_ok=True)
     file.write_text("here")
-    answer = ask(house, quote(f"/{name}"))
+    answer = ask(pi, quote(f"/{name}"))
     assert (answer.status, answer.body) == (200, b"here")
 
 
@@ -212,23 +212,23 @@ def test_any_name_will_do(house: Server, www: Path, name: str) -> None:
         ("unknown", "application/octet-stream"),
     ],
 )
-def test_every_file_says_what_it_is(house: Server, www: Path, suffix: str, kind: str) -> None:
+def test_every_file_says_what_it_is(pi: Server, www: Path, suffix: str, kind: str) -> None:
     """Every file comes with its type, texts as UTF-8, and is not taken for another."""
     (www / f"file.{suffix}").write_text("content")
-    headers = ask(house, f"/file.{suffix}").headers
+    headers = ask(pi, f"/file.{suffix}").headers
     assert headers["Content-Type"] == kind
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Content-Encoding"] is None
 
 
-def test_head_is_get_without_the_body(house: Server) -> None:
+def test_head_is_get_without_the_body(pi: Server) -> None:
     """HEAD tells all about a file, its length included, without sending it."""
-    get, head = ask(house, "/ten.txt"), ask(house, "/ten.txt", "HEAD")
+    get, head = ask(pi, "/ten.txt"), ask(pi, "/ten.txt", "HEAD")
     assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", "10")
     assert {k: v for k, v in head.headers.items() if k != "Date"} == {
         k: v for k, v in get.headers.items() if k != "Date"
     }
-    assert ask(house, "/nothing", "HEAD").status == 404
+    assert ask(pi, "/nothing", "HEAD").status == 404
 
 
 @pytest.mark.parametrize(
@@ -241,37 +241,36 @@ def test_head_is_get_without_the_body(house: Server) -> None:
         ("bytes=-3", b"789", "bytes 7-9/10"),
     ],
 )
-def test_a_part_of_a_file(house: Server, asked: str, part: bytes, told: str) -> None:
+def test_a_part_of_a_file(pi: Server, asked: str, part: bytes, told: str) -> None:
     """A browser may ask for a part of a file, as it does to move about in a film."""
-    answer = ask(house, "/ten.txt", Range=asked)
+    answer = ask(pi, "/ten.txt", Range=asked)
     assert (answer.status, answer.body) == (206, part)
     assert answer.headers["Content-Range"] == told
     assert answer.headers["Content-Length"] == str(len(part))
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-", "bytes=0-9", "bytes=-99", "pages=1-2", "bytes=x"])
-def test_all_of_a_file(house: Server, asked: str) -> None:
+def test_all_of_a_file(pi: Server, asked: str) -> None:
     """A part that is the whole, or no part at all, is the whole file."""
-    answer = ask(house, "/ten.txt", Range=asked)
+    answer = ask(pi, "/ten.txt", Range=asked)
     assert (answer.status, answer.body) == (200, b"0123456789")
 
 
 @pytest.mark.parametrize("asked", ["bytes=10-", "bytes=99-100", "bytes=-0"])
-def test_no_part_of_a_file(house: Server, asked: str) -> None:
+def test_no_part_of_a_file(pi: Server, asked: str) -> None:
     """A part behind the end of a file is a 416 that says how long the file is."""
-    answer = ask(house, "/ten.txt", Range=asked)
+    answer = ask(pi, "/ten.txt", Range=asked)
     assert (answer.status, answer.body) == (416, b"")
     assert answer.headers["Content-Range"] == "bytes */10"
 
 
-def test_a_film_arrives_whole(house: Server, www: Path) -> None:
+def test_a_film_arrives_whole(pi: Server, www: Path) -> None:
     """A file of many megabytes arrives whole, to several at once."""
     film = os.urandom(5_000_003)
     (www / "film.mp4").write_bytes(film)
     arrived: list[bytes] = []
     viewers = [
-        threading.Thread(target=lambda: arrived.append(ask(house, "/film.mp4").body))
-        for _ in range(3)
+        threading.Thread(target=lambda: arrived.append(ask(pi, "/film.mp4").body)) for _ in range(3)
     ]
     for viewer in viewers:
         viewer.start()
@@ -283,15 +282,15 @@ def test_a_film_arrives_whole(house: Server, www: Path) -> None:
 # Always as it is now
 
 
-def test_browsers_ask_each_time(house: Server) -> None:
+def test_browsers_ask_each_time(pi: Server) -> None:
     """A browser may keep a file, asks each time whether it is still the one, and is told."""
-    first = ask(house, "/garden/")
+    first = ask(pi, "/garden/")
     assert first.headers["Cache-Control"] == "no-cache"
     assert first.headers["Last-Modified"]
-    again = ask(house, "/garden/", If_None_Match=first.headers["Etag"])
+    again = ask(pi, "/garden/", If_None_Match=first.headers["Etag"])
     assert (again.status, again.body) == (304, b"")
     assert again.headers["Etag"] == first.headers["Etag"]
-    other = ask(house, "/garden/", If_None_Match='"another"')
+    other = ask(pi, "/garden/", If_None_Match='"another"')
     assert (other.status, other.body) == (200, b"the garden")
 
 
@@ -315,26 +314,24 @@ def lengthen(file: Path, text: bytes) -> None:
 
 
 @pytest.mark.parametrize("edit", [rewrite, rewrite_with_old_date, replace, lengthen])
-def test_an_edit_shows_at_once(
-    house: Server, www: Path, edit: Callable[[Path, bytes], None]
-) -> None:
+def test_an_edit_shows_at_once(pi: Server, www: Path, edit: Callable[[Path, bytes], None]) -> None:
     """An edited page shows at the next visit, also with the same length and date as before."""
     page = www / "news.html"
     page.write_text("old.")
-    before = ask(house, "/news.html")
+    before = ask(pi, "/news.html")
     assert before.body == b"old."
     written = page.stat().st_ctime_ns
     while page.stat().st_ctime_ns == written:  # the file system's clock ticks every few ms
         edit(page, b"new!")
-    after = ask(house, "/news.html", If_None_Match=before.headers["Etag"])
+    after = ask(pi, "/news.html", If_None_Match=before.headers["Etag"])
     assert (after.status, after.body) == (200, page.read_bytes())
     assert after.headers["Etag"] != before.headers["Etag"]
 
 
-def test_a_removed_page_is_gone(house: Server, www: Path) -> None:
+def test_a_removed_page_is_gone(pi: Server, www: Path) -> None:
     """A file that was removed is not served any more, and the built-in one of its name is back: at
     the next request, also on one connection."""
-    with Browser(house) as browser:
+    with Browser(pi) as browser:
         for _ in range(2):
             (www / "raspi.js").write_text("mine")
             assert browser.ask("/raspi.js").body == b"mine"
@@ -342,10 +339,10 @@ def test_a_removed_page_is_gone(house: Server, www: Path) -> None:
             assert browser.ask("/raspi.js").body == (BUILT_IN_WWW / "raspi.js").read_bytes()
 
 
-def test_a_page_that_becomes_a_way_out(house: Server, www: Path) -> None:
+def test_a_page_that_becomes_a_way_out(pi: Server, www: Path) -> None:
     """A page that was served, and becomes a link to the outside, is not served any more."""
     window = www / "window.txt"
-    with Browser(house) as browser:
+    with Browser(pi) as browser:
         window.write_text("a view")
         assert browser.ask("/window.txt").body == b"a view"
         window.unlink()
@@ -414,10 +411,10 @@ def get_packed(server: Server, path: str, method: str = "GET", **headers: str) -
     return ask(server, path, method, Accept_Encoding="gzip", **headers)
 
 
-def test_texts_come_as_gzip(house: Server, poem: Path) -> None:
+def test_texts_come_as_gzip(pi: Server, poem: Path) -> None:
     """Who can take gzip gets a text in a fraction of its size, who cannot gets it as it is; what
     stands between them is told that there are two, and each has a name of its own."""
-    plain, packed = ask(house, "/poem.txt"), get_packed(house, "/poem.txt")
+    plain, packed = ask(pi, "/poem.txt"), get_packed(pi, "/poem.txt")
     assert gzip.decompress(packed.body) == plain.body == POEM
     assert len(packed.body) < len(POEM) / 5
     assert (plain.headers["Content-Encoding"], packed.headers["Content-Encoding"]) == (
@@ -431,7 +428,7 @@ def test_texts_come_as_gzip(house: Server, poem: Path) -> None:
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
         assert answer.headers["Content-Length"] == str(len(answer.body))
         assert answer.headers["Cache-Control"] == "no-cache"
-    head = get_packed(house, "/poem.txt", "HEAD")
+    head = get_packed(pi, "/poem.txt", "HEAD")
     assert head.body == b""
     assert {k: v for k, v in head.headers.items() if k != "Date"} == {
         k: v for k, v in packed.headers.items() if k != "Date"
@@ -456,9 +453,9 @@ def test_texts_come_as_gzip(house: Server, poem: Path) -> None:
         (",;=,", False),
     ],
 )
-def test_who_takes_gzip(house: Server, poem: Path, accepted: str, is_packed: bool) -> None:
+def test_who_takes_gzip(pi: Server, poem: Path, accepted: str, is_packed: bool) -> None:
     """A text comes as gzip exactly where that is said to be welcome."""
-    answer = ask(house, "/poem.txt", Accept_Encoding=accepted)
+    answer = ask(pi, "/poem.txt", Accept_Encoding=accepted)
     assert (answer.headers["Content-Encoding"] == "gzip") == is_packed
     assert (gzip.decompress(answer.body) if is_packed else answer.body) == POEM
 
@@ -480,40 +477,40 @@ def test_who_takes_gzip(house: Server, poem: Path, accepted: str, is_packed: boo
     ],
 )
 def test_what_is_worth_it(
-    house: Server, www: Path, name: str, content: bytes, is_packed: bool
+    pi: Server, www: Path, name: str, content: bytes, is_packed: bool
 ) -> None:
     """Only texts are compressed, and neither tiny nor huge ones."""
     (www / name).write_bytes(content)
-    answer = get_packed(house, f"/{name}")
+    answer = get_packed(pi, f"/{name}")
     assert (answer.headers["Content-Encoding"] == "gzip") == is_packed
     assert (answer.headers["Vary"] == "Accept-Encoding") == is_packed
     assert (gzip.decompress(answer.body) if is_packed else answer.body) == content
 
 
-def test_a_part_is_of_the_file_itself(house: Server, poem: Path) -> None:
+def test_a_part_is_of_the_file_itself(pi: Server, poem: Path) -> None:
     """A part is always one of the uncompressed file, and is never added to a compressed whole."""
-    plain, packed = ask(house, "/poem.txt"), get_packed(house, "/poem.txt")
-    part = get_packed(house, "/poem.txt", Range="bytes=10-19")
+    plain, packed = ask(pi, "/poem.txt"), get_packed(pi, "/poem.txt")
+    part = get_packed(pi, "/poem.txt", Range="bytes=10-19")
     assert (part.status, part.body) == (206, POEM[10:20])
     assert part.headers["Content-Encoding"] is None
     assert part.headers["Etag"] == plain.headers["Etag"]
     assert part.headers["Vary"] == "Accept-Encoding"
     known = {"Range": "bytes=10-19", "If_Range": plain.headers["Etag"]}
-    assert get_packed(house, "/poem.txt", **known).body == POEM[10:20]
+    assert get_packed(pi, "/poem.txt", **known).body == POEM[10:20]
     for other in (packed.headers["Etag"], '"another"', "Sat, 29 Oct 1994 19:43:31 GMT"):
-        whole = get_packed(house, "/poem.txt", Range="bytes=10-19", If_Range=other)
+        whole = get_packed(pi, "/poem.txt", Range="bytes=10-19", If_Range=other)
         assert (whole.status, whole.body) == (200, packed.body)
 
 
-def test_who_has_one_form_is_not_told_to_keep_the_other(house: Server, poem: Path) -> None:
+def test_who_has_one_form_is_not_told_to_keep_the_other(pi: Server, poem: Path) -> None:
     """A browser that has the file in one form is told that it is still the one, and only that."""
     tags = {
-        "gzip": get_packed(house, "/poem.txt").headers["Etag"],
-        "identity": ask(house, "/poem.txt").headers["Etag"],
+        "gzip": get_packed(pi, "/poem.txt").headers["Etag"],
+        "identity": ask(pi, "/poem.txt").headers["Etag"],
     }
     for accepted in tags:
         for form, tag in tags.items():
-            answer = ask(house, "/poem.txt", Accept_Encoding=accepted, If_None_Match=tag)
+            answer = ask(pi, "/poem.txt", Accept_Encoding=accepted, If_None_Match=tag)
             assert answer.status == (304 if form == accepted else 200)
             assert answer.headers["Etag"] == tags[accepted]
             assert answer.headers["Vary"] == "Accept-Encoding"
@@ -521,17 +518,17 @@ def test_who_has_one_form_is_not_told_to_keep_the_other(house: Server, poem: Pat
 
 @pytest.mark.parametrize("edit", [rewrite, rewrite_with_old_date, replace, lengthen])
 def test_an_edit_shows_at_once_also_as_gzip(
-    house: Server, www: Path, edit: Callable[[Path, bytes], None]
+    pi: Server, www: Path, edit: Callable[[Path, bytes], None]
 ) -> None:
     """What was compressed before an edit is never shown after it."""
     page = www / "long-news.html"
     page.write_bytes(b"old." * 1000)
-    before = get_packed(house, "/long-news.html")
+    before = get_packed(pi, "/long-news.html")
     assert gzip.decompress(before.body) == page.read_bytes()
     written = page.stat().st_ctime_ns
     while page.stat().st_ctime_ns == written:
         edit(page, b"new!" * 1000)
-    after = get_packed(house, "/long-news.html", If_None_Match=before.headers["Etag"])
+    after = get_packed(pi, "/long-news.html", If_None_Match=before.headers["Etag"])
     assert (after.status, gzip.decompress(after.body)) == (200, page.read_bytes())
     assert after.body != before.body
 
@@ -966,53 +963,53 @@ def test_files_are_looked_up_once_for_many(tmp_path: Path) -> None:
 # Missing files
 
 
-def test_a_page_for_what_is_not_there(house: Server, www: Path) -> None:
+def test_a_page_for_what_is_not_there(pi: Server, www: Path) -> None:
     """What does not exist is a 404 with a page that says so: the user's own if there is one."""
-    built_in = ask(house, "/nothing.html")
+    built_in = ask(pi, "/nothing.html")
     assert (built_in.status, built_in.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
     assert built_in.body == (BUILT_IN_WWW / "404.html").read_bytes()
     (www / "404.html").write_text("lost?")
-    own = ask(house, "/nothing.html")
+    own = ask(pi, "/nothing.html")
     (www / "404.html").unlink()
     assert (own.status, own.body) == (404, b"lost?")
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE", "PATCH", "OPTIONS", "BREW"])
-def test_files_are_only_read(house: Server, www: Path, method: str) -> None:
+def test_files_are_only_read(pi: Server, www: Path, method: str) -> None:
     """A file can only be read: all else is a 405 that says so and leaves the file as it is."""
     for path in ("/ten.txt", "/", "/new.txt"):
-        answer = ask(house, path, method)
+        answer = ask(pi, path, method)
         assert (answer.status, answer.body) == (405, b"405: Method Not Allowed\n")
         assert answer.headers["Allow"] == "GET, HEAD"
     assert (www / "ten.txt").read_text() == "0123456789"
     assert not (www / "new.txt").exists()
 
 
-def test_a_folder_that_is_called_like_a_page(house: Server, www: Path) -> None:
+def test_a_folder_that_is_called_like_a_page(pi: Server, www: Path) -> None:
     """A folder named index.html is no page: the folder around it has none."""
     (www / "odd" / "index.html").mkdir(parents=True)
-    assert ask(house, "/odd/").status == 404
-    assert ask(house, "/odd/index.html/").status == 404
-    assert ask(house, "/").status == 200
+    assert ask(pi, "/odd/").status == 404
+    assert ask(pi, "/odd/index.html/").status == 404
+    assert ask(pi, "/").status == 200
 
 
-def test_a_pipe_is_no_page(house: Server, www: Path) -> None:
+def test_a_pipe_is_no_page(pi: Server, www: Path) -> None:
     """A pipe or socket among the pages is not waited for, and holds up nobody."""
     os.mkfifo(www / "pipe.html")
     with socket.socket(socket.AF_UNIX) as listening:
         here = os.open(www, os.O_RDONLY)
         listening.bind(f"/proc/self/fd/{here}/socket.html")  # for the path itself may be too long
         os.close(here)
-        assert ask(house, "/pipe.html").status == 404
-        assert ask(house, "/socket.html").status == 404
+        assert ask(pi, "/pipe.html").status == 404
+        assert ask(pi, "/socket.html").status == 404
     (www / "pipes").mkdir()
     os.mkfifo(www / "pipes" / "index.html")
-    assert ask(house, "/pipes/").status == 404
-    assert ask(house, "/").status == 200
+    assert ask(pi, "/pipes/").status == 404
+    assert ask(pi, "/").status == 200
 
 
 @pytest.mark.parametrize("kind", ["a pipe", "a socket", "a device", "a large file"])
-def test_a_404_page_that_is_no_page(house: Server, www: Path, kind: str) -> None:
+def test_a_404_page_that_is_no_page(pi: Server, www: Path, kind: str) -> None:
     """A pipe, socket or device that is called 404.html is not waited for, and no file is that is
     too large for a page; the built-in one is shown."""
     file = www / "404.html"
@@ -1032,13 +1029,13 @@ def test_a_404_page_that_is_no_page(house: Server, www: Path, kind: str) -> None
         file.touch()
         os.truncate(file, 10**11)
     try:
-        answer = ask(house, "/nothing.html")
+        answer = ask(pi, "/nothing.html")
     finally:
         file.unlink()
     assert (answer.status, answer.body) == (404, (BUILT_IN_WWW / "404.html").read_bytes())
 
 
-def test_a_page_that_becomes_a_pipe(house: Server, www: Path) -> None:
+def test_a_page_that_becomes_a_pipe(pi: Server, www: Path) -> None:
     """Where a page is replaced by a pipe between the look at it and its opening, nobody waits."""
     from raspi_server.web.compression import open_regular
 
@@ -1049,12 +1046,12 @@ def test_a_page_that_becomes_a_pipe(house: Server, www: Path) -> None:
         assert file.read() == b"0123456789"
 
 
-def test_a_file_that_is_cut_while_it_is_sent(house: Server, www: Path) -> None:
+def test_a_file_that_is_cut_while_it_is_sent(pi: Server, www: Path) -> None:
     """A photo that a camera overwrites while a slow client reads it ends early, with the connection
     and no traceback; the next request gets the new one."""
     photo = www / "photo.jpg"
     photo.write_bytes(bytes(4 * MIB))
-    with plain(house.port, 4096) as slow:
+    with plain(pi.port, 4096) as slow:
         slow.sendall(GET % b"/photo.jpg")
         heard = slow.recv(4096)
         assert f"Content-Length: {4 * MIB}\r\n".encode() in heard
@@ -1063,8 +1060,8 @@ def test_a_file_that_is_cut_while_it_is_sent(house: Server, www: Path) -> None:
         while part := slow.recv(65536):
             size += len(part)
     assert size < 4 * MIB
-    assert ask(house, "/photo.jpg").body == b"new"
-    assert "Cannot send error response" not in house.log
+    assert ask(pi, "/photo.jpg").body == b"new"
+    assert "Cannot send error response" not in pi.log
 
 
 HIDDEN = {
@@ -1088,7 +1085,7 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-def test_hidden_files_stay_hidden(house: Server, www: Path, name: str) -> None:
+def test_hidden_files_stay_hidden(pi: Server, www: Path, name: str) -> None:
     """What begins with a dot is not served, however it is spelled; `.well-known` is."""
     for file in (".env", ".git/config", ".git/index.html", "garden/.htpasswd", "well.txt",
                  ".well-known/.secret", ".well-known/open", "garden/.well-known/a"):  # fmt: skip
@@ -1098,32 +1095,32 @@ def test_hidden_files_stay_hidden(house: Server, www: Path, name: str) -> None:
     for link, goal in links.items():
         if not (www / link).is_symlink():
             (www / link).symlink_to(goal)
-    assert ask(house, "/.well-known/open").body == SECRET.encode()
+    assert ask(pi, "/.well-known/open").body == SECRET.encode()
     for below in ("/", "/v/current/"):
-        answer = ask(house, f"{below}{HIDDEN[name]}")
+        answer = ask(pi, f"{below}{HIDDEN[name]}")
         assert answer.status == 404
         assert SECRET.encode() not in answer.body
 
 
 @pytest.mark.parametrize("path", ["x" * 300, "x/" * 3000, "%C3%BC" * 200, "." * 5000, "/" * 3000])
-def test_a_very_long_name(house: Server, path: str) -> None:
+def test_a_very_long_name(pi: Server, path: str) -> None:
     """A name longer than any file can have is just one that is not there."""
-    assert ask(house, f"/{path}").status in {404, 200 if set(path) == {"/"} else 404}
+    assert ask(pi, f"/{path}").status in {404, 200 if set(path) == {"/"} else 404}
 
 
 @pytest.mark.parametrize(
     "path",
     ["//[", "/[/../ten.txt", "x://[", "a://b]/", "v/current///[", "data:text/html,", "http:a.html"],
 )
-def test_a_name_like_an_address(house: Server, path: str) -> None:
+def test_a_name_like_an_address(pi: Server, path: str) -> None:
     """A name that looks like an address, or a broken one, is one that is not there."""
-    assert ask(house, f"/{path}").status == 404
+    assert ask(pi, f"/{path}").status == 404
 
 
 @pytest.mark.parametrize("path", ["%ff", "%c3%28", "%ed%a0%80", "garden/%fe/", "%00", "a%0Ab"])
-def test_a_name_that_is_no_text(house: Server, path: str) -> None:
+def test_a_name_that_is_no_text(pi: Server, path: str) -> None:
     """A name that is no text is no file, and no reason to fail."""
-    assert ask(house, f"/{path}").status in {400, 404}
+    assert ask(pi, f"/{path}").status in {400, 404}
 
 
 def test_a_page_that_may_not_be_read(tmp_path: Path) -> None:
@@ -1211,13 +1208,13 @@ def give_up_power_over_files() -> None:
         "/linked/",
     ],
 )
-def test_no_way_out(house: Server, www: Path, target: str, below: str) -> None:
+def test_no_way_out(pi: Server, www: Path, target: str, below: str) -> None:
     """Nothing outside the folders can be reached, by no spelling and through no link."""
     make_links(www)
     parent = str(www.parent)
     target = target.replace("{parent}", parent).replace("{absolute}", quote(parent, safe=""))
     request = f"GET {below}{target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", house.port), LIMIT) as connection:
+    with socket.create_connection(("127.0.0.1", pi.port), LIMIT) as connection:
         connection.sendall(request.encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert re.match(rb"HTTP/1\.1 40[034] ", answer), answer
@@ -1241,17 +1238,17 @@ def make_links(www: Path) -> None:
             (www / name).symlink_to(goal)
 
 
-def test_links_inside_lead_on(house: Server, www: Path) -> None:
+def test_links_inside_lead_on(pi: Server, www: Path) -> None:
     """A link to a file or folder among the pages is as good as the thing itself."""
     make_links(www)
-    assert ask(house, "/to-ten.txt").body == b"0123456789"
-    assert ask(house, "/to-garden/").body == b"the garden"
+    assert ask(pi, "/to-ten.txt").body == b"0123456789"
+    assert ask(pi, "/to-garden/").body == b"the garden"
 
 
-def test_the_404_page_is_no_way_out(house: Server, www: Path) -> None:
+def test_the_404_page_is_no_way_out(pi: Server, www: Path) -> None:
     """A 404.html that is a link to the outside is not shown either."""
     (www / "404.html").symlink_to(www.parent / "secret.txt")
-    answer = ask(house, "/nothing.html")
+    answer = ask(pi, "/nothing.html")
     (www / "404.html").unlink()
     assert (answer.status, SECRET.encode() in answer.body) == (404, False)
 

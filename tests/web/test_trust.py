@@ -20,7 +20,7 @@ from tests.rigs.asking import ask
 from tests.rigs.wire import Client
 
 MAKE_CERT = Path(__file__).parents[2] / "scripts" / "make-cert.sh"
-HOUSE = """
+CONFIG = """
 ssl: true
 access: {control: everyone}
 pins: {lamp: {gpio: 17, mode: output}}
@@ -44,9 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def house(folder: Path) -> Iterator[Server]:
+def pi(folder: Path) -> Iterator[Server]:
     file = folder / "config.yaml"
-    file.write_text(HOUSE)
+    file.write_text(CONFIG)
     server = Server(["run", "--simulate", "--config", str(file)])
     yield server
     check_end(server)
@@ -66,19 +66,19 @@ def der(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("path", ["/", "/index.html", "/private.txt", "/a/b?c=d", "/apis"])
-def test_a_browser_is_led_to_the_explanation(house: Server, path: str) -> None:
+def test_a_browser_is_led_to_the_explanation(pi: Server, path: str) -> None:
     """Whoever types the address without https finds a page that explains, not a broken line, and
     keeps the way they wanted to go."""
-    answer = ask(house, "GET", path)
+    answer = ask(pi, "GET", path)
     assert answer.status == 307
     assert (
         answer.headers["Location"] == f"/trust/?to={path.replace('?', '%3F').replace('=', '%3D')}"
     )
-    assert ask(house, "GET", "/trust").headers["Location"] == "./trust/"
-    page = ask(house, "GET", "/trust/")
+    assert ask(pi, "GET", "/trust").headers["Location"] == "./trust/"
+    page = ask(pi, "GET", "/trust/")
     assert page.status == 200 and b"Raspberry Pi" in page.body
     for part in ("trust.js", "strings.js", "trust.css"):
-        assert ask(house, "GET", f"/trust/{part}").status == 200
+        assert ask(pi, "GET", f"/trust/{part}").status == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"])
@@ -86,61 +86,61 @@ def test_a_browser_is_led_to_the_explanation(house: Server, path: str) -> None:
     "path", ["/api", "/api/pins", "/api/pins/lamp", "/api/health", "/api/login", "/ws"]
 )
 def test_no_pin_is_shown_or_switched_by_plain_http(
-    house: Server, trusting: ssl.SSLContext, method: str, path: str
+    pi: Server, trusting: ssl.SSLContext, method: str, path: str
 ) -> None:
     """Programs are told the https address, and nothing is shown or switched before they use it."""
-    answer = ask(house, method, path, {"value": 1})
+    answer = ask(pi, method, path, {"value": 1})
     assert answer.status == 403
     if method != "HEAD":
-        message = f"expected https: https://127.0.0.1:{house.port}{path}"
+        message = f"expected https: https://127.0.0.1:{pi.port}{path}"
         assert answer.refusal == (403, "https-only", message)
-    with Client(house.port, context=trusting) as viewer:
+    with Client(pi.port, context=trusting) as viewer:
         assert next(viewer.messages())["state"] == {"lamp": 0}
 
 
-def test_no_cookie_by_plain_http(house: Server) -> None:
+def test_no_cookie_by_plain_http(pi: Server) -> None:
     """Nothing that signs in is ever asked for or given where everybody can read it."""
     for path in ("/", "/trust/", "/api/login"):
-        assert "Set-Cookie" not in ask(house, "GET", path).headers
+        assert "Set-Cookie" not in ask(pi, "GET", path).headers
 
 
 @pytest.mark.parametrize(
     "path", ["/trust/../index.html", "/trust/..%2findex.html", "/trust/.%2e", "/trust//etc/passwd"]
 )
-def test_only_the_explanation_is_served_plainly(house: Server, path: str) -> None:
+def test_only_the_explanation_is_served_plainly(pi: Server, path: str) -> None:
     """Nothing but the page itself comes by plain http: no dashboard, none of the user's files."""
-    answer = ask(house, "GET", path)
+    answer = ask(pi, "GET", path)
     assert answer.status in (307, 404)
 
 
-def test_a_foreign_name_is_refused_plainly_too(house: Server) -> None:
+def test_a_foreign_name_is_refused_plainly_too(pi: Server) -> None:
     """A page that gave its name our address is not told the authority, or sent anywhere."""
     for path in ("/", "/trust/", "/trust/authority.json", "/trust/raspi-server.crt"):
-        answer = ask(house, "GET", path, Host="evil.example")
+        answer = ask(pi, "GET", path, Host="evil.example")
         assert answer.status == 421
         assert "Location" not in answer.headers
 
 
-def test_both_on_one_port_at_once(house: Server, trusting: ssl.SSLContext) -> None:
+def test_both_on_one_port_at_once(pi: Server, trusting: ssl.SSLContext) -> None:
     """Plain and secure connections come and go beside each other."""
-    with Client(house.port, context=trusting) as viewer:
+    with Client(pi.port, context=trusting) as viewer:
         heard = viewer.messages()
         assert next(heard)["type"] == "hello"
         for _ in range(20):
-            assert ask(house, "GET", "/trust/").status == 200
+            assert ask(pi, "GET", "/trust/").status == 200
         assert next(heard)["type"] in ("state", "health")
 
 
 # The authority
 
 
-def test_the_authority_in_every_form(house: Server, folder: Path) -> None:
+def test_the_authority_in_every_form(pi: Server, folder: Path) -> None:
     """The certificate comes bare for Android and computers and as a profile for Apple's devices,
     each the very one that signed the server's."""
-    bare = ask(house, "GET", "/trust/raspi-server.crt")
+    bare = ask(pi, "GET", "/trust/raspi-server.crt")
     assert bare.headers["Content-Type"] == "application/x-x509-ca-cert"
     assert bare.body == der(folder)
-    wrapped = ask(house, "GET", "/trust/raspi-server.mobileconfig")
+    wrapped = ask(pi, "GET", "/trust/raspi-server.mobileconfig")
     assert wrapped.headers["Content-Type"] == "application/x-apple-aspen-config"
     profile = plistlib.loads(wrapped.body)
     assert (profile["PayloadType"], profile["PayloadVersion"]) == ("Configuration", 1)
@@ -149,13 +149,13 @@ def test_the_authority_in_every_form(house: Server, folder: Path) -> None:
     assert payload["PayloadContent"] == der(folder)
     identifiers = [each[key] for each in (profile, payload) for key in ("PayloadUUID",)]
     assert len(set(identifiers)) == 2
-    again = plistlib.loads(ask(house, "GET", "/trust/raspi-server.mobileconfig").body)
+    again = plistlib.loads(ask(pi, "GET", "/trust/raspi-server.mobileconfig").body)
     assert again == profile, "installed twice, it replaces itself"
 
 
-def test_the_fingerprint_is_the_one_that_openssl_shows(house: Server, folder: Path) -> None:
+def test_the_fingerprint_is_the_one_that_openssl_shows(pi: Server, folder: Path) -> None:
     """The page, doctor and openssl show one fingerprint, so that people can compare it."""
-    facts = ask(house, "GET", "/trust/authority.json").json
+    facts = ask(pi, "GET", "/trust/authority.json").json
     assert facts["fingerprint"].replace(":", "") == hashlib.sha256(der(folder)).hexdigest().upper()
     command = ["openssl", "x509", "-in", folder / "tls" / "ca.crt", "-noout", "-fingerprint"]
     shown = subprocess.run([*command, "-sha256"], capture_output=True, text=True, check=True).stdout
@@ -169,7 +169,7 @@ def test_a_certificate_of_another_authority(tmp_path: Path) -> None:
     ours, other = tmp_path / "ours", tmp_path / "other"
     make_authority(ours)
     make_authority(other).replace(ours / "tls" / "ca.crt")
-    (ours / "config.yaml").write_text(HOUSE)
+    (ours / "config.yaml").write_text(CONFIG)
     server = Server(["run", "--simulate", "--config", str(ours / "config.yaml")])
     try:
         answer = ask(server, "GET", "/door?x=1")
@@ -193,16 +193,16 @@ def test_without_ssl_there_is_nothing_to_trust(start_server: Callable[..., Serve
 
 
 def test_a_page_on_plain_http_may_ask_whether_it_is_trusted(
-    house: Server, trusting: ssl.SSLContext
+    pi: Server, trusting: ssl.SSLContext
 ) -> None:
     """The proof opens for any page and says nothing; the pins' own WebSocket does not, not even for
     this server's page by plain http, which anybody on the network can alter."""
     plain, ours = {"Origin": "http://127.0.0.1"}, {"Origin": "https://127.0.0.1"}
-    with Client(house.port, headers=plain, context=trusting, path="/trust/proof") as opened:
+    with Client(pi.port, headers=plain, context=trusting, path="/trust/proof") as opened:
         assert opened.close_code() == 1000
     with pytest.raises(AssertionError, match="403"):
-        Client(house.port, headers=plain, context=trusting)
-    with Client(house.port, headers=ours, context=trusting) as viewer:
+        Client(pi.port, headers=plain, context=trusting)
+    with Client(pi.port, headers=ours, context=trusting) as viewer:
         assert next(viewer.messages())["type"] == "hello"
 
 

@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.conftest import LIMIT, Server
 
-HOUSE = """
+CONFIG = """
 access: {control: everyone}
 pins:
   door: {gpio: 4, mode: input, label: Front door}
@@ -76,21 +76,21 @@ class Browser:
 
 
 @pytest.fixture(scope="module")
-def house(start_module_server: Callable[..., Server]) -> Server:
+def pi(start_module_server: Callable[..., Server]) -> Server:
     """One server for all tests that leave it as it was."""
-    return start_module_server(HOUSE)
+    return start_module_server(CONFIG)
 
 
 @pytest.fixture
-def browser(house: Server) -> Iterator[Browser]:
-    with Browser(house) as browser:
+def browser(pi: Server) -> Iterator[Browser]:
+    with Browser(pi) as browser:
         browser.hello = browser.read()  # type: ignore[attr-defined]
         yield browser
 
 
 def test_hello_says_everything_a_page_needs(start_server):
     """A page that connects is told at once who it talks to, which pins there are and how."""
-    with Browser(start_server(HOUSE)) as browser:
+    with Browser(start_server(CONFIG)) as browser:
         hello = browser.read()
     assert hello["type"] == "hello"
     assert len(hello["id"]) == 32 and int(hello["id"], 16)
@@ -111,9 +111,9 @@ def test_hello_says_everything_a_page_needs(start_server):
     assert hello["state"] == {"door": 0, "lamp": 0, "gate": 0, "fan": 0, "safe": 0}
 
 
-def test_every_hello_has_its_own_id(house):
+def test_every_hello_has_its_own_id(pi):
     """Two browsers are two visitors."""
-    with Browser(house) as one, Browser(house) as two:
+    with Browser(pi) as one, Browser(pi) as two:
         assert one.read()["id"] != two.read()["id"]
 
 
@@ -129,7 +129,7 @@ def test_state_comes_again_and_again(browser):
 
 def test_interval_is_the_owners(start_server):
     """An owner who sets a long interval gets no flood; health comes at once and every 5 s."""
-    with Browser(start_server(HOUSE + "interval: 3600\n")) as browser:
+    with Browser(start_server(CONFIG + "interval: 3600\n")) as browser:
         assert [browser.read()["type"] for _ in range(2)] == ["hello", "health"]
         assert browser.read()["viewers"] == 1
 
@@ -145,21 +145,21 @@ def test_health(browser):
     assert 0 < health["uptime"] <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def test_where_others_reach_it(house, browser, start_server):
+def test_where_others_reach_it(pi, browser, start_server):
     """Health says under which addresses and which name others reach the server, as the log does;
     one that listens on a single address is reached there, and one on none of these by nobody."""
-    announced = house.wait_for_log("serving (.*)")[1].split()
+    announced = pi.wait_for_log("serving (.*)")[1].split()
     addresses = browser.read_until("health")["addresses"]
-    assert [f"http://{host}:{house.port}/" for host in ["127.0.0.1", *addresses]] == announced
+    assert [f"http://{host}:{pi.port}/" for host in ["127.0.0.1", *addresses]] == announced
     assert addresses[-1] == f"{socket.gethostname().partition('.')[0]}.local"
     for address, told in (("127.0.0.2", ["127.0.0.2"]), ("127.0.0.1", [])):
-        with Browser(start_server(f"address: {address}\n{HOUSE}")) as other:
+        with Browser(start_server(f"address: {address}\n{CONFIG}")) as other:
             assert other.read_until("health")["addresses"] == told
 
 
-def test_a_switched_lamp_is_seen_by_all(house, browser):
+def test_a_switched_lamp_is_seen_by_all(pi, browser):
     """Who switches gets a result; everyone sees the change, with who made it."""
-    with Browser(house) as other:
+    with Browser(pi) as other:
         other.read_until("hello")
         browser.ask(type="set", pin="lamp", value=0)
         assert browser.ask(type="set", pin="lamp", value=1) == {
@@ -179,11 +179,11 @@ def test_the_change_comes_before_the_result(browser):
     assert "change" in kinds
 
 
-def test_an_edge_is_told_at_once(house, browser):
+def test_an_edge_is_told_at_once(pi, browser):
     """A driven input is told as a change without `by`, with the time of the edge."""
     before = time.time()
     assert browser.ask(type="drive", pin="door", value=1)["value"] == 1
-    with Browser(house) as other:
+    with Browser(pi) as other:
         assert other.read()["state"]["door"] == 1
     browser.send(type="drive", pin="door", value=0)
     change = browser.read_until("change", pin="door", value=0)
@@ -191,9 +191,9 @@ def test_an_edge_is_told_at_once(house, browser):
     assert before - 0.01 <= change["time"] <= time.time() + 0.01
 
 
-def test_pulse_ends_though_the_phone_vanishes(house, browser):
+def test_pulse_ends_though_the_phone_vanishes(pi, browser):
     """A phone that vanishes in the middle of a press leaves nothing on."""
-    with Browser(house) as phone:
+    with Browser(pi) as phone:
         phone.send(type="set", pin="gate", value=1)
         assert browser.read_until("change", pin="gate")["value"] == 1
         phone.socket.socket.shutdown(socket.SHUT_RDWR)
@@ -275,9 +275,9 @@ def test_too_long_a_message_closes(browser):
     assert browser.close_code() == 1009
 
 
-def test_a_megabyte_harms_nobody_else(house, browser):
+def test_a_megabyte_harms_nobody_else(pi, browser):
     """A megabyte from one client ends that client; the others never notice."""
-    with Browser(house) as loud:
+    with Browser(pi) as loud:
         loud.read_until("hello")
         with contextlib.suppress(ConnectionClosed):
             loud.socket.send("x" * 1_000_000)
@@ -285,9 +285,9 @@ def test_a_megabyte_harms_nobody_else(house, browser):
     assert browser.ask(type="toggle", pin="lamp")["type"] == "result"
 
 
-def test_too_many_messages_close(house, browser):
+def test_too_many_messages_close(pi, browser):
     """A client that sends hundreds of messages at once is told so and closed with 1008."""
-    with Browser(house) as loud:
+    with Browser(pi) as loud:
         loud.read_until("hello")
         with contextlib.suppress(ConnectionClosed):
             for _ in range(1000):
@@ -309,42 +309,42 @@ def test_a_burst_of_a_hundred_is_fine(browser):
     assert refs == list(range(100))
 
 
-def test_the_subprotocol_is_tagged_when_asked_for(house):
+def test_the_subprotocol_is_tagged_when_asked_for(pi):
     """A client that asks for raspi-server.1 is told that it is spoken here."""
-    with Browser(house, subprotocols=["other", "raspi-server.1"]) as browser:
+    with Browser(pi, subprotocols=["other", "raspi-server.1"]) as browser:
         assert browser.socket.subprotocol == "raspi-server.1"
-    with Browser(house) as browser:
+    with Browser(pi) as browser:
         assert browser.socket.subprotocol is None
 
 
 def test_a_stop_says_going_away(start_server):
     """When the server stops, browsers are told with 1001, and come back later."""
-    house = start_server(HOUSE)
-    with Browser(house) as browser:
+    pi = start_server(CONFIG)
+    with Browser(pi) as browser:
         browser.read_until("hello")
-        house.process.terminate()
+        pi.process.terminate()
         assert browser.close_code() == 1001
-    assert house.stop() == 0
+    assert pi.stop() == 0
 
 
 def test_the_broadcast_stops_with_the_last_client(start_server):
     """With nobody connected no state is made: the numbers stand still for a hundred intervals."""
-    house = start_server(HOUSE.replace("access", "interval: 0.01\naccess"))
-    with Browser(house) as browser:
+    pi = start_server(CONFIG.replace("access", "interval: 0.01\naccess"))
+    with Browser(pi) as browser:
         last = browser.read_until("state")["seq"]
     began = time.monotonic()
     while time.monotonic() - began < 1:  # a server that still ticked would make 100 states
-        with socket.create_connection(("127.0.0.1", house.port), LIMIT) as plain:
+        with socket.create_connection(("127.0.0.1", pi.port), LIMIT) as plain:
             plain.sendall(b"GET /api HTTP/1.0\r\n\r\n")
             assert b"200 OK" in plain.recv(4096)
-    with Browser(house) as browser:
+    with Browser(pi) as browser:
         seen = browser.read_until("state")["seq"]
     assert seen - last < 50
 
 
-def test_plain_http_on_ws_is_told(house):
+def test_plain_http_on_ws_is_told(pi):
     """A browser that opens /ws as a page is told what it is."""
-    with socket.create_connection(("127.0.0.1", house.port), LIMIT) as plain:
+    with socket.create_connection(("127.0.0.1", pi.port), LIMIT) as plain:
         plain.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: plain.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 400 ") and b"WebSocket" in answer
@@ -375,9 +375,9 @@ commands = st.fixed_dictionaries(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(message=commands | st.text(max_size=200) | st.binary(max_size=200))
-def test_whatever_a_client_sends_is_answered(house, message):
+def test_whatever_a_client_sends_is_answered(pi, message):
     """Every message, however odd, gets exactly one result or error, and the socket stays open."""
-    with Browser(house) as browser:
+    with Browser(pi) as browser:
         browser.socket.send(message)
         answer = browser.read()
         while answer["type"] not in ("result", "error"):

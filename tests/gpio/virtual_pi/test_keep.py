@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.gpio.virtual_pi.pi import Pi
 
 CHECKOUT = Path(__file__).parents[3]
-HOUSE = """
+CONFIG = """
   lamp: {gpio: 17, mode: output, initial: keep, on_stop: keep, on_failure: keep}
   relay: {gpio: 22, mode: output, active: low, initial: keep, on_stop: keep, on_failure: keep}
 """
@@ -28,11 +28,11 @@ def test_what_is_kept_is_not_touched(pi: Pi) -> None:
     """An output that is on goes through reload, restart, stop, start and upgrade without any
     change of its level or direction, however short. A reload does not touch its line at all; a new
     process must claim it, as what it is already."""
-    pi.start(HOUSE + OTHER.format("high"))
+    pi.start(CONFIG + OTHER.format("high"))
     pi.set("lamp", 1)
     pi.set("relay", 1)
     with pi.record() as record:
-        pi.reload(HOUSE + OTHER.format("low"))
+        pi.reload(CONFIG + OTHER.format("low"))
         record.mark("restart")
         pi.restart()
         record.mark("upgrade")
@@ -50,7 +50,7 @@ def test_what_is_kept_is_not_touched(pi: Pi) -> None:
 def test_no_flicker_over_a_failure_for_who_says_so(pi: Pi) -> None:
     """`on_failure: keep` with `initial: keep`: a kill -9 and the start after it change
     nothing."""
-    pi.start(HOUSE)
+    pi.start(CONFIG)
     pi.set("lamp", 1)
     pi.set("relay", 1)
     with pi.record() as record:
@@ -80,7 +80,7 @@ def test_a_kernel_that_lets_go(pi: Pi) -> None:
     that. What was on comes back on with the service, at once and never otherwise."""
     pi.write("/sys/module/gpio_sim/parameters/strict", "1")
     pi.pull(RELAY, up=True)
-    pi.start(HOUSE)
+    pi.start(CONFIG)
     pi.set("lamp", 1)
     pi.set("relay", 1)
     with pi.record() as record:
@@ -99,7 +99,7 @@ def test_keep_takes_over_what_another_program_left_on(pi: Pi) -> None:
     pi.run("python3 /tmp/other.py")
     assert (pi.level(LAMP), pi.level(RELAY)) == (1, 0)
     with pi.record() as record:
-        pi.start(HOUSE)
+        pi.start(CONFIG)
     assert record.of(LAMP) == ["set 1", "out"]
     assert record.of(RELAY) == ["set 0", "out"]
     assert pi.get("/api/pins/lamp")[1]["value"] == pi.get("/api/pins/relay")[1]["value"] == 1
@@ -110,7 +110,7 @@ def test_keep_takes_over_what_an_undriven_line_shows(pi: Pi) -> None:
     pi.pull(LAMP, up=True)
     pi.pull(RELAY, up=True)
     with pi.record() as record:
-        pi.start(HOUSE)
+        pi.start(CONFIG)
     assert record.of(LAMP) == record.of(RELAY) == ["set 1", "out"]
 
 

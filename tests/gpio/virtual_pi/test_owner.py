@@ -7,7 +7,7 @@ from typing import Any
 from tests.gpio.virtual_pi.pi import Pi
 from tests.web.test_websocket import Browser
 
-HOUSE = """
+CONFIG = """
   lamp: {gpio: 17, mode: output, initial: on}
   bell: {gpio: 22, mode: input}
   taken: {gpio: 8, mode: input}
@@ -29,7 +29,7 @@ def held(pi: Pi, gpio: int) -> Iterator[None]:
 
 @contextmanager
 def started(pi: Pi) -> Iterator[Browser]:
-    pi.start(HOUSE)
+    pi.start(CONFIG)
     with pi.browser() as browser:
         yield browser
 
@@ -76,7 +76,7 @@ def test_a_pi_that_does_not_let_us_in(pi: Pi) -> None:
     with pi.record() as record:
         pi.run("chmod 0600 /dev/gpiochip0")
         try:
-            pi.start(HOUSE)
+            pi.start(CONFIG)
         finally:
             pi.run("chmod 0660 /dev/gpiochip0")
     assert record.events == []
@@ -91,7 +91,7 @@ def test_a_pi_that_does_not_let_us_in(pi: Pi) -> None:
 def test_nothing_is_left_lying_about(pi: Pi) -> None:
     """lgpio's FIFO stands in the runtime folder, not in the working directory, which stays what it
     was."""
-    pi.start(HOUSE)
+    pi.start(CONFIG)
     main = pi.run("systemctl show -P MainPID raspi-server").strip()
     assert pi.run(f"readlink /proc/{main}/cwd").strip() == "/"
     assert ".lgd-nfy" in pi.run("ls -A /run/raspi-server")
@@ -125,7 +125,7 @@ def test_the_chip_is_found_by_its_label(pi: Pi) -> None:
     pi.run(SWAP)
     try:
         assert "raspberrypi-exp-gpio" in pi.run("gpiodetect | grep gpiochip0")
-        pi.start(HOUSE)
+        pi.start(CONFIG)
         assert pi.level(17) == 1
         assert "raspi-server" not in pi.run("gpioinfo gpiochip0")
     finally:

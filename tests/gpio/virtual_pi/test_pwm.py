@@ -7,7 +7,7 @@ import pytest
 
 from tests.gpio.virtual_pi.pi import Pi, Record
 
-HOUSE = """
+CONFIG = """
   dark: {gpio: 4, mode: pwm}
   bright: {gpio: 5, mode: pwm, initial: on}
   dark-low: {gpio: 6, mode: pwm, active: low}
@@ -32,14 +32,14 @@ def test_pwm(pi: Pi) -> None:
     """A pin that starts dark or bright is so from the first moment, whichever level means on; 33.9
     percent are not 33; and a reload for another pin's sake touches nothing."""
     with pi.record() as record:
-        pi.start(HOUSE)
+        pi.start(CONFIG)
         wait_for_level(pi, 1)
     steady = {4: 0, 5: 1, 6: 1, 12: 0}
     for gpio, level in steady.items():
         assert set(record.of(gpio)) == {f"set {level}", "out"}, gpio
     assert record.of(THIRD)[:2] == ["set 0", "out"]
     with pi.record() as record:
-        pi.reload(HOUSE + OTHER)
+        pi.reload(CONFIG + OTHER)
         assert pi.level(24) == 1
         first = pi.level(THIRD)
         for level in (1 - first, first, 1 - first):

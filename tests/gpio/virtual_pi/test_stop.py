@@ -10,7 +10,7 @@ WAYS = ("off", "on", "keep", "input")
 LINES = {"high": (4, 5, 6, 12), "low": (13, 16, 19, 20)}
 
 
-def house(key: str) -> str:
+def config(key: str) -> str:
     """Outputs that are on, but for those that are to end on, one for each way to be left and for
     both levels."""
     return "".join(
@@ -37,7 +37,7 @@ def left(off: list[str], on: list[str], let_go: list[str]) -> dict[int, list[str
 
 def test_on_stop(pi: Pi) -> None:
     """On a clean stop each output goes straight to what its `on_stop` says."""
-    pi.start(house("on_stop"))
+    pi.start(config("on_stop"))
     with pi.record() as record:
         pi.stop()
     assert {gpio: record.of(gpio) for gpios in LINES.values() for gpio in gpios} == left(
@@ -65,7 +65,7 @@ def run_out_of_memory(pi: Pi) -> None:
 def test_on_failure(pi: Pi, fail: Callable[[Pi], None], result: str) -> None:
     """After a kill -9, a watchdog's stroke or an out-of-memory kill each output goes straight to
     what its `on_failure` says, and the journal says so."""
-    pi.start(house("on_failure"))
+    pi.start(config("on_failure"))
     with pi.record() as record:
         fail(pi)
     assert pi.run("systemctl show -P Result raspi-server").strip() == result
@@ -98,7 +98,7 @@ def test_a_kernel_that_lets_go(pi: Pi) -> None:
     """On a strict kernel every line has its pull again after a failure, whatever `on_failure`
     says; the journal does not pretend otherwise."""
     pi.write("/sys/module/gpio_sim/parameters/strict", "1")
-    pi.start(house("on_failure"))
+    pi.start(config("on_failure"))
     pi.kill()
     assert {pi.level(gpio) for gpio in (12, 13, 16, 19, 20)} == {0}
     assert {pi.level(gpio) for gpio in (4, 5, 6)} == {1}
