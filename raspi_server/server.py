@@ -92,9 +92,9 @@ class Server:
         self._fleet: FleetWatcher | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._metrics: Metrics | None = None
-        self.board = self._broadcaster.board = self._new_board(config)
+        self._broadcaster.board = self._new_board(config)
         self._note_values()
-        self._status = Status(config, self.board, self._broadcaster, self._heartbeat)
+        self._status = Status(config, self._broadcaster, self._heartbeat)
         self._status.port = self._listener.port
         self._status.identity = identity
         self._status.check_certificate()
@@ -111,6 +111,11 @@ class Server:
             Ticker(self._every_minute, limits.certificate_check_interval_s, yields=True),
             Ticker(self._show_health, limits.health_interval_s, yields=True),
         )
+
+    @property
+    def board(self) -> Board:
+        """The pins."""
+        return self._broadcaster.board
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -209,7 +214,7 @@ class Server:
             self.board.reconfigure(config.pins)
         else:
             self.board.close()
-            self.board = self._status.board = self._broadcaster.board = self._new_board(config)
+            self._broadcaster.board = self._new_board(config)
         self._auth.access = config.access
         self._context.www = _www(config)
         self._broadcaster.set_interval(config.interval)

@@ -56,14 +56,11 @@ class Verdict(Struct, frozen=True):
 
 
 class Status:
-    """State of the parts that run. The server puts in others on a reload: `config`, `board`,
-    `identity` (None for plain HTTP), `port`, and `broker` (None without one)."""
+    """State of the parts that run. The server puts in others on a reload: `config`, `identity`
+    (None for plain HTTP), `port`, and `broker` (None without one)."""
 
-    def __init__(
-        self, config: Config, board: Board, broadcaster: Broadcaster, heartbeat: Heartbeat
-    ) -> None:
+    def __init__(self, config: Config, broadcaster: Broadcaster, heartbeat: Heartbeat) -> None:
         self.config = config
-        self.board = board
         self.identity: Identity | None = None
         self.port = 0
         self.broker: BrokerClient | None = None
@@ -72,6 +69,11 @@ class Status:
         self.certificate_warning: str | None = None
         self._broadcaster = broadcaster
         self._heartbeat = heartbeat
+
+    @property
+    def board(self) -> Board:
+        """The pins."""
+        return self._broadcaster.board
 
     @property
     def scheme(self) -> str:
