@@ -1,11 +1,12 @@
 """The helpers of the browser tests: a configuration, the API, and the parts of the page."""
 
+import gzip
 import json
 import time
 import urllib.request
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 
 from tests.conftest import LIMIT
 
@@ -36,6 +37,16 @@ def api(server: Any, path: str, method: str = "GET", body: object = None) -> Any
 def value(server: Any, pin: str) -> float | None:
     level: float | None = api(server, f"/api/pins/{pin}")["value"]
     return level
+
+
+def first_visit(page: Page, url: str) -> dict[str, int]:
+    """Open a page; return the compressed size in bytes of each address that it loads."""
+    answers: dict[str, Response] = {}
+    page.on("response", lambda answer: answers.setdefault(answer.url, answer))
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    # Reading a body lets more answers arrive.
+    return {at: len(gzip.compress(answer.body(), 9)) for at, answer in list(answers.items())}
 
 
 def card(page: Page, pin: str):

@@ -1,6 +1,5 @@
 """The page at `/fleet/`: all Pis at a real broker, in a real browser."""
 
-import gzip
 import json
 import os
 import re
@@ -13,7 +12,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from raspi_server.messages import BROKER_ERROR
-from tests.browser.looking import value
+from tests.browser.looking import first_visit, value
 from tests.rigs.fleet import FakePis, pin, state
 from tests.rigs.mqtt import Brokers
 from tests.rigs.wire import changing
@@ -314,11 +313,8 @@ def test_first_load(brokers, start_server, open_page, language):
     strings of one language."""
     server = start_server(pi(brokers.broker().url, "house/here"))
     page = open_page("about:blank", locale=language)
-    bodies: dict[str, Any] = {}
-    page.on("response", lambda answer: bodies.setdefault(answer.url, answer))
-    page.goto(f"{server.url}/fleet/")
+    sizes = first_visit(page, f"{server.url}/fleet/")
     expect(card(page, "house/here")).to_be_visible()
-    sizes = {url: len(gzip.compress(answer.body(), 9)) for url, answer in bodies.items()}
     scripts = {url for url in sizes if url.endswith(".js")}
     links = page.locator('link[rel="modulepreload"]').all()
     strings = {url for url in scripts if "strings." in url}

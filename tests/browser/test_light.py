@@ -1,6 +1,5 @@
 """Cost of the page: what it loads and draws, and its speed while many pins change."""
 
-import gzip
 import json
 import threading
 
@@ -8,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 from websockets.sync.client import connect
 
-from tests.browser.looking import CONFIG, api, card, expect_live, value, word
+from tests.browser.looking import CONFIG, api, card, expect_live, first_visit, value, word
 
 MOST = 60_000
 """Bytes of a first visit, compressed."""
@@ -20,12 +19,9 @@ def test_first_load(start_server, open_page, language, live):
     them the strings of one language."""
     server = start_server(CONFIG)
     page = open_page("about:blank", locale=language)
-    bodies = {}
-    page.on("response", lambda answer: bodies.setdefault(answer.url, answer))
-    page.goto(server.url)
+    sizes = first_visit(page, server.url)
     expect(page.locator("#link")).to_contain_text(live)
     expect(page.locator("#health")).to_be_visible()
-    sizes = {url: len(gzip.compress(answer.body(), 9)) for url, answer in bodies.items()}
     assert all(url.startswith(server.url) for url in sizes)
     scripts = {url for url in sizes if url.endswith(".js")}
     strings = {url for url in scripts if "strings." in url}

@@ -107,15 +107,17 @@ def test_power_lost_in_the_middle_leaves_the_old_release_or_the_new_one(service:
     what was half built does not fill the card."""
     guest, before = service.guest, service.release()
     make_newer(service)
-    for moment in ("Building release", "Looking after", "Checking", "Switching", "Starting"):
+    for moment in ("Building release", "Checking", "Refreshing", "Switching", "Starting"):
         running = guest.start(f"exec '{guest.checkout}/scripts/install.sh'")
-        assert running.stdout is not None
-        said = ""
-        while moment not in said:
-            more = running.stdout.read(1)
-            assert more, said
-            said += more
-        guest.kill(running)
+        try:
+            assert running.stdout is not None
+            said = ""
+            while moment not in said:
+                more = running.stdout.read(1)
+                assert more, said
+                said += more
+        finally:
+            guest.kill(running)
         # As at a boot, systemd reads all units and starts the enabled ones.
         guest.run("systemctl daemon-reload; systemctl stop raspi-server")
         guest.run("systemctl start multi-user.target raspi-server")
