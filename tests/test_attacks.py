@@ -14,25 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LIMIT, Server
 from tests.net.test_hub import certificate  # noqa: F401
-from tests.rigs.asking import ask
-from tests.rigs.wire import (
+from tests.support.http import ask
+from tests.support.load import Witness, wait_until
+from tests.support.server import LIMIT, Server, changing, descriptors, memory
+from tests.support.sockets import GONE, open_socket
+from tests.support.websocket import (
     CLOSE,
     CONTINUATION,
-    GONE,
     HANDSHAKE,
     PING,
     PONG,
     TEXT,
-    Client,
-    Witness,
-    changing,
-    descriptors,
+    WebSocketClient,
     masked,
-    memory,
-    plain,
-    wait_until,
 )
 from tests.test_hostile import CONFIG, GET, MIB, unharmed
 
@@ -55,7 +50,7 @@ def crowd() -> Iterator[Callable[..., list[socket.socket]]]:
 
     def come(pi: Server, address: str, count: int, words: bytes = b"") -> list[socket.socket]:
         for _ in range(count):
-            found.append(plain(pi.port, address=address))
+            found.append(open_socket(pi.port, address=address))
             with contextlib.suppress(*GONE):
                 found[-1].sendall(words)
         return found[-count:]
@@ -144,7 +139,7 @@ def test_handshakes_in_progress(start_server, certificate, crowd):  # noqa: F811
         wait_until(lambda: len(still_open(begun)) == 16, witness, "sixteen are left")
         assert still_open(begun) == begun[-16:]
         for address in (GUEST, OTHER):
-            with Client(pi.port, address=address, context=context) as viewer:
+            with WebSocketClient(pi.port, address=address, context=context) as viewer:
                 assert next(viewer.messages())["type"] == "hello"
         assert len(still_open(begun)) == 15
 
@@ -219,7 +214,7 @@ def test_frames_without_end(pi, what, path):
     """Each frame is counted, whatever it is: who sends thousands at once is told so with 1008, and
     heard no more."""
     words = masked(TEXT, fin=False) * (what == "empty parts") + FLOODS[what] * 20000
-    with unharmed(pi), Client(pi.port, path=path, address=GUEST) as loud:
+    with unharmed(pi), WebSocketClient(pi.port, path=path, address=GUEST) as loud:
         before = processor_time(pi)
         loud.socket.setblocking(False)
         with contextlib.suppress(BlockingIOError, *GONE):
@@ -234,7 +229,7 @@ def test_frames_without_end(pi, what, path):
 
 def test_frames_in_measure(pi):
     """Pings, pongs and messages in three parts are answered, as many at once as messages may be."""
-    with Client(pi.port) as client:
+    with WebSocketClient(pi.port) as client:
         for _ in range(20):
             client.socket.sendall(masked(PING, b"?") + masked(PONG))
             parts = masked(TEXT, b'{"type":"toggle",', fin=False) + masked(CONTINUATION, fin=False)
@@ -288,7 +283,7 @@ def test_memory_of_a_connection(start_server, certificate, tmp_path, what, is_se
     context = trusting(certificate) if is_secure else None
 
     def come(address: str, words: bytes) -> socket.socket:
-        found = plain(pi.port, 4096, address)
+        found = open_socket(pi.port, 4096, address)
         if context:
             found = context.wrap_socket(found, server_hostname="127.0.0.1")
         found.setblocking(False)
@@ -333,7 +328,7 @@ def test_large_answers_never_read(start_server, crowd, first):
     past = b"/api/history?seconds=86400"
     with Witness(pi.port) as witness:
         before = descriptors(pi)
-        deaf = [plain(pi.port, 4096, address) for address in [GUEST] * 20 + [OTHER] * 2]
+        deaf = [open_socket(pi.port, 4096, address) for address in [GUEST] * 20 + [OTHER] * 2]
         for each in deaf:
             each.sendall(first + GET % past)
             heard = b""
@@ -360,6 +355,6 @@ def test_heads_too_large(pi):
             GET % (b"/api?" + argument * many),
         ):
             head = words.replace(b"\r\n\r\n", b"\r\n", 1) + b"\r\n"
-            with plain(pi.port) as client:
+            with open_socket(pi.port) as client:
                 client.sendall(head)
                 assert client.recv(4096).startswith(b"HTTP/1.1 %d " % status)

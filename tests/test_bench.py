@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from tests.bench.results import QUOTED, README, RESULTS
-from tests.conftest import LIMIT
+from tests.support.server import LIMIT
 
 
 def test_a_short_round_has_a_table() -> None:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from tests.bench.process import CHECKOUT
-from tests.conftest import LIMIT
+from tests.support.server import LIMIT
 
 SMALL = "--pis 5 --pins 2 --rate 20 --seconds 1 --rounds 1 --edges 5 --processes 1"
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import LIMIT, Server
-from tests.rigs.wire import Client, Witness, changing, memory, wait_until
+from tests.support.load import Witness, wait_until
+from tests.support.server import LIMIT, Server, changing, memory
+from tests.support.websocket import WebSocketClient
 
 CONNECTIONS = 100_000
 CHANGES = 1_000_000
@@ -81,7 +82,8 @@ server.Server.run = run
 # thousands of connections. They end with a reset, which leaves no TIME_WAIT behind.
 CROWD = """
 import random, sys
-from tests.rigs.wire import GONE, HANDSHAKE, TEXT, Client, masked, plain, reset
+from tests.support.sockets import GONE, open_socket, reset
+from tests.support.websocket import HANDSHAKE, TEXT, WebSocketClient, masked
 
 port, count, number = map(int, sys.argv[1:])
 chance = random.Random(number)
@@ -89,13 +91,13 @@ for n in range(count):
     address = f"127.0.0.{1 + number * 20 + n % 20}"
     what = chance.randrange(4)
     if what == 0:
-        with Client(port, address=address) as client:
+        with WebSocketClient(port, address=address) as client:
             next(client.messages())
             if chance.random() < 0.5:
                 client.send(type="toggle", pin="gate")
             client.reset()
     else:
-        connection = plain(port, address=address)
+        connection = open_socket(port, address=address)
         if what == 1:
             connection.sendall(b"GET /api/pins HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
@@ -189,7 +191,7 @@ class Reader(threading.Thread):
 
     def __init__(self, port: int) -> None:
         super().__init__(daemon=True)
-        self._client = Client(port)
+        self._client = WebSocketClient(port)
         self.changes = 0
         self.seq = 0
         self.values: dict[str, float] = {}

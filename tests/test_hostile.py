@@ -10,23 +10,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.conftest import LIMIT, Server
 from tests.net.test_hub import certificate  # noqa: F401
-from tests.rigs.wire import (
-    GONE,
-    HANDSHAKE,
-    PING,
-    TEXT,
-    Client,
-    Witness,
-    changing,
-    descriptors,
-    masked,
-    memory,
-    plain,
-    reset,
-    wait_until,
-)
+from tests.support.load import Witness, wait_until
+from tests.support.server import LIMIT, Server, changing, descriptors, memory
+from tests.support.sockets import GONE, open_socket, reset
+from tests.support.websocket import HANDSHAKE, PING, TEXT, WebSocketClient, masked
 
 CONFIG = """
 access: {control: everyone}
@@ -76,7 +64,7 @@ def answer(connection: socket.socket, path: bytes) -> bytes:
 
 def begun(port: int) -> socket.socket:
     """A connection that has begun to ask: who is silent is not inside yet."""
-    connection = plain(port)
+    connection = open_socket(port)
     connection.sendall(GET[:2])
     return connection
 
@@ -96,7 +84,7 @@ def test_a_thousand_who_vanish(pi, words):
     """Crowds that connect, say something or nothing, and vanish with a reset, leave no trace."""
     with unharmed(pi):
         for _ in range(1000):
-            connection = plain(pi.port)
+            connection = open_socket(pi.port)
             connection.sendall(words)
             reset(connection)
 
@@ -108,7 +96,7 @@ def test_a_thousand_a_second_for_seconds(pi):
     with unharmed(pi) as witness:
         began = time.monotonic()
         for _ in range(4000):
-            connection = plain(pi.port)
+            connection = open_socket(pi.port)
             connection.sendall(words[: chance.randrange(len(words))])
             reset(connection)
         rate = 4000 / (time.monotonic() - began)
@@ -121,7 +109,7 @@ def test_resets_in_the_middle_of_a_frame(pi):
     """Viewers whose connection is reset while they speak and are spoken to end alone."""
     with unharmed(pi) as witness:
         for cut in range(1, 12):
-            crowd = [Client(pi.port) for _ in range(20)]
+            crowd = [WebSocketClient(pi.port) for _ in range(20)]
             witness.wait_for_states(1)
             for client in crowd:
                 client.socket.sendall(masked(TEXT, b"hello")[:cut])
@@ -135,7 +123,7 @@ def test_half_a_tls_handshake(start_server, certificate, vanish):  # noqa: F811
     pi = start_server(config, program=changing(idle_timeout_s=1.0))
     before = descriptors(pi)
     words = client_hello()
-    crowd = [plain(pi.port) for _ in range(300)]
+    crowd = [open_socket(pi.port) for _ in range(300)]
     for n, connection in enumerate(crowd):
         connection.sendall(words[: n * 2])
         if vanish:
@@ -147,7 +135,7 @@ def test_half_a_tls_handshake(start_server, certificate, vanish):  # noqa: F811
                     pass
             connection.close()
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
-    with context.wrap_socket(plain(pi.port), server_hostname="127.0.0.1") as late:
+    with context.wrap_socket(open_socket(pi.port), server_hostname="127.0.0.1") as late:
         assert b"200 OK" in answer(late, b"/api")
         late.settimeout(LIMIT)
         assert late.recv(4096) == b"" or late.recv(4096) == b""  # idle, and so let go as well
@@ -173,7 +161,7 @@ def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors)
     def visit() -> float:
         """Return the seconds until another client is served."""
         began = time.monotonic()
-        with context.wrap_socket(plain(pi.port), server_hostname="127.0.0.1") as other:
+        with context.wrap_socket(open_socket(pi.port), server_hostname="127.0.0.1") as other:
             assert b"200 OK" in answer(other, b"/api/pins")
         return time.monotonic() - began
 
@@ -183,7 +171,7 @@ def test_a_thousand_half_handshakes(start_server, certificate, many_descriptors)
     crowd = []
     slowest = 0.0
     for n in range(1000):
-        crowd.append(plain(pi.port))
+        crowd.append(open_socket(pi.port))
         crowd[-1].sendall(words[: n % 3 * len(words) // 2])
         if n % 100 == 99:
             slowest = max(slowest, visit())
@@ -207,12 +195,12 @@ def test_tls_byte_by_byte(start_server, certificate, begun):  # noqa: F811
     config = CONFIG + f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
     pi = start_server(config, program=changing(idle_timeout_s=0.7))
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
-    slow = plain(pi.port)
+    slow = open_socket(pi.port)
     if begun:
         slow = context.wrap_socket(slow, server_hostname="127.0.0.1")
     began = time.monotonic()
     gone = contextlib.suppress(*GONE, ssl.SSLEOFError)
-    with slow, Client(pi.port, context=context) as beside, gone:
+    with slow, WebSocketClient(pi.port, context=context) as beside, gone:
         states = (each for each in beside.messages() if each["type"] == "state")
         for byte in (GET % (b"/" + b"x" * 5000)) if begun else client_hello():
             next(states)
@@ -227,7 +215,7 @@ def test_slow_readers_and_zero_windows(start_server):
     program = changing(max_viewer_behind_s=1.0, poll_interval_s=0.1)
     pi = start_server(CONFIG, program=program)
     with unharmed(pi) as witness:
-        slow, stuck = ([Client(pi.port, 4096) for _ in range(30)] for _ in range(2))
+        slow, stuck = ([WebSocketClient(pi.port, 4096) for _ in range(30)] for _ in range(2))
         before = descriptors(pi)
 
         def are_gone() -> bool:
@@ -250,7 +238,7 @@ def test_a_stuck_reader_of_a_page(start_server, tmp_path):
     with unharmed(pi) as witness:
         before = descriptors(pi)
         for _ in range(50):
-            crowd.append(plain(pi.port, 4096))
+            crowd.append(open_socket(pi.port, 4096))
             crowd[-1].sendall(GET % b"/large.bin")
         wait_until(lambda: descriptors(pi) >= before + 100, witness, "all are served")
         # They stay open at this end: it is the server that lets go.
@@ -280,7 +268,7 @@ def insist(client: socket.socket, words: bytes, beside: Witness) -> int:
 
 def test_questions_without_end(pi):
     """A client that asks and asks and reads no answer is not remembered word for word."""
-    with unharmed(pi) as witness, plain(pi.port, 4096) as greedy:
+    with unharmed(pi) as witness, open_socket(pi.port, 4096) as greedy:
         before = memory(pi)
         sent = insist(greedy, GET % b"/api/pins" * 100, witness)
         print(f"{sent} bytes of questions, {memory(pi) - before} more held")
@@ -290,7 +278,11 @@ def test_questions_without_end(pi):
 def test_pings_without_end(pi):
     """A client that pings without end and reads no pong costs nothing but its own turn, and is let
     go."""
-    with unharmed(pi) as witness, Client(pi.port, 4096) as loud, contextlib.suppress(*GONE):
+    with (
+        unharmed(pi) as witness,
+        WebSocketClient(pi.port, 4096) as loud,
+        contextlib.suppress(*GONE),
+    ):
         before = memory(pi)
         sent = insist(loud.socket, masked(PING, b"p" * 125) * 500, witness)
         print(f"{sent} bytes of pings, {memory(pi) - before} more held")
@@ -303,7 +295,7 @@ def test_half_open_connections(start_server):
     program = changing(ping_interval_s=0.3, poll_interval_s=0.1)
     pi = start_server(CONFIG, program=program)
     with unharmed(pi) as witness:
-        gone = [Client(pi.port) for _ in range(30)]
+        gone = [WebSocketClient(pi.port) for _ in range(30)]
         assert {client.close_code() for client in gone} == {1013}
         witness.wait_for_states(50)
         for client in gone:
@@ -330,7 +322,7 @@ def test_words_that_never_end(start_server, what):
     pi = start_server(CONFIG, program=program)
     words = {**SLOW_WORDS, **SLOW_BODIES}[what]
     with unharmed(pi) as witness:
-        crowd = [plain(pi.port) for _ in range(50)]
+        crowd = [open_socket(pi.port) for _ in range(50)]
         head = words.find(b"\r\n\r\n") + 4 if what in SLOW_BODIES else 0
         for client in crowd:
             client.sendall(words[:head])
@@ -396,13 +388,13 @@ def test_more_callers_than_descriptors(start_server, spare):
         program=program,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limit),
     )
-    with Witness(pi.port) as witness, plain(pi.port) as inside:
+    with Witness(pi.port) as witness, open_socket(pi.port) as inside:
         assert b"200 OK" in answer(inside, b"/api")
         before = descriptors(pi)
         for episode in (1, 2):
             crowd = [begun(pi.port) for _ in range(100)]
             wait_until(lambda: descriptors(pi) >= limit[0] - spare, witness, "it is full")
-            with plain(pi.port) as waiting:
+            with open_socket(pi.port) as waiting:
                 waiting.sendall(GET % b"/api/pins")
                 witness.wait_for_states(20)
                 assert descriptors(pi) <= limit[0]
@@ -437,13 +429,13 @@ def test_what_runs_by_itself_needs_no_descriptor(start_server, certificate):  # 
     )
     context = ssl.create_default_context(cafile=certificate / "cert.pem")
 
-    def heard(viewer: Client, count: int) -> list[dict[str, object]]:
+    def heard(viewer: WebSocketClient, count: int) -> list[dict[str, object]]:
         healths = (each for each in viewer.messages() if each["type"] == "health")
         return [next(healths) for _ in range(count)]
 
-    raw = plain(pi.port)
+    raw = open_socket(pi.port)
     with (
-        Client(pi.port, context=context) as viewer,
+        WebSocketClient(pi.port, context=context) as viewer,
         context.wrap_socket(raw, server_hostname="127.0.0.1") as inside,
     ):
         assert b"200 OK" in answer(inside, b"/api/pins")
@@ -472,7 +464,7 @@ def test_a_sleeping_phone_wakes_to_the_present(pi):
     """A phone that sleeps through thousands of states finds the few its own buffer had room for,
     and then the present; the server keeps none for it."""
     with unharmed(pi) as witness:
-        phone = Client(pi.port, 4096)
+        phone = WebSocketClient(pi.port, 4096)
         witness.wait_for_states(250)
         last = witness.seqs[-1]
         stale = 0
@@ -508,7 +500,7 @@ def test_garbage(pi, what):
     """Whatever else is thrown at the door bounces off it."""
     with unharmed(pi):
         for _ in range(3):
-            with plain(pi.port) as thrower, contextlib.suppress(*GONE):
+            with open_socket(pi.port) as thrower, contextlib.suppress(*GONE):
                 thrower.sendall(GARBAGE[what])
                 with contextlib.suppress(OSError):  # it is not connected any more
                     thrower.shutdown(socket.SHUT_WR)

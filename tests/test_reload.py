@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from raspi_server.security.codes import Codes
-from tests.conftest import LIMIT, Server, check_end, free_port
-from tests.rigs.asking import ask
-from tests.rigs.wire import Client
+from tests.support.http import ask
+from tests.support.server import LIMIT, Server, check_end, free_port
+from tests.support.websocket import WebSocketClient
 from tests.system.test_systemd import Systemd
 from tests.web.test_websocket import Browser
 
@@ -384,7 +384,7 @@ def test_https_comes_and_goes(run, tmp_path):
     again."""
     pi = run()
     line = make_certificate(tmp_path, "first")
-    with Client(pi.server.port) as viewer:
+    with WebSocketClient(pi.server.port) as viewer:
         assert next(viewer.messages())["type"] == "hello"
         viewer.send(type="set", pin="lamp", value=1)
         assert next(each for each in viewer.messages() if each["type"] == "result")["value"] == 1
@@ -419,7 +419,7 @@ def test_a_renewed_certificate(run, tmp_path):
     pi = run(make_certificate(tmp_path, "pi") + CONFIG)
     first = served_certificate(pi.server.port)
     context = ssl.create_default_context(cafile=tmp_path / "pi.crt")
-    with Client(pi.server.port, context=context) as viewer:
+    with WebSocketClient(pi.server.port, context=context) as viewer:
         told = viewer.messages()
         next(each for each in told if each["type"] == "state")
         make_certificate(tmp_path, "pi")

@@ -1,6 +1,6 @@
-"""The board against the model of tests/rigs/model.py, with random configurations and random lives:
-commands, bouncing contacts, lost edges, failing lines, busy loops, clocks that jump, reloads,
-restarts, power cuts. A failure found here becomes a test of its own at the end of this file."""
+"""The board against the model of tests/support/model.py, with random configurations and events:
+commands, bouncing contacts, lost edges, failing lines, busy loops, clock steps, reloads, restarts,
+power cuts. A failure found here becomes a test of its own at the end of this file."""
 
 import json
 import shutil
@@ -29,8 +29,8 @@ from raspi_server.errors import RequestError
 from raspi_server.gpio.backend import SimulatedFactory, SimulatedPin
 from raspi_server.gpio.output_state import OutputStateStore
 from raspi_server.messages import Drive, Pulse, Set, Toggle
-from tests.rigs.board import Rig, parse
-from tests.rigs.model import KEPT, SAME, Answer, Input, Model, Output, allowed, refused
+from tests.support.board import Rig, parse
+from tests.support.model import KEPT, SAME, Answer, Input, Model, Output, allowed, refused
 
 # All lengths are sums of powers of two, which clocks add without an error.
 LENGTHS = [1 / 64, 1 / 32, 1 / 16, 0.25, 0.5, 1, 2, 4, 16, 60, 3600, 86400]

@@ -22,10 +22,10 @@ from raspi_server.gpio.output_state import OutputStateStore
 from raspi_server.gpio.pin import PinChange
 from raspi_server.limits import DEFAULT
 from raspi_server.messages import Change, Drive, Pulse, Result, Set, State, Toggle
-from tests.conftest import LIMIT
 from tests.net.test_hub import Rig
-from tests.rigs.board import parse
-from tests.rigs.wire import TEXT, Frames
+from tests.support.board import parse
+from tests.support.server import LIMIT
+from tests.support.websocket import TEXT, Frames
 
 PINS = "  door: {gpio: 0, mode: input}\n  gate: {gpio: 1, mode: output, pulse: 2}\n" + "".join(
     f"  a-lamp-with-a-long-name-{n:02}: {{gpio: {n}, mode: output}}\n" for n in range(2, 28)

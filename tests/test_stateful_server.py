@@ -1,6 +1,6 @@
 """The real server over the network, in random lives: viewers who come, sleep and go, commands
 over WebSocket and HTTP, right and wrong, edges, reloads, stops, kills and power cuts. Every viewer
-gets the same, in the same order, as the model of tests/rigs/model.py has it.
+gets the same, in the same order, as the model of tests/support/model.py has it.
 
 A longer run, with another beginning:
 
@@ -26,9 +26,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.conftest import check_end
-from tests.rigs.life import Command, Life
-from tests.rigs.life_configs import (
+from tests.support.life import Command, Life
+from tests.support.life_configs import (
     FAULTY,
     LONG,
     LONGEST_PAUSE,
@@ -38,7 +37,8 @@ from tests.rigs.life_configs import (
     configurations,
     is_quick,
 )
-from tests.rigs.life_server import Pins, Rig, Viewer
+from tests.support.life_server import Pins, Rig, Viewer
+from tests.support.server import check_end
 
 MOST_RESTARTS = 2
 """In one life; a start takes half a second."""

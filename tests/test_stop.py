@@ -22,10 +22,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LIMIT, Server
 from tests.net.test_hub import frames
-from tests.rigs.wire import Client, changing
 from tests.security.test_tls import Authority, timedelta
+from tests.support.server import LIMIT, Server, changing
+from tests.support.websocket import WebSocketClient
 from tests.system.test_stuck import DRIVER, GO, WHILE
 from tests.web.test_websocket import Browser
 
@@ -221,7 +221,7 @@ def test_handshakes(start_server: Callable[..., Server], crowd: Crowd, tmp_path:
     with contextlib.suppress(ssl.SSLWantReadError):
         shaking.do_handshake()
     first = hello.read()
-    with Client(server.port, context=authority.trusting()) as browser:
+    with WebSocketClient(server.port, context=authority.trusting()) as browser:
         next(browser.messages())
         for _ in range(5):
             crowd.connect(server)

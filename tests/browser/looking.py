@@ -8,7 +8,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Response, expect
 
-from tests.conftest import LIMIT
+from tests.support.server import LIMIT
 
 expect.set_options(timeout=15_000)
 

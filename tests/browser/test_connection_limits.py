@@ -5,8 +5,9 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from raspi_server.security.codes import Codes
-from tests.rigs.home import folders, new_link
-from tests.rigs.wire import Siege, changing
+from tests.support.coded_server import folders, new_link
+from tests.support.load import Siege
+from tests.support.server import changing
 
 CONFIG = """
 gpio: simulated

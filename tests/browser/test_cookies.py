@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from raspi_server.security.codes import Codes
-from tests.conftest import Server, check_end, free_port
-from tests.rigs.home import folders
+from tests.support.coded_server import folders
+from tests.support.server import Server, check_end, free_port
 from tests.web.test_trust import make_authority
 
 CONFIG = """

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from raspi_server.web.context import BUILT_IN_WWW
-from tests.conftest import Server
-from tests.rigs.asking import ask
+from tests.support.http import ask
+from tests.support.server import Server
 
 expect.set_options(timeout=15_000)
 

@@ -13,9 +13,9 @@ from playwright.sync_api import Locator, Page, expect
 
 from raspi_server.messages import BROKER_ERROR
 from tests.browser.looking import first_visit, value
-from tests.rigs.fleet import FakePis, pin, state
-from tests.rigs.mqtt import Brokers
-from tests.rigs.wire import changing
+from tests.support.fleet import FakePis, pin, state
+from tests.support.mqtt import Brokers
+from tests.support.server import changing
 
 CONFIG = """
 gpio: simulated

@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from raspi_server.security.codes import Codes
-from tests.conftest import free_port
-from tests.rigs.home import folders, new_link
+from tests.support.coded_server import folders, new_link
+from tests.support.server import free_port
 
 EVIL = "evil.example"
 PINS = """

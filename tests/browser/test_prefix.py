@@ -13,9 +13,9 @@ from playwright.sync_api import Page, expect
 
 from raspi_server.security.codes import Codes
 from tests.browser.looking import CONFIG, expect_live, value, wait_for
-from tests.conftest import Server
-from tests.rigs.home import folders
-from tests.rigs.mqtt import Brokers
+from tests.support.coded_server import folders
+from tests.support.mqtt import Brokers
+from tests.support.server import Server
 
 PREFIX = "/pi/"
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from raspi_server.security.codes import Codes
-from tests.rigs.home import folders, new_link
+from tests.support.coded_server import folders, new_link
 
 CONFIG = """
 gpio: simulated

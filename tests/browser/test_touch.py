@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import CDPSession, Locator, Page, expect
 
 from tests.browser.looking import api, value
-from tests.conftest import Server
-from tests.rigs.asking import ask
-from tests.rigs.mqtt import Brokers
+from tests.support.http import ask
+from tests.support.mqtt import Brokers
+from tests.support.server import Server
 
 PINS = """
   fan: {gpio: 18, mode: pwm, label: Fan, initial: 0.9}

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Error, Page, expect
 
 from raspi_server.security.codes import Codes
-from tests.conftest import Server, check_end
-from tests.rigs.home import folders, new_link
+from tests.support.coded_server import folders, new_link
+from tests.support.server import Server, check_end
 from tests.web.test_trust import CONFIG, make_authority
 
 IPHONE = (

@@ -9,8 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.looking import CONFIG, expect_live, wait_for
-from tests.conftest import Server, check_end
-from tests.rigs.wire import changing
+from tests.support.server import Server, changing, check_end
 from tests.web.test_trust import make_authority
 
 REQUEST = re.compile(r"DEBUG (GET|HEAD|POST) (\S+): (\d+)")

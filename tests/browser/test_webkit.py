@@ -11,7 +11,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.browser.conftest import find
 from tests.browser.looking import CONFIG, api, value
-from tests.conftest import LIMIT
+from tests.support.server import LIMIT
 
 pytestmark = pytest.mark.filterwarnings(  # selenium's, of itself
     "ignore:setting remote_server_addr:DeprecationWarning"

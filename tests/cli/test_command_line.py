@@ -24,7 +24,7 @@ from raspi_server import __version__
 from raspi_server.cli.main import main
 from raspi_server.config.source import SYSTEM_FILE
 from raspi_server.limits import Limits
-from tests.conftest import LIMIT, Server, free_port
+from tests.support.server import LIMIT, Server, free_port
 from tests.system.debian.test_upgrade import DIES_AT_START, NOT_IMPORTABLE, UNHEALTHY
 
 ROOT = Path(__file__).parents[2]

@@ -21,8 +21,8 @@ from raspi_server.cli import doctor
 from raspi_server.cli.main import main
 from raspi_server.gpio import chardev
 from raspi_server.system import vitals
-from tests.conftest import Server, check_end, free_port
-from tests.rigs.mqtt import Brokers
+from tests.support.mqtt import Brokers
+from tests.support.server import Server, check_end, free_port
 
 SERVICE = """LoadState=loaded
 ActiveState={active}

@@ -10,7 +10,7 @@ from gpiozero.exc import GPIOPinInUse, PinError
 from raspi_server.errors import RequestError
 from raspi_server.gpio.backend import SimulatedPin
 from raspi_server.system import busy
-from tests.rigs.board import Rig, parse
+from tests.support.board import Rig, parse
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ import pytest
 
 from raspi_server.gpio.history import History
 from raspi_server.limits import DEFAULT
-from tests.conftest import LIMIT, Server
-from tests.rigs.asking import Answer, ask
-from tests.rigs.wire import changing
+from tests.support.http import Response, ask
+from tests.support.server import LIMIT, Server, changing
 from tests.system.test_clock import DRIVER, YEAR, Clock, Witness
 from tests.test_reload import run  # noqa: F401
 
@@ -287,7 +286,7 @@ def test_a_pin_that_is_opened_anew(run: Callable[..., Any]) -> None:  # noqa: F8
 @pytest.mark.parametrize("seconds", ["0", "-1", "86401", "nan", "inf", "", "soon", "1,5", "%ff"])
 def test_a_wrong_length(pi: Server, path: str, seconds: str) -> None:
     """A length of time that none is, is refused with what was expected."""
-    status, code, words = ask(pi, "GET", f"{path}?seconds={seconds}").refusal
+    status, code, words = ask(pi, "GET", f"{path}?seconds={seconds}").error
     assert (status, code) == (422, "bad-value")
     assert words.startswith("expected seconds from 1 to 86400")
     for right in ("1", "86400", "0.3e3"):
@@ -296,7 +295,7 @@ def test_a_wrong_length(pi: Server, path: str, seconds: str) -> None:
 
 def test_a_wrong_form(pi: Server) -> None:
     """A form that does not exist is refused with those that do."""
-    status, code, words = ask(pi, "GET", "/api/pins/lamp/history?format=xml").refusal
+    status, code, words = ask(pi, "GET", "/api/pins/lamp/history?format=xml").error
     assert (status, code) == (422, "bad-value")
     assert "format json or csv" in words and "xml" in words
 
@@ -304,23 +303,23 @@ def test_a_wrong_form(pi: Server) -> None:
 def test_a_pin_that_is_none(pi: Server) -> None:
     """A pin that is not in the file has no past."""
     for query in ("", "?format=csv"):
-        refusal = ask(pi, "GET", f"/api/pins/garage/history{query}").refusal
+        refusal = ask(pi, "GET", f"/api/pins/garage/history{query}").error
         assert refusal[:2] == (404, "unknown-pin")
 
 
-def test_who_may_not_look(live_in: Callable[..., Any]) -> None:  # noqa: F811
+def test_who_may_not_look(start_with_codes: Callable[..., Any]) -> None:  # noqa: F811
     """The past is for those who may look, as the present is."""
-    home = live_in("{view: code}")
+    home = start_with_codes("{view: code}")
     code = home.new("view")
     for path in ("/api/history", "/api/pins/lamp/history", "/api/pins/lamp/history?format=csv"):
-        assert home.ask("GET", path).refusal == (401, "sign-in", "viewing needs an access code")
+        assert home.ask("GET", path).error == (401, "sign-in", "viewing needs an access code")
         assert home.ask("GET", path, Authorization=f"Bearer {code}").status == 200
 
 
 # For spreadsheets
 
 
-def get_csv(server: Server, pin: str, query: str = "?format=csv", **headers: str) -> Answer:
+def get_csv(server: Server, pin: str, query: str = "?format=csv", **headers: str) -> Response:
     return ask(server, "GET", f"/api/pins/{pin}/history{query}", **headers)
 
 

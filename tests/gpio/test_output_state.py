@@ -10,8 +10,8 @@ import pytest
 
 from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.output_state import OutputState, OutputStateStore
-from tests.conftest import Server
-from tests.rigs.board import Rig
+from tests.support.board import Rig
+from tests.support.server import Server
 from tests.web.test_websocket import Browser
 
 

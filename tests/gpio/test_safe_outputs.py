@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.test_command_line import run as command
 from tests.cli.test_command_line import write
-from tests.conftest import check_end, free_port
+from tests.support.server import check_end, free_port
 from tests.test_reload import Pi
 
 WHILE_STOPPED = "could not switch it off while the server is stopped; write on_stop: off"

@@ -13,7 +13,7 @@ import pytest
 from raspi_server.cli.main import main
 from raspi_server.gpio import chardev, output_state
 from tests.cli.test_command_line import ANYWHERE
-from tests.conftest import LIMIT, Server
+from tests.support.server import LIMIT, Server
 
 CONFIG = """
 gpio: real

@@ -23,11 +23,11 @@ from paho.mqtt.properties import VariableByteIntegers
 
 from raspi_server.mqtt.broker_config import BrokerConfig
 from raspi_server.mqtt.client import MqttClient
-from tests.conftest import LIMIT, Server
-from tests.rigs.asking import ask
-from tests.rigs.mqtt import Brokers, wait_for_reason, wait_until_well
-from tests.rigs.wire import Client, changing
 from tests.security.test_tls import Authority, Pair
+from tests.support.http import ask
+from tests.support.mqtt import Brokers, wait_for_reason, wait_until_well
+from tests.support.server import LIMIT, Server, changing
+from tests.support.websocket import WebSocketClient
 
 CONFIG = """
 gpio: simulated
@@ -77,7 +77,7 @@ def test_later_subscriber_gets_everything(brokers, start_server):
     subscriber.wait_for_topic("house/pi/status")
     assert all(each.retained and each.qos == 1 for each in subscriber.messages)
     assert subscriber.last("house/pi/status").payload == b"online"
-    with Client(server.port) as viewer:
+    with WebSocketClient(server.port) as viewer:
         hello = next(viewer.messages())
     pins = description.json["pins"]
     assert [{**pin, "writable": None} for pin in pins] == [
@@ -95,7 +95,7 @@ def test_change_is_published_at_once(brokers, start_server):
     subscriber = brokers.subscriber(broker, "house/pi/pins/#")
     server = start_server(config(broker.url))
     subscriber.wait_for_topic("house/pi/pins/door")
-    with Client(server.port) as viewer:
+    with WebSocketClient(server.port) as viewer:
         viewer.send(type="drive", pin="door", value=1)
         change = next(each for each in viewer.messages() if each["type"] == "change")
     told = subscriber.wait_for(
@@ -310,7 +310,7 @@ def test_changes_during_an_outage_are_published_late(brokers, start_server):
     broker.kill()
     wait_for_reason(server, f"the broker 127.0.0.1:{broker.port} refuses connections")
     changes = []
-    with Client(server.port) as viewer:
+    with WebSocketClient(server.port) as viewer:
         messages = viewer.messages()
         for number in range(25):
             pin = ("lamp", "fan")[number % 2]
@@ -444,7 +444,7 @@ def test_not_a_broker(start_server, kind):
     program = changing(mqtt_connect_timeout_s=0.5, mqtt_keep_alive_s=1)
     with FakeBroker(answer) as broker:
         server = start_server(config(f"mqtt://127.0.0.1:{broker.port}"), program=program)
-        with Client(server.port) as viewer:
+        with WebSocketClient(server.port) as viewer:
             messages = viewer.messages()
             assert next(messages)["type"] == "hello"
             viewer.send(type="set", pin="lamp", value=1, ref=1)

@@ -10,8 +10,8 @@ import pytest
 
 from raspi_server.messages import PinInfo, ServerInfo
 from raspi_server.mqtt.discovery import components, device
-from tests.rigs.asking import ask
-from tests.rigs.mqtt import Brokers
+from tests.support.http import ask
+from tests.support.mqtt import Brokers
 
 CONFIG = """
 gpio: simulated

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from raspi_server.limits import DEFAULT, Limits
 from raspi_server.messages import BROKER_ERROR
 from raspi_server.mqtt.fleet import Fleet
-from tests.conftest import LIMIT, Server
-from tests.rigs.asking import ask
-from tests.rigs.fleet import FakePis, description, pin, state
-from tests.rigs.home import CODE
-from tests.rigs.mqtt import Brokers, Mosquitto
-from tests.rigs.wire import Client, changing, plain, reset
+from tests.support.coded_server import CODE
+from tests.support.fleet import FakePis, description, pin, state
+from tests.support.http import ask
+from tests.support.mqtt import Brokers, Mosquitto
+from tests.support.server import LIMIT, Server, changing
+from tests.support.sockets import open_socket, reset
+from tests.support.websocket import WebSocketClient
 from tests.web.test_api import complaints
 
 CONFIG = """
@@ -70,7 +71,7 @@ class FleetViewer:
     """Viewer of the fleet that works like the page: first the whole fleet, then the news."""
 
     def __init__(self, server: Server, **headers: str) -> None:
-        self.client = Client(server.port, path="/fleet/ws", headers=headers)
+        self.client = WebSocketClient(server.port, path="/fleet/ws", headers=headers)
         self._messages = self.client.messages()
         self.hello = next(self._messages)
         whole = ask(server, "GET", "/api/fleet", **headers).json
@@ -259,7 +260,7 @@ def test_large_fleet_is_complete(brokers, fake_pis, start_server):
         for n in range(300):
             viewer.until(lambda: viewer.value(f"house/pi-{n}", "in7") == 1)  # noqa: B023
     assert len(ask(server, "GET", "/api/fleet").json["pis"]) == 301
-    hasty = plain(server.port, receive_buffer=2048)
+    hasty = open_socket(server.port, receive_buffer=2048)
     hasty.sendall(b"GET /api/fleet HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     assert hasty.recv(100).startswith(b"HTTP/1.1 200")
     reset(hasty)
@@ -438,7 +439,7 @@ def test_access_rules_of_this_server(brokers, start_server, tmp_path):
     there = start_server(config(broker.url, "house/there", CONTROL))
     there.wait_for_log("mqtt: connected")
     assert ask(here, "GET", "/api/fleet").status == 401
-    with Client(here.port, path="/fleet/ws") as stranger:
+    with WebSocketClient(here.port, path="/fleet/ws") as stranger:
         assert stranger.close_code() == 4401
     view = signed_in(here, file, "view", tmp_path)
     control = signed_in(here, file, "control", tmp_path)
@@ -490,7 +491,7 @@ def test_control_of_a_pin(brokers, start_server, tmp_path):
     )
     control = signed_in(here, file, "control", tmp_path)
     both = ("house/here", "house/there")
-    assert ask(here, "PUT", "/api/pins/lamp", {"value": 1}).refusal[1] == "sign-in"
+    assert ask(here, "PUT", "/api/pins/lamp", {"value": 1}).error[1] == "sign-in"
     subscriber = brokers.subscriber(broker, "house/+/pins/lamp/set")
     with FleetViewer(here) as guest, FleetViewer(here, **control) as owner:
         assert (guest.hello["signed_in"], owner.hello["signed_in"]) == (None, "control")
@@ -594,15 +595,15 @@ def test_off_costs_nothing(brokers, start_server):
     broker = brokers.broker()
     off = start_server(config(broker.url, more=""), program=COUNTING)
     on = start_server(config(broker.url, "house/there"), program=COUNTING)
-    status, code, words = ask(off, "GET", "/api/fleet").refusal
+    status, code, words = ask(off, "GET", "/api/fleet").error
     assert (status, code) == (404, "not-found")
     assert "config.yaml does not say fleet: true below mqtt:" in words
     assert ask(off, "HEAD", "/api/fleet").status == 404
     with pytest.raises(AssertionError, match="HTTP/1.1 404"):
-        Client(off.port, path="/fleet/ws")
-    with Client(off.port) as client:
+        WebSocketClient(off.port, path="/fleet/ws")
+    with WebSocketClient(off.port) as client:
         assert next(client.messages())["fleet"] is False
-    with Client(on.port) as client:
+    with WebSocketClient(on.port) as client:
         assert next(client.messages())["fleet"] is True
     assert ask(on, "HEAD", "/api/fleet").status == 200
     off.stop()

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import LIMIT, Server, free_port
 from tests.mqtt.test_bridge import CONNACK, CONTROL, FakeBroker, config, switch
-from tests.rigs.asking import ask
-from tests.rigs.mqtt import Brokers, Subscriber, properties, wait_for_reason, wait_until_well
-from tests.rigs.wire import TEXT, Client, changing, masked
 from tests.security.test_tls import Authority, Pair
+from tests.support.http import ask
+from tests.support.mqtt import Brokers, Subscriber, properties, wait_for_reason, wait_until_well
+from tests.support.server import LIMIT, Server, changing, free_port
+from tests.support.websocket import TEXT, WebSocketClient, masked
 
 DOCS = Path(__file__).parents[2] / "docs/mqtt.md"
 DAY = timedelta(days=1)
@@ -240,7 +240,7 @@ def test_same_numbers_over_websocket_and_http(start_server):
     """The WebSocket and the HTTP API reject the same numbers, and carry out the next command."""
     server = start_server("gpio: simulated\naccess: {control: everyone}\npins:\n"
                           "  lamp: {gpio: 27, mode: output}\n")  # fmt: skip
-    with Client(server.port) as viewer:
+    with WebSocketClient(server.port) as viewer:
         messages = (each for each in viewer.messages() if each["type"] in ("result", "error"))
         for number in NUMBERS:
             for order in (b'"set","value":%s', b'"pulse","seconds":%s', b'"toggle","ref":%s'):
@@ -252,7 +252,7 @@ def test_same_numbers_over_websocket_and_http(start_server):
             for path, body in (("", b'{"value":%s}'), ("/pulse", b'{"seconds":%s}')):
                 method = "POST" if path else "PUT"
                 answer = ask(server, method, f"/api/pins/lamp{path}", body % number)
-                assert answer.refusal[:2] == (422, "bad-value")
+                assert answer.error[:2] == (422, "bad-value")
         viewer.send(type="set", pin="lamp", value=1, ref=1 - 2**53)
         assert next(messages) == {"type": "result", "ref": 1 - 2**53, "pin": "lamp", "value": 1}
 

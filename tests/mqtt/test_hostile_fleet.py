@@ -11,13 +11,12 @@ import pytest
 
 from raspi_server.limits import DEFAULT
 from raspi_server.mqtt.fleet import Fleet
-from tests.conftest import Server
 from tests.mqtt.test_fleet import CONTROL, FLEET, FleetViewer, config
 from tests.mqtt.test_hostile_broker import NASTY, NUMBERS
-from tests.rigs.asking import ask
-from tests.rigs.fleet import FakePis, description, pin, state
-from tests.rigs.mqtt import Brokers, Mosquitto
-from tests.rigs.wire import changing, memory
+from tests.support.fleet import FakePis, description, pin, state
+from tests.support.http import ask
+from tests.support.mqtt import Brokers, Mosquitto
+from tests.support.server import Server, changing, memory
 
 WIDE = "\N{HAPPY PERSON RAISING ONE HAND}"
 """Four bytes on the wire, and all of its text four bytes a character in memory."""

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from raspi_server.security.codes import Codes
-from tests.conftest import Server
-from tests.rigs.asking import ask
-from tests.rigs.wire import GONE, Client, Siege, Witness, changing, descriptors, plain, wait_until
+from tests.support.http import ask
+from tests.support.load import Siege, Witness, wait_until
+from tests.support.server import Server, changing, descriptors
+from tests.support.sockets import GONE, open_socket
+from tests.support.websocket import WebSocketClient
 
 CONFIG = """
 interval: 0.02
@@ -65,7 +67,7 @@ def connect() -> Iterator[Callable[..., list[socket.socket]]]:
 
     def connect(server: Server, address: str, count: int) -> list[socket.socket]:
         for _ in range(count):
-            opened.append(plain(server.port, address=address))
+            opened.append(open_socket(server.port, address=address))
             is_served(opened[-1])
         return opened[-count:]
 
@@ -80,7 +82,7 @@ def test_one_address_takes_its_share(
     """A client that opens connection after connection loses its own oldest ones; another client and
     the viewers of this machine notice nothing."""
     server = start()
-    with Witness(server.port), Client(server.port, address=OTHER) as neighbour:
+    with Witness(server.port), WebSocketClient(server.port, address=OTHER) as neighbour:
         crowd = connect(server, CLIENT, 5 * MOST)
         assert served(crowd) == MOST_OF_ONE
         assert served(crowd[-MOST_OF_ONE:]) == MOST_OF_ONE
@@ -154,7 +156,7 @@ def test_the_owner_gets_in_and_stays(start: Callable[..., Server], code: str, ad
                 )
             )
             assert (answer.status, answer.json["value"]) == (200, value)
-        with insist(lambda: Client(server.port, address=address, headers=secret)) as owner:
+        with insist(lambda: WebSocketClient(server.port, address=address, headers=secret)) as owner:
             siege.wait_for(5 * MOST)
             owner.send(type="set", pin="door", value=1, ref=1)
             heard = owner.messages()
@@ -197,7 +199,7 @@ def test_signing_out_ends_the_protection(
     """A browser's connection is protected until it signs out."""
     server = start()
     host = {"Host": "127.0.0.1"}
-    cookie = ask(server, "POST", "/api/login", {"code": code}, OTHER, **host).signed_in
+    cookie = ask(server, "POST", "/api/login", {"code": code}, OTHER, **host).cookie_header
     kept = connect(server, OWNER, 1)[0]
     line = f"Cookie: {cookie['Cookie']}".encode()
     kept.sendall(GET.replace(b"\r\n\r\n", b"\r\n%b\r\n\r\n" % line))

@@ -25,9 +25,9 @@ from raspi_server.net.backpressure import Viewer
 from raspi_server.net.frames import PING, frame
 from raspi_server.net.hub import Hub
 from raspi_server.security.tls import server_context
-from tests.conftest import LIMIT, Server
-from tests.rigs.board import JumpingLoop
-from tests.rigs.wire import Client
+from tests.support.board import JumpingLoop
+from tests.support.server import LIMIT, Server
+from tests.support.websocket import WebSocketClient
 
 
 def frames(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -490,7 +490,7 @@ def test_a_sleeping_phone_through_the_front_door(start_server, door):
     no change, and soon sees the present."""
     ssl_line, context = door
     server: Server = start_server(CONFIG + ssl_line)
-    with asleep(server, context) as sleeper, Client(server.port, context=context) as awake:
+    with asleep(server, context) as sleeper, WebSocketClient(server.port, context=context) as awake:
         states = (each for each in awake.messages() if each["type"] == "state")
         toggle = f"{server.url}/api/pins/an-output-with-a-long-name-05/toggle"
         for number in range(300):  # states, with a change now and then
@@ -515,7 +515,7 @@ def test_what_the_server_keeps_for_a_sleeper(start_server, door):
     server: Server = start_server(
         f"interval: 0.01\npins: {{lamp: {{gpio: 17, mode: output}}}}\n{ssl_line}"
     )
-    with asleep(server, context) as sleeper, Client(server.port, context=context) as awake:
+    with asleep(server, context) as sleeper, WebSocketClient(server.port, context=context) as awake:
         present = (each for each in awake.messages() if each["type"] == "state")
         for _ in range(300):
             next(present)

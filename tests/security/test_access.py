@@ -14,8 +14,8 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from raspi_server.web.context import BUILT_IN_WWW
-from tests.conftest import LIMIT, Server
-from tests.rigs.asking import ask
+from tests.support.http import ask
+from tests.support.server import LIMIT, Server
 
 PINS = """
 pins:
@@ -164,7 +164,7 @@ def test_who_may_switch_by_the_api(pi: tuple[Server, Case]) -> None:
         ):
             answer = ask(server, method, path, body)
             if refusal:
-                assert answer.refusal == refusal
+                assert answer.error == refusal
             else:
                 assert answer.status == 200
         assert ask(server, "GET", f"/api/pins/{pin}").json["value"] == (0 if refusal else 1)
@@ -218,7 +218,7 @@ def test_who_may_drive(pi: tuple[Server, Case]) -> None:
 @pytest.mark.parametrize("path", ["/api", "/api/pins", "/api/pins/lamp", "/api/header"])
 def test_looking_may_need_a_code(closed_house: Server, usual_house: Server, path: str) -> None:
     """With `view: code` the API shows nothing without one and says so; with `everyone`, all."""
-    refusal = ask(closed_house, "GET", path).refusal
+    refusal = ask(closed_house, "GET", path).error
     assert refusal == (401, "sign-in", LOOKING_NEEDS_A_CODE)
     assert ask(usual_house, "GET", path).status == 200
 
@@ -241,7 +241,7 @@ def test_touching_needs_the_right_to_look(closed_house: Server) -> None:
             ("POST", f"/api/pins/{pin}/toggle", None),
             ("POST", f"/api/pins/{pin}/pulse", {"seconds": 1}),
         ):
-            refusal = ask(closed_house, method, path, body).refusal
+            refusal = ask(closed_house, method, path, body).error
             assert refusal == (401, "sign-in", LOOKING_NEEDS_A_CODE)
     assert ": on, by" not in closed_house.log
 
@@ -374,7 +374,7 @@ def test_pages_of_other_sites_are_not(open_house: Server, origin: str) -> None:
     origin = origin.replace("{port}", str(open_house.port))
     assert turned_away(open_house, Origin=origin) == 403
     answer = ask(open_house, "POST", "/api/pins/radio/toggle", Origin=origin)
-    assert answer.refusal == (403, "foreign", "pages of other sites may not do this")
+    assert answer.error == (403, "foreign", "pages of other sites may not do this")
 
 
 def test_a_rebound_name_is_no_way_in(open_house: Server) -> None:
@@ -382,7 +382,7 @@ def test_a_rebound_name_is_no_way_in(open_house: Server) -> None:
     origin fits, is turned away for the name."""
     headers = {"Host": "evil.example:8080", "Origin": "http://evil.example:8080"}
     assert turned_away(open_house, **headers) == 421
-    refusal = ask(open_house, "PUT", "/api/pins/radio", {"value": 1}, **headers).refusal
+    refusal = ask(open_house, "PUT", "/api/pins/radio", {"value": 1}, **headers).error
     assert refusal[:2] == (421, "unknown-host")
     assert ask(open_house, "GET", "/", **headers).status == 421
 

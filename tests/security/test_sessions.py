@@ -14,9 +14,9 @@ from websockets.sync.client import connect
 from raspi_server.limits import DEFAULT
 from raspi_server.security.codes import Codes
 from raspi_server.security.sessions import Sessions
-from tests.conftest import LIMIT, Server, free_port
-from tests.rigs.asking import ask
-from tests.rigs.wire import Client
+from tests.support.http import ask
+from tests.support.server import LIMIT, Server, free_port
+from tests.support.websocket import WebSocketClient
 from tests.web.test_trust import make_authority
 
 
@@ -31,12 +31,12 @@ def close_code(socket):
     return closed.value.rcvd.code
 
 
-def test_signing_out(live_in):
+def test_signing_out(start_with_codes):
     """The cookie is worth nothing afterwards, and what came with it is closed; another browser, and
     who came with the code itself, are left alone."""
-    home = live_in()
+    home = start_with_codes()
     code = home.new("control")
-    mine, other = home.sign_in(code).signed_in, home.sign_in(code).signed_in
+    mine, other = home.sign_in(code).cookie_header, home.sign_in(code).cookie_header
     kept_open = http.client.HTTPConnection("127.0.0.1", home.server.port, timeout=LIMIT)
     with (
         watch(home, mine) as first,
@@ -60,12 +60,12 @@ def test_signing_out(live_in):
     assert home.ask("POST", "/api/logout").status == 200  # who is nobody stays so
 
 
-def test_a_socket_may_nothing_more_once_its_session_has_ended(live_in):
+def test_a_socket_may_nothing_more_once_its_session_has_ended(start_with_codes):
     """Also one that does not go when it is told to."""
-    home = live_in()
-    mine = home.sign_in(home.new("control")).signed_in
+    home = start_with_codes()
+    mine = home.sign_in(home.new("control")).cookie_header
     host = {"Host": f"127.0.0.1:{home.server.port}"}
-    with Client(home.server.port, headers={**mine, **host}) as stubborn:
+    with WebSocketClient(home.server.port, headers={**mine, **host}) as stubborn:
         messages = stubborn.messages()
         assert next(messages)["signed_in"] == "control"
         home.ask("POST", "/api/logout", **mine)
@@ -74,12 +74,12 @@ def test_a_socket_may_nothing_more_once_its_session_has_ended(live_in):
     assert home.ask("GET", "/api/pins/lamp").json["value"] == 0
 
 
-def test_a_socket_that_was_bidden_goodbye_switches_nothing(live_in):
+def test_a_socket_that_was_bidden_goodbye_switches_nothing(start_with_codes):
     """Not even what everyone may switch who may look."""
-    home = live_in("{view: code, control: everyone}")
-    mine = home.sign_in(home.new("view")).signed_in
+    home = start_with_codes("{view: code, control: everyone}")
+    mine = home.sign_in(home.new("view")).cookie_header
     host = {"Host": f"127.0.0.1:{home.server.port}"}
-    with Client(home.server.port, headers={**mine, **host}) as stubborn:
+    with WebSocketClient(home.server.port, headers={**mine, **host}) as stubborn:
         messages = stubborn.messages()
         assert next(messages)["type"] == "hello"
         stubborn.send(type="set", pin="lamp", value=1, ref=1)
@@ -87,31 +87,31 @@ def test_a_socket_that_was_bidden_goodbye_switches_nothing(live_in):
         home.ask("POST", "/api/logout", **mine)
         stubborn.send(type="set", pin="lamp", value=0, ref=2)
         assert stubborn.close_code() == 1012
-    assert home.ask("GET", "/api/pins/lamp", **home.sign_in(home.new("view")).signed_in).json[
+    assert home.ask("GET", "/api/pins/lamp", **home.sign_in(home.new("view")).cookie_header).json[
         "value"
     ]
 
 
-def test_signing_in_anew(live_in):
+def test_signing_in_anew(start_with_codes):
     """A browser that signs in again has another cookie; the old one, and its sockets, end, and the
     page comes back as who it is now."""
-    home = live_in()
+    home = start_with_codes()
     control, view = home.new("control"), home.new("view")
-    before = home.sign_in(view).signed_in
+    before = home.sign_in(view).cookie_header
     with watch(home, before) as socket:
         assert json.loads(socket.recv(LIMIT))["signed_in"] == "view"
-        after = home.ask("POST", "/api/login", {"code": control}, **before).signed_in
+        after = home.ask("POST", "/api/login", {"code": control}, **before).cookie_header
         assert close_code(socket) == 1012
     assert after != before and home.switch(1, **after).status == 200
     assert home.ask("GET", "/api/hello", **before).json["signed_in"] is None
 
 
-def test_sessions_survive(live_in):
+def test_sessions_survive(start_with_codes):
     """A restart, and the end of a process that had no time to stop, sign nobody out; what was
     signed out stays so. The file holds no cookie, and uses are written once a day."""
-    home = live_in()
+    home = start_with_codes()
     code = home.new("control")
-    mine, gone = home.sign_in(code).signed_in, home.sign_in(code).signed_in
+    mine, gone = home.sign_in(code).cookie_header, home.sign_in(code).cookie_header
     home.ask("POST", "/api/logout", **gone)
     home.server.stop(signal.SIGKILL)
     home.server._start(home.server.port)
@@ -129,16 +129,16 @@ def test_sessions_survive(live_in):
 
 
 @pytest.mark.parametrize("torn", [b"", b"[", b'[{"key":1}]', b"\xff", b"[" * 300_000])
-def test_a_torn_file(live_in, torn):
+def test_a_torn_file(start_with_codes, torn):
     """A file that cannot be read signs everybody out, and says so."""
-    home = live_in()
+    home = start_with_codes()
     code = home.new("control")
-    mine = home.sign_in(code).signed_in
+    mine = home.sign_in(code).cookie_header
     (home.state / "sessions.json").write_bytes(torn)
     home.server.restart()
     home.server.wait_for_log(r"sessions\.json: .*; everybody has to sign in again")
     assert home.switch(1, **mine).status == 401
-    assert home.switch(1, **home.sign_in(code).signed_in).status == 200
+    assert home.switch(1, **home.sign_in(code).cookie_header).status == 200
 
 
 def test_the_least_recently_used_goes() -> None:
@@ -154,20 +154,20 @@ def test_the_least_recently_used_goes() -> None:
     assert sessions.find(control, "http") and not sessions.find(control, "https")
 
 
-def test_a_cookie_of_the_release_before_is_none(live_in):
+def test_a_cookie_of_the_release_before_is_none(start_with_codes):
     """A value that was signed is no session, nor is anything made up, under any name."""
-    home = live_in()
-    mine = home.sign_in(home.new("control")).signed_in["Cookie"]
+    home = start_with_codes()
+    mine = home.sign_in(home.new("control")).cookie_header["Cookie"]
     name, _, value = mine.partition("=")
     for cookie in (f"raspi-server={value}", f"{name}=", f"{name}={value}x", f"{name}=2|1:0|10:1"):
         assert home.switch(1, Cookie=cookie).status == 401
     assert home.switch(1, Cookie=mine).status == 200
 
 
-def test_the_name_of_the_cookie(live_in):
+def test_the_name_of_the_cookie(start_with_codes):
     """It is another for each port that the browser sees, so that two servers on one host do not
     sign each other out, and with any port, or none, it works."""
-    home = live_in()
+    home = start_with_codes()
     code = home.new("control")
     for host, name in {
         "localhost:8081": "raspi-server-http-8081",
@@ -177,7 +177,7 @@ def test_the_name_of_the_cookie(live_in):
     }.items():
         answer = home.ask("POST", "/api/login", {"code": code}, Host=host)
         assert answer.cookie.key == name
-        both = f"raspi-server-http-1=other; {answer.signed_in['Cookie']}"
+        both = f"raspi-server-http-1=other; {answer.cookie_header['Cookie']}"
         assert home.switch(1, Host=host, Cookie=both).status == 200
         assert home.switch(1, Host="localhost:1", Cookie=both).status == 401
 
@@ -233,10 +233,10 @@ class Changing:
             asked.close()
         return answer.status
 
-    def viewer(self, **headers: str) -> Client:
+    def viewer(self, **headers: str) -> WebSocketClient:
         context = self.context if self.scheme == "https" else None
         host = {"Host": f"127.0.0.1:{self.port}"}
-        return Client(self.port, headers={**headers, **host}, context=context)
+        return WebSocketClient(self.port, headers={**headers, **host}, context=context)
 
 
 @pytest.mark.parametrize(("before", "after"), [("http", "https"), ("https", "http")])

@@ -8,7 +8,7 @@ import pytest
 
 from raspi_server.security import sign_in_links
 from raspi_server.security.sign_in_links import Links
-from tests.rigs.home import TOKEN
+from tests.support.coded_server import TOKEN
 
 USED = (
     401,
@@ -21,10 +21,10 @@ def open_link(home, token, **headers):
     return home.ask("POST", "/api/login", {"token": token}, **headers)
 
 
-def test_a_link_is_good_once(live_in):
+def test_a_link_is_good_once(start_with_codes):
     """The token signs in for what its code is for; a second time, or a wrong one, is refused and
     costs no try. It is kept only as a hash."""
-    home = live_in()
+    home = start_with_codes()
     code = home.new("control")
     home.new("view")
     control, view = home.token("control"), home.token("view")
@@ -32,40 +32,40 @@ def test_a_link_is_good_once(live_in):
     assert file.stat().st_mode & 0o777 == 0o600 and control not in file.read_text()
     answer = open_link(home, control)
     assert answer.json == {"access": "control", "signed_in": "control"}
-    assert home.switch(1, **answer.signed_in).json["value"] == 1
+    assert home.switch(1, **answer.cookie_header).json["value"] == 1
     for token in [control, "x" * 22] * 4:
-        assert open_link(home, token).refusal == USED
+        assert open_link(home, token).error == USED
     assert open_link(home, view).json["signed_in"] == "view"
     assert home.sign_in("guess").status == 401 and home.sign_in(code).status == 200
     assert "Traceback" not in home.server.log
 
 
-def test_a_link_replaces_no_stronger_sign_in(live_in):
+def test_a_link_replaces_no_stronger_sign_in(start_with_codes):
     """A link for viewing, or another for the same, leaves a phone as it is signed in; one for
     switching raises it. It is used up all the same."""
-    home = live_in()
+    home = start_with_codes()
     home.new("control")
     home.new("view")
-    looks = open_link(home, home.token("view")).signed_in
+    looks = open_link(home, home.token("view")).cookie_header
     raised = open_link(home, home.token("control"), **looks)
     assert raised.json["signed_in"] == "control"
-    assert home.switch(1, **raised.signed_in).status == 200
+    assert home.switch(1, **raised.cookie_header).status == 200
     for right in ("view", "control"):
         token = home.token(right)
-        same = open_link(home, token, **raised.signed_in)
+        same = open_link(home, token, **raised.cookie_header)
         assert same.json["signed_in"] == "control" and same.headers["Set-Cookie"] is None
-        assert open_link(home, token).refusal == USED
-    assert home.switch(1, **raised.signed_in).status == 200
+        assert open_link(home, token).error == USED
+    assert home.switch(1, **raised.cookie_header).status == 200
 
 
-def test_a_new_code_ends_its_links(live_in):
+def test_a_new_code_ends_its_links(start_with_codes):
     """And not those of the other code."""
-    home = live_in()
+    home = start_with_codes()
     home.new("control")
     home.new("view")
     control, view = home.token("control"), home.token("view")
     home.new("control")
-    assert open_link(home, control).refusal == USED
+    assert open_link(home, control).error == USED
     assert open_link(home, view).status == 200
 
 
@@ -87,22 +87,22 @@ def test_how_long_and_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("torn", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000])
-def test_a_torn_file(live_in, torn):
+def test_a_torn_file(start_with_codes, torn):
     """A file that cannot be read has no links; it is said once, and a new link mends it."""
-    home = live_in()
+    home = start_with_codes()
     home.new("control")
     (home.run / "links.json").write_bytes(torn)
     for _ in range(3):
-        assert open_link(home, "x" * 22).refusal == USED
+        assert open_link(home, "x" * 22).error == USED
     home.server.wait_for_log(r"links\.json: .*sudo raspi-server code --qr")
     assert home.server.log.count("links.json: ") == 1
     assert open_link(home, home.token("control")).status == 200
 
 
-def test_no_service_and_no_code(live_in):
+def test_no_service_and_no_code(start_with_codes):
     """Where there is nothing to make a link of, the command says what to do; the code itself is
     shown all the same."""
-    home = live_in()
+    home = start_with_codes()
     refused = home.command("--qr")
     assert refused.returncode == 1
     assert "no code for viewing and switching yet: sudo raspi-server code --new control" in (
@@ -117,22 +117,22 @@ def test_no_service_and_no_code(live_in):
         assert refused.returncode == 1 and "sudo systemctl start raspi-server" in refused.stderr
 
 
-def test_a_link_that_cannot_be_used_up_is_not_taken(live_in):
+def test_a_link_that_cannot_be_used_up_is_not_taken(start_with_codes):
     """Else it would be good twice."""
-    home = live_in()
+    home = start_with_codes()
     home.new("control")
     token = home.token("control")
     folder = os.open(home.run, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)  # as a command that does not end
-    assert open_link(home, token).refusal[:2] == (409, "unavailable")
+    assert open_link(home, token).error[:2] == (409, "unavailable")
     os.close(folder)
     assert open_link(home, token).status == 200
-    assert open_link(home, token).refusal == USED
+    assert open_link(home, token).error == USED
 
 
-def test_a_link_leads_where_the_service_is(live_in):
+def test_a_link_leads_where_the_service_is(start_with_codes):
     """An edit of config.yaml that the service has not taken yet does not mislead the phone."""
-    home = live_in()
+    home = start_with_codes()
     home.new("control")
     home.file.write_text("port: 9\n" + home.file.read_text())
     made = home.command("--qr")

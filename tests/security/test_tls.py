@@ -22,8 +22,7 @@ import pytest
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
-from tests.conftest import LIMIT, Server
-from tests.rigs.wire import changing
+from tests.support.server import LIMIT, Server, changing
 
 NOW = datetime.now(UTC)
 CONFIG = """

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from raspi_server.system import clock as clock_room
-from tests.conftest import LIMIT, Server
+from tests.support.server import LIMIT, Server
 from tests.system.test_stuck import wait_for_state
 from tests.web.test_websocket import Browser
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from raspi_server.security.codes import Codes
-from tests.conftest import Server
 from tests.net.test_hub import certificate  # noqa: F401
-from tests.rigs.asking import ask
-from tests.rigs.wire import BINARY, CLOSE, GONE, HANDSHAKE, PING, TEXT, changing, masked, plain
+from tests.support.http import ask
+from tests.support.server import Server, changing
+from tests.support.sockets import GONE, open_socket
+from tests.support.websocket import BINARY, CLOSE, HANDSHAKE, PING, TEXT, masked
 
 CONFIG = """
 metrics: true
@@ -108,7 +109,7 @@ INPUTS = {
 def say(server: Server, words: bytes, context: ssl.SSLContext | None = None) -> None:
     """Sends it all, and hears the server out."""
     with contextlib.ExitStack() as stack, contextlib.suppress(*GONE, ssl.SSLError):
-        connection = stack.enter_context(plain(server.port))
+        connection = stack.enter_context(open_socket(server.port))
         if context:
             connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
             stack.enter_context(connection)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from raspi_server.security.codes import Codes
-from tests.conftest import LIMIT, Server
-from tests.rigs.wire import CLOSE, GONE, PING, TEXT, Client, changing, masked, plain
+from tests.support.server import LIMIT, Server, changing
+from tests.support.sockets import GONE, open_socket
+from tests.support.websocket import CLOSE, PING, TEXT, WebSocketClient, masked
 
 CONFIG = """
 log_level: debug
@@ -79,7 +80,7 @@ def requests(nasty: bytes) -> list[bytes]:
 
 def say(server: Server, words: bytes) -> None:
     """A request, and whatever becomes of it."""
-    with plain(server.port) as connection, contextlib.suppress(*GONE):
+    with open_socket(server.port) as connection, contextlib.suppress(*GONE):
         connection.settimeout(LIMIT)
         connection.sendall(
             words + b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -90,7 +91,7 @@ def say(server: Server, words: bytes) -> None:
 
 def chat(server: Server, nasty: bytes) -> None:
     """The nasty bytes in everything a WebSocket carries."""
-    with Client(server.port) as client, contextlib.suppress(*GONE):
+    with WebSocketClient(server.port) as client, contextlib.suppress(*GONE):
         for key in (b"pin", b"ref", b"type", b"value", in_json(nasty[:50]).strip(b'"')):
             whole = {b"type": b'"set"', b"pin": b'"lamp"', b"value": b"1"} | {key: in_json(nasty)}
             members = (b'"%b": %b' % each for each in whole.items())

@@ -16,8 +16,8 @@ import pytest
 from raspi_server.config.source import SYSTEM_FILE
 from raspi_server.system import storage
 from tests.cli.test_command_line import run
-from tests.conftest import LIMIT, check_end, free_port
-from tests.rigs.home import CODE, Home
+from tests.support.coded_server import CODE, CodedServer
+from tests.support.server import LIMIT, check_end, free_port
 from tests.web.test_trust import make_authority
 
 SERVICE = 4321
@@ -162,7 +162,7 @@ def test_no_file_hangs_the_command_or_eats_memory(
 def test_no_file_hangs_the_service(tmp_path: Path, put: Callable[[Path], None], kind: str) -> None:
     """A service whose kept levels, codes and configuration are no files starts as if there were
     none, and says so once for each."""
-    home = Home.__new__(Home)
+    home = CodedServer.__new__(CodedServer)
     (tmp_path / "state").mkdir()
     for name in ("access.json", "levels.json", "last-good.json"):
         put(tmp_path / "state" / name)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import LIMIT, Server
+from tests.support.server import LIMIT, Server
 from tests.system.test_systemd import Systemd, environment
 from tests.web.test_websocket import Browser
 

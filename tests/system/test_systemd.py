@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from raspi_server.system.systemd import Heartbeat, watchdog_interval
-from tests.conftest import LIMIT, Server
+from tests.support.server import LIMIT, Server
 
 LAMP = "pins: {lamp: {gpio: 17, mode: output}}\n"
 

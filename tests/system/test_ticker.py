@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from raspi_server.system.ticker import Ticker
-from tests.rigs.board import JumpingLoop
+from tests.support.board import JumpingLoop
 
 
 @pytest.fixture

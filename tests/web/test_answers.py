@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from raspi_server.messages import HEADERS
-from tests.conftest import Server
 from tests.net.test_hub import certificate  # noqa: F401
-from tests.rigs.wire import GONE, plain
+from tests.support.server import Server
+from tests.support.sockets import GONE, open_socket
 
 CONFIG = "metrics: true\npins: {lamp: {gpio: 17, mode: output}}\n"
 UPGRADE = (
@@ -81,7 +81,7 @@ TOO_LARGE = "PUT /api/pins/lamp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9
 
 def head_of(server: Server, words: str) -> tuple[int, dict[str, str]]:
     """Status and headers of the answer."""
-    with plain(server.port) as connection:
+    with open_socket(server.port) as connection:
         connection.sendall(words.encode("latin-1"))
         heard = b""
         try:

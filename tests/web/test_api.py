@@ -18,8 +18,8 @@ from websockets.sync.client import connect
 
 from raspi_server import __version__
 from raspi_server.web import routes
-from tests.conftest import LIMIT, Server
-from tests.rigs.asking import Answer, ask
+from tests.support.http import Response, ask
+from tests.support.server import LIMIT, Server
 
 CONFIG = """
 access: {control: everyone}
@@ -51,7 +51,7 @@ GETS = (
 )
 
 
-def put(server: Server, pin: str, value: Any, **headers: str) -> Answer:
+def put(server: Server, pin: str, value: Any, **headers: str) -> Response:
     return ask(server, "PUT", f"/api/pins/{pin}", {"value": value}, **headers)
 
 
@@ -302,7 +302,7 @@ def test_a_pulse_can_be_shorter(pi: Server) -> None:
 def test_a_wrong_pulse_is_refused(pi: Server, pin: str, body: Any, reason: str) -> None:
     """A pulse that is longer than allowed, or no length at all, switches nothing and says why."""
     put(pi, pin, 0)
-    status, code, message = ask(pi, "POST", f"/api/pins/{pin}/pulse", body).refusal
+    status, code, message = ask(pi, "POST", f"/api/pins/{pin}/pulse", body).error
     assert (status, code) == (422, "bad-value")
     assert re.search(reason, message), message
     assert value_of(pi, pin) == 0
@@ -315,7 +315,7 @@ def test_a_wrong_pulse_is_refused(pi: Server, pin: str, body: Any, reason: str) 
 @pytest.mark.parametrize("path", ["/api/", "/api/nothing", "/api/pins/", "/api/pins/lamp/burn"])
 def test_what_is_not_there(pi: Server, method: str, path: str) -> None:
     """A path that does not exist is a 404 in JSON, whatever the method."""
-    status, code, message = ask(pi, method, path).refusal
+    status, code, message = ask(pi, method, path).error
     assert (status, code) == (404, "not-found")
     assert path in message
 
@@ -333,7 +333,7 @@ def test_what_is_not_there(pi: Server, method: str, path: str) -> None:
 def test_a_pin_that_is_not_there(pi: Server, method: str, path: str, name: str) -> None:
     """A pin that does not exist is a 404 that names it."""
     body = {"value": 1} if method == "PUT" else None
-    status, code, message = ask(pi, method, path.format(name), body).refusal
+    status, code, message = ask(pi, method, path.format(name), body).error
     assert (status, code) == (404, "unknown-pin")
     assert message.startswith("there is no pin '")
 
@@ -349,7 +349,7 @@ def test_other_methods(pi: Server, method: str) -> None:
         answer = ask(pi, method, path.replace("{name}", "lamp"))
         assert answer.status == 405
         assert set((answer.headers["Allow"] or "").split(", ")) == knows
-        assert method == "HEAD" or answer.refusal[1] == "method"
+        assert method == "HEAD" or answer.error[1] == "method"
 
 
 @pytest.mark.parametrize(
@@ -372,7 +372,7 @@ def test_other_methods(pi: Server, method: str) -> None:
 def test_what_is_no_json(pi: Server, body: bytes) -> None:
     """A body that is not JSON is a 400 that says so, and switches nothing."""
     put(pi, "lamp", 0)
-    status, code, message = ask(pi, "PUT", "/api/pins/lamp", body).refusal
+    status, code, message = ask(pi, "PUT", "/api/pins/lamp", body).error
     assert (status, code) == (400, "bad-message")
     assert message.startswith("expected JSON: ")
     assert value_of(pi, "lamp") == 0
@@ -403,7 +403,7 @@ def test_what_is_no_json(pi: Server, body: bytes) -> None:
 def test_a_value_no_pin_takes(pi: Server, pin: str, body: bytes, reason: str) -> None:
     """A value that the pin cannot take is a 422 that says what was expected; nothing changes."""
     put(pi, pin, 0)
-    status, code, message = ask(pi, "PUT", f"/api/pins/{pin}", body).refusal
+    status, code, message = ask(pi, "PUT", f"/api/pins/{pin}", body).error
     assert (status, code) == (422, "bad-value")
     assert re.search(reason, message), message
     assert value_of(pi, pin) == 0
@@ -417,7 +417,7 @@ def test_a_value_no_pin_takes(pi: Server, pin: str, body: bytes, reason: str) ->
 def test_json_as_deep_as_the_sea(pi: Server, body: bytes) -> None:
     """JSON nested thousands of levels deep is refused like any other nonsense."""
     for method, path in (("PUT", "/api/pins/lamp"), ("POST", "/api/pins/lamp/pulse")):
-        status, code, _ = ask(pi, method, path, body).refusal
+        status, code, _ = ask(pi, method, path, body).error
         assert (status, code) in {(400, "bad-message"), (422, "bad-value")}
 
 
@@ -428,7 +428,7 @@ def test_an_input_is_only_read(pi: Server) -> None:
         ("POST", "/api/pins/door/toggle", None),
         ("POST", "/api/pins/door/pulse", {"seconds": 1}),
     ):
-        refusal = ask(pi, method, path, body).refusal
+        refusal = ask(pi, method, path, body).error
         assert refusal == (403, "not-writable", "door (GPIO17) is an input")
     assert value_of(pi, "door") == 0
 
@@ -436,13 +436,13 @@ def test_an_input_is_only_read(pi: Server) -> None:
 def test_the_later_command_wins(pi: Server) -> None:
     """A command that still waits for its group's pause gives way to the next, and is told so."""
     assert put(pi, "up", 1).status == 200
-    answers: list[Answer] = []
+    answers: list[Response] = []
     waiting = threading.Thread(target=lambda: answers.append(put(pi, "down", 1)))
     waiting.start()
     pi.wait_for_log(r"up \(GPIO12\): off")  # so `down` waits for the pause
     assert put(pi, "down", 0).json["value"] == 0
     waiting.join(LIMIT)
-    status, code, message = answers[0].refusal
+    status, code, message = answers[0].error
     assert (status, code) == (409, "superseded")
     assert "switched off" in message
 
@@ -543,7 +543,7 @@ def test_another_name_is_refused(pi: Server, method: str, path: str, body: Any) 
     """Under a name that is not this server's nothing is read or switched, and the answer says how
     to let the name in."""
     put(pi, "lamp", 0)
-    refusal = ask(pi, method, path, body, Host="evil.example:80").refusal
+    refusal = ask(pi, method, path, body, Host="evil.example:80").error
     assert refusal[:2] == (421, "unknown-host")
     assert "hosts: [evil.example]" in refusal[2]
     assert value_of(pi, "lamp") == 0
@@ -563,7 +563,7 @@ def test_a_page_of_another_site_switches_nothing(pi: Server, origin: str) -> Non
         ("POST", "/api/pins/lamp/pulse", {"seconds": 60}),
         ("OPTIONS", "/api/pins/lamp", None),
     ):
-        refusal = ask(pi, method, path, body, Origin=origin).refusal
+        refusal = ask(pi, method, path, body, Origin=origin).error
         assert refusal == (403, "foreign", "pages of other sites may not do this")
     assert value_of(pi, "lamp") == 0
 
@@ -660,7 +660,7 @@ def test_broken_pins_are_not_switched(ruin: Server) -> None:
         ("POST", "/api/pins/lamp/toggle", None),
         ("POST", "/api/pins/lamp/pulse", {"seconds": 1}),
     ):
-        status, code, message = ask(ruin, method, path, body).refusal
+        status, code, message = ask(ruin, method, path, body).error
         assert (status, code) == (409, "unavailable")
         assert message.startswith("lamp (GPIO27): GPIO cannot be opened: ")
 
@@ -800,7 +800,7 @@ def template(description: Any, path: str) -> str:
     )
 
 
-def complaints(description: Any, method: str, path: str, answer: Answer) -> list[str]:
+def complaints(description: Any, method: str, path: str, answer: Response) -> list[str]:
     """Return what the description does not say of an answer."""
     operation = description["paths"][template(description, path)][method.lower()]
     response = operation["responses"].get(str(answer.status))

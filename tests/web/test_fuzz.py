@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, settings
 from raspi_server import __version__
 from raspi_server.security.codes import Codes
 from raspi_server.web import openapi, routes
-from tests.conftest import LIMIT, Server
-from tests.rigs.asking import ask
-from tests.rigs.home import folders, new_link
+from tests.support.coded_server import folders, new_link
+from tests.support.http import ask
+from tests.support.server import LIMIT, Server
 
 EXAMPLES = 100
 """For each operation and each of those who ask; `schemathesis run` makes as many as one likes."""
@@ -62,7 +62,7 @@ class Pi:
     def sign_in(self) -> dict[str, str]:
         """The header of a browser that has just signed in; wrong codes do not hinder a link."""
         token = new_link(self._folder).partition("=")[2]
-        return ask(self.server, "POST", "/api/login", {"token": token}).signed_in
+        return ask(self.server, "POST", "/api/login", {"token": token}).cookie_header
 
 
 @pytest.fixture(scope="module")

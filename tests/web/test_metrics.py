@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import LIMIT, Server, check_end
-from tests.rigs.asking import ask
-from tests.rigs.home import Home
-from tests.rigs.mqtt import Brokers
-from tests.rigs.wire import Client
+from tests.support.coded_server import CodedServer
+from tests.support.http import ask
+from tests.support.mqtt import Brokers
+from tests.support.server import LIMIT, Server, check_end
+from tests.support.websocket import WebSocketClient
 
 DASHBOARD = Path(__file__).parents[2] / "docs/grafana.json"
 CONFIG = """
@@ -79,7 +79,7 @@ def test_viewers_and_frames(start_server):
     """Viewers are counted, and the frames that they are sent."""
     server = start_server(CONFIG)
     assert numbers(server)["raspi_server_frames_sent_total"] == 0
-    with Client(server.port) as viewer:
+    with WebSocketClient(server.port) as viewer:
         messages = viewer.messages()
         while next(messages)["type"] != "state":
             pass
@@ -92,7 +92,10 @@ def test_viewers_and_frames(start_server):
 def test_a_viewer_that_does_not_read_skips_frames(start_server):
     """States that a slow viewer is spared are counted."""
     server = start_server("interval: 0.01\n" + CONFIG)
-    with Client(server.port, receive_buffer=2048), Client(server.port) as attentive:
+    with (
+        WebSocketClient(server.port, receive_buffer=2048),
+        WebSocketClient(server.port) as attentive,
+    ):
         for _ in attentive.messages():
             if numbers(server)["raspi_server_frames_skipped_total"]:
                 break
@@ -140,15 +143,15 @@ def test_a_reload(start_server, tmp_path):
     file.write_text(CONFIG.replace("metrics: true", "metrics: false"))
     server.process.send_signal(signal.SIGHUP)
     server.wait_for_log("3 pins, serving", again=1)
-    status, code, words = ask(server, "GET", "/metrics").refusal
+    status, code, words = ask(server, "GET", "/metrics").error
     assert (status, code) == (404, "not-found")
     assert words.endswith("config.yaml does not say metrics: true")
 
 
 def test_who_may_look_may_read_the_numbers(tmp_path):
     """Where viewing needs a code, the numbers need one, too; Prometheus sends it along."""
-    home = Home(tmp_path, "{view: code}\nmetrics: true")
-    assert home.ask("GET", "/metrics").refusal[:2] == (401, "sign-in")
+    home = CodedServer(tmp_path, "{view: code}\nmetrics: true")
+    assert home.ask("GET", "/metrics").error[:2] == (401, "sign-in")
     code = home.new("view")
     assert home.ask("GET", "/metrics", Authorization=f"Bearer {code}").status == 200
     assert home.ask("GET", "/metrics", Host="evil.example").status == 421

@@ -14,8 +14,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raspi_server.messages import MAX_MESSAGE_BYTES
-from tests.conftest import LIMIT, Server
-from tests.rigs.wire import BINARY, CLOSE, CONTINUATION, GONE, PING, PONG, TEXT, Client, masked
+from tests.support.server import LIMIT, Server
+from tests.support.sockets import GONE
+from tests.support.websocket import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    WebSocketClient,
+    masked,
+)
 
 CONFIG = """
 access: {control: everyone}
@@ -97,7 +107,7 @@ def see(port: int, pieces: list[bytes]) -> Seen:
     pongs: list[bytes] = []
     closed: bytes | None = None
     answers = silent_states = 0
-    with Client(port) as client:
+    with WebSocketClient(port) as client:
         frames = client.frames()
         assert json.loads(next(frames)[1])["type"] == "hello"
         with suppress(*GONE):  # it ended before all was said
@@ -334,7 +344,7 @@ PINGS = {"pi": 90, "tornado": 1000}
 @pytest.mark.parametrize("server", ["pi", "tornado"])
 def test_many_pings_one_by_one(request, server):
     """A client that waits for each pong gets every one, as many as it may send at once."""
-    with Client(port_of(request, server)) as client:
+    with WebSocketClient(port_of(request, server)) as client:
         pongs = (payload for opcode, payload in client.frames() if opcode == PONG)
         for n in range(PINGS[server]):
             client.socket.sendall(masked(PING, b"%d" % n))
@@ -345,7 +355,7 @@ def test_many_pings_one_by_one(request, server):
 def test_a_flood_of_pings(request, server):
     """Of pings that come faster than their pongs are read, the last is answered in any case (RFC
     6455, 5.5.3), and states go on coming whole."""
-    with Client(port_of(request, server), 4096) as client:
+    with WebSocketClient(port_of(request, server), 4096) as client:
         count = PINGS[server]
         client.socket.sendall(b"".join(masked(PING, b"%0120d" % n) for n in range(count)))
         pongs: list[int] = []

@@ -21,8 +21,8 @@ import pytest
 
 from raspi_server.web.context import BUILT_IN_WWW
 from raspi_server.web.versions import Versions, read_version
-from tests.conftest import LIMIT, Server
-from tests.rigs.wire import changing, plain
+from tests.support.server import LIMIT, Server, changing
+from tests.support.sockets import open_socket
 from tests.test_hostile import GET, MIB
 
 SECRET = "what is not for the house"
@@ -1051,7 +1051,7 @@ def test_a_file_that_is_cut_while_it_is_sent(pi: Server, www: Path) -> None:
     and no traceback; the next request gets the new one."""
     photo = www / "photo.jpg"
     photo.write_bytes(bytes(4 * MIB))
-    with plain(pi.port, 4096) as slow:
+    with open_socket(pi.port, 4096) as slow:
         slow.sendall(GET % b"/photo.jpg")
         heard = slow.recv(4096)
         assert f"Content-Length: {4 * MIB}\r\n".encode() in heard

@@ -15,9 +15,9 @@ import pytest
 from raspi_server.limits import DEFAULT, Limits
 from raspi_server.net.connections import Connection, ConnectionLimiter
 from raspi_server.net.listener import Listener
-from tests.conftest import LIMIT, Server, check_end
-from tests.rigs.asking import ask
-from tests.rigs.wire import Client
+from tests.support.http import ask
+from tests.support.server import LIMIT, Server, check_end
+from tests.support.websocket import WebSocketClient
 
 MAKE_CERT = Path(__file__).parents[2] / "scripts" / "make-cert.sh"
 CONFIG = """
@@ -93,8 +93,8 @@ def test_no_pin_is_shown_or_switched_by_plain_http(
     assert answer.status == 403
     if method != "HEAD":
         message = f"expected https: https://127.0.0.1:{pi.port}{path}"
-        assert answer.refusal == (403, "https-only", message)
-    with Client(pi.port, context=trusting) as viewer:
+        assert answer.error == (403, "https-only", message)
+    with WebSocketClient(pi.port, context=trusting) as viewer:
         assert next(viewer.messages())["state"] == {"lamp": 0}
 
 
@@ -123,7 +123,7 @@ def test_a_foreign_name_is_refused_plainly_too(pi: Server) -> None:
 
 def test_both_on_one_port_at_once(pi: Server, trusting: ssl.SSLContext) -> None:
     """Plain and secure connections come and go beside each other."""
-    with Client(pi.port, context=trusting) as viewer:
+    with WebSocketClient(pi.port, context=trusting) as viewer:
         heard = viewer.messages()
         assert next(heard)["type"] == "hello"
         for _ in range(20):
@@ -198,11 +198,11 @@ def test_a_page_on_plain_http_may_ask_whether_it_is_trusted(
     """The proof opens for any page and says nothing; the pins' own WebSocket does not, not even for
     this server's page by plain http, which anybody on the network can alter."""
     plain, ours = {"Origin": "http://127.0.0.1"}, {"Origin": "https://127.0.0.1"}
-    with Client(pi.port, headers=plain, context=trusting, path="/trust/proof") as opened:
+    with WebSocketClient(pi.port, headers=plain, context=trusting, path="/trust/proof") as opened:
         assert opened.close_code() == 1000
     with pytest.raises(AssertionError, match="403"):
-        Client(pi.port, headers=plain, context=trusting)
-    with Client(pi.port, headers=ours, context=trusting) as viewer:
+        WebSocketClient(pi.port, headers=plain, context=trusting)
+    with WebSocketClient(pi.port, headers=ours, context=trusting) as viewer:
         assert next(viewer.messages())["type"] == "hello"
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.conftest import LIMIT, Server
+from tests.support.server import LIMIT, Server
 
 CONFIG = """
 access: {control: everyone}

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.conftest import free_port
+from tests.support.server import free_port
 
 from ..process import CHECKOUT, Running, ServerFailed
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import free_port
+from tests.support.server import free_port
 
 HERE = Path(__file__).parent
 AGENT_PORT = 8099

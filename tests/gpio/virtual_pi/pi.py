@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from tests.conftest import LIMIT, Server
 from tests.gpio.virtual_pi.machine import Machine
+from tests.support.server import LIMIT, Server
 from tests.web.test_websocket import Browser
 
 CHECKOUT = Path(__file__).parents[3]

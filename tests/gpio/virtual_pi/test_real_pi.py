@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.conftest import Server
+from tests.support.server import Server
 from tests.web.test_websocket import Browser
 
 _JUMPER = os.environ.get("RASPI_SERVER_JUMPER", "")

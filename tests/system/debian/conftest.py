@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.rigs.wire import Client
+from tests.support.websocket import WebSocketClient
 from tests.system.debian.guest import Guest, GuestUnavailable, check_tools
 
 SUITES = ("bookworm", "trixie")
@@ -62,11 +62,11 @@ class Service:
         ):
             return json.load(answer)
 
-    def viewer(self) -> Client:
+    def viewer(self) -> WebSocketClient:
         """Return a WebSocket client, as a phone with the open page is."""
         context = self.context()
         with self.guest.network():
-            return Client(self.port, context=context)
+            return WebSocketClient(self.port, context=context)
 
     def is_serving(self) -> bool:
         try:

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from tests.conftest import free_port
+from tests.support.server import free_port
 
 
 def test_a_free_port_is_held() -> None:

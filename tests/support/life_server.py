@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from raspi_server.errors import STATUS
-from tests.conftest import LIMIT, free_port
-from tests.rigs.model import Answer, Input, Line, Model, Output
-from tests.rigs.wire import CLOSE, PING, PONG, TEXT, Client, changing, masked
+from tests.support.model import Answer, Input, Line, Model, Output
+from tests.support.server import LIMIT, changing, free_port
+from tests.support.websocket import CLOSE, PING, PONG, TEXT, WebSocketClient, masked
 from tests.test_reload import Pi
 
 INTERVAL = 0.02
@@ -76,7 +76,7 @@ class Viewer:
         self.nameless: list[dict[str, Any]] = []  # errors without a ref
         self.heard = self.expected = 0  # hellos, in all
         self.shown_at = 0.0
-        self._client = Client(port, 4096 if asleep else None, address)
+        self._client = WebSocketClient(port, 4096 if asleep else None, address)
         self._more = threading.Condition()
         self.current: dict[str, float] = {}
         self._last = self._pings = self._pongs = 0

@@ -10,9 +10,9 @@ import time
 from functools import partial
 from typing import Any
 
-from tests.rigs.life_configs import AS_INPUTS, AS_OUTPUTS, AT_REST, SHORT
-from tests.rigs.life_server import Asked, Greeting, Journal, Pins, Request, Rig, Viewer
-from tests.rigs.model import Answer, refused
+from tests.support.life_configs import AS_INPUTS, AS_OUTPUTS, AT_REST, SHORT
+from tests.support.life_server import Asked, Greeting, Journal, Pins, Request, Rig, Viewer
+from tests.support.model import Answer, refused
 
 STEP = 0.25
 """Seconds of the model between two steps: all that is short happens."""

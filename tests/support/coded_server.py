@@ -12,8 +12,8 @@ from typing import Any
 from raspi_server.messages import Right
 from raspi_server.security.codes import Codes
 from raspi_server.security.sign_in_links import Links
-from tests.conftest import LIMIT, Server
-from tests.rigs.asking import Answer, ask
+from tests.support.http import Response, ask
+from tests.support.server import LIMIT, Server
 
 PINS = """
 pins:
@@ -36,7 +36,7 @@ def new_link(folder: Path, right: Right = "control") -> str:
     return f"/#token={Links(folder).make(id)}"
 
 
-class Home:
+class CodedServer:
     """A server with a state and a run folder, as under systemd."""
 
     def __init__(self, folder: Path, access: str) -> None:
@@ -100,15 +100,15 @@ class Home:
 
     def ask(
         self, method: str, path: str, body: Any = None, source: str = "127.0.0.1", **headers: str
-    ) -> Answer:
+    ) -> Response:
         return ask(self.server, method, path, body, source, **headers)
 
-    def sign_in(self, code: str, source: str = "127.0.0.1") -> Answer:
+    def sign_in(self, code: str, source: str = "127.0.0.1") -> Response:
         return self.ask("POST", "/api/login", {"code": code}, source)
 
     def cookie(self, code: str) -> str:
         """Return the headers of a browser that has signed in."""
-        return self.sign_in(code).signed_in["Cookie"]
+        return self.sign_in(code).cookie_header["Cookie"]
 
-    def switch(self, value: int, **headers: str) -> Answer:
+    def switch(self, value: int, **headers: str) -> Response:
         return self.ask("PUT", "/api/pins/lamp", {"value": value}, **headers)

@@ -4,8 +4,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.rigs.life_server import Pins
-from tests.rigs.model import allowed
+from tests.support.life_server import Pins
+from tests.support.model import allowed
 
 SHORT = 0.02
 LONG = 3600.0

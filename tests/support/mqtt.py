@@ -15,8 +15,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from tests.conftest import LIMIT, Server, free_port
-from tests.rigs.asking import ask
+from tests.support.http import ask
+from tests.support.server import LIMIT, Server, free_port
 
 PROGRAM = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 

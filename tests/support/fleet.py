@@ -8,8 +8,8 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.conftest import LIMIT
-from tests.rigs.mqtt import Mosquitto
+from tests.support.mqtt import Mosquitto
+from tests.support.server import LIMIT
 
 BEGAN = time.time() - 7200
 

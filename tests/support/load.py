@@ -1,0 +1,146 @@
+"""Viewers that check what they get while others misbehave, and many connections at once."""
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.server import LIMIT, Server
+from tests.support.sockets import GONE, open_socket
+from tests.support.websocket import HANDSHAKE, WebSocketClient
+
+
+class Witness:
+    """An attentive viewer beside all others, in a thread of its own. Every fifth state it
+    switches a pin that is its alone. When it leaves, it has missed nothing: no number, no change,
+    no result."""
+
+    def __init__(self, port: int, pin: str = "lamp", context: ssl.SSLContext | None = None) -> None:
+        self._client = WebSocketClient(port, context=context)
+        self._pin = pin
+        self._more = threading.Condition()
+        self.states = 0
+        self.seqs: list[int] = []
+        self.changes: list[float] = []
+        self.results: list[int] = []
+        self.asked = 0
+        self.longest_silence = 0.0
+        self._error: Exception | None = None
+        self._leaving = False
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Witness":
+        self._thread.start()
+        self.wait_for_states(2)
+        return self
+
+    def __exit__(self, kind: object, *exc_info: object) -> None:
+        if kind is None:
+            self.wait_for_states(3)
+        self._leaving = True
+        self._thread.join(LIMIT)
+        self._client.socket.close()
+        if kind is None:
+            self._check()
+
+    def _check(self) -> None:
+        assert self._error is None, self._error
+        assert self.seqs == list(range(self.seqs[0], self.seqs[0] + len(self.seqs)))
+        assert self.asked and self.results == list(range(self.asked))
+        assert len(self.changes) == self.asked
+        assert all(a != b for a, b in zip(self.changes, self.changes[1:], strict=False))
+
+    def wait_for_states(self, count: int) -> None:
+        """Until so many more states have come."""
+        with self._more:
+            wanted = self.states + count
+            self._more.wait_for(lambda: self.states >= wanted or self._error, LIMIT)
+            assert self.states >= wanted, f"no state came any more: {self._error}"
+
+    def _watch(self) -> None:
+        try:
+            last = time.monotonic()
+            for message in self._client.messages():
+                self._note(message)
+                if message["type"] == "state":
+                    now = time.monotonic()
+                    self.longest_silence = max(self.longest_silence, now - last)
+                    last = now
+                if self._leaving and len(self.results) == self.asked:
+                    return
+            raise AssertionError("the server closed the connection")
+        except Exception as error:
+            with self._more:
+                self._error = error
+                self._more.notify_all()
+
+    def _note(self, message: dict[str, Any]) -> None:
+        assert message["type"] != "error", message
+        if "seq" in message:
+            self.seqs.append(message["seq"])
+        if message["type"] == "change" and message["pin"] == self._pin:
+            self.changes.append(message["value"])
+        elif message["type"] == "result":
+            self.results.append(message["ref"])
+        elif message["type"] == "state":
+            if self.states % 5 == 0 and not self._leaving:
+                self._client.send(type="toggle", pin=self._pin, ref=self.asked)
+                self.asked += 1
+            with self._more:
+                self.states += 1
+                self._more.notify_all()
+
+
+class Siege:
+    """Connections from so many addresses, opened without end at a server with room for `most`, and
+    kept open."""
+
+    def __init__(self, server: Server, addresses: int, most: int) -> None:
+        self._server = server
+        self._most = most
+        self._addresses = [f"127.0.{9 + n // 250}.{n % 250 + 1}" for n in range(addresses)]
+        self._leaving = threading.Event()
+        self._turn = threading.Condition()
+        self._opened = 0
+        self._thread = threading.Thread(target=self._connect)
+
+    def __enter__(self) -> "Siege":
+        self._thread.start()
+        self.wait_for(2 * self._most)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._leaving.set()
+        self._thread.join(LIMIT)
+
+    def _connect(self) -> None:
+        held: list[socket.socket] = []
+        while not self._leaving.is_set():
+            with contextlib.suppress(*GONE):
+                held.append(open_socket(self._server.port, address=self._addresses[0]))
+                held[-1].sendall((b"", HANDSHAKE, b"GET")[self._opened % 3])
+            self._addresses.append(self._addresses.pop(0))
+            if len(held) > 3 * self._most:
+                held.pop(0).close()
+            with self._turn:
+                self._opened += 1
+                self._turn.notify_all()
+        for each in held:
+            each.close()
+
+    def wait_for(self, more: int) -> None:
+        """Wait until so many more were opened."""
+        with self._turn:
+            until = self._opened + more
+            assert self._turn.wait_for(lambda: self._opened >= until, LIMIT)
+
+
+def wait_until(fact: Callable[[], bool], beside: Witness, what: str) -> None:
+    """Looks again with each state that the witness sees, and so is called once an interval."""
+    began = time.monotonic()
+    while not fact():
+        assert time.monotonic() - began < LIMIT, f"it never came true: {what}"
+        beside.wait_for_states(1)
