@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Checks everything: style, types, scripts, the page's types, and all tests. Missing packages are
 # installed: Python's into .venv here, Debian's (as root only) on the machine.
-#   scripts/test.sh                 everything
+#   scripts/test.sh                 everything but the tiers long, peers and pi
+#   scripts/test.sh fast            what needs no root, no browser and less than two minutes
+#   scripts/test.sh long            a tier that the default run leaves out; the others: peers pi
 #   scripts/test.sh style types     parts: style types shell page tests
 #   scripts/test.sh board browser   tests by file or folder: tests/gpio/test_board.py, tests/browser/
 #   scripts/test.sh tests/gpio/test_board.py -k pulse whatever pytest takes
@@ -51,6 +53,9 @@ page() {
     "$cache/node/node_modules/.bin/tsc" --noEmit -p tests/browser/jsconfig.worker.json
 }
 
+# Tests in several processes; tests/conftest.py says which of them stay together.
+all_processors=(--numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder)
+
 tests() {
     need openssl openssl
     need chromium chromium
@@ -64,11 +69,15 @@ tests() {
         need systemd-nspawn systemd-container
     fi
     local whole=()
-    if [[ $# -eq 0 ]]; then
-        # On several processors; tests/conftest.py says which tests stay together.
-        whole=(--numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder)
-    fi
+    [[ $# -gt 0 ]] || whole=("${all_processors[@]}")
     .venv/bin/python -m pytest "${whole[@]}" "$@"
+}
+
+fast() {
+    style
+    types
+    need openssl openssl
+    .venv/bin/python -m pytest "${all_processors[@]}" -m "not (browser or machine or slow)"
 }
 
 ensure_venv test
@@ -78,10 +87,11 @@ fi
 paths=()
 while [[ $# -gt 0 && $1 != -* ]]; do
     case $1 in
-        style | types | shell | page | tests)
+        style | types | shell | page | tests | fast)
             echo "== $1"
             "$1"
             ;;
+        long | peers | pi) tests "${all_processors[@]}" -m "$1" ;;
         *)
             if [[ -d tests/$1 ]]; then
                 paths+=("tests/$1")

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from tests.support.coded_server import CodedServer
 
 MACHINES = ("tests/gpio/virtual_pi/", "tests/system/debian/")
-"""Suites that run on machines of their own, a virtual Pi and real Debians."""
+"""Suites that run on machines of their own: a virtual Pi and real Debians."""
+
+TIERS = {
+    "long": "hours of random events for the models; before a release",
+    "peers": "needs other programs, which it downloads; before a release",
+    "pi": "needs a real Raspberry Pi with two joined pins (RASPI_SERVER_JUMPER)",
+}
+"""Tiers that run only when they are asked for, with the reason."""
 
 
 class Together(LoadScopeScheduling):
@@ -30,10 +37,29 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
     return Together(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the suites that take minutes first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by their folder, leave out the tiers nobody asked for, run long suites first."""
     order = (*MACHINES, "tests/browser/", "tests/")
     items.sort(key=lambda item: [item.nodeid.startswith(part) for part in order].index(True))
+    for item in items:
+        if item.nodeid.startswith("tests/browser/"):
+            item.add_marker("browser")
+        if item.nodeid.startswith(MACHINES):
+            item.add_marker("machine")
+    for tier in TIERS:
+        if tier not in config.option.markexpr:
+            left_out = {item for item in items if item.get_closest_marker(tier)}
+            config.hook.pytest_deselected(items=list(left_out))
+            items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Name the tiers that this run left out, and why."""
+    for tier, reason in TIERS.items():
+        if tier not in config.option.markexpr:
+            terminalreporter.write_line(f"Left out: {tier} (scripts/test.sh {tier}): {reason}")
 
 
 def _starter(folder: Path) -> Iterator[Callable[..., Server]]:

@@ -11,9 +11,10 @@ from tests.web.test_websocket import Browser
 
 _JUMPER = os.environ.get("RASPI_SERVER_JUMPER", "")
 
-pytestmark = pytest.mark.skipif(
-    not _JUMPER, reason="RASPI_SERVER_JUMPER=17,27 is for a real Pi with these GPIOs joined"
-)
+pytestmark = [
+    pytest.mark.pi,
+    pytest.mark.skipif(not _JUMPER, reason="needs RASPI_SERVER_JUMPER=17,27: two joined GPIOs"),
+]
 
 
 @pytest.fixture
