@@ -1,0 +1,195 @@
+"""Power of the tests: change the program in small ways, and count the changes that a test notices.
+
+    python -m tests.mutants --count 300 --seed 19 gpio net/hub.py security config
+
+draws changes of these files, makes one after the other in this checkout, runs the tests of the
+package with it, and prints the share that made a test fail, then the changes that survived. The
+checkout must have no uncommitted changes. With the same seed and the same code it draws the same.
+"""
+
+import argparse
+import ast
+import contextlib
+import copy
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = Path("raspi_server")
+TIMEOUT_S = 900
+"""A mutant that keeps the tests busy for longer counts as noticed."""
+
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.BitOr: ast.BitAnd,
+    ast.BitAnd: ast.BitOr,
+}
+
+
+class Mutant(NamedTuple):
+    file: Path
+    line: int
+    old: str
+    new: str
+    text: str
+    """The whole file with the change."""
+
+
+def changed(node: ast.AST) -> ast.AST | None:
+    """Return a changed copy of a node, or None if it is of no kind that is changed."""
+    new = copy.deepcopy(node)
+    match new:
+        case ast.Compare(ops=[operator]) if type(operator) in COMPARISONS:
+            new.ops = [COMPARISONS[type(operator)]()]
+        case ast.BoolOp(op=operator):
+            new.op = ast.Or() if isinstance(operator, ast.And) else ast.And()
+        case ast.UnaryOp(op=ast.Not()):
+            return new.operand
+        case ast.BinOp(op=operator) if type(operator) in OPERATORS:
+            new.op = OPERATORS[type(operator)]()
+        case ast.Constant(value=bool(value)):
+            new.value = not value
+        case ast.Constant(value=int() | float() as value):
+            new.value = value + 1
+        case ast.Return(value=ast.expr() as value) if not is_none(value):
+            new.value = ast.Constant(None)
+        case ast.Expr(value=ast.Call() | ast.Await()) if "log." not in ast.unparse(new):
+            return ast.Pass()
+        case ast.AugAssign() | ast.Raise() | ast.Delete():
+            return ast.Pass()
+        case ast.Break():
+            return ast.Continue()
+        case ast.Continue():
+            return ast.Break()
+        case _:
+            return None
+    return new
+
+
+def is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
+
+
+def candidates(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes below a node in the order of the file, annotations left out."""
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.AST):
+                yield child
+                yield from candidates(child)
+
+
+def mutants(file: Path) -> Iterator[Mutant]:
+    """Yield all changes of a file, the same ones in the same order for the same code."""
+    source = file.read_bytes()
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    for node in candidates(ast.parse(source)):
+        if (new := changed(node)) is None:
+            continue
+        assert isinstance(node, ast.expr | ast.stmt)
+        assert node.end_lineno is not None and node.end_col_offset is not None
+        begin = starts[node.lineno - 1] + node.col_offset
+        end = starts[node.end_lineno - 1] + node.end_col_offset
+        written = ast.unparse(new)
+        if isinstance(node, ast.expr):
+            written = f"({written})"
+        text = (source[:begin] + written.encode() + source[end:]).decode()
+        with contextlib.suppress(SyntaxError):  # inside an f-string, for example
+            ast.parse(text)
+            yield Mutant(file, node.lineno, ast.unparse(node), written, text)
+
+
+def tests_of(file: Path) -> list[str]:
+    """Return the tests of the package of a file, without those that boot a machine."""
+    folder = Path("tests") / file.relative_to(PACKAGE).parts[0]
+    return sorted(str(each) for each in folder.glob("test_*.py"))
+
+
+def is_noticed(mutant: Mutant) -> bool:
+    """Run the tests with a change in place; return whether they fail."""
+    before = mutant.file.read_bytes()
+    mutant.file.write_text(mutant.text)
+    options = ["-x", "-q", "--ff", "-m", "not (machine or browser or long or peers or pi)"]
+    options += ["-o", f"cache_dir=.mutants/{mutant.file.stem}"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *options, *tests_of(mutant.file)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return run.wait(TIMEOUT_S) != 0
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        mutant.file.write_bytes(before)
+
+
+def main() -> None:
+    """Draw mutants, try each, and print what happened."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants")
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=19)
+    parser.add_argument("--part", default="1/1", help="K/N: every Nth mutant, from the Kth on")
+    parser.add_argument("paths", nargs="+", help="files and folders below raspi_server/")
+    options = parser.parse_args()
+    if subprocess.run(["git", "diff", "--quiet", "--", PACKAGE]).returncode:
+        parser.error("raspi_server/ has uncommitted changes: commit them first")
+    files = [
+        file
+        for path in options.paths
+        for file in (
+            [PACKAGE / path] if path.endswith(".py") else sorted((PACKAGE / path).rglob("*.py"))
+        )
+    ]
+    all_of_them = [mutant for file in files for mutant in mutants(file)]
+    drawn = random.Random(options.seed).sample(all_of_them, min(options.count, len(all_of_them)))
+    first, step = map(int, options.part.split("/"))
+    drawn = drawn[first - 1 :: step]
+    survivors = []
+    for number, mutant in enumerate(drawn, 1):
+        began = time.monotonic()
+        noticed = is_noticed(mutant)
+        survivors += [] if noticed else [mutant]
+        print(
+            f"{number}/{len(drawn)} {'noticed ' if noticed else 'SURVIVED'} "
+            f"{mutant.file}:{mutant.line}: {mutant.old} -> {mutant.new} "
+            f"({time.monotonic() - began:.0f} s)".replace("\n", " "),
+            flush=True,
+        )
+    share = 1 - len(survivors) / len(drawn)
+    print(f"{len(drawn) - len(survivors)} of {len(drawn)} noticed: {share:.1%}")
+
+
+if __name__ == "__main__":
+    main()
