@@ -1,15 +1,15 @@
-"""The benchmark runs, and the published tables are what it printed. Speed is not tested here."""
+"""The benchmark runs, and the published figures are those that it printed."""
 
 import re
 import subprocess
 import sys
 
-from tests.bench.results import QUOTED, README, RESULTS
+from tests.bench.results import BENCHMARKS, QUOTED, README, RESULTS, lines, table
 from tests.support.server import LIMIT
 
 
-def test_a_short_round_has_a_table() -> None:
-    """A few clients for a moment, ours and the bare loop: every figure is there."""
+def test_short_run_prints_each_figure() -> None:
+    """A short run with few clients prints the figures of ours and of the bare loop."""
     asked = ["cost", "--clients", "3", "--servers", "raspi-server,bare-loop", "--over", "plain"]
     asked += ["--rounds", "1", "--bare-rounds", "1", "--seconds", "0.3"]
     done = subprocess.run(
@@ -30,11 +30,10 @@ def test_a_short_round_has_a_table() -> None:
     assert "Python" in done.stdout
 
 
-def test_what_is_quoted_was_printed() -> None:
-    """README has the table of RESULTS.md to the letter, and none while there are no results."""
-    found = QUOTED.search(README.read_text(encoding="utf-8"))
-    assert found
-    quoted = found[0].partition("\n")[2].rpartition("<!--")[0]
-    results = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
-    tables = re.findall(r"(?:^\|.*\n)+", results, re.MULTILINE)
-    assert quoted == (tables[0] if tables else "")
+def test_pages_quote_the_results() -> None:
+    """docs/benchmarks.md has the table of RESULTS.md, README five rows of it, both unchanged."""
+    results = RESULTS.read_text(encoding="utf-8")
+    for page, text in ((BENCHMARKS, table(results)), (README, lines(results))):
+        found = QUOTED.search(page.read_text(encoding="utf-8"))
+        assert found
+        assert found[2] == text

@@ -20,8 +20,8 @@ from typing import NoReturn
 from .contenders import CONTENDERS, Rig
 from .lines import cost, edges, idle, memory, page, pages, single, sleepers, start, ticks
 from .machine import circumstances, raise_file_limit
-from .process import ServerFailed
-from .reader import BrokenPromise
+from .process import ServerFailedError
+from .reader import ProtocolError
 from .results import write
 from .table import Findings, lined_up, main_table
 
@@ -62,7 +62,7 @@ def main() -> None:
                 found.rows += more.rows
                 found.details += more.details
                 found.notes += more.notes
-        except (ServerFailed, BrokenPromise, OSError) as error:
+        except (ServerFailedError, ProtocolError, OSError) as error:
             sys.exit(f"bench: {error}")
     text = [*main_table(found.rows), ""]
     if found.details:

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from .reader import BrokenPromise
+from .reader import ProtocolError
 
 CONNECTIONS = 6  # as many as browsers open to one server
 REQUEST = (
@@ -79,7 +79,7 @@ class Asker:
                 (line for line in head.split("\r\n") if line.lower().startswith("etag:")), None
             )
             if etag is None:
-                raise BrokenPromise(f"{path} came without an ETag: {head}")
+                raise ProtocolError(f"{path} came without an ETag: {head}")
             requests.append(self._request(path, f"If-None-Match: {etag[5:].strip()}\r\n"))
             bytes_of_all += len(data)
         self._requests, self._expected, self._next = requests, b"HTTP/1.1 304 ", 0
@@ -94,12 +94,12 @@ class Asker:
 
 
 def _is_whole(data: bytes, expected: bytes) -> bool:
-    """Return True if the whole answer has arrived. Raises BrokenPromise for an unexpected one."""
+    """Return True if the whole answer has arrived. Raises ProtocolError for an unexpected one."""
     end = data.find(b"\r\n\r\n")
     if end < 0:
         return False
     if not data.startswith(expected):
-        raise BrokenPromise(f"expected {expected!r}, got {data[:200]!r}")
+        raise ProtocolError(f"expected {expected!r}, got {data[:200]!r}")
     at = data.lower().find(b"content-length: ", 0, end)
     size = 0
     if at >= 0 and not data.startswith(b"HTTP/1.1 304"):

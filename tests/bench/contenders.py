@@ -16,7 +16,7 @@ from pathlib import Path
 from . import mosquitto
 from .common import StateMessage
 from .process import CHECKOUT, Command, Running, running
-from .reader import BrokenPromise, Reader
+from .reader import ProtocolError, Reader
 
 OURS = "raspi-server"
 BARE_LOOP = "bare-loop"
@@ -77,7 +77,7 @@ class Rig:
             reader.read_for(1)
         states = [text for text in heard if text.startswith('{"type":"state"')]
         if not states:
-            raise BrokenPromise(f"raspi-server sent no state within 1 s, but {heard}")
+            raise ProtocolError(f"raspi-server sent no state within 1 s, but {heard}")
         return max(states, key=len)  # one whose time does not happen to end in a nought
 
 

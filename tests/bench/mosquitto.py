@@ -13,7 +13,7 @@ from typing import Self
 
 from .common import INTERVAL, StateMessage
 from .process import Command, free_port
-from .reader import BrokenPromise, Reader, Socket
+from .reader import ProtocolError, Reader, Socket
 
 TOPIC = b"pins"
 _NAME = len(TOPIC).to_bytes(2, "big") + TOPIC
@@ -56,10 +56,10 @@ class Subscribers(Reader):
         while len(answer) < len(key):
             chunk = connection.recv(65536)
             if not chunk:
-                raise BrokenPromise("mosquitto hung up on a subscriber")
+                raise ProtocolError("mosquitto hung up on a subscriber")
             answer += chunk
         if not answer.startswith(key):
-            raise BrokenPromise(f"mosquitto answered a subscriber with {answer!r}")
+            raise ProtocolError(f"mosquitto answered a subscriber with {answer!r}")
         return answer[len(key) :]
 
     def _take_apart(self, one: Socket, data: bytes) -> None:
@@ -71,7 +71,7 @@ class Subscribers(Reader):
             if size < start + length:
                 break
             if data[at] != PUBLISH:
-                raise BrokenPromise(f"socket {one.number}: packet of first byte 0x{data[at]:02x}")
+                raise ProtocolError(f"socket {one.number}: packet of first byte 0x{data[at]:02x}")
             self._hear(one, data, start + len(_NAME), start + length)
             at = start + length
         one.rest = data[at:]

@@ -11,7 +11,7 @@ from .common import INTERVAL, StateMessage, announce, main
 
 
 def run_websockets(message: StateMessage, tls: ssl.SSLContext | None) -> None:
-    """websockets' `broadcast`, which neither waits for a slow one nor makes a task for each."""
+    """Websockets' `broadcast`, which neither waits for a slow one nor makes a task for each."""
     from websockets.asyncio.server import ServerConnection, broadcast, serve
 
     clients: set[ServerConnection] = set()
@@ -32,7 +32,7 @@ def run_websockets(message: StateMessage, tls: ssl.SSLContext | None) -> None:
 
 
 def run_aiohttp(message: StateMessage, tls: ssl.SSLContext | None) -> None:
-    """aiohttp's `send_str` for each socket, awaited as it has to be."""
+    """Aiohttp's `send_str` for each socket, awaited as it has to be."""
     from aiohttp import web
 
     clients: set[web.WebSocketResponse] = set()
@@ -69,7 +69,7 @@ def run_aiohttp(message: StateMessage, tls: ssl.SSLContext | None) -> None:
 
 
 def run_picows(message: StateMessage, tls: ssl.SSLContext | None) -> None:
-    """picows' `send` for each transport, in Cython."""
+    """Picows' `send` for each transport, in Cython."""
     from picows import WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
     clients: set[WSTransport] = set()

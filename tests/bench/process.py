@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 START_LIMIT = 30.0  # seconds until the server must have printed its address
 
 
-class ServerFailed(Exception):
+class ServerFailedError(Exception):
     """The server did not start, or did not last."""
 
 
@@ -50,7 +50,7 @@ class Running:
         status = Path(f"/proc/{self.pid}/status").read_text()
         found = re.search(r"VmRSS:\s+(\d+) kB", status)
         if found is None:
-            raise ServerFailed("the server has ended")
+            raise ServerFailedError("the server has ended")
         return int(found[1]) * 1024
 
 
@@ -112,7 +112,7 @@ def launched(
 
 @contextmanager
 def running(command: Command, folder: Path, core: int, lifetime: float) -> Iterator[Running]:
-    """The same, as soon as it listens. Raises ServerFailed, with the last of what it said."""
+    """The same, as soon as it listens. Raises ServerFailedError, with the last of what it said."""
     with launched(command, folder, core, lifetime) as process:
         heard = folder / "stderr"
         try:
@@ -120,7 +120,7 @@ def running(command: Command, folder: Path, core: int, lifetime: float) -> Itera
         except Exception as error:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.5)  # whatever went wrong: if it is over, that is the reason
-                raise ServerFailed(_obituary(process, heard)) from error
+                raise ServerFailedError(_obituary(process, heard)) from error
             raise
 
 
@@ -134,9 +134,9 @@ def _wait_for_port(process: subprocess.Popen[bytes], command: Command, heard: Pa
         if address is not None:
             return int(address[1])
         if process.poll() is not None:
-            raise ServerFailed(_obituary(process, heard))
+            raise ServerFailedError(_obituary(process, heard))
         time.sleep(0.05)
-    raise ServerFailed(
+    raise ServerFailedError(
         f"the server named no address within {START_LIMIT:.0f} s:\n{_last_words(heard)}"
     )
 

@@ -28,7 +28,7 @@ REGULAR = (b'{"type":"state",', b'{"id":"', b'{"id": "')  # the two last are the
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A  # first bytes of whole frames
 
 
-class BrokenPromise(Exception):
+class ProtocolError(Exception):
     """The server sent what it should not have, or hung up."""
 
 
@@ -128,7 +128,7 @@ class Reader:
         frame = bytes((TEXT, 0x80 | len(payload), 0, 0, 0, 0)) + payload
         first = next(iter(self._sockets.values()))
         if first.socket.send(frame) != len(frame):
-            raise BrokenPromise("the server does not read its commands")
+            raise ProtocolError("the server does not read its commands")
 
     def snapshot(self) -> Counts:
         return replace(self.counts)
@@ -196,7 +196,7 @@ class Reader:
         while waiting:
             ready = poll.poll(LIMIT)
             if not ready:
-                raise BrokenPromise(f"{len(waiting)} waited too long for their handshake")
+                raise ProtocolError(f"{len(waiting)} waited too long for their handshake")
             for number, _ in ready:
                 with contextlib.suppress(ssl.SSLWantReadError):
                     waiting[number].do_handshake()
@@ -212,11 +212,11 @@ class Reader:
         while b"\r\n\r\n" not in answer:
             chunk = connection.recv(65536)
             if not chunk:
-                raise BrokenPromise(f"the server hung up on the upgrade after {answer!r}")
+                raise ProtocolError(f"the server hung up on the upgrade after {answer!r}")
             answer += chunk
         head, rest = answer.split(b"\r\n\r\n", 1)
         if not head.startswith(b"HTTP/1.1 101 ") or accept_key(key) not in head:
-            raise BrokenPromise(f"the upgrade was answered with {head!r}")
+            raise ProtocolError(f"the upgrade was answered with {head!r}")
         return rest
 
     # Reading
@@ -237,7 +237,7 @@ class Reader:
                     self._take_apart(one, one.rest)
                 return
             if not data:
-                raise BrokenPromise(f"socket {one.number}: hung up without a close frame")
+                raise ProtocolError(f"socket {one.number}: hung up without a close frame")
             self._take_apart(one, one.rest + data if one.rest else data)
             if self._tls is None:
                 return  # epoll says so if there is more
@@ -252,7 +252,7 @@ class Reader:
                     break
                 length = int.from_bytes(data[at + 2 : start], "big")
             elif length > 126:  # 127 announces more than 64 KiB; from 128 on it would be masked
-                raise BrokenPromise(f"socket {one.number}: frame of length byte {length}")
+                raise ProtocolError(f"socket {one.number}: frame of length byte {length}")
             end = start + length
             if size < end:
                 break
@@ -261,18 +261,18 @@ class Reader:
             elif kind == PING:
                 pong = bytes((PONG, 0x80 | length, 0, 0, 0, 0)) + data[start:end]
                 if one.socket.send(pong) != len(pong):
-                    raise BrokenPromise(f"socket {one.number}: the server does not read its pongs")
+                    raise ProtocolError(f"socket {one.number}: the server does not read its pongs")
             elif kind == CLOSE:
-                raise BrokenPromise(f"socket {one.number}: closed: {data[start:end]!r}")
+                raise ProtocolError(f"socket {one.number}: closed: {data[start:end]!r}")
             else:
-                raise BrokenPromise(f"socket {one.number}: frame of first byte 0x{kind:02x}")
+                raise ProtocolError(f"socket {one.number}: frame of first byte 0x{kind:02x}")
             at = end
         one.rest = data[at:]
 
     def _hear(self, one: Socket, data: bytes, start: int, end: int) -> None:
         """A whole text, from `start` to `end`."""
         if data[start] != 0x7B or data[end - 1] != 0x7D:  # { and }
-            raise BrokenPromise(f"socket {one.number}: not JSON: {data[start:end]!r}")
+            raise ProtocolError(f"socket {one.number}: not JSON: {data[start:end]!r}")
         counts = self.counts
         if data.startswith(REGULAR, start):
             counts.told += 1
@@ -287,11 +287,11 @@ class Reader:
         try:
             told = json.loads(payload)
         except ValueError as error:
-            raise BrokenPromise(f"socket {one.number}: {error} in {payload!r}") from error
+            raise ProtocolError(f"socket {one.number}: {error} in {payload!r}") from error
         order = told.get("seq", told.get("msg"))  # the tutorial's `msg` is the time
         if order is not None:
             if order <= one.order:
-                raise BrokenPromise(f"socket {one.number}: {order} after {one.order}")
+                raise ProtocolError(f"socket {one.number}: {order} after {one.order}")
             one.order = order
         if self.on_text is not None:
             self.on_text(one.number, payload)
@@ -321,7 +321,7 @@ class Watcher(Reader):
             last = self._last.get(one.number)
             if last is not None:
                 if seq <= last[0]:
-                    raise BrokenPromise(f"socket {one.number}: {seq} after {last[0]}")
+                    raise ProtocolError(f"socket {one.number}: {seq} after {last[0]}")
                 self.lost += seq - last[0] - 1
                 self.gaps.append(now - last[1])
             self._last[one.number] = seq, now

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..machine import raise_file_limit
-from ..process import CHECKOUT, ServerFailed
+from ..process import CHECKOUT, ServerFailedError
 from . import connecting, edge, latecomer, opening, restart, steady
 from .figures import Row, circumstances, table
 from .page import Page
@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="raspi-fleet-") as folder:
         try:
             rows = asyncio.run(_measure(Path(folder), asked))
-        except (ServerFailed, OSError) as error:
+        except (ServerFailedError, OSError) as error:
             sys.exit(f"fleet: {error}")
     lines = [*table(rows), "", *_about(asked), *circumstances()]
     print("\n".join(lines))

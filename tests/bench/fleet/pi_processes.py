@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..process import CHECKOUT, Running, ServerFailed
+from ..process import CHECKOUT, Running, ServerFailedError
 from .programs import settle
 
 MAX_LINE_BYTES = 1 << 24
@@ -87,11 +87,13 @@ class PiProcesses:
         return found
 
     async def all_connected(self, limit: float) -> float:
-        """Wait until all are connected, and return that moment. Raises ServerFailed."""
+        """Wait until all are connected, and return that moment. Raises ServerFailedError."""
         until = time.monotonic() + limit
         while (await self.count()).connected < self.size:
             if time.monotonic() > until:
-                raise ServerFailed(f"{await self.count()} of {self.size} Pis after {limit:g} s")
+                raise ServerFailedError(
+                    f"{await self.count()} of {self.size} Pis after {limit:g} s"
+                )
             await asyncio.sleep(POLL_INTERVAL_S)
         return time.monotonic()
 
@@ -107,5 +109,5 @@ async def _ask(process: asyncio.subprocess.Process, **command: Any) -> Any:
     process.stdin.write(json.dumps(command).encode() + b"\n")
     line = await process.stdout.readline()
     if not line:
-        raise ServerFailed("a process full of Pis has ended")
+        raise ServerFailedError("a process full of Pis has ended")
     return json.loads(line)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.support.server import free_port
 
-from ..process import CHECKOUT, Running, ServerFailed
+from ..process import CHECKOUT, Running, ServerFailedError
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 MAX_LIFETIME_S = 900
@@ -81,7 +81,7 @@ class Mosquitto:
                 return
             except OSError:
                 await asyncio.sleep(0.01)
-        raise ServerFailed((self._folder / "mosquitto.log").read_text())
+        raise ServerFailedError((self._folder / "mosquitto.log").read_text())
 
     async def stop(self, how: int = signal.SIGTERM) -> None:
         if self._process.returncode is None:
@@ -122,4 +122,4 @@ async def _port_in(log: Path, process: asyncio.subprocess.Process) -> int:
         if found:
             return int(found[1])
         await asyncio.sleep(0.05)
-    raise ServerFailed("raspi-server did not start")
+    raise ServerFailedError("raspi-server did not start")

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..contenders import BARE_LOOP, CONTENDERS, OURS, TUTORIAL, Contender, Rig
-from ..process import Running, ServerFailed
-from ..reader import BrokenPromise, Reader
+from ..process import Running, ServerFailedError
+from ..reader import ProtocolError, Reader
 from ..table import Findings, Row, Spread
 
 SECONDS = 1.5
@@ -76,7 +76,7 @@ def measure(
             for name in _in_turn(taking_part, turn):
                 try:
                     _measure_one(rig, name, tls, counts, turn, results)
-                except (ServerFailed, BrokenPromise) as error:
+                except (ServerFailedError, ProtocolError) as error:
                     raise type(error)(f"{name}: {error}") from error
     findings = Findings(details=_details(results, present, counts))
     findings.notes += [f"Missing: {name}, since {reason}." for name, reason in missing.items()]
@@ -121,7 +121,7 @@ def _measure_window(server: Running, reader: Reader, seconds: float) -> Result:
     counts = reader.snapshot() - before
     each = [now - then for now, then in zip(reader.told_to_each(), each_before, strict=True)]
     if min(each) == 0:
-        raise BrokenPromise(f"{each.count(0)} of its {len(each)} clients heard nothing")
+        raise ProtocolError(f"{each.count(0)} of its {len(each)} clients heard nothing")
     messages = counts.told + counts.others  # ours sends its health, too
     return Result(cpu / messages * 1e6, counts.told / len(reader) / lasted)
 

@@ -7,7 +7,7 @@ import random
 import time
 
 from ..contenders import INPUT, Rig
-from ..reader import BrokenPromise, Reader
+from ..reader import ProtocolError, Reader
 from ..table import Findings, Row, Spread
 
 EDGES = 15
@@ -31,7 +31,7 @@ class Arrivals:
         while len(self.times) < each * len(self._reader) and time.monotonic() < end:
             self._reader.read_for(0.002)
         if len(self.times) < each * len(self._reader):
-            raise BrokenPromise(f"an edge reached {len(self.times)} of {len(self._reader)}")
+            raise ProtocolError(f"an edge reached {len(self.times)} of {len(self._reader)}")
 
     def clear(self) -> None:
         self.times, self.heard = [], {}

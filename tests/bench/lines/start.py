@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..contenders import Rig
-from ..process import Command, Running, ServerFailed, Systemd, launched
+from ..process import Command, Running, ServerFailedError, Systemd, launched
 from ..table import Findings, Row, Spread
 from .memory import imported
 
@@ -18,7 +18,7 @@ def measure(rig: Rig, rounds: int) -> Findings:
             command = Command(rig.ours().arguments, systemd.environment)
             with launched(command, rig.folder, rig.core, 60) as process:
                 if not systemd.is_ready.wait(30):
-                    raise ServerFailed("it was not ready within 30 s")
+                    raise ServerFailedError("it was not ready within 30 s")
                 spent.append(Running(process.pid, 0).cpu_seconds())
     modules = set(imported(rig))
     needless = sorted(name for name in UNASKED if name in modules)
