@@ -1,0 +1,87 @@
+"""The server behind nginx, below a path prefix beside another site."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.http import ask
+from tests.support.server import LIMIT, Server, free_port
+from tests.support.websocket import WebSocketClient
+
+pytestmark = pytest.mark.peers
+
+NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
+PREFIX = "/pi"
+CONFIG = """
+daemon off;
+user root;
+pid {folder}/nginx.pid;
+events {{ worker_connections 100; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ return 200 "another site"; }}
+        location {prefix}/ {{
+            proxy_pass http://127.0.0.1:{target}/;
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+        }}
+    }}
+}}
+"""
+
+
+@pytest.fixture
+def port(start_server: Callable[..., Server], tmp_path: Path) -> Iterator[int]:
+    """The port of an nginx in front of a server with one lamp."""
+    server = start_server("access: {control: everyone}\npins:\n  lamp: {gpio: 27, mode: output}\n")
+    port, file = free_port(), tmp_path / "nginx.conf"
+    file.write_text(CONFIG.format(folder=tmp_path, port=port, target=server.port, prefix=PREFIX))
+    with subprocess.Popen(
+        [NGINX, "-c", file, "-e", "stderr", "-g", "error_log stderr notice;"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as nginx:
+        assert nginx.stderr
+        said = []
+        for line in nginx.stderr:
+            said.append(line)
+            if "start worker process " in line:
+                break
+        else:
+            raise AssertionError("".join(said))
+        yield port
+        nginx.terminate()
+        nginx.communicate(timeout=LIMIT)
+
+
+def test_page_and_its_files_load_below_the_prefix(port: int) -> None:
+    """The page names its files by relative addresses, and nginx finds them."""
+    url = f"http://127.0.0.1:{port}"
+    page = ask(url, "GET", f"{PREFIX}/")
+    assert page.status == 200
+    (style,) = [part for part in page.body.decode().split('"') if part.endswith("style.css")]
+    assert not style.startswith("/")
+    assert ask(url, "GET", f"{PREFIX}/{style}").status == 200
+    assert ask(url, "GET", "/").body == b"another site"
+
+
+def test_websocket_and_api_work_below_the_prefix(port: int) -> None:
+    """A viewer behind nginx gets a change that an API request behind nginx makes."""
+    url = f"http://127.0.0.1:{port}"
+    with WebSocketClient(
+        port, headers={"Host": f"127.0.0.1:{port}"}, path=f"{PREFIX}/ws"
+    ) as viewer:
+        assert viewer.receive("hello")["state"] == {"lamp": 0}
+        headers = {"Origin": url, "Content-Type": "application/json"}
+        assert ask(url, "PUT", f"{PREFIX}/api/pins/lamp", {"value": 1}, **headers).status == 200
+        assert viewer.receive("change", pin="lamp")["value"] == 1
