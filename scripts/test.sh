@@ -69,7 +69,7 @@ tests() {
         need systemd-nspawn systemd-container
     fi
     local whole=()
-    [[ $# -gt 0 ]] || whole=("${all_processors[@]}")
+    [[ $# -gt 0 ]] || whole=("${all_processors[@]}" --cov --cov-report=term:skip-covered)
     .venv/bin/python -m pytest "${whole[@]}" "$@"
 }
 
@@ -91,11 +91,15 @@ while [[ $# -gt 0 && $1 != -* ]]; do
             echo "== $1"
             "$1"
             ;;
-        long | peers | pi) tests "${all_processors[@]}" -m "$1" ;;
+        peers)
+            need nginx nginx-light
+            tests "${all_processors[@]}" -m peers
+            ;;
+        long | pi) tests "${all_processors[@]}" -m "$1" ;;
         *)
             if [[ -d tests/$1 ]]; then
                 paths+=("tests/$1")
-            elif found=$(find tests -name "test_$1.py" | sort) && [[ -n $found ]]; then
+            elif found=$(find tests -name "test_$1.py" -o -type d -name "$1" | sort) && [[ -n $found ]]; then
                 mapfile -t -O ${#paths[@]} paths <<<"$found"
             else
                 paths+=("$1")
