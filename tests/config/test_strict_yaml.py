@@ -75,15 +75,11 @@ def test_booleans_and_numbers(text, value):
     too; a whole number that is too long for any key stays text."""
     assert value_in(text) == value
     assert type(value_in(text)) is type(value)
-
-
-def test_nan_is_a_number():
-    """`.nan` is a number, so that a key for a text rejects it."""
     assert math.isnan(value_in(".nan"))
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**17), 10**17))
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**16), 10**16))
 def test_any_number_of_python_is_read_as_the_same_number(number):
     """Each number, as Python writes it, is read as the same number."""
     assert value_in(repr(number)) == number
