@@ -261,21 +261,23 @@ def test_configured_port(tmp_path: Path) -> None:
         check_end(other)
 
 
-def test_all_addresses(start_server: Callable[..., Server]) -> None:
-    """With no address configured, IPv4 and IPv6 are both served, on the same port."""
-    server = start_server("address: ''\n")
+@pytest.mark.parametrize(
+    ("address", "hosts"),
+    [("", ["127.0.0.1", "[::1]"]), ("127.0.0.1", ["127.0.0.1"]), ("::1", ["[::1]"])],
+)
+def test_configured_address(
+    start_server: Callable[..., Server], address: str, hosts: list[str]
+) -> None:
+    """With an address configured, only this one is served. Without, IPv4 and IPv6 are both served,
+    on the same port."""
+    server = start_server(f"address: '{address}'\n")
     for host in ("127.0.0.1", "[::1]"):
-        assert get(f"http://{host}:{server.port}")[0] == 200
-
-
-@pytest.mark.parametrize("address, other", [("127.0.0.1", "[::1]"), ("[::1]", "127.0.0.1")])
-def test_one_address(start_server: Callable[..., Server], address: str, other: str) -> None:
-    """With one address configured, that one is served and no other."""
-    server = start_server(f"address: '{address.strip('[]')}'\n")
-    assert server.url == f"http://{address}:{server.port}"
-    assert get(server.url)[0] == 200
-    with pytest.raises(ConnectionRefusedError):
-        get(f"http://{other}:{server.port}")
+        if host in hosts:
+            assert get(f"http://{host}:{server.port}")[0] == 200
+        else:
+            assert server.url == f"http://{hosts[0]}:{server.port}"
+            with pytest.raises(ConnectionRefusedError):
+                get(f"http://{host}:{server.port}")
 
 
 # Signals

@@ -38,7 +38,7 @@ class Machine:
 
     def __init__(self, folder: Path, read_output: Callable[[], str]) -> None:
         self.file = folder / "config.yaml"
-        self.file.write_text("gpio: simulated\n")
+        self.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
         self.programs = folder / "bin"
         self.programs.mkdir()
         self._read_output = read_output
@@ -54,8 +54,12 @@ class Machine:
         facts = {"restarts": 0, "status": "http on port 8080", **facts}
         self.program("systemctl", SERVICE.format(active=active, result=result, **facts))
 
-    def examine(self) -> tuple[int, dict[str, list[str]]]:
-        """Return the exit status, and by subject the lines with their kind and remedy."""
+    def examine(self, config: str = "") -> tuple[int, dict[str, list[str]]]:
+        """Return the exit status, and by subject the lines with their kind and remedy.
+
+        A new `config` may be given. Its pins are simulated."""
+        if config:
+            self.file.write_text(f"gpio: simulated\n{config}\n")
         status = main(["doctor", "--config", str(self.file)])
         found: dict[str, list[str]] = {}
         lines = self._read_output().splitlines()
@@ -86,9 +90,8 @@ def machine(
 def test_healthy_service(machine, start_server):
     """A service that runs and answers has no errors."""
     server: Server = start_server("gpio: simulated\n")
-    machine.file.write_text(f"gpio: simulated\nport: {server.port}\n")
     machine.service(status="http on port 8080; 0 pins")
-    status, found = machine.examine()
+    status, found = machine.examine(f"port: {server.port}")
     assert status == 0
     assert found["service"] == ["ok http on port 8080; 0 pins"]
     assert found["port"] == [f"ok port {server.port} answers: ok"]
@@ -100,8 +103,7 @@ def test_service_that_needs_a_code(machine, start_server, tmp_path):
     names the command that shows the reasons."""
     machine.service()
     server: Server = start_server("gpio: simulated\naccess: {view: code}\n")
-    machine.file.write_text(f"gpio: simulated\nport: {server.port}\n")
-    status, found = machine.examine()
+    status, found = machine.examine(f"port: {server.port}")
     assert (status, found["port"]) == (0, [f"ok port {server.port} answers: ok"])
     assert "health" not in found
     (tmp_path / "config-0.yaml").write_text("nonsense")
@@ -119,18 +121,15 @@ def test_edited_configuration_before_a_reload(machine, tmp_path, monkeypatch):
     command that reloads the service. After an edit with errors it uses the old port, too."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     machine.service()
-    machine.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
     server = Server(["run", "--config", str(machine.file)], port=None)
     try:
         status, found = machine.examine()
         assert (status, found["port"]) == (0, [f"ok port {server.port} answers: ok"])
-        machine.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
-        status, found = machine.examine()
+        status, found = machine.examine(f"port: {free_port()}")
         assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
         why = f"{machine.file} has changed; the service still runs what was in it before"
         assert found["config"][1:] == [f"error {why} -> sudo systemctl reload raspi-server"]
-        machine.file.write_text("port: 0\n")
-        status, found = machine.examine()
+        status, found = machine.examine("port: 0")
         assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
         assert len(found["config"]) == 1
     finally:
@@ -157,8 +156,7 @@ def test_port_without_the_service(machine, answer, error):
             port = free_port()
         else:
             port = stack.enter_context(another_program(f"{head}{answer}\r\n".encode()))
-        machine.file.write_text(f"port: {port}\n")
-        status, found = machine.examine()
+        status, found = machine.examine(f"port: {port}")
     assert status == 1
     (line,) = found["port"]
     assert line.startswith(f"error port {port}: the service runs but does not answer: ")
@@ -170,7 +168,6 @@ def test_failed_service(machine):
     """A failed service is shown with its last errors and the command that starts it."""
     machine.service("failed", "watchdog", restarts=3)
     machine.program("journalctl", "lamp (GPIO17): broken\nthe loop has not answered")
-    machine.file.write_text(f"port: {free_port()}\n")
     status, found = machine.examine()
     assert status == 1
     why = "error failed, watchdog, restarted 3 times -> sudo systemctl restart raspi-server"
@@ -183,7 +180,6 @@ def test_service_that_is_not_installed(machine):
     """Without an installed service, doctor names the command that installs it. That is no
     error."""
     machine.program("systemctl", "LoadState=not-found")
-    machine.file.write_text(f"port: {free_port()}\n")
     status, found = machine.examine()
     assert (status, found["service"]) == (0, ["note not installed -> sudo scripts/install.sh"])
     assert "is free" in found["port"][0]
@@ -191,12 +187,11 @@ def test_service_that_is_not_installed(machine):
 
 def test_invalid_configuration(machine):
     """Each error of the configuration is named, with the command that opens the file."""
-    machine.file.write_text("port: 0\npins: 3\n")
-    status, found = machine.examine()
+    status, found = machine.examine("port: 0\npins: 3")
     assert status == 1
     assert [line.split(": expected")[0] for line in found["config"]] == [
-        f"error {machine.file}:1: port",
-        f"error {machine.file}:2: pins",
+        f"error {machine.file}:2: port",
+        f"error {machine.file}:3: pins",
     ]
     assert all(line.endswith(f"-> sudo nano {machine.file}") for line in found["config"])
 
@@ -205,9 +200,8 @@ def test_port_in_use(machine):
     """A port in use is named with the program that uses it."""
     with socket.create_server(("", 0)) as other:
         port = other.getsockname()[1]
-        machine.file.write_text(f"port: {port}\n")
         machine.program("ss", 'LISTEN 0 100 *:80 *:* users:(("nginx",pid=7,fd=3))')
-        status, found = machine.examine()
+        status, found = machine.examine(f"port: {port}")
     assert status == 1
     message = f"error port {port}: Address already in use, by nginx"
     assert found["port"] == [f"{message} -> another port in config.yaml"]
@@ -229,8 +223,7 @@ def test_endless_answer(machine):
 
         feeding = threading.Thread(target=feed)
         feeding.start()
-        machine.file.write_text(f"gpio: simulated\nport: {listening.getsockname()[1]}\n")
-        status, found = machine.examine()
+        status, found = machine.examine(f"port: {listening.getsockname()[1]}")
         feeding.join(60)
     assert status == 1
     assert "the service runs but does not answer: " in found["port"][0]
@@ -254,8 +247,7 @@ def test_certificate(machine, tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "kitchen")
     machine.program("ip", '[{"addr_info": [{}, {"local": "192.168.1.5"}]}]')
     text = f"port: {free_port()}\n" + certificate(tmp_path, "DNS:kitchen.local", "-days", "7")
-    machine.file.write_text(text)
-    status, found = machine.examine()
+    status, found = machine.examine(text)
     assert status == 1
     renew = "-> sudo systemctl start raspi-server-cert.service"
     file = tmp_path / "cert.pem"
@@ -343,7 +335,6 @@ def test_power_space_and_clock(machine, monkeypatch):
 def test_machine_without_systemd(machine: Machine, monkeypatch: Any) -> None:
     """If the programs that doctor runs are missing, it reports the rest."""
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
-    machine.file.write_text(f"port: {free_port()}\n")
     status, found = machine.examine()
     assert status == 0 and "clock" not in found and "name" not in found
 
@@ -354,15 +345,12 @@ def test_broker(machine, brokers):
     machine.service("inactive")
     broker = brokers.broker()
     text = f'port: {free_port()}\nmqtt: {{url: "{broker.url}"}}\n'
-    machine.file.write_text(text)
     accepts = f"ok the broker 127.0.0.1:{broker.port} accepts the connection"
-    assert machine.examine()[1]["mqtt"] == [accepts]
-    machine.file.write_text(text.replace("}", ", user: me, password_file: none}"))
-    (found,) = machine.examine()[1]["mqtt"]
+    assert machine.examine(text)[1]["mqtt"] == [accepts]
+    (found,) = machine.examine(text.replace("}", ", user: me, password_file: none}"))[1]["mqtt"]
     assert "mqtt.password_file: expected a file that can be read: No such file" in found
     broker.kill()
-    machine.file.write_text(text)
-    status, found = machine.examine()
+    status, found = machine.examine(text)
     assert status == 1
     assert found["mqtt"][0].startswith(f"error the broker 127.0.0.1:{broker.port} refuses conn")
 
@@ -375,10 +363,7 @@ def test_output_of_other_programs_is_escaped(machine):
     machine.program("journalctl", f"one {controls}")
     machine.program("ss", f'users:(("{controls}",pid=7,fd=3))')
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        machine.file.write_text(
-            f"gpio: simulated\naddress: 127.0.0.1\nport: {taken.getsockname()[1]}\n"
-        )
-        _, found = machine.examine()
+        _, found = machine.examine(f"address: 127.0.0.1\nport: {taken.getsockname()[1]}")
     shown = [*found["service"], *found["last errors"], *found["port"]]
     assert len(shown) >= 3
     for line in shown:
@@ -391,7 +376,6 @@ def test_health_of_the_service_is_escaped(machine):
     answer = json.dumps({"status": "ok\x1b[2J", "reasons": ["\x1b[31mred\nerror  port"]}).encode()
     machine.service()
     with another_program(b"HTTP/1.0 200 OK\r\n\r\n" + answer) as port:
-        machine.file.write_text(f"gpio: simulated\nport: {port}\n")
-        _, found = machine.examine()
+        _, found = machine.examine(f"port: {port}")
     assert found["port"][0].startswith(f"error port {port} answers: ok\\x1b[2J")
     assert found["health"] == ["note \\x1b[31mred\\nerror  port"]
