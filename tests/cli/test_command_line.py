@@ -488,8 +488,8 @@ OLD_SCRIPT = "import sys; print('script', sys.argv[1])"
 
 @pytest.mark.parametrize(("has_script", "said"), [(True, "script"), (False, "command")])
 def test_install_waits_as_the_release_can(tmp_path: Path, has_script: bool, said: str) -> None:
-    """Install.sh waits with the command of a release, or with the script of releases up to 0.3.0,
-    which it may switch back to."""
+    """The installer waits with the command of a release, or with the script of releases up to
+    0.3.0, which it may switch back to."""
     scripts, python = tmp_path / "current/scripts", tmp_path / "current/venv/bin/python"
     for folder in (scripts, python.parent):
         folder.mkdir(parents=True)

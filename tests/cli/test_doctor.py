@@ -132,6 +132,9 @@ def test_edited_configuration_before_a_reload(machine, tmp_path, monkeypatch):
         status, found = machine.examine("port: 0")
         assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
         assert len(found["config"]) == 1
+        machine.service("inactive")
+        _, found = machine.examine(f"port: {free_port()}")
+        assert len(found["config"]) == 1
     finally:
         check_end(server)
 
