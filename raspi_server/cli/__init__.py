@@ -1,0 +1,1 @@
+"""The command `raspi-server`."""

@@ -1,5 +1,7 @@
-"""`raspi-server code`: makes access codes and shows each once, and makes links and QR codes that
-sign one phone in."""
+"""The command `raspi-server code`: access codes, and links and QR codes that sign one phone in.
+
+An access code is shown only when it is made.
+"""
 
 import errno
 import os
@@ -21,12 +23,15 @@ _PURPOSES: dict[Right, str] = {"view": "viewing", "control": "viewing and switch
 
 
 def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
-    """Make a new code and a link for each right in `new`, and a link for the existing code of `qr`.
-    List the codes if both are empty. Return False after printing an error."""
+    """Make codes and links, or list the codes if `new` and `qr` are empty.
+
+    Each right in `new` gets a new code and a link; the existing code of `qr` gets a link. Return
+    False after printing an error.
+    """
     folder = storage.state_folder_of_service()
     if folder is None:
         print(
-            "There is no service here that could keep codes: sudo scripts/install.sh",
+            "There is no installed service to keep codes: sudo scripts/install.sh",
             file=sys.stderr,
         )
         return False
@@ -54,7 +59,7 @@ def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
         print(f"The new code for {_PURPOSES[right]}, shown only now:\n\n    {text}\n")
         _show_link(source, codes, right, is_reloading)
         if is_reloading and replaces_old:
-            print("The service has taken it; phones that used the old code are signed out.")
+            print("The service uses it now. Phones that used the old code are signed out.")
     return _show_link(source, codes, qr) if qr and qr not in new else True
 
 
@@ -70,10 +75,13 @@ def _list(codes: Codes) -> None:
 def _show_link(
     source: ConfigSource, codes: Codes, right: Right, is_reloading: bool = False
 ) -> bool:
-    """Print a link and a QR code that stand for the code of `right`. Return False after printing an
-    error. While the service reloads, the page will be where the file says."""
-    id = codes.id(right)
-    if id is None:
+    """Print a link and a QR code that sign one phone in with the code for `right`.
+
+    If `is_reloading`, the link has the address in the file, which the service is about to use.
+    Return False after printing an error.
+    """
+    code_id = codes.id(right)
+    if code_id is None:
         how = f"sudo raspi-server code --new {right}"
         print(f"There is no code for {_PURPOSES[right]} yet: {how}", file=sys.stderr)
         return False
@@ -83,15 +91,15 @@ def _show_link(
         print(f"No link: the service does not run. {how}", file=sys.stderr)
         return False
     try:
-        token = _token(folder, id)
+        token = _token(folder, code_id)
     except OSError as error:
         print(_message(folder, error), file=sys.stderr)
         return False
-    # Browsers send no fragment. It stays in their history, where a used token is worth nothing; the
+    # Browsers do not send the fragment. It stays in their history, but a token works only once. The
     # code itself is in no address.
     links = [f"{address}#token={token}" for address in _addresses(source, is_reloading)]
     if not links:
-        print("No link: the configuration does not say where the page is.", file=sys.stderr)
+        print("No link: config.yaml has errors. See: sudo raspi-server check", file=sys.stderr)
         return False
     import segno  # slow to import, and needed only here
 
@@ -105,21 +113,23 @@ def _show_link(
 
 
 def _message(folder: Path, error: OSError) -> str:
-    """Return why no code could be written, with the command that mends it."""
+    """Return why no code or link could be written, with the command that solves it."""
     if isinstance(error, IsADirectoryError):
         return f"{error.filename2}: {error.strerror}: sudo rm -r {error.filename2}"
     return f"{folder}: {error.strerror}" + ("" if os.geteuid() == 0 else ": try it with sudo")
 
 
 def _token(folder: Path, code: str) -> str:
-    """Return a new token for the code with this id. Raises OSError."""
+    """Return a new token for the code with this id. Raise OSError if it cannot be written."""
     with storage.as_owner(folder):
         return Links(folder).make(code)
 
 
 def _addresses(source: ConfigSource, is_reloading: bool) -> list[str]:
-    """Return the addresses of the page, the one by name first: it stays when the IP address
-    changes."""
+    """Return the addresses of the page.
+
+    The one with the name is first, because it stays valid when the IP address changes.
+    """
     try:
         config = source.load()
     except ConfigError:
@@ -134,10 +144,10 @@ def _addresses(source: ConfigSource, is_reloading: bool) -> list[str]:
 
 
 def _reload_service() -> bool:
-    """Make the running service read the codes; return False if none runs."""
+    """Tell the running service to read the codes; return False if none runs."""
     command = ["systemctl", "kill", "--kill-whom=main", "--signal=HUP", "raspi-server"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_RELOAD_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
-        return False  # no systemd here: a SIGHUP by hand or the next start does it
+        return False  # no systemd: the codes are read at the next SIGHUP or start
     return done.returncode == 0

@@ -1,5 +1,7 @@
-"""Demo house: simulated pins that everyone may switch, with a motion sensor that changes by
-itself."""
+"""The command `raspi-server demo`: simulated pins that everyone may switch.
+
+Its motion sensor changes by itself.
+"""
 
 import asyncio
 import itertools
@@ -21,16 +23,16 @@ pins:
   fan:      {gpio: 18, mode: pwm, label: Fan}
 """
 _MOTION = ((1, 2.0), (0, 5.0), (1, 0.7), (0, 3.3))
-"""Values of the motion sensor, each with its seconds."""
+"""Values of the motion sensor, each with its duration in seconds."""
 
 
 def config() -> Config:
-    """Return the configuration of the demo; a `www` in the working directory adds its pages."""
+    """Return the configuration of the demo. Pages in ./www replace or extend the built-in ones."""
     return parse(_CONFIG, "demo", Path.cwd())
 
 
 async def move(board: Board) -> None:
-    """Change the motion sensor until cancelled."""
+    """Change the motion sensor until the task is cancelled."""
     for value, seconds in itertools.cycle(_MOTION):
         await board.carry_out(Drive(pin="motion", value=value), "demo")
         await asyncio.sleep(seconds)

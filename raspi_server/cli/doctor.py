@@ -1,5 +1,8 @@
-"""`raspi-server doctor`: checks everything between the wires and the phone, and names in words what
-is wrong and the command that mends it. It changes nothing and claims no GPIO line."""
+"""The command `raspi-server doctor`: checks everything between the wires and the phone.
+
+It prints what is wrong and the command that solves it. It changes nothing and requests no GPIO
+line.
+"""
 
 import contextlib
 import grp
@@ -31,15 +34,17 @@ from ..system.storage import SERVICE
 from .health import request_health
 
 MIN_FREE_BYTES = 100 * 1024 * 1024
-"""With less on the SD card an upgrade can fail half way."""
+"""With less space on the SD card, an upgrade can fail half way."""
 CERTIFICATE_RENEWAL_S = 14 * 86400
-"""Rest of a certificate's life. The timer renews it earlier, with 30 days left."""
+"""Time before a certificate expires. The timer renews it earlier, with 30 days left."""
 MAX_LEFT_OUT_BYTES = 64 * 1024
-"""Size up to which the list of names that are not in the certificate is read."""
+"""Limit of the size of the list of names that the certificate does not have."""
 _MIN_LGPIO_VERSION = (0, 2, 2)
 _KEEPS_OUTPUTS = "/sys/module/pinctrl_{}/parameters/persist_gpio_outputs"
-"""Kernel parameter: Y where an output keeps its level after its line is released
-(raspberrypi/linux, pull request 6150)."""
+"""Kernel parameter: Y if an output keeps its level after its line is released.
+
+See pull request 6150 of raspberrypi/linux.
+"""
 _LEFT_OUT = "left-out"
 """File beside the certificate in which scripts/make-cert.sh lists the names it left out."""
 
@@ -53,7 +58,7 @@ _OWN_CERTIFICATE = "open the Pi by {}, or use a certificate of your own: ssl in 
 
 
 class Finding(NamedTuple):
-    """Result of one check. `remedy` is the command, or the sentence, that mends an error."""
+    """Result of one check. `remedy` is the command, or the advice, that solves an error."""
 
     kind: Literal["ok", "note", "error"]
     subject: str
@@ -61,13 +66,13 @@ class Finding(NamedTuple):
     remedy: str = ""
 
     def line(self) -> str:
-        """Return the finding for the terminal, with the words of other programs escaped."""
+        """Return the finding for the terminal, with control characters escaped."""
         line = f"{self.kind:<6} {self.subject:<12} {legible(self.message)}"
         return f"{line}\n{'':<19} -> {legible(self.remedy)}" if self.remedy else line
 
 
 class Doctor:
-    """Checks of the machine and of the service that `source` configures."""
+    """Checks of the machine, and of the service that `source` configures."""
 
     def __init__(self, source: ConfigSource, limits: Limits = DEFAULT) -> None:
         self._source = source
@@ -107,7 +112,7 @@ class Doctor:
         yield from self._check_machine()
 
     def _check_service(self, service: dict[str, str]) -> Iterator[Finding]:
-        """Check that the unit runs and starts with the Pi; show why it failed last."""
+        """Check that the unit runs and is enabled; show its last errors."""
         state = service.get("ActiveState", "")
         if service.get("LoadState") != "loaded":
             yield Finding("note", "service", "not installed", "sudo scripts/install.sh")
@@ -157,7 +162,7 @@ class Doctor:
         for driver in ("bcm2835", "rp1"):
             with contextlib.suppress(OSError):
                 keeps = Path(_KEEPS_OUTPUTS.format(driver)).read_text().strip() == "Y"
-                words = "keep their level" if keeps else "are let go"
+                words = "keep their level" if keeps else "are released"
                 yield Finding("ok", "kernel", f"outputs {words} while the server is down")
 
     def _check_certificate(self, pair: CertificateFiles) -> Iterator[Finding]:
@@ -210,14 +215,14 @@ class Doctor:
         try:
             health = _read_health(config, self._limits.health_timeout_s)
         except (OSError, HTTPException, ValueError, RecursionError) as error:
-            message = f"{where}: the service runs, and does not answer: {error}"
+            message = f"{where}: the service runs but does not answer: {error}"
             yield Finding("error", "port", message, f"sudo systemctl restart {SERVICE}")
             return
         message = f"{where} answers: {health['status']}"
         if health["status"] == "ok":
             yield Finding("ok", "port", message)
         else:
-            # The answer names no pin, key or file unless the caller may switch. The log does.
+            # Only callers with `control` get the reasons. The log has them.
             remedy = f"sudo journalctl -u {SERVICE} -p warning -n 20"
             yield Finding("error", "port", message, remedy)
         reasons = health.get("reasons")
@@ -250,19 +255,19 @@ class Doctor:
     def _addresses(self) -> set[str]:
         """Return the IPv4 addresses by which others reach this machine."""
         found = json.loads(self._run("ip", "-j", "-4", "addr", "show", "scope", "global") or "[]")
-        # ip prints an empty entry for an address of another scope.
+        # `ip` prints an empty entry for an address of another scope.
         infos = [info for interface in found for info in interface.get("addr_info", ())]
         return {info["local"] for info in infos if "local" in info}
 
     def _run(self, *command: str) -> str | None:
-        """Return the output of another program, or None if it is missing, slow, or fails."""
+        """Return the output of another program, or None if it is missing, is slow, or fails."""
         timeout_s = self._limits.program_timeout_s
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
         except (OSError, subprocess.TimeoutExpired):
             return None
         output = done.stdout.strip()
-        # The exit status of `systemctl is-active` tells the state; it is no failure.
+        # The exit status of `systemctl is-active` is the state of the unit, not a failure.
         is_answer = done.returncode == 0 or (command[0] == "systemctl" and output)
         return output if is_answer else None
 
@@ -286,7 +291,7 @@ def _check_permission(device: Path) -> Finding:
 
 
 def _check_lgpio() -> Finding:
-    """Check that the library is installed and new enough; some indexes offer an empty stub."""
+    """Check that lgpio is installed and new enough. Release 0.0.0.2 on PyPI is an empty stub."""
     remedy = "sudo apt install python3-lgpio && sudo scripts/install.sh"
     try:
         version = importlib.metadata.version("lgpio")
@@ -306,18 +311,18 @@ def _check_secrets(config: Config) -> Iterator[Finding]:
 
 
 def _left_out(file: Path) -> dict[str, str]:
-    """Return the names that make-cert.sh left out of the certificate, each with the remedy."""
+    """Return the names that make-cert.sh left out of the certificate, each with its remedy."""
     try:
         lines = storage.read(file, MAX_LEFT_OUT_BYTES).decode().splitlines()
     except (OSError, UnicodeDecodeError):
-        return {}  # nothing was left out, or the certificate is not of make-cert.sh
+        return {}  # nothing was left out, or make-cert.sh did not make the certificate
     never = _OWN_CERTIFICATE.format(local_name())
     found = (line.partition(" ") for line in lines)
     return {name: _NEW_AUTHORITY if kind == "new" else never for kind, _, name in found}
 
 
 def _check_broker(mqtt: MqttConfig) -> Finding:
-    """Check that the broker accepts a connection, with a client id beside that of the service."""
+    """Check that the broker accepts a connection. The service has another client id."""
     import asyncio
 
     from ..mqtt.broker_config import read_broker_config
@@ -337,13 +342,15 @@ def _check_broker(mqtt: MqttConfig) -> Finding:
             "error", "mqtt", broker_error, "the keys of mqtt in config.yaml, or the broker"
         )
     user = f" as {mqtt.user}" if mqtt.user else ""
-    return Finding("ok", "mqtt", f"the broker {ours.address} lets us in{user}")
+    return Finding("ok", "mqtt", f"the broker {ours.address} accepts the connection{user}")
 
 
 def _read_health(config: Config, timeout_s: float) -> dict[str, Any]:
-    """Return the health that the service reports: maybe the status alone, since this caller has no
-    code. Raises OSError, HTTPException, ValueError."""
+    """Return the health that the service reports. Raise OSError, HTTPException or ValueError.
+
+    This caller has no code, so it may get nothing but the status.
+    """
     found: Any = json.loads(request_health(config, timeout_s).body)
     if not isinstance(found, dict) or not isinstance(found.get("status"), str):
-        raise ValueError(f"it said {json.dumps(found)[:200]}")
+        raise ValueError(f"expected its health, got {json.dumps(found)[:200]}")
     return found

@@ -9,22 +9,25 @@ from ..config.schema import Config
 from ..net.addresses import in_url
 
 MAX_ANSWER_BYTES = 64 * 1024
-"""Root must not read for as long as another program, in the server's place, sends."""
+"""Limit of the answer: another program on the port could send without end, and root reads it."""
 
 
 class Answer(NamedTuple):
-    """HTTP status and body of an answer."""
+    """HTTP status of an answer, and the start of its body."""
 
     status: int
     body: bytes
 
 
 def request_health(config: Config, timeout_s: float) -> Answer:
-    """Return the answer of the server that `config` describes to GET /api/health, whatever its
-    HTTP status. Raises OSError, http.client.HTTPException, ValueError."""
+    """Return the answer to GET /api/health, also if its HTTP status is an error.
+
+    The request goes to the server that `config` describes. Raise OSError,
+    http.client.HTTPException or ValueError without an answer.
+    """
     scheme = "https" if config.certificate else "http"
     url = f"{scheme}://{in_url(config.address or '127.0.0.1')}:{config.port}/api/health"
-    # The certificate may be for another name. On a port of this machine it need not be proved.
+    # The certificate may be for another name. A port of this machine needs no proof.
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

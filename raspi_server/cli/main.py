@@ -1,5 +1,7 @@
-"""Command line of raspi-server. A module that only one command needs is imported in that command:
-`safe-state` must be quick."""
+"""Command line of raspi-server.
+
+A module that only one command needs is imported in that command, because `safe-state` must be fast.
+"""
 
 import argparse
 import contextlib
@@ -22,19 +24,21 @@ from ..system import logs, storage
 
 EXIT_FAILED = 1
 EXIT_CANNOT_LISTEN = 75
-"""EX_TEMPFAIL of sysexits.h: systemd tries again."""
+"""EX_TEMPFAIL of sysexits.h: systemd starts the service again."""
 EXIT_CONFIG = 78
-"""EX_CONFIG of sysexits.h: systemd does not try again."""
+"""EX_CONFIG of sysexits.h: systemd does not start the service again."""
 
 log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None, limits: Limits = DEFAULT) -> int:
-    """Run the command in `arguments`, or in sys.argv, and return the exit status. Raises SystemExit
-    with status 2 for a wrong command line."""
+    """Run the command in `arguments`, or in sys.argv, and return the exit status.
+
+    Raise SystemExit with status 2 for a wrong command line.
+    """
     options = parser().parse_args(arguments)
     options.limits = limits
-    # SIGHUP means reload; during the start the configuration is read anyway.
+    # SIGHUP means reload. Until the server handles it, it is ignored: the start reads the file.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         status: int = options.command(options)
@@ -48,12 +52,14 @@ def main(arguments: list[str] | None = None, limits: Limits = DEFAULT) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser; its result holds the function to call as `command`."""
+    """Return the parser. Its result has the function to call as `command`."""
     config = argparse.ArgumentParser(add_help=False)
-    file_help = "the configuration (otherwise /etc/raspi-server/config.yaml, or ./config.yaml)"
+    file_help = "configuration (default: /etc/raspi-server/config.yaml, else ./config.yaml)"
     config.add_argument("--config", type=Path, metavar="FILE", help=file_help)
     port = argparse.ArgumentParser(add_help=False)
-    port.add_argument("--port", type=_port, help="instead of the configured one; 0: any free one")
+    port.add_argument(
+        "--port", type=_port, help="port instead of the configured one; 0: any free port"
+    )
 
     parser = argparse.ArgumentParser(
         prog="raspi-server", description="The GPIO pins of a Raspberry Pi on any phone in the house"
@@ -62,36 +68,38 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     parsed = commands.add_parser("run", parents=[port, config], help="serve the configured pins")
-    parsed.add_argument("--simulate", action="store_true", help="simulated pins, also on a Pi")
+    parsed.add_argument("--simulate", action="store_true", help="simulate the pins, also on a Pi")
     parsed.set_defaults(command=run)
 
-    parsed = commands.add_parser("check", help="find mistakes in a configuration")
+    parsed = commands.add_parser("check", help="find errors in a configuration")
     parsed.add_argument("file", type=Path, nargs="?", metavar="FILE", help=file_help)
     parsed.set_defaults(command=check)
 
     parsed = commands.add_parser(
-        "safe-state", parents=[config], help="leave the outputs as after a failure"
+        "safe-state", parents=[config], help="bring the outputs to their on_failure state"
     )
     parsed.set_defaults(command=safe_state)
 
     parsed = commands.add_parser(
-        "code", parents=[config], help="make access codes, for viewing and for switching"
+        "code", parents=[config], help="make access codes for viewing and for switching"
     )
     _add_code_options(parsed)
     parsed.set_defaults(command=code)
 
     parsed = commands.add_parser(
-        "doctor", parents=[config], help="say what is wrong, and what mends it"
+        "doctor", parents=[config], help="find what is wrong, and how to solve it"
     )
     parsed.set_defaults(command=doctor)
 
-    parsed = commands.add_parser("demo", parents=[port], help="a simulated house to play with")
+    parsed = commands.add_parser(
+        "demo", parents=[port], help="serve a simulated house to try it out"
+    )
     parsed.set_defaults(command=demo)
 
     parsed = commands.add_parser(
         "wait-healthy",
         parents=[config],
-        help="for install.sh: wait until the running server answers that it is healthy",
+        help="wait until the running server reports its health (for install.sh)",
     )
     parsed.set_defaults(command=wait_healthy)
     return parser
@@ -103,19 +111,19 @@ def _add_code_options(code: argparse.ArgumentParser) -> None:
         action="append",
         choices=("view", "control"),
         default=[],
-        help="a new code instead of the old one; phones that used the old one are signed out",
+        help="replace the code by a new one; phones that used the old one are signed out",
     )
     code.add_argument(
         "--qr",
         nargs="?",
         choices=("view", "control"),
         const="control",
-        help="a link and a QR code that sign one more phone in; the code stays",
+        help="show a link and a QR code that sign one more phone in; the code stays the same",
     )
 
 
 def _port(text: str) -> int:
-    """Return the port that `text` names, 0 to 65535. Raises ArgumentTypeError."""
+    """Return the port in `text`, 0 to 65535. Raise ArgumentTypeError for other text."""
     with contextlib.suppress(ValueError):
         if 0 <= int(text) <= 65535:
             return int(text)
@@ -143,7 +151,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Print the warnings and a summary of a configuration that could be served."""
+    """Print the warnings and a summary of a valid configuration, or all its errors."""
     from ..security import tls
 
     file = options.file or default_file()
@@ -181,8 +189,10 @@ def _warn(message: str) -> None:
 
 
 def safe_state(options: argparse.Namespace) -> int:
-    """Bring the outputs to the state that `on_failure` names. systemd's ExecStopPost= runs this,
-    with environment variables that say how the server ended."""
+    """Bring the outputs to the state that `on_failure` names.
+
+    systemd runs this as ExecStopPost=, with the server's exit status in environment variables.
+    """
     from ..gpio.safe_state import apply_safe_state
 
     logs.start("info")
@@ -197,7 +207,7 @@ def code(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Print what is right and wrong between the wires and the phone; fail if there is an error."""
+    """Print the findings of all checks; fail if one is an error."""
     from .doctor import Doctor
 
     status = 0
@@ -219,7 +229,7 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def wait_healthy(options: argparse.Namespace) -> int:
-    """Wait until the running server answers that it is healthy."""
+    """Wait until the running server reports its health; fail if it does not."""
     from .wait_healthy import wait_healthy
 
     config = load(_file(options))
@@ -233,7 +243,7 @@ def _file(options: argparse.Namespace) -> Path:
 
 
 def _source_of_service(options: argparse.Namespace) -> ConfigSource:
-    """Return the configuration with the state of the installed service, which root may read."""
+    """Return the configuration, with the state folder of the installed service."""
     return ConfigSource(_file(options), {}, storage.state_folder_of_service())
 
 
@@ -246,14 +256,17 @@ def serve(
     error: ConfigError | None = None,
     limits: Limits = DEFAULT,
 ) -> int:
-    """Serve until a signal stops the server, and return the exit status. `source` is read at each
-    reload; None is the demo house. `error` is why the file of `source` is not used now."""
+    """Serve until a signal stops the server, and return the exit status.
+
+    `source` is read at each reload; None means the demo. `error` is the reason why `config` is not
+    from the file of `source`.
+    """
     import asyncio
 
     from ..net.listener import CannotListen
     from ..security.tls import CertificateError
 
-    faulthandler.enable()  # SIGABRT, which the watchdog of systemd sends, logs all stacks
+    faulthandler.enable()  # logs all stacks on SIGABRT, which systemd's watchdog sends
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _exit)
     logs.start(config.log_level, limits)
@@ -294,5 +307,5 @@ async def _serve(
 
 
 def _exit(*_: object) -> None:
-    """Exit cleanly on a signal that comes before the server handles signals itself."""
+    """Exit with status 0 on a signal that comes before the server handles signals itself."""
     sys.exit(0)

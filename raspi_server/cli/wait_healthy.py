@@ -1,5 +1,7 @@
-"""`raspi-server wait-healthy`: the last step of install.sh, which goes back to the previous release
-if this fails."""
+"""The command `raspi-server wait-healthy`, the last step of install.sh.
+
+If it fails, install.sh switches back to the previous release.
+"""
 
 import json
 import sys
@@ -16,8 +18,11 @@ _POLL_INTERVAL_S = 0.5
 
 
 def wait_healthy(config: Config, limits: Limits = DEFAULT) -> bool:
-    """Wait until the server that `config` describes answers /api/health, and print the reasons if
-    its health is not ok. Print the last error and return False if the time is up."""
+    """Wait until the server that `config` describes answers /api/health.
+
+    Print the reasons if its health is not ok. After `wait_healthy_s`, print the last error and
+    return False.
+    """
     end = time.monotonic() + limits.wait_healthy_s
     while True:
         try:
@@ -30,13 +35,13 @@ def wait_healthy(config: Config, limits: Limits = DEFAULT) -> bool:
         except (OSError, HTTPException, ValueError, RecursionError) as error:
             said = str(error)
         if time.monotonic() > end:
-            print(f"It does not answer as it should: {legible(said)}", file=sys.stderr)
+            print(f"The server does not report its health: {legible(said)}", file=sys.stderr)
             return False
         time.sleep(_POLL_INTERVAL_S)
 
 
 def _print_reasons(health: dict[str, Any]) -> None:
-    """Print each reason; callers without a code are told the status alone."""
+    """Print each reason, or the status if the server gives no reasons to callers without a code."""
     reasons = health.get("reasons", [] if health["status"] == "ok" else [health["status"]])
     for reason in reasons if isinstance(reasons, list) else ():
-        print(f"It says: {legible(str(reason))}")
+        print(f"The server reports: {legible(str(reason))}")

@@ -1,0 +1,1 @@
+"""Configuration: config.yaml as frozen, typed values."""

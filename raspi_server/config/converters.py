@@ -1,5 +1,7 @@
-"""One table of converters, from a YAML scalar to the value of a key, by the key's type in the
-schema; and the words for what a key takes."""
+"""Converters from a YAML scalar to the value of a key, and the description of what a key takes.
+
+Both depend only on the type that the schema gives the key.
+"""
 
 import ipaddress
 import re
@@ -22,9 +24,12 @@ _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 
 class Converter(NamedTuple):
-    """The conversion of one type. `convert` takes the scalar and the folder at which relative paths
-    begin; it raises ValueError (msgspec's own is one) where the scalar does not fit. `expected` and
-    `show` are the two halves of the message "expected …, got …"."""
+    """Conversion of one type.
+
+    `convert` takes the scalar and the folder that relative paths are relative to. It raises
+    ValueError (msgspec.ValidationError is one) if the scalar does not fit. `expected` and `show`
+    give the two halves of the message "expected …, got …".
+    """
 
     convert: Callable[[Scalar, Path], Any]
     expected: str
@@ -38,7 +43,7 @@ def converter(kind: Any) -> Converter:
 
 
 def expected(kind: Any) -> str:
-    """Return in words what a key of a type takes."""
+    """Return a description of the values that a type of the schema takes."""
     if kind in CONVERTERS:
         return CONVERTERS[kind].expected
     if kind is bool:
@@ -57,13 +62,13 @@ def expected(kind: Any) -> str:
 
 
 def choice(words: Iterable[object]) -> str:
-    """Return a list as "a, b or c"."""
+    """Return the words as "a, b or c". There is at least one."""
     *most, last = [str(word) for word in words]
     return f"{', '.join(most)} or {last}" if most else last
 
 
 def _to_plain(kind: Any, value: Scalar, folder: Path) -> Any:
-    if value is None:  # `key:` alone on its line is no value, even where None is the default
+    if value is None:  # `key:` alone on its line is an error, even if None is the default
         raise ValueError(value)
     return msgspec.convert(value, kind)
 
@@ -100,8 +105,10 @@ def _to_host_name(value: Scalar, folder: Path) -> str:
 
 
 def _to_broker_url(value: Scalar, folder: Path) -> str:
-    """Reject also a URL with a password, which has a file of its own, and one with a path, which is
-    no topic."""
+    """Return the URL; raise ValueError if it has a user, a password or a path.
+
+    The user and the password have keys of their own, and a path does not set the topic.
+    """
     text = msgspec.convert(value, str)
     url = urlsplit(text)
     is_one = url.scheme in ("mqtt", "mqtts") and url.hostname and url.port != 0
@@ -116,13 +123,13 @@ def _to_discovery(value: Scalar, folder: Path) -> Any:
 
 def _show_text(node: strict_yaml.ScalarNode) -> str:
     is_number = type(strict_yaml.scalar(node)) in (int, float)
-    hint = " (text that looks like a number stands in quotes)" if is_number else ""
+    hint = " (put text that looks like a number in quotes)" if is_number else ""
     return show(node) + hint
 
 
 def _show_url(node: strict_yaml.ScalarNode) -> str:
     if "@" in node.value:  # it may hold a password
-        return "one with a name, which goes into user, or a password, into password_file"
+        return "a URL with a user or a password; write them as user and password_file"
     return show(node)
 
 
@@ -131,7 +138,7 @@ def _described(
     convert: Callable[[Scalar, Path], Any] | None = None,
     show: Callable[[strict_yaml.ScalarNode], str] = show,
 ) -> dict[Any, Converter]:
-    """Return the entry of a type whose description in the schema says what is expected."""
+    """Return the entry of a type that has its description in the schema."""
     description = str(get_args(kind)[1].description)
     return {kind: Converter(convert or partial(_to_plain, kind), description, show)}
 
@@ -150,5 +157,7 @@ CONVERTERS: dict[Any, Converter] = {
         partial(_to_plain, bool), "true, false or {certificate: FILE, key: FILE}"
     ),
 }
-"""The types that need more than msgspec's own conversion, or words of their own. All others are
-converted by msgspec, and described by their limits."""
+"""The types that need more than msgspec's own conversion, or their own description.
+
+msgspec converts all other types; their description comes from their limits.
+"""

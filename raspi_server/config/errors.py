@@ -1,12 +1,14 @@
-"""Problems of a configuration, each with its file, line and key, and the error that carries all of
-them."""
+"""Errors of a configuration, each with its file, line and key."""
 
 from typing import NamedTuple
 
 
 class Diagnostic(NamedTuple):
-    """One problem of a configuration. `line` counts from 1 and is None for the file as a whole;
-    `key` is a dotted path such as `pins.lamp.gpio`, or empty."""
+    """One error or warning.
+
+    `line` counts from 1 and is None for the whole file. `key` is a dotted path such as
+    `pins.lamp.gpio`, or empty. As text it is `FILE:LINE: KEY: MESSAGE`.
+    """
 
     file: str
     line: int | None
@@ -19,7 +21,7 @@ class Diagnostic(NamedTuple):
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used, with all its `errors`, one a line in the message."""
+    """A configuration that cannot be used. Its message has one line for each of its `errors`."""
 
     def __init__(self, errors: list[Diagnostic]) -> None:
         super().__init__("\n".join(str(error) for error in errors))

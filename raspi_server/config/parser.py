@@ -1,5 +1,8 @@
-"""The reader of config.yaml: walks the YAML nodes along the structs of the schema, and returns a
-`Config` or all errors at once, each with its line and what was expected."""
+"""Parser of config.yaml.
+
+It compares the YAML nodes with the structs of the schema. The result is a `Config`, or all errors
+at once, each with its line and what was expected.
+"""
 
 import difflib
 from collections import Counter
@@ -35,12 +38,14 @@ def parse(
     warnings: list[Diagnostic] | None = None,
     has_run: bool = False,
 ) -> Config:
-    """Return the configuration in the text `data`. Messages call the file `name`; relative paths
-    begin at `folder`; `warnings` gets what is allowed but may not be meant. Raises ConfigError with
-    all errors.
+    """Return the configuration in the text `data`. Raise ConfigError with all errors.
 
-    A configuration that `has_run` may be of an older release, which allowed what is an error now:
-    of keys that do not go together, the wrong one is ignored, with a warning."""
+    Messages name the file `name`. Relative paths are relative to `folder`. Warnings about values
+    that are allowed but may be mistakes are added to `warnings`.
+
+    A configuration that `has_run` may be from an older release that accepted more. If two of its
+    keys conflict, the wrong one is ignored with a warning.
+    """
     try:
         root = strict_yaml.compose(data)
     except YamlError as error:
@@ -58,11 +63,11 @@ def parse(
 
 
 _ABSENT = object()
-"""The value of a key after an error."""
+"""Placeholder for the value of a key that has an error."""
 
 
 class _Parser:
-    """A walk through one file. It collects `errors` and `warnings` on the way."""
+    """Parser of one file, with the `errors` and `warnings` found so far."""
 
     def __init__(self, file: str, folder: Path, has_run: bool) -> None:
         self.errors: list[Diagnostic] = []
@@ -79,16 +84,19 @@ class _Parser:
         }
 
     def error(self, line: int, key: str, message: str) -> None:
+        """Add an error."""
         self.errors.append(Diagnostic(self._file, line, key, message))
 
     def warn(self, line: int, key: str, message: str) -> None:
-        """Note what may not be meant. Of a file that has run it was noted before."""
+        """Add a warning. A file that has run got its warnings before."""
         if not self._has_run:
             self.warnings.append(Diagnostic(self._file, line, key, message))
 
     def conflict(self, line: int, key: str, message: str) -> None:
-        """Report a key that does not go with others; in a file that has run, warn that the key is
-        ignored."""
+        """Add an error for a key that conflicts with others.
+
+        In a file that has run, add a warning that the key is ignored.
+        """
         if self._has_run:
             message += " (the last good configuration runs without this key)"
             self.warnings.append(Diagnostic(self._file, line, key, message))
@@ -96,7 +104,7 @@ class _Parser:
             self.error(line, key, message)
 
     def entries(self, node: Node, path: str) -> Iterator[tuple[str, int, Any]]:
-        """Yield key, line and value node of each entry of a mapping; report all else."""
+        """Yield key, line and value node of each entry of a mapping; add errors for all else."""
         if strict_yaml.is_empty(node):
             return
         if not strict_yaml.is_mapping(node):
@@ -115,7 +123,7 @@ class _Parser:
                 yield text, line, value
 
     def mapping(self, node: Node, path: str, struct: type[Struct]) -> dict[str, Any]:
-        """Return the values of those keys of `struct` that are in `node` and right."""
+        """Return the values of those keys of `struct` that are in `node` and valid."""
         fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
         values: dict[str, Any] = {}
         for key, line, value in self.entries(node, path):
@@ -196,7 +204,7 @@ class _Parser:
 
 
 class _PinNode(NamedTuple):
-    """One pin as it is in the file: the nodes of its keys, and the line of each key."""
+    """One pin as written in the file: the nodes of its keys, and the line of each key."""
 
     name: str
     path: str
@@ -214,7 +222,7 @@ class _PinNode(NamedTuple):
 
 
 class _Pins:
-    """The section `pins`: each pin on its own, and what one pin forbids another."""
+    """Parser of the section `pins`: each pin, and the conflicts between pins."""
 
     def __init__(self, parser: _Parser) -> None:
         self._parser = parser
@@ -250,7 +258,7 @@ class _Pins:
         )
 
     def _node(self, name: str, path: str, line: int, node: Node) -> _PinNode | None:
-        """Return the keys of a pin, or None where it has none because of an error."""
+        """Return the keys of a pin, or None if it has none because of an error."""
         before = len(self._parser.errors)
         found = _PinNode(name, path, line, {}, {})
         for key, key_line, value in self._parser.entries(node, path):
@@ -258,7 +266,7 @@ class _Pins:
         return found if found.nodes or len(self._parser.errors) == before else None
 
     def _pin(self, pin: _PinNode, before: int) -> PinConfig | None:
-        """Return one pin, checked on its own; None where there are more errors than `before`."""
+        """Return one pin, checked by itself; None if there are more errors than `before`."""
         parser, nodes = self._parser, pin.nodes
         for key, wanted in (("gpio", expected(Gpio)), ("mode", choice(MODES))):
             if key not in nodes:
@@ -288,8 +296,10 @@ class _Pins:
         return found if len(parser.errors) == before else None
 
     def _values(self, pin: _PinNode, mode: Any) -> dict[str, Any]:
-        """Return the values of the keys that are right; of an unknown mode, of those keys that mean
-        the same in every mode that has them."""
+        """Return the values of the valid keys.
+
+        If the mode is unknown, these are keys with the same type in every mode that has them.
+        """
         fields = _fields([MODES[mode]] if mode in MODES else MODES.values())
         values: dict[str, Any] = {}
         for key, node in pin.nodes.items():
@@ -311,7 +321,7 @@ class _Pins:
             self._parser.error(line_of(pin.nodes["gpio"]), _join(pin.path, "gpio"), message)
 
     def _groups_of_one(self, path: str) -> set[str]:
-        """Report each group of one output, which keeps nothing off; return the outputs' names."""
+        """Report each group that has only one output; return the names of those outputs."""
         alone = set()
         for name, (group, line) in self._groups.items():
             if self._group_sizes[group] > 1:
@@ -327,8 +337,7 @@ class _Pins:
 
 
 def _fields(structs: Iterable[type[PinConfig]]) -> dict[str, Any]:
-    """Return the types of the keys that pins have; _ABSENT for a key whose type depends on the
-    mode."""
+    """Return the types of the keys of pins; _ABSENT for a key whose type depends on the mode."""
     fields: dict[str, Any] = {}
     for struct in structs:
         for field in msgspec.structs.fields(struct):
@@ -352,7 +361,7 @@ def _unknown(key: str, keys: Iterable[str]) -> str:
 
 
 def _misplaced(key: str, mode: str | None, fields: dict[str, Any]) -> str:
-    """Return why a pin of `mode` has no `key`."""
+    """Return the message for a `key` that a pin of this `mode` does not have."""
     owners = [
         name
         for name, struct in MODES.items()

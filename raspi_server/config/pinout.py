@@ -1,5 +1,4 @@
-"""The 40-pin header of every Raspberry Pi from the B+ to the Pi 5: position to GPIO, and the names
-people give its pins."""
+"""The 40-pin header of every Raspberry Pi from the B+ to the Pi 5, and the names of its pins."""
 
 import re
 
@@ -8,7 +7,7 @@ GPIO_BY_POSITION = {
     22: 25, 23: 11, 24: 8, 26: 7, 27: 0, 28: 1, 29: 5, 31: 6, 32: 12, 33: 13, 35: 19, 36: 16,
     37: 26, 38: 20, 40: 21,
 }  # fmt: skip
-"""Header position 1-40 to BCM GPIO number; the other positions are power and ground."""
+"""BCM GPIO number by header position, 1-40. The other positions are power and ground."""
 
 POSITION_BY_GPIO = {gpio: position for position, gpio in GPIO_BY_POSITION.items()}
 
@@ -22,8 +21,10 @@ _NAME = re.compile(r"(GPIO|BCM|BOARD|J8:|WPI|)(0|[1-9][0-9]?)", re.ASCII | re.IG
 
 
 def gpio_number(name: int | str) -> int | None:
-    """Return the BCM number 0-27 of any name gpiozero takes (`17`, `GPIO17`, `BCM17`, `BOARD11`,
-    `J8:11`, `WPI0`), or None where there is no such pin."""
+    """Return the BCM number, 0-27, of a pin's name, or None if there is no such pin.
+
+    All names that gpiozero takes are allowed: `17`, `GPIO17`, `BCM17`, `BOARD11`, `J8:11`, `WPI0`.
+    """
     match = _NAME.fullmatch(str(name).strip())
     if not match:
         return None

@@ -1,5 +1,4 @@
-"""Rules between the keys of a configuration. Each returns what breaks it; the parser adds the
-lines."""
+"""Rules for combinations of keys. Each yields its violations; the parser adds the lines."""
 
 import difflib
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -10,8 +9,10 @@ from .schema import LONG_PULSE_S, BrokerUrl, DrivenConfig, InputConfig, OutputCo
 
 
 class Violation(NamedTuple):
-    """A broken rule: the key that is wrong or missing, and the key whose line to show where that is
-    another one."""
+    """A violated rule: the key that is wrong or missing.
+
+    `shown_at` is the key whose line to show, if that is another one.
+    """
 
     key: str
     message: str
@@ -19,11 +20,12 @@ class Violation(NamedTuple):
 
     @property
     def line_key(self) -> str:
+        """The key whose line to show."""
         return self.shown_at or self.key
 
 
 def broker(present: Container[str], values: Mapping[str, Any]) -> Iterator[Violation]:
-    """Check the keys of `mqtt`: those `present`, and the `values` of those that are right."""
+    """Check the keys of `mqtt`: those `present`, and the `values` of those that are valid."""
     if "url" not in present:
         yield Violation("url", f"expected {expected(BrokerUrl)}, got nothing")
     for key, other in (
@@ -32,20 +34,22 @@ def broker(present: Container[str], values: Mapping[str, Any]) -> Iterator[Viola
         ("key", "certificate"),
     ):
         if key in present and other not in present:
-            yield Violation(other, f"expected it beside {key}, got nothing", key)
+            yield Violation(other, f"expected together with {key}, got nothing", key)
     is_secure = str(values.get("url")).startswith("mqtts:")
     for key in ("ca", "certificate", "key"):
         if key in present and "url" in values and not is_secure:
-            yield Violation(key, "expected it only with a url that begins with mqtts://")
+            yield Violation(key, "expected only with a url that begins with mqtts://")
     topic = values.get("topic")
     if values.get("fleet") and topic and "/" not in topic:
-        message = f"expected two levels or more beside fleet, such as house/{topic}, got {topic}"
+        message = f"expected two levels or more with fleet, such as house/{topic}, got {topic}"
         yield Violation("topic", message)
 
 
 def conflicts(pin: PinConfig, present: Container[str]) -> Iterator[Violation]:
-    """Check the `present` keys of a pin against each other. An output with a time limit may be on
-    only while a server runs to switch it off."""
+    """Check the `present` keys of a pin against each other.
+
+    An output with a time limit may be on only while a server runs, which switches it off in time.
+    """
     if not isinstance(pin, DrivenConfig):
         return
     pulse, group = (pin.pulse, pin.group) if isinstance(pin, OutputConfig) else (None, None)
@@ -69,14 +73,14 @@ def conflicts(pin: PinConfig, present: Container[str]) -> Iterator[Violation]:
 
 
 def wiring(pin: PinConfig) -> Iterator[Violation]:
-    """Check a pin against what the board has soldered to it."""
+    """Check a pin against the circuits on the board."""
     if isinstance(pin, InputConfig) and pin.gpio in (2, 3) and pin.pull != "up":
         message = f"expected up, got {pin.pull}: GPIO{pin.gpio} has a pull-up on the board"
         yield Violation("pull", message)
 
 
 def doubts(pin: PinConfig) -> Iterator[Violation]:
-    """Check a pin for what is allowed but may not be meant."""
+    """Check a pin for values that are allowed but may be mistakes."""
     if isinstance(pin, OutputConfig) and (pin.pulse or 0) > LONG_PULSE_S:
         message = (
             f"{pin.pulse:g} seconds are long for a press (half a second is 0.5);"
@@ -101,7 +105,7 @@ def initially_on(pin: PinConfig, others: Iterable[PinConfig]) -> Iterator[Violat
 
 
 def group_of_one(group: str, others: Iterable[str]) -> str:
-    """Return the message for a group that only one output names; `others` are the other groups."""
+    """Return the message for a group with only one output; `others` are the other groups."""
     near = difflib.get_close_matches(group, others, n=1)
     hint = f"did you mean {near[0]}?" if near else "one output alone needs no group"
     return f"expected a name that two outputs or more have, got {group} here only ({hint})"

@@ -1,5 +1,7 @@
-"""The keys of config.yaml as typed, frozen structs with their defaults. They are the only list of
-the keys."""
+"""Keys of config.yaml as typed, frozen structs with their defaults.
+
+No other module has a list of the keys.
+"""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,9 +12,9 @@ from ..messages import Audience
 
 MIN_PULSE_S = 0.01
 MAX_PULSE_S = 86400
-"""The limits of `pulse` and `max_on`, and of a pulse that a client asks for."""
+"""Limits of `pulse` and `max_on`, and of a pulse that a client requests."""
 LONG_PULSE_S = 60
-"""A longer `pulse` gets a warning: it may have been meant in milliseconds."""
+"""A longer `pulse` gets a warning: the number may be in milliseconds."""
 
 Seconds = Annotated[float, Meta(ge=MIN_PULSE_S, le=MAX_PULSE_S, extra={"unit": "seconds"})]
 Name = Annotated[
@@ -39,8 +41,10 @@ Label = Annotated[str, Meta(min_length=1, max_length=64, description="1 to 64 ch
 
 
 class PinConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="mode"):
-    """One configured pin. `active` is the level that means 1. Its `str` is how messages name the
-    pin: `lamp (GPIO17)`."""
+    """One configured pin.
+
+    `active` is the level that means 1. As text it is `lamp (GPIO17)`, for messages.
+    """
 
     name: Name
     gpio: Gpio
@@ -52,16 +56,20 @@ class PinConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
 
 
 class InputConfig(PinConfig, frozen=True, kw_only=True, tag="input"):
-    """A pin that is read. A level counts once it has held for `debounce`; lgpio's own debounce
-    also ends at 5 s."""
+    """A pin that is read.
+
+    A new level counts after it has lasted for `debounce` seconds. The limit of 5 s is lgpio's.
+    """
 
     pull: Literal["up", "down", "none"] = "none"
     debounce: Annotated[float, Meta(ge=0, le=5, extra={"unit": "seconds"})] = 0
 
 
 class DrivenConfig(PinConfig, frozen=True, kw_only=True):
-    """A pin that the server drives, switched or dimmed. Each mode narrows what `initial`, `on_stop`
-    and `on_failure` may be."""
+    """A pin that the server drives.
+
+    Each mode narrows the values of `initial`, `on_stop` and `on_failure`.
+    """
 
     max_on: Seconds | None = None
     confirm: bool = False
@@ -83,7 +91,7 @@ class OutputConfig(DrivenConfig, frozen=True, kw_only=True, tag="output"):
 
 
 class PwmConfig(DrivenConfig, frozen=True, kw_only=True, tag="pwm"):
-    """A pin that is dimmed. lgpio times PWM in software, up to 10 kHz."""
+    """A pin that is dimmed. The limit of 10 kHz is that of lgpio's PWM in software."""
 
     initial: (
         Literal["off", "on", "keep", "restore"] | Annotated[float, Meta(ge=0, le=1)]
@@ -97,14 +105,14 @@ MODES: dict[str, type[PinConfig]] = {"input": InputConfig, "output": OutputConfi
 
 
 class CertificateFiles(Struct, frozen=True, kw_only=True):
-    """A certificate chain and its private key, PEM files."""
+    """PEM files of a certificate chain and its private key."""
 
     certificate: Path
     key: Path
 
 
 class AccessConfig(Struct, frozen=True, kw_only=True):
-    """Permissions, and the host names under which the server answers."""
+    """Permissions, and further host names under which the server answers."""
 
     view: Literal["everyone", "code"] = "everyone"
     control: Audience = "code"
@@ -115,9 +123,11 @@ Discovery = Literal[False] | Topic
 
 
 class MqttConfig(Struct, frozen=True, kw_only=True):
-    """A broker, and what is published there. `topic` is None for raspi-server/HOST; `discovery` is
-    the prefix under which Home Assistant finds devices, or False; with `fleet`, /fleet/ shows all
-    Pis at the broker."""
+    """An MQTT broker, and what this Pi publishes there.
+
+    `topic` is None for raspi-server/HOST. `discovery` is the prefix under which Home Assistant
+    finds devices, or False. With `fleet`, /fleet/ shows all Pis that use the broker.
+    """
 
     url: BrokerUrl
     user: User | None = None
@@ -132,7 +142,7 @@ class MqttConfig(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """One checked configuration. Paths are absolute; pins have the order of the file."""
+    """One valid configuration. Paths are absolute; pins have the order of the file."""
 
     port: Annotated[int, Meta(ge=1, le=65535)] = 8080
     address: Address = ""
@@ -148,13 +158,15 @@ class Config(Struct, frozen=True, kw_only=True):
 
     @property
     def certificate(self) -> CertificateFiles | None:
-        """The files to serve https with, or None for plain http."""
+        """The files for HTTPS, or None for plain HTTP."""
         return self.ssl if isinstance(self.ssl, CertificateFiles) else None
 
     @property
     def secret_files(self) -> tuple[Path, ...]:
-        """The private keys, including the one of the authority beside the certificate, and the
-        file of the broker's password. Some may not exist."""
+        """The files with private keys and the broker's password. Some may not exist.
+
+        The key of the certificate authority, in the certificate's folder, is one of them.
+        """
         found: list[Path | None] = []
         if self.certificate:
             key = self.certificate.key

@@ -1,6 +1,8 @@
-"""The source of the configuration: the file and the overrides of the command line. Where the file
-has errors at a start under systemd, the last configuration that ran: people who switch lamps with
-a phone cannot repair a file."""
+"""Source of the configuration: the file, and the overrides of the command line.
+
+If the file has errors when systemd starts the server, the last configuration that ran is used:
+people who switch lamps with a phone cannot repair a file.
+"""
 
 import contextlib
 import logging
@@ -20,30 +22,32 @@ SYSTEM_FILE = Path("/etc/raspi-server/config.yaml")
 LOCAL_FILE = Path("config.yaml")
 
 _MAX_LAST_GOOD_BYTES = 1024 * 1024
-"""Limit of last-good.json."""
+"""Limit of the size of last-good.json."""
 
 log = logging.getLogger(__name__)
 
 
 def default_file() -> Path:
-    """Return /etc/raspi-server/config.yaml where it exists, else config.yaml in the working
-    directory. Raises ConfigError where root would read a file of another user."""
+    """Return /etc/raspi-server/config.yaml if it exists, else config.yaml in the working directory.
+
+    Raise ConfigError if root would read a file of another user.
+    """
     if SYSTEM_FILE.exists():
         return SYSTEM_FILE
     with contextlib.suppress(FileNotFoundError):
         if os.geteuid() == 0 != LOCAL_FILE.stat().st_uid:
-            message = "it belongs to another user: root reads it only where the command names it"
+            message = "it belongs to another user: root reads it only if the command names it"
             raise ConfigError([Diagnostic(str(LOCAL_FILE.absolute()), None, "", message)])
     return LOCAL_FILE
 
 
 def load(file: Path) -> Config:
-    """Return the configuration in `file`. Raises ConfigError with all its errors."""
+    """Return the configuration in `file`. Raise ConfigError with all its errors."""
     return parse(read(file), str(file), file.absolute().parent)
 
 
 def read(file: Path) -> bytes:
-    """Return the text of a configuration. Raises ConfigError where it cannot be read."""
+    """Return the text of a configuration. Raise ConfigError if it cannot be read."""
     name = str(file)
     try:
         return file.read_bytes()
@@ -57,16 +61,18 @@ def read(file: Path) -> bytes:
 
 
 class _LastGood(Struct):
-    """A configuration's text, and the folder at which its relative paths begin."""
+    """Text of a configuration, and the folder that its relative paths are relative to."""
 
     folder: str
     text: str
 
 
 class ConfigSource:
-    """The configuration in `file`. `overrides` are keys that the command line sets, whatever the
-    file has; `state` is the folder of the last good one, by default the folder that systemd
-    names."""
+    """Source of the configuration in `file`.
+
+    `overrides` are keys that the command line sets; they replace those of the file. `state` is the
+    folder of the last good configuration, by default the state folder that systemd names.
+    """
 
     def __init__(self, file: Path, overrides: dict[str, Any], state: Path | None = None) -> None:
         self.file = file
@@ -76,19 +82,21 @@ class ConfigSource:
         self._last_good_file = state / "last-good.json" if state else None
         self._data = b""
         self.warnings: list[Diagnostic] = []
-        """Warnings about the configuration that was read last: allowed, but maybe not intended."""
+        """Warnings about the configuration that was read last."""
 
     def load(self) -> Config:
-        """Return the configuration in the file. Raises ConfigError."""
+        """Return the configuration in the file. Raise ConfigError if it has errors."""
         self.warnings = []
         self._data = read(self.file)
         found = parse(self._data, str(self.file), self._folder, self.warnings)
         return msgspec.structs.replace(found, **self._overrides)
 
     def last_good(self) -> Config | None:
-        """Return the configuration that ran last, or None where it was not kept. A stricter release
-        runs it, too: of keys that do not go together the wrong one is ignored, and `warnings` names
-        it."""
+        """Return the configuration that ran last, or None if there is none.
+
+        A release with stricter rules runs it, too: if two keys conflict, the wrong one is ignored,
+        with one of the `warnings`.
+        """
         if self._last_good_file is None:
             return None
         name = str(self._last_good_file)
@@ -105,7 +113,7 @@ class ConfigSource:
         return msgspec.structs.replace(found, **self._overrides)
 
     def is_in_force(self) -> bool | None:
-        """Tell whether the server runs with the file as it is now; None where that is not known."""
+        """Return True if the server runs with the file as it is now, None if that is not known."""
         if self._last_good_file is None:
             return None
         try:
@@ -116,8 +124,10 @@ class ConfigSource:
         return kept.text == text if kept.folder == str(self._folder) else None
 
     def keep(self) -> None:
-        """Keep the configuration that was loaded last as the last good one. Write only what has
-        changed."""
+        """Keep the configuration that was loaded last as the last good one.
+
+        The file is written only if it changes. An error goes to the log.
+        """
         file = self._last_good_file
         if file is None:
             return
@@ -136,5 +146,5 @@ class ConfigSource:
             log.warning("%s: %s; it is not kept", file, error.strerror)
 
     def _read_last_good(self, file: Path) -> _LastGood:
-        """Read last-good.json. Raises OSError and msgspec.DecodeError."""
+        """Return what last-good.json has. Raise OSError or msgspec.DecodeError."""
         return msgspec.json.decode(storage.read(file, _MAX_LAST_GOOD_BYTES), type=_LastGood)

@@ -1,7 +1,7 @@
-"""YAML as a person means it: a node tree with lines, in which only `true` and `false` are booleans.
+"""YAML without surprises: nodes with their lines, in which only `true` and `false` are booleans.
 
-PyYAML parses the text; this module decides what a plain scalar means (YAML 1.1 reads `22:30` as
-1350, `017` as 15 and the key `on` as true) and keeps its line.
+PyYAML parses the text. This module decides what a plain scalar means, because YAML 1.1 reads
+`22:30` as 1350, `017` as 15 and the key `on` as true.
 """
 
 import json
@@ -15,7 +15,7 @@ Node = yaml.Node
 ScalarNode = yaml.ScalarNode
 
 MAX_BYTES = 256 * 1024
-"""Limit of a configuration: 28 pins with every key and a comment take 20 kB."""
+"""Limit of the size of a configuration. 28 pins with every key and a comment take 20 kB."""
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
@@ -28,8 +28,7 @@ _LONG_WORD = re.compile(r"\S{61,}")
 
 
 class YamlError(ValueError):
-    """Text that is no YAML as we read it. `line` counts from 1, or is None for the file as a
-    whole."""
+    """Text that is no valid configuration. `line` counts from 1; None means the whole file."""
 
     def __init__(self, line: int | None, message: str) -> None:
         super().__init__(message)
@@ -37,8 +36,10 @@ class YamlError(ValueError):
 
 
 class _Loader(yaml.BaseLoader):
-    """PyYAML's loader that leaves the meaning of scalars to `scalar`, and rejects tags such as
-    !!python/object."""
+    """PyYAML's loader without tags such as !!python/object, and with all scalars as text.
+
+    `scalar` decides what they mean.
+    """
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
@@ -53,9 +54,9 @@ class _Loader(yaml.BaseLoader):
 
 
 def compose(data: bytes) -> Node | None:
-    """Return the root node of the one document in `data`, or None where it holds only comments.
+    """Return the root node of the only document in `data`, or None if there are only comments.
 
-    Raises YamlError for text that is not UTF-8, not YAML, too long, or nested too deeply.
+    Raise YamlError for text that is not UTF-8, not YAML, too long, or nested too deeply.
     """
     if len(data) > MAX_BYTES:
         raise YamlError(None, f"expected at most {MAX_BYTES} bytes, got {len(data)}")
@@ -76,7 +77,7 @@ def compose(data: bytes) -> Node | None:
         if "'\\t'" in found:
             found += " (indent with spaces, not tabs)"
         raise YamlError(mark.line + 1 if mark else None, f"expected YAML: {found}") from None
-    except (ValueError, OverflowError) as error:  # PyYAML's chr() and int() of escapes and versions
+    except (ValueError, OverflowError) as error:  # from PyYAML's chr() and int()
         if isinstance(error, YamlError):
             raise
         raise YamlError(None, "expected YAML: found a number out of range") from None
@@ -91,26 +92,29 @@ def line_of(node: Node) -> int:
 
 
 def is_mapping(node: Node) -> TypeGuard[yaml.MappingNode]:
+    """Tell if a node has keys and values."""
     return isinstance(node, yaml.MappingNode)
 
 
 def is_list(node: Node) -> TypeGuard[yaml.SequenceNode]:
+    """Tell if a node is a list."""
     return isinstance(node, yaml.SequenceNode)
 
 
 def is_scalar(node: Node) -> TypeGuard[ScalarNode]:
+    """Tell if a node is a single value: a word, a number, a text or nothing."""
     return isinstance(node, yaml.ScalarNode)
 
 
 def is_empty(node: Node) -> bool:
-    """Tell whether a node has no value: `pins:` alone on its line, or `null`."""
+    """Tell if a node has no value: `pins:` alone on its line, or `null`."""
     return is_scalar(node) and node.style is None and node.value in _NOTHING
 
 
 def scalar(node: ScalarNode) -> Scalar:
-    """Return the value of a scalar. Raises YamlError for numbers like `017`."""
+    """Return the value of a scalar. Raise YamlError for numbers such as `017`."""
     text: str = node.value
-    if node.style is not None:  # quoted, or a block: text whatever it looks like
+    if node.style is not None:  # in quotes or a block: always text
         return text
     if text in _NOTHING:
         return None
@@ -129,7 +133,7 @@ def scalar(node: ScalarNode) -> Scalar:
 
 
 def show(node: Node) -> str:
-    """Return what the file has there, short and on one line, for an error message."""
+    """Return a node as the file has it, short and on one line, for an error message."""
     if not is_scalar(node):
         return "a list" if is_list(node) else "a mapping"
     text: str = node.value

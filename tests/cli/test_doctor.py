@@ -1,9 +1,8 @@
 """`raspi-server doctor`: a finding for each error. Small scripts replace the programs it runs;
-tests/system/debian has the installed service."""
+tests/system/debian tests the installed service."""
 
 import contextlib
 import hashlib
-import http.server
 import json
 import signal
 import socket
@@ -21,6 +20,7 @@ from raspi_server.cli import doctor
 from raspi_server.cli.main import main
 from raspi_server.gpio import chardev
 from raspi_server.system import vitals
+from tests.cli.test_command_line import another_program
 from tests.support.mqtt import Brokers
 from tests.support.server import Server, check_end, free_port
 
@@ -33,31 +33,36 @@ StatusText={status}
 """
 
 
-class Clinic:
-    """A configuration and the programs that doctor runs."""
+class Machine:
+    """A configuration, and the programs that doctor runs."""
 
-    def __init__(self, folder: Path, said: Callable[[], str]) -> None:
+    def __init__(self, folder: Path, read_output: Callable[[], str]) -> None:
         self.file = folder / "config.yaml"
-        self.file.write_text("gpio: simulated\n")
+        self.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
         self.programs = folder / "bin"
         self.programs.mkdir()
-        self._said = said
+        self._read_output = read_output
 
-    def program(self, name: str, answers: str, status: int = 0) -> None:
-        """Write a program that prints `answers`, whatever its arguments."""
+    def program(self, name: str, output: str) -> None:
+        """Write a program that prints `output`, whatever its arguments are."""
         file = self.programs / name
-        file.write_text(f"#!/bin/sh\ncat <<'END'\n{answers}\nEND\nexit {status}\n")
+        file.write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\n")
         file.chmod(0o755)
 
     def service(self, active: str = "active", result: str = "success", **facts: object) -> None:
+        """Write a systemctl that prints these properties of the service."""
         facts = {"restarts": 0, "status": "http on port 8080", **facts}
         self.program("systemctl", SERVICE.format(active=active, result=result, **facts))
 
-    def examine(self) -> tuple[int, dict[str, list[str]]]:
-        """Return the exit status, and by subject the lines with their kind and remedy."""
+    def examine(self, config: str = "") -> tuple[int, dict[str, list[str]]]:
+        """Return the exit status, and by subject the lines with their kind and remedy.
+
+        A new `config` may be given. Its pins are simulated."""
+        if config:
+            self.file.write_text(f"gpio: simulated\n{config}\n")
         status = main(["doctor", "--config", str(self.file)])
         found: dict[str, list[str]] = {}
-        lines = self._said().splitlines()
+        lines = self._read_output().splitlines()
         for line, after in zip(lines, [*lines[1:], ""], strict=True):
             if not line.startswith(" "):
                 words = line[:6].strip(), line[20:], after.strip() if after[:1] == " " else ""
@@ -72,98 +77,101 @@ def brokers(tmp_path: Path) -> Iterator[Brokers]:
 
 
 @pytest.fixture
-def clinic(
+def machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Clinic:
+) -> Machine:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    found = Clinic(tmp_path, lambda: capfd.readouterr().out)
+    found = Machine(tmp_path, lambda: capfd.readouterr().out)
     for name in ("systemctl", "journalctl", "timedatectl", "ss"):
         found.program(name, "")
     return found
 
 
-def test_all_is_well(clinic, start_server):
+def test_healthy_service(machine, start_server):
     """A service that runs and answers has no errors."""
     server: Server = start_server("gpio: simulated\n")
-    clinic.file.write_text(f"gpio: simulated\nport: {server.port}\n")
-    clinic.service(status="http on port 8080; 0 pins")
-    status, found = clinic.examine()
+    machine.service(status="http on port 8080; 0 pins")
+    status, found = machine.examine(f"port: {server.port}")
     assert status == 0
     assert found["service"] == ["ok http on port 8080; 0 pins"]
     assert found["port"] == [f"ok port {server.port} answers: ok"]
     assert found["gpio"] == ["note the pins are simulated: by gpio: simulated"]
 
 
-def test_a_service_that_shows_little_without_a_code(clinic, start_server, tmp_path):
-    """If viewing needs a code, the health in one word is enough. If it is not ok, doctor names the
-    command that shows the reasons."""
-    clinic.service()
+def test_service_that_needs_a_code(machine, start_server, tmp_path):
+    """If viewing needs a code, doctor gets the health without reasons. If it is not ok, doctor
+    names the command that shows the reasons."""
+    machine.service()
     server: Server = start_server("gpio: simulated\naccess: {view: code}\n")
-    clinic.file.write_text(f"gpio: simulated\nport: {server.port}\n")
-    status, found = clinic.examine()
+    status, found = machine.examine(f"port: {server.port}")
     assert (status, found["port"]) == (0, [f"ok port {server.port} answers: ok"])
     assert "health" not in found
     (tmp_path / "config-0.yaml").write_text("nonsense")
     server.process.send_signal(signal.SIGHUP)
     server.wait_for_log("was rejected")
-    status, found = clinic.examine()
+    status, found = machine.examine()
     where = "sudo journalctl -u raspi-server -p warning -n 20"
     assert found["port"] == [f"error port {server.port} answers: degraded -> {where}"]
     assert status == 1
     assert "health" not in found
 
 
-def test_a_configuration_that_is_not_in_force(clinic, tmp_path, monkeypatch):
-    """After an edit without a reload, doctor asks the service at its old port and names the command
-    that reloads it; after an edit with errors it asks there, too."""
+def test_edited_configuration_before_a_reload(machine, tmp_path, monkeypatch):
+    """After an edit without a reload, doctor sends its request to the old port, and names the
+    command that reloads the service. After an edit with errors it uses the old port, too."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    clinic.service()
-    clinic.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
-    server = Server(["run", "--config", str(clinic.file)], port=None)
+    machine.service()
+    server = Server(["run", "--config", str(machine.file)], port=None)
     try:
-        status, found = clinic.examine()
+        status, found = machine.examine()
         assert (status, found["port"]) == (0, [f"ok port {server.port} answers: ok"])
-        clinic.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
-        status, found = clinic.examine()
+        status, found = machine.examine(f"port: {free_port()}")
         assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
-        why = f"{clinic.file} has changed; the service still runs what was in it before"
+        why = f"{machine.file} has changed; the service still runs what was in it before"
         assert found["config"][1:] == [f"error {why} -> sudo systemctl reload raspi-server"]
-        clinic.file.write_text("port: 0\n")
-        status, found = clinic.examine()
+        status, found = machine.examine("port: 0")
         assert (status, found["port"]) == (1, [f"ok port {server.port} answers: ok"])
+        assert len(found["config"]) == 1
+        machine.service("inactive")
+        _, found = machine.examine(f"port: {free_port()}")
         assert len(found["config"]) == 1
     finally:
         check_end(server)
 
 
-@pytest.mark.parametrize("said", ["SSH-2.0-x", "[1]", "{}", "<html>", '{"status": 7}'])
-def test_another_program_in_the_place_of_the_service(clinic, said):
-    """Another program on the service's port is an error in words."""
-    clinic.service()
-    head = "" if "SSH" in said else "HTTP/1.0 200 OK\r\n\r\n"
-    with socket.create_server(("127.0.0.1", 0)) as other:
-
-        def answer() -> None:
-            caller, _ = other.accept()
-            with caller:
-                caller.recv(65536)
-                caller.sendall(f"{head}{said}\r\n".encode())
-
-        answering = threading.Thread(target=answer)
-        answering.start()
-        clinic.file.write_text(f"port: {other.getsockname()[1]}\n")
-        status, found = clinic.examine()
-        answering.join()
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (None, "Connection refused"),
+        ("SSH-2.0-x", "SSH-2.0-x"),
+        ("[1]", "expected its health, got [1]"),
+        ("{}", "expected its health, got {}"),
+        ("<html>", "Expecting value"),
+        ('{"status": 7}', 'expected its health, got {"status": 7}'),
+    ],
+)
+def test_port_without_the_service(machine, answer, error):
+    """If the service runs, and nothing or another program answers on its port, that is an error."""
+    machine.service()
+    head = "" if "SSH" in str(answer) else "HTTP/1.0 200 OK\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        if answer is None:
+            port = free_port()
+        else:
+            port = stack.enter_context(another_program(f"{head}{answer}\r\n".encode()))
+        status, found = machine.examine(f"port: {port}")
     assert status == 1
-    assert "the service runs, and does not answer: " in found["port"][0]
+    (line,) = found["port"]
+    assert line.startswith(f"error port {port}: the service runs but does not answer: ")
+    assert error in line
+    assert line.endswith("-> sudo systemctl restart raspi-server")
 
 
-def test_a_service_that_failed(clinic):
-    """A service that is down is shown with its last errors and the command that starts it."""
-    clinic.service("failed", "watchdog", restarts=3)
-    clinic.program("journalctl", "lamp (GPIO17): broken\nthe loop has not answered")
-    clinic.file.write_text(f"port: {free_port()}\n")
-    status, found = clinic.examine()
+def test_failed_service(machine):
+    """A failed service is shown with its last errors and the command that starts it."""
+    machine.service("failed", "watchdog", restarts=3)
+    machine.program("journalctl", "lamp (GPIO17): broken\nthe loop has not answered")
+    status, found = machine.examine()
     assert status == 1
     why = "error failed, watchdog, restarted 3 times -> sudo systemctl restart raspi-server"
     assert found["service"] == [why]
@@ -171,70 +179,58 @@ def test_a_service_that_failed(clinic):
     assert found["last errors"] == said
 
 
-def test_no_service(clinic):
-    """Without an installation, doctor names the command that installs it; that is no error."""
-    clinic.program("systemctl", "LoadState=not-found")
-    clinic.file.write_text(f"port: {free_port()}\n")
-    status, found = clinic.examine()
+def test_service_that_is_not_installed(machine):
+    """Without an installed service, doctor names the command that installs it. That is no
+    error."""
+    machine.program("systemctl", "LoadState=not-found")
+    status, found = machine.examine()
     assert (status, found["service"]) == (0, ["note not installed -> sudo scripts/install.sh"])
     assert "is free" in found["port"][0]
 
 
-def test_a_faulty_configuration(clinic):
-    """Every mistake is named, with the command that opens the file."""
-    clinic.file.write_text("port: 0\npins: 3\n")
-    status, found = clinic.examine()
+def test_invalid_configuration(machine):
+    """Each error of the configuration is named, with the command that opens the file."""
+    status, found = machine.examine("port: 0\npins: 3")
     assert status == 1
     assert [line.split(": expected")[0] for line in found["config"]] == [
-        f"error {clinic.file}:1: port",
-        f"error {clinic.file}:2: pins",
+        f"error {machine.file}:2: port",
+        f"error {machine.file}:3: pins",
     ]
-    assert all(line.endswith(f"-> sudo nano {clinic.file}") for line in found["config"])
+    assert all(line.endswith(f"-> sudo nano {machine.file}") for line in found["config"])
 
 
-def test_a_port_in_use(clinic):
-    """A port in use is named with the program that holds it."""
+def test_port_in_use(machine):
+    """A port in use is named with the program that uses it."""
     with socket.create_server(("", 0)) as other:
         port = other.getsockname()[1]
-        clinic.file.write_text(f"port: {port}\n")
-        clinic.program("ss", 'LISTEN 0 100 *:80 *:* users:(("nginx",pid=7,fd=3))')
-        status, found = clinic.examine()
+        machine.program("ss", 'LISTEN 0 100 *:80 *:* users:(("nginx",pid=7,fd=3))')
+        status, found = machine.examine(f"port: {port}")
     assert status == 1
     message = f"error port {port}: Address already in use, by nginx"
     assert found["port"] == [f"{message} -> another port in config.yaml"]
 
 
-def test_a_service_that_does_not_answer(clinic):
-    """A service that runs and is silent is an error."""
-    clinic.service()
-    clinic.file.write_text(f"port: {free_port()}\n")
-    status, found = clinic.examine()
-    assert status == 1
-    assert "the service runs, and does not answer: " in found["port"][0]
-
-
-def test_a_service_that_never_ends_its_answer(clinic):
-    """A service that was taken over cannot feed doctor, which is root, until the memory is full."""
-    clinic.service()
-    taken = 0
+def test_endless_answer(machine):
+    """An answer without end does not fill the memory of doctor, which runs as root."""
+    machine.service()
+    sent = 0
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def feed() -> None:
-            nonlocal taken
+            nonlocal sent
             connection, _ = listening.accept()
             with connection, contextlib.suppress(OSError):
                 connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
-                while taken < 64 * 2**20:
-                    taken += connection.send(b'{"a":' * 2000)
+                while sent < 64 * 2**20:
+                    sent += connection.send(b'{"a":' * 2000)
 
         feeding = threading.Thread(target=feed)
         feeding.start()
-        clinic.file.write_text(f"gpio: simulated\nport: {listening.getsockname()[1]}\n")
-        status, found = clinic.examine()
+        status, found = machine.examine(f"port: {listening.getsockname()[1]}")
         feeding.join(60)
     assert status == 1
-    assert "the service runs, and does not answer: " in found["port"][0]
-    assert taken < 32 * 2**20
+    assert "the service runs but does not answer: " in found["port"][0]
+    assert sent < 32 * 2**20
 
 
 def certificate(folder: Path, names: str, *more: str) -> str:
@@ -248,13 +244,13 @@ def certificate(folder: Path, names: str, *more: str) -> str:
     return f"ssl: {{certificate: {folder}/cert.pem, key: {folder}/key.pem}}\n"
 
 
-def test_a_certificate(clinic, tmp_path, monkeypatch):
-    """Names that are missing and an end that is near are errors, with the command that renews."""
+def test_certificate(machine, tmp_path, monkeypatch):
+    """Missing names and an end that is near are errors, with the command that renews the
+    certificate. Names that make-cert.sh left out are notes."""
     monkeypatch.setattr(socket, "gethostname", lambda: "kitchen")
-    clinic.program("ip", '[{"addr_info": [{}, {"local": "192.168.1.5"}]}]')
+    machine.program("ip", '[{"addr_info": [{}, {"local": "192.168.1.5"}]}]')
     text = f"port: {free_port()}\n" + certificate(tmp_path, "DNS:kitchen.local", "-days", "7")
-    clinic.file.write_text(text)
-    status, found = clinic.examine()
+    status, found = machine.examine(text)
     assert status == 1
     renew = "-> sudo systemctl start raspi-server-cert.service"
     file = tmp_path / "cert.pem"
@@ -264,12 +260,12 @@ def test_a_certificate(clinic, tmp_path, monkeypatch):
     ]
     names = "DNS:kitchen.local,IP:192.168.1.5"
     certificate(tmp_path, names, "-days", "90")
-    status, found = clinic.examine()
+    status, found = machine.examine()
     assert found["certificate"] == [f"ok {file}: 192.168.1.5, kitchen.local"]
     assert "authority" not in found
     (tmp_path / "left-out").write_text("new kitchen\nnever 8.8.8.8\n")
-    clinic.program("ip", '[{"addr_info": [{"local": "192.168.1.5"}, {"local": "8.8.8.8"}]}]')
-    status, found = clinic.examine()
+    machine.program("ip", '[{"addr_info": [{"local": "192.168.1.5"}, {"local": "8.8.8.8"}]}]')
+    status, found = machine.examine()
     assert "error" not in " ".join(found["certificate"])
     outside = "for which this Pi's authority may not vouch"
     assert found["certificate"][1:] == [
@@ -279,25 +275,25 @@ def test_a_certificate(clinic, tmp_path, monkeypatch):
         " or use a certificate of your own: ssl in config.yaml",
     ]
     (tmp_path / "ca.crt").write_bytes(file.read_bytes())
-    status, found = clinic.examine()
+    status, found = machine.examine()
     fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(file.read_text())).digest().hex(":")
     assert found["authority"] == [f"ok SHA-256 {fingerprint.upper()}"]
     assert "tls" not in found
     monkeypatch.setattr("raspi_server.security.key_exchange.is_whole", lambda context: False)
-    status, found = clinic.examine()
+    status, found = machine.examine()
     assert found["tls"][0].startswith("note TLS agrees to P-256 alone: expected X25519")
     (tmp_path / "key.pem").unlink()
-    status, found = clinic.examine()
+    status, found = machine.examine()
     assert status == 1
     assert "key.pem: the key cannot be read: No such file" in found["certificate"][0]
 
 
-def test_a_pi_without_its_library(clinic, monkeypatch, tmp_path):
-    """On a Pi, a chip that is missing, a user outside its group and a library that is an empty stub
-    are each named with the command that mends it."""
-    clinic.file.write_text(f"gpio: real\nport: {free_port()}\n")
+def test_gpio_of_a_pi(machine, monkeypatch, tmp_path):
+    """On a Pi, a missing chip, a user who is not in its group, and lgpio as an empty stub are each
+    named with the command that solves it."""
+    machine.file.write_text(f"gpio: real\nport: {free_port()}\n")
     monkeypatch.setattr(doctor.importlib.metadata, "version", lambda _: "0.0.0.2")
-    status, found = clinic.examine()
+    status, found = machine.examine()
     assert status == 1
     assert "expected a gpiochip labelled pinctrl-bcm2835" in found["gpio"][0]
     install = "-> sudo apt install python3-lgpio && sudo scripts/install.sh"
@@ -311,19 +307,26 @@ def test_a_pi_without_its_library(clinic, monkeypatch, tmp_path):
     monkeypatch.setattr(doctor.pwd, "getpwnam", lambda _: nobody)
     monkeypatch.setattr(doctor.grp, "getgrgid", lambda _: doctor.grp.getgrnam("tty"))
     monkeypatch.setattr(doctor.importlib.metadata, "version", lambda _: "0.2.2.0")
-    status, found = clinic.examine()
+    status, found = machine.examine()
     assert status == 1
     join = f"the user nobody is not in the group tty of {device} -> sudo usermod -aG tty nobody"
     assert (found["gpio"], found["lgpio"]) == ([f"error {join}"], ["ok 0.2.2.0"])
+    monkeypatch.setattr(doctor.os, "getgrouplist", lambda *_: [device.stat().st_gid])
+    status, found = machine.examine()
+    assert (status, found["gpio"]) == (0, [f"ok {device}, open to the user nobody"])
+    device.chmod(0o600)
+    status, found = machine.examine()
+    closed = f"{device} is not open to a group: expected gpio, 0660 -> sudo scripts/install.sh"
+    assert (status, found["gpio"]) == (1, [f"error {closed}"])
 
 
-def test_the_machine(clinic, monkeypatch):
-    """Doctor reports weak power, a full card and a clock that is not set."""
-    clinic.program("timedatectl", "no")
+def test_power_space_and_clock(machine, monkeypatch):
+    """Weak power, a full card and a clock that is not set are reported."""
+    machine.program("timedatectl", "no")
     monkeypatch.setattr(vitals, "throttled", lambda: ["under-voltage now", "too hot since boot"])
     usage = doctor.shutil.disk_usage("/")._replace(free=5 * 2**20)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage)
-    status, found = clinic.examine()
+    status, found = machine.examine()
     assert status == 1
     assert found["power"][0].startswith("error under-voltage now -> a stronger power supply")
     assert found["power"][1].startswith("note too hot since boot")
@@ -332,68 +335,50 @@ def test_the_machine(clinic, monkeypatch):
     assert found["name"][0].endswith("-> sudo apt install avahi-daemon")
 
 
-def test_a_machine_without_systemd(clinic: Clinic, monkeypatch: Any) -> None:
-    """Without the programs that doctor runs it still reports the rest."""
+def test_machine_without_systemd(machine: Machine, monkeypatch: Any) -> None:
+    """If the programs that doctor runs are missing, it reports the rest."""
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
-    clinic.file.write_text(f"port: {free_port()}\n")
-    status, found = clinic.examine()
+    status, found = machine.examine()
     assert status == 0 and "clock" not in found and "name" not in found
 
 
-def test_a_broker(clinic, brokers):
-    """A broker that lets us in is in order; one that is away, or does not, is named with the
-    reason, and so is a file that cannot be read."""
-    clinic.service("inactive")
+def test_broker(machine, brokers):
+    """A broker that accepts the connection is ok. One that does not, and a password file that
+    cannot be read, are errors with their reason."""
+    machine.service("inactive")
     broker = brokers.broker()
     text = f'port: {free_port()}\nmqtt: {{url: "{broker.url}"}}\n'
-    clinic.file.write_text(text)
-    assert clinic.examine()[1]["mqtt"] == [f"ok the broker 127.0.0.1:{broker.port} lets us in"]
-    clinic.file.write_text(text.replace("}", ", user: me, password_file: none}"))
-    (found,) = clinic.examine()[1]["mqtt"]
+    accepts = f"ok the broker 127.0.0.1:{broker.port} accepts the connection"
+    assert machine.examine(text)[1]["mqtt"] == [accepts]
+    (found,) = machine.examine(text.replace("}", ", user: me, password_file: none}"))[1]["mqtt"]
     assert "mqtt.password_file: expected a file that can be read: No such file" in found
     broker.kill()
-    clinic.file.write_text(text)
-    status, found = clinic.examine()
+    status, found = machine.examine(text)
     assert status == 1
     assert found["mqtt"][0].startswith(f"error the broker 127.0.0.1:{broker.port} refuses conn")
 
 
-def test_what_comes_from_elsewhere_is_escaped(clinic):
-    """Words of other programs, of the service and of its health command no terminal and begin no
-    line."""
-    nasty = "\x1b]0;title\x07\x1b[31mred \x9b31m\N{RIGHT-TO-LEFT OVERRIDE}"
-    clinic.service(active="failed", status=nasty, result=nasty)
-    clinic.program("journalctl", f"one {nasty}")
-    clinic.program("ss", f'users:(("{nasty}",pid=7,fd=3))')
+def test_output_of_other_programs_is_escaped(machine):
+    """Control characters in the output of other programs, and in the status of the service, are
+    escaped."""
+    controls = "\x1b]0;title\x07\x1b[31mred \x9b31m\N{RIGHT-TO-LEFT OVERRIDE}"
+    machine.service(active="failed", status=controls, result=controls)
+    machine.program("journalctl", f"one {controls}")
+    machine.program("ss", f'users:(("{controls}",pid=7,fd=3))')
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        clinic.file.write_text(
-            f"gpio: simulated\naddress: 127.0.0.1\nport: {taken.getsockname()[1]}\n"
-        )
-        _, found = clinic.examine()
-    said = [*found["service"], *found["last errors"], *found["port"]]
-    assert len(said) >= 3
-    for line in said:
+        _, found = machine.examine(f"address: 127.0.0.1\nport: {taken.getsockname()[1]}")
+    shown = [*found["service"], *found["last errors"], *found["port"]]
+    assert len(shown) >= 3
+    for line in shown:
         assert line.isprintable(), ascii(line)
     assert "\\x1b[31mred" in found["last errors"][0]
 
 
-def test_what_the_service_answers_is_escaped(clinic):
-    """Even where something else has taken the service's place."""
+def test_health_of_the_service_is_escaped(machine):
+    """Control characters in the answer of the service are escaped."""
     answer = json.dumps({"status": "ok\x1b[2J", "reasons": ["\x1b[31mred\nerror  port"]}).encode()
-
-    class Impostor(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    clinic.service()
-    with http.server.HTTPServer(("127.0.0.1", 0), Impostor) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        clinic.file.write_text(f"gpio: simulated\nport: {server.server_port}\n")
-        _, found = clinic.examine()
-    assert found["port"][0].startswith(f"error port {server.server_port} answers: ok\\x1b[2J")
+    machine.service()
+    with another_program(b"HTTP/1.0 200 OK\r\n\r\n" + answer) as port:
+        _, found = machine.examine(f"port: {port}")
+    assert found["port"][0].startswith(f"error port {port} answers: ok\\x1b[2J")
     assert found["health"] == ["note \\x1b[31mred\\nerror  port"]

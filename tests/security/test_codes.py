@@ -310,7 +310,7 @@ def test_nowhere_to_keep_codes(tmp_path, monkeypatch, start_with_codes):
     if Path("/var/lib/raspi-server").is_dir():
         pytest.skip("the service is installed on this machine")
     assert refused.returncode == 1
-    assert "no service here that could keep codes: sudo scripts/install.sh" in refused.stderr
+    assert "no installed service to keep codes: sudo scripts/install.sh" in refused.stderr
 
 
 @pytest.mark.parametrize("torn", [b"", b"{", b'{"secret":1}', b"\xff\xfe"])

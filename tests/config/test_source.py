@@ -1,0 +1,155 @@
+"""The configuration file: which one is read, errors of reading, and the last good one."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from raspi_server.config import source
+from raspi_server.config.errors import ConfigError
+from raspi_server.config.source import ConfigSource, default_file, load
+
+
+def error_of(call, *arguments):
+    """Return the only error, which is one of the whole file."""
+    with pytest.raises(ConfigError) as caught:
+        call(*arguments)
+    (error,) = caught.value.errors
+    assert (error.line, error.key) == (None, "")
+    return str(error)
+
+
+def test_default_file(tmp_path, monkeypatch):
+    """The file in /etc is read if it exists, else config.yaml in the working directory. Root does
+    not read a file of another user there."""
+    assert Path("/etc/raspi-server/config.yaml") == source.SYSTEM_FILE
+    system, local = tmp_path / "etc.yaml", tmp_path / "config.yaml"
+    monkeypatch.setattr(source, "SYSTEM_FILE", system)
+    monkeypatch.chdir(tmp_path)
+    assert default_file() == Path("config.yaml")
+    local.touch()
+    os.chown(local, user := os.getuid() or 1, -1)
+    monkeypatch.setattr(source.os, "geteuid", lambda: user)
+    assert default_file() == Path("config.yaml")
+    monkeypatch.setattr(source.os, "geteuid", lambda: 0)
+    reason = "it belongs to another user: root reads it only if the command names it"
+    assert error_of(default_file) == f"{local}: {reason}"
+    system.touch()
+    assert default_file() == system
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path):
+    """A missing file, a folder, and a file that cannot be opened each have an error of their
+    own."""
+    file, loop = tmp_path / "config.yaml", tmp_path / "loop"
+    assert error_of(load, file) == f"{file}: expected a file, found none"
+    file.write_text("port: 80\n")
+    assert load(file).port == 80
+    assert error_of(load, tmp_path) == f"{tmp_path}: expected a file, found a folder"
+    loop.symlink_to("loop")
+    assert error_of(load, loop) == f"{loop}: cannot be read: Too many levels of symbolic links"
+    file.write_bytes(b"port: 1\n#" + b"x" * 262144)
+    assert error_of(load, file) == f"{file}: expected at most 262144 bytes, got 262153"
+    file.write_bytes(b"port: 80\nwww: caf\xe9\n")
+    with pytest.raises(ConfigError, match=rf"^{file}:2: expected UTF-8 text, got byte 0xe9$"):
+        load(file)
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/config.yaml").write_text("www: pages\n")
+    return tmp_path / "etc/config.yaml"
+
+
+@pytest.fixture
+def kept(tmp_path):
+    return tmp_path / "last-good.json"
+
+
+def test_command_line_overrides_the_file(file):
+    """Keys of the command line replace those of the file. Warnings are those of the last read."""
+    file.write_text("port: 80\npins: {gate: {gpio: 4, mode: output, pulse: 99}}\n")
+    config_source = ConfigSource(file, {"port": 0, "gpio": "simulated"})
+    config = config_source.load()
+    assert (config.port, config.gpio, config.pins[0].pulse) == (0, "simulated", 99)
+    (warning,) = config_source.warnings
+    assert str(warning).startswith(f"{file}:2: pins.gate.pulse: 99 seconds are long")
+    file.write_text("port: 80\n")
+    config_source.load()
+    assert config_source.warnings == []
+
+
+def test_last_good_configuration_is_kept(file, kept, tmp_path, monkeypatch):
+    """The kept configuration is the one that was loaded last, with its folder and without the
+    overrides. It is written only if it has changed."""
+    file.write_bytes(b"\xef\xbb\xbfwww: pages\n")
+    monkeypatch.chdir(file.parent)
+    config_source = ConfigSource(Path("config.yaml"), {"port": 1}, tmp_path)
+    assert (config_source.last_good(), config_source.is_in_force()) == (None, None)
+    config = config_source.load()
+    config_source.keep()
+    assert json.loads(kept.read_bytes()) == {"folder": str(file.parent), "text": "www: pages\n"}
+    assert config_source.last_good() == config
+    assert (config.port, config.www) == (1, file.parent / "pages")
+    assert config_source.is_in_force() is True
+    inode = kept.stat().st_ino
+    config_source.keep()
+    assert kept.stat().st_ino == inode
+    file.write_text("www: others\n")
+    assert config_source.is_in_force() is False
+    assert ConfigSource(kept, {}, tmp_path).is_in_force() is None
+    config_source.load()
+    config_source.keep()
+    assert config_source.last_good().www == file.parent / "others"
+    file.unlink()
+    assert config_source.is_in_force() is None
+
+
+def test_last_good_configuration_of_an_older_release(file, kept, tmp_path):
+    """A key that conflicts with others since a later release is ignored, with a warning. Later
+    loads have warnings of their own."""
+    gate = "pins: {gate: {gpio: 4, mode: output, pulse: 99, initial: on}}"
+    kept.write_text(json.dumps({"folder": "/srv", "text": gate}))
+    config_source = ConfigSource(file, {}, tmp_path)
+    config = config_source.last_good()
+    assert (config.pins[0].initial, config.www) == ("off", Path("/srv/www"))
+    (warning,) = config_source.warnings
+    assert str(warning).startswith(f"{kept}:1: pins.gate.initial: expected off, keep or restore")
+    config_source.load()
+    assert config_source.warnings == []
+
+
+@pytest.mark.parametrize("data", ["", "{", '{"folder": "/", "text": "port: 0"}', "x" * 2**20 + "x"])
+def test_unusable_last_good_configuration_is_none(file, kept, tmp_path, data, caplog):
+    """A last good configuration that cannot be read goes to the log, and is replaced."""
+    kept.write_text(data)
+    config_source = ConfigSource(file, {}, tmp_path)
+    assert config_source.last_good() is None
+    assert caplog.messages[0].startswith(f"{kept}: ")
+    config_source.load()
+    config_source.keep()
+    assert config_source.last_good() is not None
+
+
+def test_without_a_state_folder_nothing_is_kept(file, kept, tmp_path, monkeypatch, caplog):
+    """Without the state folder that systemd names, nothing is kept. A folder that cannot be written
+    is an error in the log."""
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    config_source = ConfigSource(file, {})
+    config_source.load()
+    config_source.keep()
+    assert (config_source.last_good(), config_source.is_in_force()) == (None, None)
+    assert not kept.exists()
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    config_source = ConfigSource(file, {})
+    config_source.load()
+    config_source.keep()
+    assert config_source.is_in_force()
+    assert caplog.messages == []
+    gone = ConfigSource(file, {}, tmp_path / "gone")
+    gone.load()
+    gone.keep()
+    reason = "No such file or directory; it is not kept"
+    assert caplog.messages == [f"{tmp_path / 'gone' / kept.name}: {reason}"]
