@@ -63,7 +63,7 @@ test("A socket that opens and says nothing is given up after ten seconds", async
 });
 
 test("After a loss the server is asked until it answers, then one socket is opened", async () => {
-  const { links, socket } = live();
+  const { raspi, links, socket } = live();
   socket.end(1001);
   await clock.advance(0.19);
   assert.equal(api.requests.length, 0);
@@ -79,6 +79,18 @@ test("After a loss the server is asked until it answers, then one socket is open
   FakeSocket.last.receive(hello());
   assert.deepEqual(links, ["lost", "live"]);
   socket.receive(hello({ pins: [] })); // of the old socket
+  assert.equal(raspi.pins.size, 1);
+});
+
+test("An answer that comes after a newer try opens no second socket", async () => {
+  let answer = () => {};
+  api.answers = { "HEAD ": () => new Promise((resolve) => (answer = () => resolve({}))) };
+  const { raspi, socket } = live();
+  socket.end(1001);
+  await clock.advance(0.5);
+  raspi.reconnect();
+  answer();
+  await settle();
   assert.equal(FakeSocket.all.length, 2);
 });
 

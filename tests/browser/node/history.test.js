@@ -87,5 +87,6 @@ test("A level is as high as its share, at least two pixels; a time that is not k
   const history = track([2.5, 0.5], [4, 0.01], [6, null], [8, 1]);
   assert.equal(drawn(history, { end: 9.5 }), "_ _ _+++ #### ##++ ## ##  ######## ########");
   assert.equal(drawn(history, { end: 8.5 }), "_ _ _+++ #### ##++ ## ##  ######## ");
+  assert.equal(drawn(track([9.2, 1]), { end: 8.5 }), "_ _ _ _ _ _ _ _ _ ");
   assert.equal(drawn(track([12, 1])), "_ _ _ _ _ _ _ _ _ _");
 });
