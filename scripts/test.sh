@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Checks everything: style, types, scripts, the page's types, and all tests. Missing packages are
-# installed: Python's into .venv here, Debian's (as root only) on the machine.
+# Checks everything: style, types, scripts, the page's types and logic, and all tests. Missing
+# packages are installed: Python's into .venv here, Debian's (as root only) on the machine.
 #   scripts/test.sh                 everything but the tiers long, peers and pi
 #   scripts/test.sh fast            what needs no root, no browser and less than two minutes
 #   scripts/test.sh long            a tier that the default run leaves out; the others: peers pi
-#   scripts/test.sh style types     parts: style types shell page tests
+#   scripts/test.sh style types     parts: style types shell page logic tests
 #   scripts/test.sh board browser   tests by file or folder: tests/gpio/test_board.py, tests/browser/
 #   scripts/test.sh tests/gpio/test_board.py -k pulse whatever pytest takes
 set -euo pipefail
@@ -53,6 +53,12 @@ page() {
     "$cache/node/node_modules/.bin/tsc" --noEmit -p tests/browser/jsconfig.worker.json
 }
 
+# Browser logic that needs no browser. node takes no folder here: its releases differ in that.
+logic() {
+    need node nodejs
+    node --test --test-reporter=spec tests/browser/node/*.test.js
+}
+
 # Tests in several processes; tests/conftest.py says which of them stay together.
 all_processors=(--numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder)
 
@@ -76,18 +82,19 @@ tests() {
 fast() {
     style
     types
+    ! command -v node >/dev/null || logic
     need openssl openssl
     .venv/bin/python -m pytest "${all_processors[@]}" -m "not (browser or machine or slow)"
 }
 
 ensure_venv test
 if [[ $# -eq 0 ]]; then
-    set -- style types shell page tests
+    set -- style types shell page logic tests
 fi
 paths=()
 while [[ $# -gt 0 && $1 != -* ]]; do
     case $1 in
-        style | types | shell | page | tests | fast)
+        style | types | shell | page | logic | tests | fast)
             echo "== $1"
             "$1"
             ;;

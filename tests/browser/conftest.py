@@ -110,27 +110,29 @@ def start_browser(tmp_path: Path) -> Iterator[Callable[..., BrowserContext]]:
 
 @pytest.fixture
 def shoot() -> Callable[[Page, str], None]:
-    """Looks at a state of the page on a phone and a desk, light and dark: nothing is cut off, axe
-    finds nothing that keeps people out, and $SCREENSHOTS, if set, gets the pictures."""
+    """Check a state of the page on a phone and a desk, in light and dark colours: nothing is cut
+    off, and axe finds no barrier. With $SCREENSHOTS, a folder, also take pictures."""
     folder = os.environ.get("SCREENSHOTS")
+    states = [("phone", PHONE, "light"), ("desk", DESK, "dark")]
+    if folder:
+        states += [("phone", PHONE, "dark"), ("desk", DESK, "light")]
 
     def shoot(page: Page, name: str) -> None:
-        for size, viewport in {"phone": PHONE, "desk": DESK}.items():
+        for size, viewport, scheme in states:
             page.set_viewport_size(viewport)
-            for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)
-                # Sparklines and timelines are drawn again within a quarter of a second.
-                page.evaluate("new Promise((done) => setTimeout(done, 400))")
-                if folder:
-                    Path(folder).mkdir(parents=True, exist_ok=True)
-                    page.screenshot(path=Path(folder) / f"{name}-{size}-{scheme}.png")
-                found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
-                assert found.violations_count == 0, f"{name}, {size}, {scheme}: " + str(
-                    [
-                        (each["id"], each["help"], [node["html"] for node in each["nodes"]])
-                        for each in found.response["violations"]
-                    ]
-                )
+            page.emulate_media(color_scheme=scheme)
+            # Sparklines and timelines are drawn again within a quarter of a second.
+            page.evaluate("new Promise((done) => setTimeout(done, 400))")
+            if folder:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+                page.screenshot(path=Path(folder) / f"{name}-{size}-{scheme}.png")
+            found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
+            assert found.violations_count == 0, f"{name}, {size}, {scheme}: " + str(
+                [
+                    (each["id"], each["help"], [node["html"] for node in each["nodes"]])
+                    for each in found.response["violations"]
+                ]
+            )
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= viewport["width"], f"{name}, {size}: {wide} pixels wide"
         page.set_viewport_size(PHONE)

@@ -1,14 +1,13 @@
-"""The helpers of the browser tests: a configuration, the API, and the parts of the page."""
+"""Helpers of the browser tests: a configuration, the API, and the parts of the page."""
 
 import gzip
-import json
 import time
-import urllib.request
 from typing import Any
 
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Locator, Page, Response, expect
 
-from tests.support.server import LIMIT
+from tests.support.http import ask
+from tests.support.server import LIMIT, Server
 
 expect.set_options(timeout=15_000)
 
@@ -24,17 +23,28 @@ pins:
   fan: {gpio: 18, mode: pwm, label: Fan}
   heater: {gpio: 5, mode: output, label: Heater, confirm: true}
 """
+NO_WEBSOCKETS = "window.WebSocket = class { constructor() { throw new Error(); } };"
+"""A script of a browser that allows none."""
+INSTALL_WORKER = """async () => {
+    const workers = navigator.serviceWorker;
+    const controlled = new Promise((done) => workers.addEventListener("controllerchange", done));
+    await workers.register("service-worker.js");
+    if (!workers.controller) await controlled;
+}"""
 
 
-def api(server: Any, path: str, method: str = "GET", body: object = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(server.url + path, data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)
+def api(server: Server, path: str, method: str = "GET", body: object = None) -> Any:
+    response = ask(server, method, path, body)
+    assert response.status == 200, response
+    return response.json
 
 
-def value(server: Any, pin: str) -> float | None:
+def switch(server: Server, pin: str, value: float) -> None:
+    """Switch a pin as another client."""
+    api(server, f"/api/pins/{pin}", "PUT", {"value": value})
+
+
+def value(server: Server, pin: str) -> float | None:
     level: float | None = api(server, f"/api/pins/{pin}")["value"]
     return level
 
@@ -49,11 +59,22 @@ def first_visit(page: Page, url: str) -> dict[str, int]:
     return {at: len(gzip.compress(answer.body(), 9)) for at, answer in list(answers.items())}
 
 
-def card(page: Page, pin: str):
+def check_scripts(page: Page, urls: list[str], language: str) -> None:
+    """Check that a page names all its scripts but the first, and loads the strings of one language
+    only."""
+    scripts = {url for url in urls if url.endswith(".js")}
+    strings = {url for url in scripts if "strings." in url}
+    assert {url.rpartition("/")[2] for url in strings} == {f"strings.{language}.js"}
+    links = page.locator('link[rel="modulepreload"]').all()
+    named = {link.evaluate("link => link.href") for link in links}
+    assert named == {url for url in scripts - strings if not url.endswith("/start.js")}
+
+
+def card(page: Page, pin: str) -> Locator:
     return page.locator(f'[data-pin="{pin}"]')
 
 
-def word(page: Page, pin: str):
+def word(page: Page, pin: str) -> Locator:
     return card(page, pin).locator(".word")
 
 

@@ -14,18 +14,18 @@ gpio: simulated
 interval: 0.05
 pins: {lamp: {gpio: 27, mode: output, label: Desk lamp}}
 """
-MOST = 300
+MAX_CONNECTIONS = 300
 
 
-def test_the_owner_s_phone(start_server, open_page, tmp_path: Path):
-    """While guests of twenty addresses knock without end at a full house, a phone that has never
-    been here scans the code and switches, and again when it comes back; and then it stays, though
-    they come from hundreds of addresses."""
+def test_owner_s_phone(start_server, open_page, tmp_path: Path):
+    """While clients of twenty addresses use all connections and keep trying, a new phone signs in
+    by a link and switches, and again when it comes back. Its connection is kept while clients of
+    hundreds of addresses try."""
     Codes(tmp_path).renew("control")
     # The phone is no part of this machine, whatever its address.
-    small = changing(max_connections=MOST, exempt_addresses=())
+    small = changing(max_connections=MAX_CONNECTIONS, exempt_addresses=())
     server = start_server(CONFIG, program=small, env=folders(tmp_path))
-    with Siege(server, 20, MOST):
+    with Siege(server, 20, MAX_CONNECTIONS):
         server.wait_for_log("too many connections")
         page = open_page(f"{server.url}{new_link(tmp_path)}")
         lamp = page.get_by_role("switch", name="Desk lamp")
@@ -38,8 +38,8 @@ def test_the_owner_s_phone(start_server, open_page, tmp_path: Path):
     expect(page.locator("#session")).to_contain_text("Signed in to switch")
     opened = []
     page.on("websocket", lambda socket: opened.append(socket.url))
-    with Siege(server, 2 * MOST, MOST) as siege:
-        siege.wait_for(6 * MOST)
+    with Siege(server, 2 * MAX_CONNECTIONS, MAX_CONNECTIONS) as siege:
+        siege.wait_for(6 * MAX_CONNECTIONS)
         lamp.click()
         expect(lamp).to_be_checked()
     assert opened == []  # it needed no other

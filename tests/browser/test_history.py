@@ -1,13 +1,13 @@
-"""The history of the pins: the sparkline on each card, and the page of one pin."""
+"""The history of the pins: the sparkline on each card, and the page of one pin. The drawing of a
+line is tested in node/history.test.js."""
 
 import csv
-import io
 import re
-from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.looking import CONFIG, api, card, expect_live, word
+from tests.browser.looking import CONFIG, api, card, expect_live, switch, word
+from tests.support.server import Server
 
 MILLISECONDS = re.compile(r"^\d\d:\d\d:\d\d\.\d\d\d$")
 LIT = """(canvas) => {
@@ -26,7 +26,7 @@ def lit(page: Page, pin: str) -> list[int]:
 
 
 def wait_for_lit(page: Page, pin: str, count: int) -> None:
-    """Until the pin was on so many times, by its strip."""
+    """Wait until the sparkline of a pin shows that it went on so many times."""
     script = f"""([selector, count]) => {{
         const strip = document.querySelector(selector);  // the cards come some time after the page
         return strip && ({LIT})(strip).length === count;
@@ -34,23 +34,36 @@ def wait_for_lit(page: Page, pin: str, count: int) -> None:
     page.wait_for_function(script, arg=[f'[data-pin="{pin}"] canvas', count])
 
 
-def flash(server: Any, pin: str) -> None:
-    """On, and off again a few milliseconds later."""
-    api(server, f"/api/pins/{pin}", "PUT", {"value": 1})
-    api(server, f"/api/pins/{pin}", "PUT", {"value": 0})
+def flash(server: Server, pin: str) -> None:
+    """Switch a pin on, and off again a few milliseconds later."""
+    switch(server, pin, 1)
+    switch(server, pin, 0)
 
 
-def shown(page: Page) -> str:
-    return page.locator(".readout").inner_text()
+def pinch(page: Page, middle: tuple[float, float], start: float, end: float) -> None:
+    """Move two fingers from one distance to another."""
+    session = page.context.new_cdp_session(page)
+    x, y = middle
+
+    def touch(kind: str, apart: float | None) -> None:
+        points = [] if apart is None else [x - apart / 2, x + apart / 2]
+        fingers = [{"x": at, "y": y, "id": i} for i, at in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    touch("touchStart", start)
+    for step in range(1, 9):
+        touch("touchMove", start + (end - start) * step / 8)
+    touch("touchEnd", None)
 
 
-def test_short_pulses_are_seen(start_server, open_page, shoot):
-    """A pulse of milliseconds before the page was opened is on its sparkline, at least one device
-    pixel wide, and those that come later join it."""
+def test_sparkline(start_server, open_page, shoot):
+    """A pulse of milliseconds before the page was opened is on its sparkline, and those that come
+    later join it. The card says who changed its pin last, also before the page was opened."""
     server = start_server(CONFIG)
     flash(server, "lamp")
     page = open_page(server.url)
     wait_for_lit(page, "lamp", 1)
+    expect(card(page, "lamp").locator(".since")).to_contain_text("by 127.0.0.1")
     (first,) = lit(page, "lamp")
     # A pixel is half a second: the next one is to have its own.
     moved = f"([selector, x]) => ({LIT})(document.querySelector(selector))[0] < x"
@@ -61,31 +74,9 @@ def test_short_pulses_are_seen(start_server, open_page, shoot):
     shoot(page, "strips")
 
 
-def test_who_did_it_before_we_came(start_server, open_page):
-    """A card says who changed its pin last also where that was before the page was opened."""
-    server = start_server(CONFIG)
-    api(server, "/api/pins/lamp", "PUT", {"value": 1})
-    page = open_page(server.url)
-    expect(card(page, "lamp").locator(".since")).to_contain_text("by 127.0.0.1")
-
-
-def test_a_drag_is_one_change(start_server, open_page):
-    """Levels that one caller sets in quick succession are one line of the last changes, live as
-    after a reload."""
-    server = start_server(CONFIG)
-    page = open_page(f"{server.url}/#pin/fan")
-    states = page.locator(".changes tbody td:nth-child(2)")
-    expect(page.locator("#pin-page .none")).to_be_visible()
-    for level in (0.9, 0.7, 0.5, 0.22, 0, 0.3):
-        api(server, "/api/pins/fan", "PUT", {"value": level})
-    expect(states).to_have_text(["30%", "off", "22%"])
-    page.reload()
-    expect(states).to_have_text(["30%", "off", "22%"])
-
-
-def test_the_page_of_one_pin(start_server, open_page, shoot):
-    """The strip leads to the pin's own page, with its switch, its timeline and its last changes to
-    the millisecond with who made them; the browser's back button leads back."""
+def test_page_of_one_pin(start_server, open_page, shoot):
+    """The sparkline leads to the pin's own page, with its switch, its timeline, its last changes to
+    the millisecond and a CSV file; the browser's back button leads back."""
     server = start_server(CONFIG)
     flash(server, "lamp")
     page = open_page(server.url)
@@ -103,7 +94,11 @@ def test_the_page_of_one_pin(start_server, open_page, shoot):
     page.get_by_role("switch", name="Desk lamp").click()
     expect(rows).to_have_count(3)
     expect(rows.first.locator("td").nth(1)).to_have_text("on")
-    assert "3 changes" in shown(page)
+    expect(page.locator(".readout")).to_contain_text("3 changes")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as CSV").click()
+    lines = download.value.path().read_text().splitlines()
+    assert [row["value"] for row in csv.DictReader(lines)] == ["0", "1", "0", "1"]
     shoot(page, "pin")
     page.go_back()
     expect(page.locator("#pin-page")).to_be_hidden()
@@ -111,13 +106,20 @@ def test_the_page_of_one_pin(start_server, open_page, shoot):
     assert page.evaluate("document.title") == api(server, "/api")["host"]
 
 
-def test_a_pin_by_its_address(start_server, open_page):
-    """The page of a pin can be opened by its address, and says so if there is none of that name."""
+def test_page_by_its_address(start_server, open_page):
+    """The page of a pin can be opened by its address. It shows a drag as one change, live and after
+    a reload, and says if there is no pin of that name."""
     server = start_server(CONFIG)
     page = open_page(f"{server.url}/#pin/fan")
     expect(page.get_by_role("heading", name="Fan")).to_be_visible()
     expect(page.get_by_role("heading", name="Heater")).to_be_hidden()
     expect(page.locator(".none")).to_have_text("No changes yet.")
+    for level in (0.9, 0.7, 0.5, 0.22, 0, 0.3):
+        switch(server, "fan", level)
+    states = page.locator(".changes tbody td:nth-child(2)")
+    expect(states).to_have_text(["30%", "off", "22%"])
+    page.reload()
+    expect(states).to_have_text(["30%", "off", "22%"])
     page.goto(f"{server.url}/#pin/nobody")
     expect(page.get_by_role("alert")).to_have_text("There is no pin called nobody.")
     page.get_by_role("link", name="All pins").click()
@@ -155,35 +157,8 @@ def test_zooming(start_server, open_page):
     expect(readout).to_have_text(re.compile("^1 min 1[0-9] sec shown"))
 
 
-def pinch(page: Page, middle: tuple[float, float], start: float, end: float) -> None:
-    """Two fingers go from one distance to another."""
-    session = page.context.new_cdp_session(page)
-    x, y = middle
-
-    def touch(kind: str, apart: float | None) -> None:
-        points = [] if apart is None else [x - apart / 2, x + apart / 2]
-        fingers = [{"x": at, "y": y, "id": i} for i, at in enumerate(points)]
-        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
-
-    touch("touchStart", start)
-    for step in range(1, 9):
-        touch("touchMove", start + (end - start) * step / 8)
-    touch("touchEnd", None)
-
-
-def test_export(start_server, open_page):
-    """All that is kept of a pin can be downloaded as CSV."""
-    server = start_server(CONFIG)
-    flash(server, "lamp")
-    page = open_page(f"{server.url}/#pin/lamp")
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Download as CSV").click()
-    text = download.value.path().read_text()
-    assert [row["value"] for row in csv.DictReader(io.StringIO(text))] == ["0", "1", "0"]
-
-
-def test_a_past_that_cannot_be_read(start_server, open_page):
-    """Without a history the page says why, and lives on."""
+def test_unreadable_history(start_server, open_page):
+    """Without a history the page says why, and everything else works."""
     server = start_server(CONFIG)
     page = open_page("about:blank")
     page.route("**/api/**history*", lambda route: route.abort())

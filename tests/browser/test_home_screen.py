@@ -10,21 +10,13 @@ from urllib.parse import urljoin
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.looking import wait_for
-
-expect.set_options(timeout=15_000)
+from tests.browser.looking import INSTALL_WORKER, wait_for
 
 CONFIG = """
 access: {control: everyone}
 pins:
   lamp: {gpio: 27, mode: output, label: Desk lamp}
 """
-REGISTER = """async () => {
-    const workers = navigator.serviceWorker;
-    const controlled = new Promise((done) => workers.addEventListener("controllerchange", done));
-    await workers.register("service-worker.js");
-    if (!workers.controller) await controlled;
-}"""
 KEPT = """async () => {
     const kept = {};
     for (const name of await caches.keys()) {
@@ -54,13 +46,14 @@ def wait_for_kept(page: Page, path: str) -> None:
     wait_for(page, look, path)
 
 
-def installed(page: Page) -> None:
-    """Registers the service worker and visits again, as on the second visit over https."""
-    page.evaluate(REGISTER)
+def install(page: Page) -> None:
+    """Register the service worker and visit again, as on the second visit over HTTPS."""
+    page.evaluate(INSTALL_WORKER)
     page.reload()
 
 
-def own_pages(folder: Path, **files: str) -> None:
+def write_www(folder: Path, **files: str) -> None:
+    """Write files of `www`, each in one step; an underscore in a name means a dot."""
     (folder / "www").mkdir(exist_ok=True)
     for name, text in files.items():
         new = folder / "www" / "new"
@@ -69,8 +62,8 @@ def own_pages(folder: Path, **files: str) -> None:
 
 
 def test_the_app_has_a_name_and_icons(start_server, open_page, tmp_path):
-    """A phone that takes the page to its home screen finds a name, a start page, and icons of the
-    sizes promised: for iPhones without transparent corners, which would be black there."""
+    """The app has a name, a start page, and icons of the promised sizes; for iPhones without
+    transparent corners, which would be black there."""
     server = start_server(CONFIG)
     page = open_page(server.url)
     session = page.context.new_cdp_session(page)
@@ -102,28 +95,12 @@ CORNER = """async (address) => {
 """Opacity of the top left pixel, 0 to 255."""
 
 
-def test_the_page_opens_without_the_pi(start_server, open_page):
-    """While the server is away the page opens all the same and says that there is no answer, and is
-    live again by itself when the server is back."""
+def test_page_opens_without_the_pi(start_server, open_page):
+    """While the server is away, or the network neither answers nor fails, the page opens and says
+    that there is no answer. It is live again by itself when the server is back."""
     server = start_server(CONFIG)
     page = open_page(server.url)
-    installed(page)
-    wait_for_kept(page, "/ui/strings.en.js")
-    wait_for_kept(page, "/style.css")
-    server.stop()
-    page.reload()
-    expect(page.locator("#link")).to_contain_text("Reconnecting")
-    expect(page.locator(".pin")).to_have_count(0)
-    server.restart()
-    expect(page.locator("#link")).to_contain_text("Live")
-    expect(page.get_by_role("switch", name="Desk lamp")).to_be_visible()
-
-
-def test_a_network_that_swallows_everything(start_server, open_page):
-    """On a network that neither answers nor fails, the page opens as well, after some seconds."""
-    server = start_server(CONFIG)
-    page = open_page(server.url)
-    installed(page)
+    install(page)
     wait_for_kept(page, "/ui/strings.en.js")
     wait_for_kept(page, "/style.css")
     server.process.send_signal(signal.SIGSTOP)
@@ -133,12 +110,19 @@ def test_a_network_that_swallows_everything(start_server, open_page):
     finally:
         server.process.send_signal(signal.SIGCONT)
     expect(page.locator("#link")).to_contain_text("Live")
+    server.stop()
+    page.reload()
+    expect(page.locator("#link")).to_contain_text("Reconnecting")
+    expect(page.locator(".pin")).to_have_count(0)
+    server.restart()
+    expect(page.locator("#link")).to_contain_text("Live")
+    expect(page.get_by_role("switch", name="Desk lamp")).to_be_visible()
 
 
 def test_only_the_page_is_kept(start_server, open_page, tmp_path):
-    """The page with its scripts and styles is kept for bad times; never what the pins are, no other
-    page, no picture or film, and nothing that another page loads."""
-    own_pages(
+    """The page with its scripts and styles is kept; never the values of pins, another page, a
+    picture, or a file that another page loads."""
+    write_www(
         tmp_path,
         other_html='<!DOCTYPE html><script src="/other.js"></script>',
         other_js="document.title = 'other';",
@@ -146,7 +130,7 @@ def test_only_the_page_is_kept(start_server, open_page, tmp_path):
     )
     server = start_server(CONFIG)
     page = open_page(server.url)
-    installed(page)
+    install(page)
     wait_for_kept(page, "/raspi.js")
     for path in ("/api/pins", "/api/history", "/camera.json", "/icon-192.png", "/nothing.js"):
         page.evaluate("(path) => fetch(path).then((answer) => answer.text())", path)
@@ -162,13 +146,13 @@ def test_only_the_page_is_kept(start_server, open_page, tmp_path):
 
 
 def test_an_edit_of_the_page_alone(start_server, open_page, tmp_path: Path) -> None:
-    """After an edit of the page that leaves its scripts as they are, the new page opens without the
-    Raspberry Pi, with the scripts that it had before: those are kept on."""
+    """After an edit of the page alone, the new page opens without the Raspberry Pi, with the kept
+    scripts."""
     page_text = '<!DOCTYPE html><p>{}</p><script src="v/current/mine.js"></script>'
-    own_pages(tmp_path, index_html=page_text.format("old"), mine_js="document.title = 'mine';")
+    write_www(tmp_path, index_html=page_text.format("old"), mine_js="document.title = 'mine';")
     server = start_server(CONFIG)
     page = open_page(server.url)
-    installed(page)
+    install(page)
     wait_for_kept(page, "/mine.js")
     (before,) = kept(page)
     (tmp_path / "www" / "index.html").write_text(page_text.format("new"))
@@ -192,17 +176,17 @@ LOAD = """(path) => new Promise((done, failed) => {
 
 
 def test_a_script_that_was_edited_since_the_page(start_server, open_page, tmp_path: Path) -> None:
-    """A script that an open page loads late, and that was edited since the page was asked for, is
-    asked for each time, though its address has a version."""
+    """A script that an open page loads late, and that was edited since the page was loaded, is
+    requested each time, though its address has a version."""
     page_text = '<!DOCTYPE html><script src="v/current/mine.js"></script>'
-    own_pages(tmp_path, index_html=page_text, mine_js="", late_js="document.title = '0';")
+    write_www(tmp_path, index_html=page_text, mine_js="", late_js="document.title = '0';")
     server = start_server(CONFIG)
     page = open_page(server.url)
-    installed(page)
+    install(page)
     wait_for_kept(page, "/mine.js")
     path = page.locator("script").evaluate("script => script.src").replace("mine", "late")
     for edit in ("1", "2"):
-        own_pages(tmp_path, late_js=f"document.title = '{edit}';")
+        write_www(tmp_path, late_js=f"document.title = '{edit}';")
         assert page.evaluate(LOAD, path) == edit
         wait_for_kept(page, "/late.js")
 
@@ -210,12 +194,12 @@ def test_a_script_that_was_edited_since_the_page(start_server, open_page, tmp_pa
 def test_an_upgrade_shows_at_once(
     start_server: Callable[..., Any], open_page: Callable[[str], Page], tmp_path: Path
 ) -> None:
-    """After an upgrade the new page shows on the first visit, the old one is thrown away, and what
-    pages of one's own keep is left alone."""
+    """After an upgrade the new page shows on the first visit, and the old one is deleted. Caches of
+    pages in `www` stay."""
     page_text = (
         '<!DOCTYPE html><p>{}</p><script src="/mine.js"></script><script src="/{}.js"></script>'
     )
-    own_pages(
+    write_www(
         tmp_path,
         index_html=page_text.format("old", "once"),
         mine_js="document.title = 'old';",
@@ -224,14 +208,14 @@ def test_an_upgrade_shows_at_once(
     server = start_server(CONFIG)
     page = open_page(server.url)
     page.evaluate("() => caches.open('mine').then((mine) => mine.put('/x', new Response('x')))")
-    installed(page)
+    install(page)
     for path in ("/", "/mine.js", "/once.js"):
         wait_for_kept(page, path)
     (before,) = kept(page).keys() - {"mine"}
-    own_pages(
+    write_www(
         tmp_path, index_html=page_text.format("new", "now"), mine_js="document.title = 'new';"
     )
-    own_pages(tmp_path, now_js="")
+    write_www(tmp_path, now_js="")
     page.reload()
     expect(page.locator("p")).to_have_text("new")
     expect(page).to_have_title("new")

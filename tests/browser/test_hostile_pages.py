@@ -1,10 +1,7 @@
-"""Pages of other sites in a real browser that try to read the pins and to switch them. The same
-attempts succeed from a page of our own."""
+"""Pages of other sites that try to read the pins and to switch them, in a real browser. The same
+attempts succeed from a page in `www`."""
 
-import contextlib
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +12,8 @@ from playwright.sync_api import Browser, BrowserContext, expect
 
 from raspi_server.security.codes import Codes
 from tests.support.coded_server import folders, new_link
-from tests.support.server import free_port
+from tests.support.http import ask
+from tests.support.server import Server, free_port
 
 EVIL = "evil.example"
 PINS = """
@@ -90,12 +88,12 @@ SWITCHES = ("PUT /api/pins/lamp:", "POST /api/pins/lamp/toggle:", "POST /api/pin
 
 @pytest.fixture(scope="module")
 def arguments(arguments: list[str]) -> list[str]:
-    """This browser believes that the evil site is where it says, which is this machine."""
+    """Arguments of a browser that resolves the evil site's name to this machine."""
     return [*arguments, f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"]
 
 
 class _EvilPage(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.end_headers()
@@ -106,7 +104,7 @@ class _EvilPage(BaseHTTPRequestHandler):
 
 
 class EvilSite:
-    """Serves a page to everybody who comes to `port`, under whatever name, until it vanishes."""
+    """A site that answers on `port` under any name, until it is closed."""
 
     def __init__(self) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", free_port()), _EvilPage)
@@ -114,7 +112,7 @@ class EvilSite:
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
 
-    def vanish(self) -> None:
+    def close(self) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -124,20 +122,43 @@ class EvilSite:
 def evil_site() -> Iterator[EvilSite]:
     site = EvilSite()
     yield site
-    site.vanish()
+    site.close()
 
 
 @pytest.fixture
 def victim(browser: Browser) -> Iterator[BrowserContext]:
-    """The browser of somebody in the house."""
+    """The browser of a person in the same network as the server."""
     context = browser.new_context()
     context.set_default_timeout(15_000)
     yield context
     context.close()
 
 
+@pytest.fixture
+def start_own(
+    start_server: Callable[..., Server], victim: BrowserContext, tmp_path: Path
+) -> Callable[[bool], Server]:
+    """Start a server with a page `own.html`, on which everyone may switch; or one that needs a code
+    for all, to which the victim's browser has signed in."""
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "own.html").write_text("<title>My own</title>")
+
+    def start(is_coded: bool) -> Server:
+        if not is_coded:
+            return start_server(EVERYONE)
+        Codes(tmp_path).renew("control")
+        server = start_server("access: {view: code, control: code}" + PINS, env=folders(tmp_path))
+        page = victim.new_page()
+        page.goto(f"{server.url}{new_link(tmp_path)}")
+        expect(page.locator("#session")).to_contain_text("Signed in to switch")
+        page.close()
+        return server
+
+    return start
+
+
 def attack(victim: BrowserContext, page: str, target: str) -> dict[str, str]:
-    """Opens a page and tries everything from there; what came of each try."""
+    """Try everything from a page; return what came of each try."""
     opened = victim.new_page()
     opened.goto(page)
     found: dict[str, str] = opened.evaluate(ATTACK, target)
@@ -145,134 +166,92 @@ def attack(victim: BrowserContext, page: str, target: str) -> dict[str, str]:
     return found
 
 
-def read_the_log(server: Any) -> None:
-    """Until it says all that has happened so far."""
-    with contextlib.suppress(urllib.error.HTTPError):
-        urllib.request.urlopen(f"{server.url}/api/the-end", timeout=15)
-    server.wait_for_log("GET /api/the-end: 404")
+def complete_log(server: Server) -> str:
+    """Return the log once it has all that has happened so far."""
+    before = server.log.count("GET /api/the-end: 404")
+    ask(server, "GET", "/api/the-end")
+    server.wait_for_log("GET /api/the-end: 404", again=before)
+    return server.log
 
 
-def check_nothing_came_of_it(found: dict[str, str], server: Any) -> None:
-    read_the_log(server)
-    told = {way: what for way, what in found.items() if "lamp" in what or '"pins"' in what}
+def check_none_succeeded(found: dict[str, str], server: Server) -> None:
+    told = {way: result for way, result in found.items() if "lamp" in result or '"pins"' in result}
     assert told == {}
-    assert "lamp (GPIO27): on" not in server.log
+    assert "lamp (GPIO27): on" not in complete_log(server)
 
 
-def refused(server: Any) -> set[str]:
-    """Return the ways of switching that have reached the server."""
-    return {way for way in SWITCHES if f"DEBUG {way} 403" in server.log}
+def check_all_succeeded(found: dict[str, str], server: Server) -> None:
+    log = complete_log(server)
+    for way in WAYS_TO_READ | WAYS_TO_SWITCH:
+        assert "lamp" in found[way], (way, found[way])
+    for way in SWITCHES:
+        assert f"DEBUG {way} 200" in log
+    assert "lamp (GPIO27): on" in log
+    assert "DEBUG GET /api/pins/lamp/toggle: 405" in log
 
 
-@pytest.fixture
-def sign_in(start_server: Callable[..., Any], tmp_path: Path, victim: BrowserContext) -> Any:
-    """A server that wants a code for all, and a browser that has shown it."""
-    Codes(tmp_path).renew("control")
-    server = start_server("access: {view: code, control: code}" + PINS, env=folders(tmp_path))
-    page = victim.new_page()
-    page.goto(f"{server.url}{new_link(tmp_path)}")
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
-    page.close()
-    return server
-
-
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", EVIL])
-def test_a_page_of_another_site(
-    start_server: Callable[..., Any], victim: BrowserContext, evil_site: EvilSite, name: str
+@pytest.mark.parametrize("is_coded", [False, True], ids=["everyone", "signed-in"])
+def test_page_of_another_site(
+    start_own: Callable[[bool], Server],
+    victim: BrowserContext,
+    evil_site: EvilSite,
+    is_coded: bool,
 ) -> None:
-    """Where everybody may switch, a page of another site, or of another port of the same address,
-    still can neither read nor switch nor frame, from any browser in the house."""
-    server = start_server(EVERYONE)
-    found = attack(victim, f"http://{name}:{evil_site.port}/", server.url)
-    check_nothing_came_of_it(found, server)
-    assert "Failed to fetch" in found["read by fetch without CORS"]
-    assert refused(server) == set(SWITCHES[1:])  # a PUT is not even sent without being asked for
+    """A page of another site, or of another port of the same host, can neither read nor switch nor
+    frame, also with a browser that is signed in. A page in `www` can read and switch with the same
+    requests."""
+    server = start_own(is_coded)
+    for name in ("127.0.0.1", "localhost", EVIL):
+        before = len(complete_log(server))
+        found = attack(victim, f"http://{name}:{evil_site.port}/", server.url)
+        check_none_succeeded(found, server)
+        assert "Failed to fetch" in found["read by fetch without CORS"]
+        rejected = {way for way in SWITCHES if f"DEBUG {way} 403" in server.log[before:]}
+        assert rejected == set(SWITCHES[1:])  # a PUT is not even sent without being asked for
+    check_all_succeeded(attack(victim, f"{server.url}/own.html", server.url), server)
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", EVIL])
-def test_a_page_of_another_site_and_a_browser_that_is_signed_in(
-    sign_in: Any, victim: BrowserContext, evil_site: EvilSite, name: str
+def test_frame(
+    start_server: Callable[..., Server], victim: BrowserContext, evil_site: EvilSite
 ) -> None:
-    """Nor can it with the help of a browser that is signed in."""
-    found = attack(victim, f"http://{name}:{evil_site.port}/", sign_in.url)
-    check_nothing_came_of_it(found, sign_in)
-    assert refused(sign_in) == set(SWITCHES[1:])
-
-
-def test_our_page_cannot_be_framed(
-    start_server: Callable[..., Any], victim: BrowserContext, evil_site: EvilSite
-) -> None:
-    """A page of another site that lays ours under a harmless one gets an empty frame."""
+    """A page of another site that puts ours into a frame gets an empty frame."""
     server = start_server(EVERYONE)
     page = victim.new_page()
     page.goto(f"http://{EVIL}:{evil_site.port}/")
-    page.evaluate("(source) => new Promise((loaded) => {"
-                  "  const frame = document.createElement('iframe');"
-                  "  frame.onload = loaded; frame.src = source; document.body.append(frame); })",
-                  server.url)  # fmt: skip
+    page.evaluate(
+        """(source) => new Promise((loaded) => {
+            const frame = document.createElement('iframe');
+            frame.onload = loaded;
+            frame.src = source;
+            document.body.append(frame);
+        })""",
+        server.url,
+    )
     _, frame = page.frames
     server.wait_for_log("GET /: 200")
     assert not frame.url.startswith(server.url)
     assert frame.locator("#pins").count() == 0
 
 
-def test_a_rebound_name(
-    start_server: Callable[..., Any], victim: BrowserContext, evil_site: EvilSite
+@pytest.mark.parametrize("is_named", [False, True], ids=["foreign", "in-access.hosts"])
+def test_dns_rebinding(
+    start_server: Callable[..., Server],
+    victim: BrowserContext,
+    evil_site: EvilSite,
+    is_named: bool,
 ) -> None:
-    """A page whose name is turned to this server's address once it is open (DNS rebinding), so that
-    the browser takes all that is here for its own, can neither read nor switch."""
-    found, server = rebind(victim, evil_site, start_server, EVERYONE)
-    check_nothing_came_of_it(found, server)
-    for way in ("read by fetch", "switch by PUT"):
-        assert "this server does not go by the name evil.example" in found[way]
-
-
-def test_a_name_of_our_own_that_looks_the_same(
-    start_server: Callable[..., Any], victim: BrowserContext, evil_site: EvilSite
-) -> None:
-    """The very same tries under a name that stands in `access.hosts` read and switch."""
-    config = EVERYONE.replace("}", f", hosts: [{EVIL}]}}", 1)
-    found, server = rebind(victim, evil_site, start_server, config)
-    check_all_came_of_it(found, server)
-
-
-def rebind(
-    victim: BrowserContext, evil_site: EvilSite, start_server: Callable[..., Any], config: str
-) -> tuple[dict[str, str], Any]:
-    """What a page finds when its own site has vanished and our server stands in its place, and
-    that server."""
+    """A page whose name is turned to this server's address once it is open can neither read nor
+    switch, though the browser takes both for one site. Under a name of `access.hosts` it can."""
     page = victim.new_page()
     origin = f"http://{EVIL}:{evil_site.port}"
     page.goto(origin)
-    evil_site.vanish()
+    evil_site.close()
+    config = EVERYONE.replace("}", f", hosts: [{EVIL}]}}", 1) if is_named else EVERYONE
     server = start_server(config, port=evil_site.port)
-    return page.evaluate(ATTACK, origin), server
-
-
-def check_all_came_of_it(found: dict[str, str], server: Any) -> None:
-    read_the_log(server)
-    for way in WAYS_TO_READ | WAYS_TO_SWITCH:
-        assert "lamp" in found[way], (way, found[way])
-    for way in SWITCHES:
-        assert f"DEBUG {way} 200" in server.log
-    assert "lamp (GPIO27): on" in server.log
-    assert "DEBUG GET /api/pins/lamp/toggle: 405" in server.log
-
-
-def test_a_page_of_our_own(
-    start_server: Callable[..., Any], victim: BrowserContext, tmp_path: Path
-) -> None:
-    """A page of one's own in `www` does with the same words what those of other sites cannot."""
-    (tmp_path / "www").mkdir()
-    (tmp_path / "www" / "own.html").write_text("<title>My own</title>")
-    server = start_server(EVERYONE)
-    check_all_came_of_it(attack(victim, f"{server.url}/own.html", server.url), server)
-
-
-def test_a_page_of_our_own_that_is_signed_in(
-    sign_in: Any, victim: BrowserContext, tmp_path: Path
-) -> None:
-    """And so it does where a code is needed, once the browser has shown it."""
-    (tmp_path / "www").mkdir()
-    (tmp_path / "www" / "own.html").write_text("<title>My own</title>")
-    check_all_came_of_it(attack(victim, f"{sign_in.url}/own.html", sign_in.url), sign_in)
+    found = page.evaluate(ATTACK, origin)
+    if is_named:
+        check_all_succeeded(found, server)
+        return
+    check_none_succeeded(found, server)
+    for way in ("read by fetch", "switch by PUT"):
+        assert "this server does not go by the name evil.example" in found[way]

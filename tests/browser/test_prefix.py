@@ -9,10 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from raspi_server.security.codes import Codes
-from tests.browser.looking import CONFIG, expect_live, value, wait_for
+from tests.browser.looking import (
+    CONFIG,
+    INSTALL_WORKER,
+    NO_WEBSOCKETS,
+    expect_live,
+    value,
+    wait_for,
+)
 from tests.support.coded_server import folders
 from tests.support.mqtt import Brokers
 from tests.support.server import Server
@@ -92,15 +99,17 @@ def proxy() -> Iterator[Callable[[Server], Proxy]]:
     yield start
     for each in proxies:
         each.close()
-        lost = [path for path in each.lost if path != "/favicon.ico"]  # the browser's own wish
+        lost = [path for path in each.lost if path != "/favicon.ico"]  # of the browser itself
         assert lost == [], "an address leaves the prefix"
 
 
 def test_dashboard(start_server, open_page, proxy) -> None:
     """The dashboard is live below a prefix, switches, shows the history of a pin, and offers it for
-    download."""
+    download. The app starts and stays there, and so does its service worker, which opens the page
+    while the server is away."""
     server = start_server(CONFIG)
-    page = open_page(f"{proxy(server).url}/")
+    reached = proxy(server)
+    page = open_page(f"{reached.url}/")
     expect_live(page)
     expect(page.locator("#health")).to_be_visible()
     page.get_by_role("switch", name="Desk lamp").click()
@@ -113,110 +122,13 @@ def test_dashboard(start_server, open_page, proxy) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="Download as CSV").click()
     assert "127.0.0.1" in Path(download.value.path()).read_text()
-
-
-def test_polling(start_server, open_page, proxy) -> None:
-    """Where no WebSocket gets through, polling works below a prefix, and the way to the trust page
-    stays below it."""
-    server = start_server(CONFIG)
-    reached = proxy(server)
-    page = open_page("about:blank")
-    page.add_init_script("window.WebSocket = class { constructor() { throw new Error(); } };")
     page.goto(f"{reached.url}/")
-    expect(page.locator("#link")).to_contain_text("Live, by asking")
-    page.get_by_role("switch", name="Desk lamp").click()
-    expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
-    trust = page.get_by_role("link", name="How to trust it").evaluate("link => link.href")
-    assert trust == f"{reached.url}/trust/"
-    page = open_page(trust)
-    expect(page.locator("h1")).to_have_text("A safe way in")
-    onward = page.locator("#on").evaluate("link => link.href")
-    assert onward == f"{reached.url.replace('http', 'https')}/"
-
-
-def test_signing_in(start_server, open_page, proxy, tmp_path: Path) -> None:
-    """Signing in and out works below a prefix."""
-    code = Codes(tmp_path).renew("control")
-    server = start_server(CONFIG.replace("everyone", "code"), env=folders(tmp_path))
-    page = open_page(f"{proxy(server).url}/")
-    page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("textbox", name="Access code").fill(code)
-    page.locator("#sign-in .do").click()
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
-    page.reload()
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
-    page.get_by_role("button", name="Sign out").click()
-    expect(page.locator("#session")).to_be_hidden()
-
-
-def test_fleet(start_server, open_page, proxy, tmp_path: Path) -> None:
-    """The fleet page is live below a prefix; the links between the two pages stay below it."""
-    with Brokers(tmp_path) as brokers:
-        mqtt = f'mqtt: {{url: "{brokers.broker().url}", topic: a/b, control: true, fleet: true}}\n'
-        server = start_server(CONFIG + mqtt)
-        reached = proxy(server)
-        page = open_page(f"{reached.url}/")
-        page.get_by_role("link", name="All Raspberry Pis").click()
-        page.wait_for_url(f"{reached.url}/fleet/")
-        lamp = page.locator('[data-pin="lamp"]').get_by_role("switch")
-        lamp.click()
-        expect(lamp).to_be_checked()
-        page.get_by_role("link", name="The page of this Raspberry Pi").click()
-        page.wait_for_url(f"{reached.url}/")
-        expect_live(page)
-
-
-def test_pages_of_ones_own(start_server, open_page, proxy, tmp_path: Path) -> None:
-    """`raspi.js` finds the server from pages of any depth; so do the examples."""
-    deep = tmp_path / "www" / "garden" / "pond"
-    deep.mkdir(parents=True)
-    (deep / "index.html").write_text(
-        '<!DOCTYPE html><script type="module">import { connect } from "../../raspi.js";'
-        'connect().on("link", (link) => (document.title = link));</script>'
-    )
-    server = start_server(CONFIG)
-    reached = proxy(server)
-    page = open_page(f"{reached.url}/garden/pond/")
-    expect(page).to_have_title("live")
-    page.goto(f"{reached.url}/examples/table.html")
-    expect(page.locator("tbody tr")).to_have_count(6)
-    page.goto(f"{reached.url}/examples")  # leads to the address with a slash
-    page.wait_for_url(f"{reached.url}/examples/")
-    page.get_by_role("link", name="To the pins").click()
-    page.wait_for_url(f"{reached.url}/")
-    expect_live(page)
-
-
-@pytest.mark.parametrize("path", ["/nothing", "/not/there/", "/v/current/x/y/z.html"])
-def test_a_page_that_is_not_there(start_server, open_page, proxy, path: str) -> None:
-    """The 404 page of any path finds its style, and leads to the pins."""
-    reached = proxy(start_server(CONFIG))
-    page: Page = open_page(f"{reached.url}{path}")
-    expect(page.locator("h2")).to_have_text("There is no such page here")
-    expect(page.locator("header")).to_have_css("position", "sticky")
-    page.get_by_role("link", name="To the pins").click()
-    page.wait_for_url(f"{reached.url}/")
-    expect_live(page)
-
-
-def test_home_screen(start_server, open_page, proxy) -> None:
-    """Below a prefix the app starts and stays there, and so does its service worker, which opens
-    the page while the server is away."""
-    server = start_server(CONFIG)
-    reached = proxy(server)
-    page = open_page(f"{reached.url}/")
-    session = page.context.new_cdp_session(page)
-    found = session.send("Page.getAppManifest")
+    found = page.context.new_cdp_session(page).send("Page.getAppManifest")
     assert found["errors"] == []
-    manifest = session.send("Page.getAppManifest")["manifest"]
+    manifest = found["manifest"]
     assert manifest["startUrl"] == manifest["scope"] == f"{reached.url}/"
     assert all(page.request.get(icon["url"]).ok for icon in manifest["icons"])
-    page.evaluate("""async () => {
-        const workers = navigator.serviceWorker;
-        const controlled = new Promise((done) => (workers.oncontrollerchange = done));
-        await workers.register("service-worker.js");
-        if (!workers.controller) await controlled;
-    }""")
+    page.evaluate(INSTALL_WORKER)
     page.reload()
     expect_live(page)
     wait_for(
@@ -231,3 +143,78 @@ def test_home_screen(start_server, open_page, proxy) -> None:
     server.stop()
     page.reload()
     expect(page.locator("#link")).to_contain_text("Reconnecting")
+
+
+def test_polling_and_signing_in(start_server, open_page, proxy, tmp_path: Path) -> None:
+    """Where no WebSocket gets through, polling and signing in work below a prefix. The link to the
+    trust page stays below it."""
+    code = Codes(tmp_path).renew("control")
+    server = start_server(CONFIG.replace("everyone", "code"), env=folders(tmp_path))
+    reached = proxy(server)
+    page = open_page("about:blank")
+    page.add_init_script(NO_WEBSOCKETS)
+    page.goto(f"{reached.url}/")
+    expect(page.locator("#link")).to_contain_text("Live, by asking")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("textbox", name="Access code").fill(code)
+    page.locator("#sign-in .do").click()
+    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    page.reload()
+    page.get_by_role("switch", name="Desk lamp").click()
+    expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
+    trust = page.get_by_role("link", name="How to trust it").evaluate("link => link.href")
+    assert trust == f"{reached.url}/trust/"
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("#session")).to_be_hidden()
+    page = open_page(trust)
+    expect(page.locator("h1")).to_have_text("A safe way in")
+    onward = page.locator("#on").evaluate("link => link.href")
+    assert onward == f"{reached.url.replace('http', 'https')}/"
+
+
+def test_fleet(start_server, open_page, proxy, tmp_path: Path) -> None:
+    """The fleet page is live below a prefix; the links between the two pages stay below it."""
+    with Brokers(tmp_path) as brokers:
+        mqtt = f'mqtt: {{url: "{brokers.broker().url}", topic: a/b, control: true, fleet: true}}\n'
+        server = start_server(CONFIG + mqtt)
+        reached = proxy(server)
+        page = open_page(f"{reached.url}/")
+        page.get_by_role("link", name="All Raspberry Pis").click()
+        page.wait_for_url(f"{reached.url}/fleet/")
+        expect(page.locator("#notices")).to_contain_text("Only this one is heard")
+        lamp = page.locator('[data-pin="lamp"]').get_by_role("switch")
+        lamp.click()
+        expect(lamp).to_be_checked()
+        page.get_by_role("link", name="The page of this Raspberry Pi").click()
+        page.wait_for_url(f"{reached.url}/")
+        expect_live(page)
+
+
+def test_other_pages(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
+    """`raspi.js` finds the server from pages of any depth; so do the examples. The 404 page of any
+    path finds its style, and leads to the pins."""
+    deep = tmp_path / "www" / "garden" / "pond"
+    deep.mkdir(parents=True)
+    (deep / "index.html").write_text(
+        '<!DOCTYPE html><script type="module">import { connect } from "../../raspi.js";'
+        'connect().on("link", (link) => (document.title = link));</script>'
+    )
+    reached = proxy(start_server(CONFIG))
+    page = open_page(f"{reached.url}/garden/pond/")
+    expect(page).to_have_title("live")
+    page.goto(f"{reached.url}/examples/table.html")
+    expect(page.locator("tbody tr")).to_have_count(6)
+    page.goto(f"{reached.url}/examples")  # leads to the address with a slash
+    page.wait_for_url(f"{reached.url}/examples/")
+    page.get_by_role("link", name="To the pins").click()
+    page.wait_for_url(f"{reached.url}/")
+    expect_live(page)
+    for path in ("/nothing", "/not/there/", "/v/current/x/y/z.html"):
+        page.goto(f"{reached.url}{path}")
+        expect(page.locator("h2")).to_have_text("There is no such page here")
+        expect(page.locator("header")).to_have_css("position", "sticky")
+        page.get_by_role("link", name="To the pins").click()
+        page.wait_for_url(f"{reached.url}/")
+    expect_live(page)
+    page.goto(f"{reached.url}/nothing")
+    shoot(page, "404")

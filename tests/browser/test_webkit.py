@@ -10,7 +10,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.browser.conftest import find
-from tests.browser.looking import CONFIG, api, value
+from tests.browser.looking import CONFIG, switch, value
 from tests.support.server import LIMIT
 
 pytestmark = pytest.mark.filterwarnings(  # selenium's, of itself
@@ -25,8 +25,8 @@ addEventListener("unhandledrejection", ({ reason }) => failures.push(String(reas
 
 
 class WebKit:
-    """One browser. It notes which scripts fail once the page has loaded; what a script that failed
-    before should have done, the tests miss."""
+    """One browser. It notes scripts that fail after the page has loaded; one that failed before is
+    noticed by its missing effects."""
 
     def __init__(self) -> None:
         options = webdriver.WPEWebKitOptions()
@@ -42,13 +42,13 @@ class WebKit:
         self.driver.execute_script(NOTE_FAILURES)
 
     def element(self, css: str) -> WebElement:
-        """The element, once there is one that can be seen."""
+        """Return the element, once it is displayed."""
 
         def seen(driver: webdriver.WPEWebKit) -> WebElement | None:
             found = driver.find_elements(By.CSS_SELECTOR, css)
             return next((each for each in found if each.is_displayed()), None)
 
-        return WebDriverWait(self.driver, LIMIT).until(seen, f"nobody sees {css}")
+        return WebDriverWait(self.driver, LIMIT).until(seen, f"{css} is not displayed")
 
     def expect(self, css: str, words: str) -> None:
         def told(driver: webdriver.WPEWebKit) -> bool:
@@ -61,37 +61,44 @@ class WebKit:
     def press(self, css: str) -> None:
         self.element(css).click()
 
-    def close(self) -> None:
-        try:
-            assert self.driver.execute_script("return failures") == []
-        finally:
-            self.driver.quit()
+    def check(self) -> None:
+        """Check that no script of the page has failed."""
+        assert self.driver.execute_script("return failures") == []
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[WebKit]:
+    browser = WebKit()
+    yield browser
+    browser.driver.quit()
 
 
 @pytest.fixture
-def webkit() -> Iterator[Callable[[str], WebKit]]:
-    """Opens an address in a browser of its own, in which no script may fail."""
-    browsers: list[WebKit] = []
+def webkit(engine: WebKit) -> Iterator[Callable[[str], WebKit]]:
+    """Open an address; no script of the last page that is open may fail."""
 
     def open_url(url: str) -> WebKit:
-        browsers.append(WebKit())
-        browsers[-1].open(url)
-        return browsers[-1]
+        engine.open(url)
+        return engine
 
     yield open_url
-    for browser in browsers:
-        browser.close()
+    engine.check()
 
 
-def test_live_and_switching(start_server, webkit):
-    """The page is live, shows what changes, switches, presses, dims and asks where it has to."""
+def test_dashboard(start_server, webkit):
+    """The dashboard is live, also after a restart, switches, presses, dims, asks where it has to,
+    and shows what changes, the header and the history of a pin."""
     server = start_server(CONFIG)
     page = webkit(server.url)
+    page.expect("#link", "Live")
+    server.stop()
+    page.expect("#link", "Reconnecting")
+    server.restart()
     page.expect("#link", "Live")
     page.press('[data-pin="lamp"] [role="switch"]')
     page.expect('[data-pin="lamp"] .word', "on")
     assert value(server, "lamp") == 1
-    api(server, "/api/pins/lamp", "PUT", {"value": 0})
+    switch(server, "lamp", 0)
     page.expect('[data-pin="lamp"] .word', "off")
     page.press('[data-pin="bell"] .press')
     page.expect('[data-pin="bell"] .word', "on")
@@ -102,13 +109,6 @@ def test_live_and_switching(start_server, webkit):
     page.press("#confirm .do")
     page.expect('[data-pin="heater"] .word', "on")
     page.expect('[data-fact="viewers"]', "1 page")
-
-
-def test_the_page_of_a_pin_and_the_header(start_server, webkit):
-    """The past of a pin and the board's header are there as well."""
-    server = start_server(CONFIG)
-    api(server, "/api/pins/lamp", "PUT", {"value": 1})
-    page = webkit(server.url)
     page.press("#board summary")
     page.press('.header [data-kind="ours"]')
     page.expect(".chosen", "in config.yaml as")
@@ -118,34 +118,15 @@ def test_the_page_of_a_pin_and_the_header(start_server, webkit):
     page.element('[data-pin="lamp"]')
 
 
-def test_a_restart(start_server, webkit):
-    """After a restart of the server the page is live again by itself."""
+def test_examples(start_server, webkit):
+    """The example pages work, too."""
     server = start_server(CONFIG)
-    page = webkit(server.url)
-    page.expect("#link", "Live")
-    server.stop()
-    page.expect("#link", "Reconnecting")
-    server.restart()
-    page.expect("#link", "Live")
-    page.press('[data-pin="lamp"] [role="switch"]')
-    page.expect('[data-pin="lamp"] .word', "on")
-
-
-@pytest.mark.parametrize(
-    "path, css, words",
-    [
-        ("/examples/table.html", "table", "Desk lamp"),
-        ("/examples/switch.html", "button", "Desk lamp"),
-    ],
-)
-def test_examples(start_server, webkit, path, css, words):
-    """The pages to copy work there, too."""
-    page = webkit(start_server(CONFIG).url + path)
-    page.expect(css, words)
-
-
-def test_the_page_of_the_tutorial(start_server, webkit):
-    """So does the page of the tutorial."""
-    page = webkit(start_server(CONFIG).url + "/examples/tutorial.html")
+    page = webkit(f"{server.url}/examples/table.html")
+    page.expect("table", "Desk lamp")
+    page.check()
+    page = webkit(f"{server.url}/examples/switch.html")
+    page.expect("button", "Desk lamp")
+    page.check()
+    page = webkit(f"{server.url}/examples/tutorial.html")
     page.press("button")
     page.expect("#messages", '"lamp":0')

@@ -11,7 +11,7 @@ import { HealthView } from "./health.js";
 import { History } from "./history.js";
 import { Notices } from "./notices.js";
 import { PinCard, shape } from "./pin-card.js";
-import { PinPage } from "./pin-page.js";
+import { pinOf, PinPage } from "./pin-page.js";
 import { SignIn } from "./sign-in.js";
 import { Sparklines } from "./sparkline.js";
 
@@ -201,7 +201,7 @@ let shown = null;
 
 /** Show the page that the address names: `#pin/NAME` is the page of one pin, all else the list. */
 function route() {
-  const name = /^#pin\/([a-z][a-z0-9_-]*)$/.exec(location.hash)?.[1] ?? "";
+  const name = pinOf(location.hash);
   const host = raspi.hello?.server.host ?? "raspi-server";
   document.title = name ? `${raspi.pins.get(name)?.label ?? name} – ${host}` : host;
   if (!raspi.hello) return;

@@ -10,7 +10,7 @@ const HOT_CELSIUS = 80; // the firmware slows down from here
 const FULL_SHARE = 0.9; // of memory or disk
 
 /** Return the firmware's warnings, "… now" or "… since boot", in words. @param {string[]} throttled */
-function power(throttled) {
+export function power(throttled) {
   if (!throttled.length) return text("powerGood");
   /** @param {string} end @param {"powerNow"|"powerSince"} key */
   const listed = (end, key) => {

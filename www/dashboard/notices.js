@@ -8,7 +8,7 @@ import { isWeak } from "./health.js";
 /** @typedef {import("../ui/notice.js").Notice} Notice */
 
 /** Return the notices that hold now. @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button */
-function currentNotices(raspi, signIn) {
+export function currentNotices(raspi, signIn) {
   const { hello, health, link } = raspi;
   /** @type {Notice[]} */
   const found = [];

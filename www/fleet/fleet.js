@@ -7,7 +7,7 @@ import { linkButton, noticeElement } from "../ui/notice.js";
 import { Announcer } from "./announcer.js";
 import { FleetClient } from "./fleet-client.js";
 import { anyText, counted, number, text } from "./i18n.js";
-import { PiList } from "./list.js";
+import { matcher, PiList } from "./list.js";
 
 /** @typedef {import("./fleet-client.js").Pi} Pi */
 /** @typedef {import("./card.js").PiCard} PiCard */
@@ -30,22 +30,12 @@ let drawn = 0; // time of the last drawing, by performance.now()
 let isUnarranged = false; // a Pi may be in the wrong place
 let notices = "";
 
-/** @type {Record<string, (pi: Pi) => boolean>} */
-const FILTERS = {
-  all: () => true,
-  offline: ({ online }) => !online,
-  on: ({ online, pins }) => online && pins.some(({ value }) => value),
-  error: ({ pins }) => pins.some(({ error }) => error !== null),
-};
-
 /** Show the Pis that fit search and filter. */
 function arrange() {
   isUnarranged = false;
   showCounts();
-  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const passes = FILTERS[filter.value] ?? (() => true);
-  const shown = list.arrange((pi) => passes(pi) && words.every((each) => pi.words.includes(each)));
-  const isAll = !words.length && filter.value === "all";
+  const shown = list.arrange(matcher(search.value, filter.value));
+  const isAll = !search.value.trim() && filter.value === "all";
   setText(part(document, "#shown"), isAll ? "" : text("shown", { count: number(shown) }));
   const empty = fleet.pis.size ? text("noMatch") : fleet.broker.connected ? text("noneHeard") : "";
   setText(part(document, "#nothing"), shown || !fleet.isFresh ? "" : empty);

@@ -7,6 +7,14 @@ import { PiCard } from "./card.js";
 /** @typedef {{whole: HTMLElement, cards: HTMLElement, shown: number}} Group */
 
 const NEAR_PX = 800; // from the edge of the visible part
+/** @type {Record<string, (pi: Pi) => boolean>} */
+const FILTERS = {
+  all: () => true,
+  offline: ({ online }) => !online,
+  on: ({ online, pins }) => online && pins.some(({ value }) => value),
+  error: ({ pins }) => pins.some(({ error }) => error !== null),
+};
+
 const { compare } = new Intl.Collator(LOCALE, { numeric: true });
 
 export class PiList {
@@ -106,8 +114,15 @@ export class PiList {
   }
 }
 
+/** Return a function that tells whether a Pi passes a filter and has all words of a search. @param {string} search @param {string} filter */
+export function matcher(search, filter) {
+  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  const passes = FILTERS[filter] ?? (() => true);
+  return (/** @type {Pi} */ pi) => passes(pi) && words.every((each) => pi.words.includes(each));
+}
+
 /** Order by group, and in it as people count: pi-2 before pi-10. @param {Pi} one @param {Pi} other */
-const byPlace = (one, other) => compare(one.group, other.group) || compare(one.topic, other.topic);
+export const byPlace = (one, other) => compare(one.group, other.group) || compare(one.topic, other.topic);
 
 /**
  * Put an element before `next`. One that is in its place is not touched, and keeps the focus.

@@ -2,8 +2,9 @@
 
 /** @typedef {keyof typeof import("./strings.en.js").default} Text */
 
-/** The first of the browser's languages that the page has, as the browser names it: en-GB has other dates than en-US. */
-export const LOCALE = (navigator.languages ?? [navigator.language]).find((tag) => /^(en|id)\b/i.test(tag)) ?? "en";
+/** Return the first language that the page has, as the browser names it: en-GB has other dates than en-US. @param {readonly string[]} languages the browser's */
+export const chooseLocale = (languages) => languages.find((tag) => /^(en|id)\b/i.test(tag)) ?? "en";
+export const LOCALE = chooseLocale(navigator.languages ?? [navigator.language]);
 export const LANGUAGE = LOCALE.slice(0, 2).toLowerCase();
 
 /** @type {Record<Text, string>} */
