@@ -250,7 +250,7 @@ def serve(
     reload; None is the demo house. `error` is why the file of `source` is not used now."""
     import asyncio
 
-    from ..net.listener import CannotListen
+    from ..net.listener import ListenError
     from ..security.tls import CertificateError
 
     faulthandler.enable()  # SIGABRT, which the watchdog of systemd sends, logs all stacks
@@ -262,7 +262,7 @@ def serve(
     except CertificateError as failure:
         log.error("%s", failure)
         return EXIT_CONFIG
-    except CannotListen as failure:
+    except ListenError as failure:
         log.error("%s", failure)
         return EXIT_CANNOT_LISTEN
     return 0
