@@ -20,7 +20,7 @@ from .gpio.pin import PinChange
 from .limits import DEFAULT, Limits
 from .messages import Command, PinInfo, Value
 from .net.connections import ConnectionLimiter
-from .net.listener import CannotListen, Listener
+from .net.listener import Listener, ListenError
 from .security import tls
 from .security.access import AccessPolicy
 from .security.codes import Codes
@@ -140,7 +140,7 @@ class Server:
         self._auth.read_codes()
         try:
             self._apply(self._source.load())
-        except (ConfigError, CertificateError, CannotListen) as error:
+        except (ConfigError, CertificateError, ListenError) as error:
             what = f"{self._source.file} was rejected: the running configuration stays active"
             self._status.config_error = _log_config_error(what, error)
             if isinstance(error, ConfigError):
@@ -239,7 +239,7 @@ class Server:
             self._listener.close()
         try:
             listener = self._new_listener(config, identity)
-        except CannotListen:
+        except ListenError:
             if is_in_the_way:
                 self._use_listener(self._new_listener(before, identity))
             raise

@@ -26,7 +26,7 @@ from ..config.source import ConfigSource
 from ..gpio import chardev
 from ..limits import DEFAULT, Limits
 from ..net.addresses import local_name
-from ..net.listener import CannotListen, listen
+from ..net.listener import ListenError, listen
 from ..security import key_exchange, tls
 from ..system import storage, vitals
 from ..system.logs import legible
@@ -205,7 +205,7 @@ class Doctor:
             try:
                 for listening in listen(config.address, config.port):
                     listening.close()
-            except CannotListen as error:
+            except ListenError as error:
                 holder = self._run("ss", "-Hltnp", "sport", "=", f":{config.port}") or ""
                 by = ", by ".join(["", *sorted(set(re.findall(r'"([^"]+)"', holder)))])
                 yield Finding("error", "port", f"{error}{by}", "another port in config.yaml")

@@ -263,7 +263,7 @@ def serve(
     """
     import asyncio
 
-    from ..net.listener import CannotListen
+    from ..net.listener import ListenError
     from ..security.tls import CertificateError
 
     faulthandler.enable()  # logs all stacks on SIGABRT, which systemd's watchdog sends
@@ -275,7 +275,7 @@ def serve(
     except CertificateError as failure:
         log.error("%s", failure)
         return EXIT_CONFIG
-    except CannotListen as failure:
+    except ListenError as failure:
         log.error("%s", failure)
         return EXIT_CANNOT_LISTEN
     return 0

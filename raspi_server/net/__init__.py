@@ -1,0 +1,1 @@
+"""Network: listening sockets, connection limits, and frames to many WebSockets."""

@@ -1,5 +1,6 @@
-"""Per-address quota: of too many items of one address, that address's own oldest is evicted, so
-that no other address loses one."""
+"""Per-address quota.
+
+If an address has too many items, its own oldest is evicted. No other address loses one."""
 
 from collections.abc import Collection
 from typing import Generic, TypeVar
@@ -15,8 +16,9 @@ class AddressQuota(Generic[_Item]):
         self._items: dict[str, dict[_Item, None]] = {}
 
     def add(self, address: str, item: _Item, limit: int) -> _Item | None:
-        """Add an item. Return the oldest of its address, taken out, if there are more than `limit`
-        now."""
+        """Add an item, the newest of its address.
+
+        If the address has more than `limit` items now, remove and return its oldest."""
         items = self._items.setdefault(address, {})
         items[item] = None
         if len(items) <= limit or address in self._exempt:
@@ -33,6 +35,6 @@ class AddressQuota(Generic[_Item]):
             self._items.pop(address, None)
 
     def oldest_of_largest(self) -> _Item | None:
-        """Return the oldest item of the address that has most, None if there are no items."""
+        """Return the oldest item of the address with most items, or None without any items."""
         largest: dict[_Item, None] = max(self._items.values(), key=len, default={})
         return next(iter(largest), None)

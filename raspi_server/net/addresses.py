@@ -1,4 +1,4 @@
-"""Addresses and names of this machine: how others reach it, and how that is written in a URL."""
+"""Addresses and names of this machine, and their form in a URL."""
 
 import errno
 import re
@@ -7,7 +7,7 @@ import subprocess
 
 LOOPBACK = "127.0.0.1"
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-"""Errors for a socket that would need one more file descriptor, or more memory, than is left."""
+"""Error numbers of a machine that has no file descriptor, or no memory, left for a socket."""
 
 _AVAHI_QUERY = "busctl call org.freedesktop.Avahi / org.freedesktop.Avahi.Server GetHostNameFqdn"
 _AVAHI_TIMEOUT_S = 5
@@ -18,7 +18,8 @@ _last_own_address: str | None = None
 
 def own_address() -> str | None:
     """Return the IPv4 address by which the network reaches this machine, None without a network.
-    While no descriptor is left to find out with, return the last one known."""
+
+    The check needs a file descriptor. While none is left, return the last known address."""
     global _last_own_address
     try:
         probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -37,15 +38,15 @@ def own_address() -> str | None:
 
 
 def reachable_hosts() -> list[str]:
-    """Return names and addresses to show to people: this machine itself, then how others reach
-    it."""
+    """Return names and addresses to show to people: first loopback, then those for the network."""
     return list(dict.fromkeys(filter(None, (LOOPBACK, own_address(), _mdns_name()))))
 
 
 def local_name() -> str:
-    """Return the name under which Avahi publishes this machine, in lower case. Of two machines
-    with the same name the second is NAME-2.local. Where Avahi does not answer, return the name that
-    it would try first."""
+    """Return the name under which Avahi publishes this machine, in lower case.
+
+    Of two machines with the same name the second one is NAME-2.local. If Avahi does not answer
+    within 5 s, return NAME.local, which it tries first."""
     query, timeout_s = _AVAHI_QUERY.split(), _AVAHI_TIMEOUT_S
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=timeout_s)
@@ -57,10 +58,10 @@ def local_name() -> str:
 
 
 def _mdns_name() -> str:
-    """Return this machine's name on the network, as if no other machine had the same."""
+    """Return this machine's name on the network, provided that no other machine has the same."""
     return f"{socket.gethostname().partition('.')[0]}.local"
 
 
 def in_url(host: str) -> str:
-    """Return a host as it is written in a URL: an IPv6 address in brackets."""
+    """Return a host in the form for a URL: an IPv6 address gets brackets."""
     return f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""Back-pressure: which viewers can take a frame now, and what happens to those that cannot.
+"""Back-pressure: viewers that can take a frame now, and those that cannot.
 
 A state of all pins may be skipped, since the next one repeats everything. Changes, results and
 errors may not: they are queued, within limits. The states of one viewer:
@@ -25,8 +25,8 @@ errors may not: they are queued, within limits. The states of one viewer:
   CLOSING  The close frame is sent, and nothing after it.
   CLOSED   The hub removes the viewer.
 
-READY and FULL viewers are in the tables of `Fanout`. Only the kernel knows which of them are FULL;
-`Readiness` asks it for all at once. BEHIND and CLOSING viewers are in no table."""
+READY and FULL viewers are in the tables of `Fanout`. Only the kernel knows which of them are FULL.
+`Readiness` asks it for all of them with one call. BEHIND and CLOSING viewers are in no table."""
 
 import asyncio
 import contextlib
@@ -44,21 +44,23 @@ from .frames import PING, frame
 _NOTSENT_LOWAT_BYTES = 1
 _PLAIN_FLAGS = socket.MSG_EOR
 _TLS_FLAGS = 0
-"""A socket counts as writable only while its send buffer has no unsent bytes. MSG_EOR gives each
-frame a segment of its own; else the kernel would go on filling the last one (tcp(7);
-net/ipv4/tcp.c). So one state waits for a phone whose buffer is full, not fifty. A TLS socket takes
-no flags."""
+"""With TCP_NOTSENT_LOWAT, a socket counts as writable only while its send buffer has no unsent
+bytes. MSG_EOR gives each frame a segment of its own; else the kernel would go on filling the last
+one (tcp(7); net/ipv4/tcp.c). So one state waits for a phone whose buffer is full, not fifty. A TLS
+socket takes no flags."""
 
 TRY_AGAIN_LATER = 1013
 """The close code for a viewer that is too slow (IANA, WebSocket Close Code Number Registry)."""
 
 ReadyViewers = dict[socket.socket, "Viewer"]
-"""Viewers by socket to which a frame may go directly, in the order in which they became ready."""
+"""Viewers that take a frame directly, by socket, in the order in which they became ready."""
 
 
 class Viewer:
-    """One open WebSocket and its back-pressure. Only this class and `Fanout` write to the socket,
-    except for Tornado's pongs and close frames. All methods belong to the loop's thread."""
+    """One open WebSocket and its back-pressure.
+
+    Only this class and `Fanout` write to the socket, except for Tornado's pongs and close frames.
+    All methods belong to the loop's thread."""
 
     def __init__(
         self,
@@ -68,7 +70,7 @@ class Viewer:
         limits: Limits = DEFAULT,
     ) -> None:
         self.caller = caller
-        """The client's identity, for the access policy; not used here."""
+        """The client's identity, for the access policy. This class does not use it."""
         stream = connection.stream
         assert stream is not None  # it is open
         stream.set_nodelay(True)  # small messages would wait 200 ms for Nagle
@@ -96,11 +98,11 @@ class Viewer:
 
     @property
     def is_closing(self) -> bool:
-        """True once the close frame is sent; the client may take its time to answer it."""
+        """True once the close frame is sent. The client may not have answered it yet."""
         return self._is_closing
 
     def join(self, ready: ReadyViewers) -> None:
-        """Keep this viewer in `ready`, from now on, while it is ready."""
+        """Keep this viewer in the table `ready` whenever it is ready, from now on."""
         if self.is_ready:
             ready[self.socket] = self
         self._ready = ready
@@ -115,7 +117,7 @@ class Viewer:
         self.send(frame(message))
 
     def send(self, data: bytes) -> None:
-        """Send a whole frame, or queue what the kernel does not take. Never wait."""
+        """Send a whole frame without waiting; queue what the kernel does not take."""
         if not self.is_ready:
             self.queue(data)
             return
@@ -131,12 +133,13 @@ class Viewer:
                 self.queue(data[sent:])
 
     def fail(self, error: OSError) -> None:
-        """Close a connection that broke; Tornado notifies the handler."""
+        """Close a broken connection; Tornado then notifies the handler."""
         self._stream.close(exc_info=error)
 
     def queue(self, data: bytes) -> None:
-        """Give bytes to the stream. Close the viewer if more than `max_viewer_backlog_bytes` would
-        wait."""
+        """Give bytes to the stream, which sends them when the kernel takes more.
+
+        If more than `max_viewer_backlog_bytes` would wait, close the viewer with 1013 instead."""
         if self._is_closing or self._stream.closed():
             return
         if self._backlog + len(data) > self._limits.max_viewer_backlog_bytes:
@@ -149,8 +152,10 @@ class Viewer:
         self._stream.write(data).add_done_callback(lambda _: self._was_written(len(data)))
 
     def stream_was_written(self) -> None:
-        """Wait until Tornado's own bytes (a pong) are written: no frame may come between them. If
-        something is queued already, its end covers them."""
+        """Hold frames back until Tornado's own bytes (a pong) are written.
+
+        A frame in the middle of them would break the protocol. If bytes of ours are queued already,
+        frames wait for the end of that queue anyway."""
         if self.is_ready and self._stream.writing():
             self.queue(b"")
 
@@ -159,8 +164,10 @@ class Viewer:
         self._pong_at = self._loop.time()
 
     def check(self, now: float) -> None:
-        """Ping the client when it is time. Close the viewer if it has not answered the last ping,
-        or is behind for too long. `now` is a time of the loop, in seconds."""
+        """Ping the client every `ping_interval_s`.
+
+        Close the viewer with 1013 if it has not answered the last ping, or has been behind for more
+        than `max_viewer_behind_s`. `now` is a time of the loop, in seconds."""
         limits = self._limits
         since = self._behind_since
         if since is not None and now - since > limits.max_viewer_behind_s:
@@ -173,13 +180,13 @@ class Viewer:
                 self.send(PING)
 
     def close(self, code: int, reason: str) -> None:
-        """Send a close frame; nothing is sent after it."""
+        """Send a close frame, and nothing after it."""
         self._ready.pop(self.socket, None)
         self._is_closing = True
         self._connection.close(code, reason)
 
     def cut(self) -> None:
-        """Close the connection at once, without waiting for the client to agree."""
+        """Close the connection at once, without waiting for the client's close frame."""
         self._stream.close()
 
     def _was_written(self, count: int) -> None:
@@ -193,10 +200,10 @@ class Viewer:
 
 
 class Readiness:
-    """Sockets that may be full. One epoll call finds those with an empty send buffer."""
+    """Sockets that may be full; one epoll call finds those with an empty send buffer."""
 
     def __init__(self, check_frames: int = 1) -> None:
-        """While no socket is full, ask the kernel only once in `check_frames` frames."""
+        """Ask the kernel only once in `check_frames` frames while no socket is full."""
         self._poll = select.epoll()
         self._sockets: dict[socket.socket, int] = {}
         self._check_frames = check_frames
@@ -208,11 +215,13 @@ class Readiness:
         if each in self._sockets:
             return
         self._sockets[each] = each.fileno()
-        with contextlib.suppress(ValueError):  # closed already: it will not be ready any more
+        with contextlib.suppress(ValueError):  # closed already: it is never ready again
             self._poll.register(each, select.EPOLLOUT)
 
     def remove(self, each: socket.socket) -> None:
-        """Remove a closed socket. The kernel forgot it then; another may have its number by now."""
+        """Remove a closed socket.
+
+        The kernel removed it from the poll at its close. Another socket may have its number now."""
         self._sockets.pop(each, None)
 
     def clear(self) -> None:
@@ -222,7 +231,7 @@ class Readiness:
         self._sockets.clear()
 
     def of(self, ready: ReadyViewers) -> Collection[socket.socket]:
-        """Return `ready` itself, or a list of its sockets without those known to be full."""
+        """Return `ready` itself, or a list of its sockets without those that are full."""
         self._turn = (self._turn + 1) % self._check_frames
         if not self._sockets or (self._turn and not self._is_any_full):
             return ready
@@ -236,23 +245,22 @@ class Readiness:
 
 
 class Fanout:
-    """The viewers that can take a frame, READY or FULL, and the fast way to send one to all of
-    them."""
+    """The viewers that are READY or FULL, and the fast way to send one frame to all of them."""
 
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self._plain: ReadyViewers = {}
         self._secure: ReadyViewers = {}
         self._full_plain = Readiness()
-        """The plain sockets that took nothing last time. One call asks for all of them; a send that
+        """The plain sockets that took nothing last time. One call checks all of them. A send that
         fails would cost half as much as one that succeeds."""
         self._tls_sockets = Readiness(limits.tls_readiness_check_frames)
         """All TLS sockets, checked before a frame is sent. A full plain socket rejects the whole
         frame. OpenSSL first makes a record of it, which must then be sent. One epoll call took 0.4
-        to 0.7 µs for each socket, an ioctl(SIOCOUTQNSD) 2 to 3 µs, a sixth of a send. It is not
-        made for each frame, so a client that falls asleep gets a few more states."""
+        to 0.7 µs for each socket, an ioctl(SIOCOUTQNSD) 2 to 3 µs, a sixth of a send. Not every
+        frame is preceded by a check, so a client that falls asleep gets a few more states."""
 
     def add(self, viewer: Viewer) -> None:
-        """Add a viewer; it is in a table while it is ready."""
+        """Add a viewer. It is in a table while it is ready."""
         if viewer.is_secure:
             self._tls_sockets.add(viewer.socket)
         viewer.join(self._secure if viewer.is_secure else self._plain)
@@ -264,12 +272,13 @@ class Fanout:
         self._tls_sockets.remove(viewer.socket)
 
     def send(self, data: bytes) -> int:
-        """Send a frame to all viewers that are ready and skip the others. Return the number of
-        those that got it."""
-        # The fast path: for each viewer one system call and little else. Nothing of a viewer is
-        # read but its socket, in the order in which the sockets were made: what is not in the
-        # processor's cache costs most. This takes it from 1.2 to 1.05 times a bare loop of
-        # socket.send, and from 1.3 to 1.1 under TLS; scripts/bench.sh shows it.
+        """Send a frame to all viewers that are ready, and return their number.
+
+        The others are skipped. A frame that was taken in part counts as sent."""
+        # The fast path: for each viewer one system call and little else. Only the viewer's socket
+        # is read, in the order in which the sockets were made: misses of the processor's cache
+        # cost most. This costs 1.05 times as much as a bare loop of socket.send (1.2 before), and
+        # 1.1 times under TLS (1.3 before); scripts/bench.sh measures it.
         size = len(data)
         plain, secure = self._full_plain.of(self._plain), self._tls_sockets.of(self._secure)
         if plain is self._plain:  # no socket is full any more
@@ -291,7 +300,7 @@ class Fanout:
                 else:
                     if count != size:
                         begun.append((ready[each], data[count:]))
-        # Only now, since it changes the tables.
+        # Not in the loop above: queueing changes the tables.
         for viewer, rest in begun:
             viewer.queue(rest)
         return sent

@@ -1,13 +1,14 @@
-"""Connection limits: the number of connections for one address and for all together, and the
-eviction of a connection when one more arrives.
+"""Connection limits, for each address and for all together, and eviction beyond them.
 
-The rules: of an address with `max_connections_per_address` connections the oldest is evicted when
-one more arrives. When there are `max_connections` in all, or no file descriptor is left, the oldest
-of the address that has most is evicted. Connections that presented the control code are never
-evicted. So the owner gets in: older connections are evicted first, which leaves time to present the
-code. Each IPv6 address counts for itself, since at home all share
-one /64; a client that takes on many addresses can evict other clients, but not the owner. This
-machine itself, where the owner may run a proxy, is limited only by the file descriptors."""
+- If an address has `max_connections_per_address` connections and opens one more, its oldest is
+  evicted.
+- If there are `max_connections` in all, or no file descriptor is left, the oldest connection of the
+  address with most connections is evicted.
+- Connections that presented the control code are never evicted. Older connections are evicted
+  first, so the owner has time to present the code.
+- Each IPv6 address counts alone, since all machines of a home share one /64. A client with many
+  addresses can evict other clients, but not the owner.
+- This machine itself, where the owner may run a proxy, is limited only by file descriptors."""
 
 import asyncio
 import itertools
@@ -23,14 +24,14 @@ from ..messages import HEADERS
 from .address_quota import AddressQuota
 
 READ_CHUNK_BYTES = 16 * 1024
-"""Bytes read at once; the rest of what a client has sent stays in the kernel until then."""
+"""Bytes read at once. The rest of a client's bytes stays in the kernel until the next read."""
 
 _TORNADO_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-"""The bytes that Tornado itself writes, past all handlers, when a request is malformed."""
+"""Tornado's own response to a malformed request. It is written past all handlers."""
 
 
 def _error_response(status: str, reason: str) -> bytes:
-    """Return a whole response, past all handlers, after which the connection closes."""
+    """Return the bytes of a whole response after which the connection closes."""
     body = f"{status[:3]}: {reason}\n"
     lines = (
         f"HTTP/1.1 {status}",
@@ -50,8 +51,9 @@ log = logging.getLogger(__name__)
 
 
 class Connection(BaseIOStream):
-    """A client's connection that notifies the limiter when it is closed, and rejects a request head
-    with too many parts."""
+    """A client's connection.
+
+    It notifies the limiter when it is closed, and rejects a request head with too many parts."""
 
     __slots__ = ("_limits", "address", "on_closed", "on_large_response")
 
@@ -61,10 +63,10 @@ class Connection(BaseIOStream):
         self.address = ""
         self.on_closed: Callable[[], object] | None = None
         self.on_large_response: Callable[[asyncio.Future[None]], object] | None = None
-        """Called with each large response that waits until the client reads on."""
+        """Called with the future of each large response that waits for the client to read it."""
 
     def write(self, data: bytes | memoryview) -> "asyncio.Future[None]":
-        """Write `data`. Tornado's bare 400 response is replaced by one with our headers."""
+        """Write `data`, with our own 400 response in place of Tornado's, which has no headers."""
         done = super().write(_BAD_REQUEST if data == _TORNADO_BAD_REQUEST else data)
         is_large = len(data) > self._limits.large_response_bytes
         if self.on_large_response and is_large and not done.done():
@@ -74,7 +76,7 @@ class Connection(BaseIOStream):
     def read_until_regex(
         self, regex: bytes, max_bytes: int | None = None
     ) -> "asyncio.Future[bytes]":
-        """Read the head of a request, as Tornado does it; reject one that would cost too much."""
+        """Read the head of a request as Tornado does, but answer 431 to one with too many parts."""
         reading = asyncio.ensure_future(super().read_until_regex(regex, max_bytes))
         checked = asyncio.get_running_loop().create_future()
         reading.add_done_callback(lambda _: self._check(reading, checked))
@@ -107,7 +109,7 @@ class Connection(BaseIOStream):
         )
 
     def close_fd(self) -> None:
-        """Close the socket, and notify the limiter, whichever side ended the connection."""
+        """Close the socket and notify the limiter, whichever side ended the connection."""
         super().close_fd()
         if self.on_closed:
             self.on_closed()
@@ -138,7 +140,7 @@ class _AddressConnections:
         return next(iter(self.evictable.values()), 0)
 
     def evict(self) -> bool:
-        """Close the oldest connection that may be evicted. Return whether there was one."""
+        """Close the oldest connection that may be evicted; return True if there was one."""
         for connection in self.evictable:
             connection.close()
             return True
@@ -159,8 +161,9 @@ class ConnectionLimiter:
         """The time of the last shortage, on the loop's clock."""
 
     def admit(self, connection: Connection, address: str) -> bool:
-        """Count a new connection, and evict another where that is necessary. Return False if there
-        is no room for it."""
+        """Count a new connection, and evict another if there are too many.
+
+        Return False, and do not count it, if all others are protected from eviction."""
         if address in self._limits.exempt_addresses:
             return True
         connections = self._by_address.get(address, _AddressConnections())
@@ -180,7 +183,7 @@ class ConnectionLimiter:
         return True
 
     def count_handshake(self, connection: TlsConnection, address: str) -> None:
-        """Count a TLS handshake while it is in progress, and close the oldest of too many."""
+        """Count a TLS handshake while it is in progress; close its address's oldest of too many."""
         done = connection.wait_for_handshake()
         done.add_done_callback(lambda _: self._handshakes.remove(address, connection))
         limit = self._limits.max_handshakes_per_address
@@ -196,8 +199,9 @@ class ConnectionLimiter:
             evicted.close()
 
     def evict(self) -> bool:
-        """Close the oldest connection of the address that has most. Return whether there was one
-        that may be evicted."""
+        """Close the oldest connection of the address with most connections.
+
+        Protected connections do not count. Return False if there are no others."""
         largest = max(
             self._by_address.values(),
             key=lambda each: (len(each.evictable), -each.oldest()),
@@ -210,8 +214,9 @@ class ConnectionLimiter:
         return largest.evict()
 
     def protect(self, connection: Connection, credential: str) -> None:
-        """Never evict a connection that presented the control code. `credential` is the code's id
-        or the key of a session."""
+        """Never evict a connection that presented the control code.
+
+        `credential` is the code's id or the key of a session."""
         connections = self._by_address.get(connection.address)
         if connections and connection in connections.evictable:
             del connections.evictable[connection]

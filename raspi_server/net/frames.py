@@ -1,4 +1,4 @@
-"""WebSocket frames that the server sends: whole and unmasked (RFC 6455, 5.2)."""
+"""WebSocket frames of a server: whole and unmasked (RFC 6455, 5.2)."""
 
 import struct
 from typing import Any
@@ -10,7 +10,7 @@ PING = b"\x89\x00"
 
 
 def frame(message: Any) -> bytes:
-    """Return a message, encoded as JSON, as one text frame."""
+    """Return one text frame with a message as JSON."""
     data = encode(message)
     size = len(data)
     if size < 126:

@@ -1,6 +1,7 @@
-"""Broadcast hub: a message is encoded and framed once for all viewers, and written at once to those
-that can take it. No viewer waits for a slow one, and the cost of a slow one is bounded
-(backpressure.py)."""
+"""Broadcast hub.
+
+A message is encoded and framed once for all viewers, and written directly to those that can take
+it. No viewer waits for a slow one, and the cost of a slow one is bounded (backpressure.py)."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -12,8 +13,10 @@ from .frames import frame
 
 
 class Hub:
-    """All viewers. `on_active(True)` is called when the first is added, `on_active(False)` when the
-    last is removed. All methods belong to the loop's thread."""
+    """All viewers.
+
+    `on_active(True)` is called when the first viewer is added, `on_active(False)` when the last is
+    removed. All methods belong to the loop's thread."""
 
     def __init__(self, on_active: Callable[[bool], None], limits: Limits = DEFAULT) -> None:
         self.limits = limits
@@ -22,7 +25,7 @@ class Hub:
         self._fanout = Fanout(limits)
         self.sent = 0
         self.skipped = 0
-        """Frames to all viewers, counted for each viewer: those sent, and those skipped."""
+        """Frames to all viewers, sent and skipped, counted for each viewer."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -33,7 +36,7 @@ class Hub:
         return iter(tuple(self._viewers))
 
     def add(self, viewer: Viewer) -> None:
-        """Add a viewer."""
+        """Add a viewer, whose connection may be closed already."""
         self._viewers.add(viewer)
         self._fanout.add(viewer)
         if len(self._viewers) == 1:
@@ -41,7 +44,7 @@ class Hub:
             self._on_active(True)
 
     def remove(self, viewer: Viewer) -> None:
-        """Remove a viewer whose connection has ended, if it is here."""
+        """Remove a viewer, if it is here."""
         if viewer in self._viewers:
             self._viewers.remove(viewer)
             self._fanout.remove(viewer)
@@ -54,14 +57,15 @@ class Hub:
         await self._empty.wait()
 
     def send_or_skip(self, message: Any) -> None:
-        """Send a message to all viewers that can take it now. The others never get it: the next one
-        has all its values again."""
+        """Send a message to all viewers that can take it now, and skip the others.
+
+        Use it for messages whose values are all repeated by the next one."""
         sent = self._fanout.send(frame(message))
         self.sent += sent
         self.skipped += len(self._viewers) - sent
 
     def send(self, message: Any) -> None:
-        """Send a message to all viewers, in order, none skipped."""
+        """Send a message to all viewers, in order, and skip none."""
         if not self._viewers:
             return
         data = frame(message)
@@ -70,8 +74,9 @@ class Hub:
             viewer.send(data)
 
     def check(self, now: float) -> None:
-        """Ping the viewers, and close those that do not answer or are too slow. To be called about
-        once a second; `now` is a time of the loop, in seconds."""
+        """Ping the viewers, and close those that do not answer or are too slow.
+
+        Call this about once a second. `now` is a time of the loop, in seconds."""
         for viewer in self:
             viewer.check(now)
 
@@ -81,8 +86,9 @@ class Hub:
             viewer.close(code, reason)
 
     def cut(self, code: int, reason: str) -> None:
-        """Send a close frame to all viewers and close their connections at once: nothing more is
-        received from them."""
+        """Send a close frame to all viewers and close their connections at once.
+
+        Nothing more is received from them."""
         for viewer in self:
             viewer.close(code, reason)
             viewer.cut()

@@ -1,5 +1,6 @@
-"""Listening sockets: their address and port, HTTP and HTTPS on the same one, and a pause while no
-file descriptor is left."""
+"""Listening sockets, with HTTP and HTTPS on one port.
+
+While no file descriptor is left, they accept no connections."""
 
 import asyncio
 import contextlib
@@ -20,8 +21,8 @@ from .tls_sniff import Address, TlsSniffer
 log = logging.getLogger(__name__)
 
 
-class CannotListen(OSError):
-    """An address that cannot be listened on; with `may_pass` it may be possible later."""
+class ListenError(OSError):
+    """An address on which this server cannot listen; if `may_pass`, it may be possible later."""
 
     def __init__(self, message: str, may_pass: bool) -> None:
         super().__init__(message)
@@ -29,10 +30,11 @@ class CannotListen(OSError):
 
 
 class Listener:
-    """The sockets that listen on one address and port, from construction on; `open` begins to
-    accept. Each connection is passed with its address to `on_connection` once its first byte has
-    arrived. With a TLS `context`, plain HTTP is passed to `on_plain_http` instead. Another
-    `context` may be set; it holds for later connections."""
+    """The sockets that listen on one address and port from construction on.
+
+    `open` begins to accept. Each connection is passed with its address to `on_connection` once its
+    first byte has arrived. With a TLS `context`, plain HTTP is passed to `on_plain_http` instead.
+    Another `context` may be set for later connections."""
 
     def __init__(
         self,
@@ -43,8 +45,9 @@ class Listener:
         on_plain_http: Callable[[Connection, Address], object],
         limits: Limits = DEFAULT,
     ) -> None:
-        """Listen on `address`, a host ("" for all) and a port (0 for any free one). Raise
-        CannotListen."""
+        """Listen on `address`: a host ("" for all) and a port (0 for any free one).
+
+        Raise ListenError."""
         self.context = context
         self._limiter = limiter
         self._on_connection = on_connection
@@ -73,7 +76,7 @@ class Listener:
         self._sockets = []
 
     def _pause(self) -> None:
-        """Accept no connections until `open` is called again."""
+        """Accept no connections until the next `open`."""
         if self._retry:
             self._retry.cancel()
             self._retry = None
@@ -104,7 +107,7 @@ class Listener:
         """Pass a connection on, now that its protocol is known."""
         try:
             if self.context is None and is_tls:
-                accepted.close()  # at once: the client would wait for an answer that never comes
+                accepted.close()  # else the client waits for an answer that never comes
                 return
             is_plain = self.context is None or not is_tls
             connection = self._plain(accepted) if is_plain else self._encrypted(accepted)
@@ -125,8 +128,8 @@ class Listener:
 
     def _encrypted(self, accepted: socket.socket) -> Connection:
         assert self.context is not None
-        # Raises if the client has reset the connection. Python's wrap_socket would raise, too, but
-        # leave its half-made socket to the garbage collector.
+        # This raises OSError if the client has reset the connection. Python's wrap_socket raises,
+        # too, but leaves its incomplete socket to the garbage collector.
         accepted.getpeername()
         return TlsConnection(
             self.context.wrap_socket(accepted, server_side=True, do_handshake_on_connect=False),
@@ -143,8 +146,9 @@ class Listener:
 
 
 def _check_descriptors(listening: socket.socket, spare: int) -> None:
-    """Raise OSError if only `spare` descriptors or fewer are left. The next one is the lowest that
-    is free."""
+    """Raise OSError if only `spare` descriptors or fewer are left.
+
+    A new descriptor always has the lowest free number (open(2))."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     next_one = os.dup(listening.fileno())
     os.close(next_one)
@@ -153,8 +157,10 @@ def _check_descriptors(listening: socket.socket, spare: int) -> None:
 
 
 def listen(address: str, port: int, limits: Limits = DEFAULT) -> list[socket.socket]:
-    """Return listening sockets on one address, or for "" on all of IPv4 and IPv6. Raise
-    CannotListen."""
+    """Return listening sockets on one address, or for "" on all of IPv4 and IPv6.
+
+    Raise ListenError, whose message has the address, the reason and, for a port below 1024, what
+    permits it."""
     found: list[socket.socket] = []
     backlog = limits.listen_backlog
     try:
@@ -162,7 +168,7 @@ def listen(address: str, port: int, limits: Limits = DEFAULT) -> list[socket.soc
         found.append(socket.create_server((address, port), family=family, backlog=backlog))
         if not address and socket.has_ipv6:
             same_port = found[0].getsockname()[1]
-            with contextlib.suppress(_NoIPv6):
+            with contextlib.suppress(_NoIPv6Error):
                 found.append(_listen_on_ipv6(same_port, backlog))
     except OSError as error:
         for each in found:
@@ -178,7 +184,7 @@ def listen(address: str, port: int, limits: Limits = DEFAULT) -> list[socket.soc
         # Python adds the address to error.strerror.
         why = os.strerror(error.errno) if error.errno else str(error)
         may_pass = error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
-        raise CannotListen(f"{where}: {why}{hint}", may_pass) from None
+        raise ListenError(f"{where}: {why}{hint}", may_pass) from None
     for each in found:
         _configure(each, limits)
     return found
@@ -195,13 +201,14 @@ def _configure(listening: socket.socket, limits: Limits) -> None:
 
 
 async def until_free(address: str, port: int, limits: Limits = DEFAULT) -> None:
-    """Wait while another program has the address, or this machine does not have it yet; return
-    after `address_timeout_s` at the latest."""
+    """Wait while another program has the address, or this machine does not have it yet.
+
+    Return after `address_timeout_s` at the latest."""
     interval_s = limits.address_retry_interval_s
     for attempt in range(int(limits.address_timeout_s / interval_s)):
         try:
             found = listen(address, port, limits)
-        except CannotListen as error:
+        except ListenError as error:
             if not error.may_pass:
                 return
             if attempt == 0:
@@ -213,7 +220,7 @@ async def until_free(address: str, port: int, limits: Limits = DEFAULT) -> None:
             return
 
 
-class _NoIPv6(OSError):
+class _NoIPv6Error(OSError):
     """IPv6 that is switched off on this machine."""
 
 
@@ -222,5 +229,5 @@ def _listen_on_ipv6(port: int, backlog: int) -> socket.socket:
         return socket.create_server(("::", port), family=socket.AF_INET6, backlog=backlog)
     except OSError as error:
         if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-            raise _NoIPv6 from None
+            raise _NoIPv6Error from None
         raise

@@ -2,8 +2,9 @@
 
 
 class TokenBucket:
-    """Tokens for messages: at most `burst` at once, refilled at `per_second`. `now` is a moment of
-    a monotonic clock in seconds."""
+    """Tokens for messages: at most `burst` at once, refilled at `per_second`.
+
+    `now` is a time of a monotonic clock, in seconds."""
 
     __slots__ = ("_burst", "_filled_at", "_per_second", "_tokens")
 
@@ -14,7 +15,7 @@ class TokenBucket:
         self._filled_at = now
 
     def take(self, now: float) -> bool:
-        """Take a token; return False where none is left."""
+        """Take a token; return False if none is left."""
         tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._per_second)
         self._filled_at = now
         if tokens < 1:

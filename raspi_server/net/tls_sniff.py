@@ -1,5 +1,6 @@
-"""TLS detection: the first byte of a connection tells TLS from plain HTTP, so that one port answers
-both (Cockpit does it this way)."""
+"""TLS detection: one port answers TLS and plain HTTP, as in Cockpit.
+
+The first byte of a connection tells which it is."""
 
 import asyncio
 import socket
@@ -15,9 +16,10 @@ Address = tuple[str, int]
 
 
 class TlsSniffer:
-    """Accepted connections that have sent nothing yet. Calls `on_first_byte(connection, address,
-    is_tls)` for each that sends something in time, and closes the others. All methods belong to
-    the loop's thread."""
+    """Accepted connections that have sent nothing yet.
+
+    `on_first_byte(connection, address, is_tls)` is called for each that sends a byte within
+    `first_byte_timeout_s`. The others are closed. All methods belong to the loop's thread."""
 
     def __init__(
         self,
@@ -30,8 +32,9 @@ class TlsSniffer:
         self._quota: AddressQuota[socket.socket] = AddressQuota(limits.exempt_addresses)
 
     def add(self, connection: socket.socket, address: Address) -> None:
-        """Detect the protocol of a non-blocking socket: at once if its first byte is here, else as
-        soon as that arrives."""
+        """Detect the protocol of a non-blocking socket as soon as its first byte arrives.
+
+        If the byte is here already, `on_first_byte` is called before this returns."""
         if self._detect(connection, address):
             return
         limits = self._limits
@@ -47,8 +50,7 @@ class TlsSniffer:
             self._close(evicted)
 
     def evict(self) -> bool:
-        """Close the oldest silent connection of the address that has most. Return whether there was
-        one."""
+        """Close the oldest silent connection of the address that has most; return False if none."""
         connection = self._quota.oldest_of_largest()
         if connection is None:
             return False
@@ -65,8 +67,9 @@ class TlsSniffer:
         self._detect(connection, address)
 
     def _detect(self, connection: socket.socket, address: Address) -> bool:
-        """Return False while nothing has arrived. Pass a connection with a first byte on, and close
-        one that has ended."""
+        """Pass a connection with a first byte on, and close one that has ended.
+
+        Return False while nothing has arrived."""
         try:
             first = connection.recv(1, socket.MSG_PEEK)
         except BlockingIOError:

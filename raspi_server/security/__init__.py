@@ -1,0 +1,1 @@
+"""Security: access rights, codes, sessions, sign-in links, and TLS."""

@@ -1,5 +1,4 @@
-"""Access policy: which callers may view, which may switch, and under which names this server
-answers."""
+"""Access policy: callers that may view, callers that may switch, and names of this server."""
 
 import asyncio
 import ipaddress
@@ -39,8 +38,9 @@ log = logging.getLogger(__name__)
 
 
 class Caller(NamedTuple):
-    """A client: its address, and the id of the code it presented, or the key of its session, or
-    neither."""
+    """A client: its address, and the id of the code that it presented or the key of its session.
+
+    It may have neither."""
 
     address: str
     code: str | None = None
@@ -48,13 +48,15 @@ class Caller(NamedTuple):
 
     @property
     def has_credential(self) -> bool:
-        """True if the caller presented a code or a session, still valid or not."""
+        """True if the caller presented a code or a session, which may have ended since."""
         return self.code is not None or self.session is not None
 
 
 def cookie_name(request: HTTPServerRequest) -> str:
-    """Return the name of our cookie for the address in the browser: another for each scheme and
-    port, which cookies do not tell apart. Over HTTPS no page loaded by plain HTTP can set it."""
+    """Return the name of our cookie, which contains the scheme and port of the request.
+
+    Browsers send the cookies of one port to all others. Over HTTPS the name begins with
+    `__Secure-`: no page loaded by plain HTTP can set it."""
     found = _PORT.search(request.host)
     port = found[1] if found else _DEFAULT_PORTS[request.protocol]
     prefix = "__Secure-" if request.protocol == "https" else ""
@@ -62,8 +64,9 @@ def cookie_name(request: HTTPServerRequest) -> str:
 
 
 class AccessPolicy:
-    """The `access` keys of config.yaml, the codes, and the sessions and links made with them. The
-    `check_...` methods raise RequestError with the reason. All methods belong to the loop's
+    """The `access` keys of config.yaml, the codes, and the sessions and links made with them.
+
+    The `check_...` methods raise RequestError with the reason. All methods belong to the loop's
     thread."""
 
     def __init__(
@@ -76,7 +79,7 @@ class AccessPolicy:
         limits: Limits = DEFAULT,
     ) -> None:
         self.access = access
-        """The keys; a reload sets another value."""
+        """The keys. A reload sets another value."""
         self._codes = codes
         self._sessions = sessions
         self._links = links
@@ -84,26 +87,27 @@ class AccessPolicy:
         self._login = Login(codes, limits)
 
     def read_codes(self) -> None:
-        """Read the codes as they are now, and end the sessions of replaced ones."""
+        """Read the codes from their file, and end the sessions of replaced codes."""
         self._codes.read()
         self._sessions.keep(lambda session: self._codes.right(session.code) is not None)
         self._unprotect()
 
     def set_scheme(self, scheme: str) -> None:
-        """End all sessions that were begun over another scheme than `scheme`."""
+        """End all sessions that began over another scheme than `scheme`."""
         self._sessions.keep(lambda session: session.scheme == scheme)
         self._unprotect()
 
     async def caller(self, request: HTTPServerRequest) -> Caller:
-        """Return the caller, by its cookie or `Authorization: Bearer`. Raise RequestError for a
-        wrong code."""
+        """Return the caller, by its cookie or `Authorization: Bearer`.
+
+        Raise RequestError for a wrong code, or after too many."""
         address = str(request.remote_ip)
         header = request.headers.get("Authorization", "")
         scheme, _, code = header.partition(" ")
         if scheme.lower() == "bearer":
-            id = await self.sign_in(code, address)
-            self._protect(request, id)
-            return Caller(address, code=id)
+            code_id = await self.sign_in(code, address)
+            self._protect(request, code_id)
+            return Caller(address, code=code_id)
         return Caller(address, session=self._session(request))
 
     def _session(self, request: HTTPServerRequest) -> str | None:
@@ -117,6 +121,7 @@ class AccessPolicy:
 
     def _protect(self, request: HTTPServerRequest, credential: str) -> None:
         """Exempt the connection of a request from eviction if it presented the control code.
+
         `credential` is the code's id or a session's key."""
         is_control = self._right_of(credential) == "control"
         if is_control and isinstance(request.connection, HTTP1Connection):
@@ -132,8 +137,9 @@ class AccessPolicy:
         return self._codes.right(credential) or self._codes.right(self._sessions.code(credential))
 
     async def begin_session(self, handler: RequestHandler, code: str) -> Caller:
-        """Give a browser a cookie for the code with this id, in place of the one it has. Return the
-        caller that it is now. The WebSockets of a session that has ended are not closed yet."""
+        """Give a browser a cookie for the code with this id, and return its new caller.
+
+        The session that the browser had ends. Its WebSockets are not closed here."""
         request = handler.request
         before = self._session(request)
         if before:
@@ -146,15 +152,16 @@ class AccessPolicy:
         return Caller(str(request.remote_ip), session=key)
 
     def renew_cookie(self, handler: RequestHandler) -> None:
-        """Give a browser that is signed in the same cookie again, so that it keeps it longer."""
+        """Send a signed-in browser its cookie again, so that the browser keeps it longer."""
         if self._session(handler.request):
             cookie = handler.request.cookies[cookie_name(handler.request)]
             self._set_cookie(handler, cookie.value)
 
     def end_session(self, handler: RequestHandler) -> asyncio.Future[None] | None:
-        """End the session of a browser, if it has one, and delete its cookie. Return a future that
-        is done when that outlasts a power cut. The WebSockets of the session are not closed yet,
-        but may do no more than those of other clients."""
+        """End the session of a browser, if it has one, and delete its cookie.
+
+        Return a future that is done when a power cut cannot undo that, or None without a session.
+        The WebSockets of the session are not closed here, but have lost its rights."""
         self._set_cookie(handler, "", days=-1)
         session = self._session(handler.request)
         if session is None:
@@ -170,7 +177,7 @@ class AccessPolicy:
     def _set_cookie(
         self, handler: RequestHandler, value: str, days: float = COOKIE_LIFETIME_DAYS
     ) -> None:
-        """Set our cookie: scripts cannot read it, and pages of other sites do not send it."""
+        """Set our cookie so that scripts cannot read it and pages of other sites do not send it."""
         handler.set_cookie(
             cookie_name(handler.request),
             value,
@@ -181,13 +188,13 @@ class AccessPolicy:
         )
 
     async def sign_in(self, code: str, address: str) -> str:
-        """Return the id of a code. Raise RequestError for a wrong one, and after too many
-        wrong ones."""
+        """Return the id of a code. Raise RequestError for a wrong one, or after too many."""
         return await self._login.check(code, address)
 
     def take_link(self, token: str) -> str:
-        """Return the id of the code that a link's token was made for, and use the token up. Raise
-        RequestError; a wrong token costs no attempt, since it cannot be guessed."""
+        """Use a link's token up, and return the id of the code that it was made for.
+
+        Raise RequestError. A wrong token costs no attempt, since tokens cannot be guessed."""
         try:
             code = self._links.take(token)
         except OSError as error:
@@ -200,16 +207,16 @@ class AccessPolicy:
         return code
 
     def is_stronger(self, caller: Caller, code: str) -> bool:
-        """Return True if the caller may already do what the code with this id allows."""
+        """Return True if the caller has all rights of the code with this id already."""
         return self.role(caller) in ("control", self._codes.right(code))
 
     def role(self, caller: Caller) -> Right | None:
-        """Return the right of the code that the caller presented, as it is now."""
+        """Return the right of the caller's code, or None without one or if it was replaced."""
         session = caller.session
         return self._codes.right(self._sessions.code(session) if session else caller.code)
 
     def right(self, caller: Caller) -> Right:
-        """Return what the caller may do with pins that have no `control` key of their own."""
+        """Return the caller's right for pins that have no `control` key of their own."""
         audience = self.access.control
         may = audience == "everyone" or (audience == "code" and self.role(caller) == "control")
         return "control" if may else "view"
@@ -235,8 +242,9 @@ class AccessPolicy:
         return True
 
     def code_would_help(self, pins: Iterable[schema.PinConfig], caller: Caller) -> bool:
-        """Return True if the control code, which the caller did not present, would let it switch
-        more of these pins."""
+        """Return True if the control code would let the caller switch more of these pins.
+
+        It is False for a caller that presented that code."""
         outputs = [pin for pin in pins if isinstance(pin, schema.DrivenConfig)]
         audiences = {pin.control or self.access.control for pin in outputs}
         return "code" in audiences and self.role(caller) != "control"
@@ -248,14 +256,16 @@ class AccessPolicy:
             self._ask_for_code(f"switching {pin.name} needs the control code", "control")
 
     def fleet_audience(self, published: Audience | None) -> Audience:
-        """Return the audience that may switch a pin of another Pi from here: the stricter of
-        `access.control` and the `control` that the Pi published. A Pi that published none may run a
-        release that does not publish it, and require the code."""
+        """Return the audience that may switch a pin of another Pi from here.
+
+        It is the stricter of `access.control` and the `control` that the other Pi published. A Pi
+        that published none counts as `code`: its release may not publish it."""
         return max(self.access.control, published or "code", key=_STRICTNESS.index)
 
     def check_fleet(self, pin: str, published: Audience | None, caller: Caller) -> None:
-        """Raise RequestError if the caller may not switch a pin of another Pi from here. That Pi
-        checks the command by its own policy, too."""
+        """Raise RequestError if the caller may not switch a pin of another Pi from here.
+
+        That Pi checks the command by its own policy, too."""
         audience = self.fleet_audience(published)
         if audience == "nobody":
             words = "nobody may switch other Pis from here (access.control: nobody)"
@@ -264,8 +274,10 @@ class AccessPolicy:
             self._ask_for_code(f"switching {pin} needs the control code of this Pi", "control")
 
     def check_broker(self, pin: schema.PinConfig) -> None:
-        """Raise RequestError if the broker's clients may not switch a pin. They count as callers
-        with the control code: the broker knows them, and `mqtt.control` allows it."""
+        """Raise RequestError if the broker's clients may not switch a pin.
+
+        They count as callers with the control code: the broker checks their passwords, and
+        `mqtt.control` allows it."""
         self._audience(pin)
 
     def broker_may_control(self, pin: schema.PinConfig) -> bool:
@@ -277,12 +289,12 @@ class AccessPolicy:
         return True
 
     def audience(self, pin: schema.PinConfig) -> Audience:
-        """Return the audience that may switch a pin, or drive an input where it is simulated."""
+        """Return the audience that may switch an output, or drive a simulated input."""
         own = pin.control if isinstance(pin, schema.DrivenConfig) else None
         return own or self.access.control
 
     def _audience(self, pin: schema.PinConfig) -> Audience:
-        """Return the same. Raise RequestError where no caller may."""
+        """Return the audience of a pin. Raise RequestError if it is `nobody`."""
         audience = self.audience(pin)
         if audience == "nobody":
             is_own = isinstance(pin, schema.DrivenConfig) and pin.control
@@ -305,9 +317,10 @@ class AccessPolicy:
         return True
 
     def check_host(self, request: HTTPServerRequest) -> None:
-        """Raise RequestError if `Host` is not a name of this server. A page of another site that
-        points its own name at our address (DNS rebinding) sends that name. An address cannot be
-        pointed elsewhere, so every address is allowed."""
+        """Raise RequestError if `Host` is not a name of this server.
+
+        A page of another site that points its own name at our address (DNS rebinding) sends that
+        name. An address cannot be pointed elsewhere, so every address is allowed."""
         name = request.host_name.rstrip(".").lower()
         if _is_address(name) or _NAMESAKE.sub(".local", name) in self._names():
             return
@@ -319,10 +332,11 @@ class AccessPolicy:
         raise RequestError("unknown-host", message)
 
     def check_origin(self, request: HTTPServerRequest) -> None:
-        """Raise RequestError if a page of another site sent the request. Browsers name the page in
-        `Origin`; scripts send none. With HTTPS a page loaded by plain HTTP counts as another site,
-        since it could have been altered on the way. The reverse is allowed: a proxy may serve HTTPS
-        in our name."""
+        """Raise RequestError if a page of another site sent the request.
+
+        Browsers name the site in `Origin`; scripts send none. With HTTPS a page loaded by plain
+        HTTP counts as another site, since it could have been altered on the way. The reverse is
+        allowed: a proxy may serve HTTPS in our name."""
         origin = request.headers.get("Origin")
         if origin is None:
             return
@@ -331,7 +345,7 @@ class AccessPolicy:
             raise RequestError("foreign", "pages of other sites may not do this")
 
     def _names(self) -> set[str]:
-        """Return this server's names. Read each time: a Pi can be renamed while the server runs."""
+        """Return this server's names, read again each time: a Pi can be renamed at any time."""
         full = socket.gethostname().lower()
         short = full.partition(".")[0]
         return {"localhost", full, short, f"{short}.local", *self.access.hosts}

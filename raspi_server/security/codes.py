@@ -19,9 +19,9 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: without i, l, o, u, which look like others."""
 _LOOKALIKES = str.maketrans({"o": "0", "i": "1", "l": "1", "-": None, " ": None})
 _GROUPS, _GROUP_LENGTH = 3, 5
-"""15 letters are 75 bits: too many to try them all, however fast the hash."""
+"""15 letters are 75 bits: too many to try them all, however fast the hash is."""
 _MAX_CODE_LENGTH = 100
-"""Letters of a presented code that are read at all."""
+"""Letters of a presented code that are read. The rest is ignored."""
 _SCRYPT = {"n": 2**13, "r": 8, "p": 1}
 _MAX_FILE_BYTES = 64 * 1024
 
@@ -29,11 +29,10 @@ log = logging.getLogger(__name__)
 
 
 class _Code(Struct, frozen=True, omit_defaults=True):
-    """A code as it is stored. Each new code gets a new `id`, so that uses of an old one can be told
-    apart.
+    """A code as it is stored. Each new code gets a new `id`, which tells it from replaced ones.
 
     `hash` (scrypt) is all that the releases before `mac` read and wrote. It is still written with
-    each new code, so that install.sh --rollback keeps the codes; it and `Codes.find_legacy` can be
+    each new code, so that install.sh --rollback keeps the codes. It and `Codes.find_legacy` can be
     deleted as soon as the release before this one has `mac`. A legacy code gets its `mac` at its
     first use."""
 
@@ -51,8 +50,9 @@ class _File(Struct, frozen=True):
 
 
 class Codes:
-    """The codes in `folder`; none where it is None. Other processes may write the file, too: `read`
-    takes it as it is now."""
+    """The codes in `folder`, or no codes if it is None.
+
+    Other processes may write the file, too. `read` reads it again."""
 
     def __init__(self, folder: Path | None, limits: Limits = DEFAULT) -> None:
         self._limits = limits
@@ -61,7 +61,7 @@ class Codes:
         self.read()
 
     def read(self) -> None:
-        """Read the codes from the file. If that fails, keep those read before."""
+        """Read the codes from the file. If that fails, log it and keep those read before."""
         if self._file is None:
             return
         try:
@@ -76,20 +76,21 @@ class Codes:
         return right in self._kept.codes
 
     def id(self, right: Right) -> str | None:
-        """Return the id of the code for `right`, or None where there is none."""
+        """Return the id of the code for `right`, or None if there is none."""
         code = self._kept.codes.get(right)
         return code.id if code else None
 
-    def right(self, id: str | None) -> Right | None:
-        """Return the right of the code with this `id`, or None once it has been replaced."""
+    def right(self, code_id: str | None) -> Right | None:
+        """Return the right of the code with this id, or None once it has been replaced."""
         for right, code in self._kept.codes.items():
-            if id is not None and hmac.compare_digest(code.id, id):
+            if code_id is not None and hmac.compare_digest(code.id, code_id):
                 return right
         return None
 
     def find(self, text: str) -> str | None:
-        """Return the `id` of the code that was typed, or None. This is fast; legacy codes are not
-        checked."""
+        """Return the `id` of the code that was typed, or None.
+
+        This is fast. It does not check legacy codes."""
         found = None
         for code in self._kept.codes.values():
             if code.mac and hmac.compare_digest(_mac(self._kept.secret, code.salt, text), code.mac):
@@ -102,9 +103,10 @@ class Codes:
         return any(code.mac is None for code in self._kept.codes.values())
 
     def find_legacy(self, text: str) -> str | None:
-        """Check the legacy codes, and write the `mac` of the one that was typed to the file, so
-        that it is no legacy code after a `read`. Return its `id`, or None. This takes a second on a
-        Pi Zero: call it off the loop, and seldom."""
+        """Return the `id` of the legacy code that was typed, or None.
+
+        Write its `mac` to the file, so that it is no legacy code after the next `read`. This takes
+        a second on a Pi Zero: call it off the loop, and seldom."""
         typed = _normal(text).encode()
         for code in self._kept.codes.values():
             if code.mac is None and hmac.compare_digest(_scrypt(typed, code.salt), code.hash):
@@ -112,13 +114,13 @@ class Codes:
                 return code.id
         return None
 
-    def _convert(self, id: str, text: str) -> None:
+    def _convert(self, code_id: str, text: str) -> None:
         assert self._file is not None, "there would be no codes"
         try:
             with storage.locked(self._file.parent, self._limits.file_lock_timeout_s):
                 kept = self._read(self._file)
                 for right, code in kept.codes.items():
-                    if code.id == id:
+                    if code.id == code_id:
                         mac = _mac(kept.secret, code.salt, text)
                         self._write(kept, right, msgspec.structs.replace(code, mac=mac))
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -126,19 +128,20 @@ class Codes:
             log.warning(words, self._file, error, extra=LIMITED)
 
     def renew(self, right: Right) -> str:
-        """Replace the code for `right` by a new one, and return it; it can be shown only now. Raise
-        OSError if it cannot be stored."""
+        """Replace the code for `right` by a new one and return it, the only time it can be shown.
+
+        Raise OSError if it cannot be stored."""
         assert self._file is not None, "there is nowhere to store it"
         letters = [secrets.choice(_ALPHABET) for _ in range(_GROUPS * _GROUP_LENGTH)]
         groups = (letters[n * _GROUP_LENGTH :][:_GROUP_LENGTH] for n in range(_GROUPS))
         text = "-".join("".join(group) for group in groups)
-        id, salt = secrets.token_hex(8), secrets.token_bytes(16)
+        code_id, salt = secrets.token_hex(8), secrets.token_bytes(16)
         legacy_hash = _scrypt(_normal(text).encode(), salt)
         with storage.locked(self._file.parent, self._limits.file_lock_timeout_s):
             kept = self._kept
             with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-                kept = self._read(self._file)  # where that fails, `read` has logged it
-            code = _Code(id, salt, legacy_hash, _mac(kept.secret, salt, text))
+                kept = self._read(self._file)  # if that fails, `read` has logged it
+            code = _Code(code_id, salt, legacy_hash, _mac(kept.secret, salt, text))
             self._kept = self._write(kept, right, code)
         return text
 
@@ -153,7 +156,7 @@ class Codes:
 
 
 def _normal(text: str) -> str:
-    """Return a code as it was meant, however it was typed."""
+    """Return a typed code in lower case, without separators, look-alike letters replaced."""
     return text[:_MAX_CODE_LENGTH].strip().lower().translate(_LOOKALIKES)
 
 

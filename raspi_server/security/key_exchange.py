@@ -1,7 +1,8 @@
-"""Key exchange groups that the TLS server accepts. OpenSSL's own list includes ffdhe2048 to
-ffdhe8192: one replayed ClientHello of 1.2 kB that names ffdhe8192 costs a hundred times the
-processor time of one with X25519. Before 3.15 Python can set one group or none; OpenSSL itself
-reads a list from its configuration."""
+"""Key exchange groups that the TLS server accepts.
+
+OpenSSL's own list includes ffdhe2048 to ffdhe8192. A replayed ClientHello of 1.2 kB that names
+ffdhe8192 costs a hundred times the processor time of one with X25519. Before 3.15 Python can set
+one group or none. OpenSSL itself reads a list from its configuration."""
 
 import _ssl
 import functools
@@ -30,14 +31,16 @@ Groups = %(groups)b
 [default]
 raspi_server = raspi_server
 """
-"""config(5ssl): each new SSL_CTX executes the commands of system_default; of one that is there
-twice, the last."""
+"""Settings for config(5ssl): each new SSL_CTX executes the commands of system_default. If a command
+is there twice, the last one counts."""
 
 
 def restrict(context: ssl.SSLContext) -> bool:
-    """Restrict a server's context, its certificate loaded, to GROUPS. Where `prepare` had no effect
-    and Python cannot set them either, leave P-256 alone, which all browsers offer: a client without
-    it cannot connect, and none is expensive. Return True if the context accepts all of GROUPS."""
+    """Restrict a server's context, with its certificate loaded, to GROUPS.
+
+    If `prepare` had no effect and Python cannot set them either, allow P-256 only, which all
+    browsers offer: clients without it cannot connect, but no handshake is expensive. Return True if
+    the context accepts all of GROUPS."""
     set_groups = getattr(context, "set_groups", None)  # Python 3.15
     if set_groups:
         set_groups(GROUPS)
@@ -53,15 +56,16 @@ def is_whole(context: ssl.SSLContext) -> bool:
 
 @functools.cache
 def prepare() -> None:
-    """Make OpenSSL give GROUPS to each context that is created from now on, a client's as well. The
-    settings of the machine's own openssl.cnf stay. Has no effect where OpenSSL's functions cannot
-    be called, as when it is a hidden part of Python; `restrict` finds out."""
+    """Make OpenSSL give GROUPS to each context that is created from now on, clients' included.
+
+    The settings of the machine's own openssl.cnf stay. This has no effect if OpenSSL's functions
+    cannot be called, as when it is linked statically into Python. `restrict` checks the effect."""
     if hasattr(ssl.SSLContext, "set_groups"):
         return
     try:
         import ctypes
 
-        openssl = ctypes.CDLL(getattr(_ssl, "__file__", None))  # and what that is linked with
+        openssl = ctypes.CDLL(getattr(_ssl, "__file__", None))  # and the libraries linked to it
         _Configuration(openssl).add_groups()
     except (ImportError, OSError, AttributeError):  # no ctypes, no such library, no such function
         return
@@ -98,11 +102,10 @@ class _Configuration:
             self._apply(configuration, b"raspi_server", 0)
         self._free_buffer(buffer)
         self._free(configuration)
-        self._clear_errors()  # Python's ssl would take them for its own
+        self._clear_errors()  # else Python's ssl reports them as its own
 
     def _text(self) -> bytes:
-        """Return the machine's settings and ours after them, in the sections that its file
-        names."""
+        """Return the machine's settings, followed by ours in the sections that its file names."""
         from ctypes import string_at
 
         place = self._file()
@@ -122,8 +125,9 @@ class _Configuration:
 
 
 def _accepts(context: ssl.SSLContext, groups: set[int]) -> bool:
-    """Return True if a server continues a handshake with a TLS 1.3 client that has these groups
-    only. The client has sent no key yet, so nothing is computed."""
+    """Return True if a server goes on with a TLS 1.3 client that has only these groups.
+
+    The client has sent no key yet, so nothing is computed."""
     to_server, from_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     to_server.write(_client_hello(groups))
     server = context.wrap_bio(to_server, from_server, server_side=True)

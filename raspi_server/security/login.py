@@ -1,4 +1,4 @@
-"""Login with an access code. Each network that sends wrong codes has to wait."""
+"""Login with an access code, with a wait for networks that send wrong codes."""
 
 import asyncio
 import ipaddress
@@ -14,12 +14,12 @@ log = logging.getLogger(__name__)
 
 
 class AttemptLimiter:
-    """Attempts for each key: `burst` at once, and one more every `interval_s` seconds. For each key
-    the time is stored at which it has all its attempts again.
+    """Attempts for each key: `burst` at once, and one more every `interval_s` seconds.
 
-    If there are more than `max_keys` keys, it forgets the one that has all its attempts soonest.
-    So an exhausted key is forgotten only when `max_keys` others are exhausted, too. A client with
-    so many networks gains little by that: each of them gives it attempts anyway."""
+    For each key the time is stored at which it has all its attempts again. Beyond `max_keys` keys
+    the one that has all its attempts soonest is forgotten. So an exhausted key is forgotten only
+    when `max_keys` others are exhausted, too. A client with so many networks gains little by that:
+    each of them gives it attempts anyway. `now` is a time of a monotonic clock, in seconds."""
 
     def __init__(self, burst: int, interval_s: float, max_keys: int = 1) -> None:
         self._interval_s = interval_s
@@ -28,7 +28,7 @@ class AttemptLimiter:
         self._full_at: dict[str, float] = {}
 
     def wait(self, key: str, now: float) -> float:
-        """Return the seconds until the key has an attempt; 0 or less if it has one."""
+        """Return the seconds until the key has an attempt, 0 or less if it has one."""
         return self._full_at.get(key, now) - now - self._burst_s
 
     def take(self, key: str, now: float) -> None:
@@ -56,8 +56,10 @@ class Login:
         )
 
     async def check(self, code: str, address: str) -> str:
-        """Return the id of a code. Raise RequestError for a wrong code, and for any code while the
-        network of `address` has sent too many wrong ones."""
+        """Return the id of a code.
+
+        Raise RequestError for a wrong code, and for any code while the network of `address` has
+        sent too many wrong ones."""
         network = network_of(address)
         now = asyncio.get_running_loop().time()
         wait = self._attempts.wait(network, now)
@@ -82,7 +84,7 @@ class Login:
         return found
 
     async def _find_legacy(self, code: str, now: float) -> str | None:
-        """Check the codes that an older release made. Each is one only until its first use."""
+        """Return the id of a code of an older release, or None; each is checked here only once."""
         if self._legacy_attempts.wait("", now) > 0:
             message = (
                 "too many codes to check: try again in a minute, or make a link that needs none:"
@@ -97,8 +99,10 @@ class Login:
 
 
 def network_of(address: str) -> str:
-    """Return the network whose attempts are counted together: an IPv4 address; for IPv6 the /64, in
-    which a machine can pick any address; or all link-local addresses, for the same reason."""
+    """Return the network of an address, whose attempts are counted together.
+
+    It is an IPv4 address, an IPv6 /64, in which a machine can pick any address, or all link-local
+    addresses, for the same reason."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

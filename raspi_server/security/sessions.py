@@ -1,5 +1,7 @@
-"""Sessions of browsers that presented an access code. A cookie is a random id; only its hash is
-stored, with the id of the code, until the browser signs out."""
+"""Sessions of browsers that presented an access code.
+
+A cookie is a random id. Only its hash is stored, with the id of the code, until the browser signs
+out."""
 
 import asyncio
 import hashlib
@@ -24,9 +26,10 @@ log = logging.getLogger(__name__)
 
 
 class Session(Struct, frozen=True):
-    """A session: `key` is the hash of the cookie, `code` the id of the code that was presented,
-    `scheme` the one over which the cookie was given, `used` the Unix time of the last use, exact to
-    a day."""
+    """A session.
+
+    `key` is the hash of the cookie, `code` the id of the code that was presented, `scheme` the one
+    over which the cookie was set, `used` the Unix time of the last use, exact to a day."""
 
     key: str
     code: str
@@ -35,26 +38,27 @@ class Session(Struct, frozen=True):
 
 
 class Sessions:
-    """The sessions in `folder`, or where that is None in memory only. All methods belong to the
-    loop's thread."""
+    """The sessions in `folder`, or in memory only if that is None.
+
+    All methods belong to the loop's thread."""
 
     def __init__(self, folder: Path | None, limits: Limits = DEFAULT) -> None:
         self._max_per_code = limits.max_sessions_per_code
         self._file = folder / "sessions.json" if folder else None
         self._sessions = {each.key: each for each in _read(self._file)}
-        """The least recently used comes first."""
+        """Sessions by key, the least recently used first."""
         self._day = max((each.used // _DAY_S for each in self._sessions.values()), default=0)
         """The day on which uses were last written."""
         self._number = self._written = 0
         self._writing = threading.Lock()
 
     def code(self, key: str) -> str | None:
-        """Return the id of the code that was presented, or None once the session has ended."""
+        """Return the id of the code of a session, or None once the session has ended."""
         session = self._sessions.get(key)
         return session.code if session else None
 
     def find(self, cookie: str, scheme: str) -> str | None:
-        """Return the key of a session by its cookie, given over the same scheme, or None."""
+        """Return the key of the session of a cookie that was set over this scheme, or None."""
         key = _key(cookie)
         session = self._sessions.get(key)
         if session is None or session.scheme != scheme:
@@ -66,7 +70,7 @@ class Sessions:
         return key
 
     def begin(self, code: str, scheme: str) -> tuple[str, str]:
-        """Begin a session. Return its cookie and its key. Call `save` afterwards."""
+        """Begin a session; return its cookie and its key. Call `save` afterwards."""
         cookie = secrets.token_urlsafe(32)
         key = _key(cookie)
         same = [each.key for each in self._sessions.values() if each.code == code]
@@ -87,8 +91,10 @@ class Sessions:
             self.save()
 
     def save(self) -> asyncio.Future[None]:
-        """Write the sessions as they are now, off the loop. Return a future that is done when they
-        outlast a power cut."""
+        """Write the sessions as they are now, off the loop.
+
+        Return a future that is done when a power cut cannot undo it, or when the failure is
+        logged."""
         self._day = int(time.time()) // _DAY_S
         self._number += 1
         data = msgspec.json.encode(list(self._sessions.values()))
@@ -105,7 +111,7 @@ class Sessions:
             try:
                 storage.replace(self._file, data, durable=True, secret=True)
             except OSError as error:
-                words = "a restart will forget who signed in or out just now"
+                words = "a restart will undo the last sign-ins and sign-outs"
                 log.error("%s: %s; %s", self._file, error.strerror, words, extra=LIMITED)
 
 
@@ -121,5 +127,5 @@ def _read(file: Path | None) -> list[Session]:
     except FileNotFoundError:
         return []
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        log.error("%s: %s; everybody has to sign in again", file, error)
+        log.error("%s: %s; all browsers have to sign in again", file, error)
         return []

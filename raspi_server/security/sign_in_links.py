@@ -1,5 +1,6 @@
-"""Sign-in links: each signs one phone in, once. The token in a link is stored as a hash until it is
-exchanged for a session."""
+"""Sign-in links: each signs one phone in, once.
+
+The token of a link is stored as a hash until it is exchanged for a session."""
 
 import hashlib
 import logging
@@ -19,8 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class _Link(Struct, frozen=True):
-    """A link: `hash` is that of the token, `code` the id of the code it was made for, `until` a
-    time of CLOCK_BOOTTIME, which setting the clock does not change."""
+    """A link.
+
+    `hash` is that of the token, `code` the id of the code that it was made for, `until` a time of
+    CLOCK_BOOTTIME in seconds. Setting the clock does not change that."""
 
     hash: str
     code: str
@@ -28,8 +31,9 @@ class _Link(Struct, frozen=True):
 
 
 class Links:
-    """The links in `folder`, which a restart of the machine empties; none where it is None. The
-    command `raspi-server code` makes them, the server takes them."""
+    """The links in `folder`, which a restart of the machine empties, or no links if it is None.
+
+    The command `raspi-server code` makes them, the server takes them."""
 
     def __init__(self, folder: Path | None, limits: Limits = DEFAULT) -> None:
         self._limits = limits
@@ -37,8 +41,9 @@ class Links:
         self._last_error = ""
 
     def make(self, code: str) -> str:
-        """Return the token of a new link for the code with this id. Raise OSError if it cannot be
-        stored."""
+        """Return the token of a new link for the code with this id.
+
+        Raise OSError if it cannot be stored."""
         assert self._file is not None, "there is nowhere to store it"
         limits = self._limits
         token = secrets.token_urlsafe(16)
@@ -50,8 +55,10 @@ class Links:
         return token
 
     def take(self, token: str) -> str | None:
-        """Return the id of the code that a token was made for, and use the token up; None for an
-        unknown token. Raise OSError if that cannot be written; then the token is not used up."""
+        """Use a token up, and return the id of the code that it was made for.
+
+        Return None for an unknown token. Raise OSError, and do not use the token up, if that cannot
+        be written."""
         if self._file is None:
             return None
         wanted = _hash(token)
@@ -71,7 +78,7 @@ class Links:
         except FileNotFoundError:
             return []
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            if str(error) != self._last_error:  # once, since any client may cause it
+            if str(error) != self._last_error:  # once, since any client can cause it
                 self._last_error = str(error)
                 log.error("%s: %s; a new link mends it: sudo raspi-server code --qr", file, error)
             return []

@@ -1,4 +1,4 @@
-"""TLS: the server's context and identity, made from a certificate and its key."""
+"""TLS context and identity of the server, made from a certificate and its key."""
 
 import hashlib
 import logging
@@ -13,17 +13,17 @@ _CIPHERS = ":".join(
     for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
     for key in ("ECDSA", "RSA")
 )
-"""For TLS 1.2, those of Mozilla's intermediate profile (wiki.mozilla.org/Security/Server_Side_TLS,
-5.7) but for DHE, which no browser needs. For TLS 1.3 OpenSSL's own are Mozilla's. The groups of the
-key exchange are in key_exchange.py."""
+"""Ciphers for TLS 1.2: those of Mozilla's intermediate profile, version 5.7
+(wiki.mozilla.org/Security/Server_Side_TLS), without DHE, which no browser needs. For TLS 1.3
+OpenSSL's own are Mozilla's. The groups of the key exchange are in key_exchange.py."""
 
 _EXPIRED = 10
 _NOT_YET_VALID = 9
 """X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL's x509_vfy.h."""
 _NO_CHECK_TIME = 0x200000
-"""X509_V_FLAG_NO_CHECK_TIME, of the same."""
+"""X509_V_FLAG_NO_CHECK_TIME of the same file."""
 AUTHORITY_FILE = "ca.crt"
-"""The authority's file, which scripts/make-cert.sh puts beside the certificate."""
+"""File of the authority's certificate, which scripts/make-cert.sh puts beside the server's."""
 
 ONE_GROUP = (
     f"TLS agrees to P-256 alone: expected {key_exchange.GROUPS}, and this Python"
@@ -34,12 +34,13 @@ log = logging.getLogger(__name__)
 
 
 class CertificateError(ValueError):
-    """A certificate or key that is missing or unreadable, or two that do not belong together."""
+    """A certificate or key that is missing, unreadable, or not of the same pair."""
 
 
 def server_context(pair: CertificateFiles) -> ssl.SSLContext:
-    """Return a context for TLS 1.2 and later, as strict as Mozilla's intermediate profile. Raise
-    CertificateError."""
+    """Return a context for TLS 1.2 and later, as strict as Mozilla's intermediate profile.
+
+    Raise CertificateError."""
     for kind, file in (("certificate", pair.certificate), ("key", pair.key)):
         try:
             file.open("rb").close()
@@ -72,7 +73,7 @@ def server_context(pair: CertificateFiles) -> ssl.SSLContext:
 
 
 class Authority(NamedTuple):
-    """A certificate authority of this Pi's own, which people have to add to each phone."""
+    """The certificate authority of this Pi, which people have to add to each phone."""
 
     name: str
     der: bytes
@@ -89,12 +90,12 @@ class Identity(NamedTuple):
     pair: CertificateFiles
     context: ssl.SSLContext
     authority: Authority | None
-    """None for a certificate whose authority phones know, or whose authority we do not have."""
+    """None for a certificate of an authority that phones know, or that is not in our folder."""
     chain: str
-    """The certificate as it was read; checking it later takes no file descriptor."""
+    """The certificate as it was read: checking it later needs no file descriptor."""
 
     def validity_error(self) -> str | None:
-        """Return in words why the certificate is not valid by this machine's clock, or None."""
+        """Return the reason why the certificate is not valid now, for people, or None if it is."""
         client = _client_context()
         client.load_verify_locations(cadata=self.chain)
         error = _verification_error(client, self.context)
@@ -119,14 +120,14 @@ def identity(pair: CertificateFiles) -> Identity:
 
 
 def _authority(pair: CertificateFiles, context: ssl.SSLContext) -> Authority | None:
-    """Return the authority whose certificate is beside the server's, if it has signed that."""
+    """Return the authority whose certificate is beside the server's, if it has signed it."""
     client = _client_context()
     client.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     try:
         text = pair.certificate.with_name(AUTHORITY_FILE).read_text(encoding="ascii")
         client.load_verify_locations(cadata=text)
         der = ssl.PEM_cert_to_DER_cert(text)
-    except (OSError, ValueError):  # none there, or no certificate; ssl.SSLError is an OSError
+    except (OSError, ValueError):  # no file, or not a certificate; ssl.SSLError is an OSError
         return None
     if _verification_error(client, context):
         return None
@@ -146,8 +147,9 @@ def _client_context() -> ssl.SSLContext:
 def _verification_error(
     client_context: ssl.SSLContext, context: ssl.SSLContext
 ) -> ssl.SSLCertVerificationError | None:
-    """Return the error with which a client rejects a server's certificate, or None. The handshake
-    takes place in memory."""
+    """Return the error with which a client rejects a server's certificate, or None.
+
+    The handshake takes place in memory."""
     client_in, server_in = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_context.wrap_bio(client_in, server_in)
     server = context.wrap_bio(server_in, client_in, server_side=True)

@@ -1,21 +1,27 @@
 """Rights to view and to switch, over the WebSocket and the API, and the names under which the
 server answers."""
 
-import asyncio
-import json
+import functools
+import itertools
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.websocket import websocket_connect
 
+from raspi_server.config.schema import AccessConfig
+from raspi_server.errors import RequestError
+from raspi_server.net.connections import ConnectionLimiter
+from raspi_server.security.access import AccessPolicy, Caller
+from raspi_server.security.codes import Codes
+from raspi_server.security.sessions import Sessions
+from raspi_server.security.sign_in_links import Links
 from raspi_server.web.context import BUILT_IN_WWW
-from tests.support.http import ask
-from tests.support.server import LIMIT, Server
+from tests.support.http import HttpClient, ask
+from tests.support.server import Server, check_end
+from tests.support.websocket import WebSocketClient
 
 PINS = """
 pins:
@@ -36,8 +42,8 @@ class Case(NamedTuple):
     right: str
     lamp: tuple[int, str, str] | None
 
-    def refusal(self, pin: str) -> tuple[int, str, str] | None:
-        """Status, code and words for one pin; those with a `control` of their own go their way."""
+    def rejection(self, pin: str) -> tuple[int, str, str] | None:
+        """Return status, code and message for one pin; some have a `control` of their own."""
         if pin == "gate":
             return 401, "sign-in", f"switching gate {NO_CODE}"
         if pin == "boiler":
@@ -55,211 +61,143 @@ NOBODY = Case(
     "view",
     (403, "not-allowed", "nobody may switch lamp (access.control: nobody)"),
 )
-LOOKING_NEEDS_A_CODE = (
+PRIVATE = "{view: code, control: everyone}"
+VIEWING_NEEDS_A_CODE = (
     "viewing needs an access code, and none exists yet (sudo raspi-server code --new view)"
 )
 
 
-def serve(folder: Path, access: str) -> Iterator[Server]:
-    file = folder / "config.yaml"
-    file.write_text(f"access: {access}\n{PINS}")
-    (folder / "www").mkdir()
-    (folder / "www" / "own.html").write_text("<script>document.title = 'mine'</script>")
-    server = Server(["run", "--simulate", "--config", str(file)])
-    yield server
-    assert server.stop() == 0, server.log
-    assert "Traceback" not in server.log, server.log
-
-
 @pytest.fixture(scope="module")
-def open_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Everyone may switch."""
-    yield from serve(tmp_path_factory.mktemp("open"), EVERYONE.access)
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """Return `serve(access)`: the server of this module with this `access`."""
+    servers = []
+
+    @functools.cache
+    def serve(access: str) -> Server:
+        folder = tmp_path_factory.mktemp("server")
+        (folder / "config.yaml").write_text(f"access: {access}\n{PINS}")
+        (folder / "www").mkdir()
+        (folder / "www" / "own.html").write_text("<script>document.title = 'mine'</script>")
+        servers.append(Server(["run", "--simulate", "--config", str(folder / "config.yaml")]))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        check_end(server)
 
 
-@pytest.fixture(scope="module")
-def usual_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """As shipped: everyone may look, switching needs a code."""
-    yield from serve(tmp_path_factory.mktemp("usual"), CODE.access)
+@pytest.fixture
+def everyone(serve):
+    """A server whose pins everyone may switch."""
+    return serve(EVERYONE.access)
 
 
-@pytest.fixture(scope="module")
-def museum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Nobody may switch."""
-    yield from serve(tmp_path_factory.mktemp("museum"), NOBODY.access)
+@pytest.fixture
+def default(serve):
+    """A server as shipped: everyone may view, switching needs a code."""
+    return serve(CODE.access)
 
 
-@pytest.fixture(scope="module")
-def closed_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Looking needs a code, though switching would not."""
-    yield from serve(tmp_path_factory.mktemp("closed"), "{view: code, control: everyone}")
+@pytest.fixture
+def private(serve):
+    """A server where viewing needs a code, and switching does not."""
+    return serve(PRIVATE)
 
 
-@pytest.fixture(params=["open_house", "usual_house", "museum"])
-def pi(request: pytest.FixtureRequest) -> tuple[Server, Case]:
-    cases = {"open_house": EVERYONE, "usual_house": CODE, "museum": NOBODY}
-    return request.getfixturevalue(request.param), cases[request.param]
+@pytest.fixture(params=[EVERYONE, CODE, NOBODY], ids=["everyone", "code", "nobody"])
+def case(request):
+    return request.param
 
 
-class Talk(NamedTuple):
-    """The messages of a WebSocket: `hello` or None, an answer to each message, and how it closed
-    if the server closed it first."""
-
-    hello: Any
-    answers: list[Any]
-    close_code: int | None
-    close_reason: str | None
+@pytest.fixture
+def pi(serve, case):
+    return serve(case.access)
 
 
-def talk(server: Server, *messages: dict[str, Any], **headers: str) -> Talk:
-    """Opens a WebSocket and sends messages. Raises HTTPClientError where it is not let in."""
-
-    async def converse() -> Talk:
-        request = HTTPRequest(server.ws_url, headers=headers)
-        connection = await websocket_connect(request)
-        hello, answers = None, []
-        text: str | bytes | None = ""
-        try:
-            while len(answers) < len(messages) or hello is None:
-                text = await connection.read_message()
-                if text is None:
-                    break
-                message = json.loads(text)
-                if message["type"] == "hello":
-                    hello = message
-                    for ref, order in enumerate(messages):
-                        await connection.write_message(json.dumps({**order, "ref": ref}))
-                elif message["type"] in ("result", "error"):
-                    answers.append(message)
-            answers.sort(key=lambda answer: answer["ref"])
-            return Talk(hello, answers, connection.close_code, connection.close_reason)
-        finally:
-            connection.close()
-            while text is not None:
-                text = await connection.read_message()
-
-    return asyncio.run(asyncio.wait_for(converse(), LIMIT))
+def handshake_status(server: Server, **headers: str) -> int:
+    """Return the status of the answer to a WebSocket handshake."""
+    try:
+        with WebSocketClient(server.port, headers=headers):
+            return 101
+    except AssertionError as error:
+        return int(error.args[0].split()[1])
 
 
-def turned_away(server: Server, **headers: str) -> int:
-    """The status with which a WebSocket is not let in."""
-    with pytest.raises(HTTPClientError) as caught:
-        talk(server, **headers)
-    return caught.value.code
-
-
-# Switching
-
-
-def test_who_may_switch_by_the_api(pi: tuple[Server, Case]) -> None:
-    """The API switches a pin exactly when `access.control`, or the pin's own `control`, lets
-    everyone; else it says what is missing (401) or that nobody may (403), and switches nothing."""
-    server, case = pi
+def test_switching_by_the_api(pi, case):
+    """The API switches a pin exactly if `access.control`, or the pin's own `control`, permits it.
+    Else it answers that a code is needed (401), or that nobody may (403)."""
     for pin in OUTPUTS:
-        refusal = case.refusal(pin)
+        rejection = case.rejection(pin)
         for method, path, body in (
             ("PUT", f"/api/pins/{pin}", {"value": 1}),
             ("POST", f"/api/pins/{pin}/toggle", None),
             ("PUT", f"/api/pins/{pin}", {"value": 1}),
         ):
-            answer = ask(server, method, path, body)
-            if refusal:
-                assert answer.error == refusal
+            answer = ask(pi, method, path, body)
+            if rejection:
+                assert answer.error == rejection
             else:
                 assert answer.status == 200
-        assert ask(server, "GET", f"/api/pins/{pin}").json["value"] == (0 if refusal else 1)
+        assert ask(pi, "GET", f"/api/pins/{pin}").json["value"] == (0 if rejection else 1)
 
 
-def test_who_may_switch_by_the_socket(pi: tuple[Server, Case]) -> None:
-    """The WebSocket switches exactly what the API switches, and refuses in the same words."""
-    server, case = pi
-    orders = [
-        {"type": kind, "pin": pin} | ({"value": 1} if kind == "set" else {})
-        for pin in OUTPUTS
-        for kind in ("set", "toggle", "set")
-    ]
-    heard = talk(server, *orders)
-    for order, answer in zip(orders, heard.answers, strict=True):
-        refusal = case.refusal(order["pin"])
-        if refusal:
-            assert (answer["type"], answer["code"], answer["message"]) == ("error", *refusal[1:])
-        else:
-            assert (answer["type"], answer["pin"]) == ("result", order["pin"])
-    values = {pin: ask(server, "GET", f"/api/pins/{pin}").json["value"] for pin in OUTPUTS}
-    assert values == {pin: 0 if case.refusal(pin) else 1 for pin in OUTPUTS}
+def test_switching_by_the_socket(pi, case):
+    """The WebSocket switches and drives exactly what the API switches, and rejects in the same
+    words. `access` and each pin's `writable` say it beforehand."""
+    with WebSocketClient(pi.port) as viewer:
+        hello = viewer.receive("hello")
+        assert hello["access"] == case.right
+        writable = {pin["name"]: pin["writable"] for pin in hello["pins"]}
+        assert writable == {"door": False} | {pin: not case.rejection(pin) for pin in OUTPUTS}
+        listed = ask(pi, "GET", "/api/pins").json["pins"]
+        assert {pin["name"]: pin["writable"] for pin in listed} == writable
+        commands: list[dict[str, Any]] = [
+            {"type": kind, "pin": pin} | ({"value": 1} if kind == "set" else {})
+            for pin in OUTPUTS
+            for kind in ("set", "toggle", "set")
+        ]
+        for command in [*commands, {"type": "drive", "pin": "door", "value": 1}]:
+            answer = viewer.command(**command)
+            rejection = case.rejection(command["pin"])
+            if rejection:
+                assert (answer["code"], answer["message"]) == rejection[1:]
+            else:
+                assert (answer["type"], answer["pin"]) == ("result", command["pin"])
+    for pin in ("door", *OUTPUTS):
+        value = ask(pi, "GET", f"/api/pins/{pin}").json["value"]
+        assert value == (0 if case.rejection(pin) else 1)
 
 
-def test_pages_are_told_what_they_may(pi: tuple[Server, Case]) -> None:
-    """`access` and each pin's `writable` say beforehand what a command will meet."""
-    server, case = pi
-    hello = talk(server).hello
-    assert hello["access"] == case.right
-    writable = {pin["name"]: pin["writable"] for pin in hello["pins"]}
-    assert writable == {"door": False} | {pin: case.refusal(pin) is None for pin in OUTPUTS}
-    listed = ask(server, "GET", "/api/pins").json["pins"]
-    assert {pin["name"]: pin["writable"] for pin in listed} == writable
-
-
-def test_who_may_drive(pi: tuple[Server, Case]) -> None:
-    """Moving a simulated input needs the same right as switching."""
-    server, case = pi
-    heard = talk(server, {"type": "drive", "pin": "door", "value": 1})
-    refusal = case.refusal("door")
-    if refusal:
-        assert (heard.answers[0]["code"], heard.answers[0]["message"]) == refusal[1:]
-    else:
-        assert (heard.answers[0]["type"], heard.answers[0]["value"]) == ("result", 1)
-    assert ask(server, "GET", "/api/pins/door").json["value"] == (0 if refusal else 1)
-
-
-# Viewing
-
-
-@pytest.mark.parametrize("path", ["/api", "/api/pins", "/api/pins/lamp", "/api/header"])
-def test_looking_may_need_a_code(closed_house: Server, usual_house: Server, path: str) -> None:
-    """With `view: code` the API shows nothing without one and says so; with `everyone`, all."""
-    refusal = ask(closed_house, "GET", path).error
-    assert refusal == (401, "sign-in", LOOKING_NEEDS_A_CODE)
-    assert ask(usual_house, "GET", path).status == 200
-
-
-def test_a_monitor_needs_no_code(closed_house: Server, usual_house: Server) -> None:
-    """The health is one word for those who may not look, with the status that monitors go by, and
-    all of it for those who may. A foreign name stays refused."""
-    answer = ask(closed_house, "GET", "/api/health")
-    assert (answer.status, answer.json) == (200, {"status": "ok"})
-    assert ask(closed_house, "HEAD", "/api/health").status == 200
-    assert ask(closed_house, "GET", "/api/health", Host="evil.example").status == 421
-    assert {"status", "reasons", "addresses"} <= ask(usual_house, "GET", "/api/health").json.keys()
-
-
-def test_touching_needs_the_right_to_look(closed_house: Server) -> None:
-    """Who may not look cannot switch either, and learns nothing of which pins there are."""
-    for pin in ("lamp", "radio", "gate", "no-such-pin"):
-        for method, path, body in (
-            ("PUT", f"/api/pins/{pin}", {"value": 1}),
-            ("POST", f"/api/pins/{pin}/toggle", None),
-            ("POST", f"/api/pins/{pin}/pulse", {"seconds": 1}),
+def test_viewing_needs_a_code(private, default):
+    """With `view: code` the API and the WebSocket show and switch nothing without a code, and do
+    not tell which pins exist. The pages are served, so that they can ask for the code."""
+    expected = (401, "sign-in", VIEWING_NEEDS_A_CODE)
+    for path in ("/api", "/api/pins", "/api/pins/lamp", "/api/header"):
+        assert ask(private, "GET", path).error == expected
+        assert ask(default, "GET", path).status == 200
+    for pin in ("lamp", "radio", "no-such-pin"):
+        for method, action, body in (
+            ("PUT", "", {"value": 1}),
+            ("POST", "/toggle", None),
+            ("POST", "/pulse", {"seconds": 1}),
         ):
-            refusal = ask(closed_house, method, path, body).error
-            assert refusal == (401, "sign-in", LOOKING_NEEDS_A_CODE)
-    assert ": on, by" not in closed_house.log
+            assert ask(private, method, f"/api/pins/{pin}{action}", body).error == expected
+    with WebSocketClient(private.port) as viewer:
+        viewer.send(type="set", pin="lamp", value=1)
+        ((_, payload),) = viewer.frames()
+        assert (int.from_bytes(payload[:2]), payload[2:].decode()) == (4401, VIEWING_NEEDS_A_CODE)
+    assert ": on, by" not in private.log
+    assert ask(private, "GET", "/").status == ask(private, "GET", "/style.css").status == 200
 
 
-def test_the_socket_asks_to_sign_in(closed_house: Server) -> None:
-    """Where viewing needs a code, the WebSocket is opened, since a page cannot read a refusal of
-    it, and closed with 4401 and the reason; nothing is shown before."""
-    heard = talk(closed_house, {"type": "set", "pin": "lamp", "value": 1})
-    assert heard == Talk(None, [], 4401, LOOKING_NEEDS_A_CODE)
-
-
-def test_the_page_itself_needs_no_code(closed_house: Server) -> None:
-    """The dashboard's own files can be had without a code, to ask for one."""
-    assert ask(closed_house, "GET", "/").status == 200
-    assert ask(closed_house, "GET", "/style.css").status == 200
-
-
-# Under which names
+def test_health_needs_no_code(private, default):
+    """Without the right to view, the health has only the status, for monitors. Other host names are
+    rejected there, too."""
+    answer = ask(private, "GET", "/api/health")
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
+    assert ask(private, "HEAD", "/api/health").status == 200
+    assert ask(private, "GET", "/api/health", Host="evil.example").status == 421
+    assert {"status", "reasons", "addresses"} <= ask(default, "GET", "/api/health").json.keys()
 
 
 def own_names() -> list[str]:
@@ -269,89 +207,71 @@ def own_names() -> list[str]:
     return [full, short, *local]
 
 
-GOOD_NAMES = [
-    "localhost",
-    "LOCALHOST",
-    "127.0.0.1",
-    "192.168.1.77",
-    "203.0.113.9",
-    "[::1]",
-    "[fe80::1]",
-    "[2001:db8::7]",
-    "pi.example.org",
-    "PI.example.org.",
-    "garden-pi",
-    *own_names(),
-]
-BAD_NAMES = [
+def test_names_of_this_server(everyone):
+    """The server answers under any address, this machine's own names, and those in
+    `access.hosts`, with any port and in any case."""
+    names = ["localhost", "LOCALHOST", "127.0.0.1", "203.0.113.9", "[::1]", "[fe80::1]",
+             "pi.example.org", "PI.example.org.", "garden-pi", *own_names()]  # fmt: skip
+    with HttpClient(everyone) as client:
+        for number, name in enumerate(names):
+            port = ("", ":80", ":8080")[number % 3]
+            for path in ("/api/pins", "/"):
+                assert client.ask("GET", path, Host=name + port).status == 200, name
+
+
+OTHER_NAMES = [
     "evil.example",
-    "example.org",
     "x.pi.example.org",
     "pi.example.org.evil.example",
-    "localhost.evil.example",
     "127.0.0.1.evil.example",
-    "127-0-0-1.evil.example",
     "local",
-    "evil.local",
     "evil-2.local",
     f"{socket.gethostname().partition('.')[0]}-2.example",
+    f"{socket.gethostname().partition('.')[0]}-200.local",
     "2130706433",
 ]
 
 
-@pytest.mark.parametrize("port", ["", ":80", ":8080"])
-@pytest.mark.parametrize("name", GOOD_NAMES)
-def test_names_of_this_server(open_house: Server, name: str, port: str) -> None:
-    """The server is reached by any address, by this machine's own names, and by those in
-    `access.hosts`, whatever the port and the case."""
-    for path in ("/api/pins", "/"):
-        assert ask(open_house, "GET", path, Host=name + port).status == 200
-
-
-@pytest.mark.parametrize("name", BAD_NAMES)
-def test_names_of_others(open_house: Server, usual_house: Server, name: str) -> None:
-    """Under any other name nothing is shown or switched, by API, file or WebSocket, and the answer
-    says how to let the name in."""
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_other_names_are_rejected(everyone, name):
+    """Under any other name (DNS rebinding) nothing is shown or switched, by API, file or WebSocket,
+    although `Origin` fits. The answer says how to permit the name."""
+    origin = {"Host": f"{name}:8080", "Origin": f"http://{name}:8080"}
     for path in ("/api/pins", "/", "/nothing", "/api/nothing"):
-        answer = ask(open_house, "GET", path, Host=f"{name}:8080")
+        answer = ask(everyone, "GET", path, **origin)
         assert answer.status == 421
         assert f"hosts: [{name}]" in answer.body.decode()
-    order = {"value": 1}
-    assert ask(open_house, "PUT", "/api/pins/radio", order, Host=name).status == 421
-    assert turned_away(open_house, Host=name) == 421
-    assert ask(usual_house, "GET", "/api/pins", Host=name).status == 421
-
-
-def test_a_name_is_let_in_by_the_file_alone(open_house: Server, usual_house: Server) -> None:
-    """A further name is let in by `access.hosts` and by nothing else."""
-    name = {"Host": "garden-pi:8080", "Origin": "http://garden-pi:8080"}
-    order = {"type": "set", "pin": "radio", "value": 1}
-    assert ask(open_house, "PUT", "/api/pins/radio", {"value": 1}, **name).status == 200
-    assert talk(open_house, order, **name).answers[0]["type"] == "result"
-    assert ask(usual_house, "PUT", "/api/pins/radio", {"value": 1}, **name).status == 421
-    assert turned_away(usual_house, **name) == 421
+    answer = ask(everyone, "PUT", "/api/pins/radio", {"value": 1}, **origin)
+    assert answer.error[:2] == (421, "unknown-host")
+    assert handshake_status(everyone, **origin) == 421
 
 
 @pytest.mark.parametrize("host", ["user@127.0.0.1", "evil.example/127.0.0.1", "evil.example,", "%"])
-def test_a_name_that_is_none(open_house: Server, host: str) -> None:
-    """What is no name at all does not pass for one."""
-    assert ask(open_house, "GET", "/api/pins", Host=host).status in {400, 421}
+def test_malformed_name_is_rejected(everyone, host):
+    """A `Host` that is no name at all is rejected."""
+    assert ask(everyone, "GET", "/api/pins", Host=host).status in {400, 421}
 
 
-# Pages of other sites
+def test_hosts_in_config_permit_a_name(everyone, default):
+    """`access.hosts` permits another name, and nothing else does."""
+    headers = {"Host": "garden-pi:8080", "Origin": "http://garden-pi:8080"}
+    for server, status, handshake in ((everyone, 200, 101), (default, 421, 421)):
+        answer = ask(server, "PUT", "/api/pins/radio", {"value": 1}, **headers)
+        assert answer.status == status
+        assert handshake_status(server, **headers) == handshake
 
 
-def test_pages_of_this_server_are_let_in(open_house: Server) -> None:
-    """A page of this server, by whatever name it was opened, may open the WebSocket and switch;
-    and so may a program, which says of no page."""
-    order = {"type": "toggle", "pin": "radio"}
-    port = open_house.port
-    assert talk(open_house, order).answers[0]["type"] == "result"
-    for name in (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}", "pi.example.org"):
-        for scheme in ("http", "https"):  # https: behind a proxy of the user's own
-            heard = talk(open_house, order, Host=name, Origin=f"{scheme}://{name}")
-            assert heard.answers[0]["type"] == "result"
-            assert heard.hello["access"] == "control"
+def test_pages_of_this_server_may_switch(everyone):
+    """A page of this server, opened by any of its names, may open the WebSocket and switch. So may
+    a program, which sends no `Origin`."""
+    port = everyone.port
+    names = (f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}", "pi.example.org")
+    # https: behind the owner's proxy
+    pages = [{"Host": n, "Origin": f"{s}://{n}"} for n in names for s in ("http", "https")]
+    for headers in ({}, *pages):
+        with WebSocketClient(port, headers=headers) as viewer:
+            assert viewer.receive("hello")["access"] == "control"
+            assert viewer.command(type="toggle", pin="radio")["type"] == "result"
 
 
 @pytest.mark.parametrize(
@@ -368,49 +288,36 @@ def test_pages_of_this_server_are_let_in(open_house: Server) -> None:
         "",
     ],
 )
-def test_pages_of_other_sites_are_not(open_house: Server, origin: str) -> None:
-    """A page of another site, of another port on this machine even, neither opens the WebSocket,
-    where it could look and switch, nor switches by the API."""
-    origin = origin.replace("{port}", str(open_house.port))
-    assert turned_away(open_house, Origin=origin) == 403
-    answer = ask(open_house, "POST", "/api/pins/radio/toggle", Origin=origin)
+def test_pages_of_other_sites_may_not(everyone, origin):
+    """A page of another site, or of another port of this machine, can neither open the WebSocket
+    nor switch by the API."""
+    host = f"127.0.0.1:{everyone.port}"
+    headers = {"Host": host, "Origin": origin.replace("{port}", str(everyone.port))}
+    assert handshake_status(everyone, **headers) == 403
+    answer = ask(everyone, "POST", "/api/pins/radio/toggle", **headers)
     assert answer.error == (403, "foreign", "pages of other sites may not do this")
 
 
-def test_a_rebound_name_is_no_way_in(open_house: Server) -> None:
-    """A page whose own name was turned to this server's address (DNS rebinding), so that its
-    origin fits, is turned away for the name."""
-    headers = {"Host": "evil.example:8080", "Origin": "http://evil.example:8080"}
-    assert turned_away(open_house, **headers) == 421
-    refusal = ask(open_house, "PUT", "/api/pins/radio", {"value": 1}, **headers).error
-    assert refusal[:2] == (421, "unknown-host")
-    assert ask(open_house, "GET", "/", **headers).status == 421
-
-
-# Framing, and other headers of our pages
-
-
-ANSWERS = [
-    ("GET", "/", 200),
-    ("GET", "/style.css", 200),
-    ("GET", "/no-such-page", 404),
-    ("POST", "/", 405),
-    ("GET", "/own.html", 200),
-    ("GET", "/api", 200),
-    ("GET", "/api/pins/nope", 404),
-    ("GET", "/api/nope", 404),
-    ("DELETE", "/api/pins", 403),
-    ("PUT", "/api/pins/radio", 413),
-    ("GET", "/ws", 403),
-]
-
-
-@pytest.mark.parametrize("method, path, status", ANSWERS)
-def test_nobody_frames_or_guesses(usual_house: Server, method: str, path: str, status: int) -> None:
-    """No page of another site may frame anything of this server, take it for another kind of file,
-    or learn from a link where it was; and none is let in by CORS."""
+@pytest.mark.parametrize(
+    "method, path, status",
+    [
+        ("GET", "/", 200),
+        ("GET", "/no-such-page", 404),
+        ("POST", "/", 405),
+        ("GET", "/own.html", 200),
+        ("GET", "/api", 200),
+        ("GET", "/api/pins/nope", 404),
+        ("GET", "/api/nope", 404),
+        ("DELETE", "/api/pins", 403),
+        ("PUT", "/api/pins/radio", 413),
+        ("GET", "/ws", 403),
+    ],
+)
+def test_security_headers_of_every_answer(default, method, path, status):
+    """Other sites can frame no answer, guess no type, learn no address from a link, and read
+    nothing (no CORS)."""
     body = bytes(70_000) if status == 413 else None
-    answer = ask(usual_house, method, path, body, Origin="http://evil.example")
+    answer = ask(default, method, path, body, Origin="http://evil.example")
     assert answer.status == status
     headers = answer.headers
     assert headers["X-Frame-Options"] == "DENY"
@@ -421,37 +328,53 @@ def test_nobody_frames_or_guesses(usual_house: Server, method: str, path: str, s
 
 
 def policy(server: Server, path: str) -> dict[str, str]:
-    """The Content-Security-Policy of what is at a path, by directive."""
+    """Return the Content-Security-Policy of a path, by directive."""
     text = ask(server, "GET", path).headers["Content-Security-Policy"]
     return {words.split()[0]: words.partition(" ")[2] for words in text.split("; ")}
 
 
-def test_our_pages_keep_to_a_strict_policy(usual_house: Server) -> None:
-    """Our own pages run no script but from files of this server: none inline, none of other sites,
-    no plugin, no form that leads elsewhere."""
+def test_content_security_policy(default):
+    """Built-in pages run only scripts in files of this server: none inline, none of other sites, no
+    plugin, no form that leads elsewhere. The owner's pages are free, except for framing. Other
+    sites cannot include an answer of the API."""
     pages = [f"/{page.relative_to(BUILT_IN_WWW)}" for page in BUILT_IN_WWW.rglob("*.html")]
     assert "/index.html" in pages
     for page in ["/", "/no-such-page", *pages]:
-        found = policy(usual_house, page)
+        found = policy(default, page)
         assert found["default-src"] == "'self'"
         assert found["object-src"] == found["base-uri"] == found["form-action"] == "'none'"
         assert not {"script-src", "script-src-elem", "script-src-attr"} & set(found)
         assert "unsafe" not in str(found)
     for page in BUILT_IN_WWW.glob("*.html"):
         text = page.read_text()
-        assert 'http-equiv="Content-Security-Policy"' in text  # in a checkout this alone says so
+        assert 'http-equiv="Content-Security-Policy"' in text  # in a checkout the only one
         assert not re.search(r"<script(?![^>]*\ssrc=)|\son[a-z]+=|<style|\sstyle=", text)
+    assert policy(default, "/own.html") == {"frame-ancestors": "'none'"}
+    for path in ("/api", "/api/pins", "/api/openapi.json"):
+        headers = ask(default, "GET", path).headers
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert policy(default, path)["default-src"] == "'none'"
 
 
-def test_own_pages_do_as_they_like(usual_house: Server) -> None:
-    """A page in the user's own folder may have scripts of any kind; only framing is not for it to
-    allow."""
-    assert policy(usual_house, "/own.html") == {"frame-ancestors": "'none'"}
-
-
-@pytest.mark.parametrize("path", ["/api", "/api/pins", "/api/openapi.json"])
-def test_answers_of_the_api_are_no_pictures(usual_house: Server, path: str) -> None:
-    """A page of another site cannot take an answer of the API for a picture or a script."""
-    answer = ask(usual_house, "GET", path)
-    assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
-    assert policy(usual_house, path)["default-src"] == "'none'"
+@pytest.mark.parametrize("here", ["everyone", "code", "nobody"])
+def test_pins_of_other_pis(tmp_path: Path, here: Any) -> None:
+    """A pin of another Pi has the stricter audience of `access.control` here and its own `control`,
+    which counts as `code` if that Pi published none."""
+    codes = Codes(tmp_path)
+    limiter = ConnectionLimiter()
+    access = AccessConfig(control=here)
+    policy = AccessPolicy(access, codes, Sessions(None), Links(None), limiter)
+    codes.renew("control")
+    codes.renew("view")
+    control, view = (Caller("::1", code=codes.id(right)) for right in ("control", "view"))
+    order = ("everyone", "code", "nobody")
+    for published, caller in itertools.product((*order, None), (control, view, Caller("::1"))):
+        stricter = max(here, published or "code", key=order.index)
+        assert policy.fleet_audience(published) == stricter
+        if stricter == "everyone" or (stricter == "code" and caller is control):
+            policy.check_fleet("lamp", published, caller)
+            continue
+        code = "not-allowed" if stricter == "nobody" else "sign-in"
+        with pytest.raises(RequestError) as caught:
+            policy.check_fleet("lamp", published, caller)
+        assert caught.value.code == code

@@ -1,185 +1,152 @@
-"""Sessions in the running server: cookies that outlive a restart and end when they should."""
+"""Sessions in the running server: cookies that survive a restart and end when they should."""
 
-import http.client
-import json
 import signal
 import ssl
 import time
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from raspi_server.limits import DEFAULT
 from raspi_server.security.codes import Codes
 from raspi_server.security.sessions import Sessions
-from tests.support.http import ask
-from tests.support.server import LIMIT, Server, free_port
+from tests.support.http import HttpClient
+from tests.support.server import Server, free_port
 from tests.support.websocket import WebSocketClient
 from tests.web.test_trust import make_authority
 
 
-def watch(home, headers=None, path="/ws"):
-    return connect(home.server.ws_url.removesuffix("/ws") + path, additional_headers=headers)
-
-
-def close_code(socket):
-    with pytest.raises(ConnectionClosed) as closed:
-        for _ in range(1000):
-            socket.recv(LIMIT)
-    return closed.value.rcvd.code
-
-
-def test_signing_out(start_with_codes):
-    """The cookie is worth nothing afterwards, and what came with it is closed; another browser, and
-    who came with the code itself, are left alone."""
-    home = start_with_codes()
-    code = home.new("control")
-    mine, other = home.sign_in(code).cookie_header, home.sign_in(code).cookie_header
-    kept_open = http.client.HTTPConnection("127.0.0.1", home.server.port, timeout=LIMIT)
+def test_sign_out(start_with_codes):
+    """Signing out invalidates the cookie and closes its WebSockets. Another browser, and a script
+    that sent the code itself, stay."""
+    pi = start_with_codes()
+    code = pi.new("control")
+    mine, other = pi.sign_in(code).cookie_header, pi.sign_in(code).cookie_header
     with (
-        watch(home, mine) as first,
-        watch(home, mine) as second,
-        watch(home, other) as others,
-        watch(home, {"Authorization": f"Bearer {code}"}) as script,
+        HttpClient(pi.server) as kept_open,
+        pi.viewer(mine) as first,
+        pi.viewer(mine) as second,
+        pi.viewer(other) as others,
+        pi.viewer({"Authorization": f"Bearer {code}"}) as script,
     ):
-        for socket in (first, second, others, script):
-            assert json.loads(socket.recv(LIMIT))["signed_in"] == "control"
-        out = home.ask("POST", "/api/logout", **mine)
+        for viewer in (first, second, others, script):
+            assert viewer.receive("hello")["signed_in"] == "control"
+        assert kept_open.ask("PUT", "/api/pins/lamp", {"value": 0}, **mine).status == 200
+        out = pi.ask("POST", "/api/logout", **mine)
         assert out.json == {"access": "view", "signed_in": None} and out.cookie.value == ""
-        assert (close_code(first), close_code(second)) == (1012, 1012)
-        for socket in (others, script):
-            socket.send('{"type":"set","pin":"lamp","value":1,"ref":1}')
-            answers = (each for each in map(json.loads, socket) if "ref" in each)
-            assert next(answers)["type"] == "result"
-    kept_open.request("PUT", "/api/pins/lamp", '{"value":0}', mine)
-    assert kept_open.getresponse().status == 401
-    kept_open.close()
-    assert home.switch(1, **other).status == 200
-    assert home.ask("POST", "/api/logout").status == 200  # who is nobody stays so
+        assert (first.close_code(), second.close_code()) == (1012, 1012)
+        for viewer in (others, script):
+            assert viewer.command(type="set", pin="lamp", value=1)["type"] == "result"
+        assert kept_open.ask("PUT", "/api/pins/lamp", {"value": 0}, **mine).status == 401
+    assert pi.switch(1, **other).status == 200
+    assert pi.ask("POST", "/api/logout").status == 200  # without a session
 
 
-def test_a_socket_may_nothing_more_once_its_session_has_ended(start_with_codes):
-    """Also one that does not go when it is told to."""
-    home = start_with_codes()
-    mine = home.sign_in(home.new("control")).cookie_header
-    host = {"Host": f"127.0.0.1:{home.server.port}"}
-    with WebSocketClient(home.server.port, headers={**mine, **host}) as stubborn:
-        messages = stubborn.messages()
-        assert next(messages)["signed_in"] == "control"
-        home.ask("POST", "/api/logout", **mine)
-        stubborn.send(type="set", pin="lamp", value=1, ref=1)
-        assert stubborn.close_code() == 1012
-    assert home.ask("GET", "/api/pins/lamp").json["value"] == 0
+@pytest.mark.parametrize(
+    ("access", "right"), [("{}", "control"), ("{view: code, control: everyone}", "view")]
+)
+def test_socket_of_an_ended_session_switches_nothing(start_with_codes, access, right):
+    """A WebSocket whose session has ended switches nothing more, even if it does not answer the
+    close frame, and even pins that everyone may switch."""
+    pi = start_with_codes(access)
+    code = pi.new(right)
+    mine = pi.sign_in(code).cookie_header
+    with pi.viewer(mine) as viewer:
+        assert viewer.command(type="set", pin="lamp", value=1)["type"] == "result"
+        pi.ask("POST", "/api/logout", **mine)
+        viewer.send(type="set", pin="lamp", value=0)
+        assert viewer.close_code() == 1012
+    assert pi.ask("GET", "/api/pins/lamp", Authorization=f"Bearer {code}").json["value"] == 1
 
 
-def test_a_socket_that_was_bidden_goodbye_switches_nothing(start_with_codes):
-    """Not even what everyone may switch who may look."""
-    home = start_with_codes("{view: code, control: everyone}")
-    mine = home.sign_in(home.new("view")).cookie_header
-    host = {"Host": f"127.0.0.1:{home.server.port}"}
-    with WebSocketClient(home.server.port, headers={**mine, **host}) as stubborn:
-        messages = stubborn.messages()
-        assert next(messages)["type"] == "hello"
-        stubborn.send(type="set", pin="lamp", value=1, ref=1)
-        assert next(each for each in messages if each["type"] == "result")["value"] == 1
-        home.ask("POST", "/api/logout", **mine)
-        stubborn.send(type="set", pin="lamp", value=0, ref=2)
-        assert stubborn.close_code() == 1012
-    assert home.ask("GET", "/api/pins/lamp", **home.sign_in(home.new("view")).cookie_header).json[
-        "value"
-    ]
+def test_sign_in_again(start_with_codes):
+    """A browser that signs in again gets another cookie. The old one ends, and its WebSockets are
+    closed, so that the page reconnects with its new right."""
+    pi = start_with_codes()
+    control, view = pi.new("control"), pi.new("view")
+    before = pi.sign_in(view).cookie_header
+    with pi.viewer(before) as viewer:
+        assert viewer.receive("hello")["signed_in"] == "view"
+        after = pi.ask("POST", "/api/login", {"code": control}, **before).cookie_header
+        assert viewer.close_code() == 1012
+    assert after != before and pi.switch(1, **after).status == 200
+    assert pi.ask("GET", "/api/hello", **before).json["signed_in"] is None
 
 
-def test_signing_in_anew(start_with_codes):
-    """A browser that signs in again has another cookie; the old one, and its sockets, end, and the
-    page comes back as who it is now."""
-    home = start_with_codes()
-    control, view = home.new("control"), home.new("view")
-    before = home.sign_in(view).cookie_header
-    with watch(home, before) as socket:
-        assert json.loads(socket.recv(LIMIT))["signed_in"] == "view"
-        after = home.ask("POST", "/api/login", {"code": control}, **before).cookie_header
-        assert close_code(socket) == 1012
-    assert after != before and home.switch(1, **after).status == 200
-    assert home.ask("GET", "/api/hello", **before).json["signed_in"] is None
-
-
-def test_sessions_survive(start_with_codes):
-    """A restart, and the end of a process that had no time to stop, sign nobody out; what was
-    signed out stays so. The file holds no cookie, and uses are written once a day."""
-    home = start_with_codes()
-    code = home.new("control")
-    mine, gone = home.sign_in(code).cookie_header, home.sign_in(code).cookie_header
-    home.ask("POST", "/api/logout", **gone)
-    home.server.stop(signal.SIGKILL)
-    home.server._start(home.server.port)
-    file = home.state / "sessions.json"
+def test_sessions_survive_a_restart(start_with_codes):
+    """A restart, even after a kill, ends no session and revives none. The file has no cookie, and
+    uses are written once a day. If it cannot be read, all browsers have to sign in again."""
+    pi = start_with_codes()
+    code = pi.new("control")
+    mine, ended = pi.sign_in(code).cookie_header, pi.sign_in(code).cookie_header
+    pi.ask("POST", "/api/logout", **ended)
+    pi.server.stop(signal.SIGKILL)
+    pi.server._start(pi.server.port)
+    file = pi.state / "sessions.json"
     assert mine["Cookie"].partition("=")[2] not in file.read_text()
     assert file.stat().st_mode & 0o777 == 0o600
     before = file.stat().st_mtime_ns, file.stat().st_ino
-    for _ in range(20):
-        assert home.switch(1, **mine).status == 200
-        assert home.switch(1, **gone).status == 401
-        home.ask("GET", "/", **mine)
-    home.server.restart()
-    assert home.switch(1, **mine).status == 200
+    for _ in range(5):
+        assert pi.switch(1, **mine).status == 200
+        assert pi.switch(1, **ended).status == 401
+        pi.ask("GET", "/", **mine)
+    pi.server.restart()
+    assert pi.switch(1, **mine).status == 200
     assert (file.stat().st_mtime_ns, file.stat().st_ino) == before
+    file.write_bytes(b"[" * 300_000)
+    pi.server.restart()
+    pi.server.wait_for_log(r"sessions\.json: .*; all browsers have to sign in again")
+    assert pi.switch(1, **mine).status == 401
+    assert pi.switch(1, **pi.sign_in(code).cookie_header).status == 200
 
 
-@pytest.mark.parametrize("torn", [b"", b"[", b'[{"key":1}]', b"\xff", b"[" * 300_000])
-def test_a_torn_file(start_with_codes, torn):
-    """A file that cannot be read signs everybody out, and says so."""
-    home = start_with_codes()
-    code = home.new("control")
-    mine = home.sign_in(code).cookie_header
-    (home.state / "sessions.json").write_bytes(torn)
-    home.server.restart()
-    home.server.wait_for_log(r"sessions\.json: .*; everybody has to sign in again")
-    assert home.switch(1, **mine).status == 401
-    assert home.switch(1, **home.sign_in(code).cookie_header).status == 200
+@pytest.mark.parametrize("torn", [b"", b"[", b'[{"key":1}]', b"\xff"])
+def test_unreadable_file_of_sessions(tmp_path, caplog, torn):
+    """A file that cannot be read has no sessions, and the log says so."""
+    (tmp_path / "sessions.json").write_bytes(torn)
+    assert list(Sessions(tmp_path)._sessions) == []
+    assert "sessions.json: " in caplog.text
+    assert "all browsers have to sign in again" in caplog.text
 
 
-def test_the_least_recently_used_goes() -> None:
-    """Of each code 100 sessions are kept; those of the other code are not touched."""
+def test_least_recently_used_session_ends() -> None:
+    """Each code has at most 100 sessions. A new one ends the least recently used of the same code,
+    and none of the other code. A cookie of one scheme is invalid over the other."""
     sessions = Sessions(None)
     view = [sessions.begin("view", "http")[0] for _ in range(DEFAULT.max_sessions_per_code)]
-    control, _ = sessions.begin("control", "http")
+    control, key = sessions.begin("control", "http")
     sessions._day = int(time.time()) // 86400  # nothing to write
     assert sessions.find(view[0], "http")
     for _ in range(DEFAULT.max_sessions_per_code - 1):
         sessions.begin("view", "http")
     assert [bool(sessions.find(each, "http")) for each in view] == [True] + [False] * 99
-    assert sessions.find(control, "http") and not sessions.find(control, "https")
+    assert sessions.find(control, "http") == key and not sessions.find(control, "https")
+    assert sessions.code(key) == "control"
+    sessions.end(key)
+    assert sessions.code(key) is None and sessions.find(control, "http") is None
 
 
-def test_a_cookie_of_the_release_before_is_none(start_with_codes):
-    """A value that was signed is no session, nor is anything made up, under any name."""
-    home = start_with_codes()
-    mine = home.sign_in(home.new("control")).cookie_header["Cookie"]
-    name, _, value = mine.partition("=")
-    for cookie in (f"raspi-server={value}", f"{name}=", f"{name}={value}x", f"{name}=2|1:0|10:1"):
-        assert home.switch(1, Cookie=cookie).status == 401
-    assert home.switch(1, Cookie=mine).status == 200
-
-
-def test_the_name_of_the_cookie(start_with_codes):
-    """It is another for each port that the browser sees, so that two servers on one host do not
-    sign each other out, and with any port, or none, it works."""
-    home = start_with_codes()
-    code = home.new("control")
+def test_cookie_names_and_values(start_with_codes):
+    """The cookie's name has the port that the browser sees, so that two servers on one host do not
+    sign each other out. Other names and made-up values are no session."""
+    pi = start_with_codes()
+    code = pi.new("control")
     for host, name in {
         "localhost:8081": "raspi-server-http-8081",
         "localhost": "raspi-server-http-80",
         "[::1]:8080": "raspi-server-http-8080",
         "[fe80::1]": "raspi-server-http-80",
     }.items():
-        answer = home.ask("POST", "/api/login", {"code": code}, Host=host)
+        answer = pi.ask("POST", "/api/login", {"code": code}, Host=host)
         assert answer.cookie.key == name
         both = f"raspi-server-http-1=other; {answer.cookie_header['Cookie']}"
-        assert home.switch(1, Host=host, Cookie=both).status == 200
-        assert home.switch(1, Host="localhost:1", Cookie=both).status == 401
+        assert pi.switch(1, Host=host, Cookie=both).status == 200
+        assert pi.switch(1, Host="localhost:1", Cookie=both).status == 401
+    mine = pi.cookie(code)
+    name, _, value = mine.partition("=")
+    for cookie in (f"raspi-server={value}", f"{name}=", f"{name}={value}x", f"{name}=2|1:0|10:1"):
+        assert pi.switch(1, Cookie=cookie).status == 401
+    assert pi.switch(1, Cookie=mine).status == 200
 
 
 CONFIG = """
@@ -187,23 +154,24 @@ port: {port}
 ssl: {ssl}
 access: {{control: code}}
 interval: 0.05
-pins: {{lamp: {{gpio: 17, mode: output}}, radio: {{gpio: 22, mode: output, control: everyone}}}}
+pins: {{lamp: {{gpio: 17, mode: output}}}}
 """
 
 
-class Changing:
+class SchemeServer:
     """A server whose scheme can be changed by a reload."""
 
-    def __init__(self, folder: Path, start: str) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, scheme: str) -> None:
+        self.port = free_port()
         make_authority(folder)
         self.file = folder / "config.yaml"
-        self.environment = {"STATE_DIRECTORY": str(folder)}
-        self.write(start)
+        self.write(scheme)
         self.server = Server(
-            ["run", "--simulate", "--config", str(self.file)], port=None, env=self.environment
+            ["run", "--simulate", "--config", str(self.file)],
+            port=None,
+            env={"STATE_DIRECTORY": str(folder)},
         )
-        self.context = ssl.create_default_context(cafile=folder / "tls" / "ca.crt")
+        self._trusting = ssl.create_default_context(cafile=folder / "tls" / "ca.crt")
 
     def write(self, scheme: str) -> None:
         is_https = str(scheme == "https").lower()
@@ -211,40 +179,39 @@ class Changing:
         self.scheme = scheme
 
     def change(self, scheme: str) -> None:
+        """Reload with another scheme."""
         self.write(scheme)
         before = self.server.log.count(f"serving {scheme}:")
         self.server.process.send_signal(signal.SIGHUP)
         self.server.wait_for_log(f"serving {scheme}:", again=before)
 
-    def connection(self) -> http.client.HTTPConnection:
-        if self.scheme == "http":
-            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT)
-        return http.client.HTTPSConnection(
-            "127.0.0.1", self.port, timeout=LIMIT, context=self.context
-        )
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        return self._trusting if self.scheme == "https" else None
 
-    def switch(self, connection: http.client.HTTPConnection | None = None, **headers: str) -> int:
-        """Asks over that connection, which stays open, or a new one; the status."""
-        asked = connection or self.connection()
-        asked.request("PUT", "/api/pins/lamp", '{"value":1}', headers)
-        with asked.getresponse() as answer:
-            answer.read()
-        if connection is None:
-            asked.close()
-        return answer.status
+    def client(self) -> HttpClient:
+        return HttpClient(self.server, context=self.context)
+
+    def switch(self, **headers: str) -> int:
+        """Switch the lamp over a new connection; return the status."""
+        with self.client() as client:
+            return client.ask("PUT", "/api/pins/lamp", {"value": 1}, **headers).status
 
     def viewer(self, **headers: str) -> WebSocketClient:
-        context = self.context if self.scheme == "https" else None
         host = {"Host": f"127.0.0.1:{self.port}"}
-        return WebSocketClient(self.port, headers={**headers, **host}, context=context)
+        return WebSocketClient(self.port, headers={**headers, **host}, context=self.context)
+
+
+def has_ended(client: HttpClient) -> bool:
+    """Return True as soon as the server has closed a connection, False if it sends something."""
+    return client.connection.sock is None or client.connection.sock.recv(1) == b""
 
 
 @pytest.mark.parametrize(("before", "after"), [("http", "https"), ("https", "http")])
-def test_the_scheme_changes(tmp_path, before, after):
-    """With a reload to the other scheme all that came by the old one is closed, kept-alive
-    connections and sockets, from this machine, too; its cookies are worth nothing, neither over the
-    other nor when the old one comes back."""
-    pi = Changing(tmp_path, before)
+def test_scheme_change_ends_sessions_and_connections(tmp_path, before, after):
+    """A reload to the other scheme closes all connections and WebSockets of the old one, those from
+    this machine too. Its cookies are invalid over the other, and when the old one comes back."""
+    pi = SchemeServer(tmp_path, before)
     code = Codes(tmp_path).renew("control")
     pi.change(before)
     name = "{}raspi-server-{}-{}".format
@@ -252,59 +219,44 @@ def test_the_scheme_changes(tmp_path, before, after):
         name("__Secure-" if scheme == "https" else "", scheme, pi.port)
         for scheme in (before, after)
     )
-
-    alive = pi.connection()
-    alive.request("POST", "/api/login", json.dumps({"code": code}))
-    answer = alive.getresponse()
-    answer.read()
-    cookie = answer.headers["Set-Cookie"].partition(";")[0]
-    assert cookie.startswith(f"{old}=")
-    assert ("Secure" in answer.headers["Set-Cookie"]) == (before == "https")
-    assert pi.switch(alive, Cookie=cookie) == 200
-    assert alive.sock is not None
-    with pi.viewer(Cookie=cookie) as viewer:
-        assert next(viewer.messages())["signed_in"] == "control"
-        pi.change(after)
-        assert viewer.close_code() == 1012
-    assert alive.sock.recv(1) == b""
-    alive.close()
-    value = cookie.partition("=")[2]
-    for sent in (cookie, f"{new}={value}"):
+    with pi.client() as kept_open:
+        answer = kept_open.ask("POST", "/api/login", {"code": code})
+        cookie = answer.cookie_header["Cookie"]
+        assert cookie.startswith(f"{old}=")
+        assert bool(answer.cookie["secure"]) == (before == "https")
+        answer = kept_open.ask("PUT", "/api/pins/lamp", {"value": 1}, Cookie=cookie)
+        assert answer.status == 200
+        with pi.viewer(Cookie=cookie) as viewer:
+            assert viewer.receive("hello")["signed_in"] == "control"
+            pi.change(after)
+            assert viewer.close_code() == 1012
+        assert has_ended(kept_open)
+    for sent in (cookie, f"{new}={cookie.partition('=')[2]}"):
         assert pi.switch(Cookie=sent) == 401
     assert pi.switch(Authorization=f"Bearer {code}") == 200
     with pi.viewer() as viewer:
-        assert next(viewer.messages())["signed_in"] is None
+        assert viewer.receive("hello")["signed_in"] is None
     pi.change(before)
     assert pi.switch(Cookie=cookie) == 401
     assert pi.server.stop() == 0
     assert "Traceback" not in pi.server.log
 
 
-def test_a_reload_that_keeps_the_scheme_closes_nothing(tmp_path):
-    """Also where the certificate is new."""
-    pi = Changing(tmp_path, "https")
-    alive = pi.connection()
-    with pi.viewer() as viewer:
-        messages = viewer.messages()
-        assert next(messages)["type"] == "hello"
-        for _ in range(2):
-            pi.change("https")
-            assert any(each["type"] == "hello" for each in messages)
-            alive.request("GET", "/api/pins")
-            assert alive.getresponse().read()
-    alive.close()
-    assert pi.server.stop() == 0
-
-
-def test_what_plain_http_may_where_https_is_spoken(tmp_path):
-    """A plain connection that was led to https is closed, too, when plain http is spoken again."""
-    pi = Changing(tmp_path, "https")
-    plain = http.client.HTTPConnection("127.0.0.1", pi.port, timeout=LIMIT)
-    plain.request("GET", "/api/pins")
-    assert plain.getresponse().status == 403
-    pi.change("http")
-    if plain.sock:
-        assert plain.sock.recv(100) == b""
-    plain.close()
-    assert ask(pi.server, "GET", "/api/pins").status == 200
+def test_https_reload_and_plain_connections(tmp_path):
+    """A reload that keeps https closes nothing, although it reads the certificate again. A plain
+    connection to it is closed when plain http is served again."""
+    pi = SchemeServer(tmp_path, "https")
+    with pi.client() as kept_open, HttpClient(pi.server) as plain:
+        assert plain.ask("GET", "/api/pins").status == 403
+        with pi.viewer() as viewer:
+            sockets = set()
+            for _ in range(3):
+                assert viewer.receive("hello")
+                assert kept_open.ask("GET", "/api/pins").status == 200
+                sockets.add(kept_open.connection.sock)
+                pi.change("https")
+            assert len(sockets) == 1
+        pi.change("http")
+        assert has_ended(plain)
+        assert pi.switch() == 401
     assert pi.server.stop() == 0

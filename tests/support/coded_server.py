@@ -1,4 +1,5 @@
-"""A server with codes: the folders systemd gives it, and the command that makes codes and links."""
+"""A server with codes: the folders that systemd gives it, and the command that makes codes and
+links."""
 
 import json
 import os
@@ -6,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from raspi_server.security.codes import Codes
 from raspi_server.security.sign_in_links import Links
 from tests.support.http import Response, ask
 from tests.support.server import LIMIT, Server
+from tests.support.websocket import WebSocketClient
 
 PINS = """
 pins:
@@ -25,15 +28,20 @@ TOKEN = re.compile(r"/#token=([\w-]{22})$", re.MULTILINE)
 
 
 def folders(folder: Path) -> dict[str, str]:
-    """The environment of a server that keeps all in `folder`."""
+    """Return the environment of a server that stores everything in `folder`."""
     return {**os.environ, "STATE_DIRECTORY": str(folder), "RUNTIME_DIRECTORY": str(folder)}
 
 
+def new_token(state: Path, run: Path, right: Right) -> str:
+    """Return the token of a new link for the code in the folder `state`."""
+    code_id = Codes(state).id(right)
+    assert code_id, "there is no such code"
+    return Links(run).make(code_id)
+
+
 def new_link(folder: Path, right: Right = "control") -> str:
-    """Return the fragment of a new link for the code kept there."""
-    id = Codes(folder).id(right)
-    assert id, "there is no such code"
-    return f"/#token={Links(folder).make(id)}"
+    """Return the fragment of a new link for the code stored there."""
+    return f"/#token={new_token(folder, folder, right)}"
 
 
 class CodedServer:
@@ -46,7 +54,8 @@ class CodedServer:
             each.mkdir(exist_ok=True)
             self.environment[name] = str(each)
         self.programs = folder / "bin"
-        """All that the command finds of other programs; nothing at first, systemd neither."""
+        """All other programs that the command finds: none, not even systemd's, until a test adds
+        some."""
         self.file = folder / "config.yaml"
         self.file.write_text(f"access: {access}\n{PINS}")
         (folder / "www").mkdir(exist_ok=True)
@@ -54,7 +63,7 @@ class CodedServer:
         self.server = Server(arguments, env=self.environment)
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """`raspi-server code …`."""
+        """Run `raspi-server code …`."""
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", "raspi_server", "code", *arguments]
             + ["--config", str(self.file)],
@@ -64,34 +73,30 @@ class CodedServer:
             timeout=LIMIT,
         )
 
-    def new(self, right: str) -> str:
-        """A new code, which the server takes."""
-        made = self.command("--new", right)
-        assert made.returncode == 0, made.stderr
+    def new(self, right: Right) -> str:
+        """Make a new code, which the server reads, and return it."""
+        code = Codes(self.state).renew(right)
         self.reload()
-        found = CODE.search(made.stdout)
-        assert found
-        return found[1]
+        return code
 
     def reload(self) -> None:
+        """Reload the server and wait until it has."""
         before = self.server.log.count("serving http")
         self.server.process.send_signal(signal.SIGHUP)
         self.server.wait_for_log("serving http", again=before)
 
-    def token(self, right: str) -> str:
-        """The token of a new link."""
-        made = self.command("--qr", right)
-        assert made.returncode == 0, made.stderr
-        return TOKEN.findall(made.stdout)[0]
+    def token(self, right: Right) -> str:
+        """Return the token of a new link."""
+        return new_token(self.state, self.run, right)
 
     @property
     def kept(self) -> dict[str, Any]:
-        """The codes as they are kept."""
+        """The codes as they are stored."""
         kept: dict[str, Any] = json.loads((self.state / "access.json").read_text())
         return kept
 
     def make_old(self) -> None:
-        """Leaves of the codes what a release kept that knew scrypt only."""
+        """Reduce the stored codes to what an old release wrote, which knew scrypt only."""
         kept = self.kept
         for code in kept["codes"].values():
             del code["mac"]
@@ -101,14 +106,22 @@ class CodedServer:
     def ask(
         self, method: str, path: str, body: Any = None, source: str = "127.0.0.1", **headers: str
     ) -> Response:
+        """Send one request; see `tests.support.http.ask`."""
         return ask(self.server, method, path, body, source, **headers)
 
     def sign_in(self, code: str, source: str = "127.0.0.1") -> Response:
+        """Sign in with a code."""
         return self.ask("POST", "/api/login", {"code": code}, source)
 
     def cookie(self, code: str) -> str:
-        """Return the headers of a browser that has signed in."""
+        """Return the `Cookie` header of a browser that has signed in."""
         return self.sign_in(code).cookie_header["Cookie"]
 
     def switch(self, value: int, **headers: str) -> Response:
+        """Switch the lamp."""
         return self.ask("PUT", "/api/pins/lamp", {"value": value}, **headers)
+
+    def viewer(self, headers: Mapping[str, str] | None = None) -> WebSocketClient:
+        """Open a WebSocket as a browser does: cookies depend on the port in `Host`."""
+        host = {"Host": f"127.0.0.1:{self.server.port}"}
+        return WebSocketClient(self.server.port, headers={**(headers or {}), **host})

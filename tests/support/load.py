@@ -1,4 +1,4 @@
-"""Viewers that check what they get while others misbehave, and many connections at once."""
+"""Load: a viewer that checks its messages beside an attack, and many connections at once."""
 
 import contextlib
 import socket
@@ -14,9 +14,10 @@ from tests.support.websocket import HANDSHAKE, WebSocketClient
 
 
 class Witness:
-    """An attentive viewer beside all others, in a thread of its own. Every fifth state it
-    switches a pin that is its alone. When it leaves, it has missed nothing: no number, no change,
-    no result."""
+    """A viewer that reads all its messages, in a thread of its own.
+
+    With every fifth state it switches a pin that no other client may use. At the end it checks that
+    it missed nothing: no number, no change, no result."""
 
     def __init__(self, port: int, pin: str = "lamp", context: ssl.SSLContext | None = None) -> None:
         self._client = WebSocketClient(port, context=context)
@@ -54,11 +55,11 @@ class Witness:
         assert all(a != b for a, b in zip(self.changes, self.changes[1:], strict=False))
 
     def wait_for_states(self, count: int) -> None:
-        """Until so many more states have come."""
+        """Wait until so many more states have arrived."""
         with self._more:
             wanted = self.states + count
             self._more.wait_for(lambda: self.states >= wanted or self._error, LIMIT)
-            assert self.states >= wanted, f"no state came any more: {self._error}"
+            assert self.states >= wanted, f"no more states arrived: {self._error}"
 
     def _watch(self) -> None:
         try:
@@ -95,8 +96,10 @@ class Witness:
 
 
 class Siege:
-    """Connections from so many addresses, opened without end at a server with room for `most`, and
-    kept open."""
+    """Connections from many addresses, opened without end in a thread of its own.
+
+    `most` is the number that the server accepts in all. The last three times as many are kept
+    open."""
 
     def __init__(self, server: Server, addresses: int, most: int) -> None:
         self._server = server
@@ -132,15 +135,15 @@ class Siege:
             each.close()
 
     def wait_for(self, more: int) -> None:
-        """Wait until so many more were opened."""
+        """Wait until so many more have been opened."""
         with self._turn:
             until = self._opened + more
             assert self._turn.wait_for(lambda: self._opened >= until, LIMIT)
 
 
 def wait_until(fact: Callable[[], bool], beside: Witness, what: str) -> None:
-    """Looks again with each state that the witness sees, and so is called once an interval."""
+    """Check a fact with each state of the witness, so once an interval, until it is true."""
     began = time.monotonic()
     while not fact():
-        assert time.monotonic() - began < LIMIT, f"it never came true: {what}"
+        assert time.monotonic() - began < LIMIT, f"not within {LIMIT} s: {what}"
         beside.wait_for_states(1)

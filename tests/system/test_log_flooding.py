@@ -209,4 +209,4 @@ def test_sessions_that_cannot_be_written(
         assert ask(pi, "POST", "/api/login", {"code": code}).status == 200
     lines = pi.lines[before:]
     assert 1 <= len(lines) <= HANDFUL
-    assert "a restart will forget who signed in or out just now" in lines[0]
+    assert "a restart will undo the last sign-ins and sign-outs" in lines[0]
