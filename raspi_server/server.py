@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 class Server:
     """One running server. `source` is read again on SIGHUP, None for a demo; `config_error` is the
     reason why the last good configuration runs instead, if there is one. Raises ConfigError for the
-    files of the broker before it does anything; CertificateError and CannotListen before it touches
+    files of the broker before it does anything; CertificateError and ListenError before it touches
     a pin."""
 
     def __init__(
@@ -230,7 +230,7 @@ class Server:
 
     def _move(self, config: Config) -> None:
         """Listen on another address or port, if these have changed; close the old one after the new
-        one is open. Raises CannotListen, and listens on the old one again."""
+        one is open. Raises ListenError, and listens on the old one again."""
         before, identity = self._config, self._status.identity
         if (config.address, config.port) == (before.address, before.port):
             return
