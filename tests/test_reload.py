@@ -16,7 +16,8 @@ import pytest
 
 from raspi_server.security.codes import Codes
 from tests.support.http import ask
-from tests.support.server import LIMIT, Server, check_end, free_port
+from tests.support.reloadable import Pi
+from tests.support.server import LIMIT, check_end, free_port
 from tests.support.websocket import WebSocketClient
 from tests.system.test_systemd import Systemd
 from tests.web.test_websocket import Browser
@@ -28,44 +29,6 @@ pins:
   lamp: {gpio: 17, mode: output}
   gate: {gpio: 22, mode: output, pulse: 2}
 """
-
-
-class Pi:
-    """A server whose configuration can be edited and reloaded; `port` is the file's."""
-
-    def __init__(
-        self,
-        folder: Path,
-        text: str,
-        before_exec: Callable[[], None] | None = None,
-        program: tuple[str, str] = ("-m", "raspi_server"),
-        **environment: str,
-    ) -> None:
-        self.file = folder / "config.yaml"
-        self.file.write_text(text)
-        self.options: dict[str, Any] = {
-            "env": {**os.environ, **environment},
-            "preexec_fn": before_exec,
-            "program": program,
-        }
-        self.server = self.start()
-
-    def start(self) -> Server:
-        arguments = ["run", "--simulate", "--config", str(self.file)]
-        self.server = Server(arguments, port=None, **self.options)
-        return self.server
-
-    def reload(self, text: str | None = None) -> None:
-        """Edits the file, as editors do in one go, and asks for a reload."""
-        if text is not None:
-            edited = self.file.with_suffix(".edited")
-            edited.write_text(text)
-            edited.replace(self.file)
-        self.server.process.send_signal(signal.SIGHUP)
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.server.url + path, timeout=LIMIT) as answer:
-            return json.load(answer)
 
 
 @pytest.fixture
@@ -176,7 +139,7 @@ def test_another_port(run):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", old), LIMIT)
         assert browser.ask(type="toggle", pin="lamp")["value"] == 1
-        pi.server.url = f"http://127.0.0.1:{new}"
+        pi.server.port = new
         assert pi.get("/api/pins/lamp")["value"] == 1
 
 
