@@ -1,7 +1,6 @@
 """The real server compared with the model of tests/support/model.py over random sequences of
 events: viewers that join, sleep and leave, valid and invalid commands over WebSocket and HTTP,
-edges, reloads, stops, kills and power cuts. A failure found here becomes a test of its own at the
-end of this file."""
+edges, reloads, stops, kills and power cuts."""
 
 import sys
 from collections.abc import Iterator
@@ -32,6 +31,8 @@ from tests.support.model_server import (
     Viewer,
 )
 from tests.support.server import check_end
+
+pytestmark = pytest.mark.slow
 
 MAX_RESTARTS = 2
 """In one sequence; a start takes half a second."""
@@ -225,7 +226,6 @@ def server(tmp_path: Path) -> Iterator[ServerRig]:
     check_end(server.pi.server)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("examples", [15, pytest.param(1000, marks=pytest.mark.long)])
 def test_random_events(server: ServerRig, examples: int) -> None:
     """In any sequence of events all viewers get the same, and it follows the rules."""
@@ -241,14 +241,3 @@ def test_random_events(server: ServerRig, examples: int) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-
-
-def test_waiting_commands_are_answered_at_a_stop(server: ServerRig) -> None:
-    """A stop answers commands over WebSocket and HTTP that wait for the pause of a group."""
-    motor = {"mode": "output", "group": "shutter", "group_pause": LONGEST_PAUSE_S}
-    with ModelledServer(server, {"up": {"gpio": 5, **motor}, "down": {"gpio": 6, **motor}}) as pair:
-        pair.send(pair.viewers[0], ("set", "up", 1))
-        pair.request("set", "up", 1)
-        pair.check()
-        assert [asked.is_open for asked in pair.asked] == [True, True]
-        pair.restart("stop")
