@@ -312,7 +312,7 @@ def test_waiting_commands_are_answered(start_server: Start) -> None:
         begin_stop(server)
         error = viewer.receive("error", ref="waits")
         assert error["message"] == "not switched on: the server is stopping"
-        assert response.result().error == (409, "unavailable", error["message"])
+        assert response.result().error == (409, "superseded", error["message"])
         assert viewer.close_code() == 1001
     assert server.stop() == 0
     assert "down (GPIO6): on" not in server.log
