@@ -154,7 +154,7 @@ def test_demo_ignores_a_reload(start_demo: Callable[[], Any]) -> None:
 
 
 def test_systemd_is_notified(run: Run, tmp_path: Path) -> None:
-    """In a reload systemd gets RELOADING with the monotonic time, then READY, and the error as the status."""
+    """In a reload systemd gets RELOADING with the time, then READY, and the error as the status."""
     systemd = Systemd(str(tmp_path / "notify"))
     pi = run(NOTIFY_SOCKET=systemd.address)
     assert systemd.next() == "READY=1"
@@ -219,8 +219,9 @@ def forbid_low_ports() -> None:
         ("port: TAKEN\naddress: 127.0.0.1\npins: {}\n", "Address already in use"),
         (
             "port: 443\npins: {}\n",
-            "port 443: Permission denied; a port below 1024 needs: sudo systemctl edit raspi-server,"
-            " and there the lines [Service], CapabilityBoundingSet=CAP_NET_BIND_SERVICE and"
+            "port 443: Permission denied; a port below 1024 needs: sudo systemctl edit"
+            " raspi-server, and there the lines [Service],"
+            " CapabilityBoundingSet=CAP_NET_BIND_SERVICE and"
             " AmbientCapabilities=CAP_NET_BIND_SERVICE",
         ),
     ],

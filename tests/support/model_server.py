@@ -30,7 +30,7 @@ LONGEST_PAUSE_S = 60.0
 STEP_S = 0.25
 """Time of the model between two events."""
 MAX_SLEEP_S = 4.0
-"""Time for which a viewer may read nothing. The server may close it after five seconds."""
+"""Time for which a viewer may read nothing. After five seconds the server may close it."""
 HTTP_ADDRESS = "127.0.0.6"
 """The address of HTTP requests. Viewers have others."""
 
@@ -41,8 +41,9 @@ RESET: Pins = {name: keys | {"initial": "restore"} for name, keys in AS_OUTPUTS.
 
 Command = tuple[str, str, Any]
 """A command: its type, its pin, and the value or the seconds."""
-Greeting = tuple[list[str], dict[str, float | None], bool]
-"""The content of a hello: names, values, and true if it has a notice about the configuration."""
+Greeting = tuple[dict[str, set[float | None]], bool]
+"""An expected hello: the pins in order, each with its possible values, and true if there must be a
+notice about the configuration."""
 Outcome = tuple[float | None, str | None]
 """A value, or the code of an error."""
 
@@ -122,7 +123,8 @@ class Viewer:
         assert received == [(change.pin, change.value) for change in self.owed]
         for change, owed in zip(self.changes, self.owed, strict=True):
             assert change.get("by") in owed.by, change
-        assert [greeting(hello) for hello in self.hellos] == self.greetings
+        for hello, expected in zip(self.hellos, self.greetings, strict=True):
+            check_hello(hello, expected)
         assert not self.answers_without_ref
         self.forget()
 
@@ -176,10 +178,14 @@ class Viewer:
             assert kind == "health", message
 
 
-def greeting(hello: dict[str, Any]) -> Greeting:
-    has_notice = "configuration" in [notice["code"] for notice in hello["server"]["notices"]]
-    assert [pin["value"] for pin in hello["pins"]] == [*hello["state"].values()]
-    return [pin["name"] for pin in hello["pins"]], hello["state"], has_notice
+def check_hello(hello: dict[str, Any], expected: Greeting) -> None:
+    values, has_notice = expected
+    notices = [notice["code"] for notice in hello["server"]["notices"]]
+    assert ("configuration" in notices) == has_notice, notices
+    assert [(pin["name"], pin["value"]) for pin in hello["pins"]] == [*hello["state"].items()]
+    assert [*hello["state"]] == [*values]
+    wrong = {pin for pin, value in hello["state"].items() if value not in values[pin]}
+    assert not wrong, (wrong, hello["state"], values)
 
 
 class Request:
@@ -312,10 +318,11 @@ class ModelledServer:
         viewer.greetings.append(self._greeting())
 
     def wake(self) -> None:
-        for viewer in self.viewers[:]:
+        for number, viewer in enumerate(self.viewers):
             if viewer.is_asleep and time.monotonic() - viewer.joined_at > MAX_SLEEP_S:
-                self.viewers.remove(viewer)
                 viewer.reset()
+                viewer = self.viewers[number] = Viewer(self.server.port, viewer.address, False)
+                viewer.greetings.append(self._greeting())
             viewer.is_asleep = False
 
     def leave(self, viewer: Viewer, with_reset: bool) -> None:
@@ -407,7 +414,11 @@ class ModelledServer:
         self.viewers[0].read_hellos()  # the reload has ended
 
     def _greeting(self) -> Greeting:
-        return [*self.pins], self.model.values(), self._file_is_invalid
+        values = {name: {value} for name, value in self.model.values().items()}
+        for waiting in self.model.waiting.values():
+            if waiting.ready_at <= self.model.now + STEP_S:
+                values[waiting.output.name].add(1)  # a short pause may be over already
+        return values, self._file_is_invalid
 
     def restart(self, end: str) -> None:
         """Stop, `kill` -9, or stop and lose the files of a power `cut`; then start again."""
