@@ -3,7 +3,6 @@ events: viewers that join, sleep and leave, valid and invalid commands over WebS
 edges, reloads, stops, kills and power cuts."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,9 @@ from tests.support.model_server import (
     SHORT_S,
     Command,
     ModelledServer,
-    ServerRig,
     Viewer,
 )
-from tests.support.server import check_end
+from tests.support.server import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -101,14 +99,14 @@ class ServerEvents(RuleBasedStateMachine):
 
     pair: ModelledServer
 
-    def __init__(self, server: ServerRig) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         super().__init__()
-        self.server = server
+        self.folder, self.port = folder, port
         self.restarts = 0
 
     @initialize(pins=configurations(CHOICES))
     def start(self, pins: Pins) -> None:
-        self.pair = ModelledServer(self.server, pins)
+        self.pair = ModelledServer(self.folder, self.port, pins)
 
     @precondition(lambda self: len(self.pair.viewers) < 4)
     @rule(asleep=st.booleans())
@@ -219,18 +217,12 @@ class ServerEvents(RuleBasedStateMachine):
             self.pair.close(is_well=sys.exc_info()[0] is None)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerRig]:
-    server = ServerRig(tmp_path)
-    yield server
-    check_end(server.pi.server)
-
-
 @pytest.mark.parametrize("examples", [15, pytest.param(1000, marks=pytest.mark.long)])
-def test_random_events(server: ServerRig, examples: int) -> None:
+def test_random_events(tmp_path: Path, examples: int) -> None:
     """In any sequence of events all viewers get the same, and it follows the rules."""
+    port = free_port()
     run_state_machine_as_test(
-        lambda: ServerEvents(server),  # type: ignore[arg-type]
+        lambda: ServerEvents(tmp_path, port),  # type: ignore[arg-type]
         settings=settings(
             database=None,
             deadline=None,

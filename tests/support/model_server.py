@@ -17,9 +17,8 @@ from typing import Any
 
 from raspi_server.errors import STATUS
 from tests.support.model import Answer, Change, Model, Pins, rejected
-from tests.support.model_configs import USUAL
 from tests.support.reloadable import Pi
-from tests.support.server import LIMIT, changing, free_port
+from tests.support.server import LIMIT, changing, check_end
 from tests.support.websocket import CLOSE, PING, PONG, TEXT, WebSocketClient, masked
 
 INTERVAL_S = 0.02
@@ -33,11 +32,6 @@ MAX_SLEEP_S = 4.0
 """Time for which a viewer may read nothing. After five seconds the server may close it."""
 HTTP_ADDRESS = "127.0.0.6"
 """The address of HTTP requests. Viewers have others."""
-
-# Three configurations in a row close each line, drive it low, and forget its state.
-AS_INPUTS: Pins = {f"p{gpio}": {"gpio": gpio, "mode": "input"} for gpio in USUAL}
-AS_OUTPUTS: Pins = {f"p{gpio}": {"gpio": gpio, "mode": "output"} for gpio in USUAL}
-RESET: Pins = {name: keys | {"initial": "restore"} for name, keys in AS_OUTPUTS.items()}
 
 Command = tuple[str, str, Any]
 """A command: its type, its pin, and the value or the seconds."""
@@ -228,77 +222,59 @@ class Asked:
             assert code in self.answer.codes, (code, self)
 
 
-class ServerRig:
-    """The server for all sequences of events, with folders of its own. `is_sound` is true if the
-    last sequence ended without an error."""
-
-    def __init__(self, folder: Path) -> None:
-        self.run_folder, self.state_folder = folder / "run", folder / "state"
-        self.port = free_port()
-        self.is_sound = False
-        self._empty_folders()
-        # Viewers send more here than a person does.
-        program = changing(max_messages_per_s=10_000, message_burst=10_000)
-        folders = {
-            "RUNTIME_DIRECTORY": str(self.run_folder),
-            "STATE_DIRECTORY": str(self.state_folder),
-        }
-        self.pi = Pi(folder, self.text({}), program=program, **folders)
-
-    def _empty_folders(self) -> None:
-        for folder in (self.run_folder, self.state_folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-
-    def text(self, pins: Pins) -> str:
-        """Return config.yaml."""
-        head = f"port: {self.port}\naccess: {{control: everyone}}\ninterval: {INTERVAL_S}\npins:\n"
-        return head + "".join(f"  {name}: {json.dumps(keys)}\n" for name, keys in pins.items())
-
-    def make_ready(self) -> None:
-        """Start the server again without any state, unless it is sound."""
-        if not self.is_sound:
-            self.pi.server.stop(signal.SIGKILL)
-            self._empty_folders()
-            self.pi.file.write_text(self.text({}))
-            self.pi.start()
-        self.is_sound = False
-
-    def write(self, text: str | None) -> None:
-        """Write config.yaml, or delete it."""
-        self.pi.file.unlink(missing_ok=True)
-        if text is not None:
-            self.pi.file.write_text(text)
-
-
 class ModelledServer:
     """The real server and the model. Each event happens to both, and `check` compares them.
     `viewers[0]` is always connected and always reads."""
 
-    def __init__(self, server: ServerRig, pins: Pins) -> None:
-        self.server = server
-        self.pins = RESET
-        self.model = Model(RESET, 1000.0)
+    def __init__(self, folder: Path, port: int, pins: Pins) -> None:
+        self.port = port
+        self.pins = pins
+        self.model = Model(pins, 1000.0)
         self.viewers: list[Viewer] = []
         self.asked: list[Asked] = []
         self._numbered: dict[int, dict[str, Any]] = {}
         self._count = 0
         self._was_killed = self._file_is_invalid = False
-        server.make_ready()
+        self._run_folder = folder / "run"
+        for each in (self._run_folder, folder / "state"):
+            shutil.rmtree(each, ignore_errors=True)
+            each.mkdir()
+        # Viewers send more here than a person does.
+        program = changing(max_messages_per_s=10_000, message_burst=10_000)
+        folders = {
+            "RUNTIME_DIRECTORY": str(self._run_folder),
+            "STATE_DIRECTORY": str(folder / "state"),
+        }
+        self.pi = Pi(folder, self._text(pins), program=program, **folders)
+        self._join_first()
+
+    def _text(self, pins: Pins) -> str:
+        """Return config.yaml."""
+        head = f"port: {self.port}\naccess: {{control: everyone}}\ninterval: {INTERVAL_S}\npins:\n"
+        return head + "".join(f"  {name}: {json.dumps(keys)}\n" for name, keys in pins.items())
+
+    def _join_first(self) -> None:
+        """After a start all that is due soon happens."""
+        self.model.pass_time(self.model.now + STEP_S)
+        self.model.changes.clear()
         first = self._join("127.0.0.2")
-        first.greetings.append(self._greeting())
-        for reset in (AS_INPUTS, AS_OUTPUTS, RESET):
-            server.pi.reload(server.text(reset))
-            first.greetings.append(self._greeting())
-            first.read_hellos()
+        first.read_until(lambda: first.values == self.model.values(), str(self.model.values()))
+        first.read_all()
         first.forget()
-        self.reload(pins)
 
-    def __enter__(self) -> "ModelledServer":
-        return self
-
-    def __exit__(self, kind: object, *exc_info: object) -> None:
-        self.close(is_well=kind is None)
+    def close(self, is_well: bool) -> None:
+        """Check all once more, if all was well until now, and stop the server."""
+        try:
+            if is_well:
+                self.wake()
+                self.check()
+                self.viewers[0].outlast(0)
+        finally:
+            self._disconnect()
+            if is_well:
+                check_end(self.pi.server)
+            else:
+                self.pi.server.stop(signal.SIGKILL)
 
     # Viewers
 
@@ -307,7 +283,7 @@ class ModelledServer:
         return [viewer for viewer in self.viewers if not viewer.is_asleep]
 
     def _join(self, address: str, asleep: bool = False) -> Viewer:
-        viewer = Viewer(self.server.port, address, asleep)
+        viewer = Viewer(self.port, address, asleep)
         self.viewers.append(viewer)
         return viewer
 
@@ -321,7 +297,7 @@ class ModelledServer:
         for number, viewer in enumerate(self.viewers):
             if viewer.is_asleep and time.monotonic() - viewer.joined_at > MAX_SLEEP_S:
                 viewer.reset()
-                viewer = self.viewers[number] = Viewer(self.server.port, viewer.address, False)
+                viewer = self.viewers[number] = Viewer(self.port, viewer.address, False)
                 viewer.greetings.append(self._greeting())
             viewer.is_asleep = False
 
@@ -382,18 +358,18 @@ class ModelledServer:
         if fits:
             answer = self._expected(act, name, value, HTTP_ADDRESS)
         path = f"/api/pins/{name}{path}"
-        request = Request(self.server.port, method, path, json.dumps(body))
+        request = Request(self.port, method, path, json.dumps(body))
         self.asked.append(Asked(answer, request.outcome, request))
 
     def request_invalid(self, method: str, path: str, body: str | None, code: str) -> None:
-        assert Request(self.server.port, method, path, body).outcome() == (None, code)
+        assert Request(self.port, method, path, body).outcome() == (None, code)
 
     # Reloads, stops and starts
 
     def reload(self, pins: Pins) -> None:
         if any(keys.get("group_pause") == SHORT_S for keys in pins.values()):
             self.viewers[0].outlast(SHORT_S)  # the pause is over, as it is in the model
-        self.server.pi.reload(self.server.text(pins))
+        self.pi.reload(self._text(pins))
         self.pins, self._file_is_invalid = pins, False
         self.model.reload(pins)
         self._expect_hellos()
@@ -401,11 +377,13 @@ class ModelledServer:
     def reload_invalid(self, text: str | None) -> None:
         """The running configuration stays active, and all viewers get a notice."""
         self.make_invalid(text)
-        self.server.pi.reload()
+        self.pi.reload()
         self._expect_hellos()
 
     def make_invalid(self, text: str | None) -> None:
-        self.server.write(text)
+        self.pi.file.unlink(missing_ok=True)
+        if text is not None:
+            self.pi.file.write_text(text)
         self._file_is_invalid = True
 
     def _expect_hellos(self) -> None:
@@ -428,24 +406,19 @@ class ModelledServer:
         else:
             self._stop()
         if end == "cut" and not self._was_killed:  # after a kill the saved state is unknown
-            shutil.rmtree(self.server.run_folder)
-            self.server.run_folder.mkdir()
+            shutil.rmtree(self._run_folder)
+            self._run_folder.mkdir()
             self.model.cut_power()
         self.model.release_lines()
         self.model.start(self.pins)
-        self.model.pass_time(self.model.now + STEP_S)
-        self.model.changes.clear()
         self._numbered.clear()
-        self.server.pi.start()
-        first = self._join("127.0.0.2")
-        first.read_until(lambda: first.values == self.model.values(), str(self.model.values()))
-        first.read_all()
-        first.forget()
+        self.pi.start()
+        self._join_first()
 
     def _kill(self) -> None:
         for viewer in self.viewers:
             viewer.read_all()
-        assert self.server.pi.server.stop(signal.SIGKILL) == -signal.SIGKILL
+        assert self.pi.server.stop(signal.SIGKILL) == -signal.SIGKILL
         self._was_killed = True
         for viewer in self.viewers:
             viewer.read_until_end()
@@ -454,13 +427,13 @@ class ModelledServer:
 
     def _stop(self) -> None:
         """Every command is answered before its connection closes."""
-        self.server.pi.server.process.send_signal(signal.SIGTERM)
+        self.pi.server.process.send_signal(signal.SIGTERM)
         self.model.stop()
         self.model.save()
         for viewer in self.viewers:
             viewer.read_until_end()
             assert viewer.close_code == 1001
-        assert self.server.pi.server.stop() == 0
+        assert self.pi.server.stop() == 0
         self._check_answers()
         assert not self.asked
         self._disconnect()
@@ -473,19 +446,6 @@ class ModelledServer:
                 asked.asker.close()
         self.viewers.clear()
         self.asked.clear()
-
-    def close(self, is_well: bool) -> None:
-        """Check all once more, if all was well until now, and disconnect."""
-        try:
-            if is_well:
-                self.wake()
-                self.check()
-                self.viewers[0].outlast(0)
-                log = self.server.pi.server.log
-                assert "Traceback" not in log and "never retrieved" not in log, log
-                self.server.is_sound = True
-        finally:
-            self._disconnect()
 
     # The comparison
 
@@ -512,7 +472,7 @@ class ModelledServer:
             assert not viewer.answers, f"to no command, or too early: {viewer.answers}"
 
     def _check_pins(self) -> None:
-        found = self.server.pi.get("/api/pins")["pins"]
+        found = self.pi.get("/api/pins")["pins"]
         assert [pin["name"] for pin in found] == [*self.pins]
         for pin in found:
             keys, model = self.pins[pin["name"]], self.model.pins[pin["name"]]
@@ -525,5 +485,5 @@ class ModelledServer:
                 "error": None,
             }
             assert {key: pin[key] for key in expected} == expected
-        status = self.server.pi.get("/api/health")["status"]
+        status = self.pi.get("/api/health")["status"]
         assert status == ("degraded" if self._file_is_invalid else "ok")
