@@ -93,5 +93,5 @@ def effects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("module", modules())
 def test_import_has_no_side_effects(effects: dict[str, Any], module: str) -> None:
-    """Importing a module imports no lgpio, starts no thread, and opens no file of the server."""
+    """Importing a module imports no lgpio, starts no thread and opens no file of ours."""
     assert effects[module] == {"touched": [], "lgpio": [], "threads": [], "tasks": [], "files": []}
