@@ -74,8 +74,8 @@ def modules() -> list[str]:
 
 @pytest.fixture(scope="module")
 def effects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return the side effects of each module. A new Python imports them one by one, in a folder with
-    files like ours."""
+    """Return the side effects of each module. A new Python imports them one by one, in a folder
+    with files like ours."""
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "config.yaml").write_text("port: 8080\n")
     (folder / "www").mkdir()

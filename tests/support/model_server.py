@@ -262,6 +262,12 @@ class ModelledServer:
         first.read_all()
         first.forget()
 
+    def __enter__(self) -> "ModelledServer":
+        return self
+
+    def __exit__(self, kind: object, *exc_info: object) -> None:
+        self.close(is_well=kind is None)
+
     def close(self, is_well: bool) -> None:
         """Check all once more, if all was well until now, and stop the server."""
         try:
