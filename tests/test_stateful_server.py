@@ -237,11 +237,9 @@ def test_random_events(tmp_path: Path, examples: int) -> None:
 
 def test_stop_saves_what_a_power_cut_needs(tmp_path: Path) -> None:
     """An output with `initial: restore` that is on at a stop is on after a power cut."""
-    pair = ModelledServer(
-        tmp_path, free_port(), {"lamp": {"gpio": 17, "mode": "output", **RESTORE}}
-    )
-    pair.send(pair.viewers[0], ("set", "lamp", 1))
-    pair.check()
-    pair.restart("cut")
-    assert pair.viewers[0].values == {"lamp": 1}
-    pair.close(is_well=True)
+    pins = {"lamp": {"gpio": 17, "mode": "output", **RESTORE}}
+    with ModelledServer(tmp_path, free_port(), pins) as pair:
+        pair.send(pair.viewers[0], ("set", "lamp", 1))
+        pair.check()
+        pair.restart("cut")
+        assert pair.viewers[0].values == {"lamp": 1}
