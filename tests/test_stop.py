@@ -118,7 +118,7 @@ def test_thousand_viewers(start_server: Start, many_descriptors: None, clients: 
 
 
 def test_clients_do_not_delay_a_stop(start_server: Start, clients: Clients, tmp_path: Path) -> None:
-    """Silent clients, half requests and bodies, and downloads that nobody reads do not delay a
+    """Silent clients, half requests and bodies, and downloads that are not read do not delay a
     stop, and are no errors in the log."""
     (tmp_path / "www").mkdir()
     with (tmp_path / "www" / "film.bin").open("wb") as film:
