@@ -1,3 +1,3 @@
-"""The GPIO pins of a Raspberry Pi, live on any phone in the house."""
+"""A server for the GPIO pins of a Raspberry Pi, with a page for phones and browsers."""
 
 __version__ = "0.3.0"

@@ -14,11 +14,12 @@ from .system.ticker import Ticker
 
 
 class Broadcaster:
-    """The viewers of `/ws` and what is sent to all of them. The ticks run only while a viewer is
-    connected. All methods belong to the loop's thread."""
+    """The viewers of `/ws` and the messages to all of them.
+
+    It ticks only while a viewer is connected. Call its methods in the loop's thread."""
 
     board: Board
-    """Set before the first viewer is connected, and by a reload."""
+    """The pins. The server sets it before the first viewer connects, and in a reload."""
 
     def __init__(self, interval_s: float, limits: Limits) -> None:
         self.hub = Hub(self._viewers_came_or_went, limits)
@@ -38,7 +39,7 @@ class Broadcaster:
 
     @property
     def reads_inputs(self) -> bool:
-        """True while the ticks read the inputs: they run, and no more often than is needed."""
+        """True while ticks read the inputs: for viewers, at intervals that are long enough."""
         return bool(self.hub) and self._interval_s >= self._limits.poll_interval_s
 
     @property

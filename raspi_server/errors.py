@@ -10,14 +10,14 @@ Ref = Annotated[int, Meta(ge=1 - 2**53, le=2**53 - 1)] | Annotated[str, Meta(max
 ErrorCode = Literal[
     "bad-message",  # not JSON, not an object, a missing or unknown field, a wrong type
     "sign-in",  # needs a code
-    "foreign",  # a page of another site asks
+    "foreign",  # a request from a page of another site
     "not-allowed",
     "not-simulated",  # `drive` on a real pin
     "not-writable",  # an input
     "not-found",
     "unknown-pin",
     "method",
-    "superseded",  # another command came before this one took effect
+    "superseded",  # another command replaced it while it waited
     "unavailable",  # the pin could not be opened, or failed
     "too-large",
     "unknown-host",
@@ -54,7 +54,7 @@ STATUS: dict[ErrorCode, int] = {
 class RequestError(Exception):
     """A request or command that is rejected: a `code` for programs, and a sentence for people.
 
-    `ref` is the reference the command came with, or None where it had none or it was unreadable."""
+    `ref` is the command's reference, or None if it had none that is valid."""
 
     def __init__(self, code: ErrorCode, message: str, ref: Ref | None = None) -> None:
         super().__init__(message)

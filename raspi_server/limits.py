@@ -1,4 +1,5 @@
-"""Limits and timeouts of the running server that config.yaml does not name, in one frozen struct.
+"""Limits and timeouts of the running server that config.yaml does not name.
+
 Tests pass other values, so that no test has to wait a minute."""
 
 import os
@@ -10,15 +11,19 @@ _CONNECTION_BYTES = 64 * 1024
 
 
 def _max_connections() -> int:
-    """Return the number of connections that fit into a quarter of the memory, some 1700 on a Pi
-    Zero, and into the descriptors that the unit permits (systemd/raspi-server.service)."""
+    """Return the number of connections that fit into a quarter of the memory.
+
+    That is some 1700 on a Pi Zero. 6144 is the most, since systemd/raspi-server.service limits the
+    file descriptors."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min(6144, memory // 4 // _CONNECTION_BYTES)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Each field name ends with its unit: `_s` for seconds, `_bytes`, or what it counts. The reason
-    for a number is below it."""
+    """All limits in one struct.
+
+    A field's name ends with its unit: `_s` for seconds, `_bytes`, or what it counts. The reason for
+    a number is below it."""
 
     # mqtt: the connection to a broker
 

@@ -45,14 +45,18 @@ class _Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
 
 
 class Set(_Command, frozen=True, kw_only=True, tag="set"):
+    """A command that switches an output (0 or 1), or dims it (0 to 1)."""
+
     value: float
 
 
 class Toggle(_Command, frozen=True, kw_only=True, tag="toggle"):
-    pass
+    """A command that switches an output to the other value."""
 
 
 class Pulse(_Command, frozen=True, kw_only=True, tag="pulse"):
+    """A command that switches an output on for some seconds, or for the `pulse` of the pin."""
+
     seconds: float | None = None
 
 
@@ -81,14 +85,18 @@ class _Remote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
 
 class RemoteSet(_Remote, frozen=True, kw_only=True, tag="set"):
+    """A `set` for a pin of another Pi."""
+
     value: float
 
 
 class RemoteToggle(_Remote, frozen=True, kw_only=True, tag="toggle"):
-    pass
+    """A `toggle` for a pin of another Pi."""
 
 
 class RemotePulse(_Remote, frozen=True, kw_only=True, tag="pulse"):
+    """A `pulse` for a pin of another Pi."""
+
     seconds: float | None = None
 
 
@@ -102,13 +110,14 @@ _Any = TypeVar("_Any")
 
 
 def decode_command(text: str | bytes) -> Command:
-    """Return the command in a text frame, or in UTF-8. Raises RequestError, with the `ref` if that
-    can be read."""
+    """Return the command in a text frame, or in UTF-8.
+
+    Raise RequestError with the code `bad-message`, and the command's `ref` if that is valid."""
     return _decode(_commands, text, '{"type":"set","pin":"lamp","value":1}')
 
 
 def decode_remote_command(text: str) -> RemoteCommand:
-    """Return the command to another Pi in a text frame. Raises RequestError, as above."""
+    """Return the command to another Pi in a text frame. Raise RequestError like decode_command."""
     example = '{"type":"set","pi":"raspi-server/kitchen","pin":"lamp","value":1}'
     return _decode(_remote_commands, text, example)
 
@@ -172,9 +181,11 @@ class ServerInfo(Struct, frozen=True):
 
 
 class PinInfo(Struct, frozen=True, kw_only=True):
-    """A pin as one viewer may see it. `header` is its position 1-40; `since` is the time of its
-    last change, None before the first; `writable` is true if this viewer may switch it;
-    `control` is what the configuration allows, None for inputs."""
+    """A pin as one viewer may see it.
+
+    `header` is its position 1-40. `since` is the time of its last change, None before the first.
+    `writable` is true if this viewer may switch it. `control` is what the configuration allows,
+    None for inputs."""
 
     name: str
     label: str
@@ -193,9 +204,11 @@ class PinInfo(Struct, frozen=True, kw_only=True):
 
 
 class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
-    """The first message to a viewer. `access` is what the viewer may do; `signed_in` is the code it
-    presented, or None; `code_would_help` is true if the control code would let it switch more;
-    `fleet` is true if `/fleet/` shows other Pis."""
+    """The first message to a viewer.
+
+    `access` is what the viewer may do. `signed_in` is the code it presented, or None.
+    `code_would_help` is true if the control code would let it switch more. `fleet` is true if
+    `/fleet/` shows other Pis."""
 
     id: str
     time: float
@@ -218,9 +231,10 @@ class State(Struct, frozen=True, tag_field="type", tag="state"):
 
 
 class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=True):
-    """A change of a pin. `by` is the address of the client that switched it, `mqtt` for a command
-    from the broker, or `pulse`, `max_on`, `group` or `initial` where the server did; absent for
-    inputs."""
+    """A change of a pin.
+
+    `by` is the address of the client that switched it, or `mqtt` for a command from the broker. It
+    is `pulse`, `max_on`, `group` or `initial` where the server did, and absent for inputs."""
 
     seq: int
     time: float
@@ -230,9 +244,11 @@ class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=
 
 
 class MachineHealth(Struct, frozen=True, kw_only=True, tag_field="type", tag="health"):
-    """Readings of the machine: degrees Celsius, the firmware's warnings in words, load per core,
-    the used share of memory and disk from 0 to 1, and seconds since it started; None where a
-    reading is unavailable. `addresses` are the name and addresses under which it is reached."""
+    """Readings of the machine, each None where it is unavailable.
+
+    `temperature` is in degrees Celsius, `throttled` the firmware's warnings in words, `load` per
+    core, `memory` and `disk` the used share from 0 to 1, and `uptime` in seconds. `addresses` are
+    the name and addresses under which it is reached."""
 
     time: float
     temperature: float | None
@@ -246,8 +262,9 @@ class MachineHealth(Struct, frozen=True, kw_only=True, tag_field="type", tag="he
 
 
 class Health(MachineHealth, frozen=True, kw_only=True, tag="health"):
-    """Readings of the machine, and the health of the server: `degraded` and `failing` come with
-    their reasons."""
+    """Readings of the machine, and the health of the server.
+
+    `degraded` and `failing` come with their reasons."""
 
     status: HealthLevel
     reasons: list[str]
@@ -280,8 +297,10 @@ class PinState(Struct, frozen=True):
 
 
 class Description(Struct, frozen=True):
-    """A Pi and its pins, with the values at `time`. `writable` is true for pins that clients of the
-    broker may switch; `url` is the address of its page, or None."""
+    """A Pi and its pins, with the values at `time`.
+
+    `writable` is true for pins that clients of the broker may switch. `url` is the address of its
+    page, or None."""
 
     time: float
     server: ServerInfo
@@ -293,8 +312,10 @@ class Description(Struct, frozen=True):
 
 
 class FleetPin(Struct, kw_only=True):
-    """A pin of another Pi as last published. `writable` is true if its Pi takes commands from the
-    broker; `control` is the callers that may switch it from this server, None for inputs."""
+    """A pin of another Pi as last published.
+
+    `writable` is true if its Pi takes commands from the broker. `control` is the callers that may
+    switch it from this server, None for inputs."""
 
     name: str
     label: str
@@ -310,9 +331,10 @@ class FleetPin(Struct, kw_only=True):
 
 
 class FleetPi(Struct, frozen=True, kw_only=True):
-    """A Pi by its topic. `group` is the part of the topic between the first and the last level;
-    `heard` is the time of its last message, None if unknown; `url` is the address of its page, or
-    None."""
+    """A Pi by its topic.
+
+    `group` is the part of the topic between the first and the last level. `heard` is the time of
+    its last message, None if unknown. `url` is the address of its page, or None."""
 
     topic: str
     group: str
@@ -330,7 +352,7 @@ BROKER_ERROR = "mqtt: the broker connection has an error: sudo raspi-server doct
 
 
 class BrokerState(Struct, frozen=True):
-    """The connection to the broker; `error` says what is wrong with it, or is None."""
+    """The connection to the broker, with its error, or None."""
 
     connected: bool
     error: str | None
@@ -346,9 +368,11 @@ class Fleet(Struct, frozen=True):
 
 
 class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
-    """The first message to a viewer of the fleet. `access` is what `access.control` lets the viewer
-    do with other Pis; `code_would_help` is true if the control code would allow more; `signed_in`
-    is the code it presented, or None, and decides on pins whose `control` is `code`."""
+    """The first message to a viewer of the fleet.
+
+    `access` is what `access.control` lets the viewer do with other Pis. `code_would_help` is true
+    if the control code would allow more. `signed_in` is the code it presented, or None; it decides
+    on pins whose `control` is `code`."""
 
     seq: int
     access: Right
@@ -357,9 +381,10 @@ class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello
 
 
 class News(Struct, frozen=True, tag_field="type", tag="news", omit_defaults=True):
-    """Changes of the fleet: pins as [value, since] by topic and name, whole entries of Pis, and the
-    topics of Pis that were removed. They apply in the order removed, pis, pins. Pins and entries
-    are encoded already, since their size is measured before they are sent."""
+    """Changes of the fleet, which apply in the order removed, pis, pins.
+
+    `pins` are [value, since] by topic and name, `pis` whole entries, and `removed` topics. Pins and
+    entries are encoded already, since their size is measured before they are sent."""
 
     seq: int
     time: float
@@ -376,7 +401,7 @@ class BrokerNews(Struct, frozen=True, tag_field="type", tag="broker"):
 
 
 class Ping(Struct, frozen=True, tag_field="type", tag="ping"):
-    """A keep-alive at least every five seconds, by which a viewer knows that it is connected."""
+    """A keep-alive, sent at least every five seconds."""
 
     time: float
 
@@ -396,8 +421,9 @@ class Api(Struct, frozen=True, kw_only=True):
 
 
 class AuthorityInfo(Struct, frozen=True):
-    """The certificate authority of this Pi. `fingerprint` is the SHA-256 of its certificate, in
-    hexadecimal pairs."""
+    """The certificate authority of this Pi.
+
+    `fingerprint` is the SHA-256 of its certificate, in hexadecimal pairs."""
 
     name: str
     fingerprint: str
@@ -419,8 +445,9 @@ class HistoryChange(Struct, frozen=True):
 
 
 class PinHistory(Struct, frozen=True):
-    """The history of a pin: its `value` at the time `since`, and the `changes` after it, the oldest
-    first."""
+    """The history of a pin.
+
+    `value` is its value at the time `since`. The `changes` after it begin with the oldest."""
 
     since: float
     value: Value
@@ -458,9 +485,10 @@ class HealthStatus(Struct, frozen=True):
 
 
 class HeaderPin(Struct, frozen=True, kw_only=True):
-    """A position 1-40 of the header. `holder` is `raspi-server` for our pins, the name of the
-    program for other pins in use, None for free ones and power; `pin` and `value` are set for ours
-    only."""
+    """A position 1-40 of the header.
+
+    `holder` is `raspi-server` for our pins, the name of the program for other pins in use, and None
+    for free ones and power. `pin` and `value` are set for ours only."""
 
     position: int
     function: str

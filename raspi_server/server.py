@@ -1,5 +1,4 @@
-"""The server: builds its parts in order, connects them, gives them another configuration while
-they run, and stops them in reverse."""
+"""The server: it builds all parts in order, connects them, reloads and stops them."""
 
 import asyncio
 import logging
@@ -47,10 +46,12 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """One running server. `source` is read again on SIGHUP, None for a demo; `config_error` is the
-    reason why the last good configuration runs instead, if there is one. Raises ConfigError for the
-    files of the broker before it does anything; CertificateError and ListenError before it touches
-    a pin."""
+    """One running server.
+
+    `source` is read again on SIGHUP; it is None for a demo. `config_error` is the reason why the
+    last good configuration runs instead of the file, if it does. The constructor raises ConfigError
+    for the files of the broker before it does anything, and CertificateError and ListenError
+    before it opens a pin."""
 
     def __init__(
         self,
@@ -132,9 +133,12 @@ class Server:
         await self._stop()
 
     def reload(self) -> None:
-        """Apply the configuration file as it is now; keep the running one if it is invalid."""
+        """Read the configuration file and apply it. Keep the running one if it is invalid."""
         if self._source is None or self._stopping.is_set():
-            log.info("%s", "no reload while stopping" if self._source else "nothing to reload")
+            reason = (
+                "the server is stopping" if self._source else "a demo has no configuration file"
+            )
+            log.info("ignored SIGHUP: %s", reason)
             return
         self._heartbeat.reloading()
         self._auth.read_codes()
@@ -175,7 +179,7 @@ class Server:
         # middle of an answer would be logged as an error of ours.
         await asyncio.wait([asyncio.ensure_future(self._servers.close())], timeout=timeout_s)
         for number in (*STOP_SIGNALS, signal.SIGHUP):
-            # No signal that comes now may turn a clean end into a failed one.
+            # A signal that arrives now must not turn a clean end into a failed one.
             signal.signal(number, signal.SIG_IGN)
 
     async def _disconnect_all(self) -> None:
@@ -202,7 +206,9 @@ class Server:
     # Reloads
 
     def _apply(self, config: Config) -> None:
-        """Apply another configuration: first all that may fail, then what cannot."""
+        """Apply another configuration: first the steps that can fail, then the rest.
+
+        Raise ConfigError, CertificateError or ListenError, with nothing changed."""
         identity = _identity(config)
         broker_config = _broker_config(config)
         self._move(config)
@@ -229,8 +235,10 @@ class Server:
             self._set_metrics(config.metrics)
 
     def _move(self, config: Config) -> None:
-        """Listen on another address or port, if these have changed; close the old one after the new
-        one is open. Raises ListenError, and listens on the old one again."""
+        """Listen on another address or port, if these have changed.
+
+        The old listener closes after the new one is open, or before if the port is the same. Raise
+        ListenError, with the old address open."""
         before, identity = self._config, self._status.identity
         if (config.address, config.port) == (before.address, before.port):
             return
@@ -252,14 +260,14 @@ class Server:
         listener.open()
 
     def _renew_certificate(self) -> None:
-        """Read the certificate again: it is renewed also while config.yaml is invalid."""
+        """Read the certificate again, also while config.yaml is invalid."""
         try:
             self._use_identity(_identity(self._config))
         except CertificateError as error:
             log.error("%s; the previous certificate stays in use", error)
 
     def _use_identity(self, identity: Identity | None) -> None:
-        """Serve new connections with this certificate; close all if the scheme is another now."""
+        """Serve new connections with this certificate. Close all if the scheme has changed."""
         before = self._status.scheme
         self._status.identity = identity
         self._listener.context = identity and identity.context
@@ -268,10 +276,10 @@ class Server:
             self._change_scheme()
 
     def _change_scheme(self) -> None:
-        """Close all connections of the scheme before, and end their sessions."""
+        """Close all connections of the previous scheme, and end their sessions."""
         self._auth.set_scheme(self._status.scheme)
         for hub in (self._broadcaster.hub, *([self._fleet.hub] if self._fleet else ())):
-            hub.cut(CLOSE_RESTARTED, f"this server speaks {self._status.scheme} now")
+            hub.cut(CLOSE_RESTARTED, f"this server uses {self._status.scheme} now")
         self._servers.restart()
 
     # Parts
@@ -306,7 +314,7 @@ class Server:
         self._context.metrics = self._metrics
 
     def _join_broker(self, config: Config, broker_config: "BrokerConfig | None") -> None:
-        """Make the parts for the broker, which are imported only where there is one."""
+        """Make the parts for the broker. They are imported only if there is one."""
         self._mqtt = self._status.broker = self._fleet = self._context.fleet = None
         if config.mqtt is None or broker_config is None:
             return
@@ -340,8 +348,9 @@ class Server:
             self._metrics.changed(changed)
 
     def _describe_all(self) -> None:
-        """Describe all again, to viewers and the broker: after a reload, and when a pin failed or
-        recovered."""
+        """Describe all pins again, to viewers and the broker.
+
+        A reload does this, and a pin that failed or recovered."""
         self._broadcaster.forget_values()
         self._note_values()
         if self._mqtt:
@@ -391,7 +400,7 @@ async def _all(ends: list[Coroutine[None, None, None]]) -> None:
 
 
 def _log_config_error(what: str, error: Exception) -> str:
-    """Log a rejected configuration line by line; return it as one line for the notice."""
+    """Log an error of the configuration line by line. Return one line for the notice."""
     lines = str(error).splitlines()
     for line in (*lines, what):
         log.error("%s", line)
@@ -404,7 +413,7 @@ def _identity(config: Config) -> Identity | None:
 
 
 def _broker_config(config: Config) -> "BrokerConfig | None":
-    """Return the broker's configuration, with all its files read. Raises ConfigError."""
+    """Read the files of the broker's configuration and return it. Raise ConfigError."""
     if config.mqtt is None:
         return None
     from .mqtt.broker_config import read_broker_config
@@ -417,7 +426,7 @@ def _www(config: Config) -> tuple[str, ...]:
 
 
 def _local_pi(context: WebContext, may_control: bool) -> "LocalPi":
-    """Return this Pi as its broker sees it; commands are carried out if `may_control`."""
+    """Return this Pi as its broker sees it. It carries out commands if `may_control`."""
     from .mqtt.bridge import LocalPi
 
     def pins() -> list[PinInfo]:

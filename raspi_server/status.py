@@ -1,5 +1,4 @@
-"""State of the server in words: notices for people, health for monitors, and the status line for
-systemd."""
+"""State of the server in words: notices, health, and the status line for systemd."""
 
 import socket
 import time
@@ -39,25 +38,34 @@ class BrokerClient(Protocol):
     """The connection to the MQTT broker, which is imported only where the configuration has one."""
 
     @property
-    def error(self) -> str | None: ...
+    def error(self) -> str | None:
+        """What is wrong with the connection, or None."""
+
     @property
-    def is_connected(self) -> bool: ...
+    def is_connected(self) -> bool:
+        """True while the broker takes messages."""
+
     @property
-    def kept(self) -> int: ...
+    def kept(self) -> int:
+        """Changes kept until the broker takes them."""
+
     @property
-    def lost_changes(self) -> int: ...
+    def lost_changes(self) -> int:
+        """Changes dropped because too many were kept."""
 
 
 class Verdict(Struct, frozen=True):
-    """The health of the server, with the reasons where it is not `ok`."""
+    """The health of the server, and the reasons if it is not `ok`."""
 
     status: HealthLevel
     reasons: list[str]
 
 
 class Status:
-    """State of the parts that run. The server puts in others on a reload: `config`, `identity`
-    (None for plain HTTP), `port`, and `broker` (None without one)."""
+    """State of the running parts.
+
+    A reload sets `config`, `identity` (None for plain HTTP), `port`, and `broker` (None without
+    one)."""
 
     def __init__(self, config: Config, broadcaster: Broadcaster, heartbeat: Heartbeat) -> None:
         self.config = config
@@ -65,7 +73,7 @@ class Status:
         self.port = 0
         self.broker: BrokerClient | None = None
         self.config_error = ""
-        """The reason why an earlier configuration runs, with paths and values, or ""."""
+        """The reason why an earlier configuration runs, with paths and values; or an empty text."""
         self.certificate_warning: str | None = None
         self._broadcaster = broadcaster
         self._heartbeat = heartbeat
@@ -86,7 +94,7 @@ class Status:
         return self._heartbeat.is_alive
 
     def check_certificate(self) -> bool:
-        """Read again what is wrong with the certificate; return True if that has changed."""
+        """Check the certificate. Return True if its warning has changed."""
         before = self.certificate_warning
         self.certificate_warning = self.identity.validity_error() if self.identity else None
         return self.certificate_warning != before
@@ -100,16 +108,16 @@ class Status:
         return [f"{self.scheme}://{in_url(host)}:{self.port}/" for host in self.hosts()]
 
     def url(self) -> str:
-        """Return the address of the page for other machines: a name where there is one."""
+        """Return the address of the page for other machines, with a name if there is one."""
         return self.urls()[-1]
 
     def server_info(self, details: bool = False) -> ServerInfo:
-        """Describe this server. `details` are for callers that may switch."""
+        """Describe this server. Pass `details` only for callers that may switch."""
         host, simulated = socket.gethostname(), self.board.simulated
         return ServerInfo(NAME, __version__, host, simulated, self.notices(details))
 
     def notices(self, details: bool) -> tuple[Notice, ...]:
-        """Return the notices. Only `details` tell paths and values of config.yaml."""
+        """Return the notices. Only with `details` they have paths and values of config.yaml."""
         notices = []
         if self.config_error:
             message = self.config_error if details else _INVALID_CONFIG
@@ -125,7 +133,7 @@ class Status:
         return tuple(notices)
 
     def verdict(self, details: bool) -> Verdict:
-        """Judge the health. Only `details` tell the words of the kernel and the broker."""
+        """Judge the health. Only with `details` it has the words of the kernel and the broker."""
         failures = self._failures()
         if not self.is_watchdog_alive:
             failures.append("the heartbeat thread has ended")
@@ -154,15 +162,16 @@ class Status:
         )
 
     def health(self, details: bool = False) -> Health:
-        """Read the health of the machine, and judge that of the server. `details` are for callers
-        that may switch."""
+        """Read the health of the machine, and judge that of the server.
+
+        Pass `details` only for callers that may switch."""
         machine, verdict = self.machine_health(), self.verdict(details)
         return Health(
             **msgspec.structs.asdict(machine), status=verdict.status, reasons=verdict.reasons
         )
 
     def watchdog_report(self) -> tuple[str, bool]:
-        """Return the status line for systemd, and whether all that has to run runs."""
+        """Return the status line for systemd, and True if all parts run that must."""
         unavailable = sum(1 for pin in self.board if pin.error)
         parts = [f"{self.scheme} on port {self.port}", count(self.config.pins, "pin")]
         parts += [f"{unavailable} of them unavailable"] * bool(unavailable)

@@ -1,5 +1,5 @@
-"""Imports have no side effects: `check`, `doctor` and tests may import any module. import-linter
-checks their direction (pyproject.toml)."""
+"""Importing a module does nothing. import-linter checks the direction of imports
+(pyproject.toml)."""
 
 import json
 import subprocess
@@ -63,7 +63,7 @@ print(json.dumps(effects))
 
 
 def modules() -> list[str]:
-    """Return the names of all modules and packages, but for the one that imports lgpio."""
+    """Return the names of all modules and packages, except the one that imports lgpio."""
     found = []
     for file in sorted(PACKAGE.rglob("*.py")):
         parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
@@ -74,8 +74,8 @@ def modules() -> list[str]:
 
 @pytest.fixture(scope="module")
 def effects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return the side effects of importing each module, one after the other, in a fresh Python, in
-    a folder with files like ours."""
+    """Return the side effects of each module. A new Python imports them one by one, in a folder
+    with files like ours."""
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "config.yaml").write_text("port: 8080\n")
     (folder / "www").mkdir()
@@ -93,5 +93,5 @@ def effects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("module", modules())
 def test_import_has_no_side_effects(effects: dict[str, Any], module: str) -> None:
-    """Importing a module imports no lgpio, starts no thread, and touches no file of ours."""
+    """Importing a module imports no lgpio, starts no thread and opens no file of ours."""
     assert effects[module] == {"touched": [], "lgpio": [], "threads": [], "tasks": [], "files": []}

@@ -1,13 +1,12 @@
-"""Reloads of the configuration by SIGHUP, and a start with an invalid file."""
+"""Reloads of the configuration by SIGHUP, and starts with an invalid file."""
 
 import ctypes
-import json
 import os
+import re
 import signal
 import socket
 import ssl
 import subprocess
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import pytest
 
 from raspi_server.security.codes import Codes
 from tests.support.http import ask
-from tests.support.server import LIMIT, Server, check_end, free_port
+from tests.support.reloadable import Pi
+from tests.support.server import LIMIT, check_end, free_port
 from tests.support.websocket import WebSocketClient
 from tests.system.test_systemd import Systemd
-from tests.web.test_websocket import Browser
 
 CONFIG = """
 access: {control: everyone}
@@ -29,47 +28,12 @@ pins:
   gate: {gpio: 22, mode: output, pulse: 2}
 """
 
-
-class Pi:
-    """A server whose configuration can be edited and reloaded; `port` is the file's."""
-
-    def __init__(
-        self,
-        folder: Path,
-        text: str,
-        before_exec: Callable[[], None] | None = None,
-        program: tuple[str, str] = ("-m", "raspi_server"),
-        **environment: str,
-    ) -> None:
-        self.file = folder / "config.yaml"
-        self.file.write_text(text)
-        self.options: dict[str, Any] = {
-            "env": {**os.environ, **environment},
-            "preexec_fn": before_exec,
-            "program": program,
-        }
-        self.server = self.start()
-
-    def start(self) -> Server:
-        arguments = ["run", "--simulate", "--config", str(self.file)]
-        self.server = Server(arguments, port=None, **self.options)
-        return self.server
-
-    def reload(self, text: str | None = None) -> None:
-        """Edits the file, as editors do in one go, and asks for a reload."""
-        if text is not None:
-            edited = self.file.with_suffix(".edited")
-            edited.write_text(text)
-            edited.replace(self.file)
-        self.server.process.send_signal(signal.SIGHUP)
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.server.url + path, timeout=LIMIT) as answer:
-            return json.load(answer)
+Run = Callable[..., Pi]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., Pi]]:
+def run(tmp_path: Path) -> Iterator[Run]:
+    """`run(text)`: a server with this configuration, on a port that it keeps."""
     pis: list[Pi] = []
 
     def run(text: str = CONFIG, **options: Any) -> Pi:
@@ -85,176 +49,112 @@ def with_port(pi: Pi, text: str) -> str:
     return f"port: {pi.server.port}\n{text}"
 
 
-def test_an_unchanged_pin_is_not_touched(run):
-    """A lamp that is on stays on through a reload, and a running pulse ends when it should."""
+def notice_codes(hello: dict[str, Any]) -> list[str]:
+    return [notice["code"] for notice in hello["server"]["notices"]]
+
+
+def receive_config_notice(viewer: WebSocketClient) -> tuple[dict[str, Any], str]:
+    """Return the next hello with a notice about the configuration, and its text."""
+    hello = viewer.receive("hello")
+    while "configuration" not in notice_codes(hello):
+        hello = viewer.receive("hello")
+    (notice,) = [each for each in hello["server"]["notices"] if each["code"] == "configuration"]
+    return hello, notice["message"]
+
+
+# What changes, and what does not
+
+
+def test_unchanged_pins_are_not_touched(run: Run) -> None:
+    """An output that is on stays on through a reload, and a running pulse ends in time."""
     pi = run()
-    with Browser(pi.server) as browser:
-        browser.ask(type="set", pin="lamp", value=1)
-        browser.ask(type="set", pin="gate", value=1)
+    with WebSocketClient(pi.server.port) as viewer:
+        viewer.command(type="set", pin="lamp", value=1)
+        viewer.command(type="set", pin="gate", value=1)
         pi.reload(pi.file.read_text() + "  fan: {gpio: 18, mode: pwm, initial: 0.5}\n")
-        seen = [browser.read()]
+        seen = [viewer.receive()]
         while seen[-1]["type"] != "hello" or len(seen[-1]["pins"]) != 3:
-            seen.append(browser.read())
+            seen.append(viewer.receive())
         assert seen[-1]["state"] == {"lamp": 1, "gate": 1, "fan": 0.5}
         assert not [m for m in seen if m["type"] == "change" and m["value"] == 0]
-        assert browser.read_until("change", pin="gate", value=0)["by"] == "pulse"
+        assert viewer.receive("change", pin="gate", value=0)["by"] == "pulse"
 
 
-def test_the_same_socket_goes_on(run):
-    """Who watches goes on watching over a reload, with a new hello and growing numbers."""
+def test_renamed_pin_keeps_its_level_and_viewers_stay(run: Run) -> None:
+    """A renamed output stays on. Viewers stay connected, get a hello, and numbers go on growing."""
     pi = run()
-    with Browser(pi.server) as browser:
-        browser.read()
-        before = browser.read_until("state")["seq"]
-        pi.reload(pi.file.read_text().replace("lamp:", "light:"))
-        assert [pin["name"] for pin in browser.read_until("hello")["pins"]] == ["light", "gate"]
-        state = browser.read_until("state")
-        assert state["seq"] > before and "light" in state["pins"]
-        assert browser.ask(type="set", pin="light", value=1)["value"] == 1
-
-
-def test_a_renamed_pin_keeps_its_level(run):
-    """Renaming or relabelling a lamp that is on does not switch it."""
-    pi = run()
-    with Browser(pi.server) as browser:
-        browser.ask(type="set", pin="lamp", value=1)
+    with WebSocketClient(pi.server.port) as viewer:
+        viewer.command(type="set", pin="lamp", value=1)
+        before = viewer.receive("state")["seq"]
         pi.reload(pi.file.read_text().replace("lamp: {", "light: {label: Light, "))
-        assert browser.read_until("hello")["state"]["light"] == 1
+        assert viewer.receive("hello")["state"] == {"light": 1, "gate": 0}
+        state = viewer.receive("state")
+        assert state["seq"] > before and state["pins"]["light"] == 1
+        assert viewer.command(type="set", pin="light", value=0)["value"] == 0
 
 
-def test_a_removed_pin_is_left_as_on_stop_says(run):
-    """A pin that is taken out is switched off, and a new one takes its place in the header."""
+def test_removed_pin_is_off(run: Run) -> None:
+    """A removed output is left as its `on_stop`, and its place in the header is free."""
     pi = run()
-    with Browser(pi.server) as browser:
-        browser.ask(type="set", pin="lamp", value=1)
+    assert ask(pi.server, "PUT", "/api/pins/lamp", {"value": 1}).status == 200
     pi.reload(with_port(pi, "access: {control: everyone}\npins: {}\n"))
     pi.server.wait_for_log("0 pins, serving")
     assert pi.get("/api/pins")["pins"] == []
-    held = [pin for pin in pi.get("/api/header")["pins"] if pin["holder"]]
-    assert held == []
+    assert not [pin for pin in pi.get("/api/header")["pins"] if pin["holder"]]
     pi.reload(with_port(pi, CONFIG))
     pi.server.wait_for_log("2 pins, serving", again=True)
     assert pi.get("/api/pins/lamp")["value"] == 0
 
 
-def test_everything_else_takes_effect(run, tmp_path):
-    """Interval, www, access, host names and log level are the new ones after a reload."""
+def test_all_other_keys_apply(run: Run, tmp_path: Path) -> None:
+    """`interval`, `www`, `access`, `hosts` and `log_level` apply after a reload."""
     pi = run()
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages" / "mine.html").write_text("mine")
-    with Browser(pi.server) as browser:
-        browser.read_until("state")
+    with WebSocketClient(pi.server.port) as viewer:
+        viewer.receive("state")
         more = "access: {control: nobody, hosts: [pi.example]}\ninterval: 3600\nwww: pages\n"
         pins = CONFIG.partition("pins:")[2]
         pi.reload(with_port(pi, f"{more}log_level: debug\npins:{pins}"))
-        hello = browser.read_until("hello")
+        hello = viewer.receive("hello")
         assert (hello["interval"], hello["access"]) == (3600, "view")
-        assert browser.read()["type"] == "health"  # no state any more
-        assert browser.ask(type="set", pin="lamp", value=1)["code"] == "not-allowed"
-    request = urllib.request.Request(pi.server.url + "/mine.html", headers={"Host": "pi.example"})
-    with urllib.request.urlopen(request, timeout=LIMIT) as answer:
-        assert answer.read() == b"mine"
+        assert viewer.receive()["type"] == "health"  # no state any more
+        assert viewer.command(type="set", pin="lamp", value=1)["code"] == "not-allowed"
+    assert ask(pi.server, "GET", "/mine.html", Host="pi.example").body == b"mine"
     pi.server.wait_for_log("DEBUG GET /mine.html")
 
 
-def test_who_may_look_no_longer(run):
-    """Who may no longer look after a reload is asked to sign in."""
+def test_viewer_without_access_is_closed(run: Run) -> None:
+    """A viewer that may not view after a reload is closed with the code for signing in."""
     pi = run()
-    with Browser(pi.server) as browser:
-        browser.read()
+    with WebSocketClient(pi.server.port) as viewer:
+        viewer.receive("hello")
         pi.reload(pi.file.read_text().replace("access: {", "access: {view: code, "))
-        assert browser.close_code() == 4401
+        assert viewer.close_code() == 4401
 
 
-def test_another_port(run):
-    """After a reload it is found at the new port; who watches at the old one goes on watching."""
+def test_many_reloads(run: Run) -> None:
+    """Of many reloads in a row the last one counts."""
     pi = run()
-    with Browser(pi.server) as browser:
-        old, new = pi.server.port, free_port()
-        pi.reload(f"port: {new}\n{CONFIG}")
-        pi.server.wait_for_log(f"serving http://127.0.0.1:{new}/")
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", old), LIMIT)
-        assert browser.ask(type="toggle", pin="lamp")["value"] == 1
-        pi.server.url = f"http://127.0.0.1:{new}"
-        assert pi.get("/api/pins/lamp")["value"] == 1
-
-
-def test_a_port_that_is_taken(run):
-    """A port that another program has is refused, and all stays as it is, the lamp included."""
-    pi = run()
-    with Browser(pi.server) as browser, socket.create_server(("127.0.0.1", 0)) as taken:
-        browser.ask(type="set", pin="lamp", value=1)
-        port = taken.getsockname()[1]
-        pi.reload(f"port: {port}\naddress: 127.0.0.1\n" + CONFIG.replace("lamp", "light"))
-        pi.server.wait_for_log(f"127.0.0.1:{port}: Address already in use")
-        hello = browser.read_until("hello", access="control")
-        while not hello["server"]["notices"][0]["message"].startswith(str(pi.file)):
-            hello = browser.read_until("hello")
+    with WebSocketClient(pi.server.port) as viewer:
+        viewer.command(type="set", pin="lamp", value=1)
+        for number in range(10):
+            pi.reload(with_port(pi, CONFIG + f"  extra{number}: {{gpio: 5, mode: input}}\n"))
+        hello = viewer.receive("hello")
+        while [pin["name"] for pin in hello["pins"]] != ["lamp", "gate", "extra9"]:
+            hello = viewer.receive("hello")
         assert hello["state"]["lamp"] == 1
-        assert pi.get("/api/pins/lamp")["value"] == 1
 
 
-def test_another_address_on_the_same_port(run):
-    """From all addresses to one, on the same port; and back again."""
-    pi = run()
-    pi.reload(with_port(pi, "address: 127.0.0.1\n" + CONFIG))
-    pi.server.wait_for_log(rf"2 pins, serving http://127\.0\.0\.1:{pi.server.port}/$")
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("::1", pi.server.port), LIMIT)
-    pi.reload(with_port(pi, CONFIG))
-    pi.server.wait_for_log(r"2 pins, serving \S+ \S+", again=True)
-    with socket.create_connection(("::1", pi.server.port), LIMIT):
-        pass
+def test_demo_ignores_a_reload(start_demo: Callable[[], Any]) -> None:
+    """A demo has no configuration file and ignores SIGHUP."""
+    server = start_demo()
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("ignored SIGHUP: a demo has no configuration file")
 
 
-def test_an_address_that_is_not_ours(run):
-    """An address this machine does not have is refused, and the old one goes on."""
-    pi = run()
-    pi.reload(with_port(pi, "address: 192.0.2.77\n" + CONFIG))
-    pi.server.wait_for_log("192.0.2.77:.*: Cannot assign requested address")
-    pi.server.wait_for_log("the running configuration stays active")
-    assert pi.get("/api/pins/lamp")["value"] == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("pins: {lamp: {gpio: seventeen, mode: output}}\n", "expected a pin from GPIO0 to GPIO27"),
-        ("pins:\n\tlamp: 1\n", "indent with spaces, not tabs"),
-        ("ssl: true\n", "the certificate cannot be read"),
-        (None, "expected a file, found none"),
-    ],
-    ids=["fault", "syntax", "certificate", "missing"],
-)
-def test_a_faulty_file_is_refused(run, text, words):
-    """A faulty file is refused with its faults in the log and on the page, and what ran runs on;
-    mended, it is taken and the complaint is gone."""
-    pi = run()
-    with Browser(pi.server) as browser:
-        browser.ask(type="set", pin="lamp", value=1)
-        good = pi.file.read_text()
-        if text is None:
-            pi.file.unlink()
-            pi.reload()
-        else:
-            pi.reload(with_port(pi, text))
-        pi.server.wait_for_log(words)
-        hello = browser.read_until("hello")
-        while hello["server"]["notices"][0]["code"] != "configuration":
-            hello = browser.read_until("hello")
-        assert "the running configuration stays active" in hello["server"]["notices"][0]["message"]
-        assert hello["state"] == {"lamp": 1, "gate": 0}
-        health = pi.get("/api/health")
-        assert health["status"] == "degraded" and words in health["reasons"][0]
-        pi.reload(good)
-        assert browser.read_until("hello")["server"]["notices"][0]["code"] == "simulated"
-        assert pi.get("/api/health")["status"] == "ok"
-
-
-def test_systemd_is_told(run, tmp_path):
-    """systemd hears RELOADING with the monotonic time and READY after it, and the status says what
-    was wrong."""
+def test_systemd_is_notified(run: Run, tmp_path: Path) -> None:
+    """In a reload systemd gets RELOADING with the time, then READY, and the error as the status."""
     systemd = Systemd(str(tmp_path / "notify"))
     pi = run(NOTIFY_SOCKET=systemd.address)
     assert systemd.next() == "READY=1"
@@ -268,225 +168,243 @@ def test_systemd_is_told(run, tmp_path):
     systemd.close()
 
 
-def test_ten_reloads_in_a_second_and_one_during_the_stop(run):
-    """Reloads in quick succession do no harm: the last one counts; one during the stop is none."""
+# Addresses and ports
+
+
+def test_another_port(run: Run) -> None:
+    """A reload moves the listener to another port. Viewers of the old one stay connected."""
     pi = run()
-    with Browser(pi.server) as browser:
-        browser.ask(type="set", pin="lamp", value=1)
-        for number in range(10):
-            pi.reload(with_port(pi, CONFIG + f"  extra{number}: {{gpio: 5, mode: input}}\n"))
-        hello = browser.read_until("hello")
-        while [pin["name"] for pin in hello["pins"]] != ["lamp", "gate", "extra9"]:
-            hello = browser.read_until("hello")
-        assert hello["state"]["lamp"] == 1
-        pi.server.process.send_signal(signal.SIGTERM)
-        pi.server.process.send_signal(signal.SIGHUP)
-        assert browser.close_code() == 1001
+    with WebSocketClient(pi.server.port) as viewer:
+        old, new = pi.server.port, free_port()
+        pi.reload(f"port: {new}\n{CONFIG}")
+        pi.server.wait_for_log(f"serving http://127.0.0.1:{new}/")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", old), LIMIT)
+        assert viewer.command(type="toggle", pin="lamp")["value"] == 1
+        pi.server.port = new
+        assert pi.get("/api/pins/lamp")["value"] == 1
 
 
-def test_a_reload_while_stopping(run):
-    """A reload that comes during a stop opens nothing again."""
+def test_another_address_on_the_same_port(run: Run) -> None:
+    """A reload moves the listener from all addresses to one, on the same port, and back."""
     pi = run()
-    with socket.create_connection(("127.0.0.1", pi.server.port), LIMIT) as sleeper:
-        sleeper.sendall(
-            b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
-        assert sleeper.recv(100).startswith(b"HTTP/1.1 101")
-        pi.server.process.send_signal(signal.SIGTERM)  # which waits for the sleeper's goodbye
-        pi.server.wait_for_log("INFO stopping$")
-        pi.reload()
-        pi.server.wait_for_log("no reload while stopping")
-        assert pi.server.stop(signal.SIGCONT) == 0
+    pi.reload(with_port(pi, "address: 127.0.0.1\n" + CONFIG))
+    pi.server.wait_for_log(rf"2 pins, serving http://127\.0\.0\.1:{pi.server.port}/$")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("::1", pi.server.port), LIMIT)
+    pi.reload(with_port(pi, CONFIG))
+    pi.server.wait_for_log(r"2 pins, serving \S+ \S+", again=True)
+    with socket.create_connection(("::1", pi.server.port), LIMIT):
+        pass
 
 
-def test_the_demo_has_nothing_to_reload(start_demo):
-    """A reload of the demo house does no harm."""
-    server = start_demo()
-    server.process.send_signal(signal.SIGHUP)
-    server.wait_for_log("nothing to reload")
+def forbid_low_ports() -> None:
+    """Take CAP_NET_BIND_SERVICE from root, which a service does not have either: prctl(2),
+    PR_CAPBSET_DROP."""
+    if os.geteuid() == 0:
+        ctypes.CDLL(None).prctl(24, 10, 0, 0, 0)
 
 
-class TestLastGood:
-    @pytest.fixture
-    def state(self, tmp_path: Path) -> str:
-        (tmp_path / "state").mkdir()
-        return str(tmp_path / "state")
+# Rejected files
 
-    def test_a_start_with_a_faulty_file(self, run, state):
-        """Under systemd a start with a faulty file runs the last good one, and says so loudly."""
-        pi = run(STATE_DIRECTORY=state)
-        pi.server.stop()
-        good = pi.file.read_text()
-        pi.file.write_text("pins: [lamp]\n")
-        pi.start()
-        pi.server.wait_for_log("expected keys and values, got a list")
-        pi.server.wait_for_log("the last good configuration runs")
-        assert [pin["name"] for pin in pi.get("/api/pins")["pins"]] == ["lamp", "gate"]
-        assert pi.get("/api/health")["status"] == "degraded"
-        pi.reload(good)
-        pi.server.wait_for_log("2 pins, serving", again=True)
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("pins: {lamp: {gpio: seventeen, mode: output}}\n", "expected a pin from GPIO0 to GPIO27"),
+        ("pins:\n\tlamp: 1\n", "indent with spaces, not tabs"),
+        ("ssl: true\n", "the certificate cannot be read"),
+        (None, "expected a file, found none"),
+        ("address: 192.0.2.77\npins: {}\n", "Cannot assign requested address"),
+        ("port: TAKEN\naddress: 127.0.0.1\npins: {}\n", "Address already in use"),
+        (
+            "port: 443\npins: {}\n",
+            "port 443: Permission denied; a port below 1024 needs: sudo systemctl edit"
+            " raspi-server, and there the lines [Service],"
+            " CapabilityBoundingSet=CAP_NET_BIND_SERVICE and"
+            " AmbientCapabilities=CAP_NET_BIND_SERVICE",
+        ),
+    ],
+    ids=["value", "syntax", "certificate", "missing", "address", "taken", "low"],
+)
+def test_invalid_file_is_rejected(run: Run, text: str | None, error: str) -> None:
+    """An invalid file is rejected with its errors in the log and in a notice, and the running
+    configuration stays active. A repaired file applies, and the notice is gone."""
+    pi = run(before_exec=forbid_low_ports)
+    with (
+        WebSocketClient(pi.server.port) as viewer,
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
+        viewer.command(type="set", pin="lamp", value=1)
+        valid = pi.file.read_text()
+        if text is None:
+            pi.file.unlink()
+        elif "port" in text:
+            text = text.replace("TAKEN", str(taken.getsockname()[1]))
+        else:
+            text = with_port(pi, text)
+        pi.reload(text)
+        hello, message = receive_config_notice(viewer)
+        rejected = f"{pi.file} was rejected: the running configuration stays active"
+        assert message.startswith(rejected)
+        assert error in message
+        pi.server.wait_for_log(re.escape(error))
+        assert hello["state"] == {"lamp": 1, "gate": 0}
+        health = pi.get("/api/health")
+        assert health["status"] == "degraded" and error in health["reasons"][0]
+        pi.reload(valid)
+        while "configuration" in notice_codes(viewer.receive("hello")):
+            pass
         assert pi.get("/api/health")["status"] == "ok"
 
-    def test_a_reload_is_kept_too(self, run, state):
-        """What a reload brought is the last good one from then on."""
-        pi = run(STATE_DIRECTORY=state)
-        pi.reload(pi.file.read_text().replace("lamp", "light"))
-        pi.server.wait_for_log("2 pins, serving", again=True)
-        pi.server.stop()
-        pi.file.write_text("\t")
+
+def test_details_of_errors_need_the_control_code(run: Run, tmp_path: Path) -> None:
+    """Values and paths of an invalid file are only for callers that may switch. Others get the fact
+    that it has errors."""
+    state = tmp_path / "state"
+    state.mkdir()
+    code = Codes(state).renew("control")
+    text = CONFIG.replace("access: {control: everyone}\n", "metrics: true\n")
+    pi = run(text, STATE_DIRECTORY=str(state))
+    invalid = {
+        "seventeen": "pins: {lamp: {gpio: seventeen, mode: output}}\n",
+        str(tmp_path): f"ssl: {{certificate: {tmp_path}/none.pem, key: {tmp_path}/none.key}}\n",
+    }
+    details, notices = ("/api/hello", "/api/health"), ("/api/hello", "/api/health", "/api")
+    with WebSocketClient(pi.server.port) as viewer:
+        viewer.receive("hello")
+        for again, (secret, text) in enumerate(invalid.items()):
+            pi.reload(with_port(pi, text))
+            pi.server.wait_for_log("the running configuration stays active", again)
+            hello, message = receive_config_notice(viewer)
+            assert hello["access"] == "view" and "config.yaml has errors" in message
+            texts = [str(hello)]
+            for path in (*notices, "/metrics", "/api/pins", "/api/header"):
+                texts.append(ask(pi.server, "GET", path).body.decode())
+                assert path not in details or "config.yaml has errors" in texts[-1]
+            assert not [each for each in texts if secret in each or str(pi.file) in each]
+            for path in details:
+                full = ask(pi.server, "GET", path, Authorization=f"Bearer {code}").body.decode()
+                assert secret in full and str(pi.file) in full
+
+
+# The last good configuration
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> str:
+    (tmp_path / "state").mkdir()
+    return str(tmp_path / "state")
+
+
+def test_start_with_an_invalid_file(run: Run, state: str) -> None:
+    """A start with an invalid file runs the last good configuration, which a reload brought, and
+    reports that until a reload."""
+    pi = run(STATE_DIRECTORY=state)
+    valid = pi.file.read_text().replace("lamp", "light")
+    pi.reload(valid)
+    pi.server.wait_for_log("2 pins, serving", again=True)
+    pi.server.stop()
+    pi.file.write_text("pins: [lamp]\n")
+    pi.start()
+    pi.server.wait_for_log("expected keys and values, got a list")
+    pi.server.wait_for_log("the last good configuration runs")
+    assert [pin["name"] for pin in pi.get("/api/pins")["pins"]] == ["light", "gate"]
+    assert pi.get("/api/health")["status"] == "degraded"
+    pi.reload(valid)
+    pi.server.wait_for_log("2 pins, serving", again=True)
+    assert pi.get("/api/health")["status"] == "ok"
+
+
+def test_last_good_configuration_is_written_only_if_it_changed(run: Run, state: str) -> None:
+    """A start and a reload with the same file write nothing."""
+    pi = run(STATE_DIRECTORY=state)
+    kept = Path(state, "last-good.json")
+    before = kept.stat()
+    pi.server.restart()
+    pi.reload()
+    pi.server.wait_for_log("2 pins, serving", again=True)
+    after = kept.stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+@pytest.mark.parametrize("kept", [None, "{"], ids=["none", "torn"])
+def test_start_without_a_last_good_configuration(run: Run, state: str, kept: str | None) -> None:
+    """A start with an invalid file fails if there is no last good configuration, or a torn one."""
+    pi = run(STATE_DIRECTORY=state)
+    pi.server.stop()
+    file = Path(state, "last-good.json")
+    file.unlink()
+    if kept is not None:
+        file.write_text(kept)
+    pi.file.write_text("pins: [lamp]\n")
+    with pytest.raises(AssertionError, match="expected keys and values, got a list"):
         pi.start()
-        assert [pin["name"] for pin in pi.get("/api/pins")["pins"]] == ["light", "gate"]
-
-    def test_it_is_written_only_when_it_changes(self, run, state):
-        """A start with the same file writes nothing."""
-        pi = run(STATE_DIRECTORY=state)
-        kept = Path(state, "last-good.json")
-        before = kept.stat()
-        pi.server.restart()
-        pi.reload()
-        pi.server.wait_for_log("2 pins, serving", again=True)
-        after = kept.stat()
-        assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
-
-    @pytest.mark.parametrize("kept", [None, "", "{", '{"folder":"/","text":"pins: 1"}'])
-    def test_without_a_last_good_one(self, run, state, kept):
-        """With no last good one, or a torn one, a faulty file ends the start with status 78."""
-        pi = run(STATE_DIRECTORY=state)
-        pi.server.stop()
-        file = Path(state, "last-good.json")
-        file.unlink()
-        if kept is not None:
-            file.write_text(kept)
-        pi.file.write_text("pins: [lamp]\n")
-        with pytest.raises(AssertionError, match="expected keys and values, got a list"):
-            pi.start()
 
 
-def make_certificate(folder: Path, name: str) -> str:
-    """A new self-signed pair; the configuration's line for it."""
+# Certificates
+
+
+def make_certificate(folder: Path) -> str:
+    """Write a new self-signed pair. Return the lines of the configuration for it."""
     command = [
         "openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
-        "ec_paramgen_curve:P-256", "-days", "30", "-subj", f"/CN={name}",
+        "ec_paramgen_curve:P-256", "-days", "30", "-subj", "/CN=pi",
         "-addext", "subjectAltName=IP:127.0.0.1",
-        "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt",
+        "-keyout", folder / "pi.key", "-out", folder / "pi.crt",
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
-    return f"ssl: {{certificate: {name}.crt, key: {name}.key}}\n"
+    return "ssl: {certificate: pi.crt, key: pi.key}\n"
 
 
 def served_certificate(port: int) -> str:
     return ssl.get_server_certificate(("127.0.0.1", port), timeout=LIMIT)
 
 
-def test_https_comes_and_goes(run, tmp_path):
-    """A reload turns https on and off on the same port; who watches over the other is told to come
-    again."""
+def test_https_on_and_off(run: Run, tmp_path: Path) -> None:
+    """A reload turns HTTPS on and off on the same port, and closes the viewers of the other scheme
+    with 1012. Outputs keep their values."""
     pi = run()
-    line = make_certificate(tmp_path, "first")
+    line = make_certificate(tmp_path)
     with WebSocketClient(pi.server.port) as viewer:
-        assert next(viewer.messages())["type"] == "hello"
-        viewer.send(type="set", pin="lamp", value=1)
-        assert next(each for each in viewer.messages() if each["type"] == "result")["value"] == 1
+        assert viewer.command(type="set", pin="lamp", value=1)["value"] == 1
         pi.reload(with_port(pi, line + CONFIG))
         assert viewer.close_code() == 1012
     pi.server.wait_for_log(r"serving https://127\.0\.0\.1")
-    assert served_certificate(pi.server.port) == (tmp_path / "first.crt").read_text()
+    assert served_certificate(pi.server.port) == (tmp_path / "pi.crt").read_text()
     pi.reload(with_port(pi, CONFIG))
     pi.server.wait_for_log(r"serving http://127\.0\.0\.1", again=True)
     assert pi.get("/api/pins/lamp")["value"] == 1
-    with Browser(pi.server) as browser:
-        assert browser.ask(type="toggle", pin="lamp")["value"] == 0
+    with WebSocketClient(pi.server.port) as viewer:
+        assert viewer.command(type="toggle", pin="lamp")["value"] == 0
 
 
-def test_a_renewed_certificate_beside_a_faulty_file(run, tmp_path):
-    """A renewed certificate is served also while the file has errors, and a broken one is not."""
-    pi = run(make_certificate(tmp_path, "pi") + CONFIG)
-    first = served_certificate(pi.server.port)
-    make_certificate(tmp_path, "pi")
-    pi.reload("port: 0\n")
-    pi.server.wait_for_log("was rejected: the running configuration stays active")
-    second = (tmp_path / "pi.crt").read_text()
-    assert served_certificate(pi.server.port) == second != first
-    (tmp_path / "pi.key").write_text("none")
-    pi.reload()
-    pi.server.wait_for_log("pi.key: .*; the previous certificate stays in use")
-    assert served_certificate(pi.server.port) == second
-
-
-def test_a_renewed_certificate(run, tmp_path):
-    """A certificate that was renewed in its place is served after a reload; a broken one is not."""
-    pi = run(make_certificate(tmp_path, "pi") + CONFIG)
-    first = served_certificate(pi.server.port)
-    context = ssl.create_default_context(cafile=tmp_path / "pi.crt")
+def test_renewed_certificate(run: Run, tmp_path: Path) -> None:
+    """A reload serves a renewed certificate, also while config.yaml is invalid. With a torn one the
+    previous stays in use. Viewers stay connected."""
+    pi = run(make_certificate(tmp_path) + CONFIG)
+    certificate, key = tmp_path / "pi.crt", tmp_path / "pi.key"
+    served = [served_certificate(pi.server.port)]
+    context = ssl.create_default_context(cafile=certificate)
     with WebSocketClient(pi.server.port, context=context) as viewer:
-        told = viewer.messages()
-        next(each for each in told if each["type"] == "state")
-        make_certificate(tmp_path, "pi")
+        before = viewer.receive("state")["seq"]
+        make_certificate(tmp_path)
         pi.reload()
         pi.server.wait_for_log("2 pins, serving", again=True)
-        second = served_certificate(pi.server.port)
-        assert second == (tmp_path / "pi.crt").read_text() != first
-        (tmp_path / "pi.key").write_text("torn")
+        served.append(served_certificate(pi.server.port))
+        assert served[1] == certificate.read_text() != served[0]
+        key.write_text("torn")
         pi.reload()
         pi.server.wait_for_log("expected PEM files")
-        assert served_certificate(pi.server.port) == second
-        # Who watches goes on watching.
-        next(each for each in told if each["type"] == "hello")
-        first_seq, second_seq = (
-            next(each for each in told if each["type"] == "state")["seq"] for _ in range(2)
-        )
-        assert second_seq > first_seq
-
-
-def forbid_low_ports() -> None:
-    """What a service under systemd may not do, may root not do here: PR_CAPBSET_DROP of
-    CAP_NET_BIND_SERVICE (prctl(2), capabilities(7))."""
-    if os.geteuid() == 0:
-        ctypes.CDLL(None).prctl(24, 10, 0, 0, 0)
-
-
-def test_a_port_the_service_may_not_open(run):
-    """A port below 1024 is refused with the command that permits it, and all stays as it is."""
-    pi = run(before_exec=forbid_low_ports)
-    pi.reload("port: 443\n" + CONFIG)
-    said = pi.server.wait_for_log("port 443: Permission denied")
-    assert "systemctl edit raspi-server" in said.string
-    assert "[Service], CapabilityBoundingSet=CAP_NET_BIND_SERVICE and" in said.string
-    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in said.string
-    assert pi.get("/api/pins/lamp")["value"] == 0
-
-
-@pytest.mark.parametrize("kind", ["fault", "certificate"])
-def test_guests_read_that_a_file_is_faulty_and_no_more(run, tmp_path, kind):
-    """Paths and values are for callers who may switch; the others are told that there are faults,
-    over the WebSocket, by the API, and in the numbers."""
-    state = tmp_path / "state"
-    state.mkdir()
-    code = Codes(state).renew("control")
-    text = CONFIG.replace("access: {control: everyone}\n", "metrics: true\n")
-    pi = run(text, STATE_DIRECTORY=str(state))
-    secret = "seventeen" if kind == "fault" else str(tmp_path)
-    faulty = {
-        "fault": "pins: {lamp: {gpio: seventeen, mode: output}}\n",
-        "certificate": f"ssl: {{certificate: {tmp_path}/none.pem, key: {tmp_path}/none.key}}\n",
-    }[kind]
-    with Browser(pi.server) as guest:
-        guest.read_until("hello")
-        pi.reload(with_port(pi, faulty))
-        pi.server.wait_for_log("the running configuration stays active")
-        hello = guest.read_until("hello")
-        while hello["server"]["notices"][0]["code"] != "configuration":
-            hello = guest.read_until("hello")
-    assert hello["access"] == "view"
-    told = [json.dumps(hello["server"])]
-    told += [ask(pi.server, "GET", path).body.decode() for path in PLACES]
-    assert all("config.yaml has errors" in words for words in told[:3])
-    for words in told:
-        assert secret not in words and str(pi.file) not in words
-    for path in PLACES[:2]:
-        words = ask(pi.server, "GET", path, Authorization=f"Bearer {code}").body.decode()
-        assert secret in words and str(pi.file) in words
-
-
-PLACES = ("/api/hello", "/api/health", "/api", "/metrics", "/api/pins", "/api/header")
+        assert served_certificate(pi.server.port) == served[1]
+        make_certificate(tmp_path)
+        pi.reload("port: 0\n")
+        pi.server.wait_for_log("was rejected: the running configuration stays active", again=True)
+        served.append(served_certificate(pi.server.port))
+        assert served[2] == certificate.read_text() != served[1]
+        key.write_text("torn")
+        pi.reload()
+        pi.server.wait_for_log("pi.key: .*; the previous certificate stays in use")
+        assert served_certificate(pi.server.port) == served[2]
+        viewer.receive("hello")
+        assert viewer.receive("state")["seq"] > before

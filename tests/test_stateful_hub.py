@@ -1,286 +1,257 @@
-"""Board and hub together through random lives of viewers that sleep, read a few bytes at a time,
-leave or are disconnected. Each viewer gets whole frames, in order: every change and answer since it
-came, and states that only get newer."""
+"""The hub over random sequences of events: viewers that sleep, read a few bytes at a time, leave or
+are disconnected. Each viewer gets whole frames, in order: every change and answer since it joined,
+and states that only get newer."""
 
 import asyncio
-import contextlib
 import fcntl
 import json
 import socket
-import struct
 import sys
 import time
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from raspi_server.gpio.backend import SimulatedFactory
-from raspi_server.gpio.board import Board
-from raspi_server.gpio.output_state import OutputStateStore
-from raspi_server.gpio.pin import PinChange
 from raspi_server.limits import DEFAULT
-from raspi_server.messages import Change, Drive, Pulse, Result, Set, State, Toggle
+from raspi_server.messages import Change, Result, State
 from tests.net.test_hub import Rig
-from tests.support.board import parse
 from tests.support.server import LIMIT
+from tests.support.sockets import reset
 from tests.support.websocket import TEXT, Frames
 
-PINS = "  door: {gpio: 0, mode: input}\n  gate: {gpio: 1, mode: output, pulse: 2}\n" + "".join(
-    f"  a-lamp-with-a-long-name-{n:02}: {{gpio: {n}, mode: output}}\n" for n in range(2, 28)
-)
-LAMPS = [f"a-lamp-with-a-long-name-{n:02}" for n in range(2, 28)]
-
-
+VALUES = {f"a-lamp-with-a-long-name-{n:02}": 0 for n in range(28)}
 SIOCOUTQNSD = 0x894B
 """linux/sockios.h: how many bytes of a socket the kernel has not sent yet."""
 
 
-class Watcher:
-    """What one viewer is to get, by the model, and its end of the socket."""
+class Reader:
+    """The client's end of one viewer, and what it must still receive."""
 
     def __init__(self, end: socket.socket, index: int) -> None:
         self.end = end
         self.index = index
-        self.owed: list[Any] = []
-        self.shown: set[int] = set()
+        self.owed: list[int] = []
+        self.states: set[int] = set()
         self.last = 0
         self.frames = Frames()
 
     def read(self, most: int) -> int:
-        """Reads so many bytes at most, without the loop: each frame is whole, and is a state newer
-        than all before or the next of what is owed. Returns how many bytes there were."""
+        """Read so many bytes at most, without the loop. Return how many there were. Each frame is
+        whole, and is a state newer than all before, or the next message that is owed."""
         try:
             data = self.end.recv(most)
         except BlockingIOError:
             return 0
         for opcode, payload in self.frames.feed(data):
             assert opcode == TEXT
-            self.take(json.loads(payload))
+            self._take(json.loads(payload))
         return len(data)
 
-    def take(self, message: dict[str, Any]) -> None:
-        seq = message.get("seq")
-        if message["type"] == "result":
-            assert message["ref"] == self.owed.pop(0)
-            return
-        assert seq > self.last
-        self.last = seq
+    def _take(self, message: dict[str, Any]) -> None:
+        number = message["ref"] if message["type"] == "result" else message["seq"]
+        assert number > self.last
+        self.last = number
         if message["type"] == "state":
-            assert seq in self.shown
+            assert number in self.states
         else:
-            assert (seq, message["pin"], message["value"]) == self.owed.pop(0)
+            assert number == self.owed.pop(0)
 
 
-class Lives(RuleBasedStateMachine):
+class HubEvents(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.rig = Rig()
-        self.seq = 0
-        self.told = 0
-        self.watchers: list[Watcher] = []
-        self.board = Board(
-            parse(PINS).pins,
-            SimulatedFactory(),
-            OutputStateStore(None, None),
-            self.rig.loop,
-            self.changed,
-            lambda: None,
-        )
+        self.number = 0
+        self.readers: list[Reader] = []
 
-    def next_seq(self) -> int:
-        self.seq += 1
-        return self.seq
+    # Messages to all
 
-    def changed(self, changed: PinChange) -> None:
-        seq = self.next_seq()
-        assert changed.value is not None
-        for watcher in self.watchers:
-            watcher.owed.append((seq, changed.pin, changed.value))
-        self.rig.hub.send(Change(seq, changed.moment, changed.pin, changed.value, changed.by))
+    def _send(self, message: Any) -> None:
+        for reader in self.readers:
+            reader.owed.append(self.number)
+        self.rig.hub.send(message)
 
-    def show(self) -> None:
-        seq = self.next_seq()
-        for watcher in self.watchers:
-            watcher.shown.add(seq)
+    def _send_change(self) -> None:
+        self.number += 1
+        self._send(Change(self.number, 0.0, next(iter(VALUES)), self.number % 2, "me"))
+
+    def _send_large(self, size: int) -> None:
+        """A message that is longer than a change, as a hello is after a reload."""
+        self.number += 1
+        self._send(Result(self.number, "x" * size, 1))
+
+    def _send_state(self) -> None:
+        self.number += 1
+        for reader in self.readers:
+            reader.states.add(self.number)
         # Some are longer than any buffer, so that the kernel takes only a part.
-        more = {f"one-of-very-many-pins-{n}": 0 for n in range(seq % 3 * 200)}
-        self.rig.hub.send_or_skip(State(seq, 0.0, self.board.values() | more))
-
-    def tell_all(self, size: int) -> None:
-        """Something longer than a change for everyone, as hello is after a reload."""
-        self.told += 1
-        for watcher in self.watchers:
-            watcher.owed.append(self.told)
-        self.rig.hub.send(Result(self.told, "x" * size, 1))
-
-    def toggle_once(self) -> None:
-        self.board.carry_out(Toggle(pin=LAMPS[0]), "me")
-
-    def is_cut_off(self, watcher: Watcher) -> bool:
-        return self.rig.connections[watcher.index].is_closing()
-
-    @initialize()
-    def begin(self) -> None:
-        self.come()
-        self.come()
-
-    @precondition(lambda self: len(self.watchers) < 4)
-    @rule()
-    def come(self) -> None:
-        index = len(self.rig.viewers)
-        self.watchers.append(Watcher(self.rig.join(), index))
-
-    @rule(pin=st.sampled_from([*LAMPS[:3], "gate"]), times=st.integers(1, 40))
-    def toggle(self, pin: str, times: int) -> None:
-        for _ in range(times):
-            self.rig.run(lambda: self.board.carry_out(Toggle(pin=pin), "me"))
-
-    @rule(pin=st.sampled_from(LAMPS[:3]), value=st.sampled_from([0, 1]))
-    def set(self, pin: str, value: int) -> None:
-        self.rig.run(lambda: self.board.carry_out(Set(pin=pin, value=value), "me"))
-
-    @rule(pin=st.sampled_from(LAMPS[:3]), seconds=st.sampled_from([0.5, 3]))
-    def pulse(self, pin: str, seconds: float) -> None:
-        self.rig.run(lambda: self.board.carry_out(Pulse(pin=pin, seconds=seconds), "me"))
-
-    @rule(value=st.sampled_from([0, 1]))
-    def drive(self, value: int) -> None:
-        self.rig.run(lambda: self.board.carry_out(Drive(pin="door", value=value), "me"))
-        self.rig.run(lambda: None)  # the edge has crossed to the loop
+        more = {f"one-of-very-many-pins-{n}": 0 for n in range(self.number % 3 * 200)}
+        self.rig.hub.send_or_skip(State(self.number, 0.0, VALUES | more))
 
     @rule(times=st.integers(1, 60))
-    def tick(self, times: int) -> None:
+    def send_changes(self, times: int) -> None:
         for _ in range(times):
-            self.rig.run(self.show)
+            self.rig.run(self._send_change)
+
+    @rule(times=st.integers(1, 60))
+    def send_states(self, times: int) -> None:
+        for _ in range(times):
+            self.rig.run(self._send_state)
 
     @rule(size=st.sampled_from([0, 1000, 8000, 40000]))
-    def say_much(self, size: int) -> None:
-        self.rig.run(lambda: self.tell_all(size))
+    def send_large(self, size: int) -> None:
+        self.rig.run(lambda: self._send_large(size))
 
-    @precondition(lambda self: self.watchers)
+    # Viewers
+
+    @initialize()
+    def start(self) -> None:
+        self.join()
+        self.join()
+
+    @precondition(lambda self: len(self.readers) < 4)
+    @rule()
+    def join(self) -> None:
+        index = len(self.rig.viewers)
+        self.readers.append(Reader(self.rig.join(), index))
+
+    def _is_closing(self, reader: Reader) -> bool:
+        return self.rig.connections[reader.index].is_closing()
+
+    @precondition(lambda self: self.readers)
     @rule(
         data=st.data(),
         size=st.sampled_from([0, 8000, 40000]),
         most=st.sampled_from([1, 500, 2048, 4096, 65536]),
-        acts=st.lists(st.sampled_from(["show", "toggle_once"]), min_size=1, max_size=6),
+        is_state=st.lists(st.booleans(), min_size=1, max_size=6),
     )
-    def read_slowly(self, data: st.DataObject, size: int, most: int, acts: list[str]) -> None:
-        """One viewer is behind and reads a little; before the loop can send what it is owed, there
-        is more to tell."""
-        watcher = data.draw(st.sampled_from(self.watchers))
-        self.rig.run(lambda: self.tell_all(size))
+    def read_slowly(self, data: st.DataObject, size: int, most: int, is_state: list[bool]) -> None:
+        """One viewer is behind and reads a little. Before the loop can send what is queued, there
+        is another message."""
+        reader = data.draw(st.sampled_from(self.readers))
+        self.rig.run(lambda: self._send_large(size))
 
-        def at_once() -> None:
-            for act in acts:
-                watcher.read(most)
-                getattr(self, act)()
+        def in_one_turn() -> None:
+            for each in is_state:
+                reader.read(most)
+                (self._send_state if each else self._send_change)()
 
-        self.rig.run(at_once)
+        self.rig.run(in_one_turn)
+
+    @precondition(lambda self: self.readers)
+    @rule(data=st.data())
+    def read_all(self, data: st.DataObject) -> None:
+        reader = data.draw(st.sampled_from(self.readers))
+        was_closing = self._is_closing(reader)
+        self._read_all(reader)
+        if was_closing:
+            self._remove(reader)
+
+    def _read_all(self, reader: Reader) -> None:
+        """It gets all that it is owed. If it was closed, whole frames up to there."""
+        was_closing = self._is_closing(reader)
+        self.rig.loop.run_until_complete(self._read_until_idle(reader))
+        assert not reader.frames.rest
+        assert was_closing or not reader.owed
+        reader.states.clear()
+
+    async def _read_until_idle(self, reader: Reader) -> None:
+        """Read until neither the hub nor the kernel has anything left to send, and the viewer is
+        ready again."""
+        stream, viewer = self.rig.connections[reader.index].stream, self.rig.viewers[reader.index]
+        began = time.monotonic()
+        while (
+            reader.read(65536)
+            or stream.writing()
+            or not is_sent(stream.socket)
+            or not (viewer.is_ready or self._is_closing(reader))
+        ):
+            assert time.monotonic() - began < LIMIT, "not all was sent"
+            await asyncio.sleep(0)
 
     @rule(seconds=st.sampled_from([0.1, 1, 2.5]))
-    def time_passes(self, seconds: float) -> None:
+    def pass_time(self, seconds: float) -> None:
         self.rig.loop.run_until_complete(asyncio.sleep(seconds))
 
     @rule()
-    def look_after(self) -> None:
-        """Who has left something unread for too long is let go; all others stay."""
+    def check_viewers(self) -> None:
+        """Only viewers that are behind for too long are closed."""
         now = self.rig.loop.time()
-        waiting = {
-            watcher.index
-            for watcher in self.watchers
-            if (since := self.rig.viewers[watcher.index]._behind_since) is not None
+        behind = {
+            reader.index
+            for reader in self.readers
+            if (since := self.rig.viewers[reader.index]._behind_since) is not None
             and now - since > DEFAULT.max_viewer_behind_s
         }
         for viewer in self.rig.viewers:
             viewer.pong_received()  # pings have their own test
-        before = {watcher.index for watcher in self.watchers if self.is_cut_off(watcher)}
+        before = {reader.index for reader in self.readers if self._is_closing(reader)}
         self.rig.run(lambda: self.rig.hub.check(now))
-        after = {watcher.index for watcher in self.watchers if self.is_cut_off(watcher)}
-        assert after - before <= waiting
+        after = {reader.index for reader in self.readers if self._is_closing(reader)}
+        assert after - before <= behind
 
-    @precondition(lambda self: self.watchers)
-    @rule(data=st.data())
-    def read(self, data: st.DataObject) -> None:
-        """One viewer reads all there is."""
-        watcher = data.draw(st.sampled_from(self.watchers))
-        was_cut_off = self.is_cut_off(watcher)
-        self.catch_up(watcher)
-        if was_cut_off:
-            self.leave(watcher)
+    @precondition(lambda self: self.readers)
+    @rule(data=st.data(), with_reset=st.booleans())
+    def leave(self, data: st.DataObject, with_reset: bool) -> None:
+        reader = data.draw(st.sampled_from(self.readers))
+        if with_reset:
+            reset(reader.end)
+        else:
+            reader.end.close()
+        self._remove(reader)
 
-    def catch_up(self, watcher: Watcher) -> None:
-        """It gets all that it is owed, and nothing torn; if it was cut off, whole frames up to
-        where it was cut."""
-        was_cut_off = self.is_cut_off(watcher)
-        self.rig.loop.run_until_complete(self.read_all(watcher))
-        assert not watcher.frames.rest
-        assert was_cut_off or not watcher.owed
-        watcher.shown.clear()
+    def _remove(self, reader: Reader) -> None:
+        self.readers.remove(reader)
+        self.rig.run(lambda: self.rig.hub.remove(self.rig.viewers[reader.index]))
 
-    async def read_all(self, watcher: Watcher) -> None:
-        """Until neither we nor the kernel has anything left to send, and whoever is not cut off
-        may be written to at once."""
-        stream, viewer = self.rig.connections[watcher.index].stream, self.rig.viewers[watcher.index]
-        began = time.monotonic()
-        while (
-            watcher.read(65536)
-            or stream.writing()
-            or not is_sent(stream.socket)
-            or not (viewer.is_ready or self.is_cut_off(watcher))
-        ):
-            assert time.monotonic() - began < LIMIT, "it never came"
-            await asyncio.sleep(0)
-
-    @precondition(lambda self: self.watchers)
-    @rule(data=st.data(), rudely=st.booleans())
-    def go(self, data: st.DataObject, rudely: bool) -> None:
-        watcher = data.draw(st.sampled_from(self.watchers))
-        if rudely:
-            linger = struct.pack("ii", 1, 0)
-            watcher.end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        watcher.end.close()
-        self.leave(watcher)
-
-    def leave(self, watcher: Watcher) -> None:
-        self.watchers.remove(watcher)
-        self.rig.run(lambda: self.rig.hub.remove(self.rig.viewers[watcher.index]))
+    # Invariants
 
     @invariant()
-    def nothing_comes_between(self) -> None:
-        """Nobody who has something queued may be written to at once."""
-        for watcher in self.watchers:
-            viewer, connection = (
-                self.rig.viewers[watcher.index],
-                self.rig.connections[watcher.index],
-            )
+    def ready_viewers_have_nothing_queued(self) -> None:
+        for reader in self.readers:
+            viewer = self.rig.viewers[reader.index]
+            connection = self.rig.connections[reader.index]
             assert not (viewer.is_ready and connection.stream.writing())
 
     @invariant()
-    def watched_while_somebody_is_there(self) -> None:
+    def hub_reports_if_any_viewer_is_connected(self) -> None:
         if self.rig.watched:
-            assert self.rig.watched[-1] == bool(self.watchers)
+            assert self.rig.watched[-1] == bool(self.readers)
 
     def teardown(self) -> None:
         try:
-            for watcher in self.watchers if sys.exc_info()[0] is None else []:
-                self.catch_up(watcher)
+            for reader in self.readers if sys.exc_info()[0] is None else []:
+                self._read_all(reader)
         finally:
-            self.close()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.rig.run(self.board.close)
-        self.rig.close()
+            self.rig.close()
 
 
 def is_sent(connection: socket.socket | None) -> bool:
-    """Return whether the kernel has sent all bytes. On one machine they have arrived then."""
+    """Return true if the kernel has sent all bytes. On one machine they have arrived then."""
     return connection is None or not any(fcntl.ioctl(connection, SIOCOUTQNSD, bytes(4)))
 
 
-Lives.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, print_blob=True
-)
-test_any_life_of_board_and_hub = Lives.TestCase
+@pytest.mark.slow
+@pytest.mark.parametrize("examples", [40, pytest.param(2000, marks=pytest.mark.long)])
+def test_random_events(examples: int) -> None:
+    """In any sequence of events each viewer gets whole frames, in order."""
+    run_state_machine_as_test(
+        HubEvents,
+        settings=settings(
+            database=None,
+            deadline=None,
+            print_blob=True,
+            max_examples=examples,
+            stateful_step_count=30,
+        ),
+    )

@@ -1,16 +1,8 @@
-"""The real server over the network, in random lives: viewers who come, sleep and go, commands
-over WebSocket and HTTP, right and wrong, edges, reloads, stops, kills and power cuts. Every viewer
-gets the same, in the same order, as the model of tests/support/model.py has it.
+"""The real server compared with the model of tests/support/model.py over random sequences of
+events: viewers that join, sleep and leave, valid and invalid commands over WebSocket and HTTP,
+edges, reloads, stops, kills and power cuts."""
 
-A longer run, with another beginning:
-
-    SERVER_LIVES=500 python -m pytest tests/test_stateful_server.py --hypothesis-seed=7
-
-A failure found here becomes a test of its own at the foot of this file."""
-
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,66 +18,124 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.support.life import Command, Life
-from tests.support.life_configs import (
-    FAULTY,
-    LONG,
-    LONGEST_PAUSE,
-    SHORT,
-    WRONG,
-    WRONG_HTTP,
-    configurations,
-    is_quick,
+from tests.support.model import Pins
+from tests.support.model_configs import Choices, configurations
+from tests.support.model_server import (
+    LONG_S,
+    LONGEST_PAUSE_S,
+    SHORT_S,
+    Command,
+    ModelledServer,
+    Viewer,
 )
-from tests.support.life_server import Pins, Rig, Viewer
-from tests.support.server import check_end
+from tests.support.server import free_port
 
-MOST_RESTARTS = 2
-"""In one life; a start takes half a second."""
+pytestmark = pytest.mark.slow
+
+MAX_RESTARTS = 2
+"""In one sequence; a start takes half a second."""
+
+KEEP = {"initial": "keep", "on_stop": "keep"}
+RESTORE = {"initial": "restore"}
+CHOICES = Choices(
+    kinds={
+        "input": st.sampled_from([{}, {"pull": "up"}, {"debounce": SHORT_S}, {"active": "low"}]),
+        "output": st.sampled_from(
+            [
+                {},
+                KEEP,
+                RESTORE,
+                {"initial": "on", "active": "low"},
+                {"max_on": LONG_S, "initial": "keep"},
+                {"max_on": SHORT_S},
+                {"control": "nobody", "initial": "on"},
+                {"pulse": SHORT_S},
+                {"pulse": LONG_S, "initial": "keep"},
+                {"pulse": LONG_S, "max_on": LONG_S / 2, "initial": "restore", "on_stop": "input"},
+            ]
+        ),
+        "pwm": st.sampled_from(
+            [
+                {},
+                {"initial": 0.25},
+                {"initial": "keep", "max_on": LONG_S},
+                RESTORE | {"active": "low"},
+            ]
+        ),
+        "motor": st.sampled_from([{}, KEEP, RESTORE, {"pulse": LONG_S}, {"initial": "on"}]),
+    },
+    unopened=st.sampled_from([{}, {"initial": "off"}, KEEP, RESTORE, {"on_stop": "input"}]),
+    pauses=[0, SHORT_S, LONGEST_PAUSE_S],
+)
+INVALID_FILES = [
+    "pins: [lamp]\n",
+    "\t",
+    "pins: {lamp: {gpio: 99, mode: output}}\n",
+    "prot: 80\n",
+    None,
+]
+INVALID_MESSAGES = [
+    ("hello", "bad-message"),
+    ("[1]", "bad-message"),
+    ('{"type":"set","pin":"lamp","value":1,"ref":1.5}', "bad-message"),
+    ('{"type":"set","pin":"lamp","ref":%s}', "bad-message"),
+    ('{"type":"set","pin":"lamp","value":true,"ref":%s}', "bad-message"),
+    ('{"type":"open","pin":"lamp","ref":%s}', "bad-message"),
+    ('{"type":"toggle","pin":"nope","ref":%s}', "unknown-pin"),
+]
+INVALID_REQUESTS = [
+    ("PUT", "/api/pins/nope", '{"value":1}', "unknown-pin"),
+    ("PUT", "/api/pins/nope", "{", "bad-message"),
+    ("PUT", "/api/pins/lamp", '{"value":true}', "bad-value"),
+    ("PUT", "/api/pins/lamp", '{"vlaue":1}', "bad-value"),
+    ("POST", "/api/pins/nope/toggle", None, "unknown-pin"),
+    ("POST", "/api/pins/lamp/pulse", '{"seconds":"1"}', "bad-value"),
+    ("DELETE", "/api/pins/lamp", None, "method"),
+]
 
 
-class Lives(RuleBasedStateMachine):
-    """Any life of the server. After each step everything is compared."""
+class ServerEvents(RuleBasedStateMachine):
+    """Random events. After each of them the server is compared with the model."""
 
-    life: Life
+    pair: ModelledServer
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         super().__init__()
-        self.rig = rig
+        self.folder, self.port = folder, port
         self.restarts = 0
 
-    @initialize(pins=configurations())
-    def begin(self, pins: Pins) -> None:
-        self.life = Life(self.rig, pins)
+    @initialize(pins=configurations(CHOICES))
+    def start(self, pins: Pins) -> None:
+        self.pair = ModelledServer(self.folder, self.port, pins)
 
-    @precondition(lambda self: len(self.life.viewers) < 4)
+    @precondition(lambda self: len(self.pair.viewers) < 4)
     @rule(asleep=st.booleans())
-    def come(self, asleep: bool) -> None:
-        self.life.come(asleep)
+    def join(self, asleep: bool) -> None:
+        self.pair.join(asleep)
 
     @rule()
     def wake(self) -> None:
-        self.life.wake()
+        self.pair.wake()
 
-    @precondition(lambda self: len(self.life.viewers) > 1)
-    @rule(data=st.data(), rudely=st.booleans())
-    def go(self, data: st.DataObject, rudely: bool) -> None:
-        number = data.draw(st.integers(1, len(self.life.viewers) - 1), "viewer")
-        self.life.go(self.life.viewers[number], rudely)
+    @precondition(lambda self: len(self.pair.viewers) > 1)
+    @rule(data=st.data(), with_reset=st.booleans())
+    def leave(self, data: st.DataObject, with_reset: bool) -> None:
+        number = data.draw(st.integers(1, len(self.pair.viewers) - 1), "viewer")
+        self.pair.leave(self.pair.viewers[number], with_reset)
 
-    def a_viewer(self, data: st.DataObject) -> Viewer:
-        awake = self.life.awake
+    def _viewer(self, data: st.DataObject) -> Viewer:
+        awake = self.pair.awake
         return awake[data.draw(st.integers(0, len(awake) - 1), "viewer")]
 
-    def a_command(self, data: st.DataObject, names: list[str]) -> Command:
+    def _command(self, data: st.DataObject, names: list[str]) -> Command:
         name = data.draw(st.sampled_from(names), "pin")
-        is_input = self.life.pins[name]["mode"] == "input"
+        is_input = self.pair.pins[name]["mode"] == "input"
         acts = ["drive", "drive", "drive", "set"] if is_input else ["set", "set", "toggle", "pulse"]
         act = data.draw(st.sampled_from(acts), "act")
         values: dict[str, list[Any]] = {
             "set": [1, 1, 1, 0, 0.5, 2, -1],
             "drive": [0, 1, 1, 2],
-            "pulse": [None, SHORT, LONG, 0, 90000],
+            "pulse": [None, SHORT_S, LONG_S, 0, 90000],
             "toggle": [None],
         }
         return act, name, data.draw(st.sampled_from(values[act]), "value")
@@ -93,109 +143,103 @@ class Lives(RuleBasedStateMachine):
     @rule(data=st.data(), count=st.integers(1, 3))
     def command(self, data: st.DataObject, count: int) -> None:
         for _ in range(count):
-            act, name, value = self.a_command(data, [*self.life.pins])
+            act, name, value = self._command(data, [*self.pair.pins])
             if act != "drive" and data.draw(st.booleans(), "over HTTP"):
-                self.life.request(act, name, value)
+                self.pair.request(act, name, value)
             else:
-                self.life.say(self.a_viewer(data), (act, name, value))
-            self.life.agree()
+                self.pair.send(self._viewer(data), (act, name, value))
+            self.pair.check()
 
     @rule(data=st.data(), count=st.integers(2, 5), inputs=st.booleans())
-    def command_at_once(self, data: st.DataObject, count: int, inputs: bool) -> None:
-        """Commands that do not wait for each other; edges take their own way, and so come alone."""
+    def command_together(self, data: st.DataObject, count: int, inputs: bool) -> None:
+        """Commands that do not wait for each other. Edges have a way of their own to the viewers,
+        so they come alone. Nothing may happen by itself meanwhile."""
         names = [
             name
-            for name, keys in self.life.pins.items()
-            if (keys["mode"] == "input") == inputs and not is_quick(keys)
+            for name, keys in self.pair.pins.items()
+            if (keys["mode"] == "input") == inputs and SHORT_S not in keys.values()
         ]
         if names:
-            commands = [self.a_command(data, names) for _ in range(count)]
-            self.life.say(self.a_viewer(data), *[each for each in commands if each[2] != SHORT])
+            commands = [self._command(data, names) for _ in range(count)]
+            self.pair.send(self._viewer(data), *[each for each in commands if each[2] != SHORT_S])
 
     @rule(data=st.data())
     def switch_all_on(self, data: st.DataObject) -> None:
-        """One after the other; of a group only the last stays on."""
-        for name in self.life.outputs():
-            self.life.say(self.a_viewer(data), ("set", name, 1))
-            self.life.agree()
+        """One after the other. In a group only the last stays on."""
+        for name in self.pair.outputs():
+            self.pair.send(self._viewer(data), ("set", name, 1))
+            self.pair.check()
 
-    @rule(data=st.data(), wrong=st.sampled_from(WRONG))
-    def command_wrongly(self, data: st.DataObject, wrong: tuple[str, str, bool]) -> None:
-        self.life.say_wrongly(self.a_viewer(data), *wrong)
+    @rule(data=st.data(), invalid=st.sampled_from(INVALID_MESSAGES))
+    def send_invalid(self, data: st.DataObject, invalid: tuple[str, str]) -> None:
+        self.pair.send_invalid(self._viewer(data), *invalid)
 
-    @rule(wrong=st.sampled_from(WRONG_HTTP))
-    def request_wrongly(self, wrong: tuple[str, str, str | None, str]) -> None:
-        self.life.request_wrongly(*wrong)
+    @rule(invalid=st.sampled_from(INVALID_REQUESTS))
+    def request_invalid(self, invalid: tuple[str, str, str | None, str]) -> None:
+        self.pair.request_invalid(*invalid)
 
-    def light(self, data: st.DataObject, names: list[str]) -> None:
-        """Switches something on that may or may not stay on."""
+    def _switch_on(self, data: st.DataObject, names: list[str]) -> None:
+        """Perhaps switch on outputs that may stay on."""
         for name in data.draw(st.lists(st.sampled_from(names), max_size=2)) if names else []:
-            self.life.say(self.life.viewers[0], ("set", name, 1))
-            self.life.agree()
+            self.pair.send(self.pair.viewers[0], ("set", name, 1))
+            self.pair.check()
 
     @rule(data=st.data())
     def reload(self, data: st.DataObject) -> None:
-        self.light(data, self.life.outputs())
-        self.life.reload(data.draw(configurations(self.life.pins), "house"))
+        self._switch_on(data, self.pair.outputs())
+        self.pair.reload(data.draw(configurations(CHOICES, self.pair.pins), "pins"))
 
-    @rule(text=st.sampled_from(FAULTY))
-    def reload_faulty(self, text: str | None) -> None:
-        self.life.reload_faulty(text)
+    @rule(text=st.sampled_from(INVALID_FILES))
+    def reload_invalid(self, text: str | None) -> None:
+        self.pair.reload_invalid(text)
 
-    @precondition(lambda self: self.restarts < MOST_RESTARTS)
+    @precondition(lambda self: self.restarts < MAX_RESTARTS)
     @rule(
         data=st.data(),
         end=st.sampled_from(["stop", "cut", "kill"]),
-        spoilt=st.booleans(),
-        text=st.sampled_from(FAULTY),
+        is_invalid=st.booleans(),
+        text=st.sampled_from(INVALID_FILES),
     )
-    def restart(self, data: st.DataObject, end: str, spoilt: bool, text: str | None) -> None:
+    def restart(self, data: st.DataObject, end: str, is_invalid: bool, text: str | None) -> None:
         self.restarts += 1
         kept = ["restore"] if end == "cut" else ["keep", "restore"]
-        self.light(data, self.life.outputs(*kept))
-        if spoilt:
-            self.life.spoil(text)
-        self.life.restart(end)
+        self._switch_on(data, self.pair.outputs(*kept))
+        if is_invalid:
+            self.pair.make_invalid(text)
+        self.pair.restart(end)
 
     @invariant()
-    def agree(self) -> None:
-        self.life.agree()
+    def server_equals_model(self) -> None:
+        self.pair.check()
 
     def teardown(self) -> None:
-        if hasattr(self, "life"):
-            self.life.close(is_well=sys.exc_info()[0] is None)
+        if hasattr(self, "pair"):
+            self.pair.close(is_well=sys.exc_info()[0] is None)
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path)
-    yield rig
-    check_end(rig.pi.server)
-
-
-def test_any_life_over_the_network(rig: Rig) -> None:
-    """Whatever happens, in whatever order, all who watch see the same, and it is what the manual
-    says."""
+@pytest.mark.parametrize("examples", [15, pytest.param(1000, marks=pytest.mark.long)])
+def test_random_events(tmp_path: Path, examples: int) -> None:
+    """In any sequence of events all viewers get the same, and it follows the rules."""
+    port = free_port()
     run_state_machine_as_test(
-        lambda: Lives(rig),  # type: ignore[arg-type]
+        lambda: ServerEvents(tmp_path, port),  # type: ignore[arg-type]
         settings=settings(
+            database=None,
             deadline=None,
             print_blob=True,
             report_multiple_bugs=False,
-            max_examples=int(os.environ.get("SERVER_LIVES", "30")),
+            max_examples=examples,
             stateful_step_count=20,
             suppress_health_check=list(HealthCheck),
         ),
     )
 
 
-def test_who_waits_is_told_of_a_stop(rig: Rig) -> None:
-    """Whoever asked for a motor that has to rest yet, over WebSocket or HTTP, learns at the stop
-    that it will not go on."""
-    motor = {"mode": "output", "group": "shutter", "group_pause": LONGEST_PAUSE}
-    with Life(rig, {"up": {"gpio": 5, **motor}, "down": {"gpio": 6, **motor}}) as life:
-        life.say(life.viewers[0], ("set", "up", 1))
-        life.request("set", "up", 1)
-        life.agree()
-        assert [asked.is_open for asked in life.asked] == [True, True]
-        life.restart("stop")
+def test_stop_saves_what_a_power_cut_needs(tmp_path: Path) -> None:
+    """An output with `initial: restore` that is on at a stop is on after a power cut."""
+    pins = {"lamp": {"gpio": 17, "mode": "output", **RESTORE}}
+    with ModelledServer(tmp_path, free_port(), pins) as pair:
+        pair.send(pair.viewers[0], ("set", "lamp", 1))
+        pair.check()
+        pair.restart("cut")
+        assert pair.viewers[0].values == {"lamp": 1}

@@ -1,24 +1,29 @@
-"""A model of the pins in plain Python: a list of moments, each with what is due at it. It shares no
-line with the package, so that the two can be compared. A configuration is a dict of names to dicts
-of keys, as in config.yaml. Times are seconds."""
+"""Model of the pins in plain Python: the rules of docs/architecture.md, section "Pin rules".
+
+It shares no line with the package, so that the two can be compared after each event. A
+configuration is a dict of names to dicts of keys, as in config.yaml. Times are seconds."""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-EDGE_ON_ITS_WAY = 0.02
-"""Before a look takes a level for an edge that was lost, it gives the edge this long to arrive."""
-
-SAME = 1e-6
+EDGE_LATENCY_S = 0.02
+"""Time an edge gets to arrive before a level that was read counts as a lost edge."""
+SAME_S = 1e-6
 """Moments closer than this are one."""
-
 KEPT = ("keep", "restore")
+"""Values of `initial` with which an output continues after a restart."""
+
+Keys = dict[str, Any]
+Pins = dict[str, Keys]
+Causes = frozenset[str | None]
 
 
-def allowed(pins: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The nearest configuration whose keys go together: of a group two or more, and at most one of
-    them starts on; nothing that runs out is left on; no start presses."""
+def allowed(pins: Pins) -> Pins:
+    """Return the nearest valid configuration: a group has two outputs or more, at most one of them
+    starts on and none is left on; nothing with a time limit is left on; no pulse begins at a start;
+    no duty cycle is kept at a stop."""
     found = {name: dict(keys) for name, keys in pins.items()}
     members = Counter(keys.get("group") for keys in found.values())
     start_on = set()
@@ -32,25 +37,33 @@ def allowed(pins: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
             keys["initial"] = "off"
         if group and keys.get("initial") == "on":
             start_on.add(group)
-        if keys.get("on_stop") in ("on", "keep") and ("pulse" in keys or "max_on" in keys):
+        how, is_limited = keys.get("on_stop"), "pulse" in keys or "max_on" in keys
+        if (how == "on" and (group or is_limited)) or (
+            how == "keep" and (keys["mode"] == "pwm" or is_limited)
+        ):
             keys["on_stop"] = "off"
     return found
 
 
 @dataclass
 class Answer:
-    """The result of a command: still open, a value, or rejected with one of `codes`."""
+    """Result of a command: still open, a value, or rejected with one of `codes`."""
 
     value: float | None = None
     codes: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Told:
-    """A change that is told. `by` holds all that may be given as the reason."""
+def rejected(*codes: str) -> Answer:
+    return Answer(codes=frozenset(codes))
 
+
+@dataclass(frozen=True)
+class Change:
+    """A change that is reported. `by` has all causes that may be given."""
+
+    pin: str
     value: float
-    by: frozenset[str | None]
+    by: Causes
     moment: float
 
 
@@ -62,9 +75,8 @@ class Line:
     pull: str = "none"
     fails: bool = False
 
-    def let_go(self, pull: str) -> None:
-        """A simulated line follows its pull whenever it becomes an input: the old one, then
-        the new one."""
+    def become_input(self, pull: str) -> None:
+        """A simulated line follows its old pull first, then its new one."""
         for each in (self.pull, pull):
             if each != "none":
                 self.level = int(each == "up")
@@ -73,7 +85,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Kept:
-    """The state of an output that was kept, and its deadlines."""
+    """Saved state of an output, with its deadlines."""
 
     value: float = 0
     pulse_end: float | None = None
@@ -81,69 +93,67 @@ class Kept:
 
 
 class Pin:
-    """The base of inputs and outputs: a line, and whether the server holds it."""
+    """The base of inputs and outputs. `is_open` is true while the server holds the line."""
 
-    def __init__(self, name: str, keys: dict[str, Any], line: Line) -> None:
-        self.name, self.keys, self.line = name, keys, line
+    def __init__(self, name: str, keys: Keys, line: Line, changes: list[Change]) -> None:
+        self.name, self.keys, self.line, self._changes = name, keys, line, changes
         self.gpio = keys["gpio"]
         self.active = keys.get("active", "low" if keys.get("pull") == "up" else "high")
         self.is_open = False
         self.was_open = False  # since the last start
         self.value: float = 0
         self.since: float | None = None
-        self.told: list[Told] = []
 
     @property
-    def asks(self) -> dict[str, Any]:
-        """All that matters to a line that is open."""
+    def line_keys(self) -> Keys:
+        """The keys that open the line again when a reload changes them."""
         found = {key: self.keys.get(key) for key in ("gpio", "mode", "pulse", "max_on", "group")}
         return found | {
             "active": self.active,
             "debounce": self.keys.get("debounce", 0),
             "pull": self.keys.get("pull", "none"),
-            "frequency": self.keys.get("frequency", 100),
             "group_pause": self.keys.get("group_pause", 0.1),
         }
 
-    def tell(self, value: float, by: frozenset[str | None], moment: float) -> None:
+    def report(self, value: float, by: Causes, moment: float) -> None:
         self.value, self.since = value, moment
-        self.told.append(Told(value, by, moment))
+        self._changes.append(Change(self.name, value, by, moment))
 
 
 class Input(Pin):
-    def __init__(self, name: str, keys: dict[str, Any], line: Line) -> None:
-        super().__init__(name, keys, line)
+    def __init__(self, name: str, keys: Keys, line: Line, changes: list[Change]) -> None:
+        super().__init__(name, keys, line, changes)
         self.debounce = keys.get("debounce", 0)
         self.seen = 0  # the value after the last edge that arrived
         self.burst: list[float] = []  # edges after which no level has held yet
-        self.doubt: float | None = None
+        self.recheck_at: float | None = None
 
     @property
-    def shows(self) -> int:
+    def reading(self) -> int:
         return int(bool(self.line.level) == (self.active == "high"))
 
     def open(self) -> None:
-        self.line.let_go(self.keys.get("pull", "none"))
+        self.line.become_input(self.keys.get("pull", "none"))
         self.is_open = not self.line.fails
         if self.is_open:
-            self.seen = self.value = self.shows
-            self.since, self.burst, self.doubt, self.was_open = None, [], None, True
+            self.seen = self.value = self.reading
+            self.since, self.burst, self.recheck_at, self.was_open = None, [], None, True
 
     @property
     def held_at(self) -> float | None:
-        """When the level will have held for the time it must."""
+        """The moment at which the level has held for the debounce time."""
         return self.burst[-1] + self.debounce if self.burst else None
 
     def hold(self) -> None:
         first, self.burst = self.burst[0], []
         if self.seen != self.value:
-            self.tell(self.seen, frozenset({None}), first)
+            self.report(self.seen, frozenset({None}), first)
 
     def edge(self, value: int, moment: float) -> None:
-        """An edge arrives, which happened at `moment`."""
+        """An edge of `moment` arrives."""
         if not self.is_open or value == self.seen:
             return
-        if self.held_at is not None and self.held_at <= moment + SAME:
+        if self.held_at is not None and self.held_at <= moment + SAME_S:
             self.hold()
         self.seen = value
         self.burst.append(moment)
@@ -152,12 +162,12 @@ class Input(Pin):
 
 
 class Output(Pin):
-    def __init__(self, name: str, keys: dict[str, Any], line: Line) -> None:
-        super().__init__(name, keys, line)
+    def __init__(self, name: str, keys: Keys, line: Line, changes: list[Change]) -> None:
+        super().__init__(name, keys, line, changes)
         self.pulse, self.max_on = keys.get("pulse"), keys.get("max_on")
         self.group, self.pause = keys.get("group"), keys.get("group_pause", 0.1)
         self.is_pwm = keys["mode"] == "pwm"
-        self.last: float = 1
+        self.last_on: float = 1
         self.pulse_end: float | None = None
         self.max_end: float | None = None
         self.may_have_been_on = 0.0
@@ -171,45 +181,45 @@ class Output(Pin):
         return min((end for end in (self.pulse_end, self.max_end) if end is not None), default=None)
 
     @property
-    def ended_by(self) -> frozenset[str | None]:
+    def ended_by(self) -> Causes:
         ends = {"pulse": self.pulse_end, "max_on": self.max_end}
         return frozenset(
-            name for name, end in ends.items() if end is not None and end <= self.off_at + SAME
+            name for name, end in ends.items() if end is not None and end <= self.off_at + SAME_S
         )
 
     def drive(self, value: float) -> None:
         self.value = value
         self.line.level = value if self.active == "high" else 1 - value
 
-    def limit(self, now: float, goes_on: bool, seconds: float | None) -> None:
+    def start_limits(self, now: float, goes_on: bool, seconds: float | None) -> None:
         length = seconds or self.pulse
         self.pulse_end = now + length if length else None
         if goes_on:
             self.max_end = now + self.max_on if self.max_on else None
 
-    def off(self) -> None:
+    def clear_limits(self) -> None:
         self.pulse_end = self.max_end = None
 
     def open(self, first: Kept, now: float) -> None:
-        """Goes on with `first`, for no longer than it says."""
-        self.off()
+        """Continue with `first`, for no longer than its deadlines."""
+        self.clear_limits()
         self.is_open = self.was_open = True
         self.since, self.may_have_been_on = None, now
         self.drive(first.value if self.is_pwm else int(first.value > 0))
         if self.value:
-            self.limit(now, True, None)
+            self.start_limits(now, True, None)
             self.pulse_end = first.pulse_end or self.pulse_end
             if self.max_end and first.max_end:
                 self.max_end = min(self.max_end, first.max_end)
-        if self.off_at is not None and self.off_at <= now + SAME:
+        if self.off_at is not None and self.off_at <= now + SAME_S:
             self.drive(0)
-            self.off()
-        self.last = self.value or (self.initial if isinstance(self.initial, float) else 0) or 1
+            self.clear_limits()
+        self.last_on = self.value or (self.initial if isinstance(self.initial, float) else 0) or 1
 
 
 @dataclass
 class Waiting:
-    """The one of a group that waits for the pause."""
+    """The output of a group that waits for the pause."""
 
     output: Output
     ready_at: float
@@ -218,23 +228,25 @@ class Waiting:
 
 
 class Model:
-    def __init__(self, pins: dict[str, dict[str, Any]], now: float) -> None:
+    """All pins, and the events that happen to them. `changes` has all that was reported, in order,
+    and is emptied by the caller; `reopened` counts how often pins failed or came back."""
+
+    def __init__(self, pins: Pins, now: float) -> None:
         self.now = now
-        self.remade = 0
-        self.waiting: dict[str, Waiting] = {}
+        self.reopened = 0
+        self.changes: list[Change] = []
+        self.waiting: dict[str | None, Waiting] = {}
         self.lines = {gpio: Line() for gpio in range(28)}
         self.kept: dict[int, Kept] = {}  # over a restart
-        self.chosen: dict[int, float] = {}  # by those that are to outlive a power cut
-        self.saved: dict[int, float] = {}
-        self.left: dict[str, float] = {}  # when one that left a group may have been on
+        self.chosen: dict[int, float] = {}  # of outputs with `initial: restore`
+        self.saved: dict[int, float] = {}  # over a power cut
+        self.left: dict[str, float] = {}  # when an output that left a group may have been on
         self.pins: dict[str, Input | Output] = {}
         self.start(pins)
 
-    def make(self, name: str, keys: dict[str, Any]) -> Input | Output:
+    def _make(self, name: str, keys: Keys) -> Input | Output:
         kind = Input if keys["mode"] == "input" else Output
-        return kind(name, keys, self.lines[keys["gpio"]])
-
-    # What it says
+        return kind(name, keys, self.lines[keys["gpio"]], self.changes)
 
     def values(self) -> dict[str, float | None]:
         return {name: pin.value if pin.is_open else None for name, pin in self.pins.items()}
@@ -247,117 +259,114 @@ class Model:
     def outputs(self) -> list[Output]:
         return [pin for pin in self.pins.values() if isinstance(pin, Output)]
 
-    def others(self, output: Output) -> list[Output]:
-        return [
-            other
-            for other in self.outputs
-            if other is not output and output.group and other.group == output.group
-        ]
+    def _others(self, output: Output) -> list[Output]:
+        """Return the other outputs of its group."""
+        others = [each for each in self.outputs if each is not output]
+        return [each for each in others if output.group and each.group == output.group]
 
     def due(self) -> list[tuple[float, Callable[[], object]]]:
-        """All that will happen by itself, and when."""
+        """Return all that will happen by itself, each with its moment."""
         found: list[tuple[float, Callable[[], object]]] = []
         for pin in self.inputs:
             if pin.is_open and pin.held_at is not None:
                 found.append((pin.held_at, pin.hold))
-            if pin.is_open and pin.doubt is not None:
-                found.append((pin.doubt, lambda pin=pin: self.look_again(pin)))
+            if pin.is_open and pin.recheck_at is not None:
+                found.append((pin.recheck_at, lambda pin=pin: self._recheck(pin)))
         for out in self.outputs:
             if out.is_open and out.off_at is not None:
-                found.append((out.off_at, lambda out=out: self.switch(out, 0, out.ended_by)))
+                found.append((out.off_at, lambda out=out: self._switch(out, 0, out.ended_by)))
         for group, waiting in self.waiting.items():
-            found.append((waiting.ready_at, lambda group=group: self.go(group)))
+            found.append((waiting.ready_at, lambda group=group: self._go_on(group)))
         return found
 
-    # What happens to it
+    # Time and inputs
 
     def pass_time(self, to: float) -> None:
         """All that is due happens, in order."""
-        while due := [each for each in self.due() if each[0] <= to + SAME]:
+        while due := [each for each in self.due() if each[0] <= to + SAME_S]:
             moment, happens = min(due, key=lambda each: each[0])
             self.now = max(self.now, moment)
             happens()
         self.now = max(self.now, to)
 
     def be_busy(self, to: float) -> None:
-        """Nothing happens although it is due; all of it happens at the end."""
+        """Nothing happens until `to`; then all happens that is due."""
         self.now = to
         self.pass_time(to)
 
-    def line(self, name: str, high: bool, moment: float) -> None:
+    def set_line(self, name: str, high: bool, moment: float) -> None:
         """A line takes a level, with an edge if that is another."""
         pin = self.pins[name]
         assert isinstance(pin, Input)
         if bool(pin.line.level) != high:
             pin.line.level = int(high)
-            pin.edge(pin.shows, moment)
+            pin.edge(pin.reading, moment)
 
     def lose_edge(self, name: str) -> None:
-        pin = self.pins[name]
-        assert isinstance(pin, Input)
-        pin.line.level = int(not pin.line.level)
+        line = self.pins[name].line
+        line.level = int(not line.level)
 
-    def look(self) -> None:
+    def refresh(self) -> None:
+        """The server reads all inputs."""
         for pin in self.inputs:
-            if pin.is_open and pin.doubt is None:
+            if pin.is_open and pin.recheck_at is None:
                 if pin.line.fails:
-                    self.lose(pin)
-                elif pin.shows != pin.seen:
-                    pin.doubt = self.now + EDGE_ON_ITS_WAY
+                    self._lose(pin)
+                elif pin.reading != pin.seen:
+                    pin.recheck_at = self.now + EDGE_LATENCY_S
 
-    def look_again(self, pin: Input) -> None:
-        pin.doubt = None
+    def _recheck(self, pin: Input) -> None:
+        pin.recheck_at = None
         if pin.line.fails:
-            self.lose(pin)
+            self._lose(pin)
         else:
-            pin.edge(pin.shows, self.now)
+            pin.edge(pin.reading, self.now)
 
-    def lose(self, pin: Input | Output) -> None:
-        self.let_go(pin)
-        self.remade += 1
+    # Opening and releasing lines
 
-    def let_go(self, pin: Input | Output) -> None:
+    def _lose(self, pin: Input | Output) -> None:
+        self._release(pin)
+        self.reopened += 1
+
+    def _release(self, pin: Input | Output) -> None:
         pin.is_open = False
         if isinstance(pin, Output) and pin.group:
             if pin.group in self.waiting and self.waiting[pin.group].output is pin:
-                self.supersede(pin.group)
+                self._supersede(pin.group)
             may_have_been_on = self.now if pin.value else pin.may_have_been_on
             self.left[pin.group] = max(may_have_been_on, self.left.get(pin.group, 0))
 
-    def try_again(self) -> None:
-        self.remade += self.open([pin for pin in self.pins.values() if not pin.is_open], set())
+    def reopen_failed(self) -> None:
+        self.reopened += self._open([pin for pin in self.pins.values() if not pin.is_open], set())
 
-    def open(self, pins: list[Input | Output], held: set[int]) -> bool:
-        """Those first that start off. Of a group goes on at once only what was on all the time,
-        on a line that was `held`. Whether any could be opened."""
-        wishes: list[tuple[Output, float]] = []
+    def _open(self, pins: list[Input | Output], held: set[int]) -> bool:
+        """Open those that start off first. In a group only an output that was on all the time, on a
+        line that was `held`, goes on immediately. Return true if any was opened."""
+        waits: list[tuple[Output, float]] = []
         opened = False
-        for pin in sorted(pins, key=lambda pin: self.first(pin).value > 0):
+        for pin in sorted(pins, key=lambda pin: self._first(pin).value > 0):
             if isinstance(pin, Input):
                 pin.open()
             elif not pin.line.fails:
-                first = self.first(pin)
-                others = self.others(pin)
-                if first.value and any(other.is_open and other.value for other in others):
+                first = self._first(pin)
+                was_on = pin.gpio in self.kept and self.kept[pin.gpio].value > 0
+                if first.value and any(each.is_open and each.value for each in self._others(pin)):
                     first = Kept()
-                elif first.value and pin.group and not (pin.gpio in held and self.was_on(pin)):
-                    if (first.pulse_end or first.max_end) is None:  # else its time would begin anew
-                        wishes.append((pin, first.value if pin.is_pwm else 1))
+                elif first.value and pin.group and not (pin.gpio in held and was_on):
+                    if (first.pulse_end or first.max_end) is None:  # else its time would restart
+                        waits.append((pin, first.value if pin.is_pwm else 1))
                     first = Kept()
                 if pin.group in self.waiting:
-                    self.supersede(pin.group)
+                    self._supersede(pin.group)
                 pin.open(first, self.now)
-                self.remember(pin)
+                self._remember(pin)
             opened |= pin.is_open
-        for pin, value in wishes:
-            self.command(pin, value, "initial", None, True)
+        for pin, value in waits:
+            self._command(pin, value, "initial", None, True)
         return opened
 
-    def was_on(self, out: Output) -> bool:
-        return out.gpio in self.kept and self.kept[out.gpio].value > 0
-
-    def first(self, pin: Input | Output) -> Kept:
-        """Return the state to start with."""
+    def _first(self, pin: Input | Output) -> Kept:
+        """Return the state with which a pin opens."""
         if isinstance(pin, Input) or pin.was_open or pin.initial == "off":
             return Kept()
         kept = self.kept.get(pin.gpio)
@@ -370,72 +379,79 @@ class Model:
         value = 1 if pin.initial == "on" else float(pin.initial)
         return replace(kept, value=value) if kept and kept.value else Kept(value)
 
-    def remember(self, out: Output) -> None:
+    def _remember(self, out: Output) -> None:
         self.kept[out.gpio] = Kept(out.value, out.pulse_end, out.max_end)
         if out.initial == "restore":
             self.chosen[out.gpio] = 0 if out.off_at is not None else out.value
 
+    # Starts, stops and reloads
+
     def save(self) -> None:
         self.saved = dict(self.chosen)
 
-    def start(self, pins: dict[str, dict[str, Any]]) -> None:
+    def start(self, pins: Pins) -> None:
         self.left.clear()
         self.waiting.clear()
+        self.changes.clear()
         self.chosen = dict(self.saved)
-        self.pins = {name: self.make(name, keys) for name, keys in pins.items()}
-        self.open(list(self.pins.values()), {pin.gpio for pin in self.pins.values()})
-        self.remade = 0  # all is new anyway
+        self.pins = {name: self._make(name, keys) for name, keys in pins.items()}
+        self._open(list(self.pins.values()), {pin.gpio for pin in self.pins.values()})
+        self.reopened = 0
 
-    def leave(self, pin: Input | Output, how: str | None = None) -> None:
-        """Lets a line go, as `how` or else on_stop says."""
+    def stop(self) -> None:
+        for pin in self.pins.values():
+            self._close(pin)
+
+    def release_lines(self) -> None:
+        """No line is driven any more: the process has ended, or the power is off."""
+        self.lines = {gpio: Line() for gpio in range(28)}
+
+    def cut_power(self) -> None:
+        self.release_lines()
+        self.kept.clear()
+
+    def _close(self, pin: Input | Output, how: str | None = None) -> None:
+        """Leave a line as `how`, or as `on_stop`."""
         if not pin.is_open:
             return
-        runs_out = isinstance(pin, Output) and pin.off_at is not None
-        self.let_go(pin)
+        is_limited = isinstance(pin, Output) and pin.off_at is not None
+        self._release(pin)
         if isinstance(pin, Input):
             return
         if how is None:
             how = pin.keys.get("on_stop", "off")
-            how = "off" if runs_out and how == "keep" else how
+            how = "off" if is_limited and how == "keep" else how
         if how in ("off", "on"):
             if pin.line.fails:
                 return
             pin.drive(int(how == "on"))
         elif how == "input":
-            pin.line.let_go("none")
+            pin.line.become_input("none")
         if pin.initial not in KEPT and how != "keep":
             self.kept[pin.gpio] = Kept(int(how == "on"))
 
-    def stop(self) -> None:
-        for pin in self.pins.values():
-            self.leave(pin)
-
-    def cut_power(self) -> None:
-        self.lines = {gpio: Line() for gpio in range(28)}
-        self.kept.clear()
-
-    def reload(self, pins: dict[str, dict[str, Any]]) -> None:
+    def reload(self, pins: Pins) -> None:
         before = {pin.gpio: pin for pin in self.pins.values()}
-        after = {keys["gpio"]: self.make(name, keys) for name, keys in pins.items()}
+        after = {keys["gpio"]: self._make(name, keys) for name, keys in pins.items()}
         held: set[int] = set()
+        self.changes.clear()
         for pin in before.values():
-            pin.told.clear()
             found = after.get(pin.gpio)
-            if found and found.asks == pin.asks:
+            if found and found.line_keys == pin.line_keys:
                 after[pin.gpio] = pin
                 pin.name, pin.keys = found.name, found.keys
                 if isinstance(pin, Output) and pin.is_open:
-                    self.remember(pin)
+                    self._remember(pin)
             else:
                 is_kept = isinstance(found, Output) and found.initial in KEPT
                 held |= {pin.gpio} if is_kept and isinstance(pin, Output) and pin.is_open else set()
-                self.leave(pin, "keep" if is_kept else None)
+                self._close(pin, "keep" if is_kept else None)
         self.pins = {pin.name: pin for pin in after.values()}
         groups = {out.group for out in self.outputs}
         self.left = {group: left for group, left in self.left.items() if group in groups}
-        remade = self.remade
-        self.open([pin for pin in after.values() if before.get(pin.gpio) is not pin], held)
-        self.remade = remade
+        reopened = self.reopened
+        self._open([pin for pin in after.values() if before.get(pin.gpio) is not pin], held)
+        self.reopened = reopened
 
     # Commands
 
@@ -443,14 +459,14 @@ class Model:
         pin = self.pins[name]
         if not isinstance(pin, Input) or not (pin.is_open and value in (0, 1)):
             codes = {"bad-value"} if isinstance(pin, Output) or value not in (0, 1) else set()
-            return refused(codes | ({"unavailable"} if not pin.is_open else set()))
-        self.line(name, bool(value) == (pin.active == "high"), self.now)
+            return rejected(*codes, *(["unavailable"] if not pin.is_open else []))
+        self.set_line(name, bool(value) == (pin.active == "high"), self.now)
         return Answer(value)
 
     def set(self, name: str, value: float, by: str) -> Answer:
         pin = self.pins[name]
         fits = 0 <= value <= 1 if isinstance(pin, Output) and pin.is_pwm else value in (0, 1)
-        return self.command(pin, value, by, None, fits)
+        return self._command(pin, value, by, None, fits)
 
     def toggle(self, name: str, by: str) -> Answer:
         pin = self.pins[name]
@@ -458,8 +474,8 @@ class Model:
         if isinstance(pin, Output):
             waiting = self.waiting.get(pin.group)
             is_on = bool(pin.value) or (waiting is not None and waiting.output is pin)
-            value = 0 if is_on else pin.last if pin.is_pwm else 1
-        return self.command(pin, value, by, None, True)
+            value = 0 if is_on else pin.last_on if pin.is_pwm else 1
+        return self._command(pin, value, by, None, True)
 
     def pulse(self, name: str, seconds: float | None, by: str) -> Answer:
         pin = self.pins[name]
@@ -470,46 +486,45 @@ class Model:
         else:
             longest = min(pin.pulse or 86400, pin.max_on or 86400)
             fits = seconds is None or 0.01 <= seconds <= longest
-        return self.command(pin, 1, by, seconds, fits)
+        return self._command(pin, 1, by, seconds, fits)
 
-    def command(
+    def _command(
         self, pin: Input | Output, value: float, by: str, seconds: float | None, fits: bool
     ) -> Answer:
         if isinstance(pin, Input):
-            return refused({"not-writable"})
-        others = self.others(pin)
-        codes = set()
-        if not fits:
-            codes.add("bad-value")
+            return rejected("not-writable")
+        others = self._others(pin)
+        codes = set() if fits else {"bad-value"}
         if not pin.is_open or (fits and value and not all(other.is_open for other in others)):
             codes.add("unavailable")
         if codes:
-            return refused(codes)
-        if not pin.group or not value:
-            if pin.group in self.waiting and self.waiting[pin.group].output is pin:
-                self.supersede(pin.group)
-            obeys = self.switch(pin, value, frozenset({by}), seconds)
-            return Answer(pin.value) if obeys else refused({"unavailable"})
+            return rejected(*codes)
         waiting = self.waiting.get(pin.group)
+        if not pin.group or not value:
+            if waiting and waiting.output is pin:
+                self._supersede(pin.group)
+            obeys = self._switch(pin, value, frozenset({by}), seconds)
+            return Answer(pin.value) if obeys else rejected("unavailable")
         if waiting and waiting.output is not pin:
-            self.supersede(pin.group)
+            self._supersede(pin.group)
         for other in others:
-            if other.value and not self.switch(other, 0, frozenset({"group"})):
-                return refused({"unavailable"})
+            if other.value and not self._switch(other, 0, frozenset({"group"})):
+                return rejected("unavailable")
         rested = [self.left.get(pin.group, 0), *(other.may_have_been_on for other in others)]
         ready_at = max(rested) + pin.pause
         answer = Answer()
         self.waiting[pin.group] = Waiting(
             pin,
             ready_at,
-            lambda: self.switch(pin, value, frozenset({by}), seconds),
+            lambda: self._switch(pin, value, frozenset({by}), seconds),
             [*(self.waiting[pin.group].answers if pin.group in self.waiting else []), answer],
         )
         if pin.value or ready_at <= self.now:
-            self.go(pin.group)
+            self._go_on(pin.group)
         return answer
 
-    def go(self, group: str) -> None:
+    def _go_on(self, group: str | None) -> None:
+        """The output of the group that waits is switched on."""
         waiting = self.waiting.pop(group)
         obeys = waiting.switch()
         for answer in waiting.answers:
@@ -518,31 +533,25 @@ class Model:
             else:
                 answer.codes = frozenset({"unavailable"})
 
-    def supersede(self, group: str) -> None:
+    def _supersede(self, group: str | None) -> None:
         for answer in self.waiting.pop(group).answers:
             answer.codes = frozenset({"superseded"})
 
-    def switch(
-        self, out: Output, value: float, by: frozenset[str | None], seconds: float | None = None
-    ) -> bool:
-        """Return whether the line obeyed."""
+    def _switch(self, out: Output, value: float, by: Causes, seconds: float | None = None) -> bool:
+        """Return true if the line obeyed."""
         before = out.value
         if value != before and out.line.fails:
-            self.lose(out)
+            self._lose(out)
             return False
         out.drive(value)
         if value:
-            out.last = value
-            out.limit(self.now, not before, seconds)
+            out.last_on = value
+            out.start_limits(self.now, not before, seconds)
         else:
-            out.off()
+            out.clear_limits()
             if before:
                 out.may_have_been_on = self.now
         if value != before:
-            out.tell(value, by, self.now)
-        self.remember(out)
+            out.report(value, by, self.now)
+        self._remember(out)
         return True
-
-
-def refused(codes: set[str]) -> Answer:
-    return Answer(codes=frozenset(codes))
