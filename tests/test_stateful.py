@@ -29,7 +29,7 @@ from raspi_server.errors import RequestError
 from raspi_server.gpio.backend import SimulatedFactory, SimulatedPin
 from raspi_server.gpio.output_state import OutputStateStore
 from raspi_server.messages import Drive, Pulse, Set, Toggle
-from tests.support.board import Rig, parse
+from tests.support.board import SimulatedBoard, parse
 from tests.support.model import KEPT, SAME, Answer, Input, Model, Output, allowed, refused
 
 # All lengths are sums of powers of two, which clocks add without an error.
@@ -302,10 +302,10 @@ class Pi:
 
         return watched
 
-    def _start(self, at: float) -> Rig:
+    def _start(self, at: float) -> SimulatedBoard:
         self.now = lambda: at
         levels = OutputStateStore(self.folder / "run", self.folder / "state")
-        rig = Rig(to_yaml(self.pins), levels, self.factory, at)
+        rig = SimulatedBoard(to_yaml(self.pins), levels, self.factory, at)
         rig.loop.set_exception_handler(lambda loop, context: self.errors.append(context))
         self.now = rig.loop.time
         return rig
@@ -467,11 +467,11 @@ class Pi:
 
     def _check_silence(self, seconds: float) -> None:
         """After its end the board does nothing any more."""
-        told, lines, remade = list(self.rig.changes), self._lines(), self.rig.remade
+        told, lines, remade = list(self.rig.changes), self._lines(), self.rig.availability_changes
         self.rig.wait(seconds)
         self.rig.settle()
         assert (self.rig.changes, self._lines(), self.errors) == (told, lines, [])
-        assert self.rig.remade == remade
+        assert self.rig.availability_changes == remade
 
     def _lines(self) -> list[float]:
         return [self.line(name)._state for name in self.pins]
@@ -510,7 +510,7 @@ class Pi:
         assert self.wires.faults == []
         assert self.now() == pytest.approx(model.now, abs=SAME)
         assert board.values() == model.values()
-        assert self.rig.remade == model.remade
+        assert self.rig.availability_changes == model.remade
         for name, pin in model.pins.items():
             self._check_pin(name, pin)
         self._check_lines()
