@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -86,13 +85,6 @@ def check(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Check:
     return check
 
 
-def reload(server: Server, folder: Path, text: str) -> None:
-    """Replace the file of `start_server`, and make the server read it."""
-    (folder / "new.yaml").write_text(text)
-    (folder / "new.yaml").replace(folder / "config-0.yaml")
-    server.process.send_signal(signal.SIGHUP)
-
-
 def test_check_names_each_line_and_the_way_out(check: Check) -> None:
     """Each error is in its line, with what was expected, why, and what to write instead. The same
     keys with other values, or without each other, are allowed."""
@@ -107,17 +99,15 @@ def test_check_names_each_line_and_the_way_out(check: Check) -> None:
     assert output.startswith("ok: ") and "warning" not in output
 
 
-def test_a_reload_rejects_them_and_keeps_what_runs(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
+def test_a_reload_rejects_them_and_keeps_what_runs(start_server: Callable[..., Server]) -> None:
     """A running server rejects each of these pins, keeps its pins, and accepts the allowed ones."""
     server = start_server(pins(["mode: output"]))
-    reload(server, tmp_path, pins(REJECTED))
+    server.reload(pins(REJECTED))
     server.wait_for_log("the running configuration stays active")
     for n, (key, message) in enumerate(REJECTED.values()):
         assert f"pins.p{n}.{key}: {message}" in server.log
     assert len(ask(server, "GET", "/api/pins").json["pins"]) == 3
-    reload(server, tmp_path, pins(ALLOWED))
+    server.reload(pins(ALLOWED))
     server.wait_for_log(f"{2 + len(ALLOWED)} pins, serving")
     assert len(ask(server, "GET", "/api/pins").json["pins"]) == 2 + len(ALLOWED)
     assert ask(server, "GET", "/api/health").json["status"] == "ok"
@@ -140,9 +130,7 @@ WARNING = (
 )
 
 
-def test_a_long_pulse_gets_a_warning(
-    check: Check, start_server: Callable[..., Server], tmp_path: Path
-) -> None:
+def test_a_long_pulse_gets_a_warning(check: Check, start_server: Callable[..., Server]) -> None:
     """A pulse of more than a minute may be meant in milliseconds. `check`, `doctor`, a start and a
     reload warn of it."""
     status, output = check(LONG)
@@ -153,7 +141,7 @@ def test_a_long_pulse_gets_a_warning(
     server = start_server(LONG)
     expected = rf"WARNING .*config-0.yaml:{re.escape(WARNING)}"
     server.wait_for_log(expected)
-    reload(server, tmp_path, LONG.replace("gate", "door"))
+    server.reload(LONG.replace("gate", "door"))
     server.wait_for_log(expected, again=True)
     assert "gate.pulse" not in server.log
     assert ask(server, "GET", "/api/health").json["status"] == "ok"

@@ -1,4 +1,4 @@
-"""A board on simulated pins, with a clock that jumps: hours pass at once, and timers run in order."""
+"""A board on simulated pins, with a clock that jumps: hours pass at once, timers run in order."""
 
 import asyncio
 import selectors
