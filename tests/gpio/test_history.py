@@ -108,10 +108,10 @@ class Reference:
             del self.entries[:-5]
 
     def between(self, start: float, end: float) -> Any:
-        before = [entry for entry in self.entries if entry[0] <= start] or self.entries[:1]
-        after = self.entries[self.entries.index(before[-1]) + 1 :]
-        changes = [tuple(entry[:3]) for entry in after if entry[0] <= end]
-        return max(start, before[-1][0]), before[-1][1], changes
+        first = max(0, sum(entry[0] <= start for entry in self.entries) - 1)
+        moment, value, *_ = self.entries[first]
+        changes = [tuple(entry[:3]) for entry in self.entries[first + 1 :] if entry[0] <= end]
+        return max(start, moment), value, changes
 
 
 @settings(max_examples=100, deadline=None)
