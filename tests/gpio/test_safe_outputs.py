@@ -31,6 +31,10 @@ REJECTED = {
     for key, why in (("on_stop", WHILE_STOPPED), ("on_failure", AFTER_A_CRASH))
     for how in hows
 } | {
+    "mode: output, group: motor, on_failure: on, max_on: 4": (
+        "on_failure",
+        f"expected off or input, got on: max_on {AFTER_A_CRASH}",
+    ),
     "mode: output, pulse: 4, initial: on": (
         "initial",
         "expected off, keep or restore, got on: every start would press it; write initial: off",
