@@ -319,6 +319,21 @@ class TestInterlocks:
         with pytest.raises(RequestError, match="the server is stopping"):
             future.result()
 
+    def test_a_reload_during_the_pause(self, motor):
+        """A command that waits fails if its pin is removed, or another one joins the group."""
+        motor.set("up", 1)
+        future = motor.set("down", 1)
+        third = "  third: {gpio: 13, mode: output, group: shutter, group_pause: 0.5}\n"
+        motor.reconfigure(MOTOR + third)
+        with pytest.raises(RequestError, match="another output joined its group"):
+            future.result()
+        future = motor.set("down", 1)
+        motor.reconfigure(MOTOR.replace("down: {gpio: 6", "down: {gpio: 7") + third)
+        with pytest.raises(RequestError, match="became unavailable or was removed"):
+            future.result()
+        motor.wait(1)
+        assert motor.board.values() == {"up": 0, "down": 0, "third": 0}
+
     def test_a_group_with_an_unavailable_output(self, simulate, monkeypatch):
         """While one output of a group cannot be controlled, the other does not go on."""
         factory = SimulatedFactory()
@@ -433,6 +448,69 @@ class TestDebounce:
         assert pi.changes == []
         pi.wait(0.002)
         assert [(c.value, c.moment) for c in pi.changes] == [(1, pressed)]
+
+    def test_a_busy_loop(self, simulate):
+        """A level that held for the debounce time counts, although the loop handles its edge
+        together with the next one."""
+        pi = simulate(self.BUTTON)
+        pressed = pi.loop.time()
+        for level, seconds in ((1, 0), (0, 0.05), (1, 0.099)):
+            pi.board["button"].device._edge(pressed + seconds, level)
+        pi.loop._clock.now += 0.2
+        pi.wait(0.1)
+        assert [(c.value, c.moment) for c in pi.changes] == [(1, pressed)]
+        assert pi.value("button") == 1
+
+
+class TestReload:
+    def test_a_pin_whose_line_keys_are_the_same(self, simulate):
+        """A new name, label, `initial` or `on_stop` does not touch a line; a running pulse goes on.
+        Changes have the new name."""
+        lamp = "  lamp: {gpio: 27, mode: output"
+        pi = simulate(GATE + lamp + "}")
+        pi.set("gate", 1)
+        pi.set("lamp", 1)
+        levels = pi.levels_of(17), pi.levels_of(27)
+        more = ", label: Lamp, initial: keep, on_stop: on}"
+        pi.reconfigure(GATE.replace("gate:", "bell:") + lamp + more)
+        assert (pi.levels_of(17), pi.levels_of(27)) == levels
+        assert pi.board.values() == {"bell": 1, "lamp": 1}
+        pi.wait(0.51)
+        assert pi.new_changes()[2:] == [("bell", 0, "pulse")]
+
+    def test_other_pins_are_closed_and_opened(self, simulate):
+        """A pin with another key of its line is opened again, with `keep` at its value. A removed
+        output gets its `on_stop`, a removed input reports nothing more."""
+        lamp = "  lamp: {gpio: 17, mode: output, initial: keep}\n"
+        pi = simulate(lamp + "  bell: {gpio: 27, mode: output, on_stop: on}\n" + DOOR)
+        pi.set("lamp", 1)
+        bell, door = pi.line(27), pi.line(4)
+        door.drive_high()
+        pi.reconfigure(lamp.replace("output,", "output, active: low,"))
+        pi.settle()
+        assert pi.new_changes() == [("lamp", 1, "me")]
+        assert (pi.value("lamp"), pi.line(17).state, bell.state) == (1, 0, 1)
+        assert door.when_changed is None
+        assert pi.availability_changes == 0
+
+
+def test_the_header(simulate, monkeypatch):
+    """The header has all positions, with the pins and holders of its lines."""
+    holder = {8: "spi0 CS0"}
+    monkeypatch.setattr(SimulatedFactory, "holder", lambda _, gpio: holder.get(gpio))
+    pi = simulate(LAMP + DOOR)
+    pi.set("lamp", 1)
+    found = {pin.position: pin for pin in pi.board.header()}
+    assert list(found) == list(range(1, 41))
+    assert [(found[at].gpio, found[at].holder) for at in (1, 3, 24)] == [
+        (None, None),
+        (2, None),
+        (8, "spi0 CS0"),
+    ]
+    lamp = found[11]
+    assert (lamp.gpio, lamp.holder, lamp.pin, lamp.value) == (17, "raspi-server", "lamp", 1)
+    assert (found[24].pin, found[24].value) == (None, None)
+    assert pi.board.model.startswith("Raspberry Pi 3B") and pi.board.simulated
 
 
 class TestFailures:
