@@ -12,6 +12,7 @@ from raspi_server.gpio.backend import SimulatedFactory, SimulatedPin
 from raspi_server.gpio.output_state import OutputState, OutputStateStore
 from raspi_server.messages import Drive, Pulse, Set
 from raspi_server.system import busy
+from raspi_server.system.clock import wall_time
 from tests.support.board import SimulatedBoard
 
 LAMP = "  lamp: {gpio: 17, mode: output}\n"
@@ -95,9 +96,13 @@ class TestOutputs:
     def test_switching_drives_the_line_and_is_reported_once(self, simulate):
         """A change is reported once, with its caller. The same value again is no change."""
         pi = simulate(LAMP)
+        assert pi.board["lamp"].since is None
+        now = pi.loop.time()
         assert pi.set("lamp", 1).result() == 1
+        pi.wait(5)
         assert pi.set("lamp", 1).result() == 1
         assert pi.line(17).state == 1
+        assert pi.board["lamp"].since == wall_time(now)
         assert pi.new_changes() == [("lamp", 1, "me")]
 
     def test_active_low(self, simulate):
@@ -113,10 +118,12 @@ class TestOutputs:
         assert line.state == 1
 
     def test_initial(self, simulate):
-        """An output starts as its `initial` says."""
-        pi = simulate(LAMP + "  bell: {gpio: 27, mode: output, initial: on}\n")
-        assert pi.board.values() == {"lamp": 0, "bell": 1}
-        assert (pi.line(17).state, pi.line(27).state) == (0, 1)
+        """An output starts as its `initial` says, and that is kept for a restart."""
+        pins = "  bell: {gpio: 27, mode: output, initial: on}\n"
+        pi = simulate(LAMP + pins + "  fan: {gpio: 18, mode: pwm, initial: on}\n")
+        assert pi.board.values() == {"lamp": 0, "bell": 1, "fan": 1}
+        assert [pi.line(gpio).state for gpio in (17, 27, 18)] == [0, 1, 1]
+        assert [pi.states.before_restart(gpio).value for gpio in (17, 27, 18)] == [0, 1, 1]
 
     def test_pwm_toggles_to_its_last_value(self, simulate):
         """A dimmed output is toggled on fully at first, later to its last value."""
@@ -146,6 +153,7 @@ class TestOutputs:
         line = pi.line(17)
         pi.board.close()
         assert (line.function, line.state) == (function, state)
+        assert pi.factory.pins == {}
 
 
 class TestDeadlines:
@@ -334,6 +342,17 @@ class TestInterlocks:
         motor.wait(1)
         assert motor.board.values() == {"up": 0, "down": 0, "third": 0}
 
+    def test_a_reload_keeps_an_output_on(self, simulate):
+        """An output with `keep` that was on stays on while it is opened again."""
+        pins = MOTOR.replace("group:", "initial: keep, group:")
+        pi = simulate(pins)
+        pi.set("up", 1)
+        pi.wait(1)
+        levels = pi.levels_of(5)
+        pi.reconfigure(pins.replace("up: {", "up: {max_on: 10, "))
+        pi.wait(1)
+        assert (pi.levels_of(5), pi.board.values()) == (levels, {"up": 1, "down": 0})
+
     def test_a_group_with_an_unavailable_output(self, simulate, monkeypatch):
         """While one output of a group cannot be controlled, the other does not go on."""
         factory = SimulatedFactory()
@@ -486,10 +505,11 @@ class TestReload:
         pi.set("lamp", 1)
         bell, door = pi.line(27), pi.line(4)
         door.drive_high()
-        pi.reconfigure(lamp.replace("output,", "output, active: low,"))
+        levels = pi.levels_of(17)
+        pi.reconfigure(lamp.replace("output,", "output, max_on: 10,"))
         pi.settle()
         assert pi.new_changes() == [("lamp", 1, "me")]
-        assert (pi.value("lamp"), pi.line(17).state, bell.state) == (1, 0, 1)
+        assert (pi.levels_of(17), pi.value("lamp"), bell.state) == (levels, 1, 1)
         assert door.when_changed is None
         assert pi.availability_changes == 0
 
@@ -514,8 +534,9 @@ def test_the_header(simulate, monkeypatch):
 
 
 class TestFailures:
-    def test_a_pin_in_use_does_not_affect_the_others(self, simulate, monkeypatch):
-        """A pin that another program holds is unavailable with the reason until it is free."""
+    def test_a_pin_in_use_does_not_affect_the_others(self, simulate, monkeypatch, caplog):
+        """A pin that another program holds is unavailable until it is free. The reason is logged
+        once."""
         factory = SimulatedFactory()
         in_use = GPIOPinInUse("GPIO17 is in use by w1")
         monkeypatch.setattr(factory.pin(17), "output_with_state", raising(in_use))
@@ -526,6 +547,8 @@ class TestFailures:
             pi.set("lamp", 1)
         assert rejected.value.code == "unavailable"
         assert pi.set("fan", 1).result() == 1
+        pi.board.reopen_failed()
+        assert (pi.availability_changes, caplog.text.count("in use by w1")) == (0, 1)
 
         monkeypatch.undo()
         pi.board.reopen_failed()

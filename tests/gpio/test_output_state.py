@@ -94,6 +94,16 @@ def test_power_cut(start, folders, cut_power):
     assert start(pins).board.values() == expected
 
 
+def test_restore_from_a_reload_on(start, folders):
+    """If a reload adds `initial: restore`, the present state is kept over a power cut."""
+    pi = start(lamp(initial="keep"))
+    pi.set("lamp", 1)
+    pi.reconfigure(lamp(initial="restore"))
+    pi.states.save(0)
+    lose_run(folders)
+    assert start(lamp(initial="restore")).value("lamp") == 1
+
+
 def test_the_card_is_written_rarely(start, folders):
     """The SD card is written every 5 s at most, and only for changes of pins with `restore`."""
     pi = start(lamp(initial="keep"))
@@ -159,12 +169,15 @@ class TestDeadlines:
         assert pi.value("gate") == 0
         assert 1 not in pi.levels_of(17)
 
-    def test_max_on_goes_on_over_a_restart(self, start):
+    @pytest.mark.parametrize("initial", ["keep", "on"])
+    def test_max_on_goes_on_over_a_restart(self, start, initial):
         """A restart does not extend `max_on`."""
-        heat = "  heat: {gpio: 17, mode: output, max_on: 60, initial: keep}\n"
+        heat = f"  heat: {{gpio: 17, mode: output, max_on: 60, initial: {initial}}}\n"
         start(heat).set("heat", 1)
         pi = start(heat, later=50)
-        pi.wait(10.1)
+        pi.wait(9.9)
+        assert pi.value("heat") == 1
+        pi.wait(0.2)
         assert pi.new_changes() == [("heat", 0, "max_on")]
 
     @pytest.mark.parametrize(("on_stop", "state"), [("keep", 0), ("on", 1), ("off", 0)])
