@@ -11,7 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from raspi_server.gpio import history
@@ -127,6 +127,7 @@ class Reference:
     ),
     st.sampled_from([None, 1, 2.5, 60]),
 )
+@example([(1, 0, None), (1, 0.25, "me"), (1, 0.5, "me"), (1, 0.25, "me")], None)
 def test_it_equals_a_list_of_changes(
     events: list[tuple[float, float | None, str | None]], seconds: float | None
 ) -> None:
