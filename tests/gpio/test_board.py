@@ -547,6 +547,7 @@ class TestFailures:
             pi.set("lamp", 1)
         assert rejected.value.code == "unavailable"
         assert pi.set("fan", 1).result() == 1
+        assert caplog.text.count("in use by w1") == 1
         pi.board.reopen_failed()
         assert (pi.availability_changes, caplog.text.count("in use by w1")) == (0, 1)
 
