@@ -1,5 +1,7 @@
-"""The pins of one configuration: opens and reads them, carries out commands, and reports each
-change. Permissions are checked elsewhere."""
+"""The board: all pins of a configuration, their commands and their changes.
+
+Permissions are checked in `security/access.py`, before a command arrives here.
+"""
 
 import asyncio
 import logging
@@ -21,9 +23,12 @@ log = logging.getLogger(__name__)
 
 
 class Board:
-    """The pins, by name and in the order of the configuration. All methods belong to the loop's
-    thread. `when_changed` is called for each new value; `when_availability_changed` after a pin was
-    lost or came back, but not by `reconfigure`, after which all pins are to be read again."""
+    """The pins, by name and in the order of the configuration.
+
+    `when_changed` is called for each new value. `when_availability_changed` is called after a pin
+    became unavailable or available again, but not by `reconfigure`: its caller reads all pins
+    again. All methods run on the loop's thread.
+    """
 
     def __init__(
         self,
@@ -60,16 +65,17 @@ class Board:
 
     @property
     def simulated(self) -> bool:
+        """True if no real line is read or driven."""
         return self._factory.simulated
 
     @property
     def is_listening(self) -> bool:
-        """True while edges still arrive."""
+        """True while edges still arrive: the thread that delivers them is alive."""
         return self._factory.is_listening
 
     @property
     def model(self) -> str:
-        """Name of the board, such as `Raspberry Pi 3B rev 1.2`."""
+        """Name of the Raspberry Pi, such as `Raspberry Pi 3B rev 1.2`."""
         return str(self._factory.board_info.description)
 
     def values(self) -> dict[str, Value]:
@@ -77,19 +83,22 @@ class Board:
         return {name: pin.value for name, pin in self._pins.items()}
 
     def refresh(self) -> None:
-        """Read the inputs again, for edges that got lost."""
+        """Read all inputs again, to find edges that were lost."""
         for pin in self:
             pin.refresh()
 
     def reopen_failed(self) -> None:
-        """Open the pins that are unavailable, if that works now."""
+        """Try again to open each unavailable pin."""
         if self._open((pin for pin in self if pin.error), held=set()):
             self._when_availability_changed()
 
     def _open(self, pins: Iterable[Pin], held: set[int]) -> bool:
-        """Open pins, first those that start off; return whether any could be opened. No output of
-        an interlock goes on before the others are known to be off, and have been for the pause; but
-        a line that was `held` all the time stays on."""
+        """Open pins; return True if any could be opened.
+
+        Pins that start off are opened first. An output of an interlock goes on only after the
+        others are known to be off and its pause has passed. A GPIO in `held` was driven by this
+        server all the time, so its output may stay on.
+        """
         ordered = sorted(pins, key=lambda pin: pin.starts_on)
         opened = [pin for pin in ordered if pin.open(pin.config.gpio in held)]
         for pin in opened:
@@ -99,12 +108,15 @@ class Board:
                 except RequestError as error:
                     log.warning("%s: starts off: %s", pin, error.message)
                 else:
-                    done.add_done_callback(lambda done: done.exception())  # no caller reads it
+                    done.add_done_callback(lambda done: done.exception())  # nothing awaits it
         return bool(opened)
 
     def carry_out(self, command: Command, by: str) -> asyncio.Future[Value]:
-        """Carry out a command of the caller `by`. Return a future of the pin's value after it; the
-        future, or this call, raises RequestError."""
+        """Carry out a command of the caller `by`.
+
+        Return a future of the pin's value after the command. It waits while an interlock pauses.
+        This call or the future raises RequestError.
+        """
         pin = self[command.pin]
         if isinstance(command, Drive):
             return self._done(self._drive(pin, command.value))
@@ -133,7 +145,7 @@ class Board:
         return self._done(output.value)
 
     def header(self) -> list[HeaderPin]:
-        """Return every position of the board's 40-pin header, and the program that holds it."""
+        """Return each position of the 40-pin header, with the program that holds its line."""
         ours = {pin.config.gpio: pin for pin in self}
         found = []
         for position, info in sorted(self._factory.board_info.headers["J8"].pins.items()):
@@ -156,16 +168,18 @@ class Board:
         return found
 
     def reconfigure(self, configs: Iterable[schema.PinConfig]) -> None:
-        """Change to another configuration. A pin that drives its line alike stays untouched, with a
-        pulse that runs; others are closed and opened again, and those that are gone are left as
-        their `on_stop` says."""
+        """Change to another configuration.
+
+        A pin whose keys do not affect its line differently is not touched; a running pulse goes on.
+        Other pins are closed and opened again. Removed pins get the state of their `on_stop`.
+        """
         self._is_changing = True
         configs = tuple(configs)
         wanted = {config.gpio: config for config in configs}
         staying: dict[int, Pin] = {}
         held = set(wanted) if self._is_new else set()
         self._is_new = False
-        # First close all that go, so that lines and interlocks are free for those that come.
+        # First close all that change or go: new pins may need their lines and interlocks.
         for pin in self:
             config = wanted.get(pin.config.gpio)
             if config is not None and pin.adopt(config):
@@ -193,7 +207,7 @@ class Board:
             self._when_availability_changed()
 
     def close(self) -> None:
-        """Leave every output as its `on_stop` says, and release all pins."""
+        """Bring each output to the state of its `on_stop`, and release all pins."""
         for interlock in self._interlocks.values():
             interlock.cancel("the server is stopping")
         for pin in self:
@@ -201,18 +215,17 @@ class Board:
         self._factory.close()
 
     def _check_others(self, pin: Pin) -> None:
-        """Check that the state of all other outputs of an interlock is known. Raises
-        RequestError."""
+        """Raise RequestError if another output of the interlock is unavailable: it may be on."""
         for other in self:
             if other.error and other.interlock is pin.interlock and other is not pin:
-                message = f"{other}, of the same group, is not available: {other.error}"
+                message = f"{other} of the same group is unavailable: {other.error}"
                 raise RequestError("unavailable", message)
 
     def _drive(self, pin: Pin, value: float) -> Value:
         if not self.simulated:
-            raise RequestError("not-simulated", f"{pin} is a real pin")
+            raise RequestError("not-simulated", f"{pin} is a real pin; drive needs a simulated one")
         if not isinstance(pin.config, schema.InputConfig):
-            raise RequestError("bad-value", f"{pin} is no input: expected set, toggle or pulse")
+            raise RequestError("bad-value", f"{pin} is not an input: expected set, toggle or pulse")
         if not isinstance(pin.device, Input):
             raise RequestError("unavailable", f"{pin}: {pin.error}")
         pin.device.drive(int(_checked_value(pin.config, value)))
@@ -233,7 +246,7 @@ def _is_kept(config: schema.PinConfig | None) -> bool:
 
 
 def _checked_value(pin: schema.PinConfig, value: float) -> float:
-    """Return a value that a client sent, if the pin can take it; else raise RequestError."""
+    """Return the value of a command. Raises RequestError if the pin cannot have that value."""
     if isinstance(pin, schema.PwmConfig):
         if not 0 <= value <= 1:
             message = f"{pin.name}: expected a value from 0 to 1, got {value:g}"
@@ -244,13 +257,16 @@ def _checked_value(pin: schema.PinConfig, value: float) -> float:
 
 
 def _checked_pulse(pin: schema.PinConfig, seconds: float | None) -> float:
-    """Return the length of a pulse that a client asks for; raise RequestError if the pin cannot
-    take it. A pin's own pulse and max_on can be shortened, not lengthened."""
+    """Return the length of a pulse in seconds: that of the command, else that of the pin.
+
+    Raises RequestError if the pin has no pulse, or the length is too short or too long. A command
+    can shorten the pin's `pulse` and `max_on`, not lengthen them.
+    """
     if not isinstance(pin, schema.OutputConfig):
         raise RequestError("bad-value", f"{pin.name}: expected an output; a pwm pin has no pulse")
     if seconds is None:
         if pin.pulse is None:
-            message = f"{pin.name}: expected seconds, since it has no pulse of its own"
+            message = f"{pin.name}: expected seconds, since the pin has no pulse in config.yaml"
             raise RequestError("bad-value", message)
         return pin.pulse
     longest = min(pin.pulse or schema.MAX_PULSE_S, pin.max_on or schema.MAX_PULSE_S)

@@ -1,5 +1,8 @@
-"""The kernel's GPIO character device (linux/gpio.h, version 2), asked directly: for what lgpio has
-no call for, and for `safe-state`, which has no time to import it. Nothing here keeps a line."""
+"""The kernel's GPIO character device (linux/gpio.h, version 2).
+
+It is used for calls that lgpio does not have, and by `safe-state`, which must start quickly and so
+does not import lgpio. Each function releases its line before it returns.
+"""
 
 import fcntl
 import os
@@ -15,9 +18,9 @@ _LABELS = ("pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1")
 """Labels of the chip of the 40-pin header: on a Pi Zero to 3, a Pi 4, and a Pi 5, where
 it is gpiochip0 or, on earlier kernels, gpiochip4."""
 CONSUMER = "raspi-server"
-"""Name under which the kernel shows our lines to other programs."""
+"""Name under which the kernel lists the lines that we hold."""
 
-# The numbers of the calls hold the size of what they are given: struct gpiochip_info, 68 bytes,
+# An ioctl's number contains the size of its argument: struct gpiochip_info has 68 bytes,
 # gpio_v2_line_info 256, gpio_v2_line_request 592, gpio_v2_line_values 16.
 _GET_CHIP_INFO = 0x8044B401
 _GET_LINE_INFO = 0xC100B405
@@ -28,10 +31,11 @@ _USED = 1 << 0
 _INPUT = 1 << 2
 _OUTPUT = 1 << 3
 _OUTPUT_VALUES = 2
-"""The kind of attribute that says which levels the lines of a request begin with."""
+"""Kind of the attribute with the initial levels of a request's lines."""
 
 
 def on_raspberry_pi() -> bool:
+    """Return True on a Raspberry Pi, by the model in the device tree."""
     try:
         return _MODEL.read_text().startswith("Raspberry Pi")
     except OSError:
@@ -39,13 +43,15 @@ def on_raspberry_pi() -> bool:
 
 
 def are_real(kind: Literal["auto", "real", "simulated"]) -> bool:
-    """Tell whether the config's `gpio` key means real lines: `auto` does on a Raspberry Pi only."""
+    """Return True if the config's `gpio` key means real lines: `auto` does on a Raspberry Pi."""
     return kind == "real" or (kind == "auto" and on_raspberry_pi())
 
 
 def find() -> Path:
-    """Return the device of the 40-pin header, found by its label. Raises OSError, which names what
-    there is instead, or what may not be opened."""
+    """Return the device of the 40-pin header, found by its label.
+
+    Raises OSError with the chips found instead, or with the device that could not be opened.
+    """
     found = []
     open_error: OSError | None = None
     for device in sorted(_DEVICES.glob("gpiochip*")):
@@ -64,8 +70,10 @@ def find() -> Path:
 
 
 def holder(device: Path, gpio: int) -> str | None:
-    """Return the program that holds a line, by its consumer name, or None. The line is not
-    disturbed. Raises OSError."""
+    """Return the consumer name of the program that holds a line, or None.
+
+    The line is not changed. Raises OSError.
+    """
     info = bytearray(256)
     struct.pack_into("=I", info, 64, gpio)
     with _opened(device) as chip:
@@ -77,8 +85,10 @@ def holder(device: Path, gpio: int) -> str | None:
 
 
 def read(device: Path, gpio: int) -> int:
-    """Return the level of a line, 0 or 1, read without driving or releasing it. Raises OSError,
-    EBUSY where the line is held."""
+    """Return the level of a line, 0 or 1, without changing its direction.
+
+    Raises OSError; EBUSY if another program holds the line.
+    """
     with _requested(device, gpio, 0) as line:
         values = bytearray(struct.pack("=QQ", 0, 1))
         fcntl.ioctl(line, _GET_VALUES, values)
@@ -86,8 +96,11 @@ def read(device: Path, gpio: int) -> int:
 
 
 def leave(device: Path, gpio: int, level: int | None) -> None:
-    """Drive a line to a level, 0 or 1, in one request, or with None make it an input, and release
-    it. Raises OSError, EBUSY where the line is held."""
+    """Drive a line to a level, 0 or 1, or with None make it an input; then release it.
+
+    One request sets direction and level together. Raises OSError; EBUSY if another program holds
+    the line.
+    """
     flags = _INPUT if level is None else _OUTPUT
     with _requested(device, gpio, flags, level or 0):
         pass
@@ -104,7 +117,7 @@ def _opened(device: Path) -> Iterator[int]:
 
 @contextmanager
 def _requested(device: Path, gpio: int, flags: int, level: int = 0) -> Iterator[int]:
-    """Hold a line; without a flag for a direction, as it is."""
+    """Hold a line. Without a direction in `flags` the line keeps its direction and level."""
     request = bytearray(592)
     struct.pack_into("=I", request, 0, gpio)
     struct.pack_into("=32s", request, 256, CONSUMER.encode())

@@ -1,5 +1,7 @@
-"""The history of every pin, its last changes, in memory only: a page shows it as soon as it is
-opened, short pulses included."""
+"""The history of each pin: its last changes, short pulses included.
+
+It is kept in memory only. A page shows it as soon as it is opened.
+"""
 
 import math
 from array import array
@@ -13,9 +15,12 @@ from ..system.clock import wall_times
 
 
 class History:
-    """The last changes of all pins. Moments are kept on the monotonic clock and returned as Unix
-    time by the clock at that time: a Pi's clock jumps by years when NTP answers, and a lamp that
-    was on for a minute was not on for years. All methods belong to the loop's thread."""
+    """The last changes of all pins.
+
+    Moments are kept in seconds of the monotonic clock and converted to Unix time when they are
+    read. So a lamp that was on for a minute shows a minute, even if NTP has set the Pi's clock
+    forward by years meanwhile. All methods run on the loop's thread.
+    """
 
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self._limits = limits
@@ -26,15 +31,18 @@ class History:
         self._track(pin).add(value, moment, by)
 
     def synchronize(self, values: Mapping[str, Value], moment: float) -> None:
-        """Take over the values of all pins: begin with new pins, drop those that are gone, and
-        record changes that were not reported, such as a pin that was lost."""
+        """Compare with the current values of all pins.
+
+        Add new pins, drop pins that are gone, and record changes that `record` was not called for:
+        a pin that became unavailable.
+        """
         self._tracks = {pin: self._track(pin) for pin in values}
         for pin, value in values.items():
             if self._tracks[pin].is_news(value):
                 self._tracks[pin].add(value, moment, None)
 
     def of(self, pin: str, now: float, seconds: float | None = None) -> PinHistory:
-        """Return the last `seconds` of one pin, or all that is kept of it."""
+        """Return the last `seconds` of one pin, or with None all that is kept of it."""
         return self._tracks[pin].between(-math.inf if seconds is None else now - seconds, now)
 
     def of_all(self, now: float, seconds: float) -> Iterator[tuple[str, PinHistory]]:
@@ -47,7 +55,7 @@ class History:
 
 
 class _Track:
-    """One pin's values, the oldest first. The first is where it begins, the others are changes."""
+    """The values of one pin, the oldest first: its starting value, then its changes."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -60,7 +68,7 @@ class _Track:
         return not self._values or _to_value(self._values[-1]) != value
 
     def add(self, value: Value, moment: float, by: str | None) -> None:
-        # After a lost edge was found, an older one may come late; the order is kept.
+        # An edge may arrive after `refresh` has found a later one. The order must be kept.
         moment = max(moment, self._moments[-1]) if self._moments else moment
         if value and self._is_dragged(moment, by):
             self._moments[-1], self._values[-1] = moment, value
@@ -73,8 +81,10 @@ class _Track:
             del self._moments[0], self._values[0], self._by[0]
 
     def _is_dragged(self, moment: float, by: str | None) -> bool:
-        """Tell whether `by` drags a slider: of levels only, so that going on or off stays a change
-        of its own."""
+        """Return True if a value continues a drag of a slider by the same caller.
+
+        Only levels above 0 are dragged: going on or off is always a change of its own.
+        """
         return (
             by is not None
             and len(self._by) > 1
@@ -97,5 +107,5 @@ class _Track:
 
 
 def _to_value(value: float) -> Value:
-    """Return a kept value as clients get it: whole for on and off, None for unavailable."""
+    """Return a stored value as clients get it: an int for on and off, None for unavailable."""
     return None if math.isnan(value) else int(value) if value in (0, 1) else value

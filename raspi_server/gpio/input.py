@@ -1,5 +1,4 @@
-"""One input: its edges from lgpio's thread to the loop, its debounce, and a second read of the line
-for edges that got lost on the way."""
+"""An input: edges from lgpio's thread, debounce, and a second read to find lost edges."""
 
 import asyncio
 import contextlib
@@ -14,12 +13,14 @@ _PULLS = {"up": "up", "down": "down", "none": "floating"}
 
 
 class Input:
-    """An open input. `value` is 1 while active; `since` is the moment (monotonic seconds) of the
-    last change, or None; `name` is how logs name it.
+    """An open input.
+
+    `value` is 1 while active; `since` is the moment of the last change in monotonic seconds, or
+    None; `name` is its name in the log.
 
     `changed(value, moment)` is called on the loop for each change, `failed(error)` when the line
-    cannot be read. All state belongs to the loop; only `_edge` runs on lgpio's thread. Opening
-    raises LINE_ERRORS."""
+    cannot be read. Only `_edge` runs on lgpio's thread. The constructor raises LINE_ERRORS.
+    """
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Input:
         self._is_open = True
         self._debounce = config.debounce
         self._active = config.active == "high"
-        self._burst: float | None = None  # the moment of the first edge that has not settled
+        self._burst: float | None = None  # moment of the first edge that has not settled
         self._settling: asyncio.TimerHandle | None = None
         self._doubt: asyncio.TimerHandle | None = None
         line.input_with_pull(_PULLS[config.pull])
@@ -49,8 +50,11 @@ class Input:
         self.value = self._level = self._read()
 
     def refresh(self) -> None:
-        """Read the line again. A level that no edge explains within `edge_latency_s` counts as an
-        edge that was lost."""
+        """Read the line again, to find an edge that was lost.
+
+        If the level is new, and no edge arrives within `Limits.edge_latency_s`, it counts as an
+        edge.
+        """
         if self._doubt is None and self._differs():
             self._doubt = self._loop.call_later(self._limits.edge_latency_s, self._refresh_again)
 
@@ -60,7 +64,7 @@ class Input:
         (self._line.drive_high if high else self._line.drive_low)()  # type: ignore[attr-defined]
 
     def close(self) -> None:
-        """Report no more changes, not even for edges that are on their way."""
+        """Stop reporting changes, also those of edges that are already posted to the loop."""
         self._is_open = False
         for timer in (self._settling, self._doubt):
             if timer:
@@ -72,8 +76,11 @@ class Input:
             return int(bool(self._line.state) == self._active)
 
     def _edge(self, ticks: float, state: int) -> None:
-        """Pass an edge from lgpio's thread to the loop. An exception here would silence every pin
-        for ever."""
+        """Pass an edge from lgpio's thread to the loop.
+
+        It must not raise: an exception would end lgpio's thread, and no pin would report edges any
+        more.
+        """
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._seen, int(bool(state) == self._active), ticks)
 
@@ -81,7 +88,7 @@ class Input:
         if level == self._level or not self._is_open:
             return
         if self._settling and moment >= self._settling.when():
-            # The loop was busy: the level that had held until this edge had settled.
+            # The loop was late: the level before this edge had held for the debounce time.
             self._settling.cancel()
             self._settle(self._burst or moment)
         self._level = level

@@ -1,5 +1,7 @@
-"""An interlock: outputs of which at most one is on, with a pause between one and the next (the two
-directions of a motor). The config key is `group`."""
+"""Interlock: at most one of several outputs is on, with a pause between one and the next.
+
+An example are the two directions of a motor. The config keys are `group` and `group_pause`.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -10,43 +12,45 @@ from .output import Output
 
 
 class Interlock:
-    """The open outputs of one group, and the output that waits for the pause before it goes on."""
+    """The open outputs of one group, and the command that waits for the pause, if there is one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._outputs: list[Output] = []
-        self._left_at = 0.0  # the last moment at which an output that has left may have been on
+        self._left_at = 0.0  # last moment at which a removed output may have been on
         self._waiting: Output | None = None
         self._future: asyncio.Future[Value] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, output: Output) -> None:
         """Add an output. It may have been on until now, so a waiting command is cancelled."""
-        self.cancel("another output, which may have been on till now, joined its group")
+        self.cancel("another output joined its group, and may have been on until now")
         self._outputs.append(output)
 
     def remove(self, output: Output) -> None:
-        """Remove an output, and cancel its command where it waits."""
+        """Remove an output, and cancel its command if that waits."""
         if self._waiting is output:
-            self.cancel("its pin was lost or taken out")
+            self.cancel("its pin became unavailable or was removed")
         self._outputs.remove(output)
         self._left_at = self._loop.time() if output.is_on else max(self._left_at, output.went_off)
 
     @property
     def is_any_on(self) -> bool:
+        """True if an output of the group is on."""
         return any(output.is_on for output in self._outputs)
 
     def is_waiting(self, output: Output) -> bool:
-        """Tell whether a command to switch this output on waits for the pause."""
+        """Return True if a command to switch this output on waits for the pause."""
         return self._waiting is output
 
     def switch_on(
         self, output: Output, pause: float, switch: Callable[[], None]
     ) -> asyncio.Future[Value]:
-        """Switch the others off, and call `switch` once all of them have been off for `pause`
-        seconds. Return a future of the value. A newer command for another output of the group
-        cancels the one that waits: its future raises RequestError, as it does where a line does not
-        obey."""
+        """Switch the other outputs off, and call `switch` when all were off for `pause` seconds.
+
+        Return a future of the output's value. It raises RequestError if `switch` does, and if the
+        command is cancelled: a newer command for another output of the group does that.
+        """
         if self._waiting is not output:
             self.cancel("another output of its group was switched on")
             self._future = self._loop.create_future()
@@ -66,8 +70,10 @@ class Interlock:
         return future
 
     def cancel(self, reason: str) -> None:
-        """Cancel the command that waits, if there is one; its future raises RequestError with the
-        reason."""
+        """Cancel the command that waits, if there is one.
+
+        Its future raises RequestError (`superseded`) with the reason.
+        """
         if self._waiting is None:
             return
         if self._timer:

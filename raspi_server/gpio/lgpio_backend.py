@@ -1,6 +1,9 @@
-"""gpiozero's lgpio factory without its start-up blips: a line is claimed once, with its direction
-and its first level, and released as it is. Importing this module imports lgpio, which opens a FIFO
-and starts its notification thread; only `backend` does so, for real lines."""
+"""gpiozero's lgpio factory without pulses at the start.
+
+A line is claimed once, with its direction and first level together, and released without a change.
+Importing this module imports lgpio, which opens a FIFO and starts its notification thread. Only
+`backend` imports it, for real lines.
+"""
 
 import contextlib
 import logging
@@ -23,10 +26,10 @@ _PULLS = {
 
 
 class BlipFreePin(LGPIOPin):
-    """A line that is touched only once its direction is known."""
+    """A line that is not claimed before its direction is known."""
 
     def __init__(self, factory: "BlipFreeFactory", info: object) -> None:
-        # Not LGPIOPin's: that claims the line as an input, which releases a driven output.
+        # Not LGPIOPin.__init__: it claims the line as an input, which releases a driven output.
         LocalPiPin.__init__(self, factory, info)
         self._pwm: tuple[float, float] | None = None  # hertz, percent
         self._bounce = None
@@ -53,11 +56,12 @@ class BlipFreePin(LGPIOPin):
         self._call(lgpio.tx_pwm, *self._pwm)
 
     def input_with_pull(self, pull: str) -> None:
+        """Make the line an input with a pull: up, down or floating."""
         self._claim(lgpio.gpio_claim_input, _PULLS[pull])
         self._is_driven = False
 
     def close(self) -> None:
-        """Release the line and leave it as it is."""
+        """Release the line without changing its direction or level."""
         if self.factory._handle is not None:
             self.when_changed = None
             lgpio.gpio_free(self.factory._handle, self._number)
@@ -72,15 +76,18 @@ class BlipFreePin(LGPIOPin):
             raise
 
     def _call(self, request: Callable[..., int], *arguments: float) -> int:
-        """Call a function of lgpio for this line. Raises PinError where it fails."""
+        """Call a function of lgpio for this line. Raises PinError if it fails."""
         try:
             return request(self.factory._handle, self._number, *arguments)
         except lgpio.error as error:
             raise PinError(f"{self!r}: {error}") from error
 
     def _call_when_changed(self, *edge: int) -> None:
-        """Pass an edge on. lgpio has one thread for all lines, which an exception would end;
-        gpiozero's own code raises one where the line is closed meanwhile."""
+        """Pass an edge on, and log an exception instead of raising it.
+
+        lgpio has one thread for all lines; an exception would end it. gpiozero's code raises one if
+        the line was closed meanwhile.
+        """
         try:
             super()._call_when_changed(*edge)
         except Exception:
@@ -116,24 +123,28 @@ class BlipFreeFactory(LGPIOFactory):
 
     @property
     def is_listening(self) -> bool:
-        """True while the one thread that delivers all edges is alive: an exception ends it."""
+        """True while edges still arrive: lgpio's only thread is alive. An exception ends it."""
         return bool(lgpio._notify_thread.is_alive())
 
     def release(self, pin: BlipFreePin) -> None:
-        """Release the line of `pin` as it is, so that it can be claimed again."""
+        """Release a line without changing it, so that it can be claimed again."""
         pin.close()
         self.pins.pop(pin.info, None)
 
     def holder(self, gpio: int) -> str | None:
-        """Return the consumer name of the program that holds the line, or None. The line is not
-        disturbed."""
+        """Return the consumer name of the program that holds a line, or None.
+
+        The line is not changed.
+        """
         with contextlib.suppress(OSError):
             return chardev.holder(self._device, gpio)
         return None
 
     def level(self, gpio: int) -> int | None:
-        """Return the level of a line, read without driving or releasing it, or None where it is in
-        use: the error of claiming it names the holder."""
+        """Return the level of a line without changing it, or None if it cannot be read.
+
+        If another program holds it, the error of claiming it names that program.
+        """
         with contextlib.suppress(OSError):
             return chardev.read(self._device, gpio)
         return None

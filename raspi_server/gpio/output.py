@@ -1,6 +1,7 @@
-"""One output, switched or dimmed: the level it starts and ends with, and when it goes off again.
+"""An output, switched or dimmed: its first and last level, and when it goes off by itself.
 
-The server keeps the deadlines: a phone that disappears leaves nothing on."""
+The deadlines are kept here, in the server: a phone that disconnects leaves no pulse running.
+"""
 
 import asyncio
 import contextlib
@@ -15,11 +16,14 @@ from .output_state import OutputState
 
 
 class Output:
-    """An open output. `value` is 0 or 1, for pwm the duty cycle from 0 to 1; `since` is the moment
-    (monotonic seconds) of the last change, or None; `name` is how logs name it.
+    """An open output.
 
-    `driven(before, by)` is called after each switching, to the same value or another;
-    `failed(error)` when the line does not obey. Opening and leaving raise LINE_ERRORS."""
+    `value` is 0 or 1, for pwm the duty cycle from 0 to 1; `since` is the moment of the last change
+    in monotonic seconds, or None; `name` is its name in the log.
+
+    `driven(before, by)` is called after each `switch`, also to the same value; `failed(error)` when
+    the line cannot be driven. The constructor and `leave` raise LINE_ERRORS.
+    """
 
     def __init__(
         self,
@@ -30,7 +34,7 @@ class Output:
         failed: Callable[[Exception], None],
         initial: OutputState,
     ) -> None:
-        """Drive `initial` from the first moment, within its deadlines."""
+        """Drive the value of `initial` until its deadlines, or 0 if one has passed."""
         self.name = str(config)
         self._line = line
         self._loop = loop
@@ -48,7 +52,7 @@ class Output:
         self.value = self._logical(0 if is_overdue else initial.value)
         self.since: float | None = None
         self.went_off = now
-        """The last moment it may have been on: the pause of an interlock counts from here."""
+        """Last moment at which it may have been on. The pause of an interlock starts there."""
         configured = config.initial if isinstance(config.initial, int | float) else 0
         self._on_value = self.value or configured or 1
         if self._frequency is None:
@@ -61,22 +65,26 @@ class Output:
 
     @property
     def state(self) -> OutputState:
-        """The state to keep over a restart."""
+        """The value and deadlines to keep over a restart."""
         return OutputState(self.value, self._pulse_at, self._max_at)
 
     @property
     def is_on(self) -> bool:
+        """True if the value is above 0."""
         return self.value > 0
 
     @property
     def on_value(self) -> float:
-        """The value that `toggle` switches to: 1, for pwm the last value above 0."""
+        """The value that `toggle` switches on to: 1, for pwm the last value above 0."""
         return 1 if self._frequency is None else self._on_value
 
     def switch(self, value: float, by: str | None, seconds: float | None = None) -> None:
-        """Drive `value`; if that is on, for `seconds` or the pin's own pulse at most, and never
-        longer than max_on, which counts from the moment it went on. Raises RequestError where the
-        line does not obey, after `failed`."""
+        """Drive `value`, and set the timer that switches it off again.
+
+        An output that is on goes off after `seconds`, or else after its own `pulse`, and at the
+        latest `max_on` after it went on. If the line cannot be driven, call `failed` and raise
+        RequestError.
+        """
         now = self._loop.time()
         value = self._logical(value)
         if value != self.value:
@@ -104,7 +112,7 @@ class Output:
         self._driven(before, by)
 
     def leave(self, how: str) -> None:
-        """Drive the line for the last time: `off`, `on`, `input` (let go), or `keep` (as it is)."""
+        """Drive the line for the last time: `off`, `on`, `input` (release), `keep` (no change)."""
         if self._timer:
             self._timer.cancel()
         if how in ("off", "on"):
@@ -119,8 +127,11 @@ class Output:
         return value if self._high_is_on else 1 - value
 
     def _limit(self, now: float, seconds: float | None) -> None:
-        """Set the timer for the earliest deadline: a pulse of `seconds` or of the pin's own length,
-        or max_on, which goes on counting where it does already."""
+        """Set the timer for the earlier deadline: the end of the pulse, or of `max_on`.
+
+        The pulse lasts `seconds`, or else the pin's own `pulse`, from now. A `max_on` that is
+        already counting goes on.
+        """
         if self._max_on:
             self._max_at = min(self._max_at or math.inf, now + self._max_on)
         length = seconds or self._pulse
@@ -138,5 +149,5 @@ class Output:
             self._timer = None
 
     def _expire(self, by: str) -> None:
-        with contextlib.suppress(RequestError):  # `failed` has reported it
+        with contextlib.suppress(RequestError):  # `failed` was called
             self.switch(0, by)

@@ -1,5 +1,8 @@
-"""The state that each output was last driven to, with its deadlines, kept on disk: in /run over a
-restart of the service (`initial: keep`), in /var/lib over a power cut (`initial: restore`)."""
+"""Output state: the last value of each output, with its deadlines, kept on disk.
+
+A file in /run is for a restart of the service (`initial: keep`), a file in /var/lib for a power cut
+(`initial: restore`).
+"""
 
 import contextlib
 import logging
@@ -15,16 +18,19 @@ from ..system.logs import LIMITED
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _FILE_NAME = "levels.json"
-"""The name that earlier releases gave it, which an upgrade or a rollback must find."""
+"""The name in all releases. After an upgrade or a rollback the file must be found."""
 _MAX_FILE_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
 
 class OutputState(Struct, frozen=True):
-    """An output's state. `value` is logical, 0-1; `pulse_at` is the moment at which its pulse ends,
-    `max_at` the one at which max_on does, or None. Both are of the monotonic clock, which goes on
-    over a restart of the service."""
+    """The state of an output.
+
+    `value` is 0 (off) to 1 (on), whatever the level. `pulse_at` and `max_at` are the moments at
+    which its pulse and its `max_on` end, or None: seconds of the monotonic clock, which goes on
+    over a restart of the service.
+    """
 
     value: float
     pulse_at: float | None = None
@@ -32,7 +38,7 @@ class OutputState(Struct, frozen=True):
 
     @property
     def off_at(self) -> float | None:
-        """The moment at which it goes off by itself, or None."""
+        """Moment at which it goes off by itself, or None."""
         return min((at for at in (self.pulse_at, self.max_at) if at is not None), default=None)
 
 
@@ -42,7 +48,7 @@ class _File(Struct):
 
 
 class OutputStateStore:
-    """Output states by GPIO number. `run` and `state` are folders, or None to keep nothing."""
+    """The output states by GPIO number. `run` and `state` are folders, or None to keep nothing."""
 
     def __init__(self, run: Path | None, state: Path | None, limits: Limits = DEFAULT) -> None:
         self._run = run / _FILE_NAME if run else None
@@ -53,40 +59,40 @@ class OutputStateStore:
         self._restored = _read(self._state)
         self._written = dict(self._restored)
         self._save_after = 0.0
-        self._saving = threading.Lock()  # the last save of a stop waits for one under way
+        self._saving = threading.Lock()  # the last save, at a stop, waits for one in progress
 
     @classmethod
     def from_environment(cls, limits: Limits = DEFAULT) -> "OutputStateStore":
-        """Return the store in the folders that systemd names; off systemd nothing is kept."""
+        """Return the store in systemd's folders. Without systemd nothing is kept."""
         return cls(storage.run_folder(), storage.state_folder(), limits)
 
     def before_restart(self, gpio: int) -> OutputState | None:
-        """Return the state last driven in this boot, also by an earlier process."""
+        """Return the last state since the Pi was started, also by an earlier process."""
         return self._states.get(gpio)
 
     def before_power_cut(self, gpio: int) -> OutputState | None:
-        """Return the state last driven in this boot, else the one written in an earlier boot."""
+        """Return the last state since the Pi was started, else the one kept over a power cut."""
         return self._states.get(gpio) or self._restored.get(gpio)
 
     def driven(self) -> set[int]:
-        """Return the lines that were driven in this boot; empty also where that is not known."""
+        """Return the lines driven since the Pi was started; empty also if that is not known."""
         return set(self._states)
 
     def remember(self, gpio: int, state: OutputState, over_power_cut: bool) -> None:
-        """Keep a state: write it at once for a restart; `save` writes it for a power cut."""
+        """Keep a state. Write it to /run; with `over_power_cut` the next `save` writes it, too."""
         self._states[gpio] = state
         if over_power_cut:
-            # The length of a power cut is unknown: an output with a deadline is off after it.
+            # The length of a power cut is not known, so an output with a deadline is off after it.
             self._restored[gpio] = OutputState(state.value if state.off_at is None else 0)
         if self._run:
             _write(self._run, _File(self._boot, self._states), durable=False)
 
     def is_due(self, now: float) -> bool:
-        """Tell whether `save` has something to write, and the last save is long enough ago."""
+        """Return True if there is a change to save, and the last save is long enough ago."""
         return bool(self._state) and self._restored != self._written and now >= self._save_after
 
     def save(self, now: float) -> None:
-        """Write what is kept over a power cut. It waits for the disk: call it off the loop."""
+        """Write the states kept over a power cut. It waits for the disk: call it in a thread."""
         with self._saving:
             states = dict(self._restored)
             if self._state and states != self._written:
@@ -102,7 +108,7 @@ def _boot_id() -> str:
 
 
 def _read(file: Path | None, boot: str | None = None) -> dict[int, OutputState]:
-    """Return the states in a file; none if it is missing, incomplete, or of another boot."""
+    """Return the states in a file, none if it is missing, damaged, or of another boot."""
     if file is None:
         return {}
     try:
@@ -110,17 +116,17 @@ def _read(file: Path | None, boot: str | None = None) -> dict[int, OutputState]:
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        log.warning("%s: %s; outputs start as if nothing had been kept", file, error)
+        log.warning("%s: %s; no output state is restored", file, error)
         return {}
     return found.levels if boot in (None, found.boot) else {}
 
 
 def _write(file: Path, content: _File, durable: bool) -> bool:
-    """Write a file; return False, and log the reason, where that fails."""
+    """Write a file. If that fails, log the reason and return False."""
     try:
         storage.replace(file, msgspec.json.encode(content), durable)
         return True
     except OSError as error:
-        words = "%s: %s; outputs will not be kept as they are"
+        words = "%s: %s; the output state was not saved"
         log.warning(words, file, error.strerror, extra=LIMITED)
         return False

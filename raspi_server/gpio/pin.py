@@ -1,4 +1,4 @@
-"""A configured pin at runtime: an open device, or the reason why there is none."""
+"""A pin at runtime: its open device, or the reason why it is unavailable."""
 
 import asyncio
 import logging
@@ -21,8 +21,11 @@ log = logging.getLogger(__name__)
 
 
 class PinChange(NamedTuple):
-    """A pin's new value. `moment` is of the monotonic clock; `by` names the cause or the caller,
-    None for an input."""
+    """A new value of a pin.
+
+    `moment` is in seconds of the monotonic clock; `by` is the caller or the cause, None for an
+    input.
+    """
 
     pin: str
     value: Value
@@ -31,8 +34,10 @@ class PinChange(NamedTuple):
 
 
 class PinEnvironment(NamedTuple):
-    """The parts that all pins of a board share. `when_changed` is called for each new value,
-    `when_lost` after a line has failed."""
+    """The parts that all pins of a board share.
+
+    `when_changed` is called for each new value, `when_lost` after a line has failed.
+    """
 
     factory: PinFactory
     states: OutputStateStore
@@ -43,8 +48,11 @@ class PinEnvironment(NamedTuple):
 
 
 class Pin:
-    """One pin of the board. `error` is the reason why it is not open, or None. Its `str` is that of
-    its configuration, `lamp (GPIO17)`."""
+    """A pin of the board.
+
+    `device` is its open input or output, or None; `error` is then the reason. Its `str` is that of
+    its configuration: `lamp (GPIO17)`.
+    """
 
     def __init__(
         self,
@@ -61,25 +69,25 @@ class Pin:
         self._states = environment.states
         self._was_open = False
         self.deferred_value = 0.0
-        """The value with which an output of an interlock starts once the others are known to be
-        off."""
+        """Value that an output of an interlock gets as soon as the others are known to be off."""
 
     def __str__(self) -> str:
         return str(self.config)
 
     @property
     def value(self) -> Value:
+        """The value of the input or output, None while the pin is unavailable."""
         return self.device.value if self.device else None
 
     @property
     def since(self) -> float | None:
-        """Unix time of the last change."""
+        """Unix time of the last change, or None."""
         moment = self.device.since if self.device else None
         return None if moment is None else wall_time(moment)
 
     @property
     def output(self) -> Output:
-        """The open output. Raises RequestError for an input, and for a pin that is not open."""
+        """The open output. Raises RequestError for an input, and for an unavailable pin."""
         if isinstance(self.config, schema.InputConfig):
             raise RequestError("not-writable", f"{self} is an input")
         if not isinstance(self.device, Output):
@@ -87,9 +95,11 @@ class Pin:
         return self.device
 
     def open(self, was_held: bool = False) -> bool:
-        """Open the pin; return False, and log it once, where that fails. `was_held` tells that
-        nothing else of its interlock can have gone on since the server last drove it, so that an
-        output that is on may stay on."""
+        """Open the pin. If that fails, log the reason once and return False.
+
+        `was_held` means that no other output of its interlock can have gone on since the server
+        last drove this line, so that an output that is on may stay on.
+        """
         try:
             with busy.on(str(self)):
                 self.device = self._open_device(was_held)
@@ -103,13 +113,15 @@ class Pin:
         return True
 
     def refresh(self) -> None:
-        """Read an input again, for edges that got lost."""
+        """Read an input again, to find edges that were lost."""
         if isinstance(self.device, Input):
             self.device.refresh()
 
     def adopt(self, config: schema.PinConfig) -> bool:
-        """Take on another configuration if it reads or drives the line alike; the line is not
-        touched. Return whether it does."""
+        """Take another configuration, if the line can stay as it is.
+
+        Return False if it reads or drives the line in another way; then nothing has changed.
+        """
         if not _drives_alike(self.config, config):
             return False
         self.config = config
@@ -121,7 +133,7 @@ class Pin:
         return True
 
     def close(self, how: str | None = None) -> None:
-        """Leave an output as `how`, or else its `on_stop`, says, and release the line."""
+        """Bring an output to the state `how`, or else its `on_stop`, and release the line."""
         device, self.device = self.device, None
         if device is None:
             return
@@ -134,16 +146,16 @@ class Pin:
                     device.close()
                 self._factory.release(self._factory.pin(self.config.gpio))
         except LINE_ERRORS as error:
-            log.error("%s: could not be left as on_stop says: %s", self, error)
+            log.error("%s: could not be brought to its on_stop state: %s", self, error)
 
     @property
     def is_driven(self) -> bool:
-        """True while an output is open, so that no other program can have changed its line."""
+        """True while it is an open output: no other program can have changed its line."""
         return isinstance(self.device, Output)
 
     @property
     def starts_on(self) -> bool:
-        """True where opening it switches an output on, or leaves it on."""
+        """True if it is an output that will be on after `open`."""
         config = self.config
         return isinstance(config, schema.DrivenConfig) and self._initial_state(config).value > 0
 
@@ -164,7 +176,7 @@ class Pin:
                 log.warning("%s: starts off, since another output of its group is on", self)
                 initial = OutputState(0)
             elif not (was_held and self._was_on()):
-                # An output with a deadline does not go on late.
+                # An output with a deadline is not switched on late.
                 self.deferred_value = initial.value if initial.off_at is None else 0
                 initial = OutputState(0)
         loop = self._environment.loop
@@ -179,22 +191,22 @@ class Pin:
         assert isinstance(config, schema.DrivenConfig)
         if self.interlock:
             self.interlock.remove(output)
-        if how is None:  # an output with a deadline stays on only while a server can end it
+        if how is None:  # an output with a deadline must not stay on without a server to end it
             has_deadline = output.state.off_at is not None
             how = "off" if has_deadline and config.on_stop == "keep" else config.on_stop
         output.leave(how)
-        # The state to keep is the one that was chosen, not the one that the stop left.
+        # With keep or restore, the state before the stop is kept, not the one of on_stop.
         if config.initial not in ("keep", "restore") and how != "keep":
             self._keep(config, OutputState(int(how == "on")))
 
     def _was_on(self) -> bool:
-        """Tell whether the server last drove it on, before a restart or now."""
+        """Return True if the server, or one before a restart, last switched it on."""
         last = self._states.before_restart(self.config.gpio)
         return last is not None and last.value > 0
 
     def _initial_state(self, config: schema.DrivenConfig) -> OutputState:
-        """Return the state to drive when the line is opened, with its deadlines."""
-        if self._was_open:  # lost and found: nothing goes on that was not switched on
+        """Return the state for `open`, with its deadlines."""
+        if self._was_open:  # available again after a failure: off until a command
             return OutputState(0)
         last = self._states.before_restart(config.gpio)
         if config.initial == "off":
@@ -209,7 +221,7 @@ class Pin:
             last = self._states.before_power_cut(config.gpio)
         has_pulse = isinstance(config, schema.OutputConfig) and config.pulse
         if has_pulse and (last is None or last.pulse_at is None):
-            return OutputState(0)  # a pulse whose end is not known is over
+            return OutputState(0)  # the end of the pulse is not known, so it counts as over
         if last is None:
             level = self._factory.level(config.gpio) if config.initial == "keep" else None
             is_on = level is not None and bool(level) == (config.active == "high")
@@ -217,7 +229,7 @@ class Pin:
         return OutputState(min(1, max(0, last.value)), last.pulse_at, last.max_at)
 
     def _fail(self, error: Exception) -> None:
-        """Show the pin as unavailable after its line has failed; the board opens it again later."""
+        """Make the pin unavailable after its line has failed. The board opens it again later."""
         log.error("%s: %s; shown as unavailable", self, error)
         device, self.device, self.error = self.device, None, str(error)
         if isinstance(device, Output) and self.interlock:
@@ -239,7 +251,7 @@ class Pin:
         self._keep(config, output.state)
         if output.value == before:
             return
-        level = logging.DEBUG if before and output.value else logging.INFO  # a slider moves a lot
+        level = logging.DEBUG if before and output.value else logging.INFO  # sliders send many
         words = "off" if not output.value else "on" if output.value == 1 else f"{output.value:.0%}"
         log.log(level, "%s: %s, by %s", self, words, by)
         moment = self._environment.loop.time() if output.since is None else output.since
@@ -250,10 +262,10 @@ class Pin:
 
 
 _KEYS_OFF_THE_LINE = {"name", "label", "confirm", "control", "initial", "on_stop", "on_failure"}
-"""Keys that change nothing at a line that is open."""
+"""Keys that do not affect a line while it is open."""
 
 
 def _drives_alike(one: schema.PinConfig, other: schema.PinConfig) -> bool:
-    """Tell whether two configurations read or drive the same line alike."""
+    """Return True if two configurations of a line read or drive it in the same way."""
     keys = set(one.__struct_fields__) - _KEYS_OFF_THE_LINE
     return type(one) is type(other) and all(getattr(one, k) == getattr(other, k) for k in keys)

@@ -1,6 +1,8 @@
-"""The safe state: `raspi-server safe-state`, which systemd runs after the server has ended, brings
-each output that the server drove to the state that its `on_failure` names. It imports little and
-depends on little, since it runs after a failure."""
+"""Safe state: bring each output that the server drove to the state of its `on_failure`.
+
+systemd runs `raspi-server safe-state` after the server has ended. It imports little and depends on
+little, since it runs after a failure.
+"""
 
 import errno
 import logging
@@ -16,13 +18,16 @@ from .output_state import OutputState, OutputStateStore
 log = logging.getLogger(__name__)
 
 _CLEAN_STATUSES = {"0", "75", "78"}
-"""Exit statuses after which there is nothing to do: a stop, which left all as `on_stop` says, or a
-start that ended before any pin was touched."""
+"""Exit statuses after which nothing is to be done: 0 is a clean stop, which applied `on_stop`; with
+75 or 78 a start failed before it opened any pin."""
 
 
 def apply_safe_state(source: ConfigSource) -> bool:
-    """Bring the outputs to their safe state, unless the server has ended well. Return whether all
-    lines obeyed. Raises ConfigError where no configuration can be read."""
+    """Bring the outputs to their safe state, unless the server ended cleanly.
+
+    Return False if a line could not be brought there. Raises ConfigError if neither config.yaml nor
+    the last good configuration can be read.
+    """
     ended = os.environ.get("EXIT_CODE"), os.environ.get("EXIT_STATUS")
     if ended[0] == "exited" and ended[1] in _CLEAN_STATUSES:
         return True
@@ -30,26 +35,28 @@ def apply_safe_state(source: ConfigSource) -> bool:
     pins = _pins(source, states)
     if not pins:
         return True
-    log.warning("the server has ended (%s): its outputs are left as on_failure says", _why())
+    log.warning("the server has ended (%s): its outputs get their on_failure state", _why())
     try:
         device = chardev.find()
     except OSError as error:
         log.error("GPIO cannot be opened: %s", error)
         return False
-    pins.sort(key=lambda pin: pin.on_failure == "on")  # first all that go off
+    pins.sort(key=lambda pin: pin.on_failure == "on")  # those that go off first
     return all([_leave(device, pin, states) for pin in pins])
 
 
 def _why() -> str:
-    """Return how the server ended, in systemd's words (systemd.exec(5), $SERVICE_RESULT)."""
+    """Return how the server ended, in systemd's terms (systemd.exec(5), $SERVICE_RESULT)."""
     words = [os.environ.get(name) for name in ("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS")]
-    return ", ".join(word for word in words if word) or "asked by hand"
+    return ", ".join(word for word in words if word) or "run by hand"
 
 
 def _pins(source: ConfigSource, states: OutputStateStore) -> list[DrivenConfig]:
-    """Return the real outputs that the server has driven since the Pi was started: as the
-    configuration that ran has them, else as the file has them now. Where it is not known which were
-    driven, return all."""
+    """Return the real outputs that the server has driven since the Pi was started.
+
+    If that is not known, return all. Each is taken from the last good configuration, which was
+    running, or else from config.yaml as it is now. Raises ConfigError if neither can be read.
+    """
     configs: list[Config] = []
     failure: ConfigError | None = None
     try:
@@ -70,7 +77,7 @@ def _pins(source: ConfigSource, states: OutputStateStore) -> list[DrivenConfig]:
 
 
 def _leave(device: Path, pin: DrivenConfig, states: OutputStateStore) -> bool:
-    """Bring one line to its safe state; return whether it obeyed."""
+    """Bring one line to its safe state. If that fails, log the reason and return False."""
     last = states.before_restart(pin.gpio)
     has_deadline = last is not None and last.off_at is not None
     if pin.on_failure == "keep" and not has_deadline:
@@ -87,7 +94,7 @@ def _leave(device: Path, pin: DrivenConfig, states: OutputStateStore) -> bool:
         return False
     if pin.initial not in ("keep", "restore"):
         states.remember(pin.gpio, OutputState(on), over_power_cut=False)
-    log.warning("%s: %s", pin, "let go" if level is None else "on" if on else "off")
+    log.warning("%s: %s", pin, "released" if level is None else "on" if on else "off")
     if level not in (None, shown):
         log.error("%s: this kernel releases a line that no program holds; it shows %d", pin, shown)
         return False

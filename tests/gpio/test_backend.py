@@ -9,62 +9,56 @@ from raspi_server.gpio import backend, chardev
 from raspi_server.gpio.backend import SimulatedFactory, UnavailableFactory, open_factory
 
 
-def test_simulated_when_asked_for():
-    """`gpio: simulated` is simulated, also on a Pi, and lgpio is not even imported."""
-    assert isinstance(open_factory("simulated"), SimulatedFactory)
+def test_the_kind_of_lines(tmp_path, monkeypatch):
+    """`auto` is real on a Raspberry Pi only. `simulated` is never real and does not import
+    lgpio."""
+    model = tmp_path / "model"
+    monkeypatch.setattr(chardev, "_MODEL", model)
+    assert not chardev.are_real("auto")
+    for text, is_pi in (("Some Other Board\0", False), ("Raspberry Pi 4 Model B Rev 1.4\0", True)):
+        model.write_text(text)
+        assert chardev.are_real("auto") is is_pi
+        assert chardev.are_real("real") and not chardev.are_real("simulated")
+        assert isinstance(open_factory("simulated"), SimulatedFactory)
     assert "lgpio" not in sys.modules
 
 
-def test_auto_is_simulated_where_there_is_no_pi(tmp_path, monkeypatch):
-    """`gpio: auto` is simulated on any other machine."""
-    monkeypatch.setattr(chardev, "_MODEL", tmp_path / "model")
-    assert isinstance(open_factory("auto"), SimulatedFactory)
-    (tmp_path / "model").write_text("Some Other Board\0")
-    assert isinstance(open_factory("auto"), SimulatedFactory)
-
-
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         (ImportError("No module named 'lgpio'"), r"No module named 'lgpio' \(sudo apt install "),
         (AttributeError("SET_PULL_UP"), r"SET_PULL_UP \(sudo apt install python3-lgpio"),
         (PermissionError(13, "Permission denied"), r"Permission denied \(.* usermod -aG gpio "),
-        (FileNotFoundError("no chip"), r"no chip \(raspi-server doctor says more; .*simulated\)"),
+        (FileNotFoundError("no chip"), r"no chip \(.* raspi-server doctor; .* gpio: simulated\)"),
     ],
 )
-def test_a_pi_without_gpio_is_never_quietly_simulated(tmp_path, monkeypatch, error, words):
-    """On a Pi whose lines cannot be opened every pin says why and what to do about it."""
-    (tmp_path / "model").write_text("Raspberry Pi 4 Model B Rev 1.4\0")
-    monkeypatch.setattr(chardev, "_MODEL", tmp_path / "model")
+def test_gpio_that_cannot_be_opened(monkeypatch, error, message):
+    """If real lines cannot be opened, they are not simulated: each pin fails with the reason and
+    the remedy. The header is known nevertheless."""
 
     def fail() -> None:
         raise error
 
     monkeypatch.setattr(backend, "_real_factory", fail)
-    factory = open_factory("auto")
-    assert not factory.simulated
-    with pytest.raises(PinError, match=words):
+    factory = open_factory("real")
+    assert isinstance(factory, UnavailableFactory) and not factory.simulated
+    with pytest.raises(PinError, match=message):
         factory.pin(17)
-
-
-def test_a_closed_factory_still_knows_the_header():
-    """Also where no pin can be opened the header can be shown."""
-    factory = UnavailableFactory("broken")
     assert len(factory.board_info.headers["J8"].pins) == 40
     assert factory.holder(17) is None and factory.level(17) is None
 
 
-def test_simulated_pins_forget_old_states():
-    """A simulated pin that is switched a million times does not fill the memory."""
+def test_simulated_pins_drop_old_states():
+    """A simulated pin keeps at most 200 states, so that its memory is limited."""
     pin = SimulatedFactory().pin(17)
     pin.output_with_state(0)
-    for number in range(2000):
+    for number in range(500):
         pin.state = number % 2
     assert len(pin.states) <= 200
 
 
-def test_simulated_pins_are_left_as_they_are():
-    """Letting go of a simulated output leaves its level, as a Pi's kernel does."""
+def test_a_released_simulated_output_keeps_its_level():
+    """A released output keeps its level, as on a Raspberry Pi."""
     factory = SimulatedFactory()
     pin = factory.pin(17)
     pin.output_with_state(1)

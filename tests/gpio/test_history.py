@@ -1,4 +1,4 @@
-"""The history of the pins over HTTP."""
+"""The history of the pins: what it keeps, and what it returns over HTTP."""
 
 import csv
 import re
@@ -8,15 +8,20 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from raspi_server.gpio import history
 from raspi_server.gpio.history import History
-from raspi_server.limits import DEFAULT
-from tests.support.http import Response, ask
+from raspi_server.limits import DEFAULT, Limits
+from raspi_server.system import clock
+from tests.support.coded_server import CodedServer
+from tests.support.http import HttpClient, Response, ask
 from tests.support.server import LIMIT, Server, changing
-from tests.system.test_clock import DRIVER, YEAR, Clock, Witness
-from tests.test_reload import run  # noqa: F401
+from tests.support.websocket import WebSocketClient
 
 CONFIG = """
 access: {control: everyone}
@@ -26,6 +31,8 @@ pins:
   lamp: {gpio: 17, mode: output}
   gate: {gpio: 22, mode: output, pulse: 0.05}
   fan:  {gpio: 18, mode: pwm}
+  bulb: {gpio: 27, mode: output}
+  light: {gpio: 19, mode: pwm}
 """
 FAILING = """
 import os, sys
@@ -44,13 +51,19 @@ sys.exit(main())
 
 @pytest.fixture(scope="module")
 def pi(start_module_server: Callable[..., Server]) -> Server:
-    return start_module_server(CONFIG)
+    """A server on which a drag lasts as long as a test. Each test has pins of its own."""
+    return start_module_server(CONFIG, program=changing(drag_gap_s=LIMIT, drag_length_s=LIMIT))
 
 
-def past(server: Server, pin: str, query: str = "") -> Any:
-    answer = ask(server, "GET", f"/api/pins/{pin}/history{query}")
-    assert answer.status == 200, answer.body
-    return answer.json
+def get(server: Server, pin: str, query: str = "", **headers: str) -> Response:
+    response = ask(server, "GET", f"/api/pins/{pin}/history{query}", **headers)
+    assert response.status == 200, response.body
+    return response
+
+
+def as_csv(server: Server, pin: str) -> list[dict[str, str]]:
+    text = get(server, pin, "?format=csv").body.decode()
+    return list(csv.DictReader(text.splitlines(keepends=True), strict=True))
 
 
 def switch(server: Server, pin: str, value: float) -> None:
@@ -58,321 +71,294 @@ def switch(server: Server, pin: str, value: float) -> None:
 
 
 def wait_for(fact: Callable[[], Any]) -> Any:
-    """Wait for a value and return it."""
+    """Wait for a value that is true, and return it."""
     limit = time.monotonic() + LIMIT
     while not (found := fact()):
         assert time.monotonic() < limit, "it never came true"
     return found
 
 
-def told(changes: list[dict[str, Any]]) -> list[tuple[Any, Any]]:
+def values(changes: list[dict[str, Any]]) -> list[tuple[Any, Any]]:
     return [(change["value"], change["by"]) for change in changes]
 
 
-def remembered(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Changes as they came over the wire, in the words of the past."""
-    return [{"time": c["time"], "value": c["value"], "by": c.get("by")} for c in changes]
+# What it keeps
+
+LIMITS = Limits(history_changes_per_pin=4, drag_gap_s=1, drag_length_s=2)
 
 
-# Content
+class Reference:
+    """The same history of one pin, as a plain list of [moment, value, by, start of the drag]."""
+
+    def __init__(self) -> None:
+        self.entries: list[list[Any]] = []
+
+    def add(self, moment: float, value: float | None, by: str | None) -> None:
+        last = self.entries[-1] if self.entries else [moment, None, None, None]
+        moment = max(moment, last[0])
+        if by == "unreported":
+            if self.entries and value == last[1]:
+                return
+            by = None
+        is_level = bool(value and last[1] and by and by == last[2] and len(self.entries) > 1)
+        if is_level and moment - last[0] <= 1 and moment - last[3] <= 2:
+            last[:2] = moment, value
+        else:
+            self.entries.append([moment, value, by, moment])
+            del self.entries[:-5]
+
+    def between(self, start: float, end: float) -> Any:
+        first = max(0, sum(entry[0] <= start for entry in self.entries) - 1)
+        moment, value, *_ = self.entries[first]
+        changes = [tuple(entry[:3]) for entry in self.entries[first + 1 :] if entry[0] <= end]
+        return max(start, moment), value, changes
 
 
-def test_what_was_seen_live_is_remembered(start_server: Callable[..., Server]) -> None:
-    """A page that is opened later shows what an open page has received: each change of each pin,
-    with the same time and the same words for who did it, short pulses included."""
-    server = start_server(CONFIG)
-    with Witness(server) as witness:
-        began = witness.read()["time"]
-        witness.send(type="drive", pin="door", value=1)
-        witness.send(type="drive", pin="door", value=0)
-        for pin, value in (("lamp", 1), ("fan", 0.35), ("fan", 0), ("lamp", 0), ("gate", 1)):
-            witness.ask(type="set", pin=pin, value=value)
-        if len(witness.changes("gate")) < 2:
-            witness.read_until("change", pin="gate", value=0)
-        seen = {pin: remembered(witness.changes(pin)) for pin in ("door", "lamp", "gate", "fan")}
-    found = ask(server, "GET", "/api/history").json
-    assert {pin: found["pins"][pin]["changes"] for pin in found["pins"]} == seen
-    assert list(found["pins"]) == ["door", "lamp", "gate", "fan"]
-    assert told(seen["door"]) == [(1, None), (0, None)]
-    assert told(seen["gate"]) == [(1, "127.0.0.1"), (0, "pulse")]
-    assert told(seen["fan"]) == [(0.35, "127.0.0.1"), (0, "127.0.0.1")]
-    assert 0 <= found["time"] - seen["gate"][-1]["time"] < LIMIT
-    for pin, at in found["pins"].items():
-        assert (at["value"], at["since"] <= began) == (0, True)
-        one = past(server, pin)
-        assert one.pop("time") >= found["time"]
-        assert one == {"pin": pin, **at}
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([-0.5, 0.5, 1, 1.5]),
+            st.sampled_from([None, 0, 0.25, 0.5, 1]),
+            st.sampled_from(["me", "me", "you", None, "unreported"]),
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    st.sampled_from([None, 1, 2.5, 60]),
+)
+@example([(1, 0, None), (1, 0.25, "me"), (1, 0.5, "me"), (1, 0.25, "me")], None)
+def test_it_equals_a_list_of_changes(
+    events: list[tuple[float, float | None, str | None]], seconds: float | None
+) -> None:
+    """For any changes and any query it returns what a plain list does: the last changes, a drag of
+    a slider by one caller as one change, and the value before the first of them."""
+    kept, reference, now = History(LIMITS), Reference(), 1000.0
+    with patch.object(history, "wall_times", list):
+        for gap, value, by in events:
+            now += gap
+            reference.add(now, value, by)
+            if by == "unreported":
+                kept.synchronize({"fan": value}, now)
+            else:
+                kept.record("fan", value, now, by)
+            found = kept.of("fan", now, seconds)
+            changes = [(change.time, change.value, change.by) for change in found.changes]
+            start = -1e9 if seconds is None else now - seconds
+            assert (found.since, found.value, changes) == reference.between(start, now)
+            if seconds is not None:
+                assert list(kept.of_all(now, seconds)) == [("fan", found)]
 
 
-def test_a_drag_is_one_change(start_server: Callable[..., Server]) -> None:
-    """Levels that one caller sets in quick succession, as a slider does, stand in the past as the
-    last of them, at its time; live each of them is told. Going on or off stays a change."""
-    server = start_server(CONFIG)
-
-    def drag(*levels: float) -> None:
-        for level in levels:
-            switch(server, "fan", level)
-
-    with Witness(server) as witness:
-        drag(0.9, 0.7, 0.5, 0.22)
-        witness.read_until("change", pin="fan", value=0.22)
-        live = remembered(witness.changes("fan"))
-        assert [change["value"] for change in live] == [0.9, 0.7, 0.5, 0.22]
-        assert past(server, "fan")["changes"] == [live[-1]]
-        drag(0, 0.3, 0.6)
-        assert [change["value"] for change in past(server, "fan")["changes"]] == [0.22, 0, 0.6]
-        witness.ask(type="toggle", pin="fan")
-        witness.ask(type="toggle", pin="fan")
-        switch(server, "fan", 0)
-    values = [change["value"] for change in past(server, "fan")["changes"]]
-    assert values == [0.22, 0, 0.6, 0, 0.6, 0]
-    assert [float(line["value"]) for line in past_csv(server, "fan")] == [0, *values]
+def test_synchronize_adds_and_drops_pins() -> None:
+    """New pins begin with their value. The changes of a pin that is gone are dropped."""
+    kept = History()
+    kept.synchronize({"lamp": 0, "fan": 0.5}, 0)
+    kept.record("lamp", 1, 1, "me")
+    kept.synchronize({"bell": 1, "lamp": 1}, 2)
+    found = {pin: (each.value, len(each.changes)) for pin, each in kept.of_all(3, 60)}
+    assert found == {"bell": (1, 0), "lamp": (0, 1)}
+    assert [type(kept.of(pin, 3).value) for pin in found] == [int, int]
 
 
-def test_what_is_no_drag() -> None:
-    """A second between two levels, or ten since it began, or another caller, makes an entry of its
-    own; so does each change of what has no levels."""
-    history = History()
-    history.synchronize({"fan": 0, "lamp": 0}, 0)
-    for moment, value, by in (
-        (1.0, 0.1, "me"),
-        (1.9, 0.2, "me"),
-        (3.0, 0.3, "me"),
-        (3.1, 0.4, "you"),
-        (3.2, 0.5, "max_on"),
-    ):
-        history.record("fan", value, moment, by)
-    changes = history.of("fan", 4).changes
-    assert [change.value for change in changes] == [0.2, 0.3, 0.4, 0.5]
-    for step in range(40):
-        history.record("fan", 0.5 + step / 100, 5 + step / 2, "me")
-    assert len(history.of("fan", 30).changes) == 4 + 2
-    for step in range(1, 6):
-        history.record("lamp", step % 2, step / 100, "me")
-    assert [change.value for change in history.of("lamp", 1).changes] == [1, 0, 1, 0, 1]
+def test_times_follow_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the clock is set, all times change with it: a minute stays a minute."""
+    kept = History()
+    kept.synchronize({"lamp": 0}, 0)
+    kept.record("lamp", 1, 60, "me")
+    offset, years = 1e9, 20 * 365.25 * 86400
+    for _ in range(2):
+        monkeypatch.setattr(clock, "_read_offset", lambda: offset)  # noqa: B023
+        found = kept.of("lamp", 100)
+        assert (found.since, found.changes[0].time) == (offset, offset + 60)
+        offset += years
 
 
-def test_the_last_seconds(start_server: Callable[..., Server]) -> None:
-    """Asked for the last seconds, it says what a pin was when they began, and what came after."""
-    server = start_server(CONFIG)
-    switch(server, "lamp", 1)
-    whole = past(server, "lamp")
-    assert past(server, "lamp", "?seconds=300") == whole | {"time": pytest.approx(whole["time"])}
-
-    def shorter() -> Any:
-        found = past(server, "lamp", "?seconds=1")
-        return found if not found["changes"] else None
-
-    found = wait_for(shorter)
-    assert found["value"] == 1
-    assert found["time"] - found["since"] == pytest.approx(1, abs=1e-5)
-    both = ask(server, "GET", "/api/history?seconds=1").json
-    assert (both["pins"]["lamp"]["value"], both["pins"]["lamp"]["changes"]) == (1, [])
-    assert both["time"] - both["pins"]["lamp"]["since"] == pytest.approx(1, abs=1e-5)
-    assert ask(server, "GET", "/api/history").json["pins"]["lamp"]["since"] == whole["since"]
-
-
-def test_it_is_bounded(start_server: Callable[..., Server]) -> None:
-    """Of a pin that changes without end the last changes are kept, and begin where the older
-    ones ended."""
-    server = start_server(CONFIG, program=changing(history_changes_per_pin=4))
-    for value in (0.1, 0, 0.2, 0, 0.3, 0, 0.4):
-        switch(server, "fan", value)
-    switch(server, "lamp", 1)
-    found = past(server, "fan")
-    assert [change["value"] for change in found["changes"]] == [0, 0.3, 0, 0.4]
-    assert found["value"] == 0.2
-    assert past(server, "lamp")["value"] == 0
-    assert past(server, "lamp")["since"] < found["since"] < found["changes"][0]["time"]
-
-
-def test_it_is_small() -> None:
-    """The past of 28 pins, however much they change, takes less than a megabyte."""
+def test_it_takes_little_memory() -> None:
+    """The history of 28 pins, however much they change, takes less than a megabyte."""
     tracemalloc.start()
-    history = History()
+    kept = History()
     for number in range(DEFAULT.history_changes_per_pin + 200):
-        for pin in range(28):
-            history.record(
-                f"pin{pin}", number % 100 / 100, float(number), f"192.168.1.{number % 200}"
-            )
+        for pin in range(7):
+            by = f"192.168.1.{number % 200}"
+            kept.record(f"pin{pin}", number % 100 / 100, float(number), by)
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert size < 1_000_000
-    assert len(history.of("pin27", 2000.0).changes) == DEFAULT.history_changes_per_pin
+    assert size < 1_000_000 * 7 / 28
+    assert len(kept.of("pin6", 2000.0).changes) == DEFAULT.history_changes_per_pin
 
 
-# Hard times
+# Over HTTP
 
 
-def test_the_clock_is_set(start_server: Callable[..., Server], tmp_path: Path) -> None:
-    """When a Pi's clock jumps by years, what was before is told by the new clock: a minute stays
-    a minute."""
-    clock = Clock(tmp_path / "offset")
-    program = ("-c", DRIVER.format(file=str(tmp_path / "offset")))
-    server = start_server(CONFIG, program=program)
-    switch(server, "lamp", 1)
-    before = past(server, "lamp")
-    clock.step(20 * YEAR)
-    switch(server, "lamp", 0)
-    after = past(server, "lamp", "?seconds=300")
-    assert told(after["changes"]) == [(1, "127.0.0.1"), (0, "127.0.0.1")]
-    assert clock.is_now(after["time"]) and clock.is_now(after["changes"][1]["time"])
-    assert after["since"] - before["since"] == pytest.approx(20 * YEAR, abs=0.01)
-    on = before["changes"][0]["time"] - before["since"]
-    assert after["changes"][0]["time"] - after["since"] == pytest.approx(on, abs=1e-5)
+def test_it_has_what_viewers_received(pi: Server) -> None:
+    """It has each change that a viewer received, with the same time and caller, short pulses
+    included. Only a drag is one change: its last value."""
+    with WebSocketClient(pi.port) as viewer:
+        began = viewer.receive("hello")["time"]
+        viewer.send(type="drive", pin="door", value=1)
+        viewer.send(type="drive", pin="door", value=0)
+        for pin, value in (("lamp", 1), ("lamp", 0), ("gate", 1)):
+            switch(pi, pin, value)
+        for value in (0.9, 0.35, 0, 0.3, 0.6, 0):
+            switch(pi, "fan", value)
+        received: dict[str, list[dict[str, Any]]] = {p: [] for p in ("door", "lamp", "gate", "fan")}
+        while [len(each) for each in received.values()] != [2, 2, 2, 6]:
+            change = viewer.receive("change")
+            by = change.get("by")
+            entry = {"time": change["time"], "value": change["value"], "by": by}
+            received[change["pin"]].append(entry)
+    assert values(received["door"]) == [(1, None), (0, None)]
+    assert values(received["gate"]) == [(1, "127.0.0.1"), (0, "pulse")]
+    assert [change["value"] for change in received["fan"]] == [0.9, 0.35, 0, 0.3, 0.6, 0]
+    received["fan"] = [received["fan"][each] for each in (1, 2, 4, 5)]
+    found = ask(pi, "GET", "/api/history").json
+    assert list(found["pins"]) == ["door", "lamp", "gate", "fan", "bulb", "light"]
+    assert 0 <= found["time"] - received["gate"][-1]["time"] < LIMIT
+    for pin, expected in received.items():
+        of_all = found["pins"][pin]
+        assert of_all["changes"] == expected
+        assert (of_all["value"], of_all["since"] <= began) == (0, True)
+        of_one = get(pi, pin).json
+        assert of_one.pop("time") >= found["time"]
+        assert of_one == {"pin": pin, **of_all}
 
 
-def test_a_pin_that_is_lost_and_found(start_server: Callable[..., Server], tmp_path: Path) -> None:
-    """While a pin could not be read its value is unknown, from then until it was back; also when
-    nobody watches."""
+def test_the_last_seconds(pi: Server) -> None:
+    """`seconds` limits the history: the value when that time began, and all changes since."""
+    switch(pi, "bulb", 1)
+    whole = get(pi, "bulb").json
+    assert get(pi, "bulb", "?seconds=300").json == whole | {"time": pytest.approx(whole["time"])}
+
+    def last_second() -> Any:
+        found = get(pi, "bulb", "?seconds=1").json
+        return found if not found["changes"] else None
+
+    found = wait_for(last_second)
+    assert found["value"] == 1
+    assert found["time"] - found["since"] == pytest.approx(1, abs=1e-5)
+    every = ask(pi, "GET", "/api/history?seconds=1").json
+    assert (every["pins"]["bulb"]["value"], every["pins"]["bulb"]["changes"]) == (1, [])
+    assert every["time"] - every["pins"]["bulb"]["since"] == pytest.approx(1, abs=1e-5)
+    assert ask(pi, "GET", "/api/history").json["pins"]["bulb"]["since"] == whole["since"]
+
+
+@pytest.mark.slow
+def test_an_unavailable_pin(start_server: Callable[..., Server], tmp_path: Path) -> None:
+    """While a pin cannot be read its value is None, from the start or from then on, until it is
+    available again. No viewer is needed for that."""
     broken = tmp_path / "broken"
-    server = start_server(CONFIG, program=("-c", FAILING.format(file=str(broken))))
     broken.touch()
-    lost = wait_for(lambda: past(server, "door")["changes"])
-    assert told(lost) == [(None, None)]
-    assert ask(server, "GET", "/api/history").json["pins"]["door"]["changes"] == lost
-    assert past_csv(server, "door")[-1]["value"] == ""
-    broken.unlink()
-    found = wait_for(lambda: past(server, "door")["changes"][1:])
-    assert told(found) == [(0, None)]
-    assert found[0]["time"] > lost[0]["time"]
-    assert past(server, "lamp")["changes"] == []
-
-
-def test_a_pin_that_was_never_there(start_server: Callable[..., Server], tmp_path: Path) -> None:
-    """A pin that could not be opened at the start has a past all the same: unknown."""
-    (tmp_path / "broken").touch()
-    server = start_server(CONFIG, program=("-c", FAILING.format(file=str(tmp_path / "broken"))))
-    found = past(server, "door", "?seconds=300")
+    server = start_server(CONFIG, program=("-c", FAILING.format(file=str(broken))))
+    found = get(server, "door", "?seconds=300").json
     assert (found["value"], found["changes"]) == (None, [])
+    broken.unlink()
+    wait_for(lambda: get(server, "door").json["changes"])
+    broken.touch()
+    wait_for(lambda: get(server, "door").json["changes"][1:])
+    assert as_csv(server, "door")[-1]["value"] == ""
+    broken.unlink()
+    wait_for(lambda: get(server, "door").json["changes"][2:])
+    changes = get(server, "door").json["changes"]
+    assert values(changes) == [(0, None), (None, None), (0, None)]
+    assert changes[0]["time"] < changes[1]["time"] < changes[2]["time"]
+    assert get(server, "lamp").json["changes"] == []
 
 
-def test_another_configuration(run: Callable[..., Any]) -> None:  # noqa: F811
-    """Over a reload the past of a pin that stays stays; one that is taken out is forgotten, and
-    begins anew when it is back."""
-    pi = run("access: {control: everyone}\npins:\n  lamp: {gpio: 17, mode: output}\n")
-    with_lamp = pi.file.read_text()
-    switch(pi.server, "lamp", 1)
-    pi.reload(with_lamp + "  fan: {gpio: 18, mode: pwm, initial: 0.5}\n")
-    wait_for(lambda: len(pi.get("/api/pins")["pins"]) == 2)
-    assert told(past(pi.server, "lamp")["changes"]) == [(1, "127.0.0.1")]
-    new = past(pi.server, "fan")
+def test_a_reload(start_server: Callable[..., Server]) -> None:
+    """Over a reload the history of a pin stays, and a change of its value by the reload is in it.
+    That of a pin that is removed or renamed is dropped, and is empty when it is back."""
+    lamp = "access: {control: everyone}\npins:\n  lamp: {gpio: 17, mode: output}\n"
+    server = start_server(lamp)
+
+    def names() -> list[str]:
+        return list(ask(server, "GET", "/api/history").json["pins"])
+
+    switch(server, "lamp", 1)
+    server.reload(lamp + "  fan: {gpio: 18, mode: pwm, initial: 0.5}\n")
+    wait_for(lambda: names() == ["lamp", "fan"])
+    old, new = get(server, "lamp").json, get(server, "fan").json
+    assert values(old["changes"]) == [(1, "127.0.0.1")]
     assert (new["value"], new["changes"]) == (0.5, [])
-    assert new["since"] > past(pi.server, "lamp")["changes"][0]["time"]
-    pi.reload(with_lamp.replace("lamp: {", "light: {"))
-    wait_for(lambda: pi.get("/api/pins")["pins"][0]["name"] == "light")
-    assert list(pi.get("/api/history")["pins"]) == ["light"]
-    assert (past(pi.server, "light")["value"], past(pi.server, "light")["changes"]) == (1, [])
-    assert ask(pi.server, "GET", "/api/pins/lamp/history").status == 404
-    pi.reload(with_lamp.replace("mode: output", "mode: output, max_on: 9"))
-    wait_for(lambda: pi.get("/api/pins")["pins"][0]["name"] == "lamp")
-    assert past(pi.server, "lamp")["changes"] == []
-    assert past(pi.server, "lamp")["since"] > new["since"]
+    assert new["since"] > old["changes"][0]["time"]
+    server.reload(lamp.replace("mode: output", "mode: output, active: low"))
+    wait_for(lambda: names() == ["lamp"])
+    assert values(get(server, "lamp").json["changes"]) == [(1, "127.0.0.1"), (0, None)]
+    server.reload(lamp.replace("lamp: {", "light: {"))
+    wait_for(lambda: names() == ["light"])
+    assert ask(server, "GET", "/api/pins/lamp/history").status == 404
+    server.reload(lamp)
+    wait_for(lambda: names() == ["lamp"])
+    back = get(server, "lamp").json
+    assert (back["changes"], back["since"] > new["since"]) == ([], True)
 
 
-def test_a_pin_that_is_opened_anew(run: Callable[..., Any]) -> None:  # noqa: F811
-    """A change of a lamp by a reload is in its history like any other."""
-    pi = run("access: {control: everyone}\npins:\n  lamp: {gpio: 17, mode: output}\n")
-    switch(pi.server, "lamp", 1)
-    pi.reload(pi.file.read_text().replace("mode: output", "mode: output, active: low"))
-    changes = wait_for(lambda: past(pi.server, "lamp")["changes"][1:])
-    assert told(changes) == [(0, None)]
+def test_queries(pi: Server) -> None:
+    """A wrong length or format is rejected with what was expected; so is an unknown pin."""
+    with HttpClient(pi) as client:
+        for path in ("/api/history", "/api/pins/lamp/history"):
+            for seconds in ("0.9", "-1", "86401", "nan", "", "1,5", "%ff"):
+                status, code, message = client.ask("GET", f"{path}?seconds={seconds}").error
+                assert (status, code) == (422, "bad-value"), seconds
+                assert message.startswith("expected seconds from 1 to 86400")
+            for seconds in ("1", "86400", "0.3e3"):
+                assert client.ask("GET", f"{path}?seconds={seconds}").status == 200
+        status, code, message = client.ask("GET", "/api/pins/lamp/history?format=xml").error
+        assert (status, code) == (422, "bad-value")
+        assert "format json or csv" in message and "xml" in message
+        for query in ("", "?format=csv"):
+            error = client.ask("GET", f"/api/pins/garage/history{query}").error
+            assert error[:2] == (404, "unknown-pin")
 
 
-# Queries
-
-
-@pytest.mark.parametrize("path", ["/api/history", "/api/pins/lamp/history"])
-@pytest.mark.parametrize("seconds", ["0", "-1", "86401", "nan", "inf", "", "soon", "1,5", "%ff"])
-def test_a_wrong_length(pi: Server, path: str, seconds: str) -> None:
-    """A length of time that none is, is refused with what was expected."""
-    status, code, words = ask(pi, "GET", f"{path}?seconds={seconds}").error
-    assert (status, code) == (422, "bad-value")
-    assert words.startswith("expected seconds from 1 to 86400")
-    for right in ("1", "86400", "0.3e3"):
-        assert ask(pi, "GET", f"{path}?seconds={right}").status == 200
-
-
-def test_a_wrong_form(pi: Server) -> None:
-    """A form that does not exist is refused with those that do."""
-    status, code, words = ask(pi, "GET", "/api/pins/lamp/history?format=xml").error
-    assert (status, code) == (422, "bad-value")
-    assert "format json or csv" in words and "xml" in words
-
-
-def test_a_pin_that_is_none(pi: Server) -> None:
-    """A pin that is not in the file has no past."""
-    for query in ("", "?format=csv"):
-        refusal = ask(pi, "GET", f"/api/pins/garage/history{query}").error
-        assert refusal[:2] == (404, "unknown-pin")
-
-
-def test_who_may_not_look(start_with_codes: Callable[..., Any]) -> None:  # noqa: F811
-    """The past is for those who may look, as the present is."""
-    home = start_with_codes("{view: code}")
-    code = home.new("view")
+def test_it_needs_the_right_to_view(start_with_codes: Callable[..., CodedServer]) -> None:
+    """With `view: code` the history needs a code, too."""
+    server = start_with_codes("{view: code}")
+    code = server.new("view")
     for path in ("/api/history", "/api/pins/lamp/history", "/api/pins/lamp/history?format=csv"):
-        assert home.ask("GET", path).error == (401, "sign-in", "viewing needs an access code")
-        assert home.ask("GET", path, Authorization=f"Bearer {code}").status == 200
-
-
-# For spreadsheets
-
-
-def get_csv(server: Server, pin: str, query: str = "?format=csv", **headers: str) -> Response:
-    return ask(server, "GET", f"/api/pins/{pin}/history{query}", **headers)
-
-
-def past_csv(server: Server, pin: str) -> list[dict[str, str]]:
-    text = get_csv(server, pin).body.decode()
-    return list(csv.DictReader(text.splitlines(keepends=True), strict=True))
+        assert server.ask("GET", path).error == (401, "sign-in", "viewing needs an access code")
+        assert server.ask("GET", path, Authorization=f"Bearer {code}").status == 200
 
 
 def test_csv(pi: Server) -> None:
-    """As CSV it says the same, in lines that every spreadsheet reads and none takes for
-    formulas."""
+    """CSV has the same content, in lines that every spreadsheet reads. No cell is a formula."""
     for value in (0.125, 0, 1 / 3, 0):
-        switch(pi, "fan", value)
-    found = past(pi, "fan")
-    answer = get_csv(pi, "fan")
+        switch(pi, "light", value)
+    found = get(pi, "light").json
+    answer = get(pi, "light", "?format=csv")
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
-    name = r'attachment; filename="fan-\d{4}-\d\d-\d\dT\d{6}\.csv"'
+    name = r'attachment; filename="light-\d{4}-\d\d-\d\dT\d{6}\.csv"'
     assert re.fullmatch(name, answer.headers["Content-Disposition"])
     assert answer.headers["Cache-Control"] == "no-store"
     text = answer.body.decode("ascii")
     assert text.startswith("time,unix,pin,value,by\r\n")
     assert text.count("\r\n") == text.count("\n") == 2 + len(found["changes"])
     assert not re.search(r"(^|,)[^\w,\r\n]", text, re.MULTILINE)
-    first, *lines = past_csv(pi, "fan")
+    first, *lines = as_csv(pi, "light")
     assert (first["value"], first["by"]) == ("0", "")
     assert float(first["unix"]) == found["since"]
     for line, change in zip(lines, found["changes"], strict=True):
         assert float(line["unix"]) == change["time"]
         assert float(line["value"]) == pytest.approx(change["value"], abs=1e-6)
-        assert (line["pin"], line["by"]) == ("fan", "127.0.0.1")
+        assert (line["pin"], line["by"]) == ("light", "127.0.0.1")
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
         moment = datetime.fromisoformat(line["time"]).timestamp()
         assert 0 <= change["time"] - moment < 0.001001
-    assert get_csv(pi, "fan", "?seconds=300&format=csv").body == answer.body
+    assert get(pi, "light", "?seconds=300&format=csv").body == answer.body
 
 
-@pytest.mark.parametrize(
-    ("accept", "query", "kind"),
-    [
-        ("text/csv", "", "text/csv"),
+def test_csv_or_json(pi: Server) -> None:
+    """The query chooses the format, else the `Accept` header. JSON is the default."""
+    for accept, query, expected in (
         ("Text/CSV; charset=utf-8, */*;q=0.1", "", "text/csv"),
         ("application/json;q=0.5, text/csv", "", "text/csv"),
         ("application/json, text/csv;q=0.9", "", "application/json"),
         ("text/csv;q=0", "", "application/json"),
         ("text/csv;q=x", "", "application/json"),
         ("*/*", "", "application/json"),
-        ("text/html", "", "application/json"),
         (";,;", "", "application/json"),
         ("text/csv", "?format=json", "application/json"),
         ("application/json", "?format=csv", "text/csv"),
-    ],
-)
-def test_which_form(pi: Server, accept: str, query: str, kind: str) -> None:
-    """CSV comes to those who ask for it, by header or by address; JSON to all others."""
-    answer = get_csv(pi, "lamp", query, Accept=accept)
-    assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (200, kind)
+    ):
+        answer = get(pi, "lamp", query, Accept=accept)
+        assert answer.headers["Content-Type"].partition(";")[0] == expected, accept

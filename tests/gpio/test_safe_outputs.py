@@ -1,24 +1,24 @@
-"""Outputs with a time limit are never left on: keys that would do so together are rejected, by
-`check` and by a reload of a running server."""
+"""Outputs with a time limit are never left on: keys that would do so together are rejected.
+
+tests/test_reload.py shows that a reload reports the same errors and keeps what runs."""
 
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.test_command_line import run as command
-from tests.cli.test_command_line import write
-from tests.support.server import check_end, free_port
-from tests.test_reload import Pi
+from raspi_server.cli.main import main
+from tests.support.http import ask
+from tests.support.server import Server
 
 WHILE_STOPPED = "could not switch it off while the server is stopped; write on_stop: off"
 AFTER_A_CRASH = "could not switch it off after a crash; write on_failure: off"
 ALONE = "expected a name that two outputs or more have, got"
 
-REFUSED = {
+REJECTED = {
     f"mode: {mode}, {limit}: 4, {key}: {how}": (
         key,
         f"expected off or input, got {how}: {limit} {why}",
@@ -43,16 +43,13 @@ REFUSED = {
         "group",
         f"{ALONE} blind here only (one output alone needs no group)",
     ),
-    "mode: output, group: motors": (
-        "group",
-        f"{ALONE} motors here only (did you mean motor?)",
-    ),
+    "mode: output, group: motors": ("group", f"{ALONE} motors here only (did you mean motor?)"),
     "mode: output, group_pause: 2": (
         "group_pause",
         "expected only beside group, got no group; write both or none",
     ),
 }
-"""Rejected pins, the key that the error names, and its words."""
+"""Rejected pins, the key that the error names, and its message."""
 
 ALLOWED = [
     f"mode: output, {limit}: 4, on_stop: {how}, on_failure: {how}"
@@ -61,7 +58,6 @@ ALLOWED = [
 ] + [
     "mode: output, on_stop: keep, on_failure: keep, initial: keep",
     "mode: output, on_stop: on, on_failure: on, initial: on",
-    "mode: output, pulse: 4, initial: keep",
     "mode: output, pulse: 60, initial: restore",
     "mode: output, max_on: 4, initial: on",
     "mode: pwm, max_on: 4, initial: 0.5, on_stop: input",
@@ -70,13 +66,12 @@ ALLOWED = [
     "mode: output, group: motor, group_pause: 2",
 ]
 
-
-MOTOR = """
-pins:
+MOTOR = """pins:
   up: {gpio: 26, mode: output, group: motor}
   down: {gpio: 27, mode: output, group: motor}
 """
-FIRST_LINE = 5
+FIRST_LINE = 4
+Check = Callable[..., tuple[int, str]]
 
 
 def pins(entries: Iterable[str]) -> str:
@@ -84,56 +79,37 @@ def pins(entries: Iterable[str]) -> str:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., Pi]]:
-    """`run(text, **environment)`: a server whose configuration can be edited and reloaded."""
-    pis: list[Pi] = []
+def check(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Check:
+    """`check(text)`: status and output of `raspi-server check`, or of another command."""
 
-    def run(text: str, **environment: str) -> Pi:
-        pis.append(Pi(tmp_path, f"port: {free_port()}\n{text}", **environment))
-        return pis[-1]
+    def check(text: str, *command: str) -> tuple[int, str]:
+        file = tmp_path / "config.yaml"
+        file.write_text(text)
+        status = main([*(command or ["check"]), str(file)])
+        return status, "".join(capfd.readouterr()).replace(f"{tmp_path}/", "")
 
-    yield run
-    for pi in pis:
-        check_end(pi.server)
+    return check
 
 
-def test_check_refuses_each_in_words(tmp_path: Path) -> None:
-    """Each fault stands in its line, with what was expected, why, and what to write instead."""
-    file = write(tmp_path, pins(REFUSED))
-    done = command("check", file)
-    assert (done.returncode, done.stdout) == (78, "")
-    assert done.stderr.splitlines() == [
-        f"{file}:{FIRST_LINE + n}: pins.p{n}.{key}: {words}"
-        for n, (key, words) in enumerate(REFUSED.values())
+def test_check_names_each_line_and_the_way_out(check: Check) -> None:
+    """Each error is in its line, with what was expected, why, and what to write instead. The same
+    keys with other values, or without each other, are allowed."""
+    status, output = check(pins(REJECTED))
+    assert status == 78
+    assert output.splitlines() == [
+        f"config.yaml:{FIRST_LINE + n}: pins.p{n}.{key}: {message}"
+        for n, (key, message) in enumerate(REJECTED.values())
     ]
+    status, output = check(pins(ALLOWED))
+    assert status == 0
+    assert output.startswith("ok: ") and "warning" not in output
 
 
-def test_check_allows_what_stands_beside_it(tmp_path: Path) -> None:
-    """The same keys with other values, or without each other, are a configuration."""
-    done = command("check", write(tmp_path, pins(ALLOWED)))
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_reload_refuses_it_and_what_ran_runs_on(run):
-    """A running server takes none of it, keeps its pins, and takes what is allowed."""
-    pi = run(pins(["mode: output"]))
-    first = pi.file.read_text().partition("\n")[0]
-    for number, (keys, (key, words)) in enumerate(REFUSED.items()):
-        pi.reload(first + pins(["mode: output", keys]))
-        pi.server.wait_for_log(re.escape(f"pins.p1.{key}: {words}"))
-        pi.server.wait_for_log("the running configuration stays active", again=number)
-        assert len(pi.get("/api/pins")["pins"]) == 3
-    pi.reload(first + pins(ALLOWED))
-    pi.server.wait_for_log(f"{2 + len(ALLOWED)} pins, serving")
-    assert len(pi.get("/api/pins")["pins"]) == 2 + len(ALLOWED)
-    assert pi.get("/api/health")["status"] == "ok"
-
-
-def test_a_pin_with_another_fault_still_counts_in_its_group(tmp_path: Path) -> None:
-    """A fault of one motor relay is no fault of the other."""
-    file = write(tmp_path, MOTOR.replace("gpio: 27", "gpio: 28"))
-    (fault,) = command("check", file).stderr.splitlines()
-    assert "pins.down.gpio" in fault
+def test_a_pin_with_another_error_still_counts_in_its_group(check: Check) -> None:
+    """If one output of a group has an error, the other one gets none."""
+    _, output = check(MOTOR.replace("gpio: 27", "gpio: 28"))
+    (error,) = output.splitlines()
+    assert "pins.down.gpio" in error
 
 
 LONG = """pins:
@@ -146,21 +122,21 @@ WARNING = (
 )
 
 
-def test_a_long_pulse_is_warned_of(tmp_path: Path, run) -> None:
-    """A pulse that may be meant in milliseconds gets a warning, no error: from `check`, at the
-    start, at a reload and from the doctor. Up to a minute nothing is said."""
-    file = write(tmp_path, LONG)
-    done = command("check", file)
-    assert (done.returncode, done.stderr) == (0, f"warning: {file}:{WARNING}\n")
-    assert "ok: " in done.stdout
-    assert f"{file}:{WARNING}" in command("doctor", "--config", file).stdout
-    pi = run(LONG)
-    said = re.escape(WARNING.replace("3:", f"{pi.file}:4:", 1))
-    pi.server.wait_for_log(f"WARNING {said}")
-    pi.reload(pi.file.read_text().replace("gate", "door"))
-    pi.server.wait_for_log(f"WARNING {said}", again=True)
-    assert "gate.pulse" not in pi.server.log
-    assert pi.get("/api/health")["status"] == "ok"
+def test_a_long_pulse_gets_a_warning(check: Check, start_server: Callable[..., Server]) -> None:
+    """A pulse of more than a minute may be meant in milliseconds. `check`, `doctor`, a start and a
+    reload warn of it."""
+    status, output = check(LONG)
+    assert status == 0
+    assert f"warning: config.yaml:{WARNING}\n" in output
+    assert "gate" not in output and "ok: " in output
+    assert f"config.yaml:{WARNING}" in check(LONG, "doctor", "--config")[1]
+    server = start_server(LONG)
+    expected = rf"WARNING .*config-0.yaml:{re.escape(WARNING)}"
+    server.wait_for_log(expected)
+    server.reload(LONG.replace("gate", "door"))
+    server.wait_for_log(expected, again=True)
+    assert "gate.pulse" not in server.log
+    assert ask(server, "GET", "/api/health").json["status"] == "ok"
 
 
 OLD = """
@@ -173,27 +149,26 @@ pins:
 """
 
 
-def test_a_last_good_configuration_of_an_older_release_runs(run, tmp_path: Path) -> None:
-    """A configuration that an older release allowed, and this one rejects, still runs when the file
-    is invalid: the rejected keys are ignored, and named in the log and by `check`. The server does
-    not end with status 78."""
-    state = tmp_path / "state"
-    state.mkdir()
-    pi = run(OLD.partition("pins:")[0], STATE_DIRECTORY=str(state))
-    pi.server.stop()
-    port = pi.file.read_text().partition("\n")[0]
-    kept = {"folder": str(tmp_path), "text": f"{port}{OLD}"}
-    (state / "last-good.json").write_text(json.dumps(kept))
-    done = command("check", str(pi.file), env={**os.environ, "STATE_DIRECTORY": str(state)})
-    assert done.returncode == 0
-    pi.file.write_text("pins: [lamp]\n")
-    pi.start()
-    pi.server.wait_for_log("the last good configuration runs")
+def test_a_last_good_configuration_of_an_older_release(
+    check: Check,
+    start_server: Callable[..., Server],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If the file is invalid, a last good configuration that an older release allowed still runs:
+    without the keys that are rejected now, which the log and `check` name."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    kept = {"folder": str(tmp_path), "text": OLD}
+    (tmp_path / "last-good.json").write_text(json.dumps(kept))
+    status, output = check(MOTOR)
+    assert status == 0
+    server = start_server("pins: [lamp]\n", env=dict(os.environ))
+    server.wait_for_log("the last good configuration runs")
     for key in ("heater.on_stop", "gate.initial", "up.group", "down.group_pause"):
         ignored = rf"last-good.json:\d: pins.{key}: expected .* \(the last good .* runs without"
-        pi.server.wait_for_log(ignored)
-        assert re.search(f"^warning: .*{ignored}", done.stderr, re.MULTILINE)
-    found = {pin["name"]: pin for pin in pi.get("/api/pins")["pins"]}
+        server.wait_for_log(ignored)
+        assert re.search(f"^warning: .*{ignored}", output, re.MULTILINE)
+    found = {pin["name"]: pin for pin in ask(server, "GET", "/api/pins").json["pins"]}
     assert found["gate"]["value"] == 0
     assert found["up"]["group"] is None
     assert found["heater"]["max_on"] == 4

@@ -12,7 +12,6 @@ import pytest
 
 from raspi_server.cli.main import main
 from raspi_server.gpio import chardev, output_state
-from tests.cli.test_command_line import ANYWHERE
 from tests.support.server import LIMIT, Server
 
 CONFIG = """
@@ -32,9 +31,9 @@ class Chip:
     """A chip that records the requests for its lines, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left: list[tuple[int, int | None]] = []
+        self.requests: list[tuple[int, int | None]] = []
         self.busy: set[int] = set()
-        self.forgets = False
+        self.is_strict = False
         monkeypatch.setattr(chardev, "find", lambda: Path("/dev/gpiochip0"))
         monkeypatch.setattr(chardev, "leave", self.leave)
         monkeypatch.setattr(chardev, "read", self.read)
@@ -43,27 +42,30 @@ class Chip:
     def leave(self, _: Path, gpio: int, level: int | None) -> None:
         if gpio in self.busy:
             raise OSError(errno.EBUSY, "Device or resource busy")
-        self.left.append((gpio, level))
+        self.requests.append((gpio, level))
 
     def read(self, _: Path, gpio: int) -> int:
-        return 0 if self.forgets else dict(self.left)[gpio] or 0
+        return 0 if self.is_strict else dict(self.requests)[gpio] or 0
 
 
-class Home:
-    """A configuration, the folders systemd gives, and what was said."""
+class Service:
+    """A configuration, and systemd's folders and variables."""
 
     def __init__(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
         self.file = folder / "config.yaml"
         self.file.write_text(CONFIG)
-        self._levels = folder / "run" / "levels.json"
-        self._capfd = capfd
+        self._states = folder / "run" / "levels.json"
+        self._monkeypatch, self._capfd = monkeypatch, capfd
         for variable, name in (("RUNTIME_DIRECTORY", "run"), ("STATE_DIRECTORY", "state")):
             (folder / name).mkdir()
             monkeypatch.setenv(variable, str(folder / name))
 
-    def safe_state(self) -> tuple[int, str]:
+    def safe_state(self, ended: dict[str, str] = KILLED) -> tuple[int, str]:
+        """Run the command after the server has `ended`; return its status and its output."""
+        for name, value in ended.items():
+            self._monkeypatch.setenv(name, value)
         status = main(["safe-state", "--config", str(self.file)])
         return status, self._capfd.readouterr().err
 
@@ -74,18 +76,19 @@ class Home:
             for name, value in values.items()
         }
         content = {"boot": output_state._boot_id(), "levels": known}
-        self._levels.write_bytes(msgspec.json.encode(content))
+        self._states.write_bytes(msgspec.json.encode(content))
 
-    def remembered(self) -> dict[str, Any]:
-        found: dict[str, Any] = msgspec.json.decode(self._levels.read_bytes())["levels"]
-        return {gpio: level["value"] for gpio, level in found.items()}
+    def kept(self) -> dict[str, Any]:
+        """Return the values that are kept, by GPIO."""
+        found: dict[str, Any] = msgspec.json.decode(self._states.read_bytes())["levels"]
+        return {gpio: state["value"] for gpio, state in found.items()}
 
 
 @pytest.fixture
-def home(
+def service(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Home:
-    return Home(tmp_path, monkeypatch, capfd)
+) -> Service:
+    return Service(tmp_path, monkeypatch, capfd)
 
 
 @pytest.fixture
@@ -93,132 +96,115 @@ def chip(monkeypatch: pytest.MonkeyPatch) -> Chip:
     return Chip(monkeypatch)
 
 
-def ended(monkeypatch: pytest.MonkeyPatch, **how: str) -> None:
-    for name, value in how.items():
-        monkeypatch.setenv(name, value)
-
-
-def test_after_a_kill(home, chip, monkeypatch):
-    """Every output goes where its on_failure says, those first that go off, and the journal says
-    so; what keeps its level over restarts is remembered as it was."""
-    ended(monkeypatch, **KILLED)
-    home.drove(gpio5=1, gpio6=0, gpio17=1, gpio18=0.5, gpio27=1)
-    status, said = home.safe_state()
+def test_after_a_kill(service, chip):
+    """Each output gets the state of its `on_failure`, those that go off first, and the log names
+    each. The kept state of outputs with `initial: keep` is not changed."""
+    service.drove(gpio5=1, gpio6=0, gpio17=1, gpio18=0.5, gpio27=1)
+    status, output = service.safe_state()
     assert status == 0
-    assert chip.left == [(5, 1), (17, 0), (18, None), (6, 1)]
-    assert "the server has ended (signal, killed, KILL): its outputs are left as" in said
-    lines = ["pump (GPIO5): off", "vent (GPIO6): on", "light (GPIO18): let go"]
-    assert all(line in said for line in [*lines, "bell (GPIO27): kept as it is"])
-    assert home.remembered() == {"5": 0, "6": 1, "17": 1, "18": 0, "27": 1}
+    assert chip.requests == [(5, 1), (17, 0), (18, None), (6, 1)]
+    assert "the server has ended (signal, killed, KILL): its outputs get their" in output
+    lines = ["pump (GPIO5): off", "vent (GPIO6): on", "light (GPIO18): released"]
+    assert all(line in output for line in [*lines, "bell (GPIO27): kept as it is"])
+    assert service.kept() == {"5": 0, "6": 1, "17": 1, "18": 0, "27": 1}
 
 
-def test_a_pulse_that_runs_is_not_kept(home, chip, monkeypatch):
-    """An output with a deadline goes off with the server, even with `keep`: it may not come back.
+def test_a_running_pulse_ends(service, chip):
+    """`on_failure: keep` does not keep an output with a deadline on: the server may not come back.
     The deadline is kept."""
-    ended(monkeypatch, **KILLED)
-    home.drove(pulse_at=1e9, gpio27=1)
-    status, said = home.safe_state()
+    service.drove(pulse_at=1e9, gpio27=1)
+    status, output = service.safe_state()
     assert status == 0
-    assert chip.left == [(27, 0)]
-    assert "bell (GPIO27): off" in said
-    assert home.remembered() == {"27": 1}
+    assert chip.requests == [(27, 0)]
+    assert "bell (GPIO27): off" in output
+    assert service.kept() == {"27": 1}
 
 
 @pytest.mark.parametrize("status", ["0", "75", "78"])
-def test_after_a_good_end(home, chip, monkeypatch, status):
-    """After a clean stop, or a start that touched nothing, nothing is touched or said."""
-    ended(monkeypatch, SERVICE_RESULT="success", EXIT_CODE="exited", EXIT_STATUS=status)
-    home.drove(gpio5=1)
-    assert home.safe_state() == (0, "")
-    assert chip.left == []
+def test_after_a_clean_end(service, chip, status):
+    """After a clean stop, or a start that failed before it opened a pin, no line is touched."""
+    service.drove(gpio5=1)
+    ended = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": status}
+    assert service.safe_state(ended) == (0, "")
+    assert chip.requests == []
 
 
-def test_a_signal_that_systemd_calls_clean(home, chip, monkeypatch):
-    """A server that SIGTERM killed has not left its pins as on_stop says, whatever systemd says."""
-    ended(monkeypatch, SERVICE_RESULT="success", EXIT_CODE="killed", EXIT_STATUS="TERM")
-    home.drove(gpio5=1)
-    assert home.safe_state()[0] == 0
-    assert chip.left == [(5, 1)]
+@pytest.mark.parametrize(("code", "status"), [("killed", "TERM"), ("exited", "1"), ("killed", "0")])
+def test_after_another_end(service, chip, code, status):
+    """Any other end is a failure, also SIGTERM, which systemd counts as a success."""
+    service.drove(gpio5=1)
+    ended = {"SERVICE_RESULT": "success", "EXIT_CODE": code, "EXIT_STATUS": status}
+    assert service.safe_state(ended)[0] == 0
+    assert chip.requests == [(5, 1)]
 
 
-def test_by_hand(home, chip):
-    """Called by hand, it acts on all outputs if it is not known which were driven."""
-    status, said = home.safe_state()
+def test_run_by_hand(service, chip):
+    """Without systemd's variables, and if it is not known which outputs were driven, all are
+    brought to their safe state."""
+    status, output = service.safe_state({})
     assert status == 0
-    assert [gpio for gpio, _ in chip.left] == [5, 17, 18, 6]
-    assert "asked by hand" in said
+    assert [gpio for gpio, _ in chip.requests] == [5, 17, 18, 6]
+    assert "run by hand" in output
 
 
-def test_a_pin_that_was_never_driven(home, chip, monkeypatch):
-    """A pin that is only in the edited file, which never ran, is not touched."""
-    ended(monkeypatch, **KILLED)
-    home.drove(gpio17=1)
-    home.safe_state()
-    assert chip.left == [(17, 0)]
-
-
-@pytest.mark.parametrize(
-    "edited",
-    ["pins: 1\n", CONFIG.replace("lamp: {gpio: 17", "lamp: {gpio: 22"), None],
-    ids=["invalid", "another", "gone"],
-)
-def test_the_configuration_that_ran(home, chip, monkeypatch, edited):
-    """The configuration that ran last counts, whatever has become of the file."""
-    started = Server(["run", "--simulate", "--config", str(home.file)])
+def test_the_last_good_configuration_counts(service, chip):
+    """The configuration that ran last counts, even if the file is invalid, another or missing now.
+    Pins that were never driven are not touched."""
+    started = Server(["run", "--simulate", "--config", str(service.file)])
     assert started.stop() == 0
-    if edited is None:
-        home.file.unlink()
-    else:
-        home.file.write_text(edited)
-    ended(monkeypatch, **KILLED)
-    home.drove(gpio17=1)
-    assert home.safe_state()[0] == 0
-    assert chip.left == [(17, 0)]
+    for edited in ("pins: 1\n", CONFIG.replace("lamp: {gpio: 17", "lamp: {gpio: 22"), None):
+        if edited is None:
+            service.file.unlink()
+        else:
+            service.file.write_text(edited)
+        service.drove(gpio17=1)
+        chip.requests.clear()
+        assert service.safe_state()[0] == 0
+        assert chip.requests == [(17, 0)]
 
 
-def test_without_a_configuration(home, chip, monkeypatch):
-    """With an invalid file and none that ran, the errors are shown, with status 78."""
-    ended(monkeypatch, **KILLED)
-    home.file.write_text("pins: 1\n")
-    status, said = home.safe_state()
-    assert (status, chip.left) == (78, [])
-    assert f"{home.file}:1: pins: expected" in said
+def test_without_a_configuration(service, chip):
+    """If the file is invalid and there is no last good one, the errors are shown (status 78)."""
+    service.file.write_text("pins: 1\n")
+    status, output = service.safe_state()
+    assert (status, chip.requests) == (78, [])
+    assert f"{service.file}:1: pins: expected" in output
 
 
-def test_a_line_that_is_in_use(home, chip, monkeypatch):
-    """A line somebody holds is left, named with its holder; the others are still brought home."""
-    ended(monkeypatch, **KILLED)
+def test_a_line_in_use(service, chip):
+    """A line that another program holds is left, and the log names that program. The other lines
+    are brought to their safe state."""
     chip.busy = {5}
-    home.drove(gpio5=1, gpio17=1)
-    status, said = home.safe_state()
-    assert (status, chip.left) == (1, [(17, 0)])
-    assert "pump (GPIO5): left as it is: in use by another" in said
-    assert home.remembered() == {"5": 1, "17": 1}
+    service.drove(gpio5=1, gpio17=1)
+    status, output = service.safe_state()
+    assert (status, chip.requests) == (1, [(17, 0)])
+    assert "pump (GPIO5): left as it is: in use by another" in output
+    assert service.kept() == {"5": 1, "17": 1}
 
 
-def test_a_kernel_that_forgets(home, chip, monkeypatch):
+def test_a_strict_kernel(service, chip):
     """A line that does not keep its level is reported."""
-    ended(monkeypatch, **KILLED)
-    chip.forgets = True
-    home.drove(gpio5=1)
-    status, said = home.safe_state()
+    chip.is_strict = True
+    service.drove(gpio5=1)
+    status, output = service.safe_state()
     assert status == 1
-    assert "pump (GPIO5): this kernel releases a line that no program holds; it shows 0" in said
+    assert "pump (GPIO5): this kernel releases a line that no program holds; it shows 0" in output
 
 
-def test_simulated_pins(home, chip, monkeypatch):
+def test_simulated_pins(service, chip):
     """With simulated pins there is nothing to do."""
-    ended(monkeypatch, **KILLED)
-    home.file.write_text(CONFIG.replace("real", "simulated"))
-    assert home.safe_state() == (0, "")
+    service.file.write_text(CONFIG.replace("real", "simulated"))
+    assert service.safe_state() == (0, "")
 
 
-def test_it_is_quick_and_says_what_is_missing(home):
-    """It imports neither Tornado nor gpiozero; where there is no header's chip, it says so."""
-    command = [sys.executable, "-X", "importtime", "-m", "raspi_server", "safe-state"]
+def test_it_imports_little(service):
+    """It imports neither Tornado nor gpiozero. Without the chip of the header it fails with the
+    reason."""
+    root = str(Path(__file__).parents[2])
     done = subprocess.run(
-        [*command, "--config", str(home.file)],
-        env={**ANYWHERE, **os.environ, **KILLED},
+        [sys.executable, "-X", "importtime", "-m", "raspi_server", "safe-state"]
+        + ["--config", str(service.file)],
+        env={"PYTHONPATH": root, **os.environ, **KILLED},
         capture_output=True,
         text=True,
         timeout=LIMIT,

@@ -1,4 +1,4 @@
-"""A board on simulated pins and a clock that jumps: hours pass in an instant, in order."""
+"""A board on simulated pins, with a clock that jumps: hours pass at once, timers run in order."""
 
 import asyncio
 import selectors
@@ -10,7 +10,7 @@ from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
 from raspi_server.gpio.output_state import OutputStateStore
 from raspi_server.gpio.pin import PinChange
-from raspi_server.messages import Drive, Pulse, Set, Toggle, Value
+from raspi_server.messages import Command, Drive, Pulse, Set, Toggle, Value
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -28,6 +28,8 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer."""
+
     def __init__(self, at: float = 1000.0) -> None:
         self._clock = _JumpingSelector(at)
         super().__init__(self._clock)
@@ -41,9 +43,11 @@ def parse(pins: str) -> schema.Config:
     return parser.parse(b"pins:\n" + pins.encode(), "test", Path("/nowhere"))
 
 
-class Rig:
-    """A board with its loop. `changes` are all changes reported; `remade` counts how often a pin
-    was lost or came back."""
+class SimulatedBoard:
+    """A board with its loop.
+
+    `changes` has all changes it reported, `availability_changes` the number of reports that a pin
+    became unavailable or available again, and `errors` what the loop would have logged."""
 
     def __init__(
         self,
@@ -52,9 +56,12 @@ class Rig:
         factory: SimulatedFactory | None = None,
         at: float = 1000.0,
     ) -> None:
+        """Open a board from the YAML text of its pins, at the loop's time `at` in seconds."""
         self.loop = JumpingLoop(at)
+        self.errors: list[dict[str, Any]] = []
+        self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
         self.changes: list[PinChange] = []
-        self.remade = 0
+        self.availability_changes = 0
         self.factory = factory or SimulatedFactory()
         self.states = states or OutputStateStore(None, None)
         self.board = Board(
@@ -63,43 +70,59 @@ class Rig:
             self.states,
             self.loop,
             self.changes.append,
-            self._count_remade,
+            self._count_availability_change,
         )
 
-    def _count_remade(self) -> None:
-        self.remade += 1
+    def _count_availability_change(self) -> None:
+        self.availability_changes += 1
+
+    def close(self) -> None:
+        """Close the board and its loop; nothing may have been logged."""
+        self.board.close()
+        self.loop.close()
+        assert self.errors == []
 
     def line(self, gpio: int) -> Any:
         """Return the simulated line of a GPIO."""
         return self.factory.pin(gpio)
 
     def levels_of(self, gpio: int) -> list[float]:
-        """Return all levels the line has had since it was made, the first included."""
+        """Return all levels that a line has had, its first one included."""
         return [state.state for state in self.line(gpio).states]
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, and all timers in it run."""
+        """Move the clock, and run all timers until then."""
         self.loop.run_until_complete(asyncio.sleep(seconds))
 
     def settle(self) -> None:
-        """Run what was posted to the loop, in no time."""
+        """Run what was posted to the loop, without moving the clock."""
         for _ in range(3):
             self.loop.run_until_complete(asyncio.sleep(0))
 
-    def told(self) -> list[tuple[str, Value, str | None]]:
+    def new_changes(self) -> list[tuple[str, Value, str | None]]:
         """Return the changes since the last call: pin, value, caller."""
         found = [(change.pin, change.value, change.by) for change in self.changes]
         self.changes.clear()
         return found
 
+    def reconfigure(self, pins: str) -> None:
+        """Change to another configuration, from the YAML text of its pins."""
+        self.board.reconfigure(parse(pins).pins)
+
+    def value(self, pin: str) -> Value:
+        return self.board[pin].value
+
+    def carry_out(self, command: Command, by: str = "me") -> "asyncio.Future[Value]":
+        return self.board.carry_out(command, by)
+
     def set(self, pin: str, value: float, by: str = "me") -> "asyncio.Future[Value]":
-        return self.board.carry_out(Set(pin=pin, value=value), by)
+        return self.carry_out(Set(pin=pin, value=value), by)
 
     def toggle(self, pin: str, by: str = "me") -> "asyncio.Future[Value]":
-        return self.board.carry_out(Toggle(pin=pin), by)
+        return self.carry_out(Toggle(pin=pin), by)
 
     def pulse(self, pin: str, seconds: float | None = None) -> "asyncio.Future[Value]":
-        return self.board.carry_out(Pulse(pin=pin, seconds=seconds), "me")
+        return self.carry_out(Pulse(pin=pin, seconds=seconds))
 
     def drive(self, pin: str, value: float) -> "asyncio.Future[Value]":
-        return self.board.carry_out(Drive(pin=pin, value=value), "me")
+        return self.carry_out(Drive(pin=pin, value=value))

@@ -17,7 +17,7 @@ from raspi_server.errors import RequestError
 from raspi_server.gpio.backend import SimulatedFactory, SimulatedPin
 from raspi_server.gpio.output_state import OutputStateStore
 from raspi_server.messages import Drive, Pulse, Set, Toggle
-from tests.support.board import Rig, parse
+from tests.support.board import SimulatedBoard, parse
 from tests.support.model import SAME_S, Answer, Input, Keys, Model, Output, Pins, rejected
 
 LONG_AGO = -365 * 86400.0
@@ -167,10 +167,10 @@ class ModelledBoard:
 
         return monitored
 
-    def _start(self, at: float) -> Rig:
+    def _start(self, at: float) -> SimulatedBoard:
         self.now = lambda: at
         states = OutputStateStore(self.folder / "run", self.folder / "state")
-        rig = Rig(to_yaml(self.pins), states, self.factory, at)
+        rig = SimulatedBoard(to_yaml(self.pins), states, self.factory, at)
         rig.loop.set_exception_handler(lambda loop, context: self.errors.append(context))
         self.now = rig.loop.time
         return rig
@@ -335,7 +335,7 @@ class ModelledBoard:
 
         def state() -> Any:
             levels = [self.line(name)._state for name in self.pins]
-            return list(self.rig.changes), levels, self.rig.remade, list(self.errors)
+            return list(self.rig.changes), levels, self.rig.availability_changes, list(self.errors)
 
         before = state()
         self.rig.wait(seconds)
@@ -376,7 +376,7 @@ class ModelledBoard:
         assert self.monitor.errors == []
         assert self.now() == pytest.approx(model.now, abs=SAME_S)
         assert self.rig.board.values() == model.values()
-        assert self.rig.remade == model.reopened
+        assert self.rig.availability_changes == model.reopened
         for name, pin in model.pins.items():
             self._check_changes(name)
             self._check_pin(name, pin)

@@ -104,6 +104,14 @@ class Server:
             held.bind(("", self.port))
             self._start(None if self._is_configured else self.port)
 
+    def reload(self, text: str) -> None:
+        """Replace the configuration file in one step, as editors do, and send SIGHUP."""
+        file = Path(self._arguments[self._arguments.index("--config") + 1])
+        edited = file.with_suffix(".edited")
+        edited.write_text(text)
+        edited.replace(file)
+        self.process.send_signal(signal.SIGHUP)
+
 
 _held = contextlib.ExitStack()
 atexit.register(_held.close)

@@ -295,7 +295,7 @@ def test_a_pulse_can_be_shorter(pi: Server) -> None:
         ("lamp", {"seconds": "1"}, r"Expected `float \| null`, got `str`"),
         ("lamp", {"seconds": True}, r"Expected `float \| null`, got `bool`"),
         ("lamp", {"second": 1}, r"unknown field `second`"),
-        ("lamp", {}, r"lamp: expected seconds, since it has no pulse of its own"),
+        ("lamp", {}, r"lamp: expected seconds, since the pin has no pulse in config.yaml"),
         ("fan", {"seconds": 1}, r"fan: expected an output; a pwm pin has no pulse"),
     ],
 )

@@ -251,7 +251,7 @@ REFUSED = [
     ('{"type":"pulse","pin":"gate","seconds":9,"ref":1}', "bad-value", "0.2 seconds", 1),
     ('{"type":"pulse","pin":"fan","seconds":1,"ref":1}', "bad-value", "no pulse", 1),
     ('{"type":"set","pin":"safe","value":1,"ref":1}', "not-allowed", "nobody may switch", 1),
-    ('{"type":"drive","pin":"lamp","value":1,"ref":1}', "bad-value", "is no input", 1),
+    ('{"type":"drive","pin":"lamp","value":1,"ref":1}', "bad-value", "is not an input", 1),
     ("[" * 5000, "bad-message", "expected a command", None),
 ]
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the virtual Pi's kernel, initrd.img and disk.qcow2 in a folder: a small Debian 12 with
-# systemd and Python 3.11, and gpio-sim, which Debian's kernel leaves out, as a module beside it.
-# Needs root, for debootstrap. What is downloaded comes from where this machine gets its own
-# packages; the guest holds no trace of that.
+# Build the virtual Pi's kernel, initrd.img and disk.qcow2 in a folder: a small Debian 12 with
+# systemd and Python 3.11. Debian's kernel has no gpio-sim, so it is built as a module.
+# Needs root, for debootstrap. Packages are downloaded from this machine's own mirrors. The image
+# does not contain their addresses.
 #   build.sh FOLDER PYTHON REQUIREMENT...
 set -euo pipefail
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -15,14 +15,14 @@ cd "$work"
 
 say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
 
-# mirror SUITE-PATTERN: where this machine gets that suite of Debian from.
+# mirror SUITE-PATTERN: print the mirror from which this machine gets that suite of Debian.
 mirror() {
     apt-get indextargets --format "\$(RELEASE) \$(REPO_URI)" 'Created-By: Packages' |
         awk -v pattern="$1" '$1 ~ pattern { print $2; exit }'
 }
 
-# apt with lists of its own, so that the machine's are left alone; its proxies, keys and
-# certificates are those of the machine.
+# apt with lists of its own, so that the machine's do not change. It uses the machine's proxies,
+# keys and certificates.
 apt() {
     apt-get -qq -o Dir::State="$work/apt" -o Dir::State::status="$work/apt/status" \
         -o Dir::Etc::sourcelist="$work/apt/sources" -o Dir::Etc::sourceparts=- "$@"
@@ -39,7 +39,7 @@ deb [arch=amd64 signed-by=$keys] ${debian:?no mirror of Debian known to apt} boo
 deb [arch=amd64 signed-by=$keys] ${security:?no mirror of its updates} bookworm-security main
 EOT
 apt update
-# The newest 6.12 kernel, which is Raspberry Pi OS's too.
+# The newest 6.12 kernel: Raspberry Pi OS has 6.12, too.
 version=$(apt indextargets --format "\$(FILENAME)" 'Created-By: Packages' |
     xargs -d '\n' /usr/lib/apt/apt-helper cat-file |
     sed -n 's/^Package: linux-headers-\(6\.12\..*+deb12\)-amd64$/\1/p' | sort -V | tail -1)
@@ -61,18 +61,18 @@ dpkg-deb --fsys-tarfile packages/linux-source-*.deb | tar -xO ./usr/src/linux-so
 mkdir modules
 cp source/drivers/gpio/* source/kernel/irq/irq_sim.c "$here/guest/pi_identity.c" modules
 cp "$here/guest/modules.mk" modules/Makefile
-# irq_sim calls a function that modules may not call; this one does the same.
+# irq_sim calls a function that is not exported to modules; this one does the same.
 sed -i 's/handle_simple_irq(irq_to_desc(irqnum));/generic_handle_irq(irqnum);/' modules/irq_sim.c
 printf '#include <linux/module.h>\nMODULE_LICENSE("GPL");\n' >>modules/irq_sim.c
-# A Raspberry Pi goes on driving a line whose program is gone; gpio-sim lets go of it, as other
-# kernels do, and the Pi with dtparam=strict_gpiod. Here the parameter `strict` chooses.
+# A Raspberry Pi goes on driving a line after its program has ended. gpio-sim releases it, as other
+# kernels do, and the Pi with dtparam=strict_gpiod. The new parameter `strict` selects one of both.
 sed -i -e '/^static void gpio_sim_free(/,/^}/ s/__assign_bit(/if (strict || test_bit(offset, chip->direction_map))\n&/' \
     -e 's/^static void gpio_sim_free(/static bool strict;\nmodule_param(strict, bool, 0644);\n&/' \
     modules/gpio-sim.c
 grep -A 20 '^static void gpio_sim_free(' modules/gpio-sim.c | grep -q 'if (strict' || exit 1
 headers=$work/kernel/usr/src/linux-headers-$kernel
 sed -i "s#^include /usr/src/#include $work/kernel/usr/src/#" "$headers/Makefile"
-rm -f "$headers/vmlinux" # only for type information, which would take one more tool
+rm -f "$headers/vmlinux" # used only for type information, which needs one more tool
 make -s -C "$headers" M="$work/modules" CC=gcc modules
 strip --strip-debug modules/*.ko
 
@@ -82,7 +82,7 @@ debootstrap --variant=minbase \
     bookworm "$root" "$debian" >debootstrap.log || { tail -20 debootstrap.log; exit 1; }
 
 say 'Python packages'
-# sdnotify is the one that has no wheel.
+# sdnotify has no wheel on PyPI.
 "$python" -m pip wheel --quiet --no-deps --wheel-dir wheels sdnotify
 platforms=()
 for platform in manylinux_2_{34,28,17,5} manylinux2014 manylinux1; do
@@ -101,7 +101,7 @@ cp kernel/lib/modules/"$kernel"/modules.{order,builtin*} "$library"
 cp -r kernel/lib/modules/"$kernel"/kernel "$library/all"
 cp modules/*.ko "$library/all"
 chroot "$root" depmod "$kernel"
-# needed MODULE...: files of these and of all they need, in the order of loading.
+# needed MODULE...: print the files of modules and their dependencies, in the order of loading.
 needed() {
     local module
     for module in "$@"; do
@@ -134,12 +134,12 @@ chroot "$root" systemctl -q enable gpio-setup agent systemd-networkd
 chroot "$root" systemctl -q disable apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     e2scrub_all.timer e2scrub_reap.service fstrim.timer
 chroot "$root" systemctl -q mask systemd-networkd-wait-online.service getty@tty1.service
-# Where the packages came from, and how, is this machine's affair.
+# Remove the addresses of this machine's mirrors and proxies.
 rm -rf "$root"/etc/{apt,resolv.conf} "$root"/var/{cache,lib}/apt "$root"/var/log/bootstrap.log \
     "$root"/usr/share/{doc,man,locale,info} "$root/root"
 mkdir -p "$root/root"
 if grep -rlE '://[^/[:space:]]+:[^/[:space:]]+@' "$root/etc" "$root/var"; then
-    echo 'There is a password in the image' >&2
+    echo 'The image contains a URL with a password' >&2
     exit 1
 fi
 

@@ -1,12 +1,12 @@
-"""One virtual Pi for all tests here, booted once, and switched off after the last: emulated, it
-takes a third of a processor even when it rests."""
+"""One virtual Pi for all tests of this folder. It is stopped after the last of them: even an idle
+one takes a third of a processor."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.gpio.virtual_pi.machine import CannotBuild, running
+from tests.gpio.virtual_pi.machine import CannotBuildError, running
 from tests.gpio.virtual_pi.pi import Pi
 
 
@@ -15,7 +15,7 @@ def booted_pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
     try:
         with running(tmp_path_factory.mktemp("pi")) as machine:
             yield Pi(machine)
-    except CannotBuild as error:
+    except CannotBuildError as error:
         if os.environ.get("CI") and os.geteuid() == 0:
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
@@ -23,6 +23,6 @@ def booted_pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
 
 @pytest.fixture
 def pi(booted_pi: Pi) -> Pi:
-    """The Pi with nothing running, remembered or driven."""
-    booted_pi.begin()
+    """The Pi without a running service, kept state, or driven line."""
+    booted_pi.reset()
     return booted_pi

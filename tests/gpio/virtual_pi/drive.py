@@ -1,6 +1,6 @@
-"""Runs in the guest: drives the far ends of lines and tells when, by the clock on the wall.
+"""Program in the guest that drives the far ends of lines and prints the Unix times of that.
 
-drive.py GAP LINE:LEVEL... waits GAP seconds after each, and prints JSON:
+drive.py GAP LINE:LEVEL... waits GAP seconds after each step, and prints JSON:
 [[line, level, before, after], ...]."""
 
 import contextlib
@@ -16,8 +16,8 @@ ends = {
     line: os.open(f"/run/gpio-sim/sim_gpio{line}/pull", os.O_WRONLY)
     for line in {line for line, _ in steps}
 }
-# On a real machine no edge waits for milliseconds until the kernel sees it. Here it might, where
-# the host is busy: so the kernel's threads for edges run beside us, and before us.
+# On a real machine the kernel handles an edge within a millisecond. On a busy host it may take
+# longer, so the kernel's threads for edges get this program's processor and run before it.
 os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 for process in ("self", *filter(str.isdigit, os.listdir("/proc"))):
     with contextlib.suppress(FileNotFoundError):

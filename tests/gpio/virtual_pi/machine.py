@@ -1,5 +1,6 @@
-"""The virtual Raspberry Pi: an image that is built once and kept in the test cache with the state
-of the machine just after its boot, and a qemu process that goes on from there."""
+"""The virtual Raspberry Pi: a qemu process that continues from a saved state after the boot.
+
+The image is built once and kept in the test cache, with that state."""
 
 import contextlib
 import fcntl
@@ -23,10 +24,10 @@ HERE = Path(__file__).parent
 AGENT_PORT = 8099
 SERVER_PORT = 8080
 ANSWER_LIMIT = 120.0
-"""Seconds for anything the tests have the guest do."""
+"""Time limit in seconds of one call of the agent."""
 BOOT_LIMIT = 300.0
-"""Seconds. Every instruction is translated: KVM is not to be had everywhere, and where a machine is
-itself a virtual one /dev/kvm may well be there and not work."""
+"""Time limit in seconds of a boot. qemu translates every instruction: not every machine has KVM,
+and in a virtual machine /dev/kvm may exist without working."""
 
 _COMMANDS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -38,7 +39,7 @@ _COMMANDS = {
     "xz": "xz-utils",
     "mkfs.ext4": "e2fsprogs",
 }
-"""Programs that building and running need, and their Debian packages."""
+"""Programs for building and running the image, and their Debian packages."""
 
 
 _QEMU = [
@@ -47,17 +48,17 @@ _QEMU = [
     "-monitor", "stdio", "-serial", "chardev:console", "-append",
     "console=ttyS0 root=/dev/vda rw loglevel=4 mitigations=off nokaslr audit=0 net.ifnames=0"
     " random.trust_cpu=on systemd.show_status=0"
-    # From the boot on: switching them on later patches the running kernel, and a translated one
-    # with two processors may hang at that.
+    # Enabled from the boot on: enabling them later patches the running kernel, and a translated
+    # kernel with two processors may hang then.
     " trace_event=gpio:gpio_value,gpio:gpio_direction",
 ]  # fmt: skip
 
 
-class CannotBuild(Exception):
-    """This machine cannot build the image, whatever the image is."""
+class CannotBuildError(Exception):
+    """This machine lacks what every image needs."""
 
 
-class _NotForEver(xmlrpc.client.Transport):
+class _TransportWithTimeout(xmlrpc.client.Transport):
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = super().make_connection(host)
         connection.timeout = ANSWER_LIMIT
@@ -65,14 +66,14 @@ class _NotForEver(xmlrpc.client.Transport):
 
 
 class Agent:
-    """Has the guest do things; guest/agent.py there carries them out."""
+    """A client of guest/agent.py."""
 
     def __init__(self, port: int) -> None:
         address = f"http://127.0.0.1:{port}"
-        self._agent: Any = xmlrpc.client.ServerProxy(address, transport=_NotForEver())
+        self._agent: Any = xmlrpc.client.ServerProxy(address, transport=_TransportWithTimeout())
 
     def run(self, command: str) -> tuple[int, str]:
-        """Exit status and output of a shell command."""
+        """Run a shell command; return its exit status and output."""
         status, output = self._agent.run(command)
         return status, output.data.decode(errors="replace")
 
@@ -87,12 +88,12 @@ class Agent:
         self._agent.unpack(folder, archive)
 
     def reset_lines(self) -> None:
-        """Every line an input again, with its pull at power-on."""
+        """Make each line an input with its pull at power-on."""
         self._agent.reset_lines()
 
 
 class Machine:
-    """A running guest. What it does to its disk is forgotten, but for `save`."""
+    """A running guest. Only `save` keeps its changes of the disk."""
 
     def __init__(self, folder: Path, disk: Path, is_saved: bool) -> None:
         agent_port, self.server_port = free_port(), free_port()
@@ -133,7 +134,7 @@ class Machine:
         raise RuntimeError(f"no answer:\n{self._console.read_text(errors='replace')[-4000:]}")
 
     def save(self) -> None:
-        """Keeps the state of the machine on its disk, and stops it."""
+        """Save the state of the machine on its disk, and stop it."""
         self._process.communicate(b"savevm booted\nquit\n", BOOT_LIMIT)
 
     def stop(self) -> None:
@@ -143,7 +144,7 @@ class Machine:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Machine]:
-    """The machine a moment after its boot, with a disk of its own in `folder`."""
+    """Yield a machine that has just booted, with its own disk in `folder`."""
     image = _image()
     disk = folder / "disk.qcow2"
     shutil.copyfile(image / "disk.qcow2", disk)
@@ -156,8 +157,9 @@ def running(folder: Path) -> Iterator[Machine]:
 
 
 def _image() -> Path:
-    """The folder of the image; built first where there is none, or one of other ingredients.
-    Raises CannotBuild; any other failure is one."""
+    """Return the folder of the image. Build it if there is none, or one from other sources.
+
+    Raises CannotBuildError, or any other error if the build fails."""
     cache = _cache()
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
@@ -179,9 +181,9 @@ def _image() -> Path:
 def _build(folder: Path, requirements: list[str]) -> None:
     is_debian = platform.freedesktop_os_release()["ID"] == "debian"
     if not (is_debian and platform.machine() == "x86_64" and os.geteuid() == 0):
-        raise CannotBuild("only root on Debian on x86-64 can build the virtual Pi's image")
+        raise CannotBuildError("only root on Debian on x86-64 can build the virtual Pi's image")
     _install(list(_COMMANDS))
-    # What debootstrap mounts is to be gone, whatever ends it.
+    # In a mount namespace, so that nothing of debootstrap stays mounted, however it ends.
     command = ["unshare", "--mount", str(HERE / "build.sh"), str(folder), sys.executable]
     done = subprocess.run(
         [*command, *requirements], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -189,7 +191,7 @@ def _build(folder: Path, requirements: list[str]) -> None:
     if done.returncode != 0:
         raise RuntimeError(f"the virtual Pi's image could not be built:\n{done.stdout[-4000:]}")
     machine = Machine(folder, folder / "disk.qcow2", is_saved=False)
-    # What the tests will use is read now, so that it need not be read in each of them.
+    # Read the files that the tests use, so that the saved state has them in memory.
     settle = (
         "systemctl is-system-running --wait; journalctl --flush;"
         " python3 -c 'import tornado.web, tornado.websocket, gpiozero, msgspec, yaml, lgpio';"
@@ -198,17 +200,17 @@ def _build(folder: Path, requirements: list[str]) -> None:
     status, output = machine.agent.run(settle)
     machine.save()
     if status != 0:
-        raise RuntimeError(f"the virtual Pi did not settle:\n{output}")
+        raise RuntimeError(f"the virtual Pi did not finish booting:\n{output}")
 
 
 def _install(commands: list[str]) -> None:
-    """Installs what is missing, if we may."""
+    """Install the packages of missing programs, as root on Debian. Raises CannotBuildError."""
     missing = {_COMMANDS[command] for command in commands if not shutil.which(command)}
     if not missing:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         packages = " ".join(sorted(missing))
-        raise CannotBuild(f"the virtual Pi needs, as root on Debian: apt install {packages}")
+        raise CannotBuildError(f"the virtual Pi needs, as root on Debian: apt install {packages}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "update", "-qq"], check=True)
     subprocess.run(
@@ -226,7 +228,7 @@ def _requirements() -> list[str]:
 
 
 def _key(requirements: list[str]) -> str:
-    """Stands for everything the image is made of, and the qemu whose state is kept in it."""
+    """Return a hash of all sources of the image, and of the qemu version of its saved state."""
     qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, check=True)
     key = hashlib.sha256(qemu.stdout + repr((_QEMU, requirements)).encode())
     for file in (HERE / "build.sh", *sorted((HERE / "guest").iterdir())):
@@ -235,6 +237,6 @@ def _key(requirements: list[str]) -> str:
 
 
 def _cache() -> Path:
-    """As in scripts/test.sh."""
+    """Return the folder of the cache, the same as in scripts/test.sh."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("TEST_CACHE") or home / "raspi-server") / "gpio"

@@ -1,21 +1,19 @@
-"""Operations of the tests on the virtual Pi: run the service there as systemd does, read its lines
-from the far end and the kernel's record of them, and send it requests."""
+"""The virtual Pi for tests: its service, the far ends of its lines, the kernel's trace of them."""
 
 import io
 import json
 import re
 import tarfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from tests.gpio.virtual_pi.machine import Machine
-from tests.support.server import LIMIT, Server
-from tests.web.test_websocket import Browser
+from tests.support.http import ask
+from tests.support.server import LIMIT
+from tests.support.websocket import WebSocketClient
 
 CHECKOUT = Path(__file__).parents[3]
 CONFIG = "/etc/raspi-server/config.yaml"
@@ -25,8 +23,9 @@ _LINES = "/run/gpio-sim/sim_gpio"
 
 
 class Event(NamedTuple):
-    """An action of the kernel on a line: `in`, `out`, `set 0`, `set 1`; or with None our own mark.
-    `moment` is of the guest's monotonic clock, in seconds."""
+    """An action of the kernel on a line: `in`, `out`, `set 0`, `set 1`; or a mark of the test.
+
+    `moment` is in seconds of the guest's monotonic clock; `gpio` is None for a mark."""
 
     moment: float
     gpio: int | None
@@ -34,7 +33,7 @@ class Event(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """An event at the far end of a line, and the two moments around it (Unix time)."""
+    """A change at the far end of a line, and the Unix times before and after it."""
 
     gpio: int
     level: int
@@ -43,15 +42,14 @@ class Edge(NamedTuple):
 
 
 class Record:
-    """All events from one moment to another, in order. The record is the kernel's own: nothing
-    that happens to a line, however short, is missing."""
+    """All events of a time, in order. The kernel traces them, so the shortest pulse is there."""
 
     def __init__(self, pi: "Pi") -> None:
         self._pi = pi
         self.events: list[Event] = []
 
     def mark(self, text: str) -> None:
-        """Puts a mark between what was and what comes."""
+        """Add a mark between the events before and after it."""
         self._pi.write(f"{_TRACING}/trace_marker", text)
 
     def of(self, gpio: int) -> list[str]:
@@ -62,26 +60,13 @@ class Record:
         return [event.moment for event in self.events if event.gpio == gpio]
 
 
-class Visitor(Browser):
-    """A browser that does not wait for ever: with a state every interval, a message always comes,
-    but perhaps not the one that is waited for."""
-
-    def __init__(self, pi: "Pi") -> None:
-        super().__init__(cast(Server, pi))
-        self._until = time.monotonic() + 2 * LIMIT
-
-    def read(self) -> dict[str, Any]:
-        assert time.monotonic() < self._until, "what was waited for never came"
-        return super().read()
-
-
 class Pi:
-    """`url` and `ws_url` lead to the server."""
+    """The virtual Pi, with this checkout installed as its service."""
 
     def __init__(self, machine: Machine) -> None:
         self._agent = machine.agent
-        self.url = f"http://127.0.0.1:{machine.server_port}"
-        self.ws_url = self.url.replace("http", "ws") + "/ws"
+        self._port = machine.server_port
+        self._url = f"http://127.0.0.1:{self._port}"
         self.run(f"date -s @{time.time()}")
         self.run(
             f"cd {_TRACING}; echo 0 >tracing_on; echo mono >trace_clock; echo 8192 >buffer_size_kb"
@@ -92,23 +77,23 @@ class Pi:
         self.write("/etc/systemd/system/raspi-server.service", _read("raspi-server.service"))
         self.run("systemctl daemon-reload")
 
-    def begin(self) -> None:
-        """As after a boot: no service, nothing remembered, no line driven."""
-        said = self.run(
+    def reset(self) -> None:
+        """Stop the service, delete its files, and release all lines, as after a boot."""
+        now = self.run(
             "systemctl stop raspi-server; systemctl reset-failed raspi-server 2>/dev/null;"
             " rm -rf /run/raspi-server /var/lib/raspi-server /tmp/*;"
             " ln -sfn 1 /opt/raspi-server/current;"
             " echo 0 >/sys/module/gpio_sim/parameters/strict; date +%s.%N"
         )
-        self._began = float(said)
+        self._began = float(now)
         self._agent.reset_lines()
 
     def attempt(self, command: str) -> tuple[int, str]:
-        """Exit status and output of a shell command."""
+        """Run a shell command; return its exit status and output."""
         return self._agent.run(command)
 
     def run(self, command: str) -> str:
-        """The output of a shell command, which must succeed."""
+        """Run a shell command, which must succeed; return its output."""
         status, output = self.attempt(command)
         assert status == 0, f"{command}: {status}\n{output}"
         return output
@@ -120,7 +105,7 @@ class Pi:
         self._agent.write(file, text)
 
     def upgrade(self) -> None:
-        """Puts another copy of the code in the place of the one that runs."""
+        """Replace the code by another copy, as an upgrade does."""
         self.run("cd /opt/raspi-server; cp -aT 1 2; ln -sfn 2 current")
 
     def _install(self, folder: str) -> None:
@@ -133,18 +118,18 @@ class Pi:
         self.run(f"chown -R root: {folder}; python3 -m compileall -q {folder}/raspi_server")
 
     def configure(self, pins: str, others: str = EVERYONE) -> None:
-        """Writes config.yaml: the YAML text of the pins, and other keys."""
+        """Write config.yaml: the YAML text of the pins, and other keys."""
         self.write(CONFIG, f"{others}pins:\n{pins}")
 
     def start(self, pins: str | None = None, others: str = EVERYONE) -> None:
-        """Returns when the service is ready."""
+        """Start the service, and wait until it is ready."""
         if pins is not None:
             self.configure(pins, others)
         self._systemctl("start")
 
     @contextmanager
     def program(self, file: str) -> Iterator[None]:
-        """Inside, the service runs a Python program of ours in the place of the package."""
+        """Let the service run a Python program of the test instead of the package."""
         folder = "/run/systemd/system/raspi-server.service.d"
         command = f"/usr/bin/python3 {file} run --config {CONFIG}"
         self.run(f"mkdir -p {folder}")
@@ -162,43 +147,48 @@ class Pi:
         self._systemctl("restart")
 
     def reload(self, pins: str) -> None:
-        """Returns when the service has taken the configuration."""
+        """Reload the service, and wait until it has the new configuration."""
         self.configure(pins)
-        with self.browser() as browser:
-            browser.read_until("hello")
+        with self.viewer() as viewer:
+            viewer.receive("hello")
             self._systemctl("reload")
-            browser.read_until("hello")
+            viewer.receive("hello")
 
     def _systemctl(self, verb: str) -> None:
         status, output = self.attempt(f"systemctl {verb} raspi-server")
         assert status == 0, f"{output}\n{self.journal}"
 
     def kill(self, signal: str = "KILL") -> None:
-        """Ends the service by a signal; returns when all is over."""
+        """End the service by a signal, and wait until systemd has cleaned up."""
         self.signal(signal)
         self.wait_until_failed()
 
     def signal(self, signal: str) -> None:
         self.run(f"systemctl kill --kill-whom=main --signal={signal} raspi-server")
 
+    def run_out_of_memory(self) -> None:
+        """Make the kernel choose the service as the victim of an out-of-memory kill."""
+        main = self.run("systemctl show -P MainPID raspi-server").strip()
+        self.run(f"echo 1000 >/proc/{main}/oom_score_adj; echo f >/proc/sysrq-trigger")
+
     def wait_until_failed(self) -> None:
-        """Until also what runs after a failure is over."""
+        """Wait until the service has failed, and the command after it has ended."""
         group = "/sys/fs/cgroup/system.slice/raspi-server.service"
         self.run(f"timeout {LIMIT} sh -c 'while [ -e {group} ]; do sleep 0.1; done'")
         self.wait_for(lambda: self.state == "failed", "the service has failed")
 
     @property
     def state(self) -> str:
-        """`active`, `failed`, `inactive`, `deactivating`, …"""
+        """The state of the unit, such as `active`, `failed`, `inactive`, `deactivating`."""
         return self.attempt("systemctl is-active raspi-server")[1].strip()
 
     @property
     def journal(self) -> str:
-        """Return the log of the service in this test."""
+        """The log of the service in this test."""
         return self.run(f"journalctl -o cat -u raspi-server --since @{self._began:.3f}")
 
     def wait_for(self, fact: Callable[[], bool], what: str) -> None:
-        """Asks again and again until it is so."""
+        """Wait until `fact` is true; `what` names it in the error."""
         until = time.monotonic() + LIMIT
         while not fact():
             assert time.monotonic() < until, f"it never came true: {what}\n{self.journal}"
@@ -208,12 +198,8 @@ class Pi:
         """Drive the far end of a line, as a button does."""
         self.write(f"{_LINES}{gpio}/pull", "pull-up" if up else "pull-down")
 
-    def pulled(self, gpio: int) -> str:
-        """Return the pull of a line: `pull-up` or `pull-down`."""
-        return self.read(f"{_LINES}{gpio}/pull").strip()
-
     def drive(self, steps: list[tuple[int, int]], gap: float = 0) -> list[Edge]:
-        """Gives the far ends of lines, one after the other, a level; `gap` in seconds."""
+        """Drive the far ends of lines to levels, with `gap` seconds between two steps."""
         words = " ".join(f"{gpio}:{level}" for gpio, level in steps)
         done = json.loads(self.run(f"python3 /usr/local/lib/drive.py {gap} {words}"))
         return [Edge(*step) for step in done]
@@ -222,35 +208,30 @@ class Pi:
         """Return the level at the far end of a line."""
         return int(self.read(f"{_LINES}{gpio}/value"))
 
-    def browser(self) -> Visitor:
-        return Visitor(self)
+    def viewer(self) -> WebSocketClient:
+        return WebSocketClient(self._port)
 
     def get(self, path: str) -> tuple[int, Any]:
-        """HTTP status and the JSON behind it."""
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=LIMIT) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)
+        """Return the HTTP status of a path, and its JSON."""
+        response = ask(self._url, "GET", path)
+        return response.status, response.json
+
+    @property
+    def pins(self) -> dict[str, dict[str, Any]]:
+        """All pins by name, as `/api/pins` has them."""
+        return {pin["name"]: pin for pin in self.get("/api/pins")[1]["pins"]}
 
     def set(self, pin: str, value: float) -> None:
-        assert self._ask("PUT", pin, {"value": value}) == value
+        response = ask(self._url, "PUT", f"/api/pins/{pin}", {"value": value})
+        assert response.json["value"] == value
 
     def pulse(self, pin: str, seconds: float) -> None:
-        assert self._ask("POST", f"{pin}/pulse", {"seconds": seconds}) == 1
-
-    def _ask(self, method: str, path: str, body: dict[str, float]) -> Any:
-        """Send a command; return the pin's value after it."""
-        url, data = f"{self.url}/api/pins/{path}", json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(url, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
-            return json.load(answer)["value"]
+        response = ask(self._url, "POST", f"/api/pins/{pin}/pulse", {"seconds": seconds})
+        assert response.json["value"] == 1
 
     @contextmanager
     def record(self) -> Iterator[Record]:
-        """The kernel's record of what happens inside; complete at the end."""
+        """Record all actions on lines inside the block. The record is complete after it."""
         record = Record(self)
         self.write(f"{_TRACING}/trace", "")
         self.write(f"{_TRACING}/tracing_on", "1")
@@ -260,7 +241,7 @@ class Pi:
 
     def _events(self, trace: str) -> Iterator[Event]:
         counts = re.search(r"entries-in-buffer/entries-written: (\d+)/(\d+)", trace)
-        assert counts and counts[1] == counts[2], "the kernel's record overran"
+        assert counts and counts[1] == counts[2], "the kernel's trace has lost events"
         known = re.findall(r" (\d+\.\d+): (gpio_\w+|tracing_mark_write): (.*)", trace)
         for moment, kind, text in known:
             if kind == "tracing_mark_write":

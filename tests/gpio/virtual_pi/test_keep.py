@@ -1,4 +1,4 @@
-"""Outputs that stay as they are: over reloads, restarts and upgrades, and over power cuts."""
+"""Outputs that keep their state over reloads, restarts, upgrades, failures and power cuts."""
 
 import json
 import re
@@ -13,7 +13,7 @@ CONFIG = """
 """
 OTHER = "  other: {{gpio: 24, mode: output, active: {}}}\n"
 LAMP, RELAY, OTHERS, EXAMPLE = 17, 22, 24, 5
-HELD_BY_NOBODY = """
+OTHER_PROGRAM = """
 import os
 os.chdir("/run")
 import lgpio
@@ -25,9 +25,8 @@ STATE = "/var/lib/raspi-server/levels.json"
 
 
 def test_what_is_kept_is_not_touched(pi: Pi) -> None:
-    """An output that is on goes through reload, restart, stop, start and upgrade without any
-    change of its level or direction, however short. A reload does not touch its line at all; a new
-    process must claim it, as what it is already."""
+    """An output that is on keeps its level and direction over a reload, a restart and an upgrade. A
+    reload does not touch its line. A new process claims it with the same level and direction."""
     pi.start(CONFIG + OTHER.format("high"))
     pi.set("lamp", 1)
     pi.set("relay", 1)
@@ -44,12 +43,11 @@ def test_what_is_kept_is_not_touched(pi: Pi) -> None:
     assert record.of(RELAY) == ["restart", *low, "upgrade", *low]
     assert record.of(OTHERS)[:3] == ["set 0", "set 1", "out"]
     assert (pi.level(LAMP), pi.level(RELAY)) == (1, 0)
-    assert pi.get("/api/pins/lamp")[1]["value"] == pi.get("/api/pins/relay")[1]["value"] == 1
+    assert pi.pins["lamp"]["value"] == pi.pins["relay"]["value"] == 1
 
 
-def test_no_flicker_over_a_failure_for_who_says_so(pi: Pi) -> None:
-    """`on_failure: keep` with `initial: keep`: a kill -9 and the start after it change
-    nothing."""
+def test_keep_over_a_failure(pi: Pi) -> None:
+    """With `on_failure: keep` and `initial: keep`, a kill -9 and the next start change nothing."""
     pi.start(CONFIG)
     pi.set("lamp", 1)
     pi.set("relay", 1)
@@ -60,11 +58,11 @@ def test_no_flicker_over_a_failure_for_who_says_so(pi: Pi) -> None:
     assert record.of(RELAY) == ["set 0", "out"]
 
 
-def test_the_example_we_ship_stays_as_it_is(pi: Pi) -> None:
-    """The lamp in config.yaml, taken over as it stands there, flickers neither at a restart nor
-    after a kill -9. On its line an active-low relay is off when the Pi has just started."""
+def test_the_shipped_example(pi: Pi) -> None:
+    """The lamp in config.yaml flickers neither at a restart nor after a kill -9. An active-low
+    relay on its line is off when the Pi has just started."""
     pins = (CHECKOUT / "config.yaml").read_text().partition("\npins:\n")[2]
-    pi.pull(EXAMPLE, up=True)  # as the chip has it from the start
+    pi.pull(EXAMPLE, up=True)  # its pull at power-on
     pi.start(re.sub("^#", "", pins, flags=re.MULTILINE))
     assert pi.level(EXAMPLE) == 1
     pi.set("lamp", 1)
@@ -75,9 +73,9 @@ def test_the_example_we_ship_stays_as_it_is(pi: Pi) -> None:
     assert record.of(EXAMPLE) == ["set 0", "out"] * 2
 
 
-def test_a_kernel_that_lets_go(pi: Pi) -> None:
-    """On a strict kernel a line shows its pull while no program drives it; no program can help
-    that. What was on comes back on with the service, at once and never otherwise."""
+def test_a_strict_kernel(pi: Pi) -> None:
+    """On a strict kernel a line has the level of its pull while no program holds it. An output that
+    was on is on again with the service, without a pulse."""
     pi.write("/sys/module/gpio_sim/parameters/strict", "1")
     pi.pull(RELAY, up=True)
     pi.start(CONFIG)
@@ -93,20 +91,18 @@ def test_a_kernel_that_lets_go(pi: Pi) -> None:
     assert (pi.level(LAMP), pi.level(RELAY)) == (1, 0)
 
 
-def test_keep_takes_over_what_another_program_left_on(pi: Pi) -> None:
-    """Without a kept state, `keep` takes over the level of the line, and changes nothing."""
-    pi.write("/tmp/other.py", HELD_BY_NOBODY)
+def test_keep_takes_over_the_level_of_a_line(pi: Pi) -> None:
+    """Without a kept state, `keep` takes over the level that another program has left, or that the
+    pull gives, and changes nothing."""
+    pi.write("/tmp/other.py", OTHER_PROGRAM)
     pi.run("python3 /tmp/other.py")
     assert (pi.level(LAMP), pi.level(RELAY)) == (1, 0)
     with pi.record() as record:
         pi.start(CONFIG)
     assert record.of(LAMP) == ["set 1", "out"]
     assert record.of(RELAY) == ["set 0", "out"]
-    assert pi.get("/api/pins/lamp")[1]["value"] == pi.get("/api/pins/relay")[1]["value"] == 1
-
-
-def test_keep_takes_over_what_an_undriven_line_shows(pi: Pi) -> None:
-    """A line that nobody ever drove is driven to the level its pull gives it."""
+    assert pi.pins["lamp"]["value"] == pi.pins["relay"]["value"] == 1
+    pi.reset()
     pi.pull(LAMP, up=True)
     pi.pull(RELAY, up=True)
     with pi.record() as record:
@@ -115,10 +111,10 @@ def test_keep_takes_over_what_an_undriven_line_shows(pi: Pi) -> None:
 
 
 def cut_the_power(pi: Pi, boot: str) -> None:
-    """Leave only the files that are on the disk now, as from another boot."""
+    """Reset the Pi, except for the file on the disk, which becomes one of another boot."""
     kept = pi.read(STATE)
     pi.kill()
-    pi.begin()
+    pi.reset()
     pi.run("install -d -o raspi-server /var/lib/raspi-server")
     now = pi.read("/proc/sys/kernel/random/boot_id").strip()
     pi.write(STATE, kept.replace(now, boot))
@@ -132,13 +128,15 @@ RESTORED = """
 
 
 def test_restore_outlives_a_power_cut(pi: Pi) -> None:
-    """An output that was on is on again after a power cut, from the first moment; `keep` is for
-    restarts only. A torn file is harmless: everything starts off."""
+    """After a power cut, an output with `restore` is on again without a pulse, and one with `keep`
+    is off. If the file is damaged, all start off."""
     pi.start(RESTORED)
     for pin in ("lamp", "relay", "kept"):
         pi.set(pin, 1)
     expected = {str(LAMP): 1, str(RELAY): 1}
-    pi.wait_for(lambda: shown(pi.attempt(f"cat {STATE}")[1]) == expected, "levels on the disk")
+    pi.wait_for(
+        lambda: values(pi.attempt(f"cat {STATE}")[1]) == expected, "the states are on the disk"
+    )
     cut_the_power(pi, "a-boot-long-ago")
     with pi.record() as record:
         pi.start(RESTORED)
@@ -147,17 +145,18 @@ def test_restore_outlives_a_power_cut(pi: Pi) -> None:
     assert record.of(23) == ["set 0", "out"]
 
     whole = pi.read(STATE)
-    pi.begin()
+    pi.reset()
     pi.run("install -d -o raspi-server /var/lib/raspi-server")
     pi.write(STATE, whole[: len(whole) // 2])
     with pi.record() as record:
         pi.start(RESTORED)
     assert record.of(LAMP) == ["set 0", "out"]
     assert record.of(RELAY) == ["set 1", "out"]
-    assert "outputs start as if nothing had been kept" in pi.journal
+    assert "no output state is restored" in pi.journal
 
 
-def shown(text: str) -> dict[str, float]:
+def values(text: str) -> dict[str, float]:
+    """Return the values in a state file, none if it is missing or incomplete."""
     try:
         return {gpio: level["value"] for gpio, level in json.loads(text)["levels"].items()}
     except ValueError:

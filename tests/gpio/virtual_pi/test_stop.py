@@ -1,4 +1,4 @@
-"""Outputs at their end: on a clean stop, after a failure, and by their deadlines."""
+"""Outputs at a clean stop, after a failure, and at their deadlines."""
 
 from collections.abc import Callable
 
@@ -11,8 +11,8 @@ LINES = {"high": (4, 5, 6, 12), "low": (13, 16, 19, 20)}
 
 
 def config(key: str) -> str:
-    """Outputs that are on, but for those that are to end on, one for each way to be left and for
-    both levels."""
+    """Return outputs for each value of `key` and both levels; those that end on start off, the
+    others on."""
     return "".join(
         f"  {active}-{way}: {{gpio: {gpio}, mode: output, active: {active}, {key}: '{way}',"
         f" initial: '{'off' if way == 'on' else 'on'}'}}\n"
@@ -21,12 +21,11 @@ def config(key: str) -> str:
     )
 
 
-def left(off: list[str], on: list[str], let_go: list[str]) -> dict[int, list[str]]:
-    """Expected end of each line; `off` and `on` are those of an output that is
-    active high."""
+def expected(off: list[str], on: list[str], released: list[str]) -> dict[int, list[str]]:
+    """Return the expected events of each line. `off` and `on` are those of an active-high one."""
     ways: dict[str, tuple[list[str], ...]] = {
-        "high": (off, on, [], let_go),
-        "low": (on, off, [], let_go),
+        "high": (off, on, [], released),
+        "low": (on, off, [], released),
     }
     return {
         gpio: what
@@ -36,11 +35,12 @@ def left(off: list[str], on: list[str], let_go: list[str]) -> dict[int, list[str
 
 
 def test_on_stop(pi: Pi) -> None:
-    """On a clean stop each output goes straight to what its `on_stop` says."""
+    """A clean stop brings each output to the state of its `on_stop`, and `on_failure` does
+    nothing."""
     pi.start(config("on_stop"))
     with pi.record() as record:
         pi.stop()
-    assert {gpio: record.of(gpio) for gpios in LINES.values() for gpio in gpios} == left(
+    assert {gpio: record.of(gpio) for gpios in LINES.values() for gpio in gpios} == expected(
         ["set 0"], ["set 1"], ["in"]
     )
 
@@ -51,9 +51,7 @@ def stop_answering(pi: Pi) -> None:
 
 
 def run_out_of_memory(pi: Pi) -> None:
-    """The kernel's own choice of a victim, made easy."""
-    main = pi.run("systemctl show -P MainPID raspi-server").strip()
-    pi.run(f"echo 1000 >/proc/{main}/oom_score_adj; echo f >/proc/sysrq-trigger")
+    pi.run_out_of_memory()
     pi.wait_until_failed()
 
 
@@ -63,48 +61,30 @@ def run_out_of_memory(pi: Pi) -> None:
     ids=["kill", "watchdog", "memory"],
 )
 def test_on_failure(pi: Pi, fail: Callable[[Pi], None], result: str) -> None:
-    """After a kill -9, a watchdog's stroke or an out-of-memory kill each output goes straight to
-    what its `on_failure` says, and the journal says so."""
+    """After a kill -9, a kill by the watchdog or for lack of memory, each output gets the state of
+    its `on_failure`, without a pulse, and the journal names it."""
     pi.start(config("on_failure"))
     with pi.record() as record:
         fail(pi)
     assert pi.run("systemctl show -P Result raspi-server").strip() == result
-    assert {gpio: record.of(gpio) for gpios in LINES.values() for gpio in gpios} == left(
+    assert {gpio: record.of(gpio) for gpios in LINES.values() for gpio in gpios} == expected(
         ["set 0", "out"], ["set 1", "out"], ["in"]
     )
     for name in ("high-off", "low-on"):
         assert name in pi.journal
 
 
-def test_on_failure_is_not_for_a_clean_stop(pi: Pi) -> None:
-    """A clean stop leaves outputs off that a failure would leave on; nothing follows it."""
-    pi.start("  lamp: {gpio: 17, mode: output, initial: on, on_failure: on}\n")
-    with pi.record() as record:
-        pi.stop()
-    assert record.of(17) == ["set 0"]
-
-
-def test_a_safe_state_with_a_broken_configuration(pi: Pi) -> None:
-    """After the configuration was broken, and the server died, the last good one still says what is
-    safe."""
-    pi.start("  lamp: {gpio: 17, mode: output, initial: on}\n")
-    pi.configure("  lamp: {gpio: seventeen\n")
-    with pi.record() as record:
-        pi.kill()
-    assert record.of(17) == ["set 0", "out"]
-
-
-def test_a_kernel_that_lets_go(pi: Pi) -> None:
-    """On a strict kernel every line has its pull again after a failure, whatever `on_failure`
-    says; the journal does not pretend otherwise."""
+def test_a_strict_kernel(pi: Pi) -> None:
+    """On a strict kernel each line has the level of its pull after a failure, and the journal says
+    so."""
     pi.write("/sys/module/gpio_sim/parameters/strict", "1")
     pi.start(config("on_failure"))
     pi.kill()
     assert {pi.level(gpio) for gpio in (12, 13, 16, 19, 20)} == {0}
     assert {pi.level(gpio) for gpio in (4, 5, 6)} == {1}
-    lets_go = "this kernel releases a line that no program holds; it shows"
-    assert f"high-off (GPIO4): {lets_go} 1" in pi.journal
-    assert f"low-off (GPIO13): {lets_go} 0" in pi.journal
+    message = "this kernel releases a line that no program holds; it shows"
+    assert f"high-off (GPIO4): {message} 1" in pi.journal
+    assert f"low-off (GPIO13): {message} 0" in pi.journal
 
 
 DEADLINES = """
@@ -117,9 +97,9 @@ DEADLINES = """
 
 
 def test_deadlines_outlive_a_crash(pi: Pi) -> None:
-    """A pulse and a `max_on` that run while the server is killed are off until it is back, and end
-    when they should have, a pulse of what is kept otherwise among them; what is overdue by then
-    stays off. A horn that is active low does not sound because its line was never driven."""
+    """Outputs with a running deadline are off from a kill until the next start, and end at their
+    deadline; those that are overdue stay off. An active-low output with `keep` does not start a
+    pulse because of the low level of its line."""
     pi.start(DEADLINES)
     assert pi.level(23) == 1
     with pi.record() as record:
@@ -142,5 +122,5 @@ def test_deadlines_outlive_a_crash(pi: Pi) -> None:
 
 
 def uptime(pi: Pi) -> float:
-    """Seconds since the boot."""
+    """Return the seconds since the boot."""
     return float(pi.read("/proc/uptime").split()[0])

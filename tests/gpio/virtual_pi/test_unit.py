@@ -1,5 +1,4 @@
-"""The shipped unit, hardened as it is, on real lines and with the kernel's address filter: the
-service does its whole job inside."""
+"""The shipped unit with its hardening, on real lines and with the kernel's address filter."""
 
 from collections.abc import Iterator
 
@@ -28,9 +27,9 @@ except TimeoutError:
 
 @pytest.fixture
 def shipped(pi: Pi) -> Iterator[Pi]:
-    """The Pi with the unit of systemd/, and a release as install.sh makes it."""
+    """The Pi with the unit of systemd/, and a release as install.sh builds it."""
     unit = "/etc/systemd/system/raspi-server.service"
-    ours = pi.read(unit)
+    of_the_tests = pi.read(unit)
     release = "/opt/raspi-server/1"
     packages = f"{release}/venv/lib/python3.11/site-packages"
     pi.run(
@@ -43,18 +42,18 @@ def shipped(pi: Pi) -> Iterator[Pi]:
     pi.run(f"chmod +x {release}/scripts/start.sh; systemctl daemon-reload")
     yield pi
     pi.stop()
-    pi.write(unit, ours)
+    pi.write(unit, of_the_tests)
     pi.run("systemctl daemon-reload")
 
 
-def test_the_shipped_unit_does_its_whole_job(shipped: Pi) -> None:
-    """Edges come, outputs obey, a reload is taken; a kill leaves the safe state at once, and the
-    service comes back by itself."""
+def test_it_works_inside_the_shipped_unit(shipped: Pi) -> None:
+    """Edges arrive, outputs are driven, a reload works. After a kill and after an out-of-memory
+    kill the outputs get their safe state, and the service starts again."""
     shipped.start(PINS)
-    with shipped.browser() as browser:
-        browser.read_until("state", pins={"lamp": 0, "door": 0})
+    with shipped.viewer() as viewer:
+        viewer.receive("state", pins={"lamp": 0, "door": 0})
         shipped.pull(27, up=True)
-        assert browser.read_until("change", pin="door")["value"] == 1
+        assert viewer.receive("change", pin="door")["value"] == 1
     shipped.set("lamp", 1)
     assert shipped.level(17) == 0
     shipped.reload(PINS + "  fan: {gpio: 18, mode: pwm}\n")
@@ -65,22 +64,15 @@ def test_the_shipped_unit_does_its_whole_job(shipped: Pi) -> None:
         shipped.wait_for(lambda: shipped.state == "active", "it runs again")
     assert record.of(17)[:2] == ["set 1", "out"]
     assert "lamp (GPIO17): off" in shipped.journal
-
-
-def test_out_of_memory_it_comes_back(shipped: Pi) -> None:
-    """A server that the kernel chose to end for want of memory leaves the safe state, and serves
-    again."""
-    shipped.start(PINS)
     shipped.set("lamp", 1)
-    main = shipped.run("systemctl show -P MainPID raspi-server").strip()
-    shipped.run(f"echo 1000 >/proc/{main}/oom_score_adj; echo f >/proc/sysrq-trigger")
+    shipped.run_out_of_memory()
     shipped.wait_for(lambda: shipped.level(17) == 1, "the relay is off")
     shipped.wait_for(lambda: shipped.state == "active", "it runs again")
     assert "(oom-kill, " in shipped.journal
 
 
-def test_only_the_house_gets_in(shipped: Pi) -> None:
-    """The kernel answers private addresses, and lets nothing of the service reach others."""
+def test_only_private_addresses_get_an_answer(shipped: Pi) -> None:
+    """A private address gets an answer. The kernel drops what the service would send to others."""
     shipped.start(PINS)
     shipped.write("/tmp/ask.py", ASK)
     own = shipped.run("hostname -I").split()[0]
@@ -95,17 +87,16 @@ def test_only_the_house_gets_in(shipped: Pi) -> None:
     assert answers == ["HTTP/1.1 200 OK", "no answer"]
 
 
-def test_a_clock_that_jumps_by_a_year(shipped: Pi) -> None:
-    """When NTP answers at last, nothing restarts, and what was to go off in time does so: not at
-    once, nor a year late."""
+def test_the_clock_jumps_by_a_year(shipped: Pi) -> None:
+    """If NTP sets the clock, the service does not restart, and a pulse ends after its length."""
     shipped.start("\n  gate: {gpio: 17, mode: output, pulse: 3}\n")
-    with shipped.browser() as browser:
-        browser.read_until("hello")
+    with shipped.viewer() as viewer:
+        viewer.receive("hello")
         for step in ("+1 year", "-1 year"):
             shipped.set("gate", 1)
-            assert browser.read_until("change")["value"] == 1
+            assert viewer.receive("change")["value"] == 1
             shipped.run(f"date -s '{step}'")
             assert shipped.level(17) == 1
-            assert browser.read_until("change")["by"] == "pulse"
+            assert viewer.receive("change")["by"] == "pulse"
     assert shipped.state == "active"
     assert shipped.run("systemctl show -P NRestarts raspi-server").strip() == "0"

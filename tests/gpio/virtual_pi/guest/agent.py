@@ -1,6 +1,7 @@
 #!/usr/bin/python3 -u
-"""Carries out what the tests on the host ask for. It is reached only through the port that qemu
-forwards from the host's 127.0.0.1."""
+"""Server in the guest that runs commands for the tests on the host.
+
+It can be reached only through the port that qemu forwards from the host's 127.0.0.1."""
 
 import fcntl
 import io
@@ -17,7 +18,7 @@ from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 class Handler(SimpleXMLRPCRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Nothing, for the journal belongs to the tests."""
+        """Log nothing: tests read the journal."""
 
 
 class Agent(socketserver.ThreadingMixIn, SimpleXMLRPCServer):
@@ -25,7 +26,7 @@ class Agent(socketserver.ThreadingMixIn, SimpleXMLRPCServer):
 
 
 def run(command: str) -> tuple[int, Binary]:
-    """Exit status and output, both streams, of a shell command."""
+    """Run a shell command; return its exit status and the output of both streams."""
     done = subprocess.run(
         ["bash", "-c", command],
         cwd="/",
@@ -46,19 +47,19 @@ def write(file: str, content: Binary) -> bool:
 
 
 def unpack(folder: str, archive: Binary) -> bool:
-    """Unpacks a tar archive."""
+    """Unpack a tar archive in a folder."""
     with tarfile.open(fileobj=io.BytesIO(archive.data)) as tar:
         tar.extractall(folder)
     return True
 
 
-LINES = [line for line in range(2, 28) if line != 8]  # that one is the kernel's
+LINES = [line for line in range(2, 28) if line != 8]  # the kernel holds GPIO8 (gpio-setup)
 GET_LINES = 0xC250B407
 AS_INPUT = 1 << 2
 
 
 def reset_lines() -> bool:
-    """Every line an input again, with the pull of a Pi at power-on. Fails where one is in use."""
+    """Make each line an input with its pull at power-on. Fails if a line is in use."""
     request = bytearray(592)  # linux/gpio.h: struct gpio_v2_line_request
     struct.pack_into(f"={len(LINES)}I", request, 0, *LINES)
     struct.pack_into("=Q", request, 288, AS_INPUT)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * The files below /proc/device-tree by which programs know a Raspberry Pi 4B. They belong to
- * procfs, so they are there behind ProtectProc= too, which a bind mount would not be.
+ * The files in /proc/device-tree by which programs recognize a Raspberry Pi 4B. They are part of
+ * procfs, so services with ProtectProc= see them, too. They would not see a bind mount.
  */
 #include <linux/module.h>
 #include <linux/proc_fs.h>
