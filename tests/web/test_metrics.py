@@ -145,7 +145,7 @@ def test_a_reload(start_server, tmp_path):
     server.wait_for_log("3 pins, serving", again=1)
     status, code, words = ask(server, "GET", "/metrics").error
     assert (status, code) == (404, "not-found")
-    assert words.endswith("config.yaml does not say metrics: true")
+    assert words == "metrics are off: add metrics: true to config.yaml"
 
 
 def test_who_may_look_may_read_the_numbers(tmp_path):
