@@ -250,15 +250,6 @@ MAX_PINGS = 90
 """Our server accepts 100 frames at once (raspi_server/limits.py)."""
 
 
-def test_each_ping_is_answered(pi: int) -> None:
-    """A client that waits for each pong gets every one."""
-    with WebSocketClient(pi) as client:
-        pongs = (payload for opcode, payload in client.frames() if opcode == PONG)
-        for n in range(MAX_PINGS):
-            client.socket.sendall(masked(PING, b"%d" % n))
-            assert next(pongs) == b"%d" % n
-
-
 def test_flood_of_pings(pi: int) -> None:
     """If pings come faster than their pongs are read, the last is answered in any case (RFC 6455,
     5.5.3), and states are still whole."""

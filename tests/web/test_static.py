@@ -5,7 +5,6 @@ import ctypes
 import gzip
 import os
 import re
-import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -165,37 +164,6 @@ def test_link_inside_the_folder_is_followed(pi: Server) -> None:
     """A link to a file or folder in the user's folder is served like its target."""
     assert get(pi, "/to-ten.txt").body == b"0123456789"
     assert get(pi, "/to-garden/").body == b"the garden"
-
-
-def test_reload_changes_folder_and_names(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
-    """After a reload files come from the new folder, and requests need one of the new names, also
-    on a connection from before."""
-    names = ("one.example", "two.example")
-    config = "www: {0}\naccess: {{hosts: [{0}.example]}}\n"
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "page.html").write_text(folder)
-    server = start_server(config.format("one"))
-    with HttpClient(server) as client:
-        assert client.ask("GET", "/page.html").body == b"one"
-        before = [client.ask("GET", "/page.html", Host=name).status for name in names]
-        (tmp_path / "config-0.yaml").write_text(config.format("two"))
-        server.process.send_signal(signal.SIGHUP)
-        server.wait_for_log("serving", again=1)
-        assert client.ask("GET", "/page.html").body == b"two"
-        after = [client.ask("GET", "/page.html", Host=name).status for name in names]
-    assert (before, after) == ([200, 421], [421, 200])
-
-
-def test_debug_log_has_each_request(start_server: Callable[..., Server]) -> None:
-    """With `log_level: debug` the log has a line for every request."""
-    server = start_server("log_level: debug\n")
-    with HttpClient(server) as client:
-        for _ in range(3):
-            assert client.ask("GET", "/icon.svg").status == 200
-    server.wait_for_log(r"GET /icon\.svg: 200, for 127\.0\.0\.1", again=2)
 
 
 # Headers

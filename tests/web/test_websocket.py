@@ -17,7 +17,15 @@ from raspi_server.limits import DEFAULT
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server, changing
 from tests.support.sockets import GONE
-from tests.support.websocket import BINARY, TEXT, WebSocketClient, masked
+from tests.support.websocket import (
+    BINARY,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    WebSocketClient,
+    masked,
+)
 
 CONFIG = """
 access: {control: everyone}
@@ -265,30 +273,24 @@ def test_any_message_is_answered(pi: Server, text: str) -> None:
 # Limits
 
 
-def test_too_long_message_closes(client: WebSocketClient) -> None:
-    """A message of more than 16 KiB ends the connection with 1009."""
-    client.socket.sendall(masked(TEXT, b"x" * 16 * 1024))
-    assert client.receive("error")["code"] == "bad-message"
-    client.socket.sendall(masked(TEXT, b"x" * (16 * 1024 + 1)))
-    assert client.close_code() == 1009
-
-
-def test_megabyte_ends_only_its_sender(pi: Server, client: WebSocketClient) -> None:
-    """A megabyte from one client ends that client. The others go on."""
-    with WebSocketClient(pi.port) as loud:
-        with contextlib.suppress(*GONE):
-            loud.socket.sendall(masked(TEXT, b"x" * 1_000_000))
-        assert loud.close_code() in (1009, None)  # None: a reset overtook the close frame
-    assert client.command(type="toggle", pin="lamp")["type"] == "result"
-
-
-def test_too_many_messages_close(pi: Server, client: WebSocketClient) -> None:
-    """A client that sends hundreds of messages at once gets an error and is closed with 1008. The
+@pytest.mark.parametrize(
+    ("first", "frame"),
+    [
+        (b"", masked(TEXT, b"{}")),
+        (masked(TEXT, fin=False), masked(CONTINUATION, fin=False)),
+        (b"", masked(PING)),
+        (b"", masked(PONG)),
+    ],
+    ids=["messages", "parts of a message", "pings", "pongs"],
+)
+def test_too_many_frames_close(
+    pi: Server, client: WebSocketClient, first: bytes, frame: bytes
+) -> None:
+    """A client that sends hundreds of frames at once gets an error and is closed with 1008. The
     others go on."""
     with WebSocketClient(pi.port) as loud:
         with contextlib.suppress(*GONE):
-            for _ in range(300):
-                loud.send(type="toggle", pin="nope")
+            loud.socket.sendall(first + frame * 300)
         error = loud.receive("error", code="too-fast")
         assert error["message"] == "expected at most 50 messages a second"
         assert loud.close_code() == 1008
