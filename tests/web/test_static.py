@@ -128,8 +128,9 @@ def test_folder_serves_its_index(pi: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["//garden", "///garden", "/%2fgarden", "//a.example/..", "/\\a"])
-def test_no_redirect_to_another_machine(pi: Server, path: str) -> None:
-    """A path that begins with several slashes never redirects."""
+def test_no_redirect_to_another_machine(pi: Server, www: Path, path: str) -> None:
+    """A path that begins with several slashes, or has a backslash in it, never redirects."""
+    (www / "\\a").mkdir(exist_ok=True)
     answer = get(pi, path)
     assert (answer.status, answer.headers["Location"]) == (404, None)
 
@@ -442,10 +443,13 @@ def link_to_secret(file: Path) -> None:
 
 
 def test_missing_file_gets_the_404_page(pi: Server, www: Path) -> None:
-    """A missing file is a 404 with the user's 404.html if there is one, else the built-in one."""
+    """A missing file is a 404 with the user's 404.html if there is one, else the built-in one,
+    with the addresses of its files from the depth of the path."""
     found = get(pi, "/nothing.html")
     assert (found.status, found.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
     assert found.body == built_in("404.html")
+    below = get(pi, "/a/b/nothing.html").body
+    assert below == built_in("404.html").replace(b"v/current/", b"../../v/current/")
     (www / "404.html").write_text("lost?")
     own = get(pi, "/nothing.html")
     (www / "404.html").unlink()

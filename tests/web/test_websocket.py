@@ -359,7 +359,11 @@ def test_states_stop_with_the_last_viewer(start_server: Callable[..., Server]) -
         assert client.receive("state")["seq"] - before < 30
 
 
-def test_ws_as_a_page(pi: Server) -> None:
-    """A browser that opens `/ws` as a page gets 400 and the reason."""
-    answer = ask(pi, "GET", "/ws")
-    assert answer.status == 400 and b"WebSocket" in answer.body
+def test_rejected_handshake_has_the_reason(pi: Server) -> None:
+    """A page of another site, and a browser that opens `/ws` as a page, get the reason as text."""
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": "A" * 22 + "=="}  # fmt: skip
+    foreign = ask(pi, "GET", "/ws", Origin="http://evil.example", **upgrade)
+    assert (foreign.status, foreign.body) == (403, b"403: pages of other sites may not do this\n")
+    page = ask(pi, "GET", "/ws")
+    assert page.status == 400 and b"WebSocket" in page.body
