@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def test_numbers_of_a_pin(start_server):
     assert before['raspi_server_pin_value{pin="lamp"}'] == 0
     assert before['raspi_server_pin_changes_total{pin="lamp"}'] == 0
     assert 'raspi_server_pin_last_change_timestamp_seconds{pin="lamp"}' not in before
+    began = time.monotonic()
     for value in (1, 0, 1):
         switch(server, "lamp", value)
     switch(server, "fan", 0.35)
@@ -65,7 +67,7 @@ def test_numbers_of_a_pin(start_server):
     assert first['raspi_server_pin_value{pin="fan"}'] == 0.35
     assert first['raspi_server_pin_changes_total{pin="lamp"}'] == 3
     on = 'raspi_server_pin_on_seconds_total{pin="lamp"}'
-    assert 0 < first[on] < second[on]
+    assert 0 < first[on] < second[on] < time.monotonic() - began
     assert first['raspi_server_pin_on_seconds_total{pin="door"}'] == 0
     since = ask(server, "GET", "/api/pins/lamp").json["since"]
     assert first['raspi_server_pin_last_change_timestamp_seconds{pin="lamp"}'] == since
