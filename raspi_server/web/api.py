@@ -1,5 +1,8 @@
-"""The HTTP API: JSON in, JSON out. No GET changes anything. Each class describes itself in
-`operations`, from which the OpenAPI description is made."""
+"""The HTTP API: JSON in, JSON out.
+
+No GET changes anything. Each class describes itself in `operations`, from which the OpenAPI
+description is made.
+"""
 
 import contextlib
 import time
@@ -40,13 +43,16 @@ class ApiHandler(NamedHandler):
     caller: Caller
 
     def initialize(self, context: WebContext) -> None:
+        """Take the parts that the handler uses."""
         self.context = context
 
     def set_default_headers(self) -> None:
+        """Set the headers of every answer in JSON, errors included."""
         for name, value in JSON_HEADERS.items():
             self.set_header(name, value)
 
     async def prepare(self) -> None:
+        """Check origin, method and rights before the method runs. Raises RequestError."""
         auth = self.context.auth
         if self.request.method not in ("GET", "HEAD"):
             auth.check_origin(self.request)
@@ -62,14 +68,15 @@ class ApiHandler(NamedHandler):
         return [*cls.operations, "head"] if "get" in cls.operations else [*cls.operations]
 
     def compute_etag(self) -> str | None:
-        return None  # each answer has another time
+        """Return None: each answer has another time."""
+        return None
 
     def answer(self, message: object) -> None:
         """Finish the request with a struct."""
         self.finish(encode(message))
 
     async def carry_out(self, command: messages.Command) -> None:
-        """Carry out a command, and answer with the pin as it is then. Raises RequestError."""
+        """Carry out a command, and answer with the pin's new state. Raises RequestError."""
         pin = self.context.board[command.pin]
         self.context.auth.check_control(pin.config, self.caller)
         await self.context.board.carry_out(command, self.context.auth.name(self.caller))
@@ -85,6 +92,7 @@ class ApiHandler(NamedHandler):
             raise RequestError("bad-message", f"expected JSON: {error}") from None
 
     def log_exception(self, *exc_info: Any) -> None:
+        """Log an unexpected exception. A RequestError is the client's and is not logged."""
         if not isinstance(exc_info[1], RequestError):
             super().log_exception(*exc_info)
 
@@ -111,6 +119,7 @@ class Index(ApiHandler):
     operations = {"get": Operation("The index of the API", messages.Api)}
 
     def get(self) -> None:
+        """Answer with name, version, and links to the rest of the API."""
         server = self.context.status.server_info()
         links = {
             "hello": "/api/hello",
@@ -143,6 +152,7 @@ class Hello(ApiHandler):
     operations = {"get": Operation("The first message of the WebSocket", messages.Hello)}
 
     def get(self) -> None:
+        """Answer with the `hello` of `/ws`, for clients that poll."""
         self.answer(self.context.hello(self.caller))
 
     head = get
@@ -154,6 +164,7 @@ class AllPins(ApiHandler):
     operations = {"get": Operation("All pins, in the order of the configuration", messages.Pins)}
 
     def get(self) -> None:
+        """Answer with all pins as the caller may see them."""
         self.answer(messages.Pins(time.time(), self.context.pins(self.caller)))
 
     head = get
@@ -170,11 +181,13 @@ class OnePin(ApiHandler):
     }
 
     def get(self, name: str) -> None:
+        """Answer with the pin. Raises RequestError if there is none of this name."""
         self.answer(self.context.pin(self.context.board[name], self.caller))
 
     head = get
 
     async def put(self, name: str) -> None:
+        """Set the pin to the `value` of the body. Raises RequestError."""
         await self.carry_out(messages.Set(pin=name, value=self.body(SetRequest).value))
 
 
@@ -186,6 +199,7 @@ class TogglePin(ApiHandler):
     }
 
     async def post(self, name: str) -> None:
+        """Switch the pin to its other value. Raises RequestError."""
         await self.carry_out(messages.Toggle(pin=name))
 
 
@@ -203,12 +217,15 @@ class PulsePin(ApiHandler):
     }
 
     async def post(self, name: str) -> None:
+        """Start a pulse of the `seconds` of the body, if any. Raises RequestError."""
         await self.carry_out(messages.Pulse(pin=name, seconds=self.body(PulseRequest).seconds))
 
 
 class Health(ApiHandler):
-    """`/api/health`. Monitors and `install.sh` read the status, so callers that may not view get it
-    as well."""
+    """`/api/health`.
+
+    Monitors and `install.sh` read the status, so callers that may not view get it as well.
+    """
 
     is_for_all = True
     operations = {
@@ -221,6 +238,7 @@ class Health(ApiHandler):
     }
 
     def get(self) -> None:
+        """Answer with the health, or with the status alone to callers that may not view."""
         health = self.context.status.health(self.context.sees_details(self.caller))
         if health.status == "failing":
             self.set_status(503)
@@ -238,6 +256,7 @@ class Header(ApiHandler):
     }
 
     def get(self) -> None:
+        """Answer with the function and the user of each of the 40 positions."""
         board = self.context.board
         self.answer(messages.Header(board.model, board.header()))
 
@@ -250,9 +269,9 @@ class Metrics(ApiHandler):
     operations = {"get": Operation("Metrics for Prometheus", None)}
 
     def get(self) -> None:
+        """Answer with the metrics as text. Raises RequestError if they are off."""
         if self.context.metrics is None:
-            message = "there is nothing at /metrics: config.yaml does not say metrics: true"
-            raise RequestError("not-found", message)
+            raise RequestError("not-found", "metrics are off: add metrics: true to config.yaml")
         self.set_header("Content-Type", self.context.metrics.content_type)
         self.finish(self.context.metrics.text())
 
@@ -265,6 +284,7 @@ class Fleet(ApiHandler):
     operations = {"get": Operation("All Pis at the broker", messages.Fleet, errors=("not-found",))}
 
     async def get(self) -> None:
+        """Send the fleet in parts, as fast as the client reads. Raises RequestError if off."""
         fleet = self.context.fleet
         if fleet is None:
             raise RequestError("not-found", NO_FLEET)
@@ -275,6 +295,7 @@ class Fleet(ApiHandler):
                 await self.flush()
 
     async def head(self) -> None:
+        """Answer without a body. Raises RequestError if the fleet is off."""
         if self.context.fleet is None:
             raise RequestError("not-found", NO_FLEET)
 
@@ -293,6 +314,7 @@ class Login(ApiHandler):
     }
 
     async def post(self) -> None:
+        """Begin a session for the code or token of the body. Raises RequestError."""
         auth, caller, asked = self.context.auth, self.caller, self.body(LoginRequest)
         if asked.token:
             code = auth.take_link(asked.token)
@@ -321,6 +343,7 @@ class Logout(ApiHandler):
     }
 
     async def post(self) -> None:
+        """End the caller's session, and close its WebSockets."""
         written = self.context.auth.end_session(self)
         self.context.close_ended_sessions()
         if written:
@@ -335,10 +358,12 @@ class Rejected(ApiHandler):
     def initialize(  # type: ignore[override]
         self, context: WebContext, error: RequestError
     ) -> None:
+        """Take the error to answer with."""
         super().initialize(context)
         self._error = error
 
     async def prepare(self) -> None:
+        """Raise the error before any method runs."""
         raise self._error
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -355,4 +380,5 @@ class Unknown(ApiHandler):
     """Any other path below /api/."""
 
     async def prepare(self) -> None:
+        """Raise RequestError for every method."""
         raise RequestError("not-found", f"there is nothing at {self.request.path[:80]}")

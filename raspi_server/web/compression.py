@@ -18,8 +18,11 @@ Stamp = tuple[object, ...]
 
 
 def open_regular(path: str) -> BinaryIO:
-    """Open a regular file for reading. Raises OSError for anything else, such as a pipe or a device
-    that has taken the file's place meanwhile, and never waits for it."""
+    """Open a regular file for reading.
+
+    Raises OSError without waiting for anything else, such as a pipe or a device that has replaced
+    the file since it was found.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return os.fdopen(descriptor, "rb")
@@ -28,13 +31,15 @@ def open_regular(path: str) -> BinaryIO:
 
 
 def compress(content: bytes) -> bytes:
-    """Return content as gzip; the same content gives the same bytes."""
+    """Return content as gzip. The same content gives the same bytes."""
     return gzip.compress(content, _LEVEL, mtime=0)
 
 
 class ContentCache:
-    """A cache of contents by path and form, of at most `max_cache_bytes`. All methods belong to the
-    event loop's thread."""
+    """A cache of contents by path and form, of at most `max_cache_bytes`.
+
+    All methods run on the event loop's thread.
+    """
 
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self._max_bytes = limits.max_cache_bytes
@@ -42,8 +47,10 @@ class ContentCache:
         self._bytes = 0
 
     def get(self, path: str, form: str, stamp: Stamp, make: Callable[[], bytes]) -> bytes:
-        """Return a file's content in one form. It is made if there is none with this stamp. Raises
-        what `make` raises."""
+        """Return a file's content in one form, such as `gzip`.
+
+        `make` is called if no content with this stamp is cached. Raises what `make` raises.
+        """
         entry = self._entries.get((path, form))
         if entry and entry[0] == stamp:
             self._entries.move_to_end((path, form))

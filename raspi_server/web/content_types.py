@@ -1,5 +1,8 @@
-"""Content types of files, by their names. The standard library's own table is used, and not the
-machine's /etc/mime.types, so that every machine gives the same answer."""
+"""Content types of files, by their names.
+
+They come from the standard library's own table. The machine's /etc/mime.types is ignored, so every
+machine gives the same answer.
+"""
 
 import mimetypes
 import os
@@ -26,7 +29,7 @@ _TEXT = ("text/", "application/json", "application/manifest+json", "image/svg+xm
 
 
 def content_type(path: str) -> str:
-    """Return the `Content-Type` of a file; texts are UTF-8."""
+    """Return the `Content-Type` of a file. Texts are declared as UTF-8."""
     # The table takes URLs: without the slash `data:` would be a scheme, and from Python 3.13 on a
     # bracket behind two slashes a broken address.
     kind, encoding = _TYPES.guess_type(f"/{os.path.basename(path)}")
@@ -45,8 +48,10 @@ _ICONS = ("image/svg+xml", "image/png", "image/vnd.microsoft.icon")
 
 
 def is_part(kind: str) -> bool:
-    """Return whether files of a content type are parts of pages: scripts, styles, fonts, icons. The
-    others are pages, and data that a camera or a log may write each second."""
+    """Return whether files of a content type are parts of pages: scripts, styles, fonts, icons.
+
+    Other files are pages, and data that a camera or a log may write each second.
+    """
     return kind.startswith(_PARTS + _ICONS)
 
 

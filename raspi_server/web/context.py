@@ -47,11 +47,11 @@ JSON_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-NO_FLEET = "this Pi shows no others: config.yaml does not say fleet: true below mqtt:"
+NO_FLEET = "the fleet is off: add fleet: true below mqtt: in config.yaml"
 CLOSE_LOGIN_REQUIRED = 4401
 CLOSE_RESTARTED = 1012
-"""The close code for viewers that have to connect again at once, since their session or the thing
-they viewed has ended."""
+"""The close code for viewers that have to connect again immediately: their session has ended, or
+the hub they were connected to."""
 _PACKAGE = Path(__file__).parents[1]
 _INSIDE = _PACKAGE / "www"
 BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else _PACKAGE.parent / "www"
@@ -63,35 +63,50 @@ class MetricsText(Protocol):
 
     content_type: str
 
-    def text(self) -> bytes: ...
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
 
 
 class NamedPi(Protocol):
     """Another Pi, with its name for people."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its host name, or its topic."""
 
 
 class Fleet(Protocol):
-    """The fleet of `fleet_watcher.py`, which is imported only where the configuration asks for
-    it."""
+    """The fleet of `fleet_watcher.py`, imported only where the configuration asks for it."""
 
     hub: Hub
 
     @property
-    def seq(self) -> int: ...
-    async def refresh(self) -> None: ...
-    def is_own(self, topic: str) -> bool: ...
-    def target(self, command: RemoteCommand) -> tuple[NamedPi, FleetPin]: ...
-    def parts(self) -> Iterator[bytes]: ...
-    def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value]: ...
+    def seq(self) -> int:
+        """The number of the last news."""
+
+    async def refresh(self) -> None:
+        """Wait until the Pis that the broker keeps have been received, two seconds at most."""
+
+    def is_own(self, topic: str) -> bool:
+        """Return whether a topic is that of this Pi."""
+
+    def target(self, command: RemoteCommand) -> tuple[NamedPi, FleetPin]:
+        """Return the Pi and the pin of a command. Raises RequestError."""
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield the JSON of the whole fleet in parts."""
+
+    def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value]:
+        """Send a command to its Pi; return the future of its answer. Raises RequestError."""
 
 
 @dataclass
 class WebContext:
-    """The parts that handlers use. `www` are the folders to serve: the first that has a file wins.
-    `metrics` and `fleet` are None where the configuration does not ask for them."""
+    """The parts that handlers use.
+
+    `www` are the folders to serve: the first that has a file wins. `metrics` and `fleet` are None
+    where the configuration does not ask for them.
+    """
 
     status: Status
     history: History
@@ -133,7 +148,7 @@ class WebContext:
         return self._pin(pin, may_control, self.sees_details(caller))
 
     def broker_pin(self, pin: Pin, may_control: bool) -> PinInfo:
-        """Return a pin as clients of the broker see it. `may_control` lets them switch it."""
+        """Return a pin as clients of the broker see it; `may_control` lets them switch it."""
         may_control = may_control and self.auth.broker_may_control(pin.config)
         return self._pin(pin, may_control, details=False)
 
@@ -203,8 +218,10 @@ class WebContext:
         )
 
     def fleet_audience(self, is_own: bool, pin: FleetPin) -> Audience | None:
-        """Return the callers that may switch a pin of the fleet from here, None for inputs. For
-        pins of this Pi our own configuration decides, whatever the broker says."""
+        """Return which callers may switch a pin of the fleet from here, None for inputs.
+
+        For pins of this Pi our own configuration decides, whatever the broker says.
+        """
         if pin.mode == "input":
             return None
         if not is_own:

@@ -19,7 +19,7 @@ class NamedHandler(RequestHandler):
     async def _execute(
         self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
     ) -> None:
-        # All that Tornado does for a request: prepare, and the method.
+        # Tornado runs `prepare` and the method in here.
         await busy.run(self.subject, super()._execute(transforms, *args, **kwargs))
 
 
@@ -30,8 +30,10 @@ def write_plainly(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> 
 
 
 def reason(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> str:
-    """Return the reason of a failed request: our own words where we gave any, else the standard
-    phrase of its status."""
+    """Return the reason of a failed request.
+
+    It is the message of our HTTPError, else the standard phrase of the status.
+    """
     error = exc_info[1] if exc_info else None
     if isinstance(error, HTTPError) and error.log_message:
         return error.log_message % error.args if error.args else error.log_message

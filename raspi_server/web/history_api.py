@@ -28,8 +28,10 @@ class Span(Struct, frozen=True):
 
 
 class PinSpan(Struct, frozen=True):
-    """The query of the history of one pin: by default all that is kept, in the form that `Accept`
-    prefers."""
+    """The query of the history of one pin.
+
+    By default it asks for all that is kept, in the form that `Accept` prefers.
+    """
 
     seconds: Seconds | UnsetType = UNSET
     format: Literal["json", "csv"] | UnsetType = UNSET
@@ -45,6 +47,7 @@ class AllHistory(ApiHandler):
     }
 
     async def get(self) -> None:
+        """Answer with the last `seconds` of all pins. Raises RequestError."""
         seconds = _query(self, Span, _SECONDS).seconds
         now = time.monotonic()
         histories = {}
@@ -71,6 +74,7 @@ class OneHistory(ApiHandler):
     }
 
     def get(self, name: str) -> None:
+        """Answer with the history of the pin, as JSON or CSV. Raises RequestError."""
         asked = _query(self, PinSpan, f"{_SECONDS}, format json or csv")
         now = time.monotonic()
         pin = self.context.board[name].config.name
@@ -117,8 +121,10 @@ def _query(handler: ApiHandler, kind: type[_Query], expected: str) -> _Query:
 
 
 def _as_csv(history: PinHistoryAnswer) -> str:
-    """Return CSV (RFC 4180): a line for the value before the first change, and one for each change.
-    No cell can begin like a formula: all are numbers, names of pins, addresses or our words."""
+    """Return CSV (RFC 4180): the value before the first change, then each change, a line each.
+
+    No cell can begin like a formula. All are numbers, names of pins, addresses or our own words.
+    """
     text = io.StringIO()
     lines = csv.writer(text)
     lines.writerow(["time", "unix", "pin", "value", "by"])

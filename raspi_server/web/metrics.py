@@ -1,5 +1,7 @@
 """Metrics for Prometheus: some counted as they happen, the others read for each request.
-Each label is a pin's name or one of a few fixed words."""
+
+Each label is a pin's name or one of a few fixed words, so the number of series is bounded.
+"""
 
 import time
 from collections.abc import Iterator
@@ -37,7 +39,7 @@ class _Tally:
 
 
 class Metrics(Collector):
-    """The metrics of one server. All methods belong to the loop's thread."""
+    """The metrics of one server. All methods run on the event loop's thread."""
 
     content_type = CONTENT_TYPE_LATEST
 
@@ -66,7 +68,7 @@ class Metrics(Collector):
         tally.add(changed.value, changed.moment)
 
     def remade(self) -> None:
-        """Count pins that failed, and follow the pins of a new configuration."""
+        """Count pins that have failed, and take over the pins of a new configuration."""
         unavailable = {pin.config.name for pin in self._context.board if pin.error}
         self._errors += len(unavailable - self._unavailable)
         self._unavailable = unavailable
@@ -84,7 +86,7 @@ class Metrics(Collector):
             self._tallies[pin.config.name].add(pin.value, now)
 
     def describe(self) -> list[Metric]:
-        """Return nothing: else the registry would call `collect` while this is being made."""
+        """Return nothing, so the registry does not call `collect` while this is being built."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -101,17 +103,19 @@ class Metrics(Collector):
             )
             words = "Changes that wait for the broker"
             yield _gauge(f"{name}_kept_changes", words, broker.kept)
-            words = "Changes that were too many to keep"
+            words = "Changes that were dropped because too many waited"
             yield _counter(f"{name}_lost_changes", words, broker.lost_changes)
 
     def _pins(self) -> Iterator[Metric]:
         name = "raspi_server_pin"
         value = GaugeMetricFamily(
-            f"{name}_value", "1 is active, whatever the level; pwm from 0 to 1", labels=["pin"]
+            f"{name}_value", "1 is active, whatever the level; pwm is 0 to 1", labels=["pin"]
         )
         up = GaugeMetricFamily(f"{name}_up", "0 for a pin that cannot be opened", labels=["pin"])
         changes = CounterMetricFamily(f"{name}_changes", "Changes of the value", labels=["pin"])
-        on = CounterMetricFamily(f"{name}_on_seconds", "Time for which it was on", labels=["pin"])
+        on = CounterMetricFamily(
+            f"{name}_on_seconds", "Seconds for which it was on", labels=["pin"]
+        )
         last = GaugeMetricFamily(
             f"{name}_last_change_timestamp_seconds", "When it changed last", labels=["pin"]
         )
@@ -133,8 +137,8 @@ class Metrics(Collector):
         build = GaugeMetricFamily(f"{name}_build_info", "Always 1", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
-        yield _gauge(f"{name}_viewers", "Open pages", len(hub))
-        words = "States and changes that were sent, one for each viewer"
+        yield _gauge(f"{name}_viewers", "Open WebSockets at /ws", len(hub))
+        words = "States and changes sent, counted once for each viewer"
         yield _counter(f"{name}_frames_sent", words, hub.sent)
         words = "States skipped for a viewer that had not read the last one"
         yield _counter(f"{name}_frames_skipped", words, hub.skipped)
@@ -142,12 +146,12 @@ class Metrics(Collector):
         status = self._status.verdict(False).status
         words = "1 while the heartbeat thread runs"
         yield _gauge(f"{name}_heartbeat_up", words, self._status.is_watchdog_alive)
-        words = "1 while systemd's watchdog is fed: all that has to run runs"
+        words = "1 while systemd's watchdog is fed: no part of the server is stuck"
         yield _gauge(
             f"{name}_watchdog_fed", words, status != "failing" and self._status.is_watchdog_alive
         )
         health = GaugeMetricFamily(
-            f"{name}_health", "1 for the status that /api/health says", labels=["status"]
+            f"{name}_health", "1 for the status that /api/health reports", labels=["status"]
         )
         for state in STATES:
             health.add_metric([state], state == status)
@@ -156,7 +160,7 @@ class Metrics(Collector):
     def _machine(self) -> Iterator[Metric]:
         health = self._status.machine_health()
         for name, words, value in (
-            ("temperature_celsius", "Of the processor", health.temperature),
+            ("temperature_celsius", "Temperature of the processor", health.temperature),
             ("load_ratio", "Processes that want to run, for each core", health.load),
             ("memory_used_ratio", "The used share of the memory", health.memory),
             ("disk_used_ratio", "The used share of the root file system", health.disk),

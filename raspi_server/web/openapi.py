@@ -15,11 +15,15 @@ MethodName = str
 
 
 class Operation(NamedTuple):
-    """One method of one path. `body` and `query` are the structs of the body and the query it
-    takes, if any; `answer` is the struct it answers with under one of `statuses`, or None for
-    another JSON document; `also` is another content type it may answer with; `answer_without_view`
-    is the struct for callers that may not view, where they get an answer; `errors` are its error
-    codes beyond those of every request."""
+    """One method of one path.
+
+    - `body` and `query`: the structs of the body and the query that it takes, if any.
+    - `answer`: the struct that it answers with, under one of `statuses`; None for another JSON
+      document.
+    - `also`: another content type of its answer.
+    - `answer_without_view`: the struct for callers that may not view, where they get an answer.
+    - `errors`: its error codes beyond those of every request.
+    """
 
     summary: str
     answer: type[Struct] | None

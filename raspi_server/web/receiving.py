@@ -16,9 +16,11 @@ from tornado.httputil import (
 
 
 class Reception(HTTPMessageDelegate):
-    """A request that arrives on `connection`, on its way to `inner`. The connection is closed when
-    the body takes longer than `body_timeout_s`. Tornado's own timeout for bodies
-    is not used: after it Tornado parses the part that it has read, and logs tracebacks."""
+    """A request that arrives on `connection` and is passed to `inner`.
+
+    The connection is closed when the body takes longer than `body_timeout_s`. Tornado's own timeout
+    for bodies is not used: after it Tornado parses the part that it has read, and logs tracebacks.
+    """
 
     def __init__(
         self, inner: HTTPMessageDelegate, connection: HTTP1Connection, body_timeout_s: float
@@ -31,8 +33,10 @@ class Reception(HTTPMessageDelegate):
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        """Pass the head on. Raises HTTPInputError for a port of thousands of digits, which Tornado
-        fails to parse."""
+        """Pass the head on, and start the timer of the body if there is one.
+
+        Raises HTTPInputError for a port of thousands of digits, at which Tornado fails.
+        """
         try:
             split_host_and_port(headers.get("Host", ""))
         except ValueError as error:
@@ -43,13 +47,16 @@ class Reception(HTTPMessageDelegate):
         return self._inner.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Pass a part of the body on."""
         return self._inner.data_received(chunk)
 
     def finish(self) -> None:
+        """Stop the timer, since the whole body has arrived."""
         self._stop_timer()
         self._inner.finish()
 
     def on_connection_close(self) -> None:
+        """Stop the timer, since the client has closed the connection."""
         self._stop_timer()
         self._inner.on_connection_close()
 
@@ -59,8 +66,11 @@ class Reception(HTTPMessageDelegate):
 
 
 def declared_bytes(request: HTTPServerRequest) -> int:
-    """Return the bytes that a Content-Length declares, or 0 for a malformed one, which Tornado
-    rejects. Of a long number the first 20 digits are enough."""
+    """Return the bytes that `Content-Length` declares.
+
+    It is 0 for a malformed length, which Tornado rejects. Of a long number only the first 20 digits
+    are read.
+    """
     length = request.headers.get("Content-Length", "")
     is_number = length.isascii() and length.isdigit()
     return int(length.lstrip("0")[:20] or "0") if is_number else 0

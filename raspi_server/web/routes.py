@@ -29,6 +29,7 @@ class OpenApi(api.ApiHandler):
     operations: ClassVar[Mapping[str, Operation]] = {"get": Operation("This document", None)}
 
     def get(self) -> None:
+        """Answer with the description of all routes in `API`."""
         described = [(path, handler.operations) for path, handler in API]
         self.answer(openapi.document(described, __version__))
 
@@ -85,11 +86,14 @@ class _Guarded(Application):
 
 @stream_request_body
 class TooLarge(api.Rejected):
-    """Rejection of a request whose declared body is too large. The body is not read, and the
-    connection closes. A body in chunks declares no size: Tornado reads it up to the same limit and
-    answers with a bare 400."""
+    """Rejection of a request whose declared body is too large.
+
+    The body is not read, and the connection closes. A body in chunks declares no size: Tornado
+    reads it up to the same limit and answers with a bare 400.
+    """
 
     async def prepare(self) -> None:
+        """Raise the error, and keep Tornado from reading the body."""
         # Tornado would add its own answer to this one.
         assert isinstance(self.request.connection, HTTP1Connection)
         self.request.connection.set_max_body_size(sys.maxsize)

@@ -1,5 +1,7 @@
-"""Static files: the user's folder first, the built-in pages second; always the file as it is now,
-and nothing outside the folders."""
+"""Static files: the user's folder first, the built-in pages second.
+
+A file is always served as it is now. Nothing outside the folders is served.
+"""
 
 import contextlib
 import os
@@ -29,22 +31,24 @@ class Files(NamedHandler, StaticFileHandler):
     """True if HTML pages name the present version of other files."""
 
     def initialize(self, context: WebContext) -> None:  # type: ignore[override]
+        """Take the parts that the handler uses."""
         self.context = context
         self._limits = context.limits
         self._folders = context.www
         self._version = CURRENT
         self._content: bytes | None = None
         self._is_cut = False
-        """Whether the file has become shorter than its announced length, or unreadable, while it
-        was sent. Then the connection is closed."""
+        """True if the file became shorter than its announced length, or unreadable, while it was
+        sent. Then the connection is closed."""
         super().initialize(path=context.www[0], default_filename=INDEX)
 
     def prepare(self) -> None:
-        if self.request.path == "/":  # every visit renews the cookie
+        """Renew the session's cookie at each visit of the dashboard."""
+        if self.request.path == "/":
             self.context.auth.renew_cookie(self)
 
     async def get(self, path: str, include_body: bool = True) -> None:
-        """Send a file. For a page, read the version that it names first, from all files."""
+        """Send a file. For an HTML page, first compute the version that it names."""
         if self.has_versions and (not path or path.endswith("/") or is_html(content_type(path))):
             self._version = await self.context.versions.refresh()
         await super().get(path, include_body)
@@ -60,10 +64,13 @@ class Files(NamedHandler, StaticFileHandler):
         return os.path.join(root, path)
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        """Return the file in the first folder that has it, or None after a redirect to a folder's
-        address. Raises HTTPError 404, also for a path that leads out of the folders: the answer
-        does not tell the difference."""
-        # A browser takes a backslash for a slash, and so a redirect for one to another machine.
+        """Return the file in the first folder that has it, None after a redirect to a folder.
+
+        Raises HTTPError 404, also for a path that leads out of the folders: the answer does not
+        tell the difference.
+        """
+        # A browser takes a backslash for a slash. So a redirect to either of `//x` and `/\x` would
+        # lead it to another machine.
         is_odd = self.path.startswith("/") or "\0" in self.path or "\\" in self.path
         if is_odd or is_hidden(self.path):
             raise HTTPError(404)
@@ -93,17 +100,21 @@ class Files(NamedHandler, StaticFileHandler):
         return found
 
     def redirect(self, url: str, permanent: bool = False, status: int | None = None) -> None:
-        """Redirect from a folder's name to its address with a slash, in relative terms: a reverse
-        proxy may serve it below a path."""
+        """Redirect from a folder's name to its address with a slash.
+
+        The address is relative, since a reverse proxy may serve it below a path.
+        """
         name = url.rstrip("/").rpartition("/")[2]
         super().redirect(f"./{name}/", permanent, status)
 
     # The form in which it is sent
 
     def _choose_form(self, path: str) -> None:
-        """Choose whether a file is sent as gzip. A range never is: a range of compressed content is
-        useless. If `If-Range` names another content than the present one, the client gets the whole
-        file instead of a range."""
+        """Choose whether a file is sent as gzip.
+
+        A range never is, since a range of compressed content is useless. If `If-Range` names
+        another content than the present one, the client gets the whole file instead of a range.
+        """
         headers = self.request.headers
         self._found = os.stat(path)
         self._type = content_type(path)
@@ -119,14 +130,18 @@ class Files(NamedHandler, StaticFileHandler):
             self._is_gzip = accepts_gzip(headers.get("Accept-Encoding", ""))
 
     def get_content_size(self) -> int:
+        """Return the bytes that are sent for the whole file. Raises HTTPError 503."""
         self._content = self._cached_content()
         return self._found.st_size if self._content is None else len(self._content)
 
     def get_content(  # type: ignore[override]
         self, abspath: str, start: int | None = None, end: int | None = None
     ) -> Generator[bytes, None, None]:
-        """Yield the file's bytes, fewer where it is cut meanwhile. Raises HTTPError 503 where it
-        cannot be opened any more: too many files are open, or it has just been removed."""
+        """Yield the file's bytes from `start` to `end`, fewer if it is cut meanwhile.
+
+        Raises HTTPError 503 if it cannot be opened any more: too many files are open, or it has
+        just been removed.
+        """
         chunk_bytes = self._limits.file_chunk_bytes
         if self._content is not None:
             content = memoryview(self._content)[start:end]
@@ -146,8 +161,10 @@ class Files(NamedHandler, StaticFileHandler):
         self._is_cut = rest > 0
 
     def _cached_content(self) -> bytes | None:
-        """Return a page, or a compressed file; None for a file that is sent as it is. Raises
-        HTTPError 503 where it cannot be read."""
+        """Return a page, or a compressed file; None for a file that is sent as it is.
+
+        Raises HTTPError 503 if it cannot be read.
+        """
         if not self._names_version and not self._is_gzip:
             return None
         assert self.absolute_path is not None
@@ -176,23 +193,29 @@ class Files(NamedHandler, StaticFileHandler):
         return f"-{self._version}" if self._names_version else ""
 
     def compute_etag(self) -> str | None:
-        """Return a tag of everything that changes the content; Tornado's own is computed once in
-        the life of the process."""
+        """Return a tag of everything that changes the content.
+
+        Tornado computes its own tag of a file only once while the process runs.
+        """
         inode, changed, size = self._stamp()
         form = "-gzip" if self._is_gzip else ""
         return f'"{inode:x}-{changed:x}-{size:x}{self._page_version()}{form}"'
 
     def get_modified_time(self) -> datetime:
+        """Return the time of the file's last edit, to the second."""
         return datetime.fromtimestamp(int(self._found.st_mtime), UTC)
 
     def should_return_304(self) -> bool:
-        """Return whether the client has this content. The date of a page is not enough, since the
-        page names the version of other files."""
+        """Return whether the client has this content.
+
+        The date of a page does not prove it, since the page names the version of other files.
+        """
         if self._names_version and not self.request.headers.get("If-None-Match"):
             return False
         return super().should_return_304()
 
     def get_content_type(self) -> str:
+        """Return the content type by the file's name."""
         return self._type
 
     def get_cache_time(self, path: str, modified: datetime | None, mime_type: str) -> int:
@@ -200,6 +223,7 @@ class Files(NamedHandler, StaticFileHandler):
         return 0
 
     def set_extra_headers(self, path: str) -> None:
+        """Set the headers that tell caches of the two forms of a text."""
         if self._may_be_gzip:
             self.set_header("Vary", "Accept-Encoding")
         if self._is_gzip:
@@ -207,19 +231,24 @@ class Files(NamedHandler, StaticFileHandler):
             self.clear_header("Accept-Ranges")
 
     def set_default_headers(self) -> None:
+        """Set the headers of every answer, errors included."""
         for name, value in HEADERS.items():
             self.set_header(name, value)
         self.set_header("Cache-Control", "no-cache")
 
     def _set_policy(self, folder: str) -> None:
-        """Restrict our own pages to scripts in files. Pages in the user's folder are not
-        restricted. In a checkout both are one folder, and only the policy in our pages applies."""
+        """Restrict our own pages to scripts in files.
+
+        Pages in the user's folder are not restricted. In a checkout both are one folder, and only
+        the policy in our pages applies.
+        """
         if folder != self.context.www[0]:
             self.set_header("Content-Security-Policy", PAGE_POLICY)
 
     # Errors
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer a 404 with the page for it, and other errors in text."""
         page = self._error_page(status_code) if status_code == 404 else None
         if status_code == 405:
             self.set_header("Allow", "GET, HEAD")
@@ -235,25 +264,29 @@ class Files(NamedHandler, StaticFileHandler):
         for folder in self._folders:
             if not os.path.isfile(os.path.join(folder, self.path)):
                 continue
-            with contextlib.suppress(OSError, HTTPError):  # not ours, or too many files are open
+            # The file is unreadable, or too many files are open: the next folder may have a page.
+            with contextlib.suppress(OSError, HTTPError):
                 path = self._find(os.path.realpath(folder))
                 if path and os.path.getsize(path) <= self._limits.max_page_bytes:
                     with open_regular(path) as file:
                         page = file.read(self._limits.max_page_bytes)
                     self._set_policy(folder)
-                    # It names v/current/ from the top, and answers for paths of any depth.
+                    # It names v/current/ from the top, and is sent for paths of any depth.
                     depth = min(self.request.path.count("/") - 1, MAX_DEPTH)
                     return put_version(page, CURRENT, "../" * depth)
         return None
 
 
 class VersionedFiles(Files):
-    """A file at `/v/VERSION/PATH`, the same as at `/PATH`. If the version is the present one and
-    covers the file, browsers keep it without another request."""
+    """A file at `/v/VERSION/PATH`, the same as at `/PATH`.
+
+    If the version is the present one and covers the file, browsers keep it without another request.
+    """
 
     ROUTE = rf"/v/{VERSION}/(.*)"
 
     def set_extra_headers(self, path: str) -> None:
+        """Let browsers keep a file that the present version covers."""
         super().set_extra_headers(path)
         version = self.request.path.split("/")[2]
         if is_part(self._type) and self.context.versions.covers(version, path, self._found):

@@ -1,5 +1,7 @@
-"""Trust in this Pi's certificate authority: its certificate in the forms that phones take, a
-WebSocket that proves their trust, and the routes of plain HTTP where HTTPS is on."""
+"""Trust in this Pi's certificate authority, and the routes of plain HTTP where HTTPS is on.
+
+The certificate comes in the forms that phones take. A WebSocket proves that a device trusts it.
+"""
 
 import plistlib
 import uuid
@@ -38,6 +40,7 @@ class AuthorityDetails(ApiHandler):
     }
 
     def get(self) -> None:
+        """Answer with name and fingerprint. Raises RequestError if there is no authority."""
         authority = _authority(self.context)
         self.answer(AuthorityInfo(authority.name, authority.fingerprint))
 
@@ -45,13 +48,16 @@ class AuthorityDetails(ApiHandler):
 
 
 class Certificate(ApiHandler):
-    """The authority's certificate: a plain file for Android and computers, a profile for Apple's
-    devices (Apple, Configuration Profile Reference: com.apple.security.root)."""
+    """The authority's certificate: a plain file, or a profile for Apple's devices.
+
+    The profile follows Apple's Configuration Profile Reference, com.apple.security.root.
+    """
 
     is_for_all = True
     operations: ClassVar[Mapping[str, Operation]] = {"get": Operation("The certificate", None)}
 
     def get(self, form: str) -> None:
+        """Send the certificate as `crt` or `mobileconfig`. Raises RequestError if there is none."""
         authority = _authority(self.context)
         if form == "crt":
             self.set_header("Content-Type", "application/x-x509-ca-cert")
@@ -64,14 +70,16 @@ class Certificate(ApiHandler):
 
 
 def profile(authority: Authority) -> bytes:
-    """Return the profile of an authority. It has a fixed id, so a second installation replaces the
-    first."""
-    id = uuid.uuid5(uuid.NAMESPACE_OID, authority.fingerprint)
+    """Return the profile of an authority.
+
+    Its id depends on the authority alone, so a second installation replaces the first.
+    """
+    own_id = uuid.uuid5(uuid.NAMESPACE_OID, authority.fingerprint)
     certificate = {
         "PayloadType": "com.apple.security.root",
         "PayloadVersion": 1,
-        "PayloadIdentifier": f"{NAME}.{id}.authority",
-        "PayloadUUID": str(uuid.uuid5(id, "authority")).upper(),
+        "PayloadIdentifier": f"{NAME}.{own_id}.authority",
+        "PayloadUUID": str(uuid.uuid5(own_id, "authority")).upper(),
         "PayloadDisplayName": authority.name,
         "PayloadContent": authority.der,
     }
@@ -83,8 +91,8 @@ def profile(authority: Authority) -> bytes:
         {
             "PayloadType": "Configuration",
             "PayloadVersion": 1,
-            "PayloadIdentifier": f"{NAME}.{id}",
-            "PayloadUUID": str(id).upper(),
+            "PayloadIdentifier": f"{NAME}.{own_id}",
+            "PayloadUUID": str(own_id).upper(),
             "PayloadDisplayName": authority.name,
             "PayloadDescription": about,
             "PayloadContent": [certificate],
@@ -93,33 +101,44 @@ def profile(authority: Authority) -> bytes:
 
 
 class Proof(RateLimitedSocket):
-    """A WebSocket that opens and closes at once. It opens over TLS only on a device that trusts the
-    authority. It sends nothing, so pages of any origin may open it: our own page on plain HTTP is
-    another origin."""
+    """A WebSocket that opens and immediately closes.
+
+    It opens over TLS only on a device that trusts the authority. It sends nothing, so pages of any
+    origin may open it: our own page on plain HTTP is another origin.
+    """
 
     def check_origin(self, origin: str) -> bool:
+        """Return True."""
         return True
 
     def open(self) -> None:
+        """Close with 1000, which tells the page that the device trusts the authority."""
         self.close(1000)
 
 
 class TrustFiles(Files):
-    """The built-in files of the trust page. Files of the user are not served over plain HTTP. The
-    addresses have no version, since plain HTTP serves only `/trust/*`."""
+    """The built-in files of the trust page.
+
+    Files of the user are not served over plain HTTP. The addresses have no version, since plain
+    HTTP serves only `/trust/*`.
+    """
 
     has_versions = False
 
     def initialize(self, context: WebContext) -> None:  # type: ignore[override]
+        """Take the parts that the handler uses, and only the built-in folder."""
         super().initialize(context)
         self._folders = (str(BUILT_IN_WWW),)
 
 
 class HttpsOnly(ApiHandler):
-    """Any other request by plain HTTP where HTTPS is on: pages are redirected to the explanation,
-    and programs get the error `https-only`."""
+    """Any other request by plain HTTP where HTTPS is on.
+
+    Pages are redirected to the explanation. Programs get the error `https-only`.
+    """
 
     async def prepare(self) -> None:
+        """Redirect, or raise RequestError. Nothing else is answered."""
         path, host = self.request.path, self.request.host
         for_people = path != "/ws" and not (path + "/").startswith("/api/")
         if self.request.method not in ("GET", "HEAD") or not for_people:

@@ -1,5 +1,6 @@
-"""Versions of the static files, as folders in their addresses: `/v/VERSION/PATH` is the file at
-`/PATH`, and a browser keeps it for a year without another request.
+"""Versions of the static files, as folders in their addresses.
+
+`/v/VERSION/PATH` is the file at `/PATH`, and a browser keeps it for a year without another request.
 
 An HTML page names `v/current/`. The server puts the present version in its place each time that it
 sends the page. The version is a hash over all parts of pages (scripts, styles, icons), so any edit
@@ -28,18 +29,22 @@ MAX_AGE_S = 365 * 24 * 3600
 IMMUTABLE = f"public, max-age={MAX_AGE_S}, immutable"
 
 _NAMED = re.compile(rb"""(["'(=\s](?:/|(?:\.{1,2}/)+)?)v/current/""")
-"""At the begin of an address, so that `/dev/current/` of a user's own stays."""
+"""The start of an address. Thus `/dev/current/` in a user's page stays as it is."""
 
 
 def put_version(page: bytes, version: str, above: str = "") -> bytes:
-    """Return an HTML page with `version` in the addresses that begin with `v/current/`, be they
-    relative or not; `above` leads from the page's folder to the top."""
+    """Return an HTML page with `version` in the place of `current` in its addresses.
+
+    They may be relative or not. `above`, such as `../`, leads from the page's folder to the top.
+    """
     return _NAMED.sub(rb"\1" + f"{above}v/{version}/".encode(), page)
 
 
 def is_hidden(path: str) -> bool:
-    """Return whether a name in a relative path begins with a dot, as files of editors, git and
-    macOS do. At the top `.well-known` is public (RFC 8615)."""
+    """Return whether a name in a relative path begins with a dot.
+
+    Files of editors, git and macOS do. At the top `.well-known` is public (RFC 8615).
+    """
     names = [name for name in path.split("/") if name not in ("", ".", "..")]
     if names[:1] == [".well-known"]:
         del names[0]
@@ -47,16 +52,22 @@ def is_hidden(path: str) -> bool:
 
 
 class Version(NamedTuple):
-    """A version, and the parts of pages that it was computed over: path, size and times of each, of
-    those with one path the part that is served."""
+    """A version, and the parts of pages that it was computed over.
+
+    `parts` has path, size and times of each part. If several folders have a path, it has the part
+    that is served.
+    """
 
     name: str
     parts: frozenset[bytes] = frozenset()
 
 
 class Versions:
-    """The present version of the files below `folders`. All methods belong to the event loop's
-    thread; the files are looked up in another, since an SD card may take its time."""
+    """The present version of the files below `folders`.
+
+    All methods run on the event loop's thread. The files are looked up in another, since an SD card
+    may be slow.
+    """
 
     def __init__(self, folders: Callable[[], Sequence[str]], limits: Limits = DEFAULT) -> None:
         self._folders = folders
@@ -66,22 +77,27 @@ class Versions:
         self._next: asyncio.Future[str] | None = None
 
     def covers(self, version: str, path: str, found: os.stat_result) -> bool:
-        """Return whether the file at `path` may be kept below `version`: it is the present one, and
-        was computed over this very file. A version may return, when another folder took the place
-        of the pages for a while; what was served meanwhile must not be kept below it. A file behind
-        a link to a folder is never covered: the version was not computed over its path."""
+        """Return whether browsers may keep the file at `path` below `version`.
+
+        The version must be the present one, and computed over this very file. A version can return
+        after another folder was in the place of the pages for a while. Files that were served
+        meanwhile must not be kept below it. A file behind a link to a folder is never covered,
+        since the version was not computed over its path.
+        """
         part = _known(os.path.normpath(path), found, found.st_size)
         return version == self._present.name and part in self._present.parts
 
     async def refresh(self) -> str:
-        """Return the present version, with every edit that was made before this call; `current`
-        where the files cannot be read, or are too many."""
+        """Return the present version, with every edit that was made before this call.
+
+        It is `current` if the files cannot be read, or are too many.
+        """
         if self._next is None:
             self._next = asyncio.ensure_future(self._read())
         return await asyncio.shield(self._next)
 
     async def _read(self) -> str:
-        """Read the files once for all calls that wait for the reading before."""
+        """Read the files once, for all calls that came during the reading before."""
         async with self._reading:
             self._next = None
             folders = tuple(self._folders())
@@ -90,9 +106,11 @@ class Versions:
 
 
 def read_version(folders: Sequence[str], max_files: int) -> Version:
-    """Return the version of the parts of pages that can be served from `folders`: a hash over the
-    name, size and times of each, and the program's version. It is `current` where a folder cannot
-    be read, or has more than `max_files` files and folders."""
+    """Return the version of the parts of pages that can be served from `folders`.
+
+    It is a hash over the name, size and times of each, and the program's version. It is `current`
+    if a folder cannot be read, or has more than `max_files` files and folders.
+    """
     digest = hashlib.sha256(__version__.encode())
     parts: dict[str, bytes] = {}
     try:
@@ -107,17 +125,19 @@ def read_version(folders: Sequence[str], max_files: int) -> Version:
 
 
 def _files(folder: str, max_files: int) -> Iterator[tuple[str, bytes]]:
-    """Yield the path of `folder` and of all below it, with what is known of each, without opening a
-    file; nothing for a folder that does not exist. Links to folders are not followed: where they
-    may lead is below `folder` itself. Raises OSError, also for more than `max_files` files and
-    folders."""
+    """Yield the path of `folder` and of all parts below it, with what `_known` returns for each.
+
+    No file is opened. A folder that does not exist yields nothing. Links to folders are not
+    followed, since they may only lead to folders below `folder` itself. Raises OSError, also for
+    more than `max_files` files and folders.
+    """
     if not os.path.isdir(folder):
         return
     waiting = [""]
     while waiting:
         below = waiting.pop()
-        # A folder's times change when a file is added or removed. So an old version never returns,
-        # below which a browser may have kept that file.
+        # A folder's times change when a file is added or removed. So no old version returns, below
+        # which a browser may have kept that file.
         yield below, _known(below, os.stat(os.path.join(folder, below)), size=0)
         with os.scandir(os.path.join(folder, below)) as found:
             entries = sorted(itertools.islice(found, max_files + 1), key=lambda each: each.name)
@@ -139,7 +159,9 @@ def _files(folder: str, max_files: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _known(path: str, found: os.stat_result, size: int) -> bytes:
-    """Return what any change of a file changes. The time of the last change is in it beside that of
-    the last edit, which can be set back."""
+    """Return bytes that differ after any change of a file.
+
+    They hold the time of the last change beside that of the last edit, which can be set back.
+    """
     known = found.st_ino, size, found.st_mtime_ns, found.st_ctime_ns
     return os.fsencode(path) + b"\0%d %d %d %d\0" % known

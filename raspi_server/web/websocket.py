@@ -1,5 +1,7 @@
-"""The WebSockets: `/ws` sends hello, passes commands to the board, and answers each of them;
-`/fleet/ws` does the same with the fleet."""
+"""The WebSockets `/ws` and `/fleet/ws`.
+
+Each sends hello, passes commands to the board or the fleet, and answers each of them.
+"""
 
 import asyncio
 import contextlib
@@ -37,13 +39,15 @@ log = logging.getLogger(__name__)
 
 
 class _FrameCountingProtocol(WebSocketProtocol13):
-    """Tornado's protocol, which reports whole messages, pings and pongs to its handler. This one
-    also counts frames that are a part of a message."""
+    """Tornado's protocol, which also counts frames that are a part of a message.
+
+    Tornado itself reports only whole messages, pings and pongs to its handler.
+    """
 
     handler: "RateLimitedSocket"
 
     def _receive_frame(self) -> Coroutine[Any, Any, None]:
-        if self._fragmented_message_buffer is not None:  # the last one was a part of a message
+        if self._fragmented_message_buffer is not None:  # the last frame was part of a message
             self.handler.take()
         return self._close_late() if self.handler.is_too_fast else super()._receive_frame()
 
@@ -60,17 +64,21 @@ class RateLimitedSocket(WebSocketHandler):
     is_too_fast = False
 
     def initialize(self, context: WebContext) -> None:
+        """Take the parts that the handler uses."""
         self.context = context
 
     def set_default_headers(self) -> None:
+        """Set the headers of every answer to a request, errors included."""
         for name, value in HEADERS.items():
             self.set_header(name, value)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer a request that does not become a WebSocket with its error in text."""
         write_plainly(self, kwargs.get("exc_info"))
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        """Return a protocol that counts all frames, None for an unsupported version."""
         limits = self.context.limits
         self._tokens = TokenBucket(
             limits.max_messages_per_s, limits.message_burst, time.monotonic()
@@ -92,12 +100,15 @@ class RateLimitedSocket(WebSocketHandler):
         self.close(CLOSE_POLICY_VIOLATION, reason)
 
     def on_message(self, message: str | bytes) -> None:
+        """Count a message."""
         self.take()
 
     def on_ping(self, data: bytes) -> None:
+        """Count a ping."""
         self.take()
 
     def on_pong(self, data: bytes) -> None:
+        """Count a pong."""
         self.take()
 
 
@@ -107,6 +118,7 @@ class ViewerSocket(RateLimitedSocket):
     _caller: Caller
 
     def initialize(self, context: WebContext) -> None:
+        """Take the parts that the handler uses."""
         super().initialize(context)
         self._loop = asyncio.get_running_loop()
         self._viewer: Viewer | None = None
@@ -117,6 +129,7 @@ class ViewerSocket(RateLimitedSocket):
         return f"the WebSocket of {self.request.remote_ip}"
 
     async def prepare(self) -> None:
+        """Check the origin, and identify the caller. Raises HTTPError."""
         try:
             self.context.auth.check_origin(self.request)
             self._caller = await self.context.auth.caller(self.request)
@@ -124,12 +137,15 @@ class ViewerSocket(RateLimitedSocket):
             raise HTTPError(STATUS[error.code], "%s", error.message) from None
 
     def check_origin(self, origin: str) -> bool:
-        return True  # `prepare` has checked it; Tornado's own check knows no names
+        """Return True: `prepare` has checked it, with the names of `access.hosts`."""
+        return True
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Return our own subprotocol if the client offers it."""
         return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
 
     def open(self) -> None:
+        """Become a viewer, or close with 4401 if the caller may not view."""
         try:
             self.context.auth.check_view(self._caller)
         except RequestError as error:
@@ -154,19 +170,22 @@ class ViewerSocket(RateLimitedSocket):
         raise NotImplementedError
 
     def carry_out(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
-        """Begin a command; return its `ref`, its pin, and the future of the pin's value. Raises
-        RequestError."""
+        """Begin a command; return its `ref`, its pin, and the future of the pin's value.
+
+        Raises RequestError.
+        """
         raise NotImplementedError
 
     def on_message(self, message: str | bytes) -> None:
+        """Begin the command in a message. Each message is answered with a result or an error."""
         viewer = self._viewer
         if not self.take() or viewer is None or viewer.is_closing:
             return
         try:
             if isinstance(message, bytes):
                 raise RequestError("bad-message", "expected a text frame, got a binary one")
-            # Each message is named, not the whole life of the socket, which would cost each viewer
-            # a coroutine's memory.
+            # Named for each message, not while the socket is open: that would need the memory of
+            # a coroutine for each viewer.
             with busy.on(self.subject):
                 ref, pin, done = self.carry_out(message)
         except RequestError as error:
@@ -175,6 +194,7 @@ class ViewerSocket(RateLimitedSocket):
             done.add_done_callback(partial(self._answer, viewer, ref, pin))
 
     def end(self, reason: str) -> None:
+        """Send the error `too-fast`, and close."""
         if self._viewer is None:
             super().end(reason)
             return
@@ -182,15 +202,18 @@ class ViewerSocket(RateLimitedSocket):
         self._viewer.close(CLOSE_POLICY_VIOLATION, reason)
 
     def on_ping(self, data: bytes) -> None:
+        """Count a ping, to which Tornado has written a pong past the viewer's queue."""
         if self._viewer:
             self._viewer.stream_was_written()
         self.take()
 
     def on_pong(self, data: bytes) -> None:
+        """Count a pong, and note that the client still answers."""
         if self.take() and self._viewer:
             self._viewer.pong_received()
 
     def on_close(self) -> None:
+        """Remove the viewer from its hub."""
         if self._viewer:
             self.hub.remove(self._viewer)
             log.debug("%s: closed, %d viewers", self.subject, len(self.hub))
@@ -212,14 +235,17 @@ class Socket(ViewerSocket):
 
     @property
     def hub(self) -> Hub:
+        """The viewers of this Pi."""
         return self.context.hub
 
     def add_to_hub(self, viewer: Viewer) -> None:
+        """Send hello, add the viewer, and send the first health."""
         viewer.send_message(self.context.hello(self._caller))
         self.hub.add(viewer)
         viewer.send_message(self.context.status.machine_health())
 
     def carry_out(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
+        """Begin a command to a pin of this Pi. Raises RequestError."""
         command = decode_command(text)
         with _with_ref(command.ref):
             pin = self.context.board[command.pin]
@@ -234,6 +260,7 @@ class FleetSocket(ViewerSocket):
     _fleet: Fleet
 
     async def prepare(self) -> None:
+        """Check the caller as `/ws` does. Raises HTTPError, also if the fleet is off."""
         await super().prepare()
         if self.context.fleet is None:
             raise HTTPError(STATUS["not-found"], "%s", NO_FLEET)
@@ -242,13 +269,16 @@ class FleetSocket(ViewerSocket):
 
     @property
     def hub(self) -> Hub:
+        """The viewers of the fleet."""
         return self._fleet.hub
 
     def add_to_hub(self, viewer: Viewer) -> None:
+        """Send hello, and add the viewer."""
         viewer.send_message(self.context.fleet_hello(self._fleet, self._caller))
         self.hub.add(viewer)
 
     def carry_out(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
+        """Send a command to its Pi through the broker. Raises RequestError."""
         command = decode_remote_command(text)
         with _with_ref(command.ref):
             self.context.check_fleet(self._fleet, command, self._caller)
@@ -258,7 +288,7 @@ class FleetSocket(ViewerSocket):
 
 @contextlib.contextmanager
 def _with_ref(ref: Ref | None) -> Iterator[None]:
-    """Context manager that adds the `ref` of a command to its RequestError."""
+    """Add the `ref` of a command to a RequestError that is raised in the block."""
     try:
         yield
     except RequestError as error:

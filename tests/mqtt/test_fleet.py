@@ -597,7 +597,7 @@ def test_off_costs_nothing(brokers, start_server):
     on = start_server(config(broker.url, "house/there"), program=COUNTING)
     status, code, words = ask(off, "GET", "/api/fleet").error
     assert (status, code) == (404, "not-found")
-    assert "config.yaml does not say fleet: true below mqtt:" in words
+    assert "add fleet: true below mqtt: in config.yaml" in words
     assert ask(off, "HEAD", "/api/fleet").status == 404
     with pytest.raises(AssertionError, match="HTTP/1.1 404"):
         WebSocketClient(off.port, path="/fleet/ws")

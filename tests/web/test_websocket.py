@@ -1,5 +1,4 @@
-"""The WebSocket as a browser uses it: hello, state, change, health, commands, rejections,
-limits."""
+"""`/ws` as a browser uses it: hello, state, change, health, commands, errors, limits."""
 
 import contextlib
 import json
@@ -12,9 +11,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
-from tests.support.server import LIMIT, Server
+from raspi_server.limits import DEFAULT
+from tests.support.http import ask
+from tests.support.server import LIMIT, Server, changing
+from tests.support.sockets import GONE
+from tests.support.websocket import (
+    BINARY,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    WebSocketClient,
+    masked,
+)
 
 CONFIG = """
 access: {control: everyone}
@@ -27,76 +38,32 @@ pins:
 """
 
 
-class Browser:
-    """A WebSocket client that reads messages one by one, and can wait for one of a kind."""
-
-    def __init__(self, server: Server, **options: Any) -> None:
-        self._connecting = connect(server.ws_url, open_timeout=LIMIT, max_queue=None, **options)
-
-    def __enter__(self) -> "Browser":
-        self.socket: ClientConnection = self._connecting.__enter__()
-        return self
-
-    def __exit__(self, *exc_info: Any) -> None:
-        self._connecting.__exit__(*exc_info)
-
-    def read(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(self.socket.recv(timeout=LIMIT))
-        return message
-
-    def read_until(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """The next message of a type with these fields."""
-        end = time.monotonic() + LIMIT
-        while time.monotonic() < end:
-            message = self.read()
-            if message["type"] == kind and fields.items() <= message.items():
-                return message
-        raise AssertionError(f"no {kind} with {fields}, the last message was {message}")
-
-    def send(self, **message: Any) -> None:
-        self.socket.send(json.dumps(message))
-
-    def ask(self, **message: Any) -> dict[str, Any]:
-        """Sends a command and waits for its result or error."""
-        self.send(**message, ref="ask")
-        for _ in range(10000):
-            answer = self.read()
-            if answer["type"] in ("result", "error") and answer["ref"] == "ask":
-                return answer
-        raise AssertionError(f"10000 messages and no answer to {message}")
-
-    def close_code(self) -> int:
-        """Reads on until the server closes; with which code."""
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                self.socket.recv(timeout=LIMIT)
-        code = self.socket.close_code
-        assert code is not None
-        return code
-
-
 @pytest.fixture(scope="module")
 def pi(start_module_server: Callable[..., Server]) -> Server:
-    """One server for all tests that leave it as it was."""
     return start_module_server(CONFIG)
 
 
 @pytest.fixture
-def browser(pi: Server) -> Iterator[Browser]:
-    with Browser(pi) as browser:
-        browser.hello = browser.read()  # type: ignore[attr-defined]
-        yield browser
+def client(pi: Server) -> Iterator[WebSocketClient]:
+    with WebSocketClient(pi.port) as client:
+        yield client
 
 
-def test_hello_says_everything_a_page_needs(start_server):
-    """A page that connects is told at once who it talks to, which pins there are and how."""
-    with Browser(start_server(CONFIG)) as browser:
-        hello = browser.read()
+# Messages from the server
+
+
+def test_hello_has_everything_that_a_page_needs(start_server: Callable[..., Server]) -> None:
+    """The first message has the server, the caller's rights, all pins and their values. Each
+    connection has an id of its own."""
+    server = start_server(CONFIG)
+    with WebSocketClient(server.port) as client, WebSocketClient(server.port) as other:
+        hello = client.receive()
+        assert other.receive()["id"] != hello["id"]
     assert hello["type"] == "hello"
     assert len(hello["id"]) == 32 and int(hello["id"], 16)
     assert abs(hello["time"] - time.time()) < LIMIT
-    assert hello["interval"] == 0.1
-    assert hello["access"] == "control"
+    assert (hello["interval"], hello["access"], hello["fleet"]) == (0.1, "control", False)
+    assert (hello["signed_in"], hello["code_would_help"]) == (None, False)
     assert hello["server"]["name"] == "raspi-server"
     assert hello["server"]["host"] == socket.gethostname()
     assert hello["server"]["simulated"] is True
@@ -111,243 +78,160 @@ def test_hello_says_everything_a_page_needs(start_server):
     assert hello["state"] == {"door": 0, "lamp": 0, "gate": 0, "fan": 0, "safe": 0}
 
 
-def test_every_hello_has_its_own_id(pi):
-    """Two browsers are two visitors."""
-    with Browser(pi) as one, Browser(pi) as two:
-        assert one.read()["id"] != two.read()["id"]
+def test_state_is_sent_every_interval(client: WebSocketClient) -> None:
+    """The values of all pins are sent every interval, with a growing number and the time."""
+    values = client.receive("hello")["state"]
+    states = [client.receive("state") for _ in range(4)]
+    assert all(state["pins"] == values for state in states)
+    assert len({state["seq"] for state in states}) == 4
+    for key in ("seq", "time"):
+        assert [state[key] for state in states] == sorted(state[key] for state in states)
+    assert abs(states[-1]["time"] - time.time()) < LIMIT
 
 
-def test_state_comes_again_and_again(browser):
-    """All states come every interval, in growing order, with the time."""
-    states = [browser.read_until("state") for _ in range(5)]
-    assert all(state["pins"] == browser.hello["state"] for state in states)
-    seqs = [state["seq"] for state in states]
-    assert seqs == sorted(set(seqs))
-    times = [state["time"] for state in states]
-    assert times == sorted(times) and abs(times[-1] - time.time()) < LIMIT
-
-
-def test_interval_is_the_owners(start_server):
-    """An owner who sets a long interval gets no flood; health comes at once and every 5 s."""
-    with Browser(start_server(CONFIG + "interval: 3600\n")) as browser:
-        assert [browser.read()["type"] for _ in range(2)] == ["hello", "health"]
-        assert browser.read()["viewers"] == 1
-
-
-def test_health(browser):
-    """A page need not wait for the first health."""
-    health = browser.read_until("health")
+def test_health_is_sent_immediately_and_again(start_server: Callable[..., Server]) -> None:
+    """Health follows hello, and comes again at its own interval, whatever the interval of states
+    is."""
+    assert DEFAULT.health_interval_s == 5
+    program = changing(health_interval_s=0.1)
+    server = start_server(f"interval: 3600\n{CONFIG}", program=program)
+    with WebSocketClient(server.port) as client:
+        assert [client.receive()["type"] for _ in range(3)] == ["hello", "health", "health"]
+        health = client.receive()
     assert set(health) == {
         "type", "time", "temperature", "throttled", "load", "memory", "disk", "uptime", "addresses",
         "viewers",
     }  # fmt: skip
     assert 0 < health["memory"] < 1 and 0 < health["disk"] < 1
     assert 0 < health["uptime"] <= time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert health["viewers"] == 1
 
 
-def test_where_others_reach_it(pi, browser, start_server):
-    """Health says under which addresses and which name others reach the server, as the log does;
-    one that listens on a single address is reached there, and one on none of these by nobody."""
-    announced = pi.wait_for_log("serving (.*)")[1].split()
-    addresses = browser.read_until("health")["addresses"]
-    assert [f"http://{host}:{pi.port}/" for host in ["127.0.0.1", *addresses]] == announced
+def test_health_has_the_addresses_for_others(
+    pi: Server, client: WebSocketClient, start_server: Callable[..., Server]
+) -> None:
+    """Health lists the addresses and the name at which others reach the server, as the log does. A
+    server that listens on one address lists that one, and none if it is 127.0.0.1."""
+    logged = pi.wait_for_log("serving (.*)")[1].split()
+    addresses = client.receive("health")["addresses"]
+    assert [f"http://{host}:{pi.port}/" for host in ["127.0.0.1", *addresses]] == logged
     assert addresses[-1] == f"{socket.gethostname().partition('.')[0]}.local"
-    for address, told in (("127.0.0.2", ["127.0.0.2"]), ("127.0.0.1", [])):
-        with Browser(start_server(f"address: {address}\n{CONFIG}")) as other:
-            assert other.read_until("health")["addresses"] == told
+    for address, expected in (("127.0.0.2", ["127.0.0.2"]), ("127.0.0.1", [])):
+        server = start_server(f"address: {address}\n{CONFIG}")
+        with connect(server.ws_url) as other:
+            messages = map(json.loads, other)
+            health = next(each for each in messages if each["type"] == "health")
+        assert health["addresses"] == expected
 
 
-def test_a_switched_lamp_is_seen_by_all(pi, browser):
-    """Who switches gets a result; everyone sees the change, with who made it."""
-    with Browser(pi) as other:
-        other.read_until("hello")
-        browser.ask(type="set", pin="lamp", value=0)
-        assert browser.ask(type="set", pin="lamp", value=1) == {
-            "type": "result", "ref": "ask", "pin": "lamp", "value": 1,
-        }  # fmt: skip
-        change = other.read_until("change", pin="lamp", value=1)
-        assert change["by"] == "127.0.0.1"
-        assert other.read_until("state")["pins"]["lamp"] == 1
+def test_change_is_sent_to_all_before_the_result(pi: Server, client: WebSocketClient) -> None:
+    """The caller of a command gets a result. Every viewer has got the change before, with the
+    address of the caller."""
+    client.command(type="set", pin="lamp", value=0)
+    with WebSocketClient(pi.port) as other:
+        other.receive("hello")
+        client.send(type="toggle", pin="lamp", ref=7)
+        assert client.receive("change", pin="lamp")["value"] == 1
+        assert client.receive("result") == {"type": "result", "ref": 7, "pin": "lamp", "value": 1}
+        assert other.receive("change", pin="lamp", value=1)["by"] == "127.0.0.1"
+        assert other.receive("state")["pins"]["lamp"] == 1
 
 
-def test_the_change_comes_before_the_result(browser):
-    """Who switched has seen the change when the result arrives."""
-    browser.send(type="toggle", pin="lamp", ref=7)
-    kinds = []
-    while "result" not in kinds:
-        kinds.append(browser.read()["type"])
-    assert "change" in kinds
-
-
-def test_an_edge_is_told_at_once(pi, browser):
-    """A driven input is told as a change without `by`, with the time of the edge."""
+def test_edge_is_sent_with_its_time(pi: Server, client: WebSocketClient) -> None:
+    """A driven input is sent as a change without `by`, with the time of the edge."""
     before = time.time()
-    assert browser.ask(type="drive", pin="door", value=1)["value"] == 1
-    with Browser(pi) as other:
-        assert other.read()["state"]["door"] == 1
-    browser.send(type="drive", pin="door", value=0)
-    change = browser.read_until("change", pin="door", value=0)
+    assert client.command(type="drive", pin="door", value=1)["value"] == 1
+    with WebSocketClient(pi.port) as other:
+        assert other.receive()["state"]["door"] == 1
+    client.send(type="drive", pin="door", value=0)
+    change = client.receive("change", pin="door", value=0)
     assert "by" not in change
     assert before - 0.01 <= change["time"] <= time.time() + 0.01
 
 
-def test_pulse_ends_though_the_phone_vanishes(pi, browser):
-    """A phone that vanishes in the middle of a press leaves nothing on."""
-    with Browser(pi) as phone:
+# Commands
+
+
+def test_commands(client: WebSocketClient) -> None:
+    """Set, toggle and pulse do as docs/protocol.md says."""
+    for command, value in (
+        ({"type": "set", "pin": "lamp", "value": 0}, 0),
+        ({"type": "toggle", "pin": "lamp"}, 1),
+        ({"type": "toggle", "pin": "lamp"}, 0),
+        ({"type": "set", "pin": "fan", "value": 0.35}, 0.35),
+        ({"type": "toggle", "pin": "fan"}, 0),
+        ({"type": "toggle", "pin": "fan"}, 0.35),
+        ({"type": "pulse", "pin": "lamp", "seconds": 0.05}, 1),
+    ):
+        assert client.command(**command)["value"] == value, command
+    assert client.receive("change", pin="lamp", value=0)["by"] == "pulse"
+
+
+def test_pulse_ends_without_its_client(pi: Server, client: WebSocketClient) -> None:
+    """A phone that is gone in the middle of a pulse leaves nothing on."""
+    with WebSocketClient(pi.port) as phone:
         phone.send(type="set", pin="gate", value=1)
-        assert browser.read_until("change", pin="gate")["value"] == 1
-        phone.socket.socket.shutdown(socket.SHUT_RDWR)
-    off = browser.read_until("change", pin="gate")
+        assert client.receive("change", pin="gate")["value"] == 1
+        phone.reset()
+    off = client.receive("change", pin="gate")
     assert (off["value"], off["by"]) == (0, "pulse")
 
 
-def test_commands(browser):
-    """Toggle, pulse and dimming do what they say."""
-    browser.ask(type="set", pin="lamp", value=0)
-    assert browser.ask(type="toggle", pin="lamp")["value"] == 1
-    assert browser.ask(type="toggle", pin="lamp")["value"] == 0
-    assert browser.ask(type="set", pin="fan", value=0.35)["value"] == 0.35
-    assert browser.ask(type="toggle", pin="fan")["value"] == 0
-    assert browser.ask(type="toggle", pin="fan")["value"] == 0.35
-    assert browser.ask(type="pulse", pin="lamp", seconds=0.05)["value"] == 1
-    assert browser.read_until("change", pin="lamp", value=0)["by"] == "pulse"
+@pytest.mark.parametrize("ref", [0, -1, 2**53 - 1, "", "x" * 64, "ü", None])
+def test_answer_has_the_ref(client: WebSocketClient, ref: Any) -> None:
+    """An answer has the `ref` of its command. A command without one is answered, too."""
+    client.send(type="set", pin="lamp", value=1, **({} if ref is None else {"ref": ref}))
+    assert client.receive("result")["ref"] == ref
 
 
-@pytest.mark.parametrize("ref", [7, 0, -1, 2**53 - 1, "", "x" * 64, "ü"])
-def test_ref_comes_back(browser, ref):
-    """An answer carries the reference of its question."""
-    browser.send(type="set", pin="lamp", value=1, ref=ref)
-    assert browser.read_until("result")["ref"] == ref
+SET_LAMP = '{"type":"set","pin":"lamp",%s}'
 
 
-def test_no_ref_is_fine(browser):
-    """A command without a reference is carried out and answered."""
-    browser.send(type="set", pin="lamp", value=1)
-    assert browser.read_until("result")["ref"] is None
-
-
-REFUSED = [
-    ("hello", "bad-message", "expected a command", None),
-    ("", "bad-message", "expected a command", None),
-    ("{", "bad-message", "expected a command", None),
-    ("[1]", "bad-message", "expected a command", None),
-    ("null", "bad-message", "expected a command", None),
-    (b"\x00\x01", "bad-message", "expected a text frame", None),
-    ('{"type":"set","pin":"lamp","value":1,"ref":1.5}', "bad-message", "ref", None),
-    ('{"type":"set","pin":"lamp","value":1,"ref":"%s"}' % ("x" * 65), "bad-message", "ref", None),
-    ('{"type":"set","pin":"lamp","ref":1}', "bad-message", "value", 1),
-    ('{"type":"set","pin":"lamp","value":true,"ref":1}', "bad-message", "value", 1),
-    ('{"type":"set","pin":"lamp","value":"1","ref":1}', "bad-message", "value", 1),
-    ('{"type":"set","pin":"lamp","value":null,"ref":1}', "bad-message", "value", 1),
-    ('{"type":"set","pin":"lamp","value":NaN,"ref":1}', "bad-message", "JSON", None),
-    ('{"type":"set","pin":"lamp","value":1e999,"ref":1}', "bad-message", "out of range", 1),
-    ('{"type":"set","pin":["lamp"],"value":1,"ref":1}', "bad-message", "pin", 1),
-    ('{"type":"set","pin":"lamp","vlaue":1,"value":1,"ref":1}', "bad-message", "vlaue", 1),
-    ('{"type":"open","pin":"lamp","ref":1}', "bad-message", "open", 1),
-    ('{"type":"set","pin":"nope","value":1,"ref":1}', "unknown-pin", "nope", 1),
-    ('{"type":"set","pin":"door","value":1,"ref":1}', "not-writable", "is an input", 1),
-    ('{"type":"set","pin":"lamp","value":2,"ref":1}', "bad-value", "expected 0 or 1", 1),
-    ('{"type":"set","pin":"fan","value":-0.1,"ref":1}', "bad-value", "from 0 to 1", 1),
-    ('{"type":"pulse","pin":"gate","seconds":9,"ref":1}', "bad-value", "0.2 seconds", 1),
-    ('{"type":"pulse","pin":"fan","seconds":1,"ref":1}', "bad-value", "no pulse", 1),
-    ('{"type":"set","pin":"safe","value":1,"ref":1}', "not-allowed", "nobody may switch", 1),
-    ('{"type":"drive","pin":"lamp","value":1,"ref":1}', "bad-value", "is not an input", 1),
-    ("[" * 5000, "bad-message", "expected a command", None),
-]
-
-
-@pytest.mark.parametrize(("text", "code", "words", "ref"), REFUSED)
-def test_what_is_refused_is_refused_in_words(browser, text, code, words, ref):
-    """Anything that is no fitting command is answered with an error, and the socket stays open."""
-    browser.socket.send(text)
-    error = browser.read_until("error")
+@pytest.mark.parametrize(
+    ("text", "code", "words", "ref"),
+    [
+        ("hello", "bad-message", "expected a command", None),
+        ("null", "bad-message", "expected a command", None),
+        ("[" * 5000, "bad-message", "expected a command", None),
+        (SET_LAMP % '"value":1,"ref":1.5', "bad-message", "ref", None),
+        (SET_LAMP % f'"value":1,"ref":{2**53}', "bad-message", "ref", None),
+        (SET_LAMP % f'"value":1,"ref":"{"x" * 65}"', "bad-message", "ref", None),
+        (SET_LAMP % '"ref":1', "bad-message", "value", 1),
+        (SET_LAMP % '"value":true,"ref":1', "bad-message", "value", 1),
+        (SET_LAMP % '"value":"1","ref":1', "bad-message", "value", 1),
+        (SET_LAMP % '"value":NaN,"ref":1', "bad-message", "JSON", None),
+        (SET_LAMP % '"value":1e999,"ref":1', "bad-message", "out of range", 1),
+        (SET_LAMP % '"vlaue":1,"value":1,"ref":1', "bad-message", "vlaue", 1),
+        (SET_LAMP % '"value":2,"ref":1', "bad-value", "expected 0 or 1", 1),
+        ('{"type":"open","pin":"lamp","ref":1}', "bad-message", "open", 1),
+        ('{"type":"set","pin":"nope","value":1,"ref":1}', "unknown-pin", "nope", 1),
+        ('{"type":"set","pin":"door","value":1,"ref":1}', "not-writable", "is an input", 1),
+        ('{"type":"set","pin":"fan","value":-0.1,"ref":1}', "bad-value", "from 0 to 1", 1),
+        ('{"type":"pulse","pin":"gate","seconds":9,"ref":1}', "bad-value", "0.2 seconds", 1),
+        ('{"type":"pulse","pin":"fan","seconds":1,"ref":1}', "bad-value", "no pulse", 1),
+        ('{"type":"set","pin":"safe","value":1,"ref":1}', "not-allowed", "nobody may switch", 1),
+        ('{"type":"drive","pin":"lamp","value":1,"ref":1}', "bad-value", "is not an input", 1),
+    ],
+)  # fmt: skip
+def test_invalid_command_is_answered(
+    client: WebSocketClient, text: str, code: str, words: str, ref: Any
+) -> None:
+    """An invalid command is answered with an error, and the connection stays open."""
+    client.socket.sendall(masked(TEXT, text.encode()))
+    error = client.receive("error")
     assert (error["code"], error["ref"]) == (code, ref)
     assert words in error["message"]
     assert len(error["message"]) <= 400
-    assert browser.ask(type="set", pin="lamp", value=1)["type"] == "result"
+    assert client.command(type="set", pin="lamp", value=1)["type"] == "result"
 
 
-def test_too_long_a_message_closes(browser):
-    """A message of more than 16 KiB ends the connection with 1009."""
-    browser.socket.send("x" * 16 * 1024)
-    assert browser.read_until("error")["code"] == "bad-message"
-    browser.socket.send("x" * (16 * 1024 + 1))
-    assert browser.close_code() == 1009
-
-
-def test_a_megabyte_harms_nobody_else(pi, browser):
-    """A megabyte from one client ends that client; the others never notice."""
-    with Browser(pi) as loud:
-        loud.read_until("hello")
-        with contextlib.suppress(ConnectionClosed):
-            loud.socket.send("x" * 1_000_000)
-        assert loud.close_code() in (1009, 1006)  # 1006: the reset overtook the close frame
-    assert browser.ask(type="toggle", pin="lamp")["type"] == "result"
-
-
-def test_too_many_messages_close(pi, browser):
-    """A client that sends hundreds of messages at once is told so and closed with 1008."""
-    with Browser(pi) as loud:
-        loud.read_until("hello")
-        with contextlib.suppress(ConnectionClosed):
-            for _ in range(1000):
-                loud.send(type="toggle", pin="nope")
-        assert loud.close_code() == 1008
-    assert browser.ask(type="toggle", pin="lamp")["type"] == "result"
-
-
-def test_a_burst_of_a_hundred_is_fine(browser):
-    """A slider that sends a hundred values at once has them all answered."""
-    for step in range(100):
-        browser.send(type="set", pin="fan", value=step / 100, ref=step)
-    refs = []
-    while len(refs) < 100:
-        message = browser.read()
-        assert message["type"] != "error", message
-        if message["type"] == "result":
-            refs.append(message["ref"])
-    assert refs == list(range(100))
-
-
-def test_the_subprotocol_is_tagged_when_asked_for(pi):
-    """A client that asks for raspi-server.1 is told that it is spoken here."""
-    with Browser(pi, subprotocols=["other", "raspi-server.1"]) as browser:
-        assert browser.socket.subprotocol == "raspi-server.1"
-    with Browser(pi) as browser:
-        assert browser.socket.subprotocol is None
-
-
-def test_a_stop_says_going_away(start_server):
-    """When the server stops, browsers are told with 1001, and come back later."""
-    pi = start_server(CONFIG)
-    with Browser(pi) as browser:
-        browser.read_until("hello")
-        pi.process.terminate()
-        assert browser.close_code() == 1001
-    assert pi.stop() == 0
-
-
-def test_the_broadcast_stops_with_the_last_client(start_server):
-    """With nobody connected no state is made: the numbers stand still for a hundred intervals."""
-    pi = start_server(CONFIG.replace("access", "interval: 0.01\naccess"))
-    with Browser(pi) as browser:
-        last = browser.read_until("state")["seq"]
-    began = time.monotonic()
-    while time.monotonic() - began < 1:  # a server that still ticked would make 100 states
-        with socket.create_connection(("127.0.0.1", pi.port), LIMIT) as plain:
-            plain.sendall(b"GET /api HTTP/1.0\r\n\r\n")
-            assert b"200 OK" in plain.recv(4096)
-    with Browser(pi) as browser:
-        seen = browser.read_until("state")["seq"]
-    assert seen - last < 50
-
-
-def test_plain_http_on_ws_is_told(pi):
-    """A browser that opens /ws as a page is told what it is."""
-    with socket.create_connection(("127.0.0.1", pi.port), LIMIT) as plain:
-        plain.sendall(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        answer = b"".join(iter(lambda: plain.recv(4096), b""))
-    assert answer.startswith(b"HTTP/1.1 400 ") and b"WebSocket" in answer
+def test_binary_message_is_answered(client: WebSocketClient) -> None:
+    """A binary message is answered with an error, and the connection stays open."""
+    client.socket.sendall(masked(BINARY, b'{"type":"toggle","pin":"lamp"}'))
+    error = client.receive("error")
+    assert (error["code"], error["ref"]) == ("bad-message", None)
+    assert "expected a text frame" in error["message"]
+    assert client.command(type="set", pin="lamp", value=1)["type"] == "result"
 
 
 json_values = st.recursive(
@@ -369,17 +253,117 @@ commands = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=150,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(message=commands | st.text(max_size=200) | st.binary(max_size=200))
-def test_whatever_a_client_sends_is_answered(pi, message):
-    """Every message, however odd, gets exactly one result or error, and the socket stays open."""
-    with Browser(pi) as browser:
-        browser.socket.send(message)
-        answer = browser.read()
-        while answer["type"] not in ("result", "error"):
-            answer = browser.read()
-        assert browser.ask(type="set", pin="fan", value=0.5)["value"] == 0.5
+@given(text=commands | st.text(max_size=200))
+def test_any_message_is_answered(pi: Server, text: str) -> None:
+    """Every message gets exactly one result or error, and the connection stays open."""
+    with WebSocketClient(pi.port) as client:
+        client.socket.sendall(masked(TEXT, text.encode()))
+        client.send(type="set", pin="fan", value=0.5, ref="the last")
+        answers = []
+        while not answers or answers[-1]["ref"] != "the last":
+            message = client.receive()
+            if message["type"] in ("result", "error"):
+                answers.append(message)
+        assert len(answers) == 2
+        assert answers[-1]["value"] == 0.5
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    ("first", "frame"),
+    [
+        (b"", masked(TEXT, b"{}")),
+        (masked(TEXT, fin=False), masked(CONTINUATION, fin=False)),
+        (b"", masked(PING)),
+        (b"", masked(PONG)),
+    ],
+    ids=["messages", "parts of a message", "pings", "pongs"],
+)
+def test_too_many_frames_close(
+    pi: Server, client: WebSocketClient, first: bytes, frame: bytes
+) -> None:
+    """A client that sends hundreds of frames at once gets an error and is closed with 1008. The
+    others go on."""
+    with WebSocketClient(pi.port) as loud:
+        with contextlib.suppress(*GONE):
+            loud.socket.sendall(first + frame * 300)
+        error = loud.receive("error", code="too-fast")
+        assert error["message"] == "expected at most 50 messages a second"
+        assert loud.close_code() == 1008
+    assert client.command(type="toggle", pin="lamp")["type"] == "result"
+
+
+def test_burst_of_a_hundred_messages(client: WebSocketClient) -> None:
+    """A hundred messages at once, as a slider sends them, are all answered in order."""
+    for step in range(100):
+        client.send(type="set", pin="fan", value=step / 100, ref=step)
+    refs = []
+    while len(refs) < 100:
+        message = client.receive()
+        assert message["type"] != "error", message
+        if message["type"] == "result":
+            refs.append(message["ref"])
+    assert refs == list(range(100))
+
+
+# The connection
+
+
+def test_another_library(pi: Server) -> None:
+    """The `websockets` library, which was written apart from Tornado and our test client, gets its
+    subprotocol, long and fragmented messages, pings, and a close handshake."""
+    offered = ["other", "raspi-server.1"]
+    with connect(pi.ws_url, subprotocols=offered, max_queue=None) as client:  # type: ignore[arg-type]
+        messages = map(json.loads, client)
+        assert client.subprotocol == "raspi-server.1"
+        assert next(messages)["type"] == "hello"
+        assert client.ping().wait(LIMIT)
+        command = json.dumps({"type": "set", "pin": "fan", "value": 0.25, "ref": "here"})
+        for message in (command, command.ljust(16 * 1024), [command[:9], command[9:]]):
+            client.send(message)
+            result = next(each for each in messages if each.get("ref") == "here")
+            assert (result["type"], result["value"]) == ("result", 0.25)
+        client.close()
+        assert client.close_code == 1000
+    with connect(pi.ws_url) as client:
+        assert client.subprotocol is None
+        client.send("x" * (16 * 1024 + 1))
+        with pytest.raises(ConnectionClosed, match="1009"):
+            while True:
+                client.recv(LIMIT)
+
+
+def test_stop_closes_with_going_away(start_server: Callable[..., Server]) -> None:
+    """When the server stops, it closes WebSockets with 1001."""
+    server = start_server(CONFIG)
+    with WebSocketClient(server.port) as client:
+        client.receive("hello")
+        server.process.terminate()
+        assert client.close_code() == 1001
+    assert server.stop() == 0
+
+
+def test_states_stop_with_the_last_viewer(start_server: Callable[..., Server]) -> None:
+    """While no viewer is connected, no state is made."""
+    server = start_server(f"interval: 0.01\n{CONFIG}")
+    with WebSocketClient(server.port) as client:
+        before = client.receive("state")["seq"]
+    began = time.monotonic()
+    while time.monotonic() < began + 0.6:  # a server that still ticked would make 60 states
+        assert ask(server, "GET", "/api").status == 200
+    with WebSocketClient(server.port) as client:
+        assert client.receive("state")["seq"] - before < 30
+
+
+def test_rejected_handshake_has_the_reason(pi: Server) -> None:
+    """A page of another site, and a browser that opens `/ws` as a page, get the reason as text."""
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": "A" * 22 + "=="}  # fmt: skip
+    foreign = ask(pi, "GET", "/ws", Origin="http://evil.example", **upgrade)
+    assert (foreign.status, foreign.body) == (403, b"403: pages of other sites may not do this\n")
+    page = ask(pi, "GET", "/ws")
+    assert page.status == 400 and b"WebSocket" in page.body
