@@ -108,8 +108,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     waits as a whole."""
     max_head_lines: int = 100
     max_head_parts: int = 200
-    """Lines of a request's head, and its arguments and cookies (counted by & and ;). Each becomes
-    objects of a hundred times its size."""
+    """Lines of a request's head, and its arguments and cookies (one more than there are & and ;).
+    Each becomes objects of a hundred times its size."""
     shortage_over_after_s: float = 60.0
     """Time without a shortage of connections after which the next shortage is logged again."""
     accepts_per_turn: int = 16

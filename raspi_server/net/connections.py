@@ -99,7 +99,7 @@ class Connection(BaseIOStream):
     def _has_too_many_parts(self, head: bytes) -> bool:
         parts = head.count(b"&") + head.count(b";")
         limits = self._limits
-        return head.count(b"\n") > limits.max_head_lines or parts > limits.max_head_parts
+        return head.count(b"\n") > limits.max_head_lines or parts >= limits.max_head_parts
 
     def _too_many_parts(self) -> bytes:
         lines, parts = self._limits.max_head_lines, self._limits.max_head_parts
