@@ -401,7 +401,7 @@ def test_permissions_of_the_broker(guarded, start_server, tmp_path):
         code, words = viewer.error_of(type="set", pi="house/kitchen", pin="lamp", value=1)
         assert code == "not-allowed"
         assert "does not let us publish house/kitchen/pins/lamp/set as hall" in words
-        assert words.endswith("its ACL is in the way")
+        assert words.endswith("its ACL forbids it")
         assert value(servers["kitchen"], "lamp") == 0
         assert viewer.ask(value=0, **to)["type"] == "result"
         assert viewer.broker == {"connected": True, "error": None}
