@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.http import ask
 from tests.support.mqtt import (
     CONTROL,
     Brokers,
@@ -215,7 +214,7 @@ def test_rejected_command_gets_its_reason(pi, subscriber, kind):
 
 def test_invalid_pin_name_is_not_answered(subscriber):
     """No client can make the server publish under a name that no pin can have."""
-    for name in ("Lamp", "-", "x" * 33, "ä", "$x", "", "\ufeff"):
+    for name in ("Lamp", "-", "x" * 33, "x" * 1000, "ä", "$x", "", "\ufeff"):
         subscriber.publish(f"house/pi/pins/{name}/set", 1)
     subscriber.publish("house/pi/pins/attic/set", 1)
     subscriber.wait_for_topic("house/pi/pins/attic/result")
@@ -336,12 +335,3 @@ def test_oldest_kept_changes_are_dropped(brokers, start_server):
     late = subscriber.wait_for(lambda each: each.topic.endswith("/late"), 5)
     assert [each.json["value"] for each in late] == [0.08, 0.09, 0.1, 0.11, 0.12]
     server.wait_for_log("publishing 5 kept changes; 7 older ones were lost")
-
-
-def test_pins_are_switched_while_the_broker_is_unreachable(start_server):
-    """Without a broker the page is served, pins switch, and the health has the reason."""
-    server = start_server(config("mqtt://127.0.0.1:9"))
-    with WebSocketClient(server.port) as viewer:
-        assert viewer.command(type="set", pin="lamp", value=1)["value"] == 1
-    assert ask(server, "GET", "/").status == 200
-    wait_for_reason(server, "the broker 127.0.0.1:9 refuses connections: nothing listens there")

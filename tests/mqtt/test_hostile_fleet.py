@@ -305,5 +305,5 @@ def test_memory_is_bounded(brokers, fake_pis, start_server):
         viewer.wait_until(lambda: viewer.broker["error"])
         assert "more Pis at the broker than can be shown" in viewer.broker["error"]
         assert viewer.error_of(HERE, "lamp")[0] == "not-allowed"
-    # 32 MB with 5,000 of them; 84 MB where texts are not bounded
-    assert memory(server) - before < 50e6
+        # 32 MB with 5,000 of them; 84 MB where texts are not bounded
+        assert memory(server) - before < 50e6
