@@ -6,6 +6,8 @@ from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
 
+import pytest
+
 from tests.support.fake_broker import CONNACK, FakeBroker
 from tests.support.http import ask
 from tests.support.mqtt import (
@@ -106,6 +108,7 @@ NASTY = [
 ]
 
 
+@pytest.mark.slow
 def test_nasty_payloads(brokers, start_server):
     """No payload, retained or not, ends the connection. A number beyond all ranges is a bad value,
     and a valid command is carried out afterwards."""

@@ -217,6 +217,7 @@ def test_hostile_publisher(brokers, fake_pis, start_server):
     assert len(re.findall("were invalid", server.log)) == 1
 
 
+@pytest.mark.slow
 def test_nasty_payloads(brokers, fake_pis, start_server):
     """Whatever is published where the fleet listens, viewers get the right state, the whole fleet
     can be read, a valid command is answered, and the connection stays."""
