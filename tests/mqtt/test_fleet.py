@@ -355,9 +355,9 @@ def test_control_of_a_pin(brokers, start_server, tmp_path):
     there = start_server(config(broker.url, CONTROL, THERE).replace(plain_lamp, coded_lamp))
     assert ask(here, "PUT", "/api/pins/lamp", {"value": 1}).error[1] == "sign-in"
     subscriber = brokers.subscriber(broker, "farm/+/+/pins/lamp/set")
-    with FleetViewer(here) as guest, FleetViewer(here, **control) as owner:
-        assert (guest.hello["signed_in"], owner.hello["signed_in"]) == (None, "control")
-        for viewer in (guest, owner):
+    with FleetViewer(here) as uncoded, FleetViewer(here, **control) as coded:
+        assert (uncoded.hello["signed_in"], coded.hello["signed_in"]) == (None, "control")
+        for viewer in (uncoded, coded):
             viewer.wait_for(HERE, THERE)
             for topic in (HERE, THERE):
                 audience = [viewer.pin(topic, name)["control"] for name in ("lamp", "fan", "door")]
@@ -365,22 +365,22 @@ def test_control_of_a_pin(brokers, start_server, tmp_path):
                 assert viewer.pin(topic, "lamp")["writable"]
         for topic, server in ((HERE, here), (THERE, there)):
             for command in commands(topic):
-                assert guest.ask(**command)["code"] == "sign-in"
+                assert uncoded.ask(**command)["code"] == "sign-in"
             assert value_of(server, "lamp") == 0
-            assert guest.switch(topic, "fan", 0.5)["value"] == 0.5
+            assert uncoded.switch(topic, "fan", 0.5)["value"] == 0.5
         assert subscriber.messages == []
         for topic, server in ((HERE, here), (THERE, there)):
             for command in commands(topic):
-                assert owner.ask(**command)["type"] == "result"
+                assert coded.ask(**command)["type"] == "result"
             assert value_of(server, "lamp") == 1
         text = text.replace("control: everyone", "control: code")
         text = text.replace("fan: {gpio: 18,", "fan: {gpio: 18, control: everyone,")
         (tmp_path / "config-0.yaml").write_text(text)
         reload(here)
-        guest.wait_until(lambda: guest.pin(THERE, "fan")["control"] == "code")
-        guest.wait_until(lambda: guest.pin(HERE, "fan")["control"] == "everyone")
-        assert guest.error_of(THERE, "fan")[0] == "sign-in"
-        assert guest.switch(HERE, "fan", 1)["value"] == 1
+        uncoded.wait_until(lambda: uncoded.pin(THERE, "fan")["control"] == "code")
+        uncoded.wait_until(lambda: uncoded.pin(HERE, "fan")["control"] == "everyone")
+        assert uncoded.error_of(THERE, "fan")[0] == "sign-in"
+        assert uncoded.switch(HERE, "fan", 1)["value"] == 1
 
 
 def test_false_control_in_a_description(brokers, fake_pis, start_server, tmp_path):
@@ -395,24 +395,24 @@ def test_false_control_in_a_description(brokers, fake_pis, start_server, tmp_pat
     others.describe("farm/hall/old", "old", [without_control])
     others.describe("farm/hall/closed", "closed", [{**LAMP, "control": "nobody"}])
     subscriber = brokers.subscriber(broker, "farm/+/+/pins/+/set")
-    with FleetViewer(here) as guest, FleetViewer(here, **control) as owner:
-        for viewer in (guest, owner):
+    with FleetViewer(here) as uncoded, FleetViewer(here, **control) as coded:
+        for viewer in (uncoded, coded):
             viewer.wait_for(HERE, "farm/hall/old", "farm/hall/closed")
         pins = [{**LAMP, "name": name} for name in ("lamp", "heater", "x", "door")]
         others.publish(f"{HERE}/describe", description("false", pins))
-        for viewer in (guest, owner):
+        for viewer in (uncoded, coded):
             viewer.wait_for_host(HERE, "false")
-        shown = {each["name"]: each["control"] for each in guest.pis[HERE]["pins"]}
+        shown = {each["name"]: each["control"] for each in uncoded.pis[HERE]["pins"]}
         assert shown == {"lamp": "code", "heater": "nobody", "x": "nobody", "door": "everyone"}
-        assert guest.error_of(HERE, "lamp")[0] == "sign-in"
-        assert guest.error_of(HERE, "x")[0] == "unknown-pin"
-        for viewer in (guest, owner):
+        assert uncoded.error_of(HERE, "lamp")[0] == "sign-in"
+        assert uncoded.error_of(HERE, "x")[0] == "unknown-pin"
+        for viewer in (uncoded, coded):
             assert viewer.error_of(HERE, "heater")[0] == "not-allowed"
-        assert guest.pin("farm/hall/old", "lamp")["control"] == "code"
-        assert guest.error_of("farm/hall/old", "lamp")[0] == "sign-in"
-        assert guest.error_of("farm/hall/closed", "lamp")[0] == "not-allowed"
+        assert uncoded.pin("farm/hall/old", "lamp")["control"] == "code"
+        assert uncoded.error_of("farm/hall/old", "lamp")[0] == "sign-in"
+        assert uncoded.error_of("farm/hall/closed", "lamp")[0] == "not-allowed"
         assert not any("lamp" in each.topic for each in subscriber.messages)
-        owner.client.send(type="set", pi="farm/hall/old", pin="lamp", value=1)
+        coded.client.send(type="set", pi="farm/hall/old", pin="lamp", value=1)
         subscriber.wait_for_topic("farm/hall/old/pins/lamp/set")
 
 

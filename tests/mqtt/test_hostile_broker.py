@@ -34,14 +34,14 @@ def test_tls_password_and_acl_together(brokers, authority, pair, start_server):
     assert rules and "user homeassistant" in rules[0]
     plain = SimpleNamespace(port=free_port())  # for the subscribers
     broker = brokers.guarded(
-        dedent(rules[0]) + "user guest\ntopic read #\n", ("kitchen", "homeassistant", "guest"),
+        dedent(rules[0]) + "user reader\ntopic read #\n", ("kitchen", "homeassistant", "reader"),
         f"certfile {pair.certificate}", f"keyfile {pair.key}", f"listener {plain.port} 127.0.0.1",
     )  # fmt: skip
-    home, guest = (
+    home, reader = (
         brokers.subscriber(
             plain, "homeassistant/#", "raspi-server/#", username=user, password=PASSWORD
         )
-        for user in ("homeassistant", "guest")
+        for user in ("homeassistant", "reader")
     )
     login = f", user: kitchen, password_file: password, ca: {authority.folder}/ca.crt"
     more = f"{CONTROL}, discovery: homeassistant{login}"
@@ -51,10 +51,10 @@ def test_tls_password_and_acl_together(brokers, authority, pair, start_server):
     home.wait_for_topic("homeassistant/device/raspi-server_kitchen/config")
     wait_until_well(server)
     assert PASSWORD not in server.log
-    assert not any(PASSWORD.encode() in each.payload for each in guest.messages)
-    guest.publish("raspi-server/kitchen/pins/lamp/set", 1)
-    guest.publish("raspi-server/kitchen/pins/lamp", b"", retain=True)
-    guest.publish("raspi-server/kitchen/status", b"offline", retain=True)
+    assert not any(PASSWORD.encode() in each.payload for each in reader.messages)
+    reader.publish("raspi-server/kitchen/pins/lamp/set", 1)
+    reader.publish("raspi-server/kitchen/pins/lamp", b"", retain=True)
+    reader.publish("raspi-server/kitchen/status", b"offline", retain=True)
     home.publish("raspi-server/kitchen/pins/fan/set", 1)
     home.wait_for_topic("raspi-server/kitchen/pins/fan/result")  # so the earlier ones were received
     assert (value_of(server, "lamp"), value_of(server, "fan")) == (0, 1)
