@@ -232,10 +232,14 @@ def test_rejected_login(guarded, tmp_path, caplog):
 
 
 def test_acl_that_forbids_publishing(guarded, start_server):
-    """A topic that the ACL forbids is reported, although the broker accepts the login."""
+    """A topic that the ACL forbids is reported, although the broker accepts the login. It is logged
+    once, however many messages the broker rejects."""
     server = start_server(config(guarded.url, ", user: reader, password_file: password"))
     reasons = wait_for_reason(server, "does not let us publish house/pi/")
     assert "as reader: its ACL forbids it" in reasons[0]
+    switch(server, "lamp", 1)
+    server.stop()
+    assert server.log.count("does not let us publish") == 1
 
 
 # ---------------------------------------------------------------- TLS

@@ -474,10 +474,12 @@ def test_connection_only_with_viewers(brokers, start_server):
 
 
 def test_unreachable_broker(brokers, start_server):
-    """Without the broker the fleet is answered, with the error and without its details."""
+    """Without the broker the fleet is answered as soon as that is known, with the error and without
+    its details."""
     broker = brokers.broker()
     broker.kill()
-    server = start_server(here_config(broker))
+    program = changing(fleet_first_answer_timeout_s=1000)
+    server = start_server(here_config(broker), program=program)
     with FleetViewer(server) as viewer:
         viewer.wait_until(lambda: viewer.broker["error"])
         assert viewer.broker == {"connected": False, "error": BROKER_ERROR}  # neither host nor user

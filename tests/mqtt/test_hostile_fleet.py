@@ -112,11 +112,26 @@ def test_any_messages(messages, max_bytes):
 
 
 def test_limit_of_pins():
-    """However many pins are described, no more than the limit are kept."""
+    """However many pins are described, no more than the limit are kept. A removed Pi makes room."""
     many = as_json(description("x", [pin(f"p{n}") for n in range(60)]))
     fleet = described(many, 5, fleet_max_pins=100)
     assert [len(pi.pins) for pi in fleet.entries()] == [40, 40]
     assert fleet.is_over_limit
+    fleet.receive("h/0/status", b"", False, 1e9)
+    assert not fleet.is_over_limit
+    fleet.receive("h/4/describe", many, True, 1e9)
+    assert [pi.topic for pi in fleet.entries()] == ["h/1", "h/4"]
+
+
+def test_older_description_keeps_the_state():
+    """A description that the broker had retained does not replace a newer state, and a newer one
+    does."""
+    fleet = described(as_json(description("x", [pin("lamp", value=0, since=1)])))
+    fleet.receive("h/0/pins/lamp", as_json(state(1, 5)), False, 1e9)
+    for since, value in ((4, 1), (6, 0)):
+        payload = as_json(description("x", [pin("lamp", value=0, since=since)]))
+        fleet.receive("h/0/describe", payload, True, 1e9)
+        assert fleet["h/0"].pins["lamp"].value == value
 
 
 def test_checked_urls():
