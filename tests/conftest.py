@@ -12,6 +12,7 @@ from tests.support.server import Server, check_end
 
 if TYPE_CHECKING:
     from tests.support.coded_server import CodedServer
+    from tests.support.mqtt import Brokers
 
 MACHINES = ("tests/gpio/virtual_pi/", "tests/system/debian/")
 """Suites that run on machines of their own: a virtual Pi and real Debians."""
@@ -121,3 +122,12 @@ def start_with_codes(tmp_path: Path) -> Iterator[Callable[..., "CodedServer"]]:
     yield start_with_codes
     for home in homes:
         check_end(home.server)
+
+
+@pytest.fixture
+def brokers(tmp_path: Path) -> Iterator["Brokers"]:
+    """MQTT brokers and their clients; the test is skipped if Mosquitto is not installed."""
+    from tests.support.mqtt import Brokers
+
+    with Brokers(tmp_path) as found:
+        yield found

@@ -1,0 +1,1 @@
+"""MQTT: this Pi at a broker, Home Assistant, and the fleet."""

@@ -1,6 +1,7 @@
-"""Bridge that publishes one Pi at an MQTT broker and carries out commands from there. Changes made
-while the broker is unreachable are kept and published later under another topic: the retained topic
-always has the present state."""
+"""Bridge that publishes one Pi at an MQTT broker and carries out commands from there.
+
+Changes made while the broker is unreachable are kept and published later under another topic: the
+retained topic always has the present state."""
 
 import asyncio
 import logging
@@ -52,8 +53,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class LocalPi:
-    """This Pi, as the bridge needs it. Each function returns the present state. `carry_out` raises
-    RequestError, or its future does; `url` is the address of the Pi's page."""
+    """Functions of this Pi that the bridge calls. Each returns the present state.
+
+    `carry_out` raises RequestError, or its future does; `url` is the address of the Pi's page."""
 
     server: Callable[[], ServerInfo]
     pins: Callable[[], list[PinInfo]]
@@ -63,7 +65,7 @@ class LocalPi:
 
 
 def topic(settings: schema.MqttConfig) -> str:
-    """Return the first part of all topics of this Pi."""
+    """Return the topic of this Pi: `mqtt.topic`, or by default raspi-server/HOST."""
     return settings.topic or f"raspi-server/{socket.gethostname().partition('.')[0]}"
 
 
@@ -102,16 +104,17 @@ class MqttBridge(MqttListener):
 
     @property
     def is_connected(self) -> bool:
+        """True while the broker has accepted a connection."""
         return self._client.is_connected
 
     @property
     def kept(self) -> int:
-        """Changes that wait for the broker."""
+        """Number of changes and answers that wait for the broker."""
         return len(self._outbox)
 
     @property
     def lost_changes(self) -> int:
-        """Changes that were never published, since the server started."""
+        """Number of changes dropped since the server started, because too many were waiting."""
         return self._outbox.lost_changes
 
     @property
@@ -125,7 +128,7 @@ class MqttBridge(MqttListener):
         return words and f"mqtt: {words}"
 
     def start(self, after: asyncio.Future[None] | None = None) -> None:
-        """Connect. Wait for `after` first, such as the end of a client with the same id."""
+        """Connect, once `after` is done: for example when a client with the same id has ended."""
         self._client.start(after)
         self._health_ticker.start()
 
@@ -135,7 +138,9 @@ class MqttBridge(MqttListener):
         self._is_closing = True
         if self.kept:
             name = self._client.broker_name
-            log.warning("mqtt: %d changes were never published at %s", self.kept, name)
+            log.warning(
+                "mqtt: %d changes were not published at %s before the stop", self.kept, name
+            )
         last = Message(f"{self.topic}/status", b"offline", True)
         await self._client.close(last, self._limits.mqtt_close_timeout_s)
 
@@ -145,8 +150,9 @@ class MqttBridge(MqttListener):
         self._flush()
 
     def publish_all(self) -> None:
-        """Publish the description and all states again: after a reload, and when a pin failed or
-        recovered."""
+        """Publish the description and all states again.
+
+        Call it after a reload, and when a pin failed or recovered."""
         if self.is_connected:
             self._describe()
             self._flush()
@@ -154,13 +160,14 @@ class MqttBridge(MqttListener):
     # Called by the client
 
     def connected(self) -> None:
+        """Publish the description, all present states and the health, then the kept changes."""
         if self._outbox.late_changes:
             lost = self.lost_changes
-            words = f", and {lost} older ones are lost" if lost else ""
-            log.info("mqtt: %d kept changes follow%s", self._outbox.late_changes, words)
+            words = f"; {lost} older ones were lost" if lost else ""
+            log.info("mqtt: publishing %d kept changes%s", self._outbox.late_changes, words)
         self._outbox.clear_present()
-        # The broker answers with what it retained under names that exist no more. This comes first,
-        # so that nothing of ours is among it.
+        # The broker answers with what it retained for pins that no longer exist. This comes before
+        # our own messages, so that they are not among the answers.
         filters = [f"{self.topic}/pins/+"]
         if self._discovery:
             filters.append(discovery.topic(self._discovery, self.topic))
@@ -174,15 +181,19 @@ class MqttBridge(MqttListener):
         self._flush()
 
     def can_publish_more(self) -> None:
+        """Publish what waits."""
         self._flush()
 
     def disconnected(self, unacknowledged: list[Message]) -> None:
+        """Keep the unacknowledged changes for the next connection."""
         self._outbox.disconnected(unacknowledged)
 
     def publish_rejected(self, message: Message, rule: str, words: str) -> None:
+        """Report the rejection as a restriction of this connection."""
         self._client.restricted(rule, words)
 
     def received(self, message: Message) -> None:
+        """Carry out a command, or remove a retained message of a pin that no longer exists."""
         name = message.topic.removeprefix(f"{self.topic}/pins/")
         if name.endswith("/set"):
             self._receive_command(name.removesuffix("/set"), message)
@@ -193,7 +204,7 @@ class MqttBridge(MqttListener):
         self._flush()
 
     def _is_stale(self, name: str) -> bool:
-        """Return whether a pin of that name may have existed and does not exist now."""
+        """Return whether a pin of that name may have existed, and does not exist now."""
         return name not in self._published_pins and bool(_NAME.fullmatch(name))
 
     def _flush(self) -> None:
@@ -208,7 +219,7 @@ class MqttBridge(MqttListener):
         self._outbox.add_present(Message(f"{self.topic}/{subtopic}", payload, retain))
 
     def _describe(self) -> None:
-        """Add the description and the states of all pins, and remove those that exist no more."""
+        """Add the description and the states of all pins, and remove those that no longer exist."""
         server, pins = self._pi.server(), self._pi.pins()
         description = Description(time.time(), server, self._pi.url(), pins)
         self._add("describe", encode(description), retain=True)
@@ -230,11 +241,12 @@ class MqttBridge(MqttListener):
             self._outbox.add_present(Message(topic, encode(device), retain=True))
 
     def _withdraw(self, before: dict[str, str]) -> bool:
-        """Remove the components in `before` that exist no more, then announce the present ones.
+        """Remove the components in `before` that no longer exist, and announce the present ones.
+
         Return whether there was anything to remove."""
         removed = before.keys() - discovery.platforms(self._announced).keys()
         if removed:
-            components = {id: before[id] for id in removed}
+            components = {name: before[name] for name in removed}
             self._announce(discovery.without(self._announced, components))
             self._announce(self._announced)
         return bool(removed)
@@ -247,8 +259,9 @@ class MqttBridge(MqttListener):
     # Commands
 
     def _receive_command(self, name: str, message: Message) -> None:
-        """Carry out a command and answer it. No answer if there are too many, or if no pin can have
-        that name."""
+        """Carry out a command and answer it.
+
+        Commands beyond the rate limit, and those for names that no pin can have, get no answer."""
         if not self._accepts_commands or not _NAME.fullmatch(name):
             return
         if not self._is_within_rate():
@@ -256,7 +269,9 @@ class MqttBridge(MqttListener):
         ref: Ref | None = None
         try:
             if message.retain:
-                words = "expected a command that is not retained: it would come again each time"
+                words = (
+                    "expected a command without the retain flag: it would be sent again each time"
+                )
                 raise RequestError("bad-message", words)
             command = _command(name, message.payload)
             ref = command.ref
@@ -273,7 +288,7 @@ class MqttBridge(MqttListener):
             return True
         if now - self._flood_logged_at >= self._limits.mqtt_log_interval_s:
             self._flood_logged_at = now
-            words = "mqtt: more than %d commands a second; those beyond are dropped"
+            words = "mqtt: more than %d commands a second: dropping the others"
             log.warning(words, self._limits.max_messages_per_s)
         return False
 
@@ -294,8 +309,10 @@ class MqttBridge(MqttListener):
 
 
 def _command(name: str, payload: bytes) -> Command:
-    """Return the command in a payload: a number to set, or an object as over the WebSocket without
-    the pin. Raises RequestError."""
+    """Return the command in a payload.
+
+    It is a number to set, or an object as over the WebSocket without the pin. Raises
+    RequestError."""
     if len(payload) > MAX_MESSAGE_BYTES:
         raise RequestError("too-large", f"expected at most {MAX_MESSAGE_BYTES} bytes")
     try:

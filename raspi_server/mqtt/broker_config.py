@@ -11,8 +11,9 @@ from ..net.addresses import in_url
 
 @dataclass(frozen=True)
 class BrokerConfig:
-    """Address of a broker and the credentials for it. Two are equal if nothing differs that the
-    broker would see."""
+    """Address of a broker and the credentials for it.
+
+    Two are equal if a connection made with either would be the same to the broker."""
 
     host: str
     port: int
@@ -41,8 +42,9 @@ class _Socket(ssl.SSLSocket):
 
 
 def read_broker_config(mqtt: schema.MqttConfig) -> BrokerConfig:
-    """Read the files named below `mqtt` and return the broker's configuration. Raises ConfigError
-    with every file that is missing, unreadable or in the wrong format."""
+    """Read the files named below `mqtt` and return the broker's configuration.
+
+    Raises ConfigError with every file that is missing, unreadable or in the wrong format."""
     errors: list[Diagnostic] = []
     contents: dict[str, bytes] = {}
     for key in ("password_file", "ca", "certificate", "key"):
@@ -69,8 +71,9 @@ def read_broker_config(mqtt: schema.MqttConfig) -> BrokerConfig:
 
 
 def _context(mqtt: schema.MqttConfig) -> ssl.SSLContext:
-    """Return a TLS context for version 1.2 and later. It checks the name in the broker's
-    certificate."""
+    """Return a TLS context for version 1.2 and later.
+
+    It checks the name in the broker's certificate. Raises ConfigError."""
     try:
         context = ssl.create_default_context(cafile=mqtt.ca)
     except ssl.SSLError:

@@ -1,5 +1,7 @@
-"""Client of one broker that stays connected: it retries with back-off, reports errors in words, and
-hands unacknowledged messages back. It keeps no message itself."""
+"""Client of one broker that stays connected.
+
+It retries with back-off, reports errors in words, and hands unacknowledged messages back. It keeps
+no message itself."""
 
 import asyncio
 import contextlib
@@ -23,8 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class MqttListener:
-    """Receiver of a client's events. A subclass overrides the ones it needs; the others are
-    ignored. All calls come from the loop's thread."""
+    """Receiver of a client's events, called from the loop's thread.
+
+    A subclass overrides the ones it needs; the others are ignored."""
 
     def connected(self) -> None:
         """Handle a new connection. The broker has no subscription of the last one."""
@@ -42,8 +45,9 @@ class MqttListener:
         """Handle the broker's answer to one subscription."""
 
     def publish_rejected(self, message: Message, rule: str, words: str) -> None:
-        """Handle that the broker does not take a message. `rule` names the reason for programs,
-        `words` for people."""
+        """Handle a message that the broker rejected.
+
+        `rule` names the reason for programs, `words` for people."""
 
     def error_changed(self) -> None:
         """Handle that the client's `error` may have changed."""
@@ -69,8 +73,10 @@ class Backoff:
 
 
 class MqttClient:
-    """Client of one broker. No other client may have its `client_id`. The broker publishes `will`
-    when the connection is lost. All methods belong to the loop's thread."""
+    """Client of one broker. All methods belong to the loop's thread.
+
+    No other client at the broker may have its `client_id`. The broker publishes `will` when the
+    connection is lost."""
 
     def __init__(
         self,
@@ -105,6 +111,7 @@ class MqttClient:
 
     @property
     def is_connected(self) -> bool:
+        """True while the broker has accepted a connection."""
         return self._connection is not None
 
     @property
@@ -118,8 +125,9 @@ class MqttClient:
         self._task.add_done_callback(self._task_ended)
 
     async def close(self, last: Message | None, timeout_s: float) -> None:
-        """Publish a last message and disconnect. After `timeout_s` seconds the connection is cut,
-        and the broker publishes the will."""
+        """Publish a last message and disconnect.
+
+        After `timeout_s` seconds the connection is cut, and the broker publishes the will."""
         self._is_closing = True
         connection = self._connection
         if connection:
@@ -176,11 +184,15 @@ class MqttClient:
         self._connection.publish(message)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        """Log and report an exception: only `close` ends the task without one."""
+        """Log and report an exception of the task. Only `close` ends it without one."""
         if not task.cancelled() and task.exception():
             name = self.broker_name
-            log.error("mqtt: no further connection to %s", name, exc_info=task.exception())
-            self._error = f"{name}: no further connection, an internal error: see this server's log"
+            log.error(
+                "mqtt: an internal error ended all attempts to reach %s",
+                name,
+                exc_info=task.exception(),
+            )
+            self._error = f"{name}: an internal error ended all attempts: see this server's log"
             self._listener.error_changed()
 
     async def _stay_connected(self, after: asyncio.Future[None] | None) -> None:
@@ -211,7 +223,7 @@ class MqttClient:
         return await connect(self.config, self.client_id, self._will, self, self._limits)
 
     async def _use(self, connection: Connection) -> None:
-        """Offer the connection to the listener until its end. Raises BrokerError."""
+        """Let the listener use the connection until its end. Raises BrokerError."""
         self._connection = connection
         try:
             self._error = None
@@ -252,7 +264,7 @@ class MqttClient:
         self._listener.publish_rejected(message, rule, words)
 
     def restricted(self, rule: str, words: str) -> None:
-        """Report what the broker does not let us do, once for each connection and rule."""
+        """Report what the broker does not allow, once for each connection and rule."""
         if rule not in self._restrictions:
             self._restrictions[rule] = words
             log.warning("mqtt: %s", words)

@@ -41,8 +41,9 @@ class ConnectionListener(Protocol):
     """Receiver of one connection's events. All calls come from the loop's thread."""
 
     def received(self, message: Message) -> None:
-        """Handle a message that another client published. An exception goes to
-        `receive_failed`."""
+        """Handle a message that another client published.
+
+        The connection passes an exception to `receive_failed`."""
 
     def receive_failed(self, topic: str, error: Exception) -> None:
         """Handle a message that `received` could not."""
@@ -54,11 +55,12 @@ class ConnectionListener(Protocol):
         """Handle that `can_publish` is true."""
 
     def publish_rejected(self, message: Message, rule: str, words: str) -> None:
-        """Handle that the broker does not take a message. `rule` names the reason for programs,
-        `words` for people."""
+        """Handle a message that the broker rejected.
+
+        `rule` names the reason for programs, `words` for people."""
 
     def restricted(self, rule: str, words: str) -> None:
-        """Handle that the broker does not offer something that this server uses."""
+        """Handle that the broker does not allow or offer something that this server uses."""
 
 
 async def connect(
@@ -118,8 +120,9 @@ async def _dial(
 
 
 class Connection:
-    """One connection whose client has sent CONNECT. All methods belong to the loop's thread. Paho's
-    callbacks only note what happened and call the listener."""
+    """One connection whose client has sent CONNECT. All methods belong to the loop's thread.
+
+    Paho's callbacks only note what happened and call the listener."""
 
     def __init__(
         self,
@@ -267,7 +270,7 @@ class Connection:
         client.on_connect = lambda c, d, flags, *answer: self._on_connack(*answer)
         client.on_message = lambda c, d, message: self._on_message(message)
         client.on_publish = lambda c, d, *answer: self._on_puback(*answer)
-        client.on_subscribe = lambda c, d, id, reasons, properties: self._on_suback(reasons)
+        client.on_subscribe = lambda c, d, mid, reasons, properties: self._on_suback(reasons)
         client.on_disconnect = lambda c, d, *reason: self._on_disconnect(*reason)
         client.on_socket_register_write = lambda *_: self._start_writing()
         client.on_socket_unregister_write = lambda *_: self._stop_writing()
@@ -309,8 +312,8 @@ class Connection:
         except Exception as error:
             self._listener.receive_failed(topic, error)
 
-    def _on_puback(self, id: int, reason: ReasonCode, properties: Properties | None) -> None:
-        message = self._sent.pop(id, None)
+    def _on_puback(self, mid: int, reason: ReasonCode, properties: Properties | None) -> None:
+        message = self._sent.pop(mid, None)
         if message and reason.is_failure:
             topic, own_words = message.topic, reason_string(properties)
             words = errors.publish_rejected(self._config, topic, reason.value, own_words)

@@ -1,5 +1,6 @@
-"""Announcement of a Pi to Home Assistant: one message for the whole device, in the form of
-https://www.home-assistant.io/integrations/mqtt/ (device discovery)."""
+"""Announcement of a Pi to Home Assistant, as one message for the whole device.
+
+Its form is described at https://www.home-assistant.io/integrations/mqtt/ (device discovery)."""
 
 import re
 from collections.abc import Mapping
@@ -55,7 +56,7 @@ def topic(prefix: str, base: str) -> str:
 
 def device(base: str, server: ServerInfo, pins: list[PinInfo]) -> dict[str, Any]:
     """Return the announcement of the device with the topics below `base`."""
-    id = _id(base)
+    device_id = _id(base)
     health = {
         "state_topic": f"{base}/health",
         "entity_category": "diagnostic",
@@ -74,10 +75,10 @@ def device(base: str, server: ServerInfo, pins: list[PinInfo]) -> dict[str, Any]
         **health,
     }
     for name, component in components.items():
-        component["unique_id"] = f"{id}_{name}"
+        component["unique_id"] = f"{device_id}_{name}"
     return {
         "device": {
-            "identifiers": [id],
+            "identifiers": [device_id],
             "name": server.host,
             "manufacturer": server.name,
             "model": "Simulated pins" if server.simulated else "Raspberry Pi",
@@ -91,11 +92,11 @@ def device(base: str, server: ServerInfo, pins: list[PinInfo]) -> dict[str, Any]
 
 def platforms(device: Mapping[str, Any]) -> dict[str, str]:
     """Return the platform of each component in an announcement."""
-    return {id: each["platform"] for id, each in device.get("components", {}).items()}
+    return {name: each["platform"] for name, each in device.get("components", {}).items()}
 
 
 def components(payload: bytes) -> dict[str, str]:
-    """Return the platform of each component in a retained message, none if it is not ours."""
+    """Return the platform of each component in a retained message, or {} if it is not ours."""
     try:
         return platforms(msgspec.json.decode(payload, type=_Announced).asdict())
     except UNREADABLE:
@@ -103,9 +104,11 @@ def components(payload: bytes) -> dict[str, str]:
 
 
 def without(device: dict[str, Any], removed: Mapping[str, str]) -> dict[str, Any]:
-    """Return an announcement that removes the components in `removed`: only their platform is left.
-    The next announcement leaves them out."""
-    emptied = {id: {"platform": platform} for id, platform in removed.items()}
+    """Return an announcement that removes components.
+
+    `removed` has the platform of each, and nothing else is announced of it. The next announcement
+    leaves it out."""
+    emptied = {name: {"platform": platform} for name, platform in removed.items()}
     return {**device, "components": {**device["components"], **emptied}}
 
 
@@ -117,12 +120,15 @@ class _Announced(msgspec.Struct):
     components: dict[str, _Component] = {}
 
     def asdict(self) -> dict[str, Any]:
-        return {"components": {id: {"platform": c.platform} for id, c in self.components.items()}}
+        platforms = {name: {"platform": each.platform} for name, each in self.components.items()}
+        return {"components": platforms}
 
 
 def _pin(base: str, pin: PinInfo) -> dict[str, Any]:
-    """Return the component of a pin. It is a sensor if the pin may not be switched, and unavailable
-    while the pin cannot be opened."""
+    """Return the component of a pin.
+
+    It is a sensor if the pin may not be switched, and unavailable while the pin cannot be
+    opened."""
     topic = f"{base}/pins/{pin.name}"
     is_open = "{{ 'offline' if value_json.value is none else 'online' }}"
     component: dict[str, Any] = {
@@ -162,7 +168,7 @@ def _pin(base: str, pin: PinInfo) -> dict[str, Any]:
 
 
 def _device_class(pin: PinInfo) -> str | None:
-    """Return the device class of an input, None if no word tells one."""
+    """Return the device class of an input, None if no word of it implies one."""
     words = re.findall(r"[a-z]+", f"{pin.name} {pin.label}".lower())
     found = (_CLASSES[word] for word in words if word in _CLASSES)
     return next(found, None) if pin.mode == "input" else None

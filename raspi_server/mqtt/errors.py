@@ -1,5 +1,6 @@
-"""Errors between this server and a broker, in words for people. Numbers in brackets are sections of
-OASIS' MQTT Version 5.0."""
+"""Errors between this server and a broker, in words for people.
+
+Numbers in brackets are sections of OASIS' MQTT Version 5.0."""
 
 import socket
 import ssl
@@ -23,11 +24,11 @@ def name_timeout(config: BrokerConfig) -> str:
 
 def connect_timeout(config: BrokerConfig) -> str:
     """Return the words for a broker that sends no CONNACK."""
-    return f"{broker_name(config)} takes the connection and does not answer"
+    return f"{broker_name(config)} accepts the connection and does not answer"
 
 
 def ping_timeout(config: BrokerConfig, seconds: int) -> str:
-    """Return the words for a broker that stopped to answer within its keep-alive time."""
+    """Return the words for a broker that has not answered for a keep-alive time of `seconds`."""
     return f"{broker_name(config)} has not answered for {seconds} s"
 
 
@@ -37,8 +38,9 @@ def internal(config: BrokerConfig) -> str:
 
 
 def connect_failed(config: BrokerConfig, error: BaseException | None) -> str:
-    """Return why no connection was made, or why it ended before CONNACK. None as `error` is an end
-    without a reason."""
+    """Return why no connection was made, or why it ended before CONNACK.
+
+    `error` is None if the broker closed it without a reason."""
     if isinstance(error, socket.gaierror | UnicodeError):
         return f"mqtt.url: no host is called {config.host}, or no name server answers"
     if isinstance(error, ConnectionRefusedError):
@@ -56,7 +58,7 @@ def connect_failed(config: BrokerConfig, error: BaseException | None) -> str:
 
 
 def connection_lost(config: BrokerConfig, error: BaseException | None, is_new: bool) -> str:
-    """Return why a connection ended. `is_new`: it was made a moment ago."""
+    """Return why a connection ended. `is_new` is true if it was made a moment ago."""
     words = f"{broker_name(config)} ended the connection"
     if error is None and is_new:
         # Mosquitto 2.0.11 sends no reason to a client that another one with its id replaces.
@@ -66,7 +68,7 @@ def connection_lost(config: BrokerConfig, error: BaseException | None, is_new: b
 
 def login_rejected(config: BrokerConfig, reason: int, broker_words: str) -> str:
     """Return the words for a reason in a CONNACK, with the broker's own in brackets."""
-    words = _CONNACK_REASONS.get(reason, f"refuses us ({reason:#x})")
+    words = _CONNACK_REASONS.get(reason, f"rejects our login ({reason:#x})")
     words = words.format(user=_as_user(config))
     return f"{broker_name(config)} {words}" + _in_brackets(broker_words)
 
@@ -90,8 +92,8 @@ def publish_rejected(config: BrokerConfig, topic: str, reason: int, broker_words
 
 
 def message_too_large(config: BrokerConfig, topic: str, size: int) -> str:
-    """Return the words for a message of `size` bytes that the broker would not take."""
-    return f"{broker_name(config)} takes no message of {size} bytes ({topic})"
+    """Return the words for a message of `size` bytes that the broker would not accept."""
+    return f"{broker_name(config)} accepts no message of {size} bytes ({topic})"
 
 
 def subscribe_rejected(config: BrokerConfig) -> str:
@@ -116,7 +118,9 @@ def _network_error(config: BrokerConfig, error: BaseException | None) -> str | N
             words = "speaks no TLS on that port: expected mqtt://, or another port"
             return f"{broker_name(config)} {words}"
         if "certificate required" in reason or "handshake failure" in reason:
-            return f"{broker_name(config)} wants a client certificate (mqtt.certificate): {reason}"
+            return (
+                f"{broker_name(config)} requires a client certificate (mqtt.certificate): {reason}"
+            )
         return f"{broker_name(config)}: TLS failed: {reason}"
     words = str((isinstance(error, OSError) and error.strerror) or error)
     return f"mqtt.url {config.address}: {words[:1].lower()}{words[1:]}"
@@ -131,7 +135,7 @@ def _in_brackets(words: str) -> str:
     return f" ({shown})" if shown else ""
 
 
-_ACL = "its ACL is in the way"
+_ACL = "its ACL forbids it"
 _OTHER_SCHEME = "is that port one for mqtt:// or for mqtts://?"
 _OWN_NAME = "each Pi needs a host name or mqtt.topic of its own"
 _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
@@ -139,14 +143,14 @@ _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
 
 _CONNACK_REASONS = {
     0x84: "does not speak MQTT 5",
-    0x85: "does not take our client id (mqtt.topic)",
-    0x86: "refuses us{user}: a wrong name or password",
-    0x87: "refuses us{user}: a wrong name or password, or not authorised",
+    0x85: "does not accept our client id (mqtt.topic)",
+    0x86: "rejects our login{user}: wrong name or password",
+    0x87: "rejects our login{user}: wrong name or password, or not authorised",
     0x88: "is not available",
     0x89: "is busy",
-    0x8A: "has banned us{user}",
-    0x97: "refuses us: its quota is used up",
-    0x9F: "refuses us: too many connections in a short time",
+    0x8A: "rejects our login{user}: we are banned",
+    0x97: "rejects our login: its quota is used up",
+    0x9F: "rejects our login: too many connections in a short time",
 }
 """Reasons in a CONNACK (3.2.2.2)."""
 

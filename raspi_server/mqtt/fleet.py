@@ -1,5 +1,7 @@
-"""Model of all Pis at a broker, from what they publish there. Any client may publish anything: only
-valid messages are accepted, and the memory for them is bounded."""
+"""Model of all Pis at a broker, from what they publish there.
+
+Any client may publish anything: only valid messages are accepted, and the memory for them is
+bounded."""
 
 import logging
 import math
@@ -67,8 +69,9 @@ _descriptions = msgspec.json.Decoder(_Description)
 
 
 class Pi:
-    """Pi that has published its status. `pins` is None until it has described itself. Until then
-    it is not sent to viewers."""
+    """Pi that has published its status.
+
+    `pins` is None until it has described itself. Until then it is not sent to viewers."""
 
     __slots__ = ("topic", "is_online", "heard", "server", "url", "pins", "text_bytes")
 
@@ -110,8 +113,9 @@ class Pi:
 
 
 class Fleet:
-    """All Pis whose topics have the same first level as `own_topic` and as many levels. It does no
-    input or output. Times are Unix seconds."""
+    """All Pis whose topics have the same first level as `own_topic` and as many levels.
+
+    It does no input or output. Times are Unix seconds."""
 
     def __init__(
         self,
@@ -161,7 +165,9 @@ class Fleet:
     # Messages from the broker
 
     def receive(self, topic: str, payload: bytes, is_retained: bool, now: float) -> None:
-        """Take in a message. `is_retained`: the broker had it from before, at an unknown time."""
+        """Apply a message to the model, or ignore it if it is invalid.
+
+        `is_retained` is true if it was published at an unknown time before we subscribed."""
         base, _, name = topic.rpartition("/pins/")
         if base:
             self._receive_pin(base, name, payload, is_retained, now)
@@ -173,7 +179,7 @@ class Fleet:
             self._receive_description(base, payload, is_retained, now)
 
     def set_offline_except(self, topics: set[str]) -> None:
-        """Set all other Pis offline: they have not been heard since the broker was lost."""
+        """Set all Pis offline except those at `topics`, which were heard since the reconnection."""
         for pi in self._pis.values():
             if pi.is_online and pi.topic not in topics:
                 pi.is_online = False
@@ -194,7 +200,7 @@ class Fleet:
                 self._renew(pi)
 
     def _add(self, topic: str, now: float) -> Pi | None:
-        """Add a Pi and return it, None if its topic is not one of ours or there are too many."""
+        """Add a Pi and return it, or None if its topic is not one of ours or there are too many."""
         levels = topic.split("/")
         is_ours = len(levels) == self._depth and levels[0] == self._root
         if not is_ours or not _TOPIC.fullmatch(topic) or not topic.isprintable():
@@ -287,6 +293,7 @@ class Fleet:
 
     @property
     def has_news(self) -> bool:
+        """True if anything changed since the last `take_news` or `skip_news`."""
         return bool(self._changed or self._renewed or self._removed)
 
     def skip_news(self) -> None:
@@ -296,8 +303,9 @@ class Fleet:
         self._removed.clear()
 
     def take_news(self) -> tuple[dict[str, Raw], list[Raw], list[str]]:
-        """Return changed pins by topic, entries of Pis, and topics of removed Pis, as in
-        messages.News: all that changed since the last call, with the present values. One call
+        """Return what changed since the last call, with the present values, as in messages.News.
+
+        It is the changed pins by topic, the entries of Pis, and the topics of removed Pis. One call
         returns at most `fleet_max_news_bytes`, or one entry that is larger; the next continues."""
         changed: dict[str, Raw] = {}
         renewed: list[Raw] = []
@@ -326,7 +334,7 @@ class Fleet:
         return changed, renewed, removed
 
     def renew(self) -> None:
-        """Make news of all Pis."""
+        """Add the entries of all Pis to the news."""
         for pi in self._pis.values():
             self._renew(pi)
 
@@ -338,8 +346,10 @@ class Fleet:
 
 
 def _fleet_pin(described: _DescribedPin, known: FleetPin | None) -> FleetPin:
-    """Return a pin as it was described. Its state may be older than the `known` one: the broker had
-    retained the description."""
+    """Return a pin as it was described.
+
+    Its state is that of `known` if that is newer: the broker may have retained the description for
+    long."""
     value: Value = described.value
     since = described.since
     if known and (known.since or 0) > (since or 0):

@@ -1,5 +1,7 @@
-"""Watcher of all Pis at the broker. It has a connection of its own while there are viewers, so that
-the fleet does not delay what this Pi publishes. It also sends commands to other Pis."""
+"""Watcher of all Pis at the broker. It also sends commands to them.
+
+It has a connection of its own while there are viewers, so that the fleet does not delay what this
+Pi publishes."""
 
 import asyncio
 import contextlib
@@ -37,9 +39,10 @@ log = logging.getLogger(__name__)
 
 
 class FleetWatcher(MqttListener):
-    """The fleet as seen from the Pi with the topic `own_topic`. `audience` returns the callers that
-    may switch a pin from here; its first argument is true for a pin of this Pi. All methods belong
-    to the loop's thread."""
+    """Fleet as seen from the Pi at `own_topic`. All methods belong to the loop's thread.
+
+    `audience` returns the callers that may switch a pin from here. Its first argument is true for a
+    pin of this Pi."""
 
     def __init__(
         self,
@@ -86,8 +89,10 @@ class FleetWatcher(MqttListener):
 
     @property
     def state(self) -> BrokerState:
-        """State of the connection to the broker. All viewers get the same, so it has no host, user
-        or words of the broker; `/api/health` has them for callers who may switch."""
+        """State of the connection to the broker, the same for all viewers.
+
+        It has no host, user or words of the broker. `/api/health` has them for callers that may
+        switch pins."""
         client = self._client
         error = BROKER_ERROR if client and client.error else None
         if not error and self._fleet.is_over_limit:
@@ -95,8 +100,9 @@ class FleetWatcher(MqttListener):
         return BrokerState(client is not None and client.is_connected, error)
 
     async def refresh(self) -> None:
-        """Connect if necessary, and wait for at most `fleet_first_answer_timeout_s` until all Pis
-        have been received."""
+        """Connect if necessary, and wait until all Pis have been received.
+
+        The wait ends after `fleet_first_answer_timeout_s`, and when the broker is unreachable."""
         self._connect()
         if not self.hub:
             self._disconnect_later()
@@ -105,8 +111,10 @@ class FleetWatcher(MqttListener):
                 await self._is_complete.wait()
 
     def parts(self) -> Iterator[bytes]:
-        """Yield the whole fleet as JSON of messages.Fleet, a few Pis at a time: one copy for each
-        caller would take much memory. Changes made meanwhile are also sent as news."""
+        """Yield the whole fleet as JSON of messages.Fleet, a few Pis at a time.
+
+        A whole copy for each caller would take much memory. Changes made meanwhile are also sent as
+        news."""
         self._was_read = True
         head = encode(messages.Fleet(time.time(), self._seq, self.state, []))
         yield head.removesuffix(b"]}")
@@ -125,7 +133,7 @@ class FleetWatcher(MqttListener):
         return topic == self._own_topic
 
     def target(self, command: RemoteCommand) -> tuple[Pi, FleetPin]:
-        """Return the Pi and the pin of a command. Raises RequestError if it cannot succeed."""
+        """Return Pi and pin of a command. Raises RequestError if the command cannot succeed."""
         try:
             pi = self._fleet[command.pi]
         except KeyError:
@@ -146,13 +154,14 @@ class FleetWatcher(MqttListener):
                 "unavailable", f"{pi.name} is offline: nothing was sent", command.ref
             )
         if self.state.connected and pi.topic not in self._followed:
-            words = f"{pi.name} has not come back with the broker yet: nothing was sent"
+            words = f"{pi.name} has not reconnected to the broker yet: nothing was sent"
             raise RequestError("unavailable", words, command.ref)
         return pi, pin
 
     def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value]:
-        """Send a command once and return the future of its answer. `by` names the caller for the
-        log. Raises RequestError, or the future does."""
+        """Send a command once and return the future of its answer.
+
+        `by` names the caller for the log. Raises RequestError, or the future does."""
         pi, pin = self.target(command)
         client = self._client
         if client is None or not client.is_connected:
@@ -168,9 +177,9 @@ class FleetWatcher(MqttListener):
             self._with_results.add(pi.topic)
             self._unanswered_subscriptions += 1
             client.subscribe(f"{pins}/+/result", retain_as_published=False)
-        id, done = self._commands.add(f"{pins}/{pin.name}/result", pi.name)
+        command_id, done = self._commands.add(f"{pins}/{pin.name}/result", pi.name)
         topic, lifetime_s = f"{pins}/{pin.name}/set", self._limits.fleet_answer_timeout_s
-        client.publish(Message(topic, payload(command, id), False, id, lifetime_s))
+        client.publish(Message(topic, payload(command, command_id), False, command_id, lifetime_s))
         is_dimmed = (
             isinstance(command, RemoteSet) and pin.mode == "pwm" and command.value and pin.value
         )
@@ -184,7 +193,7 @@ class FleetWatcher(MqttListener):
         self._send_news_soon()
 
     async def close(self, code: int, reason: str) -> None:
-        """Close all viewers with this close code and reason, and disconnect from the broker."""
+        """Close all viewers with a close code and a reason, and disconnect from the broker."""
         self._is_closed = True
         self._commands.fail_all("no-answer", reason)
         await asyncio.sleep(0)  # the errors are sent before the close frames
@@ -255,6 +264,7 @@ class FleetWatcher(MqttListener):
     # Called by the client
 
     def connected(self) -> None:
+        """Subscribe to the status of all Pis. Those that do not answer in time are offline."""
         if self._client is None:
             return  # disconnected meanwhile
         self._is_complete.clear()
@@ -265,17 +275,22 @@ class FleetWatcher(MqttListener):
         self._send_state()
 
     def disconnected(self, unacknowledged: list[Message]) -> None:
+        """Let all waiting commands fail, and send the new state to the viewers."""
         if self._return_timer:
             self._return_timer.cancel()
             self._return_timer = None
-        self._commands.fail_all("no-answer", "the broker was lost before the answer came")
+        self._commands.fail_all(
+            "no-answer", "the connection to the broker ended before the answer came"
+        )
         self._send_state()
 
     def error_changed(self) -> None:
+        """Send the new state to the viewers. A waiting `refresh` ends."""
         self._is_complete.set()
         self._send_state()
 
     def received(self, message: Message) -> None:
+        """Apply a message of a Pi to the fleet, or finish the command that it answers."""
         topic = message.topic
         if self._client is None:
             return
@@ -288,11 +303,13 @@ class FleetWatcher(MqttListener):
         self._send_news_soon()
 
     def subscribed(self) -> None:
+        """Subscribe to the next Pis, if the last ones have been received."""
         self._unanswered_subscriptions -= 1
         if self._unanswered_subscriptions <= 0 and self._client:
             self._follow_next()
 
     def publish_rejected(self, message: Message, rule: str, words: str) -> None:
+        """Let the command in the message fail with `not-allowed`."""
         self._commands.fail(message.extra, "not-allowed", words)
 
     # Subscriptions
@@ -324,9 +341,11 @@ class FleetWatcher(MqttListener):
             self._subscribe(*filters)
 
     def _subscribe(self, *filters: str) -> None:
-        """Subscribe, with the retained messages. The broker sends its answer before those, so a
-        second subscription, which changes nothing, is answered after them. At QoS 0, because
-        Mosquitto counts messages on their way at QoS 1 and drops those beyond its limit."""
+        """Subscribe, with the retained messages, and count the answers that are expected.
+
+        The broker sends its answer before those messages. So there is a second subscription, which
+        changes nothing and is answered after them. Both are at QoS 0, because Mosquitto counts
+        messages on their way at QoS 1 and drops those beyond its limit."""
         assert self._client
         self._unanswered_subscriptions += 2
         self._client.subscribe(*filters, with_retained=True, retain_as_published=False, quality=0)

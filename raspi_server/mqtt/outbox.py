@@ -18,9 +18,10 @@ class _NumberedChange(NamedTuple):
 
 
 class Outbox:
-    """Queue of the messages below the topic `base`, in three parts. The present state goes first,
-    then what happens now, then the changes kept while the broker was unreachable. Of the changes at
-    most `max_changes` are kept; the oldest are dropped."""
+    """Queue of the messages below the topic `base`, in three parts.
+
+    The present state goes first, then what happens now, then the changes kept while the broker was
+    unreachable. Of the changes at most `max_changes` are kept; the oldest are dropped."""
 
     def __init__(self, base: str, max_changes: int) -> None:
         self._base = base
@@ -64,7 +65,7 @@ class Outbox:
         while len(self) > self._max_changes:
             (self._late or self._live).popleft()
             if not self.lost_changes:
-                words = "mqtt: more than %d changes wait: the oldest are lost"
+                words = "mqtt: more than %d changes wait for the broker: dropping the oldest"
                 log.error(words, self._max_changes)
             self.lost_changes += 1
 
@@ -85,8 +86,10 @@ class Outbox:
         return None
 
     def _message(self, numbered: _NumberedChange, suffix: str) -> Message:
-        """Return the message of a change. Its time follows the clock as it is set now: a Pi that
-        had no network may have received the right time since."""
+        """Return the message of a change.
+
+        Its time follows the clock as it is set now: a Pi that had no network may have received the
+        right time since."""
         change = numbered.change
         state = PinState(change.value, wall_time(change.moment))
         topic = f"{self._base}/pins/{change.pin}{suffix}"

@@ -1,5 +1,6 @@
-"""Eclipse Paho's client, set up for one connection that the event loop drives. Numbers in brackets
-are sections of OASIS' MQTT Version 5.0."""
+"""Eclipse Paho's client, set up for one connection that the event loop drives.
+
+Numbers in brackets are sections of OASIS' MQTT Version 5.0."""
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -12,8 +13,10 @@ from .message import Message
 
 
 class PahoClient(Client):
-    """Paho's client without the properties of received messages. This server uses none of them, and
-    Paho ends the connection at characters that MQTT allows there, such as U+FEFF."""
+    """Paho's client without the properties of received messages.
+
+    This server uses none of them, and Paho ends the connection at characters that MQTT allows
+    there, such as U+FEFF."""
 
     def _handle_publish(self) -> MQTTErrorCode:
         quality = self._in_packet["command"] >> 1 & 3
@@ -25,8 +28,9 @@ class PahoClient(Client):
 def new_client(
     config: BrokerConfig, client_id: str, will: Message | None, limits: Limits
 ) -> PahoClient:
-    """Return a client for one connection. With a second one Paho would repeat messages and retry at
-    times of its own."""
+    """Return a client for one connection.
+
+    For a second connection Paho would repeat messages, and retry at times of its own."""
     client = PahoClient(
         CallbackAPIVersion.VERSION2,
         client_id,
@@ -81,8 +85,9 @@ def close_socket(client: Client) -> None:
 
 
 def _without_properties(packet: bytearray, quality: int) -> bytearray:
-    """Return the variable header and payload of a PUBLISH without any property (3.3.2). Raises what
-    Paho expects of an invalid packet."""
+    """Return the variable header and payload of a PUBLISH without any property (3.3.2).
+
+    Raises what Paho expects of an invalid packet."""
     at = 2 + int.from_bytes(packet[:2], "big") + (2 if quality else 0)
     size, width = VariableByteIntegers.decode(packet[at : at + 4])  # type: ignore[no-untyped-call]
     if at + width + size > len(packet):

@@ -42,8 +42,9 @@ class _Pending(NamedTuple):
 
 
 class PendingCommands:
-    """Commands without an answer, by the id they were sent with. Each fails after `timeout_s`
-    seconds."""
+    """Commands without an answer, by the id they were sent with.
+
+    Each fails after `timeout_s` seconds."""
 
     def __init__(self, timeout_s: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -51,59 +52,63 @@ class PendingCommands:
         self._pending: dict[str, _Pending] = {}
 
     def add(self, answer_topic: str, pi_name: str) -> tuple[str, asyncio.Future[Value]]:
-        """Return an id for a command and the future of its answer, which may raise RequestError."""
-        id = uuid.uuid4().hex
+        """Return an id for a command and the future of its answer, which may raise RequestError.
+
+        `pi_name` names the Pi in errors.
+        """
+        command_id = uuid.uuid4().hex
         done: asyncio.Future[Value] = self._loop.create_future()
-        timer = self._loop.call_later(self._timeout_s, self._time_out, id)
-        self._pending[id] = _Pending(answer_topic, pi_name, done, timer)
-        return id, done
+        timer = self._loop.call_later(self._timeout_s, self._time_out, command_id)
+        self._pending[command_id] = _Pending(answer_topic, pi_name, done, timer)
+        return command_id, done
 
     def answer(self, message: Message) -> None:
-        """Finish the command that a message answers. Ignore anything else: any client at the broker
-        may publish it."""
+        """Finish the command that a message answers.
+
+        Anything else is ignored: any client at the broker may publish it."""
         if message.retain:
             return
         try:
             answer = _answers.decode(message.payload)
         except UNREADABLE:
             return
-        id = str(answer.ref)
-        pending = self._pending.get(id)
+        command_id = str(answer.ref)
+        pending = self._pending.get(command_id)
         if pending is None or pending.topic != message.topic:
             return
         if answer.type == "result":
-            self._remove(id).set_result(answer.value)
+            self._remove(command_id).set_result(answer.value)
         else:
             code: ErrorCode = answer.code if answer.code in STATUS else "unavailable"
             words = answer.message[:_MAX_WORDS_CHARACTERS] or "no reason was given"
-            self.fail(id, code, f"{pending.pi_name}: {words}")
+            self.fail(command_id, code, f"{pending.pi_name}: {words}")
 
-    def fail(self, id: str, code: ErrorCode, words: str) -> None:
+    def fail(self, command_id: str, code: ErrorCode, words: str) -> None:
         """Let one command fail, if it still waits."""
-        if id in self._pending:
-            self._remove(id).set_exception(RequestError(code, words))
+        if command_id in self._pending:
+            self._remove(command_id).set_exception(RequestError(code, words))
 
     def fail_all(self, code: ErrorCode, words: str) -> None:
         """Let all commands fail."""
-        for id in list(self._pending):
-            self.fail(id, code, words)
+        for command_id in list(self._pending):
+            self.fail(command_id, code, words)
 
-    def _remove(self, id: str) -> asyncio.Future[Value]:
-        pending = self._pending.pop(id)
+    def _remove(self, command_id: str) -> asyncio.Future[Value]:
+        pending = self._pending.pop(command_id)
         pending.timer.cancel()
         return pending.done
 
-    def _time_out(self, id: str) -> None:
-        words = f"{self._pending[id].pi_name} did not answer within {self._timeout_s} s"
-        self.fail(id, "no-answer", words)
+    def _time_out(self, command_id: str) -> None:
+        words = f"{self._pending[command_id].pi_name} did not answer within {self._timeout_s} s"
+        self.fail(command_id, "no-answer", words)
 
 
-def payload(command: RemoteCommand, id: str) -> bytes:
-    """Return a command as a Pi takes it at the broker."""
+def payload(command: RemoteCommand, command_id: str) -> bytes:
+    """Return the payload with which a command is published for a Pi."""
     fields = msgspec.structs.asdict(command)
     kind = type(command).__struct_config__.tag
     sent = {key: fields[key] for key in ("value", "seconds") if fields.get(key) is not None}
-    return encode({"type": kind, "ref": id, **sent})
+    return encode({"type": kind, "ref": command_id, **sent})
 
 
 def in_words(command: RemoteCommand) -> str:

@@ -10,60 +10,31 @@ import pytest
 
 from raspi_server.messages import PinInfo, ServerInfo
 from raspi_server.mqtt.discovery import components, device
-from tests.support.http import ask
-from tests.support.mqtt import Brokers
+from tests.support.mqtt import CONTROL, Brokers, config, reload, switch
 
-CONFIG = """
-gpio: simulated
-access: {{control: everyone}}
-mqtt: {{url: "{url}", topic: house/pi, discovery: homeassistant{more}}}
-pins:
-  door: {{gpio: 17, mode: input, pull: up, label: Front door}}
-  tank: {{gpio: 5, mode: input}}
-  lamp: {{gpio: 27, mode: output}}
-  gate: {{gpio: 22, mode: output, pulse: 0.05}}
-  fan: {{gpio: 18, mode: pwm}}
-  heater: {{gpio: 23, mode: output, control: nobody}}
-"""
+DISCOVERY = ", discovery: homeassistant"
 TOPIC = "homeassistant/device/house_pi/config"
 
-DEVICE_KEYS = {"device", "origin", "components", "qos", "encoding", "state_topic", "command_topic"}
-"""Of the whole message: https://www.home-assistant.io/integrations/mqtt/#discovery-payload and
-homeassistant/components/mqtt/schemas.py (DEVICE_DISCOVERY_SCHEMA), read in November 2026."""
-INFO_KEYS = {
-    "configuration_url", "connections", "hw_version", "identifiers", "manufacturer", "model",
-    "model_id", "name", "serial_number", "suggested_area", "sw_version", "via_device",
-}  # fmt: skip
-"""Of `device`, there."""
-ORIGIN_KEYS = {"name", "sw_version", "support_url"}
+# The keys that we use, of those documented at
+# https://www.home-assistant.io/integrations/mqtt/#discovery-payload and, for each platform, at
+# …/integrations/PLATFORM.mqtt/, read in November 2026.
+DEVICE_KEYS = {"device", "origin", "components", "qos"}
+INFO_KEYS = {"identifiers", "manufacturer", "model", "name", "sw_version"}
+ORIGIN_KEYS = {"name", "sw_version"}
 COMMON_KEYS = {
-    "platform", "name", "unique_id", "availability", "availability_mode", "availability_template",
-    "availability_topic", "device_class", "enabled_by_default", "encoding", "entity_category",
-    "icon", "json_attributes_template", "json_attributes_topic", "payload_available",
-    "payload_not_available", "qos",
+    "platform", "name", "unique_id", "availability", "availability_mode", "availability_topic",
+    "device_class", "entity_category", "json_attributes_template", "json_attributes_topic",
 }  # fmt: skip
-"""Of each component. These and the following from https://www.home-assistant.io/integrations/
-binary_sensor.mqtt/, sensor.mqtt/, switch.mqtt/, button.mqtt/ and light.mqtt/#template-schema."""
-AVAILABILITY_KEYS = {"topic", "payload_available", "payload_not_available", "value_template"}
+AVAILABILITY_KEYS = {"topic", "value_template"}
+STATE_KEYS = {"state_topic", "value_template"}
 KEYS = {
-    "binary_sensor": {
-        "expire_after", "force_update", "off_delay", "payload_off", "payload_on", "state_topic",
-        "value_template",
-    },
-    "sensor": {
-        "expire_after", "force_update", "last_reset_value_template", "options", "state_class",
-        "state_topic", "suggested_display_precision", "unit_of_measurement", "value_template",
-    },
-    "switch": {
-        "command_template", "command_topic", "optimistic", "payload_off", "payload_on", "retain",
-        "state_off", "state_on", "state_topic", "value_template",
-    },
-    "button": {"command_template", "command_topic", "payload_press", "retain"},
+    "binary_sensor": {"payload_off", "payload_on", *STATE_KEYS},
+    "sensor": {"state_class", "unit_of_measurement", *STATE_KEYS},
+    "switch": {"command_topic", "payload_off", "payload_on", *STATE_KEYS},
+    "button": {"command_topic", "payload_press"},
     "light": {
-        "blue_template", "brightness_template", "color_temp_template", "command_off_template",
-        "command_on_template", "command_topic", "effect_list", "effect_template",
-        "green_template", "max_mireds", "min_mireds", "optimistic", "red_template", "schema",
-        "state_template", "state_topic",
+        "brightness_template", "command_off_template", "command_on_template", "command_topic",
+        "schema", "state_template", "state_topic",
     },
 }  # fmt: skip
 REQUIRED = {
@@ -80,20 +51,16 @@ CLASSES = {
 """Those that we use, each in the list of https://www.home-assistant.io/integrations/binary_sensor/."""
 
 
-@pytest.fixture
-def brokers(tmp_path):
-    with Brokers(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def home(brokers, start_server):
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, start_module_server):
     """A server with `control: true`, and a subscriber to everything."""
-    broker = brokers.broker()
-    subscriber = brokers.subscriber(broker, "#")
-    server = start_server(CONFIG.format(url=broker.url, more=", control: true"))
-    subscriber.wait_for_topic("house/pi/health")
-    return broker, subscriber, server
+    with Brokers(tmp_path_factory.mktemp("home")) as brokers:
+        broker = brokers.broker()
+        subscriber = brokers.subscriber(broker, "#")
+        server = start_module_server(config(broker.url, DISCOVERY + CONTROL))
+        subscriber.wait_for_topic("house/pi/health")
+        yield subscriber, server
+        server.stop()
 
 
 def check(announced):
@@ -125,17 +92,15 @@ def rendered(template, payload=b"", **names):
 def test_one_message_for_the_whole_pi(home):
     """There is one retained message. An output is a switch, one with `pulse` a button, pwm a light;
     all else is a sensor, with a device class if its name tells one."""
-    broker, subscriber, _ = home
+    subscriber, _ = home
     announced = subscriber.last(TOPIC).json
-    assert {
-        each.topic for each in subscriber.messages if each.topic.startswith("homeassistant/")
-    } == {TOPIC}
+    others = [each for each in subscriber.messages if not each.topic.startswith("house/pi/")]
+    assert {each.topic for each in others} == {TOPIC}
     assert subscriber.last(TOPIC).retained
     check(announced)
     found = announced["components"]
     assert {name: each["platform"] for name, each in found.items() if name[0] != "_"} == {
         "door": "binary_sensor",
-        "tank": "binary_sensor",
         "lamp": "switch",
         "gate": "button",
         "fan": "light",
@@ -143,18 +108,16 @@ def test_one_message_for_the_whole_pi(home):
     }
     assert found["door"]["name"] == "Front door"
     assert found["door"]["device_class"] == "door"
-    assert "device_class" not in found["tank"]
     assert {name for name in found if name[0] == "_"} == {
         "_temperature", "_load", "_memory", "_disk", "_problem",
     }  # fmt: skip
-    del broker
 
 
 def test_without_control_only_sensors(brokers, start_server):
     """Without `control: true` there is nothing to switch."""
     broker = brokers.broker()
     subscriber = brokers.subscriber(broker, "#")
-    start_server(CONFIG.format(url=broker.url, more=""))
+    start_server(config(broker.url, DISCOVERY))
     announced = subscriber.last(TOPIC).json
     check(announced)
     assert {each["platform"] for each in announced["components"].values()} == {
@@ -164,21 +127,18 @@ def test_without_control_only_sensors(brokers, start_server):
 
 def test_templates(home):
     """Rendered on published messages, the templates give the values that Home Assistant expects."""
-    _, subscriber, server = home
+    subscriber, server = home
     found = subscriber.last(TOPIC).json["components"]
-    assert ask(server, "PUT", "/api/pins/fan", {"value": 0.5}).status == 200
-    half = subscriber.wait_for(
-        lambda each: each.topic == "house/pi/pins/fan" and each.json["value"]
-    )[0]
+    switch(server, "fan", 0.5)
+    half = subscriber.wait_for_value("house/pi/pins/fan", 0.5)[0]
     assert rendered(found["fan"]["state_template"], half.payload) == "on"
     assert rendered(found["fan"]["brightness_template"], half.payload) == "128"
-    off = subscriber.wait_for_topic("house/pi/pins/fan")[0]
-    assert rendered(found["fan"]["state_template"], off.payload) == "off"
+    assert rendered(found["fan"]["state_template"], b'{"value":0}') == "off"
     for name in ("door", "lamp", "heater"):
         state = subscriber.last(f"house/pi/pins/{name}")
         assert state.topic == found[name]["state_topic"]
-        read = rendered(found[name]["value_template"], state.payload)
-        assert read == found[name]["payload_off"]
+        assert rendered(found[name]["value_template"], state.payload) == f"{state.json['value']}"
+        assert rendered(found[name]["value_template"], b'{"value":0}') == found[name]["payload_off"]
         assert rendered(found[name]["value_template"], b'{"value":1}') == found[name]["payload_on"]
     health = subscriber.last("house/pi/health")
     assert found["_load"]["state_topic"] == health.topic
@@ -193,10 +153,10 @@ def test_templates(home):
 
 def test_commands(home):
     """The commands of a switch, a button and a light do what they should."""
-    _, subscriber, _ = home
+    subscriber, _ = home
     found = subscriber.last(TOPIC).json["components"]
     dim = rendered(found["fan"]["command_on_template"], brightness=51)
-    orders = [
+    commands = [
         ("lamp", found["lamp"]["payload_on"], 1),
         ("lamp", found["lamp"]["payload_off"], 0),
         ("gate", found["gate"]["payload_press"], 1),
@@ -204,65 +164,54 @@ def test_commands(home):
         ("fan", rendered(found["fan"]["command_on_template"]), 1),
         ("fan", rendered(found["fan"]["command_off_template"]), 0),
     ]
-    for number, (name, payload, value) in enumerate(orders, 1):
+    for number, (name, payload, value) in enumerate(commands, 1):
         subscriber.publish(found[name]["command_topic"], payload.encode())
-        answers = subscriber.wait_for(lambda each: each.topic.endswith("/result"), number)
-        assert (answers[-1].json["pin"], answers[-1].json["value"]) == (name, value)
+        answer = subscriber.wait_for_results(number)[-1].json
+        assert (answer["pin"], answer["value"]) == (name, value)
 
 
-def test_availability(home):
-    """A Pi that vanished is unavailable, and so is a pin that could not be opened."""
-    _, subscriber, server = home
-    found = subscriber.last(TOPIC).json["components"]["lamp"]
-    whole, own = found["availability"]
-    assert found["availability_mode"] == "all"
+def test_removal_and_availability(brokers, start_server, tmp_path):
+    """A pin removed by a reload or a restart is removed the way Home Assistant wants it: once with
+    only its platform, and then left out. A crashed Pi is unavailable, and so is a pin that cannot
+    be opened."""
+    broker = brokers.broker()
+    subscriber = brokers.subscriber(broker, TOPIC, "house/pi/#")
+    server = start_server(config(broker.url, DISCOVERY + CONTROL))
+    subscriber.wait_for_topic("house/pi/health")
+    file = tmp_path / "config-0.yaml"
+    file.write_text(re.sub("  fan:.*\n", "", file.read_text()))
+    reload(server)
+    wait_for_removal(subscriber, "fan", "light")
+    file.write_text(re.sub("  lamp:.*\n", "", file.read_text()))
+    server.restart()
+    wait_for_removal(subscriber, "lamp", "switch")
+    retained = brokers.subscriber(broker, TOPIC).last(TOPIC).json["components"]
+    assert {name for name in retained if name[0] != "_"} == {"door", "gate", "heater"}
+    whole, own = retained["gate"]["availability"]
+    assert retained["gate"]["availability_mode"] == "all"
     assert subscriber.last(whole["topic"]).payload == b"online"
-    lamp = subscriber.last(own["topic"])
-    assert rendered(own["value_template"], lamp.payload) == "online"
+    gate = subscriber.last(own["topic"])
+    assert rendered(own["value_template"], gate.payload) == "online"
     assert rendered(own["value_template"], b'{"value":null,"time":null}') == "offline"
     server.stop(signal.SIGKILL)
     subscriber.wait_for(lambda each: (each.topic, each.payload) == (whole["topic"], b"offline"))
 
 
-def test_removed_pin_is_removed(home, tmp_path):
-    """A pin removed by a reload or a restart is removed the way Home Assistant wants it: once with
-    only its platform, and then left out."""
-    broker, subscriber, server = home
-    file = tmp_path / "config-0.yaml"
-    ends = {"reload": ("fan", "light"), "restart": ("lamp", "switch")}
-    for how, (name, platform) in ends.items():
-        subscriber.messages.clear()
-        file.write_text(re.sub(f"  {name}:.*\n", "", file.read_text()))
-        if how == "reload":
-            server.process.send_signal(signal.SIGHUP)
-        else:
-            server.restart()
-        bare = {"platform": platform}
-        entries = entries_of(name, subscriber)
-        while bare not in entries or entries[-1] is not None:
-            subscriber.wait_for_topic(TOPIC, len(entries) + 1)
-            entries = entries_of(name, subscriber)
-        assert name not in subscriber.last(TOPIC).json["components"]
-        check(subscriber.last(TOPIC).json)
-    assert retained_pins(broker, subscriber) == {"door", "tank", "gate", "heater"}
+def wait_for_removal(subscriber, name, platform):
+    """Wait until a pin was announced with its platform only, and then no more."""
 
+    def announced_as(expected):
+        return lambda each: each.topic == TOPIC and each.json["components"].get(name) == expected
 
-def entries_of(name, subscriber):
-    """Return what each announcement in turn says of a pin, None if it is left out."""
-    return [each.json["components"].get(name) for each in subscriber.wait_for_topic(TOPIC)]
-
-
-def retained_pins(broker, subscriber):
-    """Return the pins in the retained announcement."""
-    late = type(subscriber)(broker, TOPIC)
-    found = late.last(TOPIC).json["components"]
-    late.close()
-    return {name for name in found if name[0] != "_"}
+    removal = subscriber.wait_for(announced_as({"platform": platform}))[0]
+    position = subscriber.messages.index(removal)
+    last = subscriber.wait_for(announced_as(None), since=position)[-1]
+    check(last.json)
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"components":[]}', b"\xff", b"null"])
 def test_foreign_message_at_our_topic(payload):
-    """A retained message that is not ours does no harm."""
+    """A retained message that is not ours has no components."""
     assert components(payload) == {}
 
 

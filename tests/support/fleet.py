@@ -1,15 +1,17 @@
-"""Many fake Pis at a broker: one client publishes what they would."""
+"""Fake Pis at a broker, and a viewer of the fleet."""
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.support.http import ask
 from tests.support.mqtt import Mosquitto
-from tests.support.server import LIMIT
+from tests.support.server import LIMIT, Server
+from tests.support.websocket import WebSocketClient
 
 BEGAN = time.time() - 7200
 
@@ -29,7 +31,7 @@ def description(host: str, pins: Iterable[dict[str, Any]], **more: Any) -> dict[
 
 
 class FakePis:
-    """Client that publishes as many Pis."""
+    """Client that publishes what many Pis would."""
 
     def __init__(self, broker: Mosquitto, **account: str) -> None:
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
@@ -39,8 +41,11 @@ class FakePis:
             self._client.username_pw_set(**account)
         self._client.connect("127.0.0.1", broker.port)
         self._client.loop_start()
+        self._retained: set[str] = set()
 
     def publish(self, topic: str, payload: Any, retain: bool = True) -> None:
+        if retain:
+            self._retained.add(topic)
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         self._client.publish(topic, data, 1, retain)
 
@@ -57,6 +62,12 @@ class FakePis:
         """Wait until the broker has all messages."""
         self._client.publish("flush", b"", 1).wait_for_publish(LIMIT)
 
+    def remove_all(self) -> None:
+        """Remove all that was retained."""
+        for topic in sorted(self._retained):
+            self.publish(topic, b"")
+        self.flush()
+
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
@@ -65,3 +76,82 @@ class FakePis:
 def state(value: float | None, moment: float | None = None) -> dict[str, Any]:
     """Return a state as in `pins/NAME`."""
     return {"value": value, "time": time.time() if moment is None else moment}
+
+
+class FleetViewer:
+    """Viewer of the fleet that works like the page: first the whole fleet, then the news."""
+
+    def __init__(self, server: Server, **headers: str) -> None:
+        self.client = WebSocketClient(server.port, path="/fleet/ws", headers=headers)
+        self.hello = self.client.receive("hello")
+        whole = ask(server, "GET", "/api/fleet", **headers).json
+        self.seq = whole["seq"]
+        self.broker = whole["broker"]
+        self.pis = {pi["topic"]: pi for pi in whole["pis"]}
+        self.answers: list[dict[str, Any]] = []
+
+    def __enter__(self) -> "FleetViewer":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.client.socket.close()
+
+    def receive(self) -> dict[str, Any]:
+        """Receive the next message and apply it."""
+        message = self.client.receive()
+        if message["type"] == "hello":
+            self.hello = message
+        elif message["type"] == "broker":
+            self.broker = {key: message[key] for key in ("connected", "error")}
+        elif message["type"] in ("result", "error"):
+            self.answers.append(message)
+        elif message["type"] == "news" and message["seq"] > self.seq:
+            assert message["seq"] == self.seq + 1
+            self.seq = message["seq"]
+            for topic in message.get("removed", []):
+                del self.pis[topic]
+            self.pis |= {pi["topic"]: pi for pi in message.get("pis", [])}
+            for topic, pins in message.get("pins", {}).items():
+                for name, (value, since) in pins.items():
+                    self.pin(topic, name).update(value=value, since=since)
+        return message
+
+    def wait_until(self, what: Callable[[], Any]) -> Any:
+        """Receive messages until something is true, and return it."""
+        until = time.monotonic() + LIMIT
+        while not (found := what()):
+            assert time.monotonic() < until, f"it never was so: {self.broker}, {self.pis}"
+            self.receive()
+        return found
+
+    def wait_for(self, *topics: str) -> None:
+        """Wait until these Pis are shown."""
+        self.wait_until(lambda: self.pis.keys() >= {*topics})
+
+    def wait_for_value(self, topic: str, name: str, value: float) -> None:
+        """Wait until a pin is shown with this value."""
+        self.wait_until(lambda: topic in self.pis and self.pin(topic, name)["value"] == value)
+
+    def wait_for_host(self, topic: str, host: str) -> None:
+        """Wait until a Pi is shown with this host."""
+        self.wait_until(lambda: topic in self.pis and self.pis[topic]["host"] == host)
+
+    def pin(self, topic: str, name: str) -> dict[str, Any]:
+        return next(pin for pin in self.pis[topic]["pins"] if pin["name"] == name)
+
+    def ask(self, **command: Any) -> dict[str, Any]:
+        """Send a command and return its answer."""
+        count = len(self.answers)
+        self.client.send(**command)
+        self.wait_until(lambda: len(self.answers) > count)
+        return self.answers[-1]
+
+    def switch(self, topic: str, name: str, value: float, **more: Any) -> dict[str, Any]:
+        """Set a pin and return the answer."""
+        return self.ask(type="set", pi=topic, pin=name, value=value, **more)
+
+    def error_of(self, topic: str, name: str, **command: Any) -> tuple[str, str]:
+        """Send a command, by default to set the pin to 1; return code and message of its error."""
+        answer = self.ask(**{"type": "set", "value": 1, "pi": topic, "pin": name, **command})
+        assert answer["type"] == "error", answer
+        return answer["code"], answer["message"]

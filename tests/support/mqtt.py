@@ -1,15 +1,18 @@
-"""A real Mosquitto for the tests, and a subscriber to it."""
+"""A real Mosquitto for the tests, a subscriber to it, and a server that publishes there."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import paho.mqtt.client as paho
+import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -18,7 +21,27 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server, free_port
 
-PROGRAM = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+PROGRAM = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+PASSWORD = "secret"
+"""Of all users of `Brokers.guarded`."""
+CONFIG = """
+gpio: simulated
+access: {{control: everyone{access}}}
+mqtt: {{url: "{url}", topic: {topic}{more}}}
+pins:
+  door: {{gpio: 17, mode: input, pull: up, label: Front door}}
+  lamp: {{gpio: 27, mode: output}}
+  gate: {{gpio: 22, mode: output, pulse: 0.05}}
+  fan: {{gpio: 18, mode: pwm}}
+  heater: {{gpio: 23, mode: output, control: nobody}}
+"""
+CONTROL = ", control: true"
+
+
+def config(url: str, more: str = "", topic: str = "house/pi", access: str = "") -> str:
+    """Return a configuration with the broker at `url`. `more` and `access` add keys below `mqtt`
+    and `access`, each after a comma."""
+    return CONFIG.format(url=url, more=more, topic=topic, access=access)
 
 
 class Received(NamedTuple):
@@ -50,6 +73,7 @@ class Mosquitto:
         self.start()
 
     def start(self) -> None:
+        assert PROGRAM
         self.process = subprocess.Popen(
             [PROGRAM, "-v", "-c", self._file], stderr=subprocess.PIPE, text=True
         )
@@ -130,10 +154,10 @@ class Subscriber:
         self._client.publish(topic, data, qos, retain, properties).wait_for_publish(LIMIT)
 
     def wait_for(
-        self, what: Callable[[Received], bool], count: int = 1, since: int = 0
+        self, what: Callable[[Received], Any], count: int = 1, since: int = 0
     ) -> list[Received]:
-        """Wait for so many messages of which `what` is true, not counting the first `since`
-        messages, and return them."""
+        """Wait for `count` messages for which `what` is true, and return them. The first `since`
+        messages do not count."""
 
         def found() -> list[Received]:
             return [each for each in self.messages[since:] if what(each)]
@@ -146,6 +170,19 @@ class Subscriber:
 
     def wait_for_topic(self, topic: str, count: int = 1, since: int = 0) -> list[Received]:
         return self.wait_for(lambda each: each.topic == topic, count, since)
+
+    def wait_for_payload(self, topic: str, payload: bytes, count: int = 1) -> list[Received]:
+        return self.wait_for(lambda each: (each.topic, each.payload) == (topic, payload), count)
+
+    def wait_for_value(self, topic: str, value: float, count: int = 1) -> list[Received]:
+        """Wait for states of a pin with this value."""
+        return self.wait_for(
+            lambda each: each.topic == topic and each.payload and each.json["value"] == value, count
+        )
+
+    def wait_for_results(self, count: int) -> list[Received]:
+        """Wait for so many answers to commands."""
+        return self.wait_for(lambda each: each.topic.endswith("/result"), count)
 
     def last(self, topic: str) -> Received:
         return self.wait_for_topic(topic)[-1]
@@ -160,9 +197,12 @@ def properties(**values: Any) -> Properties:
 
 
 class Brokers:
-    """Brokers and subscribers of one test, which are closed at its end."""
+    """Brokers and subscribers of one test, which are closed at its end. The test is skipped if
+    Mosquitto is not installed."""
 
     def __init__(self, folder: Path) -> None:
+        if PROGRAM is None:
+            pytest.skip("needs Mosquitto; on Debian: sudo apt install mosquitto")
         self._folder = folder
         self.folder = folder / "broker"
         self._brokers: list[Mosquitto] = []
@@ -173,6 +213,19 @@ class Brokers:
         folder = self._folder / f"broker{number or ''}"
         self._brokers.append(Mosquitto(folder, *lines))
         return self._brokers[-1]
+
+    def guarded(self, acl: str, users: Iterable[str], *lines: str) -> Mosquitto:
+        """Start a broker with this ACL and these users. A configuration in the same folder has the
+        password in the file `password`."""
+        self.folder.mkdir()
+        (self.folder / "acl").write_text(acl)
+        (self.folder / "passwords").touch(0o600)
+        for user in users:
+            command = ["mosquitto_passwd", "-b", self.folder / "passwords", user, PASSWORD]
+            subprocess.run(command, timeout=LIMIT, check=True)
+        (self._folder / "password").write_text(f"{PASSWORD}\n")
+        passwords, rules = f"{self.folder}/passwords", f"{self.folder}/acl"
+        return self.broker(f"password_file {passwords}", f"acl_file {rules}", *lines)
 
     def subscriber(self, broker: Mosquitto, *topics: str, **account: str) -> Subscriber:
         self._subscribers.append(Subscriber(broker, *topics, **account))
@@ -189,6 +242,25 @@ class Brokers:
                 broker.kill()
 
 
+def switch(server: Server, pin: str, value: float) -> None:
+    """Set a pin on its own server, and wait until it is set."""
+    answer = ask(server, "PUT", f"/api/pins/{pin}", {"value": value})
+    assert answer.status == 200, answer.body
+
+
+def value_of(server: Server, pin: str) -> float:
+    """Return the value that a pin has on its own server."""
+    found: float = ask(server, "GET", f"/api/pins/{pin}").json["value"]
+    return found
+
+
+def reload(server: Server) -> None:
+    """Let a server read its configuration again, and wait until it runs with it."""
+    before = server.log.count("serving http")
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("serving http", again=before)
+
+
 def wait_for_reason(server: Server, words: str) -> list[str]:
     """Wait until a reason in /api/health has the words, and return the reasons."""
     until = time.monotonic() + LIMIT
@@ -202,6 +274,7 @@ def wait_for_reason(server: Server, words: str) -> list[str]:
 
 
 def wait_until_well(server: Server) -> None:
+    """Wait until /api/health reports no reason."""
     until = time.monotonic() + LIMIT
     while ask(server, "GET", "/api/health").json["status"] != "ok":
         assert time.monotonic() < until, server.log

@@ -75,7 +75,7 @@ class Pi:
         )  # fmt: skip
 
     def _carry_out(self, command: Command) -> asyncio.Future[Value]:
-        raise NotImplementedError("these Pis only tell")
+        raise NotImplementedError("these Pis accept no commands")
 
 
 class Edges:

@@ -111,5 +111,5 @@ def fast_rows(pins: int, wanted: float, found: Round) -> Iterator[Row]:
     spent = found.costs
     shares = {"Pis": spent.pis, "broker": spent.broker, "page's server": spent.page,
               "viewer": spent.viewer}  # fmt: skip
-    of_a_core = ", ".join(f"{who} {cpu / seconds * 100:.0f} %" for who, cpu in shares.items())
+    of_a_core = ", ".join(f"{part} {cpu / seconds * 100:.0f} %" for part, cpu in shares.items())
     yield Row(f"{what}: shown", f"{found.received / seconds:,.0f} a second; of a core: {of_a_core}")

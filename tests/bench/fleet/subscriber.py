@@ -25,11 +25,11 @@ class Subscriber:
     def __init__(self, port: int, *filters: str, receive_maximum: int | None = 65535) -> None:
         self.view = View()
         self.system: dict[str, float] = {}
-        """The broker's own numbers, by what stands behind $SYS/broker/."""
+        """The broker's own numbers, by the path below $SYS/broker/."""
         self.late = 0
-        """Changes that were told as late."""
+        """Number of changes published as late."""
         self.size = 0
-        """Bytes of the last packet that told a pin's state."""
+        """Size in bytes of the last packet with the state of a pin."""
         self.is_listening = asyncio.Event()
         self._port = port
         self._filters = filters
@@ -84,7 +84,7 @@ class Subscriber:
             elif kind == SUBACK:
                 self.is_listening.set()
             elif kind == CONNACK and data[body + 1]:
-                raise ConnectionRefusedError(f"the broker refuses us: {data[body + 1]:#x}")
+                raise ConnectionRefusedError(f"the broker rejects our login: {data[body + 1]:#x}")
             at = end
         return data[at:], b"".join(answers)
 

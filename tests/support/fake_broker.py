@@ -1,0 +1,86 @@
+"""A port that is no broker, or a strange one."""
+
+import socket
+import ssl
+import threading
+
+from paho.mqtt.properties import VariableByteIntegers
+
+from tests.support.server import LIMIT
+
+CONNACK = b"\x20\x03\x00\x00\x00"
+
+
+class FakeBroker:
+    """Port that accepts connections, answers the first packet of each with `answer`, and
+    acknowledges nothing. `sent` has the bytes received over each connection."""
+
+    def __init__(self, answer: bytes, tls: ssl.SSLContext | None = None) -> None:
+        self._answer = answer
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self.tls_url = f"mqtts://127.0.0.1:{self.port}"
+        self.sent: list[bytes] = []
+        self._connections: list[socket.socket] = []
+        self._more = threading.Condition()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> "FakeBroker":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._connections:
+            connection.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._more:
+                self._connections.append(connection)
+                self.sent.append(b"")
+            arguments = (connection, len(self.sent) - 1)
+            threading.Thread(target=self._receive, args=arguments, daemon=True).start()
+
+    def _receive(self, connection: socket.socket, number: int) -> None:
+        answer = self._answer
+        try:
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            with connection:
+                while data := connection.recv(65536):
+                    with self._more:
+                        self.sent[number] += data
+                        self._more.notify_all()
+                    connection.sendall(answer)
+                    answer = b""
+        except OSError:
+            return
+
+    def wait_for(self, number: int, data: bytes) -> None:
+        """Wait until these bytes were received over one of the connections."""
+
+        def is_received() -> bool:
+            return len(self.sent) > number and data in self.sent[number]
+
+        with self._more:
+            assert self._more.wait_for(is_received, LIMIT), self.sent
+
+    def close_connection(self) -> None:
+        """Close the newest connection."""
+        self._connections[-1].shutdown(socket.SHUT_RDWR)
+
+    def published(self, number: int) -> int:
+        """Return how many messages were received over one of the connections."""
+        data, at, count = self.sent[number], 0, 0
+        while at < len(data):
+            count += data[at] >> 4 == 3
+            size, width = VariableByteIntegers.decode(data[at + 1 :])
+            at += 1 + width + size
+        return count
