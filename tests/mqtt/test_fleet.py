@@ -440,7 +440,7 @@ def test_without_fleet(fleet):
     there is."""
     status, code, words = ask(fleet.there, "GET", "/api/fleet").error
     assert (status, code) == (404, "not-found")
-    assert "config.yaml does not say fleet: true below mqtt:" in words
+    assert "add fleet: true below mqtt: in config.yaml" in words
     assert ask(fleet.there, "HEAD", "/api/fleet").status == 404
     assert ask(fleet.here, "HEAD", "/api/fleet").status == 200
     with pytest.raises(AssertionError, match="HTTP/1.1 404"):
