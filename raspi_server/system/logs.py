@@ -27,8 +27,8 @@ _MAX_LINE_LENGTH = 1000
 """In characters."""
 
 LIMITED = {"is_limited": True}
-"""`extra=LIMITED` marks a line that clients can cause: of such lines from one place in the code, a few
-are written in each period. The lines of other libraries are limited in the same way. Of each
+"""`extra=LIMITED` marks a line that clients can cause: from one place in the code, only a few such
+lines are written in each period. The lines of other libraries are limited in the same way. Of each
 traceback, one is written in each period."""
 _OURS = __name__.partition(".")[0] + "."
 

@@ -254,7 +254,7 @@ def test_root_lays_its_hands_on_no_folder_of_the_service(bare: Service) -> None:
         for script in ("install.sh", "make-cert.sh"):
             done = guest.run(f"'{guest.checkout}/scripts/{script}'", check=False)
             assert done.returncode == 1
-            assert f"{folder} can be written by the service, or by everybody" in done.stdout
+            assert f"{folder} can be written by the service or by every user" in done.stdout
         assert guest.output(f"ls -la --time-style=full-iso {folder}") == before
         mend = re.search(r"sudo (chown .*) && sudo (chmod .*)", done.stdout)
         assert mend

@@ -161,4 +161,4 @@ def test_two_installations_at_once_do_not_meet(service: Service) -> None:
     finally:
         service.guest.kill(lock)
     assert done.returncode == 1
-    assert "Another install.sh is at work" in done.stdout
+    assert "Another install.sh is running" in done.stdout
