@@ -17,10 +17,6 @@ PORT = 8090
 CONFIG_FILE = "/etc/raspi-server/config.yaml"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "one_debian: does not depend on the suite of Debian")
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test on all suites, or on the first if it is marked `one_debian`."""
     if "booted" in metafunc.fixturenames:
