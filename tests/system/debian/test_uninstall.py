@@ -32,8 +32,10 @@ def test_uninstall_keeps_configuration_and_certificates_and_purge_removes_them(
     assert guest.run("getent passwd raspi-server", check=False).returncode == 2
     assert guest.run("getent group raspi-server gpio", check=False).stdout == ""
     for _ in guest.attempts("systemd still lists units whose files were removed"):
-        if guest.output("systemctl list-units --all --no-legend 'raspi-server*'") == "":
+        listed = guest.output("systemctl list-units --all --no-legend 'raspi-server*'")
+        if listed == "":
             break
+        print(listed)
     assert guest.output("systemctl list-unit-files --no-legend 'raspi-server*' || true") == ""
     install(bare)
     assert bare.is_serving()
