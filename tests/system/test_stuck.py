@@ -3,7 +3,6 @@ and stops that take long. The real server, with one handler or one pin that hang
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -183,23 +182,6 @@ def test_request_that_hangs(
             viewer.receive("state")
     assert "broadcast has stopped" not in str(systemd.moments)  # it was delayed, too
     assert server.log.count(STACK) == 2
-
-
-def test_stacks_are_logged_when_the_watchdog_strikes(start_server: Start, systemd: Systemd) -> None:
-    """While C code holds the interpreter, the signal of systemd's watchdog logs every thread's
-    stack."""
-    driver = DRIVER + HOLDING.format(seconds=LIMIT) + HEALTH_HANGS + GO
-    server = start_server(CONFIG, program=("-c", driver), env=watched(systemd))
-    systemd.wait_for("WATCHDOG=1")
-    with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT) as caller:
-        caller.sendall(b"GET /api/health?hang=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        moment_of(server, "hanging")
-        wait_for_state(server.process.pid, "S")
-        # WatchdogSignal's default, systemd.service(5)
-        assert server.stop(signal.SIGABRT) == -signal.SIGABRT
-    server.wait_for_log("^Fatal Python error: Aborted")
-    server.wait_for_log('File "<string>", line .* in hang$')
-    server.wait_for_log("systemd.py")
 
 
 @pytest.mark.parametrize(

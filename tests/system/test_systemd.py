@@ -162,51 +162,6 @@ def test_full_notify_queue_delays_nothing(
         assert server.stop() == 0
 
 
-class Loop:
-    """A loop that answers only while it is awake."""
-
-    def __init__(self) -> None:
-        self.is_awake = True
-        self.asked = threading.Semaphore(0)
-        self.waiting: list[Callable[[], object]] = []
-
-    def post(self, callback: Callable[[], object]) -> None:
-        if self.is_awake:
-            callback()
-        else:
-            self.waiting.append(callback)
-        self.asked.release()
-
-    def wake_up(self) -> None:
-        self.is_awake = True
-        for callback in self.waiting:
-            callback()
-
-
-def test_no_watchdog_while_the_loop_is_stuck(
-    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """WATCHDOG stops when the loop no longer answers, and continues when it does."""
-    monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
-    monkeypatch.setenv("WATCHDOG_USEC", "20000")
-    monkeypatch.delenv("WATCHDOG_PID", raising=False)
-    loop = Loop()
-    heartbeat = Heartbeat(loop.post, lambda: ("fine", True))
-    heartbeat.ready()
-    messages = [systemd.next() for _ in range(4)]
-    assert messages == ["READY=1", "STATUS=fine", "WATCHDOG=1", "WATCHDOG=1"]
-    loop.is_awake = False
-    while not loop.waiting:
-        assert loop.asked.acquire(timeout=LIMIT)
-    systemd.unread()
-    assert not threading.Event().wait(0.2)  # ten times as long as systemd would wait
-    assert systemd.unread() == []
-    loop.wake_up()
-    assert systemd.next() == "WATCHDOG=1"
-    heartbeat.stop()
-    assert systemd.next_but("WATCHDOG=1") == "STOPPING=1"
-
-
 def test_loop_that_reports_is_asked_only_before_a_beat(
     systemd: Systemd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,7 +201,7 @@ def test_loop_that_reports_is_asked_only_before_a_beat(
 def test_stop_before_ready(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop before the start is complete sends STOPPING, and no READY."""
     monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
-    heartbeat = Heartbeat(Loop().post, lambda: ("fine", True))
+    heartbeat = Heartbeat(lambda callback: callback(), lambda: ("fine", True))
     heartbeat.stop()
     assert systemd.next() == "STOPPING=1"
     assert systemd.unread() == []
