@@ -1,5 +1,5 @@
-"""Clocks that are set, machines that sleep, loops that are busy, as a viewer sees them. The clock
-of the real server's process is set, never that of the machine."""
+"""Clocks that are set and machines that sleep, as a viewer sees them. The clock of the real
+server's process is set, never that of the machine."""
 
 import signal
 import threading
@@ -44,23 +44,6 @@ def shifted():
     with open({file!r}) as file:
         return real() + float(file.read())
 time.time = shifted
-sys.exit(main())
-"""
-
-BUSY = """
-import asyncio, sys, time
-from raspi_server.cli.main import main
-from raspi_server.server import Server
-well = Server.run
-async def run(self):
-    def burn():
-        end = time.monotonic() + {slice}
-        while time.monotonic() < end:
-            pass
-        asyncio.get_running_loop().call_later({slice}, burn)
-    burn()
-    await well(self)
-Server.run = run
 sys.exit(main())
 """
 
@@ -218,24 +201,6 @@ def test_sleep(pi: Server, clock: Clock, witness: Witness) -> None:
     after = [moment for moment in witness.state_times() if moment >= woken]
     assert count_short_pauses(after) <= 1
     witness.check_order()
-
-
-def test_busy_loop(start_server: Callable[..., Server]) -> None:
-    """When the loop is so busy that ticks are late, numbers grow by one, pulses end once and hardly
-    late, and late ticks are not made up for."""
-    server = start_server(CONFIG, program=("-c", BUSY.format(slice=2.35 * INTERVAL)))
-    with Witness(server) as witness:
-        witness.command(type="set", pin="gate", value=1)
-        witness.receive("change", pin="gate", value=0)
-        while len(witness.state_times()) < 20:
-            witness.receive("state")
-        on, off = witness.changes("gate")
-        assert PULSE <= off["time"] - on["time"] + 0.01 < PULSE + SLACK
-        times = witness.state_times()
-        assert max(b - a for a, b in zip(times, times[1:], strict=False)) > 2 * INTERVAL
-        assert count_short_pauses(times) <= 1
-        assert times == sorted(times)
-        witness.check_order()
 
 
 class InterruptedTime:

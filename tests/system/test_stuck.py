@@ -196,7 +196,8 @@ def test_request_that_hangs(
 def test_report_names_the_socket_or_the_pin(start_server: Start, hangs: str, subject: str) -> None:
     """A message over a WebSocket that hangs is named with its socket. A line that does not return
     is named with its pin, whatever switches it. Without systemd nothing is sent anywhere."""
-    driver = DRIVER + SLEEPING.format(seconds=1.5) + hangs + go(stuck_after_s=0.3)
+    limits = go(stuck_after_s=0.3, heartbeat_interval_s=0.2)
+    driver = DRIVER + SLEEPING.format(seconds=2.5) + hangs + limits
     config = CONFIG.replace("mode: output", "mode: output, pulse: 0.05")
     variables = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     server = start_server(config, program=("-c", driver), env={**variables, "WATCHDOG_USEC": "1"})
