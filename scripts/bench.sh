@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Measures raspi-server beside other servers that do the same, and prints one table.
+# Measures raspi-server and other servers that do the same, and prints one table.
 #   scripts/bench.sh                 everything: a quarter of an hour on an otherwise idle machine
 #   scripts/bench.sh cost pages      parts: cost ticks edges idle single memory start sleepers page pages
 #   scripts/bench.sh --write         everything, and writes the table to tests/bench/RESULTS.md
 #   scripts/bench.sh fleet           a broker and a thousand Pis; --tls, --write: tests/bench/FLEET*.md
-# The packages of the other servers are kept in a folder of their own. Those that cannot be installed are
-# listed as missing.
+# The packages of the other servers are kept outside this checkout. The table lists those that could not be
+# installed.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source scripts/venv.sh
 
 export BENCH_PEERS=${TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/raspi-server}/peers
 
-# need COMMAND PACKAGE: installs a program of Debian's if we may, else goes on without it.
+# need COMMAND PACKAGE: installs a Debian package if this is root, else goes on without it.
 need() {
     if command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 || $EUID -ne 0 ]]; then
         return
@@ -22,14 +22,14 @@ need() {
         apt-get update -qq || true
         apt_updated=1
     fi
-    # Not started as a service: the benchmark starts it itself.
+    # With RUNLEVEL=1 it is not started as a service: the benchmark starts it itself.
     RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null || true
 }
 
 ensure_peers() {
     local python=$BENCH_PEERS/python
     if [[ ! -e $python/installed ]]; then
-        echo "Installing the servers to compare with" >&2
+        echo "Installing the other servers" >&2
         "$(find_python)" -m venv --clear "$python"
         local package
         for package in websockets aiohttp picows; do

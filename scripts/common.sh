@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034  # the scripts that source this file use them
-# Common to the other scripts: paths on the Pi, and the Pi's names and addresses.
+# Paths on the Pi and functions that several scripts use.
 
 home=/opt/raspi-server
 current=$home/current
@@ -15,21 +15,22 @@ udev_rule=/etc/udev/rules.d/60-raspi-server.rules
 networks=/run/systemd/system/$unit.d/50-networks.conf
 low_port=$units/$unit.d/50-low-port.conf
 
-# fail TEXT…: prints it and ends the script with status 1. Status 2 means a wrong command line.
+# fail TEXT…: prints each text on a line and ends the script with status 1. Status 2 means a wrong command
+# line.
 fail() {
     printf '%s\n' "$@" >&2
     exit 1
 }
 
-# keep_from_service FOLDER…: ends the script if the service, or any user, can write to a folder: it
-# could put a link there that root would follow.
+# keep_from_service FOLDER…: ends the script if the service, or any user, can write to a folder. They could
+# put a link there that root would follow.
 keep_from_service() {
     local folder
     for folder; do
         [[ -e $folder ]] || continue
         if [[ -n $(find -H "$folder" -maxdepth 0 -perm /002) ]] || [[ -n $(find -H "$folder" -maxdepth 0 \
             \( -user raspi-server -o -group raspi-server -perm /020 \) 2>/dev/null) ]]; then
-            fail "$folder can be written by the service, or by everybody; only root, or you, may. Mend it:" \
+            fail "$folder can be written by the service or by every user. Only root, or you, may write there. To fix it:" \
                 "    sudo chown root:root $folder && sudo chmod go-w $folder"
         fi
     done
@@ -43,8 +44,8 @@ host_name() {
     echo "${name,,}"
 }
 
-# local_name: prints NAME.local as phones know it. Of two machines with one name Avahi calls the second
-# NAME-2.
+# local_name: prints the NAME.local that phones use. If two machines have the same name, Avahi calls the
+# second NAME-2.
 local_name() {
     local answer
     if systemctl is-active --quiet avahi-daemon >/dev/null 2>&1; then
@@ -58,8 +59,8 @@ local_name() {
     echo "$(host_name).local"
 }
 
-# addresses: prints the addresses that people can type, IPv4 first. Left out are loopback, IPv6
-# link-local addresses, which no browser takes, and IPv6 privacy addresses, which change each day.
+# addresses: prints the addresses that people can type, IPv4 first. It leaves out loopback addresses, IPv6
+# link-local addresses, which browsers reject, and IPv6 privacy addresses, which change each day.
 addresses() {
     ip -o addr show | awk '
         / (temporary|deprecated|tentative|dadfailed)/ { next }
@@ -68,13 +69,13 @@ addresses() {
     ' | sort -u -s -k 1,1 -k 2,2 | cut -d ' ' -f 2
 }
 
-# served: reads what `raspi-server check` prints, and prints the scheme and port of the configuration.
+# served: reads the output of `raspi-server check` and prints the scheme and port of the configuration.
 served() {
     sed -n 's/^ok: .*: \(https\{0,1\}\) on port \([0-9]*\), .*/\1 \2/p'
 }
 
-# is_in_force: succeeds if the server has taken the configuration as it is in the file now. The server
-# keeps a copy of what it took; without a copy this succeeds, too.
+# is_in_force: succeeds if the server uses the configuration as it is in the file now. The server keeps a
+# copy of the configuration that it uses. Without a copy this succeeds, too.
 is_in_force() {
     "$current/venv/bin/python" -I -c '
 import sys

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs raspi-server from this checkout as a service, or upgrades it; safe to run again at any time.
+# Installs raspi-server from this checkout as a service, or upgrades it. You can run it again at any time.
 #   sudo scripts/install.sh
 #     --port N      serve on port N, 1 to 65535, instead of the configured one
-#     --no-start    install everything, but start nothing
+#     --no-start    install everything but start nothing
 #     --dry-run     only print the steps
 #     --rollback    go back to the release before
 #     --version     print the version of this checkout
@@ -25,14 +25,14 @@ usage() {
     exit 2
 }
 
-# step TEXT: prints what is done next; fails in a dry run, which does not do it.
+# step TEXT: prints the next step. It fails in a dry run, so that the caller skips the step.
 step() {
     doing=$1
     printf '%s\n' "$1"
     [[ -z $dry_run ]]
 }
 
-# slowly COMMAND…: runs it with a dot every few seconds, and shows its output only if it fails.
+# slowly COMMAND…: runs a command, prints a dot every few seconds, and shows its output only if it fails.
 slowly() {
     local log status=0 dots
     log=$(mktemp)
@@ -48,28 +48,28 @@ slowly() {
     return "$status"
 }
 
-# Removes what is half built, and after a failure says what is in force and what to do next.
+# Removes incomplete files. After a failure it prints which release is active and what to do next.
 on_exit() {
     local status=$?
     trap - EXIT
     discard_half_built
-    # After a signal between a switch of `current` and the reload that belongs to it.
+    # A signal may have come between the switch of `current` and the daemon-reload for it.
     [[ $status -eq 0 || $status -eq 2 ]] || systemctl daemon-reload 2>/dev/null || true
     rm -f "$config.new"
     if [[ $status -ne 0 && $status -ne 2 ]]; then
         {
-            printf '\nNot done. It ended at: %s\n' "$doing"
+            printf '\nNot done. The step that failed: %s\n' "$doing"
             if [[ -L $current ]]; then
-                echo "What was installed before is still in place: $(basename "$(readlink "$current")")"
+                echo "The release installed before is still in place: $(basename "$(readlink "$current")")"
             fi
-            echo "Mend what is said above and run it again: sudo $checkout/scripts/install.sh"
+            echo "Fix the error above and run it again: sudo $checkout/scripts/install.sh"
         } >&2
     fi
     exit "$status"
 }
 
-# other_listener PORT ADDRESS: prints the name of another program that listens there, nothing if there is none.
-# No address means all addresses. The service itself does not count.
+# other_listener PORT ADDRESS: prints the name of another program that listens there, or nothing. No address
+# means all addresses. The service itself does not count.
 other_listener() {
     local ours where process host
     ours=$(systemctl show --property MainPID --value "$unit" 2>/dev/null) || ours=0
@@ -81,7 +81,7 @@ other_listener() {
         [[ -z $2 || $host == "$2" || $host == '*' || ($host == 0.0.0.0 && $2 != *:*) ||
             ($host == :: && $2 == *:*) ]] || continue
         if [[ $process =~ \(\(\"([^\"]+)\",pid=([0-9]+) ]]; then
-            # A process can name itself as it likes: its name must not control the terminal.
+            # A process can choose its name, which must not control the terminal.
             echo "${BASH_REMATCH[1]//[^[:print:]]/?} (process ${BASH_REMATCH[2]})"
         else
             echo "a process that cannot be seen from here"
@@ -90,48 +90,48 @@ other_listener() {
     done < <(ss -Hltnp "sport = :$1")
 }
 
-# check_port PORT: ends the script if another program has the port that the service will serve.
+# check_port PORT: ends the script if another program uses the port that the service will use.
 check_port() {
     local busy_with=
     if [[ -z $no_start ]] && command -v ss >/dev/null; then
         busy_with=$(other_listener "$1" "$(configured address)")
     fi
     [[ -z $busy_with ]] ||
-        fail "Port $1 is in use by $busy_with." "Stop that, or choose another: --port 8081"
+        fail "Port $1 is in use by $busy_with." "Stop that program, or choose another port: --port 8081"
 }
 
 check_machine() {
     local free architecture wanted
     [[ $EUID -eq 0 ]] || fail "This needs root: sudo $checkout/scripts/install.sh"
     [[ -d /run/systemd/system || -n $no_start ]] ||
-        fail "This machine does not run systemd, which starts and watches the service."
+        fail "This machine does not run systemd, which the service needs."
     command -v dpkg apt-get >/dev/null ||
-        fail "This is neither Raspberry Pi OS nor Debian; scripts/run.sh runs without being installed."
+        fail "This is neither Raspberry Pi OS nor Debian. To run the server without installing it: scripts/run.sh"
     architecture=$(dpkg --print-architecture)
     case $architecture in
         arm64 | armhf | amd64) ;;
-        *) fail "raspi-server is made for arm64, armhf and amd64; this machine is $architecture." ;;
+        *) fail "raspi-server needs arm64, armhf or amd64; this machine is $architecture." ;;
     esac
     python=$(system_python) ||
-        fail "raspi-server needs Python 3.11 or newer: Raspberry Pi OS has it since Bookworm (2023)." \
-            "On a Debian without any: sudo apt install python3"
+        fail "raspi-server needs Python 3.11 or newer. Raspberry Pi OS has it since Bookworm (2023)." \
+            "To install it: sudo apt install python3"
     free=$(df --output=avail -k "${home%/*}" | tail -n 1)
     [[ $free -ge 204800 ]] ||
-        fail "${home%/*} has $((free / 1024)) MB left; 200 MB are needed. See: sudo apt clean"
+        fail "${home%/*} has $((free / 1024)) MB left; 200 MB are needed. To free some: sudo apt clean"
     keep_from_service "$settings" "$settings/tls"
     wanted=${port:-$(configured port)}
     [[ -z $wanted ]] || check_port "$wanted"
 }
 
-# configured KEY: prints the port or address of the configuration that will be used, if its line is
-# simple enough for sed.
+# configured KEY: prints the port or address in the configuration that will be used, or nothing if sed
+# cannot read its line.
 configured() {
     local file=$config
     [[ -e $file ]] || file=$checkout/config.yaml
     sed -n "s/^$1: *[\"']\{0,1\}\([0-9A-Fa-f.:]*\)[\"']\{0,1\} *\(#.*\)\{0,1\}$/\1/p" "$file"
 }
 
-# system_python: prints the path of the system's own Python: the service cannot see one in a home.
+# system_python: prints the path of the system's own Python. The service could not read one in a home folder.
 system_python() {
     local candidate
     for candidate in /usr/bin/python3 /usr/bin/python3.1{3,2,1}; do
@@ -143,9 +143,9 @@ system_python() {
     return 1
 }
 
-# say_before OLD NEW: prints what people will notice of a change of release, before anything is changed.
+# say_before OLD NEW: prints, before anything changes, what people will notice after a change of release.
 say_before() {
-    # The releases whose cookies have another name are those without a function of this name.
+    # Releases without a function of this name have another name for their cookies.
     if [[ $(grep -sc '^say_before()' "$1/scripts/install.sh") != \
         $(grep -sc '^say_before()' "$2/scripts/install.sh") ]]; then
         echo "Afterwards every browser has to sign in again, once, with its access code. The codes stay."
@@ -160,7 +160,7 @@ on_pi() {
     grep -qs '^Raspberry Pi' /proc/device-tree/model
 }
 
-# apt_install PACKAGE…: installs with the package lists of now, else updates them and tries again.
+# apt_install PACKAGE…: installs packages. If that fails, it updates the package lists and tries again.
 apt_install() {
     export DEBIAN_FRONTEND=noninteractive
     local options=(--yes --quiet --no-install-recommends -o DPkg::Lock::Timeout=300)
@@ -179,23 +179,23 @@ packages() {
     fi
     for package in "${helpful[@]}"; do
         if step "Installing from apt: $package" && ! slowly apt_install "$package"; then
-            echo "It goes on without $package."
+            echo "Continuing without $package."
         fi
     done
 }
 
 account() {
-    if ! getent group gpio >/dev/null && step "Making the group gpio"; then
+    if ! getent group gpio >/dev/null && step "Creating the group gpio"; then
         groupadd --system gpio
         mkdir -p "$home"
         touch "$home/made-group-gpio"
     fi
-    if ! getent passwd raspi-server >/dev/null && step "Making the user raspi-server"; then
+    if ! getent passwd raspi-server >/dev/null && step "Creating the user raspi-server"; then
         useradd --system --user-group --no-create-home --home-dir /nonexistent \
             --shell /usr/sbin/nologin --comment "GPIO pins on the network" raspi-server
     fi
     if [[ " $(id -nG raspi-server 2>/dev/null) " != *" gpio "* ]] &&
-        step "Letting raspi-server use the GPIO pins (group gpio)"; then
+        step "Adding the user raspi-server to the group gpio, for the pins"; then
         usermod --append --groups gpio raspi-server
     fi
     if ! grep -qs 'SUBSYSTEM=="gpio".*GROUP' /etc/udev/rules.d/*.rules /usr/lib/udev/rules.d/*.rules &&
@@ -207,24 +207,24 @@ account() {
     fi
 }
 
-# Lets the service read its key and configuration, also if they come from another SD card or were kept
-# by uninstall.sh.
+# Makes the key and the configuration readable for the service, also if they come from another SD card or
+# were kept by uninstall.sh.
 make_readable() {
     local key=$settings/tls/server.key
-    # A link leads to a file that belongs to another program, certbot for example.
+    # A link points to a file of another program, such as certbot.
     if [[ -f $key && ! -L $key ]]; then
         chown root:raspi-server "$key"
         chmod 640 "$key"
     fi
     if ! setpriv --reuid raspi-server --regid raspi-server --init-groups test -r "$config"; then
-        step "Letting the service read $config"
+        step "Making $config readable for the service"
         chgrp raspi-server "$config"
         chmod g+r "$config"
     fi
 }
 
-# Writes a fresh configuration if there is none. With --port it writes a changed one beside the file; it
-# takes the file's place after the check.
+# Writes a new configuration if there is none. With --port it writes the changed file beside the old one,
+# which it replaces after the check.
 configuration() {
     if [[ ! -e $config ]]; then
         step "Writing $config" || return 0
@@ -238,7 +238,7 @@ configuration() {
     elif [[ -n $port && $(configured port) != "$port" ]] &&
         step "Changing the port in $config to $port"; then
         grep -q '^port:' "$config" ||
-            fail "$config has no line that begins with port: to change; write one there by hand."
+            fail "$config has no line that begins with port:. Add one by hand: port: $port"
         cp -p "$config" "$config.new"
         sed -i "s/^port:.*/port: $port/" "$config.new"
         sync "$config.new"
@@ -246,9 +246,9 @@ configuration() {
     [[ -n $dry_run ]] || make_readable
 }
 
-# Checks the configuration with the new release, as the service's user, with the last good one beside
-# it. Ends the script if that fails. With "early" it returns 1 if only the certificate is wrong, which
-# make-cert.sh may mend.
+# Checks the configuration, and the last good one, with the new release and as the service's user. Ends the
+# script if that fails. With "early" it returns 1 if only the certificate is wrong, which make-cert.sh may
+# correct.
 check_configuration() {
     local file=$config said status=0
     [[ ! -e $config.new ]] || file=$config.new
@@ -260,7 +260,7 @@ check_configuration() {
     fi
     sed '/^ok: /d' <<<"$said" >&2
     [[ $status -eq 0 ]] ||
-        fail "Release $release does not take over: its configuration or certificate has the errors above."
+        fail "Release $release was not activated: the configuration or the certificate has the errors above."
     read -r scheme served_port < <(served <<<"$said")
     check_port "$served_port"
 }
@@ -279,7 +279,7 @@ system_files() {
     fi
     [[ -z $dry_run ]] || return 0
     if [[ $served_port -lt 1024 && ! -e $low_port ]]; then
-        step "Permitting the port $served_port"
+        step "Permitting port $served_port"
         mkdir -p "${low_port%/*}"
         printf '%s\n' '[Service]' CapabilityBoundingSet=CAP_NET_BIND_SERVICE \
             AmbientCapabilities=CAP_NET_BIND_SERVICE >"$low_port"
@@ -301,7 +301,7 @@ print_next_steps() {
         echo "    $scheme://$address:$served_port/"
     done
     said=$("$current/scripts/start.sh" code) || said=
-    # The code for switching comes last, where it stays in sight.
+    # The code for switching comes last, where people see it.
     for right in view control; do
         if grep -q "^$right: .* none yet$" <<<"$said"; then
             echo
@@ -309,15 +309,15 @@ print_next_steps() {
         fi
     done
     if grep -q "^control: .* there is one$" <<<"$said"; then
-        grep -e --qr <<<"$said" || true # the first release has no such links
+        grep -e --qr <<<"$said" || true # the first release has no sign-in links
     fi
     if [[ $scheme == https ]]; then
-        echo "So that a phone trusts it without a warning, open there once"
+        echo "To make a phone trust this Pi without a warning, open on the phone"
         echo "    http://$(local_name):$served_port/trust"
-        echo "and compare the certificate authority of this Pi, by its SHA-256 fingerprint:"
+        echo "and compare the SHA-256 fingerprint of this Pi's certificate authority:"
         openssl x509 -in "$settings/tls/ca.crt" -noout -fingerprint -sha256 | sed 's/.*=/    /'
     fi
-    echo "Next: put your pins into $config, there are some to copy, then"
+    echo "Next: add your pins to $config, which has examples, and run"
     echo "    sudo systemctl reload raspi-server"
 }
 
@@ -345,7 +345,7 @@ must_restart='' release=''
 check_machine
 if [[ -z $dry_run ]]; then
     exec 9>/run/raspi-server-install.lock
-    flock --nonblock 9 || fail "Another install.sh is at work; wait for it."
+    flock --nonblock 9 || fail "Another install.sh is running. Wait until it has ended."
     trap on_exit EXIT
     trap 'exit 130' INT TERM HUP
 fi

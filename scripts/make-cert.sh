@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes and renews the server's certificate, signed by a certificate authority of this Pi's own.
-# It changes nothing while the certificate is good: it fits its key and the authority, has 30 days left,
-# and holds every name and address that the Pi has now and the authority may vouch for. The others
-# are listed in the file left-out. The authority is made once and stays.
+# Makes and renews the server's certificate, signed by this Pi's own certificate authority.
+# It changes nothing while the certificate is good: it matches its key and the authority, has 30 days left,
+# and contains every name and address of the Pi that the authority may vouch for. The file left-out lists
+# the others. The authority is made once and stays.
 #   sudo scripts/make-cert.sh                    for the service, in /etc/raspi-server/tls
 #   sudo scripts/make-cert.sh --new-authority    the same, with a new authority instead of the old
 #                                                one: each phone has to trust this Pi again
@@ -34,12 +34,12 @@ while [[ $# -gt 0 ]]; do
     esac
 done
 
-# Domains of home networks, which no site of the internet can have, and private networks.
+# Private networks, and domains of home networks, which no site on the internet can have.
 domains=(localhost local lan home.arpa internal)
 networks=(10.0.0.0/255.0.0.0 172.16.0.0/255.240.0.0 192.168.0.0/255.255.0.0 127.0.0.0/255.0.0.0
     169.254.0.0/255.255.0.0 100.64.0.0/255.192.0.0 ::1/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
     fc00::/fe00:: fe80::/ffc0::)
-# Domains that routers give to the machines of a home. Here an authority vouches for this machine only.
+# Domains that routers give to machines in a home. In these an authority vouches for this machine only.
 router_domains=(home localdomain fritz.box)
 
 is_name() {
@@ -52,7 +52,7 @@ new_rules() {
     rules=$(printf 'permitted DNS:%s\n' "${domains[@]}")
     host=$(host_name)
     if is_name "$host" && ! covers_name "$host" "${domains[@]}"; then
-        # Not the names below it: a Pi may have the name of a domain of the internet, such as "app".
+        # Not the names below it: a Pi may be called like a domain of the internet, such as "app".
         rules+=$(printf '\n%s' "permitted DNS:$host" "excluded DNS:.$host")
     fi
     for domain in "${router_domains[@]}"; do
@@ -64,7 +64,7 @@ new_rules() {
     printf 'permitted IP:%s\n' "${networks[@]}"
 }
 
-# rules_of_authority: prints those of the authority in ca.crt, nothing if it has none.
+# rules_of_authority: prints the name constraints of the authority in ca.crt, or nothing if it has none.
 rules_of_authority() {
     openssl x509 -in ca.crt -noout -ext nameConstraints 2>/dev/null | awk '
         /^ *Permitted:/ { verdict = "permitted" }
@@ -83,7 +83,7 @@ covers_name() {
     return 1
 }
 
-# Sets `numbers` to those of an IPv4 or IPv6 address.
+# Sets `numbers` to the numbers of an IPv4 or IPv6 address.
 read_address() {
     local left right='' part
     numbers=()
@@ -113,7 +113,7 @@ covers_address() {
     done
 }
 
-# allows RULES NAME: succeeds if a certificate may hold NAME, "DNS:…" or "IP:…" (RFC 5280, 4.2.1.10).
+# allows RULES NAME: succeeds if a certificate may contain NAME, "DNS:…" or "IP:…" (RFC 5280, 4.2.1.10).
 allows() {
     local verdict rule is_bound='' is_permitted=''
     while read -r verdict rule; do
@@ -145,14 +145,14 @@ names() {
     done
 }
 
-# Sets `san` to those for the certificate. The others are in `left_out`: "new NAME" where a new
-# authority would vouch for it, "never NAME" where none of ours does.
+# Sets `san` to the names for the certificate. The others are in `left_out`: "new NAME" if a new authority
+# would vouch for the name, "never NAME" if none would.
 choose_names() {
     local name ours
     ours=$(new_rules)
     [[ -n $rules || -e ca.crt ]] || rules=$ours
     while read -r name; do
-        # A name that comes from the network must not be one of the internet, even if the authority allows it.
+        # A name that the network gave must not be a name on the internet, even if the authority allows it.
         if ! allows "$ours" "$name" && { [[ $name == DNS:* ]] || ! allows "$rules" "$name"; }; then
             left_out+="never ${name#*:}"$'\n'
         elif ! allows "$rules" "$name"; then
@@ -164,13 +164,13 @@ choose_names() {
     san=${san%$'\n'} left_out=${left_out%$'\n'}
 }
 
-# has_new_left_out: succeeds if a name is left out that is not in the list yet. A name that has
-# disappeared is no reason to write: a Wi-Fi that comes and goes must not wear the SD card.
+# has_new_left_out: succeeds if a name is left out that is not in the list yet. A name that disappeared is
+# no reason to write: a Wi-Fi that comes and goes must not wear out the SD card.
 has_new_left_out() {
     [[ -n $left_out ]] && { [[ ! -e left-out ]] || grep -qvxFf left-out - <<<"$left_out"; }
 }
 
-# Writes the list of the names left out, which doctor shows, and prints it if it has changed.
+# Writes the list of names that were left out, which doctor shows, and prints it if it has changed.
 keep_left_out() {
     local old=
     [[ ! -e left-out ]] || old=$(<left-out)
@@ -186,23 +186,23 @@ keep_left_out() {
         "$(cut -d ' ' -f 2 left-out | paste -sd ' ')"
 }
 
-# reason: prints why a new certificate is needed, nothing if the old one is good.
+# reason: prints why a new certificate is needed, or nothing if the old one is good.
 reason() {
     local name option said
     if [[ ! -e server.crt || ! -e server.key ]]; then
         echo "there is none"
     elif [[ $(openssl x509 -in server.crt -noout -pubkey 2>&1) != \
         $(openssl pkey -in server.key -pubout 2>&1) ]]; then
-        echo "it does not fit its key"
+        echo "it does not match its key"
     elif ! openssl x509 -in server.crt -noout -checkend 2592000 >/dev/null; then
         echo "it ends within 30 days"
     elif ! openssl verify -CAfile ca.crt -purpose sslserver server.crt >/dev/null 2>&1; then
-        echo "it is not of this authority, or not yet valid"
+        echo "this authority did not sign it, or it is not valid yet"
     else
         while read -r name; do
             option=-checkhost
             [[ $name == DNS:* ]] || option=-checkip
-            # Only a missing address counts, not one in the certificate that the Pi no longer has.
+            # An address in the certificate that the Pi no longer has does not count.
             said=$(openssl x509 -in server.crt -noout "$option" "${name#*:}" 2>&1) || true
             if [[ $said != *"does match"* ]]; then
                 echo "it lacks ${name#*:}"
@@ -217,8 +217,8 @@ key() {
     openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null
 }
 
-# sign NAME DAYS EXTENSIONS OPTION…: writes $work/NAME.crt for $work/NAME.csr. It is valid from a day
-# ago, since clocks of phones and Pis differ. Only `openssl ca` can set the first day.
+# sign NAME DAYS EXTENSIONS OPTION…: writes $work/NAME.crt for $work/NAME.csr. It is valid from yesterday
+# on, since the clocks of phones and Pis differ. Only `openssl ca` can set the first day.
 sign() {
     local name=$1 days=$2 extensions=$3
     shift 3
@@ -233,7 +233,7 @@ request() {
     openssl req -new -config "$work/ca.cnf" -key "$3" -subj "/CN=$2" -out "$work/$1.csr"
 }
 
-# Writes the settings for openssl, which then reads no others.
+# Writes the settings for openssl, which then reads no other settings.
 write_settings() {
     : >"$work/index.txt"
     cat >"$work/ca.cnf" <<SETTINGS
@@ -256,7 +256,7 @@ commonName = supplied
 basicConstraints = critical, CA:TRUE, pathlen:0
 keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash
-# Not critical: clients that do not know it, such as Mbed TLS, could not load the authority at all.
+# Not critical: clients that do not know the extension, such as Mbed TLS, could not load the authority.
 nameConstraints = @rules
 [rules]
 $(awk 'NF { kind = substr($2, 1, index($2, ":") - 1); print $1 ";" kind "." NR " = " substr($2, length(kind) + 2) }' <<<"$rules")
@@ -270,8 +270,8 @@ subjectAltName = $(paste -sd , <<<"$san")
 SETTINGS
 }
 
-# Makes the authority: valid for ten years, its key for root only. The certificate is written last. If it
-# is missing, after a power cut for example, the next run makes both.
+# Makes the authority. It is valid for ten years, and only root can read its key. The certificate is written
+# last: if it is missing, for example after a power cut, the next run makes both again.
 make_authority() {
     local name
     name=$(host_name)
@@ -287,8 +287,8 @@ make_authority() {
     echo "Made the certificate authority of this Pi in $folder"
 }
 
-# Makes a certificate for 397 days. Its key stays, so that one rename puts the new one in force: neither
-# a reader nor a power cut finds a certificate and a key that do not fit.
+# Makes a certificate for 397 days. Its key stays, so that one rename replaces the certificate: it always
+# matches the key, for a reader and after a power cut.
 make_certificate() {
     local name
     name=$(host_name)
@@ -309,7 +309,7 @@ make_certificate() {
     sync .
 }
 
-# Lets the service read the new certificate, or starts it if it had ended without one.
+# Makes the service read the new certificate, or starts it if it had ended without one.
 notify_service() {
     if systemctl is-active --quiet "$unit"; then
         systemctl kill --kill-whom=main --signal=HUP "$unit"
@@ -321,7 +321,7 @@ notify_service() {
 [[ -z $group ]] || keep_from_service "$settings" "$folder"
 [[ -d $folder ]] || install -d -m 755 "$folder"
 cd "$folder"
-exec 8>>.lock  # only its owner may open this file; a lock on the folder any user could take and keep
+exec 8>>.lock  # only its owner may open this file; any user could hold a lock on the folder
 flock 8
 # This machine's name with its domain, as the network knows it.
 full=$(timeout 5 hostname -f 2>/dev/null) || full=
@@ -330,11 +330,11 @@ san='' left_out='' rules=''
 why="there is no authority yet"
 if [[ -n $new_authority ]]; then
     why="a new authority was asked for"
-    echo "With a new authority each phone has to trust this Pi again: open http://$(local_name) with its port there."
+    echo "With a new authority each phone has to trust this Pi again: open http://$(local_name):PORT/trust on it."
     rules=$(new_rules)
 elif [[ -e ca.crt && ! -e ca.key ]]; then
-    fail "$folder/ca.key is missing: without it the authority in ca.crt can sign nothing." \
-        "Bring it back, or make a new authority with --new-authority, which each phone has to trust again."
+    fail "$folder/ca.key is missing. The authority in ca.crt cannot sign without it." \
+        "Restore the file, or make a new authority with --new-authority, which each phone has to trust again."
 elif [[ -e ca.crt ]]; then
     rules=$(rules_of_authority)
 fi

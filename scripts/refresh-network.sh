@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Brings up to date what depends on the Pi's names, addresses and port: the certificate, the networks
-# that may reach the service, and the service that Avahi announces. raspi-server-cert.timer runs it
-# every quarter of an hour. It writes only what has changed.
+# Updates what depends on the Pi's names, addresses and port: the certificate, the networks that may reach
+# the service, and the service that Avahi announces. raspi-server-cert.timer runs it every quarter of an
+# hour. It writes only what has changed.
 set -euo pipefail
 umask 022
 export LC_ALL=C
@@ -10,7 +10,7 @@ scripts=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 source "$scripts/common.sh"
 level=${JOURNAL_STREAM:+<5>}  # sd-daemon(3): notice. The unit's LogLevelMax= drops anything below.
 
-# own_networks: prints the networks of this Pi that the unit does not name, such as its global IPv6 prefix.
+# own_networks: prints this Pi's networks that the unit does not name, such as its global IPv6 prefix.
 own_networks() {
     { ip -4 route show && ip -6 route show; } | awk '
         / via / || $1 !~ /^[0-9a-f.:]+(\/[0-9]+)?$/ { next }
@@ -35,7 +35,7 @@ replace() {
     mv "$1.new" "$1"
 }
 
-# The drop-in is in /run: it does not wear the SD card, and each boot starts without it.
+# The drop-in is in /run: that does not wear out the SD card, and each boot starts without it.
 refresh_networks() {
     local found text=
     found=$(own_networks)
@@ -43,13 +43,14 @@ refresh_networks() {
         text="[Service]"$'\n'"IPAddressAllow=${found//$'\n'/ }"
     fi
     if replace "$networks" "$text"; then
-        echo "${level}The service may be reached from ${found:+also }${found:-private networks only}"
+        found=${found//$'\n'/ }
+        echo "${level}The service accepts connections from private networks${found:+ and from $found}"
         systemctl daemon-reload
     fi
 }
 
-# Avahi watches its folder. The configuration is read only if it is newer than the announcement, and
-# announced once the server has taken it.
+# Avahi watches its folder. The configuration is read only if it is newer than the announcement. It is
+# announced when the server uses it.
 refresh_announcement() {
     local served scheme port text
     [[ -d ${avahi%/*} && (! -e $avahi || $config -nt $avahi) ]] || return 0

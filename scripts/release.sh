@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154  # install.sh sets checkout, python, doing and the options
 # Part of install.sh: the releases in /opt/raspi-server. Each is built beside the running one. One rename
-# of the link `current` puts it in force, units included; a power cut leaves the old release or the new.
+# of the link `current` activates it with its units. A power cut leaves the old release or the new one.
 
-# Also for the pip that pip starts. Without a network it must not retry for minutes.
+# Environment, because pip starts another pip. Without a network it must not retry for minutes.
 export PIP_RETRIES=1 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 checkout_version() {
@@ -30,7 +30,7 @@ uses_system_packages() {
     is_installed python3-lgpio
 }
 
-# Removes releases that were not built to the end: complete ones hold a file `complete`.
+# Removes incomplete releases. A complete one contains the file `complete`.
 discard_half_built() {
     local each
     rm -rf "$home/wheels.new" "$home/current.new" "$home/previous.new"
@@ -39,7 +39,7 @@ discard_half_built() {
     done
 }
 
-# Sets `release` to one made of this checkout: an existing one, or a new one.
+# Sets `release` to the release of this checkout. Builds it unless it exists.
 choose_release() {
     local each mark
     mark=$(fingerprint)
@@ -67,7 +67,7 @@ choose_release() {
     say_lgpio "$releases/$release"
 }
 
-# next_name: prints VERSION-N, with an N that no release has had.
+# next_name: prints VERSION-N, where N is larger than that of any release.
 next_name() {
     local each last=0
     for each in "$releases"/*/; do
@@ -78,7 +78,7 @@ next_name() {
     echo "$(checkout_version)-$((last + 1))"
 }
 
-# works FOLDER: succeeds if the release in it starts with the Python of today.
+# works FOLDER: succeeds if the release in it starts with the Python that is installed now.
 works() {
     "$1/scripts/start.sh" --version >/dev/null 2>&1 &&
         "$1/venv/bin/python" -I -c "$imports_all" 2>/dev/null
@@ -90,7 +90,7 @@ import importlib.util
 name = "server" if importlib.util.find_spec("raspi_server.server") else "appliance"
 importlib.import_module("raspi_server." + name)'
 
-# build FOLDER: builds a release there. Called where `set -e` has no effect.
+# build FOLDER: builds a release there. `set -e` has no effect where it is called.
 build() {
     local folder=$1 source=$1/source extra='' options=()
     mkdir "$source" &&
@@ -99,7 +99,7 @@ build() {
     ! uses_system_packages || options=(--system-site-packages)
     "$python" -m venv "${options[@]}" "$folder/venv" || return
     fetch "$folder" || return
-    # Not apt's older packages, which --system-site-packages would let it see.
+    # Without --ignore-installed, pip would count apt's packages, which --system-site-packages shows.
     "$folder/venv/bin/python" -I -m pip install --no-index --ignore-installed \
         --find-links "$home/wheels.new" "raspi-server${extra:+[$extra]}" || return
     mv "$source"/{scripts,systemd,config.yaml,README.md,CHANGELOG.md,LICENSE} "$folder" || return
@@ -108,11 +108,11 @@ build() {
     works "$folder" || { "$folder/venv/bin/python" -I -c "$imports_all"; return 1; }
 }
 
-# fetch FOLDER: gets all packages as wheels from the index or, without a network, those of the last
-# time. Sets `extra` if lgpio is among them. pip must not compile it: a Pi lacks the tools for that.
+# fetch FOLDER: gets all packages as wheels from the index or, without a network, from the last
+# installation. Sets `extra` if lgpio is among them. pip must not compile lgpio: a Pi lacks the tools.
 fetch() {
     local folder=$1 said from
-    # --use-pep517 makes wheels of packages that come as source only, also in a fresh venv of Bookworm.
+    # --use-pep517 builds packages that have no wheels, also in a new venv of Bookworm.
     local pip=("$folder/venv/bin/python" -I -m pip wheel --use-pep517
         --only-binary lgpio --wheel-dir "$home/wheels.new")
     for from in "" "--no-index --find-links $home/wheels"; do
@@ -131,21 +131,22 @@ fetch() {
 }
 
 say_lgpio() {
-    # Some indexes offer a stub that has no C module.
+    # Some indexes offer an lgpio without its C module.
     if ! "$1/venv/bin/python" -I -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("_lgpio"))'
     then
         if on_pi; then
-            echo "There is no lgpio for this Python: the pins cannot be opened. On Raspberry Pi OS:"
-            echo "    sudo apt install python3-lgpio, then run this again"
+            echo "There is no lgpio for this Python, so the pins cannot be opened. On Raspberry Pi OS run"
+            echo "    sudo apt install python3-lgpio"
+            echo "and then this script again."
         else
             echo "There is no lgpio for this Python: simulated pins only."
         fi
     fi
 }
 
-# point LINK RELEASE: changes the link in one rename, and returns when that is on the disk. The units come
-# with `current`, so systemd reads them at once, before the slow sync: the timer must not start a script
-# that only the other release has.
+# point LINK RELEASE: changes the link with one rename and waits until that is on the disk. The units change
+# with `current`, so systemd reads them before the slow sync: else the timer could start a script that only
+# the other release has.
 point() {
     ln -sfn "releases/$2" "$1.new"
     mv -T "$1.new" "$1"
@@ -153,7 +154,7 @@ point() {
     sync -f "$home"
 }
 
-# Puts `release` in force and starts it. If it does not come up, the one before is started again.
+# Activates `release` and starts it. If it does not come up, the release before is started again.
 activate() {
     local before='' since has_reloaded=
     [[ ! -L $current ]] || before=$(basename "$(readlink "$current")")
@@ -187,7 +188,7 @@ activate() {
 }
 
 # Starts the release that `current` points to, or reloads it if only the configuration has changed, and
-# waits until it is READY and healthy. Sets `has_reloaded` if it was reloaded instead of started.
+# waits until it is ready and healthy. Sets `has_reloaded` if it was reloaded instead of started.
 bring_up() {
     systemctl daemon-reload || return
     systemctl start "$timer" || return
@@ -201,8 +202,8 @@ bring_up() {
     wait_healthy
 }
 
-# Waits until the server of the release in force answers that it is healthy. Releases up to 0.3.0, to
-# which this script goes back, have a script for it instead of the command.
+# Waits until the active release answers that it is healthy. Releases up to 0.3.0, to which this script can
+# go back, have a script for it instead of the command.
 wait_healthy() {
     if [[ -e $current/scripts/healthy.py ]]; then
         "$current/venv/bin/python" -I - "$config" <"$current/scripts/healthy.py"
@@ -211,7 +212,7 @@ wait_healthy() {
     fi
 }
 
-# Makes the running server read the configuration, and waits until it has taken it.
+# Makes the running server read the configuration, and waits until it uses it.
 reload() {
     local end=$((SECONDS + 30))
     step "Reloading the running server with $config"
@@ -222,20 +223,19 @@ reload() {
     done
 }
 
-# Ends the script after a reload that failed. The running server and its pins stay as they are.
+# Ends the script after a failed reload. The running server and its pins stay as they are.
 stay() {
     local said="The running server did not take $config: the running configuration stays active."
-    ! is_in_force || said="The running server took $config, and is not well."
+    ! is_in_force || said="The running server took $config but is not healthy."
     if [[ -e $config.before ]]; then
         mv "$config.before" "$config"
         systemctl reload "$unit" || true
-        said="The running server did not take another port: $config is as before."
+        said="The running server did not take the other port. $config is as before."
     fi
     fail "$said"
 }
 
-# go_back RELEASE: puts the release before in force again, or none if RELEASE is empty, and ends the
-# script.
+# go_back RELEASE: activates the release before, or none if RELEASE is empty, and ends the script.
 go_back() {
     local failed=$release
     doing="starting release $failed"
@@ -246,7 +246,7 @@ go_back() {
         rm -f "$current"
         systemctl daemon-reload
         systemctl reset-failed "$unit" "$timer" 2>/dev/null || true
-        fail "It did not come up, and was stopped."
+        fail "It did not come up and was stopped."
     fi
     point "$current" "$1"
     if [[ -n $before_that ]]; then
@@ -258,7 +258,7 @@ go_back() {
     if bring_up; then
         echo "Release $failed did not come up; $1 runs again." >&2
     else
-        echo "Release $failed did not come up, and $1, started again, is not well either." >&2
+        echo "Release $failed did not come up. $1 was started again and is not healthy either." >&2
     fi
     [[ $failed == "$1" ]] || rm -rf "${releases:?}/$failed"
     exit 1
@@ -272,14 +272,14 @@ roll_back() {
         fail "There is no release to go back to."
     say_before "$current" "$home/previous"
     step "Going back from $before to $release" || return 0
-    works "$home/previous" || fail "Release $release does not work with the Python of today."
+    works "$home/previous" || fail "Release $release does not work with the Python that is installed now."
     check_configuration
     activate
     rm -f "$home/previous"
     [[ -n $no_start ]] || print_next_steps
 }
 
-# Removes all releases except the one in force and the one before.
+# Removes all releases except the active one and the one before.
 tidy() {
     local each name
     for each in "$releases"/*/; do

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs raspi-server from this checkout and prints the address to open: with config.yaml on a Raspberry
-# Pi, elsewhere the simulated demo house. Missing packages are installed into .venv here.
+# Runs raspi-server from this checkout and prints the address to open. On a Raspberry Pi it uses
+# config.yaml, elsewhere the demo with simulated pins. Missing packages are installed into .venv here.
 # Arguments go to the server, for example:  scripts/run.sh --port 9000
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
@@ -11,5 +11,5 @@ if grep -qs "^Raspberry Pi" /proc/device-tree/model; then
     exec .venv/bin/python -m raspi_server run --config config.yaml "$@"
 fi
 ensure_venv ""
-echo "This is no Raspberry Pi: here is a simulated house. Stop it with Ctrl+C." >&2
+echo "This is not a Raspberry Pi, so the demo with simulated pins starts. Stop it with Ctrl+C." >&2
 exec .venv/bin/python -m raspi_server demo "$@"

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Runs raspi-server of the release this script is in; the unit and /usr/local/bin/raspi-server call it. A
-# release needs the Python it was made with. If an upgrade of the operating system has brought another,
-# this says so and ends with the status after which systemd does not try again.
+# Runs the release that contains this script. The unit and /usr/local/bin/raspi-server call it. A release
+# needs the Python version it was built with. If an upgrade of the operating system has replaced that, this
+# prints what to do and ends with the status after which systemd does not try again.
 set -eu
 release=$(dirname "$(dirname "$(readlink -f "$0")")")
 python=$(readlink -f "$release/venv/bin/python") || python=
 if [ -x "$python" ] && [ -d "$release/venv/lib/${python##*/}/site-packages/raspi_server" ]; then
     exec "$release/venv/bin/python" -I -m raspi_server "$@"
 fi
-echo "raspi-server was installed for another Python than this machine has now." >&2
-echo "Mend it from your checkout: sudo scripts/install.sh" >&2
+echo "raspi-server was installed for another Python version than this machine has now." >&2
+echo "To fix it, run in your checkout: sudo scripts/install.sh" >&2
 exit 78

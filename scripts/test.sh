@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Checks everything: style, types, scripts, the page's types and logic, and all tests. Missing
-# packages are installed: Python's into .venv here, Debian's (as root only) on the machine.
+# Checks style, types, scripts, and the page's types and logic, and runs all tests. Missing Python
+# packages are installed into .venv here, missing Debian packages on the machine if this is root.
 #   scripts/test.sh                 everything but the tiers long, peers and pi
 #   scripts/test.sh fast            what needs no root, no browser and less than two minutes
 #   scripts/test.sh long            a tier that the default run leaves out; the others: peers pi
 #   scripts/test.sh style types     parts: style types shell page logic tests
 #   scripts/test.sh board browser   tests by file or folder: tests/gpio/test_board.py, tests/browser/
-#   scripts/test.sh tests/gpio/test_board.py -k pulse whatever pytest takes
+#   scripts/test.sh tests/gpio/test_board.py -k pulse   any arguments of pytest
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source scripts/venv.sh
 
-# Tools other than Python packages are kept here between runs.
+# Folder that keeps other tools than Python packages between runs.
 cache=${TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/raspi-server}
 
-# need COMMAND PACKAGE: installs a program of Debian's if we may.
+# need COMMAND PACKAGE: installs a Debian package if this is root, else ends the script.
 need() {
     command -v "$1" >/dev/null && return
     if [[ $EUID -ne 0 ]]; then
@@ -59,7 +59,7 @@ logic() {
     node --test --test-reporter=spec tests/browser/node/*.test.js
 }
 
-# Tests in several processes; tests/conftest.py says which of them stay together.
+# Run the tests in several processes. tests/conftest.py keeps some of them together in one.
 all_processors=(--numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder)
 
 tests() {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Removes raspi-server from this machine: service, releases, user, state. Your configuration and
-# certificates in /etc/raspi-server stay, for a later installation.
+# Removes raspi-server from this machine: service, releases, user and state. Your configuration and the
+# certificates in /etc/raspi-server stay for a later installation.
 #   sudo scripts/uninstall.sh
-#     --purge    remove them, too: phones then have to trust a later installation again
+#     --purge    remove these, too; phones then have to trust a later installation again
 set -euo pipefail
 export LC_ALL=C.UTF-8
 checkout=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
@@ -21,7 +21,7 @@ case $#${1:-} in
 esac
 [[ $EUID -eq 0 ]] || fail "This needs root: sudo $checkout/scripts/uninstall.sh"
 
-# Stop it first: that leaves the outputs as on_stop says.
+# The stop comes first: it brings the outputs to what on_stop says.
 echo "Stopping the service"
 systemctl stop "$timer" raspi-server-cert.service "$unit" 2>/dev/null || true
 systemctl disable --quiet "$timer" "$unit" 2>/dev/null || true
@@ -53,7 +53,7 @@ if [[ -n $purge ]]; then
     echo "Removing configuration and certificates"
     rm -rf "$settings" "${low_port%/*}"
 elif [[ -d $settings ]]; then
-    # Readable for root only, since their group was removed. Links are not followed.
+    # Only root can read them now, since their group was removed. Links are not followed.
     chown -R -h -P root:root "$settings"
-    echo "Kept: $settings. With --purge it goes, too."
+    echo "Kept: $settings. To remove it, too: --purge"
 fi

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Common to run.sh, test.sh and bench.sh: the virtual environment of this checkout.
+# The virtual environment of this checkout, for run.sh, test.sh and bench.sh.
 
-# find_python: prints the first Python that is new enough, or fails and says what to install.
+# find_python: prints the first Python that is new enough, or fails and prints what to install.
 find_python() {
     local name
     for name in python3 python3.13 python3.12 python3.11; do
@@ -14,8 +14,8 @@ find_python() {
     return 1
 }
 
-# ensure_venv EXTRA: makes .venv with this package, editable, and the packages of the extra `pi`, `test`
-# or none.
+# ensure_venv EXTRA: makes .venv with this package, editable, and with the packages of an extra: `pi`,
+# `test` or "".
 ensure_venv() {
     local extra=$1 python stamp options=()
     python=$(find_python)

@@ -1,0 +1,1 @@
+"""Services of the operating system: systemd, log, clocks, timers, files."""

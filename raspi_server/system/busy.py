@@ -1,6 +1,7 @@
-"""The work in hand: the request, socket or pin that the event loop is busy with at the moment, in
-words, for the report about a loop that is stuck. It belongs to the loop's thread; any thread may
-read it."""
+"""The subject that the event loop is busy with: a request, a socket or a pin, in words.
+
+The report about a loop that is stuck names it. The loop's thread writes it; any thread may read it.
+"""
 
 import types
 from collections.abc import Coroutine, Generator
@@ -12,13 +13,16 @@ _subject = ""
 
 
 def describe() -> str:
-    """Return the innermost subject that the loop is busy with, "" where it has none."""
+    """Return the innermost subject that the loop is busy with, or "" if there is none."""
     return _subject
 
 
 class on:  # noqa: N801 - it reads as a statement: with busy.on("GET /api/health"):
-    """Context manager that names the subject of a block. The block must not await: other work
-    would run under its name (use `run` there). Build the words once, not at each entry."""
+    """Context manager that names the subject of a block.
+
+    The block must not await, because other work would then run under its name; use `run` for
+    that. An instance can be entered again and again, so build it once.
+    """
 
     __slots__ = ("_outer", "_subject")
 
@@ -36,8 +40,10 @@ class on:  # noqa: N801 - it reads as a statement: with busy.on("GET /api/health
 
 @types.coroutine
 def run(subject: str, work: Coroutine[Any, Any, _T]) -> Generator[Any, Any, _T]:
-    """Await a coroutine, and name its subject while one of its steps runs, not while it waits.
-    Return its result; raise what it raises."""
+    """Await a coroutine and name its subject while it runs, but not while it waits.
+
+    Return its result; raise what it raises.
+    """
     global _subject
     sent, thrown = None, None
     while True:

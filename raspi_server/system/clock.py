@@ -1,13 +1,15 @@
-"""Conversion of monotonic times to Unix time. Times are kept on the monotonic clock, which the
-kernel uses for edges, too, and sent as Unix time."""
+"""Conversion of monotonic times to Unix time.
+
+Times are kept on the monotonic clock, which the kernel also uses for edges, and sent as Unix time.
+"""
 
 import time
 from collections.abc import Iterable
 
 _JITTER_S = 0.0005
-"""The difference between two readings of the clocks that does not mean that a clock was set."""
+"""Largest difference between two readings of the clocks that does not mean that one was set."""
 _MAX_READINGS = 10
-"""Readings before one is taken that was interrupted by other work of the machine."""
+"""Number of readings after which one is used although other work interrupted it."""
 
 _offset = 0.0
 
@@ -17,12 +19,13 @@ def wall_time(moment: float) -> float:
 
     The offset is read each time: a Pi has no real-time clock, and its time jumps when NTP answers.
     An offset within half a millisecond of the last one counts as the same, so that one monotonic
-    time always has the same Unix time."""
+    time always has the same Unix time.
+    """
     return wall_times((moment,))[0]
 
 
 def wall_times(moments: Iterable[float]) -> list[float]:
-    """Convert many times, with one reading of the clocks."""
+    """Convert many times like `wall_time`, with one reading of the clocks."""
     global _offset
     offset = _read_offset()
     if abs(offset - _offset) > _JITTER_S:

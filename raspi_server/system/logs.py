@@ -1,5 +1,8 @@
-"""Logging: to standard error, with a priority for the journal, elsewhere with the time. Messages
-may contain text from clients: whatever that is, a message is one line, printable and not long."""
+"""Logging to standard error, with priorities for the journal, with the time elsewhere.
+
+Messages may contain text from clients. Whatever that is, a message is one printable line of limited
+length.
+"""
 
 import logging
 import os
@@ -20,20 +23,23 @@ _PRIORITIES = {
 }
 """sd-daemon(3): the levels of syslog."""
 
-
 _MAX_LINE_LENGTH = 1000
+"""In characters."""
 
 LIMITED = {"is_limited": True}
-"""`extra=LIMITED` marks a line that clients can cause: for its place in the code only few are
-written in a period. The same holds for the lines of other libraries, and one of each traceback is
-written."""
+"""`extra=LIMITED` marks a line that clients can cause: from one place in the code, only a few such
+lines are written in each period. The lines of other libraries are limited in the same way. Of each
+traceback, one is written in each period."""
 _OURS = __name__.partition(".")[0] + "."
 
 
 @dataclass
 class _Count:
-    """Count of the lines of one place in the code since `began`, and the text of the first that was
-    suppressed. The text alone, since a record keeps the frames of its traceback alive."""
+    """Count of the lines of one place in the code since `began`.
+
+    `words` is the text of the first line that was suppressed. It is not the record, which would
+    keep the frames of its traceback alive.
+    """
 
     began: float
     written: int = 0
@@ -50,11 +56,11 @@ class _Limiter(logging.Filter):
         self._period_s = limits.log_limit_period_s
         self._max_lines = limits.max_log_lines_per_period
         self._counts: dict[object, _Count] = {}
-        """As many as there are places in the code."""
-        self._lock = threading.RLock()  # a garbage collector may log while it is held
+        """One for each place in the code, so their number is limited."""
+        self._lock = threading.RLock()  # the garbage collector may log while it is held
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return True for a line that is to be written."""
+        """Return True if the line should be written; else count it."""
         is_ours = record.name.startswith(_OURS)
         if is_ours and not record.exc_info and not getattr(record, "is_limited", False):
             return True
@@ -73,7 +79,7 @@ class _Limiter(logging.Filter):
             return False
 
     def report(self) -> None:
-        """Log the number of suppressed lines of each place that has logged none since."""
+        """Log the number of suppressed lines of each place whose period is over."""
         now = time.monotonic()
         with self._lock:
             due = [each for each in self._counts.values() if each.suppressed]
@@ -86,8 +92,10 @@ class _Limiter(logging.Filter):
 
 
 def _place(record: logging.LogRecord) -> object:
-    """Return the place in the code that logs a line; with an exception, also the place that raised
-    it."""
+    """Return the place in the code that logs a line.
+
+    With an exception, the place that raised it is part of the result.
+    """
     place = (record.name, record.pathname, record.lineno)
     if not record.exc_info:
         return place
@@ -107,16 +115,16 @@ _limiter = _Limiter()
 class _Formatter(logging.Formatter):
     """Formatter that makes every line legible."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         record.message = legible(record.message)
         return super().formatMessage(record)
 
-    def formatException(self, ei: Any) -> str:
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
         return "\n".join(legible(line) for line in super().formatException(ei).split("\n"))
 
 
 class _JournalFormatter(_Formatter):
-    """Formatter that gives every line its priority, tracebacks included."""
+    """Formatter that gives every line its priority, also the lines of tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
@@ -124,8 +132,10 @@ class _JournalFormatter(_Formatter):
 
 
 def legible(text: str) -> str:
-    """Return a text shortened to one line without control characters, which would act on a
-    terminal."""
+    """Return a text as one line of limited length, with control characters escaped.
+
+    A terminal that shows the log would obey control characters.
+    """
     is_short = len(text) <= _MAX_LINE_LENGTH
     shown = text if is_short else f"{text[:_MAX_LINE_LENGTH]}… ({len(text)} characters)"
     if shown.isprintable():
@@ -145,15 +155,17 @@ def under_journal() -> bool:
 
 
 def print_error(text: str) -> None:
-    """Print lines to standard error before logging is set up: as they are, or under the journal
-    with the priority of an error."""
+    """Print lines to standard error, for errors before logging is set up.
+
+    Under the journal each line gets the priority of an error.
+    """
     prefix = f"<{_PRIORITIES[logging.ERROR]}>" if under_journal() else ""
     for line in text.splitlines():
         print(prefix + line, file=sys.stderr)
 
 
 def start(level: str, limits: Limits = DEFAULT) -> None:
-    """Send the log of the whole process to standard error, from `level` (`info`, …) upwards."""
+    """Send the log of the whole process to standard error; `level` is as in `set_level`."""
     global _limiter
     _limiter = _Limiter(limits)
     handler = logging.StreamHandler()
@@ -166,13 +178,16 @@ def start(level: str, limits: Limits = DEFAULT) -> None:
     _load_all(handler)
     set_level(level)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    # It logs a line for every broken handshake and malformed request of a client.
+    # Tornado logs a line for every broken handshake and malformed request of a client.
     logging.getLogger("tornado.general").setLevel(logging.ERROR)
 
 
 def _load_all(handler: logging.Handler) -> None:
-    """Format a traceback and an unprintable text once: Python loads the codec and some modules for
-    them at their first use, and may have no file descriptor left then."""
+    """Format a traceback and an unprintable text once.
+
+    Python loads a codec and some modules for them at their first use. At a later first use, the
+    process may have no file descriptor left.
+    """
     try:
         raise ValueError("\0\N{LINE SEPARATOR}")
     except ValueError as error:
@@ -181,7 +196,7 @@ def _load_all(handler: logging.Handler) -> None:
 
 
 def report_suppressed() -> None:
-    """Log how many lines were suppressed; to be called about once a minute."""
+    """Log how many lines were suppressed. Call this about once a minute."""
     _limiter.report()
 
 

@@ -1,7 +1,10 @@
-"""File storage: small files that are replaced as a whole, so that a reader, or a power cut, finds
-the old one or the new one and never half of one. Their folders belong to the service, which could
-put anything there: a link, a FIFO, a file without an end. Nothing here follows it, waits for it, or
-reads it whole."""
+"""Storage of small files that are replaced as a whole.
+
+A reader, or the next start after a power cut, finds the old file or the new one, never half of one.
+
+The folders belong to the service. If it was taken over, they may contain anything: a link, a FIFO,
+a file without an end. Nothing here follows such a link, waits for the FIFO, or reads a large file.
+"""
 
 import contextlib
 import errno
@@ -15,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SERVICE = "raspi-server"
-"""The unit's name, and its user's."""
+"""Name of the unit and of its user."""
 _SERVICE_STATE = Path("/var/lib/raspi-server")
 _SERVICE_RUN = Path("/run/raspi-server")
 _LOCK_RETRY_INTERVAL_S = 0.02
@@ -30,47 +33,52 @@ _KINDS = {
 
 
 class Exposure(NamedTuple):
-    """Permissions that expose a secret file to other users, in words, and the command that ends
-    it."""
+    """Problem with the permissions of a secret file, in words, and the command that mends it."""
 
     message: str
     remedy: str
 
 
-class NotAFile(OSError):
-    """Error for anything that is not a file of the expected size, with the command that removes
-    it."""
+class NotAFileError(OSError):
+    """Error for anything but a file of the expected size; names the command that removes it."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 def state_folder() -> Path | None:
-    """Return the folder for files that outlast a power cut: the one that systemd names, or None
-    without systemd."""
+    """Return the folder for files that outlast a power cut.
+
+    systemd names it in STATE_DIRECTORY. Without systemd return None.
+    """
     return _named("STATE_DIRECTORY")
 
 
 def state_folder_of_service() -> Path | None:
-    """Return the same for commands that a person runs on the machine."""
+    """Return the state folder, also for commands that a person runs on the machine."""
     return state_folder() or (_SERVICE_STATE if _SERVICE_STATE.is_dir() else None)
 
 
 def run_folder() -> Path | None:
-    """Return the folder for files that outlast a restart of the server: the one that systemd names,
-    or None without systemd."""
+    """Return the folder for files that outlast a restart of the server, but not a boot.
+
+    systemd names it in RUNTIME_DIRECTORY. Without systemd return None.
+    """
     return _named("RUNTIME_DIRECTORY")
 
 
 def run_folder_of_service() -> Path | None:
-    """Return the same for commands that a person runs on the machine."""
+    """Return the run folder, also for commands that a person runs on the machine."""
     return run_folder() or (_SERVICE_RUN if _SERVICE_RUN.is_dir() else None)
 
 
 @contextlib.contextmanager
 def as_owner(folder: Path) -> Iterator[None]:
-    """Run the block as the owner of `folder`, where we are root: whatever the owner has put there,
-    no file is touched that is not the owner's already. Raise OSError."""
+    """Run the block as the owner of `folder` if this process is root.
+
+    The block can then touch no file that the owner could not touch, whatever links the owner has
+    put into the folder. Raise OSError.
+    """
     owner = folder.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         yield
@@ -89,8 +97,11 @@ def as_owner(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(folder: Path, timeout_s: float) -> Iterator[None]:
-    """Keep other processes, and other blocks like this one, out of the files of `folder`. Raise
-    OSError, and BlockingIOError if the lock is not free within `timeout_s` seconds."""
+    """Hold the lock on the files of `folder` during the block.
+
+    It excludes other processes and other blocks like this one. Raise OSError, and BlockingIOError
+    if the lock is not free within `timeout_s` seconds.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         until = time.monotonic() + timeout_s
@@ -109,8 +120,11 @@ def locked(folder: Path, timeout_s: float) -> Iterator[None]:
 
 
 def read(file: Path, max_bytes: int) -> bytes:
-    """Return the content of `file`. Raise OSError, and NotAFile if it is a link, a FIFO, or
-    anything else but a file of at most `max_bytes`."""
+    """Return the content of `file`.
+
+    Raise OSError, and NotAFileError for anything but a regular file of at most `max_bytes`, for
+    example a link or a FIFO.
+    """
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
@@ -127,9 +141,12 @@ def read(file: Path, max_bytes: int) -> bytes:
 
 
 def replace(file: Path, data: bytes, durable: bool, secret: bool = False) -> None:
-    """Replace `file` by one with `data`. With `durable`, wait until it outlasts a power cut. Only
-    its owner may read a `secret`. Of two writers at once one wins, and its file is whole. Raise
-    OSError; then the old file stays."""
+    """Replace `file` by one with `data`.
+
+    With `durable`, wait until the data is on the disk. With `secret`, only the owner may read the
+    file. Of two writers at the same time, one wins, and its file is whole. Raise OSError; then the
+    old file stays.
+    """
     new = file.with_name(f"{file.name}.{os.urandom(4).hex()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(new, flags, 0o600 if secret else 0o666)
@@ -146,8 +163,11 @@ def replace(file: Path, data: bytes, durable: bool, secret: bool = False) -> Non
 
 
 def exposure(file: Path) -> Exposure | None:
-    """Return what exposes a secret file, its owner or its mode, or None; None, too, if it is
-    missing. A group may read it: the service reads it by its group."""
+    """Return what exposes a secret file to other users: its mode or its owner.
+
+    Return None if nothing does, or if the file is missing. A group may read it: the service reads
+    its key through its group.
+    """
     try:
         found = file.stat()
     except OSError:
@@ -166,10 +186,10 @@ def exposure(file: Path) -> Exposure | None:
     return Exposure(message, f"sudo chown root {file}")
 
 
-def _not_a_file(file: Path, max_bytes: int, found: os.stat_result) -> NotAFile:
+def _not_a_file(file: Path, max_bytes: int, found: os.stat_result) -> NotAFileError:
     kind = _KINDS.get(stat.S_IFMT(found.st_mode), f"{found.st_size} bytes")
     message = f"expected a file of at most {max_bytes // 1024} KiB, found {kind}: sudo rm -r {file}"
-    return NotAFile(errno.EINVAL, message)
+    return NotAFileError(errno.EINVAL, message)
 
 
 def _named(variable: str) -> Path | None:

@@ -1,6 +1,9 @@
-"""Communication with systemd, by a daemon thread: READY when ready, WATCHDOG only while the event
-loop answers that all is well, STOPPING first on a stop. Without systemd nothing is sent. A loop
-that is stuck is reported to the log everywhere."""
+"""Communication with systemd, on a thread of its own.
+
+systemd gets READY when the server is ready, WATCHDOG only while the event loop answers that all is
+well, and STOPPING at the begin of a stop. Without systemd nothing is sent. A loop that is stuck is
+logged with or without systemd.
+"""
 
 import asyncio
 import logging
@@ -18,7 +21,7 @@ from ..limits import DEFAULT, Limits
 from . import busy
 
 _MAX_REPORT_AGE_INTERVALS = 1.5
-"""Age, in heartbeat intervals, up to which the loop's last report replaces a question to it."""
+"""Age, in heartbeat intervals, up to which the loop's last report is used instead of asking it."""
 _WAIT_STEP_S = 0.2
 """Length of one wait for an answer."""
 _PACKAGE = __name__.partition(".")[0] + "."
@@ -27,10 +30,13 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """The heartbeat thread. `post` passes a callback to the loop from another thread; `check`,
-    called on the loop, returns the status in words and True if all is well. The thread asks for
-    time from the start of the service on, so create it first. Belongs to the main thread, which
-    runs the loop."""
+    """The heartbeat thread, which sends messages to systemd.
+
+    `post` passes a callback to the loop from another thread. `check` is called on the loop and
+    returns the status in words, and True if all is well. Create the heartbeat first: the thread
+    asks systemd for more time while the start goes on. Create it and call its methods on the main
+    thread, which runs the loop.
+    """
 
     def __init__(
         self,
@@ -55,8 +61,8 @@ class Heartbeat:
         self._interval_s = limits.heartbeat_interval_s
         self._stuck_after_s = limits.stuck_after_s
         if self._watchdog_s is not None:
-            # When a loop that is stuck is asked, the last beat may be as old as 9/16 of the time
-            # after which systemd ends us: a quarter more still leaves some to write the stacks.
+            # When the thread asks a loop that is stuck, the last beat may be as old as 9/16 of the
+            # watchdog time. After another quarter there is still time to log the stacks.
             self._interval_s = min(self._interval_s, self._watchdog_s / 8)
             self._stuck_after_s = min(self._stuck_after_s, self._watchdog_s / 4)
         self._ran_at = 0.0
@@ -70,23 +76,30 @@ class Heartbeat:
         return self._thread.is_alive()
 
     def ready(self) -> None:
-        """Send READY. To be called when the sockets are bound and the pins are read, and after a
-        reload."""
+        """Send READY.
+
+        Call this when the sockets are bound and the pins are read, and after a reload.
+        """
         self._send("READY=1")
         self._ready.set()
 
     def reloading(self) -> None:
-        """Send RELOADING. To be called before a reload; `ready` ends it."""
+        """Send RELOADING. Call this before a reload, and `ready` after it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def report(self) -> None:
-        """Check now, so that the thread need not wake the loop to ask. To be called on the loop
-        about once a second."""
+        """Check now, so that the thread need not wake the loop to ask.
+
+        Call this on the loop about once a second.
+        """
         self._report = time.monotonic(), self._check()
 
     def stop(self) -> None:
-        """Send STOPPING. To be called first on a stop; the thread then only asks for time, if the
-        stop takes long."""
+        """Send STOPPING.
+
+        Call this at the begin of a stop. From then on, the thread only asks for more time if the
+        stop takes long.
+        """
         self._send("STOPPING=1")
         self._stopping.set()
         self._ready.set()
@@ -98,7 +111,7 @@ class Heartbeat:
         self._ask_for_time_until(threading.Event())
 
     def _ask_for_time_until(self, done: threading.Event) -> None:
-        """Ask systemd for more time while a start or stop goes on, up to a limit."""
+        """Ask systemd for more time until `done` is set, up to a limit; then wait for `done`."""
         extension_s = self._limits.timeout_extension_s
         for _ in range(int(self._limits.max_timeout_extension_s / extension_s * 2)):
             if done.wait(extension_s / 2):
@@ -109,7 +122,7 @@ class Heartbeat:
     def _beat(self) -> None:
         beat_at = self._ran_at = time.monotonic()
         while not self._stopping.is_set():
-            # A beat is sent only for the loop as it is now, not as it was a second ago.
+            # A beat needs a fresh answer of the loop, not a report that is a second old.
             is_due = self._watchdog_s is not None and time.monotonic() >= beat_at
             status, is_well = (None if is_due else self._last_report()) or self._ask()
             if status != self._status and not self._stopping.is_set():
@@ -121,7 +134,7 @@ class Heartbeat:
             self._wait(self._stopping, self._interval_s)
 
     def _last_report(self) -> tuple[str, bool] | None:
-        """Return the loop's last report, None if it is too old."""
+        """Return the loop's last report, or None if it is too old."""
         if self._report is None:
             return None
         reported_at, answer = self._report
@@ -129,8 +142,10 @@ class Heartbeat:
         return answer if age < _MAX_REPORT_AGE_INTERVALS * self._interval_s else None
 
     def _ask(self) -> tuple[str, bool]:
-        """Ask the loop and return its answer, however late. systemd ends a loop that is stuck for
-        longer than its watchdog allows."""
+        """Ask the loop and return its answer, however late it comes.
+
+        If the loop is stuck for longer than the watchdog allows, systemd ends the process.
+        """
         answered = threading.Event()
         answer: list[tuple[str, bool]] = []
 
@@ -141,7 +156,7 @@ class Heartbeat:
                 answered.set()
 
         def next_round() -> None:
-            # Work that became due while the process stood still, such as a tick, is done first.
+            # First the work that became due while the process was stopped, such as a tick.
             self._post(on_loop)
 
         self._post(next_round)
@@ -153,9 +168,11 @@ class Heartbeat:
         return answer[0] if answer else (self._status, False)
 
     def _is_answered(self, answered: threading.Event, timeout_s: float) -> bool:
-        """Return True if an answer arrives within `timeout_s` seconds, or is no longer needed. Only
-        the time counts in which this thread could run, else a process that was stopped would seem
-        stuck."""
+        """Return True if an answer arrives within `timeout_s` seconds, or is no longer needed.
+
+        Only the time counts in which this thread could run. Else a process that was stopped and
+        continued would look stuck.
+        """
         while timeout_s > 0 and not self._stopping.is_set():
             step = min(timeout_s, _WAIT_STEP_S)
             if self._wait(answered, step):
@@ -164,12 +181,15 @@ class Heartbeat:
         return self._stopping.is_set()
 
     def _wait(self, event: threading.Event, timeout_s: float) -> bool:
-        """Wait for an event. Return True if it is set. Log if far more time has passed since the
-        last wait: either the process was stopped, or C code held the interpreter and this thread
-        stood still with it. When such code returns, this thread is the next to run, so that the
-        loop is still at the call. faulthandler could write the stacks earlier, without the
-        interpreter, but that ends a process that would have continued (a segmentation fault, seen
-        in CI). When systemd ends us, faulthandler writes them on its SIGABRT."""
+        """Wait for an event; return True if it is set.
+
+        Log if far more time than `timeout_s` has passed since the last wait. Then the process was
+        stopped, or C code held the interpreter, and this thread could not run. When such code
+        returns, this thread runs next, so the loop's stack still shows the call. faulthandler
+        could write the stacks earlier, without the interpreter, but it has crashed a process that
+        would have continued (a segmentation fault in CI). When systemd's watchdog ends the
+        process, faulthandler writes the stacks on SIGABRT.
+        """
         is_set = event.wait(timeout_s)
         now = time.monotonic()
         late = now - self._ran_at - timeout_s
@@ -213,7 +233,7 @@ def _log_stacks(frames: dict[int, FrameType]) -> None:
 
 
 def _place(frame: FrameType | None) -> str:
-    """Return the innermost function of this package that the loop is in."""
+    """Return the innermost function of this package on the loop's stack, with its line."""
     while frame is not None and frame.f_code is not asyncio.BaseEventLoop.run_forever.__code__:
         module = str(frame.f_globals.get("__name__"))
         if module.startswith(_PACKAGE) and module != busy.__name__:
@@ -223,19 +243,21 @@ def _place(frame: FrameType | None) -> str:
 
 
 def _subject() -> str:
-    """Return the pin, request or socket that the loop is busy with, to be added to a place."""
+    """Return the subject that the loop is busy with, as an addition to `_place`."""
     subject = busy.describe()
     return f", for {subject}" if subject else ""
 
 
 def watchdog_interval() -> float | None:
-    """Return the seconds within which systemd expects a WATCHDOG message, None if it expects
-    none."""
+    """Return the seconds within which systemd expects a WATCHDOG message.
+
+    Return None if it expects none of this process (sd_watchdog_enabled(3)).
+    """
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     try:
         microseconds = int(os.environ.get("WATCHDOG_USEC", "0"))
     except ValueError:
-        log.warning("WATCHDOG_USEC: expected microseconds; the watchdog is not served")
+        log.warning("WATCHDOG_USEC: expected microseconds; no WATCHDOG messages are sent")
         return None
     return microseconds / 1e6 if microseconds > 0 else None

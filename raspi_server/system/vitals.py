@@ -1,5 +1,7 @@
-"""Vital signs of the machine: temperature, throttling, load, memory, disk, uptime. A value that the
-machine does not have is None."""
+"""Vital signs of the machine: temperature, throttling, load, memory, disk, uptime.
+
+A value that the machine does not provide is None.
+"""
 
 import contextlib
 import os
