@@ -153,7 +153,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Time between two pings. A viewer that has not answered one before the next is closed. Mobile
     networks forget a silent connection after 30 s at the earliest."""
     tls_readiness_check_frames: int = 4
-    """Frames to all viewers between two checks of which TLS sockets are full."""
+    """Frames to all viewers between two checks for full TLS sockets."""
 
     # security
 

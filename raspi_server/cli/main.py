@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     parser = argparse.ArgumentParser(
-        prog="raspi-server", description="The GPIO pins of a Raspberry Pi on any phone in the house"
+        prog="raspi-server", description="Show and switch the GPIO pins of a Raspberry Pi on any phone at home"
     )
     parser.add_argument("--version", action="version", version=f"raspi-server {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     parsed.set_defaults(command=doctor)
 
     parsed = commands.add_parser(
-        "demo", parents=[port], help="serve a simulated house to try it out"
+        "demo", parents=[port], help="serve simulated pins to try it out"
     )
     parsed.set_defaults(command=demo)
 
@@ -219,7 +219,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Serve a simulated house."""
+    """Serve simulated pins."""
     from .demo import config
 
     found = config()
