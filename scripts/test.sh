@@ -28,8 +28,10 @@ need() {
 }
 
 style() {
-    .venv/bin/ruff format --check .
-    .venv/bin/ruff check .
+    if ! .venv/bin/ruff format --check . || ! .venv/bin/ruff check .; then
+        echo "To correct the style: .venv/bin/ruff format . && .venv/bin/ruff check --fix ." >&2
+        return 1
+    fi
     .venv/bin/lint-imports --no-cache
 }
 

@@ -62,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
     )
 
     parser = argparse.ArgumentParser(
-        prog="raspi-server", description="Show and switch the GPIO pins of a Raspberry Pi on any phone at home"
+        prog="raspi-server",
+        description="Show and switch the GPIO pins of a Raspberry Pi on any phone at home",
     )
     parser.add_argument("--version", action="version", version=f"raspi-server {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -91,9 +92,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parsed.set_defaults(command=doctor)
 
-    parsed = commands.add_parser(
-        "demo", parents=[port], help="serve simulated pins to try it out"
-    )
+    parsed = commands.add_parser("demo", parents=[port], help="serve simulated pins to try it out")
     parsed.set_defaults(command=demo)
 
     parsed = commands.add_parser(

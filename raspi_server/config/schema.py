@@ -16,11 +16,14 @@ MAX_PULSE_S = 86400
 LONG_PULSE_S = 60
 """A longer `pulse` gets a warning: the number may be in milliseconds."""
 
+NAME = r"[a-z][a-z0-9_-]{0,31}"
+"""Pattern of the names of pins and groups."""
+
 Seconds = Annotated[float, Meta(ge=MIN_PULSE_S, le=MAX_PULSE_S, extra={"unit": "seconds"})]
 Name = Annotated[
     str,
     Meta(
-        pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z",
+        pattern=rf"\A{NAME}\Z",
         description="a name of at most 32 characters from a-z, 0-9, _ and -, a letter first",
     ),
 ]

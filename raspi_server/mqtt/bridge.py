@@ -45,7 +45,7 @@ from .client import MqttClient, MqttListener
 from .message import Message
 from .outbox import Outbox
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_NAME = re.compile(schema.NAME)
 _FIRST_OF_NUMBER = tuple(b"%c" % each for each in b"-0123456789")
 
 log = logging.getLogger(__name__)

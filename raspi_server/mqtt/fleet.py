@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
+from ..config.schema import Label, Name, Seconds
 from ..limits import DEFAULT, Limits
 from ..messages import UNREADABLE, Audience, FleetPi, FleetPin, Value, encode
 
@@ -44,14 +45,14 @@ class _Server(Struct):
 
 
 class _DescribedPin(Struct):
-    name: Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z")]
-    label: Annotated[str, Meta(max_length=64)]
+    name: Name
+    label: Label
     mode: Literal["input", "output", "pwm"]
     value: PinValue
     since: _Time
     writable: bool
-    pulse: Annotated[float, Meta(ge=0, le=86400)] | None = None
-    group: Annotated[str, Meta(max_length=32)] | None = None
+    pulse: Seconds | None = None
+    group: Name | None = None
     confirm: bool = False
     control: Audience | None = None
     error: str | None = None
