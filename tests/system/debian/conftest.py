@@ -1,45 +1,52 @@
 """Fixtures for the tests of the whole system: one booted guest for each suite of Debian."""
 
-import json
 import os
 import ssl
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.support.http import Response, ask
 from tests.support.websocket import WebSocketClient
-from tests.system.debian.guest import Guest, GuestUnavailable, check_tools
+from tests.system.debian.guest import CHECKOUT, Guest, GuestUnavailableError, check_tools
 
-SUITES = ("bookworm", "trixie")
+SUITES = ("trixie", "bookworm")
 PORT = 8090
-"""Port of the service in a guest, which has its own network; not the port of a fresh
-configuration."""
+"""Port of the service in a guest, which has its own network; not the default port."""
+CONFIG_FILE = "/etc/raspi-server/config.yaml"
 
 
-def _unavailable(why: str) -> None:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test on all suites, or on the first if it is marked `one_debian`."""
+    if "booted" in metafunc.fixturenames:
+        is_for_one = metafunc.definition.get_closest_marker("one_debian")
+        suites = SUITES[:1] if is_for_one else SUITES
+        metafunc.parametrize("booted", suites, indirect=True, scope="package")
+
+
+def skip_unavailable(reason: str) -> None:
     """Skip the tests, or fail if this is CI as root, which can boot guests."""
     if os.environ.get("CI") == "true" and os.geteuid() == 0:
-        pytest.fail(why)
-    pytest.skip(why)
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
-@pytest.fixture(scope="package", params=SUITES)
+@pytest.fixture(scope="package")
 def booted(request: pytest.FixtureRequest) -> Iterator[Guest]:
-    """A booted Debian with this checkout; tests leave nothing running in it."""
+    """A booted Debian. Tests leave nothing running in it."""
     try:
         check_tools()
         guest = Guest(request.param)
-    except GuestUnavailable as error:
-        _unavailable(str(error))
+    except GuestUnavailableError as error:
+        skip_unavailable(str(error))
         return
     yield guest
     guest.end()
 
 
 class Service:
-    """raspi-server in a guest, reached over its network and trusted by its authority only."""
+    """raspi-server in a guest, reached over the guest's network."""
 
     def __init__(self, guest: Guest, port: int = PORT) -> None:
         self.guest = guest
@@ -52,33 +59,39 @@ class Service:
         context.load_verify_locations(cadata=self.guest.output("cat /etc/raspi-server/tls/ca.crt"))
         return context
 
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Response:
+        """Send a request over HTTPS."""
+        url, context = f"https://localhost:{self.port}", self.context()
+        with self.guest.network():
+            return ask(url, method, path, body, context=context, **headers)
+
     def get(self, path: str = "/api/health") -> Any:
-        """Return the JSON at a path, over https."""
-        url = f"https://localhost:{self.port}{path}"
-        context = self.context()
-        with (
-            self.guest.network(),
-            urllib.request.urlopen(url, timeout=10, context=context) as answer,
-        ):
-            return json.load(answer)
+        """Return the JSON at a path."""
+        response = self.ask("GET", path)
+        assert response.status == 200, response
+        return response.json
 
     def viewer(self) -> WebSocketClient:
-        """Return a WebSocket client, as a phone with the open page is."""
+        """Return a WebSocket client, such as a phone with the open page."""
         context = self.context()
         with self.guest.network():
             return WebSocketClient(self.port, context=context)
 
     def is_serving(self) -> bool:
         try:
-            return bool(self.get()["status"] == "ok")
+            response = self.ask("GET", "/api/health")
         except OSError:
             return False
+        return response.status == 200 and bool(response.json["status"] == "ok")
 
-    def wait_until_serving(self, limit: float = 60.0) -> None:
-        """Ask until it serves: nothing reports that to other machines."""
-        for _ in self.guest.attempts("it never served again", limit):
+    def wait_until_serving(self) -> None:
+        for _ in self.guest.attempts("it never served again"):
             if self.is_serving():
                 return
+
+    def show(self, name: str) -> str:
+        """Return a property of the unit."""
+        return self.guest.output(f"systemctl show raspi-server --property {name} --value")
 
     def release(self) -> str:
         return self.guest.output("basename $(readlink /opt/raspi-server/current)")
@@ -97,8 +110,16 @@ class Service:
         said = self.guest.output("journalctl --sync; journalctl -n 1 -q --show-cursor -o cat")
         return said.rpartition("-- cursor: ")[2]
 
+    def config(self) -> str:
+        return self.guest.output(f"cat {CONFIG_FILE}") + "\n"
+
     def configure(self, text: str) -> None:
-        self.guest.write("/etc/raspi-server/config.yaml", text)
+        self.guest.write(CONFIG_FILE, text)
+
+    def edit_config(self, old: str, new: str) -> None:
+        text = self.config()
+        assert old in text
+        self.configure(text.replace(old, new))
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace a text of the checkout in the guest."""
@@ -106,6 +127,13 @@ class Service:
         text = self.guest.output(f"cat '{path}'")
         assert old in text, f"{file} has no {old}"
         self.guest.write(path, text.replace(old, new, 1) + "\n")
+
+    def drop_in(self, *lines: str) -> None:
+        """Change the unit until the end of the test."""
+        folder = "/etc/systemd/system/raspi-server.service.d"
+        self.guest.run(f"mkdir -p {folder}")
+        self.guest.write(f"{folder}/test.conf", "\n".join(["[Service]", *lines, ""]))
+        self.guest.run("systemctl daemon-reload")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +145,6 @@ def bare(booted: Guest) -> Service:
 
 
 PUT_BACK = """
-rm -rf /etc/systemd/system/raspi-server.service.d
 mkdir -p /opt/raspi-server
 cd /opt/raspi-server
 rm -rf releases wheels previous
@@ -127,31 +154,45 @@ cp -a /opt/kept/releases /opt/kept/wheels .
 
 def install(service: Service) -> None:
     """Install this checkout; use the release that was built the first time, if there is one."""
-    if service.guest.run("test -d /opt/kept", check=False).returncode:
-        service.guest.install(f"--port {service.port}")
-        service.guest.run("cp -a /opt/raspi-server /opt/kept")
+    guest = service.guest
+    if guest.run("test -d /opt/kept", check=False).returncode:
+        guest.install(f"--port {service.port}")
+        guest.run("cp -a /opt/raspi-server /opt/kept")
     else:
-        service.guest.run(PUT_BACK)
-        assert "Building" not in service.guest.install(f"--port {service.port}").stdout
+        guest.run(PUT_BACK)
+        assert "Building" not in guest.install(f"--port {service.port}").stdout
 
 
 @pytest.fixture(scope="module")
-def _installed(bare: Service) -> Service:
+def installed(bare: Service) -> Service:
+    """raspi-server installed from this checkout and serving, with a configuration without pins. For
+    tests that leave it serving as it was."""
     install(bare)
     return bare
 
 
+RESTART = """
+rm -rf /etc/systemd/system/raspi-server.service.d
+systemctl daemon-reload
+systemctl restart raspi-server
+systemctl start raspi-server-cert.timer
+"""
+
+
 @pytest.fixture
-def service(_installed: Service) -> Iterator[Service]:
-    """raspi-server installed from this checkout and serving, with a configuration without pins. A
-    test may change both."""
-    service = _installed
-    yield service
-    guest = service.guest
-    guest.put_checkout()
-    text = guest.output(f"cat '{guest.checkout}/config.yaml'")
-    text = text.replace("ssl: false", "ssl: true").replace("port: 8080", f"port: {service.port}")
-    service.configure(text + "\n")
-    guest.run(f"{PUT_BACK} ln -sfn releases/$(ls releases) current")
-    guest.run("systemctl daemon-reload; systemctl restart raspi-server")
-    assert "Building" not in guest.install().stdout
+def service(installed: Service) -> Iterator[Service]:
+    """The same for tests that change the configuration, the unit, the checkout or the releases.
+    Afterwards they are put back."""
+    guest = installed.guest
+    guest.run("touch /run/began")
+    yield installed
+    text = (CHECKOUT / "config.yaml").read_text()
+    text = text.replace("ssl: false", "ssl: true")
+    installed.configure(text.replace("port: 8080", f"port: {installed.port}"))
+    changed = f"find /opt/raspi-server '{guest.checkout}' -newercm /run/began -print -quit"
+    if guest.output(changed):
+        guest.put_checkout()
+        guest.run(f"{PUT_BACK} ln -sfn releases/$(ls releases) current\n{RESTART}")
+        assert "Building" not in guest.install().stdout
+    else:
+        guest.run(RESTART + "/opt/raspi-server/current/scripts/refresh-network.sh")

@@ -1,5 +1,5 @@
-"""Debian guests under real systemd. debootstrap makes a tree once, outside the checkout. It boots
-in a container that keeps its changes in memory."""
+"""Debian guests under real systemd. debootstrap makes a tree once, outside the checkout. The guest
+boots it in a container that keeps its changes in memory."""
 
 import contextlib
 import ctypes
@@ -34,11 +34,11 @@ SOURCES = (
 
 
 FIRST_RELEASE = "1dc98c3"
-"""The commit that people had before the first numbered release."""
+"""The commit that people used before the first numbered release."""
 
 
-class GuestUnavailable(Exception):
-    """This machine cannot boot a guest; the text says why."""
+class GuestUnavailableError(Exception):
+    """Error of a machine that cannot boot a guest, with the reason."""
 
 
 def cache() -> Path:
@@ -48,16 +48,16 @@ def cache() -> Path:
 
 
 def check_tools() -> None:
-    """Raise GuestUnavailable if guests cannot be booted."""
+    """Raise GuestUnavailableError if guests cannot be booted."""
     if os.geteuid() != 0:
-        raise GuestUnavailable("containers with systemd need root")
+        raise GuestUnavailableError("containers with systemd need root")
     for tool, package in {
         "debootstrap": "debootstrap",
         "systemd-nspawn": "systemd-container",
         "nsenter": "util-linux",
     }.items():
         if not shutil.which(tool):
-            raise GuestUnavailable(f"{tool} is missing; on Debian: apt install {package}")
+            raise GuestUnavailableError(f"{tool} is missing; on Debian: apt install {package}")
 
 
 def _run(*command: str | Path, limit: float = BUILDING, **options: object) -> str:
@@ -66,7 +66,7 @@ def _run(*command: str | Path, limit: float = BUILDING, **options: object) -> st
     )
     if done.returncode:
         said = (done.stdout + done.stderr)[-2000:]
-        raise GuestUnavailable(f"{command[0]} ended with {done.returncode}:\n{said}")
+        raise GuestUnavailableError(f"{command[0]} ended with {done.returncode}:\n{said}")
     return str(done.stdout)
 
 
@@ -75,7 +75,7 @@ def _keep(new: Path, made: Path) -> None:
     with contextlib.suppress(OSError):
         new.rename(made)
     if not made.exists():
-        raise GuestUnavailable(f"{made} could not be put in its place")
+        raise GuestUnavailableError(f"{made} could not be put in its place")
 
 
 def _mirror() -> list[str]:
@@ -173,7 +173,7 @@ def _nspawn(suite: str, name: str) -> list[str]:
 
 
 def _join_network(namespace: IO[bytes]) -> None:
-    """Move this thread into a network. Raises OSError."""
+    """Move this thread into a network. Raise OSError."""
     libc = ctypes.CDLL(None, use_errno=True)  # os.setns comes with Python 3.12
     if libc.setns(namespace.fileno(), CLONE_NEWNET):
         number = ctypes.get_errno()
@@ -218,7 +218,7 @@ class Guest:
         self.run("systemctl mask --quiet --now avahi-daemon.service avahi-daemon.socket")
 
     def end(self) -> None:
-        """Switch it off."""
+        """Stop the container."""
         self._container.terminate()
         try:
             self._container.wait(LIMIT)
@@ -230,7 +230,9 @@ class Guest:
         children = Path(f"/proc/{self._container.pid}/task/{self._container.pid}/children")
         for _ in self.attempts("the container never had a first process"):
             if self._container.poll() is not None:
-                raise GuestUnavailable(f"systemd-nspawn ended with {self._container.returncode}")
+                raise GuestUnavailableError(
+                    f"systemd-nspawn ended with {self._container.returncode}"
+                )
             for child in children.read_text().split():
                 command = Path(f"/proc/{child}/comm").read_text().strip()
                 if command in ("systemd", "init"):

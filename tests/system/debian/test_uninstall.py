@@ -1,4 +1,6 @@
-"""Nothing is left behind: scripts/uninstall.sh."""
+"""scripts/uninstall.sh leaves nothing behind."""
+
+import pytest
 
 from tests.system.debian.conftest import Service, install
 
@@ -12,8 +14,11 @@ def uninstall(service: Service, arguments: str = "") -> str:
     return service.guest.output(f"'{service.guest.checkout}/scripts/uninstall.sh' {arguments}")
 
 
-def test_configuration_and_certificates_outlive_the_service(bare: Service) -> None:
-    """Uninstalled, only /etc/raspi-server is left; installed again, phones still trust this Pi."""
+def test_uninstall_keeps_configuration_and_certificates_and_purge_removes_them(
+    bare: Service,
+) -> None:
+    """Uninstalled, only /etc/raspi-server is left. Installed again, phones still trust this Pi.
+    With --purge the machine is as it was before, and a second time is no error."""
     guest = bare.guest
     install(bare)
     groups = guest.output("getent group gpio")
@@ -27,20 +32,17 @@ def test_configuration_and_certificates_outlive_the_service(bare: Service) -> No
     assert guest.run("getent passwd raspi-server", check=False).returncode == 2
     assert guest.run("getent group raspi-server gpio", check=False).stdout == ""
     for _ in guest.attempts("systemd still lists units whose files were removed"):
-        if guest.output("systemctl list-units --all --no-legend 'raspi-server*'") == "":
+        listed = guest.output("systemctl list-units --all --no-legend 'raspi-server*'")
+        if listed == "":
             break
+        print(listed)
     assert guest.output("systemctl list-unit-files --no-legend 'raspi-server*' || true") == ""
-    guest.install()
+    install(bare)
     assert bare.is_serving()
     assert guest.output("cat /etc/raspi-server/tls/ca.crt") == authority
-
-
-def test_purged_nothing_is_left_at_all(bare: Service) -> None:
-    """With --purge the machine is as it was before."""
-    install(bare)
     assert "Removing configuration" in uninstall(bare, "--purge")
-    assert bare.guest.output(TRACES) == ""
-    assert uninstall(bare, "--purge")  # a second time is no fault
+    assert guest.output(TRACES) == ""
+    assert uninstall(bare, "--purge")
 
 
 LINKS = """
@@ -53,33 +55,25 @@ ln -s /srv/mine/file /var/lib/raspi-server/access.new
 """
 
 
-def test_links_are_not_followed(bare: Service) -> None:
-    """The targets of links in its folders are not removed, and keep their owner."""
-    install(bare)
-    bare.guest.run(LINKS)
-    owners = "stat -c '%U %a %n' /srv/mine /srv/mine/file"
-    before = bare.guest.output(owners)
-    uninstall(bare)
-    assert bare.guest.output(owners) == before
-    uninstall(bare, "--purge")
-    assert bare.guest.output(owners) == before
-    bare.guest.run("rm -r /srv/mine")
-
-
-def test_a_group_gpio_that_was_there_before_stays(bare: Service) -> None:
-    """Only what the installation has made is removed."""
-    bare.guest.run("groupadd --system gpio")
+@pytest.mark.one_debian
+def test_links_are_not_followed_and_an_older_group_gpio_stays(bare: Service) -> None:
+    """The targets of links in its folders stay, with their owner, and so does a group gpio that the
+    installation did not make. A wrong option removes nothing and prints the right ones."""
+    guest = bare.guest
+    guest.run("groupadd --system gpio")
     try:
         install(bare)
+        done = guest.run(f"'{guest.checkout}/scripts/uninstall.sh' --prge", check=False)
+        assert done.returncode == 2
+        assert "--purge" in done.stdout
+        assert bare.is_serving()
+        guest.run(LINKS)
+        owners = "stat -c '%U %a %n' /srv/mine /srv/mine/file"
+        before = guest.output(owners)
+        uninstall(bare)
+        assert guest.output(owners) == before
         uninstall(bare, "--purge")
-        assert bare.guest.output("getent group gpio | cut -d : -f 1") == "gpio"
+        assert guest.output(owners) == before
+        assert guest.output("getent group gpio | cut -d : -f 1") == "gpio"
     finally:
-        bare.guest.run("groupdel gpio")
-
-
-def test_a_wrong_word_removes_nothing(bare: Service) -> None:
-    """A wrong option prints the right ones."""
-    done = bare.guest.run(f"'{bare.guest.checkout}/scripts/uninstall.sh' --prge", check=False)
-    assert done.returncode == 2
-    assert "--purge" in done.stdout
-    assert "Removing" not in done.stdout
+        guest.run("groupdel gpio; rm -r /srv/mine")

@@ -1,14 +1,15 @@
-"""A newer checkout over a running service: scripts/install.sh switches, or leaves all as it was."""
+"""A newer checkout while the service runs: install.sh switches, or leaves everything as it was."""
 
 import re
 
 import pytest
 
 from tests.system.debian.conftest import Service
-from tests.system.debian.guest import BUILDING
+from tests.system.debian.test_from_release import SIGN_IN_AGAIN
+from tests.system.debian.test_install import running
 
-# Edits that break a release: a module, a text in it, and what takes its place.
-# tests/cli/test_command_line.py checks that the texts are there.
+# Edits that break a release: a module, a text in it, and the text that replaces it.
+# tests/cli/test_command_line.py checks that the texts exist.
 UNHEALTHY = ("status.py", "        failures = []\n", "        failures = ['for a test']\n")
 NOT_IMPORTABLE = ("server.py", "import asyncio\n", "raise SystemExit(3)\nimport asyncio\n")
 DIES_AT_START = ("cli/main.py", "    faulthandler.enable()", "    1 / 0\n    faulthandler.enable()")
@@ -23,101 +24,95 @@ def running_version(service: Service) -> str:
     return str(service.get("/api")["version"])
 
 
-def test_a_newer_checkout_is_switched_to_and_the_last_two_stay(service: Service) -> None:
-    """An upgrade serves the new version; of all releases only it and the one before are kept."""
-    before = service.release()
+def test_upgrade_switches_and_keeps_one_release_to_go_back_to(service: Service) -> None:
+    """An upgrade serves the new version, also with `view: code`, and keeps one release before it.
+    --rollback brings that one back; then there is none to go back to."""
+    guest = service.guest
     make_newer(service)
-    service.guest.install()
+    assert SIGN_IN_AGAIN not in guest.install().stdout
     newer = service.release()
     assert running_version(service) == "9.0.0"
-    assert set(service.releases()) == {before, newer}
+    service.edit_config("view: everyone", "view: code")
     make_newer(service, "9.1.0")
-    service.guest.install()
-    assert running_version(service) == "9.1.0"
-    assert set(service.releases()) == {newer, service.release()}
-
-
-def test_back_is_one_release_and_no_more(service: Service) -> None:
-    """--rollback brings the release before; a second time there is none to go back to."""
-    before = service.release()
-    make_newer(service)
-    service.guest.install()
-    said = service.guest.install("--rollback").stdout
-    assert f"raspi-server {before} runs" in said
-    assert service.release() == before
-    assert running_version(service) != "9.0.0"
-    done = service.guest.install("--rollback", check=False)
+    guest.install()
+    newest = service.release()
+    assert newest.startswith("9.1.0-")
+    assert set(service.releases()) == {newer, newest}
+    assert service.get() == {"status": "ok"}
+    assert f"port {service.port} answers: ok" in guest.run("raspi-server doctor", False).stdout
+    service.edit_config("view: code", "view: everyone")
+    said = guest.install("--rollback").stdout
+    assert f"raspi-server {newer} runs" in said
+    assert service.release() == newer
+    assert running_version(service) == "9.0.0"
+    done = guest.install("--rollback", check=False)
     assert done.returncode == 1
     assert "There is no release to go back to." in done.stdout
     assert service.is_serving()
 
 
-def test_a_configuration_the_new_release_cannot_read_stops_the_upgrade(service: Service) -> None:
-    """The errors are shown with their lines, and what ran runs on, untouched."""
+@pytest.mark.one_debian
+def test_configuration_that_the_new_release_rejects_stops_the_upgrade(service: Service) -> None:
+    """The errors are shown with their lines, and the running release stays active."""
     before = service.release(), service.guest.main_pid()
-    text = service.guest.output("cat /etc/raspi-server/config.yaml")
-    service.configure(text.replace("interval: 0.1", "interval: often"))
+    service.edit_config("interval: 0.1", "interval: often")
     make_newer(service)
     done = service.guest.install(check=False)
     assert done.returncode == 1
     assert re.search(r"config.yaml:\d+: interval: expected", done.stdout)
+    assert "Not done." in done.stdout
     assert "still in place: " + before[0] in done.stdout
     assert (service.release(), service.guest.main_pid()) == before
     assert service.is_serving()
 
 
+@pytest.mark.one_debian
 @pytest.mark.parametrize(
-    ("module", "old", "new"), [UNHEALTHY, NOT_IMPORTABLE], ids=["unhealthy", "dead"]
+    ("edit", "messages"),
+    [
+        (UNHEALTHY, ["did not come up; {} runs again", "for a test"]),
+        (NOT_IMPORTABLE, ["could not be built"]),
+        (DIES_AT_START, ["did not come up; {} runs again", "ZeroDivisionError"]),
+    ],
+    ids=["unhealthy", "not importable", "dies at start"],
 )
-def test_a_release_that_does_not_come_up_gives_way_to_the_one_before(
-    service: Service, module: str, old: str, new: str
+def test_release_that_does_not_come_up_is_replaced_by_the_one_before(
+    service: Service, edit: tuple[str, str, str], messages: list[str]
 ) -> None:
-    """If the new release fails, the old one serves again, and install.sh says so."""
+    """If the new release fails, the old one serves again. install.sh prints that, and the last log
+    lines of the new one."""
     before = service.release()
     make_newer(service)
+    module, old, new = edit
     service.edit(f"raspi_server/{module}", old, new)
     done = service.guest.install(check=False)
     assert done.returncode == 1
-    if "SystemExit" in new:
-        assert "could not be built" in done.stdout
-    else:
-        assert f"did not come up; {before} runs again" in done.stdout
-        assert "for a test" in done.stdout
+    for message in messages:
+        assert message.format(before) in done.stdout
     assert service.release() == before
     assert service.releases() == [before]
     assert service.is_serving()
 
 
-def test_a_release_that_dies_at_its_start_gives_way_with_its_last_words(service: Service) -> None:
-    """The last log lines of a release that ends at once are shown; the old one serves again."""
-    before = service.release()
-    make_newer(service)
-    module, old, new = DIES_AT_START
-    service.edit(f"raspi_server/{module}", old, new)
-    done = service.guest.install(check=False)
-    assert done.returncode == 1
-    assert "ZeroDivisionError" in done.stdout
-    assert f"did not come up; {before} runs again" in done.stdout
-    assert service.release() == before
-    assert service.is_serving()
-
-
-def test_power_lost_in_the_middle_leaves_the_old_release_or_the_new_one(service: Service) -> None:
-    """Whenever the power goes, the next boot serves; running the installation again ends well, and
-    what was half built does not fill the card."""
+@pytest.mark.one_debian
+def test_power_cut_during_an_upgrade_leaves_the_old_release_or_the_new_one(
+    service: Service,
+) -> None:
+    """Whenever the power goes, the next boot serves. Running the installation again completes it
+    and removes what was incomplete."""
     guest, before = service.guest, service.release()
     make_newer(service)
     for moment in ("Building release", "Checking", "Refreshing", "Switching", "Starting"):
-        running = guest.start(f"exec '{guest.checkout}/scripts/install.sh'")
+        installing = guest.start(f"exec '{guest.checkout}/scripts/install.sh'")
         try:
-            assert running.stdout is not None
+            assert installing.stdout is not None
             said = ""
             while moment not in said:
-                more = running.stdout.read(1)
+                more = installing.stdout.read(1)
                 assert more, said
                 said += more
         finally:
-            guest.kill(running)
+            guest.kill(installing)
         # As at a boot, systemd reads all units and starts the enabled ones.
         guest.run("systemctl daemon-reload; systemctl stop raspi-server")
         guest.run("systemctl start multi-user.target raspi-server")
@@ -125,14 +120,14 @@ def test_power_lost_in_the_middle_leaves_the_old_release_or_the_new_one(service:
         assert running_version(service) in ("9.0.0", before.partition("-")[0])
         guest.run(f"ln -sfn releases/{before} /opt/raspi-server/current")
     guest.run("mkdir -p /opt/raspi-server/releases/7.0.0-99/venv /opt/raspi-server/wheels.new")
-    make_newer(service, "9.1.0")
     guest.install()
-    assert running_version(service) == "9.1.0"
+    assert running_version(service) == "9.0.0"
     assert set(service.releases()) == {before, service.release()}
     assert guest.run("ls /opt/raspi-server/wheels.new", check=False).returncode
 
 
-def test_another_python_is_noticed_and_mended(service: Service) -> None:
+@pytest.mark.one_debian
+def test_other_python_version_is_reported_and_repaired(service: Service) -> None:
     """After an upgrade of the operating system the journal says what to do, systemd does not try
     again, and a second run of install.sh repairs it."""
     guest = service.guest
@@ -143,22 +138,18 @@ def test_another_python_is_noticed_and_mended(service: Service) -> None:
     assert guest.run("systemctl restart raspi-server", check=False).returncode == 1
     assert "was installed for another Python" in service.journal(cursor)
     assert "sudo scripts/install.sh" in service.journal(cursor)
-    assert guest.output("systemctl show raspi-server -P ActiveState") == "failed"
-    assert guest.output("systemctl show raspi-server -P ExecMainStatus") == "78"
+    assert (service.show("ActiveState"), service.show("ExecMainStatus")) == ("failed", "78")
     assert "sudo scripts/install.sh" in guest.run("raspi-server check", check=False).stdout
     guest.install()
     assert service.is_serving()
     assert service.release() != before
 
 
-def test_two_installations_at_once_do_not_meet(service: Service) -> None:
-    """The second one ends and says why."""
-    lock = service.guest.start("exec 9>/run/raspi-server-install.lock; flock 9; echo; sleep 99")
-    assert lock.stdout is not None
-    try:
-        lock.stdout.readline()
-        done = service.guest.run(f"'{service.guest.checkout}/scripts/install.sh'", False, BUILDING)
-    finally:
-        service.guest.kill(lock)
+@pytest.mark.one_debian
+def test_second_install_at_the_same_time_is_refused(service: Service) -> None:
+    """The second one ends with the reason."""
+    lock = "bash -c 'exec 9>/run/raspi-server-install.lock; flock 9; echo; sleep 99'"
+    with running(service.guest, lock):
+        done = service.guest.install(check=False)
     assert done.returncode == 1
     assert "Another install.sh is running" in done.stdout
