@@ -21,7 +21,7 @@ def test_innermost_subject() -> None:
 
 
 def test_steps_of_a_coroutine() -> None:
-    """A coroutine's name holds while it runs; what runs while it waits has its own or none."""
+    """A coroutine's subject is named while it runs. While it waits, other work has its own."""
     seen: list[tuple[str, str]] = []
 
     async def work(name: str, other: asyncio.Event, mine: asyncio.Event) -> str:
@@ -41,11 +41,11 @@ def test_steps_of_a_coroutine() -> None:
         assert busy.describe() == ""
 
     asyncio.run(main())
-    assert len(seen) == 4 and all(name == said for name, said in seen)
+    assert len(seen) == 4 and all(name == subject for name, subject in seen)
 
 
 def test_errors_pass_through() -> None:
-    """What the coroutine raises, and a cancellation of it, pass as without a name."""
+    """An exception of the coroutine, and a cancellation of it, pass through."""
 
     async def fails() -> None:
         await asyncio.sleep(0)

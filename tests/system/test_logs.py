@@ -1,159 +1,307 @@
-"""Text of clients in the log: one line each, legible and short. No client can write a line of its
-own."""
+"""Text of clients in the log: one line each, legible and short. Clients cannot write a line of
+their own, and cannot flood the log. Errors of the server itself are logged with a traceback."""
 
 import contextlib
+import io
 import json
+import logging
 import os
+import random
 import re
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from raspi_server.security.codes import Codes
-from tests.support.server import LIMIT, Server, changing
+from raspi_server.system import logs
+from tests.net.test_hub import certificate  # noqa: F401
+from tests.support.http import ask
+from tests.support.server import Server, changing
 from tests.support.sockets import GONE, open_socket
-from tests.support.websocket import CLOSE, PING, TEXT, WebSocketClient, masked
+from tests.support.websocket import BINARY, CLOSE, HANDSHAKE, PING, TEXT, WebSocketClient, masked
+
+pytestmark = pytest.mark.slow
 
 CONFIG = """
-log_level: debug
+metrics: true
 pins: {lamp: {gpio: 17, mode: output, control: everyone}}
 """
 LINE = re.compile(r"\d\d:\d\d:\d\d (DEBUG|INFO|WARNING|ERROR) \S.*")
-LONGEST = 1100
+MAX_LENGTH = 1100
+TIMES = 12
+MAX_LINES = 8
+"""Lines of the log that one kind of input may cause in a minute, however often it comes."""
+
+
+def send(server: Server, data: bytes, context: ssl.SSLContext | None = None) -> None:
+    """Send bytes; wait until the server closes the connection, or over TLS until it responds."""
+    with contextlib.ExitStack() as stack, contextlib.suppress(*GONE, ssl.SSLError):
+        connection = stack.enter_context(open_socket(server.port))
+        if context:
+            connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
+            stack.enter_context(connection)
+        connection.sendall(data)
+        if not context:
+            with contextlib.suppress(OSError):  # the server has closed it already
+                connection.shutdown(1)
+        while (received := connection.recv(65536)) and not (context and b"\r\n\r\n" in received):
+            pass
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a server with a code for control."""
+    folder = tmp_path_factory.mktemp("state")
+    Codes(folder).renew("control")
+    return {**os.environ, "STATE_DIRECTORY": str(folder)}
+
+
+@pytest.fixture(scope="module")
+def pi(start_module_server: Callable[..., Server], state: dict[str, str]) -> Server:
+    return start_module_server(CONFIG, env=state)
+
+
+@pytest.fixture(scope="module")
+def debugged(start_module_server: Callable[..., Server], state: dict[str, str]) -> Server:
+    """A server that logs every request and message."""
+    return start_module_server("log_level: debug\n" + CONFIG, env=state)
+
+
+# Lines that are legible, short and not forged
+
 FORGED = b"12:00:00 INFO lamp: on, by root"
-NASTY = {
-    "a newline": b"\n" + FORGED,
-    "a return": b"\r" + FORGED,
-    "a next line": b"\x85" + FORGED,
-    "a line separator": "\N{LINE SEPARATOR}".encode() + FORGED,
-    "a colour": b"\x1b[31mred",
-    "a one-byte colour": b"\x9b31mred",
-    "a title": b"\x1b]0;title\x07",
-    "backspaces": b"\x08" * 40,
-    "a nought": b"\x00",
+UNPRINTABLE = {
+    "newline": b"\n" + FORGED,
+    "return": b"\r" + FORGED,
+    "next line": b"\x85" + FORGED,
+    "line separator": "\N{LINE SEPARATOR}".encode() + FORGED,
+    "escape": b"\x1b[31mred",
+    "null": b"\x00",
     "right to left": "\N{RIGHT-TO-LEFT OVERRIDE}".encode(),
     "no UTF-8": b"\xff\xfe\xed\xa0\x80",
-    "a lot": b"x" * 60_000,
+    "long": b"x" * 60_000,
     "formats": b"%s%d%(x)s{0}",
 }
 
 
-def quoted(words: bytes) -> bytes:
-    """In a path, every byte by its number."""
-    return b"".join(b"%%%02X" % byte for byte in words)
+@settings(max_examples=50, deadline=None)
+@given(st.text())
+def test_every_message_is_one_printable_line(text: str) -> None:
+    """Whatever a message and the text of its exception contain, each line of the log is printable.
+    A short printable text stays as it is; a long one is shortened."""
+    assert logs.legible(text).isprintable()
+    assert len(logs.legible(text * 200)) <= 10 * MAX_LENGTH  # \U0001f600 is ten characters
+    if text.isprintable():
+        assert logs.legible(text) == text
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs._Formatter("%(message)s"))
+    try:
+        raise ValueError(text)
+    except ValueError as error:
+        info = (ValueError, error, error.__traceback__)
+        handler.handle(logging.makeLogRecord({"msg": "%s", "args": (text,), "exc_info": info}))
+    assert all(line.isprintable() for line in stream.getvalue().split("\n"))
+    assert stream.getvalue().split("\n")[1] == "Traceback (most recent call last):"
 
 
-def in_json(words: bytes) -> bytes:
-    return json.dumps(words.decode("latin-1")).encode()
+def test_long_text_is_shortened_with_its_length() -> None:
+    """A text of 1,000 characters is logged whole, a longer one in part."""
+    assert logs.legible("x" * 1000) == "x" * 1000
+    assert logs.legible("x" * 1001) == "x" * 1000 + "… (1001 characters)"
 
 
-def requests(nasty: bytes) -> list[bytes]:
-    """The nasty bytes everywhere a request has room for them, as they are and quoted."""
+def requests(text: bytes) -> list[bytes]:
+    """Return requests that have the bytes wherever a request has room, raw and percent-encoded."""
     get = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n%b\r\n"
     put = b"%b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%b"
     found = [
-        b"%b / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % nasty,
-        b"GET / HTTP/1.1%b\r\nHost: 127.0.0.1\r\n\r\n" % nasty,
-        nasty + b"\r\n\r\n",
+        b"%b / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % text,
+        b"GET / HTTP/1.1%b\r\nHost: 127.0.0.1\r\n\r\n" % text,
+        text + b"\r\n\r\n",
     ]
-    for words in (nasty, quoted(nasty)):
-        for path in (b"/%b", b"/api/%b", b"/api/pins/%b", b"/api/pins/%b/toggle", b"/ws?%b", b"%b"):
+    for words in (text, b"".join(b"%%%02X" % byte for byte in text)):
+        for path in (b"/%b", b"/api/pins/%b", b"/api/pins/%b/toggle", b"/ws?%b", b"%b"):
             found.append(get % (path % words, b""))
-    names = (b"Host", b"Origin", b"Cookie", b"User-Agent", b"X-Forwarded-For", b"Range",
-             b"Content-Length", b"Transfer-Encoding", b"Content-Type", b"Expect", b"If-None-Match",
-             b"X-%b" % nasty)  # fmt: skip
-    for name in names:
-        for path in (b"/", b"/api/pins"):
-            found.append(get % (path, b"%b: %b\r\n" % (name, nasty)))
-    found.append(get % (b"/api", b"Authorization: Bearer %b\r\n" % nasty))
-    found.append(get % (b"/api", b"Cookie: raspi-server=%b\r\n" % nasty))
-    found.append(get % (b"/api", b'Cookie: raspi-server="2|1:0|10:1|12:x|4:%b|a"\r\n' % nasty))
-    for words in (nasty, in_json(nasty)):
+    for header in (
+        *(b"Host: %b", b"Origin: %b", b"User-Agent: %b", b"Range: %b", b"Content-Length: %b"),
+        *(b"Transfer-Encoding: %b", b"If-None-Match: %b", b"X-%b: y", b"Cookie: raspi-server=%b"),
+        b"Authorization: Bearer %b",
+    ):
+        found.append(get % (b"/api", header % text + b"\r\n"))
+    for words in (text, json.dumps(text.decode("latin-1")).encode()):
         for path, body in (
             (b"PUT /api/pins/lamp", b'{"value": %b}' % words),
-            (b"PUT /api/pins/lamp", b"{%b: 1}" % words),
             (b"POST /api/login", b'{"code": %b}' % words),
         ):
             found.append(put % (path, len(body), body))
     return found
 
 
-def say(server: Server, words: bytes) -> None:
-    """A request, and whatever becomes of it."""
-    with open_socket(server.port) as connection, contextlib.suppress(*GONE):
-        connection.settimeout(LIMIT)
-        connection.sendall(
-            words + b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )
-        while connection.recv(65536):
-            pass
-
-
-def chat(server: Server, nasty: bytes) -> None:
-    """The nasty bytes in everything a WebSocket carries."""
+def send_messages(server: Server, text: bytes) -> None:
+    """Send the bytes in everything that a WebSocket carries."""
+    quoted = json.dumps(text.decode("latin-1")).encode()
     with WebSocketClient(server.port) as client, contextlib.suppress(*GONE):
-        for key in (b"pin", b"ref", b"type", b"value", in_json(nasty[:50]).strip(b'"')):
-            whole = {b"type": b'"set"', b"pin": b'"lamp"', b"value": b"1"} | {key: in_json(nasty)}
-            members = (b'"%b": %b' % each for each in whole.items())
-            text = b"{%b}" % b", ".join(members)
-            client.socket.sendall(masked(TEXT, text[:16_000]))
-        client.socket.sendall(masked(TEXT, nasty[:16_000].decode("latin-1").encode()))
-        client.socket.sendall(masked(PING, nasty[:100]))
-        client.socket.sendall(
-            masked(CLOSE, b"\x0f\xa0" + nasty[:100].decode("latin-1").encode()[:99])
-        )
+        for key in (b"pin", b"ref", b"type", b"value"):
+            fields = {b"type": b'"set"', b"pin": b'"lamp"', b"value": b"1"} | {key: quoted}
+            message = b", ".join(b'"%b": %b' % each for each in fields.items())
+            client.socket.sendall(masked(TEXT, b"{%b}" % message[:16_000]))
+        client.socket.sendall(masked(PING, text[:100]))
+        reason = text[:100].decode("latin-1").encode()[:99]
+        client.socket.sendall(masked(CLOSE, b"\x0f\xa0" + reason))
         for _ in client.frames():
             pass
 
 
-@pytest.fixture(scope="module")
-def pi(
-    start_module_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
-) -> Server:
-    folder = tmp_path_factory.mktemp("state")
-    Codes(folder).renew("control")
-    return start_module_server(CONFIG, env={**os.environ, "STATE_DIRECTORY": str(folder)})
-
-
-@pytest.mark.parametrize("what", NASTY)
-def test_nothing_that_is_sent_breaks_the_log(pi: Server, what: str) -> None:
-    """At `log_level: debug` too, no words of a request or a message, wherever they stand in it,
-    begin a line of the log, command the terminal, or fill the card."""
-    before = len(pi.lines)
-    said = requests(NASTY[what])
-    for words in said:
-        say(pi, words)
-    chat(pi, NASTY[what])
-    end = f"/api/the-end-of-{list(NASTY).index(what)}"
-    say(pi, f"GET {end} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode())
-    pi.wait_for_log(rf"DEBUG GET {end}: 404, for 127\.0\.0\.1$")
-    check(pi.lines[before:])
-    assert len(pi.lines) - before < 3 * len(said)
-
-
-def check(lines: list[str]) -> None:
+@pytest.mark.parametrize("kind", UNPRINTABLE)
+def test_input_cannot_break_the_log(debugged: Server, kind: str) -> None:
+    """At `log_level: debug`, no bytes of a request or a message, wherever they are, begin a line of
+    the log, control the terminal, or fill the card."""
+    before = len(debugged.lines)
+    sent = requests(UNPRINTABLE[kind])
+    for request in sent:
+        send(debugged, request)
+    send_messages(debugged, UNPRINTABLE[kind])
+    end = f"/api/the-end-of-{list(UNPRINTABLE).index(kind)}"
+    send(debugged, f"GET {end} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    debugged.wait_for_log(rf"DEBUG GET {end}: 404, for 127\.0\.0\.1$")
+    lines = debugged.lines[before:]
     for line in lines:
         assert not line.startswith(FORGED.decode())
         assert LINE.fullmatch(line), ascii(line[:200])
         assert line.isprintable(), ascii(line[:200])
-        assert len(line) <= LONGEST
+        assert len(line) <= MAX_LENGTH
+    assert len(lines) < 3 * len(sent)
 
 
-@pytest.mark.parametrize("what", ["a next line", "a one-byte colour", "a lot", "right to left"])
-def test_nor_when_something_fails(start_server: Callable[..., Server], what: str) -> None:
-    """Not even when a fault of the server's own is logged, with the request it failed at."""
-    fault = "from raspi_server.web import api; api.Index.get = lambda self: {}[self.request.uri]"
-    server = start_server(CONFIG, program=changing(fault))
-    words = NASTY[what].replace(b" ", b"_")[:10_000]  # a longer head reaches nothing
-    say(server, b"GET /api?%b HTTP/1.1\r\nHost: 127.0.0.1\r\n" % words)
-    server.wait_for_log("KeyError")
-    said = [line for line in server.lines if LINE.fullmatch(line)]
-    assert any("ERROR Uncaught exception GET /api?" in line for line in said)
-    for line in server.lines:
-        assert line.isprintable(), ascii(line[:200])
-        assert len(line) <= LONGEST
-    assert FORGED.decode() not in server.lines
+# Input that cannot flood the log
+
+DIGITS = b"9" * 4301
+"""More digits than Python converts to a number."""
+PROOF = HANDSHAKE.replace(b"/ws", b"/trust/proof")
+
+
+def get(path: bytes, *lines: bytes, host: bytes = b"127.0.0.1", method: bytes = b"GET") -> bytes:
+    head = b"%b %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n" % (method, path, host)
+    return head + b"".join(b"%b\r\n" % line for line in lines) + b"\r\n"
+
+
+def with_body(body: bytes, *lines: bytes, path: bytes = b"/api/pins/lamp") -> bytes:
+    return get(path, b"Content-Length: %d" % len(body), *lines, method=b"PUT") + body
+
+
+def chunked(body: bytes) -> bytes:
+    return get(b"/api/pins/lamp", b"Transfer-Encoding: chunked", method=b"PUT") + body
+
+
+INPUTS = {
+    "port of 4,301 digits": get(b"/", host=b"x:" + DIGITS),
+    "port of an address of 4,301 digits": get(b"/api", host=b"[::1]:" + DIGITS),
+    "host of brackets": get(b"/", host=b"[::"),
+    "text for the proof": PROOF + masked(TEXT, b"hello"),
+    "ping for the proof": PROOF + masked(PING, b"hello"),
+    "binary frame for the proof": PROOF + masked(BINARY, b"\xff"),
+    "text of invalid UTF-8": HANDSHAKE + masked(TEXT, b"\xff\xfe"),
+    "binary frame": HANDSHAKE + masked(BINARY, b"{}"),
+    "close with invalid UTF-8": PROOF + masked(CLOSE, b"\x03\xe8\xff"),
+    "reserved bits": HANDSHAKE + masked(TEXT, b"{}", reserved=0x70),
+    "frame without an end": HANDSHAKE + b"\x81\xff" + b"\xff" * 8,
+    "invalid chunk": chunked(b"zz\r\n"),
+    "length of 4,301 digits": get(b"/api", b"Content-Length: " + DIGITS),
+    "invalid quoting": get(b"/%ff%fe/%zz%"),
+    "invalid query": get(b"/api/history?seconds=%ff&" + b"a&" * 2000),
+    "number too large": get(b"/api/history?seconds=" + b"9" * 4301),
+    "infinite number": get(b"/api/pins/lamp/history?seconds=1e999"),
+    "cookie": get(b"/api/hello", b'Cookie: raspi-server="2|1:0|10:1|1:x|4:a|a"; \x01=\xff;;=;"'),
+    "bearer of bytes": get(b"/api/hello", b"Authorization: Bearer \xff\xfe"),
+    "form": with_body(b"--\r\n\r\n--", b"Content-Type: multipart/form-data; boundary="),
+    "compressed body": with_body(b"\x1f\x8b\x00", b"Content-Encoding: gzip"),
+    "half a character": with_body(b'{"code":"\\ud800"}', path=b"/api/login").replace(
+        b"PUT", b"POST"
+    ),
+    "deep body": with_body(b"[" * 60_000),
+    "number without end": with_body(b'{"value":1' + b"0" * 5000 + b"}"),
+    "TLS": b"\x16\x03\x01\x00\x05hello",
+    "random bytes": random.Random(6).randbytes(3000) + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_repeated_input_is_logged_a_few_times(pi: Server, kind: str) -> None:
+    """However often one kind of invalid input comes, it is a few lines, and never a traceback."""
+    before = len(pi.lines)
+    for _ in range(TIMES):
+        send(pi, INPUTS[kind])
+    assert ask(pi, "GET", "/api/health").status == 200  # all input was processed
+    lines = pi.lines[before:]
+    assert len(lines) <= MAX_LINES, lines
+    assert "Traceback" not in "\n".join(lines), lines
+
+
+def test_input_over_tls(start_server: Callable[..., Server], certificate: Path) -> None:  # noqa: F811
+    """The same input over TLS, and plain input to a TLS port, is a few lines."""
+    pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
+    program = changing(idle_timeout_s=0.5, body_timeout_s=0.5)
+    server = start_server(CONFIG + pair, program=program)
+    context = ssl.create_default_context(cafile=certificate / "cert.pem")
+    before = len(server.lines)
+    for data in INPUTS.values():
+        send(server, data)
+        send(server, data, context)
+    lines = server.lines[before:]
+    assert len(lines) <= 3 * MAX_LINES, lines
+    assert "Traceback" not in server.log
+
+
+def test_wrong_codes_and_unwritable_sessions_are_logged_a_few_times(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """Wrong codes from many addresses are a few lines, and so are sessions that the disk does not
+    take."""
+    code = Codes(tmp_path).renew("view")
+    (tmp_path / "sessions.json").mkdir()
+    server = start_server(CONFIG, env={**os.environ, "STATE_DIRECTORY": str(tmp_path)})
+    for body, statuses, message in (
+        (code, {200}, "a restart will forget who signed in or out just now"),
+        ("wrong", {401, 429}, "a wrong access code"),
+    ):
+        before = len(server.lines)
+        for number in range(20):
+            source = f"127.0.3.{number + 1}"
+            assert ask(server, "POST", "/api/login", {"code": body}, source).status in statuses
+        lines = server.lines[before:]
+        assert 1 <= len(lines) <= MAX_LINES
+        assert message in lines[0]
+
+
+# Errors of the server itself
+
+
+def test_error_of_the_server_is_logged_once_with_its_traceback(
+    start_server: Callable[..., Server],
+) -> None:
+    """An error of the server is logged once with its traceback, however often it happens, and one
+    at another place, too. The number of suppressed lines is logged when the period is over. The
+    request in it is legible."""
+    imports = "from raspi_server.web import api"
+    broken = "api.%s.get = lambda self: {}[self.request.uri]"
+    soon = {"log_limit_period_s": 1.0, "certificate_check_interval_s": 0.5}
+    program = changing(imports, broken % "Index", broken % "Header", **soon)
+    server = start_server(CONFIG, program=program)
+    text = b"/api?\x85\x9b31m\xe2\x80\xa8" + b"x" * 10_000
+    send(server, b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" % text)
+    for _ in range(20):
+        assert ask(server, "GET", "/api").status == 500
+    assert ask(server, "GET", "/api/header").status == 500
+    server.wait_for_log(r"KeyError: '/api\?")
+    server.wait_for_log(r"KeyError: '/api/header'$")
+    found = server.wait_for_log(r"ERROR Uncaught exception GET /api\b.*\((\d+) more like this")
+    assert 0 < int(found[1]) <= 20
+    assert 1 <= server.log.count("KeyError: '/api'\n") + server.log.count("KeyError: '/api?") <= 10
+    assert all(line.isprintable() and len(line) <= MAX_LENGTH for line in server.lines)
     server.stop()
-    server.lines = [
-        line.replace("Traceback", "traceback") for line in server.lines
-    ]  # we asked for it
+    server.lines = []  # the tracebacks are expected

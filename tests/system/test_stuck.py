@@ -1,28 +1,27 @@
 """Reports to systemd and the log about a loop that is stuck, a process that is stopped, and starts
 and stops that take long. The real server, with one handler or one pin that hangs on demand."""
 
-import contextlib
-import json
 import os
 import signal
-import socket
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.http import ask
 from tests.support.server import LIMIT, Server
-from tests.system.test_systemd import Systemd, environment
-from tests.web.test_websocket import Browser
+from tests.support.websocket import WebSocketClient
+from tests.system.test_systemd import Systemd, datagram_sockets, environment
+
+pytestmark = pytest.mark.slow
+
+Start = Callable[..., Server]
 
 WATCHDOG = 2.4
-"""Seconds within which these tests' systemd wants to hear of the server."""
+"""Seconds within which these tests' systemd expects WATCHDOG."""
 HANG = 2.8
 """Seconds of a hang: longer than the watchdog would wait."""
 SLACK = 0.5
@@ -76,19 +75,6 @@ def hang():
     time.sleep({seconds})
 """
 
-EXPRESSION = """
-def takes(size):
-    began = time.thread_time()
-    re.search("a{{1000}}b", "a" * size)
-    return time.thread_time() - began
-size = 2000
-while (seconds := takes(size)) < 0.05:
-    size *= 2
-size = int(size * {seconds} / seconds)
-def hang():
-    takes(size)
-"""
-
 HOLDING = """
 import ctypes
 c = ctypes.PyDLL(None)  # keeps the interpreter locked
@@ -132,300 +118,186 @@ def go(**limits: float) -> str:
     return f"from raspi_server.limits import Limits\nsys.exit(main(limits=Limits(**{limits!r})))\n"
 
 
-class PunctualSystemd(Systemd):
-    """Notes when each message came."""
-
-    def __init__(self, address: str) -> None:
-        self.moments: list[tuple[float, str]] = []
-        super().__init__(address)
-
-    def _read(self) -> None:
-        with contextlib.suppress(OSError):
-            while data := self._socket.recv(4096):
-                self.moments.append((time.monotonic(), data.decode("ascii")))
-                self._said.put(data)
-
-    def wait_for(self, start: str, having: str = "") -> str:
-        """The next message that begins so and has that in it."""
-        limit = time.monotonic() + LIMIT
-        while not ((said := self.next()).startswith(start) and having in said):
-            assert time.monotonic() < limit, f"never said: {start}…{having}"
-        return said
-
-    def heard_between(self, one: float, other: float) -> list[str]:
-        return [said for moment, said in list(self.moments) if one < moment < other]
-
-    def last_before(self, moment: float) -> float:
-        """When WATCHDOG came last before a moment."""
-        return max(when for when, said in self.moments if said == "WATCHDOG=1" and when <= moment)
-
-
-@pytest.fixture
-def systemd(tmp_path: Path) -> Iterator[PunctualSystemd]:
-    systemd = PunctualSystemd(str(tmp_path / "notify"))
-    yield systemd
-    systemd.close()
-
-
 def watched(systemd: Systemd) -> dict[str, str]:
-    """The environment in which systemd wants to hear of the server."""
+    """Return the environment in which systemd expects WATCHDOG."""
     return environment(systemd, WATCHDOG_USEC=str(int(WATCHDOG * 1e6)))
 
 
-@contextlib.contextmanager
-def asking(url: str, body: bytes | None = None) -> Iterator[None]:
-    """Meanwhile, somebody asks and waits."""
-    request = urllib.request.Request(url, body, method="PUT" if body else "GET")
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(urllib.request.urlopen, request, timeout=LIMIT)
-        yield
-        with answer.result() as answered:
-            assert answered.status == 200
-
-
-def moment_of(server: Server, word: str, again: bool = False) -> float:
+def moment_of(server: Server, word: str, again: int = 0) -> float:
     return float(server.wait_for_log(rf"^{word} at (\S+)", again)[1])
 
 
-def health(server: Server) -> tuple[int, dict[str, Any]]:
-    try:
-        with urllib.request.urlopen(server.url + "/api/health", timeout=LIMIT) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
-
-
-STACK = "stack of thread MainThread:"
-WHILE_IT_HANGS = "it is in"
-AFTER_IT_HUNG = "C code held the interpreter, or .*; the loop is in"
-
-
-@pytest.mark.parametrize(
-    ("hang", "told"),
-    [
-        (BUSY, WHILE_IT_HANGS),
-        (SLEEPING, WHILE_IT_HANGS),
-        (EXPRESSION, AFTER_IT_HUNG),
-        (HOLDING, AFTER_IT_HUNG),
-    ],
-    ids=["python", "sleep", "expression", "holding"],
-)
-def test_a_request_that_hangs(
-    start_server: Callable[..., Server], systemd: PunctualSystemd, hang: str, told: str
-) -> None:
-    """While a request hangs, systemd hears no WATCHDOG, and every thread's stack stands in the log,
-    once, with the request's name: before systemd would strike, or where C code holds the
-    interpreter as soon as it returns; then all goes on, until the next."""
-    driver = DRIVER + hang.format(seconds=HANG) + HEALTH_HANGS + GO
-    server = start_server(CONFIG, program=("-c", driver), env=watched(systemd))
-    systemd.wait_for("WATCHDOG=1")
-    for again in (False, True):
-        systemd.heard()
-        with Browser(server), asking(f"{server.url}/api/health?hang=1"):
-            hanging = moment_of(server, "hanging", again)
-            if told == WHILE_IT_HANGS:
-                server.wait_for_log(STACK, again)
-                moment = time.monotonic()
-                assert moment - systemd.last_before(hanging + SLACK) < WATCHDOG + SLACK / 2
-            free = moment_of(server, "free", again)
-        systemd.heard()
-        systemd.wait_for("WATCHDOG=1")
-        assert systemd.heard_between(hanging + SLACK, free) == []
-        server.wait_for_log(f"{told} .*, for GET /api/health$", again)
-        server.wait_for_log(STACK, again)
-        server.wait_for_log('File "<string>", line .* in (takes|hang)', again)
-        server.wait_for_log("stack of thread heartbeat:", again)
-        if told == WHILE_IT_HANGS:
-            server.wait_for_log("the loop answers again", again)
-    assert "broadcast has stopped" not in str(systemd.moments)  # it was held up, too
-    assert server.log.count(STACK) == 2
-
-
-def test_stacks_as_the_watchdog_strikes(
-    start_server: Callable[..., Server], systemd: PunctualSystemd
-) -> None:
-    """While C code holds the interpreter, the signal that systemd ends us with writes every
-    thread's stack."""
-    driver = DRIVER + HOLDING.format(seconds=LIMIT) + HEALTH_HANGS + GO
-    server = start_server(CONFIG, program=("-c", driver), env=watched(systemd))
-    systemd.wait_for("WATCHDOG=1")
-    with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT) as caller:
-        caller.sendall(b"GET /api/health?hang=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        moment_of(server, "hanging")
-        wait_for_state(server.process.pid, "S")
-        # WatchdogSignal's default, systemd.service(5)
-        assert server.stop(signal.SIGABRT) == -signal.SIGABRT
-    server.wait_for_log("^Fatal Python error: Aborted")
-    server.wait_for_log('File "<string>", line .* in hang$')
-    server.wait_for_log("systemd.py")
-
-
-def test_a_message_that_hangs(
-    start_server: Callable[..., Server], systemd: PunctualSystemd
-) -> None:
-    """A message over a WebSocket that hangs is named with its socket."""
-    driver = DRIVER + SLEEPING.format(seconds=2) + MESSAGE_HANGS + GO
-    server = start_server(CONFIG, program=("-c", driver), env=watched(systemd))
-    with Browser(server) as browser:
-        browser.send(type="toggle", pin="lamp", ref=1)
-        server.wait_for_log("it is in .*, for the WebSocket of 127.0.0.1$")
-        assert browser.read_until("result", ref=1)["value"] == 1
-
-
-@pytest.mark.parametrize(
-    "when", ["value", "self.state and not value"], ids=["by a command", "by its own timer"]
-)
-def test_a_pin_that_hangs(
-    start_server: Callable[..., Server], systemd: PunctualSystemd, when: str
-) -> None:
-    """A line that does not come back is named with its pin, whoever switches it."""
-    driver = DRIVER + SLEEPING.format(seconds=2) + LAMP_HANGS.format(when=when) + GO
-    config = CONFIG.replace("mode: output", "mode: output, pulse: 0.05")
-    server = start_server(config, program=("-c", driver), env=watched(systemd))
-    with asking(f"{server.url}/api/pins/lamp", b'{"value":1}'):
-        server.wait_for_log(r"it is in .*, for lamp \(GPIO17\)$")
-    server.wait_for_log(r"lamp \(GPIO17\): on, by 127\.0\.0\.1")
-    server.wait_for_log(r"lamp \(GPIO17\): off, by pulse")
-
-
-def test_stuck_off_systemd(start_server: Callable[..., Server]) -> None:
-    """Off systemd, too, a hang stands in the log, and nothing else is said there or to anyone."""
-    driver = DRIVER + SLEEPING.format(seconds=4) + HEALTH_HANGS + go(stuck_after_s=0.3)
-    variables = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
-    server = start_server(CONFIG, program=("-c", driver), env={**variables, "WATCHDOG_USEC": "1"})
-    assert datagram_sockets(server.process.pid) == 0
-    with asking(f"{server.url}/api/health?hang=1"):
-        server.wait_for_log("not answered for 0.3 s; it is in .*, for GET /api/health$")
-    server.wait_for_log("the loop answers again")
-    assert "systemd did not" not in server.log and "WATCHDOG" not in server.log
-
-
-def test_on_systemd_there_is_one_socket(
-    start_server: Callable[..., Server], systemd: PunctualSystemd
-) -> None:
-    """Under systemd exactly one socket is used to talk to it."""
-    server = start_server(CONFIG, env=environment(systemd))
-    assert datagram_sockets(server.process.pid) == 1
-
-
-def datagram_sockets(pid: int) -> int:
-    """Return the number of AF_UNIX datagram sockets of a process."""
-    found = set()
-    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[4] == "0002":
-            found.add(f"socket:[{fields[6]}]")
-    descriptors = Path(f"/proc/{pid}/fd").iterdir()
-    return sum(1 for each in descriptors if os.readlink(each) in found)
-
-
-def test_stopped_and_continued(
-    start_server: Callable[..., Server], systemd: PunctualSystemd
-) -> None:
-    """A process that is stopped says nothing; continued it goes on as if nothing had been, with a
-    word about it in the log, and what was asked of it meanwhile is done."""
-    server = start_server(CONFIG, env=watched(systemd))
-    with Browser(server) as browser:
-        systemd.wait_for("STATUS=", having="; 1 viewer;")
-        before = browser.read_until("state")
-        server.process.send_signal(signal.SIGSTOP)
-        wait_for_state(server.process.pid, "T")
-        systemd.heard()
-        browser.send(type="set", pin="lamp", value=1, ref="meanwhile")
-        threading.Event().wait(HANG)  # longer than a broadcast may be missing
-        assert systemd.heard() == []
-        server.process.send_signal(signal.SIGCONT)
-        assert [systemd.next() for _ in range(3)] == ["WATCHDOG=1"] * 3
-        assert browser.read_until("result", ref="meanwhile")["value"] == 1
-        after = browser.read_until("state")
-        assert after["seq"] > before["seq"] and after["pins"]["lamp"] == 1
-        assert abs(after["time"] - time.time()) < LIMIT
-    status, told = health(server)
-    assert (status, told["status"], told["reasons"]) == (200, "ok", [])
-    assert "has not answered" not in server.log
-    server.wait_for_log("nothing here ran for .*: C code held the interpreter, or the process")
-
-
 def wait_for_state(pid: int, state: str) -> None:
+    """Wait for a state of a process, such as "T" for stopped (proc(5))."""
     limit = time.monotonic() + LIMIT
     while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != state:
         assert time.monotonic() < limit
         threading.Event().wait(0.01)
 
 
-def test_a_gpio_thread_that_ends(
-    start_server: Callable[..., Server], systemd: PunctualSystemd, tmp_path: Path
+STACK = "stack of thread MainThread:"
+DURING_THE_HANG = "it is in"
+AFTER_THE_HANG = "C code held the interpreter, or .*; the loop is in"
+
+
+@pytest.mark.parametrize(
+    ("hang", "report"),
+    [(BUSY, DURING_THE_HANG), (HOLDING, AFTER_THE_HANG)],
+    ids=["python", "C code"],
+)
+def test_request_that_hangs(
+    start_server: Start,
+    systemd: Systemd,
+    hang: str,
+    report: str,
 ) -> None:
-    """When no edge can arrive any more, systemd hears no WATCHDOG but why, and so does who asks."""
-    gone = tmp_path / "gone"
-    fails = f"""
-from raspi_server.gpio.backend import SimulatedFactory
-SimulatedFactory.is_listening = property(lambda _: not when({str(gone)!r}))
-"""
-    server = start_server(
-        CONFIG,
-        program=("-c", DRIVER + WHILE + fails + GO),
-        env=environment(systemd, WATCHDOG_USEC="200000"),
-    )
+    """While a request hangs, no WATCHDOG is sent. Each hang is logged once, with every thread's
+    stack and the request: before the watchdog strikes, or if C code holds the interpreter, as soon
+    as that returns. Then the server goes on."""
+    driver = DRIVER + hang.format(seconds=HANG) + HEALTH_HANGS + GO
+    server = start_server(CONFIG, program=("-c", driver), env=watched(systemd))
     systemd.wait_for("WATCHDOG=1")
-    gone.touch()
-    check_that_it_fails(server, systemd, "the GPIO thread has ended: no edge arrives any more")
-    gone.unlink()
-    assert systemd.next().startswith("STATUS=http on port")
-    assert systemd.next() == "WATCHDOG=1"
-    assert health(server)[0] == 200
+    with ThreadPoolExecutor(1) as pool, WebSocketClient(server.port) as viewer:
+        for again in (0, 1):
+            systemd.unread()
+            response = pool.submit(ask, server, "GET", "/api/health?hang=1")
+            hanging = moment_of(server, "hanging", again)
+            if report == DURING_THE_HANG:
+                server.wait_for_log(STACK, again)
+                moment = time.monotonic()
+                beats = [at for at, message in systemd.moments if message == "WATCHDOG=1"]
+                last = max(at for at in beats if at <= hanging + SLACK)
+                assert moment - last < WATCHDOG + SLACK / 2
+            free = moment_of(server, "free", again)
+            systemd.unread()
+            systemd.wait_for("WATCHDOG=1")
+            assert [at for at, _ in systemd.moments if hanging + SLACK < at < free] == []
+            server.wait_for_log(f"{report} .*, for GET /api/health$", again)
+            server.wait_for_log(STACK, again)
+            server.wait_for_log('File "<string>", line .* in hang', again)
+            server.wait_for_log("stack of thread heartbeat:", again)
+            if report == DURING_THE_HANG:
+                server.wait_for_log("the loop answers again", again)
+            assert response.result().status == 200
+            viewer.receive("state")
+    assert "broadcast has stopped" not in str(systemd.moments)  # it was delayed, too
+    assert server.log.count(STACK) == 2
 
 
-def test_a_failure_is_no_secret(start_server: Callable[..., Server]) -> None:
-    """Where viewing needs a code, a monitor without one hears 503, and no reason."""
-    fails = """
+@pytest.mark.parametrize(
+    ("hangs", "subject"),
+    [
+        (MESSAGE_HANGS, r"the WebSocket of 127\.0\.0\.1"),
+        (LAMP_HANGS.format(when="value"), r"lamp \(GPIO17\)"),
+        (LAMP_HANGS.format(when="self.state and not value"), r"lamp \(GPIO17\)"),
+    ],
+    ids=["message", "pin by a command", "pin by its timer"],
+)
+def test_report_names_the_socket_or_the_pin(start_server: Start, hangs: str, subject: str) -> None:
+    """A message over a WebSocket that hangs is named with its socket. A line that does not return
+    is named with its pin, whatever switches it. Without systemd nothing is sent anywhere."""
+    limits = go(stuck_after_s=0.3, heartbeat_interval_s=0.2)
+    driver = DRIVER + SLEEPING.format(seconds=2.5) + hangs + limits
+    config = CONFIG.replace("mode: output", "mode: output, pulse: 0.05")
+    variables = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    server = start_server(config, program=("-c", driver), env={**variables, "WATCHDOG_USEC": "1"})
+    assert datagram_sockets(server.process.pid) == 0
+    with WebSocketClient(server.port) as client:
+        client.send(type="set", pin="lamp", value=1, ref=1)
+        server.wait_for_log(rf"not answered for 0.3 s; it is in .*, for {subject}$")
+        assert client.receive("result", ref=1)["value"] == 1
+    server.wait_for_log("the loop answers again")
+    server.wait_for_log(r"lamp \(GPIO17\): on, by 127\.0\.0\.1")
+    server.wait_for_log(r"lamp \(GPIO17\): off, by pulse")
+    assert "systemd did not" not in server.log and "WATCHDOG" not in server.log
+
+
+def test_stopped_process_continues(start_server: Start, systemd: Systemd) -> None:
+    """A process that is stopped sends nothing. Continued, it carries out what arrived meanwhile and
+    logs that it was stopped, but does not call itself stuck."""
+    server = start_server(CONFIG, env=watched(systemd))
+    with WebSocketClient(server.port) as client:
+        systemd.wait_for("STATUS=", part="; 1 viewer;")
+        before = client.receive("state")
+        server.process.send_signal(signal.SIGSTOP)
+        wait_for_state(server.process.pid, "T")
+        systemd.unread()
+        client.send(type="set", pin="lamp", value=1, ref="meanwhile")
+        threading.Event().wait(HANG)  # longer than a broadcast may be missing
+        assert systemd.unread() == []
+        server.process.send_signal(signal.SIGCONT)
+        assert [systemd.next() for _ in range(3)] == ["WATCHDOG=1"] * 3
+        assert client.receive("result", ref="meanwhile")["value"] == 1
+        after = client.receive("state")
+        assert after["seq"] > before["seq"] and after["pins"]["lamp"] == 1
+        assert abs(after["time"] - time.time()) < LIMIT
+    response = ask(server, "GET", "/api/health")
+    assert (response.status, response.json["status"], response.json["reasons"]) == (200, "ok", [])
+    assert "has not answered" not in server.log
+    server.wait_for_log("nothing here ran for .*: C code held the interpreter, or the process")
+
+
+GPIO_THREAD_ENDS = """
 from raspi_server.gpio.backend import SimulatedFactory
-SimulatedFactory.is_listening = False
+SimulatedFactory.is_listening = property(lambda _: not when({file!r}))
 """
-    server = start_server("access: {view: code}\n", program=("-c", DRIVER + fails + GO))
-    assert health(server) == (503, {"status": "failing"})
-
-
-def test_a_broadcast_that_stops(
-    start_server: Callable[..., Server], systemd: PunctualSystemd, tmp_path: Path
-) -> None:
-    """When somebody watches and is shown nothing, systemd hears no WATCHDOG but why, and so does
-    who asks."""
-    gone = tmp_path / "gone"
-    fails = f"""
+BROADCAST_STOPS = """
 from raspi_server.broadcaster import Broadcaster
 tick = Broadcaster._tick
-Broadcaster._tick = lambda self: None if when({str(gone)!r}) else tick(self)
+Broadcaster._tick = lambda self: None if when({file!r}) else tick(self)
 """
+
+
+@pytest.mark.parametrize(
+    ("fails", "reason"),
+    [
+        (GPIO_THREAD_ENDS, "the GPIO thread has ended: no edge arrives any more"),
+        (BROADCAST_STOPS, "the broadcast has stopped"),
+    ],
+    ids=["GPIO thread", "broadcast"],
+)
+def test_failing_server_sends_the_reason_instead_of_watchdog(
+    start_server: Start,
+    systemd: Systemd,
+    tmp_path: Path,
+    fails: str,
+    reason: str,
+) -> None:
+    """When no edge can arrive any more, or viewers get no states, the status has the reason, and no
+    WATCHDOG is sent. /api/health responds with 503 and the reason. Afterwards both recover."""
+    failing = tmp_path / "failing"
     server = start_server(
         CONFIG,
-        program=("-c", DRIVER + WHILE + fails + GO),
+        program=("-c", DRIVER + WHILE + fails.format(file=str(failing)) + GO),
         env=environment(systemd, WATCHDOG_USEC="200000"),
     )
-    with Browser(server) as browser:
-        browser.read_until("state")
-        systemd.wait_for("STATUS=", having="; 1 viewer;")
-        gone.touch()
-        check_that_it_fails(server, systemd, "the broadcast has stopped")
-        gone.unlink()
+    with WebSocketClient(server.port) as viewer:
+        viewer.receive("state")
+        systemd.wait_for("STATUS=", part="; 1 viewer;")
+        failing.touch()
+        assert systemd.next_but("WATCHDOG=1").startswith(f"STATUS={reason}; http on port")
+        threading.Event().wait(0.6)  # three times as long as systemd would wait
+        assert systemd.unread() == []
+        response = ask(server, "GET", "/api/health")
+        assert (response.status, response.json["status"]) == (503, "failing")
+        assert response.json["reasons"][0] == reason
+        failing.unlink()
         assert systemd.next().startswith("STATUS=http on port")
         assert systemd.next() == "WATCHDOG=1"
+        assert ask(server, "GET", "/api/health").status == 200
 
 
-def check_that_it_fails(server: Server, systemd: Systemd, reason: str) -> None:
-    assert systemd.next_but("WATCHDOG=1").startswith(f"STATUS={reason}; http on port")
-    threading.Event().wait(0.6)  # three times as long as systemd would wait
-    assert systemd.heard() == []
-    status, answer = health(server)
-    assert (status, answer["status"]) == (503, "failing")
-    assert answer["reasons"][0] == reason
+def test_reason_of_a_failure_needs_the_right_to_view(start_server: Start) -> None:
+    """If viewing needs a code, /api/health without one responds with 503 and no reason."""
+    fails = GPIO_THREAD_ENDS.replace("not when({file!r})", "False")
+    server = start_server("access: {view: code}\n", program=("-c", DRIVER + fails + GO))
+    response = ask(server, "GET", "/api/health")
+    assert (response.status, response.json) == (503, {"status": "failing"})
 
 
-def test_the_status_is_for_people(
-    start_server: Callable[..., Server], systemd: PunctualSystemd
-) -> None:
-    """The status tells viewers and pins in error, each change of them once."""
+def test_status_counts_viewers_and_unavailable_pins(start_server: Start, systemd: Systemd) -> None:
+    """The status has the number of viewers and of unavailable pins. It is sent once when one of
+    them changes."""
     fails = """
 from gpiozero.exc import PinError
 from raspi_server.gpio.backend import SimulatedFactory
@@ -446,18 +318,18 @@ SimulatedFactory.pin = pin
         " The pins are simulated: nothing real is read or switched"
     )
     assert systemd.wait_for("STATUS=") == status.format("0 viewers")
-    with Browser(server):
+    with WebSocketClient(server.port):
         assert systemd.wait_for("STATUS=") == status.format("1 viewer")
-        with Browser(server):
+        with WebSocketClient(server.port):
             assert systemd.wait_for("STATUS=") == status.format("2 viewers")
         assert systemd.wait_for("STATUS=") == status.format("1 viewer")
-        systemd.heard()
+        systemd.unread()
         assert [systemd.next() for _ in range(5)] == ["WATCHDOG=1"] * 5
 
 
-def test_odd_names_in_the_status(systemd: PunctualSystemd, tmp_path: Path) -> None:
-    """The status is one line of ASCII whatever the configuration's file is called, and says that
-    the last good configuration runs."""
+def test_status_is_one_line_of_ascii(systemd: Systemd, tmp_path: Path) -> None:
+    """Whatever the path of the configuration is, it adds no message for systemd. The status says
+    that the last good configuration runs."""
     folder = tmp_path / "Küche\nWATCHDOG=1"
     folder.mkdir()
     file = folder / "config.yaml"
@@ -466,32 +338,42 @@ def test_odd_names_in_the_status(systemd: PunctualSystemd, tmp_path: Path) -> No
     arguments = ["run", "--simulate", "--config", str(file)]
     assert Server(arguments, env=variables).stop() == 0
     file.write_text("pins: 1\n")
-    systemd.heard()
+    systemd.unread()
     server = Server(arguments, env=variables)
     status = systemd.wait_for("STATUS=")
     assert server.stop() == 0
     assert "K?che WATCHDOG=1/config.yaml has errors: the last good configuration runs" in status
     assert "\n" not in status
-    assert systemd.heard() == ["STOPPING=1"]
+    assert systemd.unread() == ["STOPPING=1"]
 
 
-GO_IMPATIENTLY = go(timeout_extension_s=0.4, max_timeout_extension_s=0.8)
+SLOW = """
+from raspi_server.gpio import {module}
+well = {module}.{method}
+def slow(self):
+    wait_for({file!r})
+    well(self)
+{module}.{method} = slow
+"""
 MORE_TIME = "EXTEND_TIMEOUT_USEC=400000"
 
 
-def test_a_slow_start(
-    start_server: Callable[..., Server], systemd: PunctualSystemd, tmp_path: Path
+def slow_program(module: str, method: str, file: Path) -> tuple[str, str]:
+    slow = SLOW.format(module=module, method=method, file=str(file))
+    return "-c", DRIVER + WHILE + slow + go(timeout_extension_s=0.4, max_timeout_extension_s=0.8)
+
+
+def check_that_it_asks_for_time(systemd: Systemd) -> None:
+    assert [systemd.next() for _ in range(4)] == [MORE_TIME] * 4
+    threading.Event().wait(0.6)  # three times as long as between two of them
+    assert systemd.unread() == []
+
+
+def test_slow_start_asks_for_more_time(
+    start_server: Start, systemd: Systemd, tmp_path: Path
 ) -> None:
-    """A start that takes long asks for more time, but not for ever, and is READY when it is."""
-    slow = f"""
-from raspi_server.gpio.backend import SimulatedFactory
-well = SimulatedFactory.__init__
-def slow(self):
-    wait_for({str(tmp_path / "go")!r})
-    well(self)
-SimulatedFactory.__init__ = slow
-"""
-    program = ("-c", DRIVER + WHILE + slow + GO_IMPATIENTLY)
+    """A start that takes long asks for more time up to a limit, and sends READY at its end."""
+    program = slow_program("backend", "SimulatedFactory.__init__", tmp_path / "go")
     with ThreadPoolExecutor(1) as pool:
         starting = pool.submit(start_server, CONFIG, program=program, env=environment(systemd))
         try:
@@ -502,19 +384,11 @@ SimulatedFactory.__init__ = slow
     assert systemd.next() == "READY=1"
 
 
-def test_a_slow_stop(
-    start_server: Callable[..., Server], systemd: PunctualSystemd, tmp_path: Path
+def test_slow_stop_asks_for_more_time(
+    start_server: Start, systemd: Systemd, tmp_path: Path
 ) -> None:
-    """A stop that takes long says STOPPING first, and then asks for more time, but not for ever."""
-    slow = f"""
-from raspi_server.gpio.board import Board
-well = Board.close
-def slow(self):
-    wait_for({str(tmp_path / "go")!r})
-    well(self)
-Board.close = slow
-"""
-    program = ("-c", DRIVER + WHILE + slow + GO_IMPATIENTLY)
+    """A stop that takes long sends STOPPING first, and then asks for more time up to a limit."""
+    program = slow_program("board", "Board.close", tmp_path / "go")
     server = start_server(CONFIG, program=program, env=watched(systemd))
     systemd.wait_for("WATCHDOG=1")
     server.process.send_signal(signal.SIGTERM)
@@ -524,25 +398,5 @@ Board.close = slow
     finally:
         (tmp_path / "go").touch()
     assert server.stop() == 0
-    assert systemd.heard() == []
+    assert systemd.unread() == []
     assert "has not answered" not in server.log and "Current thread" not in server.log
-
-
-def check_that_it_asks_for_time(systemd: Systemd) -> None:
-    assert [systemd.next() for _ in range(4)] == [MORE_TIME] * 4
-    threading.Event().wait(0.6)  # three times as long as between two of them
-    assert systemd.heard() == []
-
-
-def test_a_deaf_systemd_holds_up_no_request(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
-    """While nobody reads what systemd is told, requests are answered as ever."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
-        deaf.bind(str(tmp_path / "notify"))
-        variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000"}
-        server = start_server(CONFIG, env={**os.environ, **variables})
-        server.wait_for_log("systemd did not take WATCHDOG=1")
-        with Browser(server) as browser:
-            seqs = [browser.read_until("state")["seq"] for _ in range(20)]
-    assert seqs == list(range(seqs[0], seqs[0] + 20))

@@ -28,7 +28,7 @@ def run(loop: JumpingLoop, tick: Callable[[], object], seconds: float, interval:
 
 
 def test_ticks_at_a_steady_rate(loop):
-    """Ten ticks a second are ten ticks a second, the first within one interval."""
+    """The first tick comes within one interval, the others at multiples of it."""
     times: list[float] = []
     run(loop, lambda: times.append(loop.time()), 1.05, 0.1)
     assert times == pytest.approx([1000 + n / 10 for n in range(1, 11)])
@@ -47,8 +47,8 @@ def test_no_tick_after_stop(loop):
     assert len(ticks) == 4
 
 
-def test_those_who_are_due_together_tick_together(loop):
-    """Whenever they were started, a slow ticker is due when a quick one is, too."""
+def test_tickers_are_due_at_the_same_time(loop):
+    """Whenever they were started, a slow ticker is due when a quick one is."""
     times: list[tuple[str, float]] = []
 
     async def live() -> None:
@@ -63,8 +63,8 @@ def test_those_who_are_due_together_tick_together(loop):
     assert set(slow) <= {moment for name, moment in times if name == "quick"}
 
 
-def test_who_yields_comes_after_those_who_do_not(loop):
-    """Of those due at the same time, one that yields comes last, and not after a stop."""
+def test_ticker_that_yields_is_called_last(loop):
+    """Of tickers due at the same time, one that yields is called last, and not after a stop."""
     order: list[str] = []
 
     async def live() -> None:
@@ -79,23 +79,28 @@ def test_who_yields_comes_after_those_who_do_not(loop):
     assert order == ["quick", "quick", "slow"] * 2 + ["quick"] * 3
 
 
-def test_a_late_tick_is_followed_by_the_next_in_time(loop):
-    """After a late tick the next ones continue at once, and none is repeated."""
+@pytest.mark.parametrize(
+    ("delay", "after"),
+    [(0.12, [0.32, 0.4, 0.5]), (0.18, [0.38, 0.5, 0.6]), (1.0, [1.2, 1.3, 1.4])],
+)
+def test_late_tick_is_followed_by_the_next_in_time(loop, delay, after):
+    """After a late tick the next ones come at their times, and not right after it. No tick is made
+    up for."""
     times: list[float] = []
 
     def tick() -> None:
         times.append(loop.time())
         if len(times) == 2:
-            loop._clock.now += 1.0  # something else holds up the loop
+            loop._clock.now += delay  # something else delays the loop
 
-    run(loop, tick, 1.45, 0.1)
-    assert times == pytest.approx([1000.1, 1000.2, 1001.2, 1001.3, 1001.4])
+    run(loop, tick, after[-1] + 0.05, 0.1)
+    assert times == pytest.approx([1000 + each for each in (0.1, 0.2, *after)])
 
 
-def test_a_tick_that_fails_is_not_the_last(loop):
-    """One failing tick does not end the ticker, and the failure is logged."""
-    told: list[dict[str, object]] = []
-    loop.set_exception_handler(lambda _, context: told.append(context))
+def test_ticker_goes_on_after_a_failing_tick(loop):
+    """A failing tick does not end the ticker, and the exception is reported."""
+    reported: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context))
     ticks: list[int] = []
 
     def tick() -> None:
@@ -105,4 +110,4 @@ def test_a_tick_that_fails_is_not_the_last(loop):
 
     run(loop, tick, 0.35, 0.1)
     assert len(ticks) == 3
-    assert len(told) == 1
+    assert len(reported) == 1

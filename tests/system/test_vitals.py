@@ -1,10 +1,8 @@
-"""The machine's vital signs, read from files as a Pi has them."""
-
-import time
+"""The machine's vital signs, read from files such as those of a Pi."""
 
 import pytest
 
-from raspi_server.system import clock, vitals
+from raspi_server.system import vitals
 
 
 @pytest.mark.parametrize(
@@ -34,7 +32,7 @@ def test_throttled(tmp_path, monkeypatch, text, expected):
     assert vitals.throttled() == expected
 
 
-def test_what_a_machine_does_not_tell_is_unknown(tmp_path, monkeypatch):
+def test_missing_files_are_unknown_values(tmp_path, monkeypatch):
     """On a machine without these files the values are None."""
     for name in ("_TEMPERATURE", "_THROTTLED", "_MEMORY", "_UPTIME"):
         monkeypatch.setattr(vitals, name, tmp_path / "missing")
@@ -46,7 +44,7 @@ def test_what_a_machine_does_not_tell_is_unknown(tmp_path, monkeypatch):
     ("text", "expected"), [("25312.08 20518.52\n", 25312.08), ("", None), ("long", None)]
 )
 def test_uptime(tmp_path, monkeypatch, text, expected):
-    """The machine's own uptime is in seconds, or unknown."""
+    """The uptime is in seconds, or unknown."""
     (tmp_path / "uptime").write_text(text)
     monkeypatch.setattr(vitals, "_UPTIME", tmp_path / "uptime")
     assert vitals.uptime() == expected
@@ -57,13 +55,3 @@ def test_memory_disk_and_load_are_shares():
     assert 0 < vitals.memory() < 1  # type: ignore[operator]
     assert 0 < vitals.disk() < 1  # type: ignore[operator]
     assert vitals.load() >= 0  # type: ignore[operator]
-
-
-def test_a_clock_step_moves_all_moments(monkeypatch):
-    """When the clock is set, earlier moments are converted by the new clock at once."""
-    moment = time.monotonic()
-    before = clock.wall_time(moment)
-    assert abs(before - time.time()) < 60
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 3600)
-    assert clock.wall_time(moment) == pytest.approx(before + 3600, abs=0.01)
