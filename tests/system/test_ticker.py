@@ -79,17 +79,22 @@ def test_ticker_that_yields_is_called_last(loop):
     assert order == ["quick", "quick", "slow"] * 2 + ["quick"] * 3
 
 
-def test_late_tick_is_followed_by_the_next_in_time(loop):
-    """After a late tick the next ones come at their times, and no tick is made up for."""
+@pytest.mark.parametrize(
+    ("delay", "after"),
+    [(0.12, [0.32, 0.4, 0.5]), (0.18, [0.38, 0.5, 0.6]), (1.0, [1.2, 1.3, 1.4])],
+)
+def test_late_tick_is_followed_by_the_next_in_time(loop, delay, after):
+    """After a late tick the next ones come at their times, and not right after it. No tick is made
+    up for."""
     times: list[float] = []
 
     def tick() -> None:
         times.append(loop.time())
         if len(times) == 2:
-            loop._clock.now += 1.0  # something else holds up the loop
+            loop._clock.now += delay  # something else delays the loop
 
-    run(loop, tick, 1.45, 0.1)
-    assert times == pytest.approx([1000.1, 1000.2, 1001.2, 1001.3, 1001.4])
+    run(loop, tick, after[-1] + 0.05, 0.1)
+    assert times == pytest.approx([1000 + each for each in (0.1, 0.2, *after)])
 
 
 def test_ticker_goes_on_after_a_failing_tick(loop):

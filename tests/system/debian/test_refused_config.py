@@ -36,10 +36,11 @@ def older(service: Service) -> Iterator[Service]:
 
 def test_upgrade_is_refused_before_anything_changes(older: Service) -> None:
     """The rejected key is shown with its line and what to write instead, and the older release goes
-    on. With the file corrected, the upgrade makes a missing certificate and shows the warnings.
-    After --rollback the older release accepts the key again, and an upgrade is refused again."""
+    on. With the file corrected, the upgrade succeeds and shows the warnings. After --rollback the
+    older release accepts the key again, and an upgrade is refused again. An upgrade makes a missing
+    certificate."""
     guest = older.guest
-    guest.run(f"rm {CERTIFICATE}")
+    guest.run(f"mv {CERTIFICATE} /tmp/server.crt")
     before = older.release(), guest.main_pid(), guest.output(f"sha256sum {STATE}")
     done = guest.install(check=False)
     assert done.returncode == 1
@@ -47,11 +48,10 @@ def test_upgrade_is_refused_before_anything_changes(older: Service) -> None:
     assert "write on_stop: off" in done.stdout
     assert f"still in place: {before[0]}" in done.stdout
     assert (older.release(), guest.main_pid(), guest.output(f"sha256sum {STATE}")) == before
-    guest.run(f"test ! -e {CERTIFICATE}")
+    guest.run(f"test ! -e {CERTIFICATE} && mv /tmp/server.crt {CERTIFICATE}")
     assert older.is_serving()
     guest.run(CORRECT)
     said = guest.install().stdout
-    guest.run(f"test -e {CERTIFICATE}")
     assert "warning: /etc/raspi-server/config.yaml:7: pins.tap.pulse: 500 seconds are long" in said
     # The configuration that the older release used, which runs if the file has errors.
     assert f"warning: {STATE}:6: {REFUSED}" in said
@@ -64,6 +64,10 @@ def test_upgrade_is_refused_before_anything_changes(older: Service) -> None:
     done = guest.install(check=False)
     assert (done.returncode, older.release()) == (1, before[0])
     assert REFUSED in done.stdout
+    assert older.is_serving()
+    guest.run(f"{CORRECT} && rm {CERTIFICATE}")
+    guest.install()
+    guest.run(f"test -e {CERTIFICATE}")
     assert older.is_serving()
 
 
