@@ -37,7 +37,7 @@ def largest(letter: str = "a") -> bytes:
             f"p{n:031}",
             label=(text * 32)[:64],
             error=(text * 100)[:200],
-            group=(text * 16)[:32],
+            group="g" * 32,
             mode="output",
             value=0.123456789,
             since=1e9 + n / 7,
@@ -189,7 +189,7 @@ def test_largest_entry_is_one_message():
             (entry,) = fleet.take_news()[1]
             assert len(bytes(entry)) < DEFAULT.max_viewer_backlog_bytes / 4
         assert not fleet.has_news
-    assert not described(largest("\x01")).has_news  # its JSON is beyond the limit
+    assert not described(largest("\x01" * 3)).has_news  # its JSON is beyond the limit
 
 
 # ---------------------------------------------------------------- the server
