@@ -57,6 +57,17 @@ def connect_failed(config: BrokerConfig, error: BaseException | None) -> str:
     return _network_error(config, error) or words
 
 
+def handshake_rejected(config: BrokerConfig, error: BaseException | None) -> str:
+    """Return why a broker ended a connection after the TLS handshake and before CONNACK.
+
+    TLS 1.3 checks the client's certificate after the handshake. The broker's alert about it can be
+    lost: the reset that follows may overtake it."""
+    words = (
+        f"ended the connection after the TLS handshake: does it need another {_OUR_CERTIFICATE}?"
+    )
+    return _network_error(config, error) or f"{broker_name(config)} {words}"
+
+
 def connection_lost(config: BrokerConfig, error: BaseException | None, is_new: bool) -> str:
     """Return why a connection ended. `is_new` is true if it was made a moment ago."""
     words = f"{broker_name(config)} ended the connection"
@@ -118,9 +129,9 @@ def _network_error(config: BrokerConfig, error: BaseException | None) -> str | N
             words = "speaks no TLS on that port: expected mqtt://, or another port"
             return f"{broker_name(config)} {words}"
         if "certificate required" in reason or "handshake failure" in reason:
-            return (
-                f"{broker_name(config)} requires a client certificate (mqtt.certificate): {reason}"
-            )
+            return f"{broker_name(config)} requires a {_OUR_CERTIFICATE}: {reason}"
+        if "alert" in reason and ("certificate" in reason or "unknown ca" in reason):
+            return f"{broker_name(config)} rejects our {_OUR_CERTIFICATE}: {reason}"
         return f"{broker_name(config)}: TLS failed: {reason}"
     words = str((isinstance(error, OSError) and error.strerror) or error)
     return f"mqtt.url {config.address}: {words[:1].lower()}{words[1:]}"
@@ -137,6 +148,7 @@ def _in_brackets(words: str) -> str:
 
 _ACL = "its ACL forbids it"
 _OTHER_SCHEME = "is that port one for mqtt:// or for mqtts://?"
+_OUR_CERTIFICATE = "client certificate (mqtt.certificate)"
 _OWN_NAME = "each Pi needs a host name or mqtt.topic of its own"
 _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
 """Codes of OpenSSL's x509_vfy.h for a chain that does not begin with a trusted certificate."""

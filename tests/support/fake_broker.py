@@ -7,15 +7,17 @@ import threading
 from paho.mqtt.properties import VariableByteIntegers
 
 from tests.support.server import LIMIT
+from tests.support.sockets import reset
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 
 
 class FakeBroker:
     """Port that accepts connections, answers the first packet of each with `answer`, and
-    acknowledges nothing. `sent` has the bytes received over each connection."""
+    acknowledges nothing. An `answer` of None is a reset. `sent` has the bytes received over each
+    connection."""
 
-    def __init__(self, answer: bytes, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, answer: bytes | None, tls: ssl.SSLContext | None = None) -> None:
         self._answer = answer
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -58,6 +60,9 @@ class FakeBroker:
                     with self._more:
                         self.sent[number] += data
                         self._more.notify_all()
+                    if answer is None:
+                        reset(connection)
+                        return
                     connection.sendall(answer)
                     answer = b""
         except OSError:

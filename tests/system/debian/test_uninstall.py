@@ -6,7 +6,8 @@ from tests.system.debian.conftest import Service, install
 
 TRACES = (
     "find / -xdev \\( -iname '*raspi[-_]server*' -o -lname '*raspi-server*' \\)"
-    " -not -path '/home/*' -not -path '/opt/kept/*' -not -path '/proc/*' -not -path '/var/log/*'"
+    " -not -path '/home/*' -not -path '/opt/kept/*' -not -path '/opt/first/*'"
+    " -not -path '/proc/*' -not -path '/var/log/*'"
 )
 
 
