@@ -39,7 +39,7 @@ class BrokerClient(Protocol):
 
     @property
     def error(self) -> str | None:
-        """What is wrong with the connection, or None."""
+        """Reason why there is no connection, or None."""
 
     @property
     def is_connected(self) -> bool:
