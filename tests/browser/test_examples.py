@@ -88,7 +88,7 @@ def test_big_button_of_an_unknown_pin(start_server, open_page, shoot):
 
 
 def test_big_button_asks(start_server, open_page, shoot):
-    """Where a pin has `confirm` the button asks: after Cancel and Escape nothing was sent, after
+    """If a pin has `confirm`, the button asks: after Cancel and Escape nothing was sent, after
     yes it is done. Keys are enough, and the first of them changes nothing."""
     server = start_server(WITHOUT_LAMP, program=("-c", STRICT))
     page = visit(open_page, server, "switch.html?pin=heater")

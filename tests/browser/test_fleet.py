@@ -186,7 +186,7 @@ def test_rights(brokers, start_pis, start_server, open_page, shoot):
 
 
 def test_pin_that_needs_the_code(brokers, start_server, open_page, shoot):
-    """Where everyone may switch, a pin that needs the code has no switch, and the page says where
+    """If everyone may switch, a pin that needs the code has no switch, and the page says where
     to sign in; the others have their switches."""
     text = pi(brokers.broker().url, "house/here").replace("lamp: {", "lamp: {control: code, ")
     page = open_page(f"{start_server(text).url}/fleet/")

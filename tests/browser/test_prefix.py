@@ -146,7 +146,7 @@ def test_dashboard(start_server, open_page, proxy) -> None:
 
 
 def test_polling_and_signing_in(start_server, open_page, proxy, tmp_path: Path) -> None:
-    """Where no WebSocket gets through, polling and signing in work below a prefix. The link to the
+    """If no WebSocket gets through, polling and signing in work below a prefix. The link to the
     trust page stays below it."""
     code = Codes(tmp_path).renew("control")
     server = start_server(CONFIG.replace("everyone", "code"), env=folders(tmp_path))

@@ -114,7 +114,7 @@ def test_typed_code(start_coded, open_page, shoot, tmp_path):
 
 
 def test_some_pins_need_the_code(start_coded, open_page):
-    """Where some pins may be switched without the code, the page says that some need it. After too
+    """If some pins may be switched without the code, the page says that some need it. After too
     many wrong codes it says how long to wait."""
     server, _ = start_coded(CONFIG + "  bell: {gpio: 22, mode: output, control: everyone}\n")
     page = open_page(server.url)

@@ -87,7 +87,7 @@ NOT_A_BROKER = {
 
 @pytest.mark.parametrize("kind", NOT_A_BROKER)
 def test_not_a_broker(kind):
-    """Whatever accepts the connection, the error says what it does."""
+    """The error says what a program does that accepts the connection and is no broker."""
     answer, words = NOT_A_BROKER[kind]
     with FakeBroker(answer) as broker:
         assert_error(broker.url, words)

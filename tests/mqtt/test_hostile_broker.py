@@ -66,7 +66,7 @@ def test_tls_password_and_acl_together(brokers, authority, pair, start_server):
 
 
 def test_foreign_retained_messages(brokers, start_server):
-    """Whatever others retained below our topic, everything is published, and names that may be old
+    """With foreign retained messages below our topic, everything is published, and names that may be old
     pins are removed."""
     broker = brokers.broker("max_queued_messages 0")
     subscriber = brokers.subscriber(broker, "house/pi/#")

@@ -234,7 +234,7 @@ def test_hostile_publisher(brokers, fake_pis, start_server):
 
 @pytest.mark.slow
 def test_nasty_payloads(brokers, fake_pis, start_server):
-    """Whatever is published where the fleet listens, viewers get the right state, the whole fleet
+    """For any messages at the topics of the fleet, viewers get the right state, the whole fleet
     can be read, a valid command is answered, and the connection stays."""
     broker = brokers.broker()
     others = fake_pis(broker)

@@ -32,7 +32,7 @@ def _fail(*_: Any) -> Any:
 
 
 class InterlockMonitor:
-    """What the lines of groups really do, each level as it is driven: at most one line of a group
+    """The lines of groups, with each level as it is driven: at most one line of a group
     is on, and before it goes on, the others have been off for the pause."""
 
     def __init__(self, pins: Pins) -> None:

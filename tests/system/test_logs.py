@@ -91,7 +91,7 @@ UNPRINTABLE = {
 @settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_every_message_is_one_printable_line(text: str) -> None:
-    """Whatever a message and the text of its exception contain, each line of the log is printable.
+    """For any text of a message and of its exception, each line of the log is printable.
     A short printable text stays as it is; a long one is shortened."""
     assert logs.legible(text).isprintable()
     assert len(logs.legible(text * 200)) <= 10 * MAX_LENGTH  # \U0001f600 is ten characters

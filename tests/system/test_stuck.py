@@ -328,7 +328,7 @@ SimulatedFactory.pin = pin
 
 
 def test_status_is_one_line_of_ascii(systemd: Systemd, tmp_path: Path) -> None:
-    """Whatever the path of the configuration is, it adds no message for systemd. The status says
+    """Any path of the configuration adds no message for systemd. The status says
     that the last good configuration runs."""
     folder = tmp_path / "Küche\nWATCHDOG=1"
     folder.mkdir()

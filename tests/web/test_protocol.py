@@ -89,7 +89,7 @@ def tornado() -> Iterator[int]:
 
 
 class Seen(NamedTuple):
-    """What a client sees: the number of messages that were answered, the payloads of pongs and of
+    """The view of a client: the number of messages that were answered, the payloads of pongs and of
     the close frame, and whether the server is `open`, `waits` for the rest of a frame, or is `gone`
     at the end."""
 

@@ -604,7 +604,7 @@ SLASHES = ["/", "/", "/", "//", "%2f", "\\", "%5c", "/./", "%00"]
 )
 @given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(SLASHES)), max_size=6))
 def test_no_path_leads_to_a_secret(pi: Server, parts: list[tuple[str, str]]) -> None:
-    """Whatever names and separators a path is made of, it never leads to a hidden file or out of
+    """A path of any names and separators never leads to a hidden file or out of
     the folders."""
     path = "".join(name + slash for name, slash in parts)
     for end in (path, path + "secret.txt"):
