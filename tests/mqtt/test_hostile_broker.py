@@ -66,8 +66,8 @@ def test_tls_password_and_acl_together(brokers, authority, pair, start_server):
 
 
 def test_foreign_retained_messages(brokers, start_server):
-    """With foreign retained messages below our topic, everything is published, and names that may be old
-    pins are removed."""
+    """With foreign retained messages below our topic everything is published, and names that may be
+    old pins are removed."""
     broker = brokers.broker("max_queued_messages 0")
     subscriber = brokers.subscriber(broker, "house/pi/#")
     for number in range(300):

@@ -668,7 +668,7 @@ def closed(schema: Any) -> Any:
 def test_no_request_makes_the_server_fail(
     pi: Server, method: bytes, start: bytes, path: bytes, header: bytes
 ) -> None:
-    """For any bytes that are sent as a request, the server never answers with an error of its own."""
+    """For any bytes sent as a request the server never answers with an error of its own."""
     request = b"%b %b%b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Any: %b\r\n\r\n"
     with open_socket(pi.port) as connection:
         connection.sendall(request % (method, start, path, header))
