@@ -18,8 +18,8 @@ MACHINES = ("tests/gpio/virtual_pi/", "tests/system/debian/")
 """Suites that run on machines of their own: a virtual Pi and real Debians."""
 
 TIERS = {
-    "long": "hours of random events for the models; before a release",
-    "peers": "needs other programs, which it downloads; before a release",
+    "long": "many more random events for the models; before a release",
+    "peers": "needs other programs, such as nginx; before a release",
     "pi": "needs a real Raspberry Pi with two joined pins (RASPI_SERVER_JUMPER)",
 }
 """Tiers that run only when they are asked for, with the reason."""

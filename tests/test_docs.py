@@ -10,13 +10,14 @@ PATHS = [
     f"/{path.relative_to(ROOT)}{'/' if path.is_dir() else ''}"
     for folder in ("raspi_server", "tests", "scripts", "systemd", "docs", "www")
     for path in (ROOT / folder, *(ROOT / folder).rglob("*"))
-]
+] + [f"/{path.name}" for path in ROOT.glob("*.*")]
 NAMED = re.compile(r"`((?:[\w-]+/)*[\w-]+\.(?:py|sh|js|md)|(?:[\w-]+/)+)`")
 LINKED = re.compile(r"\]\(([\w/.-]+\.(?:md|json|png))")
 
 
 @pytest.mark.parametrize(
-    "page", ["docs/architecture.md", "SECURITY.md", "README.md", "systemd/README.md"]
+    "page",
+    ["docs/architecture.md", "SECURITY.md", "README.md", "systemd/README.md", "CONTRIBUTING.md"],
 )
 def test_named_files_exist(page: str) -> None:
     """Each file or folder that a page names or links to is in the checkout."""

@@ -3,7 +3,6 @@
 import re
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,12 +33,6 @@ FARM = [
     pin("fan", label="Fan", mode="pwm", writable=True, value=0.35),
     pin("locked", label="Locked valve", mode="output"),
 ]
-
-
-@pytest.fixture
-def brokers(tmp_path: Path) -> Iterator[Brokers]:
-    with Brokers(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

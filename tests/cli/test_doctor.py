@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from raspi_server.cli.main import main
 from raspi_server.gpio import chardev
 from raspi_server.system import vitals
 from tests.cli.test_command_line import another_program
-from tests.support.mqtt import Brokers
 from tests.support.server import Server, check_end, free_port
 
 SERVICE = """LoadState=loaded
@@ -68,12 +67,6 @@ class Machine:
                 words = line[:6].strip(), line[20:], after.strip() if after[:1] == " " else ""
                 found.setdefault(line[7:19].strip(), []).append(" ".join(filter(None, words)))
         return status, found
-
-
-@pytest.fixture
-def brokers(tmp_path: Path) -> Iterator[Brokers]:
-    with Brokers(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

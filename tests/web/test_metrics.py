@@ -7,12 +7,10 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.coded_server import CodedServer
 from tests.support.http import ask
-from tests.support.mqtt import Brokers
 from tests.support.server import LIMIT, Server, check_end
 from tests.support.websocket import WebSocketClient
 
@@ -26,12 +24,6 @@ pins:
   lamp: {gpio: 27, mode: output}
   fan: {gpio: 18, mode: pwm}
 """
-
-
-@pytest.fixture
-def brokers(tmp_path):
-    with Brokers(tmp_path) as found:
-        yield found
 
 
 def numbers(server: Server) -> dict[str, float]:
