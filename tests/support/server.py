@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import os
 import random
 import re
 import signal
@@ -162,8 +161,13 @@ def changing(*statements: str, **limits: object) -> tuple[str, str]:
 
 
 def descriptors(server: Server) -> int:
-    """Return the number of files and sockets that the server has open."""
-    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+    """Return the number of files and sockets that the server has open, but for the files of the
+    kernel, which it opens and closes again at any time."""
+    count = 0
+    for descriptor in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            count += not str(descriptor.readlink()).startswith(("/proc/", "/sys/"))
+    return count
 
 
 def memory(server: Server) -> int:

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from raspi_server.limits import Limits
 from raspi_server.system.systemd import Heartbeat, watchdog_interval
 from tests.support.server import LIMIT, Server
 from tests.support.websocket import WebSocketClient
 
 LAMP = "pins: {lamp: {gpio: 17, mode: output}}\n"
+SILENT_AT_STOP = Limits(max_timeout_extension_s=0.0)
+"""For a heartbeat in this process, whose thread stays: it asks for no time after its test."""
 
 
 class Systemd:
@@ -177,7 +180,7 @@ def test_loop_that_reports_is_asked_only_before_a_beat(
         posted.append(callback)
         callback()
 
-    heartbeat = Heartbeat(post, lambda: (status, True))
+    heartbeat = Heartbeat(post, lambda: (status, True), SILENT_AT_STOP)
     heartbeat.ready()
     assert [systemd.next() for _ in range(3)] == ["READY=1", "STATUS=young", "WATCHDOG=1"]
     status = "older"
@@ -203,7 +206,7 @@ def test_loop_that_reports_is_asked_only_before_a_beat(
 def test_stop_before_ready(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop before the start is complete sends STOPPING, and no READY."""
     monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
-    heartbeat = Heartbeat(lambda callback: callback(), lambda: ("fine", True))
+    heartbeat = Heartbeat(lambda callback: callback(), lambda: ("fine", True), SILENT_AT_STOP)
     heartbeat.stop()
     assert systemd.next() == "STOPPING=1"
     assert systemd.unread() == []

@@ -10,16 +10,24 @@ import { percent } from "./format.js";
 const SEND_INTERVAL_MS = 100;
 const RELEASE_DELAY_MS = 50; // `change` comes after `pointerup`
 const SIDEWAYS_PX = 8; // and more than up or down: with less a finger may yet be about to scroll the page
-const GLIDE_GAP_MS = 100; // between two scroll events of a page that scrolls on after a swipe, at most
+const GLIDE_GAP_MS = 100; // between two scroll events of a page that scrolls on after a swipe, at most, and after the last one
+const SAYS_END = "onscrollend" in document; // Safari lacked it for long
 
 let isSwiped = false; // the last finger on the page scrolled it
-let scrolledAt = -Infinity; // by performance.now()
+let isScrolling = false;
+let scrolledAt = -Infinity; // by the clock of events
 document.addEventListener("pointercancel", () => (isSwiped = true), true);
 document.addEventListener("pointerup", () => (isSwiped = false), true);
-document.addEventListener("scroll", () => (scrolledAt = performance.now()), { capture: true, passive: true });
+for (const type of ["scroll", "scrollend"]) {
+  const note = (/** @type {Event} */ { timeStamp }) => {
+    isScrolling = SAYS_END && type === "scroll";
+    scrolledAt = timeStamp;
+  };
+  document.addEventListener(type, note, { capture: true, passive: true });
+}
 
-/** Return whether a touch that begins now only stops a page that scrolls on. */
-const isGliding = () => isSwiped && performance.now() - scrolledAt < GLIDE_GAP_MS;
+/** Return whether a touch only stops a page that scrolls on. A busy phone may report the scroll long after it. @param {Event} touch */
+const isGliding = ({ timeStamp }) => isSwiped && (isScrolling || timeStamp - scrolledAt < GLIDE_GAP_MS);
 
 /** Return a level as the element has it. @param {number} level */
 const shown = (level) => String(Math.round(level * 100));
@@ -67,9 +75,10 @@ export class Slider {
   }
 
   /** @param {TouchEvent} event */
-  #touch({ touches: [first, other] }) {
+  #touch(event) {
+    const [first, other] = event.touches;
     if (!first || this.#finger === "moves") return;
-    if (other || isGliding()) return this.#abandon();
+    if (other || isGliding(event)) return this.#abandon();
     this.#finger = "undecided";
     [this.#x, this.#y] = [first.clientX, first.clientY];
   }
