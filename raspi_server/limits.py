@@ -250,8 +250,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     # gpio
 
     edge_latency_s: float = 0.02
-    """Time for an edge to come from the kernel through lgpio's thread to the loop. If a level was
-    read and no edge has reported it by then, the edge is lost."""
+    """Time for an edge to come from the kernel to the loop. If a level was read and no edge has
+    reported it by then, the edge is lost."""
     output_state_save_interval_s: float = 5.0
     """Time between two writes for `initial: restore`. An SD card wears, and people switch in
     bursts."""

@@ -182,8 +182,6 @@ class Status:
 
     def _failures(self) -> list[str]:
         failures = []
-        if not self.board.is_listening:
-            failures.append("the GPIO thread has ended: no edge arrives any more")
         if self._broadcaster.is_late:
             failures.append("the broadcast has stopped")
         return failures

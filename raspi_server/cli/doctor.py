@@ -21,9 +21,9 @@ from typing import Any, Literal, NamedTuple
 
 from .. import __version__
 from ..config.errors import ConfigError
-from ..config.schema import CertificateFiles, Config, MqttConfig
+from ..config.schema import CertificateFiles, Config, MqttConfig, PwmConfig
 from ..config.source import ConfigSource
-from ..gpio import chardev
+from ..gpio.raspberry_pi import are_real
 from ..limits import DEFAULT, Limits
 from ..net.addresses import local_name
 from ..net.listener import ListenError, listen
@@ -146,19 +146,24 @@ class Doctor:
         with contextlib.suppress(OSError):
             model = Path("/proc/device-tree/model").read_text().rstrip("\0")
             yield Finding("ok", "board", model)
-        if not chardev.are_real(config.gpio):
+        if not are_real(config.gpio):
             why = "by gpio: simulated" if config.gpio == "simulated" else "this is no Raspberry Pi"
             yield Finding("note", "gpio", f"the pins are simulated: {why}")
             return
         try:
-            device = chardev.find()
+            from ..gpio import chardev
+
+            with chardev.open_chip() as chip:
+                yield _check_permission(Path(chip.path))
+        except ImportError as error:
+            message = f"no pin can be opened: {error}"
+            yield Finding("error", "gpiod", message, "sudo scripts/install.sh")
         except PermissionError as error:
             yield Finding("error", "gpio", str(error), "sudo raspi-server doctor")
         except OSError as error:
             yield Finding("error", "gpio", str(error), "gpio: simulated, for trying without a Pi")
-        else:
-            yield _check_permission(device)
-        yield _check_lgpio()
+        if any(isinstance(pin, PwmConfig) for pin in config.pins):
+            yield _check_lgpio()
         for driver in ("bcm2835", "rp1"):
             with contextlib.suppress(OSError):
                 keeps = Path(_KEEPS_OUTPUTS.format(driver)).read_text().strip() == "Y"
@@ -296,7 +301,7 @@ def _check_lgpio() -> Finding:
     try:
         version = importlib.metadata.version("lgpio")
     except importlib.metadata.PackageNotFoundError:
-        return Finding("error", "lgpio", "not installed: no pin can be opened", remedy)
+        return Finding("error", "lgpio", "not installed: no pwm pin can be opened", remedy)
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
     if numbers < _MIN_LGPIO_VERSION:
         return Finding("error", "lgpio", f"expected 0.2.2 or newer, found {version}", remedy)

@@ -4,17 +4,14 @@ Lines of the last kind are for a Raspberry Pi whose GPIO cannot be opened. gpioz
 fallback factories is not used.
 """
 
-import atexit
-import os
-import shutil
-import tempfile
-from pathlib import Path
+import asyncio
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from gpiozero.exc import GPIOZeroError, PinError
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from .chardev import are_real
+from .raspberry_pi import are_real
 
 _MAX_SIMULATED_STATES = 100
 LINE_ERRORS = (GPIOZeroError, OSError)
@@ -28,9 +25,6 @@ class Line(Protocol):
     """
 
     state: Any
-    frequency: Any
-    edges: str
-    when_changed: Any
 
     def output_with_state(self, state: float) -> None:
         """Make the line an output with this level. Raises LINE_ERRORS."""
@@ -44,6 +38,22 @@ class Line(Protocol):
     def input_with_pull(self, pull: str) -> None:
         """Make the line an input with a pull: up, down or floating. Raises LINE_ERRORS."""
 
+    def watch(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        changed: Callable[[float, int], None],
+        lost: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Call `changed(moment, level)` on the loop for each edge of an input.
+
+        `moment` is in seconds of the monotonic clock. `lost()` is called when edges were lost,
+        `failed(error)` when the line cannot be read any more.
+        """
+
+    def unwatch(self) -> None:
+        """Call nothing for edges any more."""
+
 
 class PinFactory(Protocol):
     """The backend as the board uses it."""
@@ -54,11 +64,11 @@ class PinFactory(Protocol):
 
     @property
     def board_info(self) -> Any:
-        """The model of the Raspberry Pi and its header, as gpiozero's PiBoardInfo."""
+        """The header of the Raspberry Pi, as gpiozero's PiBoardInfo."""
 
     @property
-    def is_listening(self) -> bool:
-        """True while edges still arrive: the thread that delivers them is alive."""
+    def model(self) -> str:
+        """Name of the Raspberry Pi, such as `Raspberry Pi 3B rev 1.2`."""
 
     def pin(self, name: int) -> Any:
         """Return the Line of a GPIO number. Raises LINE_ERRORS."""
@@ -85,47 +95,48 @@ def open_factory(kind: Literal["auto", "real", "simulated"]) -> PinFactory:
     if not are_real(kind):
         return SimulatedFactory()
     try:
-        return _real_factory()
-    except Exception as error:  # lgpio and gpiozero raise errors of any kind, also ImportError
+        from .kernel_backend import KernelFactory
+
+        return KernelFactory()
+    except Exception as error:  # gpiozero raises errors of any kind, and gpiod may be missing
         return UnavailableFactory(f"GPIO cannot be opened: {error} ({_advice(error)})")
 
 
 def _advice(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "add the user to the group gpio: sudo usermod -aG gpio NAME, then log in again"
-    if isinstance(error, ImportError | AttributeError):  # lgpio 0.0.0.2 is an empty stub
-        return "sudo apt install python3-lgpio, then install raspi-server again"
+    if isinstance(error, ImportError | AttributeError):  # gpiod 1.5 on PyPI is another library
+        return "install raspi-server again: sudo scripts/install.sh"
     return "for details: raspi-server doctor; without a Raspberry Pi, write gpio: simulated"
-
-
-def _real_factory() -> PinFactory:
-    """Return the factory of lgpio.
-
-    lgpio creates its FIFO in the working directory. If $LG_WD is set it changes to that directory
-    and stays there, so the working directory is restored here.
-    """
-    if "LG_WD" not in os.environ:
-        folder = os.environ.get("RUNTIME_DIRECTORY")
-        if not folder:
-            folder = tempfile.mkdtemp(prefix="raspi-server-")
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        os.environ["LG_WD"] = folder
-    here = Path.cwd()
-    try:
-        from .lgpio_backend import BlipFreeFactory
-    finally:
-        os.chdir(here)
-    return BlipFreeFactory()
 
 
 class SimulatedPin(MockPWMPin):
     """A simulated line with the interface of a real one. It keeps only its last states."""
 
     _frequency: float | None
+    when_changed: Any
 
     def close(self) -> None:
         """Release the line without changing its direction or level."""
+        self.unwatch()
+
+    def watch(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        changed: Callable[[float, int], None],
+        lost: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Call `changed(moment, level)` for each change of the level."""
+        self._changed = changed
+        self.when_changed = self._report  # gpiozero holds it weakly
+
+    def unwatch(self) -> None:
+        """Call nothing for edges any more."""
         self.when_changed = None
+
+    def _report(self, ticks: float, state: int) -> None:
+        self._changed(ticks, int(bool(state)))
 
     def pwm_with_state(self, frequency: float, state: float) -> None:
         """Make the line an output with a frequency in hertz and a duty cycle from 0 to 1."""
@@ -154,11 +165,15 @@ class SimulatedFactory(MockFactory):
     """The simulated lines of a Raspberry Pi 3B. No other program holds one."""
 
     simulated = True
-    is_listening = True
 
     def __init__(self) -> None:
         # Without a revision MockFactory reads $GPIOZERO_MOCK_REVISION; a02082 is a Pi 3B.
         super().__init__(revision="a02082", pin_class=SimulatedPin)
+
+    @property
+    def model(self) -> str:
+        """Name of the Raspberry Pi."""
+        return str(self.board_info.description)
 
     def release(self, pin: SimulatedPin) -> None:
         """Release a line without changing its direction or level."""
@@ -177,7 +192,7 @@ class UnavailableFactory:
     """Real lines that could not be opened: `pin` raises PinError with the reason."""
 
     simulated = False
-    is_listening = True  # no line is open, so no edge can get lost
+    model = "unknown board: its GPIO cannot be opened"
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

@@ -69,14 +69,9 @@ class Board:
         return self._factory.simulated
 
     @property
-    def is_listening(self) -> bool:
-        """True while edges still arrive: the thread that delivers them is alive."""
-        return self._factory.is_listening
-
-    @property
     def model(self) -> str:
         """Name of the Raspberry Pi, such as `Raspberry Pi 3B rev 1.2`."""
-        return str(self._factory.board_info.description)
+        return self._factory.model
 
     def values(self) -> dict[str, Value]:
         """Return the values of all pins by name."""

@@ -1,7 +1,6 @@
-"""An input: edges from lgpio's thread, debounce, and a second read to find lost edges."""
+"""An input: its edges, debounce, and a second read to find lost edges."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 from ..config.schema import InputConfig
@@ -19,7 +18,7 @@ class Input:
     None; `name` is its name in the log.
 
     `changed(value, moment)` is called on the loop for each change, `failed(error)` when the line
-    cannot be read. Only `_edge` runs on lgpio's thread. The constructor raises LINE_ERRORS.
+    cannot be read. The constructor raises LINE_ERRORS.
     """
 
     def __init__(
@@ -44,10 +43,9 @@ class Input:
         self._settling: asyncio.TimerHandle | None = None
         self._doubt: asyncio.TimerHandle | None = None
         line.input_with_pull(_PULLS[config.pull])
-        line.edges = "both"
-        line.when_changed = self._edge
         self.since: float | None = None
         self.value = self._level = self._read()
+        line.watch(loop, self._edge, self.refresh, failed)
 
     def refresh(self) -> None:
         """Read the line again, to find an edge that was lost.
@@ -64,25 +62,19 @@ class Input:
         (self._line.drive_high if high else self._line.drive_low)()  # type: ignore[attr-defined]
 
     def close(self) -> None:
-        """Stop reporting changes, also those of edges that are already posted to the loop."""
+        """Stop reporting changes."""
         self._is_open = False
         for timer in (self._settling, self._doubt):
             if timer:
                 timer.cancel()
-        self._line.when_changed = None
+        self._line.unwatch()
 
     def _read(self) -> int:
         with busy.on(self.name):
             return int(bool(self._line.state) == self._active)
 
-    def _edge(self, ticks: float, state: int) -> None:
-        """Pass an edge from lgpio's thread to the loop.
-
-        It must not raise: an exception would end lgpio's thread, and no pin would report edges any
-        more.
-        """
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._seen, int(bool(state) == self._active), ticks)
+    def _edge(self, moment: float, level: int) -> None:
+        self._seen(int(bool(level) == self._active), moment)
 
     def _seen(self, level: int, moment: float) -> None:
         if level == self._level or not self._is_open:

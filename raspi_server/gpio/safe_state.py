@@ -7,13 +7,16 @@ little, since it runs after a failure.
 import errno
 import logging
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..config.errors import ConfigError
 from ..config.schema import Config, DrivenConfig
 from ..config.source import ConfigSource
-from . import chardev
 from .output_state import OutputState, OutputStateStore
+from .raspberry_pi import are_real
+
+if TYPE_CHECKING:
+    import gpiod
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +39,16 @@ def apply_safe_state(source: ConfigSource) -> bool:
     if not pins:
         return True
     log.warning("the server has ended (%s): its outputs get their on_failure state", _why())
+    pins.sort(key=lambda pin: pin.on_failure == "on")  # those that go off first
     try:
-        device = chardev.find()
-    except OSError as error:
+        from . import chardev
+
+        chip = chardev.open_chip()
+    except (OSError, ImportError) as error:
         log.error("GPIO cannot be opened: %s", error)
         return False
-    pins.sort(key=lambda pin: pin.on_failure == "on")  # those that go off first
-    return all([_leave(device, pin, states) for pin in pins])
+    with chip:
+        return all([_leave(chip, pin, states) for pin in pins])
 
 
 def _why() -> str:
@@ -70,14 +76,16 @@ def _pins(source: ConfigSource, states: OutputStateStore) -> list[DrivenConfig]:
         raise failure
     pins: dict[int, DrivenConfig] = {}
     for config in configs:
-        if chardev.are_real(config.gpio):
+        if are_real(config.gpio):
             pins |= {pin.gpio: pin for pin in config.pins if isinstance(pin, DrivenConfig)}
     driven = states.driven()
     return [pin for gpio, pin in pins.items() if not driven or gpio in driven]
 
 
-def _leave(device: Path, pin: DrivenConfig, states: OutputStateStore) -> bool:
+def _leave(chip: "gpiod.Chip", pin: DrivenConfig, states: OutputStateStore) -> bool:
     """Bring one line to its safe state. If that fails, log the reason and return False."""
+    from . import chardev
+
     last = states.before_restart(pin.gpio)
     has_deadline = last is not None and last.off_at is not None
     if pin.on_failure == "keep" and not has_deadline:
@@ -86,10 +94,10 @@ def _leave(device: Path, pin: DrivenConfig, states: OutputStateStore) -> bool:
     on = int(pin.on_failure == "on")
     level = None if pin.on_failure == "input" else on if pin.active == "high" else 1 - on
     try:
-        chardev.leave(device, pin.gpio, level)
-        shown = chardev.read(device, pin.gpio)
+        chardev.leave(chip, pin.gpio, level)
+        shown = chardev.read(chip, pin.gpio)
     except OSError as error:
-        holder = chardev.holder(device, pin.gpio) if error.errno == errno.EBUSY else None
+        holder = chardev.holder(chip, pin.gpio) if error.errno == errno.EBUSY else None
         log.error("%s: left as it is: %s", pin, f"in use by {holder}" if holder else error)
         return False
     if pin.initial not in ("keep", "restore"):

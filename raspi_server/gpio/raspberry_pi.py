@@ -1,0 +1,19 @@
+"""Detection of a Raspberry Pi. It needs no GPIO library."""
+
+from pathlib import Path
+from typing import Literal
+
+_MODEL = Path("/proc/device-tree/model")
+
+
+def on_raspberry_pi() -> bool:
+    """Return True on a Raspberry Pi, by the model in the device tree."""
+    try:
+        return _MODEL.read_text().startswith("Raspberry Pi")
+    except OSError:
+        return False
+
+
+def are_real(kind: Literal["auto", "real", "simulated"]) -> bool:
+    """Return True if the config's `gpio` key means real lines: `auto` does on a Raspberry Pi."""
+    return kind == "real" or (kind == "auto" and on_raspberry_pi())
