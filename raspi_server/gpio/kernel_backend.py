@@ -8,6 +8,7 @@ module imports gpiod. Only `backend` imports it, for real lines.
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 from collections.abc import Callable
 
@@ -18,7 +19,7 @@ from gpiozero.exc import GPIOPinInUse, PinError, PinUnknownPi
 from gpiozero.pins.local import LocalPiFactory, LocalPiPin
 
 from ..system.logs import LIMITED
-from . import chardev
+from . import chardev, device_tree
 from .software_pwm import SoftwarePwm
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class KernelPin(LocalPiPin):
 
     def pwm_with_state(self, frequency: float, state: float) -> None:
         """Drive a duty cycle of `state`, 0 to 1, at `frequency` hertz."""
-        if holder := self.factory.holder(self._number):
+        if holder := chardev.holder(self.factory.chip, self._number):
             raise GPIOPinInUse(f"{self!r} is in use by {holder}")
         chip = int(self.factory.chip.path.rpartition("gpiochip")[2])
         self._pwm = SoftwarePwm(chip, self._number, frequency, state)
@@ -188,11 +189,16 @@ class KernelFactory(LocalPiFactory):
     def holder(self, gpio: int) -> str | None:
         """Return the consumer name of the program that holds a line, or None.
 
-        The line is not changed.
+        A UART that uses the pin counts as a program. The line is not changed.
         """
         with contextlib.suppress(OSError):
-            return chardev.holder(self.chip, gpio)
-        return None
+            if holder := chardev.holder(self.chip, gpio):
+                return holder
+        return "the serial port (UART)" if gpio in self._uart_pins else None
+
+    @functools.cached_property
+    def _uart_pins(self) -> frozenset[int]:
+        return device_tree.uart_pins()
 
     def level(self, gpio: int) -> int | None:
         """Return the level of a line without changing it, or None if it cannot be read.
