@@ -12,12 +12,9 @@ from raspi_server.config.source import ConfigSource, default_file, load
 
 
 def error_of(call, *arguments):
-    """Return the only error, which is one of the whole file."""
     with pytest.raises(ConfigError) as caught:
         call(*arguments)
-    (error,) = caught.value.errors
-    assert (error.line, error.key) == (None, "")
-    return str(error)
+    return str(caught.value)
 
 
 def test_default_file(tmp_path, monkeypatch):
@@ -40,8 +37,7 @@ def test_default_file(tmp_path, monkeypatch):
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path):
-    """A missing file, a folder, and a file that cannot be opened each have an error of their
-    own."""
+    """A missing file, a folder, and a file that cannot be opened have errors of their own."""
     file, loop = tmp_path / "config.yaml", tmp_path / "loop"
     assert error_of(load, file) == f"{file}: expected a file, found none"
     file.write_text("port: 80\n")
@@ -49,11 +45,8 @@ def test_file_that_cannot_be_read_is_named(tmp_path):
     assert error_of(load, tmp_path) == f"{tmp_path}: expected a file, found a folder"
     loop.symlink_to("loop")
     assert error_of(load, loop) == f"{loop}: cannot be read: Too many levels of symbolic links"
-    file.write_bytes(b"port: 1\n#" + b"x" * 262144)
-    assert error_of(load, file) == f"{file}: expected at most 262144 bytes, got 262153"
     file.write_bytes(b"port: 80\nwww: caf\xe9\n")
-    with pytest.raises(ConfigError, match=rf"^{file}:2: expected UTF-8 text, got byte 0xe9$"):
-        load(file)
+    assert error_of(load, file) == f"{file}:2: expected UTF-8 text, got byte 0xe9"
 
 
 @pytest.fixture
@@ -121,7 +114,7 @@ def test_last_good_configuration_of_an_older_release(file, kept, tmp_path):
     assert config_source.warnings == []
 
 
-@pytest.mark.parametrize("data", ["", "{", '{"folder": "/", "text": "port: 0"}', "x" * 2**20 + "x"])
+@pytest.mark.parametrize("data", ["{", '{"folder": "/", "text": "port: 0"}', "x" * 2**20 + "x"])
 def test_unusable_last_good_configuration_is_none(file, kept, tmp_path, data, caplog):
     """A last good configuration that cannot be read goes to the log, and is replaced."""
     kept.write_text(data)
