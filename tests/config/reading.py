@@ -11,11 +11,8 @@ from raspi_server.config.schema import InputConfig, OutputConfig, PwmConfig
 HERE = Path("/etc/raspi-server")
 MODES = {"input": InputConfig, "output": OutputConfig, "pwm": PwmConfig}
 
-PORT = "a whole number from 1 to 65535"
-SECONDS = "a number of seconds from 0.01 to 86400"
 GPIO = "a pin from GPIO0 to GPIO27"
 NAME = "a name of at most 32 characters from a-z, 0-9, _ and -, a letter first"
-HOST = "a host name such as pi.example.org, without a port"
 TOP_KEYS = "port, address, ssl, interval, www, gpio, access, mqtt, metrics, log_level, pins"
 
 

@@ -6,17 +6,7 @@ from hypothesis import strategies as st
 
 from raspi_server.config.errors import ConfigError
 from raspi_server.config.schema import Config
-from tests.config.reading import (
-    GPIO,
-    HOST,
-    NAME,
-    PORT,
-    SECONDS,
-    TOP_KEYS,
-    errors,
-    pin_text,
-    read,
-)
+from tests.config.reading import TOP_KEYS, errors, pin_text, read
 
 MANY_ERRORS = """\
 pins:
@@ -47,23 +37,15 @@ interval: 017
 def test_all_errors_are_reported_in_the_order_of_the_file():
     """All errors are reported together, from top to bottom. Programs get them one by one, with
     file, line and key, from a ValueError."""
-    alone = "expected a name that two outputs or more have, got blind here only"
-    assert errors(MANY_ERRORS) == [
-        f"config.yaml:2: pins.up.group: {alone} (one output alone needs no group)",
-        f'config.yaml:3: pins.Lamp: expected {NAME}, got "Lamp"',
-        f"config.yaml:5: pins.Lamp.gpio: expected {GPIO}, got 99",
-        f"config.yaml:6: pins.Lamp.pulse: expected {SECONDS}, got 0",
-        "config.yaml:10: pins.door.pulse: expected only with mode: output, got it with mode: input",
-        "config.yaml:12: pins.bell.gpio: expected a GPIO of its own, got GPIO17, which door has",
-        'config.yaml:14: pins.bell.pull: expected up, down or none, got "sideways"',
-        'config.yaml:16: access.view: expected everyone or code, got "nobody"',
-        f'config.yaml:17: access.hosts: expected {HOST}, got "a b"',
-        'config.yaml:18: ssl: expected true, false or {certificate: FILE, key: FILE}, got "on"',
-        f"config.yaml:19: port: expected {PORT}, got 0",
-        "config.yaml:20: port: expected each key once, got it in line 19 already",
-        f"config.yaml:21: wwww: expected one of the keys {TOP_KEYS} (did you mean www?)",
-        "config.yaml:22: interval: expected a number without leading zeros, got 017",
-    ]
+    assert [error.split(": expected ")[0] for error in errors(MANY_ERRORS)] == [
+        f"config.yaml:{place}"
+        for place in (
+            "2: pins.up.group", "3: pins.Lamp", "5: pins.Lamp.gpio", "6: pins.Lamp.pulse",
+            "10: pins.door.pulse", "12: pins.bell.gpio", "14: pins.bell.pull",
+            "16: access.view", "17: access.hosts", "18: ssl", "19: port", "20: port", "21: wwww",
+            "22: interval",
+        )
+    ]  # fmt: skip
     with pytest.raises(ValueError, match="017") as caught:
         read(MANY_ERRORS)
     assert caught.value.errors[2][:3] == ("config.yaml", 5, "pins.Lamp.gpio")
@@ -134,8 +116,6 @@ PLACES = [
     '"{0}": 1',
     'access: {{hosts: ["{0}"]}}',
     'access: {{"{0}": 1}}',
-    'access: "{0}"',
-    'pins: {{"{0}": 1}}',
     'pins: {{a: {{gpio: "{0}", mode: input}}}}',
     'pins: {{a: {{gpio: 1, mode: input, "{0}": 1}}}}',
     'pins: {{a: {{gpio: 1, mode: output, group: "{0}"}}}}',
@@ -177,25 +157,15 @@ def test_aliases_are_not_expanded():
     levels = ["a0: &a0 {x: 1, y: 1, z: 1}"]
     for n in range(1, 11):
         levels += [f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}"]
-    for end in (
-        "pins: *a10",
-        "pins: {lamp: *a10}",
-        "access: {hosts: *a10}",
-        "access: *a10",
-        "port: *a10",
-        "ssl: *a10",
-        "mqtt: *a10",
-    ):
+    for end in ("pins: {lamp: *a10}", "access: {hosts: *a10}", "ssl: *a10", "mqtt: *a10"):
         found = errors("\n".join([*levels, end]))
         assert found[0].startswith(f"config.yaml:1: a0: expected one of the keys {TOP_KEYS}")
         assert 11 < len(found) < 300
     for text in (
-        "&a {pins: *a}",
         "pins: {x: &a {gpio: *a, mode: *a, label: *a}}",
         "access: &a {hosts: *a, view: *a}",
         "access: {hosts: &a [*a, *a]}",
         "ssl: &a {certificate: *a, key: *a}",
-        "mqtt: &a {url: *a}",
         "? &a [*a]\n: 1",
     ):
         assert all(": expected " in error for error in errors(text))
@@ -212,17 +182,13 @@ WORDS = (
 BREAKS = [" ", "\n", "\n  ", "\n    ", "\t", "\r", "\x85", "\u2028", "\ufeff"]
 FRAGMENTS = st.lists(st.sampled_from([*WORDS.split(), *BREAKS, ": ", "- "]), max_size=25)
 CUTS = st.tuples(st.integers(0, len(MANY_ERRORS)), st.integers(0, 40), st.binary(max_size=4))
-
-
-def cut(data, start, length, instead):
-    return data[:start] + instead + data[start + length :]
-
-
 FILES = st.one_of(
     st.binary(max_size=200),
     FRAGMENTS.map(lambda parts: "".join(parts).encode()),
     FRAGMENTS.map(lambda parts: " ".join(parts).encode()),
-    CUTS.map(lambda place: cut(MANY_ERRORS.encode(), *place)),
+    CUTS.map(
+        lambda cut: MANY_ERRORS[: cut[0]].encode() + cut[2] + MANY_ERRORS[sum(cut[:2]) :].encode()
+    ),
 )
 
 

@@ -51,9 +51,10 @@ def test_nothing_is_no_value_and_quotes_make_text():
             assert not strict_yaml.is_empty(node_in(style.format(text)))
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
+def test_booleans_and_numbers():
+    """Only `true` and `false` are booleans. A number with a point or an exponent is a float; a
+    whole number that is too long for any key stays text."""
+    for text, value in (
         ("true", True),
         ("false", False),
         ("0", 0),
@@ -69,14 +70,9 @@ def test_nothing_is_no_value_and_quotes_make_text():
         ("+.inf", math.inf),
         ("-.inf", -math.inf),
         ("1e999", math.inf),
-    ],
-    ids=lambda value: str(value)[:20],
-)
-def test_booleans_and_numbers(text, value):
-    """Only `true` and `false` are booleans. A number with a point or an exponent is a float; a
-    whole number that is too long for any key stays text."""
-    assert value_in(text) == value
-    assert type(value_in(text)) is type(value)
+    ):
+        found = value_in(text)
+        assert (found, type(found)) == (value, type(value)), text[:20]
 
 
 def test_number_with_a_leading_zero_is_rejected():
@@ -116,8 +112,7 @@ def test_comments_byte_order_mark_and_windows_line_ends_are_accepted():
         (b'a: "\\U00110000"', None, "YAML: found a number out of range"),
         (b"%YAML 1." + b"9" * 5000 + b"\n---", None, "YAML: found a number out of range"),
     ],
-    ids=["Latin-1", "surrogate", "NUL", "C1", "escaped surrogate", "documents", "alias", "tab",
-         "beyond Unicode", "version"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_other_text_is_rejected_in_its_line(data, line, message):
     """Text that is not UTF-8, not printable, or not one YAML document is rejected."""
@@ -132,22 +127,18 @@ def test_error_is_short_if_a_name_is_long():
         assert len(message) < 300
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "tag"),
-    [
+def test_tags_are_rejected_everywhere():
+    """A tag, and so a Python object, is rejected at any place. Text may have exclamation marks."""
+    for text, line, tag in (
         ("!!python/object/apply:os.system [ls]", 1, "!!python/object/apply:os.system"),
         ("a: 1\n!!python/tuple b: 2", 2, "!!python/tuple"),
-        ("a:\n  - 1\n  - !!python/none x", 3, "!!python/none"),
-        ("a: !!int 5", 1, "!!int"),
+        ("a:\n  - 1\n  - !!int 5", 3, "!!int"),
         ("a: ! b", 1, "!"),
         ("%TAG !p! tag:yaml.org,2002:python/\n---\na: !p!none x", 3, "!!python/none"),
-    ],
-)
-def test_tags_are_rejected_everywhere(text, line, tag):
-    """A tag, and so a Python object, is rejected at any place. Text may have exclamation marks."""
-    full = tag.replace("!!", "tag:yaml.org,2002:")
-    message = f'expected a value without a YAML tag, got "{full}"'
-    assert error_of(text.encode()) == (message, line)
+    ):
+        full = tag.replace("!!", "tag:yaml.org,2002:")
+        message = f'expected a value without a YAML tag, got "{full}"'
+        assert error_of(text.encode()) == (message, line)
     assert value_in("stop!") == "stop!"
     assert value_in("'!!python/none'") == "!!python/none"
 
@@ -165,35 +156,17 @@ def test_size_and_depth_are_limited():
     assert error_of(b"[" * 1500) == (message, None)
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("false", "false"),
-        ("1e3", "1e3"),
-        ("017", '"017"'),
-        ("|\n  a\n  b", '"a\\nb\\n"'),
-        ("9" * 60, "9" * 60),
-        ("9" * 61, f'"{"9" * 60}…"'),
-    ],
-)
-def test_value_is_shown_as_it_is_written(text, shown):
-    """An error shows numbers as they are written, and text in quotes."""
-    assert show(node_in(text)) == shown
-
-
-@pytest.mark.parametrize(
-    ("text", "quoted"),
-    [
-        ("x" * 60, f'"{"x" * 60}"'),
-        ("x" * 61, f'"{"x" * 60}…"'),
-        ('say "hi"', '"say \\"hi\\""'),
-        ("\x1b]0;a\nb\x07", '"\\u001b]0;a\\nb\\u0007"'),
-        ("a\u2028b\u202e\x9b", '"a\\u2028b\\u202e\\u009b"'),
-        ("\ud800", '"\\ud800"'),
-        ("Küche 1 °C", '"Küche 1 °C"'),
-    ],
-    ids=["60", "61", "quotes", "controls", "bidi", "surrogate", "umlaut"],
-)
-def test_quoted_text_is_safe_to_print(text, quoted):
-    """A quoted text is short and on one line, without control characters."""
-    assert quote(text) == quoted
+def test_value_is_shown_as_it_is_written_and_safe_to_print():
+    """An error shows numbers as they are written, and text in quotes: short and on one line,
+    without control characters."""
+    for text in ("false", "1e3", "9" * 60):
+        assert show(node_in(text)) == text
+    for text, quoted in (
+        ("9" * 61, "9" * 60 + "…"),
+        ("x" * 60, "x" * 60),
+        ('|\n  say\n  "hi"', r"say\n\"hi\"\n"),
+        ("Küche 1 °C", "Küche 1 °C"),
+    ):
+        assert show(node_in(text)) == f'"{quoted}"'
+    assert quote("\x1b]0;a\nb\x07") == '"\\u001b]0;a\\nb\\u0007"'
+    assert quote("a\u2028b\u202e\x9b\ud800") == '"a\\u2028b\\u202e\\u009b\\ud800"'

@@ -9,7 +9,6 @@ from tests.system.debian.test_from_release import SIGN_IN_AGAIN
 from tests.system.debian.test_install import running
 
 # Edits that break a release: a module, a text in it, and the text that replaces it.
-# tests/cli/test_command_line.py checks that the texts exist.
 UNHEALTHY = ("status.py", "        failures = []\n", "        failures = ['for a test']\n")
 NOT_IMPORTABLE = ("server.py", "import asyncio\n", "raise SystemExit(3)\nimport asyncio\n")
 DIES_AT_START = ("cli/main.py", "    faulthandler.enable()", "    1 / 0\n    faulthandler.enable()")
