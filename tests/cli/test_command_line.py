@@ -92,7 +92,6 @@ def test_version_and_help(capfd: Capture) -> None:
         (["run", "--port", "http"], "expected a port from 0 to 65535, got 'http'"),
         (["run", "--port=-1"], "expected a port from 0 to 65535, got '-1'"),
         (["run", "config.yaml"], "unrecognized arguments: config.yaml"),
-        (["demo", "--simulate"], "unrecognized arguments: --simulate"),
     ],
 )
 def test_wrong_command_line(arguments: list[str], reason: str, capfd: Capture) -> None:
@@ -166,8 +165,11 @@ SimulatedPin._change_state = change
 # The log
 
 
-def test_log_under_the_journal(start_server: Start) -> None:
-    """Under the journal each line begins with its priority and has no time."""
+def test_log_under_the_journal(
+    start_server: Start, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    """Under the journal each line begins with its priority and has no time. So does an error before
+    the start. The journal of another process does not count."""
     under_journal = """
 import os
 found = os.fstat(2)
@@ -179,17 +181,9 @@ os.environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
     assert "<4>The pins are simulated: nothing real is read or switched" in server.lines
     assert any(line.startswith("<6>0 pins, serving http://") for line in server.lines)
     assert "<6>stopping" in server.lines
-
-
-def test_journal_of_another_process(monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
-    """Under the journal an error before the start has its priority. With the journal of another
-    process it has none."""
-    found = os.fstat(sys.stderr.fileno())
-    for stream, prefix in (
-        (f"{found.st_dev}:{found.st_ino}", "<3>"),
-        (f"{found.st_dev + 1}:{found.st_ino}", ""),
-        ("", ""),
-    ):
+    own = os.fstat(sys.stderr.fileno())
+    streams = {f"{own.st_dev}:{own.st_ino}": "<3>", f"{own.st_dev + 1}:{own.st_ino}": "", "": ""}
+    for stream, prefix in streams.items():
         monkeypatch.setenv("JOURNAL_STREAM", stream)
         assert main(["check", "/none.yaml"]) == 78
         assert capfd.readouterr().err == f"{prefix}/none.yaml: expected a file, found none\n"

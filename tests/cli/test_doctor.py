@@ -27,13 +27,12 @@ class Machine:
     def __init__(self, folder: Path, read_output: Callable[[], str]) -> None:
         self.file = folder / "config.yaml"
         self.file.write_text(f"gpio: simulated\nport: {free_port()}\n")
-        self.programs = folder / "bin"
-        self.programs.mkdir()
+        (folder / "bin").mkdir()
         self._read_output = read_output
 
     def program(self, name: str, output: str) -> None:
         """Write a program that prints `output`, whatever its arguments are."""
-        file = self.programs / name
+        file = self.file.parent / "bin" / name
         file.write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\n")
         file.chmod(0o755)
 
@@ -72,10 +71,9 @@ def machine(
 
 def test_running_service(machine, tmp_path, monkeypatch):
     """A service that runs and answers has no errors. After an edit without a reload, doctor sends
-    its request to the old port, and names the command that reloads the service. After an edit with
-    errors it uses the old port, too, and names each error with the command that opens the file. If
-    viewing needs a code, it gets no reasons of the health, but names the command that shows them.
-    """
+    its request to the old port, and names the command that reloads the service. After one with
+    errors it does so, too, and names each error with the command that opens the file. If viewing
+    needs a code, it gets no reasons of the health, but names the command that shows them."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     machine.service(status="http on port 8080; 0 pins")
     machine.file.write_text(f"gpio: simulated\nport: {free_port()}\naccess: {{view: code}}\n")

@@ -19,14 +19,10 @@ TLS = CertificateFiles(certificate=HERE / "tls/server.crt", key=HERE / "tls/serv
 # The files that we ship
 
 
-def test_shipped_file_has_the_defaults():
-    """The shipped file is valid, and its values are the defaults."""
+def test_shipped_file_has_the_defaults_and_explains_every_key():
+    """The shipped file is valid, and its values are the defaults. Each key is in it: those of the
+    top and of `access` uncommented and once."""
     assert load(SHIPPED) == msgspec.structs.replace(Config(), www=SHIPPED.parent / "www")
-
-
-def test_shipped_file_explains_every_key():
-    """Each key is in the shipped file: those of the top and of `access` uncommented and once."""
-    text = SHIPPED.read_text()
     pin_keys = set().union(*(mode.__struct_fields__ for mode in MODES.values())) - {"name"}
     for line, keys in (
         ("^{}:", Config.__struct_fields__),
@@ -35,37 +31,28 @@ def test_shipped_file_explains_every_key():
         (r"^#   {} +\S", {"mode"} | pin_keys),
     ):
         for key in keys:
-            found = re.findall(line.format(key), text, re.MULTILINE)
+            found = re.findall(line.format(key), SHIPPED.read_text(), re.MULTILINE)
             assert len(found) == 1 or (found and line.startswith("^#")), key
 
 
-def test_example_of_a_broker_is_valid_when_uncommented():
-    """The example of a broker in the shipped file is valid without its comment signs."""
-    (example,) = re.findall(r"^# {3}mqtt:\n(?:# {5}.*\n)+", SHIPPED.read_text(), re.MULTILINE)
-    mqtt = read(re.sub("^#", "", example, flags=re.MULTILINE)).mqtt
+def test_examples_are_valid():
+    """The examples in the shipped file are valid without their comment signs, with the space after
+    the sign or without it. The pins of README.md are valid, without warnings."""
+    top, pins = SHIPPED.read_text().split("\npins:\n")
+    (broker,) = re.findall(r"^# {3}mqtt:\n(?:# {5}.*\n)+", top, re.MULTILINE)
+    mqtt = read(re.sub("^#", "", broker, flags=re.MULTILINE)).mqtt
     assert (mqtt.url, mqtt.ca) == ("mqtts://broker.local", HERE / "tls/broker-ca.crt")
-
-
-@pytest.mark.parametrize("comment", ["#", "# "])
-def test_example_pins_are_valid_when_uncommented(comment):
-    """The example pins of the shipped file are valid without their comment signs."""
-    top, examples = SHIPPED.read_text().split("\npins:\n")
-    lines = examples.rstrip("\n").split("\n")
-    assert all(line.startswith(comment) for line in lines)
-    bare = "\n".join(line.removeprefix(comment) for line in lines)
-    door, lamp, gate, fan = read(f"{top}\npins:\n{bare}\n").pins
-    assert (door.gpio, door.label, door.pull) == (17, "Front door", "up")
-    assert (lamp.initial, lamp.on_stop, lamp.on_failure) == ("keep", "keep", "keep")
-    assert (gate.pulse, gate.confirm, fan.initial) == (0.5, True, 0.35)
-
-
-def test_example_of_the_readme_is_valid():
-    """The pins of README.md are a valid configuration without warnings."""
+    for comment in ("^#", "^# "):
+        bare, count = re.subn(comment, "", pins, flags=re.MULTILINE)
+        assert count == len(pins.splitlines())
+        door, lamp, gate, fan = read(f"{top}\npins:\n{bare}").pins
+        assert (door.gpio, door.label, door.pull) == (17, "Front door", "up")
+        assert (lamp.initial, lamp.on_stop, lamp.on_failure) == ("keep", "keep", "keep")
+        assert (gate.pulse, gate.confirm, fan.initial) == (0.5, True, 0.35)
     readme = SHIPPED.with_name("README.md").read_text()
-    (example,) = re.findall(r"^ {4}pins:\n(?: {6}.*\n)+", readme, re.MULTILINE)
-    pins = read(textwrap.dedent(example), warnings=(warnings := [])).pins
-    assert [pin.name for pin in pins] == ["door", "lamp", "gate"]
-    assert warnings == []
+    (pins,) = re.findall(r"^ {4}pins:\n(?: {6}.*\n)+", readme, re.MULTILINE)
+    found = read(textwrap.dedent(pins), warnings=(warnings := [])).pins
+    assert ([pin.name for pin in found], warnings) == (["door", "lamp", "gate"], [])
 
 
 # The table of keys: boundaries, and one value of each class
@@ -258,14 +245,8 @@ def test_table_has_every_key():
 
 # Defaults
 
-DRIVEN_DEFAULTS = {
-    "initial": "off",
-    "on_stop": "off",
-    "on_failure": "off",
-    "max_on": None,
-    "confirm": False,
-    "control": None,
-}
+OFF = {"initial": "off", "on_stop": "off", "on_failure": "off"}
+DRIVEN_DEFAULTS = OFF | {"max_on": None, "confirm": False, "control": None}
 DEFAULTS = {
     "input": {"pull": "none", "debounce": 0},
     "output": DRIVEN_DEFAULTS | {"pulse": None, "group": None, "group_pause": 0.1},
@@ -287,14 +268,12 @@ def test_pin_has_the_defaults_and_no_key_of_another_mode(mode):
         assert errors(pin_text(mode, f"{key}: on")) == [f"config.yaml:5: pins.lamp.{key}: {reason}"]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "# nothing\n", "null\n", "{}\n", "pins:\n", "mqtt: false\n", "access:\n  hosts:\n"]
-)
-def test_empty_file_or_section_means_the_defaults(text):
+def test_empty_file_or_section_means_the_defaults():
     """An empty file, or a section without content, is a configuration with the defaults."""
-    config = read(text)
-    assert config == msgspec.structs.replace(Config(), www=HERE / "www")
-    assert (config.certificate, config.secret_files) == (None, ())
+    for text in ("", "# nothing\n", "null", "{}", "pins:", "mqtt: false", "access:\n  hosts:\n"):
+        config = read(text)
+        assert config == msgspec.structs.replace(Config(), www=HERE / "www")
+        assert (config.certificate, config.secret_files) == (None, ())
 
 
 def test_pull_makes_the_other_level_active():

@@ -74,18 +74,15 @@ def test_unknown_key_is_rejected_with_the_nearest_one(text, place, keys):
     assert errors(text) == [f"config.yaml:{place}: expected one of the keys {keys}"]
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "key", "first"),
-    [
-        ("port: 1\nwww: x\n'port': 1\n", 3, "port", 1),
-        (pin_text("input", "gpio: 4"), 5, "pins.lamp.gpio", 3),
-        (pin_text("input") + "  lamp: {gpio: 4, mode: input}\n", 5, "pins.lamp", 2),
-    ],
-)
-def test_repeated_key_is_rejected(text, line, key, first):
+def test_repeated_key_is_rejected():
     """A key that is in the file twice is rejected, with both lines."""
-    reason = f"expected each key once, got it in line {first} already"
-    assert errors(text) == [f"config.yaml:{line}: {key}: {reason}"]
+    for text, place, first in (
+        ("port: 1\nwww: x\n'port': 1\n", "3: port", 1),
+        (pin_text("input", "gpio: 4"), "5: pins.lamp.gpio", 3),
+        (pin_text("input") + "  lamp: {gpio: 4, mode: input}\n", "5: pins.lamp", 2),
+    ):
+        reason = f"expected each key once, got it in line {first} already"
+        assert errors(text) == [f"config.yaml:{place}: {reason}"]
 
 
 @pytest.mark.parametrize(
@@ -96,13 +93,11 @@ def test_repeated_key_is_rejected(text, line, key, first):
         ("pins:\n  - a\n", "2: pins: expected keys and values, got a list"),
         ("pins:\n  lamp: 17", "2: pins.lamp: expected keys and values, got 17"),
         ("access: [code]", "1: access: expected keys and values, got a list"),
-        ("? [a]\n: 1", "1: expected a word as key, got a list"),
-        ("access:\n  ? {a: 1}\n  : 1", "2: access: expected a word as key, got a mapping"),
+        ("access:\n  ? [a]\n  : 1", "2: access: expected a word as key, got a list"),
         ("access:\n  hosts: pi",
          '2: access.hosts: expected a list such as [pi.example.org], got "pi"'),
         ("mqtt: true", "1: mqtt: expected false or {url: mqtt://HOST, …}, got true"),
         ("mqtt:", "1: mqtt: expected false or {url: mqtt://HOST, …}, got nothing"),
-        ("mqtt: [1]", "1: mqtt: expected false or {url: mqtt://HOST, …}, got a list"),
         ("mqtt: 017", "1: mqtt: expected a number without leading zeros, got 017"),
     ],
 )  # fmt: skip

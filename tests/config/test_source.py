@@ -56,11 +56,6 @@ def file(tmp_path):
     return tmp_path / "etc/config.yaml"
 
 
-@pytest.fixture
-def kept(tmp_path):
-    return tmp_path / "last-good.json"
-
-
 def test_command_line_overrides_the_file(file):
     """Keys of the command line replace those of the file. Warnings are those of the last read."""
     file.write_text("port: 80\npins: {gate: {gpio: 4, mode: output, pulse: 99}}\n")
@@ -74,10 +69,11 @@ def test_command_line_overrides_the_file(file):
     assert config_source.warnings == []
 
 
-def test_last_good_configuration_is_kept(file, kept, tmp_path, monkeypatch):
+def test_last_good_configuration_is_kept(file, tmp_path, monkeypatch):
     """The kept configuration is the one that was loaded last, with its folder and without the
     overrides. It is written only if it has changed."""
     file.write_bytes(b"\xef\xbb\xbfwww: pages\n")
+    kept = tmp_path / "last-good.json"
     monkeypatch.chdir(file.parent)
     config_source = ConfigSource(Path("config.yaml"), {"port": 1}, tmp_path)
     assert (config_source.last_good(), config_source.is_in_force()) == (None, None)
@@ -100,9 +96,10 @@ def test_last_good_configuration_is_kept(file, kept, tmp_path, monkeypatch):
     assert config_source.is_in_force() is None
 
 
-def test_last_good_configuration_of_an_older_release(file, kept, tmp_path):
+def test_last_good_configuration_of_an_older_release(file, tmp_path):
     """A key that conflicts with others since a later release is ignored, with a warning. Later
     loads have warnings of their own."""
+    kept = tmp_path / "last-good.json"
     gate = "pins: {gate: {gpio: 4, mode: output, pulse: 99, initial: on}}"
     kept.write_text(json.dumps({"folder": "/srv", "text": gate}))
     config_source = ConfigSource(file, {}, tmp_path)
@@ -115,34 +112,28 @@ def test_last_good_configuration_of_an_older_release(file, kept, tmp_path):
 
 
 @pytest.mark.parametrize("data", ["{", '{"folder": "/", "text": "port: 0"}', "x" * 2**20 + "x"])
-def test_unusable_last_good_configuration_is_none(file, kept, tmp_path, data, caplog):
+def test_unusable_last_good_configuration_is_none(file, tmp_path, data, caplog):
     """A last good configuration that cannot be read goes to the log, and is replaced."""
-    kept.write_text(data)
+    (tmp_path / "last-good.json").write_text(data)
     config_source = ConfigSource(file, {}, tmp_path)
     assert config_source.last_good() is None
-    assert caplog.messages[0].startswith(f"{kept}: ")
+    assert caplog.messages[0].startswith(f"{tmp_path}/last-good.json: ")
     config_source.load()
     config_source.keep()
     assert config_source.last_good() is not None
 
 
-def test_without_a_state_folder_nothing_is_kept(file, kept, tmp_path, monkeypatch, caplog):
+def test_without_a_state_folder_nothing_is_kept(file, tmp_path, monkeypatch, caplog):
     """Without the state folder that systemd names, nothing is kept. A folder that cannot be written
     is an error in the log."""
-    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
-    config_source = ConfigSource(file, {})
-    config_source.load()
-    config_source.keep()
-    assert (config_source.last_good(), config_source.is_in_force()) == (None, None)
-    assert not kept.exists()
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    config_source = ConfigSource(file, {})
-    config_source.load()
-    config_source.keep()
-    assert config_source.is_in_force()
-    assert caplog.messages == []
-    gone = ConfigSource(file, {}, tmp_path / "gone")
-    gone.load()
-    gone.keep()
+    for folder, is_kept in ((None, None), (tmp_path, True), (tmp_path / "gone", None)):
+        monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+        if folder:
+            monkeypatch.setenv("STATE_DIRECTORY", str(folder))
+        config_source = ConfigSource(file, {})
+        config_source.load()
+        config_source.keep()
+        assert config_source.is_in_force() is is_kept
+        assert (config_source.last_good() is not None) == bool(is_kept)
     reason = "No such file or directory; it is not kept"
-    assert caplog.messages == [f"{tmp_path / 'gone' / kept.name}: {reason}"]
+    assert caplog.messages == [f"{tmp_path / 'gone/last-good.json'}: {reason}"]
