@@ -214,8 +214,8 @@ def test_wait_for_a_server(
     server.wait_for_log("was rejected")
     assert wait_healthy(tmp_path, server.port) == 0
     output, error = capfd.readouterr()
-    assert (output.startswith(f"The server reports: {said}"), output.count("\n")) == (True, 1)
-    assert error == ""
+    assert output.startswith(f"The server reports: {said}")
+    assert (output.count("\n"), error) == (1, "")
 
 
 def test_wait_for_another_program(tmp_path: Path, capfd: Capture) -> None:

@@ -274,10 +274,8 @@ def test_output_of_other_programs_is_escaped(machine):
         port = taken.getsockname()[1]
         status, found = machine.examine(f"port: {port}")
     (line,) = found["port"]
-    assert (status, line.partition("\\")[0]) == (
-        1,
-        f"error port {port}: Address already in use, by nginx",
-    )
+    assert status == 1
+    assert line.startswith(f"error port {port}: Address already in use, by nginx")
     assert line.endswith(" -> another port in config.yaml")
     for line in (*found["service"], *found["last errors"], *found["port"]):
         assert line.isprintable(), ascii(line)
