@@ -74,14 +74,10 @@ def pi(start_module_server: Callable[..., Server]) -> Server:
 def test_index_links_to_everything(pi: Server) -> None:
     """`/api` has name and version, and links that work."""
     found = ask(pi, "GET", "/api").json
-    assert abs(found.pop("time") - time.time()) < LIMIT
-    links = found.pop("links")
-    assert found == {
-        "name": "raspi-server",
-        "version": __version__,
-        "host": socket.gethostname(),
-        "simulated": True,
-    }
+    assert (found["name"], found["version"]) == ("raspi-server", __version__)
+    assert (found["host"], found["simulated"]) == (socket.gethostname(), True)
+    assert abs(found["time"] - time.time()) < LIMIT
+    links = found["links"]
     assert set(links) == {"hello", "pins", "history", "header", "health", "openapi", "websocket"}
     assert b"WebSocket" in ask(pi, "GET", links.pop("websocket")).body
     assert {ask(pi, "GET", path).status for path in links.values()} == {200}
@@ -92,17 +88,14 @@ def test_pins_are_in_the_order_of_the_configuration(pi: Server) -> None:
     pin alone reads the same."""
     pins = {pin["name"]: pin for pin in ask(pi, "GET", "/api/pins").json["pins"]}
     assert list(pins) == NAMES
-    usual = {"writable": True, "pulse": None, "max_on": None, "group": None, "confirm": False,
-             "control": None, "error": None}  # fmt: skip
-    assert pins["door"] == usual | {
+    assert pins["door"] == {
         "name": "door", "label": "Front door", "gpio": 17, "header": 11, "mode": "input",
-        "value": 0, "since": None, "writable": False,
+        "value": 0, "since": None, "writable": False, "pulse": None, "max_on": None, "group": None,
+        "confirm": False, "control": None, "error": None,
     }  # fmt: skip
-    lamp = {key: value for key, value in pins["lamp"].items() if key not in ("value", "since")}
-    assert lamp == usual | {
-        "name": "lamp", "label": "Desk lamp", "gpio": 27, "header": 13, "mode": "output",
-        "control": "everyone", "confirm": True, "max_on": 3600,
-    }  # fmt: skip
+    assert pins["lamp"].items() >= {
+        "header": 13, "writable": True, "control": "everyone", "confirm": True, "max_on": 3600,
+    }.items()  # fmt: skip
     assert (pins["fan"]["mode"], pins["fan"]["label"]) == ("pwm", "fan")
     assert pins["gate"]["pulse"] == 60
     assert pins["up"]["group"] == pins["down"]["group"] == "shutter"
@@ -234,7 +227,6 @@ def test_unknown_path(pi: Server) -> None:
     "pin, expected, reason",
     [
         ("garage", (404, "unknown-pin"), "there is no pin 'garage'"),
-        ("LAMP", (404, "unknown-pin"), "there is no pin 'LAMP'"),
         ("l%C3%A4mp%0A", (404, "unknown-pin"), "there is no pin '"),
         ("door", (403, "not-writable"), "door (GPIO17) is an input"),
         ("boiler", (403, "not-allowed"), "nobody may switch"),
@@ -425,28 +417,24 @@ def test_pins_that_cannot_be_opened(
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path}
     broken = start_server("gpio: real\n" + CONFIG.lstrip(), simulate=False, env=environment)
-
-    def answer(method: str, path: str, body: Any = None) -> Response:
-        answer = ask(broken, method, path, body)
+    commands = [(method, path.format("lamp"), body) for method, path, body in COMMANDS]
+    reads = [("GET", f"/api/{name}", None) for name in ("health", "hello", "pins", "header")]
+    answers = [ask(broken, *asked) for asked in (*reads, *commands)]
+    for (method, path, _), answer in zip((*reads, *commands), answers, strict=True):
         assert complaints(description, method, path, answer) == []
-        return answer
-
-    health = answer("GET", "/api/health")
-    assert (health.status, health.json["status"]) == (200, "degraded")
-    reasons = health.json["reasons"]
-    assert len(reasons) == len(NAMES)
-    assert reasons[0].startswith("door (GPIO17): GPIO cannot be opened: No module named 'lgpio'")
-    assert "sudo apt install python3-lgpio" in reasons[0]
-    assert answer("GET", "/api").json["simulated"] is False
-    for pin in answer("GET", "/api/pins").json["pins"]:
+    health, hello, pins = (answer.json for answer in answers[:3])
+    assert (answers[0].status, health["status"]) == (200, "degraded")
+    assert len(health["reasons"]) == len(NAMES)
+    found = health["reasons"][0]
+    assert found.startswith("door (GPIO17): GPIO cannot be opened: No module named 'lgpio'")
+    assert "sudo apt install python3-lgpio" in found
+    assert hello["server"]["simulated"] is False
+    for pin in pins["pins"]:
         assert (pin["value"], pin["since"]) == (None, None)
         assert pin["error"].startswith("GPIO cannot be opened: ")
-    shown = answer("GET", "/api/header").json["pins"]
-    assert [(pin["pin"], pin["holder"], pin["value"]) for pin in shown][10] == ("door", None, None)
-    for method, path, body in COMMANDS:
-        status, code, message = answer(method, path.format("lamp"), body).error
-        assert (status, code) == (409, "unavailable")
-        assert message.startswith("lamp (GPIO27): GPIO cannot be opened: ")
+    for answer in answers[4:]:
+        assert answer.error[:2] == (409, "unavailable")
+        assert answer.error[2].startswith("lamp (GPIO27): GPIO cannot be opened: ")
 
 
 def template(description: Any, path: str) -> str:
@@ -464,37 +452,24 @@ def complaints(description: Any, method: str, path: str, answer: Response) -> li
     response = operation["responses"].get(str(answer.status))
     if response is None:
         return [f"{method} {path}: {answer.status} is not described"]
-    validator = jsonschema_rs.validator_for(closed({**description, **form(response)}))
-    return [
-        f"{error.instance_path}: {error.message}" for error in validator.iter_errors(answer.json)
-    ]
+    closed = json.dumps({**description, **form(response)}).replace(
+        '"properties":', '"additionalProperties": false, "properties":'
+    )
+    return [str(error) for error in jsonschema_rs.validator_for(closed).iter_errors(answer.json)]
 
 
-def closed(schema: Any) -> Any:
-    """Return a schema whose objects have no other fields than the described ones."""
-    if isinstance(schema, list):
-        return [closed(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    found = {key: closed(value) for key, value in schema.items()}
-    if schema.get("type") == "object" and "properties" in schema:
-        found["additionalProperties"] = False
-    return found
-
-
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.sampled_from([b"GET", b"PUT", b"HEAD", b"OPTIONS", b"TRACE", b"get", b"B\xe9\xe9"]),
-    st.sampled_from([b"/", b"/api/", b"/api/pins/", b"/api/pins/lamp/", b"/ws", b""]),
+    st.sampled_from(
+        [b"GET /", b"PUT /api/pins/", b"get /api/", b"B\xe9 /ws", b"HEAD ", b"TRACE /"]
+    ),
     st.binary(max_size=40),
     st.binary(max_size=40),
 )
 def test_no_request_makes_the_server_fail(
-    pi: Server, method: bytes, start: bytes, path: bytes, header: bytes
+    pi: Server, start: bytes, path: bytes, header: bytes
 ) -> None:
     """For any bytes sent as a request the server never answers with an error of its own."""
-    request = b"%b %b%b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Any: %b\r\n\r\n"
-    answer = raw(pi, request % (method, start, path, header))
+    request = b"%b%b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Any: %b\r\n\r\n"
+    answer = raw(pi, request % (start, path, header))
     assert not answer or re.match(rb"HTTP/1\.1 [234]\d\d ", answer), answer
