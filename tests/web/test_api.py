@@ -68,9 +68,6 @@ def pi(start_module_server: Callable[..., Server]) -> Server:
     return start_module_server(CONFIG)
 
 
-# Reading
-
-
 def test_index_links_to_everything(pi: Server) -> None:
     """`/api` has name and version, and links that work."""
     found = ask(pi, "GET", "/api").json
@@ -126,9 +123,8 @@ def test_header_shows_forty_positions(pi: Server) -> None:
     assert list(pins) == list(range(1, 41))
     assert pins[13] == {"position": 13, "function": "GPIO27", "gpio": 27, "pin": "lamp",
                         "holder": "raspi-server", "value": 1}  # fmt: skip
-    free = {"gpio": None, "holder": None, "pin": None, "value": None}
-    assert pins[6] == free | {"position": 6, "function": "GND"}
-    assert pins[37] == free | {"position": 37, "function": "GPIO26", "gpio": 26}
+    assert pins[37] == {"position": 37, "function": "GPIO26", "gpio": 26, "pin": None,
+                        "holder": None, "value": None}  # fmt: skip
     assert sorted(pin["pin"] for pin in found["pins"] if pin["holder"]) == sorted(NAMES)
 
 
@@ -141,9 +137,6 @@ def test_head_is_get_without_the_body(pi: Server) -> None:
             assert int(answer.headers["Content-Length"]) > 2
             del answer.headers["Content-Length"], answer.headers["Date"]  # of another moment
         assert head.headers.items() == get.headers.items()
-
-
-# Switching
 
 
 def test_put_and_toggle(pi: Server) -> None:
@@ -185,16 +178,12 @@ def test_pulse_ends_by_itself(pi: Server) -> None:
         ("gate/pulse", b'{"seconds":61}', r"gate: expected 0\.01 to 60 seconds, got 61"),
         ("lamp/pulse", b'{"seconds":3601}', r"lamp: expected 0\.01 to 3600 seconds, got 3601"),
         ("lamp/pulse", b'{"seconds":0.009}', r">= 0\.01 - at `\$\.seconds`"),
-        ("lamp/pulse", b'{"seconds":86401}', r"<= 86400.* - at `\$\.seconds`"),
         ("lamp/pulse", b"{}", r"lamp: expected seconds, since the pin has no pulse in config"),
-        ("lamp/pulse", b'{"second":1}', r"unknown field `second`"),
         ("lamp/pulse", b"{", "expected JSON: "),
         ("lamp", b"\xff\xfe", "expected JSON: "),
-        ("lamp", b'{"value":1}}', "expected JSON: "),
         ("lamp", b'{"value":NaN}', "expected JSON: "),
         ("lamp", b'{"value":' + b"[" * 30_000, ""),
         ("lamp", b"", r"missing required field `value`"),
-        ("lamp", b"null", r"Expected `object`, got `null`"),
         ("lamp", b'{"value":1e999}', r"out of range - at `\$\.value`"),
         ("lamp", b'{"value":0.5}', r"lamp: expected 0 or 1, got 0\.5"),
         ("lamp", b'{"value":true}', r"Expected `float`, got `bool` - at `\$\.value`"),
@@ -211,16 +200,6 @@ def test_invalid_value(pi: Server, path: str, body: bytes, reason: str) -> None:
     assert answer.error[:2] == ((400, "bad-message") if "JSON" in reason else (422, "bad-value"))
     assert re.search(reason, answer.error[2]), answer.error
     assert value_of(pi, pin) == 0
-
-
-# Errors
-
-
-def test_unknown_path(pi: Server) -> None:
-    """A path that does not exist is a 404 that names it, whatever the method."""
-    for path in ("/api/", "/api/nothing", "/api/pins/", "/api/pins/lamp/burn"):
-        for method in ("GET", "PUT", "OPTIONS"):
-            assert ask(pi, method, path).error == (404, "not-found", f"there is nothing at {path}")
 
 
 @pytest.mark.parametrize(
@@ -243,21 +222,20 @@ def test_rejected_command(pi: Server, pin: str, expected: tuple[int, str], reaso
     assert answer.json["value"] == 0 if expected[0] == 403 else answer.error[:2] == expected
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST", "BREW"])
-def test_other_method(pi: Server, method: str) -> None:
-    """A method that a path does not have is a 405 that lists those it has."""
-    for path, handler in routes.API:
-        known = {name.upper() for name in handler.operations}
-        known |= {"HEAD"} if "GET" in known else set()
-        if method in known:
-            continue
-        answer = ask(pi, method, path.replace("{name}", "lamp"))
-        assert answer.status == 405
-        assert set((answer.headers["Allow"] or "").split(", ")) == known
-        assert method == "HEAD" or answer.error[1] == "method"
+def test_other_path_or_method(pi: Server) -> None:
+    """A method that a path does not have is a 405 that lists those it has. A path that does not
+    exist is a 404 that names it, whatever the method."""
+    for method in ("GET", "PUT", "POST", "OPTIONS"):
+        for path, handler in routes.API:
+            known = {name.upper() for name in handler.operations}
+            if method not in known:
+                answer = ask(pi, method, path.replace("{name}", "lamp"))
+                assert answer.error[:2] == (405, "method")
+                allowed = set((answer.headers["Allow"] or "").split(", "))
+                assert allowed == known | ({"HEAD"} if "GET" in known else set())
+        for path in ("/api/", "/api/pins/", "/api/pins/lamp/burn"):
+            assert ask(pi, method, path).error == (404, "not-found", f"there is nothing at {path}")
 
-
-# Bodies of any length
 
 PUT_HEAD = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: localhost\r\n"
 ON = b'{"value":1}'
@@ -292,20 +270,16 @@ def test_longest_body(pi: Server) -> None:
     assert b"HTTP/1.1 200 OK" in answer
 
 
-@pytest.mark.parametrize("size", [MAX_BODY + 1, 10**30])
-def test_body_declared_too_large(pi: Server, size: int) -> None:
+def test_body_declared_too_large(pi: Server) -> None:
     """A body that is declared longer gets 413 before it is read, and the connection closes. So does
     a client that waits for `100 Continue`."""
-    length = b"Content-Length: %d\r\n\r\n" % size
-    head, _, body = raw(pi, PUT_HEAD + length).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 413 ")
     expected = {"code": "too-large", "message": f"expected a body of at most {MAX_BODY} bytes"}
-    assert json.loads(body) == {"error": expected}
-    waiting = raw(pi, PUT_HEAD + b"Expect: 100-continue\r\n" + length)
-    assert waiting.startswith(b"HTTP/1.1 413 ")
-
-
-# Pages of other sites
+    for size in (MAX_BODY + 1, 10**30):
+        for more in (b"", b"Expect: 100-continue\r\n"):
+            length = b"Content-Length: %d\r\n\r\n" % size
+            head, _, body = raw(pi, PUT_HEAD + more + length).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 413 ")
+            assert json.loads(body) == {"error": expected}
 
 
 def test_get_changes_nothing(pi: Server) -> None:
@@ -342,9 +316,6 @@ def test_no_other_site_may_read_or_switch(pi: Server) -> None:
         assert ask(pi, method, path, body, **own).status == 200
 
 
-# The description
-
-
 @pytest.fixture(scope="module")
 def description(pi: Server) -> Any:
     return ask(pi, "GET", "/api/openapi.json").json
@@ -354,25 +325,20 @@ def form(response: Any) -> Any:
     return response["content"]["application/json"]["schema"]
 
 
-def reference(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
 def test_description_lists_every_route(description: Any) -> None:
-    """The OpenAPI 3.1 document describes every route and method with its parameters, every error
-    with its form, health with its 503, and the history with its query and CSV."""
+    """The OpenAPI 3.1 document describes every route with its parameters, health with its 503, and
+    the history with its query and CSV."""
     assert re.fullmatch(r"3\.1\.\d+", description["openapi"])
     assert description["info"]["version"] == __version__
     paths = description["paths"]
     for path, item in paths.items():
         named = {parameter["name"] for parameter in item.get("parameters", [])}
         assert named == set(re.findall(r"{(\w+)}", path))
-        for operation in (item[each] for each in ("get", "put", "post") if each in item):
-            for status in operation["responses"].keys() - {"200", "503"}:
-                assert form(operation["responses"][status]) == reference("ErrorAnswer")
     health = paths["/api/health"]["get"]["responses"]
     assert form(health["503"]) == form(health["200"])
-    assert reference("HealthStatus") in form(health["200"])["anyOf"]  # for who may not view
+    assert {"$ref": "#/components/schemas/HealthStatus"} in form(health["200"])[
+        "anyOf"
+    ]  # for who may not view
     one = paths["/api/pins/{name}/history"]["get"]
     assert [each["name"] for each in one["parameters"]] == ["seconds", "format"]
     assert set(one["responses"]["200"]["content"]) == {"application/json", "text/csv"}
@@ -391,12 +357,10 @@ def test_answers_are_as_described(pi: Server, description: Any) -> None:
         (200, "POST", "/api/logout", None, {}),
         (404, "GET", "/api/pins/garage/history", None, {}),
         (422, "GET", "/api/pins/lamp/history?seconds=0", None, {}),
-        (422, "GET", "/api/history?seconds=soon", None, {}),
         (421, "GET", "/api/pins", None, {"Host": "evil.example"}),
         (400, "PUT", "/api/pins/lamp", b"{", {}),
         (401, "POST", "/api/login", {"code": "no such code"}, {}),
         (422, "POST", "/api/login", {"code": 7}, {}),
-        (403, "POST", "/api/login", {"code": "x"}, {"Origin": "http://evil.example"}),
     ]
     tried = {("/api/login", "post"), ("/api/fleet", "get")}
     for status, method, path, body, headers in exchanges:
@@ -418,23 +382,21 @@ def test_pins_that_cannot_be_opened(
     environment = {**os.environ, "PYTHONPATH": path}
     broken = start_server("gpio: real\n" + CONFIG.lstrip(), simulate=False, env=environment)
     commands = [(method, path.format("lamp"), body) for method, path, body in COMMANDS]
-    reads = [("GET", f"/api/{name}", None) for name in ("health", "hello", "pins", "header")]
-    answers = [ask(broken, *asked) for asked in (*reads, *commands)]
-    for (method, path, _), answer in zip((*reads, *commands), answers, strict=True):
-        assert complaints(description, method, path, answer) == []
-    health, hello, pins = (answer.json for answer in answers[:3])
-    assert (answers[0].status, health["status"]) == (200, "degraded")
-    assert len(health["reasons"]) == len(NAMES)
-    found = health["reasons"][0]
-    assert found.startswith("door (GPIO17): GPIO cannot be opened: No module named 'lgpio'")
-    assert "sudo apt install python3-lgpio" in found
-    assert hello["server"]["simulated"] is False
-    for pin in pins["pins"]:
+    reads = [("GET", f"/api/{name}", None) for name in ("health", "pins", "header")]
+    answers = {asked[1]: ask(broken, *asked) for asked in (*reads, *commands)}
+    for method, path, _ in (*reads, *commands):
+        assert complaints(description, method, path, answers[path]) == []
+    health = answers["/api/health"]
+    assert (health.status, health.json["status"]) == (200, "degraded")
+    first, *others = health.json["reasons"]
+    assert first.startswith("door (GPIO17): GPIO cannot be opened: No module named 'lgpio'")
+    assert "sudo apt install python3-lgpio" in first
+    assert len(others) == len(NAMES) - 1
+    for pin in answers["/api/pins"].json["pins"]:
         assert (pin["value"], pin["since"]) == (None, None)
         assert pin["error"].startswith("GPIO cannot be opened: ")
-    for answer in answers[4:]:
-        assert answer.error[:2] == (409, "unavailable")
-        assert answer.error[2].startswith("lamp (GPIO27): GPIO cannot be opened: ")
+    for _, path, _ in commands:
+        assert answers[path].error[:2] == (409, "unavailable")
 
 
 def template(description: Any, path: str) -> str:
