@@ -123,8 +123,7 @@ def test_header_shows_forty_positions(pi: Server) -> None:
     assert list(pins) == list(range(1, 41))
     assert pins[13] == {"position": 13, "function": "GPIO27", "gpio": 27, "pin": "lamp",
                         "holder": "raspi-server", "value": 1}  # fmt: skip
-    assert pins[37] == {"position": 37, "function": "GPIO26", "gpio": 26, "pin": None,
-                        "holder": None, "value": None}  # fmt: skip
+    assert (pins[37]["function"], pins[37]["pin"], pins[37]["holder"]) == ("GPIO26", None, None)
     assert sorted(pin["pin"] for pin in found["pins"] if pin["holder"]) == sorted(NAMES)
 
 

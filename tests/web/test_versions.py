@@ -155,10 +155,16 @@ def test_change_of_files_gives_a_new_version(
     def version(max_files: int = 1000) -> str:
         return read_version([str(tmp_path), str(BUILT_IN_WWW)], max_files).name
 
+    def come_and_go() -> None:
+        """Add a file and remove it, until that shows. The clock ticks every few ms."""
+        while version() in seen:
+            (tmp_path / "mine.css").write_text("1")
+            (tmp_path / "mine.css").unlink()
+
     seen = [version()]
     for edit in (
         lambda: other.write_text("new"),
-        lambda: other.unlink(),
+        come_and_go,
         lambda: script.rename(tmp_path / "yours.js"),
         lambda: (tmp_path / "below" / "linked.js").symlink_to(tmp_path / "yours.js"),
         lambda: (tmp_path / "icon.svg").write_text("<svg/>"),
@@ -195,21 +201,7 @@ def test_hidden_files_and_data_give_no_version(pi: Server, www: Path) -> None:
     assert present(pi) not in (before, linked)
 
 
-def rewrite_with_old_date(file: Path, text: bytes) -> None:
-    before = file.stat()
-    file.write_bytes(text)
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def replace(file: Path, text: bytes) -> None:
-    file.with_suffix(".tmp").write_bytes(text)
-    file.with_suffix(".tmp").replace(file)
-
-
-@pytest.mark.parametrize("edit", [rewrite_with_old_date, replace])
-def test_edit_shows_at_the_next_page_load(
-    pi: Server, www: Path, edit: Callable[[Path, bytes], None]
-) -> None:
+def test_edit_shows_at_the_next_page_load(pi: Server, www: Path) -> None:
     """An edited script is served at its old address, no longer kept there, while its page is open.
     It has a new address when the page is loaded again, also if it has the same length and date. At
     its own address an edit shows immediately, as it is and as gzip."""
@@ -218,11 +210,12 @@ def test_edit_shows_at_the_next_page_load(
     tags = {form: form(pi, "/mine.js").headers["Etag"] for form in (get, get_gzip)}
     before = version_in(page.body)
     assert is_kept(get(pi, f"/v/{before}/mine.js"))
-    edited, changed = SCRIPT.replace(b"42", b"43"), script.stat().st_ctime_ns
-    while script.stat().st_ctime_ns == changed:  # the file system's clock ticks every few ms
-        edit(script, edited)
-    old = get(pi, f"/v/{before}/mine.js")
-    assert (old.body, is_kept(old)) == (edited, False)
+    edited, old = SCRIPT.replace(b"42", b"43"), script.stat()
+    while script.stat().st_ctime_ns == old.st_ctime_ns:  # the clock ticks every few ms
+        script.write_bytes(edited)
+        os.utime(script, ns=(old.st_atime_ns, old.st_mtime_ns))
+    answer = get(pi, f"/v/{before}/mine.js")
+    assert (answer.body, is_kept(answer)) == (edited, False)
     assert is_kept(get(pi, f"/v/{before}/raspi.js"))
     again = get(pi, "/mine.html", If_None_Match=page.headers["Etag"])
     after = version_in(again.body)
