@@ -39,11 +39,11 @@ REQUESTS = {
 }
 PUT = "PUT /api/pins/lamp HTTP/1.1\r\nHost: localhost\r\n"
 MALFORMED = {
-    "a port that is no number": (400, "GET / HTTP/1.1\r\nHost: x:" + "9" * 4301 + "\r\n\r\n"),
-    "no Host": (400, "GET / HTTP/1.1\r\n\r\n"),
-    "no request": (400, "\x01\x02\r\n\r\n"),
-    "a bad chunk": (400, PUT + "Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
-    "too large": (413, PUT + "Content-Length: 9999999\r\n\r\n"),
+    "GET / HTTP/1.1\r\nHost: x:" + "9" * 4301 + "\r\n\r\n": 400,
+    "GET / HTTP/1.1\r\n\r\n": 400,
+    "\x01\x02\r\n\r\n": 400,
+    PUT + "Transfer-Encoding: chunked\r\n\r\nzz\r\n": 400,
+    PUT + "Content-Length: 9999999\r\n\r\n": 413,
 }
 
 
@@ -87,10 +87,7 @@ def test_every_answer_has_our_headers(pi: Server, https_pi: Server, line: str) -
         assert check(server, request.format("evil.example")) == 421
 
 
-@pytest.mark.parametrize("name", MALFORMED)
-def test_answer_to_a_malformed_request_has_our_headers(
-    pi: Server, https_pi: Server, name: str
-) -> None:
+def test_answer_to_a_malformed_request_has_our_headers(pi: Server, https_pi: Server) -> None:
     """A malformed request gets an error with our headers, also by plain HTTP where HTTPS is on."""
-    status, request = MALFORMED[name]
-    assert [check(server, request) for server in (pi, https_pi)] == [status, status]
+    for request, status in MALFORMED.items():
+        assert [check(server, request) for server in (pi, https_pi)] == [status, status], request

@@ -1,4 +1,4 @@
-"""The server behind nginx, below a path prefix beside another site."""
+"""The server behind nginx. tests/browser/test_prefix.py has the pages behind a smaller proxy."""
 
 import shutil
 import subprocess
@@ -54,12 +54,8 @@ def test_everything_works_below_the_prefix(
         try:
             assert nginx.stderr
             assert any("start worker process " in line for line in nginx.stderr)
-            page = ask(url, "GET", f"{PREFIX}/")
-            assert page.status == 200
-            (style,) = [
-                part for part in page.body.decode().split('"') if part.endswith("style.css")
-            ]
-            assert not style.startswith("/")
+            page = ask(url, "GET", f"{PREFIX}/").body.decode()
+            (style,) = [part for part in page.split('"') if part.endswith("style.css")]
             assert ask(url, "GET", f"{PREFIX}/{style}").status == 200
             assert ask(url, "GET", "/").body == b"another site"
             host = {"Host": f"127.0.0.1:{port}"}

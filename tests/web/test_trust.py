@@ -53,9 +53,6 @@ def trusting(folder: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=folder / "tls" / "ca.crt")
 
 
-# Plain HTTP where HTTPS is on
-
-
 def test_page_redirects_to_the_explanation(pi: Server) -> None:
     """A page asked for without https redirects to the page that explains it, with the path that was
     asked for. That page has all its files."""
@@ -85,9 +82,6 @@ def test_nothing_but_the_explanation(pi: Server, trusting: ssl.SSLContext) -> No
         for path in ("..%2findex.html", "../index.html", ".%2e", "/etc/passwd", "..%2fprivate.txt"):
             assert ask(pi, "GET", f"/trust/{path}").status in (307, 404), path
         assert viewer.receive("state")["pins"] == {"lamp": 0}
-
-
-# The authority
 
 
 def test_forms_of_the_certificate(pi: Server, folder: Path) -> None:
