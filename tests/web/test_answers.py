@@ -20,7 +20,6 @@ REQUESTS = {
     "BREW /": 405,
     "GET /.env": 404,
     "GET /%ff": 400,
-    "GET /v/0123456789abcdef/icon.svg": 200,
     "GET /v/current/trust": 301,
     "HEAD /api": 200,
     "GET /api/nothing": 404,
@@ -31,7 +30,6 @@ REQUESTS = {
     "GET /ws": 400,
     "GET /ws +upgrade": 101,
     "GET /trust/proof +upgrade": 101,
-    "GET /trust/authority.json": 404,
     "GET /trust/raspi-server.crt": 404,
     "OPTIONS *": 404,
     "BREW http://127.0.0.1/api/pins": 404,
@@ -67,10 +65,7 @@ def pi(start_module_server: Callable[..., Server]) -> Server:
 
 
 @pytest.fixture(scope="module")
-def https_pi(
-    start_module_server: Callable[..., Server],
-    certificate,  # noqa: F811
-) -> Server:
+def https_pi(start_module_server, certificate):  # noqa: F811
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
     return start_module_server(CONFIG + pair)
 

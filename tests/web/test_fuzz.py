@@ -13,8 +13,6 @@ from raspi_server.web import openapi, routes
 from tests.support.coded_server import CodedServer
 from tests.support.server import LIMIT, check_end
 
-EXAMPLES = 20
-"""Requests to each operation by each caller. `schemathesis run` makes as many as one likes."""
 PINS = ["lamp", "gate", "fan", "bell", "boiler", "door"]
 CONFIG = """
 access: {control: everyone}
@@ -68,7 +66,7 @@ def headers(pi: CodedServer, request: pytest.FixtureRequest) -> dict[str, str]:
 
 @schema.parametrize()
 @settings(
-    max_examples=EXAMPLES,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,

@@ -151,9 +151,7 @@ frames = st.builds(
 )
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     # Few enough frames that the limit of a hundred at once is not reached.
     stream=st.lists(frames, max_size=14).map(b"".join),

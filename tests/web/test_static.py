@@ -134,13 +134,8 @@ def test_folder_serves_its_index(pi: Server, www: Path) -> None:
 
 def test_file_may_have_any_name(pi: Server, www: Path) -> None:
     """A file may have any name that people give to files."""
-    for name in (
-        "größe/übersicht.txt",
-        "a+b & c=d;e,f:g.txt",
-        "what?#1.txt",
-        "Screenshot 9.41\u202fAM.png",  # as macOS names them
-        "family \U0001f468\u200d\U0001f469\u200d\U0001f467.jpg",
-    ):
+    for name in ("größe/übersicht.txt", "a+b & c=d;e,f:g.txt", "100%.txt", "what?#1.txt",
+                 "Screenshot 9.41\u202fAM.png", "pi \U0001f468\u200d\U0001f469.jpg"):  # fmt: skip
         (www / name).parent.mkdir(exist_ok=True)
         (www / name).write_text("here")
         assert get(pi, quote(f"/{name}"))[::2] == (200, b"here"), name
@@ -365,9 +360,7 @@ def test_nothing_outside_the_folders_is_served(pi: Server, www: Path, below: str
         "/../www-private/secret.txt",
         "/%2e%2e%2fsecret.txt",
         "/%c0%ae%c0%ae/secret.txt",
-        "/..%5csecret.txt",
         "/%2fetc/passwd",
-        "/file:///etc/passwd",
         "/../secret.txt%00.html",
         "http://127.0.0.1/../secret.txt",
         f"/{www.parent}/secret.txt",

@@ -14,7 +14,6 @@ from tests.support.server import Server, check_end
 from tests.support.sockets import open_socket
 from tests.support.websocket import WebSocketClient
 
-MAKE_CERT = Path(__file__).parents[2] / "scripts" / "make-cert.sh"
 CONFIG = """
 ssl: true
 access: {control: everyone}
@@ -24,8 +23,8 @@ pins: {lamp: {gpio: 17, mode: output}}
 
 def make_authority(folder: Path) -> Path:
     """Make an authority and a certificate in `tls`, as install.sh does; return the authority's."""
-    command = [MAKE_CERT, "--folder", folder / "tls"]
-    subprocess.run(command, check=True, capture_output=True)
+    script = Path(__file__).parents[2] / "scripts" / "make-cert.sh"
+    subprocess.run([script, "--folder", folder / "tls"], check=True, capture_output=True)
     return folder / "tls" / "ca.crt"
 
 
@@ -130,10 +129,7 @@ def test_without_https(start_server: Callable[..., Server]) -> None:
     server = start_server("ssl: false\n")
     for path, status in (("/", 200), ("/api/pins", 200), ("/trust/authority.json", 404)):
         assert ask(server, "GET", path).status == status
-    with (
-        open_socket(server.port) as plain,
-        pytest.raises((ssl.SSLError, ConnectionResetError)),
-    ):
+    with open_socket(server.port) as plain, pytest.raises((ssl.SSLError, ConnectionResetError)):
         ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
 
 

@@ -188,14 +188,11 @@ commands = st.fixed_dictionaries(
         "value": st.sampled_from([0, 1, 0.5, 2, -1]) | json_values,
         "seconds": json_values,
         "ref": json_values,
-        "more": json_values,
     },
 ).map(json.dumps)
 
 
-@settings(
-    max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=commands | st.text(max_size=200))
 def test_any_message_is_answered(pi: Server, text: str) -> None:
     """Every message gets exactly one result or error, and the connection stays open."""
