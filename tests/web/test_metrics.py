@@ -55,7 +55,7 @@ def test_numbers_of_a_pin(start_server):
     assert 0 < first[on] < second[on] < LIMIT
     assert first["pin_on_seconds_total door"] == 0
     since = ask(server, "GET", "/api/pins/lamp").json["since"]
-    assert first["pin_last_change_timestamp_seconds lamp"] == since
+    assert abs(first["pin_last_change_timestamp_seconds lamp"] - since) < 1  # of two readings
     assert first["edge_to_send_seconds_count"] == 4
     assert 0 < first["edge_to_send_seconds_sum"] < LIMIT
     assert first["pin_up door"] == 1
