@@ -27,7 +27,6 @@ def test_the_kind_of_lines(tmp_path, monkeypatch):
     ("error", "message"),
     [
         (ImportError("No module named 'lgpio'"), r"No module named 'lgpio' \(sudo apt install "),
-        (AttributeError("SET_PULL_UP"), r"SET_PULL_UP \(sudo apt install python3-lgpio"),
         (PermissionError(13, "Permission denied"), r"Permission denied \(.* usermod -aG gpio "),
         (FileNotFoundError("no chip"), r"no chip \(.* raspi-server doctor; .* gpio: simulated\)"),
     ],
@@ -48,19 +47,14 @@ def test_gpio_that_cannot_be_opened(monkeypatch, error, message):
     assert factory.holder(17) is None and factory.level(17) is None
 
 
-def test_simulated_pins_drop_old_states():
-    """A simulated pin keeps at most 200 states, so that its memory is limited."""
-    pin = SimulatedFactory().pin(17)
+def test_simulated_pins():
+    """A simulated pin keeps at most 200 states, so that its memory is limited. A released output
+    keeps its level, as on a Raspberry Pi."""
+    factory = SimulatedFactory()
+    pin = factory.pin(17)
     pin.output_with_state(0)
     for number in range(500):
         pin.state = number % 2
     assert len(pin.states) <= 200
-
-
-def test_a_released_simulated_output_keeps_its_level():
-    """A released output keeps its level, as on a Raspberry Pi."""
-    factory = SimulatedFactory()
-    pin = factory.pin(17)
-    pin.output_with_state(1)
     factory.release(pin)
     assert (pin.function, pin.state) == ("output", 1)

@@ -22,8 +22,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0)
-        if not ready and timeout:
-            self.now += timeout
+        self.now += 0 if ready else timeout or 0
         return ready
 
 
@@ -44,10 +43,8 @@ def parse(pins: str) -> schema.Config:
 
 
 class SimulatedBoard:
-    """A board with its loop.
-
-    `changes` has all changes it reported, `availability_changes` the number of reports that a pin
-    became unavailable or available again, and `errors` what the loop would have logged."""
+    """A board with its loop: its `changes`, the number of its `availability_changes`, and the
+    `errors` that the loop would have logged."""
 
     def __init__(
         self,
@@ -115,11 +112,11 @@ class SimulatedBoard:
     def carry_out(self, command: Command, by: str = "me") -> "asyncio.Future[Value]":
         return self.board.carry_out(command, by)
 
-    def set(self, pin: str, value: float, by: str = "me") -> "asyncio.Future[Value]":
-        return self.carry_out(Set(pin=pin, value=value), by)
+    def set(self, pin: str, value: float) -> "asyncio.Future[Value]":
+        return self.carry_out(Set(pin=pin, value=value))
 
-    def toggle(self, pin: str, by: str = "me") -> "asyncio.Future[Value]":
-        return self.carry_out(Toggle(pin=pin), by)
+    def toggle(self, pin: str) -> "asyncio.Future[Value]":
+        return self.carry_out(Toggle(pin=pin))
 
     def pulse(self, pin: str, seconds: float | None = None) -> "asyncio.Future[Value]":
         return self.carry_out(Pulse(pin=pin, seconds=seconds))

@@ -41,7 +41,6 @@ _COMMANDS = {
 }
 """Programs for building and running the image, and their Debian packages."""
 
-
 _QEMU = [
     "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-smp", "2",
     "-machine", "pc,usb=off,vmport=off", "-nodefaults", "-display", "none", "-no-reboot",
@@ -72,7 +71,7 @@ class Agent:
         address = f"http://127.0.0.1:{port}"
         self._agent: Any = xmlrpc.client.ServerProxy(address, transport=_TransportWithTimeout())
 
-    def run(self, command: str) -> tuple[int, str]:
+    def attempt(self, command: str) -> tuple[int, str]:
         """Run a shell command; return its exit status and output."""
         status, output = self._agent.run(command)
         return status, output.data.decode(errors="replace")
@@ -84,21 +83,14 @@ class Agent:
     def write(self, file: str, text: str) -> None:
         self._agent.write(file, text.encode())
 
-    def unpack(self, folder: str, archive: bytes) -> None:
-        self._agent.unpack(folder, archive)
-
-    def reset_lines(self) -> None:
-        """Make each line an input with its pull at power-on."""
-        self._agent.reset_lines()
-
 
 class Machine:
     """A running guest. Only `save` keeps its changes of the disk."""
 
     def __init__(self, folder: Path, disk: Path, is_saved: bool) -> None:
-        agent_port, self.server_port = free_port(), free_port()
+        self.agent_port, self.server_port = free_port(), free_port()
         network = "user,id=net,restrict=on"
-        for port, inside in ((agent_port, AGENT_PORT), (self.server_port, SERVER_PORT)):
+        for port, inside in ((self.agent_port, AGENT_PORT), (self.server_port, SERVER_PORT)):
             network += f",hostfwd=tcp:127.0.0.1:{port}-:{inside}"
         self._console = disk.with_suffix(".console")
         with self._console.open("ab") as console:
@@ -115,7 +107,7 @@ class Machine:
                 stdout=console,
                 stderr=subprocess.STDOUT,
             )
-        self.agent = Agent(agent_port)
+        self.agent = Agent(self.agent_port)
         try:
             self._wait_for_agent()
         except BaseException:
@@ -197,7 +189,7 @@ def _build(folder: Path, requirements: list[str]) -> None:
         " python3 -c 'import tornado.web, tornado.websocket, gpiozero, msgspec, yaml, lgpio';"
         " rm -f .lgd-nfy*; sync"
     )
-    status, output = machine.agent.run(settle)
+    status, output = machine.agent.attempt(settle)
     machine.save()
     if status != 0:
         raise RuntimeError(f"the virtual Pi did not finish booting:\n{output}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.gpio.virtual_pi.machine import Machine
+from tests.gpio.virtual_pi.machine import Agent, Machine
 from tests.support.http import ask
 from tests.support.server import LIMIT
 from tests.support.websocket import WebSocketClient
@@ -84,11 +84,11 @@ class Record:
         return found[found.index(mark) + 1 : found.index(end)]
 
 
-class Pi:
+class Pi(Agent):
     """The virtual Pi, with this checkout installed as its service."""
 
     def __init__(self, machine: Machine) -> None:
-        self._agent = machine.agent
+        super().__init__(machine.agent_port)
         self._port = machine.server_port
         self._url = f"http://127.0.0.1:{self._port}"
         self.run(f"date -s @{time.time()}")
@@ -111,21 +111,11 @@ class Pi:
         self._began = float(now)
         self._agent.reset_lines()
 
-    def attempt(self, command: str) -> tuple[int, str]:
-        """Run a shell command; return its exit status and output."""
-        return self._agent.run(command)
-
     def run(self, command: str) -> str:
         """Run a shell command, which must succeed; return its output."""
         status, output = self.attempt(command)
         assert status == 0, f"{command}: {status}\n{output}"
         return output
-
-    def read(self, file: str) -> str:
-        return self._agent.read(file)
-
-    def write(self, file: str, text: str) -> None:
-        self._agent.write(file, text)
 
     def _install(self) -> None:
         archive = io.BytesIO()
@@ -190,10 +180,6 @@ class Pi:
             assert time.monotonic() < until, f"it never came true: {what}\n{self.journal}"
             time.sleep(0.05)
 
-    def pull(self, gpio: int, up: bool) -> None:
-        """Drive the far end of a line, as a button does."""
-        self.write(f"{_LINES}{gpio}/pull", "pull-up" if up else "pull-down")
-
     def drive(self, steps: list[tuple[int, int]], gap: float = 0) -> list[Edge]:
         """Drive the far ends of lines to levels, with `gap` seconds between two steps."""
         words = " ".join(f"{gpio}:{level}" for gpio, level in steps)
@@ -220,10 +206,6 @@ class Pi:
     def set(self, pin: str, value: float) -> None:
         response = ask(self._url, "PUT", f"/api/pins/{pin}", {"value": value})
         assert response.json["value"] == value
-
-    def pulse(self, pin: str, seconds: float) -> None:
-        response = ask(self._url, "POST", f"/api/pins/{pin}/pulse", {"seconds": seconds})
-        assert response.json["value"] == 1
 
     @contextmanager
     def record(self) -> Iterator[Record]:

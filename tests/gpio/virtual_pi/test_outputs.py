@@ -110,7 +110,8 @@ def test_a_stop_and_a_failure(pi: Pi) -> None:
     assert pi.level(LAMP) == 1
     pi.set("lamp", 1)
     with pi.record() as record:
-        pi.pulse("tap", 3600)
+        with pi.viewer() as viewer:
+            viewer.command(type="pulse", pin="tap", seconds=3600)
         record.mark("stop")
         pi.stop()
         record.mark("start")

@@ -42,7 +42,7 @@ def test_the_shipped_unit(pi: Pi) -> None:
         pi.start(PINS)
         with pi.viewer() as viewer:
             viewer.receive("state", pins={"lamp": 0, "door": 0})
-            pi.pull(27, up=True)
+            pi.drive([(27, 1)])
             assert viewer.receive("change", pin="door")["value"] == 1
         pi.set("lamp", 1)
         pi.reload(PINS + "  bell: {gpio: 18, mode: output, initial: on}\n")
