@@ -1,6 +1,7 @@
 """Backends of the pins. Real lines are tested on a virtual Pi (tests/gpio/virtual_pi)."""
 
 import sys
+from unittest.mock import Mock
 
 import pytest
 from gpiozero.exc import PinError
@@ -34,11 +35,7 @@ def test_the_kind_of_lines(tmp_path, monkeypatch):
 def test_gpio_that_cannot_be_opened(monkeypatch, error, message):
     """If real lines cannot be opened, they are not simulated: each pin fails with the reason and
     the remedy. The header is known nevertheless."""
-
-    def fail() -> None:
-        raise error
-
-    monkeypatch.setattr(backend, "_real_factory", fail)
+    monkeypatch.setattr(backend, "_real_factory", Mock(side_effect=error))
     factory = open_factory("real")
     assert isinstance(factory, UnavailableFactory) and not factory.simulated
     with pytest.raises(PinError, match=message):

@@ -1,4 +1,4 @@
-"""Warnings about outputs. tests/config/test_config.py has the rules for those left on by mistake."""
+"""Warnings about outputs. tests/config/test_config.py has the rules."""
 
 import json
 import os

@@ -10,7 +10,7 @@ from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
 from raspi_server.gpio.output_state import OutputStateStore
 from raspi_server.gpio.pin import PinChange
-from raspi_server.messages import Command, Drive, Pulse, Set, Toggle, Value
+from raspi_server.messages import Command, Pulse, Set, Toggle, Value
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -62,15 +62,10 @@ class SimulatedBoard:
         self.factory = factory or SimulatedFactory()
         self.states = states or OutputStateStore(None, None)
         self.board = Board(
-            parse(pins).pins,
-            self.factory,
-            self.states,
-            self.loop,
-            self.changes.append,
-            self._count_availability_change,
+            parse(pins).pins, self.factory, self.states, self.loop, self.changes.append, self._count
         )
 
-    def _count_availability_change(self) -> None:
+    def _count(self) -> None:
         self.availability_changes += 1
 
     def close(self) -> None:
@@ -120,6 +115,3 @@ class SimulatedBoard:
 
     def pulse(self, pin: str, seconds: float | None = None) -> "asyncio.Future[Value]":
         return self.carry_out(Pulse(pin=pin, seconds=seconds))
-
-    def drive(self, pin: str, value: float) -> "asyncio.Future[Value]":
-        return self.carry_out(Drive(pin=pin, value=value))

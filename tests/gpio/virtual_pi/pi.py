@@ -7,15 +7,14 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.gpio.virtual_pi.machine import Agent, Machine
+from tests.gpio.virtual_pi.machine import HERE, Agent, Machine
 from tests.support.http import ask
 from tests.support.server import LIMIT
 from tests.support.websocket import WebSocketClient
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = HERE.parents[2]
 CONFIG = "/etc/raspi-server/config.yaml"
 UNIT = "/etc/systemd/system/raspi-server.service"
 CODE = "/opt/raspi-server/current"
@@ -97,18 +96,18 @@ class Pi(Agent):
         )
         self.first_line = int(self.run("cat /sys/class/gpio/gpiochip*/base"))
         self._install()
-        self.write("/usr/local/lib/drive.py", _read("drive.py"))
-        self.write(UNIT, _read("raspi-server.service"))
+        self.write("/usr/local/lib/drive.py", (HERE / "drive.py").read_text())
+        self.write(UNIT, (HERE / "raspi-server.service").read_text())
         self.run("systemctl daemon-reload")
 
     def reset(self) -> None:
         """Stop the service, delete its files, and release all lines, as after a boot."""
-        now = self.run(
+        began = self.run(
             "systemctl stop raspi-server; systemctl reset-failed raspi-server 2>/dev/null;"
             f" rm -rf /run/raspi-server /var/lib/raspi-server /tmp/* {STARTUP};"
             " echo 0 >/sys/module/gpio_sim/parameters/strict; date +%s.%N"
         )
-        self._began = float(now)
+        self._began = float(began)
         self._agent.reset_lines()
 
     def run(self, command: str) -> str:
@@ -128,28 +127,20 @@ class Pi(Agent):
         self._agent.unpack(CODE, archive.getvalue())
         self.run(f"chown -R root: {CODE}; python3 -m compileall -q {CODE}/raspi_server")
 
-    def configure(self, pins: str, others: str = EVERYONE) -> None:
-        """Write config.yaml: the YAML text of the pins, and other keys."""
+    def start(self, pins: str, others: str = EVERYONE) -> None:
+        """Start the service with the YAML text of its pins, and wait until it is ready."""
         self.write(CONFIG, f"{others}pins:\n{pins}")
-
-    def start(self, pins: str | None = None, others: str = EVERYONE) -> None:
-        """Start the service, and wait until it is ready."""
-        if pins is not None:
-            self.configure(pins, others)
-        self._systemctl("start")
-
-    def stop(self) -> None:
-        self._systemctl("stop")
+        self.systemctl("start")
 
     def reload(self, pins: str) -> None:
         """Reload the service, and wait until it has the new configuration."""
-        self.configure(pins)
+        self.write(CONFIG, f"{EVERYONE}pins:\n{pins}")
         with self.viewer() as viewer:
             viewer.receive("hello")
-            self._systemctl("reload")
+            self.systemctl("reload")
             viewer.receive("hello")
 
-    def _systemctl(self, verb: str) -> None:
+    def systemctl(self, verb: str) -> None:
         status, output = self.attempt(f"systemctl {verb} raspi-server")
         assert status == 0, f"{output}\n{self.journal}"
 
@@ -216,7 +207,3 @@ class Pi(Agent):
         yield record
         self.write(f"{_TRACING}/tracing_on", "0")
         record.read()
-
-
-def _read(name: str) -> str:
-    return (Path(__file__).parent / name).read_text()

@@ -21,11 +21,11 @@ def delays(pi: Pi, viewer: WebSocketClient, edges: list[Edge]) -> list[float]:
     changes: list[dict[str, Any]] = []
     while (change := viewer.receive("change"))["pin"] != f"p{END}":
         changes.append(change)
-    found = [(change["pin"], change["value"]) for change in changes]
-    assert found == [(f"p{edge.gpio}", edge.level) for edge in edges]
-    for change, edge in zip(changes, edges, strict=True):
+    pairs = list(zip(changes, edges, strict=True))
+    for change, edge in pairs:
+        assert (change["pin"], change["value"]) == (f"p{edge.gpio}", edge.level)
         assert change["time"] > edge.before - MILLISECOND, (change, edge)
-    return [change["time"] - edge.after for change, edge in zip(changes, edges, strict=True)]
+    return [change["time"] - edge.after for change, edge in pairs]
 
 
 def test_every_edge_has_its_time(pi: Pi) -> None:

@@ -33,6 +33,7 @@ DIMMED = """
 """
 STEADY = {12: 0, 13: 1, 16: 1, 20: 0}
 QUARTER, GLOW = 21, 26
+STATE = "/var/lib/raspi-server/levels.json"
 OTHER = "  other: {{gpio: 27, mode: output, active: {}}}\n"
 
 
@@ -52,7 +53,7 @@ def test_a_start_makes_no_pulse(pi: Pi) -> None:
     )
     kept = {"boot": "long ago", "levels": {gpio: {"value": 1} for gpio in (23, 24, 4, 5)}}
     pi.run("gpioset gpiochip0 25=1 6=0; install -d -o raspi-server /var/lib/raspi-server")
-    pi.write("/var/lib/raspi-server/levels.json", json.dumps(kept))
+    pi.write(STATE, json.dumps(kept))
     with pi.record() as record:
         pi.start(switched + DIMMED + OTHER.format("high"))
         for pin in (QUARTER, GLOW):
@@ -67,6 +68,8 @@ def test_a_start_makes_no_pulse(pi: Pi) -> None:
         pi.reload(switched + DIMMED + OTHER.format("low"))
         pi.wait_for(lambda: record.read() and len(pulses(record, QUARTER)) > 2, "three pulses")
     assert record.of(27)[:3] == ["set 0", "set 1", "out"]
+    pi.set("p24", 0)
+    pi.wait_for(lambda: '"24":{"value":0' in pi.read(STATE), "it is saved")
     assert [event for event in record.events if event.gpio in STARTS] == []
     for gpio, level in STEADY.items():
         assert set(record.of(gpio)) == {f"set {level}"}
@@ -74,20 +77,24 @@ def test_a_start_makes_no_pulse(pi: Pi) -> None:
     assert median(pulses(record, QUARTER)) == pytest.approx(0.25, abs=0.1)
 
 
-WAYS = ("off", "on", "keep", "input")
-LEFT = {"high": (4, 6, 12, 13), "low": (16, 19, 20, 21)}
+ENDS = [
+    (4, "high", "off", "input"),
+    (6, "high", "on", "keep"),
+    (12, "high", "keep", "on"),
+    (13, "high", "input", "off"),
+    (16, "low", "off", "input"),
+    (19, "low", "on", "keep"),
+    (20, "low", "keep", "on"),
+    (21, "low", "input", "off"),
+]
+"""Outputs with their `active`, `on_stop` and `on_failure`."""
 LAMP, TAP = 5, 22
 
 
-def left(off: list[str], on: list[str], released: list[str]) -> dict[int, list[str]]:
-    """Return the expected events of each line of LEFT, in the order of WAYS. `off` and `on` are
-    those of an active-high one."""
-    ways = {"high": (off, on, [], released), "low": (on, off, [], released)}
-    return {
-        gpio: what
-        for active, gpios in LEFT.items()
-        for gpio, what in zip(gpios, ways[active], strict=True)
-    }
+def end(active: str, how: str) -> list[str]:
+    """Return the events of a line that another process claims to end it."""
+    level = int((how == "on") == (active == "high"))
+    return {"keep": [], "input": ["in"]}.get(how, [f"set {level}", "out"])
 
 
 def test_a_stop_and_a_failure(pi: Pi) -> None:
@@ -95,17 +102,15 @@ def test_a_stop_and_a_failure(pi: Pi) -> None:
     The lamp of the shipped example is off when the Pi has just started; once on, it flickers at
     neither. A pulse is off meanwhile, and goes on after the start. On a strict kernel a line has
     the level of its pull while no program holds it, and the journal says so."""
-    example = re.search(
-        r"^#(  lamp:\n(#    .*\n)+)", (CHECKOUT / "config.yaml").read_text(), re.MULTILINE
-    )
+    text = (CHECKOUT / "config.yaml").read_text()
+    example = re.search(r"^#  lamp:\n(#    .*\n)+", text, re.MULTILINE)
     assert example
-    pins = example[1].replace("\n#", "\n") + (
-        f"  tap: {{gpio: {TAP}, mode: output, initial: keep, on_stop: keep, on_failure: keep}}\n"
-    )
-    for active, gpios in LEFT.items():
-        for gpio, on_stop, on_failure in zip(gpios, WAYS, reversed(WAYS), strict=True):
-            keys = f"on_stop: '{on_stop}', on_failure: '{on_failure}', initial: 'on'"
-            pins += f"  p{gpio}: {{gpio: {gpio}, mode: output, active: {active}, {keys}}}\n"
+    keep = "initial: keep, on_stop: keep, on_failure: keep"
+    pins = f"  tap: {{gpio: {TAP}, mode: output, {keep}}}\n"
+    pins += re.sub("^#", "", example[0], flags=re.MULTILINE)
+    for gpio, active, on_stop, on_failure in ENDS:
+        keys = f"on_stop: '{on_stop}', on_failure: '{on_failure}', initial: 'on'"
+        pins += f"  p{gpio}: {{gpio: {gpio}, mode: output, active: {active}, {keys}}}\n"
     pi.start(pins)
     assert pi.level(LAMP) == 1
     pi.set("lamp", 1)
@@ -113,28 +118,24 @@ def test_a_stop_and_a_failure(pi: Pi) -> None:
         with pi.viewer() as viewer:
             viewer.command(type="pulse", pin="tap", seconds=3600)
         record.mark("stop")
-        pi.stop()
+        pi.systemctl("stop")
         record.mark("start")
-        pi.start()
+        pi.start(pins)
         record.mark("kill")
         pi.kill()
         record.mark("strict")
         pi.write("/sys/module/gpio_sim/parameters/strict", "1")
-        pi.start()
+        pi.start(pins)
         record.mark("end")
         pi.kill()
     high, low = ["set 1", "out"], ["set 0", "out"]
     assert record.of(LAMP) == ["stop", "start", *low, "kill", "strict", *low, "end"]
     taps = ["set 1", "stop", "set 0", "start", *high, "kill", *low, "strict", *high, "end", *low]
     assert record.of(TAP) == taps
-    stopped = {gpio: record.between(gpio, "stop", "start") for gpio in left([], [], [])}
-    assert stopped == left(["set 0"], ["set 1"], ["in"])
-    killed = {gpio: record.between(gpio, "kill", "strict") for gpio in stopped}
-    expected = left(low, high, ["in"])
-    for gpios in LEFT.values():
-        assert [killed[gpio] for gpio in gpios] == [expected[gpio] for gpio in reversed(gpios)]
-    assert {pi.level(gpio) for gpio in (16, 19, 20, 21)} == {0}
-    assert {pi.level(gpio) for gpio in (4, 6)} == {1}
+    for gpio, active, on_stop, on_failure in ENDS:
+        assert record.between(gpio, "stop", "start") == end(active, on_stop)[:1]
+        assert record.between(gpio, "kill", "strict") == end(active, on_failure)
+    assert [pi.level(gpio) for gpio, *_ in ENDS] == [1, 1, 0, 0, 0, 0, 0, 0]
     message = "this kernel releases a line that no program holds; it shows"
     assert f"p12 (GPIO12): {message} 0" in pi.journal
     assert f"p21 (GPIO21): {message} 0" in pi.journal
