@@ -304,19 +304,21 @@ def test_a_reload(simulate):
     """A pin with another key of its line is opened again, with `keep` at its value. A removed
     output gets its `on_stop`, a removed input reports nothing more. Other pins are not touched: a
     running pulse goes on, and has the new name."""
-    lamp = "  lamp: {gpio: 27, mode: output, initial: keep}\n"
+    rest = "  rest: {gpio: 6, mode: output, group: one}\n"
+    lamp = rest + "  lamp: {gpio: 27, mode: output, initial: keep, group: one}\n"
     pi = simulate(lamp + GATE + "  bell: {gpio: 5, mode: output, on_stop: on}\n" + DOOR)
+    pi.wait(1)
     pi.set("lamp", 1)
     pi.set("gate", 1)
     bell, door = pi.line(5), pi.line(4)
     door.drive_high()
     levels = pi.levels_of(17), pi.levels_of(27)
-    lamp = lamp.replace("output,", "output, max_on: 10,")
+    lamp = lamp.replace("initial", "max_on: 10, initial")
     pi.reconfigure(lamp + GATE.replace("gate: {", "tap: {label: Tap, on_stop: input, "))
     pi.settle()
     assert pi.new_changes() == [("lamp", 1, "me"), ("gate", 1, "me")]
     assert (pi.levels_of(17), pi.levels_of(27)) == levels
-    assert (pi.board.values(), bell.state) == ({"lamp": 1, "tap": 1}, 1)
+    assert (pi.board.values(), bell.state) == ({"rest": 0, "lamp": 1, "tap": 1}, 1)
     assert (door.when_changed, pi.availability_changes) == (None, 0)
     pi.wait(0.51)
     assert pi.new_changes() == [("tap", 0, "pulse")]

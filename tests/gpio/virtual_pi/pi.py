@@ -26,9 +26,8 @@ _LINES = "/run/gpio-sim/sim_gpio"
 
 
 class Event(NamedTuple):
-    """An action of the kernel on a line: `in`, `out`, `set 0`, `set 1`; or a mark of the test.
-
-    `moment` is in seconds of the guest's monotonic clock; `gpio` is None for a mark."""
+    """An action of the kernel on a line (`in`, `out`, `set 0`, `set 1`), at a moment in seconds of
+    its monotonic clock; or a mark of the test, without a `gpio`."""
 
     moment: float
     gpio: int | None

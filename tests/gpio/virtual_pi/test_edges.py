@@ -8,10 +8,8 @@ from tests.support.websocket import WebSocketClient
 
 EVERYONE_SLOWLY = "access: {control: everyone}\ninterval: 60\n"
 """Between ticks this far apart only an edge can cause a change."""
-GPIOS = [gpio for gpio in range(4, 25) if gpio != 8]
-END = 27
-MILLISECOND = 0.001
-PAUSE_S = 2
+GPIOS, END = [gpio for gpio in range(4, 25) if gpio != 8], 27
+MILLISECOND, PAUSE_S = 0.001, 2
 
 
 def delays(pi: Pi, viewer: WebSocketClient, edges: list[Edge]) -> list[float]:

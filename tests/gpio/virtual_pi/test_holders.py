@@ -14,7 +14,7 @@ CONFIG = """
 def test_a_line_in_use(pi: Pi) -> None:
     """The server starts although other programs hold some of its lines, names these programs, and
     does not disturb them. A line that becomes free is opened with the pin's `initial` value. The
-    FIFO of lgpio is in the runtime folder."""
+    FIFO of lgpio is in the runtime folder; the working directory does not change."""
     gpioset = "gpioset --mode=signal gpiochip0 17=0"
     pi.run(f"systemd-run --quiet --unit=other --property=Type=exec {gpioset}")
     try:
@@ -36,6 +36,7 @@ def test_a_line_in_use(pi: Pi) -> None:
             assert record.of(17)[-2:] == ["set 1", "out"]
     finally:
         pi.attempt("systemctl stop other")
+    assert pi.run("readlink /proc/$(systemctl show -P MainPID raspi-server)/cwd").strip() == "/"
     assert ".lgd-nfy" in pi.run("ls -A /run/raspi-server")
     assert ".lgd-nfy" not in pi.run("ls -A / /opt/raspi-server /etc/raspi-server")
 
