@@ -18,8 +18,8 @@ def test_innermost_subject() -> None:
 
 
 def test_subject_of_a_coroutine() -> None:
-    """A coroutine's subject is named while it runs. While it waits, other work has its own. Results,
-    exceptions and a cancellation pass through."""
+    """A coroutine's subject is named while it runs. While it waits, other work has its own. Its
+    result, exception or cancellation passes through."""
 
     async def work(name: str) -> str:
         for _ in range(3):
