@@ -79,9 +79,7 @@ UNPRINTABLE = {
     "return": b"\r" + FORGED,
     "next line": b"\x85" + FORGED,
     "line separator": "\N{LINE SEPARATOR}".encode() + FORGED,
-    "escape": b"\x1b[31mred",
-    "null": b"\x00",
-    "right to left": "\N{RIGHT-TO-LEFT OVERRIDE}".encode(),
+    "escape": b"\x1b[31mred\x00",
     "no UTF-8": b"\xff\xfe\xed\xa0\x80",
     "long": b"x" * 60_000,
     "formats": b"%s%d%(x)s{0}",
@@ -91,10 +89,9 @@ UNPRINTABLE = {
 @settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_every_message_is_one_printable_line(text: str) -> None:
-    """For any text of a message and of its exception, each line of the log is printable.
-    A short printable text stays as it is; a long one is shortened."""
+    """For any text of a message and of its exception, each line of the log is printable. A short
+    printable text stays as it is."""
     assert logs.legible(text).isprintable()
-    assert len(logs.legible(text * 200)) <= 10 * MAX_LENGTH  # \U0001f600 is ten characters
     if text.isprintable():
         assert logs.legible(text) == text
     stream = io.StringIO()
@@ -118,27 +115,22 @@ def test_long_text_is_shortened_with_its_length() -> None:
 def requests(text: bytes) -> list[bytes]:
     """Return requests that have the bytes wherever a request has room, raw and percent-encoded."""
     get = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n%b\r\n"
-    put = b"%b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%b"
+    put = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%b"
     found = [
         b"%b / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % text,
         b"GET / HTTP/1.1%b\r\nHost: 127.0.0.1\r\n\r\n" % text,
         text + b"\r\n\r\n",
     ]
     for words in (text, b"".join(b"%%%02X" % byte for byte in text)):
-        for path in (b"/%b", b"/api/pins/%b", b"/api/pins/%b/toggle", b"/ws?%b", b"%b"):
+        for path in (b"/%b", b"/api/pins/%b", b"/ws?%b", b"%b"):
             found.append(get % (path % words, b""))
-    for header in (
-        *(b"Host: %b", b"Origin: %b", b"User-Agent: %b", b"Range: %b", b"Content-Length: %b"),
-        *(b"Transfer-Encoding: %b", b"If-None-Match: %b", b"X-%b: y", b"Cookie: raspi-server=%b"),
-        b"Authorization: Bearer %b",
-    ):
-        found.append(get % (b"/api", header % text + b"\r\n"))
+    names = b"Host Origin User-Agent Range Content-Length Transfer-Encoding If-None-Match Cookie"
+    for name in (*names.split(), b"Authorization", b"X-%b" % text):
+        found.append(get % (b"/api", b"%b: Bearer %b\r\n" % (name, text)))
+        found.append(get % (b"/api", b"%b: %b\r\n" % (name, text)))
     for words in (text, json.dumps(text.decode("latin-1")).encode()):
-        for path, body in (
-            (b"PUT /api/pins/lamp", b'{"value": %b}' % words),
-            (b"POST /api/login", b'{"code": %b}' % words),
-        ):
-            found.append(put % (path, len(body), body))
+        body = b'{"value": %b}' % words
+        found.append(put % (len(body), body))
     return found
 
 
@@ -190,42 +182,30 @@ def get(path: bytes, *lines: bytes, host: bytes = b"127.0.0.1", method: bytes = 
     return head + b"".join(b"%b\r\n" % line for line in lines) + b"\r\n"
 
 
-def with_body(body: bytes, *lines: bytes, path: bytes = b"/api/pins/lamp") -> bytes:
-    return get(path, b"Content-Length: %d" % len(body), *lines, method=b"PUT") + body
-
-
-def chunked(body: bytes) -> bytes:
-    return get(b"/api/pins/lamp", b"Transfer-Encoding: chunked", method=b"PUT") + body
+def with_body(body: bytes, *lines: bytes) -> bytes:
+    head = get(b"/api/pins/lamp", b"Content-Length: %d" % len(body), *lines, method=b"PUT")
+    return head + body
 
 
 INPUTS = {
-    "port of 4,301 digits": get(b"/", host=b"x:" + DIGITS),
-    "port of an address of 4,301 digits": get(b"/api", host=b"[::1]:" + DIGITS),
+    "port of 4,301 digits": get(b"/api", host=b"[::1]:" + DIGITS),
     "host of brackets": get(b"/", host=b"[::"),
     "text for the proof": PROOF + masked(TEXT, b"hello"),
-    "ping for the proof": PROOF + masked(PING, b"hello"),
-    "binary frame for the proof": PROOF + masked(BINARY, b"\xff"),
     "text of invalid UTF-8": HANDSHAKE + masked(TEXT, b"\xff\xfe"),
     "binary frame": HANDSHAKE + masked(BINARY, b"{}"),
     "close with invalid UTF-8": PROOF + masked(CLOSE, b"\x03\xe8\xff"),
     "reserved bits": HANDSHAKE + masked(TEXT, b"{}", reserved=0x70),
     "frame without an end": HANDSHAKE + b"\x81\xff" + b"\xff" * 8,
-    "invalid chunk": chunked(b"zz\r\n"),
+    "invalid chunk": get(b"/api", b"Transfer-Encoding: chunked", method=b"PUT") + b"zz\r\n",
     "length of 4,301 digits": get(b"/api", b"Content-Length: " + DIGITS),
     "invalid quoting": get(b"/%ff%fe/%zz%"),
-    "invalid query": get(b"/api/history?seconds=%ff&" + b"a&" * 2000),
-    "number too large": get(b"/api/history?seconds=" + b"9" * 4301),
-    "infinite number": get(b"/api/pins/lamp/history?seconds=1e999"),
+    "number too large": get(b"/api/history?seconds=" + DIGITS),
     "cookie": get(b"/api/hello", b'Cookie: raspi-server="2|1:0|10:1|1:x|4:a|a"; \x01=\xff;;=;"'),
     "bearer of bytes": get(b"/api/hello", b"Authorization: Bearer \xff\xfe"),
     "form": with_body(b"--\r\n\r\n--", b"Content-Type: multipart/form-data; boundary="),
     "compressed body": with_body(b"\x1f\x8b\x00", b"Content-Encoding: gzip"),
-    "half a character": with_body(b'{"code":"\\ud800"}', path=b"/api/login").replace(
-        b"PUT", b"POST"
-    ),
+    "half a character": with_body(b'{"value":"\\ud800"}'),
     "deep body": with_body(b"[" * 60_000),
-    "number without end": with_body(b'{"value":1' + b"0" * 5000 + b"}"),
-    "TLS": b"\x16\x03\x01\x00\x05hello",
     "random bytes": random.Random(6).randbytes(3000) + b"\r\n\r\n",
 }
 
@@ -273,9 +253,8 @@ def test_wrong_codes_and_unwritable_sessions_are_logged_a_few_times(
         for number in range(20):
             source = f"127.0.3.{number + 1}"
             assert ask(server, "POST", "/api/login", {"code": body}, source).status in statuses
-        lines = server.lines[before:]
-        assert 1 <= len(lines) <= MAX_LINES
-        assert message in lines[0]
+        server.wait_for_log(message)
+        assert len(server.lines[before:]) <= MAX_LINES
 
 
 # Errors of the server itself
