@@ -18,10 +18,10 @@ CONFIG_FILE = "/etc/raspi-server/config.yaml"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test on all suites, or on the first if it is marked `one_debian`."""
+    """Run each test on all suites, or on one if it is marked `one_debian`."""
     if "booted" in metafunc.fixturenames:
-        is_for_one = metafunc.definition.get_closest_marker("one_debian")
-        suites = SUITES[:1] if is_for_one else SUITES
+        marker = metafunc.definition.get_closest_marker("one_debian")
+        suites = (marker.args or SUITES[:1]) if marker else SUITES
         metafunc.parametrize("booted", suites, indirect=True, scope="package")
 
 

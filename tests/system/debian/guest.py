@@ -13,6 +13,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
@@ -28,13 +29,13 @@ ADDRESS = "192.168.1.7"
 """Address of the guest for other machines of its network."""
 CLONE_NEWNET = 0x40000000
 """linux/sched.h"""
+PIP = "[global]\nno-index = true\nfind-links = /var/cache/wheels\n"
+"""Contents of the guest's pip.conf."""
 SOURCES = (
     "raspi_server www scripts systemd config.yaml pyproject.toml README.md CHANGELOG.md LICENSE"
 )
-
-
-FIRST_RELEASE = "1dc98c3"
-"""The commit that people used before the first numbered release."""
+FIRST_RELEASE, LAST_RELEASE = "1dc98c3", "d61f16d"
+"""The commits of 0.1.0, as people had it first, and of 0.3.0."""
 
 
 class GuestUnavailableError(Exception):
@@ -51,13 +52,9 @@ def check_tools() -> None:
     """Raise GuestUnavailableError if guests cannot be booted."""
     if os.geteuid() != 0:
         raise GuestUnavailableError("containers with systemd need root")
-    for tool, package in {
-        "debootstrap": "debootstrap",
-        "systemd-nspawn": "systemd-container",
-        "nsenter": "util-linux",
-    }.items():
+    for tool in ("debootstrap", "systemd-nspawn", "nsenter"):
         if not shutil.which(tool):
-            raise GuestUnavailableError(f"{tool} is missing; on Debian: apt install {package}")
+            raise GuestUnavailableError(f"{tool} is missing; scripts/test.sh installs it")
 
 
 def _run(*command: str | Path, limit: float = BUILDING, **options: object) -> str:
@@ -145,7 +142,7 @@ def wheels(suite: str) -> Path:
     script = f'python3 -m venv /tmp/venv && {pip} "$@" && ({pip} "lgpio>=0.2.2" || true)'
     try:
         _run(
-            *_nspawn(suite, "wheels"),
+            *_nspawn(suite, f"wheels-{os.getpid()}"),
             "--pipe",
             f"--bind={new}:/wheels",
             *(f"--bind-ro={file}" for file in files),
@@ -160,16 +157,21 @@ def wheels(suite: str) -> Path:
 
 def _nspawn(suite: str, name: str) -> list[str]:
     return [
-        "systemd-nspawn",
-        "--quiet",
-        f"--directory={tree(suite)}",
-        "--volatile=overlay",
-        "--register=no",
-        "--keep-unit",
-        f"--machine=raspi-server-{name}-{suite}-{os.getpid()}",
-        "--hostname=raspberrypi",
-        "--resolv-conf=replace-host",
+        *("systemd-nspawn", "--quiet", "--volatile=overlay", "--register=no", "--keep-unit"),
+        *(f"--directory={tree(suite)}", f"--machine={name}"),
+        *("--hostname=raspberrypi", "--resolv-conf=replace-host"),
     ]
+
+
+def _new_control_groups(name: str) -> list[Path]:
+    """Make a control group in each hierarchy of systemd. Without one of its own, a guest would
+    share them with the guest of a test run that was killed."""
+    root = Path("/sys/fs/cgroup")
+    roots = [root / each for each in ("systemd", "unified") if (root / each).exists()]
+    groups = [each / name for each in roots or [root]]
+    for group in groups:
+        group.mkdir(exist_ok=True)
+    return groups
 
 
 def _join_network(namespace: IO[bytes]) -> None:
@@ -189,22 +191,26 @@ class Guest:
 
     def __init__(self, suite: str) -> None:
         self.suite = suite
-        kept = wheels(suite)
+        name = f"raspi-server-{suite}-{os.getpid()}"
+        arguments = ["--boot", "--private-network", "--console=pipe"]
+        arguments.append(f"--bind-ro={wheels(suite)}:/var/cache/wheels")
+        self._groups = _new_control_groups(name)
+
+        def before_exec() -> None:
+            # A test run that is killed ends its guest: prctl(2), PR_SET_PDEATHSIG.
+            ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+            for group in self._groups:
+                (group / "cgroup.procs").write_text(str(os.getpid()))
+
         # Two runs may use one tree: its files are only read. systemd from 256 on refuses a host
         # with the old kind of control groups without this variable.
         self._container = subprocess.Popen(
-            [
-                *_nspawn(suite, "guest"),
-                "--boot",
-                "--private-network",
-                "--console=pipe",
-                f"--bind-ro={kept}:/var/cache/wheels",
-                "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
-            ],
+            [*_nspawn(suite, name), *arguments, "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "SYSTEMD_NSPAWN_LOCK": "0"},
+            preexec_fn=before_exec,
         )
         try:
             self._leader = self._find_leader()
@@ -212,7 +218,7 @@ class Guest:
         except BaseException:
             self.end()
             raise
-        self.write("/etc/pip.conf", "[global]\nno-index = true\nfind-links = /var/cache/wheels\n")
+        self.write("/etc/pip.conf", PIP)
         self.run(f"ip address add {ADDRESS}/24 dev lo")
         # No other machine is in its network.
         self.run("systemctl mask --quiet --now avahi-daemon.service avahi-daemon.socket")
@@ -225,6 +231,9 @@ class Guest:
         except subprocess.TimeoutExpired:
             self._container.kill()
             self._container.wait()
+        for group in self._groups:
+            for folder in (*sorted(group.rglob("*/"), reverse=True), group):
+                folder.rmdir()
 
     def _find_leader(self) -> int:
         children = Path(f"/proc/{self._container.pid}/task/{self._container.pid}/children")
@@ -310,6 +319,23 @@ class Guest:
         """Kill a process that `start` returned, with all its children; return its output."""
         os.killpg(process.pid, signal.SIGKILL)
         return process.communicate()[0]
+
+    @contextlib.contextmanager
+    def running(self, script: str) -> Iterator[None]:
+        """Run a script from its first line of output to the end of the block."""
+        process = self.start(f"exec {script}")
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "1\n"
+            yield
+        finally:
+            self.kill(process)
+
+    def listening(self, port: int, address: str = "") -> AbstractContextManager[None]:
+        """Listen with another program on a port."""
+        socket = f"s = socket.create_server(('{address}', {port}))"
+        program = f"import socket; {socket}; print(1, flush=True); s.accept()"
+        return self.running(f'python3 -c "{program}"')
 
     def write(self, file: str, text: str) -> None:
         """Write a file in an existing folder."""
