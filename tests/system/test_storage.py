@@ -2,7 +2,6 @@
 file without an end. Files that other users must not read."""
 
 import os
-import resource
 import shutil
 import stat
 import subprocess
@@ -22,8 +21,6 @@ from tests.web.test_trust import make_authority
 
 SERVICE = 4321
 """Number of a user that does not exist here."""
-MEMORY = 1 << 30
-"""Bytes of memory for the command: more than a Pi Zero has."""
 
 pytestmark = pytest.mark.slow
 
@@ -44,15 +41,10 @@ def state() -> Iterator[Path]:
 
 
 def code(state: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run `raspi-server code …` with limited memory."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "raspi_server", "code", *arguments],
-        env={**os.environ, "STATE_DIRECTORY": str(state), "PATH": ""},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
+    """Run `raspi-server code …`."""
+    command = [sys.executable, "-W", "error", "-m", "raspi_server", "code", *arguments]
+    variables = {**os.environ, "STATE_DIRECTORY": str(state), "PATH": ""}
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=LIMIT)
 
 
 SWAP = """
@@ -64,17 +56,14 @@ os.setgid(int(user))
 os.setuid(int(user))
 os.chdir(folder)
 print("swapping", flush=True)
-names = {"access.new"}
 while os.getppid() != 1:
-    names.update(name for name in os.listdir() if name.endswith(".new"))
-    for name in [*names, "access.json"]:
+    new = {name for name in os.listdir() if name.endswith(".new")}
+    for name in {"access.new", "access.json", *new}:
         try:
             os.symlink(victim, "link")
             os.rename("link", name)
         except OSError:
             pass
-    if len(names) > 3:
-        names = {"access.new"}
 """
 """A service that was taken over: it replaces whatever root writes in its folder by a link."""
 
@@ -142,25 +131,19 @@ def test_only_a_small_file_is_read(tmp_path: Path, kind: str) -> None:
         storage.read(file, 2048)
 
 
-@pytest.mark.parametrize("kind", ["a FIFO", "a folder"])
-def test_obstacle_in_place_of_the_codes_is_reported(state: Path, kind: str) -> None:
+def test_obstacle_in_place_of_the_codes_is_reported(state: Path) -> None:
     """The command does not hang. It prints what it found, and how to remove it. A new code replaces
-    anything but a folder."""
+    it."""
     file = state / "access.json"
-    OBSTACLES[kind](file)
+    os.mkfifo(file)
     if os.geteuid() == 0:
         os.chown(file, SERVICE, SERVICE)
     done = code(state)
-    message = f"{file}: expected a file of at most 64 KiB, found {kind}: sudo rm -r {file}"
+    message = f"{file}: expected a file of at most 64 KiB, found a FIFO: sudo rm -r {file}"
     assert message in done.stderr
     assert "control:  for viewing and switching: none yet" in done.stdout
-    made = code(state, "--new", "control")
-    if kind == "a folder":
-        assert made.returncode == 1
-        assert f"{file}: Is a directory: sudo rm -r {file}" in made.stderr
-    else:
-        assert CODE.search(made.stdout), made.stderr
-        assert file.is_file() and not file.is_symlink()
+    assert CODE.search(code(state, "--new", "control").stdout)
+    assert file.is_file()
 
 
 def test_obstacles_do_not_hang_the_service(tmp_path: Path) -> None:
@@ -178,29 +161,6 @@ def test_obstacles_do_not_hang_the_service(tmp_path: Path) -> None:
     check_end(coded.server)
 
 
-def test_two_writers_leave_a_whole_file(tmp_path: Path) -> None:
-    """While two processes replace a file, a reader finds what one of them has written."""
-    writer = """
-import sys
-from pathlib import Path
-from raspi_server.system import storage
-
-for _ in range(150):
-    storage.replace(Path(sys.argv[1]), sys.argv[2].encode() * 4000, durable=False)
-"""
-    file = tmp_path / "levels.json"
-    file.write_bytes(b"a" * 4000)
-    writers = [subprocess.Popen([sys.executable, "-c", writer, file, mark]) for mark in "ab"]
-    while any(each.poll() is None for each in writers):
-        found = storage.read(file, 4000)
-        assert found in (b"a" * 4000, b"b" * 4000)
-    assert [each.returncode for each in writers] == [0, 0]
-    assert list(tmp_path.iterdir()) == [file]
-
-
-# A configuration in the working directory
-
-
 @as_root
 def test_root_reads_no_configuration_of_another_user(tmp_path: Path) -> None:
     """A configuration names files to read and brokers to sign in to. Root reads one from the
@@ -216,9 +176,6 @@ def test_root_reads_no_configuration_of_another_user(tmp_path: Path) -> None:
         assert refused.returncode == 78
         assert f"{file}: it belongs to another user" in refused.stderr
     assert run("check", str(file)).returncode == 0
-
-
-# Files that other users must not read
 
 
 def test_secret_that_others_can_read_is_reported(tmp_path: Path) -> None:

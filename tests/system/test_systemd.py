@@ -14,14 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server.limits import Limits
-from raspi_server.system.systemd import Heartbeat, watchdog_interval
+from raspi_server.system.systemd import watchdog_interval
 from tests.support.server import LIMIT, Server
-from tests.support.websocket import WebSocketClient
 
 LAMP = "pins: {lamp: {gpio: 17, mode: output}}\n"
-SILENT_AT_STOP = Limits(max_timeout_extension_s=0.0)
-"""For a heartbeat in this process, whose thread stays: it asks for no time after its test."""
 
 
 class Systemd:
@@ -142,75 +138,15 @@ def test_ready_waits_for_the_address(systemd: Systemd, tmp_path: Path, is_freed:
     assert is_freed or systemd.unread() == []
 
 
-def test_full_notify_queue_delays_nothing(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
-    """While systemd reads no messages, viewers get every state, and a stop ends."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unread:
-        unread.bind(str(tmp_path / "notify"))
-        variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000"}
-        server = start_server("interval: 0.05\n" + LAMP, env={**os.environ, **variables})
-        server.wait_for_log("systemd did not take WATCHDOG=1")
-        with WebSocketClient(server.port) as viewer:
-            seqs = [viewer.receive("state")["seq"] for _ in range(20)]
-        assert seqs == list(range(seqs[0], seqs[0] + 20))
-        assert server.stop() == 0
-
-
-def test_loop_that_reports_is_asked_only_before_a_beat(
-    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A loop that reports by itself is asked once for each WATCHDOG, and its reports are sent.
-    WATCHDOG is sent about twice in the time that systemd allows."""
-    monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
-    monkeypatch.setenv("WATCHDOG_USEC", "800000")
-    monkeypatch.delenv("WATCHDOG_PID", raising=False)
-    posted: list[Callable[[], object]] = []
-    status = "young"
-
-    def post(callback: Callable[[], object]) -> None:
-        posted.append(callback)
-        callback()
-
-    heartbeat = Heartbeat(post, lambda: (status, True), SILENT_AT_STOP)
-    heartbeat.ready()
-    assert [systemd.next() for _ in range(3)] == ["READY=1", "STATUS=young", "WATCHDOG=1"]
-    status = "older"
-    ended = threading.Event()
-
-    def report() -> None:
-        while not ended.wait(0.01):
-            heartbeat.report()
-
-    reporter = threading.Thread(target=report, daemon=True)
-    reporter.start()
-    assert systemd.next() == "STATUS=older"
-    asked, beats, began = len(posted), 4, time.monotonic()
-    assert [systemd.next() for _ in range(beats)] == ["WATCHDOG=1"] * beats
-    assert time.monotonic() - began > 0.9  # three times nearly half of the watchdog's time
-    ended.set()
-    reporter.join()
-    heartbeat.stop()
-    questions = (len(posted) - asked) / 2  # one is two callbacks
-    assert beats - 1 <= questions <= beats + 1
-
-
-@pytest.mark.parametrize(
-    ("variables", "seconds"),
-    [
-        ({}, None),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "soon"}, None),
-        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": str(os.getpid())}, 0.5),
-        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "1"}, None),
-    ],
-)
-def test_watchdog_interval(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], seconds: float | None
-) -> None:
-    """The watchdog's microseconds count if they are meant for this process."""
-    for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert watchdog_interval() == seconds
+def test_watchdog_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watchdog's microseconds count if they are a number and meant for this process."""
+    mine = str(os.getpid())
+    for microseconds, process, seconds in (
+        ("500000", mine, 0.5),
+        ("500000", "1", None),
+        ("soon", mine, None),
+        ("0", mine, None),
+    ):
+        monkeypatch.setenv("WATCHDOG_USEC", microseconds)
+        monkeypatch.setenv("WATCHDOG_PID", process)
+        assert watchdog_interval() == seconds

@@ -36,6 +36,8 @@ SOURCES = (
 )
 FIRST_RELEASE, LAST_RELEASE = "1dc98c3", "d61f16d"
 """The commits of 0.1.0, as people had it first, and of 0.3.0."""
+GIT = ("git", "-c", "safe.directory=*", "-C", CHECKOUT)
+"""git, also if the checkout belongs to another user."""
 
 
 class GuestUnavailableError(Exception):
@@ -57,22 +59,27 @@ def check_tools() -> None:
             raise GuestUnavailableError(f"{tool} is missing; scripts/test.sh installs it")
 
 
-def _run(*command: str | Path, limit: float = BUILDING, **options: object) -> str:
-    done = subprocess.run(  # type: ignore[call-overload]
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit, **options
+def _run(*command: str | Path) -> str:
+    done = subprocess.run(
+        command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUILDING
     )
     if done.returncode:
         said = (done.stdout + done.stderr)[-2000:]
         raise GuestUnavailableError(f"{command[0]} ended with {done.returncode}:\n{said}")
-    return str(done.stdout)
+    return done.stdout
 
 
-def _keep(new: Path, made: Path) -> None:
-    """Rename a new folder to its final name, unless another run was faster."""
-    with contextlib.suppress(OSError):
-        new.rename(made)
-    if not made.exists():
-        raise GuestUnavailableError(f"{made} could not be put in its place")
+@contextlib.contextmanager
+def _making(made: Path) -> Iterator[Path]:
+    """Give a new folder that gets its final name at the end, unless another run was faster."""
+    new = made.with_name(f"{made.name}.new.{os.getpid()}")
+    new.mkdir(parents=True)
+    try:
+        yield new
+        with contextlib.suppress(OSError):
+            new.rename(made)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _mirror() -> list[str]:
@@ -90,25 +97,19 @@ def tree(suite: str) -> Path:
     """Return the system of a suite; make it the first time."""
     made = cache() / f"{suite}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:12]}"
     if not made.exists():
-        made.parent.mkdir(parents=True, exist_ok=True)
-        new = made.with_name(f"{made.name}.new.{os.getpid()}")
-        packages = f"--include={PACKAGES}"
-        try:
-            _run("debootstrap", "--variant=minbase", packages, suite, new, *_mirror(), cwd="/")
+        with _making(made) as new:
+            packages = f"--include={PACKAGES}"
+            _run("debootstrap", "--variant=minbase", packages, suite, new, *_mirror())
             shutil.rmtree(new / "var/cache/apt/archives", ignore_errors=True)
             for mine in ("etc/hostname", "etc/resolv.conf"):  # copied from this machine
                 (new / mine).unlink(missing_ok=True)
-            _keep(new, made)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
     return made
 
 
 def _pip_settings() -> tuple[dict[str, str], list[str]]:
     """Return pip's settings on this machine as environment, and the local files they name."""
-    said = _run(sys.executable, "-m", "pip", "config", "list")
     settings = {}
-    for line in said.splitlines():
+    for line in _run(sys.executable, "-m", "pip", "config", "list").splitlines():
         key, _, value = line.partition("=")
         name = key.rpartition(".")[2]
         text = " ".join(value.strip("'\"").replace(r"\n", " ").split())
@@ -123,35 +124,28 @@ def _pip_settings() -> tuple[dict[str, str], list[str]]:
 def wheels(suite: str) -> Path:
     """Return a folder with wheels of all packages that this checkout and the first release need,
     for the Python of a suite."""
-    git = ["git", "-c", "safe.directory=*", "-C", str(CHECKOUT), "show"]
-    first = subprocess.run([*git, f"{FIRST_RELEASE}:pyproject.toml"], capture_output=True).stdout
+    git = [*GIT, "show", f"{FIRST_RELEASE}:pyproject.toml"]
+    first = subprocess.run(git, capture_output=True).stdout
     needed = []
     for text in ((CHECKOUT / "pyproject.toml").read_bytes(), first):
         project = tomllib.loads(text.decode())
         if project:
             needed += [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     needed = list(dict.fromkeys(needed))
-    mark = hashlib.sha256(repr(needed).encode()).hexdigest()[:12]
-    made = cache() / f"{suite}-wheels-{mark}"
-    if made.exists():
-        return made
-    new = made.with_name(f"{made.name}.new.{os.getpid()}")
-    new.mkdir(parents=True)
-    settings, files = _pip_settings()
-    pip = "/tmp/venv/bin/python -m pip wheel --use-pep517 --only-binary lgpio -w /wheels"
-    script = f'python3 -m venv /tmp/venv && {pip} "$@" && ({pip} "lgpio>=0.2.2" || true)'
-    try:
-        _run(
-            *_nspawn(suite, f"wheels-{os.getpid()}"),
-            "--pipe",
-            f"--bind={new}:/wheels",
-            *(f"--bind-ro={file}" for file in files),
-            *(f"--setenv={key}={value}" for key, value in settings.items()),
-            *("sh", "-c", script, "sh", *needed),
-        )
-        _keep(new, made)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    made = cache() / f"{suite}-wheels-{hashlib.sha256(repr(needed).encode()).hexdigest()[:12]}"
+    if not made.exists():
+        settings, files = _pip_settings()
+        pip = "/tmp/venv/bin/python -m pip wheel --use-pep517 --only-binary lgpio -w /wheels"
+        script = f'python3 -m venv /tmp/venv && {pip} "$@" && ({pip} "lgpio>=0.2.2" || true)'
+        with _making(made) as new:
+            _run(
+                *_nspawn(suite, f"wheels-{os.getpid()}"),
+                "--pipe",
+                f"--bind={new}:/wheels",
+                *(f"--bind-ro={file}" for file in files),
+                *(f"--setenv={key}={value}" for key, value in settings.items()),
+                *("sh", "-c", script, "sh", *needed),
+            )
     return made
 
 
@@ -238,28 +232,24 @@ class Guest:
     def _find_leader(self) -> int:
         children = Path(f"/proc/{self._container.pid}/task/{self._container.pid}/children")
         for _ in self.attempts("the container never had a first process"):
-            if self._container.poll() is not None:
-                raise GuestUnavailableError(
-                    f"systemd-nspawn ended with {self._container.returncode}"
-                )
+            status = self._container.poll()
+            if status is not None:
+                raise GuestUnavailableError(f"systemd-nspawn ended with {status}")
             for child in children.read_text().split():
-                command = Path(f"/proc/{child}/comm").read_text().strip()
-                if command in ("systemd", "init"):
+                if Path(f"/proc/{child}/comm").read_text().strip() in ("systemd", "init"):
                     return int(child)
         raise AssertionError
 
     def _wait_until_booted(self) -> None:
         for _ in self.attempts("systemd never came up"):
-            if self.run("systemctl is-system-running --wait", check=False).stdout.strip() in (
-                "running",
-                "degraded",
-            ):
+            said = self.run("systemctl is-system-running --wait", check=False).stdout.strip()
+            if said in ("running", "degraded"):
                 return
 
-    def attempts(self, otherwise: str, limit: float = LIMIT) -> Iterator[None]:
+    def attempts(self, otherwise: str) -> Iterator[None]:
         """Yield for each attempt to find a fact that nothing reports. Raise AssertionError with the
         text `otherwise` when the time is up."""
-        end = time.monotonic() + limit
+        end = time.monotonic() + LIMIT
         while time.monotonic() < end:
             yield
             time.sleep(0.05)
@@ -285,17 +275,16 @@ class Guest:
                 _join_network(ours)
 
     def run(
-        self, script: str, check: bool = True, limit: float = LIMIT, **options: object
+        self, script: str, check: bool = True, limit: float = LIMIT
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell script in the guest as root; `stdout` holds all its output."""
-        options.setdefault("stdin", subprocess.DEVNULL)
-        done: subprocess.CompletedProcess[str] = subprocess.run(  # type: ignore[call-overload]
+        done = subprocess.run(
             self.enter(script),
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             timeout=limit,
-            **options,
         )
         assert not check or done.returncode == 0, f"{script}:\n{done.stdout}"
         return done
@@ -304,32 +293,29 @@ class Guest:
         """Return the output of a script, without the last newline."""
         return self.run(script).stdout.rstrip("\n")
 
-    def start(self, script: str) -> subprocess.Popen[str]:
-        """Start a script and return its process."""
-        return subprocess.Popen(
-            self.enter(script),
+    @contextlib.contextmanager
+    def running(self, script: str, until: str = "1\n") -> Iterator[None]:
+        """Run a script until it prints a text, and during the block; then kill it, with its
+        children."""
+        process = subprocess.Popen(
+            self.enter(f"exec {script}"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
-
-    def kill(self, process: subprocess.Popen[str]) -> str:
-        """Kill a process that `start` returned, with all its children; return its output."""
-        os.killpg(process.pid, signal.SIGKILL)
-        return process.communicate()[0]
-
-    @contextlib.contextmanager
-    def running(self, script: str) -> Iterator[None]:
-        """Run a script from its first line of output to the end of the block."""
-        process = self.start(f"exec {script}")
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == "1\n"
+            said = ""
+            while until not in said:
+                more = process.stdout.read(1)
+                assert more, said
+                said += more
             yield
         finally:
-            self.kill(process)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
     def listening(self, port: int, address: str = "") -> AbstractContextManager[None]:
         """Listen with another program on a port."""
@@ -341,15 +327,17 @@ class Guest:
         """Write a file in an existing folder."""
         subprocess.run(self.enter(f"cat >'{file}'"), input=text, text=True, check=True)
 
-    def put_checkout(self) -> None:
-        """Copy this checkout into the guest."""
-        pack = ["tar", "--create", "--owner=1234", "--group=1234", "--exclude=__pycache__"]
-        pack += ["--directory", str(CHECKOUT), *SOURCES.split()]
-        archive = subprocess.run(pack, stdout=subprocess.PIPE, check=True).stdout
+    def put_checkout(self, commit: str = "") -> None:
+        """Copy this checkout, or a commit of it, into the guest. Raise CalledProcessError if there
+        is no such commit."""
+        pack = ["tar", "--create", "--exclude=__pycache__", "--directory", CHECKOUT]
+        if commit:
+            pack = [*GIT, "archive", commit]
+        archive = subprocess.run([*pack, *SOURCES.split()], capture_output=True, check=True).stdout
         folder = f"'{self.checkout}'"
-        unpack = f"rm -rf {folder} && mkdir -p {folder} && tar --extract -C {folder} --same-owner"
+        unpack = f"rm -rf {folder} && mkdir -p {folder} && tar --extract -C {folder}"
         subprocess.run(
-            self.enter(f"{unpack} && chown 1234:1234 {folder}"), input=archive, check=True
+            self.enter(f"{unpack} && chown -R 1234:1234 {folder}"), input=archive, check=True
         )
 
     def install(

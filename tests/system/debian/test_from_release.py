@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.system.debian.conftest import Service, skip_unavailable
-from tests.system.debian.guest import CHECKOUT, FIRST_RELEASE, LAST_RELEASE, SOURCES
+from tests.system.debian.guest import FIRST_RELEASE, LAST_RELEASE
 
 RELEASES = {"bookworm": FIRST_RELEASE, "trixie": LAST_RELEASE}
 """The release that each Debian begins with."""
@@ -26,14 +26,11 @@ SIGN_IN_AGAIN = "every browser has to sign in again, once, with its access code"
 def install_release(service: Service, commit: str) -> str:
     """Install a release and return the output; use the one that was built the first time. Its
     checkout stays."""
-    git = ["git", "-c", "safe.directory=*", "-C", str(CHECKOUT), "archive", commit]
-    archive = subprocess.run([*git, *SOURCES.split()], capture_output=True)
-    if archive.returncode:
-        skip_unavailable(f"no history here: {archive.stderr.decode()}")
     guest = service.guest
-    folder = f"'{guest.checkout}'"
-    unpack = f"rm -rf {folder} && mkdir -p {folder} && tar --extract -C {folder}"
-    subprocess.run(guest.enter(unpack), input=archive.stdout, check=True)
+    try:
+        guest.put_checkout(commit)
+    except subprocess.CalledProcessError as error:
+        skip_unavailable(f"no history here: {error.stderr}")
     guest.run("! cd /opt/first || (mkdir -p /opt/raspi-server/releases; cp -a . $_)")
     said = guest.install(f"--port {service.port}").stdout
     keep = "cd /opt/raspi-server/releases; mkdir /opt/first; cp -a 0.* /opt/first"

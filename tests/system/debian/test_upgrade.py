@@ -13,6 +13,7 @@ from tests.system.debian.test_from_release import SIGN_IN_AGAIN
 pytestmark = pytest.mark.one_debian
 
 OTHER = PORT + 1
+AVAHI = "/etc/avahi/services/raspi-server.service"
 
 # Edits that break a release: a module, a text in it, and the text that replaces it.
 # tests/cli/test_command_line.py checks that the texts exist.
@@ -24,7 +25,8 @@ DIES_AT_START = ("cli/main.py", "    faulthandler.enable()", "    1 / 0\n    fau
 def test_second_run_uses_what_was_edited_and_viewers_stay(service: Service) -> None:
     """A second run without an edit sends viewers no `hello` and logs nothing. Another port, and an
     edited address with http instead of https, are used without a restart, and open WebSockets stay
-    open. Avahi announces the change. Lines of `systemctl edit` stay."""
+    open. Avahi announces the change when the server uses it. Lines of `systemctl edit` stay."""
+    announcement = r"<(?:type|port)>(\S+)</"
     service.drop_in("Environment=MINE=1")
     guest, pid, cursor = service.guest, service.guest.main_pid(), service.cursor()
     with service.viewer() as phone:
@@ -41,13 +43,14 @@ def test_second_run_uses_what_was_edited_and_viewers_stay(service: Service) -> N
         assert not service.is_serving()
         service.edit_config('address: ""', f"address: {ADDRESS}")
         service.edit_config("ssl: true", "ssl: false")
+        guest.run("systemctl start raspi-server-cert")
+        assert re.findall(announcement, guest.output(f"cat {AVAHI}")) == ["_https._tcp", str(OTHER)]
         assert f"http://raspberrypi.local:{OTHER}/" in guest.install().stdout
         phone.receive("state")
     with guest.network(), urllib.request.urlopen(f"http://{ADDRESS}:{OTHER}/api/health") as said:
         assert said.status == 200
     assert guest.main_pid() == pid
-    announced = guest.output("cat /etc/avahi/services/raspi-server.service")
-    assert "_http._tcp" in announced and str(OTHER) in announced
+    assert re.findall(announcement, guest.output(f"cat {AVAHI}")) == ["_http._tcp", str(OTHER)]
     assert "MINE=1" in service.show("Environment")
 
 
@@ -105,23 +108,6 @@ def test_configuration_that_the_running_server_rejects(service: Service) -> None
     assert service.get()["status"] == "degraded"
 
 
-def test_failed_service_starts_with_the_edited_configuration(service: Service) -> None:
-    """A service that failed serves again with the edit."""
-    guest, text = service.guest, service.config()
-    guest.run("systemctl stop raspi-server")
-    service.configure("port: 0\n")
-    guest.run("rm /var/lib/raspi-server/last-good.json; systemctl start raspi-server || true")
-    assert service.show("ActiveState") == "failed"
-    service.configure(text.replace(f"port: {PORT}", f"port: {OTHER}"))
-    guest.install()
-    assert Service(guest, OTHER).is_serving()
-
-
-def make_newer(service: Service) -> None:
-    text = '"""A newer one."""\n\n__version__ = "9.0.0"\n'
-    service.guest.write(f"{service.guest.checkout}/raspi_server/__init__.py", text)
-
-
 def test_release_that_fails_is_replaced_by_the_one_before(service: Service) -> None:
     """If the new release rejects the configuration, or cannot be built, the running one stays
     active. If the new one does not come up, the old one serves again, and install.sh prints the
@@ -133,7 +119,6 @@ def test_release_that_fails_is_replaced_by_the_one_before(service: Service) -> N
         (UNHEALTHY, ["did not come up; {} runs again", "for a test"]),
     ):
         guest.put_checkout()
-        make_newer(service)
         module, old, new = edit
         service.edit(f"raspi_server/{module}", old, new)
         wait = "wait_healthy_s: float = "
@@ -162,18 +147,11 @@ def test_power_cut_during_an_upgrade_leaves_the_old_release_or_the_new_one(
     """Whenever the power goes, the next boot serves. Running the installation again completes it,
     also with `view: code`, and leaves this release and the one before."""
     guest, before = service.guest, service.release()
-    make_newer(service)
+    text = '"""A newer one."""\n\n__version__ = "9.0.0"\n'
+    guest.write(f"{guest.checkout}/raspi_server/__init__.py", text)
     for moment in ("Building release", "Checking", "Refreshing", "Switching", "Starting"):
-        installing = guest.start(f"exec '{guest.checkout}/scripts/install.sh'")
-        try:
-            assert installing.stdout is not None
-            said = ""
-            while moment not in said:
-                more = installing.stdout.read(1)
-                assert more, said
-                said += more
-        finally:
-            guest.kill(installing)
+        with guest.running(f"'{guest.checkout}/scripts/install.sh'", until=moment):
+            pass
         # As at a boot, systemd reads all units and starts the enabled ones.
         guest.run("systemctl daemon-reload; systemctl stop raspi-server")
         guest.run("systemctl start multi-user.target raspi-server")
@@ -191,26 +169,26 @@ def test_power_cut_during_an_upgrade_leaves_the_old_release_or_the_new_one(
     assert f"port {PORT} answers: ok" in guest.run("raspi-server doctor", False).stdout
 
 
-def test_other_python_version_is_reported_and_repaired(installed: Service) -> None:
+def test_other_python_version_is_reported_and_repaired(service: Service) -> None:
     """After an upgrade of the operating system the journal says what to do, systemd does not try
-    again, and install.sh builds the release again. Only one install.sh runs at a time."""
-    guest = installed.guest
+    again, and install.sh builds the release again. It starts a service that failed. Only one
+    install.sh runs at a time."""
+    guest = service.guest
     site = guest.output("ls -d /opt/raspi-server/current/venv/lib/python3.*")
     guest.run(f"mv {site} {site}.gone")
-    try:
-        cursor = installed.cursor()
-        assert guest.run("systemctl restart raspi-server", check=False).returncode == 1
-        assert "was installed for another Python" in installed.journal(cursor)
-        assert "sudo scripts/install.sh" in installed.journal(cursor)
-        states = installed.show("ActiveState"), installed.show("ExecMainStatus")
-        assert states == ("failed", "78")
-        assert "sudo scripts/install.sh" in guest.run("raspi-server check", check=False).stdout
-        assert "Building release" in guest.install("--dry-run").stdout
-    finally:
-        guest.run(f"mv {site}.gone {site}; systemctl restart raspi-server")
-    with guest.running(
-        "bash -c 'exec 9>/run/raspi-server-install.lock; flock 9; echo 1; sleep 99'"
-    ):
+    cursor = service.cursor()
+    assert guest.run("systemctl restart raspi-server", check=False).returncode == 1
+    assert "was installed for another Python" in service.journal(cursor)
+    assert "sudo scripts/install.sh" in service.journal(cursor)
+    assert (service.show("ActiveState"), service.show("ExecMainStatus")) == ("failed", "78")
+    assert "sudo scripts/install.sh" in guest.run("raspi-server check", check=False).stdout
+    assert "Building release" in guest.install("--dry-run").stdout
+    guest.run(f"mv {site}.gone {site}")
+    service.edit_config(f"port: {PORT}", f"port: {OTHER}")
+    lock = "bash -c 'exec 9>/run/raspi-server-install.lock; flock 9; echo 1; sleep 99'"
+    with guest.running(lock):
         done = guest.install(check=False)
     assert done.returncode == 1
     assert "Another install.sh is running" in done.stdout
+    guest.install()
+    assert Service(guest, OTHER).is_serving()
