@@ -65,9 +65,9 @@ class Clock:
 class Witness(WebSocketClient):
     """A viewer that keeps all messages, in order."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, port: int) -> None:
         self.seen: list[dict[str, Any]] = []
-        super().__init__(server.port)
+        super().__init__(port)
 
     def messages(self) -> Iterator[dict[str, Any]]:
         for message in super().messages():
@@ -77,29 +77,6 @@ class Witness(WebSocketClient):
     def changes(self, pin: str) -> list[dict[str, Any]]:
         return [each for each in self.seen if (each["type"], each.get("pin")) == ("change", pin)]
 
-    def check_order(self) -> None:
-        """Check that no message was sent twice, out of order or left out."""
-        seqs = [message["seq"] for message in self.seen if "seq" in message]
-        assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
-
-
-@pytest.fixture(scope="module")
-def clock(tmp_path_factory: pytest.TempPathFactory) -> Clock:
-    return Clock(tmp_path_factory.mktemp("clock") / "offset")
-
-
-@pytest.fixture(scope="module")
-def pi(start_module_server: Callable[..., Server], clock: Clock) -> Server:
-    driver = DRIVER.format(file=str(clock._file))
-    return start_module_server(CONFIG, program=("-c", driver))
-
-
-@pytest.fixture
-def witness(pi: Server) -> Iterator[Witness]:
-    witness = Witness(pi)
-    with witness:
-        yield witness
-
 
 def pins(server: Server) -> dict[str, Any]:
     """Return all pins by name, and `time`."""
@@ -107,10 +84,21 @@ def pins(server: Server) -> dict[str, Any]:
     return {"time": found["time"], **{pin["name"]: pin for pin in found["pins"]}}
 
 
-@pytest.mark.parametrize("step", [HOUR, -20 * YEAR, -0.25])
-def test_clock_is_set(pi: Server, clock: Clock, witness: Witness, step: float) -> None:
+def test_clock_is_set(start_server: Callable[..., Server], tmp_path: Path) -> None:
     """When the clock is set, every time that is sent is right from the next tick on, and numbers
     grow by one. A running pulse and max_on keep their length and end once."""
+    clock = Clock(tmp_path / "offset")
+    pi = start_server(CONFIG, program=("-c", DRIVER.format(file=str(tmp_path / "offset"))))
+    for step in (HOUR, -20 * YEAR, -0.25):
+        witness = Witness(pi.port)
+        with witness:
+            check_that_times_follow(pi, clock, witness, step)
+        # No message was sent twice, out of order or left out.
+        seqs = [message["seq"] for message in witness.seen if "seq" in message]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+
+
+def check_that_times_follow(pi: Server, clock: Clock, witness: Witness, step: float) -> None:
     witness.command(type="toggle", pin="lamp")
     assert clock.is_now(witness.receive("state")["time"])
     since = pins(pi)["lamp"]["since"]
@@ -142,4 +130,3 @@ def test_clock_is_set(pi: Server, clock: Clock, witness: Witness, step: float) -
         on, off = witness.changes(pin)
         assert (on["value"], off["value"], off["by"]) == (1, 0, by)
         assert length - 0.01 < off["time"] - on["time"] - step < length + SLACK
-    witness.check_order()

@@ -224,64 +224,23 @@ def test_failing_server_sends_the_reason_instead_of_watchdog(
         assert ask(server, "GET", "/api/health").status == 200
 
 
-def test_status_counts_viewers_and_unavailable_pins(start_server: Start, systemd: Systemd) -> None:
-    """The status has the number of viewers and of unavailable pins. It is sent once when one of
-    them changes."""
-    fails = """
-from gpiozero.exc import PinError
-def in_use(self, name):
-    if name == 17:
-        raise PinError("GPIO17 is in use by w1")
-backend.SimulatedFactory.pin = before(backend.SimulatedFactory.pin, in_use)
-"""
-    variables = environment(systemd, WATCHDOG_USEC="100000")
-    server = start_server(CONFIG, program=program(fails), env=variables)
-    counts = f"STATUS=http on port {server.port}; 2 pins; 1 of them unavailable; "
-    assert systemd.wait_for("STATUS=").startswith(f"{counts}0 viewers;")
-    with WebSocketClient(server.port):
-        assert systemd.wait_for("STATUS=").startswith(f"{counts}1 viewer;")
-        with WebSocketClient(server.port):
-            assert systemd.wait_for("STATUS=").startswith(f"{counts}2 viewers;")
-        assert systemd.wait_for("STATUS=").startswith(f"{counts}1 viewer;")
-        assert [systemd.next() for _ in range(5)] == ["WATCHDOG=1"] * 5
-
-
-SLOW = """
-factory = backend.SimulatedFactory
-factory.__init__ = before(factory.__init__, lambda self: hang({opened!r}))
-board.Board.close = before(board.Board.close, lambda self: hang({closed!r}))
-"""
-
-
-def check_that_it_asks_for_time(systemd: Systemd) -> None:
-    assert [systemd.next() for _ in range(4)] == ["EXTEND_TIMEOUT_USEC=400000"] * 4
-    threading.Event().wait(0.6)  # three times as long as between two of them
-    assert systemd.unread() == []
-
-
-def test_slow_start_and_stop_ask_for_more_time(
+def test_slow_stop_asks_for_more_time(
     start_server: Start, systemd: Systemd, tmp_path: Path
 ) -> None:
-    """A start that takes long asks for more time up to a limit, and sends READY at its end. A stop
-    that takes long sends STOPPING first, and then does the same."""
-    opened, closed = tmp_path / "opened", tmp_path / "closed"
-    slow = SLOW.format(opened=str(opened), closed=str(closed))
+    """A stop that takes long sends STOPPING first, and then asks for more time up to a limit."""
+    hangs = f"lambda self: hang({str(tmp_path / 'closed')!r})"
+    slow = f"board.Board.close = before(board.Board.close, {hangs})\n"
     changed = program(slow, timeout_extension_s=0.4, max_timeout_extension_s=0.8)
-    with ThreadPoolExecutor(1) as pool:
-        starting = pool.submit(start_server, CONFIG, program=changed, env=watched(systemd))
-        try:
-            check_that_it_asks_for_time(systemd)
-        finally:
-            opened.touch()
-        server = starting.result()
-    assert systemd.next() == "READY=1"
+    server = start_server(CONFIG, program=changed, env=watched(systemd))
     systemd.wait_for("WATCHDOG=1")
     server.process.send_signal(signal.SIGTERM)
     try:
         assert systemd.next_but("WATCHDOG=1") == "STOPPING=1"
-        check_that_it_asks_for_time(systemd)
+        assert [systemd.next() for _ in range(4)] == ["EXTEND_TIMEOUT_USEC=400000"] * 4
+        threading.Event().wait(0.6)  # three times as long as between two of them
+        assert systemd.unread() == []
     finally:
-        closed.touch()
+        (tmp_path / "closed").touch()
     assert server.stop() == 0
     assert systemd.unread() == []
     assert "has not answered" not in server.log and "Current thread" not in server.log

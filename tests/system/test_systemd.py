@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server.system.systemd import watchdog_interval
 from tests.support.server import LIMIT, Server
+from tests.support.websocket import WebSocketClient
 
 LAMP = "pins: {lamp: {gpio: 17, mode: output}}\n"
 
@@ -50,7 +50,7 @@ class Systemd:
         """Return the next message that begins with `start` and contains `part`."""
         limit = time.monotonic() + LIMIT
         while not ((message := self.next()).startswith(start) and part in message):
-            assert time.monotonic() < limit, f"never sent: {start}…{part}"
+            assert time.monotonic() < limit, f"never sent: {start}...{part}"
         return message
 
     def unread(self) -> list[str]:
@@ -101,13 +101,18 @@ def test_ready_watchdog_stopping(start_server: Callable[..., Server], tmp_path: 
 def test_without_a_watchdog_only_the_status_is_sent(
     start_server: Callable[..., Server], systemd: Systemd
 ) -> None:
-    """Without WATCHDOG_USEC only the status is sent between READY and STOPPING, on one socket."""
+    """Without WATCHDOG_USEC only changes of the status are sent between READY and STOPPING, on one
+    socket."""
     server = start_server(LAMP, env=environment(systemd))
     assert systemd.next() == "READY=1"
-    assert systemd.next() == (
-        f"STATUS=http on port {server.port}; 1 pin; 0 viewers;"
+    status = (
+        f"STATUS=http on port {server.port}; 1 pin; {{}};"
         " The pins are simulated: nothing real is read or switched"
     )
+    assert systemd.next() == status.format("0 viewers")
+    with WebSocketClient(server.port):
+        assert systemd.next() == status.format("1 viewer")
+    assert systemd.next() == status.format("0 viewers")
     assert datagram_sockets(server.process.pid) == 1
     assert server.stop() == 0
     assert systemd.next() == "STOPPING=1"
@@ -136,17 +141,3 @@ def test_ready_waits_for_the_address(systemd: Systemd, tmp_path: Path, is_freed:
     assert server.returncode == 0
     assert "Address already in use" not in log and "Traceback" not in log
     assert is_freed or systemd.unread() == []
-
-
-def test_watchdog_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The watchdog's microseconds count if they are a number and meant for this process."""
-    mine = str(os.getpid())
-    for microseconds, process, seconds in (
-        ("500000", mine, 0.5),
-        ("500000", "1", None),
-        ("soon", mine, None),
-        ("0", mine, None),
-    ):
-        monkeypatch.setenv("WATCHDOG_USEC", microseconds)
-        monkeypatch.setenv("WATCHDOG_PID", process)
-        assert watchdog_interval() == seconds

@@ -18,17 +18,13 @@ from pathlib import Path
 from typing import IO
 
 CHECKOUT = Path(__file__).parents[3]
-LIMIT = 60.0
-"""Seconds to wait for a fact before a test fails; far longer than any machine here needs."""
-BUILDING = 600.0
-"""Seconds for what loads packages from the network."""
+LIMIT, BUILDING = 60.0, 600.0
+"""Seconds to wait for a fact, and for what loads packages from the network."""
 PACKAGES = (
     "avahi-daemon,ca-certificates,dbus,iproute2,openssl,python3,python3-venv,systemd-sysv,udev"
 )
 ADDRESS = "192.168.1.7"
 """Address of the guest for other machines of its network."""
-CLONE_NEWNET = 0x40000000
-"""linux/sched.h"""
 PIP = "[global]\nno-index = true\nfind-links = /var/cache/wheels\n"
 """Contents of the guest's pip.conf."""
 SOURCES = (
@@ -40,14 +36,13 @@ GIT = ("git", "-c", "safe.directory=*", "-C", CHECKOUT)
 """git, also if the checkout belongs to another user."""
 
 
+HOME_CACHE = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+CACHE = Path(os.environ.get("TEST_CACHE") or Path(HOME_CACHE) / "raspi-server") / "system"
+"""Folder that keeps trees and wheels between runs."""
+
+
 class GuestUnavailableError(Exception):
     """Error of a machine that cannot boot a guest, with the reason."""
-
-
-def cache() -> Path:
-    """Return the folder that keeps trees and wheels between runs."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TEST_CACHE") or Path(home) / "raspi-server") / "system"
 
 
 def check_tools() -> None:
@@ -84,18 +79,14 @@ def _making(made: Path) -> Iterator[Path]:
 
 def _mirror() -> list[str]:
     """Return the host's own mirror of Debian, if it has one; debootstrap has a default."""
-    lists = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*.*")]
-    for file in lists:
-        if file.suffix in (".list", ".sources") and file.exists():
-            for address in re.findall(r"^(?:deb|URIs:).*?(https?://\S+)", file.read_text(), re.M):
-                if address.rstrip("/").endswith("/debian"):
-                    return [address]
-    return []
+    lists = [*Path("/etc/apt").glob("sources.list"), *Path("/etc/apt/sources.list.d").glob("*.*")]
+    text = "\n".join(file.read_text() for file in lists if file.suffix in (".list", ".sources"))
+    return re.findall(r"^(?:deb|URIs:).*?(https?://\S+/debian)/?(?:\s|$)", text, re.MULTILINE)[:1]
 
 
 def tree(suite: str) -> Path:
     """Return the system of a suite; make it the first time."""
-    made = cache() / f"{suite}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:12]}"
+    made = CACHE / f"{suite}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:12]}"
     if not made.exists():
         with _making(made) as new:
             packages = f"--include={PACKAGES}"
@@ -132,7 +123,7 @@ def wheels(suite: str) -> Path:
         if project:
             needed += [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     needed = list(dict.fromkeys(needed))
-    made = cache() / f"{suite}-wheels-{hashlib.sha256(repr(needed).encode()).hexdigest()[:12]}"
+    made = CACHE / f"{suite}-wheels-{hashlib.sha256(repr(needed).encode()).hexdigest()[:12]}"
     if not made.exists():
         settings, files = _pip_settings()
         pip = "/tmp/venv/bin/python -m pip wheel --use-pep517 --only-binary lgpio -w /wheels"
@@ -171,9 +162,8 @@ def _new_control_groups(name: str) -> list[Path]:
 def _join_network(namespace: IO[bytes]) -> None:
     """Move this thread into a network. Raise OSError."""
     libc = ctypes.CDLL(None, use_errno=True)  # os.setns comes with Python 3.12
-    if libc.setns(namespace.fileno(), CLONE_NEWNET):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    if libc.setns(namespace.fileno(), 0x40000000):  # CLONE_NEWNET of linux/sched.h
+        raise OSError(ctypes.get_errno(), "setns failed")
 
 
 class Guest:
@@ -208,7 +198,10 @@ class Guest:
         )
         try:
             self._leader = self._find_leader()
-            self._wait_until_booted()
+            for _ in self.attempts("systemd never came up"):
+                said = self.run("systemctl is-system-running --wait", check=False).stdout.strip()
+                if said in ("running", "degraded"):
+                    break
         except BaseException:
             self.end()
             raise
@@ -239,12 +232,6 @@ class Guest:
                 if Path(f"/proc/{child}/comm").read_text().strip() in ("systemd", "init"):
                     return int(child)
         raise AssertionError
-
-    def _wait_until_booted(self) -> None:
-        for _ in self.attempts("systemd never came up"):
-            said = self.run("systemctl is-system-running --wait", check=False).stdout.strip()
-            if said in ("running", "degraded"):
-                return
 
     def attempts(self, otherwise: str) -> Iterator[None]:
         """Yield for each attempt to find a fact that nothing reports. Raise AssertionError with the

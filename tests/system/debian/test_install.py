@@ -81,20 +81,6 @@ def test_private_files_are_private_and_the_others_readable(bare: Service) -> Non
     assert bare.guest.output("find /opt/raspi-server ! -user root") == ""
 
 
-@one_debian
-def test_second_run_changes_nothing(bare: Service) -> None:
-    """A second run builds nothing and writes no file, and the service goes on without a reload."""
-    guest = bare.guest
-    before = guest.main_pid(), bare.release()
-    guest.run("touch /tmp/before; sleep 0.1")
-    said = guest.install(f"--port {bare.port}", before="cd /tmp && mkdir -p x && cd x").stdout
-    assert re.search(RELEASE, said)
-    assert "Building" not in said and "#token=" not in said
-    assert (guest.main_pid(), bare.release()) == before
-    places = "/opt/raspi-server /etc /usr/local"
-    assert guest.output(f"find {places} -newer /tmp/before ! -type d") == ""
-
-
 PACKAGE = """
 mkdir -p /tmp/deb/DEBIAN /tmp/deb/usr/lib/python3/dist-packages/tornado-6.2.dist-info
 cd /tmp/deb/usr/lib/python3/dist-packages
@@ -172,20 +158,3 @@ def test_root_changes_nothing_in_a_folder_that_the_service_can_write_to(bare: Se
         assert remedy
         guest.run(f"{remedy[1]} && {remedy[2]}")
     guest.run(f"'{guest.checkout}/scripts/make-cert.sh'")
-
-
-@one_debian
-def test_owner_and_mode_of_a_linked_key_stay(bare: Service) -> None:
-    """A key behind a link belongs to another program: its owner and mode stay."""
-    guest, key = bare.guest, "/etc/raspi-server/tls/server.key"
-    owner = "stat -L -c '%U:%G %a'"
-    guest.run(f"mv {key} /root/k && chown root:root /root/k && chmod 600 /root/k")
-    guest.run(f"ln -s /root/k {key}")
-    try:
-        done = guest.install(check=False)
-        assert "server.key: the key cannot be read: Permission denied" in done.stdout
-        assert guest.output(f"{owner} {key}") == "root:root 600"
-    finally:
-        guest.run(f"mv /root/k {key}")
-        guest.install()
-    assert guest.output(f"{owner} {key}") == "root:raspi-server 640"

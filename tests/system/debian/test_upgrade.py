@@ -23,15 +23,20 @@ DIES_AT_START = ("cli/main.py", "    faulthandler.enable()", "    1 / 0\n    fau
 
 
 def test_second_run_uses_what_was_edited_and_viewers_stay(service: Service) -> None:
-    """A second run without an edit sends viewers no `hello` and logs nothing. Another port, and an
-    edited address with http instead of https, are used without a restart, and open WebSockets stay
-    open. Avahi announces the change when the server uses it. Lines of `systemctl edit` stay."""
+    """A second run without an edit writes no file, sends viewers no `hello` and logs nothing.
+    Another port, and an edited address with http, are used without a restart, and WebSockets stay.
+    Avahi announces the change when the server uses it. Lines of `systemctl edit` stay."""
     announcement = r"<(?:type|port)>(\S+)</"
     service.drop_in("Environment=MINE=1")
     guest, pid, cursor = service.guest, service.guest.main_pid(), service.cursor()
     with service.viewer() as phone:
         phone.receive("state")
-        assert "one more phone in: sudo raspi-server code --qr" in guest.install().stdout
+        guest.run("touch /run/before")
+        said = guest.install(before="cd /tmp && mkdir -p x && cd x").stdout
+        assert "one more phone in: sudo raspi-server code --qr" in said
+        assert "Building" not in said and "#token=" not in said
+        written = "find /opt/raspi-server /etc /usr/local -newer /run/before ! -type d"
+        assert guest.output(written) == ""
         phone.send(type="set", pin="none", value=1)
         kinds = set()
         while "error" not in kinds:
@@ -41,8 +46,8 @@ def test_second_run_uses_what_was_edited_and_viewers_stay(service: Service) -> N
         assert f":{OTHER}/" in guest.install(f"--port {OTHER}").stdout
         assert Service(guest, OTHER).is_serving()
         assert not service.is_serving()
-        service.edit_config('address: ""', f"address: {ADDRESS}")
-        service.edit_config("ssl: true", "ssl: false")
+        service.edit('address: ""', f"address: {ADDRESS}")
+        service.edit("ssl: true", "ssl: false")
         guest.run("systemctl start raspi-server-cert")
         assert re.findall(announcement, guest.output(f"cat {AVAHI}")) == ["_https._tcp", str(OTHER)]
         assert f"http://raspberrypi.local:{OTHER}/" in guest.install().stdout
@@ -96,7 +101,7 @@ def test_configuration_that_the_running_server_rejects(service: Service) -> None
         blind = f"{BLIND}export cursor='{service.cursor()}'"
         with guest.listening(OTHER):
             if not arguments:
-                service.edit_config(f"port: {PORT}", f"port: {OTHER}")
+                service.edit(f"port: {PORT}", f"port: {OTHER}")
             done = guest.install(arguments, check=False, before=blind)
         assert done.returncode == 1
         assert f"port {OTHER}: Address already in use" in done.stdout
@@ -120,12 +125,12 @@ def test_release_that_fails_is_replaced_by_the_one_before(service: Service) -> N
     ):
         guest.put_checkout()
         module, old, new = edit
-        service.edit(f"raspi_server/{module}", old, new)
         wait = "wait_healthy_s: float = "
-        service.edit("raspi_server/limits.py", f"{wait}10", f"{wait}1")
+        service.edit(old, new, f"{guest.checkout}/raspi_server/{module}")
+        service.edit(f"{wait}10", f"{wait}1", f"{guest.checkout}/raspi_server/limits.py")
         if edit is DIES_AT_START:
             pid = guest.main_pid()
-            service.edit_config("interval: 0.1", "interval: often")
+            service.edit("interval: 0.1", "interval: often")
             done = guest.install(check=False)
             assert done.returncode == 1
             assert re.search(r"config.yaml:\d+: interval: expected", done.stdout)
@@ -160,7 +165,7 @@ def test_power_cut_during_an_upgrade_leaves_the_old_release_or_the_new_one(
         guest.run(f"ln -sfn releases/{before} /opt/raspi-server/current")
     guest.run("cd /opt/raspi-server && mkdir -p releases/7.0.0-9{8,9} wheels.new")
     guest.run("touch /opt/raspi-server/releases/7.0.0-99/{complete,fingerprint}")
-    service.edit_config("view: everyone", "view: code")
+    service.edit("view: everyone", "view: code")
     assert SIGN_IN_AGAIN not in guest.install().stdout
     assert service.release().startswith("9.0.0-")
     assert set(service.releases()) == {before, service.release()}
@@ -184,7 +189,7 @@ def test_other_python_version_is_reported_and_repaired(service: Service) -> None
     assert "sudo scripts/install.sh" in guest.run("raspi-server check", check=False).stdout
     assert "Building release" in guest.install("--dry-run").stdout
     guest.run(f"mv {site}.gone {site}")
-    service.edit_config(f"port: {PORT}", f"port: {OTHER}")
+    service.edit(f"port: {PORT}", f"port: {OTHER}")
     lock = "bash -c 'exec 9>/run/raspi-server-install.lock; flock 9; echo 1; sleep 99'"
     with guest.running(lock):
         done = guest.install(check=False)
