@@ -102,7 +102,6 @@ def check_that_times_follow(pi: Server, clock: Clock, witness: Witness, step: fl
     witness.command(type="toggle", pin="lamp")
     assert clock.is_now(witness.receive("state")["time"])
     since = pins(pi)["lamp"]["since"]
-    began = time.monotonic()
     for pin in ("gate", "heat"):
         witness.command(type="set", pin=pin, value=1)
 
@@ -119,11 +118,7 @@ def check_that_times_follow(pi: Server, clock: Clock, witness: Witness, step: fl
     assert clock.is_now(found["time"])
     assert abs(found["door"]["since"] - seen_at) < 0.01
     assert all(found[pin]["since"] <= found["time"] for pin in ("door", "lamp", "gate", "heat"))
-    with WebSocketClient(pi.port) as newcomer:
-        assert clock.is_now(newcomer.receive("hello")["time"])
-
     witness.receive("change", pin="heat", value=0)
-    assert time.monotonic() - began >= MAX_ON
     for _ in range(5):
         witness.receive("state")
     for pin, length, by in (("gate", PULSE, "pulse"), ("heat", MAX_ON, "max_on")):

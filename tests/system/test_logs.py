@@ -64,7 +64,6 @@ def pi(
 FORGED = b"12:00:00 INFO lamp: on, by root"
 UNPRINTABLE = {
     "newline": b"\n" + FORGED,
-    "return": b"\r" + FORGED,
     "next line": b"\x85" + FORGED,
     "line separator": "\N{LINE SEPARATOR}".encode() + FORGED,
     "escape": b"\x1b[31mred\x00",

@@ -16,7 +16,6 @@ SINCE_BOOT = ["under-voltage since boot", "throttled since boot"]
         ("throttled", "0\n", []),
         ("throttled", "50005\n", ["under-voltage now", "throttled now", *SINCE_BOOT]),
         ("throttled", "80008", ["too hot now", "too hot since boot"]),
-        ("throttled", "?", None),
         ("throttled", None, None),
         ("uptime", "25312.08 20518.52\n", 25312.08),
         ("uptime", "", None),

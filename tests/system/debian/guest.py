@@ -206,9 +206,9 @@ class Guest:
             self.end()
             raise
         self.write("/etc/pip.conf", PIP)
-        self.run(f"ip address add {ADDRESS}/24 dev lo")
         # No other machine is in its network.
-        self.run("systemctl mask --quiet --now avahi-daemon.service avahi-daemon.socket")
+        mask = "systemctl mask --quiet --now avahi-daemon.service avahi-daemon.socket"
+        self.run(f"ip address add {ADDRESS}/24 dev lo && {mask}")
 
     def end(self) -> None:
         """Stop the container."""

@@ -74,9 +74,7 @@ def test_upgrade_and_rollback_keep_what_people_have(bare: Service) -> None:
     guest.put_checkout()
     check(guest.install().stdout, "Building release")
     assert bare.release() != first
-    said = guest.install("--rollback").stdout
-    check(said, "Going back")
-    assert f"raspi-server {first} runs" in said
+    check(guest.install("--rollback").stdout, "Going back")
     assert bare.release() == first
     done = guest.install("--rollback", check=False)
     assert done.returncode == 1

@@ -27,8 +27,7 @@ def test_nothing_changes_before_an_installation(bare: Service) -> None:
     for arguments in ("--port 0", "--port 65536", "--port", "--port x", "--help"):
         done = guest.install(arguments, check=False)
         assert done.returncode == 2, arguments
-        assert "--rollback" in done.stdout
-        assert "Not done" not in done.stdout
+        assert "--rollback" in done.stdout and "Not done" not in done.stdout
 
     path = f"{guest.checkout}/scripts/install.sh"
     command = f"setpriv --reuid 1234 --clear-groups '{path}'"
@@ -66,7 +65,6 @@ def test_new_machine_ends_with_the_service_running(bare: Service) -> None:
     assert bare.get()["reasons"] == []
     has_lgpio = guest.run(f"{PYTHON} -c 'import _lgpio'", check=False).returncode == 0
     assert ("simulated pins only" in said) == (not has_lgpio)
-    assert guest.output("raspi-server --version").startswith("raspi-server ")
     assert guest.output(f"stat -c %U /proc/{guest.main_pid()}") == "raspi-server"
 
 

@@ -79,10 +79,8 @@ def test_hung_server_is_killed_and_started_again(service: Service) -> None:
         with contextlib.suppress(OSError):  # no answer comes
             service.ask("GET", "/api/health?hang=1")
 
-    def stop() -> None:
-        guest.run(f"kill -STOP {pid}")
-
-    for harm, reported in ((hang, r"stuck.py.* in hang$"), (stop, "")):
+    stop = "systemctl kill --kill-whom=main --signal=STOP raspi-server"
+    for harm, reported in ((hang, r"stuck.py.* in hang$"), (lambda: guest.run(stop), "")):
         cursor, pid = service.cursor(), guest.main_pid()
         harming = threading.Thread(target=harm)
         harming.start()
@@ -96,7 +94,6 @@ def test_hung_server_is_killed_and_started_again(service: Service) -> None:
         assert "ended: watchdog" in said
         assert "Control process exited" not in said
         assert re.search(reported, said, re.MULTILINE), said
-    guest.run("rm /etc/raspi-server/stuck.py")
 
 
 @one_debian
