@@ -1,5 +1,5 @@
-"""Reports to systemd and the log about a loop that is stuck, a process that is stopped, and starts
-and stops that take long. The real server, with one handler or one pin that hangs on demand."""
+"""Reports to systemd and the log about a loop that is stuck, a process that is stopped, and a
+stop that takes long. The real server, with one handler or one pin that hangs on demand."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from raspi_server.system import busy
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server
 from tests.support.websocket import WebSocketClient
@@ -22,6 +23,7 @@ Start = Callable[..., Server]
 
 WATCHDOG = 2.4
 """Seconds within which these tests' systemd expects WATCHDOG."""
+WATCHED = {"WATCHDOG_USEC": str(int(WATCHDOG * 1e6))}
 
 CONFIG = """
 access: {control: everyone}
@@ -72,17 +74,13 @@ def program(*lines: str, **limits: float) -> tuple[str, str]:
     return "-c", "".join([DRIVER, *lines, f"sys.exit(main(limits=Limits(**{limits!r})))\n"])
 
 
-def watched(systemd: Systemd) -> dict[str, str]:
-    """Return the environment in which systemd expects WATCHDOG."""
-    return environment(systemd, WATCHDOG_USEC=str(int(WATCHDOG * 1e6)))
-
-
-def wait_for_state(pid: int, state: str) -> None:
-    """Wait for a state of a process, such as "T" for stopped (proc(5))."""
-    limit = time.monotonic() + LIMIT
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != state:
-        assert time.monotonic() < limit
-        threading.Event().wait(0.01)
+def test_subject_ends_with_its_block() -> None:
+    """A block in a block is named by the inner one, and each name ends with its block."""
+    with busy.on("outer"):
+        with pytest.raises(ValueError, match="inner"), busy.on("inner"):
+            raise ValueError(busy.describe())
+        assert busy.describe() == "outer"
+    assert busy.describe() == ""
 
 
 STACK = "stack of thread MainThread:"
@@ -93,7 +91,8 @@ def test_request_that_hangs(start_server: Start, systemd: Systemd, tmp_path: Pat
     stack and the request, in the time that the watchdog leaves. Then the server goes on."""
     free = tmp_path / "free"
     hangs = HEALTH_HANGS.format(hang=f"hang({str(free)!r})")
-    server = start_server(CONFIG, program=program(hangs, stuck_after_s=LIMIT), env=watched(systemd))
+    changed = program(hangs, stuck_after_s=LIMIT)
+    server = start_server(CONFIG, program=changed, env=environment(systemd, **WATCHED))
     systemd.wait_for("WATCHDOG=1")
     with ThreadPoolExecutor(1) as pool, WebSocketClient(server.port) as viewer:
         for again in (0, 1):
@@ -119,7 +118,7 @@ def test_request_that_holds_the_interpreter(start_server: Start, systemd: System
     """If C code holds the interpreter, that is logged as soon as it returns, with the stacks and
     the request."""
     hangs = HEALTH_HANGS.format(hang=HOLDING)
-    server = start_server(CONFIG, program=program(hangs), env=watched(systemd))
+    server = start_server(CONFIG, program=program(hangs), env=environment(systemd, **WATCHED))
     ask(server, "GET", "/api/health?hang=1")
     held = "C code held the interpreter, or .*; the loop is in .*, for GET /api/health$"
     for part in (held, STACK, 'File "<string>", line .* in <lambda>'):
@@ -160,12 +159,14 @@ def test_report_names_the_socket_or_the_pin(
 def test_stopped_process_continues(start_server: Start, systemd: Systemd) -> None:
     """A process that is stopped sends nothing. Continued, it carries out what arrived meanwhile and
     logs that it was stopped, but does not call itself stuck."""
-    server = start_server(CONFIG, env=watched(systemd))
+    server = start_server(CONFIG, env=environment(systemd, **WATCHED))
     with WebSocketClient(server.port) as client:
         systemd.wait_for("STATUS=", part="; 1 viewer;")
         before = client.receive("state")
         server.process.send_signal(signal.SIGSTOP)
-        wait_for_state(server.process.pid, "T")
+        state = Path(f"/proc/{server.process.pid}/stat")
+        while state.read_text().rpartition(")")[2].split()[0] != "T":  # stopped: proc(5)
+            threading.Event().wait(0.01)
         systemd.unread()
         client.send(type="set", pin="lamp", value=1, ref="meanwhile")
         threading.Event().wait(WATCHDOG)  # longer than a broadcast may be missing
@@ -231,7 +232,7 @@ def test_slow_stop_asks_for_more_time(
     hangs = f"lambda self: hang({str(tmp_path / 'closed')!r})"
     slow = f"board.Board.close = before(board.Board.close, {hangs})\n"
     changed = program(slow, timeout_extension_s=0.4, max_timeout_extension_s=0.8)
-    server = start_server(CONFIG, program=changed, env=watched(systemd))
+    server = start_server(CONFIG, program=changed, env=environment(systemd, **WATCHED))
     systemd.wait_for("WATCHDOG=1")
     server.process.send_signal(signal.SIGTERM)
     try:

@@ -121,7 +121,7 @@ def test_ready_waits_for_the_address(systemd: Systemd, tmp_path: Path) -> None:
     """A start waits for an address that another program has, logs that once, and sends READY when
     it has the address."""
     file = tmp_path / "config.yaml"
-    command = [sys.executable, "-m", "raspi_server", "run", "--config", file]
+    command = [sys.executable, "-m", "raspi_server", "run", "--config", str(file)]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         file.write_text(f"address: 127.0.0.1\nport: {taken.getsockname()[1]}\n")
         with subprocess.Popen(

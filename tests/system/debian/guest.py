@@ -32,7 +32,7 @@ SOURCES = (
 )
 FIRST_RELEASE, LAST_RELEASE = "1dc98c3", "d61f16d"
 """The commits of 0.1.0, as people had it first, and of 0.3.0."""
-GIT = ("git", "-c", "safe.directory=*", "-C", CHECKOUT)
+GIT = ("git", "-c", "safe.directory=*", "-C", str(CHECKOUT))
 """git, also if the checkout belongs to another user."""
 
 
@@ -317,7 +317,7 @@ class Guest:
     def put_checkout(self, commit: str = "") -> None:
         """Copy this checkout, or a commit of it, into the guest. Raise CalledProcessError if there
         is no such commit."""
-        pack = ["tar", "--create", "--exclude=__pycache__", "--directory", CHECKOUT]
+        pack = ["tar", "--create", "--exclude=__pycache__", "--directory", str(CHECKOUT)]
         if commit:
             pack = [*GIT, "archive", commit]
         archive = subprocess.run([*pack, *SOURCES.split()], capture_output=True, check=True).stdout

@@ -36,7 +36,7 @@ def test_systemd_starts_it_again_after_many_crashes(installed: Service) -> None:
     """Half a second after each crash systemd starts the server again, also after more crashes in a
     row than the five in ten seconds after which it gives up by default."""
     assert installed.show("RestartUSec") == "500ms"
-    killed = set()
+    killed: set[int] = set()
     while len(killed) < 7:
         for _ in installed.guest.attempts("it was not started again"):
             pid = installed.guest.main_pid()
