@@ -12,6 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from raspi_server.limits import Limits
+from raspi_server.system.systemd import Heartbeat, watchdog_interval
 from tests.support.server import LIMIT, Server
 from tests.support.websocket import WebSocketClient
 
@@ -77,7 +81,11 @@ def datagram_sockets(pid: int) -> int:
         if fields[4] == "0002":
             found.add(f"socket:[{fields[6]}]")
     descriptors = Path(f"/proc/{pid}/fd").iterdir()
-    return sum(1 for each in descriptors if os.readlink(each) in found)
+    count = 0
+    for descriptor in descriptors:
+        with contextlib.suppress(FileNotFoundError):  # a file that was open for a moment
+            count += os.readlink(descriptor) in found
+    return count
 
 
 def test_ready_watchdog_stopping(start_server: Callable[..., Server], tmp_path: Path) -> None:
@@ -136,3 +144,48 @@ def test_ready_waits_for_the_address(systemd: Systemd, tmp_path: Path) -> None:
             _, log = server.communicate(timeout=LIMIT)
     assert server.returncode == 0
     assert "Address already in use" not in log and "Traceback" not in log
+
+
+def test_full_notify_queue_delays_nothing(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """While systemd reads no messages, viewers get every state, and a stop ends."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unread:
+        unread.bind(str(tmp_path / "notify"))
+        variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000"}
+        server = start_server("interval: 0.05\n" + LAMP, env={**os.environ, **variables})
+        server.wait_for_log("systemd did not take WATCHDOG=1")
+        with WebSocketClient(server.port) as viewer:
+            seqs = [viewer.receive("state")["seq"] for _ in range(20)]
+        assert seqs == list(range(seqs[0], seqs[0] + 20))
+        assert server.stop() == 0
+
+
+def test_stop_before_ready(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop before the start is complete sends STOPPING, and no READY."""
+    monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
+    heartbeat = Heartbeat(lambda callback: callback(), lambda: ("fine", True), silent_at_stop)
+    heartbeat.stop()
+    assert systemd.next() == "STOPPING=1"
+    assert systemd.unread() == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "500000"}, 0.5),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": str(os.getpid())}, 0.5),
+        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "1"}, None),
+    ],
+)
+def test_watchdog_interval(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], seconds: float | None
+) -> None:
+    """The watchdog's microseconds count if they are meant for this process."""
+    for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert watchdog_interval() == seconds
