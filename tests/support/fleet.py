@@ -1,15 +1,11 @@
 """Fake Pis at a broker, and a viewer of the fleet."""
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-
 from tests.support.http import ask
-from tests.support.mqtt import Mosquitto
+from tests.support.mqtt import Client
 from tests.support.server import LIMIT, Server
 from tests.support.websocket import WebSocketClient
 
@@ -30,24 +26,17 @@ def description(host: str, pins: Iterable[dict[str, Any]], **more: Any) -> dict[
     return {"time": BEGAN, "server": server, "url": None, "pins": list(pins), **more}
 
 
-class FakePis:
+class FakePis(Client):
     """Client that publishes what many Pis would."""
 
-    def __init__(self, broker: Mosquitto, **account: str) -> None:
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        self._client.max_queued_messages_set(0)
-        self._client.max_inflight_messages_set(1000)
-        if account:
-            self._client.username_pw_set(**account)
-        self._client.connect("127.0.0.1", broker.port)
-        self._client.loop_start()
+    def prepare(self) -> None:
         self._retained: set[str] = set()
 
     def publish(self, topic: str, payload: Any, retain: bool = True) -> None:
+        """Publish a message, by default a retained one, and wait for nothing."""
         if retain:
             self._retained.add(topic)
-        data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        self._client.publish(topic, data, 1, retain)
+        self.send(topic, payload, retain)
 
     def describe(
         self, topic: str, host: str, pins: list[dict[str, Any]], online: bool = True, **more: Any
@@ -60,17 +49,13 @@ class FakePis:
 
     def flush(self) -> None:
         """Wait until the broker has all messages."""
-        self._client.publish("flush", b"", 1).wait_for_publish(LIMIT)
+        self.send("flush", b"").wait_for_publish(LIMIT)
 
     def remove_all(self) -> None:
         """Remove all that was retained."""
         for topic in sorted(self._retained):
             self.publish(topic, b"")
         self.flush()
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
 
 
 def state(value: float | None, moment: float | None = None) -> dict[str, Any]:
