@@ -155,7 +155,7 @@ def test_unacknowledged_messages(start_server):
     ends without a reason may be another client's doing. A stop does not wait for the broker."""
     connack = b"\x20\x06\x00\x00\x03\x21\x00\x09"  # Receive Maximum 9
     with FakeBroker(connack) as broker:
-        server = start_server(config(broker.url), program=changing(mqtt_settled_after_s=LIMIT))
+        server = start_server(config(broker.url))
         broker.wait_for(0, b"house/pi/health")  # the eighth
         switch(server, "lamp", 1)
         broker.wait_for(0, b'{"value":1,')

@@ -1,7 +1,6 @@
 """The fleet as one of its Pis shows it: what viewers get, which callers may switch which pins, and
 what happens when the broker fails."""
 
-import os
 import re
 import signal
 import time
@@ -14,24 +13,19 @@ import pytest
 
 from raspi_server.messages import BROKER_ERROR
 from raspi_server.security.codes import Codes
-from tests.support.fleet import FakePis, FleetViewer, description, pin, state
+from tests.support.coded_server import folders
+from tests.support.fleet import BEGAN, FakePis, FleetViewer, description, pin, state
 from tests.support.http import ask
-from tests.support.mqtt import (
-    CONTROL,
-    Brokers,
-    Mosquitto,
-    config,
-    reload,
-    switch,
-    value_of,
-)
+from tests.support.mqtt import CONTROL, Brokers, Mosquitto, config, reload, switch, value_of
 from tests.support.server import Server, changing
 from tests.support.sockets import open_socket, reset
-from tests.support.websocket import WebSocketClient
+from tests.support.websocket import TEXT, WebSocketClient, masked
 from tests.web.test_api import complaints
 
 FLEET = ", fleet: true"
 HERE, THERE = "farm/office/here", "farm/house-3/there"
+MUTE = "farm/hall/mute"
+"""A Pi that answers no commands."""
 LAMP = pin("lamp", mode="output", writable=True)
 
 
@@ -61,11 +55,11 @@ def fleet(tmp_path_factory, start_module_server) -> Iterator[Fleet]:
 
 
 @pytest.fixture
-def others(fleet, fake_pis) -> Iterator[FakePis]:
+def others(fleet) -> Iterator[FakePis]:
     """Fake Pis at the broker of `fleet`, removed at the end."""
-    found = fake_pis(fleet.broker)
-    yield found
-    found.remove_all()
+    with FakePis(fleet.broker) as found:
+        yield found
+        found.remove_all()
 
 
 # ---------------------------------------------------------------- what is shown
@@ -73,12 +67,16 @@ def others(fleet, fake_pis) -> Iterator[FakePis]:
 
 def test_all_pis_are_shown(fleet, others):
     """One Pi shows all Pis with their pins in the documented form, but no Pi of another depth or
-    first level."""
-    for topic in ("farm/deep/er/pi", "farm/shallow", "other/house-3/there", "farm/house-3/last"):
+    first level. A Pi that is offline has the time at which it was heard last, a change that of its
+    edge. While nothing changes, `ping` messages are sent and nothing else."""
+    for topic in ("farm/deep/er/pi", "farm/shallow", "other/house-3/there"):
         others.describe(topic, "other", [LAMP])
+    others.describe("farm/house-3/last", "last", [LAMP], online=False)
     with FleetViewer(fleet.here) as viewer:
         viewer.wait_for("farm/house-3/last", HERE, THERE)
         assert set(viewer.pis) == {"farm/house-3/last", HERE, THERE}
+        last = viewer.pis["farm/house-3/last"]
+        assert (last["online"], last["heard"]) == (False, BEGAN)
         pi = viewer.pis[THERE]
         pins = ask(fleet.there, "GET", "/api/pins").json["pins"]
         for shown, own in zip(pi["pins"], pins, strict=True):
@@ -88,51 +86,16 @@ def test_all_pis_are_shown(fleet, others):
         assert (pi["group"], pi["online"], pi["simulated"]) == ("house-3", True, True)
         assert re.fullmatch(rf"http://.+:{fleet.there.port}/", pi["url"])
         assert viewer.broker == {"connected": True, "error": None}
-    answer = ask(fleet.here, "GET", "/api/fleet")
-    described = ask(fleet.here, "GET", "/api/openapi.json").json
-    assert complaints(described, "GET", "/api/fleet", answer) == []
-    assert ask(fleet.here, "GET", "/api").json["links"]["fleet"] == "/api/fleet"
-
-
-def test_change_has_its_own_time(fleet):
-    """A viewer of one Pi gets a change of another with the time of that change."""
-    with FleetViewer(fleet.here) as viewer:
-        viewer.wait_for(THERE)
         new = 1 - value_of(fleet.there, "lamp")
         switch(fleet.there, "lamp", new)
         viewer.wait_for_value(THERE, "lamp", new)
         since = ask(fleet.there, "GET", "/api/pins/lamp").json["since"]
         assert viewer.pin(THERE, "lamp")["since"] == since
-
-
-def test_keep_alive(fleet):
-    """While nothing changes, `ping` messages are sent and nothing else."""
-    with FleetViewer(fleet.here) as viewer:
-        viewer.wait_for(HERE, THERE)
         viewer.wait_until(lambda: [viewer.receive()["type"] for _ in range(5)] == ["ping"] * 5)
-
-
-def test_crashed_pi_is_offline_with_its_last_state(brokers, start_server):
-    """A Pi that crashes is offline, with its last values and their time. So is one that crashed
-    before any viewer connected."""
-    broker = brokers.broker()
-    here = start_server(here_config(broker))
-    there = start_server(config(broker.url, topic=THERE))
-    with FleetViewer(here) as viewer:
-        viewer.wait_for_value(THERE, "lamp", 0)
-        switch(there, "lamp", 1)
-        viewer.wait_for_value(THERE, "lamp", 1)
-        changed = viewer.pin(THERE, "lamp")["since"]
-        before = time.time()
-        there.stop(signal.SIGKILL)
-        viewer.wait_until(lambda: not viewer.pis[THERE]["online"])
-        assert viewer.pin(THERE, "lamp")["value"] == 1
-        assert viewer.pis[THERE]["heard"] >= before
-    late = start_server(config(broker.url, FLEET, "farm/office/late"))
-    with FleetViewer(late) as viewer:
-        viewer.wait_for_value(THERE, "lamp", 1)
-        pi = viewer.pis[THERE]
-        assert (pi["online"], pi["heard"]) == (False, changed)
+    answer = ask(fleet.here, "GET", "/api/fleet")
+    described = ask(fleet.here, "GET", "/api/openapi.json").json
+    assert complaints(described, "GET", "/api/fleet", answer) == []
+    assert ask(fleet.here, "GET", "/api").json["links"]["fleet"] == "/api/fleet"
 
 
 def test_removed_pi(fleet, others):
@@ -151,11 +114,11 @@ def test_removed_pi(fleet, others):
         viewer.wait_for_value("farm/hall/old", "lamp", 1)
 
 
-def test_large_fleet_is_complete(brokers, fake_pis, start_server):
+def test_large_fleet_is_complete(brokers, start_server):
     """Of many Pis none is missing, nor any pin, although Mosquitto drops what is beyond 1,000
     messages. A client that reads slowly and leaves does no harm."""
     broker = brokers.broker("log_type error", "log_type notice")
-    others = fake_pis(broker)
+    others = brokers.enter_context(FakePis(broker))
     for n in range(200):
         others.describe(f"farm/hall/pi-{n}", f"pi-{n}", [pin(f"in{n}") for n in range(10)])
         others.publish(f"farm/hall/pi-{n}/pins/in7", state(1))
@@ -222,27 +185,27 @@ def test_rejected_command(fleet, others, brokers):
         code, words = viewer.error_of(THERE, "fan", value=7, ref="x")
         assert (code, viewer.answers[-1]["ref"]) == ("bad-value", "x")
         assert words.startswith(f"{host}: ")
-        for _ in range(200):
-            viewer.client.send(type="toggle", pi=THERE, pin="door")
+        toggle = b'{"type":"toggle","pi":"farm/hall/away","pin":"lamp"}'
+        viewer.client.socket.sendall(masked(TEXT, toggle) * 200)
         viewer.wait_until(lambda: viewer.answers[-1]["code"] == "too-fast")
         assert viewer.client.close_code() == 1008
 
 
-def test_missing_answer(brokers, fake_pis, start_server):
+def test_missing_answer(brokers, start_server):
     """A Pi that does not answer is not waited for. A late answer, or one from elsewhere or to
     another command, is ignored."""
     broker = brokers.broker()
-    others = fake_pis(broker)
-    others.describe("farm/hall/mute", "mute", [LAMP, {**LAMP, "name": "gate"}])
+    others = brokers.enter_context(FakePis(broker))
+    others.describe(MUTE, "mute", [LAMP, {**LAMP, "name": "gate"}])
     server = start_server(here_config(broker), program=changing(fleet_answer_timeout_s=1))
-    subscriber = brokers.subscriber(broker, "farm/hall/mute/pins/+/set")
+    subscriber = brokers.subscriber(broker, f"{MUTE}/pins/+/set")
     with FleetViewer(server) as viewer:
-        viewer.wait_for("farm/hall/mute")
-        viewer.client.send(type="set", pi="farm/hall/mute", pin="lamp", value=1, ref=1)
-        command = subscriber.last("farm/hall/mute/pins/lamp/set")
+        viewer.wait_for(MUTE)
+        viewer.client.send(type="set", pi=MUTE, pin="lamp", value=1, ref=1)
+        command = subscriber.last(f"{MUTE}/pins/lamp/set")
         assert command.json == {"type": "set", "ref": command.json["ref"], "value": 1}
         assert (command.qos, command.retained, command.lifetime) == (1, False, 1)
-        lamp, gate = (f"farm/hall/mute/pins/{name}/result" for name in ("lamp", "gate"))
+        lamp, gate = (f"{MUTE}/pins/{name}/result" for name in ("lamp", "gate"))
         answer = {"type": "result", "ref": command.json["ref"], "pin": "lamp", "value": 1}
         others.publish(gate, answer, retain=False)
         others.publish(lamp, {**answer, "ref": 1}, retain=False)
@@ -252,7 +215,7 @@ def test_missing_answer(brokers, fake_pis, start_server):
         assert viewer.answers[0]["message"] == "mute did not answer within 1 s"
         others.publish(lamp, answer, retain=False)
         others.flush()
-        assert viewer.error_of("farm/hall/mute", "x")[0] == "unknown-pin"
+        assert viewer.error_of(MUTE, "x")[0] == "unknown-pin"
         assert len(viewer.answers) == 2
 
 
@@ -268,14 +231,9 @@ def test_permissions_of_the_broker(brokers, start_server):
     own = "user {0}\ntopic readwrite raspi-server/{0}/#\n"
     acl = f"{own.format('kitchen')}{dedent(rules)}{own.format('hall')}{dedent(without_last)}"
     broker = brokers.guarded(acl, ("kitchen", "hall"))
+    more = f"{FLEET}{CONTROL}, user: {{}}, password_file: password"
     kitchen, hall = (
-        start_server(
-            config(
-                broker.url,
-                f"{FLEET}{CONTROL}, user: {user}, password_file: password",
-                f"raspi-server/{user}",
-            )
-        )
+        start_server(config(broker.url, more.format(user), f"raspi-server/{user}"))
         for user in ("kitchen", "hall")
     )
     with FleetViewer(kitchen) as viewer:
@@ -300,114 +258,80 @@ def new_code(folder: Path, right: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer {Codes(folder).renew(right)}"}
 
 
-def with_state(folder: Path) -> dict[str, Any]:
-    """Return the options of a server that keeps its codes in a folder."""
-    return {"env": {**os.environ, "STATE_DIRECTORY": str(folder)}}
+def lamp_with_code(text: str) -> str:
+    """Return a configuration whose lamp is switched with the control code only."""
+    return text.replace("lamp: {", "lamp: {control: code, ")
 
 
 def test_access_rules_of_this_server(brokers, start_server, tmp_path):
-    """Without the code for viewing there is no fleet, and without the code for control no command.
-    With the code both work. A new code ends what the old one allowed."""
+    """Without the code for viewing there is no fleet. A pin with `control: code`, be it of this Pi
+    or of another, is switched with the control code only, others by all viewers. A reload that
+    changes a rule takes effect, and a new code ends what the old one allowed."""
     broker = brokers.broker()
     view, control = new_code(tmp_path, "view"), new_code(tmp_path, "control")
-    text = here_config(broker, access=", view: code").replace("everyone", "code", 1)
-    here = start_server(text, **with_state(tmp_path))
-    there = start_server(config(broker.url, CONTROL, THERE))
+    text = lamp_with_code(here_config(broker, FLEET + CONTROL, ", view: code"))
+    here = start_server(text, env=folders(tmp_path))
+    start_server(lamp_with_code(config(broker.url, CONTROL, THERE)))
     assert ask(here, "GET", "/api/fleet").status == 401
     with WebSocketClient(here.port, path="/fleet/ws") as without_code:
         assert without_code.close_code() == 4401
-    with FleetViewer(here, **view) as viewer:
+    subscriber = brokers.subscriber(broker, "farm/+/+/pins/lamp/set")
+    with FleetViewer(here, **view) as viewer, FleetViewer(here, **control) as owner:
+        assert (viewer.hello["signed_in"], owner.hello["signed_in"]) == ("view", "control")
+        kinds = ({"type": "set", "value": 1}, {"type": "toggle"}, {"type": "pulse", "seconds": 60})
+        for topic in (HERE, THERE):
+            for each in (viewer, owner):
+                each.wait_for(topic)
+            found = [viewer.pin(topic, name)["control"] for name in ("lamp", "fan", "door")]
+            assert found == ["code", "everyone", None]
+            for kind in kinds:
+                assert viewer.ask(**kind, pi=topic, pin="lamp")["code"] == "sign-in"
+            assert viewer.switch(topic, "fan", 0.5)["value"] == 0.5
+        assert subscriber.messages == []
+        for topic in (HERE, THERE):
+            for kind in kinds:
+                assert owner.ask(**kind, pi=topic, pin="lamp")["type"] == "result"
+            viewer.wait_for_value(topic, "lamp", 1)
+        here.wait_for_log(r"by 127\.0\.0\.1 \(control code\)$")
+        text = text.replace("control: everyone", "control: code")
+        reload(here, text := text.replace("fan: {", "fan: {control: everyone, "))
+        viewer.wait_until(lambda: viewer.pin(THERE, "fan")["control"] == "code")
+        viewer.wait_until(lambda: viewer.pin(HERE, "fan")["control"] == "everyone")
         assert (viewer.hello["access"], viewer.hello["code_would_help"]) == ("view", True)
-        viewer.wait_for(THERE)
-        words = f"switching lamp of {viewer.pis[THERE]['host']} needs the control code of this Pi"
-        assert viewer.error_of(THERE, "lamp") == ("sign-in", words)
-        assert value_of(there, "lamp") == 0
-        with FleetViewer(here, **control) as other:
-            assert other.hello["access"] == "control"
-            other.wait_for(THERE)
-            assert other.switch(THERE, "lamp", 1)["type"] == "result"
-            here.wait_for_log(r"by 127\.0\.0\.1 \(control code\)$")
-        (tmp_path / "config-0.yaml").write_text(text.replace("control: code", "control: nobody"))
-        reload(here)
-        viewer.wait_until(lambda: not viewer.hello["code_would_help"])
+        words = f"switching fan of {viewer.pis[THERE]['host']} needs the control code of this Pi"
+        assert viewer.error_of(THERE, "fan") == ("sign-in", words)
+        assert viewer.switch(HERE, "fan", 1)["value"] == 1
+        reload(here, text.replace("access: {control: code", "access: {control: nobody"))
         words = "nobody may switch other Pis from here (access.control: nobody)"
-        assert viewer.error_of(THERE, "lamp") == ("not-allowed", words)
+        assert owner.error_of(THERE, "fan") == ("not-allowed", words)
         new_code(tmp_path, "view")
-        reload(here)
+        reload(here, text)
         assert viewer.client.close_code() == 4401
 
 
-def commands(topic: str) -> list[dict[str, Any]]:
-    """Return all kinds of commands to a Pi's lamp."""
-    kinds = ({"type": "set", "value": 1}, {"type": "toggle"}, {"type": "pulse", "seconds": 60})
-    return [{**kind, "pi": topic, "pin": "lamp"} for kind in kinds]
-
-
-def test_control_of_a_pin(brokers, start_server, tmp_path):
-    """A pin with `control: code` is switched from the fleet page with the code only, be it of this
-    Pi or of another, as on its own page. Other pins are switched by everyone. A reload that changes
-    it takes effect."""
-    broker = brokers.broker()
-    control = new_code(tmp_path, "control")
-    plain_lamp, coded_lamp = "lamp: {gpio: 27,", "lamp: {gpio: 27, control: code,"
-    text = here_config(broker, FLEET + CONTROL).replace(plain_lamp, coded_lamp)
-    here = start_server(text, **with_state(tmp_path))
-    there = start_server(config(broker.url, CONTROL, THERE).replace(plain_lamp, coded_lamp))
-    assert ask(here, "PUT", "/api/pins/lamp", {"value": 1}).error[1] == "sign-in"
-    subscriber = brokers.subscriber(broker, "farm/+/+/pins/lamp/set")
-    with FleetViewer(here) as uncoded, FleetViewer(here, **control) as coded:
-        assert (uncoded.hello["signed_in"], coded.hello["signed_in"]) == (None, "control")
-        for viewer in (uncoded, coded):
-            viewer.wait_for(HERE, THERE)
-            for topic in (HERE, THERE):
-                audience = [viewer.pin(topic, name)["control"] for name in ("lamp", "fan", "door")]
-                assert audience == ["code", "everyone", None]
-                assert viewer.pin(topic, "lamp")["writable"]
-        for topic, server in ((HERE, here), (THERE, there)):
-            for command in commands(topic):
-                assert uncoded.ask(**command)["code"] == "sign-in"
-            assert value_of(server, "lamp") == 0
-            assert uncoded.switch(topic, "fan", 0.5)["value"] == 0.5
-        assert subscriber.messages == []
-        for topic, server in ((HERE, here), (THERE, there)):
-            for command in commands(topic):
-                assert coded.ask(**command)["type"] == "result"
-            assert value_of(server, "lamp") == 1
-        text = text.replace("control: everyone", "control: code")
-        text = text.replace("fan: {gpio: 18,", "fan: {gpio: 18, control: everyone,")
-        (tmp_path / "config-0.yaml").write_text(text)
-        reload(here)
-        uncoded.wait_until(lambda: uncoded.pin(THERE, "fan")["control"] == "code")
-        uncoded.wait_until(lambda: uncoded.pin(HERE, "fan")["control"] == "everyone")
-        assert uncoded.error_of(THERE, "fan")[0] == "sign-in"
-        assert uncoded.switch(HERE, "fan", 1)["value"] == 1
-
-
-def test_false_control_in_a_description(brokers, fake_pis, start_server, tmp_path):
+def test_false_control_in_a_description(brokers, start_server, tmp_path):
     """A false description under this Pi's topic opens no pin of it. A Pi of an older release, whose
     description has no `control`, counts as `code`."""
     broker = brokers.broker()
     control = new_code(tmp_path, "control")
-    text = here_config(broker, FLEET + CONTROL).replace("lamp: {", "lamp: {control: code, ")
-    here = start_server(text, **with_state(tmp_path))
-    others = fake_pis(broker)
+    here = start_server(lamp_with_code(here_config(broker, FLEET + CONTROL)), env=folders(tmp_path))
+    others = brokers.enter_context(FakePis(broker))
     without_control = {key: value for key, value in LAMP.items() if key != "control"}
     others.describe("farm/hall/old", "old", [without_control])
     others.describe("farm/hall/closed", "closed", [{**LAMP, "control": "nobody"}])
     subscriber = brokers.subscriber(broker, "farm/+/+/pins/+/set")
     with FleetViewer(here) as uncoded, FleetViewer(here, **control) as coded:
+        pins = [{**LAMP, "name": name} for name in ("lamp", "heater", "x", "door")]
         for viewer in (uncoded, coded):
             viewer.wait_for(HERE, "farm/hall/old", "farm/hall/closed")
-        pins = [{**LAMP, "name": name} for name in ("lamp", "heater", "x", "door")]
         others.publish(f"{HERE}/describe", description("false", pins))
         for viewer in (uncoded, coded):
             viewer.wait_for_host(HERE, "false")
+            assert viewer.error_of(HERE, "heater")[0] == "not-allowed"
         shown = {each["name"]: each["control"] for each in uncoded.pis[HERE]["pins"]}
         assert shown == {"lamp": "code", "heater": "nobody", "x": "nobody", "door": "everyone"}
         assert uncoded.error_of(HERE, "lamp")[0] == "sign-in"
         assert uncoded.error_of(HERE, "x")[0] == "unknown-pin"
-        for viewer in (uncoded, coded):
-            assert viewer.error_of(HERE, "heater")[0] == "not-allowed"
         assert uncoded.pin("farm/hall/old", "lamp")["control"] == "code"
         assert uncoded.error_of("farm/hall/old", "lamp")[0] == "sign-in"
         assert uncoded.error_of("farm/hall/closed", "lamp")[0] == "not-allowed"
@@ -416,38 +340,17 @@ def test_false_control_in_a_description(brokers, fake_pis, start_server, tmp_pat
         subscriber.wait_for_topic("farm/hall/old/pins/lamp/set")
 
 
-def test_other_origins_are_rejected(fleet):
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [("Host", "evil.example", 421), ("Origin", "http://evil.example", 403)],
+)
+def test_other_origins_are_rejected(fleet, header, value, status):
     """A page of another site, or a name that only resolves to our address, gets no WebSocket."""
-    upgrade = {
-        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    }  # fmt: skip
-    for headers, status in (
-        ({"Host": "evil.example"}, 421),
-        ({"Origin": "http://evil.example"}, 403),
-        ({"Origin": fleet.here.url}, 101),
-        ({}, 101),
-    ):
-        answer = ask(fleet.here, "GET", "/fleet/ws", **upgrade, **headers)
-        assert answer.status == status, headers
+    with pytest.raises(AssertionError, match=f"HTTP/1.1 {status}"):
+        WebSocketClient(fleet.here.port, path="/fleet/ws", headers={header: value})
 
 
-# ---------------------------------------------------------------- off and unused
-
-
-def test_without_fleet(fleet):
-    """Without `fleet: true` the API says which line is missing, and there is no WebSocket. With it
-    there is."""
-    status, code, words = ask(fleet.there, "GET", "/api/fleet").error
-    assert (status, code) == (404, "not-found")
-    assert "add fleet: true below mqtt: in config.yaml" in words
-    assert ask(fleet.there, "HEAD", "/api/fleet").status == 404
-    assert ask(fleet.here, "HEAD", "/api/fleet").status == 200
-    with pytest.raises(AssertionError, match="HTTP/1.1 404"):
-        WebSocketClient(fleet.there.port, path="/fleet/ws")
-    for server, is_on in ((fleet.there, False), (fleet.here, True)):
-        with WebSocketClient(server.port) as client:
-            assert client.receive("hello")["fleet"] is is_on
+# ---------------------------------------------------------------- connections and failures
 
 
 def test_connection_only_with_viewers(brokers, start_server):
@@ -470,38 +373,29 @@ def test_connection_only_with_viewers(brokers, start_server):
         viewer.wait_for_value(HERE, "lamp", 1)
 
 
-# ---------------------------------------------------------------- failures
-
-
-def test_unreachable_broker(brokers, start_server):
+def test_unreachable_broker_and_crashed_pi(brokers, start_server):
     """Without the broker the fleet is answered as soon as that is known, with the error and without
-    its details."""
+    its details. When the broker restarts, viewers get its state and waiting commands fail with
+    `no-answer`. Pis that do not return are offline, the others have their present state. A Pi that
+    crashes is offline, with its last values."""
     broker = brokers.broker()
     broker.kill()
-    program = changing(fleet_first_answer_timeout_s=1000)
-    server = start_server(here_config(broker), program=program)
-    with FleetViewer(server) as viewer:
+    program = changing(
+        fleet_first_answer_timeout_s=1000, fleet_answer_timeout_s=1000, fleet_return_timeout_s=0.5
+    )
+    with FleetViewer(start_server(here_config(broker), program=program)) as viewer:
         viewer.wait_until(lambda: viewer.broker["error"])
         assert viewer.broker == {"connected": False, "error": BROKER_ERROR}  # neither host nor user
         broker.start()
         viewer.wait_for(HERE)
         assert viewer.broker == {"connected": True, "error": None}
-
-
-def test_restarted_broker(brokers, fake_pis, start_server):
-    """When the broker restarts, viewers get its state and waiting commands fail with `no-answer`.
-    Pis that do not return are offline, the others have their present state."""
-    broker = brokers.broker()
-    mute = "farm/hall/mute"
-    subscriber = brokers.subscriber(broker, f"{mute}/#")
-    others = fake_pis(broker)
-    others.describe(mute, "mute", [LAMP])
-    here = start_server(here_config(broker), program=changing(fleet_return_timeout_s=0.5))
-    there = start_server(config(broker.url, CONTROL, THERE))
-    with FleetViewer(here) as viewer:
-        viewer.wait_for(mute, THERE)
-        viewer.client.send(type="set", pi=mute, pin="lamp", value=1, ref=1)
-        subscriber.wait_for_topic(f"{mute}/pins/lamp/set")
+        subscriber = brokers.subscriber(broker, f"{MUTE}/#")
+        others = brokers.enter_context(FakePis(broker))
+        others.describe(MUTE, "mute", [LAMP])
+        there = start_server(config(broker.url, CONTROL, THERE))
+        viewer.wait_for(MUTE, THERE)
+        viewer.client.send(type="set", pi=MUTE, pin="lamp", value=1, ref=1)
+        subscriber.wait_for_topic(f"{MUTE}/pins/lamp/set")
         others.close()
         broker.kill()
         viewer.wait_until(lambda: viewer.answers)
@@ -514,31 +408,38 @@ def test_restarted_broker(brokers, fake_pis, start_server):
         broker.start()
         viewer.wait_until(lambda: viewer.broker["connected"])
         viewer.wait_for_value(THERE, "fan", 0.5)
-        viewer.wait_until(lambda: not viewer.pis[mute]["online"])
+        viewer.wait_until(lambda: not viewer.pis[MUTE]["online"])
         viewer.wait_until(lambda: viewer.pis[THERE]["online"])
         assert viewer.switch(THERE, "lamp", 1)["type"] == "result"
+        viewer.wait_for_value(THERE, "lamp", 1)
+        before = time.time()
+        there.stop(signal.SIGKILL)
+        viewer.wait_until(lambda: not viewer.pis[THERE]["online"])
+        assert viewer.pin(THERE, "lamp")["value"] == 1
+        assert viewer.pis[THERE]["heard"] >= before
 
 
-def test_reload_and_stop_close_viewers(brokers, fake_pis, start_server, tmp_path):
-    """A reload without `fleet` closes all viewers, one with it accepts them again. A waiting
-    command gets an answer when the server stops, and the viewer a close code."""
+def test_reload_and_stop_close_viewers(brokers, start_server):
+    """A reload without `fleet` closes all viewers, one with it accepts them again. Without it the
+    API says which line is missing. A waiting command gets an answer when the server stops, and the
+    viewer a close code."""
     broker = brokers.broker()
-    mute = "farm/hall/mute"
-    fake_pis(broker).describe(mute, "mute", [LAMP])
+    brokers.enter_context(FakePis(broker)).describe(MUTE, "mute", [LAMP])
     server = start_server(here_config(broker))
-    file = tmp_path / "config-0.yaml"
     with FleetViewer(server) as viewer:
-        viewer.wait_for(mute)
-        file.write_text(here_config(broker, more=""))
-        reload(server)
+        viewer.wait_for(MUTE)
+        reload(server, here_config(broker, more=""))
         assert viewer.client.close_code() == 1012
-    assert ask(server, "GET", "/api/fleet").status == 404
-    file.write_text(here_config(broker))
-    reload(server)
+    status, code, words = ask(server, "GET", "/api/fleet").error
+    assert (status, code) == (404, "not-found")
+    assert "add fleet: true below mqtt: in config.yaml" in words
+    reload(server, here_config(broker))
+    with WebSocketClient(server.port) as client:
+        assert client.receive("hello")["fleet"]
     with FleetViewer(server) as viewer:
-        viewer.wait_for(mute)
-        viewer.client.send(type="set", pi=mute, pin="lamp", value=1, ref=1)
-        server.wait_for_log(f"lamp at {mute}: set to 1")
+        viewer.wait_for(MUTE)
+        viewer.client.send(type="set", pi=MUTE, pin="lamp", value=1, ref=1)
+        server.wait_for_log(f"lamp at {MUTE}: set to 1")
         server.process.send_signal(signal.SIGTERM)
         viewer.wait_until(lambda: viewer.answers)
         assert (viewer.answers[0]["ref"], viewer.answers[0]["code"]) == (1, "no-answer")
