@@ -105,7 +105,7 @@ def test_commands(pi, subscriber):
     ]
     for name, command in commands:
         subscriber.publish(f"house/pi/pins/{name}/set", command)
-    assert [each.json for each in subscriber.wait_for_results(4)] == [
+    assert [each.json for each in subscriber.wait_for_topic("/result", 4)] == [
         {"type": "result", "ref": None, "pin": "lamp", "value": 1},
         {"type": "result", "ref": "a", "pin": "lamp", "value": 0},
         {"type": "result", "ref": None, "pin": "fan", "value": 0.5},
@@ -140,7 +140,7 @@ def test_rejected_commands_get_their_reasons(pi, subscriber):
     for name, payload, _, _ in REJECTED:
         subscriber.publish(f"house/pi/pins/{name}/set", payload)
     subscriber.publish("house/pi/pins/lamp/set", b" " * 16383 + b"0")
-    *errors, result = subscriber.wait_for_results(len(REJECTED) + 1)
+    *errors, result = subscriber.wait_for_topic("/result", len(REJECTED) + 1)
     for error, (name, payload, code, words) in zip(errors, REJECTED, strict=True):
         assert error.topic == f"house/pi/pins/{name}/result"
         assert error.json["code"] == code, payload
@@ -167,7 +167,7 @@ def test_properties_and_huge_packets(pi, subscriber):
     subscriber.publish("house/pi/pins/lamp/set", b"1" * 1_000_000)
     subscriber.publish("house/pi/pins/fan/set", 0.25)
     assert subscriber.last("house/pi/pins/fan/result").json["value"] == 0.25
-    assert len(subscriber.wait_for_results(19)) == 19
+    assert len(subscriber.wait_for_topic("/result", 19)) == 19
     wait_until_well(pi)
     assert len(re.findall("mqtt: connected", pi.log)) == 1
 
@@ -210,7 +210,7 @@ def test_changes_during_an_outage_are_published_late(brokers, start_server):
     server.wait_for_log("more than 5 changes wait for the broker: dropping the oldest")
     subscriber.messages.clear()
     broker.start()
-    late = subscriber.wait_for(lambda each: each.topic.endswith("/late"), 5)
+    late = subscriber.wait_for_topic("/late", 5)
     assert [(each.topic.removesuffix("/late"), each.json) for each in late] == changes[2:]
     assert not any(each.retained for each in late)
     first_late = subscriber.messages.index(late[0])

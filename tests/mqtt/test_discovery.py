@@ -10,7 +10,7 @@ import pytest
 
 from raspi_server.messages import PinInfo, ServerInfo
 from raspi_server.mqtt.discovery import components, device
-from tests.support.mqtt import CONTROL, Brokers, config, reload, switch, value_of
+from tests.support.mqtt import CONTROL, config, reload, switch, value_of
 
 DISCOVERY = ", discovery: homeassistant"
 TOPIC = "homeassistant/device/house_pi/config"
@@ -36,18 +36,6 @@ KEYS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory, start_module_server):
-    """A server with `control: true`, and a subscriber to everything."""
-    with Brokers(tmp_path_factory.mktemp("home")) as brokers:
-        broker = brokers.broker()
-        subscriber = brokers.subscriber(broker, "#")
-        server = start_module_server(config(broker.url, DISCOVERY + CONTROL))
-        subscriber.wait_for_topic("house/pi/health")
-        yield subscriber, server
-        server.stop()
-
-
 def check(announced):
     """Assert that every key of an announcement is documented, and that no required one is missing.
     Return the platform of each component."""
@@ -70,21 +58,60 @@ def rendered(template, payload=b"", **names):
     return jinja2.Environment().from_string(template).render(names)
 
 
-def test_one_message_for_the_whole_pi(home):
+def test_announcement(brokers, start_server):
     """There is one retained message. An output is a switch, one with `pulse` a button, pwm a light;
-    all else is a sensor, with a device class if its name tells one."""
-    subscriber, _ = home
+    all else is a sensor, with a device class if its name tells one. Rendered on published messages,
+    the templates give the values that Home Assistant expects, and the commands do what they
+    should."""
+    broker = brokers.broker()
+    subscriber = brokers.subscriber(broker, "#")
+    server = start_server(config(broker.url, DISCOVERY + CONTROL))
+    health = subscriber.last("house/pi/health")
     announced = subscriber.last(TOPIC)
+    assert announced.retained
     others = [each for each in subscriber.messages if not each.topic.startswith("house/pi/")]
     assert {each.topic for each in others} == {TOPIC}
-    assert announced.retained
     assert check(announced.json) == {
         "door": "binary_sensor", "lamp": "switch", "gate": "button", "fan": "light",
         "heater": "binary_sensor", "_temperature": "sensor", "_load": "sensor",
         "_memory": "sensor", "_disk": "sensor", "_problem": "binary_sensor",
     }  # fmt: skip
-    door = announced.json["components"]["door"]
-    assert (door["name"], door["device_class"]) == ("Front door", "door")
+    found = announced.json["components"]
+    assert (found["door"]["name"], found["door"]["device_class"]) == ("Front door", "door")
+    for name in ("door", "lamp", "heater"):
+        state = subscriber.last(found[name]["state_topic"])
+        assert rendered(found[name]["value_template"], state.payload) == f"{state.json['value']}"
+        for value, key in ((0, "payload_off"), (1, "payload_on")):
+            payload = b'{"value":%d}' % value
+            assert rendered(found[name]["value_template"], payload) == found[name][key]
+    assert found["_load"]["state_topic"] == health.topic
+    for name in ("_load", "_memory", "_disk"):
+        assert float(rendered(found[name]["value_template"], health.payload)) >= 0
+    assert rendered(found["_temperature"]["value_template"], health.payload)
+    problem, fan = found["_problem"], found["fan"]
+    assert rendered(problem["value_template"], health.payload) == "OFF"
+    assert rendered(problem["value_template"], b'{"status":"degraded"}') == "ON"
+    reasons = rendered(problem["json_attributes_template"], health.payload)
+    assert json.loads(reasons) == {"reasons": []}
+    switch(server, "fan", 0.5)
+    half = subscriber.wait_for_value("house/pi/pins/fan", 0.5)[0]
+    assert rendered(fan["state_template"], half.payload) == "on"
+    assert rendered(fan["brightness_template"], half.payload) == "128"
+    assert rendered(fan["state_template"], b'{"value":0}') == "off"
+    for number, (name, payload, value) in enumerate(
+        (
+            ("lamp", found["lamp"]["payload_on"], 1),
+            ("lamp", found["lamp"]["payload_off"], 0),
+            ("gate", found["gate"]["payload_press"], 1),
+            ("fan", rendered(fan["command_on_template"], brightness=51), 0.2),
+            ("fan", rendered(fan["command_on_template"]), 1),
+            ("fan", rendered(fan["command_off_template"]), 0),
+        ),
+        1,
+    ):
+        subscriber.publish(found[name]["command_topic"], payload.encode())
+        answer = subscriber.wait_for_topic("/result", number)[-1].json
+        assert (answer["pin"], answer["value"]) == (name, value)
 
 
 def test_without_control_nothing_can_be_switched(brokers, start_server):
@@ -102,52 +129,6 @@ def test_without_control_nothing_can_be_switched(brokers, start_server):
     subscriber.wait_for_value("house/pi/pins/fan", 1)
     assert value_of(server, "lamp") == 0
     assert not any(each.topic.endswith("/result") for each in subscriber.messages)
-
-
-def test_templates(home):
-    """Rendered on published messages, the templates give the values that Home Assistant expects."""
-    subscriber, server = home
-    found = subscriber.last(TOPIC).json["components"]
-    switch(server, "fan", 0.5)
-    half = subscriber.wait_for_value("house/pi/pins/fan", 0.5)[0]
-    assert rendered(found["fan"]["state_template"], half.payload) == "on"
-    assert rendered(found["fan"]["brightness_template"], half.payload) == "128"
-    assert rendered(found["fan"]["state_template"], b'{"value":0}') == "off"
-    for name in ("door", "lamp", "heater"):
-        state = subscriber.last(f"house/pi/pins/{name}")
-        assert state.topic == found[name]["state_topic"]
-        assert rendered(found[name]["value_template"], state.payload) == f"{state.json['value']}"
-        for value, key in ((0, "payload_off"), (1, "payload_on")):
-            payload = b'{"value":%d}' % value
-            assert rendered(found[name]["value_template"], payload) == found[name][key]
-    health = subscriber.last("house/pi/health")
-    assert found["_load"]["state_topic"] == health.topic
-    for name in ("_load", "_memory", "_disk"):
-        assert float(rendered(found[name]["value_template"], health.payload)) >= 0
-    assert rendered(found["_temperature"]["value_template"], health.payload)
-    assert rendered(found["_problem"]["value_template"], health.payload) == "OFF"
-    assert rendered(found["_problem"]["value_template"], b'{"status":"degraded"}') == "ON"
-    attributes = found["_problem"]["json_attributes_template"]
-    assert json.loads(rendered(attributes, health.payload)) == {"reasons": []}
-
-
-def test_commands(home):
-    """The commands of a switch, a button and a light do what they should."""
-    subscriber, _ = home
-    found = subscriber.last(TOPIC).json["components"]
-    fan = found["fan"]
-    commands = [
-        ("lamp", found["lamp"]["payload_on"], 1),
-        ("lamp", found["lamp"]["payload_off"], 0),
-        ("gate", found["gate"]["payload_press"], 1),
-        ("fan", rendered(fan["command_on_template"], brightness=51), 0.2),
-        ("fan", rendered(fan["command_on_template"]), 1),
-        ("fan", rendered(fan["command_off_template"]), 0),
-    ]
-    for number, (name, payload, value) in enumerate(commands, 1):
-        subscriber.publish(found[name]["command_topic"], payload.encode())
-        answer = subscriber.wait_for_results(number)[-1].json
-        assert (answer["pin"], answer["value"]) == (name, value)
 
 
 def test_removed_pins_and_crash(brokers, start_server):

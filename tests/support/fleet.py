@@ -29,14 +29,9 @@ def description(host: str, pins: Iterable[dict[str, Any]], **more: Any) -> dict[
 class FakePis(Client):
     """Client that publishes what many Pis would."""
 
-    def prepare(self) -> None:
-        self._retained: set[str] = set()
-
-    def publish(self, topic: str, payload: Any, retain: bool = True) -> None:
+    def publish(self, topic: str, payload: Any, retain: bool = True, **options: Any) -> None:
         """Publish a message, by default a retained one, and wait for nothing."""
-        if retain:
-            self._retained.add(topic)
-        self.send(topic, payload, retain)
+        self.send(topic, payload, retain, **options)
 
     def describe(
         self, topic: str, host: str, pins: list[dict[str, Any]], online: bool = True, **more: Any
@@ -50,12 +45,6 @@ class FakePis(Client):
     def flush(self) -> None:
         """Wait until the broker has all messages."""
         self.send("flush", b"").wait_for_publish(LIMIT)
-
-    def remove_all(self) -> None:
-        """Remove all that was retained."""
-        for topic in sorted(self._retained):
-            self.publish(topic, b"")
-        self.flush()
 
 
 def state(value: float | None, moment: float | None = None) -> dict[str, Any]:

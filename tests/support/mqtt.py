@@ -95,19 +95,24 @@ class Mosquitto:
 
 
 class Client:
-    """Client of a broker that reconnects by itself."""
+    """Client of a broker that records all messages at `topics`, publishes, and reconnects."""
 
-    def __init__(self, broker: Mosquitto, **account: str) -> None:
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        self.client.reconnect_delay_set(min_delay=0.1, max_delay=0.1)
+    def __init__(self, broker: Mosquitto, *topics: str, **account: str) -> None:
+        self.messages: list[Received] = []
+        self._more = threading.Condition()
+        options = SubscribeOptions(qos=1, retainAsPublished=True)
+        filters = [(topic, options) for topic in topics or ("nothing",)]
+        subscribed = threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client.reconnect_delay_set(min_delay=0.1, max_delay=0.1)
         if account:
-            self.client.username_pw_set(**account)
-        self.prepare()
-        self.client.connect("127.0.0.1", broker.port)
-        self.client.loop_start()
-
-    def prepare(self) -> None:
-        """Set up what is needed before the client connects."""
+            self._client.username_pw_set(**account)
+        self._client.on_connect = lambda client, *_: client.subscribe(filters)
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        self._client.on_message = lambda client, data, message: self._note(message)
+        self._client.connect("127.0.0.1", broker.port)
+        self._client.loop_start()
+        assert subscribed.wait(LIMIT)
 
     def __enter__(self) -> Self:
         return self
@@ -116,8 +121,15 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _note(self, message: paho.MQTTMessage) -> None:
+        lifetime = getattr(message.properties, "MessageExpiryInterval", None)
+        own = (message.topic, message.payload, message.qos, bool(message.retain), lifetime)
+        with self._more:
+            self.messages.append(Received(*own))
+            self._more.notify_all()
 
     def send(
         self, topic: str, payload: Any, retain: bool = False, qos: int = 1, **properties: Any
@@ -127,36 +139,11 @@ class Client:
         found = Properties(PacketTypes.PUBLISH)
         for name, value in properties.items():
             setattr(found, name, value)
-        return self.client.publish(topic, data, qos, retain, found)
+        return self._client.publish(topic, data, qos, retain, found)
 
-
-class Subscriber(Client):
-    """Client that records all messages at `topics`, and publishes."""
-
-    def __init__(self, broker: Mosquitto, *topics: str, **account: str) -> None:
-        self.messages: list[Received] = []
-        self._more = threading.Condition()
-        options = SubscribeOptions(qos=1, retainAsPublished=True)
-        self._filters = [(topic, options) for topic in topics]
-        self._subscribed = threading.Event()
-        super().__init__(broker, **account)
-        assert self._subscribed.wait(LIMIT)
-
-    def prepare(self) -> None:
-        self.client.on_connect = lambda client, *_: client.subscribe(self._filters)
-        self.client.on_subscribe = lambda *_: self._subscribed.set()
-        self.client.on_message = lambda client, data, message: self._note(message)
-
-    def _note(self, message: paho.MQTTMessage) -> None:
-        lifetime = getattr(message.properties, "MessageExpiryInterval", None)
-        own = (message.topic, message.payload, message.qos, bool(message.retain), lifetime)
-        with self._more:
-            self.messages.append(Received(*own))
-            self._more.notify_all()
-
-    def publish(self, *message: Any, **options: Any) -> None:
-        """Publish a message and wait until the broker has it; see `send`."""
-        self.send(*message, **options).wait_for_publish(LIMIT)
+    def publish(self, topic: str, payload: Any, retain: bool = False, **options: Any) -> None:
+        """Publish a message as `send` does, and wait until the broker has it."""
+        self.send(topic, payload, retain, **options).wait_for_publish(LIMIT)
 
     def wait_for(
         self, what: Callable[[Received], Any], count: int = 1, since: int = 0
@@ -173,21 +160,18 @@ class Subscriber(Client):
         assert len(matching) >= count, "\n".join(map(str, self.messages))
         return matching
 
-    def wait_for_topic(self, topic: str, count: int = 1) -> list[Received]:
-        return self.wait_for(lambda each: each.topic == topic, count)
+    def wait_for_topic(self, ending: str, count: int = 1) -> list[Received]:
+        """Wait for messages whose topics end like this."""
+        return self.wait_for(lambda each: each.topic.endswith(ending), count)
 
-    def wait_for_payload(self, topic: str, payload: bytes, count: int = 1) -> list[Received]:
-        return self.wait_for(lambda each: (each.topic, each.payload) == (topic, payload), count)
+    def wait_for_payload(self, topic: str, payload: bytes) -> None:
+        self.wait_for(lambda each: (each.topic, each.payload) == (topic, payload))
 
     def wait_for_value(self, topic: str, value: float, count: int = 1) -> list[Received]:
         """Wait for states of a pin with this value."""
         return self.wait_for(
             lambda each: each.topic == topic and each.payload and each.json["value"] == value, count
         )
-
-    def wait_for_results(self, count: int) -> list[Received]:
-        """Wait for so many answers to commands."""
-        return self.wait_for(lambda each: each.topic.endswith("/result"), count)
 
     def last(self, topic: str) -> Received:
         return self.wait_for_topic(topic)[-1]
@@ -221,8 +205,8 @@ class Brokers(contextlib.ExitStack):
         own = ("allow_anonymous false", f"password_file {passwords}", f"acl_file {rules}")
         return self.broker(*own, *lines)
 
-    def subscriber(self, broker: Mosquitto, *topics: str, **account: str) -> Subscriber:
-        return self.enter_context(Subscriber(broker, *topics, **account))
+    def subscriber(self, broker: Mosquitto, *topics: str, **account: str) -> Client:
+        return self.enter_context(Client(broker, *topics, **account))
 
 
 def switch(server: Server, pin: str, value: float) -> None:
