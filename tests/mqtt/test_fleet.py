@@ -235,13 +235,18 @@ def lamp_with_code(text: str) -> str:
 
 def test_access_rules_of_this_server(brokers, start_server, tmp_path):
     """Without the code for viewing there is no fleet. A pin with `control: code`, be it of this Pi
-    or of another, is switched with the control code only, others by all viewers. A reload that
-    changes a rule takes effect, and a new code ends what the old one allowed."""
+    or of another, is switched with the control code only, others by all viewers. A Pi of an older
+    release, whose description has no `control`, counts as `code`. A false description under this
+    Pi's topic opens no pin of it. A reload that changes a rule takes effect, and a new code ends
+    what the old one allowed."""
     broker = brokers.broker()
     view, control = new_code(tmp_path, "view"), new_code(tmp_path, "control")
     text = lamp_with_code(here_config(broker, FLEET + CONTROL, ", view: code"))
     here = start_server(text, env=folders(tmp_path))
     start_server(lamp_with_code(config(broker.url, CONTROL, THERE)))
+    others = brokers.enter_context(FakePis(broker))
+    others.describe("farm/hall/old", "old", [{**LAMP, "control": None}])
+    others.describe("farm/hall/closed", "closed", [{**LAMP, "control": "nobody"}])
     assert ask(here, "GET", "/api/fleet").status == 401
     with WebSocketClient(here.port, path="/fleet/ws") as without_code:
         assert without_code.close_code() == 4401
@@ -249,9 +254,12 @@ def test_access_rules_of_this_server(brokers, start_server, tmp_path):
     with FleetViewer(here, **view) as viewer, FleetViewer(here, **control) as owner:
         assert (viewer.hello["signed_in"], owner.hello["signed_in"]) == ("view", "control")
         kinds = ({"type": "set", "value": 1}, {"type": "toggle"}, {"type": "pulse", "seconds": 60})
+        for each in (viewer, owner):
+            each.wait_for(HERE, THERE, "farm/hall/old", "farm/hall/closed")
+        assert viewer.pin("farm/hall/old", "lamp")["control"] == "code"
+        assert viewer.error_of("farm/hall/old", "lamp")[0] == "sign-in"
+        assert owner.error_of("farm/hall/closed", "lamp")[0] == "not-allowed"
         for topic in (HERE, THERE):
-            for each in (viewer, owner):
-                each.wait_for(topic)
             found = [viewer.pin(topic, name)["control"] for name in ("lamp", "fan", "door")]
             assert found == ["code", "everyone", None]
             for kind in kinds:
@@ -263,6 +271,17 @@ def test_access_rules_of_this_server(brokers, start_server, tmp_path):
                 assert owner.ask(**kind, pi=topic, pin="lamp")["type"] == "result"
             viewer.wait_for_value(topic, "lamp", 1)
         here.wait_for_log(r"by 127\.0\.0\.1 \(control code\)$")
+        owner.client.send(type="set", pi="farm/hall/old", pin="lamp", value=1)
+        subscriber.wait_for_topic("farm/hall/old/pins/lamp/set")
+        pins = [{**LAMP, "name": name} for name in ("lamp", "heater", "x", "door")]
+        others.publish(f"{HERE}/describe", description("false", pins))
+        for each in (viewer, owner):
+            each.wait_for_host(HERE, "false")
+            assert each.error_of(HERE, "heater")[0] == "not-allowed"
+        shown = {each["name"]: each["control"] for each in viewer.pis[HERE]["pins"]}
+        assert shown == {"lamp": "code", "heater": "nobody", "x": "nobody", "door": "everyone"}
+        assert viewer.error_of(HERE, "lamp")[0] == "sign-in"
+        assert viewer.error_of(HERE, "x")[0] == "unknown-pin"
         text = text.replace("control: everyone", "control: code")
         reload(here, text := text.replace("fan: {", "fan: {control: everyone, "))
         viewer.wait_until(lambda: viewer.pin(THERE, "fan")["control"] == "code")
@@ -277,37 +296,6 @@ def test_access_rules_of_this_server(brokers, start_server, tmp_path):
         new_code(tmp_path, "view")
         reload(here, text)
         assert viewer.client.close_code() == 4401
-
-
-def test_false_control_in_a_description(brokers, start_server, tmp_path):
-    """A false description under this Pi's topic opens no pin of it. A Pi of an older release, whose
-    description has no `control`, counts as `code`."""
-    broker = brokers.broker()
-    control = new_code(tmp_path, "control")
-    here = start_server(lamp_with_code(here_config(broker, FLEET + CONTROL)), env=folders(tmp_path))
-    others = brokers.enter_context(FakePis(broker))
-    without_control = {key: value for key, value in LAMP.items() if key != "control"}
-    others.describe("farm/hall/old", "old", [without_control])
-    others.describe("farm/hall/closed", "closed", [{**LAMP, "control": "nobody"}])
-    subscriber = brokers.subscriber(broker, "farm/+/+/pins/+/set")
-    with FleetViewer(here) as uncoded, FleetViewer(here, **control) as coded:
-        pins = [{**LAMP, "name": name} for name in ("lamp", "heater", "x", "door")]
-        for viewer in (uncoded, coded):
-            viewer.wait_for(HERE, "farm/hall/old", "farm/hall/closed")
-        others.publish(f"{HERE}/describe", description("false", pins))
-        for viewer in (uncoded, coded):
-            viewer.wait_for_host(HERE, "false")
-            assert viewer.error_of(HERE, "heater")[0] == "not-allowed"
-        shown = {each["name"]: each["control"] for each in uncoded.pis[HERE]["pins"]}
-        assert shown == {"lamp": "code", "heater": "nobody", "x": "nobody", "door": "everyone"}
-        assert uncoded.error_of(HERE, "lamp")[0] == "sign-in"
-        assert uncoded.error_of(HERE, "x")[0] == "unknown-pin"
-        assert uncoded.pin("farm/hall/old", "lamp")["control"] == "code"
-        assert uncoded.error_of("farm/hall/old", "lamp")[0] == "sign-in"
-        assert uncoded.error_of("farm/hall/closed", "lamp")[0] == "not-allowed"
-        assert not any("lamp" in each.topic for each in subscriber.messages)
-        coded.client.send(type="set", pi="farm/hall/old", pin="lamp", value=1)
-        subscriber.wait_for_topic("farm/hall/old/pins/lamp/set")
 
 
 @pytest.mark.parametrize(

