@@ -2,14 +2,11 @@
 with changes while the broker is unreachable."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.mqtt import (
     CONTROL,
-    Brokers,
-    Mosquitto,
     config,
     reload,
     switch,
@@ -17,44 +14,30 @@ from tests.support.mqtt import (
     wait_for_reason,
     wait_until_well,
 )
-from tests.support.server import Server, changing
+from tests.support.server import changing
 from tests.support.websocket import WebSocketClient
 
 PINS = ("door", "lamp", "gate", "fan", "heater")
 
 
-@pytest.fixture(scope="module")
-def pi_and_broker(tmp_path_factory, start_module_server) -> Iterator[tuple[Server, Mosquitto]]:
-    """A server with `control: true` and hardly a limit of commands, and its broker."""
-    limits = {"max_messages_per_s": 10_000, "message_burst": 10_000, "mqtt_health_interval_s": 0.1}
-    with Brokers(tmp_path_factory.mktemp("shared")) as brokers:
-        broker = brokers.broker()
-        early = brokers.subscriber(broker, "house/pi/status")
-        server = start_module_server(config(broker.url, CONTROL), program=changing(**limits))
-        early.wait_for_payload("house/pi/status", b"online")
-        yield server, broker
-        server.stop()
-
-
 @pytest.fixture
-def pi(pi_and_broker) -> Server:
-    return pi_and_broker[0]
-
-
-@pytest.fixture
-def subscriber(pi_and_broker, brokers):
-    """A client that subscribes to everything that `pi` publishes, later than `pi` connected."""
-    topics = ("house/pi/+", "house/pi/pins/+", "house/pi/pins/+/result")
-    found = brokers.subscriber(pi_and_broker[1], *topics)
+def pi(brokers, start_server):
+    """A server with `control: true`, and a client that subscribed after its connection."""
+    broker = brokers.broker()
+    program = changing(mqtt_health_interval_s=0.1)
+    server = start_server(config(broker.url, CONTROL), program=program)
+    brokers.subscriber(broker, "house/pi/health").wait_for_topic("health")
+    found = brokers.subscriber(broker, "house/pi/+", "house/pi/pins/+", "house/pi/pins/+/result")
     for name in PINS:
         found.wait_for_topic(f"house/pi/pins/{name}")
-    return found
+    return server, found
 
 
-def test_later_subscriber_gets_everything(pi, subscriber):
+def test_later_subscriber_gets_everything(pi):
     """A client that subscribes later gets the status, all pins as in `hello`, and their states.
     The health follows at each interval and is not retained. A change is published at once,
     retained, with the time of its edge that viewers get."""
+    server, subscriber = pi
     health = subscriber.wait_for_topic("house/pi/health", 3)
     assert {"temperature", "load", "memory", "disk", "viewers", "status"} <= health[0].json.keys()
     assert {each.qos for each in subscriber.messages} == {1}
@@ -63,12 +46,12 @@ def test_later_subscriber_gets_everything(pi, subscriber):
     assert retained == {f"house/pi/{each}" for each in own}
     assert subscriber.last("house/pi/status").payload == b"online"
     description = subscriber.last("house/pi/describe").json
-    with WebSocketClient(pi.port) as viewer:
+    with WebSocketClient(server.port) as viewer:
         hello = viewer.receive("hello")
         viewer.send(type="drive", pin="door", value=1)
         change = viewer.receive("change")
     assert description["server"] == hello["server"]
-    assert description["url"].endswith(f":{pi.port}/")
+    assert description["url"].endswith(f":{server.port}/")
     assert [pin["writable"] for pin in description["pins"]] == [False, True, True, True, False]
     for described, pin in zip(description["pins"], hello["pins"], strict=True):
         assert {**described, "writable": None} == {**pin, "writable": None}
@@ -94,9 +77,10 @@ def test_reload_changes_the_broker(brokers, start_server):
     assert "ended the connection" not in server.log
 
 
-def test_commands(pi, subscriber):
+def test_commands(pi):
     """With `control: true` a client of the broker may set, toggle and pulse. Each command is
     answered after its change, and logged."""
+    server, subscriber = pi
     commands = [
         ("lamp", 1),
         ("lamp", {"type": "toggle", "ref": "a"}),
@@ -115,7 +99,7 @@ def test_commands(pi, subscriber):
     start = "house/pi/pins/lamp"
     lamp = [each.topic for each in subscriber.messages if each.topic.startswith(start)]
     assert [topic.removeprefix(start) for topic in lamp] == ["", "", "/result", "", "/result"]
-    pi.wait_for_log(r"lamp \(GPIO27\): on, by mqtt")
+    server.wait_for_log(r"lamp \(GPIO27\): on, by mqtt")
 
 
 NOT_A_COMMAND = "expected 0, 1 or an object"
@@ -132,9 +116,10 @@ REJECTED = [
 ]
 
 
-def test_rejected_commands_get_their_reasons(pi, subscriber):
+def test_rejected_commands_get_their_reasons(pi):
     """Invalid and forbidden commands get the errors that `/ws` sends, but no answer under a name
     that no pin can have. A command as large as allowed is carried out."""
+    server, subscriber = pi
     for name in ("Lamp", "-", "x" * 33, "ä", "$x", "", "\ufeff"):
         subscriber.publish(f"house/pi/pins/{name}/set", 1)
     for name, payload, _, _ in REJECTED:
@@ -146,13 +131,14 @@ def test_rejected_commands_get_their_reasons(pi, subscriber):
         assert error.json["code"] == code, payload
         assert error.json["message"].startswith(words)
     assert result.json == {"type": "result", "ref": None, "pin": "lamp", "value": 0}
-    assert value_of(pi, "heater") == 0
+    assert value_of(server, "heater") == 0
 
 
-def test_properties_and_huge_packets(pi, subscriber):
+def test_properties_and_huge_packets(pi):
     """Properties of a message are ignored, also characters in them that Paho rejects and MQTT
     allows. The broker does not deliver a packet larger than our limit. Neither ends the
     connection."""
+    server, subscriber = pi
     odd = "\ufeff"
     for each in (
         {"UserProperty": [(odd, odd), ("a" * 5000, "b" * 5000)]},
@@ -168,8 +154,8 @@ def test_properties_and_huge_packets(pi, subscriber):
     subscriber.publish("house/pi/pins/fan/set", 0.25)
     assert subscriber.last("house/pi/pins/fan/result").json["value"] == 0.25
     assert len(subscriber.wait_for_topic("/result", 19)) == 19
-    wait_until_well(pi)
-    assert len(re.findall("mqtt: connected", pi.log)) == 1
+    wait_until_well(server)
+    assert len(re.findall("mqtt: connected", server.log)) == 1
 
 
 def test_flood_of_commands(brokers, start_server):

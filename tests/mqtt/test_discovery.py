@@ -6,10 +6,9 @@ import re
 import signal
 
 import jinja2
-import pytest
 
 from raspi_server.messages import PinInfo, ServerInfo
-from raspi_server.mqtt.discovery import components, device
+from raspi_server.mqtt.discovery import device
 from tests.support.mqtt import CONTROL, config, reload, switch, value_of
 
 DISCOVERY = ", discovery: homeassistant"
@@ -166,22 +165,13 @@ def wait_for_removal(subscriber, name, platform):
     check(last.json)
 
 
-@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"components":[]}', b"\xff", b"null"])
-def test_foreign_message_at_our_topic(payload):
-    """A retained message that is not ours has no components."""
-    assert components(payload) == {}
-
-
 def test_device_class_from_a_word():
     """Whole words of an input's name and label give its device class. An output has none."""
-    for name, label, mode, found in (
-        ("door", "door", "input", "door"),
-        ("x", "Window in the hall", "input", "window"),
-        ("garage_door", "garage_door", "input", "garage_door"),
-        ("doorbell", "doorbell", "input", None),
-        ("door", "door", "output", None),
-    ):
-        pin = PinInfo(name=name, label=label, gpio=17, header=11, mode=mode, value=0, since=None,
-                      writable=False)  # fmt: skip
-        announced = device("a/b", ServerInfo("raspi-server", "1", "pi", True, ()), [pin])
-        assert announced["components"][name].get("device_class") == found
+    pins = [("door", "x", "input"), ("x", "Window in the hall", "input"),
+            ("garage_door", "x", "input"), ("doorbell", "doorbell", "input"),
+            ("gate", "door", "output")]  # fmt: skip
+    plain = {"gpio": 17, "header": 11, "value": 0, "since": None, "writable": False}
+    found = [PinInfo(name=name, label=label, mode=mode, **plain) for name, label, mode in pins]
+    announced = device("a/b", ServerInfo("raspi-server", "1", "pi", True, ()), found)
+    classes = [announced["components"][name].get("device_class") for name, _, _ in pins]
+    assert classes == ["door", "window", "garage_door", None, None]

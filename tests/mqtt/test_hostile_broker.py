@@ -15,9 +15,8 @@ DOCS = Path(__file__).parents[2] / "docs/mqtt.md"
 
 
 def test_tls_password_and_acl_together(brokers, authority, pair, start_server):
-    """With TLS, a password and the documented ACL everything is published, Home Assistant finds the
-    Pi, and a client that may switch does. One that may only read switches and removes nothing, and
-    reads no password."""
+    """With TLS, a password and the documented ACL everything is published, and a client that may
+    switch does. One that may only read switches and removes nothing, and reads no password."""
     rules = re.search(r"^    user kitchen\n(?:    .*\n|\n)+", DOCS.read_text(), re.MULTILINE)
     assert rules and "user homeassistant" in rules[0]
     plain = SimpleNamespace(port=free_port())  # for the subscribers
@@ -31,8 +30,7 @@ def test_tls_password_and_acl_together(brokers, authority, pair, start_server):
         for user in ("homeassistant", "reader")
     )
     login = f", user: kitchen, password_file: password, ca: {authority.folder}/ca.crt"
-    more = f"{CONTROL}, discovery: homeassistant{login}"
-    url = f"mqtts://localhost:{broker.port}"
+    more, url = f"{CONTROL}, discovery: homeassistant{login}", f"mqtts://localhost:{broker.port}"
     server = start_server(config(url, more, "raspi-server/kitchen"))
     home.wait_for_topic("raspi-server/kitchen/health")
     home.wait_for_topic("homeassistant/device/raspi-server_kitchen/config")
@@ -57,19 +55,16 @@ def test_foreign_retained_messages(brokers, start_server):
     subscriber = brokers.subscriber(broker, "house/pi/#")
     for number in range(300):
         subscriber.publish(f"house/pi/pins/old-{number}", b"\xff" * 1000, retain=True, qos=0)
-    for name in ("status", "describe", "health", "pins/lamp/result", "pins/lamp/late", "pins/Ä"):
+    for name in ("status", "describe", "pins/door", "pins/lamp/result", "pins/lamp/late", "pins/Ä"):
         subscriber.publish(f"house/pi/{name}", b"{\x00" * 1000, retain=True)
-    subscriber.publish("house/pi/pins/door", b'{"value":7}', retain=True)
     subscriber.publish("house/pi/pins/lamp/set", 1, retain=True)
-    subscriber.messages.clear()
     server = start_server(config(broker.url, CONTROL))
     subscriber.wait_for(lambda each: "/old-" in each.topic and not each.payload, 300)
     subscriber.wait_for_topic("house/pi/health")
     wait_until_well(server)
     subscriber.publish("house/pi/pins/fan/set", 1, retain=True)
-    (answer,) = subscriber.wait_for_topic("/result", 1)
-    assert answer.topic == "house/pi/pins/fan/result"
-    assert "without the retain flag" in answer.json["message"]
+    answer = subscriber.last("house/pi/pins/fan/result").json
+    assert "without the retain flag" in answer["message"]
     assert (value_of(server, "lamp"), value_of(server, "fan")) == (0, 0)
     late = brokers.subscriber(broker, "house/pi/#")
     assert late.last("house/pi/pins/Ä")
@@ -122,35 +117,21 @@ def test_nasty_payloads(brokers, start_server):
     assert answer == {"type": "result", "ref": 2**53 - 1, "pin": "lamp", "value": 1}
     wait_until_well(server)
     assert len(re.findall("mqtt: connected", server.log)) == 1
-    server.stop()
-    subscriber.wait_for_payload("house/pi/status", b"offline")
-    subscriber.messages.clear()
-    server.restart()  # receives what was retained
-    subscriber.wait_for_topic("house/pi/health")
-    subscriber.publish("house/pi/pins/fan/set", 0.5)
-    assert subscriber.last("house/pi/pins/fan/result").json["value"] == 0.5
-    assert len(re.findall("mqtt: connected", server.log)) == 1
 
 
 def test_own_exception_ends_no_connection(brokers, start_server):
     """A message that raises an exception in this server costs one line in the log, however often it
     comes."""
     broker = brokers.broker()
-    subscriber = brokers.subscriber(broker, "house/pi/pins/+/result", "house/pi/health")
-    program = changing(
-        "from raspi_server.mqtt import bridge",
-        "bridge._command = lambda name, payload: 1 / int(payload)",
-    )
+    subscriber = brokers.subscriber(broker, "house/pi/#")
+    program = changing("from raspi_server.mqtt import bridge", "bridge._command = None")
     server = start_server(config(broker.url, CONTROL), program=program)
     subscriber.wait_for_topic("house/pi/health")
     for _ in range(20):
         subscriber.publish("house/pi/pins/gate/set", 0)
     subscriber.publish("house/pi/pins/gate/set", b"", retain=True)
-    line = server.wait_for_log("mqtt: a message at house/pi/pins/gate/set was dropped").string
-    assert "ZeroDivisionError" in line and "test" not in line
-    subscriber.wait_for_topic(
-        "/result", 1
-    )  # to the retained one, so the earlier ones were received
+    subscriber.wait_for_topic("/result")  # to the retained one: the earlier ones were received
+    server.wait_for_log("mqtt: a message at house/pi/pins/gate/set was dropped: TypeError: ")
     assert len(re.findall("was dropped", server.log)) == 1
-    wait_until_well(server)
     assert len(re.findall("mqtt: connected", server.log)) == 1
+    wait_until_well(server)

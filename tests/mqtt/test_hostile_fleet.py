@@ -219,7 +219,7 @@ def test_nasty_payloads(brokers, start_server):
 def test_memory_is_bounded(brokers, start_server):
     """Many Pis with the largest description take no more memory than documented. Viewers are told
     that some are left out, and no longer when others were removed."""
-    broker = brokers.broker("log_type error", "max_queued_messages 0")
+    broker = brokers.broker("max_queued_messages 0")
     others = brokers.enter_context(FakePis(broker))
     server = start_server(config(broker.url, FLEET))
     with FleetViewer(server) as viewer:

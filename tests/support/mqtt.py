@@ -66,32 +66,23 @@ class Mosquitto:
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._file = folder / f"mosquitto-{self.port}.conf"
         own = (f"listener {self.port} 127.0.0.1", "user root", "allow_anonymous true")
+        own += ("log_type error", "log_type information")
         self._file.write_text("\n".join([*own, *lines, ""]))
         self.start()
 
     def start(self) -> None:
         assert PROGRAM
-        self.process = subprocess.Popen(
-            [PROGRAM, "-v", "-c", self._file], stderr=subprocess.PIPE, text=True
-        )
-        assert self.process.stderr
-        self.log: list[str] = []
-        for line in self.process.stderr:
-            self.log.append(line)
-            if " running" in line:
-                break
-        else:
-            raise AssertionError("".join(self.log))
-        self._reader = threading.Thread(target=self.log.extend, args=(self.process.stderr,))
-        self._reader.start()
+        log = self._file.with_suffix(".log")
+        with log.open("w") as file:
+            self.process = subprocess.Popen([PROGRAM, "-c", self._file], stderr=file)
+        while " running" not in log.read_text():
+            assert self.process.poll() is None, log.read_text()
+            time.sleep(0.01)
 
     def kill(self) -> None:
         """End it at once, unless it has ended."""
         self.process.kill()
         self.process.wait(LIMIT)
-        self._reader.join(LIMIT)
-        assert self.process.stderr
-        self.process.stderr.close()
 
 
 class Client:
@@ -199,7 +190,7 @@ class Brokers(contextlib.ExitStack):
         rules.write_text(acl)
         passwords.touch(0o600)
         for user in users:
-            command = ["mosquitto_passwd", "-b", passwords, user, PASSWORD]
+            command = ["mosquitto_passwd", "-b", str(passwords), user, PASSWORD]
             subprocess.run(command, timeout=LIMIT, check=True)
         (self._folder / "password").write_text(f"{PASSWORD}\n")
         own = ("allow_anonymous false", f"password_file {passwords}", f"acl_file {rules}")
