@@ -3,7 +3,6 @@ ports that are no broker, and for wrong credentials and certificates."""
 
 import asyncio
 import socket
-import ssl
 import subprocess
 import sys
 from datetime import timedelta
@@ -20,7 +19,6 @@ from raspi_server.limits import Limits
 from raspi_server.mqtt.broker_config import BrokerConfig, read_broker_config
 from raspi_server.mqtt.client import MqttClient
 from tests.security.test_tls import Authority, Pair
-from tests.support.coded_server import folders
 from tests.support.fake_broker import CONNACK, FakeBroker
 from tests.support.mqtt import CONTROL, config, switch, wait_for_reason, wait_until_well
 from tests.support.server import LIMIT, changing
@@ -53,6 +51,18 @@ def assert_error(url: str, words: str, limits: Limits = SOON, **keys: Any) -> No
     assert words in str(asyncio.run(error_of(config, words, limits)))
 
 
+@pytest.fixture
+def secure(brokers, authority):
+    """A function that starts a broker with a certificate for localhost."""
+
+    def start(pair: Pair, *lines: str) -> str:
+        own = (f"certfile {pair.certificate}", f"keyfile {pair.key}")
+        broker = brokers.broker(*own, f"cafile {authority.folder}/ca.crt", *lines)
+        return f"mqtts://localhost:{broker.port}"
+
+    return start
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -73,15 +83,20 @@ def test_not_a_broker(answer, words):
         assert_error(broker.url, words, HASTY)
 
 
-def test_hosts_that_do_not_answer():
+def test_hosts_that_do_not_answer(brokers, secure, pair):
     """A name that cannot be resolved, a port that accepts no connection, and one that is silent in
-    the TLS handshake are reported."""
+    the TLS handshake are reported. So is TLS at a port without TLS, and the reverse."""
     assert_error("mqtt://none.invalid", "no host is called none.invalid, or no name server")
     with FakeBroker(b"") as silent, socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]
         with socket.create_connection(full.getsockname()):  # its whole backlog
             assert_error(f"mqtt://127.0.0.1:{port}", f"127.0.0.1:{port} does not answer", HASTY)
         assert_error(silent.tls_url, f"127.0.0.1:{silent.port} does not answer", HASTY)
+    words = "ended the connection at once: is that port one for mqtt:// or for mqtts://?"
+    assert_error(brokers.broker().url.replace("mqtt:", "mqtts:"), words)
+    assert_error(secure(pair).replace("mqtts:", "mqtt:"), words)
+    with FakeBroker(b"HTTP/1.1 400 Bad Request\r\n") as plain:
+        assert_error(plain.tls_url, "speaks no TLS on that port: expected mqtt://, or")
 
 
 @pytest.mark.parametrize("scheme", ["mqtt", "mqtts"])
@@ -173,18 +188,6 @@ def test_rejected_login_and_acl(brokers, start_server, tmp_path, caplog):
     assert server.log.count("does not let us publish") == 1
 
 
-@pytest.fixture
-def secure(brokers, authority):
-    """A function that starts a broker with a certificate for localhost."""
-
-    def start(pair: Pair, *lines: str) -> str:
-        own = (f"certfile {pair.certificate}", f"keyfile {pair.key}")
-        broker = brokers.broker(*own, f"cafile {authority.folder}/ca.crt", *lines)
-        return f"mqtts://localhost:{broker.port}"
-
-    return start
-
-
 def test_invalid_certificate_of_the_broker(secure, authority, pair):
     """A broker's certificate of an unknown authority, or for another name, is reported."""
     words = "expected its certificate to be from an authority that mqtt.ca names"
@@ -209,25 +212,9 @@ def test_client_certificate(secure, authority, pair):
     assert_error(url, words, ca=ca)
     expired = authority.issue("old", -DAY, -DAY / 2)
     assert_error(url, words, ca=ca, certificate=expired.certificate, key=expired.key)
-    with FakeBroker(None, tls_context(pair)) as resetting:
+    with FakeBroker(None, pair) as resetting:
         url = f"mqtts://localhost:{resetting.port}"
         assert_error(url, f"after the TLS handshake: does it need another {words}?", ca=ca)
-
-
-def tls_context(pair: Pair) -> ssl.SSLContext:
-    """Return the context of a broker with this certificate."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pair.certificate, pair.key)
-    return context
-
-
-def test_wrong_scheme(brokers, secure, pair):
-    """TLS at a port without TLS is reported, and the reverse too."""
-    words = "ended the connection at once: is that port one for mqtt:// or for mqtts://?"
-    assert_error(brokers.broker().url.replace("mqtt:", "mqtts:"), words)
-    assert_error(secure(pair).replace("mqtts:", "mqtt:"), words)
-    with FakeBroker(b"HTTP/1.1 400 Bad Request\r\n") as plain:
-        assert_error(plain.tls_url, "speaks no TLS on that port: expected mqtt://, or")
 
 
 def test_packets_in_one_tls_record(authority, pair, start_server):
@@ -235,7 +222,7 @@ def test_packets_in_one_tls_record(authority, pair, start_server):
     UTF-8 does not end the connection."""
     topics = (b"\xff", b"house/pi/pins/lamp/set", b"house/pi/pins/fan/set")
     packets = [b"\x30" + bytes([len(each) + 4, 0, len(each)]) + each + b"\0001" for each in topics]
-    with FakeBroker(CONNACK + b"".join(packets), tls_context(pair)) as broker:
+    with FakeBroker(CONNACK + b"".join(packets), pair) as broker:
         more = f"{CONTROL}, ca: {authority.folder}/ca.crt"
         server = start_server(config(f"mqtts://localhost:{broker.port}", more))
         server.wait_for_log(r"fan \(GPIO18\): on, by mqtt")
@@ -278,16 +265,6 @@ def test_equality_of_a_configuration(files):
     assert read_broker_config(mqtts) == before
     ca.write_text(ca.read_text() + "\n")
     assert read_broker_config(mqtts) != before
-
-
-def test_last_good_configuration_without_password_file(start_server, tmp_path):
-    """Without its password file the server starts with the last good configuration, on the same
-    port, and reports it."""
-    server = start_server("gpio: simulated\naccess: {control: everyone}\n", env=folders(tmp_path))
-    text = config("mqtt://127.0.0.1:9", ", user: me, password_file: none")
-    (tmp_path / "config-0.yaml").write_text(text)
-    server.restart()
-    assert "none: mqtt.password_file: expected a file" in wait_for_reason(server, "last good")
 
 
 SHOW_IMPORTS = """

@@ -75,8 +75,9 @@ class Mosquitto:
         log = self._file.with_suffix(".log")
         with log.open("w") as file:
             self.process = subprocess.Popen([PROGRAM, "-c", self._file], stderr=file)
+        until = time.monotonic() + LIMIT
         while " running" not in log.read_text():
-            assert self.process.poll() is None, log.read_text()
+            assert self.process.poll() is None and time.monotonic() < until, log.read_text()
             time.sleep(0.01)
 
     def kill(self) -> None:
@@ -117,9 +118,11 @@ class Client:
 
     def _note(self, message: paho.MQTTMessage) -> None:
         lifetime = getattr(message.properties, "MessageExpiryInterval", None)
-        own = (message.topic, message.payload, message.qos, bool(message.retain), lifetime)
+        retained = bool(message.retain)
         with self._more:
-            self.messages.append(Received(*own))
+            self.messages.append(
+                Received(message.topic, message.payload, message.qos, retained, lifetime)
+            )
             self._more.notify_all()
 
     def send(
