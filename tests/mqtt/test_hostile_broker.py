@@ -8,43 +8,65 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.support.fleet import FleetViewer
 from tests.support.mqtt import CONTROL, PASSWORD, config, value_of, wait_until_well
 from tests.support.server import changing, free_port
 
 DOCS = Path(__file__).parents[2] / "docs/mqtt.md"
 
 
-def test_tls_password_and_acl_together(brokers, authority, pair, start_server):
-    """With TLS, a password and the documented ACL everything is published, and a client that may
-    switch does. One that may only read switches and removes nothing, and reads no password."""
-    rules = re.search(r"^    user kitchen\n(?:    .*\n|\n)+", DOCS.read_text(), re.MULTILINE)
-    assert rules and "user homeassistant" in rules[0]
+def test_documented_acl(brokers, authority, pair, start_server):
+    """With TLS, passwords and the documented ACL everything is published, a client that may switch
+    does, and the fleet page of one Pi switches another. A client that may only read switches and
+    removes nothing, and reads no password. Without the last line of the ACL a command from the
+    fleet page fails at once with the reason."""
+    blocks = r"(?:^    (?:user|topic) .*\n|^\n(?=    user))+"
+    own, fleet = map(dedent, re.findall(blocks, DOCS.read_text(), re.MULTILINE))
+    users = ("homeassistant", "reader", "kitchen", "hall")
+    hall = f"user hall\ntopic readwrite raspi-server/hall/#\n{fleet.rpartition('topic write')[0]}"
     plain = SimpleNamespace(port=free_port())  # for the subscribers
     broker = brokers.guarded(
-        dedent(rules[0]) + "user reader\ntopic read #\n", ("kitchen", "homeassistant", "reader"),
-        f"certfile {pair.certificate}", f"keyfile {pair.key}", f"listener {plain.port} 127.0.0.1",
-    )  # fmt: skip
+        own.replace("user kitchen\n", f"user reader\ntopic read #\n{hall}user kitchen\n{fleet}"),
+        users,
+        f"certfile {pair.certificate}",
+        f"keyfile {pair.key}",
+        f"listener {plain.port} 127.0.0.1",
+    )
     topics = ("homeassistant/#", "raspi-server/#")
     home, reader = (
-        brokers.subscriber(plain, *topics, username=user, password=PASSWORD)
-        for user in ("homeassistant", "reader")
+        brokers.subscriber(plain, *topics, username=user, password=PASSWORD) for user in users[:2]
     )
-    login = f", user: kitchen, password_file: password, ca: {authority.folder}/ca.crt"
-    more, url = f"{CONTROL}, discovery: homeassistant{login}", f"mqtts://localhost:{broker.port}"
-    server = start_server(config(url, more, "raspi-server/kitchen"))
+    more = f"{CONTROL}, fleet: true, password_file: password, ca: {authority.folder}/ca.crt"
+    url = f"mqtts://localhost:{broker.port}"
+    kitchen, hall = (
+        start_server(config(url, f"{more}, user: {user}{found}", f"raspi-server/{user}"))
+        for user, found in (("kitchen", ", discovery: homeassistant"), ("hall", ""))
+    )
     home.wait_for_topic("raspi-server/kitchen/health")
     home.wait_for_topic("homeassistant/device/raspi-server_kitchen/config")
-    wait_until_well(server)
-    assert PASSWORD not in server.log
+    wait_until_well(kitchen)
+    assert PASSWORD not in kitchen.log
     assert not any(PASSWORD.encode() in each.payload for each in reader.messages)
     reader.publish("raspi-server/kitchen/pins/lamp/set", 1)
     reader.publish("raspi-server/kitchen/pins/lamp", b"", retain=True)
     reader.publish("raspi-server/kitchen/status", b"offline", retain=True)
     home.publish("raspi-server/kitchen/pins/fan/set", 1)
     home.wait_for_topic("raspi-server/kitchen/pins/fan/result")  # so the earlier ones were received
-    assert (value_of(server, "lamp"), value_of(server, "fan")) == (0, 1)
+    assert value_of(kitchen, "fan") == 1
     assert home.last("raspi-server/kitchen/status").payload == b"online"
+    with FleetViewer(kitchen) as viewer:
+        viewer.wait_for("raspi-server/hall")
+        assert viewer.switch("raspi-server/hall", "lamp", 1)["type"] == "result"
+        assert value_of(hall, "lamp") == 1
+    with FleetViewer(hall) as viewer:
+        viewer.wait_for("raspi-server/kitchen")
+        code, words = viewer.error_of("raspi-server/kitchen", "lamp")
+        assert code == "not-allowed"
+        assert "not let us publish raspi-server/kitchen/pins/lamp/set as hall: its ACL" in words
+        assert viewer.switch("raspi-server/hall", "lamp", 0)["type"] == "result"
+        assert viewer.broker == {"connected": True, "error": None}
     assert home.last("raspi-server/kitchen/pins/lamp").json["value"] == 0
+    assert value_of(kitchen, "lamp") == 0
 
 
 def test_foreign_retained_messages(brokers, start_server):

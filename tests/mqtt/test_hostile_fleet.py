@@ -182,7 +182,7 @@ def test_nasty_payloads(brokers, start_server):
         viewer.wait_for(HERE)
         for number, payload in enumerate(NASTY, 1):
             viewer.wait_for_host("house/bad", f"bad {number}")
-            viewer.client.send(type="set", pi="house/bad", pin="lamp", value=1, ref=number)
+            viewer.send(type="set", pi="house/bad", pin="lamp", value=1, ref=number)
             ref = subscriber.wait_for_topic(f"{lamp}/set", number)[-1].json["ref"]
             for name in ("status", "describe", "pins/lamp", "pins/lamp/result", "pins/x", "x/y"):
                 for topic in ("house/bad", "house/worse", "house"):

@@ -52,27 +52,20 @@ def state(value: float | None, moment: float | None = None) -> dict[str, Any]:
     return {"value": value, "time": time.time() if moment is None else moment}
 
 
-class FleetViewer:
+class FleetViewer(WebSocketClient):
     """Viewer of the fleet that works like the page: first the whole fleet, then the news."""
 
     def __init__(self, server: Server, **headers: str) -> None:
-        self.client = WebSocketClient(server.port, path="/fleet/ws", headers=headers)
-        self.hello = self.client.receive("hello")
+        super().__init__(server.port, path="/fleet/ws", headers=headers)
+        self.hello = self.receive("hello")
         whole = ask(server, "GET", "/api/fleet", **headers).json
-        self.seq = whole["seq"]
-        self.broker = whole["broker"]
+        self.seq, self.broker = whole["seq"], whole["broker"]
         self.pis = {pi["topic"]: pi for pi in whole["pis"]}
         self.answers: list[dict[str, Any]] = []
 
-    def __enter__(self) -> "FleetViewer":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.client.socket.close()
-
-    def receive(self) -> dict[str, Any]:
+    def apply_next(self) -> dict[str, Any]:
         """Receive the next message and apply it."""
-        message = self.client.receive()
+        message = self.receive()
         if message["type"] == "hello":
             self.hello = message
         elif message["type"] == "broker":
@@ -95,7 +88,7 @@ class FleetViewer:
         until = time.monotonic() + LIMIT
         while not (found := what()):
             assert time.monotonic() < until, f"it never was so: {self.broker}, {self.pis}"
-            self.receive()
+            self.apply_next()
         return found
 
     def wait_for(self, *topics: str) -> None:
@@ -116,7 +109,7 @@ class FleetViewer:
     def ask(self, **command: Any) -> dict[str, Any]:
         """Send a command and return its answer."""
         count = len(self.answers)
-        self.client.send(**command)
+        self.send(**command)
         self.wait_until(lambda: len(self.answers) > count)
         return self.answers[-1]
 
