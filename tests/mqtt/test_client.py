@@ -171,9 +171,8 @@ def test_unacknowledged_messages(start_server):
 
 
 def test_rejected_login_and_acl(brokers, start_server, tmp_path, caplog):
-    """A rejected login is reported with its reason and without the password, and so is a topic that
-    the ACL forbids although the broker accepts the login: it is logged once, however many messages
-    the broker rejects."""
+    """A rejected login is reported with its reason and without the password. So is a topic that the
+    ACL forbids, and logged once, however many messages the broker rejects."""
     guarded = brokers.guarded("user reader\ntopic read #\n", ["reader"])
     (tmp_path / "wrong").write_text("guess\n")
     words = "rejects our login as reader: wrong name or password, or not authorised"
@@ -229,7 +228,7 @@ def test_packets_in_one_tls_record(authority, pair, start_server):
         assert server.log.count("mqtt: connected") == 1
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def files(authority: Authority) -> Path:
     """A folder with a certificate, its key, the same key with a passphrase, and another key."""
     (authority.folder / "text").write_text("nothing of use\n")
@@ -256,17 +255,6 @@ def test_missing_and_invalid_files(files, names, words):
         read_broker_config(mqtt)
 
 
-def test_equality_of_a_configuration(files):
-    """Configurations are equal until a file's contents differ."""
-    ca = files / "ca.crt"
-    mqtts = MqttConfig(url="mqtts://[::1]", ca=ca, certificate=ca, key=files / "ca.key")
-    before = read_broker_config(mqtts)
-    assert before.address == "[::1]:8883"
-    assert read_broker_config(mqtts) == before
-    ca.write_text(ca.read_text() + "\n")
-    assert read_broker_config(mqtts) != before
-
-
 SHOW_IMPORTS = """
 import sys
 from raspi_server.cli.main import main
@@ -280,10 +268,7 @@ sys.exit(status)
 def test_imports_follow_the_configuration(start_server):
     """Nothing of mqtt or metrics is imported without `mqtt`, and nothing of the fleet without
     `fleet`."""
-    for text, imported in (
-        ("gpio: simulated\n", "$"),
-        (config("mqtt://127.0.0.1:9"), "(?=.*mqtt.bridge).*"),
-    ):
+    for text, imported in (("gpio: simulated\n", "$"), (config("mqtt://[::1]:9"), ".*bridge.*")):
         server = start_server(text, program=("-c", SHOW_IMPORTS))
         assert server.stop() == 0
         assert "fleet" not in server.wait_for_log(f"imported:{imported}")[0]

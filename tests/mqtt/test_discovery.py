@@ -7,8 +7,6 @@ import signal
 
 import jinja2
 
-from raspi_server.messages import PinInfo, ServerInfo
-from raspi_server.mqtt.discovery import device
 from tests.support.mqtt import CONTROL, config, reload, switch, value_of
 
 DISCOVERY = ", discovery: homeassistant"
@@ -27,18 +25,23 @@ KEYS = {
 }  # fmt: skip
 
 
-def check(announced):
+def check(message):
     """Assert that every key of an announcement is documented, and that no required one is missing.
     Return the platform of each component."""
-    assert announced.keys() == {"device", "origin", "components", "qos"}
-    assert announced["device"].keys() <= DEVICE_KEYS and announced["device"]["identifiers"]
-    assert announced["origin"].keys() == {"name", "sw_version"}
-    found = announced["components"]
+    assert message.keys() == {"device", "origin", "components", "qos"}
+    assert message["device"].keys() <= DEVICE_KEYS and message["device"]["identifiers"]
+    assert message["origin"].keys() == {"name", "sw_version"}
+    found = message["components"]
     assert len({component["unique_id"] for component in found.values()}) == len(found)
     for component in found.values():
         assert component.keys() <= KEYS and component["name"]
         assert not {"availability", "availability_topic"} <= component.keys()
     return {name: component["platform"] for name, component in found.items()}
+
+
+def announced(message):
+    """Return the components that a message announces."""
+    return message.json["components"] if message.topic == TOPIC else {}
 
 
 def rendered(template, payload=b"", **names):
@@ -57,17 +60,18 @@ def test_announcement(brokers, start_server):
     subscriber = brokers.subscriber(broker, "#")
     server = start_server(config(broker.url, DISCOVERY + CONTROL))
     health = subscriber.last("house/pi/health")
-    announced = subscriber.last(TOPIC)
-    assert announced.retained
+    message = subscriber.last(TOPIC)
+    assert message.retained
     others = [each for each in subscriber.messages if not each.topic.startswith("house/pi/")]
     assert {each.topic for each in others} == {TOPIC}
-    assert check(announced.json) == {
+    assert check(message.json) == {
         "door": "binary_sensor", "lamp": "switch", "gate": "button", "fan": "light",
         "heater": "binary_sensor", "_temperature": "sensor", "_load": "sensor",
         "_memory": "sensor", "_disk": "sensor", "_problem": "binary_sensor",
     }  # fmt: skip
-    found = announced.json["components"]
+    found = message.json["components"]
     assert (found["door"]["name"], found["door"]["device_class"]) == ("Front door", "door")
+    assert "device_class" not in found["heater"]
     for name in ("door", "lamp", "heater"):
         state = subscriber.last(found[name]["state_topic"])
         assert rendered(found[name]["value_template"], state.payload) == f"{state.json['value']}"
@@ -131,17 +135,22 @@ def test_removed_pins_and_crash(brokers, start_server):
     server = start_server(text)
     subscriber.wait_for_topic("house/pi/health")
     reload(server, text := re.sub("  fan:.*\n", "", text))
-    wait_for_removal(subscriber, "fan", "light")
+    subscriber.wait_for(lambda each: announced(each).get("fan") == {"platform": "light"})
+    subscriber.wait_for_payload("house/pi/pins/fan", b"")
+    assert server.log.count("mqtt: connected") == 1
     assert "fan" not in str(subscriber.last("house/pi/describe").json)
     server.stop(signal.SIGKILL)
     server.reload(re.sub("  lamp:.*\n", "", text))  # it has ended: this only replaces the file
     subscriber.wait_for_payload("house/pi/status", b"offline")
     server.restart()
-    wait_for_removal(subscriber, "lamp", "switch")
+    subscriber.wait_for(lambda each: announced(each).get("lamp") == {"platform": "switch"})
+    subscriber.wait_for_payload("house/pi/pins/lamp", b"")
     late = brokers.subscriber(broker, TOPIC, "house/pi/#")
-    found = late.last(TOPIC).json["components"]
-    assert {name for name in found if name[0] != "_"} == {"door", "gate", "heater"}
-    left = {late.last(f"house/pi/pins/{name}").topic for name in ("door", "gate", "heater")}
+    pins = {"door", "gate", "heater"}
+    last = late.wait_for(lambda each: pins == {name for name in announced(each) if name[0] != "_"})
+    check(last[0].json)
+    found = announced(last[0])
+    left = {late.last(f"house/pi/pins/{name}").topic for name in pins}
     assert {each.topic for each in late.messages if "/pins/" in each.topic} == left
     whole, own = found["gate"]["availability"]
     assert found["gate"]["availability_mode"] == "all"
@@ -149,29 +158,3 @@ def test_removed_pins_and_crash(brokers, start_server):
     gate = late.last(own["topic"])
     assert rendered(own["value_template"], gate.payload) == "online"
     assert rendered(own["value_template"], b'{"value":null,"time":null}') == "offline"
-
-
-def wait_for_removal(subscriber, name, platform):
-    """Wait until a pin's state was emptied, and until it was announced with its platform only and
-    then no more."""
-
-    def announced_as(expected):
-        return lambda each: each.topic == TOPIC and each.json["components"].get(name) == expected
-
-    subscriber.wait_for_payload(f"house/pi/pins/{name}", b"")
-    removal = subscriber.wait_for(announced_as({"platform": platform}))[0]
-    position = subscriber.messages.index(removal)
-    last = subscriber.wait_for(announced_as(None), since=position)[-1]
-    check(last.json)
-
-
-def test_device_class_from_a_word():
-    """Whole words of an input's name and label give its device class. An output has none."""
-    pins = [("door", "x", "input"), ("x", "Window in the hall", "input"),
-            ("garage_door", "x", "input"), ("doorbell", "doorbell", "input"),
-            ("gate", "door", "output")]  # fmt: skip
-    plain = {"gpio": 17, "header": 11, "value": 0, "since": None, "writable": False}
-    found = [PinInfo(name=name, label=label, mode=mode, **plain) for name, label, mode in pins]
-    announced = device("a/b", ServerInfo("raspi-server", "1", "pi", True, ()), found)
-    classes = [announced["components"][name].get("device_class") for name, _, _ in pins]
-    assert classes == ["door", "window", "garage_door", None, None]

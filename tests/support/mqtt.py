@@ -33,7 +33,7 @@ pins:
   lamp: {{gpio: 27, mode: output}}
   gate: {{gpio: 22, mode: output, pulse: 0.05}}
   fan: {{gpio: 18, mode: pwm}}
-  heater: {{gpio: 23, mode: output, control: nobody}}
+  heater: {{gpio: 23, mode: output, control: nobody, label: Window heater}}
 """
 CONTROL = ", control: true"
 
@@ -139,14 +139,11 @@ class Client:
         """Publish a message as `send` does, and wait until the broker has it."""
         self.send(topic, payload, retain, **options).wait_for_publish(LIMIT)
 
-    def wait_for(
-        self, what: Callable[[Received], Any], count: int = 1, since: int = 0
-    ) -> list[Received]:
-        """Wait for `count` messages for which `what` is true, and return them. The first `since`
-        messages do not count."""
+    def wait_for(self, what: Callable[[Received], Any], count: int = 1) -> list[Received]:
+        """Wait for `count` messages for which `what` is true, and return them."""
 
         def found() -> list[Received]:
-            return [each for each in self.messages[since:] if what(each)]
+            return [each for each in self.messages if what(each)]
 
         with self._more:
             self._more.wait_for(lambda: len(found()) >= count, LIMIT)
