@@ -77,15 +77,12 @@ def test_reload_changes_the_broker(brokers, start_server):
     assert "ended the connection" not in server.log
 
 
-NOT_A_COMMAND = "expected 0, 1 or an object"
 REJECTED = [
     ("heater", b"1", "not-allowed", "nobody may switch heater (pins.heater.control"),
     ("lamp", b"2", "bad-value", "lamp: expected 0 or 1, got 2"),
     ("cellar", b"1", "unknown-pin", "there is no pin 'cellar'"),
-    ("lamp", b"\xff\xfe{", "bad-message", NOT_A_COMMAND),
-    ("lamp", b'"on"', "bad-message", NOT_A_COMMAND),
-    ("lamp", b"[" * 9000, "bad-message", NOT_A_COMMAND),
-    ("lamp", b'{"pin":"heater","value":1}', "bad-message", NOT_A_COMMAND),
+    ("lamp", b'"on"', "bad-message", "expected 0, 1 or an object"),
+    ("lamp", b'{"pin":"heater","value":1}', "bad-message", "expected 0, 1 or an object"),
     ("lamp", b'{"value":1,"for":3}', "bad-message", "expected a command such as"),
     ("lamp", b" " * 16384 + b"1", "too-large", "expected at most 16384 bytes"),
 ]
@@ -93,9 +90,8 @@ REJECTED = [
 
 def test_commands(pi):
     """With `control: true` a client of the broker may set, toggle and pulse. Each command is
-    answered after its change, and logged. Invalid and forbidden ones get the errors that `/ws`
-    sends, but no answer under a name that no pin can have. One as large as allowed is carried
-    out."""
+    answered after its change, and logged. Invalid ones get the errors of `/ws`, but no answer under
+    a name that no pin can have. One as large as allowed is carried out."""
     server, subscriber = pi
     for name, command in (
         ("lamp", 1),
@@ -130,9 +126,8 @@ def test_commands(pi):
 
 
 def test_properties_and_huge_packets(pi):
-    """Properties of a message are ignored, also characters in them that Paho rejects and MQTT
-    allows. The broker does not deliver a packet larger than our limit. Neither ends the
-    connection."""
+    """Properties of a message are ignored, even with characters that Paho rejects, and a packet
+    larger than our limit is not delivered. Neither ends the connection."""
     server, subscriber = pi
     odd = "\ufeff"
     for each in (
@@ -166,8 +161,7 @@ def test_flood_of_commands(brokers, start_server):
     switch(server, "fan", 1)
     subscriber.wait_for_value("house/pi/pins/fan", 1)
     assert len(re.findall("more than 5 commands", server.log)) == 1
-    answered = [each for each in subscriber.messages if each.topic.endswith("/result")]
-    assert 10 <= len(answered) < 200
+    assert len(subscriber.wait_for_topic("/result", 10)) < 200
 
 
 def test_changes_during_an_outage_are_published_late(brokers, start_server):

@@ -92,17 +92,15 @@ def test_announcement(brokers, start_server):
     assert rendered(fan["state_template"], half.payload) == "on"
     assert rendered(fan["brightness_template"], half.payload) == "128"
     assert rendered(fan["state_template"], b'{"value":0}') == "off"
-    for number, (name, payload, value) in enumerate(
-        (
-            ("lamp", found["lamp"]["payload_on"], 1),
-            ("lamp", found["lamp"]["payload_off"], 0),
-            ("gate", found["gate"]["payload_press"], 1),
-            ("fan", rendered(fan["command_on_template"], brightness=51), 0.2),
-            ("fan", rendered(fan["command_on_template"]), 1),
-            ("fan", rendered(fan["command_off_template"]), 0),
-        ),
-        1,
-    ):
+    commands = [
+        ("lamp", found["lamp"]["payload_on"], 1),
+        ("lamp", found["lamp"]["payload_off"], 0),
+        ("gate", found["gate"]["payload_press"], 1),
+        ("fan", rendered(fan["command_on_template"], brightness=51), 0.2),
+        ("fan", rendered(fan["command_on_template"]), 1),
+        ("fan", rendered(fan["command_off_template"]), 0),
+    ]
+    for number, (name, payload, value) in enumerate(commands, 1):
         subscriber.publish(found[name]["command_topic"], payload.encode())
         answer = subscriber.wait_for_topic("/result", number)[-1].json
         assert (answer["pin"], answer["value"]) == (name, value)
@@ -155,6 +153,5 @@ def test_removed_pins_and_crash(brokers, start_server):
     whole, own = found["gate"]["availability"]
     assert found["gate"]["availability_mode"] == "all"
     assert (whole, own["topic"]) == ({"topic": "house/pi/status"}, "house/pi/pins/gate")
-    gate = late.last(own["topic"])
-    assert rendered(own["value_template"], gate.payload) == "online"
+    assert rendered(own["value_template"], late.last(own["topic"]).payload) == "online"
     assert rendered(own["value_template"], b'{"value":null,"time":null}') == "offline"

@@ -128,8 +128,7 @@ def test_missing_answer(brokers, start_server):
         others.publish(lamp, {**answer, "ref": 1}, retain=False)
         others.publish(lamp, b"}", retain=False)
         viewer.wait_until(lambda: viewer.answers)
-        error = viewer.answers[0]
-        assert (error["code"], error["message"]) == ("no-answer", "mute did not answer within 1 s")
+        assert viewer.answers[0]["message"] == "mute did not answer within 1 s"
         others.publish(lamp, answer, retain=False)
         others.flush()
         assert viewer.error_of(MUTE, "x")[0] == "unknown-pin"
@@ -141,11 +140,6 @@ def new_code(folder, right):
     return {"Authorization": f"Bearer {Codes(folder).renew(right)}"}
 
 
-def lamp_with_code(text: str) -> str:
-    """Return a configuration whose lamp is switched with the control code only."""
-    return text.replace("lamp: {", "lamp: {control: code, ")
-
-
 def test_access_rules_of_this_server(brokers, start_server, tmp_path):
     """Without the code for viewing there is no fleet. A pin with `control: code`, of this Pi or of
     another, is switched with the control code only, others by all viewers. A description without
@@ -153,10 +147,11 @@ def test_access_rules_of_this_server(brokers, start_server, tmp_path):
     a rule takes effect, and a new code ends what the old one allowed."""
     broker = brokers.broker()
     view, control = new_code(tmp_path, "view"), new_code(tmp_path, "control")
-    text = lamp_with_code(here_config(broker, FLEET + CONTROL, ", view: code"))
+    lamp = ("lamp: {", "lamp: {control: code, ")
+    text = here_config(broker, FLEET + CONTROL, ", view: code").replace(*lamp)
     program = changing(fleet_answer_timeout_s=1000)
     here = start_server(text, env=folders(tmp_path), program=program)
-    start_server(lamp_with_code(config(broker.url, CONTROL, THERE)))
+    start_server(config(broker.url, CONTROL, THERE).replace(*lamp))
     others = brokers.enter_context(FakePis(broker))
     old_lamp = {key: value for key, value in LAMP.items() if key != "control"}
     others.describe("farm/hall/old", "old", [old_lamp])
@@ -279,9 +274,8 @@ def test_unreachable_broker_and_crashed_pi(brokers, start_server):
 
 
 def test_reload_and_stop_close_viewers(brokers, start_server):
-    """A reload without `fleet` closes all viewers, one with it accepts them again. Without it the
-    API says which line is missing. A waiting command gets an answer when the server stops, and the
-    viewer a close code."""
+    """A reload without `fleet` closes all viewers, and the API says which line is missing. When the
+    server stops, a waiting command gets an answer, and the viewer a close code."""
     broker = brokers.broker()
     brokers.enter_context(FakePis(broker)).describe(MUTE, "mute", [LAMP])
     server = start_server(here_config(broker))
@@ -289,9 +283,8 @@ def test_reload_and_stop_close_viewers(brokers, start_server):
         viewer.wait_for(MUTE)
         reload(server, here_config(broker, more=""))
         assert viewer.close_code() == 1012
-    status, code, words = ask(server, "GET", "/api/fleet").error
-    assert (status, code) == (404, "not-found")
-    assert "add fleet: true below mqtt: in config.yaml" in words
+    status, _, words = ask(server, "GET", "/api/fleet").error
+    assert status == 404 and "add fleet: true below mqtt: in config.yaml" in words
     reload(server, here_config(broker))
     with WebSocketClient(server.port) as client:
         assert client.receive("hello")["fleet"]

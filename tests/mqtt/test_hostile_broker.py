@@ -25,13 +25,9 @@ def test_documented_acl(brokers, authority, pair, start_server):
     users = ("homeassistant", "reader", "kitchen", "hall")
     hall = f"user hall\ntopic readwrite raspi-server/hall/#\n{fleet.rpartition('topic write')[0]}"
     plain = SimpleNamespace(port=free_port())  # for the subscribers
-    broker = brokers.guarded(
-        own.replace("user kitchen\n", f"user reader\ntopic read #\n{hall}user kitchen\n{fleet}"),
-        users,
-        f"certfile {pair.certificate}",
-        f"keyfile {pair.key}",
-        f"listener {plain.port} 127.0.0.1",
-    )
+    rules = own.replace("user kitchen\n", f"user reader\ntopic read #\n{hall}user kitchen\n{fleet}")
+    tls = (f"certfile {pair.certificate}", f"keyfile {pair.key}")
+    broker = brokers.guarded(rules, users, *tls, f"listener {plain.port} 127.0.0.1")
     topics = ("homeassistant/#", "raspi-server/#")
     home, reader = (
         brokers.subscriber(plain, *topics, username=user, password=PASSWORD) for user in users[:2]

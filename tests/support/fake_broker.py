@@ -28,7 +28,6 @@ class FakeBroker:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.url = f"mqtt://127.0.0.1:{self.port}"
-        self.tls_url = f"mqtts://127.0.0.1:{self.port}"
         self.sent: list[bytes] = []
         self._connections: list[socket.socket] = []
         self._more = threading.Condition()

@@ -83,13 +83,12 @@ class FleetViewer(WebSocketClient):
                     self.pin(topic, name).update(value=value, since=since)
         return message
 
-    def wait_until(self, what: Callable[[], Any]) -> Any:
-        """Receive messages until something is true, and return it."""
+    def wait_until(self, what: Callable[[], Any]) -> None:
+        """Receive messages until something is true."""
         until = time.monotonic() + LIMIT
-        while not (found := what()):
+        while not what():
             assert time.monotonic() < until, f"it never was so: {self.broker}, {self.pis}"
             self.apply_next()
-        return found
 
     def wait_for(self, *topics: str) -> None:
         """Wait until these Pis are shown."""

@@ -208,8 +208,7 @@ def switch(server: Server, pin: str, value: float) -> None:
 
 def value_of(server: Server, pin: str) -> float:
     """Return the value that a pin has on its own server."""
-    found: float = ask(server, "GET", f"/api/pins/{pin}").json["value"]
-    return found
+    return float(ask(server, "GET", f"/api/pins/{pin}").json["value"])
 
 
 def reload(server: Server, text: str) -> None:
