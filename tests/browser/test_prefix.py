@@ -16,15 +16,24 @@ from tests.browser.looking import (
     CONFIG,
     INSTALL_WORKER,
     NO_WEBSOCKETS,
+    card,
     expect_live,
     value,
     wait_for,
+    word,
 )
 from tests.support.coded_server import folders
+from tests.support.http import ask
 from tests.support.mqtt import Brokers
 from tests.support.server import Server
 
 PREFIX = "/pi/"
+KEEPS_STRINGS = """async () => {
+    for (const name of await caches.keys()) {
+        const requests = await (await caches.open(name)).keys();
+        if (requests.some(({ url }) => url.endsWith("/ui/strings.en.js"))) return true;
+    }
+}"""
 
 
 class Proxy(socketserver.ThreadingTCPServer):
@@ -104,9 +113,9 @@ def proxy() -> Iterator[Callable[[Server], Proxy]]:
 
 
 def test_dashboard(start_server, open_page, proxy) -> None:
-    """The dashboard is live below a prefix, switches, shows the history of a pin, and offers it for
-    download. The app starts and stays there, and so does its service worker, which opens the page
-    while the server is away."""
+    """The dashboard is live below a prefix, switches, shows the header and the history of a pin,
+    and offers it for download. The app starts and stays there, and so does its service worker,
+    which opens the page while the server is away."""
     server = start_server(CONFIG)
     reached = proxy(server)
     page = open_page(f"{reached.url}/")
@@ -130,26 +139,19 @@ def test_dashboard(start_server, open_page, proxy) -> None:
     assert all(page.request.get(icon["url"]).ok for icon in manifest["icons"])
     page.evaluate(INSTALL_WORKER)
     page.reload()
-    expect_live(page)
-    wait_for(
-        page,
-        """async () => {
-        for (const name of await caches.keys()) {
-            const requests = await (await caches.open(name)).keys();
-            if (requests.some(({ url }) => url.endsWith("/ui/strings.en.js"))) return true;
-        }
-    }""",
-    )
+    wait_for(page, KEEPS_STRINGS)
     server.stop()
     page.reload()
     expect(page.locator("#link")).to_contain_text("Reconnecting")
 
 
-def test_polling_and_signing_in(start_server, open_page, proxy, tmp_path: Path) -> None:
-    """If no WebSocket gets through, polling and signing in work below a prefix. The link to the
-    trust page stays below it."""
+def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
+    """If no WebSocket gets through, the page says why and how to mend it, and goes on by polling:
+    one signs in and out, it switches, shows what changes and follows a reload. All works below a
+    prefix, where the link to the trust page stays, too."""
     code = Codes(tmp_path).renew("control")
-    server = start_server(CONFIG.replace("everyone", "code"), env=folders(tmp_path))
+    config = CONFIG.replace("everyone", "code")
+    server = start_server(config, env=folders(tmp_path))
     reached = proxy(server)
     page = open_page("about:blank")
     page.add_init_script(NO_WEBSOCKETS)
@@ -160,9 +162,23 @@ def test_polling_and_signing_in(start_server, open_page, proxy, tmp_path: Path) 
     page.locator("#sign-in .do").click()
     expect(page.locator("#session")).to_contain_text("Signed in to switch")
     page.reload()
-    page.get_by_role("switch", name="Desk lamp").click()
-    expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
-    trust = page.get_by_role("link", name="How to trust it").evaluate("link => link.href")
+    lamp = page.get_by_role("switch", name="Desk lamp")
+    lamp.click()
+    expect(lamp).to_be_checked()
+    page.get_by_role("slider", name="Fan level").fill("35")
+    expect(word(page, "fan")).to_have_text("35%")
+    ask(server, "PUT", "/api/pins/lamp", {"value": 0}, Authorization=f"Bearer {code}")
+    expect(lamp).not_to_be_checked()
+    expect(card(page, "door").get_by_role("button")).to_have_count(0)  # only a socket moves it
+    expect(page.locator('[data-fact="memory"]')).to_be_visible()
+    notice = page.locator('[data-code="polling"]')
+    expect(notice).to_contain_text("until they trust the certificate")
+    shoot(page)
+    server.reload(config + "  shed: {gpio: 6, mode: input, label: Garden shed}\n")
+    expect(card(page, "shed")).to_contain_text("Garden shed")
+    server.reload(config + "  shed: {gpio: 99, mode: input}\n")
+    expect(page.locator('[data-code="configuration"]')).to_contain_text("GPIO0 to GPIO27")
+    trust = notice.get_by_role("link", name="How to trust it").evaluate("link => link.href")
     assert trust == f"{reached.url}/trust/"
     page.get_by_role("button", name="Sign out").click()
     expect(page.locator("#session")).to_be_hidden()
@@ -172,13 +188,32 @@ def test_polling_and_signing_in(start_server, open_page, proxy, tmp_path: Path) 
     assert onward == f"{reached.url.replace('http', 'https')}/"
 
 
-def test_fleet(start_server, open_page, proxy, tmp_path: Path) -> None:
-    """The fleet page is live below a prefix; the links between the two pages stay below it."""
+def test_other_pages(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
+    """`raspi.js` finds the server from pages of any depth; so do the examples. The 404 page of any
+    path finds its style, and leads to the pins. The fleet page is live below a prefix; the links
+    between the two pages stay below it."""
+    deep = tmp_path / "www" / "garden" / "pond"
+    deep.mkdir(parents=True)
+    (deep / "index.html").write_text(
+        '<!DOCTYPE html><script type="module">import { connect } from "../../raspi.js";'
+        'connect().on("link", (link) => (document.title = link));</script>'
+    )
     with Brokers(tmp_path) as brokers:
         mqtt = f'mqtt: {{url: "{brokers.broker().url}", topic: a/b, control: true, fleet: true}}\n'
-        server = start_server(CONFIG + mqtt)
-        reached = proxy(server)
-        page = open_page(f"{reached.url}/")
+        reached = proxy(start_server(CONFIG + mqtt))
+        page = open_page(f"{reached.url}/garden/pond/")
+        expect(page).to_have_title("live")
+        page.goto(f"{reached.url}/examples")  # leads to the address with a slash
+        page.wait_for_url(f"{reached.url}/examples/")
+        page.locator('a[href="table.html"]').click()
+        expect(page.locator("tbody tr")).to_have_count(6)
+        for path in ("/nothing", "/v/current/x/y/z.html"):
+            page.goto(f"{reached.url}{path}")
+            expect(page.locator("h2")).to_have_text("There is no such page here")
+            expect(page.locator("header")).to_have_css("position", "sticky")
+        shoot(page)
+        page.get_by_role("link", name="To the pins").click()
+        page.wait_for_url(f"{reached.url}/")
         page.get_by_role("link", name="All Raspberry Pis").click()
         page.wait_for_url(f"{reached.url}/fleet/")
         expect(page.locator("#notices")).to_contain_text("Only this one is heard")
@@ -188,33 +223,3 @@ def test_fleet(start_server, open_page, proxy, tmp_path: Path) -> None:
         page.get_by_role("link", name="The page of this Raspberry Pi").click()
         page.wait_for_url(f"{reached.url}/")
         expect_live(page)
-
-
-def test_other_pages(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
-    """`raspi.js` finds the server from pages of any depth; so do the examples. The 404 page of any
-    path finds its style, and leads to the pins."""
-    deep = tmp_path / "www" / "garden" / "pond"
-    deep.mkdir(parents=True)
-    (deep / "index.html").write_text(
-        '<!DOCTYPE html><script type="module">import { connect } from "../../raspi.js";'
-        'connect().on("link", (link) => (document.title = link));</script>'
-    )
-    reached = proxy(start_server(CONFIG))
-    page = open_page(f"{reached.url}/garden/pond/")
-    expect(page).to_have_title("live")
-    page.goto(f"{reached.url}/examples/table.html")
-    expect(page.locator("tbody tr")).to_have_count(6)
-    page.goto(f"{reached.url}/examples")  # leads to the address with a slash
-    page.wait_for_url(f"{reached.url}/examples/")
-    page.get_by_role("link", name="To the pins").click()
-    page.wait_for_url(f"{reached.url}/")
-    expect_live(page)
-    for path in ("/nothing", "/not/there/", "/v/current/x/y/z.html"):
-        page.goto(f"{reached.url}{path}")
-        expect(page.locator("h2")).to_have_text("There is no such page here")
-        expect(page.locator("header")).to_have_css("position", "sticky")
-        page.get_by_role("link", name="To the pins").click()
-        page.wait_for_url(f"{reached.url}/")
-    expect_live(page)
-    page.goto(f"{reached.url}/nothing")
-    shoot(page, "404")

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Error, Page, expect
 
 from raspi_server.security.codes import Codes
+from tests.browser.looking import expect_live, wait_for
 from tests.support.coded_server import folders, new_link
 from tests.support.http import ask
 from tests.support.server import Server, check_end
@@ -22,14 +23,6 @@ ANDROID = (
     "Mozilla/5.0 (Linux; Android 15; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko)"
     " Chrome/131.0.0.0 Mobile Safari/537.36"
 )
-SWITCH = """
-new Promise((resolve, reject) => {
-  const socket = new WebSocket(`wss://${location.host}/ws`);
-  socket.onopen = () => socket.send('{"type":"set","pin":"lamp","value":1,"ref":1}');
-  socket.onmessage = ({data}) => data.includes('"result"') && resolve(JSON.parse(data));
-  socket.onclose = reject;
-})
-"""
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +34,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pi(folder: Path) -> Iterator[Server]:
-    (folder / "config.yaml").write_text(CONFIG)
-    server = Server(["run", "--simulate", "--config", str(folder / "config.yaml")])
+    """A server that needs a code to switch."""
+    Codes(folder).renew("control")
+    (folder / "config.yaml").write_text(CONFIG.replace("everyone", "code"))
+    command = ["run", "--simulate", "--config", str(folder / "config.yaml")]
+    server = Server(command, env=folders(folder))
     yield server
     check_end(server)
 
@@ -68,18 +64,15 @@ def plain(server: Server) -> str:
     return f"http://localhost:{server.port}"
 
 
-def expect_live(page: Page) -> None:
-    expect(page.locator("body")).to_have_attribute("data-link", "live")
-
-
 def test_browser_that_trusts_the_authority(
     pi: Server, impostor: Server, folder: Path, start_browser: Callable[..., BrowserContext]
 ) -> None:
     """With the authority installed, page and WebSocket are secure without a warning, and plain HTTP
-    leads to the address over HTTPS that was asked for, never to another site. A certificate of the
+    leads to the address over HTTPS that was asked for, never to another site. The token of a link
+    is passed on, and used only there. The service worker is installed. A certificate of the
     authority for a site of the internet is rejected."""
     names = "--host-resolver-rules=MAP example.com 127.0.0.1"
-    browser = start_browser(folder / "tls" / "ca.crt", (names,))
+    browser = start_browser(folder / "tls" / "ca.crt", names)
     page = browser.new_page()
     for elsewhere in (
         "https://evil.example/",
@@ -96,75 +89,50 @@ def test_browser_that_trusts_the_authority(
     session.on("Security.visibleSecurityStateChanged", lambda event: states.append(event))
     session.send("Security.enable")
     page.goto(f"{plain(pi)}/index.html?to=nowhere")
-    expect(page.locator("#state")).to_have_attribute("data-state", "trusted")
     page.wait_for_url(f"https://localhost:{pi.port}/index.html?to=nowhere")
     expect_live(page)
     assert page.evaluate("isSecureContext")
     state = states[-1]["visibleSecurityState"]
     assert state["securityState"] == "secure"
     assert not state["certificateSecurityState"].get("certificateNetworkError")
-    assert page.evaluate(SWITCH) == {"type": "result", "ref": 1, "pin": "lamp", "value": 1}
+    page.goto(f"{plain(pi)}{new_link(folder)}")
+    page.wait_for_url(f"https://localhost:{pi.port}/")
+    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    page.get_by_role("switch").click()
+    expect(page.get_by_role("switch")).to_be_checked()
+    wait_for(page, "() => Boolean(navigator.serviceWorker.controller)")
     with pytest.raises(Error, match=r"ERR_CERT_\w*INVALID"):
         browser.new_page().goto(f"https://example.com:{impostor.port}/")
-    page.goto(f"https://localhost:{pi.port}/")
-    expect_live(page)
-
-
-def test_link_over_plain_http(
-    folder: Path, start_browser: Callable[..., BrowserContext], tmp_path: Path
-) -> None:
-    """The token of a link that was opened over plain HTTP is passed on to the page over HTTPS, and
-    used only there."""
-    Codes(tmp_path).renew("control")
-    file = folder / "coded.yaml"
-    file.write_text(CONFIG.replace("everyone", "code"))
-    server = Server(["run", "--simulate", "--config", str(file)], env=folders(tmp_path))
-    page = start_browser(folder / "tls" / "ca.crt").new_page()
-    page.goto(f"{plain(server)}{new_link(tmp_path)}")
-    page.wait_for_url(f"https://localhost:{server.port}/")
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
-    check_end(server)
 
 
 def test_steps_of_each_device(
-    pi: Server, open_page: Callable[..., Page], shoot: Callable[[Page, str], None]
+    pi: Server, open_page: Callable[..., Page], shoot: Callable[[Page], None]
 ) -> None:
     """Each device shows its own steps, with the file it takes and the fingerprint, and folds away
-    the others'. A browser that prefers Indonesian shows the whole page in it."""
+    the others'. A browser that prefers Indonesian shows the whole page in it. The page notices that
+    the certificate is trusted, and then leads on; before it does not."""
     authority = ask(plain(pi), "GET", "/trust/authority.json").json
-    for shown, agent, locale in (
-        ("ios", IPHONE, "en"),
-        ("android", ANDROID, "id-ID"),
-        ("desktop", None, "en"),
+    fingerprint = authority["fingerprint"].replace(":", " ")
+    for shown, file, agent, locale, words in (
+        ("ios", "raspi-server.mobileconfig", IPHONE, "en", "This device does not trust"),
+        ("android", "raspi-server.crt", ANDROID, "id-ID", "Perangkat ini belum memercayai"),
     ):
         page = open_page(plain(pi), user_agent=agent, locale=locale)
         expect(page.locator("#state")).to_have_attribute("data-state", "untrusted")
-        steps = page.locator(f"#{shown}")
-        expect(steps).to_be_visible()
-        file = "raspi-server.mobileconfig" if shown == "ios" else "raspi-server.crt"
-        assert steps.locator("a.button").get_attribute("href") == file
-        for other in {"ios", "android", "desktop"} - {shown}:
-            expect(page.locator(f"#{other}")).to_be_hidden()
-        expect(page.locator("#fingerprint")).to_have_text(
-            authority["fingerprint"].replace(":", " ")
-        )
-        words = {"en": "This device does not trust", "id-ID": "Perangkat ini belum memercayai"}
-        expect(page.locator("#state-words")).to_contain_text(words[locale])
+        expect(page.locator("#state-words")).to_contain_text(words)
         expect(page.locator("html")).to_have_attribute("lang", locale[:2])
+        expect(page.locator(f"#{shown}")).to_be_visible()
+        assert page.locator(f"#{shown} a.button").get_attribute("href") == file
+        others = {"ios", "android", "desktop"} - {shown}
+        for other in others:
+            expect(page.locator(f"#{other}")).to_be_hidden()
+        expect(page.locator("#fingerprint")).to_have_text(fingerprint)
         empty = "all => all.filter(each => !each.textContent).length"
         assert page.locator("[data-text]").evaluate_all(empty) == 0
-        shoot(page, f"trust-{shown}")
+        shoot(page)
         page.locator("#others summary").click()
-        for device in ("ios", "android", "desktop"):
-            expect(page.locator(f"#{device}")).to_be_visible()
-
-
-def test_page_goes_on_once_the_certificate_is_trusted(
-    pi: Server, open_page: Callable[..., Page]
-) -> None:
-    """The page notices that the certificate is trusted, and then leads on; before it does not."""
-    page = open_page(plain(pi))
-    expect(page.locator("#state")).to_have_attribute("data-state", "untrusted")
+        for other in others:
+            expect(page.locator(f"#{other}")).to_be_visible()
     # What Chromium calls trusting from now on; its own store is read only at its start.
     session = page.context.new_cdp_session(page)
     session.send("Security.setIgnoreCertificateErrors", {"ignore": True})
