@@ -83,7 +83,7 @@ def start_browser(tmp_path: Path) -> Iterator[Callable[..., BrowserContext]]:
     """A Chromium with a profile of its own, in which an authority is installed."""
     with contextlib.ExitStack() as ends:
 
-        def start(authority: Path, *more: str) -> BrowserContext:
+        def start(authority: Path) -> BrowserContext:
             store = tmp_path / ".pki" / "nssdb"  # where people's own authorities are, on Linux
             store.mkdir(parents=True)
             certutil = [find("certutil", "libnss3-tools"), "-d", f"sql:{store}"]
@@ -94,7 +94,7 @@ def start_browser(tmp_path: Path) -> Iterator[Callable[..., BrowserContext]]:
             context = playwright.chromium.launch_persistent_context(
                 tmp_path / "profile",
                 executable_path=find("chromium", "chromium"),
-                args=[*ARGUMENTS, *more],
+                args=ARGUMENTS,
                 env={"HOME": str(tmp_path)},
                 viewport=PHONE,
             )

@@ -1,15 +1,12 @@
-"""The example pages, each in a real browser, under a content policy stricter than ours."""
+"""The example pages, each in a real browser."""
 
 import re
-from collections.abc import Callable
 
-import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from raspi_server.web.context import BUILT_IN_WWW
 from tests.browser.looking import switch, value
 from tests.support.http import ask
-from tests.support.server import Server
 
 CONFIG = """
 access: {control: everyone}
@@ -18,33 +15,16 @@ pins:
   heater: {gpio: 27, mode: output, label: Heater, confirm: true}
   fan: {gpio: 18, mode: pwm, label: Fan}
 """
-STRICT = """
-import sys
-from raspi_server.cli.main import main
-from raspi_server.web.static import Files
-before = Files.set_default_headers
-def set_strict(self):
-    before(self)
-    self.set_header("Content-Security-Policy", "default-src 'none'; script-src 'self';"
-        " style-src 'self'; img-src 'self'; connect-src 'self'")
-Files.set_default_headers = set_strict
-sys.exit(main())
-"""
 EXAMPLES = BUILT_IN_WWW / "examples"
 
 
-@pytest.fixture
-def strict(start_server: Callable[..., Server]) -> Server:
-    """A server with a strict content policy. A breach fails the test."""
-    return start_server(CONFIG, program=("-c", STRICT))
-
-
-def test_big_button(strict: Server, open_page: Callable[..., Page], shoot) -> None:
+def test_big_button(start_server, open_page, shoot):
     """The big button switches the pin in its address, shows what other clients do, and is disabled
     while the server is away. One whose pin may not be switched is disabled; one whose pin does not
     exist says which pins there are. If a pin has `confirm` it asks: after Cancel and Escape nothing
     was sent. Keys are enough, and the first of them changes nothing."""
-    url = f"{strict.url}/examples/switch.html"
+    server = start_server(CONFIG)
+    url = f"{server.url}/examples/switch.html"
     page = open_page(url)
     expect(page.get_by_role("button")).to_have_text("There is no pin called lamp")
     expect(page.get_by_role("button")).to_be_disabled()
@@ -71,53 +51,55 @@ def test_big_button(strict: Server, open_page: Callable[..., Page], shoot) -> No
         expect(button).to_be_focused()
         button.press("Enter")
         expect(question).to_be_visible()
-    assert ask(strict, "GET", "/api/pins/heater").json["since"] is None
+    assert ask(server, "GET", "/api/pins/heater").json["since"] is None
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(button).to_have_attribute("aria-pressed", "true")
-    assert value(strict, "heater") == 1
+    assert value(server, "heater") == 1
 
     page.goto(f"{url}?pin=fan")
     button = page.get_by_role("button", name="Fan")
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
-    assert value(strict, "fan") == 1
-    switch(strict, "fan", 0)
+    assert value(server, "fan") == 1
+    switch(server, "fan", 0)
     expect(button).to_have_attribute("aria-pressed", "false")
-    strict.stop()
+    server.stop()
     expect(button).to_be_disabled()
     expect(page.get_by_role("status")).to_have_text("lost")
-    strict.restart()
+    server.restart()
     expect(button).to_be_enabled()
 
 
-def test_table_and_tutorial(strict: Server, open_page: Callable[..., Page], shoot) -> None:
+def test_table_and_tutorial(start_server, open_page, shoot):
     """The table shows every pin in order, and each change as it comes. The tutorial's button shows
     the server's messages as they come, and the end of the connection."""
-    page = open_page(f"{strict.url}/examples/table.html")
+    server = start_server(CONFIG)
+    page = open_page(f"{server.url}/examples/table.html")
     expect(page.locator("tbody td:first-child")).to_have_text(["Front door", "Heater", "Fan"])
     values = page.locator("tbody td:nth-child(2)")
     expect(values).to_have_text(["0", "0", "0"])
-    switch(strict, "fan", 0.35)
+    switch(server, "fan", 0.35)
     expect(values).to_have_text(["0", "0", "0.35"])
     expect(page.locator("tbody td:last-child").nth(2)).to_contain_text(re.compile(r"\d"))
     shoot(page)
-    page.goto(f"{strict.url}/examples/tutorial.html")
+    page.goto(f"{server.url}/examples/tutorial.html")
     box = page.locator("#messages")
     expect(box).to_be_empty()
     page.get_by_role("button", name="Run WebSocket").click()
     expect(box).to_contain_text('{"door":0,"heater":0,"fan":0.35}')
-    switch(strict, "heater", 1)
+    switch(server, "heater", 1)
     expect(box).to_contain_text('{"door":0,"heater":1,"fan":0.35}')
     shoot(page)
-    strict.stop()
+    server.stop()
     expect(box).to_contain_text("Connection is lost")
 
 
-def test_list_of_examples(strict: Server, open_page: Callable[..., Page]) -> None:
+def test_list_of_examples(start_server, open_page):
     """The list leads to each example, to its script, and to the dashboard. Each can be read at one
     go, and loads nothing from elsewhere."""
-    page = open_page(f"{strict.url}/examples/")
+    server = start_server(CONFIG)
+    page = open_page(f"{server.url}/examples/")
     links = page.get_by_role("link").evaluate_all("links => links.map((link) => link.pathname)")
     expected = {
         f"/examples/{file.name}" for file in EXAMPLES.glob("*.html") if file.stem != "index"
@@ -125,7 +107,7 @@ def test_list_of_examples(strict: Server, open_page: Callable[..., Page]) -> Non
     expected |= {path.replace(".html", ".js") for path in expected}
     assert expected | {"/", "/raspi.js"} == set(links)
     for link in links:
-        assert ask(strict, "GET", link).status == 200
+        assert ask(server, "GET", link).status == 200
     for file in EXAMPLES.iterdir():
         text = file.read_text()
         assert text.count("\n") < 40, file

@@ -2,11 +2,15 @@
 
 import contextlib
 import itertools
+import json
+import re
+import signal
 import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import expect
@@ -28,11 +32,10 @@ from tests.support.mqtt import Brokers
 from tests.support.server import Server
 
 PREFIX = "/pi/"
-KEEPS_STRINGS = """async () => {
-    for (const name of await caches.keys()) {
-        const requests = await (await caches.open(name)).keys();
-        if (requests.some(({ url }) => url.endsWith("/ui/strings.en.js"))) return true;
-    }
+IS_KEPT = """async (path) => {
+    const all = await Promise.all((await caches.keys()).map((name) => caches.open(name)));
+    const kept = await Promise.all(all.map((cache) => cache.keys()));
+    return kept.flat().some(({ url }) => url.endsWith(path));
 }"""
 
 
@@ -73,28 +76,23 @@ class Relay(socketserver.StreamRequestHandler):
         if not any(line.lower() == b"upgrade: websocket\r\n" for line in lines):
             lines = [line for line in lines if not line.lower().startswith(b"connection:")]
             lines.append(b"Connection: close\r\n")
-        with socket.create_connection(("127.0.0.1", self.server.onward_port)) as onward:
-            onward.sendall(b"".join(lines) + b"\r\n")
-            sending = threading.Thread(target=self._send, args=(onward,))
-            sending.start()
-            _copy(onward.recv, self.connection)
-            _shut(self.connection)
-            sending.join()
-
-    def _send(self, onward: socket.socket) -> None:
-        _copy(self.rfile.read1, onward)
-        _shut(onward)
+        with contextlib.suppress(OSError):
+            onward = socket.create_connection(("127.0.0.1", self.server.onward_port))
+            with onward:
+                onward.sendall(b"".join(lines) + b"\r\n")
+                sending = threading.Thread(target=copy, args=(self.rfile.read1, onward))
+                sending.start()
+                copy(onward.recv, self.connection)
+                sending.join()
 
 
-def _copy(read: Callable[[int], bytes], to: socket.socket) -> None:
+def copy(read: Callable[[int], bytes], to: socket.socket) -> None:
+    """Pass on all that is read, and its end."""
     with contextlib.suppress(OSError):
         while data := read(65536):
             to.sendall(data)
-
-
-def _shut(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+        to.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
@@ -114,8 +112,10 @@ def proxy() -> Iterator[Callable[[Server], Proxy]]:
 
 def test_dashboard(start_server, open_page, proxy) -> None:
     """The dashboard is live below a prefix, switches, shows the header and the history of a pin,
-    and offers it for download. The app starts and stays there, and so does its service worker,
-    which opens the page while the server is away."""
+    and offers it for download. The app has icons of the promised sizes; for iPhones without
+    transparent corners, which would be black there. It starts and stays below the prefix. So does
+    its service worker: while the server is away, or the network neither answers nor fails, the page
+    opens and says that there is no answer. It is live again by itself when the server is back."""
     server = start_server(CONFIG)
     reached = proxy(server)
     page = open_page(f"{reached.url}/")
@@ -131,18 +131,40 @@ def test_dashboard(start_server, open_page, proxy) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="Download as CSV").click()
     assert "127.0.0.1" in Path(download.value.path()).read_text()
+
     page.goto(f"{reached.url}/")
     found = page.context.new_cdp_session(page).send("Page.getAppManifest")
     assert found["errors"] == []
-    manifest = found["manifest"]
-    assert manifest["startUrl"] == manifest["scope"] == f"{reached.url}/"
-    assert all(page.request.get(icon["url"]).ok for icon in manifest["icons"])
+    app = json.loads(found["data"])
+    assert app["name"] and app["display"] == "standalone"
+    assert {found["manifest"][key] for key in ("startUrl", "scope")} == {f"{reached.url}/"}
+    icons = {(icon["purpose"], icon["sizes"]): icon["src"] for icon in app["icons"]}
+    assert {("any", "192x192"), ("any", "512x512"), ("maskable", "512x512")} <= icons.keys()
+    icons["apple", "180x180"] = f"{reached.url}/apple-touch-icon.png"
+    for (kind, sizes), path in icons.items():
+        image = page.request.get(urljoin(found["url"], path)).body()
+        width, height = int.from_bytes(image[16:20]), int.from_bytes(image[20:24])
+        assert f"{width}x{height}" == sizes
+        assert (b"tRNS" in image) == (kind == "any")  # transparent colours
+
     page.evaluate(INSTALL_WORKER)
     page.reload()
-    wait_for(page, KEEPS_STRINGS)
+    for file in ("/ui/strings.en.js", "/style.css", "/dashboard/dashboard.js", "/raspi.js"):
+        wait_for(page, IS_KEPT, file)
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        page.reload(wait_until="commit")
+        expect(page.locator("#link")).to_have_text(re.compile("Connecting|Reconnecting"))
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    expect_live(page)
     server.stop()
     page.reload()
     expect(page.locator("#link")).to_contain_text("Reconnecting")
+    expect(page.locator(".pin")).to_have_count(0)
+    server.restart()
+    expect_live(page)
+    expect(page.get_by_role("switch", name="Desk lamp")).to_be_visible()
 
 
 def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:

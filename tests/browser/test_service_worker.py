@@ -1,20 +1,12 @@
-"""The page on the home screen: name and icon, and the service worker that opens it while the
-Raspberry Pi is unreachable."""
+"""What the service worker keeps of a page, to open it while the Raspberry Pi is unreachable. That
+of the dashboard is tested in test_prefix.py."""
 
-import re
-import signal
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.looking import INSTALL_WORKER, expect_live, wait_for
-from tests.support.http import ask
+from tests.browser.looking import INSTALL_WORKER, wait_for
 
-CONFIG = """
-access: {control: everyone}
-pins:
-  lamp: {gpio: 27, mode: output, label: Desk lamp}
-"""
 KEPT = """async () => {
     const kept = {};
     for (const name of await caches.keys()) {
@@ -48,12 +40,6 @@ def wait_for_kept(page: Page, *paths: str) -> None:
         wait_for(page, look, path)
 
 
-def install(page: Page) -> None:
-    """Register the service worker and visit again, as on the second visit over HTTPS."""
-    page.evaluate(INSTALL_WORKER)
-    page.reload()
-
-
 def write_www(folder: Path, **files: str) -> None:
     """Write files of `www`, each in one step; an underscore in a name means a dot."""
     (folder / "www").mkdir(exist_ok=True)
@@ -61,40 +47,6 @@ def write_www(folder: Path, **files: str) -> None:
         new = folder / "www" / "new"
         new.write_text(text)
         new.replace(folder / "www" / name.replace("_", "."))
-
-
-def test_page_opens_without_the_pi(start_server, open_page):
-    """The app has icons of the promised sizes; for iPhones without transparent corners, which would
-    be black there. While the server is away, or the network neither answers nor fails, the page
-    opens and says that there is no answer. It is live again by itself when the server is back."""
-    server = start_server(CONFIG)
-    manifest = ask(server, "GET", "/manifest.webmanifest").json
-    assert manifest["name"] and manifest["display"] == "standalone"
-    icons = {(icon["purpose"], icon["sizes"]): f"/{icon['src']}" for icon in manifest["icons"]}
-    assert {("any", "192x192"), ("any", "512x512"), ("maskable", "512x512")} <= icons.keys()
-    for (kind, sizes), path in [*icons.items(), (("apple", "180x180"), "/apple-touch-icon.png")]:
-        answer = ask(server, "GET", path)
-        assert (answer.status, answer.headers["Content-Type"]) == (200, "image/png")
-        width, height = answer.body[16:20], answer.body[20:24]
-        assert f"{int.from_bytes(width)}x{int.from_bytes(height)}" == sizes
-        assert (b"tRNS" in answer.body) == (kind == "any")  # transparent colours
-    page = open_page(server.url)
-    install(page)
-    wait_for_kept(page, "/ui/strings.en.js", "/style.css", "/dashboard/dashboard.js", "/raspi.js")
-    server.process.send_signal(signal.SIGSTOP)
-    try:
-        page.reload(wait_until="commit")
-        expect(page.locator("#link")).to_have_text(re.compile("Connecting|Reconnecting"))
-    finally:
-        server.process.send_signal(signal.SIGCONT)
-    expect_live(page)
-    server.stop()
-    page.reload()
-    expect(page.locator("#link")).to_contain_text("Reconnecting")
-    expect(page.locator(".pin")).to_have_count(0)
-    server.restart()
-    expect_live(page)
-    expect(page.get_by_role("switch", name="Desk lamp")).to_be_visible()
 
 
 def test_what_is_kept(start_server, open_page, tmp_path: Path) -> None:
@@ -112,10 +64,11 @@ def test_what_is_kept(start_server, open_page, tmp_path: Path) -> None:
         other_js="document.title = 'other';",
         camera_json="{}",
     )
-    server = start_server(CONFIG)
+    server = start_server("pins: {}\n")
     page = open_page(server.url)
     page.evaluate("() => caches.open('own').then((own) => own.put('/x', new Response('x')))")
-    install(page)
+    page.evaluate(INSTALL_WORKER)
+    page.reload()
     wait_for_kept(page, "/", "/mine.js", "/once.js")
     for path in ("/api/pins", "/api/history", "/camera.json", "/icon-192.png", "/nothing.js"):
         page.evaluate("(path) => fetch(path).then((answer) => answer.text())", path)
