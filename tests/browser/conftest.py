@@ -1,16 +1,13 @@
 """Fixtures of the browser tests: a headless Chromium with the size of a phone, and the real server.
 Any error in the console fails a test."""
 
-import contextlib
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.support.server import LIMIT
 
@@ -76,33 +73,6 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert faults == []
-
-
-@pytest.fixture
-def start_browser(tmp_path: Path) -> Iterator[Callable[..., BrowserContext]]:
-    """A Chromium with a profile of its own, in which an authority is installed."""
-    with contextlib.ExitStack() as ends:
-
-        def start(authority: Path) -> BrowserContext:
-            store = tmp_path / ".pki" / "nssdb"  # where people's own authorities are, on Linux
-            store.mkdir(parents=True)
-            certutil = [find("certutil", "libnss3-tools"), "-d", f"sql:{store}"]
-            subprocess.run([*certutil, "-N", "--empty-password"], check=True)
-            trusted = ["-A", "-n", "house", "-t", "C,,", "-i", str(authority)]
-            subprocess.run([*certutil, *trusted], check=True)
-            playwright = ends.enter_context(sync_playwright())
-            context = playwright.chromium.launch_persistent_context(
-                tmp_path / "profile",
-                executable_path=find("chromium", "chromium"),
-                args=ARGUMENTS,
-                env={"HOME": str(tmp_path)},
-                viewport=PHONE,
-            )
-            ends.callback(context.close)
-            context.set_default_timeout(LIMIT * 1000)
-            return context
-
-        yield start
 
 
 @pytest.fixture

@@ -40,8 +40,8 @@ FARM = [
 def start_pis(brokers: Brokers) -> Iterator[Callable[..., FakePis]]:
     started: list[FakePis] = []
 
-    def start(broker: Any, **account: str) -> FakePis:
-        started.append(FakePis(broker, **account))
+    def start(broker: Any) -> FakePis:
+        started.append(FakePis(broker))
         return started[-1]
 
     yield start
@@ -61,15 +61,6 @@ def row(page: Page, topic: str, name: str) -> Locator:
     return card(page, topic).locator(f'[data-pin="{name}"]')
 
 
-def describe_farm(pis: FakePis) -> None:
-    """Publish a few Pis in two greenhouses."""
-    pis.describe("farm/house-1/pi-2", "pi-2", FARM, url="http://127.0.0.1:9/")
-    pis.describe("farm/house-1/pi-10", "pi-10", FARM[:3], online=False)
-    broken = pin("probe", label="Probe", value=None, error="GPIO4 is in use by w1")
-    pis.describe("farm/house-2/pi-3", "pi-3", [broken, *FARM[1:4]])
-    pis.flush()
-
-
 def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, shoot):
     """A first visit loads at most 45 kB beside the Pis, all scripts at once. Every Pi has a card
     under its group's heading, with its pins as they are; those that are offline say since when.
@@ -77,7 +68,11 @@ def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, sh
     values, and is announced; a new one appears in its place, and one that is removed disappears."""
     broker = brokers.broker()
     pis = start_pis(broker)
-    describe_farm(pis)
+    pis.describe("farm/house-1/pi-2", "pi-2", FARM, url="http://127.0.0.1:9/")
+    pis.describe("farm/house-1/pi-10", "pi-10", FARM[:3], online=False)
+    broken = pin("probe", label="Probe", value=None, error="GPIO4 is in use by w1")
+    pis.describe("farm/house-2/pi-3", "pi-3", [broken, *FARM[1:4]])
+    pis.flush()
     server = start_server(pi(broker.url, "farm/office/desk"))
     page = open_page("about:blank")
     sizes = first_visit(page, f"{server.url}/fleet/")
@@ -102,7 +97,6 @@ def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, sh
     page.get_by_role("searchbox").focus()
     page.keyboard.type("HOUSE-1 seedlings")
     expect(found).to_have_text(["pi-2", "pi-10"])
-    expect(page.locator("#shown")).to_have_text("2 shown")
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowDown")
     expect(found).to_have_text(["pi-10"])
@@ -144,9 +138,6 @@ def test_commands_to_another_pi(brokers, start_pis, start_server, open_page):
     switch.click()
     expect(switch).to_be_checked()
     assert value(there, "lamp") == 1
-    switch.press("Enter")
-    expect(lamp.locator(".word")).to_have_text("off")
-    assert value(there, "lamp") == 0
     row(page, "house/there", "fan").get_by_role("slider").press("End")
     expect(row(page, "house/there", "fan").locator(".word")).to_have_text("100%")
     assert value(there, "fan") == 1
@@ -239,8 +230,6 @@ def test_unreachable_broker(brokers, start_server, open_page, shoot):
     server.wait_for_log("connected to .* as house-here$", again=1)
     expect(page.locator("body")).to_have_attribute("data-current", "")
     expect(page.locator("#notices .detail")).to_have_count(0)
-    lamp.get_by_role("switch").click()
-    expect(lamp.get_by_role("switch")).to_be_checked()
     page.add_init_script(NO_WEBSOCKETS)
     page.reload()
     expect(page.locator("#notices")).to_contain_text("Live connections are blocked")

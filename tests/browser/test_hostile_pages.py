@@ -1,11 +1,11 @@
 """Pages of other sites that try to read the pins and to switch them, in a real browser. The same
 attempts succeed from a page in `www`."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
@@ -92,21 +92,11 @@ def arguments(arguments: list[str]) -> list[str]:
     return [*arguments, f"--host-resolver-rules=MAP {EVIL} 127.0.0.1"]
 
 
-class _EvilPage(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<title>A harmless game</title>")
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def evil_site() -> Iterator[ThreadingHTTPServer]:
+def evil_site(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
     """A site that answers under any name, until it is closed."""
-    site = ThreadingHTTPServer(("127.0.0.1", free_port()), _EvilPage)
+    page = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    site = ThreadingHTTPServer(("127.0.0.1", free_port()), page)
     thread = threading.Thread(target=site.serve_forever, args=(0.05,))
     thread.start()
     yield site

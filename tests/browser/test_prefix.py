@@ -1,7 +1,6 @@
 """The pages below a path of a reverse proxy, as with nginx's `location /pi/ { proxy_pass …/; }`."""
 
 import contextlib
-import itertools
 import json
 import re
 import signal
@@ -10,6 +9,7 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urljoin
 
 import pytest
@@ -31,7 +31,7 @@ from tests.support.http import ask
 from tests.support.mqtt import Brokers
 from tests.support.server import Server
 
-PREFIX = "/pi/"
+PREFIX = b"/pi/"
 IS_KEPT = """async (path) => {
     const all = await Promise.all((await caches.keys()).map((name) => caches.open(name)));
     const kept = await Promise.all(all.map((cache) => cache.keys()));
@@ -40,74 +40,59 @@ IS_KEPT = """async (path) => {
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """A reverse proxy that removes the prefix. Each connection carries one request, so that all
-    have the prefix; a path without it is a 404, and recorded in `lost`."""
+    """A reverse proxy that removes the prefix. Paths without it are noted in `lost`."""
 
     daemon_threads = True
     block_on_close = False
+    lost: ClassVar[list[bytes]] = []
 
     def __init__(self, port: int) -> None:
         self.onward_port = port
-        self.lost: list[str] = []
         super().__init__(("127.0.0.1", 0), Relay)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}{PREFIX.rstrip('/')}"
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}{PREFIX.decode().rstrip('/')}"
 
 
-class Relay(socketserver.StreamRequestHandler):
+class Relay(socketserver.BaseRequestHandler):
     server: Proxy
 
     def handle(self) -> None:
-        lines = list(itertools.takewhile(lambda line: line not in (b"\r\n", b""), self.rfile))
-        if not lines:  # a connection that the browser did not need
-            return
-        method, path, version = lines[0].decode().split()
-        if not path.startswith(PREFIX):
-            self.server.lost.append(path)
-            self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-            return
-        lines[0] = f"{method} /{path.removeprefix(PREFIX)} {version}\r\n".encode()
-        if not any(line.lower() == b"upgrade: websocket\r\n" for line in lines):
-            lines = [line for line in lines if not line.lower().startswith(b"connection:")]
-            lines.append(b"Connection: close\r\n")
-        with contextlib.suppress(OSError):
-            onward = socket.create_connection(("127.0.0.1", self.server.onward_port))
-            with onward:
-                onward.sendall(b"".join(lines) + b"\r\n")
-                sending = threading.Thread(target=copy, args=(self.rfile.read1, onward))
-                sending.start()
-                copy(onward.recv, self.connection)
-                sending.join()
+        address = ("127.0.0.1", self.server.onward_port)
+        with contextlib.suppress(OSError), socket.create_connection(address) as onward:
+            threading.Thread(target=copy, args=(onward, self.request), daemon=True).start()
+            copy(self.request, onward, self.without_prefix)
+
+    def without_prefix(self, data: bytes) -> bytes:
+        """Return what a browser sent, in which a request begins the data or is not there."""
+        request = re.match(rb"(?:GET|HEAD|POST|PUT) (\S+) HTTP/1.1\r\n", data)
+        if request and not request[1].startswith(PREFIX):
+            self.server.lost.append(request[1])
+        return data.replace(PREFIX, b"/", 1) if request else data
 
 
-def copy(read: Callable[[int], bytes], to: socket.socket) -> None:
-    """Pass on all that is read, and its end."""
+def copy(
+    source: socket.socket, to: socket.socket, change: Callable[[bytes], bytes] = bytes
+) -> None:
+    """Pass on all that is received, and its end."""
     with contextlib.suppress(OSError):
-        while data := read(65536):
-            to.sendall(data)
-    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            to.sendall(change(data))
         to.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
 def proxy() -> Iterator[Callable[[Server], Proxy]]:
-    proxies: list[Proxy] = []
+    with contextlib.ExitStack() as ends:
 
-    def start(server: Server) -> Proxy:
-        proxies.append(Proxy(server.port))
-        return proxies[-1]
+        def start(server: Server) -> Proxy:
+            proxy = ends.enter_context(Proxy(server.port))
+            thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
+            thread.start()
+            ends.callback(thread.join)
+            ends.callback(proxy.shutdown)
+            return proxy
 
-    yield start
-    for each in proxies:
-        each.close()
-        lost = [path for path in each.lost if path != "/favicon.ico"]  # of the browser itself
-        assert lost == [], "an address leaves the prefix"
+        yield start
+    assert set(Proxy.lost) <= {b"/favicon.ico"}, "an address leaves the prefix"
 
 
 def test_dashboard(start_server, open_page, proxy) -> None:

@@ -20,12 +20,10 @@ pins:
 
 
 @pytest.fixture
-def start_coded(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> Callable[..., tuple[Server, str]]:
+def coded(start_server: Callable[..., Server], tmp_path: Path) -> tuple[Server, str]:
     """Start a server with a control code; return both."""
     code = Codes(tmp_path).renew("control")
-    return lambda config=CONFIG: (start_server(config, env=folders(tmp_path)), code)
+    return start_server(CONFIG, env=folders(tmp_path)), code
 
 
 def expect_signed_in(page: Page) -> None:
@@ -51,13 +49,13 @@ def without_cookie(route: Route) -> None:
     route.fulfill(response=answer, headers=headers)
 
 
-def test_link(start_coded, start_server, open_page, shoot, tmp_path):
+def test_link(coded, start_server, open_page, shoot, tmp_path):
     """The link behind the QR code signs the phone in for good, and leaves nothing in its address
     bar. The phone may open its link again, and one of lesser rights, and keeps its rights. Signing
     in to another server on the same host does not sign out of this one, though cookies do not know
     ports. Another phone gets the reason why the link does not work, and can type the code. A link
     of an older release, with the code in it, is not read."""
-    server, code = start_coded()
+    server, code = coded
     Codes(tmp_path).renew("view")
     server.process.send_signal(signal.SIGHUP)
     link, view_link = new_link(tmp_path), new_link(tmp_path, "view")
@@ -92,11 +90,12 @@ def test_link(start_coded, start_server, open_page, shoot, tmp_path):
     expect(other.locator("#session")).to_be_hidden()
 
 
-def test_typed_code(start_coded, open_page, shoot):
+def test_typed_code(coded, open_page, shoot):
     """A browser that may only view says so, and takes the code; after a wrong one, another. It says
     if it did not keep the cookie. Signing out in one tab counts for all tabs of the browser: they
-    connect again. After too many wrong codes the page says how long to wait."""
-    server, code = start_coded()
+    connect again. With `view: code` they then show nothing but how to sign in. After too many wrong
+    codes the page says how long to wait."""
+    server, code = coded
     page = open_page(server.url)
     expect(page.locator('[data-code="view"]')).to_contain_text("needs the control code")
     expect(page.locator('[data-pin="lamp"]')).to_contain_text("view only")
@@ -122,26 +121,14 @@ def test_typed_code(start_coded, open_page, shoot):
         expect(each.get_by_role("switch")).to_have_count(0)
         expect(each.locator("#session")).to_be_hidden()
         expect(each.locator("body")).to_have_attribute("data-link", "live")
-    other.get_by_role("button", name="Sign in").click()
+    server.reload("access: {view: code}" + CONFIG)
+    expect(other.locator("#link")).to_contain_text("Sign in needed")
+    other.reload()
+    expect(other.locator("#waiting")).to_contain_text("only to those who signed in")
+    shoot(other)
+    other.locator("#way-in button").click()
     for _ in range(8):
         with other.expect_response("**/api/login"):
             type_code(other, "wrong")
     words = re.compile(r"^too many wrong codes: try again in \d+ s$")
     expect(other.locator("#sign-in .error")).to_have_text(words)
-
-
-def test_view_code(start_coded, open_page, shoot, tmp_path):
-    """With `view: code` the page shows nothing but how to sign in, and the same again once the code
-    was replaced."""
-    server, code = start_coded("access: {view: code}" + CONFIG)
-    page = open_page(server.url)
-    expect(page.locator("#link")).to_contain_text("Sign in needed")
-    expect(page.locator("#waiting")).to_contain_text("only to those who signed in")
-    shoot(page)
-    page.locator("#way-in button").click()
-    type_code(page, code)
-    expect_control(page)
-    Codes(tmp_path).renew("control")
-    server.process.send_signal(signal.SIGHUP)
-    expect(page.locator("#link")).to_contain_text("Sign in needed")
-    expect(page.locator("#waiting")).to_contain_text("only to those who signed in")

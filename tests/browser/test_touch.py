@@ -1,25 +1,24 @@
-"""Touch on the page: a swipe that scrolls it switches nothing, on `/` and on `/fleet/`."""
+"""Touch on the page: a swipe that scrolls it switches nothing. `/fleet/` has the same controls."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.looking import Hand, api, switch, value
-from tests.support.mqtt import Brokers
 from tests.support.server import Server
 
-PINS = """
+CONFIG = """
+access: {control: everyone}
+pins:
   fan: {gpio: 18, mode: pwm, label: Fan, initial: 0.9}
   spot: {gpio: 19, mode: pwm, label: Spot, initial: 0.9, confirm: true}
   lamp: {gpio: 27, mode: output, label: Desk lamp}
   bell: {gpio: 23, mode: output, label: Doorbell, pulse: 0.2}
-"""
-MANY = "".join(f"  in{gpio}: {{gpio: {gpio}, mode: input}}\n" for gpio in range(4, 17))
-"""Pins below those that are touched, so that there is something to scroll to."""
+""" + "".join(f"  in{gpio}: {{gpio: {gpio}, mode: input}}\n" for gpio in range(4, 17))
+"""Pins below those that are touched are there to be scrolled to."""
 
 GLIDE = """() => {
     const slider = document.querySelector('[data-pin="fan"] .slider');
@@ -103,37 +102,26 @@ class Phone(NamedTuple):
 
 @pytest.fixture
 def open_phone(
-    start_server: Callable[..., Server], open_page: Callable[..., Page], tmp_path: Path
-) -> Iterator[Callable[[str], Phone]]:
-    with Brokers(tmp_path) as brokers:
+    start_server: Callable[..., Server], open_page: Callable[..., Page]
+) -> Callable[[], Phone]:
+    def start() -> Phone:
+        server = start_server(CONFIG)
+        page = open_page("about:blank")
+        commands: list[dict[str, Any]] = []
+        note = lambda frame: commands.append(json.loads(frame))  # noqa: E731
+        page.on("websocket", lambda socket: socket.on("framesent", note))
+        page.goto(server.url)
+        phone = Phone(page, server, commands, Hand(page))
+        expect(phone.slider()).to_have_value("90")
+        return phone
 
-        def start(path: str) -> Phone:
-            config = "gpio: simulated\naccess: {control: everyone}\n"
-            if path == "/fleet/":
-                url = brokers.broker().url
-                config += f'mqtt: {{url: "{url}", topic: a/b, control: true, fleet: true}}\n'
-            server = start_server(f"{config}pins:{PINS}{MANY}")
-            page = open_page("about:blank")
-            commands: list[dict[str, Any]] = []
-            page.on(
-                "websocket",
-                lambda socket: socket.on(
-                    "framesent", lambda frame: commands.append(json.loads(frame))
-                ),
-            )
-            page.goto(server.url + path)
-            phone = Phone(page, server, commands, Hand(page))
-            expect(phone.slider()).to_have_value("90")
-            return phone
-
-        yield start
+    return start
 
 
-@pytest.mark.parametrize("path", ["/", "/fleet/"])
-def test_scrolling_switches_nothing(open_phone, path):
+def test_scrolling_switches_nothing(open_phone):
     """A scroll that begins on a slider, a switch or a button sends nothing and asks nothing, in
     whatever direction it begins; nor do two fingers."""
-    phone = open_phone(path)
+    phone = open_phone()
     for way in ([(0, -200)], [(3, -200)], [(-60, -200)], [(3, 0), (3, -200)]):
         phone.scroll(phone.slider(), *way)
         phone.expect_untouched()
@@ -155,9 +143,9 @@ def test_scrolling_switches_nothing(open_phone, path):
 
 def test_a_touch_that_stops_the_page(open_phone):
     """A touch on a slider that stops a page which scrolls on sends nothing."""
-    phone = open_phone("/")
+    phone = open_phone()
     while not phone.stop_glide():  # this machine was too slow
-        phone = open_phone("/")
+        phone = open_phone()
     phone.expect_untouched()
 
 
@@ -165,7 +153,7 @@ def test_a_tap_counts_when_lifted(open_phone):
     """A tap on the track sets the level there, once, when the finger is lifted. Where a dimmer asks
     first, it asks then, once, and a no leaves it where it was. A finger that rests on a slider or
     moved by 7 pixels sends nothing; more does, and follows the finger."""
-    phone = open_phone("/")
+    phone = open_phone()
     x, y = phone.place(phone.slider(), 0.3)
     phone.hand.touch((x, y))
     level = phone.slider().input_value()
@@ -206,7 +194,7 @@ def test_a_tap_counts_when_lifted(open_phone):
 def test_mouse_and_keys(open_phone):
     """Mouse and keys act immediately, with at most ten commands a second, of which the last counts.
     While the mouse holds the slider it stays there, though the word tells the real value."""
-    phone = open_phone("/")
+    phone = open_phone()
     word, mouse = phone.pin("fan").locator(".word"), phone.page.mouse
     x, y = phone.place(phone.slider(), 0.3)
     began = phone.page.evaluate("performance.now()")

@@ -1,17 +1,19 @@
 """Trust in the certificate authority of the Pi: a browser with a profile of its own, in which the
 authority is installed by the documented steps."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Page, expect, sync_playwright
 
 from raspi_server.security.codes import Codes
+from tests.browser.conftest import ARGUMENTS, PHONE, find
 from tests.browser.looking import expect_live, wait_for
 from tests.support.coded_server import folders, new_link
 from tests.support.http import ask
-from tests.support.server import Server, check_end
+from tests.support.server import LIMIT, Server, check_end
 from tests.web.test_trust import CONFIG, make_authority
 
 IPHONE = (
@@ -42,17 +44,37 @@ def pi(folder: Path) -> Iterator[Server]:
     check_end(server)
 
 
+@pytest.fixture
+def trusting_page(folder: Path, tmp_path: Path) -> Iterator[Page]:
+    """A page of a Chromium with a profile of its own, in which the authority is installed."""
+    store = tmp_path / ".pki" / "nssdb"  # where people's own authorities are, on Linux
+    store.mkdir(parents=True)
+    authority = folder / "tls" / "ca.crt"
+    for arguments in (["-N", "--empty-password"], ["-A", "-n", "pi", "-t", "C,,", "-i", authority]):
+        command = [find("certutil", "libnss3-tools"), "-d", f"sql:{store}", *arguments]
+        subprocess.run(command, check=True)
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=find("chromium", "chromium"),
+            args=ARGUMENTS,
+            env={"HOME": str(tmp_path)},
+            viewport=PHONE,
+        )
+        context.set_default_timeout(LIMIT * 1000)
+        yield context.new_page()
+        context.close()
+
+
 def plain(server: Server) -> str:
     return f"http://localhost:{server.port}"
 
 
-def test_browser_that_trusts_the_authority(
-    pi: Server, folder: Path, start_browser: Callable[..., BrowserContext]
-) -> None:
+def test_browser_that_trusts_the_authority(pi: Server, folder: Path, trusting_page: Page) -> None:
     """With the authority installed, page and WebSocket are secure without a warning, and plain HTTP
     leads to the address over HTTPS that was asked for, never to another site. The token of a link
     is passed on, and used only there. The service worker is installed."""
-    page = start_browser(folder / "tls" / "ca.crt").new_page()
+    page = trusting_page
     for elsewhere in (
         "https://evil.example/",
         "//evil.example/",
