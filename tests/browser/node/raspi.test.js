@@ -95,7 +95,6 @@ test("A page tells why it switches nothing, or not all, and whether a code would
   const words = (access, more) => notices({ access, ...more }).map((notice) => notice.words);
   assert.deepEqual(words("control", { pins: some([true]) }), []);
   assert.deepEqual(words("view", { pins: some([false]) }), ["Only looking: nobody may switch these pins."]);
-  assert.deepEqual(words("view", { pins: some([]) }), []);
   const wanted = { code_would_help: true };
   assert.deepEqual(words("view", { pins: some([false]), ...wanted }), ["Only looking: switching needs the control code."]);
   assert.deepEqual(words("view", { pins: some([false, true]), ...wanted }), ["Switching some pins needs the control code of this Raspberry Pi."]);
