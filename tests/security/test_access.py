@@ -19,6 +19,7 @@ from raspi_server.security.codes import Codes
 from raspi_server.security.sessions import Sessions
 from raspi_server.security.sign_in_links import Links
 from raspi_server.web.context import BUILT_IN_WWW
+from tests.support.board import parse
 from tests.support.http import HttpClient, ask
 from tests.support.server import Server, check_end
 from tests.support.websocket import WebSocketClient
@@ -253,10 +254,12 @@ def test_headers_against_other_sites(default):
 @pytest.mark.parametrize("here", ["everyone", "code", "nobody"])
 def test_pins_of_other_pis(tmp_path: Path, here: Any) -> None:
     """A pin of another Pi has the stricter audience of `access.control` here and its own `control`,
-    which counts as `code` if that Pi published none."""
+    which counts as `code` if that Pi published none. A broker may switch ours unless nobody may."""
     codes = Codes(tmp_path)
     access = AccessConfig(control=here)
     policy = AccessPolicy(access, codes, Sessions(None), Links(None), ConnectionLimiter())
+    (lamp,) = parse("  lamp: {gpio: 27, mode: output}").pins
+    assert policy.broker_may_control(lamp) == (here != "nobody")
     codes.renew("control")
     codes.renew("view")
     control, view = (Caller("::1", code=codes.id(right)) for right in ("control", "view"))
