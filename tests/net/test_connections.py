@@ -106,7 +106,7 @@ def test_limit_of_one_address(start, connect):
 
 def test_eviction_from_the_address_with_most(start, connect, bearer):
     """When there are too many in all, a new connection replaces the oldest of the addresses that
-    have most. Those that presented the control code stay, and do not count."""
+    have most. Those that presented the control code do not count."""
     server = start()
     greedy = [connect(server, f"127.0.1.{n}", MOST_OF_ONE) for n in range(1, 5)]
     assert is_served(greedy[0][0], **bearer)
@@ -119,6 +119,21 @@ def test_eviction_from_the_address_with_most(start, connect, bearer):
     server.wait_for_log(
         f"WARNING too many connections, {MOST} in all: the oldest of the addresses that have"
     )
+
+
+def test_owner_gets_in_and_stays(start, connect, bearer):
+    """While clients of eighty addresses connect, a client with the control code switches by the API
+    and by the WebSocket, also from an address that others have filled. The WebSocket stays open."""
+    server = start()
+    connect(server, CLIENT, MOST_OF_ONE)
+    with WebSocketClient(server.port, address=CLIENT, headers=bearer) as owner:
+        for n in range(2 * MOST):
+            connect(server, f"127.0.9.{n + 1}", 1)
+            connect(server, CLIENT, 1)
+        for address in (OWNER, CLIENT):
+            answer = ask(server, "PUT", "/api/pins/door", {"value": 1}, address, **bearer)
+            assert (answer.status, answer.json["value"]) == (200, 1)
+        assert owner.command(type="set", pin="door", value=0)["type"] == "result"
 
 
 def test_protection_ends_with_the_credential(start, bearer, connect, tmp_path):
