@@ -1,5 +1,4 @@
-"""HTTPS and WSS with a certificate authority made with openssl as scripts/make-cert.sh makes one,
-and the errors of invalid certificates."""
+"""HTTPS and WSS with certificates of every kind, and what the server agrees to."""
 
 import os
 import re
@@ -46,6 +45,7 @@ basicConstraints = critical, CA:FALSE
 extendedKeyUsage = serverAuth
 subjectAltName = DNS:localhost, IP:127.0.0.1, IP:::1
 """
+NEW_KEY = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
 
 
 class Pair(NamedTuple):
@@ -71,15 +71,13 @@ class Authority:
         (folder / "ca.cnf").write_text(CA_CONFIG)
         (folder / "index.txt").touch()
         self.openssl(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=Home-CA"
+            f"req -x509 {NEW_KEY} -subj /CN=Home-CA -keyout ca.key -out ca.crt -days 9"
+            " -addext basicConstraints=critical,CA:TRUE"
+            " -addext keyUsage=critical,keyCertSign,cRLSign"
         )
-        (folder / "privkey.pem").rename(folder / "ca.key")
 
     def openssl(self, command: str) -> str:
         """Run a command of openssl's in the folder; return its output."""
-        if command.startswith("req -x509"):
-            command += " -out ca.crt -days 9 -addext basicConstraints=critical,CA:TRUE"
-            command += " -addext keyUsage=critical,keyCertSign,cRLSign"
         done = subprocess.run(
             ["openssl", *shlex.split(command)], cwd=self.folder, capture_output=True, text=True
         )
@@ -88,10 +86,7 @@ class Authority:
 
     def issue(self, name: str, start: timedelta, end: timedelta) -> Pair:
         """Return a server certificate that is valid from `start` to `end`, counted from now."""
-        self.openssl(
-            f"req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name}"
-            f" -keyout {name}.key -out {name}.csr"
-        )
+        self.openssl(f"req -new {NEW_KEY} -subj /CN={name} -keyout {name}.key -out {name}.csr")
         dates = [f"{NOW + moment:%Y%m%d%H%M%SZ}" for moment in (start, end)]
         self.openssl(
             f"ca -batch -config ca.cnf -rand_serial -notext -in {name}.csr -out {name}.crt"
@@ -177,14 +172,13 @@ def test_authority_beside_the_certificate(authority, good, tmp_path):
         assert found and found.name == "Home-CA"
         shown = authority.openssl("x509 -in ca.crt -noout -fingerprint -sha256")
         assert shown.strip().rpartition("=")[2] == found.fingerprint
-    other_folder = tmp_path / "other"
-    other_folder.mkdir()
-    other = Authority(other_folder)
+    other = Authority(tmp_path).folder / "ca.crt"
     alone = Pair(tmp_path / "server.crt", good.key)
     alone.certificate.write_bytes(good.certificate.read_bytes())
-    for content in (None, b"text", b"\xff", (other.folder / "ca.crt").read_bytes()):
+    for content in (other.read_bytes(), b"text", b"\xff", None):
+        other.unlink(missing_ok=True)
         if content is not None:
-            (tmp_path / "ca.crt").write_bytes(content)
+            other.write_bytes(content)
         found = identity(alone.files())
         assert found.authority is None
         assert found.validity_error() is None
@@ -193,55 +187,33 @@ def test_authority_beside_the_certificate(authority, good, tmp_path):
 # Certificates that cannot be used
 
 
-@pytest.fixture(scope="module")
-def unusable(authority: Authority, good: Pair) -> dict[str, tuple[Pair, str]]:
-    """Pairs that cannot be used, each with the error that names the file."""
-    folder = authority.folder / "unusable"
-    folder.mkdir()
-    crt, key = good.certificate, good.key
-    other_key = authority.folder / "ca.key"
-    missing, empty = folder / "missing", folder / "empty"
+def test_unusable_certificate(authority, good, tmp_path):
+    """A certificate or key that is missing, unreadable, of another or no kind is rejected with the
+    file and the reason. `run` and `check` end with status 78 and one line, also at a terminal,
+    where OpenSSL would ask for a passphrase. `check` only warns of an expired certificate, and says
+    nothing of a good one."""
+    crt, key = good
+    names = ("missing", "empty", "binary.crt", "locked.key", "locked8.key", "config.yaml")
+    missing, empty, binary, locked, locked8, file = (tmp_path / name for name in names)
     empty.touch()
-    binary, locked, locked8 = folder / "binary.crt", folder / "locked.key", folder / "locked8.key"
     authority.openssl(f"x509 -in {crt} -outform DER -out {binary}")
     authority.openssl(f"ec -in {key} -aes256 -passout pass:secret -out {locked}")
     authority.openssl(f"pkcs8 -topk8 -in {key} -passout pass:secret -out {locked8}")
-    no_passphrase = "expected a key without a passphrase"
-    return {
-        "no certificate": (
-            Pair(missing, key),
-            f"{missing}: the certificate cannot be read: No such file",
-        ),
-        "no key": (Pair(crt, missing), f"{missing}: the key cannot be read: No such file"),
-        "a folder": (Pair(folder, key), f"{folder}: the certificate cannot be read: Is a dir"),
-        "another key": (Pair(crt, other_key), f"{other_key}: expected the key of {crt}, got"),
-        "empty files": (Pair(empty, empty), f"{empty}, {empty}: expected PEM files: "),
-        "exchanged": (Pair(key, crt), f"{key}, {crt}: expected PEM files: "),
-        "DER": (Pair(binary, key), f"{binary}, {key}: expected PEM files: "),
-        "passphrase": (Pair(crt, locked), f"{locked}: {no_passphrase}"),
-        "passphrase, PKCS 8": (Pair(crt, locked8), f"{locked8}: {no_passphrase}"),
+    other = Pair(crt, authority.folder / "ca.key")
+    errors = {
+        Pair(missing, key): f"{missing}: the certificate cannot be read: No such file",
+        Pair(crt, missing): f"{missing}: the key cannot be read: No such file",
+        other: f"{other.key}: expected the key of {crt}, got another",
+        Pair(empty, empty): f"{empty}, {empty}: expected PEM files: ",
+        Pair(key, crt): f"{key}, {crt}: expected PEM files: ",
+        Pair(binary, key): f"{binary}, {key}: expected PEM files: ",
+        Pair(crt, locked): f"{locked}: expected a key without a passphrase",
+        Pair(crt, locked8): f"{locked8}: expected a key without a passphrase",
     }
-
-
-def test_unusable_certificate(unusable):
-    """A certificate or key that is missing, unreadable, of another or no kind is rejected with the
-    file and the reason."""
-    for pair, message in unusable.values():
+    for pair, message in errors.items():
         with pytest.raises(CertificateError) as caught:
             server_context(pair.files())
         assert str(caught.value).startswith(message)
-
-
-def test_commands_reject_an_unusable_certificate(authority, good, unusable, tmp_path):
-    """`run` and `check` end with status 78 and one line, also at a terminal, where OpenSSL would
-    ask for a passphrase. `check` only warns of an expired certificate, and says nothing of a good
-    one."""
-    file = tmp_path / "config.yaml"
-    check, run = (
-        [sys.executable, "-W", "error", "-m", "raspi_server", *words, str(file)]
-        for words in (["check"], ["run", "--simulate", "--port", "0", "--config"])
-    )
-    at_terminal = ["script", "--quiet", "--return", "--command", shlex.join(check), os.devnull]
 
     def call(command: list[str], pair: Pair) -> "subprocess.CompletedProcess[str]":
         file.write_text(pair.config())
@@ -249,11 +221,15 @@ def test_commands_reject_an_unusable_certificate(authority, good, unusable, tmp_
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT
         )
 
-    for command, kind in ((run, "another key"), (check, "passphrase"), (at_terminal, "passphrase")):
-        pair, message = unusable[kind]
+    check, run = (
+        [sys.executable, "-W", "error", "-m", "raspi_server", *words, str(file)]
+        for words in (["check"], ["run", "--simulate", "--port", "0", "--config"])
+    )
+    at_terminal = ["script", "--quiet", "--return", "--command", shlex.join(check), os.devnull]
+    for command, pair in ((run, other), (check, other), (at_terminal, Pair(crt, locked))):
         done = call(command, pair)
         (line,) = (done.stdout if command is at_terminal else done.stderr).splitlines()
-        assert (done.returncode, message in line, "Enter" in line) == (78, True, False), done
+        assert done.returncode == 78 and errors[pair] in line and "Enter" not in line
     old = authority.issue("older", timedelta(days=-9), timedelta(days=-2))
     warning = f"warning: {old.certificate}: the certificate has expired\n"
     for pair, stderr in ((old, warning), (good, "")):
@@ -269,22 +245,27 @@ OTHER_GROUPS = ("ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192",
 OLD_GROUPS = ("secp256k1", "brainpoolP256r1", "P-224")
 
 
-def connect(port: int, *options: str) -> str | None:
-    """Return the cipher on which `openssl s_client` and the server agree, or None."""
-    done = subprocess.run(
+def connect(port: int, *options: str, typed: str = "") -> str:
+    """Return what `openssl s_client` says of its connection."""
+    return subprocess.run(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *options],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
+        input=typed,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=LIMIT,
-    )
-    found = re.search(r"^New, \S+, Cipher is (\S+)", done.stdout, re.MULTILINE)
-    return None if found is None or found[1] == "(NONE)" else found[1]
+    ).stdout
+
+
+def cipher(port: int, *options: str) -> str | None:
+    """Return the cipher on which `openssl s_client` and the server agree, or None."""
+    found = re.search(r"^New, \S+, Cipher is (\w\S+)", connect(port, *options), re.MULTILINE)
+    return found and found[1]
 
 
 def agrees(port: int, group: str, *more: str) -> bool:
     """Return True if a client with this one group can connect."""
-    return connect(port, "-groups", group, *more) is not None
+    return cipher(port, "-groups", group, *more) is not None
 
 
 def test_key_exchange_groups(pi):
@@ -334,8 +315,8 @@ def test_openssl_that_takes_no_list(good, start_server):
 
 # As strict as Mozilla's intermediate profile
 
-
 EVERYTHING = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
+NAMES = ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
 TLS_1_3 = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
 CCM = {"TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"}
 
@@ -351,34 +332,25 @@ def test_only_strong_ciphers(kind, pi, start_server, tmp_path):
         )  # fmt: skip
         pi = start_server(CONFIG + Pair(tmp_path / "c", tmp_path / "k").config())
     found: set[str] = set()
-    while cipher := connect(
-        pi.port, "-tls1_2", "-cipher", ":".join([EVERYTHING, *(f"!{each}" for each in found)])
-    ):
-        assert cipher not in found
-        found.add(cipher)
-    names = ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
-    assert found == {f"ECDHE-{kind}-{name}" for name in names}
-    for cipher in TLS_1_3 | CCM:
-        agreed = connect(pi.port, "-tls1_3", "-ciphersuites", cipher)
-        assert (agreed == cipher) == (cipher in TLS_1_3)
+    others = EVERYTHING
+    while agreed := cipher(pi.port, "-tls1_2", "-cipher", others):
+        assert agreed not in found
+        found.add(agreed)
+        others += f":!{agreed}"
+    assert found == {f"ECDHE-{kind}-{name}" for name in NAMES}
+    for each in TLS_1_3 | CCM:
+        agreed = cipher(pi.port, "-tls1_3", "-ciphersuites", each)
+        assert (agreed == each) == (each in TLS_1_3)
 
 
 def test_protocol_options(pi):
     """TLS 1.0 and 1.1 are rejected with every cipher; TLS 1.2 is not. The server chooses the
     cipher. There is no compression and no renegotiation."""
     for version, agreed in (("-tls1", False), ("-tls1_1", False), ("-tls1_2", True)):
-        assert bool(connect(pi.port, version, "-cipher", EVERYTHING)) == agreed
-    pair = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"]
+        assert bool(cipher(pi.port, version, "-cipher", EVERYTHING)) == agreed
+    pair = [f"ECDHE-ECDSA-{name}" for name in NAMES[:2]]
     for order in (pair, reversed(pair)):
-        assert connect(pi.port, "-tls1_2", "-cipher", ":".join(order)) == pair[0]
-    done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{pi.port}", "-tls1_2"],
-        input="R\n",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LIMIT,
-    )
-    assert "Compression: NONE" in done.stdout
-    assert "RENEGOTIATING" in done.stdout
-    assert "no renegotiation" in done.stdout
+        assert cipher(pi.port, "-tls1_2", "-cipher", ":".join(order)) == pair[0]
+    said = connect(pi.port, "-tls1_2", typed="R\n")
+    for words in ("Compression: NONE", "RENEGOTIATING", "no renegotiation"):
+        assert words in said
