@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server.security.codes import Codes
 from raspi_server.security.login import AttemptLimiter, network_of
 from tests.support.coded_server import CODE, TOKEN
 
@@ -130,20 +129,17 @@ def test_wrong_codes_are_slowed(start_with_codes):
     assert "secret-guess" not in pi.server.log and code not in pi.server.log
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "are_one"),
-    [
+def test_networks_whose_attempts_are_counted_together():
+    """A client that can pick another address at no cost gets no more attempts by it."""
+    for one, other, are_one in (
         ("192.168.1.2", "192.168.1.3", False),
         ("192.168.1.2", "::ffff:192.168.1.2", True),
         ("fe80::1%eth0", "fe80:0:0:1::2%wlan0", True),
         ("fd00::1", "fd00::ffff:1", True),
         ("fd00::1", "fd00:0:0:1::1", False),
         ("no address", "another", False),
-    ],
-)
-def test_networks_whose_attempts_are_counted_together(one, other, are_one):
-    """A client that can pick another address at no cost gets no more attempts by it."""
-    assert (network_of(one) == network_of(other)) == are_one
+    ):
+        assert (network_of(one) == network_of(other)) == are_one
 
 
 def test_attempts():
@@ -215,10 +211,18 @@ def test_command_and_service_change_codes_together(start_with_codes):
 
 def test_code_is_shown_once_and_stored_as_a_hash(start_with_codes):
     """The command shows a new code, a link without the code in it, and its QR code. Later it only
-    says that there is one. The file has no code and only the service can read it. Without a service
-    to keep them there are no codes."""
+    says that there is one. The file has no code and only the service can read it. If there is
+    nothing to make a link of, or no service, the command says what to do. It shows a new code even
+    while the service does not run."""
     pi = start_with_codes()
     assert "control:  for viewing and switching: none yet" in pi.command().stdout
+
+    def is_rejected(words: str, *arguments: str) -> bool:
+        done = pi.command(*arguments)
+        return done.returncode == 1 and words in done.stderr
+
+    no_code = "no code for viewing and switching yet: sudo raspi-server code --new control"
+    assert is_rejected(no_code, "--qr")
     made = pi.command("--new", "control").stdout
     (code,) = CODE.findall(made)
     assert re.search(r"^    http://[\w.-]+\.local:8080/#token=[\w-]{22}$", made, re.MULTILINE)
@@ -232,11 +236,16 @@ def test_code_is_shown_once_and_stored_as_a_hash(start_with_codes):
     assert code not in file.read_text() and code.replace("-", "") not in file.read_text()
     pi.reload()
     assert pi.sign_in(code).json["signed_in"] == "control"
+    if not Path("/run/raspi-server").is_dir():
+        del pi.environment["RUNTIME_DIRECTORY"]
+        done = pi.command("--new", "control")
+        assert done.returncode == 0 and "No link: the service does not run" in done.stderr
+        assert CODE.findall(done.stdout) and not TOKEN.findall(done.stdout)
+        assert is_rejected("sudo systemctl start raspi-server", "--qr")
     if not Path("/var/lib/raspi-server").is_dir():
         del pi.environment["STATE_DIRECTORY"]
-        rejected = pi.command("--new", "control")
-        assert rejected.returncode == 1
-        assert "no installed service to keep codes: sudo scripts/install.sh" in rejected.stderr
+        no_service = "no installed service to keep codes: sudo scripts/install.sh"
+        assert is_rejected(no_service, "--new", "control")
 
 
 def test_unreadable_file_of_codes(start_with_codes):
@@ -252,19 +261,3 @@ def test_unreadable_file_of_codes(start_with_codes):
         )
         assert pi.switch(1, Cookie=cookie).status == 200
     assert pi.switch(1, Cookie=pi.cookie(pi.new("control"))).status == 200
-
-
-def test_each_code_has_its_own_right(tmp_path):
-    """A code is found by its text and has its right until it is replaced; other processes see it
-    after they read the file again. An id is no code."""
-    codes, other = Codes(tmp_path), Codes(tmp_path)
-    assert not codes.exists("view") and codes.id("view") is None and codes.right(None) is None
-    text = codes.renew("view")
-    found = codes.find(text)
-    assert found == codes.id("view") and codes.right(found) == "view" and codes.exists("view")
-    assert codes.find(found) is None and codes.id("control") is None
-    assert other.find(text) is None
-    other.read()
-    assert other.find(text) == found and not other.has_legacy
-    codes.renew("view")
-    assert codes.find(text) is None and codes.right(found) is None

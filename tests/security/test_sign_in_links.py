@@ -22,8 +22,7 @@ USED = (
 def pi(start_with_codes):
     """A server with both codes."""
     pi = start_with_codes()
-    pi.control_code = pi.new("control")
-    pi.new("view")
+    pi.codes = {right: pi.new(right) for right in ("control", "view")}
     return pi
 
 
@@ -42,7 +41,7 @@ def test_link_signs_in_once(pi):
     assert pi.switch(1, **answer.cookie_header).json["value"] == 1
     for token in [control, "x" * 22] * 4:
         assert open_link(pi, token).error == USED
-    assert pi.sign_in("guess").status == 401 and pi.sign_in(pi.control_code).status == 200
+    assert pi.sign_in("guess").status == 401 and pi.sign_in(pi.codes["control"]).status == 200
     pi.new("control")
     assert open_link(pi, late).error == USED
     assert open_link(pi, view).json["signed_in"] == "view"
@@ -97,24 +96,6 @@ def test_links_that_cannot_be_read_or_used_up(pi):
     os.close(folder)
     assert open_link(pi, token).status == 200
     assert open_link(pi, token).error == USED
-
-
-def test_command_without_code_or_service(start_with_codes):
-    """If there is nothing to make a link of, the command says what to do. It shows a new code even
-    while the service does not run."""
-    pi = start_with_codes()
-    rejected = pi.command("--qr")
-    assert rejected.returncode == 1
-    assert "no code for viewing and switching yet: sudo raspi-server code --new control" in (
-        rejected.stderr
-    )
-    if not Path("/run/raspi-server").is_dir():
-        del pi.environment["RUNTIME_DIRECTORY"]
-        made = pi.command("--new", "control")
-        assert made.returncode == 0 and "No link: the service does not run" in made.stderr
-        assert not TOKEN.findall(made.stdout)
-        rejected = pi.command("--qr")
-        assert rejected.returncode == 1 and "sudo systemctl start raspi-server" in rejected.stderr
 
 
 def test_link_leads_to_the_running_service(pi):
