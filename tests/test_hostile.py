@@ -127,8 +127,6 @@ def client_hello() -> bytes:
 
 HELLO = client_hello()
 
-# Clients that send nothing, or nothing more
-
 
 def test_silent_connections(start_server, connect):
     """An address may have 32 silent connections, the newest; one of another address stays. Those of
@@ -221,9 +219,6 @@ def test_handshakes_in_progress(start_server, ssl_line, context, connect):
     assert "too many" not in pi.log
 
 
-# Requests and frames that cost too much
-
-
 def test_large_heads(pi):
     """A head of more than 100 lines, or more than 200 cookies and arguments, gets 431."""
     line, cookie, argument = b"X-More: 1\r\n", b"a=1; ", b"a=1&"
@@ -283,8 +278,6 @@ def test_floods_of_frames(pi):
             assert loud.close_code() == code
 
 
-# Memory of a connection
-
 FULL = 32 * KIB
 HEAD = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 LONG = b"".join(b"X-Long-%02d: %s\r\n" % (n, b"x" * 140) for n in range(90))
@@ -299,7 +292,6 @@ WORST = {
     "a large file never read": (GET % b"/large.bin") * 2000,
     "a form never answered": PIPELINED * 3 + (HEAD + FORM % len(FORM)) * 30,
     "pages never read": PIPELINED * 20,
-    "a large text never read": (GET % b"/large.txt") * 2000,
 }
 
 
@@ -311,8 +303,6 @@ def test_memory_of_a_connection(start_server, ssl_line, context, tmp_path, what,
     """A connection costs at most 128 KiB, whatever it sends, although its client reads nothing."""
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "large.bin").write_bytes(bytes(MIB))
-    noise = random.Random(1).randbytes(90 * KIB).hex()
-    (tmp_path / "www" / "large.txt").write_text(noise)
     pi = start_server(CONFIG + ssl_line * is_secure)
     context = context if is_secure else None
 
@@ -332,7 +322,7 @@ def test_memory_of_a_connection(start_server, ssl_line, context, tmp_path, what,
 
     rest: dict[socket.socket, bytes] = {}
     with Witness(pi.port, context) as witness:
-        for path in (b"/", b"/large.txt", b"/raspi.js"):
+        for path in (b"/", b"/raspi.js"):
             attack(OTHER, GET % path)
         witness.wait_for_states(20)
         before = memory(pi)
@@ -345,9 +335,6 @@ def test_memory_of_a_connection(start_server, ssl_line, context, tmp_path, what,
         for client in rest:
             client.close()
     assert cost <= 128 * KIB
-
-
-# Clients that do not read
 
 
 def test_large_responses_never_read(start_server, connect):
@@ -394,8 +381,6 @@ def test_viewers_that_answer_no_ping(start_server):
         silent = [stack.enter_context(WebSocketClient(pi.port)) for _ in range(5)]
         assert {client.close_code() for client in silent} == {1013}
 
-
-# More connections than descriptors
 
 DESCRIPTORS = 60
 
