@@ -132,7 +132,7 @@ def test_silent_connections(start_server, connect):
     """An address may have 32 silent connections, the newest; one of another address stays. Those of
     this machine are not limited. If too many are silent in all, the oldest of the address that has
     most is closed."""
-    pi = start_server(CONFIG, program=changing(max_silent_connections=80))
+    pi = start_server(CONFIG, program=changing(max_silent_connections=80, first_byte_timeout_s=1e3))
     with unharmed(pi) as witness:
         other = connect(pi, OTHER, 1)[0]
         silent = connect(pi, CLIENT, 40)

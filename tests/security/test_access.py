@@ -35,9 +35,6 @@ pins:
 EVERYONE = "{control: everyone, hosts: [Pi.Example.org, garden-pi]}"
 NO_CODE = "needs the control code, and none exists yet (sudo raspi-server code --new control)"
 NOBODY = "nobody may switch {} ({}.control: nobody)"
-VIEWING_NEEDS_A_CODE = (
-    "viewing needs an access code, and none exists yet (sudo raspi-server code --new view)"
-)
 HOST = socket.gethostname()
 NAME = HOST.partition(".")[0]
 
@@ -124,34 +121,6 @@ def test_switching(serve, access: str, right: str, rejection: Any) -> None:
                 else:
                     assert (found["type"], found["pin"]) == ("result", pin)
             assert ask(pi, "GET", f"/api/pins/{pin}").json["value"] == (0 if expected else 1)
-
-
-def test_viewing_needs_a_code(serve, default):
-    """With `view: code` the API and the WebSocket show and switch nothing without a code, and do
-    not tell which pins exist. The pages are served, so that they can ask for the code, and the
-    health has only the status, for monitors. Other host names are rejected there, too."""
-    private = serve("{view: code, control: everyone}")
-    expected = (401, "sign-in", VIEWING_NEEDS_A_CODE)
-    for path in ("/api", "/api/pins", "/api/pins/lamp", "/api/header"):
-        assert ask(private, "GET", path).error == expected
-        assert ask(default, "GET", path).status == 200
-    for pin in ("lamp", "radio", "no-such-pin"):
-        for method, action, body in (
-            ("PUT", "", {"value": 1}),
-            ("POST", "/toggle", None),
-            ("POST", "/pulse", {"seconds": 1}),
-        ):
-            assert ask(private, method, f"/api/pins/{pin}{action}", body).error == expected
-    with WebSocketClient(private.port) as viewer:
-        viewer.send(type="set", pin="lamp", value=1)
-        ((_, payload),) = viewer.frames()
-        assert (int.from_bytes(payload[:2]), payload[2:].decode()) == (4401, VIEWING_NEEDS_A_CODE)
-    assert ": on, by" not in private.log
-    assert ask(private, "GET", "/").status == ask(private, "GET", "/style.css").status == 200
-    assert ask(private, "GET", "/api/health").json == {"status": "ok"}
-    assert ask(private, "HEAD", "/api/health").status == 200
-    assert ask(private, "GET", "/api/health", Host="evil.example").status == 421
-    assert {"status", "reasons", "addresses"} <= ask(default, "GET", "/api/health").json.keys()
 
 
 def test_names_of_this_server(everyone, default):

@@ -55,26 +55,45 @@ def test_script_sends_the_code_itself(start_with_codes):
     rejected = pi.switch(0, Authorization="Bearer 00000-00000-00000")
     assert rejected.error == NOT_THE_CODE
     assert rejected.headers["WWW-Authenticate"] == "Bearer"
-    with pi.viewer({"Authorization": f"bearer {code}"}) as viewer:
-        hello = viewer.receive("hello")
-        assert (hello["access"], hello["signed_in"]) == ("control", "control")
-        assert not hello["code_would_help"]
-        assert [pin["writable"] for pin in hello["pins"]] == [True, True]
-        viewer.send(type="set", pin="lamp", value=0)
-        assert viewer.receive("change")["by"] == "127.0.0.1"
-    with pi.viewer() as viewer:
-        hello = viewer.receive("hello")
-        assert (hello["access"], hello["signed_in"]) == ("view", None)
-        assert hello["code_would_help"]
+    for headers, access, right in (
+        ({"Authorization": f"bearer {code}"}, "control", "control"),
+        ({}, "view", None),
+    ):
+        with pi.viewer(headers) as viewer:
+            hello = viewer.receive("hello")
+            assert (hello["access"], hello["signed_in"]) == (access, right)
+            assert hello["code_would_help"] == (right is None)
+            viewer.send(type="set", pin="lamp", value=0)
+            viewer.receive("change" if right else "error")
     pi.server.wait_for_log(r"lamp \(GPIO27\): off, by 127\.0\.0\.1 \(control code\)$")
 
 
-def test_code_for_viewing(start_with_codes):
-    """With `view: code` viewing needs a code. The one for viewing does not switch. Callers without
-    a code, or with a replaced one, read only the status of the health."""
+def test_viewing_needs_a_code(start_with_codes):
+    """With `view: code` the API and the WebSocket show and switch nothing without a code, and do
+    not tell which pins exist. The code for viewing does not switch. The pages are served, so that
+    they can ask for the code. Callers without a code, or with a replaced one, read only the status
+    of the health, for monitors."""
     pi = start_with_codes("{view: code}")
+    words = "viewing needs an access code"
+    none_yet = f"{words}, and none exists yet (sudo raspi-server code --new view)"
+    for path in ("", "/pins", "/pins/lamp", "/header"):
+        assert pi.ask("GET", f"/api{path}").error == (401, "sign-in", none_yet)
+    for pin in ("lamp", "radio", "no-such-pin"):
+        for method, action, body in (
+            ("PUT", "", {"value": 1}),
+            ("POST", "/toggle", None),
+            ("POST", "/pulse", {"seconds": 1}),
+        ):
+            answer = pi.ask(method, f"/api/pins/{pin}{action}", body)
+            assert answer.error == (401, "sign-in", none_yet)
+    with pi.viewer() as viewer:
+        viewer.send(type="set", pin="radio", value=1)
+        ((_, payload),) = viewer.frames()
+        assert (int.from_bytes(payload[:2]), payload[2:].decode()) == (4401, none_yet)
+    assert ": on, by" not in pi.server.log
+    assert pi.ask("GET", "/").status == pi.ask("GET", "/style.css").status == 200
     control, view = pi.new("control"), pi.new("view")
-    assert pi.ask("GET", "/api/pins").error == (401, "sign-in", "viewing needs an access code")
+    assert pi.ask("GET", "/api/pins").error == (401, "sign-in", words)
     cookie, bearer = {"Cookie": pi.cookie(view)}, {"Authorization": f"Bearer {view}"}
     assert pi.ask("GET", "/api/pins", **cookie).status == 200
     assert pi.switch(1, **cookie).error[1] == "sign-in"
@@ -84,8 +103,11 @@ def test_code_for_viewing(start_with_codes):
     for headers in (bearer, cookie):
         assert pi.ask("GET", "/api/health", **headers).json["reasons"] == []
     pi.new("view")
-    assert pi.ask("GET", "/api/health", **cookie).json == {"status": "ok"}
+    for headers in ({}, cookie):
+        assert pi.ask("GET", "/api/health", **headers).json == {"status": "ok"}
+    assert pi.ask("HEAD", "/api/health").status == 200
     assert pi.ask("GET", "/api/health", **bearer).error == NOT_THE_CODE
+    assert pi.ask("GET", "/api/health", Host="evil.example").status == 421
 
 
 def test_new_code_ends_the_sessions_of_the_old(start_with_codes):
