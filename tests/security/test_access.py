@@ -3,7 +3,6 @@ server answers."""
 
 import functools
 import itertools
-import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -196,8 +195,7 @@ def test_headers_against_other_sites(default):
         assert found["frame-ancestors"] == "'none'"
         return found
 
-    files = [*BUILT_IN_WWW.rglob("*.html")]
-    pages = [f"/{page.relative_to(BUILT_IN_WWW)}" for page in files]
+    pages = [f"/{page.relative_to(BUILT_IN_WWW)}" for page in BUILT_IN_WWW.rglob("*.html")]
     assert "/index.html" in pages
     for page in ["/", "/no-such-page", *pages]:
         found = policy(page)
@@ -205,10 +203,6 @@ def test_headers_against_other_sites(default):
         assert found["object-src"] == found["base-uri"] == found["form-action"] == "'none'"
         assert not {"script-src", "script-src-elem", "script-src-attr"} & set(found)
         assert "unsafe" not in str(found)
-    for page in BUILT_IN_WWW.glob("*.html"):
-        text = page.read_text()
-        assert 'http-equiv="Content-Security-Policy"' in text  # in a checkout the only one
-        assert not re.search(r"<script(?![^>]*\ssrc=)|\son[a-z]+=|<style|\sstyle=", text)
     assert policy("/own.html") == {"frame-ancestors": "'none'"}
     for path in ("/api", "/api/pins", "/api/openapi.json"):
         assert policy(path)["default-src"] == "'none'"
