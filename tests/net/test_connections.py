@@ -1,6 +1,5 @@
 """Connection limits: no client alone can take all connections, and the owner, with the control
-code, gets in and stays in. Clients have addresses of the loopback network; of these only 127.0.0.1
-is this machine itself."""
+code, gets in and stays in. Of the loopback's addresses only 127.0.0.1 is this machine itself."""
 
 import os
 import resource
@@ -78,9 +77,8 @@ def connect() -> Iterator[Callable[..., list[socket.socket]]]:
 
 
 def test_limit_of_one_address(start, connect):
-    """A client that opens connection after connection loses its own oldest ones. Another client and
-    the viewers of this machine stay. Closed connections are not counted any more, and those of this
-    machine, such as those of a proxy, never."""
+    """A client that opens connection after connection loses its own oldest ones, and no other does.
+    Closed connections are not counted, nor are those of this machine, such as those of a proxy."""
     server = start()
     with Witness(server.port) as witness, WebSocketClient(server.port, address=OTHER) as neighbour:
         before = descriptors(server)
@@ -97,11 +95,8 @@ def test_limit_of_one_address(start, connect):
         for _ in range(10):
             neighbour.receive("state")
         assert ask(server, "GET", "/api/pins", source=OTHER).status == 200
-    server.wait_for_log(
-        f"WARNING too many connections, more than {MOST_OF_ONE} from {CLIENT}:"
-        " its oldest are closed"
-    )
-    assert server.log.count("too many connections") == 1
+    server.wait_for_log(f"more than {MOST_OF_ONE} from {CLIENT}: its oldest are closed")
+    assert server.log.count("WARNING too many connections") == 1
 
 
 def test_eviction_from_the_address_with_most(start, connect, bearer):
@@ -116,9 +111,7 @@ def test_eviction_from_the_address_with_most(start, connect, bearer):
     assert sum(served(each) for each in greedy) == MOST - 2
     assert [is_served(each[0]) for each in greedy] == [True, False, False, True]
     assert served(greedy[0]) == MOST_OF_ONE
-    server.wait_for_log(
-        f"WARNING too many connections, {MOST} in all: the oldest of the addresses that have"
-    )
+    server.wait_for_log(f"too many connections, {MOST} in all: the oldest of the addresses that")
 
 
 def test_owner_gets_in_and_stays(start, connect, bearer):
@@ -137,9 +130,8 @@ def test_owner_gets_in_and_stays(start, connect, bearer):
 
 
 def test_protection_ends_with_the_credential(start, bearer, connect, tmp_path):
-    """A connection is protected by its session until the browser signs out, and by the control code
-    until the code is replaced. If all connections of an address are protected, it gets no more;
-    other addresses do."""
+    """A session protects a connection until the browser signs out, the control code until it is
+    replaced. If all connections of an address are protected, it alone gets no more."""
     server = start()
     host = {"Host": "127.0.0.1"}
     code = {"code": bearer["Authorization"].removeprefix("Bearer ")}

@@ -57,18 +57,6 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
         check_end(server)
 
 
-@pytest.fixture
-def everyone(serve):
-    """A server whose pins everyone may switch."""
-    return serve(EVERYONE)
-
-
-@pytest.fixture
-def default(serve):
-    """A server as shipped: everyone may view, switching needs a code."""
-    return serve("{}")
-
-
 def handshake_status(server: Server, **headers: str) -> int:
     """Return the status of the answer to a WebSocket handshake."""
     try:
@@ -88,8 +76,7 @@ def handshake_status(server: Server, **headers: str) -> int:
 )
 def test_switching(serve, access: str, right: str, rejection: Any) -> None:
     """The API and the WebSocket switch or drive a pin exactly if `access.control`, or the pin's own
-    `control`, permits it. Else both answer in the same words that a code is needed, or that nobody
-    may. `access` and `writable` say it beforehand, and the log that everyone may."""
+    `control`, permits it, else give the same reason. `writable` and the log say it beforehand."""
     pi = serve(access)
     rejections = {
         "door": rejection and (*rejection[:2], rejection[2].replace("lamp", "door")),
@@ -122,26 +109,28 @@ def test_switching(serve, access: str, right: str, rejection: Any) -> None:
             assert ask(pi, "GET", f"/api/pins/{pin}").json["value"] == (0 if expected else 1)
 
 
-def test_names_of_this_server(everyone, default):
+def test_names_of_this_server(serve):
     """The server answers under any address, this machine's own names, and those in
     `access.hosts`, with any port and in any case."""
     names = ["localhost", "LOCALHOST", "127.0.0.1", "203.0.113.9", "[::1]", "[fe80::1]", HOST, NAME,
              "PI.example.org.", "garden-pi", f"{NAME}.local", f"{NAME}.local.".upper(),
              f"{NAME}-2.local"]  # fmt: skip
-    with HttpClient(everyone) as client:
+    with HttpClient(serve(EVERYONE)) as client:
         for number, name in enumerate(names):
             port = ("", ":80", ":8080")[number % 3]
             for path in ("/api/pins", "/"):
                 assert client.ask("GET", path, Host=name + port).status == 200, name
     headers = {"Host": "garden-pi:8080", "Origin": "http://garden-pi:8080"}
-    for server, status, handshake in ((everyone, 200, 101), (default, 421, 421)):
+    for access, status, handshake in ((EVERYONE, 200, 101), ("{}", 421, 421)):
+        server = serve(access)
         assert ask(server, "PUT", "/api/pins/radio", {"value": 1}, **headers).status == status
         assert handshake_status(server, **headers) == handshake
 
 
-def test_other_names_are_rejected(everyone):
+def test_other_names_are_rejected(serve):
     """Under any other name (DNS rebinding) nothing is shown or switched, by API, file or WebSocket,
     although `Origin` fits. The answer says how to permit the name."""
+    everyone = serve(EVERYONE)
     for name in ("evil.example", "x.pi.example.org", "pi.example.org.evil.example", "local",
                  "127.0.0.1.evil.example", "evil-2.local", f"{NAME}-2.example",
                  f"{NAME}-200.local", "2130706433"):  # fmt: skip
@@ -157,10 +146,10 @@ def test_other_names_are_rejected(everyone):
         assert ask(everyone, "GET", "/api/pins", Host=malformed).status in {400, 421}
 
 
-def test_only_pages_of_this_server_switch(everyone):
-    """A page of this server, opened by any of its names, may open the WebSocket and switch. So may
-    a program, which sends no `Origin`. A page of another site, or of another port of this machine,
-    can do neither."""
+def test_only_pages_of_this_server_switch(serve):
+    """A page of this server, by any of its names, and a program, which sends no `Origin`, may open
+    the WebSocket and switch. A page of another site, or of another port here, can do neither."""
+    everyone = serve(EVERYONE)
     port = everyone.port
     here = f"127.0.0.1:{port}"
     names = (here, f"localhost:{port}", f"[::1]:{port}", "pi.example.org")
@@ -178,14 +167,14 @@ def test_only_pages_of_this_server_switch(everyone):
         assert answer.error == (403, "foreign", "pages of other sites may not do this")
 
 
-def test_headers_against_other_sites(default):
+def test_headers_against_other_sites(serve):
     """Other sites can frame no answer, guess no type, learn no address from a link, and include no
     answer of the API. Built-in pages run only scripts in files of this server: none inline, none of
     other sites, no plugin, no form that leads elsewhere. The owner's pages are free."""
 
     def policy(path: str) -> dict[str, str]:
         """Return the Content-Security-Policy of a path, by directive."""
-        headers = ask(default, "GET", path).headers
+        headers = ask(serve("{}"), "GET", path).headers
         assert headers["X-Frame-Options"] == "DENY"
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"

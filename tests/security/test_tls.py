@@ -271,9 +271,8 @@ def test_openssl_settings_of_the_machine(good, tmp_path):
     program = (
         "import pathlib, ssl, sys; from raspi_server.config.schema import CertificateFiles\n"
         "from raspi_server.security import key_exchange, tls\n"
-        "files = [pathlib.Path(name) for name in sys.argv[1:3]]\n"
-        "pair = CertificateFiles(certificate=files[0], key=files[1])\n"
-        "context = tls.server_context(pair)\n"
+        "certificate, key = map(pathlib.Path, sys.argv[1:])\n"
+        "context = tls.server_context(CertificateFiles(certificate=certificate, key=key))\n"
         "assert key_exchange.is_whole(context)\n"
         "print(bool(context.options & ssl.OP_NO_TICKET))\n"
     )

@@ -1,7 +1,6 @@
 """A server with codes: the folders that systemd gives it, and the command that makes codes and
 links."""
 
-import json
 import os
 import re
 import signal
@@ -82,20 +81,6 @@ class CodedServer:
     def token(self, right: Right) -> str:
         """Return the token of a new link."""
         return new_link(self.state, right, self.run).partition("=")[2]
-
-    @property
-    def kept(self) -> dict[str, Any]:
-        """The codes as they are stored."""
-        kept: dict[str, Any] = json.loads((self.state / "access.json").read_text())
-        return kept
-
-    def make_old(self) -> None:
-        """Reduce the stored codes to what an old release wrote, which knew scrypt only."""
-        kept = self.kept
-        for code in kept["codes"].values():
-            del code["mac"]
-        (self.state / "access.json").write_text(json.dumps(kept))
-        self.reload()
 
     def ask(
         self, method: str, path: str, body: Any = None, source: str = "127.0.0.1", **headers: str

@@ -11,10 +11,8 @@ from tests.support.websocket import WebSocketClient
 
 
 class Witness:
-    """A viewer that reads all its messages, in a thread of its own.
-
-    With every fifth state it switches the lamp, which no other client may use. At the end it checks
-    that it missed nothing: no number, no change, no result."""
+    """A viewer that reads all its messages in a thread of its own, and toggles the lamp, which no
+    other client may use. At the end it checks that it missed no number, change or result."""
 
     def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self._client = WebSocketClient(port, context=context)
