@@ -56,9 +56,6 @@ def secure(certificate: Path) -> tuple[str, ssl.SSLContext]:  # noqa: F811
     return pair + CONFIG, ssl.create_default_context(cafile=certificate / "cert.pem")
 
 
-PLAIN = CONFIG, None
-
-
 @pytest.fixture
 def connect() -> Iterator[Callable[..., list[socket.socket]]]:
     """Return `connect(server, address, count, data)`: so many connections from an address, each of
@@ -164,7 +161,7 @@ def test_requests_that_never_end(start_server, secure, connect, is_secure):
     """A client that sends a TLS handshake or a request without end, byte by byte or not at all, is
     closed when its time is over, and not before."""
     limits = {"idle_timeout_s": 0.7, "body_timeout_s": 0.7, "first_byte_timeout_s": 0.7}
-    config, context = secure if is_secure else PLAIN
+    config, context = secure if is_secure else (CONFIG, None)
     pi = start_server(config, program=changing(**limits))
     with unharmed(pi, context) as witness, contextlib.ExitStack() as stack:
         began = time.monotonic()
@@ -292,7 +289,7 @@ def test_memory_of_a_connection(start_server, secure, tmp_path, what, is_secure)
     """A connection costs at most 128 KiB, whatever it sends, although its client reads nothing."""
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "large.bin").write_bytes(bytes(MIB))
-    config, context = secure if is_secure else PLAIN
+    config, context = secure if is_secure else (CONFIG, None)
     pi = start_server(config)
 
     def send(client: socket.socket) -> None:

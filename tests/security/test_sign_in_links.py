@@ -43,10 +43,15 @@ def test_link_signs_in_once(pi):
     for token in [control, "x" * 22] * 4:
         assert open_link(pi, token).error == USED
     assert pi.sign_in("guess").status == 401 and pi.sign_in(pi.codes["control"]).status == 200
-    pi.new("control")
+    with pi.viewer(answer.cookie_header) as viewer:
+        assert viewer.receive("hello")["signed_in"] == "control"
+        pi.new("control")
+        assert viewer.close_code() == 4401
     assert open_link(pi, late).error == USED
     viewing = open_link(pi, view)
     assert viewing.json["signed_in"] == "view"
+    again = open_link(pi, pi.token("view"), **viewing.cookie_header)
+    assert again.json["signed_in"] == "view" and again.headers["Set-Cookie"] is None
     raised = open_link(pi, pi.token("control"), **viewing.cookie_header)
     assert raised.json["signed_in"] == "control"
     for right in ("view", "control"):
