@@ -1,11 +1,12 @@
 """Random configurations for the model: the first one of a sequence of events, and edited ones."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.support.model import Keys, Pins, allowed
+from tests.support.model import Keys, Pins
 
 USUAL = {
     4: ("door", "input"),
@@ -66,3 +67,26 @@ def configurations(draw: Any, choices: Choices, before: Pins | None = None) -> P
         if "group" in keys:
             found[name] = keys | {"group_pause": pause}
     return allowed(found) or {"lamp": {"gpio": 17, "mode": "output"}}
+
+
+def allowed(pins: Pins) -> Pins:
+    """Return the nearest valid configuration: a group has two outputs or more, at most one of them
+    starts on and none is left on; nothing with a time limit is left on; no pulse begins at a start;
+    no duty cycle is kept at a stop."""
+    found = {name: dict(keys) for name, keys in pins.items()}
+    members = Counter(keys.get("group") for keys in found.values())
+    is_start_taken = False
+    for keys in found.values():
+        if members[keys.get("group")] == 1:
+            keys.pop("group", None)
+        is_grouped = "group" in keys
+        if not is_grouped:
+            keys.pop("group_pause", None)
+        if keys.get("initial") == "on" and ("pulse" in keys or (is_grouped and is_start_taken)):
+            keys["initial"] = "off"
+        is_start_taken |= is_grouped and keys.get("initial") == "on"
+        is_limited = "pulse" in keys or "max_on" in keys
+        forbidden = {"on": is_grouped or is_limited, "keep": is_limited or keys["mode"] == "pwm"}
+        if forbidden.get(keys.get("on_stop")):
+            keys["on_stop"] = "off"
+    return found
