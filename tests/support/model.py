@@ -2,7 +2,7 @@
 
 It shares no line with the package, so that the two can be compared after each event. What it
 predicts has four forms: the `values` of all pins, each `Change`, the `Answer` to each command, and
-the level of each `Line`. A configuration is a dict of names to dicts of keys, as in config.yaml.
+the levels of each `Line`. A configuration is a dict of names to dicts of keys, as in config.yaml.
 Times are seconds."""
 
 from collections.abc import Callable
@@ -65,13 +65,21 @@ class Change:
     moment: float
 
 
-@dataclass
 class Line:
-    """The wire of one GPIO, whichever program holds it."""
+    """The wire of one GPIO, whichever program holds it, with all levels that it has had."""
 
-    level: float = 0
-    pull: str = "none"
-    fails: bool = False
+    def __init__(self) -> None:
+        self.levels: list[float] = [0]
+        self.pull = "none"
+        self.fails = False
+
+    @property
+    def level(self) -> float:
+        return self.levels[-1]
+
+    @level.setter
+    def level(self, level: float) -> None:
+        self.levels += [level] if level != self.level else []
 
     def become_input(self, pull: str) -> None:
         """A simulated line follows its old pull first, then its new one."""
@@ -196,15 +204,16 @@ class Output(Pin):
         self.clear_limits()
         self.is_open = self.was_open = True
         self.since, self.may_have_been_on = None, now
-        self.drive(first.value if self.is_pwm else int(first.value > 0))
-        if self.value:
+        value = first.value if self.is_pwm else int(first.value > 0)
+        if value:
             self.start_limits(now, True, None)
             self.pulse_end = first.pulse_end or self.pulse_end
             if self.max_end and first.max_end:
                 self.max_end = min(self.max_end, first.max_end)
         if self.off_at is not None and self.off_at <= now + SAME_S:
-            self.drive(0)
+            value = 0
             self.clear_limits()
+        self.drive(value)
         self.last_on = self.value or (self.initial if isinstance(self.initial, float) else 0) or 1
 
 

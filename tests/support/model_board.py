@@ -15,11 +15,11 @@ import pytest
 from gpiozero.exc import PinError
 
 from raspi_server.errors import RequestError
-from raspi_server.gpio.backend import SimulatedFactory, SimulatedPin
+from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.output_state import OutputStateStore
 from raspi_server.messages import Drive, Pulse, Set, Toggle
 from tests.support.board import SimulatedBoard, parse
-from tests.support.model import SAME_S, Answer, Model, Output, Outcome, Pins
+from tests.support.model import SAME_S, Answer, Model, Output, Pins
 
 COMMANDS = {"set": Set, "toggle": Toggle, "pulse": Pulse, "drive": Drive}
 
@@ -32,38 +32,6 @@ def _fail(*_: Any) -> Any:
     raise PinError("I/O error")
 
 
-class InterlockMonitor:
-    """The lines of groups, whatever the model says: at most one line of a group is on, and before
-    it goes on, the others have been off for the pause. It does not watch during a reload."""
-
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-        self.watch({}, set())
-
-    def watch(self, pins: Pins, on: set[int]) -> None:
-        """Watch other pins. Those that are `on` have been switched on already."""
-        self._keys = {keys["gpio"]: keys for keys in pins.values() if "group" in keys}
-        self._on = on & self._keys.keys()
-        self._off_at: dict[int, float] = {}
-        if len(self._on) > 1:
-            self.errors.append(f"on together: {self._on}")
-
-    def driven(self, gpio: int, level: float, now: float) -> None:
-        keys = self._keys.get(gpio)
-        if keys is None:
-            return
-        if bool(level) != (keys.get("active", "high") == "high"):
-            if gpio in self._on:
-                self._on.remove(gpio)
-                self._off_at[gpio] = now
-        elif gpio not in self._on:
-            others = self._keys.keys() - {gpio}
-            rested = now - max((self._off_at.get(other, 0) for other in others), default=0)
-            if self._on or rested < keys["group_pause"] - SAME_S:
-                self.errors.append(f"{now}: {gpio} goes on, {rested} s after others; {self._on}")
-            self._on.add(gpio)
-
-
 class ModelledBoard:
     """The real board and the model."""
 
@@ -73,17 +41,8 @@ class ModelledBoard:
         self.folder = Path(tempfile.mkdtemp(prefix="raspi-server-test-"))
         for name in ("run", "state"):
             (self.folder / name).mkdir()
-        self.monitor = InterlockMonitor()
-        self.errors: list[Any] = []
         self.asked: list[tuple[Any, Answer]] = []
         self.now = lambda: 1000.0
-        change_state, pair = SimulatedPin._change_state, self
-
-        def watched(pin: SimulatedPin, level: float) -> bool:
-            if pin.function == "output":
-                pair.monitor.driven(pin._number, level, pair.now())
-            return change_state(pin, level)
-
         self._patches = [
             # Simulated edges carry the time of the loop, as real ones carry the kernel's.
             mock.patch("gpiozero.pins.mock.monotonic", lambda: self.now()),
@@ -92,14 +51,12 @@ class ModelledBoard:
                 SimpleNamespace(time=lambda: time.time(), monotonic=lambda: self.now()),
             ),
             mock.patch("time.time", lambda: self.wall_offset_s + self.now()),
-            mock.patch.object(SimulatedPin, "_change_state", watched),
         ]
         for patch in self._patches:
             patch.start()
         self.factory = self._new_factory()
         self.rig = self._start(1000.0)
         self.model = Model(pins, 1000.0)
-        self._watch_lines()
 
     def _new_factory(self) -> SimulatedFactory:
         factory = SimulatedFactory()
@@ -110,14 +67,8 @@ class ModelledBoard:
         self.now = lambda: at
         states = OutputStateStore(self.folder / "run", self.folder / "state")
         rig = SimulatedBoard(to_yaml(self.pins), states, self.factory, at)
-        rig.loop.set_exception_handler(lambda loop, context: self.errors.append(context))
         self.now = rig.loop.time
         return rig
-
-    def _watch_lines(self) -> None:
-        outputs = [out for out in self.model.outputs if not out.line.fails]
-        on = {out.gpio for out in outputs if bool(self.line(out.name)._state) == out.high_is_on}
-        self.monitor.watch(self.pins, on)
 
     def line(self, name: str) -> Any:
         return self.factory.pin(self.pins[name]["gpio"])
@@ -185,7 +136,7 @@ class ModelledBoard:
     def lose_edge(self, name: str) -> None:
         line = self.model.pins[name].line
         line.level = int(not line.level)
-        self.line(name)._state = bool(line.level)
+        self.line(name)._change_state(line.level)
 
     def refresh(self) -> None:
         self.rig.board.refresh()
@@ -219,27 +170,16 @@ class ModelledBoard:
 
     def reload(self, pins: Pins) -> None:
         self.check()
-        before = [(pin, self._levels(pin.gpio)) for pin in self.model.pins.values()]
-        self.monitor.watch({}, set())
         self.rig.board.reconfigure(parse(to_yaml(pins)).pins)
         self.pins = pins
         self.model.reload(pins)
-        self._watch_lines()
-        for pin, levels in before:
-            if self.model.pins.get(pin.name) is pin:  # it was not touched
-                assert self._levels(pin.gpio) == levels, pin.name
         assert [pin.config.name for pin in self.rig.board] == [*pins]
         self._settle()
-
-    def _levels(self, gpio: int) -> list[Any]:
-        """Return all levels that a line has had."""
-        return [*self.factory.pin(gpio).states]
 
     def restart(self, later: float = 0, crash: bool = False, flipped: Iterable[str] = ()) -> None:
         """Stop or crash, and start `later`. Edges of `flipped` are on their way at the end."""
         for name in flipped:
             self._flip(name)
-        self.monitor.watch({}, set())
         if crash:
             self._run_safe_state()
             self._start_again(self.now() + later)
@@ -259,7 +199,8 @@ class ModelledBoard:
     def _run_safe_state(self) -> None:
         """Do what `raspi-server safe-state` does after a crash; on_failure is off."""
         for out in self.model.outputs:
-            self.line(out.name)._state = out.line.level = float(not out.high_is_on)
+            out.line.level = int(not out.high_is_on)
+            self.line(out.name)._change_state(out.line.level)
 
     def cut_power(self) -> None:
         self.repair()
@@ -272,18 +213,16 @@ class ModelledBoard:
     def _start_again(self, at: float) -> None:
         self.asked.clear()
         self.rig.loop.close()
-        self.monitor.watch({}, set())
         self.rig = self._start(at)
         self.model.now = at
         self.model.start(self.pins)
-        self._watch_lines()
         self._settle()
 
     # The comparison
 
     def check(self) -> None:
         """Compare all that the model predicts."""
-        assert self.errors == self.monitor.errors == []
+        assert self.rig.errors == []
         assert self.now() == pytest.approx(self.model.now, abs=SAME_S)
         assert self.rig.board.values() == self.model.values()
         assert self.rig.availability_changes == self.model.reopened
@@ -318,9 +257,12 @@ class ModelledBoard:
                 assert runtime.output.state.off_at == off_at, name
 
     def _check_lines(self) -> None:
-        for gpio, line in self.model.lines.items():
-            if gpio not in (2, 3):  # which have pulls of their own
-                assert self.factory.pin(gpio)._state == line.level, gpio
+        """Each line has had the levels of the model, and no other in between."""
+        for keys in self.pins.values():
+            line, model = self.factory.pin(keys["gpio"]), self.model.lines[keys["gpio"]]
+            assert [each.state for each in line.states[-50:]] == model.levels[-50:], keys
+        groups = [out.group for out in self.model.outputs if out.group and out.value]
+        assert len(groups) == len({*groups}), "two outputs of a group are on"
 
     def _check_answers(self) -> None:
         still_open = []
