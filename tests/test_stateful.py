@@ -9,20 +9,12 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.support.model import KEPT, Keys, Pins
 from tests.support.model_board import ModelledBoard
-from tests.support.model_configs import Choices, configurations
+from tests.support.model_configs import Choices, configurations, run
 
 YEAR_S = 365 * 86400.0
 # All times are sums of powers of two, which clocks add without an error.
@@ -48,21 +40,19 @@ OUTPUT = {
     "max_on": [0.5, 2, 8, 3600],
     "initial": INITIAL,
 }
-CHOICES = Choices(
-    kinds={
-        "input": optional(debounce=[1 / 16, 0.5], pull=["up", "down"], active=["high", "low"]),
-        "output": optional(**OUTPUT, on_stop=["off", "on", "keep", "input"]),
-        "pwm": optional(
-            active=["high", "low"],
-            max_on=OUTPUT["max_on"],
-            initial=[*INITIAL, 0.25],
-            on_stop=["off", "on", "input"],
-        ),
-        "motor": optional(**OUTPUT, on_stop=["off", "keep", "input"]),
-    },
-    unopened=optional(initial=INITIAL, on_stop=["off", "keep", "input"], confirm=[True]),
-    pauses=[0.25, 1, 4],
-)
+CHOICES: Choices = {
+    "input": optional(debounce=[1 / 16, 0.5], pull=["up", "down"], active=["high", "low"]),
+    "output": optional(**OUTPUT, on_stop=["off", "on", "keep", "input"]),
+    "pwm": optional(
+        active=["high", "low"],
+        max_on=OUTPUT["max_on"],
+        initial=[*INITIAL, 0.25],
+        on_stop=["off", "on", "input"],
+    ),
+    "motor": optional(**OUTPUT, on_stop=["off", "keep", "input"]),
+    "unopened": optional(initial=INITIAL, on_stop=["off", "keep", "input"], confirm=[True]),
+    "pause": st.sampled_from([0.25, 1, 4]),
+}
 
 
 class BoardEvents(RuleBasedStateMachine):
@@ -235,18 +225,7 @@ class BoardEvents(RuleBasedStateMachine):
 def test_random_events(caplog: pytest.LogCaptureFixture, examples: int) -> None:
     """In any sequence of events the pins follow the rules, and nothing else happens to them."""
     caplog.set_level("CRITICAL", logger="raspi_server")  # lines fail by the hundred
-    run_state_machine_as_test(
-        BoardEvents,
-        settings=settings(
-            database=None,
-            deadline=None,
-            print_blob=True,
-            report_multiple_bugs=False,
-            max_examples=examples,
-            stateful_step_count=40,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run(BoardEvents, examples, steps=40)
 
 
 def output(gpio: int = 17, **keys: Any) -> Keys:
