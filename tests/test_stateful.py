@@ -6,6 +6,7 @@ SEQUENCES."""
 
 from collections.abc import Iterable
 from contextlib import closing
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -108,7 +109,7 @@ class BoardEvents(RuleBasedStateMachine):
         act, value = command
         self.pair.command(act, self._any(data, [*self.names(), "nope"]), value)
 
-    # Time
+    # Time and inputs
 
     @rule(seconds=WAITS)
     def wait(self, seconds: float) -> None:
@@ -124,31 +125,22 @@ class BoardEvents(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        gaps=st.lists(st.sampled_from([1 / 64, 1 / 16, 0.5, 2]), min_size=1, max_size=4),
+        gaps=st.lists(st.sampled_from([0, 1 / 64, 1 / 32, 1 / 16, 0.5]), min_size=1, max_size=6),
+        is_busy=st.booleans(),
+        rest=st.sampled_from([0, 0.5, 2]),
     )
-    def be_busy(self, data: st.DataObject, gaps: list[float]) -> None:
-        names = st.sampled_from([None, *self.inputs()])
-        self.pair.be_busy(*[(gap, data.draw(names)) for gap in gaps])
-
-    # Inputs and failing lines
-
-    @precondition(inputs)
-    @rule(
-        data=st.data(),
-        gaps=st.lists(st.sampled_from([0, 1 / 64, 1 / 32, 1 / 16, 0.25]), min_size=1, max_size=6),
-        rest=st.sampled_from([0, 0.5]),
-    )
-    def bounce(self, data: st.DataObject, gaps: list[float], rest: float) -> None:
-        """Edges of one line. Those without a gap come before the loop sees any of them."""
-        name = self._any(data, self.inputs())
-        together: list[str] = []
-        for gap in gaps:
-            together.append(name)
-            if gap:
-                self.pair.flip(*together)
+    def bounce(self, data: st.DataObject, gaps: list[float], is_busy: bool, rest: float) -> None:
+        """Edges of one line or two, each after a gap. A busy loop sees all of them together."""
+        names = data.draw(
+            st.lists(st.sampled_from(self.inputs() or [None]), min_size=1, max_size=2)
+        )
+        edges = list(zip(gaps, cycle(names), strict=False))
+        if is_busy:
+            self.pair.be_busy(*edges)
+        else:
+            for gap, name in edges:
                 self.pair.wait(gap)
-                together.clear()
-        self.pair.flip(*together)
+                self.pair.be_busy((0, name))
         self.pair.wait(rest)
 
     @rule(data=st.data(), loses=st.booleans())
@@ -156,6 +148,8 @@ class BoardEvents(RuleBasedStateMachine):
         if loses and self.inputs():
             self.pair.lose_edge(self._any(data, self.inputs()))
         self.pair.refresh()
+
+    # Failing lines
 
     @precondition(lambda self: not self.pair.failing)
     @rule(data=st.data(), used=st.booleans())
@@ -236,7 +230,6 @@ def motor(gpio: int, **keys: Any) -> Keys:
     return output(gpio, group="shutter", group_pause=1, **keys)
 
 
-LAMP_KEPT = {"lamp": output(initial="keep")}
 DOWN_AND_TILT = {"down": motor(6), "tilt": motor(13)}
 MOTORS = {"up": motor(5), **DOWN_AND_TILT}
 KEPT_MOTORS = {"up": motor(5, initial="keep"), **DOWN_AND_TILT}
@@ -245,25 +238,9 @@ SEQUENCES = {
         [{"lamp": output(max_on=8, initial="keep")}],
         "set lamp 1, wait 7, restart, set lamp 1, wait 1, line lamp 0",
     ),
-    "a pulse that ends after a restart has the cause pulse": (
-        [LAMP_KEPT],
-        "pulse lamp 2, restart 1, wait 1, line lamp 0",
-    ),
-    "a pulse as long as max_on continues after a restart": (
-        [{"lamp": output(initial="keep", pulse=4, max_on=4)}],
-        "set lamp 1, restart 1, line lamp 1",
-    ),
     "a pulse that max_on shortens is over after a power cut": (
         [{"lamp": output(initial="restore", max_on=8)}],
         "set lamp 1, wait 7, pulse lamp 2, save, cut_power, line lamp 0",
-    ),
-    "max_on does not restart after a power cut": (
-        [{"lamp": output(initial="restore", max_on=8)}],
-        "set lamp 1, save, cut_power, line lamp 0",
-    ),
-    "on_stop keep does not keep a pulse on, which continues at the start": (
-        [{"lamp": output(initial="keep", on_stop="keep")}],
-        "pulse lamp 2, restart 1, line lamp 1, wait 1, line lamp 0",
     ),
     "restore applies from the reload on that brings it": (
         [{"lamp": output()}, {"lamp": output(initial="restore")}],
@@ -279,10 +256,6 @@ SEQUENCES = {
     "an output that was on when removed waits for the pause when it returns": (
         [KEPT_MOTORS, DOWN_AND_TILT, KEPT_MOTORS],
         "wait 1, set up 1, reload, set down 1, wait 1, set down 0, reload, line up 0",
-    ),
-    "an output that continues after a restart takes commands without a pause": (
-        [KEPT_MOTORS],
-        "wait 1, set up 1, restart, set up 1, pulse up 4, wait 4, line up 0",
     ),
     "a pulse is over although the line opened late": (
         [KEPT_MOTORS],

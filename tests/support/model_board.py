@@ -122,12 +122,6 @@ class ModelledBoard:
 
     # Inputs and failing lines
 
-    def flip(self, *names: str) -> None:
-        """One edge for each name, all before the loop sees any of them."""
-        for name in names:
-            self._flip(name)
-        self._settle()
-
     def _flip(self, name: str) -> None:
         line, high = self.line(name), not self.model.pins[name].line.level
         (line.drive_high if high else line.drive_low)()
