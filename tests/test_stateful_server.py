@@ -1,14 +1,13 @@
 """Proof that the real server, seen through its front door, follows the pin rules in any sequence of
 events: viewers that join and leave, commands over WebSocket and HTTP, edges, reloads of valid and
-invalid files, stops, kills and power cuts. All viewers see the hellos and changes that the model of
-tests/support/model.py predicts, in order, and each command gets the answer that it predicts.
+invalid files, and a stop at the end. All viewers see the hellos and changes that the model of
+tests/support/model.py predicts, in order, and each command gets the answer that it predicts, also
+one that waits until the stop. What outlasts a restart tests/test_stateful.py proves.
 
 The model knows no real time. What is due SHORT_S after an event happens before the next event,
 which waits for it; what is due LONG_S after an event never happens."""
 
 import json
-import os
-import shutil
 import signal
 import sys
 import time
@@ -31,8 +30,6 @@ SHORT_S = 0.02
 LONG_S = 3600.0
 STEP_S = 0.25
 """Time of the model between two events."""
-MAX_RESTARTS = 2
-"""In one sequence; each takes half a second."""
 PROGRAM = changing(
     max_messages_per_s=10_000,  # viewers send more here than a person does
     message_burst=10_000,
@@ -64,7 +61,7 @@ CHOICES: Choices = {
 
 
 class ServerEvents(RuleBasedStateMachine):
-    """Random events, which happen to the server and to the model. The first viewer never leaves."""
+    """Random events, which happen to the server and to the model."""
 
     server: Server | None = None
 
@@ -74,22 +71,24 @@ class ServerEvents(RuleBasedStateMachine):
         self.viewers: list[Viewer] = []
         self.asked: list[tuple[Viewer | Request, Answer, Callable[[], Outcome]]] = []
         self.numbered: dict[int, dict[str, Any]] = {}
-        self.count = self.restarts = 0
+        self.count = 0
         self.is_valid = True
 
     @initialize(pins=configurations(CHOICES))
     def start(self, pins: Pins) -> None:
         self.pins, self.model = pins, Model(pins, 0.0)
-        folders = {name: self.folder / name for name in ("RUNTIME_DIRECTORY", "STATE_DIRECTORY")}
-        for each in folders.values():
-            shutil.rmtree(each, ignore_errors=True)
-            each.mkdir()
         file = self.folder / "config.yaml"
         file.write_text(self._text())
         arguments = ["run", "--simulate", "--config", str(file)]
-        environment = os.environ | {name: str(each) for name, each in folders.items()}
-        self.server = Server(arguments, port=None, program=PROGRAM, env=environment)
-        self._join_first()
+        self.server = Server(arguments, port=None, program=PROGRAM)
+        self.model.pass_time(STEP_S)  # what is due soon after the start happens
+        self.model.changes.clear()
+        self.join()
+        first, values = self.viewers[0], self.model.values()
+        first.read_until(lambda: first.values == values, str(values))
+        first.read_all()
+        first.seen.clear()
+        first.owed.clear()
 
     def _text(self) -> str:
         """Return config.yaml."""
@@ -98,16 +97,6 @@ class ServerEvents(RuleBasedStateMachine):
         head = f"port: {self.port}\naccess: {{control: everyone}}\ninterval: 0.02\npins:\n"
         pins = self.pins.items()
         return head + "".join(f"  {name}: {json.dumps(keys)}\n" for name, keys in pins)
-
-    def _join_first(self) -> None:
-        """After a start all that is due soon happens."""
-        self.model.pass_time(self.model.now + STEP_S)
-        self.model.changes.clear()
-        first = Viewer(self.port, "127.0.0.2")
-        self.viewers.append(first)
-        first.read_until(lambda: first.values == self.model.values(), str(self.model.values()))
-        first.read_all()
-        first.seen.clear()
 
     # Viewers and commands
 
@@ -126,7 +115,7 @@ class ServerEvents(RuleBasedStateMachine):
     @precondition(lambda self: len(self.viewers) > 1)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        viewer = self.viewers.pop(data.draw(st.integers(1, len(self.viewers) - 1), "viewer"))
+        viewer = self.viewers.pop(data.draw(st.integers(0, len(self.viewers) - 1), "viewer"))
         viewer.reset()
         self.asked = [asked for asked in self.asked if asked[0] is not viewer]
 
@@ -185,28 +174,20 @@ class ServerEvents(RuleBasedStateMachine):
             commands = [self._command(data, names) for _ in range(count)]
             self._send(self._viewer(data), *[each for each in commands if each[2] != SHORT_S])
 
-    def _switch_on(self, data: st.DataObject, *initial: str) -> None:
-        """Switch on some outputs, or some of those with one of these `initial`."""
-        outputs = [name for name, keys in self.pins.items() if keys["mode"] != "input"]
-        found = [
-            each for each in outputs if not initial or self.pins[each].get("initial") in initial
-        ]
-        for name in data.draw(st.lists(st.sampled_from(found), max_size=4)) if found else []:
-            self._send(self.viewers[0], ("set", name, 1))
-            self.check()
-
-    # Reloads, stops and starts
-
     @rule(data=st.data())
     def reload(self, data: st.DataObject) -> None:
-        self._switch_on(data)
+        """Perhaps with some outputs on."""
+        outputs = [name for name, keys in self.pins.items() if keys["mode"] != "input"]
+        for name in data.draw(st.lists(st.sampled_from(outputs), max_size=4)) if outputs else []:
+            self._send(self.viewers[0], ("set", name, 1))
+            self.check()
         self.is_valid, self.pins = True, data.draw(configurations(CHOICES, self.pins), "pins")
         self.model.reload(self.pins)
         self._reload()
 
     @rule()
     def reload_invalid_file(self) -> None:
-        """The running configuration stays active, also over a restart."""
+        """The running configuration stays active."""
         self.is_valid = False
         self._reload()
 
@@ -214,43 +195,6 @@ class ServerEvents(RuleBasedStateMachine):
         self.server.reload(self._text())
         self._owe(*self.model.changes, self._hello())
         self.viewers[0].read_owed()
-
-    @precondition(lambda self: self.restarts < MAX_RESTARTS)
-    @rule(data=st.data(), end=st.sampled_from(["stop", "cut", "kill"]))
-    def restart(self, data: st.DataObject, end: str) -> None:
-        """Stop, `kill` -9, or stop and lose the files of a power `cut`; then start again."""
-        # What a killed server had saved for a power cut is not known.
-        self.restarts += MAX_RESTARTS if end == "kill" else 1
-        self._switch_on(data, "restore", *(["keep"] if end != "cut" else []))
-        for viewer in self.viewers:
-            viewer.read_all()
-        self.server.process.send_signal(signal.SIGKILL if end == "kill" else signal.SIGTERM)
-        for viewer in self.viewers:
-            viewer.read_end(None if end == "kill" else 1001)
-        assert self.server.stop() == (-signal.SIGKILL if end == "kill" else 0)
-        if end != "kill":
-            self.model.stop()
-            self.model.save()
-            self._check_answers()
-            assert not self.asked, "each command is answered before its connection closes"
-        self._disconnect()
-        if end == "cut":
-            (self.folder / "RUNTIME_DIRECTORY" / "levels.json").unlink(missing_ok=True)
-            self.model.cut_power()
-        self.model.release_lines()
-        self.model.start(self.pins)
-        self.numbered.clear()
-        self.server.restart()
-        self._join_first()
-
-    def _disconnect(self) -> None:
-        for viewer in self.viewers:
-            viewer.reset()
-        for asker, *_ in self.asked:
-            if isinstance(asker, Request):
-                asker.connection.close()
-        self.viewers.clear()
-        self.asked.clear()
 
     # The comparison
 
@@ -286,16 +230,23 @@ class ServerEvents(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.server is None:
             return
-        is_well, now = sys.exc_info()[0] is None, time.time()
-        try:
-            if is_well:
-                self.viewers[0].read_until(lambda: self.viewers[0].state_time > now, "a state")
-        finally:
-            self._disconnect()
-            if is_well:
-                check_end(self.server)
-            else:
-                self.server.stop(signal.SIGKILL)
+        if sys.exc_info()[0] is None:
+            self._stop()
+        for viewer in self.viewers:
+            viewer.reset()
+        self.server.stop(signal.SIGKILL)
+
+    def _stop(self) -> None:
+        """The server sends states until the stop, which answers the commands that wait."""
+        first, now = self.viewers[0], time.time()
+        first.read_until(lambda: first.state_time > now, "a state")
+        self.server.process.send_signal(signal.SIGTERM)
+        self.model.stop()
+        for viewer in self.viewers:
+            viewer.read_end()
+        check_end(self.server)
+        self._check_answers()
+        assert not self.asked, "each command is answered before its connection closes"
 
 
 @pytest.mark.slow

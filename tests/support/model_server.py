@@ -68,11 +68,11 @@ class Viewer:
         self._client.socket.sendall(masked(PING, str(self._pings).encode()))
         self.read_until(lambda: self._pongs == self._pings, "a pong")
 
-    def read_end(self, code: int | None) -> None:
-        """Read until the server closes, with this code or without one."""
+    def read_end(self) -> None:
+        """Read until the server, which stops, closes."""
         for frame in self._frames:
             self._take(*frame)
-        assert self.close_code == code
+        assert self.close_code == 1001
 
     def outcome(self, ref: int) -> Outcome:
         """Wait for the answer to `ref`."""
