@@ -3,30 +3,25 @@
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
-PATHS = [
-    f"/{path.relative_to(ROOT)}{'/' if path.is_dir() else ''}"
-    for folder in ("raspi_server", "tests", "scripts", "systemd", "docs", "www")
-    for path in (ROOT / folder, *(ROOT / folder).rglob("*"))
-] + [f"/{path.name}" for path in ROOT.glob("*.*")]
+FOLDERS = ("raspi_server", "tests", "scripts", "systemd", "docs", "www")
+PAGES = ("docs/architecture.md", "SECURITY.md", "README.md", "systemd/README.md", "CONTRIBUTING.md")
 NAMED = re.compile(r"`((?:[\w-]+/)*[\w-]+\.(?:py|sh|js|md)|(?:[\w-]+/)+)`")
 LINKED = re.compile(r"\]\(([\w/.-]+\.(?:md|json|png))")
 
 
-@pytest.mark.parametrize(
-    "page",
-    ["docs/architecture.md", "SECURITY.md", "README.md", "systemd/README.md", "CONTRIBUTING.md"],
-)
-def test_named_files_exist(page: str) -> None:
+def test_named_files_exist() -> None:
     """Each file or folder that a page names or links to is in the checkout."""
-    text = (ROOT / page).read_text()
-    named = set(NAMED.findall(text))
-    missing = {name for name in named if not any(path.endswith(f"/{name}") for path in PATHS)}
-    missing |= {name for name in LINKED.findall(text) if not ((ROOT / page).parent / name).exists()}
-    assert named
-    assert missing == set()
+    below = [each for name in FOLDERS for each in (ROOT / name, *(ROOT / name).rglob("*"))]
+    paths = [f"{each}/" if each.is_dir() else str(each) for each in (*below, *ROOT.glob("*.*"))]
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        named, linked = set(NAMED.findall(text)), set(LINKED.findall(text))
+        assert named
+        assert [
+            each for each in named if not any(path.endswith(f"/{each}") for path in paths)
+        ] == []
+        assert [each for each in linked if not ((ROOT / page).parent / each).exists()] == []
 
 
 def test_all_packages_are_described() -> None:
