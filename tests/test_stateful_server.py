@@ -1,5 +1,5 @@
 """Proof that the real server, seen through its front door, follows the pin rules in any sequence of
-events: viewers that join and leave, commands over WebSocket and HTTP, edges, reloads of valid and
+events: viewers that join and leave, commands, edges, reloads of valid and
 invalid files, and a stop at the end. All viewers see the hellos and changes that the model of
 tests/support/model.py predicts, in order, and each command gets the answer that it predicts, also
 one that waits until the stop. What outlasts a restart tests/test_stateful.py proves.
@@ -11,8 +11,6 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.support.http import ask
-from tests.support.model import Answer, Change, Model, Outcome, Pins, rejected
+from tests.support.model import Answer, Change, Model, Pins, rejected
 from tests.support.model_configs import Choices, configurations, run
-from tests.support.model_server import HTTP_ADDRESS, Command, Hello, Request, Viewer
+from tests.support.model_server import Command, Hello, Viewer
 from tests.support.server import Server, changing, check_end, free_port
 
 SHORT_S = 0.02
@@ -69,7 +67,7 @@ class ServerEvents(RuleBasedStateMachine):
         super().__init__()
         self.folder, self.port = folder, port
         self.viewers: list[Viewer] = []
-        self.asked: list[tuple[Viewer | Request, Answer, Callable[[], Outcome]]] = []
+        self.asked: list[tuple[Viewer, Answer, int]] = []
         self.numbered: dict[int, dict[str, Any]] = {}
         self.count = 0
         self.is_valid = True
@@ -149,17 +147,12 @@ class ServerEvents(RuleBasedStateMachine):
             if value is not None:
                 messages[-1]["seconds" if act == "pulse" else "value"] = value
             answer = self._answer((act, name, value), viewer.address)
-            self.asked.append((viewer, answer, partial(viewer.outcome, self.count)))
+            self.asked.append((viewer, answer, self.count))
         viewer.send(*messages)
 
-    @rule(data=st.data(), over_http=st.booleans())
-    def command(self, data: st.DataObject, over_http: bool) -> None:
-        command = self._command(data, [*self.pins])
-        if over_http and command[0] != "drive":
-            request = Request(self.server, command)
-            self.asked.append((request, self._answer(command, HTTP_ADDRESS), request.outcome))
-        else:
-            self._send(self._viewer(data), command)
+    @rule(data=st.data())
+    def command(self, data: st.DataObject) -> None:
+        self._send(self._viewer(data), self._command(data, [*self.pins]))
 
     @rule(data=st.data(), count=st.integers(2, 5), inputs=st.booleans())
     def command_together(self, data: st.DataObject, count: int, inputs: bool) -> None:
@@ -220,9 +213,9 @@ class ServerEvents(RuleBasedStateMachine):
         assert status == ("ok" if self.is_valid else "degraded")
 
     def _check_answers(self) -> None:
-        for _, answer, outcome in self.asked:
+        for viewer, answer, ref in self.asked:
             if not answer.is_open:
-                answer.check(outcome())
+                answer.check(viewer.outcome(ref))
         self.asked = [asked for asked in self.asked if asked[1].is_open]
         for viewer in self.viewers:
             assert not viewer.answers, f"to no command, or too early: {viewer.answers}"

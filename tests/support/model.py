@@ -90,12 +90,22 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Saved state of an output, with its deadlines."""
+class State:
+    """The value of an output, with the ends of its pulse and of `max_on`."""
 
     value: float = 0
     pulse_end: float | None = None
     max_end: float | None = None
+
+    @property
+    def off_at(self) -> float | None:
+        return min((end for end in (self.pulse_end, self.max_end) if end is not None), default=None)
+
+    @property
+    def ended_by(self) -> Causes:
+        ends = {"pulse": self.pulse_end, "max_on": self.max_end}
+        off_at = self.off_at
+        return frozenset(cause for cause, end in ends.items() if end and end <= off_at + SAME_S)
 
 
 class Pin:
@@ -162,58 +172,44 @@ class Input(Pin):
 
 
 class Output(Pin):
+    state = State()
+    last_on: float = 1
+    may_have_been_on = 0.0
+
     def __init__(self, name: str, keys: Keys, line: Line, changes: list[Change]) -> None:
         super().__init__(name, keys, line, changes)
         self.group: str | None = self.keys["group"]
         self.is_pwm = keys["mode"] == "pwm"
-        self.last_on: float = 1
-        self.pulse_end: float | None = None
-        self.max_end: float | None = None
-        self.may_have_been_on = 0.0
 
     @property
     def initial(self) -> str | float:
         return self.keys.get("initial", "off")
 
-    @property
-    def off_at(self) -> float | None:
-        return min((end for end in (self.pulse_end, self.max_end) if end is not None), default=None)
+    def drive(self, state: State) -> None:
+        self.state, self.value = state, state.value
+        self.line.level = self.value if self.high_is_on else 1 - self.value
 
-    @property
-    def ended_by(self) -> Causes:
-        ends = {"pulse": self.pulse_end, "max_on": self.max_end}
-        return frozenset(
-            name for name, end in ends.items() if end is not None and end <= self.off_at + SAME_S
-        )
-
-    def drive(self, value: float) -> None:
-        self.value = value
-        self.line.level = value if self.high_is_on else 1 - value
-
-    def start_limits(self, now: float, goes_on: bool, seconds: float | None) -> None:
+    def limited(self, value: float, before: State, now: float, seconds: float | None) -> State:
+        """Return the state with this value after `before`, if a command asks for `seconds`."""
+        if not value:
+            return State()
         length, max_on = seconds or self.keys["pulse"], self.keys["max_on"]
-        self.pulse_end = now + length if length else None
-        if goes_on:
-            self.max_end = now + max_on if max_on else None
+        max_end = before.max_end if before.value else now + max_on if max_on else None
+        return State(value, now + length if length else None, max_end)
 
-    def clear_limits(self) -> None:
-        self.pulse_end = self.max_end = None
-
-    def open(self, first: Kept, now: float) -> None:
+    def open(self, first: State, now: float) -> None:
         """Continue with `first`, for no longer than its deadlines."""
-        self.clear_limits()
         self.is_open = self.was_open = True
         self.since, self.may_have_been_on = None, now
-        value = first.value if self.is_pwm else int(first.value > 0)
-        if value:
-            self.start_limits(now, True, None)
-            self.pulse_end = first.pulse_end or self.pulse_end
-            if self.max_end and first.max_end:
-                self.max_end = min(self.max_end, first.max_end)
-        if self.off_at is not None and self.off_at <= now + SAME_S:
-            value = 0
-            self.clear_limits()
-        self.drive(value)
+        state = self.limited(
+            first.value if self.is_pwm else int(first.value > 0), State(), now, None
+        )
+        if state.value and first.pulse_end:
+            state = replace(state, pulse_end=first.pulse_end)
+        if state.max_end and first.max_end:
+            state = replace(state, max_end=min(state.max_end, first.max_end))
+        is_over = state.off_at is not None and state.off_at <= now + SAME_S
+        self.drive(State() if is_over else state)
         self.last_on = self.value or (self.initial if isinstance(self.initial, float) else 0) or 1
 
 
@@ -236,7 +232,7 @@ class Model:
         self.reopened = 0
         self.changes: list[Change] = []
         self.waiting: dict[str | None, Waiting] = {}
-        self.kept: dict[int, Kept] = {}  # over a restart
+        self.kept: dict[int, State] = {}  # over a restart
         self.chosen: dict[int, float] = {}  # of outputs with `initial: restore`
         self.saved: dict[int, float] = {}  # over a power cut
         self.left: dict[str | None, float] = {}  # when an output that left may have been on
@@ -270,7 +266,9 @@ class Model:
         ]
         for pin in self.pins.values():
             if isinstance(pin, Output) and pin.is_open:
-                found.append((pin.off_at, lambda out=pin: self._switch(out, 0, out.ended_by)))
+                found.append(
+                    (pin.state.off_at, lambda out=pin: self._switch(out, 0, out.state.ended_by))
+                )
             elif isinstance(pin, Input) and pin.is_open:
                 found.append((pin.held_at, pin.hold))
                 found.append((pin.recheck_at, lambda pin=pin: self._recheck(pin)))
@@ -336,11 +334,11 @@ class Model:
                 first = self._first(pin)
                 was_on = pin.gpio in self.kept and self.kept[pin.gpio].value > 0
                 if first.value and any(each.is_open and each.value for each in self._others(pin)):
-                    first = Kept()
+                    first = State()
                 elif first.value and pin.group and not (pin.gpio in held and was_on):
                     if (first.pulse_end or first.max_end) is None:  # else its time would restart
                         waits.append((pin, first.value))
-                    first = Kept()
+                    first = State()
                 if pin.group in self.waiting:
                     self._supersede(pin.group)
                 pin.open(first, self.now)
@@ -350,24 +348,24 @@ class Model:
             self._command(out, value if out.is_pwm else 1, "initial", None)
         return opened
 
-    def _first(self, pin: Input | Output) -> Kept:
+    def _first(self, pin: Input | Output) -> State:
         """Return the state with which a pin opens."""
         if isinstance(pin, Input) or pin.was_open or pin.initial == "off":
-            return Kept()
+            return State()
         kept = self.kept.get(pin.gpio)
         if pin.initial in KEPT:
             if kept is None and pin.initial == "restore":
-                kept = Kept(self.chosen.get(pin.gpio, 0))
+                kept = State(self.chosen.get(pin.gpio, 0))
             if kept is None or (pin.keys["pulse"] and kept.pulse_end is None):
-                return Kept()
+                return State()
             return kept
         value = 1 if pin.initial == "on" else float(pin.initial)
-        return replace(kept, value=value) if kept and kept.value else Kept(value)
+        return replace(kept, value=value) if kept and kept.value else State(value)
 
     def _remember(self, out: Output) -> None:
-        self.kept[out.gpio] = Kept(out.value, out.pulse_end, out.max_end)
+        self.kept[out.gpio] = out.state
         if out.initial == "restore":
-            self.chosen[out.gpio] = 0 if out.off_at is not None else out.value
+            self.chosen[out.gpio] = 0 if out.state.off_at is not None else out.value
 
     # Starts, stops and reloads
 
@@ -398,21 +396,21 @@ class Model:
         """Leave a line as `how`, or as `on_stop`."""
         if not pin.is_open:
             return
-        is_limited = isinstance(pin, Output) and pin.off_at is not None
         self._release(pin)
         if isinstance(pin, Input):
             return
         if how is None:
             how = pin.keys.get("on_stop", "off")
-            how = "off" if is_limited and how == "keep" else how
+            how = "off" if pin.state.off_at is not None and how == "keep" else how
+        left = State(int(how == "on"))
         if how in ("off", "on"):
             if pin.line.fails:
                 return
-            pin.drive(int(how == "on"))
+            pin.drive(left)
         elif how == "input":
             pin.line.become_input("none")
         if pin.initial not in KEPT and how != "keep":
-            self.kept[pin.gpio] = Kept(int(how == "on"))
+            self.kept[pin.gpio] = left
 
     def reload(self, pins: Pins) -> None:
         before = {pin.gpio: pin for pin in self.pins.values()}
@@ -516,14 +514,11 @@ class Model:
         if value != before and out.line.fails:
             self._lose(out)
             return False
-        out.drive(value)
+        out.drive(out.limited(value, out.state, self.now, seconds))
         if value:
             out.last_on = value
-            out.start_limits(self.now, not before, seconds)
-        else:
-            out.clear_limits()
-            if before:
-                out.may_have_been_on = self.now
+        elif before:
+            out.may_have_been_on = self.now
         if value != before:
             out.report(value, by, self.now)
         self._remember(out)

@@ -1,4 +1,4 @@
-"""What clients of the real server get, compared with what the model predicts."""
+"""What a client of the real server must have seen, if the model is right."""
 
 import contextlib
 import json
@@ -7,14 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from raspi_server.errors import STATUS
-from tests.support.http import HttpClient
 from tests.support.model import Change, Outcome
-from tests.support.server import LIMIT, Server
+from tests.support.server import LIMIT
 from tests.support.websocket import CLOSE, PING, PONG, TEXT, WebSocketClient, masked
 
-HTTP_ADDRESS = "127.0.0.6"
-"""The address of HTTP requests. Viewers have others."""
 Command = tuple[str, str, Any]
 """A command: its type, its pin, and the value or the seconds."""
 
@@ -127,22 +123,3 @@ class Viewer:
             self.answers[message["ref"]] = message
         else:
             assert kind == "health", message
-
-
-class Request:
-    """A command over HTTP that was sent, and whose response is read later."""
-
-    def __init__(self, server: Server, command: Command) -> None:
-        act, name, value = command
-        method, path = ("PUT", "") if act == "set" else ("POST", f"/{act}")
-        body = {} if value is None else {"value" if act == "set" else "seconds": value}
-        self.connection = HttpClient(server, HTTP_ADDRESS).connection
-        self.connection.request(method, f"/api/pins/{name}{path}", json.dumps(body))
-
-    def outcome(self) -> Outcome:
-        with contextlib.closing(self.connection), self.connection.getresponse() as response:
-            answer = json.load(response)
-        if response.status == 200:
-            return answer["value"], None
-        assert response.status == STATUS[answer["error"]["code"]]
-        return None, answer["error"]["code"]
