@@ -6,14 +6,15 @@ import re
 import signal
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from raspi_server.security.codes import Codes
+from tests.security.test_tls import Authority
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server, free_port
 from tests.support.websocket import WebSocketClient
@@ -28,6 +29,7 @@ pins:
 """
 REJECTED = "was rejected: the running configuration stays active"
 PATHS = ("/api/hello", "/api/health", "/api", "/metrics", "/api/pins", "/api/header")
+VALID = timedelta(0), timedelta(days=7)
 Run = Callable[..., Server]
 
 
@@ -102,26 +104,6 @@ def test_other_keys(run: Run, tmp_path: Path) -> None:
         assert viewer.close_code() == 4401
 
 
-def test_demo_ignores_a_reload(start_demo: Callable[[], Server]) -> None:
-    """A demo has no configuration file and ignores SIGHUP."""
-    server = start_demo()
-    server.process.send_signal(signal.SIGHUP)
-    server.wait_for_log("ignored SIGHUP: a demo has no configuration file")
-
-
-def test_systemd_is_notified(run: Run, tmp_path: Path) -> None:
-    """In a reload systemd gets RELOADING with the time, then READY, and the error as the status."""
-    systemd = Systemd(str(tmp_path / "notify"))
-    server = run(NOTIFY_SOCKET=systemd.address)
-    assert systemd.next() == "READY=1"
-    assert systemd.next().startswith("STATUS=")
-    server.reload("port: 0\n")
-    assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=[1-9]\d*", systemd.next())
-    assert systemd.next() == "READY=1"
-    assert "expected a whole number from 1 to 65535, got 0" in systemd.next()
-    systemd.close()
-
-
 def test_another_address_and_port(run: Run) -> None:
     """A reload moves the listener to another address on the same port, and back, and to another
     port. Viewers stay connected."""
@@ -148,9 +130,11 @@ def forbid_low_ports() -> None:
 
 
 def test_invalid_file_is_rejected(run: Run, tmp_path: Path) -> None:
-    """An invalid file is rejected with its errors in the log and in a notice, and the running
-    configuration stays active. A repaired file applies, and the notice is gone."""
-    server = run(preexec_fn=forbid_low_ports)
+    """An invalid file is rejected with its errors in the log, in a notice and in the status for
+    systemd, and the running configuration stays active. A repaired file applies, and the notice is
+    gone. systemd gets RELOADING with the time, then READY."""
+    systemd = Systemd(str(tmp_path / "notify"))
+    server = run(preexec_fn=forbid_low_ports, NOTIFY_SOCKET=systemd.address)
     (file,) = tmp_path.glob("*.yaml")
     with WebSocketClient(server.port) as viewer, socket.create_server(("127.0.0.1", 0)) as taken:
         viewer.command(type="set", pin="lamp", value=1)
@@ -169,6 +153,8 @@ def test_invalid_file_is_rejected(run: Run, tmp_path: Path) -> None:
             else:
                 file.unlink()
                 server.process.send_signal(signal.SIGHUP)
+            for told in ("RELOADING=1\nMONOTONIC_USEC=", "READY=1", "STATUS="):
+                systemd.wait_for(told, error if told == "STATUS=" else "")
             hello, message = receive_config_notice(viewer)
             assert message.startswith(f"{file} {REJECTED}") and error in message
             server.wait_for_log(re.escape(error))
@@ -237,39 +223,28 @@ def test_start_with_an_invalid_file(run: Run, tmp_path: Path) -> None:
 # Certificates
 
 
-def make_certificate(folder: Path) -> str:
-    """Write a new self-signed pair. Return the lines of the configuration for it."""
-    command = [
-        "openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
-        "ec_paramgen_curve:P-256", "-days", "30", "-subj", "/CN=pi",
-        "-addext", "subjectAltName=IP:127.0.0.1",
-        "-keyout", folder / "pi.key", "-out", folder / "pi.crt",
-    ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
-    return "ssl: {certificate: pi.crt, key: pi.key}\n"
-
-
 def test_renewed_certificate(run: Run, tmp_path: Path) -> None:
     """A reload serves a renewed certificate, also while config.yaml is invalid. With a torn one the
     previous stays in use. Viewers stay connected."""
-    text = make_certificate(tmp_path) + CONFIG
+    authority = Authority(tmp_path)
+    pair = authority.issue("pi", *VALID)
+    text = pair.config() + CONFIG
     server = run(text)
-    certificate, key = tmp_path / "pi.crt", tmp_path / "pi.key"
-    context = ssl.create_default_context(cafile=certificate)
-    served = {certificate.read_text()}
-    with WebSocketClient(server.port, context=context) as viewer:
+    served = {pair.certificate.read_text()}
+    with WebSocketClient(server.port, context=authority.trusting()) as viewer:
         before = viewer.receive("state")["seq"]
         for pins, said, torn in (
             (text, "2 pins, serving", "expected PEM files"),
             ("port: 0\n", REJECTED, "pi.key: .*; the previous certificate stays in use"),
         ):
-            make_certificate(tmp_path)
-            renewed = certificate.read_text()
+            for old, new in zip(pair, authority.issue(f"pi-{len(served)}", *VALID), strict=True):
+                new.replace(old)
+            renewed = pair.certificate.read_text()
             reload(server, pins, said)
             for _ in range(2):
                 found = ssl.get_server_certificate(("127.0.0.1", server.port), timeout=LIMIT)
                 assert found == renewed not in served
-                key.write_text("torn")
+                pair.key.write_text("torn")
                 reload(server, pins, torn)
             served.add(renewed)
         viewer.receive("hello")
