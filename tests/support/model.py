@@ -22,14 +22,8 @@ Causes = frozenset[str | None]
 Outcome = tuple[float | None, str | None]
 """What a client got for a command: a value, or the code of an error."""
 
-LINE_DEFAULTS: Keys = {
-    "pull": "none",
-    "debounce": 0,
-    "pulse": None,
-    "max_on": None,
-    "group": None,
-    "group_pause": 0.1,
-}
+LINE_DEFAULTS: Keys = dict.fromkeys(["pulse", "max_on", "group"])
+LINE_DEFAULTS |= {"pull": "none", "debounce": 0, "group_pause": 0.1}
 LINE_KEYS = ("gpio", "mode", "active", *LINE_DEFAULTS)
 """Keys that open the line again when a reload changes them."""
 

@@ -33,7 +33,6 @@ class Viewer:
         self.owed: list[Change | Hello] = []
         self.seen: list[dict[str, Any]] = []
         self.answers: dict[int, dict[str, Any]] = {}
-        self.numbered: dict[int, dict[str, Any]] = {}
         self.values: dict[str, float | None] = {}
         self.close_code: int | None = None
         self.state_time = 0.0
@@ -108,7 +107,6 @@ class Viewer:
         if "seq" in message:
             assert message["seq"] > self._seq, (self._seq, message)
             self._seq = message["seq"]
-            self.numbered[self._seq] = message
         if kind == "hello":
             self.values = dict(message["state"])
             self.seen.append(message)
