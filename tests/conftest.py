@@ -26,8 +26,8 @@ TIERS = {
 
 
 class Together(LoadScopeScheduling):
-    """Scheduler for several test processes. Tests that share the virtual Pi, or the servers of a
-    module, stay together in one of them. So do the Debian guests, which share control groups."""
+    """Scheduler for several test processes. Tests that share the virtual Pi, the Debians, or the
+    servers of a module, stay together in one of them."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]

@@ -3,8 +3,8 @@
     python -m tests.mutants --count 300 --seed 19 gpio net/hub.py security config
 
 draws changes of these files, makes one after the other in this checkout, runs the tests of the
-package with it, and prints the share that made a test fail, then the changes that survived. The
-checkout must have no uncommitted changes. With the same seed and the same code it draws the same.
+package with it, and prints which ones made a test fail. The checkout must have no uncommitted
+changes. With the same seed and the same code it draws the same.
 """
 
 import argparse
@@ -16,79 +16,58 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PACKAGE = Path("raspi_server")
 TIMEOUT_S = 900
 """A mutant that keeps the tests busy for longer counts as noticed."""
-
-COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-}
-OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.BitOr: ast.BitAnd,
-    ast.BitAnd: ast.BitOr,
-}
+MODELS = {"gpio": ["tests/test_stateful.py"], "net": ["tests/test_stateful_hub.py"]}
+"""Tests of a package that are not in its folder."""
+PAIRS = (
+    *((ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.Is, ast.IsNot)),
+    *((ast.In, ast.NotIn), (ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.BitOr, ast.BitAnd)),
+    *((ast.Or, ast.And), (ast.Break, ast.Continue)),
+)
+SWAPPED: dict[type, Any] = {a: b for pair in PAIRS for a, b in (pair, pair[::-1])}
 
 
 class Mutant(NamedTuple):
+    """A change of a file, and the whole text with it."""
+
     file: Path
     line: int
     old: str
     new: str
     text: str
-    """The whole file with the change."""
 
 
 def changed(node: ast.AST) -> ast.AST | None:
     """Return a changed copy of a node, or None if it is of no kind that is changed."""
     new = copy.deepcopy(node)
     match new:
-        case ast.Compare(ops=[operator]) if type(operator) in COMPARISONS:
-            new.ops = [COMPARISONS[type(operator)]()]
-        case ast.BoolOp(op=operator):
-            new.op = ast.Or() if isinstance(operator, ast.And) else ast.And()
+        case ast.Compare(ops=[operator]) if type(operator) in SWAPPED:
+            new.ops = [SWAPPED[type(operator)]()]
+        case ast.BoolOp(op=operator) | ast.BinOp(op=operator) if type(operator) in SWAPPED:
+            new.op = SWAPPED[type(operator)]()
         case ast.UnaryOp(op=ast.Not()):
             return new.operand
-        case ast.BinOp(op=operator) if type(operator) in OPERATORS:
-            new.op = OPERATORS[type(operator)]()
         case ast.Constant(value=bool(value)):
             new.value = not value
         case ast.Constant(value=int() | float() as value):
             new.value = value + 1
-        case ast.Return(value=ast.expr() as value) if not is_none(value):
+        case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
             new.value = ast.Constant(None)
         case ast.Expr(value=ast.Call() | ast.Await()) if "log." not in ast.unparse(new):
             return ast.Pass()
         case ast.AugAssign() | ast.Raise() | ast.Delete():
             return ast.Pass()
-        case ast.Break():
-            return ast.Continue()
-        case ast.Continue():
-            return ast.Break()
+        case ast.Break() | ast.Continue():
+            return SWAPPED[type(new)]()  # type: ignore[no-any-return]
         case _:
             return None
     return new
-
-
-def is_none(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and value.value is None
 
 
 def candidates(node: ast.AST) -> Iterator[ast.AST]:
@@ -110,36 +89,29 @@ def mutants(file: Path) -> Iterator[Mutant]:
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
+    node: Any
     for node in candidates(ast.parse(source)):
         if (new := changed(node)) is None:
             continue
-        assert isinstance(node, ast.expr | ast.stmt)
-        assert node.end_lineno is not None and node.end_col_offset is not None
         begin = starts[node.lineno - 1] + node.col_offset
         end = starts[node.end_lineno - 1] + node.end_col_offset
-        written = ast.unparse(new)
-        if isinstance(node, ast.expr):
-            written = f"({written})"
+        written = f"({ast.unparse(new)})" if isinstance(node, ast.expr) else ast.unparse(new)
         text = (source[:begin] + written.encode() + source[end:]).decode()
         with contextlib.suppress(SyntaxError):  # inside an f-string, for example
             ast.parse(text)
             yield Mutant(file, node.lineno, ast.unparse(node), written, text)
 
 
-def tests_of(file: Path) -> list[str]:
-    """Return the tests of the package of a file, without those that boot a machine."""
-    folder = Path("tests") / file.relative_to(PACKAGE).parts[0]
-    return sorted(str(each) for each in folder.glob("test_*.py"))
-
-
 def is_noticed(mutant: Mutant) -> bool:
-    """Run the tests with a change in place; return whether they fail."""
-    before = mutant.file.read_bytes()
-    mutant.file.write_text(mutant.text)
+    """Run the tests of its package, without those that boot a machine; return if they fail."""
+    package = mutant.file.relative_to(PACKAGE).parts[0]
+    files = sorted(map(str, Path("tests", package).glob("test_*.py"))) + MODELS.get(package, [])
     options = ["-x", "-q", "--ff", "-m", "not (machine or browser or long or peers or pi)"]
     options += ["-o", f"cache_dir=.mutants/{mutant.file.stem}"]
+    before = mutant.file.read_bytes()
+    mutant.file.write_text(mutant.text)
     run = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *options, *tests_of(mutant.file)],
+        [sys.executable, "-m", "pytest", *options, *files],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -165,30 +137,20 @@ def main() -> None:
     options = parser.parse_args()
     if subprocess.run(["git", "diff", "--quiet", "--", PACKAGE]).returncode:
         parser.error("raspi_server/ has uncommitted changes: commit them first")
-    files = [
-        file
-        for path in options.paths
-        for file in (
-            [PACKAGE / path] if path.endswith(".py") else sorted((PACKAGE / path).rglob("*.py"))
-        )
-    ]
-    all_of_them = [mutant for file in files for mutant in mutants(file)]
-    drawn = random.Random(options.seed).sample(all_of_them, min(options.count, len(all_of_them)))
+    found: list[Mutant] = []
+    for path in (PACKAGE / each for each in options.paths):
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            found += mutants(file)
+    drawn = random.Random(options.seed).sample(found, min(options.count, len(found)))
     first, step = map(int, options.part.split("/"))
     drawn = drawn[first - 1 :: step]
-    survivors = []
+    count = 0
     for number, mutant in enumerate(drawn, 1):
-        began = time.monotonic()
         noticed = is_noticed(mutant)
-        survivors += [] if noticed else [mutant]
-        print(
-            f"{number}/{len(drawn)} {'noticed ' if noticed else 'SURVIVED'} "
-            f"{mutant.file}:{mutant.line}: {mutant.old} -> {mutant.new} "
-            f"({time.monotonic() - began:.0f} s)".replace("\n", " "),
-            flush=True,
-        )
-    share = 1 - len(survivors) / len(drawn)
-    print(f"{len(drawn) - len(survivors)} of {len(drawn)} noticed: {share:.1%}")
+        count += noticed
+        what = f"{mutant.file}:{mutant.line}: {mutant.old} -> {mutant.new}".replace("\n", " ")
+        print(number, "noticed " if noticed else "SURVIVED", what, flush=True)
+    print(f"{count} of {len(drawn)} noticed: {count / len(drawn):.1%}")
 
 
 if __name__ == "__main__":

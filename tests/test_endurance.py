@@ -1,193 +1,78 @@
-"""Years of operation in minutes: past connections and changes leave nothing behind, in memory or
-elsewhere. The tier `long` has ten times as many."""
+"""Years of operation in minutes: past connections and changes leave nothing behind. The tier `long`
+has ten times as many."""
 
-import json
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+import random
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from tests.support.load import Witness, wait_until
-from tests.support.server import Server, changing, memory
-from tests.support.websocket import WebSocketClient
-
-pytestmark = pytest.mark.slow
-
-SAMPLES = 40
-MAX_NEW_OBJECTS = 1000
-"""Objects of caches that fill once. A leak leaves one for each connection or change."""
-CONFIG = """
-access: {control: everyone}
-interval: 0.1
-pins:
-  lamp: {gpio: 17, mode: output}
-  gate: {gpio: 22, mode: output}
-  fan:  {gpio: 18, mode: pwm}
-"""
-
-# SIGUSR1 prints what only the process itself knows. SIGUSR2 makes many changes, as fast as the
-# viewers read them.
-INSIDE = """
-import asyncio, gc, json, os, signal, threading
-from raspi_server.system import logs
-from raspi_server.messages import Toggle
-
-printed = 0
-real_run = server.Server.run
-
-def print_counts():
-    global printed
-    printed += 1
-    gc.collect()
-    loop = asyncio.get_running_loop()
-    counts = {
-        "threads": sorted(thread.name for thread in threading.enumerate()),
-        "tasks": len(asyncio.all_tasks()),
-        "timers": sum(not timer.cancelled() for timer in loop._scheduled),
-        "descriptors": len(os.listdir("/proc/self/fd")),
-        "objects": len(gc.get_objects()),
-    }
-    print(f"inside {printed}: {json.dumps(counts)}", file=sys.stderr, flush=True)
-
-async def toggle(server):
-    logs.set_level("warning")  # each change would be a line
-    for n in range(0, CHANGES, 50):
-        for m in range(n, n + 50):
-            server.board.carry_out(Toggle(pin=("gate", "fan")[m % 2]), "endurance")
-        await asyncio.sleep(0)
-        while not all(viewer.is_ready for viewer in server._broadcaster.hub):
-            await asyncio.sleep(0.001)
-    logs.set_level("info")
-    print("all changes made", file=sys.stderr, flush=True)
-
-async def run(self):
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGUSR1, print_counts)
-    tasks = []
-    loop.add_signal_handler(
-        signal.SIGUSR2, lambda: tasks.append(asyncio.ensure_future(toggle(self)))
-    )
-    await real_run(self)
-
-server.Server.run = run
-"""
-
-# Connections in a row, from 40 addresses so that the ports last. They end with a reset, which
-# leaves no TIME_WAIT behind.
-CLIENTS = """
-import random, sys
-from tests.support.sockets import GONE, open_socket, reset
+from tests.support.server import LIMIT, Server, changing, descriptors, memory
+from tests.support.sockets import open_socket, reset
 from tests.support.websocket import HANDSHAKE, TEXT, WebSocketClient, masked
 
-port, count, part = map(int, sys.argv[1:])
-chance = random.Random(count)
-for n in range(count):
-    address = f"127.0.0.{1 + n % 40}"
-    what = chance.randrange(4)
+AT_ONCE = 100
+TOGGLE = b'{"type":"toggle","pin":"gate"}'
+CONFIG = "access: {control: everyone}\ninterval: 0.1\npins: {gate: {gpio: 22, mode: output}}\n"
+
+
+def connect(port: int, number: int, chance: random.Random) -> None:
+    """Connect in one of many ways. A reset ends it, which leaves no TIME_WAIT behind; 40 addresses
+    make the ports last."""
+    address, what = f"127.0.0.{1 + number % 40}", chance.randrange(4)
     if what == 0:
         with WebSocketClient(port, address=address) as client:
             next(client.messages())
-            if chance.random() < 0.5:
-                client.send(type="toggle", pin="gate")
             client.reset()
-    else:
-        connection = open_socket(port, address=address)
-        if what == 1:
-            connection.sendall(b"GET /api/pins HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-        elif what == 2:
-            connection.sendall(HANDSHAKE[: chance.randrange(len(HANDSHAKE))])
-        reset(connection)
-    if not n % part:
-        print(n, flush=True)
-"""
+        return
+    connection = open_socket(port, address=address)
+    if what == 1:
+        connection.sendall(b"GET /api/pins HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    elif what == 2:
+        connection.sendall(HANDSHAKE[: chance.randrange(len(HANDSHAKE))])
+    reset(connection)
 
 
-class Inside:
-    """Counts of things that only the server knows."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._asked = 0
-
-    def __call__(self) -> dict[str, Any]:
-        self._asked += 1
-        self._server.process.send_signal(signal.SIGUSR1)
-        line = self._server.wait_for_log(rf"^inside {self._asked}: (.*)")
-        counts: dict[str, Any] = json.loads(line[1])
-        return counts
+def change(viewers: list[WebSocketClient]) -> None:
+    """Make changes, as fast as viewers read them. None is missing, and none comes twice."""
+    viewers[0].socket.sendall(masked(TEXT, TOGGLE) * AT_ONCE)
+    seen = []
+    for viewer in viewers:
+        changes = [viewer.receive("change", pin="gate") for _ in range(AT_ONCE)]
+        seen.append([(each["seq"], each["value"]) for each in changes])
+        assert all(a[0] < b[0] and a[1] != b[1] for a, b in pairwise(seen[-1]))
+    assert seen[0] == seen[1]
 
 
-def check_flat(samples: list[int]) -> None:
-    """The last half of the samples lies within 2 %."""
-    last = samples[len(samples) // 2 :]
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1, pytest.param(10, marks=pytest.mark.long)])
+def test_nothing_is_left_behind(start_server: Callable[..., Server], scale: int) -> None:
+    """Thousands of connections of all kinds, and of changes that all reach two viewers in order,
+    leave no memory, thread or descriptor behind."""
+    program = changing(
+        max_messages_per_s=1_000_000,
+        message_burst=1_000_000,
+        max_viewer_behind_s=1000.0,  # viewers read only after the connections
+        ping_interval_s=1000.0,
+    )
+    pi = start_server(CONFIG, program=program)
+    threads = Path(f"/proc/{pi.process.pid}/task")
+    chance, samples = random.Random(scale), []
+    with WebSocketClient(pi.port) as first, WebSocketClient(pi.port) as second:
+        first.receive("state")
+        before = descriptors(pi), len([*threads.iterdir()])
+        for _ in range(20):
+            for number in range(300 * scale):
+                connect(pi.port, number, chance)
+            for _ in range(10 * scale):
+                change([first, second])
+            samples.append(memory(pi))
+        until = time.monotonic() + LIMIT
+        while descriptors(pi) > before[0] or len([*threads.iterdir()]) > before[1]:
+            first.receive("state")
+            assert time.monotonic() < until
     print("memory in KiB:", [sample // 1024 for sample in samples])
-    assert max(last) <= min(last) * 1.02
-
-
-def is_as_before(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    more = after["objects"] - before["objects"]
-    return more < MAX_NEW_OBJECTS and {**after, "objects": 0} == {**before, "objects": 0}
-
-
-@pytest.mark.parametrize("count", [20_000, pytest.param(100_000, marks=pytest.mark.long)])
-def test_connections_leave_nothing_behind(start_server: Callable[..., Server], count: int) -> None:
-    """Connections of all kinds leave no memory, thread, task, timer or descriptor behind."""
-    pi = start_server(CONFIG, program=changing(INSIDE))
-    inside = Inside(pi)
-    command = [sys.executable, "-c", CLIENTS, str(pi.port), str(count), str(count // SAMPLES)]
-    with Witness(pi.port) as witness:
-        before = inside()
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as clients:
-            assert clients.stdout is not None
-            samples = [memory(pi) for _ in clients.stdout]
-        assert clients.returncode == 0
-        wait_until(lambda: is_as_before(before, inside()), witness, "all is as before")
-    check_flat(samples)
-
-
-def read_changes(client: WebSocketClient, count: int) -> Iterator[int]:
-    """Read so many changes, and yield how many there were after each. None is missing, and none
-    comes twice."""
-    seq = done = 0
-    values: dict[str, float] = {}
-    for message in client.messages():
-        if "seq" in message:
-            assert message["seq"] > seq
-            seq = message["seq"]
-        if message["type"] == "change":
-            assert values.get(message["pin"]) != message["value"]
-            values[message["pin"]] = message["value"]
-            done += 1
-            yield done
-        if done == count:
-            return
-    raise AssertionError("the server closed the connection")
-
-
-@pytest.mark.parametrize("count", [100_000, pytest.param(1_000_000, marks=pytest.mark.long)])
-def test_changes_leave_nothing_behind(start_server: Callable[..., Server], count: int) -> None:
-    """All changes reach two viewers in order and whole, and leave nothing behind."""
-    pi = start_server(CONFIG, program=changing(f"CHANGES = {count}", INSIDE))
-    inside = Inside(pi)
-    with Witness(pi.port):
-        before = inside()
-    with (
-        WebSocketClient(pi.port) as first,
-        WebSocketClient(pi.port) as second,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        pi.process.send_signal(signal.SIGUSR2)
-        other = pool.submit(lambda: sum(1 for _ in read_changes(second, count)))
-        samples = [
-            memory(pi) for done in read_changes(first, count) if not done % (count // SAMPLES)
-        ]
-        assert other.result() == count
-    pi.wait_for_log("all changes made")
-    with Witness(pi.port) as witness:
-        wait_until(lambda: is_as_before(before, inside()), witness, "all is as before")
-    check_flat(samples)
+    assert max(samples[10:]) <= min(samples[10:]) * 1.03

@@ -1,29 +1,41 @@
-"""The board compared with the model of tests/support/model.py over random sequences of events:
+"""Proof that the board follows the pin rules of docs/architecture.md in any sequence of events:
 commands, bouncing contacts, lost edges, failing lines, busy loops, clock steps, reloads, restarts,
-power cuts. A failure found here becomes a test of its own at the end of this file."""
+power cuts. After each event values, changes with their moments and causes, answers, deadlines and
+the levels of all lines are those of the model in tests/support/model.py."""
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+import shutil
+import tempfile
+import time
+from itertools import cycle
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, settings
+from gpiozero.exc import PinError
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.support.model import KEPT, Keys, Pins
-from tests.support.model_board import ModelledBoard
-from tests.support.model_configs import Choices, configurations
+from raspi_server.errors import RequestError
+from raspi_server.gpio.backend import SimulatedFactory
+from raspi_server.gpio.output_state import OutputStateStore
+from raspi_server.messages import Drive, Pulse, Set, Toggle
+from tests.support.board import SimulatedBoard, parse
+from tests.support.model import KEPT, Answer, Keys, Model, Output, Pins
+from tests.support.model_configs import Choices, configurations, run
 
-YEAR_S = 365 * 86400.0
+COMMANDS = {"set": Set, "toggle": Toggle, "pulse": Pulse, "drive": Drive}
+ANY_COMMANDS = [
+    *[("set", value) for value in (0.25, 0.5, 1, -1, 1.5, float("nan"))],
+    *[("pulse", seconds) for seconds in (None, 1 / 16, 1, 3, 16, 7200, 0, -1, 86401)],
+    *[("drive", value) for value in (0, 1, 0, 1, 0.5)],
+    ("toggle", None),
+]
 # All times are sums of powers of two, which clocks add without an error.
-WAITS = st.sampled_from([0, 1 / 64, 1 / 32, 1 / 16, 0.25, 0.5, 1, 2, 4, 16, 60, 3600, 86400])
+WAITS_S = [0, 1 / 64, 1 / 32, 1 / 16, 0.25, 0.5, 1, 2, 4, 16, 60, 3600, 86400]
+YEAR_S = 365 * 86400.0
 INITIAL = ["off", "on", *KEPT]
 
 
@@ -33,374 +45,347 @@ def optional(**keys: list[Any]) -> st.SearchStrategy[Keys]:
     return st.fixed_dictionaries({}, optional=choices)
 
 
-OUTPUT = {
-    "active": ["high", "low"],
-    "pulse": [0.25, 1, 4],
-    "max_on": [0.5, 2, 8, 3600],
-    "initial": INITIAL,
+LEVELS = {"active": ["high", "low"]}
+DRIVEN = LEVELS | {"max_on": [0.5, 2, 8, 3600]}
+OUTPUT = DRIVEN | {"pulse": [0.25, 1, 4], "initial": INITIAL}
+CHOICES: Choices = {
+    "input": optional(**LEVELS, debounce=[1 / 16, 0.5], pull=["up", "down"]),
+    "output": optional(**OUTPUT, on_stop=["off", "on", "keep", "input"]),
+    "pwm": optional(**DRIVEN, initial=[*INITIAL, 0.25], on_stop=["off", "on", "input"]),
+    "motor": optional(**OUTPUT, on_stop=["off", "keep", "input"]),
+    "unopened": optional(initial=INITIAL, on_stop=["off", "keep", "input"], confirm=[True]),
+    "pause": st.sampled_from([0.25, 1, 4]),
 }
-CHOICES = Choices(
-    kinds={
-        "input": optional(debounce=[1 / 16, 0.5], pull=["up", "down"], active=["high", "low"]),
-        "output": optional(**OUTPUT, on_stop=["off", "on", "keep", "input"]),
-        "pwm": optional(
-            active=["high", "low"],
-            max_on=OUTPUT["max_on"],
-            initial=[*INITIAL, 0.25],
-            on_stop=["off", "on", "input"],
-        ),
-        "motor": optional(**OUTPUT, on_stop=["off", "keep", "input"]),
-    },
-    unopened=optional(initial=INITIAL, on_stop=["off", "keep", "input"], confirm=[True]),
-    pauses=[0.25, 1, 4],
-)
+
+
+def to_yaml(pins: Pins) -> str:
+    return "".join(f"  {name}: {json.dumps(keys)}\n" for name, keys in pins.items())
+
+
+def approx(moment: float) -> Any:
+    return pytest.approx(moment, abs=1e-5)
+
+
+def fail(*_: Any) -> Any:
+    raise PinError("I/O error")
 
 
 class BoardEvents(RuleBasedStateMachine):
-    """Random events. After each of them the board is compared with the model."""
+    """Random events, which happen to the board and to the model."""
 
-    pair: ModelledBoard | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="raspi-server-test-"))
+        for name in ("run", "state"):
+            (self.folder / name).mkdir()
+        self.wall_offset_s = 1_700_000_000.0
+        self.asked: list[tuple[Any, Answer]] = []
+        self.now = lambda: 1000.0
+        clock = SimpleNamespace(time=lambda: time.time(), monotonic=lambda: self.now())
+        self._patches = [
+            # Simulated edges carry the time of the loop, as real ones carry the kernel's.
+            mock.patch("gpiozero.pins.mock.monotonic", lambda: self.now()),
+            mock.patch("raspi_server.system.clock.time", clock),
+            mock.patch("time.time", lambda: self.wall_offset_s + self.now()),
+        ]
+        for patch in self._patches:
+            patch.start()
 
     @initialize(pins=configurations(CHOICES))
     def start(self, pins: Pins) -> None:
-        self.pair = ModelledBoard(pins)
-        self.pair.check()
+        self.pins = pins
+        self._open_lines()
+        self.rig = self._new_rig(1000.0)
+        self.model = Model(pins, 1000.0)
+
+    def _open_lines(self) -> None:
+        self.factory = SimulatedFactory()
+        self.factory.close = lambda: None  # the lines keep their levels when the process ends
+
+    def _new_rig(self, at: float) -> SimulatedBoard:
+        self.now = lambda: at
+        states = OutputStateStore(self.folder / "run", self.folder / "state")
+        rig = SimulatedBoard(to_yaml(self.pins), states, self.factory, at)
+        self.now = rig.loop.time
+        return rig
 
     def teardown(self) -> None:
-        if self.pair:
-            self.pair.close()
-
-    def names(self) -> list[str]:
-        return self.pair.names()
+        try:
+            self.rig.board.close()
+            self.rig.loop.close()
+        finally:
+            for patch in self._patches:
+                patch.stop()
+            shutil.rmtree(self.folder)
 
     def inputs(self) -> list[str]:
-        return self.pair.names("input")
+        return [name for name, keys in self.pins.items() if keys["mode"] == "input"]
 
     def outputs(self) -> list[str]:
-        return self.pair.names("output", "pwm")
+        return [name for name, keys in self.pins.items() if keys["mode"] != "input"]
 
     def _any(self, data: st.DataObject, names: list[str]) -> str:
         return data.draw(st.sampled_from(names), "pin")
 
-    # Commands
+    def _line(self, name: str) -> Any:
+        return self.factory.pin(self.pins[name]["gpio"])
+
+    # Commands and time
+
+    def _command(self, act: str, name: str, value: float | None = None, by: str = "me") -> None:
+        field = {"seconds" if act == "pulse" else "value": value} if act != "toggle" else {}
+        command: Any = COMMANDS[act](pin=name, **field)
+        try:
+            result: Any = self.rig.board.carry_out(command, by)
+        except RequestError as error:
+            result = error
+        self.asked.append((result, self.model.command(act, name, value, by)))
+        self.check()
 
     @precondition(outputs)
     @rule(data=st.data(), by=st.sampled_from(["me", "you"]))
     def switch(self, data: st.DataObject, by: str) -> None:
-        """Some commands to one output in a row."""
+        """Some commands to one output in a row, perhaps until just before its next event."""
         name = self._any(data, self.outputs())
-        is_pwm = self.pair.pins[name]["mode"] == "pwm"
-        acts = ["toggle", "toggle", "dim"] if is_pwm else ["on", "on", "off", "toggle", "pulse"]
-        for act in data.draw(st.lists(st.sampled_from(acts), min_size=1, max_size=4), "acts"):
-            if act == "toggle":
-                self.pair.toggle(name, by)
-            elif act == "pulse":
-                self.pair.pulse(name, data.draw(st.sampled_from([None, 0.25, 0.5, 3])), by)
-            else:
-                values = {"on": [1], "off": [0], "dim": [0, 0.25, 0.5, 1]}[act]
-                self.pair.set(name, data.draw(st.sampled_from(values)), by)
-            if gap := data.draw(st.sampled_from([0, 1 / 16, 0.5]), "gap"):
-                self.pair.wait(gap)
+        is_pwm = self.pins[name]["mode"] == "pwm"
+        values: dict[str, list[Any]] = {
+            "toggle": [None],
+            "pulse": [None, 0.25, 0.5, 3],
+            "set": [0, 0.25, 0.5, 1] if is_pwm else [1, 1, 0],
+        }
+        acts = st.sampled_from(["toggle", "set"] if is_pwm else ["set", "set", "toggle", "pulse"])
+        for act in data.draw(st.lists(acts, min_size=1, max_size=4), "acts"):
+            self._command(act, name, data.draw(st.sampled_from(values[act])), by)
+            self.wait(data.draw(st.sampled_from([0, 0, 1 / 16, 0.5]), "gap"))
+        if data.draw(st.booleans(), "waits"):
+            self.wait_for_next(data.draw(st.sampled_from([0, 1 / 64])))
 
-    @precondition(outputs)
-    @rule(data=st.data(), before=st.sampled_from([0, 1 / 64]))
-    def switch_on_and_wait(self, data: st.DataObject, before: float) -> None:
-        self.pair.set(self._any(data, self.outputs()), 1)
-        self.pair.wait_for_next(before)
+    @rule(data=st.data(), command=st.sampled_from(ANY_COMMANDS))
+    def command(self, data: st.DataObject, command: tuple[str, float]) -> None:
+        """Any command to any pin, also one that cannot be carried out."""
+        act, value = command
+        self._command(act, self._any(data, [*self.pins, "nope"]), value)
 
-    @rule(data=st.data(), value=st.sampled_from([0.25, 0.5, 0.75, 1, -1, 1.5, float("nan")]))
-    def set_to_any_value(self, data: st.DataObject, value: float) -> None:
-        self.pair.set(self._any(data, self.names()), value)
-        self.pair.toggle_unknown_pin()
-
-    @rule(
-        data=st.data(),
-        seconds=st.sampled_from([None, None, 1 / 16, 0.25, 1, 3, 16, 7200, 0, -1, 86401]),
-    )
-    def pulse(self, data: st.DataObject, seconds: float | None) -> None:
-        self.pair.pulse(self._any(data, self.names()), seconds)
-
-    @rule(data=st.data(), value=st.sampled_from([0, 1, 0, 1, 0.5]))
-    def drive(self, data: st.DataObject, value: float) -> None:
-        self.pair.drive(self._any(data, self.names()), value)
-
-    # Time
-
-    @rule(seconds=WAITS)
+    @rule(seconds=st.sampled_from(WAITS_S))
     def wait(self, seconds: float) -> None:
-        self.pair.wait(seconds)
+        self.rig.wait(seconds)
+        self.check()
 
     @rule(before=st.sampled_from([0, 0, 1 / 64]))
     def wait_for_next(self, before: float) -> None:
-        self.pair.wait_for_next(before)
+        """Wait until exactly the moment that is due next, or until just before."""
+        due = min((moment for moment, _ in self.model.due()), default=self.model.now)
+        self.wait(max(0, due - self.now() - before))
 
     @rule(by=st.sampled_from([3600.0, -3600.0, 7200.5, 10 * YEAR_S, -10 * YEAR_S]))
     def set_wall_clock(self, by: float) -> None:
-        self.pair.set_wall_clock(by)
-
-    @rule(
-        data=st.data(),
-        gaps=st.lists(st.sampled_from([1 / 64, 1 / 16, 0.5, 2]), min_size=1, max_size=4),
-    )
-    def be_busy(self, data: st.DataObject, gaps: list[float]) -> None:
-        names = st.sampled_from([None, *self.inputs()])
-        self.pair.be_busy(*[(gap, data.draw(names)) for gap in gaps])
+        self.wall_offset_s += by
 
     # Inputs and failing lines
 
-    @precondition(inputs)
     @rule(
         data=st.data(),
-        gaps=st.lists(st.sampled_from([0, 1 / 64, 1 / 32, 1 / 16, 0.25]), min_size=1, max_size=6),
-        rest=st.sampled_from([0, 0.5]),
+        gaps=st.lists(st.sampled_from([0, 1 / 64, 1 / 32, 1 / 16, 0.5]), min_size=1, max_size=6),
+        is_busy=st.booleans(),
+        rest=st.sampled_from([0, 0.5, 2]),
     )
-    def bounce(self, data: st.DataObject, gaps: list[float], rest: float) -> None:
-        """Edges of one line. Those without a gap come before the loop sees any of them."""
-        name = self._any(data, self.inputs())
-        together: list[str] = []
+    def bounce(self, data: st.DataObject, gaps: list[float], is_busy: bool, rest: float) -> None:
+        """Edges of one line or two, each after a gap. A busy loop sees all of them together."""
+        inputs = st.sampled_from(self.inputs() or [None])
+        names = cycle(data.draw(st.lists(inputs, min_size=1, max_size=2)))
         for gap in gaps:
-            together.append(name)
-            if gap:
-                self.pair.flip(*together)
-                self.pair.wait(gap)
-                together.clear()
-        self.pair.flip(*together)
-        self.pair.wait(rest)
+            if is_busy:
+                self.rig.loop._clock.now += gap
+                self.model.now = self.now()
+            else:
+                self.wait(gap)
+            if name := next(names):
+                self._flip(name)
+        self.wait(rest)
 
-    @precondition(inputs)
-    @rule(data=st.data(), refreshes=st.booleans())
-    def lose_edge(self, data: st.DataObject, refreshes: bool) -> None:
-        self.pair.lose_edge(self._any(data, self.inputs()))
-        if refreshes:
-            self.pair.refresh()
+    def _flip(self, name: str) -> None:
+        line, high = self._line(name), not self.model.pins[name].line.level
+        (line.drive_high if high else line.drive_low)()
+        self.model.set_line(name, high)
 
-    @rule()
-    def refresh(self) -> None:
-        self.pair.refresh()
+    @rule(data=st.data(), loses=st.booleans())
+    def refresh(self, data: st.DataObject, loses: bool) -> None:
+        """The server reads all inputs, perhaps after an edge of one was lost."""
+        if loses and self.inputs():
+            name = self._any(data, self.inputs())
+            line = self.model.pins[name].line
+            line.level = int(not line.level)
+            self._line(name)._change_state(line.level)
+        self.rig.board.refresh()
+        self.model.refresh()
 
-    @precondition(lambda self: not self.pair.failing)
+    def failing(self) -> list[int]:
+        return [gpio for gpio, line in self.model.lines.items() if line.fails]
+
+    @precondition(lambda self: not self.failing())
     @rule(data=st.data(), used=st.booleans())
     def fail(self, data: st.DataObject, used: bool) -> None:
-        name = self._any(data, self.names())
-        if used and name in self.outputs():
-            self.pair.set(name, 1)
-        self.pair.fail(name)
+        """A line fails, perhaps while its output is on, and is used then."""
+        name = self._any(data, [*self.pins])
         if used:
-            self.pair.toggle(name)
-            if self.outputs():
-                self.pair.set(self._any(data, self.outputs()), 1)
+            self._command("set", name, 1)
+        line = self._line(name)
+        line._get_state = line._set_state = fail
+        self.model.pins[name].line.fails = True
+        if used:
+            self._command("toggle", name)
+            self._command("set", self._any(data, [*self.pins]), 1)
 
-    @precondition(lambda self: self.pair.failing)
+    @precondition(failing)
+    @rule(reopened=st.booleans())
+    def repair(self, reopened: bool) -> None:
+        for gpio in self.failing():
+            self.model.lines[gpio].fails = False
+            del self.factory.pin(gpio)._get_state, self.factory.pin(gpio)._set_state
+        if reopened:
+            self.reopen_failed()
+
+    @precondition(lambda self: None in self.model.values().values())
     @rule()
-    def repair(self) -> None:
-        self.pair.repair()
-
-    @precondition(lambda self: not all(pin.is_open for pin in self.pair.model.pins.values()))
-    @rule(repaired=st.booleans())
-    def reopen_failed(self, repaired: bool) -> None:
-        if repaired:
-            self.pair.repair()
-        self.pair.reopen_failed()
+    def reopen_failed(self) -> None:
+        self.rig.board.reopen_failed()
+        self.model.reopen_failed()
 
     # Reloads, restarts and power cuts
 
-    @rule()
-    def save(self) -> None:
-        self.pair.save()
-
-    def _switch_on(self, data: st.DataObject, initial: Iterable[str]) -> None:
-        """Perhaps switch on an output that may be on after the next start."""
-        pins = self.pair.pins
-        kept = [name for name in self.outputs() if pins[name].get("initial") in initial]
-        if kept and data.draw(st.booleans(), "switches on"):
-            name = self._any(data, kept)
-            if data.draw(st.booleans(), "pulses"):
-                self.pair.pulse(name, 1)
-            else:
-                self.pair.set(name, 0.25 if pins[name]["mode"] == "pwm" else 1)
-
-    @rule(
-        data=st.data(),
-        later=st.sampled_from([0, 0.5, 1, 3600]),
-        crash=st.booleans(),
-        flips=st.booleans(),
-    )
-    def restart(self, data: st.DataObject, later: float, crash: bool, flips: bool) -> None:
-        self._switch_on(data, KEPT)
-        self.pair.restart(later, crash, self.inputs() if flips else [])
-
-    @rule(data=st.data(), saved=st.sampled_from([True, True, False]))
-    def cut_power(self, data: st.DataObject, saved: bool) -> None:
-        self._switch_on(data, ["restore"])
-        if saved:
-            self.pair.save()
-        self.pair.cut_power()
+    def _switch_on(self, data: st.DataObject, *initial: str) -> None:
+        """Perhaps switch on an output, or one with one of these `initial`."""
+        pins = self.pins
+        found = self.outputs()
+        if initial:
+            found = [name for name in found if pins[name].get("initial") in initial]
+        if found and data.draw(st.booleans(), "switches on"):
+            name = self._any(data, found)
+            act = data.draw(st.sampled_from(["set", "pulse"]), "act")
+            self._command(act, name, 0.25 if pins[name]["mode"] == "pwm" else 1)
 
     @rule(data=st.data())
     def reload(self, data: st.DataObject) -> None:
-        if self.outputs() and data.draw(st.booleans(), "switches on"):
-            self.pair.set(self._any(data, self.outputs()), 1)
-        self.pair.reload(data.draw(configurations(CHOICES, self.pair.pins), "pins"))
+        self._switch_on(data)
+        self.pins = data.draw(configurations(CHOICES, self.pins), "pins")
+        self.rig.board.reconfigure(parse(to_yaml(self.pins)).pins)
+        self.model.reload(self.pins)
+        assert [pin.config.name for pin in self.rig.board] == [*self.pins]
+
+    @rule(data=st.data(), later=st.sampled_from([0, 0.5, 1, 3600]), flips=st.booleans())
+    def restart(self, data: st.DataObject, later: float, flips: bool) -> None:
+        """Stop, and start `later`; some edges are on their way at the end. Between the board does
+        nothing."""
+        self._switch_on(data, *KEPT)
+        for name in self.inputs() if flips else []:
+            self._flip(name)
+        self.rig.board.close()
+        self.model.stop()
+        self._check_answers()
+        assert not self.asked
+        at_end = [*self.rig.changes], self.rig.availability_changes
+        self.rig.wait(later)
+        self.rig.settle()
+        assert (self.rig.changes, self.rig.availability_changes) == at_end
+        self._check_lines()
+        self._start_again(self.now())
+
+    @rule(data=st.data(), later=st.sampled_from([0, 0.5, 1, 3600]))
+    def crash(self, data: st.DataObject, later: float) -> None:
+        """`raspi-server safe-state` follows, and does what `on_failure` says, which is off."""
+        self._switch_on(data, *KEPT)
+        for out in self.model.outputs:
+            out.line.level = int(not out.high_is_on)
+            self._line(out.name)._change_state(out.line.level)
+        self._start_again(self.now() + later)
+
+    @rule()
+    def save(self) -> None:
+        self.rig.states.save(self.now())
+        self.model.save()
+
+    @rule(data=st.data(), saved=st.sampled_from([True, True, False]))
+    def cut_power(self, data: st.DataObject, saved: bool) -> None:
+        self._switch_on(data, "restore")
+        if saved:
+            self.save()
+        self.repair(False)
+        for file in (self.folder / "run").iterdir():
+            file.unlink()
+        self._open_lines()
+        self.model.cut_power()
+        self._start_again(1000.0)
+
+    def _start_again(self, at: float) -> None:
+        self.asked.clear()
+        self.rig.loop.close()
+        self.rig = self._new_rig(at)
+        self.model.now = at
+        self.model.start(self.pins)
+
+    # The comparison
 
     @invariant()
-    def board_equals_model(self) -> None:
-        if self.pair:
-            self.pair.check()
+    def check(self) -> None:
+        """What was posted to the loop happens, then all that the model predicts is compared."""
+        self.rig.settle()
+        self.model.pass_time(self.now())
+        assert self.rig.errors == []
+        assert self.now() == approx(self.model.now)
+        assert self.rig.board.values() == self.model.values()
+        assert self.rig.availability_changes == self.model.reopened
+        self._check_changes()
+        self._check_pins()
+        self._check_lines()
+        self._check_answers()
+
+    def _check_changes(self) -> None:
+        """The changes of each pin are those of the model, in order."""
+        order = [*self.pins]
+        reported = sorted(self.rig.changes, key=lambda change: order.index(change.pin))
+        expected = sorted(self.model.changes, key=lambda change: order.index(change.pin))
+        assert [each[:2] for each in reported] == [(each.pin, each.value) for each in expected]
+        for change, wanted in zip(reported, expected, strict=True):
+            assert change.by in wanted.by, (change, wanted)
+            assert change.moment == approx(wanted.moment), (change, wanted)
+        self.rig.changes.clear()
+        self.model.changes.clear()
+
+    def _check_pins(self) -> None:
+        for name, pin in self.model.pins.items():
+            runtime = self.rig.board[name]
+            assert bool(runtime.error) != pin.is_open
+            since = pin.since if pin.is_open else None
+            assert runtime.since == (since and approx(self.wall_offset_s + since)), name
+            if isinstance(pin, Output) and pin.is_open:
+                off_at = pin.state.off_at
+                assert runtime.output.state.off_at == (off_at and approx(off_at)), name
+
+    def _check_lines(self) -> None:
+        """Each line has had the levels of the model, and no other in between."""
+        for keys in self.pins.values():
+            line, model = self.factory.pin(keys["gpio"]), self.model.lines[keys["gpio"]]
+            assert [each.state for each in line.states[-50:]] == model.levels[-50:], keys
+        groups = [out.group for out in self.model.outputs if out.group and out.value]
+        assert len(groups) == len({*groups}), "two outputs of a group are on"
+
+    def _check_answers(self) -> None:
+        """No command that waits has an answer yet, all others have theirs."""
+        for result, answer in self.asked:
+            if isinstance(result, RequestError):
+                answer.check(None, result.code)
+            elif not result.done():
+                assert answer.is_open, answer
+            elif error := result.exception():
+                answer.check(None, error.code)
+            else:
+                answer.check(result.result())
+        self.asked = [asked for asked in self.asked if asked[1].is_open]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [100, pytest.param(5000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [120, pytest.param(6000, marks=pytest.mark.long)])
 def test_random_events(caplog: pytest.LogCaptureFixture, examples: int) -> None:
     """In any sequence of events the pins follow the rules, and nothing else happens to them."""
     caplog.set_level("CRITICAL", logger="raspi_server")  # lines fail by the hundred
-    run_state_machine_as_test(
-        BoardEvents,
-        settings=settings(
-            database=None,
-            deadline=None,
-            print_blob=True,
-            report_multiple_bugs=False,
-            max_examples=examples,
-            stateful_step_count=40,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-
-
-# Sequences that once failed.
-
-
-@pytest.fixture
-def board() -> Iterator[Callable[[Pins], ModelledBoard]]:
-    """Make a board. Each event compares it with the model."""
-    pairs: list[ModelledBoard] = []
-
-    def make(pins: Pins) -> ModelledBoard:
-        pairs.append(ModelledBoard(pins))
-        return pairs[-1]
-
-    yield make
-    for pair in pairs:
-        pair.close()
-
-
-def output(gpio: int = 17, **keys: Any) -> Keys:
-    return {"gpio": gpio, "mode": "output", **keys}
-
-
-def motor(gpio: int, **keys: Any) -> Keys:
-    return output(gpio, group="shutter", group_pause=1, **keys)
-
-
-DOWN_AND_TILT = {"down": motor(6), "tilt": motor(13)}
-MOTORS = {"up": motor(5), **DOWN_AND_TILT}
-KEPT_MOTORS = {"up": motor(5, initial="keep"), **DOWN_AND_TILT}
-LAMP_KEPT = {"lamp": output(initial="keep")}
-SEQUENCES = {
-    "max_on counts across a restart, and another set does not extend it": (
-        [{"lamp": output(max_on=8, initial="keep")}],
-        "set lamp 1, wait 7, restart, set lamp 1, wait 1, line lamp 0",
-    ),
-    "a pulse that ends after a restart has the cause pulse": (
-        [LAMP_KEPT],
-        "pulse lamp 2, restart 1, wait 1, line lamp 0",
-    ),
-    "max_on that ends a pulse after a restart is the cause": (
-        [{"lamp": output(initial="keep", pulse=60, max_on=4)}],
-        "set lamp 1, restart 1, wait 3, line lamp 0",
-    ),
-    "a pulse as long as max_on continues after a restart": (
-        [{"lamp": output(initial="keep", pulse=4, max_on=4)}],
-        "set lamp 1, restart 1, line lamp 1",
-    ),
-    "a pulse is over after a power cut": (
-        [{"lamp": output(initial="restore")}],
-        "pulse lamp 2, save, cut_power, line lamp 0",
-    ),
-    "a pulse that max_on shortens is over after a power cut": (
-        [{"lamp": output(initial="restore", max_on=8)}],
-        "set lamp 1, wait 7, pulse lamp 2, save, cut_power, line lamp 0",
-    ),
-    "max_on does not restart after a power cut": (
-        [{"lamp": output(initial="restore", max_on=8)}],
-        "set lamp 1, save, cut_power, line lamp 0",
-    ),
-    "on_stop keep does not keep a pulse on, which continues at the start": (
-        [{"lamp": output(initial="keep", on_stop="keep")}],
-        "pulse lamp 2, restart 1, line lamp 1, wait 1, line lamp 0",
-    ),
-    "restore applies from the reload on that brings it": (
-        [{"lamp": output()}, {"lamp": output(initial="restore")}],
-        "set lamp 1, reload, save, cut_power, line lamp 1",
-    ),
-    "an output that waits does not go on beside one that joins its group while on": (
-        [
-            MOTORS | {"tilt": output(13, initial="keep")},
-            MOTORS | {"tilt": motor(13, initial="keep")},
-        ],
-        "set tilt 1, set up 1, reload, wait 2, line up 0",
-    ),
-    "an output that was on when removed waits for the pause when it returns": (
-        [KEPT_MOTORS, DOWN_AND_TILT, KEPT_MOTORS],
-        "wait 1, set up 1, reload, set down 1, wait 1, set down 0, reload, line up 0",
-    ),
-    "an output that was an input meanwhile waits for the pause when it returns": (
-        [KEPT_MOTORS, {"up": {"gpio": 5, "mode": "input"}, **DOWN_AND_TILT}, KEPT_MOTORS],
-        "wait 1, set up 1, reload, wait 1, set down 1, set down 0, reload, line up 0",
-    ),
-    "an output that continues after a restart takes commands without a pause": (
-        [KEPT_MOTORS],
-        "wait 1, set up 1, restart, set up 1, pulse up 4, wait 4, line up 0",
-    ),
-    "the pause counts from an output that was on just before it was removed": (
-        [MOTORS, DOWN_AND_TILT],
-        "wait 1, set up 1, set up 0, reload, set down 1, line down 0, wait 1, line down 1",
-    ),
-    "a pulse is over although the line opened late": (
-        [KEPT_MOTORS],
-        "wait 1, pulse up 2, fail up, restart 1, repair, reopen_failed, wait 60, line up 0",
-    ),
-    "an output that a reload removes while it waits stays off": (
-        [MOTORS, DOWN_AND_TILT, MOTORS],
-        "set up 1, reload, wait 2, line down 0, reload, line up 0",
-    ),
-}
-"""For each behaviour the configuration at the start, those of the reloads, and the events. `line`
-is an expected level."""
-
-
-@pytest.mark.parametrize(("configs", "events"), SEQUENCES.values(), ids=SEQUENCES)
-def test_sequence(board: Callable[[Pins], ModelledBoard], configs: list[Pins], events: str) -> None:
-    """The behaviour in the name of the case."""
-    pair, reloads = board(configs[0]), iter(configs[1:])
-    for event in events.split(", "):
-        act, *words = event.split()
-        arguments = [int(word) if word.isdigit() else word for word in words]
-        if act == "line":
-            assert pair.line(words[0]).state == int(words[1])
-        else:
-            getattr(pair, act)(*arguments, *([next(reloads)] if act == "reload" else []))
-
-
-def test_press_while_the_loop_is_busy(board: Callable[[Pins], ModelledBoard]) -> None:
-    """A press that held for the debounce time is reported, although the loop saw it only later."""
-    pair = board({"bell": {"gpio": 4, "mode": "input", "debounce": 0.0625}})
-    pair.be_busy((0.25, "bell"), (0.5, "bell"), (0.25, None))
-    pair.wait(1)
-    assert [change.value for change in pair.rig.changes] == [1, 0]
-
-
-def test_output_that_was_lost_waits_when_it_joins(board: Callable[[Pins], ModelledBoard]) -> None:
-    """An output whose line had failed waits for the pause when it joins a group."""
-    pair = board({"up": output(5, initial="keep"), **DOWN_AND_TILT})
-    pair.wait(1)
-    pair.set("up", 1)
-    pair.fail("up")
-    pair.set("up", 0)
-    pair.repair()
-    pair.line("up")._state = pair.model.pins["up"].line.level = 0
-    pair.monitor.off(5, pair.now())
-    pair.set("down", 1)
-    pair.wait(1)
-    pair.set("down", 0)
-    pair.reload(KEPT_MOTORS)
+    run(BoardEvents, examples, steps=40)

@@ -116,6 +116,7 @@ class FleetWatcher(MqttListener):
         A whole copy for each caller would take much memory. Changes made meanwhile are also sent as
         news."""
         self._was_read = True
+        self._send_state()  # so that the caller is told of the next change from this state
         head = encode(messages.Fleet(time.time(), self._seq, self.state, []))
         yield head.removesuffix(b"]}")
         part = bytearray()

@@ -4,12 +4,12 @@ import gzip
 import time
 from typing import Any
 
-from playwright.sync_api import Locator, Page, Response, expect
+from playwright.sync_api import CDPSession, Locator, Page, Response, expect
 
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server
 
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=LIMIT * 1000)
 
 CONFIG = """
 gpio: simulated
@@ -49,11 +49,20 @@ def value(server: Server, pin: str) -> float | None:
     return level
 
 
+def complete_log(server: Server) -> list[str]:
+    """Return the lines of a debug log once it has all that has happened so far."""
+    before = server.log.count("GET /api/the-end: 404")
+    ask(server, "GET", "/api/the-end")
+    server.wait_for_log("GET /api/the-end: 404", again=before)
+    return server.lines
+
+
 def first_visit(page: Page, url: str) -> dict[str, int]:
     """Open a page; return the compressed size in bytes of each address that it loads."""
     answers: dict[str, Response] = {}
     page.on("response", lambda answer: answers.setdefault(answer.url, answer))
     page.goto(url)
+    expect_live(page)
     page.wait_for_load_state("networkidle")
     # Reading a body lets more answers arrive.
     return {at: len(gzip.compress(answer.body(), 9)) for at, answer in list(answers.items())}
@@ -79,7 +88,7 @@ def word(page: Page, pin: str) -> Locator:
 
 
 def expect_live(page: Page) -> None:
-    expect(page.locator("#link")).to_contain_text("Live")
+    expect(page.locator("body")).to_have_attribute("data-link", "live")
 
 
 def wait_for(page: Page, test: str, arg: object = None) -> None:
@@ -89,3 +98,34 @@ def wait_for(page: Page, test: str, arg: object = None) -> None:
     while not page.evaluate(test, arg):
         assert time.monotonic() < limit, f"never true: {test}"
         page.wait_for_timeout(20)
+
+
+class Hand:
+    """Fingers on the glass of a phone, as Chromium gets them from the screen itself."""
+
+    def __init__(self, page: Page) -> None:
+        self._cdp: CDPSession = page.context.new_cdp_session(page)
+
+    def touch(self, *points: tuple[float, float]) -> None:
+        """Put fingers down."""
+        self._send("touchStart", points)
+
+    def move(self, *points: tuple[float, float]) -> None:
+        """Move the fingers that are down."""
+        self._send("touchMove", points)
+
+    def lift(self, *points: tuple[float, float]) -> None:
+        """Lift all fingers but those that stay at these points."""
+        self._send("touchEnd", points)
+
+    def swipe(self, *points: tuple[float, float], steps: int = 8) -> None:
+        """Go with one finger from point to point, and lift it."""
+        self.touch(points[0])
+        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+            for step in range(1, steps + 1):
+                self.move((x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps))
+        self.lift()
+
+    def _send(self, kind: str, points: tuple[tuple[float, float], ...]) -> None:
+        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        self._cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})

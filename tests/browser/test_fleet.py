@@ -1,7 +1,6 @@
 """The page at `/fleet/`: all Pis at a real broker, in a real browser."""
 
 import re
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,8 +38,8 @@ FARM = [
 def start_pis(brokers: Brokers) -> Iterator[Callable[..., FakePis]]:
     started: list[FakePis] = []
 
-    def start(broker: Any, **account: str) -> FakePis:
-        started.append(FakePis(broker, **account))
+    def start(broker: Any) -> FakePis:
+        started.append(FakePis(broker))
         return started[-1]
 
     yield start
@@ -60,26 +59,27 @@ def row(page: Page, topic: str, name: str) -> Locator:
     return card(page, topic).locator(f'[data-pin="{name}"]')
 
 
-def describe_farm(pis: FakePis) -> None:
-    """Publish a few Pis in two greenhouses."""
+def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, shoot):
+    """A first visit loads at most 45 kB beside the Pis, all scripts at once. Every Pi has a card
+    under its group's heading, with its pins as they are; those that are offline say since when.
+    Search and filter work with the keyboard. A Pi that goes offline is greyed, keeps its last
+    values, and is announced; a new one appears in its place, and one that is removed disappears."""
+    broker = brokers.broker()
+    pis = start_pis(broker)
     pis.describe("farm/house-1/pi-2", "pi-2", FARM, url="http://127.0.0.1:9/")
     pis.describe("farm/house-1/pi-10", "pi-10", FARM[:3], online=False)
     broken = pin("probe", label="Probe", value=None, error="GPIO4 is in use by w1")
     pis.describe("farm/house-2/pi-3", "pi-3", [broken, *FARM[1:4]])
     pis.flush()
-
-
-def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, shoot):
-    """Every Pi has a card under its group's heading, with its pins as they are; those that are
-    offline say since when."""
-    broker = brokers.broker()
-    describe_farm(start_pis(broker))
     server = start_server(pi(broker.url, "farm/office/desk"))
-    page = open_page(f"{server.url}/fleet/")
-    expect(page.locator(".pi-group > h2")).to_have_text(["house-1", "house-2", "office"])
-    expect(page.locator("#counts")).to_have_text("4 Raspberry Pis, 1 offline")
+    page = open_page("about:blank")
+    sizes = first_visit(page, f"{server.url}/fleet/")
+    check_scripts(page, list(sizes), "en")
+    assert sum(size for url, size in sizes.items() if not url.endswith("/api/fleet")) <= 45_000
+    headings, counts = page.locator(".pi-group > h2"), page.locator("#counts")
+    expect(headings).to_have_text(["house-1", "house-2", "office"])
+    expect(counts).to_have_text("4 Raspberry Pis, 1 offline")
     expect(page.locator("#pis .name")).to_have_text(["pi-2", "pi-10", "pi-3", re.compile(".")])
-    expect(page.locator("#link")).to_contain_text("Live")
     expect(row(page, "farm/house-1/pi-2", "fan").locator(".word")).to_have_text("35%")
     away = card(page, "farm/house-1/pi-10")
     expect(away.locator(".state")).to_have_text("offline, last heard 2 hr ago")
@@ -89,25 +89,55 @@ def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, sh
     expect(row(page, "farm/house-1/pi-2", "locked").locator("button")).to_have_count(0)
     link = card(page, "farm/house-1/pi-2").get_by_role("link", name="Page of pi-2")
     expect(link).to_have_attribute("href", "http://127.0.0.1:9/")
-    shoot(page, "fleet")
+    shoot(page)
+
+    found = page.locator(".pi:visible .name")
+    page.get_by_role("searchbox").focus()
+    page.keyboard.type("HOUSE-1 seedlings")
+    expect(found).to_have_text(["pi-2", "pi-10"])
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    expect(found).to_have_text(["pi-10"])
+    for name, filtered in (("on", ["pi-2"]), ("error", [])):
+        page.locator("#filter").select_option(name)
+        expect(found).to_have_text(filtered)
+    page.get_by_role("searchbox").fill("nowhere")
+    expect(page.locator("#nothing")).to_have_text("None of them matches.")
+    page.get_by_role("searchbox").fill("")
+    page.locator("#filter").select_option("all")
+    expect(found).to_have_count(4)
+
+    lamp = row(page, "farm/house-1/pi-2", "lamp")
+    expect(lamp.get_by_role("switch")).to_be_checked()
+    pis.publish("farm/house-1/pi-2/status", b"offline")
+    expect(card(page, "farm/house-1/pi-2")).to_have_attribute("data-online", "false")
+    expect(card(page, "farm/house-1/pi-2").locator(".state")).to_contain_text("offline, last heard")
+    expect(lamp.locator(".word")).to_have_text("on")
+    expect(lamp.get_by_role("switch")).to_have_count(0)
+    expect(page.locator("#announcements")).to_have_text("pi-2 is offline")
+    expect(counts).to_have_text("4 Raspberry Pis, 2 offline")
+    pis.describe("farm/house-1/pi-9", "pi-9", FARM[:1])
+    for name in ("describe", "status"):
+        pis.publish(f"farm/house-2/pi-3/{name}", b"")
+    expect(page.locator("#pis .name")).to_have_text(["pi-2", "pi-9", "pi-10", re.compile(".")])
+    expect(headings).to_have_text(["house-1", "office"])
+    pis.publish("farm/house-1/pi-2/status", b"online")
+    expect(lamp.get_by_role("switch")).to_be_checked()
 
 
-def test_commands_to_another_pi(brokers, start_server, open_page):
+def test_commands_to_another_pi(brokers, start_pis, start_server, open_page):
     """The page of one Pi leads to that of all. What is switched there is switched at another Pi, by
-    each kind of control; one that confirms names its Pi in the question."""
+    each kind of control; one that confirms names its Pi in the question. A command looks pending
+    until its Pi has answered. A rejection is shown with its reason."""
     broker = brokers.broker()
     there = start_server(pi(broker.url, "house/there", fleet=False))
-    here = start_server(pi(broker.url, "house/here"))
-    page = open_page(here.url)
+    page = open_page(start_server(pi(broker.url, "house/here")).url)
     page.get_by_role("link", name="All Raspberry Pis").click()
     lamp = row(page, "house/there", "lamp")
     switch = lamp.get_by_role("switch", name="Desk lamp")
     switch.click()
     expect(switch).to_be_checked()
     assert value(there, "lamp") == 1
-    switch.press("Enter")
-    expect(lamp.locator(".word")).to_have_text("off")
-    assert value(there, "lamp") == 0
     row(page, "house/there", "fan").get_by_role("slider").press("End")
     expect(row(page, "house/there", "fan").locator(".word")).to_have_text("100%")
     assert value(there, "fan") == 1
@@ -115,88 +145,68 @@ def test_commands_to_another_pi(brokers, start_server, open_page):
     bell.get_by_role("button").click()
     there.wait_for_log("bell .*: on")
     expect(bell.locator(".word")).to_have_text("off")
-    heater = row(page, "house/there", "heater")
-    heater.get_by_role("switch").click()
-    expect(page.locator("#question")).to_have_text(re.compile(r"^Switch Heater \(.+\) on\?$"))
-    page.get_by_role("button", name="Cancel").click()
-    expect(heater.get_by_role("switch")).not_to_be_checked()
-    heater.get_by_role("switch").click()
-    page.get_by_role("button", name="Switch on").click()
-    expect(heater.get_by_role("switch")).to_be_checked()
+    heater = row(page, "house/there", "heater").get_by_role("switch")
+    for answer in ("Cancel", "Switch on"):
+        expect(heater).not_to_be_checked()
+        heater.click()
+        expect(page.locator("#question")).to_have_text(re.compile(r"^Switch Heater \(.+\) on\?$"))
+        page.get_by_role("button", name=answer).click()
+    expect(heater).to_be_checked()
     assert value(there, "heater") == 1
-    page.get_by_role("link", name="The page of this Raspberry Pi").click()
-    expect(page.locator('.pin[data-pin="lamp"]')).to_be_visible()
 
-
-def test_answers_of_another_pi(brokers, start_pis, start_server, open_page):
-    """A command looks pending until its Pi has answered. A rejection is shown with its reason, and
-    a command without an answer as unconfirmed."""
-    broker = brokers.broker()
     pis = start_pis(broker)
-    describe_farm(pis)
-    subscriber = brokers.subscriber(broker, "farm/+/+/pins/+/set")
-    server = start_server(
-        pi(broker.url, "farm/office/desk"), program=changing(fleet_answer_timeout_s=1)
-    )
-    page = open_page(f"{server.url}/fleet/")
-    lamp = row(page, "farm/house-1/pi-2", "lamp")
+    subscriber = brokers.subscriber(broker, "house/+/pins/+/set")
+    pis.describe("house/mute", "mute", FARM)
+    lamp = row(page, "house/mute", "lamp")
     lamp.get_by_role("switch").click()
     expect(lamp.locator(".word")).to_have_text("switching off…")
     expect(lamp.get_by_role("switch")).to_be_checked()
-    expect(lamp.locator(".error")).to_have_text("Not confirmed: pi-2 did not answer within 1 s")
-    expect(lamp.locator(".word")).to_have_text("on")
-    lamp.get_by_role("switch").click()
-    ref = subscriber.wait_for_topic("farm/house-1/pi-2/pins/lamp/set", 2)[1].json["ref"]
+    ref = subscriber.wait_for_topic("house/mute/pins/lamp/set")[0].json["ref"]
     answer = {"type": "error", "ref": ref, "code": "unavailable", "message": "the relay is lost"}
-    pis.publish("farm/house-1/pi-2/pins/lamp/result", answer, retain=False)
-    expect(lamp.locator(".error")).to_have_text("Not done: pi-2: the relay is lost")
+    pis.publish("house/mute/pins/lamp/result", answer, retain=False)
+    expect(lamp.locator(".error")).to_have_text("Not done: mute: the relay is lost")
 
 
-def test_rights(brokers, start_pis, start_server, open_page, shoot):
+def test_rights(brokers, start_server, open_page, shoot):
     """A browser that may not switch sees no switches and gets the reason, with a link to where one
-    signs in if that would help. Without the right to view it sees no Pi."""
-    broker = brokers.broker()
-    describe_farm(start_pis(broker))
-    text = pi(broker.url, "farm/office/desk", control="code")
-    server = start_server(text)
+    signs in if that would help. If everyone may switch, a pin that needs the code has no switch;
+    the others have. Without the right to view it sees no Pi. Without a broker in the configuration
+    the page says which line is missing."""
+    url = brokers.broker().url
+    server = start_server(pi(url, "house/here", control="code"))
     page = open_page(f"{server.url}/fleet/")
-    expect(page.locator("#notices")).to_contain_text("needs the control code")
-    expect(page.get_by_role("link", name="Sign in")).to_have_attribute("href", f"{server.url}/")
-    expect(row(page, "farm/house-1/pi-2", "lamp").locator(".lamp")).to_be_visible()
+    notices, lamp = page.locator("#notices"), row(page, "house/here", "lamp")
+    sign_in = page.get_by_role("link", name="Sign in")
+    expect(notices).to_contain_text("needs the control code")
+    expect(sign_in).to_have_attribute("href", f"{server.url}/")
+    expect(lamp.locator(".lamp")).to_be_visible()
     expect(page.locator(".row button")).to_have_count(0)
-    shoot(page, "looking")
-    server = start_server(pi(broker.url, "farm/office/shelf", control="nobody"))
-    page = open_page(f"{server.url}/fleet/")
-    expect(page.locator("#notices")).to_contain_text("nobody may switch other")
-    expect(page.get_by_role("link", name="Sign in")).to_have_count(0)
-    server = start_server(text.replace("{control:", "{view: code, control:"))
-    page = open_page(f"{server.url}/fleet/")
-    expect(page.locator("#link strong")).to_have_text("Sign in needed")
-    expect(page.locator("#waiting")).to_contain_text("only to those who signed in")
-    expect(page.get_by_role("link", name="Sign in")).to_have_attribute("href", f"{server.url}/")
-    expect(page.locator(".pi")).to_have_count(0)
-    shoot(page, "door")
-
-
-def test_pin_that_needs_the_code(brokers, start_server, open_page, shoot):
-    """If everyone may switch, a pin that needs the code has no switch, and the page says where
-    to sign in; the others have their switches."""
-    text = pi(brokers.broker().url, "house/here").replace("lamp: {", "lamp: {control: code, ")
-    page = open_page(f"{start_server(text).url}/fleet/")
-    expect(row(page, "house/here", "lamp").locator(".lamp")).to_be_visible()
-    expect(row(page, "house/here", "lamp").locator("button")).to_have_count(0)
+    shoot(page)
+    server.reload(pi(url, "house/here", control="nobody"))
+    expect(notices).to_contain_text("nobody may switch other")
+    expect(sign_in).to_have_count(0)
+    everyone = pi(url, "house/here")
+    server.reload(everyone.replace("lamp: {", "lamp: {control: code, "))
+    expect(notices).to_contain_text("Switching some pins needs the control code")
     expect(row(page, "house/here", "fan").get_by_role("switch")).to_be_visible()
-    expect(page.locator("#notices")).to_contain_text("Switching some pins needs the control code")
-    shoot(page, "code")
-    page.get_by_role("link", name="Sign in").click()
-    expect(page.locator("#notices")).to_contain_text("Switching some pins needs the control code")
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(lamp.locator("button")).to_have_count(0)
+    server.reload(everyone.replace("{control:", "{view: code, control:"))
+    expect(page.locator("#link strong")).to_have_text("Sign in needed")
+    page.reload()
+    expect(page.locator("#waiting")).to_contain_text("only to those who signed in")
+    expect(sign_in).to_have_attribute("href", f"{server.url}/")
+    expect(page.locator(".pi")).to_have_count(0)
+    shoot(page)
+    server.reload("gpio: simulated\n")
+    page.reload()
+    expect(page.locator("#off")).to_contain_text("fleet: true")
+    expect(page.locator("#link")).to_be_hidden()
+    shoot(page)
 
 
 def test_unreachable_broker(brokers, start_server, open_page, shoot):
     """Without the broker the page says so, greys what it knows and sends nothing. It goes on by
-    itself when the broker is back."""
+    itself when the broker is back. Where WebSockets are blocked it says so."""
     broker = brokers.broker()
     server = start_server(
         pi(broker.url, "house/here"), program=changing(fleet_return_timeout_s=0.0)
@@ -211,147 +221,38 @@ def test_unreachable_broker(brokers, start_server, open_page, shoot):
     expect(page.locator("body")).not_to_have_attribute("data-current", "")
     lamp.get_by_role("switch").click()
     expect(lamp.locator(".error")).to_contain_text("nothing was sent")
-    shoot(page, "broker-away")
+    shoot(page)
     broker.start()
     server.wait_for_log("connected to .* as house-here$", again=1)
     expect(page.locator("body")).to_have_attribute("data-current", "")
     expect(page.locator("#notices .detail")).to_have_count(0)
-    lamp.get_by_role("switch").click()
-    expect(lamp.get_by_role("switch")).to_be_checked()
-
-
-def test_fleet_page_that_is_off(start_server, open_page, shoot):
-    """Without a broker in the configuration the page says which line is missing, and the dashboard
-    has no link to it."""
-    server = start_server("gpio: simulated\n")
-    page = open_page(f"{server.url}/fleet/")
-    expect(page.locator("#off")).to_contain_text("fleet: true")
-    expect(page.locator("#link")).to_be_hidden()
-    shoot(page, "off")
-    page.goto(server.url)
-    expect(page.locator("#link")).to_contain_text("Live")
-    expect(page.locator("#fleet-link")).to_be_hidden()
-
-
-def test_pis_that_come_and_go(brokers, start_pis, start_server, open_page):
-    """A Pi that goes offline is greyed, keeps its last values, and is announced; a new one appears
-    in its place, and one that is removed disappears. Search and filter work with the keyboard."""
-    broker = brokers.broker()
-    pis = start_pis(broker)
-    describe_farm(pis)
-    server = start_server(pi(broker.url, "farm/office/desk"))
-    page = open_page(f"{server.url}/fleet/")
-    found = page.locator(".pi:visible .name")
-    expect(found).to_have_count(4)
-    page.get_by_role("searchbox").focus()
-    page.keyboard.type("HOUSE-1 seedlings")
-    expect(found).to_have_text(["pi-2", "pi-10"])
-    expect(page.locator("#shown")).to_have_text("2 shown")
-    page.keyboard.press("Tab")
-    page.keyboard.press("ArrowDown")
-    expect(found).to_have_text(["pi-10"])
-    page.get_by_role("searchbox").fill("nowhere")
-    expect(page.locator("#nothing")).to_have_text("None of them matches.")
-    page.get_by_role("searchbox").fill("")
-    page.locator("#filter").select_option("all")
-    expect(found).to_have_count(4)
-    lamp = row(page, "farm/house-1/pi-2", "lamp")
-    expect(lamp.get_by_role("switch")).to_be_checked()
-    pis.publish("farm/house-1/pi-2/status", b"offline")
-    expect(card(page, "farm/house-1/pi-2")).to_have_attribute("data-online", "false")
-    expect(card(page, "farm/house-1/pi-2").locator(".state")).to_contain_text("last heard 0 sec")
-    expect(lamp.locator(".word")).to_have_text("on")
-    expect(lamp.get_by_role("switch")).to_have_count(0)
-    expect(page.locator("#announcements")).to_have_text("pi-2 is offline")
-    expect(page.locator("#counts")).to_have_text("4 Raspberry Pis, 2 offline")
-    pis.describe("farm/house-1/pi-9", "pi-9", FARM[:1])
-    expect(page.locator("#pis .name")).to_have_text(
-        ["pi-2", "pi-9", "pi-10", "pi-3", re.compile(".")]
-    )
-    for name in ("describe", "status"):
-        pis.publish(f"farm/house-2/pi-3/{name}", b"")
-    expect(page.locator(".pi-group > h2")).to_have_text(["house-1", "office"])
-    pis.publish("farm/house-1/pi-2/status", b"online")
-    expect(lamp.get_by_role("switch")).to_be_checked()
-
-
-def test_first_load(brokers, start_server, open_page):
-    """A first visit loads at most 45 kB beside the Pis, all scripts at once, and after them the
-    strings of one language, in which the page is. Where WebSockets are blocked it says so."""
-    server = start_server(pi(brokers.broker().url, "house/here"))
-    page = open_page("about:blank", locale="id-ID")
-    sizes = first_visit(page, f"{server.url}/fleet/")
-    expect(card(page, "house/here")).to_be_visible()
-    check_scripts(page, list(sizes), "id")
-    assert sum(size for url, size in sizes.items() if not url.endswith("/api/fleet")) <= 45_000
-    expect(page.locator("h1")).to_have_text("Semua Pi")
-    expect(page.locator("#counts")).to_have_text("1 Raspberry Pi, semua daring")
-    page = open_page("about:blank")
     page.add_init_script(NO_WEBSOCKETS)
-    page.goto(f"{server.url}/fleet/")
+    page.reload()
     expect(page.locator("#notices")).to_contain_text("Live connections are blocked")
     trust = page.get_by_role("link", name="How to trust it")
     expect(trust).to_have_attribute("href", f"{server.url}/trust/")
 
 
-PIS = 1000
-PINS = 10
-
-
-def test_a_thousand(brokers, start_pis, start_server, open_page):
-    """With a thousand Pis and a thousand changes a second the page draws only what is near the
-    visible part, stays quick, finds any of them, and shows the last values."""
+def test_hundreds(brokers, start_pis, start_server, open_page):
+    """With hundreds of Pis the page draws only what is near the visible part, finds any of them,
+    and shows its changes."""
     broker = brokers.broker("log_type error", "log_type notice")
     pis = start_pis(broker)
-    pins = [pin(f"in{n}", label=f"Sensor {n}") for n in range(PINS - 2)]
-    pins += [pin(f"out{n}", label=f"Relay {n}", mode="output", writable=True) for n in range(2)]
-    topics = [f"farm/house-{n % 20}/pi-{n}" for n in range(PIS)]
+    pins = [pin(f"out{n}", label=f"Relay {n}", mode="output", writable=True) for n in range(5)]
+    topics = [f"farm/house-{n % 20}/pi-{n}" for n in range(300)]
     for topic in topics:
         pis.describe(topic, topic.rpartition("/")[2], pins)
     pis.flush()
     server = start_server(pi(broker.url, "farm/office/desk"))
     page = open_page(f"{server.url}/fleet/")
-    expect(page.locator("#counts")).to_have_text("1,001 Raspberry Pis, all online")
-    ended = threading.Event()
-
-    def publish() -> None:
-        n = 0
-        while not ended.wait(0.02):
-            for _ in range(20):
-                n += 1
-                pis.publish(f"{topics[n * 7 % PIS]}/pins/in{n % 8}", state(n // PIS % 2))
-
-    publisher = threading.Thread(target=publish)
-    publisher.start()
-    try:
-        drawn = page.locator(".pi[data-drawn]")
-        nodes = "document.querySelectorAll('*').length"
-        assert 1 <= drawn.count() <= 60
-        assert page.evaluate(nodes) < 8000
-        longest = page.evaluate("""async () => {
-            let longest = 0, last = performance.now();
-            const until = last + 4000;
-            while (last < until) {
-                scrollBy(0, 300);
-                await new Promise(requestAnimationFrame);
-                longest = Math.max(longest, performance.now() - last);
-                last = performance.now();
-            }
-            return longest;
-        }""")
-        assert longest < 1000
-        assert drawn.count() <= 60
-        assert page.evaluate(nodes) < 8000
-        page.get_by_role("searchbox").fill("pi-777")
-        expect(page.locator(".pi:visible .name")).to_have_text(["pi-777"])
-        expect(page.locator("#link strong")).to_have_text("Live")
-        relay = row(page, "farm/house-17/pi-777", "out1")
-        expect(relay.locator(".word")).to_have_text("off")
-        pis.publish("farm/house-17/pi-777/pins/out1", state(1))
-        expect(relay.locator(".word")).to_have_text("on")
-    finally:
-        ended.set()
-        publisher.join()
-    page.get_by_role("searchbox").fill("")
-    card(page, "farm/office/desk").scroll_into_view_if_needed()
-    expect(card(page, "farm/office/desk").locator(".row")).to_have_count(5)
+    expect(page.locator("#counts")).to_have_text("301 Raspberry Pis, all online")
+    for _ in range(20):
+        assert 1 <= page.locator(".pi[data-drawn]").count() <= 60
+        assert page.evaluate("document.querySelectorAll('*').length") < 4000
+        page.evaluate("scrollBy(0, 600)")
+    page.get_by_role("searchbox").fill("pi-277")
+    expect(page.locator(".pi:visible .name")).to_have_text(["pi-277"])
+    relay = row(page, "farm/house-17/pi-277", "out4")
+    expect(relay.locator(".word")).to_have_text("off")
+    pis.publish("farm/house-17/pi-277/pins/out4", state(1))
+    expect(relay.locator(".word")).to_have_text("on")

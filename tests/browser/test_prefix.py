@@ -1,12 +1,16 @@
 """The pages below a path of a reverse proxy, as with nginx's `location /pi/ { proxy_pass …/; }`."""
 
 import contextlib
-import itertools
+import json
+import re
+import signal
 import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import expect
@@ -16,102 +20,91 @@ from tests.browser.looking import (
     CONFIG,
     INSTALL_WORKER,
     NO_WEBSOCKETS,
+    card,
     expect_live,
     value,
     wait_for,
+    word,
 )
 from tests.support.coded_server import folders
+from tests.support.http import ask
 from tests.support.mqtt import Brokers
 from tests.support.server import Server
 
-PREFIX = "/pi/"
+PREFIX = b"/pi/"
+IS_KEPT = """async (path) => {
+    const all = await Promise.all((await caches.keys()).map((name) => caches.open(name)));
+    const kept = await Promise.all(all.map((cache) => cache.keys()));
+    return kept.flat().some(({ url }) => url.endsWith(path));
+}"""
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """A reverse proxy that removes the prefix. Each connection carries one request, so that all
-    have the prefix; a path without it is a 404, and recorded in `lost`."""
+    """A reverse proxy that removes the prefix. Paths without it are noted in `lost`."""
 
     daemon_threads = True
     block_on_close = False
+    lost: ClassVar[list[bytes]] = []
 
     def __init__(self, port: int) -> None:
         self.onward_port = port
-        self.lost: list[str] = []
         super().__init__(("127.0.0.1", 0), Relay)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}{PREFIX.rstrip('/')}"
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}{PREFIX.decode().rstrip('/')}"
 
 
-class Relay(socketserver.StreamRequestHandler):
+class Relay(socketserver.BaseRequestHandler):
     server: Proxy
 
     def handle(self) -> None:
-        lines = list(itertools.takewhile(lambda line: line not in (b"\r\n", b""), self.rfile))
-        if not lines:  # a connection that the browser did not need
-            return
-        method, path, version = lines[0].decode().split()
-        if not path.startswith(PREFIX):
-            self.server.lost.append(path)
-            self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-            return
-        lines[0] = f"{method} /{path.removeprefix(PREFIX)} {version}\r\n".encode()
-        if not any(line.lower() == b"upgrade: websocket\r\n" for line in lines):
-            lines = [line for line in lines if not line.lower().startswith(b"connection:")]
-            lines.append(b"Connection: close\r\n")
-        with socket.create_connection(("127.0.0.1", self.server.onward_port)) as onward:
-            onward.sendall(b"".join(lines) + b"\r\n")
-            sending = threading.Thread(target=self._send, args=(onward,))
-            sending.start()
-            _copy(onward.recv, self.connection)
-            _shut(self.connection)
-            sending.join()
+        address = ("127.0.0.1", self.server.onward_port)
+        with contextlib.suppress(OSError), socket.create_connection(address) as onward:
+            threading.Thread(target=copy, args=(onward, self.request), daemon=True).start()
+            copy(self.request, onward, self.without_prefix)
 
-    def _send(self, onward: socket.socket) -> None:
-        _copy(self.rfile.read1, onward)
-        _shut(onward)
+    def without_prefix(self, data: bytes) -> bytes:
+        """Return what a browser sent, in which a request begins the data or is not there."""
+        request = re.match(rb"(?:GET|HEAD|POST|PUT) (\S+) HTTP/1.1\r\n", data)
+        if request and not request[1].startswith(PREFIX):
+            self.server.lost.append(request[1])
+        return data.replace(PREFIX, b"/", 1) if request else data
 
 
-def _copy(read: Callable[[int], bytes], to: socket.socket) -> None:
+def copy(
+    source: socket.socket, to: socket.socket, change: Callable[[bytes], bytes] = bytes
+) -> None:
+    """Pass on all that is received, and its end."""
     with contextlib.suppress(OSError):
-        while data := read(65536):
-            to.sendall(data)
-
-
-def _shut(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+        while data := source.recv(65536):
+            to.sendall(change(data))
+        to.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
 def proxy() -> Iterator[Callable[[Server], Proxy]]:
-    proxies: list[Proxy] = []
+    with contextlib.ExitStack() as ends:
 
-    def start(server: Server) -> Proxy:
-        proxies.append(Proxy(server.port))
-        return proxies[-1]
+        def start(server: Server) -> Proxy:
+            proxy = ends.enter_context(Proxy(server.port))
+            thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
+            thread.start()
+            ends.callback(thread.join)
+            ends.callback(proxy.shutdown)
+            return proxy
 
-    yield start
-    for each in proxies:
-        each.close()
-        lost = [path for path in each.lost if path != "/favicon.ico"]  # of the browser itself
-        assert lost == [], "an address leaves the prefix"
+        yield start
+    assert set(Proxy.lost) <= {b"/favicon.ico"}, "an address leaves the prefix"
 
 
 def test_dashboard(start_server, open_page, proxy) -> None:
-    """The dashboard is live below a prefix, switches, shows the history of a pin, and offers it for
-    download. The app starts and stays there, and so does its service worker, which opens the page
-    while the server is away."""
+    """The dashboard is live below a prefix, switches, shows the header and the history of a pin,
+    and offers it for download. The app has icons of the promised sizes; for iPhones without
+    transparent corners, which would be black there. It starts and stays below the prefix. So does
+    its service worker: while the server is away, or the network neither answers nor fails, the page
+    opens and says that there is no answer. It is live again by itself when the server is back."""
     server = start_server(CONFIG)
     reached = proxy(server)
     page = open_page(f"{reached.url}/")
     expect_live(page)
-    expect(page.locator("#health")).to_be_visible()
     page.get_by_role("switch", name="Desk lamp").click()
     expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
     assert value(server, "lamp") == 1
@@ -122,34 +115,48 @@ def test_dashboard(start_server, open_page, proxy) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="Download as CSV").click()
     assert "127.0.0.1" in Path(download.value.path()).read_text()
+
     page.goto(f"{reached.url}/")
     found = page.context.new_cdp_session(page).send("Page.getAppManifest")
     assert found["errors"] == []
-    manifest = found["manifest"]
-    assert manifest["startUrl"] == manifest["scope"] == f"{reached.url}/"
-    assert all(page.request.get(icon["url"]).ok for icon in manifest["icons"])
+    app = json.loads(found["data"])
+    assert app["name"] and app["display"] == "standalone"
+    assert {found["manifest"][key] for key in ("startUrl", "scope")} == {f"{reached.url}/"}
+    icons = {(icon["purpose"], icon["sizes"]): icon["src"] for icon in app["icons"]}
+    assert {("any", "192x192"), ("any", "512x512"), ("maskable", "512x512")} <= icons.keys()
+    icons["apple", "180x180"] = f"{reached.url}/apple-touch-icon.png"
+    for (kind, sizes), path in icons.items():
+        image = page.request.get(urljoin(found["url"], path)).body()
+        width, height = int.from_bytes(image[16:20]), int.from_bytes(image[20:24])
+        assert f"{width}x{height}" == sizes
+        assert (b"tRNS" in image) == (kind == "any")  # transparent colours
+
     page.evaluate(INSTALL_WORKER)
     page.reload()
+    for file in ("/ui/strings.en.js", "/style.css", "/dashboard/dashboard.js", "/raspi.js"):
+        wait_for(page, IS_KEPT, file)
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        page.reload(wait_until="commit")
+        expect(page.locator("#link")).to_have_text(re.compile("Connecting|Reconnecting"))
+    finally:
+        server.process.send_signal(signal.SIGCONT)
     expect_live(page)
-    wait_for(
-        page,
-        """async () => {
-        for (const name of await caches.keys()) {
-            const requests = await (await caches.open(name)).keys();
-            if (requests.some(({ url }) => url.endsWith("/ui/strings.en.js"))) return true;
-        }
-    }""",
-    )
     server.stop()
     page.reload()
     expect(page.locator("#link")).to_contain_text("Reconnecting")
+    expect(page.locator(".pin")).to_have_count(0)
+    server.restart()
+    expect_live(page)
 
 
-def test_polling_and_signing_in(start_server, open_page, proxy, tmp_path: Path) -> None:
-    """If no WebSocket gets through, polling and signing in work below a prefix. The link to the
-    trust page stays below it."""
+def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
+    """If no WebSocket gets through, the page says why and how to mend it, and goes on by polling:
+    one signs in and out, it switches, shows what changes and follows a reload. All works below a
+    prefix, where the link to the trust page stays, too."""
     code = Codes(tmp_path).renew("control")
-    server = start_server(CONFIG.replace("everyone", "code"), env=folders(tmp_path))
+    config = CONFIG.replace("everyone", "code")
+    server = start_server(config, env=folders(tmp_path))
     reached = proxy(server)
     page = open_page("about:blank")
     page.add_init_script(NO_WEBSOCKETS)
@@ -160,9 +167,23 @@ def test_polling_and_signing_in(start_server, open_page, proxy, tmp_path: Path) 
     page.locator("#sign-in .do").click()
     expect(page.locator("#session")).to_contain_text("Signed in to switch")
     page.reload()
-    page.get_by_role("switch", name="Desk lamp").click()
-    expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
-    trust = page.get_by_role("link", name="How to trust it").evaluate("link => link.href")
+    lamp = page.get_by_role("switch", name="Desk lamp")
+    lamp.click()
+    expect(lamp).to_be_checked()
+    page.get_by_role("slider", name="Fan level").fill("35")
+    expect(word(page, "fan")).to_have_text("35%")
+    ask(server, "PUT", "/api/pins/lamp", {"value": 0}, Authorization=f"Bearer {code}")
+    expect(lamp).not_to_be_checked()
+    expect(card(page, "door").get_by_role("button")).to_have_count(0)  # only a socket moves it
+    expect(page.locator('[data-fact="memory"]')).to_be_visible()
+    notice = page.locator('[data-code="polling"]')
+    expect(notice).to_contain_text("until they trust the certificate")
+    shoot(page)
+    server.reload(config + "  shed: {gpio: 6, mode: input, label: Garden shed}\n")
+    expect(card(page, "shed")).to_contain_text("Garden shed")
+    server.reload(config + "  shed: {gpio: 99, mode: input}\n")
+    expect(page.locator('[data-code="configuration"]')).to_contain_text("GPIO0 to GPIO27")
+    trust = notice.get_by_role("link", name="How to trust it").evaluate("link => link.href")
     assert trust == f"{reached.url}/trust/"
     page.get_by_role("button", name="Sign out").click()
     expect(page.locator("#session")).to_be_hidden()
@@ -172,13 +193,33 @@ def test_polling_and_signing_in(start_server, open_page, proxy, tmp_path: Path) 
     assert onward == f"{reached.url.replace('http', 'https')}/"
 
 
-def test_fleet(start_server, open_page, proxy, tmp_path: Path) -> None:
-    """The fleet page is live below a prefix; the links between the two pages stay below it."""
+def test_other_pages(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
+    """`raspi.js` finds the server from pages of any depth; so do the examples. The 404 page of any
+    path finds its style, and leads to the pins. The fleet page is live below a prefix; the links
+    between the two pages stay below it."""
+    deep = tmp_path / "www" / "garden" / "pond"
+    deep.mkdir(parents=True)
+    (deep / "index.html").write_text(
+        '<!DOCTYPE html><script type="module">import { connect } from "../../raspi.js";'
+        'connect().on("link", (link) => (document.title = link));</script>'
+    )
     with Brokers(tmp_path) as brokers:
         mqtt = f'mqtt: {{url: "{brokers.broker().url}", topic: a/b, control: true, fleet: true}}\n'
-        server = start_server(CONFIG + mqtt)
-        reached = proxy(server)
-        page = open_page(f"{reached.url}/")
+        reached = proxy(start_server(CONFIG + mqtt))
+        page = open_page(f"{reached.url}/garden/pond/")
+        expect(page).to_have_title("live")
+        page.goto(f"{reached.url}/examples")  # leads to the address with a slash
+        page.wait_for_url(f"{reached.url}/examples/")
+        page.locator('a[href="table.html"]').click()
+        expect(page.locator("tbody tr")).to_have_count(6)
+        shoot(page)
+        for path in ("/nothing", "/v/current/x/y/z.html"):
+            page.goto(f"{reached.url}{path}")
+            expect(page.locator("h2")).to_have_text("There is no such page here")
+            expect(page.locator("header")).to_have_css("position", "sticky")
+        shoot(page)
+        page.get_by_role("link", name="To the pins").click()
+        page.wait_for_url(f"{reached.url}/")
         page.get_by_role("link", name="All Raspberry Pis").click()
         page.wait_for_url(f"{reached.url}/fleet/")
         expect(page.locator("#notices")).to_contain_text("Only this one is heard")
@@ -188,33 +229,3 @@ def test_fleet(start_server, open_page, proxy, tmp_path: Path) -> None:
         page.get_by_role("link", name="The page of this Raspberry Pi").click()
         page.wait_for_url(f"{reached.url}/")
         expect_live(page)
-
-
-def test_other_pages(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
-    """`raspi.js` finds the server from pages of any depth; so do the examples. The 404 page of any
-    path finds its style, and leads to the pins."""
-    deep = tmp_path / "www" / "garden" / "pond"
-    deep.mkdir(parents=True)
-    (deep / "index.html").write_text(
-        '<!DOCTYPE html><script type="module">import { connect } from "../../raspi.js";'
-        'connect().on("link", (link) => (document.title = link));</script>'
-    )
-    reached = proxy(start_server(CONFIG))
-    page = open_page(f"{reached.url}/garden/pond/")
-    expect(page).to_have_title("live")
-    page.goto(f"{reached.url}/examples/table.html")
-    expect(page.locator("tbody tr")).to_have_count(6)
-    page.goto(f"{reached.url}/examples")  # leads to the address with a slash
-    page.wait_for_url(f"{reached.url}/examples/")
-    page.get_by_role("link", name="To the pins").click()
-    page.wait_for_url(f"{reached.url}/")
-    expect_live(page)
-    for path in ("/nothing", "/not/there/", "/v/current/x/y/z.html"):
-        page.goto(f"{reached.url}{path}")
-        expect(page.locator("h2")).to_have_text("There is no such page here")
-        expect(page.locator("header")).to_have_css("position", "sticky")
-        page.get_by_role("link", name="To the pins").click()
-        page.wait_for_url(f"{reached.url}/")
-    expect_live(page)
-    page.goto(f"{reached.url}/nothing")
-    shoot(page, "404")

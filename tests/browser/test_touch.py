@@ -1,25 +1,24 @@
-"""Touch on the page: a swipe that scrolls it switches nothing, on `/` and on `/fleet/`."""
+"""Touch on the page: a swipe that scrolls it switches nothing. `/fleet/` has the same controls."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from playwright.sync_api import CDPSession, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.looking import api, value
-from tests.support.mqtt import Brokers
+from tests.browser.looking import Hand, api, card, switch, value, word
 from tests.support.server import Server
 
-PINS = """
+CONFIG = """
+access: {control: everyone}
+pins:
   fan: {gpio: 18, mode: pwm, label: Fan, initial: 0.9}
   spot: {gpio: 19, mode: pwm, label: Spot, initial: 0.9, confirm: true}
   lamp: {gpio: 27, mode: output, label: Desk lamp}
   bell: {gpio: 23, mode: output, label: Doorbell, pulse: 0.2}
-"""
-MANY = "".join(f"  in{gpio}: {{gpio: {gpio}, mode: input}}\n" for gpio in range(4, 17))
-"""Pins below those that are touched, so that there is something to scroll to."""
+""" + "".join(f"  in{gpio}: {{gpio: {gpio}, mode: input}}\n" for gpio in range(4, 17))
+"""Pins below those that are touched are there to be scrolled to."""
 
 GLIDE = """() => {
     const slider = document.querySelector('[data-pin="fan"] .slider');
@@ -40,37 +39,6 @@ GLIDE = """() => {
 on it before the page rests."""
 
 
-class Hand:
-    """Fingers on the glass of a phone, as Chromium gets them from the screen itself."""
-
-    def __init__(self, page: Page) -> None:
-        self._cdp: CDPSession = page.context.new_cdp_session(page)
-
-    def touch(self, *points: tuple[float, float]) -> None:
-        """Put fingers down."""
-        self._send("touchStart", points)
-
-    def move(self, *points: tuple[float, float]) -> None:
-        """Move the fingers that are down."""
-        self._send("touchMove", points)
-
-    def lift(self, *points: tuple[float, float]) -> None:
-        """Lift all fingers but those that stay at these points."""
-        self._send("touchEnd", points)
-
-    def swipe(self, *points: tuple[float, float], steps: int = 8) -> None:
-        """Go with one finger from point to point, and lift it."""
-        self.touch(points[0])
-        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
-            for step in range(1, steps + 1):
-                self.move((x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps))
-        self.lift()
-
-    def _send(self, kind: str, points: tuple[tuple[float, float], ...]) -> None:
-        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
-        self._cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
-
-
 class Phone(NamedTuple):
     """A page on a phone with its server, all that it sent, and a hand."""
 
@@ -79,11 +47,8 @@ class Phone(NamedTuple):
     commands: list[dict[str, Any]]
     hand: Hand
 
-    def pin(self, name: str) -> Locator:
-        return self.page.locator(f'[data-pin="{name}"]')
-
     def slider(self, name: str = "fan") -> Locator:
-        return self.pin(name).get_by_role("slider")
+        return card(self.page, name).get_by_role("slider")
 
     def place(self, control: Locator, share: float) -> tuple[float, float]:
         """Return a point on a control, in the middle of its height, once it is in view."""
@@ -94,7 +59,7 @@ class Phone(NamedTuple):
 
     def sent(self) -> list[dict[str, Any]]:
         """Return all that was sent before the lamp was switched, which this does."""
-        switch = self.pin("lamp").get_by_role("switch")
+        switch = card(self.page, "lamp").get_by_role("switch")
         was = value(self.server, "lamp")
         switch.press("Enter")
         expect(switch).to_have_attribute("aria-checked", str(not was).lower())
@@ -134,37 +99,25 @@ class Phone(NamedTuple):
 
 @pytest.fixture
 def open_phone(
-    start_server: Callable[..., Server], open_page: Callable[..., Page], tmp_path: Path
-) -> Iterator[Callable[[str], Phone]]:
-    with Brokers(tmp_path) as brokers:
+    start_server: Callable[..., Server], open_page: Callable[..., Page]
+) -> Callable[[], Phone]:
+    def start() -> Phone:
+        server = start_server(CONFIG)
+        page = open_page("about:blank")
+        phone = Phone(page, server, [], Hand(page))
+        note = lambda frame: phone.commands.append(json.loads(frame))  # noqa: E731
+        page.on("websocket", lambda socket: socket.on("framesent", note))
+        page.goto(server.url)
+        expect(phone.slider()).to_have_value("90")
+        return phone
 
-        def start(path: str) -> Phone:
-            config = "gpio: simulated\naccess: {control: everyone}\n"
-            if path == "/fleet/":
-                url = brokers.broker().url
-                config += f'mqtt: {{url: "{url}", topic: a/b, control: true, fleet: true}}\n'
-            server = start_server(f"{config}pins:{PINS}{MANY}")
-            page = open_page("about:blank")
-            commands: list[dict[str, Any]] = []
-            page.on(
-                "websocket",
-                lambda socket: socket.on(
-                    "framesent", lambda frame: commands.append(json.loads(frame))
-                ),
-            )
-            page.goto(server.url + path)
-            phone = Phone(page, server, commands, Hand(page))
-            expect(phone.slider()).to_have_value("90")
-            return phone
-
-        yield start
+    return start
 
 
-@pytest.mark.parametrize("path", ["/", "/fleet/"])
-def test_scrolling_switches_nothing(open_phone, path):
+def test_scrolling_switches_nothing(open_phone):
     """A scroll that begins on a slider, a switch or a button sends nothing and asks nothing, in
     whatever direction it begins; nor do two fingers."""
-    phone = open_phone(path)
+    phone = open_phone()
     for way in ([(0, -200)], [(3, -200)], [(-60, -200)], [(3, 0), (3, -200)]):
         phone.scroll(phone.slider(), *way)
         phone.expect_untouched()
@@ -172,7 +125,7 @@ def test_scrolling_switches_nothing(open_phone, path):
     expect(phone.page.locator("#confirm")).to_be_hidden()
     phone.expect_untouched("spot")
     for name, role in (("lamp", "switch"), ("bell", "button")):
-        phone.scroll(phone.pin(name).get_by_role(role), (0, -200))
+        phone.scroll(card(phone.page, name).get_by_role(role), (0, -200))
         assert phone.sent() == []
     x, y = phone.place(phone.slider(), 0.3)
     for other in ((x + 60, y), (x + 60, y + 150)):
@@ -184,27 +137,26 @@ def test_scrolling_switches_nothing(open_phone, path):
         phone.expect_untouched()
 
 
-@pytest.mark.parametrize("path", ["/", "/fleet/"])
-def test_a_touch_that_stops_the_page(open_phone, path):
+def test_a_touch_that_stops_the_page(open_phone):
     """A touch on a slider that stops a page which scrolls on sends nothing."""
-    phone = open_phone(path)
+    phone = open_phone()
     while not phone.stop_glide():  # this machine was too slow
-        phone = open_phone(path)
+        phone = open_phone()
     phone.expect_untouched()
 
 
-@pytest.mark.parametrize("path", ["/", "/fleet/"])
-def test_a_tap_counts_when_lifted(open_phone, path):
+def test_a_tap_counts_when_lifted(open_phone):
     """A tap on the track sets the level there, once, when the finger is lifted. Where a dimmer asks
-    first, it asks then, once, and a no leaves it where it was."""
-    phone = open_phone(path)
+    first, it asks then, once, and a no leaves it where it was. A finger that rests on a slider or
+    moved by 7 pixels sends nothing; more does, and follows the finger."""
+    phone = open_phone()
     x, y = phone.place(phone.slider(), 0.3)
     phone.hand.touch((x, y))
     level = phone.slider().input_value()
     assert 25 < int(level) < 31
     assert phone.sent() == []
     phone.hand.lift()
-    expect(phone.pin("fan").locator(".word")).to_have_text(f"{level}%")
+    expect(word(phone.page, "fan")).to_have_text(f"{level}%")
     expect(phone.slider()).to_have_value(level)
     assert [command["value"] for command in phone.sent()] == [int(level) / 100]
     x, y = phone.place(phone.slider("spot"), 0.3)
@@ -215,46 +167,51 @@ def test_a_tap_counts_when_lifted(open_phone, path):
         assert 25 < int(level) < 31
         expect(question).to_be_hidden()
         phone.hand.lift()
+        expect(question).to_contain_text(f"Set Spot to {level}%?")
         question.get_by_role("button", name=answer).click()
         expect(question).to_be_hidden()
         expect(phone.slider("spot")).to_have_value("90" if answer == "Cancel" else level)
     assert [command["value"] for command in phone.sent()] == [int(level) / 100]
-
-
-def test_a_drag_follows_the_finger(open_phone):
-    """A finger that rests on a slider or moved by 7 pixels sends nothing; more does, and follows
-    the finger. Mouse and keys act immediately."""
-    phone = open_phone("/")
-    word = phone.pin("fan").locator(".word")
     x, y = phone.place(phone.slider(), 0.3)
     phone.hand.touch((x, y))
     phone.hand.move((x + 7, y))
     assert phone.sent() == []
-    assert api(phone.server, "/api/pins/fan")["since"] is None
-    levels = []
     for way in (60, 120):
         phone.hand.move((x + way, y))
-        levels.append(phone.slider().input_value())
-        expect(word).to_have_text(f"{levels[-1]}%")
-    assert 40 < int(levels[0]) < int(levels[1]) < 75
+        level = phone.slider().input_value()
+        expect(word(phone.page, "fan")).to_have_text(f"{level}%")
+    assert 55 < int(level) < 75
     phone.hand.lift()
-    expect(phone.slider()).to_have_value(levels[-1])
+    expect(phone.slider()).to_have_value(level)
     changes = api(phone.server, "/api/pins/fan/history")["changes"]
-    assert [change["value"] for change in changes] == [int(levels[-1]) / 100]
+    assert changes[-1]["value"] == int(level) / 100
+
+
+def test_mouse_and_keys(open_phone):
+    """Mouse and keys act immediately, with at most ten commands a second, of which the last counts.
+    While the mouse holds the slider it stays there, though the word tells the real value."""
+    phone = open_phone()
+    told, mouse = word(phone.page, "fan"), phone.page.mouse
     x, y = phone.place(phone.slider(), 0.3)
-    phone.page.mouse.move(x, y)
-    phone.page.mouse.down()
-    for way in (0, 4):
-        phone.page.mouse.move(x + way, y)
-        level = int(phone.slider().input_value())
-        assert 25 < level < 35
-        expect(word).to_have_text(f"{level}%")
-    phone.page.mouse.up()
-    for key, words in (
-        ("ArrowRight", f"{level + 1}%"),
-        ("Home", "off"),
-        ("End", "100%"),
-        ("ArrowLeft", "99%"),
-    ):
+    began = phone.page.evaluate("performance.now()")
+    mouse.move(x, y)
+    mouse.down()
+    level = int(phone.slider().input_value())
+    assert 25 < level < 35
+    expect(told).to_have_text(f"{level}%")
+    mouse.move(x + 100, y, steps=60)
+    level = int(phone.slider().input_value())
+    expect(told).to_have_text(f"{level}%")
+    expect(card(phone.page, "fan")).not_to_have_attribute("data-pending", "")
+    took = (phone.page.evaluate("performance.now()") - began) / 1000
+    levels = [command["value"] for command in phone.commands]
+    assert value(phone.server, "fan") == level / 100 == levels[-1]
+    assert 1 < len(levels) <= took / 0.1 + 1
+    switch(phone.server, "fan", 0.1)
+    expect(told).to_have_text("10%")
+    expect(phone.slider()).to_have_value(str(level))
+    mouse.up()
+    expect(phone.slider()).to_have_value("10")
+    for key, words in (("ArrowRight", "11%"), ("Home", "off"), ("End", "100%")):
         phone.slider().press(key)
-        expect(word).to_have_text(words)
+        expect(told).to_have_text(words)

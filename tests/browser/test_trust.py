@@ -6,30 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Error, Page, expect
+from playwright.sync_api import Page, expect, sync_playwright
 
 from raspi_server.security.codes import Codes
+from tests.browser.conftest import ARGUMENTS, PHONE, find
+from tests.browser.looking import expect_live, wait_for
 from tests.support.coded_server import folders, new_link
 from tests.support.http import ask
-from tests.support.server import Server, check_end
+from tests.support.server import LIMIT, Server, check_end
 from tests.web.test_trust import CONFIG, make_authority
 
-IPHONE = (
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"
-    " (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1"
-)
-ANDROID = (
-    "Mozilla/5.0 (Linux; Android 15; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko)"
-    " Chrome/131.0.0.0 Mobile Safari/537.36"
-)
-SWITCH = """
-new Promise((resolve, reject) => {
-  const socket = new WebSocket(`wss://${location.host}/ws`);
-  socket.onopen = () => socket.send('{"type":"set","pin":"lamp","value":1,"ref":1}');
-  socket.onmessage = ({data}) => data.includes('"result"') && resolve(JSON.parse(data));
-  socket.onclose = reject;
-})
-"""
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"
+ANDROID = "Mozilla/5.0 (Linux; Android 15; Pixel 8) AppleWebKit/537.36"
 
 
 @pytest.fixture(scope="module")
@@ -41,46 +29,46 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pi(folder: Path) -> Iterator[Server]:
-    (folder / "config.yaml").write_text(CONFIG)
-    server = Server(["run", "--simulate", "--config", str(folder / "config.yaml")])
+    """A server that needs a code to switch."""
+    Codes(folder).renew("control")
+    (folder / "config.yaml").write_text(CONFIG.replace("everyone", "code"))
+    command = ["run", "--simulate", "--config", str(folder / "config.yaml")]
+    server = Server(command, env=folders(folder))
     yield server
     check_end(server)
 
 
 @pytest.fixture
-def impostor(folder: Path, tmp_path: Path) -> Iterator[Server]:
-    """A server with a certificate for example.com that the Pi's authority has signed."""
-    tls = folder / "tls"
-    (tmp_path / "names").write_text("subjectAltName=DNS:example.com\n")
-    for command in (
-        f"req -new -key {tls}/server.key -subj /CN=example.com -out request",
-        f"x509 -req -in request -CA {tls}/ca.crt -CAkey {tls}/ca.key -extfile names -out cert.pem",
-    ):
-        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
-    text = f"ssl: {{certificate: cert.pem, key: {tls}/server.key}}\n"
-    (tmp_path / "config.yaml").write_text(text)
-    server = Server(["run", "--simulate", "--config", str(tmp_path / "config.yaml")])
-    yield server
-    check_end(server)
+def trusting_page(folder: Path, tmp_path: Path) -> Iterator[Page]:
+    """A page of a Chromium with a profile of its own, in which the authority is installed."""
+    store = tmp_path / ".pki" / "nssdb"  # where people's own authorities are, on Linux
+    store.mkdir(parents=True)
+    authority = folder / "tls" / "ca.crt"
+    for arguments in (["-N", "--empty-password"], ["-A", "-n", "pi", "-t", "C,,", "-i", authority]):
+        command = [find("certutil", "libnss3-tools"), "-d", f"sql:{store}", *arguments]
+        subprocess.run(command, check=True)
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=find("chromium", "chromium"),
+            args=ARGUMENTS,
+            env={"HOME": str(tmp_path)},
+            viewport=PHONE,
+        )
+        context.set_default_timeout(LIMIT * 1000)
+        yield context.new_page()
+        context.close()
 
 
 def plain(server: Server) -> str:
     return f"http://localhost:{server.port}"
 
 
-def expect_live(page: Page) -> None:
-    expect(page.locator("body")).to_have_attribute("data-link", "live")
-
-
-def test_browser_that_trusts_the_authority(
-    pi: Server, impostor: Server, folder: Path, start_browser: Callable[..., BrowserContext]
-) -> None:
+def test_browser_that_trusts_the_authority(pi: Server, folder: Path, trusting_page: Page) -> None:
     """With the authority installed, page and WebSocket are secure without a warning, and plain HTTP
-    leads to the address over HTTPS that was asked for, never to another site. A certificate of the
-    authority for a site of the internet is rejected."""
-    names = "--host-resolver-rules=MAP example.com 127.0.0.1"
-    browser = start_browser(folder / "tls" / "ca.crt", (names,))
-    page = browser.new_page()
+    leads to the address over HTTPS that was asked for, never to another site. The token of a link
+    is passed on, and used only there. The service worker is installed."""
+    page = trusting_page
     for elsewhere in (
         "https://evil.example/",
         "//evil.example/",
@@ -91,80 +79,46 @@ def test_browser_that_trusts_the_authority(
         page.wait_for_function("document.querySelector('#on').protocol === 'https:'")
         href = page.locator("#on").evaluate("link => link.href")
         assert href.startswith(f"https://localhost:{pi.port}/")
-    states = []
-    session = page.context.new_cdp_session(page)
-    session.on("Security.visibleSecurityStateChanged", lambda event: states.append(event))
-    session.send("Security.enable")
     page.goto(f"{plain(pi)}/index.html?to=nowhere")
-    expect(page.locator("#state")).to_have_attribute("data-state", "trusted")
     page.wait_for_url(f"https://localhost:{pi.port}/index.html?to=nowhere")
     expect_live(page)
     assert page.evaluate("isSecureContext")
-    state = states[-1]["visibleSecurityState"]
-    assert state["securityState"] == "secure"
-    assert not state["certificateSecurityState"].get("certificateNetworkError")
-    assert page.evaluate(SWITCH) == {"type": "result", "ref": 1, "pin": "lamp", "value": 1}
-    with pytest.raises(Error, match=r"ERR_CERT_\w*INVALID"):
-        browser.new_page().goto(f"https://example.com:{impostor.port}/")
-    page.goto(f"https://localhost:{pi.port}/")
-    expect_live(page)
-
-
-def test_link_over_plain_http(
-    folder: Path, start_browser: Callable[..., BrowserContext], tmp_path: Path
-) -> None:
-    """The token of a link that was opened over plain HTTP is passed on to the page over HTTPS, and
-    used only there."""
-    Codes(tmp_path).renew("control")
-    file = folder / "coded.yaml"
-    file.write_text(CONFIG.replace("everyone", "code"))
-    server = Server(["run", "--simulate", "--config", str(file)], env=folders(tmp_path))
-    page = start_browser(folder / "tls" / "ca.crt").new_page()
-    page.goto(f"{plain(server)}{new_link(tmp_path)}")
-    page.wait_for_url(f"https://localhost:{server.port}/")
+    page.goto(f"{plain(pi)}{new_link(folder)}")
+    page.wait_for_url(f"https://localhost:{pi.port}/")
     expect(page.locator("#session")).to_contain_text("Signed in to switch")
-    check_end(server)
+    page.get_by_role("switch").click()
+    expect(page.get_by_role("switch")).to_be_checked()
+    wait_for(page, "() => Boolean(navigator.serviceWorker.controller)")
 
 
 def test_steps_of_each_device(
-    pi: Server, open_page: Callable[..., Page], shoot: Callable[[Page, str], None]
+    pi: Server, open_page: Callable[..., Page], shoot: Callable[[Page], None]
 ) -> None:
     """Each device shows its own steps, with the file it takes and the fingerprint, and folds away
-    the others'. A browser that prefers Indonesian shows the whole page in it."""
+    the others'. A browser that prefers Indonesian shows the whole page in it. The page notices that
+    the certificate is trusted, and then leads on; before it does not."""
     authority = ask(plain(pi), "GET", "/trust/authority.json").json
-    for shown, agent, locale in (
-        ("ios", IPHONE, "en"),
-        ("android", ANDROID, "id-ID"),
-        ("desktop", None, "en"),
+    fingerprint = authority["fingerprint"].replace(":", " ")
+    for shown, file, agent, locale, words in (
+        ("ios", "raspi-server.mobileconfig", IPHONE, "en", "This device does not trust"),
+        ("android", "raspi-server.crt", ANDROID, "id-ID", "Perangkat ini belum memercayai"),
     ):
         page = open_page(plain(pi), user_agent=agent, locale=locale)
         expect(page.locator("#state")).to_have_attribute("data-state", "untrusted")
-        steps = page.locator(f"#{shown}")
-        expect(steps).to_be_visible()
-        file = "raspi-server.mobileconfig" if shown == "ios" else "raspi-server.crt"
-        assert steps.locator("a.button").get_attribute("href") == file
-        for other in {"ios", "android", "desktop"} - {shown}:
-            expect(page.locator(f"#{other}")).to_be_hidden()
-        expect(page.locator("#fingerprint")).to_have_text(
-            authority["fingerprint"].replace(":", " ")
-        )
-        words = {"en": "This device does not trust", "id-ID": "Perangkat ini belum memercayai"}
-        expect(page.locator("#state-words")).to_contain_text(words[locale])
+        expect(page.locator("#state-words")).to_contain_text(words)
         expect(page.locator("html")).to_have_attribute("lang", locale[:2])
+        expect(page.locator(f"#{shown}")).to_be_visible()
+        assert page.locator(f"#{shown} a.button").get_attribute("href") == file
+        others = {"ios", "android", "desktop"} - {shown}
+        for other in others:
+            expect(page.locator(f"#{other}")).to_be_hidden()
+        expect(page.locator("#fingerprint")).to_have_text(fingerprint)
         empty = "all => all.filter(each => !each.textContent).length"
         assert page.locator("[data-text]").evaluate_all(empty) == 0
-        shoot(page, f"trust-{shown}")
+        shoot(page)
         page.locator("#others summary").click()
-        for device in ("ios", "android", "desktop"):
-            expect(page.locator(f"#{device}")).to_be_visible()
-
-
-def test_page_goes_on_once_the_certificate_is_trusted(
-    pi: Server, open_page: Callable[..., Page]
-) -> None:
-    """The page notices that the certificate is trusted, and then leads on; before it does not."""
-    page = open_page(plain(pi))
-    expect(page.locator("#state")).to_have_attribute("data-state", "untrusted")
+        for other in others:
+            expect(page.locator(f"#{other}")).to_be_visible()
     # What Chromium calls trusting from now on; its own store is read only at its start.
     session = page.context.new_cdp_session(page)
     session.send("Security.setIgnoreCertificateErrors", {"ignore": True})

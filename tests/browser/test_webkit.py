@@ -11,7 +11,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.browser.conftest import find
 from tests.browser.looking import CONFIG, switch, value
-from tests.support.server import LIMIT
+from tests.support.server import LIMIT, Server
 
 pytestmark = pytest.mark.filterwarnings(  # selenium's, of itself
     "ignore:setting remote_server_addr:DeprecationWarning"
@@ -66,67 +66,44 @@ class WebKit:
         assert self.driver.execute_script("return failures") == []
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[WebKit]:
+@pytest.fixture
+def webkit() -> Iterator[WebKit]:
     browser = WebKit()
     yield browser
     browser.driver.quit()
 
 
-@pytest.fixture
-def webkit(engine: WebKit) -> Iterator[Callable[[str], WebKit]]:
-    """Open an address; no script of the last page that is open may fail."""
-
-    def open_url(url: str) -> WebKit:
-        engine.open(url)
-        return engine
-
-    yield open_url
-    engine.check()
-
-
-def test_dashboard(start_server, webkit):
+def test_dashboard_and_examples(start_server: Callable[..., Server], webkit: WebKit) -> None:
     """The dashboard is live, also after a restart, switches, presses, dims, asks where it has to,
-    and shows what changes, the header and the history of a pin."""
+    and shows what changes and the history of a pin. The example pages work, too."""
     server = start_server(CONFIG)
-    page = webkit(server.url)
-    page.expect("#link", "Live")
+    webkit.open(server.url)
+    webkit.expect("#link", "Live")
     server.stop()
-    page.expect("#link", "Reconnecting")
+    webkit.expect("#link", "Reconnecting")
     server.restart()
-    page.expect("#link", "Live")
-    page.press('[data-pin="lamp"] [role="switch"]')
-    page.expect('[data-pin="lamp"] .word', "on")
+    webkit.expect("#link", "Live")
+    webkit.press('[data-pin="lamp"] [role="switch"]')
+    webkit.expect('[data-pin="lamp"] .word', "on")
     assert value(server, "lamp") == 1
     switch(server, "lamp", 0)
-    page.expect('[data-pin="lamp"] .word', "off")
-    page.press('[data-pin="bell"] .press')
-    page.expect('[data-pin="bell"] .word', "on")
-    page.expect('[data-pin="bell"] .word', "off")
-    page.element('[data-pin="fan"] input').send_keys(Keys.END)
-    page.expect('[data-pin="fan"] .word', "100%")
-    page.press('[data-pin="heater"] [role="switch"]')
-    page.press("#confirm .do")
-    page.expect('[data-pin="heater"] .word', "on")
-    page.expect('[data-fact="viewers"]', "1 page")
-    page.press("#board summary")
-    page.press('.header [data-kind="ours"]')
-    page.expect(".chosen", "in config.yaml as")
-    page.press('[data-pin="lamp"] .more')
-    page.expect("#pin-page .changes tbody", "127.0.0.1")
-    page.press("#pin-page .back")
-    page.element('[data-pin="lamp"]')
-
-
-def test_examples(start_server, webkit):
-    """The example pages work, too."""
-    server = start_server(CONFIG)
-    page = webkit(f"{server.url}/examples/table.html")
-    page.expect("table", "Desk lamp")
-    page.check()
-    page = webkit(f"{server.url}/examples/switch.html")
-    page.expect("button", "Desk lamp")
-    page.check()
-    page = webkit(f"{server.url}/examples/tutorial.html")
-    page.press("button")
-    page.expect("#messages", '"lamp":0')
+    webkit.expect('[data-pin="lamp"] .word', "off")
+    webkit.press('[data-pin="bell"] .press')
+    webkit.expect('[data-pin="bell"] .since', "pulse over")
+    webkit.element('[data-pin="fan"] input').send_keys(Keys.END)
+    webkit.expect('[data-pin="fan"] .word', "100%")
+    webkit.press('[data-pin="heater"] [role="switch"]')
+    webkit.press("#confirm .do")
+    webkit.expect('[data-pin="heater"] .word', "on")
+    webkit.press('[data-pin="heater"] .more')
+    webkit.expect("#pin-page .changes tbody", "127.0.0.1")
+    webkit.press("#pin-page .back")
+    webkit.check()
+    for name, words in (("table", "Desk lamp"), ("switch", "Desk lamp"), ("tutorial", "Run")):
+        webkit.open(f"{server.url}/examples/{name}.html")
+        webkit.expect("body", words)
+        webkit.check()
+    webkit.press("button")
+    webkit.expect("#messages", '"lamp":0')
+    switch(server, "lamp", 1)
+    webkit.expect("#messages", '"lamp":1')

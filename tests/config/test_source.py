@@ -12,12 +12,9 @@ from raspi_server.config.source import ConfigSource, default_file, load
 
 
 def error_of(call, *arguments):
-    """Return the only error, which is one of the whole file."""
     with pytest.raises(ConfigError) as caught:
         call(*arguments)
-    (error,) = caught.value.errors
-    assert (error.line, error.key) == (None, "")
-    return str(error)
+    return str(caught.value)
 
 
 def test_default_file(tmp_path, monkeypatch):
@@ -40,8 +37,7 @@ def test_default_file(tmp_path, monkeypatch):
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path):
-    """A missing file, a folder, and a file that cannot be opened each have an error of their
-    own."""
+    """A missing file, a folder, and a file that cannot be opened have errors of their own."""
     file, loop = tmp_path / "config.yaml", tmp_path / "loop"
     assert error_of(load, file) == f"{file}: expected a file, found none"
     file.write_text("port: 80\n")
@@ -49,11 +45,8 @@ def test_file_that_cannot_be_read_is_named(tmp_path):
     assert error_of(load, tmp_path) == f"{tmp_path}: expected a file, found a folder"
     loop.symlink_to("loop")
     assert error_of(load, loop) == f"{loop}: cannot be read: Too many levels of symbolic links"
-    file.write_bytes(b"port: 1\n#" + b"x" * 262144)
-    assert error_of(load, file) == f"{file}: expected at most 262144 bytes, got 262153"
     file.write_bytes(b"port: 80\nwww: caf\xe9\n")
-    with pytest.raises(ConfigError, match=rf"^{file}:2: expected UTF-8 text, got byte 0xe9$"):
-        load(file)
+    assert error_of(load, file) == f"{file}:2: expected UTF-8 text, got byte 0xe9"
 
 
 @pytest.fixture
@@ -61,11 +54,6 @@ def file(tmp_path):
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/config.yaml").write_text("www: pages\n")
     return tmp_path / "etc/config.yaml"
-
-
-@pytest.fixture
-def kept(tmp_path):
-    return tmp_path / "last-good.json"
 
 
 def test_command_line_overrides_the_file(file):
@@ -81,10 +69,11 @@ def test_command_line_overrides_the_file(file):
     assert config_source.warnings == []
 
 
-def test_last_good_configuration_is_kept(file, kept, tmp_path, monkeypatch):
+def test_last_good_configuration_is_kept(file, tmp_path, monkeypatch):
     """The kept configuration is the one that was loaded last, with its folder and without the
     overrides. It is written only if it has changed."""
     file.write_bytes(b"\xef\xbb\xbfwww: pages\n")
+    kept = tmp_path / "last-good.json"
     monkeypatch.chdir(file.parent)
     config_source = ConfigSource(Path("config.yaml"), {"port": 1}, tmp_path)
     assert (config_source.last_good(), config_source.is_in_force()) == (None, None)
@@ -107,9 +96,10 @@ def test_last_good_configuration_is_kept(file, kept, tmp_path, monkeypatch):
     assert config_source.is_in_force() is None
 
 
-def test_last_good_configuration_of_an_older_release(file, kept, tmp_path):
+def test_last_good_configuration_of_an_older_release(file, tmp_path):
     """A key that conflicts with others since a later release is ignored, with a warning. Later
     loads have warnings of their own."""
+    kept = tmp_path / "last-good.json"
     gate = "pins: {gate: {gpio: 4, mode: output, pulse: 99, initial: on}}"
     kept.write_text(json.dumps({"folder": "/srv", "text": gate}))
     config_source = ConfigSource(file, {}, tmp_path)
@@ -121,35 +111,29 @@ def test_last_good_configuration_of_an_older_release(file, kept, tmp_path):
     assert config_source.warnings == []
 
 
-@pytest.mark.parametrize("data", ["", "{", '{"folder": "/", "text": "port: 0"}', "x" * 2**20 + "x"])
-def test_unusable_last_good_configuration_is_none(file, kept, tmp_path, data, caplog):
+@pytest.mark.parametrize("data", ["{", '{"folder": "/", "text": "port: 0"}', "x" * 2**20 + "x"])
+def test_unusable_last_good_configuration_is_none(file, tmp_path, data, caplog):
     """A last good configuration that cannot be read goes to the log, and is replaced."""
-    kept.write_text(data)
+    (tmp_path / "last-good.json").write_text(data)
     config_source = ConfigSource(file, {}, tmp_path)
     assert config_source.last_good() is None
-    assert caplog.messages[0].startswith(f"{kept}: ")
+    assert caplog.messages[0].startswith(f"{tmp_path}/last-good.json: ")
     config_source.load()
     config_source.keep()
     assert config_source.last_good() is not None
 
 
-def test_without_a_state_folder_nothing_is_kept(file, kept, tmp_path, monkeypatch, caplog):
+def test_without_a_state_folder_nothing_is_kept(file, tmp_path, monkeypatch, caplog):
     """Without the state folder that systemd names, nothing is kept. A folder that cannot be written
     is an error in the log."""
-    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
-    config_source = ConfigSource(file, {})
-    config_source.load()
-    config_source.keep()
-    assert (config_source.last_good(), config_source.is_in_force()) == (None, None)
-    assert not kept.exists()
-    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    config_source = ConfigSource(file, {})
-    config_source.load()
-    config_source.keep()
-    assert config_source.is_in_force()
-    assert caplog.messages == []
-    gone = ConfigSource(file, {}, tmp_path / "gone")
-    gone.load()
-    gone.keep()
+    for folder, is_kept in ((None, None), (tmp_path, True), (tmp_path / "gone", None)):
+        monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+        if folder:
+            monkeypatch.setenv("STATE_DIRECTORY", str(folder))
+        config_source = ConfigSource(file, {})
+        config_source.load()
+        config_source.keep()
+        assert config_source.is_in_force() is is_kept
+        assert (config_source.last_good() is not None) == bool(is_kept)
     reason = "No such file or directory; it is not kept"
-    assert caplog.messages == [f"{tmp_path / 'gone' / kept.name}: {reason}"]
+    assert caplog.messages == [f"{tmp_path / 'gone/last-good.json'}: {reason}"]

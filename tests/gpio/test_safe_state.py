@@ -1,18 +1,19 @@
 """The safe state after a failure. Real lines are tested on a virtual Pi (tests/gpio/virtual_pi)."""
 
+import contextlib
 import errno
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from raspi_server.cli.main import main
 from raspi_server.gpio import chardev, output_state
-from tests.support.server import LIMIT, Server
+from tests.support.server import LIMIT
 
 CONFIG = """
 gpio: real
@@ -27,29 +28,9 @@ pins:
 KILLED = {"SERVICE_RESULT": "signal", "EXIT_CODE": "killed", "EXIT_STATUS": "KILL"}
 
 
-class Chip:
-    """A chip that records the requests for its lines, in order."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.requests: list[tuple[int, int | None]] = []
-        self.busy: set[int] = set()
-        self.is_strict = False
-        monkeypatch.setattr(chardev, "find", lambda: Path("/dev/gpiochip0"))
-        monkeypatch.setattr(chardev, "leave", self.leave)
-        monkeypatch.setattr(chardev, "read", self.read)
-        monkeypatch.setattr(chardev, "holder", lambda *_: "another")
-
-    def leave(self, _: Path, gpio: int, level: int | None) -> None:
-        if gpio in self.busy:
-            raise OSError(errno.EBUSY, "Device or resource busy")
-        self.requests.append((gpio, level))
-
-    def read(self, _: Path, gpio: int) -> int:
-        return 0 if self.is_strict else dict(self.requests)[gpio] or 0
-
-
 class Service:
-    """A configuration, and systemd's folders and variables."""
+    """A service that has failed: its configuration, systemd's folders and variables, and a chip
+    that records the requests for its lines, in order."""
 
     def __init__(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -61,27 +42,38 @@ class Service:
         for variable, name in (("RUNTIME_DIRECTORY", "run"), ("STATE_DIRECTORY", "state")):
             (folder / name).mkdir()
             monkeypatch.setenv(variable, str(folder / name))
+        self.requests: list[tuple[int, int | None]] = []
+        self.busy: set[int] = set()
+        self.is_strict = False
+        for name, function in (
+            ("open_chip", contextlib.nullcontext),
+            ("leave", self._leave),
+            ("read", lambda _, gpio: 0 if self.is_strict else dict(self.requests)[gpio] or 0),
+            ("holder", lambda *_: "another"),
+        ):
+            monkeypatch.setattr(chardev, name, function)
+
+    def _leave(self, _: None, gpio: int, level: int | None) -> None:
+        if gpio in self.busy:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        self.requests.append((gpio, level))
 
     def safe_state(self, ended: dict[str, str] = KILLED) -> tuple[int, str]:
         """Run the command after the server has `ended`; return its status and its output."""
         for name, value in ended.items():
             self._monkeypatch.setenv(name, value)
+        self.requests.clear()
         status = main(["safe-state", "--config", str(self.file)])
         return status, self._capfd.readouterr().err
 
-    def drove(self, pulse_at: float | None = None, **values: float) -> None:
+    def drove(self, values: dict[int, float], pulse_at: float | None = None) -> None:
         """Write the states that the server had driven, by GPIO."""
-        known = {
-            name.removeprefix("gpio"): {"value": value, "pulse_at": pulse_at}
-            for name, value in values.items()
-        }
-        content = {"boot": output_state._boot_id(), "levels": known}
-        self._states.write_bytes(msgspec.json.encode(content))
+        levels = {gpio: {"value": value, "pulse_at": pulse_at} for gpio, value in values.items()}
+        self._states.write_text(json.dumps({"boot": output_state._boot_id(), "levels": levels}))
 
-    def kept(self) -> dict[str, Any]:
-        """Return the values that are kept, by GPIO."""
-        found: dict[str, Any] = msgspec.json.decode(self._states.read_bytes())["levels"]
-        return {gpio: state["value"] for gpio, state in found.items()}
+    def kept(self) -> list[Any]:
+        """Return the values that are kept, in the order of their GPIOs."""
+        return [state["value"] for state in json.loads(self._states.read_text())["levels"].values()]
 
 
 @pytest.fixture
@@ -91,120 +83,88 @@ def service(
     return Service(tmp_path, monkeypatch, capfd)
 
 
-@pytest.fixture
-def chip(monkeypatch: pytest.MonkeyPatch) -> Chip:
-    return Chip(monkeypatch)
-
-
-def test_after_a_kill(service, chip):
+def test_after_a_kill(service):
     """Each output gets the state of its `on_failure`, those that go off first, and the log names
-    each. The kept state of outputs with `initial: keep` is not changed."""
-    service.drove(gpio5=1, gpio6=0, gpio17=1, gpio18=0.5, gpio27=1)
+    each. The kept state of outputs with `initial: keep` is not changed. `on_failure: keep` does not
+    keep one with a deadline on: the server may not come back."""
+    service.drove({5: 1, 6: 0, 17: 1, 18: 0.5, 27: 1})
     status, output = service.safe_state()
     assert status == 0
-    assert chip.requests == [(5, 1), (17, 0), (18, None), (6, 1)]
+    assert service.requests == [(5, 1), (17, 0), (18, None), (6, 1)]
     assert "the server has ended (signal, killed, KILL): its outputs get their" in output
-    lines = ["pump (GPIO5): off", "vent (GPIO6): on", "light (GPIO18): released"]
-    assert all(line in output for line in [*lines, "bell (GPIO27): kept as it is"])
-    assert service.kept() == {"5": 0, "6": 1, "17": 1, "18": 0, "27": 1}
+    assert "pump (GPIO5): off" in output and "vent (GPIO6): on" in output
+    assert "light (GPIO18): released" in output and "bell (GPIO27): kept as it is" in output
+    assert service.kept() == [0, 1, 1, 0, 1]
+    service.drove({27: 1}, pulse_at=1e9)
+    assert "bell (GPIO27): off" in service.safe_state()[1]
+    assert (service.requests, service.kept()) == ([(27, 0)], [1])
 
 
-def test_a_running_pulse_ends(service, chip):
-    """`on_failure: keep` does not keep an output with a deadline on: the server may not come back.
-    The deadline is kept."""
-    service.drove(pulse_at=1e9, gpio27=1)
-    status, output = service.safe_state()
-    assert status == 0
-    assert chip.requests == [(27, 0)]
-    assert "bell (GPIO27): off" in output
-    assert service.kept() == {"27": 1}
+def test_which_ends_are_failures(service):
+    """After a clean stop (status 0), or a start that failed before it opened a pin (75, 78), no
+    line is touched. Any other end is a failure, also SIGTERM, which systemd counts as a success."""
+    service.drove({5: 1})
+    clean, failures = [("exited", "0"), ("exited", "75"), ("exited", "78")], [("exited", "1")]
+    failures += [("killed", "TERM"), ("killed", "0")]
+    for code, status in clean + failures:
+        ended = {"SERVICE_RESULT": "success", "EXIT_CODE": code, "EXIT_STATUS": status}
+        assert service.safe_state(ended)[0] == 0
+        assert service.requests == ([] if (code, status) in clean else [(5, 1)])
 
 
-@pytest.mark.parametrize("status", ["0", "75", "78"])
-def test_after_a_clean_end(service, chip, status):
-    """After a clean stop, or a start that failed before it opened a pin, no line is touched."""
-    service.drove(gpio5=1)
-    ended = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": status}
-    assert service.safe_state(ended) == (0, "")
-    assert chip.requests == []
-
-
-@pytest.mark.parametrize(("code", "status"), [("killed", "TERM"), ("exited", "1"), ("killed", "0")])
-def test_after_another_end(service, chip, code, status):
-    """Any other end is a failure, also SIGTERM, which systemd counts as a success."""
-    service.drove(gpio5=1)
-    ended = {"SERVICE_RESULT": "success", "EXIT_CODE": code, "EXIT_STATUS": status}
-    assert service.safe_state(ended)[0] == 0
-    assert chip.requests == [(5, 1)]
-
-
-def test_run_by_hand(service, chip):
+def test_run_by_hand(service):
     """Without systemd's variables, and if it is not known which outputs were driven, all are
-    brought to their safe state."""
+    brought to their safe state. With simulated pins there is nothing to do."""
     status, output = service.safe_state({})
     assert status == 0
-    assert [gpio for gpio, _ in chip.requests] == [5, 17, 18, 6]
+    assert [gpio for gpio, _ in service.requests] == [5, 17, 18, 6]
     assert "run by hand" in output
+    service.file.write_text(CONFIG.replace("real", "simulated"))
+    assert service.safe_state({}) == (0, "")
 
 
-def test_the_last_good_configuration_counts(service, chip):
+def test_the_last_good_configuration_counts(service, tmp_path):
     """The configuration that ran last counts, even if the file is invalid, another or missing now.
-    Pins that were never driven are not touched."""
-    started = Server(["run", "--simulate", "--config", str(service.file)])
-    assert started.stop() == 0
-    for edited in ("pins: 1\n", CONFIG.replace("lamp: {gpio: 17", "lamp: {gpio: 22"), None):
+    Pins that were never driven are not touched. If there is no configuration, the errors are shown
+    (status 78)."""
+    last_good = tmp_path / "state" / "last-good.json"
+    last_good.write_text(json.dumps({"folder": str(tmp_path), "text": CONFIG}))
+    for edited in (CONFIG.replace("lamp: {gpio: 17", "lamp: {gpio: 22"), None, "pins: 1\n"):
         if edited is None:
             service.file.unlink()
         else:
             service.file.write_text(edited)
-        service.drove(gpio17=1)
-        chip.requests.clear()
+        service.drove({17: 1})
         assert service.safe_state()[0] == 0
-        assert chip.requests == [(17, 0)]
-
-
-def test_without_a_configuration(service, chip):
-    """If the file is invalid and there is no last good one, the errors are shown (status 78)."""
-    service.file.write_text("pins: 1\n")
+        assert service.requests == [(17, 0)]
+    last_good.unlink()
     status, output = service.safe_state()
-    assert (status, chip.requests) == (78, [])
+    assert (status, service.requests) == (78, [])
     assert f"{service.file}:1: pins: expected" in output
 
 
-def test_a_line_in_use(service, chip):
+def test_lines_that_do_not_obey(service):
     """A line that another program holds is left, and the log names that program. The other lines
-    are brought to their safe state."""
-    chip.busy = {5}
-    service.drove(gpio5=1, gpio17=1)
+    are brought to their safe state. A line that does not keep its level is reported."""
+    service.busy = {5}
+    service.drove({5: 1, 17: 1})
     status, output = service.safe_state()
-    assert (status, chip.requests) == (1, [(17, 0)])
+    assert (status, service.requests) == (1, [(17, 0)])
     assert "pump (GPIO5): left as it is: in use by another" in output
-    assert service.kept() == {"5": 1, "17": 1}
-
-
-def test_a_strict_kernel(service, chip):
-    """A line that does not keep its level is reported."""
-    chip.is_strict = True
-    service.drove(gpio5=1)
+    assert service.kept() == [1, 1]
+    service.busy, service.is_strict = set(), True
     status, output = service.safe_state()
     assert status == 1
     assert "pump (GPIO5): this kernel releases a line that no program holds; it shows 0" in output
 
 
-def test_simulated_pins(service, chip):
-    """With simulated pins there is nothing to do."""
-    service.file.write_text(CONFIG.replace("real", "simulated"))
-    assert service.safe_state() == (0, "")
-
-
 def test_it_imports_little(service):
     """It imports neither Tornado nor gpiozero. Without the chip of the header it fails with the
     reason."""
-    root = str(Path(__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "raspi_server", "safe-state"]
         + ["--config", str(service.file)],
-        env={"PYTHONPATH": root, **os.environ, **KILLED},
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), **os.environ, **KILLED},
         capture_output=True,
         text=True,
         timeout=LIMIT,

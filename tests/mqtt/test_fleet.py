@@ -1,37 +1,26 @@
 """The fleet as one of its Pis shows it: what viewers get, which callers may switch which pins, and
 what happens when the broker fails."""
 
-import os
 import re
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from textwrap import dedent
-from typing import Any, NamedTuple
 
 import pytest
 
 from raspi_server.messages import BROKER_ERROR
 from raspi_server.security.codes import Codes
-from tests.support.fleet import FakePis, FleetViewer, description, pin, state
+from tests.support.coded_server import folders
+from tests.support.fleet import BEGAN, FakePis, FleetViewer, description, pin
 from tests.support.http import ask
-from tests.support.mqtt import (
-    CONTROL,
-    Brokers,
-    Mosquitto,
-    config,
-    reload,
-    switch,
-    value_of,
-)
+from tests.support.mqtt import CONTROL, Mosquitto, config, reload, switch
 from tests.support.server import Server, changing
-from tests.support.sockets import open_socket, reset
 from tests.support.websocket import WebSocketClient
 from tests.web.test_api import complaints
 
 FLEET = ", fleet: true"
 HERE, THERE = "farm/office/here", "farm/house-3/there"
+MUTE = "farm/hall/mute"
+"""A Pi that answers no commands."""
 LAMP = pin("lamp", mode="output", writable=True)
 
 
@@ -39,169 +28,65 @@ def here_config(broker: Mosquitto, more: str = FLEET, access: str = "") -> str:
     return config(broker.url, more, HERE, access)
 
 
-class Fleet(NamedTuple):
-    broker: Mosquitto
-    here: Server
-    """Shows the fleet, and accepts no commands from the broker."""
-    there: Server
-    """Accepts commands from the broker."""
-
-
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory, start_module_server) -> Iterator[Fleet]:
-    with Brokers(tmp_path_factory.mktemp("fleet")) as brokers:
-        broker = brokers.broker()
-        program = changing(fleet_ping_interval_s=0.1)
-        here = start_module_server(here_config(broker), program=program)
-        there = start_module_server(config(broker.url, CONTROL, THERE))
-        there.wait_for_log("mqtt: connected")
-        yield Fleet(broker, here, there)
-        here.stop()
-        there.stop()
-
-
 @pytest.fixture
-def others(fleet, fake_pis) -> Iterator[FakePis]:
-    """Fake Pis at the broker of `fleet`, removed at the end."""
-    found = fake_pis(fleet.broker)
-    yield found
-    found.remove_all()
+def fleet(brokers, start_server) -> tuple[FakePis, Server, Server]:
+    """Fake Pis at a broker, a server there that shows the fleet and accepts no commands from the
+    broker, and one that accepts them."""
+    broker = brokers.broker()
+    here = start_server(here_config(broker), program=changing(fleet_ping_interval_s=0.1))
+    there = start_server(config(broker.url, CONTROL, THERE))
+    return brokers.enter_context(FakePis(broker, "farm/+/+/pins/+/set")), here, there
 
 
-# ---------------------------------------------------------------- what is shown
-
-
-def test_all_pis_are_shown(fleet, others):
+def test_all_pis_are_shown_and_switched(fleet):
     """One Pi shows all Pis with their pins in the documented form, but no Pi of another depth or
-    first level."""
-    for topic in ("farm/deep/er/pi", "farm/shallow", "other/house-3/there", "farm/house-3/last"):
+    first level. A Pi that is offline has the time at which it was heard last, a change that of its
+    edge. A command to another Pi is carried out, answered, and logged by both servers. While
+    nothing changes, `ping` messages are sent and nothing else."""
+    others, here, there = fleet
+    of_others = {"farm/deep/er/pi", "farm/shallow", "other/house-3/there"}
+    for topic in of_others:
         others.describe(topic, "other", [LAMP])
-    with FleetViewer(fleet.here) as viewer:
+    others.describe("farm/house-3/last", "last", [LAMP], online=False)
+    with FleetViewer(here) as viewer:
         viewer.wait_for("farm/house-3/last", HERE, THERE)
-        assert set(viewer.pis) == {"farm/house-3/last", HERE, THERE}
+        assert not viewer.pis.keys() & of_others
+        last = viewer.pis["farm/house-3/last"]
+        assert (last["online"], last["heard"]) == (False, BEGAN)
         pi = viewer.pis[THERE]
-        pins = ask(fleet.there, "GET", "/api/pins").json["pins"]
+        pins = ask(there, "GET", "/api/pins").json["pins"]
         for shown, own in zip(pi["pins"], pins, strict=True):
             assert shown == {**{key: own[key] for key in shown}, "writable": shown["writable"]}
         assert [pin["writable"] for pin in pi["pins"]] == [False, True, True, True, False]
         assert not any(pin["writable"] for pin in viewer.pis[HERE]["pins"])
         assert (pi["group"], pi["online"], pi["simulated"]) == ("house-3", True, True)
-        assert re.fullmatch(rf"http://.+:{fleet.there.port}/", pi["url"])
+        assert re.fullmatch(rf"http://.+:{there.port}/", pi["url"])
         assert viewer.broker == {"connected": True, "error": None}
-    answer = ask(fleet.here, "GET", "/api/fleet")
-    described = ask(fleet.here, "GET", "/api/openapi.json").json
-    assert complaints(described, "GET", "/api/fleet", answer) == []
-    assert ask(fleet.here, "GET", "/api").json["links"]["fleet"] == "/api/fleet"
-
-
-def test_change_has_its_own_time(fleet):
-    """A viewer of one Pi gets a change of another with the time of that change."""
-    with FleetViewer(fleet.here) as viewer:
-        viewer.wait_for(THERE)
-        new = 1 - value_of(fleet.there, "lamp")
-        switch(fleet.there, "lamp", new)
-        viewer.wait_for_value(THERE, "lamp", new)
-        since = ask(fleet.there, "GET", "/api/pins/lamp").json["since"]
-        assert viewer.pin(THERE, "lamp")["since"] == since
-
-
-def test_keep_alive(fleet):
-    """While nothing changes, `ping` messages are sent and nothing else."""
-    with FleetViewer(fleet.here) as viewer:
-        viewer.wait_for(HERE, THERE)
-        viewer.wait_until(lambda: [viewer.receive()["type"] for _ in range(5)] == ["ping"] * 5)
-
-
-def test_crashed_pi_is_offline_with_its_last_state(brokers, start_server):
-    """A Pi that crashes is offline, with its last values and their time. So is one that crashed
-    before any viewer connected."""
-    broker = brokers.broker()
-    here = start_server(here_config(broker))
-    there = start_server(config(broker.url, topic=THERE))
-    with FleetViewer(here) as viewer:
-        viewer.wait_for_value(THERE, "lamp", 0)
-        switch(there, "lamp", 1)
-        viewer.wait_for_value(THERE, "lamp", 1)
-        changed = viewer.pin(THERE, "lamp")["since"]
-        before = time.time()
-        there.stop(signal.SIGKILL)
-        viewer.wait_until(lambda: not viewer.pis[THERE]["online"])
-        assert viewer.pin(THERE, "lamp")["value"] == 1
-        assert viewer.pis[THERE]["heard"] >= before
-    late = start_server(config(broker.url, FLEET, "farm/office/late"))
-    with FleetViewer(late) as viewer:
-        viewer.wait_for_value(THERE, "lamp", 1)
-        pi = viewer.pis[THERE]
-        assert (pi["online"], pi["heard"]) == (False, changed)
-
-
-def test_removed_pi(fleet, others):
-    """A Pi whose retained messages are emptied is removed. A new description replaces the one
-    before."""
-    others.describe("farm/hall/old", "old", [pin("lamp"), pin("door")])
-    with FleetViewer(fleet.here) as viewer:
-        viewer.wait_for_host("farm/hall/old", "old")
-        others.publish("farm/hall/old/describe", description("older", [pin("gate")]))
-        viewer.wait_for_host("farm/hall/old", "older")
-        assert [pin["name"] for pin in viewer.pis["farm/hall/old"]["pins"]] == ["gate"]
-        others.publish("farm/hall/old/describe", b"")
-        others.publish("farm/hall/old/status", b"")
-        viewer.wait_until(lambda: "farm/hall/old" not in viewer.pis)
-        others.describe("farm/hall/old", "old", [pin("lamp", value=1)])
-        viewer.wait_for_value("farm/hall/old", "lamp", 1)
-
-
-def test_large_fleet_is_complete(brokers, fake_pis, start_server):
-    """Of many Pis none is missing, nor any pin, although Mosquitto drops what is beyond 1,000
-    messages. A client that reads slowly and leaves does no harm."""
-    broker = brokers.broker("log_type error", "log_type notice")
-    others = fake_pis(broker)
-    for n in range(200):
-        others.describe(f"farm/hall/pi-{n}", f"pi-{n}", [pin(f"in{n}") for n in range(10)])
-        others.publish(f"farm/hall/pi-{n}/pins/in7", state(1))
-    others.flush()
-    server = start_server(here_config(broker))
-    with FleetViewer(server) as viewer:
-        viewer.wait_until(lambda: len(viewer.pis) == 201)
-        for n in range(200):
-            viewer.wait_for_value(f"farm/hall/pi-{n}", "in7", 1)
-    slow = open_socket(server.port, receive_buffer=2048)
-    slow.sendall(b"GET /api/fleet HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    assert slow.recv(100).startswith(b"HTTP/1.1 200")
-    reset(slow)
-    assert len(ask(server, "GET", "/api/fleet").json["pis"]) == 201
-
-
-# ---------------------------------------------------------------- commands
-
-
-def test_command_to_another_pi(fleet):
-    """A command to another Pi is carried out, answered, and logged by both servers."""
-    switch(fleet.there, "lamp", 0)
-    with FleetViewer(fleet.here) as viewer:
-        assert viewer.hello | {"seq": 0} == {
-            "type": "hello", "seq": 0, "access": "control", "signed_in": None,
-            "code_would_help": False,
-        }  # fmt: skip
-        viewer.wait_for(THERE)
         done = viewer.switch(THERE, "lamp", 1, ref="a")
         assert done == {"type": "result", "ref": "a", "pin": "lamp", "value": 1}
-        assert value_of(fleet.there, "lamp") == 1
-        fleet.here.wait_for_log(f"lamp at {THERE}: set to 1, by 127.0.0.1$")
-        fleet.there.wait_for_log(r"lamp \(GPIO27\): on, by mqtt$")
+        here.wait_for_log(f"lamp at {THERE}: set to 1, by 127.0.0.1$")
+        there.wait_for_log(r"lamp \(GPIO27\): on, by mqtt$")
         viewer.wait_for_value(THERE, "lamp", 1)
+        since = ask(there, "GET", "/api/pins/lamp").json["since"]
+        assert viewer.pin(THERE, "lamp")["since"] == since
         assert viewer.ask(type="toggle", pi=THERE, pin="lamp", ref=2)["value"] == 0
         assert viewer.switch(THERE, "fan", 0.35)["value"] == 0.35
         gate = {"type": "pulse", "pi": THERE, "pin": "gate"}
         assert viewer.ask(**gate, seconds=0.05)["value"] == 1
         assert viewer.ask(**gate)["type"] == "result"
+        viewer.wait_until(lambda: [viewer.apply_next()["type"] for _ in range(5)] == ["ping"] * 5)
+    answer = ask(here, "GET", "/api/fleet")
+    described = ask(here, "GET", "/api/openapi.json").json
+    assert complaints(described, "GET", "/api/fleet", answer) == []
+    assert ask(here, "GET", "/api").json["links"]["fleet"] == "/api/fleet"
 
 
-def test_rejected_command(fleet, others, brokers):
-    """A command that cannot succeed gets an error at once, and the Pi receives nothing."""
+def test_rejected_command(fleet):
+    """A command that cannot succeed gets an error at once, and the Pi receives nothing. A page of
+    another site gets no WebSocket."""
+    others, here, _ = fleet
     others.describe("farm/hall/away", "away", [LAMP], online=False)
-    subscriber = brokers.subscriber(fleet.broker, "farm/+/+/pins/+/set")
-    with FleetViewer(fleet.here) as viewer:
+    with FleetViewer(here) as viewer:
         viewer.wait_for(HERE, THERE, "farm/hall/away")
         host = viewer.pis[THERE]["host"]
         closed = f"{host} accepts no commands from the broker for"
@@ -215,239 +100,112 @@ def test_rejected_command(fleet, others, brokers):
         ):
             assert viewer.error_of(topic, name, ref="r") == (code, words)
             assert viewer.answers[-1]["ref"] == "r"
-        code, words = viewer.error_of(THERE, "lamp", value="on", ref=3)
-        assert code == "bad-message" and "value" in words
-        assert viewer.answers[-1]["ref"] == 3
-        assert subscriber.messages == []
-        code, words = viewer.error_of(THERE, "fan", value=7, ref="x")
-        assert (code, viewer.answers[-1]["ref"]) == ("bad-value", "x")
-        assert words.startswith(f"{host}: ")
-        for _ in range(200):
-            viewer.client.send(type="toggle", pi=THERE, pin="door")
-        viewer.wait_until(lambda: viewer.answers[-1]["code"] == "too-fast")
-        assert viewer.client.close_code() == 1008
+        assert viewer.error_of(THERE, "lamp", value="on", ref=3)[0] == "bad-message"
+        assert others.messages == []
+        code, words = viewer.error_of(THERE, "fan", value=7)
+        assert code == "bad-value" and words.startswith(f"{host}: ")
+    with pytest.raises(AssertionError, match="HTTP/1.1 403"):
+        WebSocketClient(here.port, path="/fleet/ws", headers={"Origin": "http://evil.example"})
 
 
-def test_missing_answer(brokers, fake_pis, start_server):
+def test_missing_answer(brokers, start_server):
     """A Pi that does not answer is not waited for. A late answer, or one from elsewhere or to
     another command, is ignored."""
     broker = brokers.broker()
-    others = fake_pis(broker)
-    others.describe("farm/hall/mute", "mute", [LAMP, {**LAMP, "name": "gate"}])
+    others = brokers.enter_context(FakePis(broker))
+    others.describe(MUTE, "mute", [LAMP, {**LAMP, "name": "gate"}])
     server = start_server(here_config(broker), program=changing(fleet_answer_timeout_s=1))
-    subscriber = brokers.subscriber(broker, "farm/hall/mute/pins/+/set")
+    subscriber = brokers.subscriber(broker, f"{MUTE}/pins/+/set")
     with FleetViewer(server) as viewer:
-        viewer.wait_for("farm/hall/mute")
-        viewer.client.send(type="set", pi="farm/hall/mute", pin="lamp", value=1, ref=1)
-        command = subscriber.last("farm/hall/mute/pins/lamp/set")
+        viewer.wait_for(MUTE)
+        viewer.send(type="set", pi=MUTE, pin="lamp", value=1, ref=1)
+        command = subscriber.last(f"{MUTE}/pins/lamp/set")
         assert command.json == {"type": "set", "ref": command.json["ref"], "value": 1}
         assert (command.qos, command.retained, command.lifetime) == (1, False, 1)
-        lamp, gate = (f"farm/hall/mute/pins/{name}/result" for name in ("lamp", "gate"))
+        lamp, gate = (f"{MUTE}/pins/{name}/result" for name in ("lamp", "gate"))
         answer = {"type": "result", "ref": command.json["ref"], "pin": "lamp", "value": 1}
         others.publish(gate, answer, retain=False)
         others.publish(lamp, {**answer, "ref": 1}, retain=False)
         others.publish(lamp, b"}", retain=False)
         viewer.wait_until(lambda: viewer.answers)
-        assert viewer.answers[0]["code"] == "no-answer"
         assert viewer.answers[0]["message"] == "mute did not answer within 1 s"
         others.publish(lamp, answer, retain=False)
         others.flush()
-        assert viewer.error_of("farm/hall/mute", "x")[0] == "unknown-pin"
+        assert viewer.error_of(MUTE, "x")[0] == "unknown-pin"
         assert len(viewer.answers) == 2
 
 
-def test_permissions_of_the_broker(brokers, start_server):
-    """With the documented ACL a server may switch other Pis. Without its last line a command fails
-    at once with the reason."""
-    text = (Path(__file__).parents[2] / "docs/mqtt.md").read_text()
-    (rules,) = re.findall(
-        r"^    topic read raspi-server/\+/status\n(?:    topic .*\n)+", text, re.M
-    )
-    without_last, _, last = rules.rpartition("    topic")
-    assert last.startswith(" write")
-    own = "user {0}\ntopic readwrite raspi-server/{0}/#\n"
-    acl = f"{own.format('kitchen')}{dedent(rules)}{own.format('hall')}{dedent(without_last)}"
-    broker = brokers.guarded(acl, ("kitchen", "hall"))
-    kitchen, hall = (
-        start_server(
-            config(
-                broker.url,
-                f"{FLEET}{CONTROL}, user: {user}, password_file: password",
-                f"raspi-server/{user}",
-            )
-        )
-        for user in ("kitchen", "hall")
-    )
-    with FleetViewer(kitchen) as viewer:
-        viewer.wait_for("raspi-server/hall")
-        assert viewer.switch("raspi-server/hall", "lamp", 1)["type"] == "result"
-        assert value_of(hall, "lamp") == 1
-    with FleetViewer(hall) as viewer:
-        viewer.wait_for("raspi-server/kitchen")
-        code, words = viewer.error_of("raspi-server/kitchen", "lamp")
-        assert code == "not-allowed"
-        assert "not let us publish raspi-server/kitchen/pins/lamp/set as hall: its ACL" in words
-        assert value_of(kitchen, "lamp") == 0
-        assert viewer.switch("raspi-server/hall", "lamp", 0)["type"] == "result"
-        assert viewer.broker == {"connected": True, "error": None}
-
-
-# ---------------------------------------------------------------- access
-
-
-def new_code(folder: Path, right: Any) -> dict[str, str]:
+def new_code(folder, right):
     """Make a new code in a state folder and return the header that presents it."""
     return {"Authorization": f"Bearer {Codes(folder).renew(right)}"}
 
 
-def with_state(folder: Path) -> dict[str, Any]:
-    """Return the options of a server that keeps its codes in a folder."""
-    return {"env": {**os.environ, "STATE_DIRECTORY": str(folder)}}
-
-
 def test_access_rules_of_this_server(brokers, start_server, tmp_path):
-    """Without the code for viewing there is no fleet, and without the code for control no command.
-    With the code both work. A new code ends what the old one allowed."""
+    """Without the code for viewing there is no fleet. A pin with `control: code`, of this Pi or of
+    another, is switched with the control code only, others by all viewers. A description without
+    `control` counts as `code`, and a false one of this Pi opens no pin of it. A reload that changes
+    a rule takes effect, and a new code ends what the old one allowed."""
     broker = brokers.broker()
     view, control = new_code(tmp_path, "view"), new_code(tmp_path, "control")
-    text = here_config(broker, access=", view: code").replace("everyone", "code", 1)
-    here = start_server(text, **with_state(tmp_path))
-    there = start_server(config(broker.url, CONTROL, THERE))
+    lamp = ("lamp: {", "lamp: {control: code, ")
+    text = here_config(broker, FLEET + CONTROL, ", view: code").replace(*lamp)
+    program = changing(fleet_answer_timeout_s=1000)
+    here = start_server(text, env=folders(tmp_path), program=program)
+    start_server(config(broker.url, CONTROL, THERE).replace(*lamp))
+    others = brokers.enter_context(FakePis(broker))
+    old_lamp = {key: value for key, value in LAMP.items() if key != "control"}
+    others.describe("farm/hall/old", "old", [old_lamp])
+    others.describe("farm/hall/closed", "closed", [{**LAMP, "control": "nobody"}])
     assert ask(here, "GET", "/api/fleet").status == 401
     with WebSocketClient(here.port, path="/fleet/ws") as without_code:
         assert without_code.close_code() == 4401
-    with FleetViewer(here, **view) as viewer:
-        assert (viewer.hello["access"], viewer.hello["code_would_help"]) == ("view", True)
-        viewer.wait_for(THERE)
-        words = f"switching lamp of {viewer.pis[THERE]['host']} needs the control code of this Pi"
-        assert viewer.error_of(THERE, "lamp") == ("sign-in", words)
-        assert value_of(there, "lamp") == 0
-        with FleetViewer(here, **control) as other:
-            assert other.hello["access"] == "control"
-            other.wait_for(THERE)
-            assert other.switch(THERE, "lamp", 1)["type"] == "result"
-            here.wait_for_log(r"by 127\.0\.0\.1 \(control code\)$")
-        (tmp_path / "config-0.yaml").write_text(text.replace("control: code", "control: nobody"))
-        reload(here)
-        viewer.wait_until(lambda: not viewer.hello["code_would_help"])
-        words = "nobody may switch other Pis from here (access.control: nobody)"
-        assert viewer.error_of(THERE, "lamp") == ("not-allowed", words)
-        new_code(tmp_path, "view")
-        reload(here)
-        assert viewer.client.close_code() == 4401
-
-
-def commands(topic: str) -> list[dict[str, Any]]:
-    """Return all kinds of commands to a Pi's lamp."""
-    kinds = ({"type": "set", "value": 1}, {"type": "toggle"}, {"type": "pulse", "seconds": 60})
-    return [{**kind, "pi": topic, "pin": "lamp"} for kind in kinds]
-
-
-def test_control_of_a_pin(brokers, start_server, tmp_path):
-    """A pin with `control: code` is switched from the fleet page with the code only, be it of this
-    Pi or of another, as on its own page. Other pins are switched by everyone. A reload that changes
-    it takes effect."""
-    broker = brokers.broker()
-    control = new_code(tmp_path, "control")
-    plain_lamp, coded_lamp = "lamp: {gpio: 27,", "lamp: {gpio: 27, control: code,"
-    text = here_config(broker, FLEET + CONTROL).replace(plain_lamp, coded_lamp)
-    here = start_server(text, **with_state(tmp_path))
-    there = start_server(config(broker.url, CONTROL, THERE).replace(plain_lamp, coded_lamp))
-    assert ask(here, "PUT", "/api/pins/lamp", {"value": 1}).error[1] == "sign-in"
     subscriber = brokers.subscriber(broker, "farm/+/+/pins/lamp/set")
-    with FleetViewer(here) as uncoded, FleetViewer(here, **control) as coded:
-        assert (uncoded.hello["signed_in"], coded.hello["signed_in"]) == (None, "control")
-        for viewer in (uncoded, coded):
-            viewer.wait_for(HERE, THERE)
-            for topic in (HERE, THERE):
-                audience = [viewer.pin(topic, name)["control"] for name in ("lamp", "fan", "door")]
-                assert audience == ["code", "everyone", None]
-                assert viewer.pin(topic, "lamp")["writable"]
-        for topic, server in ((HERE, here), (THERE, there)):
-            for command in commands(topic):
-                assert uncoded.ask(**command)["code"] == "sign-in"
-            assert value_of(server, "lamp") == 0
-            assert uncoded.switch(topic, "fan", 0.5)["value"] == 0.5
+    with FleetViewer(here, **view) as viewer, FleetViewer(here, **control) as owner:
+        assert (viewer.hello["signed_in"], owner.hello["signed_in"]) == ("view", "control")
+        kinds = ({"type": "set", "value": 1}, {"type": "toggle"}, {"type": "pulse", "seconds": 60})
+        for each in (viewer, owner):
+            each.wait_for(HERE, THERE, "farm/hall/old", "farm/hall/closed")
+        assert viewer.pin("farm/hall/old", "lamp")["control"] == "code"
+        assert viewer.error_of("farm/hall/old", "lamp")[0] == "sign-in"
+        assert owner.error_of("farm/hall/closed", "lamp")[0] == "not-allowed"
+        for topic in (HERE, THERE):
+            found = [viewer.pin(topic, name)["control"] for name in ("lamp", "fan", "door")]
+            assert found == ["code", "everyone", None]
+            for kind in kinds:
+                assert viewer.ask(**kind, pi=topic, pin="lamp")["code"] == "sign-in"
+            assert viewer.switch(topic, "fan", 0.5)["value"] == 0.5
         assert subscriber.messages == []
-        for topic, server in ((HERE, here), (THERE, there)):
-            for command in commands(topic):
-                assert coded.ask(**command)["type"] == "result"
-            assert value_of(server, "lamp") == 1
-        text = text.replace("control: everyone", "control: code")
-        text = text.replace("fan: {gpio: 18,", "fan: {gpio: 18, control: everyone,")
-        (tmp_path / "config-0.yaml").write_text(text)
-        reload(here)
-        uncoded.wait_until(lambda: uncoded.pin(THERE, "fan")["control"] == "code")
-        uncoded.wait_until(lambda: uncoded.pin(HERE, "fan")["control"] == "everyone")
-        assert uncoded.error_of(THERE, "fan")[0] == "sign-in"
-        assert uncoded.switch(HERE, "fan", 1)["value"] == 1
-
-
-def test_false_control_in_a_description(brokers, fake_pis, start_server, tmp_path):
-    """A false description under this Pi's topic opens no pin of it. A Pi of an older release, whose
-    description has no `control`, counts as `code`."""
-    broker = brokers.broker()
-    control = new_code(tmp_path, "control")
-    text = here_config(broker, FLEET + CONTROL).replace("lamp: {", "lamp: {control: code, ")
-    here = start_server(text, **with_state(tmp_path))
-    others = fake_pis(broker)
-    without_control = {key: value for key, value in LAMP.items() if key != "control"}
-    others.describe("farm/hall/old", "old", [without_control])
-    others.describe("farm/hall/closed", "closed", [{**LAMP, "control": "nobody"}])
-    subscriber = brokers.subscriber(broker, "farm/+/+/pins/+/set")
-    with FleetViewer(here) as uncoded, FleetViewer(here, **control) as coded:
-        for viewer in (uncoded, coded):
-            viewer.wait_for(HERE, "farm/hall/old", "farm/hall/closed")
+        for topic in (HERE, THERE):
+            for kind in kinds:
+                assert owner.ask(**kind, pi=topic, pin="lamp")["type"] == "result"
+            viewer.wait_for_value(topic, "lamp", 1)
+        here.wait_for_log(r"by 127\.0\.0\.1 \(control code\)$")
+        owner.send(type="set", pi="farm/hall/old", pin="lamp", value=1)
+        subscriber.wait_for_topic("farm/hall/old/pins/lamp/set")
         pins = [{**LAMP, "name": name} for name in ("lamp", "heater", "x", "door")]
         others.publish(f"{HERE}/describe", description("false", pins))
-        for viewer in (uncoded, coded):
-            viewer.wait_for_host(HERE, "false")
-        shown = {each["name"]: each["control"] for each in uncoded.pis[HERE]["pins"]}
+        for each in (viewer, owner):
+            each.wait_for_host(HERE, "false")
+            assert each.error_of(HERE, "heater")[0] == "not-allowed"
+        shown = {each["name"]: each["control"] for each in viewer.pis[HERE]["pins"]}
         assert shown == {"lamp": "code", "heater": "nobody", "x": "nobody", "door": "everyone"}
-        assert uncoded.error_of(HERE, "lamp")[0] == "sign-in"
-        assert uncoded.error_of(HERE, "x")[0] == "unknown-pin"
-        for viewer in (uncoded, coded):
-            assert viewer.error_of(HERE, "heater")[0] == "not-allowed"
-        assert uncoded.pin("farm/hall/old", "lamp")["control"] == "code"
-        assert uncoded.error_of("farm/hall/old", "lamp")[0] == "sign-in"
-        assert uncoded.error_of("farm/hall/closed", "lamp")[0] == "not-allowed"
-        assert not any("lamp" in each.topic for each in subscriber.messages)
-        coded.client.send(type="set", pi="farm/hall/old", pin="lamp", value=1)
-        subscriber.wait_for_topic("farm/hall/old/pins/lamp/set")
-
-
-def test_other_origins_are_rejected(fleet):
-    """A page of another site, or a name that only resolves to our address, gets no WebSocket."""
-    upgrade = {
-        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    }  # fmt: skip
-    for headers, status in (
-        ({"Host": "evil.example"}, 421),
-        ({"Origin": "http://evil.example"}, 403),
-        ({"Origin": fleet.here.url}, 101),
-        ({}, 101),
-    ):
-        answer = ask(fleet.here, "GET", "/fleet/ws", **upgrade, **headers)
-        assert answer.status == status, headers
-
-
-# ---------------------------------------------------------------- off and unused
-
-
-def test_without_fleet(fleet):
-    """Without `fleet: true` the API says which line is missing, and there is no WebSocket. With it
-    there is."""
-    status, code, words = ask(fleet.there, "GET", "/api/fleet").error
-    assert (status, code) == (404, "not-found")
-    assert "add fleet: true below mqtt: in config.yaml" in words
-    assert ask(fleet.there, "HEAD", "/api/fleet").status == 404
-    assert ask(fleet.here, "HEAD", "/api/fleet").status == 200
-    with pytest.raises(AssertionError, match="HTTP/1.1 404"):
-        WebSocketClient(fleet.there.port, path="/fleet/ws")
-    for server, is_on in ((fleet.there, False), (fleet.here, True)):
-        with WebSocketClient(server.port) as client:
-            assert client.receive("hello")["fleet"] is is_on
+        assert viewer.error_of(HERE, "lamp")[0] == "sign-in"
+        assert viewer.error_of(HERE, "x")[0] == "unknown-pin"
+        text = text.replace("control: everyone", "control: code")
+        reload(here, text := text.replace("fan: {", "fan: {control: everyone, "))
+        viewer.wait_until(lambda: viewer.pin(THERE, "fan")["control"] == "code")
+        viewer.wait_for_host(HERE, viewer.pis[THERE]["host"])
+        assert viewer.pin(HERE, "fan")["control"] == "everyone"
+        assert (viewer.hello["access"], viewer.hello["code_would_help"]) == ("view", True)
+        words = f"switching fan of {viewer.pis[THERE]['host']} needs the control code of this Pi"
+        assert viewer.error_of(THERE, "fan") == ("sign-in", words)
+        assert viewer.switch(HERE, "fan", 1)["value"] == 1
+        reload(here, text.replace("access: {control: code", "access: {control: nobody"))
+        words = "nobody may switch other Pis from here (access.control: nobody)"
+        assert owner.error_of(THERE, "fan") == ("not-allowed", words)
+        new_code(tmp_path, "view")
+        reload(here, text)
+        assert viewer.close_code() == 4401
 
 
 def test_connection_only_with_viewers(brokers, start_server):
@@ -456,7 +214,7 @@ def test_connection_only_with_viewers(brokers, start_server):
     broker = brokers.broker()
     server = start_server(here_config(broker), program=changing(fleet_linger_s=0.3))
     server.wait_for_log("connected to .* as farm-office-here$")
-    assert not any("farm-office-here-fleet" in line for line in broker.log)
+    assert "farm-office-here-fleet" not in server.log
     with FleetViewer(server) as one, FleetViewer(server) as other:
         for viewer in (one, other):
             viewer.wait_for(HERE)
@@ -470,42 +228,32 @@ def test_connection_only_with_viewers(brokers, start_server):
         viewer.wait_for_value(HERE, "lamp", 1)
 
 
-# ---------------------------------------------------------------- failures
-
-
-def test_unreachable_broker(brokers, start_server):
+def test_unreachable_broker_and_crashed_pi(brokers, start_server):
     """Without the broker the fleet is answered as soon as that is known, with the error and without
-    its details."""
+    its details. When the broker restarts, viewers get its state and waiting commands fail with
+    `no-answer`. Pis that do not return are offline, the others have their present state. A Pi that
+    crashes is offline, with its last values."""
     broker = brokers.broker()
     broker.kill()
-    program = changing(fleet_first_answer_timeout_s=1000)
-    server = start_server(here_config(broker), program=program)
-    with FleetViewer(server) as viewer:
+    program = changing(
+        fleet_first_answer_timeout_s=1000, fleet_answer_timeout_s=1000, fleet_return_timeout_s=0.5
+    )
+    with FleetViewer(start_server(here_config(broker), program=program)) as viewer:
         viewer.wait_until(lambda: viewer.broker["error"])
         assert viewer.broker == {"connected": False, "error": BROKER_ERROR}  # neither host nor user
         broker.start()
         viewer.wait_for(HERE)
         assert viewer.broker == {"connected": True, "error": None}
-
-
-def test_restarted_broker(brokers, fake_pis, start_server):
-    """When the broker restarts, viewers get its state and waiting commands fail with `no-answer`.
-    Pis that do not return are offline, the others have their present state."""
-    broker = brokers.broker()
-    mute = "farm/hall/mute"
-    subscriber = brokers.subscriber(broker, f"{mute}/#")
-    others = fake_pis(broker)
-    others.describe(mute, "mute", [LAMP])
-    here = start_server(here_config(broker), program=changing(fleet_return_timeout_s=0.5))
-    there = start_server(config(broker.url, CONTROL, THERE))
-    with FleetViewer(here) as viewer:
-        viewer.wait_for(mute, THERE)
-        viewer.client.send(type="set", pi=mute, pin="lamp", value=1, ref=1)
-        subscriber.wait_for_topic(f"{mute}/pins/lamp/set")
+        subscriber = brokers.subscriber(broker, f"{MUTE}/#")
+        others = brokers.enter_context(FakePis(broker))
+        others.describe(MUTE, "mute", [LAMP])
+        there = start_server(config(broker.url, CONTROL, THERE))
+        viewer.wait_for(MUTE, THERE)
+        viewer.send(type="set", pi=MUTE, pin="lamp", value=1, ref=1)
+        subscriber.wait_for_topic(f"{MUTE}/pins/lamp/set")
         others.close()
         broker.kill()
         viewer.wait_until(lambda: viewer.answers)
-        assert viewer.answers[0]["code"] == "no-answer"
         assert "connection to the broker ended before the answer" in viewer.answers[0]["message"]
         viewer.wait_until(lambda: not viewer.broker["connected"])
         words = "the broker is unreachable: nothing was sent"
@@ -514,32 +262,37 @@ def test_restarted_broker(brokers, fake_pis, start_server):
         broker.start()
         viewer.wait_until(lambda: viewer.broker["connected"])
         viewer.wait_for_value(THERE, "fan", 0.5)
-        viewer.wait_until(lambda: not viewer.pis[mute]["online"])
+        viewer.wait_until(lambda: not viewer.pis[MUTE]["online"])
         viewer.wait_until(lambda: viewer.pis[THERE]["online"])
         assert viewer.switch(THERE, "lamp", 1)["type"] == "result"
+        viewer.wait_for_value(THERE, "lamp", 1)
+        before = time.time()
+        there.stop(signal.SIGKILL)
+        viewer.wait_until(lambda: not viewer.pis[THERE]["online"])
+        assert viewer.pin(THERE, "lamp")["value"] == 1
+        assert viewer.pis[THERE]["heard"] >= before
 
 
-def test_reload_and_stop_close_viewers(brokers, fake_pis, start_server, tmp_path):
-    """A reload without `fleet` closes all viewers, one with it accepts them again. A waiting
-    command gets an answer when the server stops, and the viewer a close code."""
+def test_reload_and_stop_close_viewers(brokers, start_server):
+    """A reload without `fleet` closes all viewers, and the API says which line is missing. When the
+    server stops, a waiting command gets an answer, and the viewer a close code."""
     broker = brokers.broker()
-    mute = "farm/hall/mute"
-    fake_pis(broker).describe(mute, "mute", [LAMP])
+    brokers.enter_context(FakePis(broker)).describe(MUTE, "mute", [LAMP])
     server = start_server(here_config(broker))
-    file = tmp_path / "config-0.yaml"
     with FleetViewer(server) as viewer:
-        viewer.wait_for(mute)
-        file.write_text(here_config(broker, more=""))
-        reload(server)
-        assert viewer.client.close_code() == 1012
-    assert ask(server, "GET", "/api/fleet").status == 404
-    file.write_text(here_config(broker))
-    reload(server)
+        viewer.wait_for(MUTE)
+        reload(server, here_config(broker, more=""))
+        assert viewer.close_code() == 1012
+    status, _, words = ask(server, "GET", "/api/fleet").error
+    assert status == 404 and "add fleet: true below mqtt: in config.yaml" in words
+    reload(server, here_config(broker))
+    with WebSocketClient(server.port) as client:
+        assert client.receive("hello")["fleet"]
     with FleetViewer(server) as viewer:
-        viewer.wait_for(mute)
-        viewer.client.send(type="set", pi=mute, pin="lamp", value=1, ref=1)
-        server.wait_for_log(f"lamp at {mute}: set to 1")
+        viewer.wait_for(MUTE)
+        viewer.send(type="set", pi=MUTE, pin="lamp", value=1, ref=1)
+        server.wait_for_log(f"lamp at {MUTE}: set to 1")
         server.process.send_signal(signal.SIGTERM)
         viewer.wait_until(lambda: viewer.answers)
         assert (viewer.answers[0]["ref"], viewer.answers[0]["code"]) == (1, "no-answer")
-        assert viewer.client.close_code() == 1001
+        assert viewer.close_code() == 1001

@@ -22,8 +22,7 @@ USED = (
 def pi(start_with_codes):
     """A server with both codes."""
     pi = start_with_codes()
-    pi.control_code = pi.new("control")
-    pi.new("view")
+    pi.codes = {right: pi.new(right) for right in ("control", "view")}
     return pi
 
 
@@ -33,7 +32,8 @@ def open_link(pi, token, **headers):
 
 def test_link_signs_in_once(pi):
     """A token signs in with the right of its code. A second time, or a wrong one, is rejected and
-    costs no attempt. Only its hash is stored. A new code ends the links of the old one only."""
+    costs no attempt. Only its hash is stored. A new code ends the links of the old one only. A link
+    of no higher right than the phone has does not change how it is signed in, but is used up."""
     control, view, late = pi.token("control"), pi.token("view"), pi.token("control")
     file = pi.run / "links.json"
     assert file.stat().st_mode & 0o777 == 0o600 and control not in file.read_text()
@@ -42,19 +42,18 @@ def test_link_signs_in_once(pi):
     assert pi.switch(1, **answer.cookie_header).json["value"] == 1
     for token in [control, "x" * 22] * 4:
         assert open_link(pi, token).error == USED
-    assert pi.sign_in("guess").status == 401 and pi.sign_in(pi.control_code).status == 200
-    pi.new("control")
+    assert pi.sign_in("guess").status == 401 and pi.sign_in(pi.codes["control"]).status == 200
+    with pi.viewer(answer.cookie_header) as viewer:
+        assert viewer.receive("hello")["signed_in"] == "control"
+        pi.new("control")
+        assert viewer.close_code() == 4401
     assert open_link(pi, late).error == USED
-    assert open_link(pi, view).json["signed_in"] == "view"
-
-
-def test_link_replaces_no_stronger_sign_in(pi):
-    """A link for viewing, or another with the same right, does not change how a phone is signed in.
-    One for switching does. Each is used up."""
-    viewing = open_link(pi, pi.token("view")).cookie_header
-    raised = open_link(pi, pi.token("control"), **viewing)
+    viewing = open_link(pi, view)
+    assert viewing.json["signed_in"] == "view"
+    again = open_link(pi, pi.token("view"), **viewing.cookie_header)
+    assert again.json["signed_in"] == "view" and again.headers["Set-Cookie"] is None
+    raised = open_link(pi, pi.token("control"), **viewing.cookie_header)
     assert raised.json["signed_in"] == "control"
-    assert pi.switch(1, **raised.cookie_header).status == 200
     for right in ("view", "control"):
         token = pi.token(right)
         same = open_link(pi, token, **raised.cookie_header)
@@ -81,21 +80,16 @@ def test_lifetime_and_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert Links(None).take(after) is None
 
 
-def test_unreadable_file_of_links(pi):
-    """A file that cannot be read has no links. It is logged once, and a new link mends it."""
-    for torn in (b"", b"{", b"\xff", b"[" * 100_000):
+def test_links_that_cannot_be_read_or_used_up(pi):
+    """A file that cannot be read has no links. It is logged once, and a new link mends it. While
+    another process holds the lock, a link does not sign in: else it would be valid twice."""
+    for torn in (b"", b"\xff", b"[" * 100_000):
         (pi.run / "links.json").write_bytes(torn)
         before = pi.server.log.count("links.json: ")
         for _ in range(3):
             assert open_link(pi, "x" * 22).error == USED
         pi.server.wait_for_log(r"links\.json: .*sudo raspi-server code --qr", again=before)
         assert pi.server.log.count("links.json: ") == before + 1
-    assert open_link(pi, pi.token("control")).status == 200
-
-
-def test_link_that_cannot_be_used_up_is_rejected(pi):
-    """While another process holds the lock a link cannot be used up, so it does not sign in: else
-    it would be valid twice."""
     token = pi.token("control")
     folder = os.open(pi.run, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)  # as a command that does not end
@@ -105,29 +99,15 @@ def test_link_that_cannot_be_used_up_is_rejected(pi):
     assert open_link(pi, token).error == USED
 
 
-def test_command_without_code_or_service(start_with_codes):
-    """If there is nothing to make a link of, the command says what to do. It shows a new code even
-    while the service does not run."""
-    pi = start_with_codes()
-    rejected = pi.command("--qr")
-    assert rejected.returncode == 1
-    assert "no code for viewing and switching yet: sudo raspi-server code --new control" in (
-        rejected.stderr
-    )
-    if not Path("/run/raspi-server").is_dir():
-        del pi.environment["RUNTIME_DIRECTORY"]
-        made = pi.command("--new", "control")
-        assert made.returncode == 0 and "No link: the service does not run" in made.stderr
-        assert not TOKEN.findall(made.stdout)
-        rejected = pi.command("--qr")
-        assert rejected.returncode == 1 and "sudo systemctl start raspi-server" in rejected.stderr
-
-
 def test_link_leads_to_the_running_service(pi):
     """A link has the port of the running service, also after an edit of config.yaml that the
-    service has not read yet."""
+    service has not read yet, and the name that this Pi has if another one has the same."""
     pi.file.write_text("port: 9\n" + pi.file.read_text())
     made = pi.command("--qr")
     assert TOKEN.findall(made.stdout) and ":9/" not in made.stdout
     pi.reload()
-    assert ":9/#token=" in pi.command("--qr").stdout
+    pi.programs.mkdir()
+    busctl = pi.programs / "busctl"
+    busctl.write_text("#!/bin/sh\necho 's \"raspberrypi-2.local\"'\n")
+    busctl.chmod(0o755)
+    assert "http://raspberrypi-2.local:9/#token=" in pi.command("--qr").stdout

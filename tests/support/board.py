@@ -10,7 +10,7 @@ from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
 from raspi_server.gpio.output_state import OutputStateStore
 from raspi_server.gpio.pin import PinChange
-from raspi_server.messages import Command, Drive, Pulse, Set, Toggle, Value
+from raspi_server.messages import Command, Pulse, Set, Toggle, Value
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -22,8 +22,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0)
-        if not ready and timeout:
-            self.now += timeout
+        self.now += 0 if ready else timeout or 0
         return ready
 
 
@@ -44,10 +43,8 @@ def parse(pins: str) -> schema.Config:
 
 
 class SimulatedBoard:
-    """A board with its loop.
-
-    `changes` has all changes it reported, `availability_changes` the number of reports that a pin
-    became unavailable or available again, and `errors` what the loop would have logged."""
+    """A board with its loop: its `changes`, the number of its `availability_changes`, and the
+    `errors` that the loop would have logged."""
 
     def __init__(
         self,
@@ -65,15 +62,10 @@ class SimulatedBoard:
         self.factory = factory or SimulatedFactory()
         self.states = states or OutputStateStore(None, None)
         self.board = Board(
-            parse(pins).pins,
-            self.factory,
-            self.states,
-            self.loop,
-            self.changes.append,
-            self._count_availability_change,
+            parse(pins).pins, self.factory, self.states, self.loop, self.changes.append, self._count
         )
 
-    def _count_availability_change(self) -> None:
+    def _count(self) -> None:
         self.availability_changes += 1
 
     def close(self) -> None:
@@ -115,14 +107,11 @@ class SimulatedBoard:
     def carry_out(self, command: Command, by: str = "me") -> "asyncio.Future[Value]":
         return self.board.carry_out(command, by)
 
-    def set(self, pin: str, value: float, by: str = "me") -> "asyncio.Future[Value]":
-        return self.carry_out(Set(pin=pin, value=value), by)
+    def set(self, pin: str, value: float) -> "asyncio.Future[Value]":
+        return self.carry_out(Set(pin=pin, value=value))
 
-    def toggle(self, pin: str, by: str = "me") -> "asyncio.Future[Value]":
-        return self.carry_out(Toggle(pin=pin), by)
+    def toggle(self, pin: str) -> "asyncio.Future[Value]":
+        return self.carry_out(Toggle(pin=pin))
 
     def pulse(self, pin: str, seconds: float | None = None) -> "asyncio.Future[Value]":
         return self.carry_out(Pulse(pin=pin, seconds=seconds))
-
-    def drive(self, pin: str, value: float) -> "asyncio.Future[Value]":
-        return self.carry_out(Drive(pin=pin, value=value))

@@ -1,7 +1,6 @@
 """A server with codes: the folders that systemd gives it, and the command that makes codes and
 links."""
 
-import json
 import os
 import re
 import signal
@@ -27,21 +26,16 @@ CODE = re.compile(r"^ {4}([0-9a-z]{5}-[0-9a-z]{5}-[0-9a-z]{5})$", re.MULTILINE)
 TOKEN = re.compile(r"/#token=([\w-]{22})$", re.MULTILINE)
 
 
-def folders(folder: Path) -> dict[str, str]:
-    """Return the environment of a server that stores everything in `folder`."""
-    return {**os.environ, "STATE_DIRECTORY": str(folder), "RUNTIME_DIRECTORY": str(folder)}
+def folders(state: Path, run: Path | None = None) -> dict[str, str]:
+    """Return the environment of a server with these folders, by default one for everything."""
+    return {**os.environ, "STATE_DIRECTORY": str(state), "RUNTIME_DIRECTORY": str(run or state)}
 
 
-def new_token(state: Path, run: Path, right: Right) -> str:
-    """Return the token of a new link for the code in the folder `state`."""
+def new_link(state: Path, right: Right = "control", run: Path | None = None) -> str:
+    """Return the fragment of a new link for the code stored in the folder `state`."""
     code_id = Codes(state).id(right)
     assert code_id, "there is no such code"
-    return Links(run).make(code_id)
-
-
-def new_link(folder: Path, right: Right = "control") -> str:
-    """Return the fragment of a new link for the code stored there."""
-    return f"/#token={new_token(folder, folder, right)}"
+    return f"/#token={Links(run or state).make(code_id)}"
 
 
 class CodedServer:
@@ -49,10 +43,9 @@ class CodedServer:
 
     def __init__(self, folder: Path, access: str) -> None:
         self.state, self.run = folder / "state", folder / "run"
-        self.environment = dict(os.environ)
-        for name, each in (("STATE_DIRECTORY", self.state), ("RUNTIME_DIRECTORY", self.run)):
+        for each in (self.state, self.run):
             each.mkdir(exist_ok=True)
-            self.environment[name] = str(each)
+        self.environment = folders(self.state, self.run)
         self.programs = folder / "bin"
         """All other programs that the command finds: none, not even systemd's, until a test adds
         some."""
@@ -87,21 +80,7 @@ class CodedServer:
 
     def token(self, right: Right) -> str:
         """Return the token of a new link."""
-        return new_token(self.state, self.run, right)
-
-    @property
-    def kept(self) -> dict[str, Any]:
-        """The codes as they are stored."""
-        kept: dict[str, Any] = json.loads((self.state / "access.json").read_text())
-        return kept
-
-    def make_old(self) -> None:
-        """Reduce the stored codes to what an old release wrote, which knew scrypt only."""
-        kept = self.kept
-        for code in kept["codes"].values():
-            del code["mac"]
-        (self.state / "access.json").write_text(json.dumps(kept))
-        self.reload()
+        return new_link(self.state, right, self.run).partition("=")[2]
 
     def ask(
         self, method: str, path: str, body: Any = None, source: str = "127.0.0.1", **headers: str

@@ -1,11 +1,13 @@
 """A port that is no broker, or a strange one."""
 
+import contextlib
 import socket
 import ssl
 import threading
 
 from paho.mqtt.properties import VariableByteIntegers
 
+from tests.security.test_tls import Pair
 from tests.support.server import LIMIT
 from tests.support.sockets import reset
 
@@ -14,16 +16,18 @@ CONNACK = b"\x20\x03\x00\x00\x00"
 
 class FakeBroker:
     """Port that accepts connections, answers the first packet of each with `answer`, and
-    acknowledges nothing. An `answer` of None is a reset. `sent` has the bytes received over each
-    connection."""
+    acknowledges nothing. An `answer` of None is a reset. `tls` is its certificate, if it has one.
+    `sent` has the bytes received over each connection."""
 
-    def __init__(self, answer: bytes | None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, answer: bytes | None, tls: Pair | None = None) -> None:
         self._answer = answer
-        self._tls = tls
+        self._context: ssl.SSLContext | None = None
+        if tls:
+            self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._context.load_cert_chain(tls.certificate, tls.key)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.url = f"mqtt://127.0.0.1:{self.port}"
-        self.tls_url = f"mqtts://127.0.0.1:{self.port}"
         self.sent: list[bytes] = []
         self._connections: list[socket.socket] = []
         self._more = threading.Condition()
@@ -39,22 +43,19 @@ class FakeBroker:
             connection.close()
 
     def _accept(self) -> None:
-        while True:
-            try:
+        with contextlib.suppress(OSError):
+            while True:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._more:
                 self._connections.append(connection)
                 self.sent.append(b"")
-            arguments = (connection, len(self.sent) - 1)
-            threading.Thread(target=self._receive, args=arguments, daemon=True).start()
+                number = len(self.sent) - 1
+                threading.Thread(target=self._receive, args=(number,), daemon=True).start()
 
-    def _receive(self, connection: socket.socket, number: int) -> None:
-        answer = self._answer
-        try:
-            if self._tls:
-                connection = self._tls.wrap_socket(connection, server_side=True)
+    def _receive(self, number: int) -> None:
+        connection, answer = self._connections[number], self._answer
+        with contextlib.suppress(OSError):
+            if self._context:
+                connection = self._context.wrap_socket(connection, server_side=True)
             with connection:
                 while data := connection.recv(65536):
                     with self._more:
@@ -65,8 +66,6 @@ class FakeBroker:
                         return
                     connection.sendall(answer)
                     answer = b""
-        except OSError:
-            return
 
     def wait_for(self, number: int, data: bytes) -> None:
         """Wait until these bytes were received over one of the connections."""

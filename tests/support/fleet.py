@@ -1,15 +1,11 @@
 """Fake Pis at a broker, and a viewer of the fleet."""
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-
 from tests.support.http import ask
-from tests.support.mqtt import Mosquitto
+from tests.support.mqtt import Client
 from tests.support.server import LIMIT, Server
 from tests.support.websocket import WebSocketClient
 
@@ -30,24 +26,12 @@ def description(host: str, pins: Iterable[dict[str, Any]], **more: Any) -> dict[
     return {"time": BEGAN, "server": server, "url": None, "pins": list(pins), **more}
 
 
-class FakePis:
+class FakePis(Client):
     """Client that publishes what many Pis would."""
 
-    def __init__(self, broker: Mosquitto, **account: str) -> None:
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        self._client.max_queued_messages_set(0)
-        self._client.max_inflight_messages_set(1000)
-        if account:
-            self._client.username_pw_set(**account)
-        self._client.connect("127.0.0.1", broker.port)
-        self._client.loop_start()
-        self._retained: set[str] = set()
-
-    def publish(self, topic: str, payload: Any, retain: bool = True) -> None:
-        if retain:
-            self._retained.add(topic)
-        data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        self._client.publish(topic, data, 1, retain)
+    def publish(self, topic: str, payload: Any, retain: bool = True, **options: Any) -> None:
+        """Publish a message, by default a retained one, and wait for nothing."""
+        self.send(topic, payload, retain, **options)
 
     def describe(
         self, topic: str, host: str, pins: list[dict[str, Any]], online: bool = True, **more: Any
@@ -60,17 +44,7 @@ class FakePis:
 
     def flush(self) -> None:
         """Wait until the broker has all messages."""
-        self._client.publish("flush", b"", 1).wait_for_publish(LIMIT)
-
-    def remove_all(self) -> None:
-        """Remove all that was retained."""
-        for topic in sorted(self._retained):
-            self.publish(topic, b"")
-        self.flush()
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        self.send("flush", b"").wait_for_publish(LIMIT)
 
 
 def state(value: float | None, moment: float | None = None) -> dict[str, Any]:
@@ -78,27 +52,20 @@ def state(value: float | None, moment: float | None = None) -> dict[str, Any]:
     return {"value": value, "time": time.time() if moment is None else moment}
 
 
-class FleetViewer:
+class FleetViewer(WebSocketClient):
     """Viewer of the fleet that works like the page: first the whole fleet, then the news."""
 
     def __init__(self, server: Server, **headers: str) -> None:
-        self.client = WebSocketClient(server.port, path="/fleet/ws", headers=headers)
-        self.hello = self.client.receive("hello")
+        super().__init__(server.port, path="/fleet/ws", headers=headers)
+        self.hello = self.receive("hello")
         whole = ask(server, "GET", "/api/fleet", **headers).json
-        self.seq = whole["seq"]
-        self.broker = whole["broker"]
+        self.seq, self.broker = whole["seq"], whole["broker"]
         self.pis = {pi["topic"]: pi for pi in whole["pis"]}
         self.answers: list[dict[str, Any]] = []
 
-    def __enter__(self) -> "FleetViewer":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.client.socket.close()
-
-    def receive(self) -> dict[str, Any]:
+    def apply_next(self) -> dict[str, Any]:
         """Receive the next message and apply it."""
-        message = self.client.receive()
+        message = self.receive()
         if message["type"] == "hello":
             self.hello = message
         elif message["type"] == "broker":
@@ -116,13 +83,12 @@ class FleetViewer:
                     self.pin(topic, name).update(value=value, since=since)
         return message
 
-    def wait_until(self, what: Callable[[], Any]) -> Any:
-        """Receive messages until something is true, and return it."""
+    def wait_until(self, what: Callable[[], Any]) -> None:
+        """Receive messages until something is true."""
         until = time.monotonic() + LIMIT
-        while not (found := what()):
+        while not what():
             assert time.monotonic() < until, f"it never was so: {self.broker}, {self.pis}"
-            self.receive()
-        return found
+            self.apply_next()
 
     def wait_for(self, *topics: str) -> None:
         """Wait until these Pis are shown."""
@@ -142,7 +108,7 @@ class FleetViewer:
     def ask(self, **command: Any) -> dict[str, Any]:
         """Send a command and return its answer."""
         count = len(self.answers)
-        self.client.send(**command)
+        self.send(**command)
         self.wait_until(lambda: len(self.answers) > count)
         return self.answers[-1]
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.support.server import LIMIT, Server
-from tests.support.sockets import open_socket
 
 
 class Response(NamedTuple):
@@ -94,13 +93,3 @@ def ask(
     """Send one request on a connection of its own; see `HttpClient`."""
     with HttpClient(server, source, context) as client:
         return client.ask(method, path, body, **headers)
-
-
-def exchange(server: Server, data: bytes) -> bytes:
-    """Send raw bytes; return all that the server sends until it closes the connection."""
-    received = b""
-    with open_socket(server.port) as connection:
-        connection.sendall(data)
-        while more := connection.recv(65536):
-            received += more
-    return received

@@ -1,34 +1,27 @@
-"""Load: a viewer that checks its messages beside an attack, and many connections at once."""
+"""A viewer that checks its messages beside an attack."""
 
-import contextlib
-import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.server import LIMIT, Server
-from tests.support.sockets import GONE, open_socket
-from tests.support.websocket import HANDSHAKE, WebSocketClient
+from tests.support.server import LIMIT
+from tests.support.websocket import WebSocketClient
 
 
 class Witness:
-    """A viewer that reads all its messages, in a thread of its own.
+    """A viewer that reads all its messages in a thread of its own, and toggles the lamp, which no
+    other client may use. At the end it checks that it missed no number, change or result."""
 
-    With every fifth state it switches a pin that no other client may use. At the end it checks that
-    it missed nothing: no number, no change, no result."""
-
-    def __init__(self, port: int, pin: str = "lamp", context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self._client = WebSocketClient(port, context=context)
-        self._pin = pin
         self._more = threading.Condition()
         self.states = 0
         self.seqs: list[int] = []
         self.changes: list[float] = []
         self.results: list[int] = []
         self.asked = 0
-        self.longest_silence = 0.0
         self._error: Exception | None = None
         self._leaving = False
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -63,13 +56,8 @@ class Witness:
 
     def _watch(self) -> None:
         try:
-            last = time.monotonic()
             for message in self._client.messages():
                 self._note(message)
-                if message["type"] == "state":
-                    now = time.monotonic()
-                    self.longest_silence = max(self.longest_silence, now - last)
-                    last = now
                 if self._leaving and len(self.results) == self.asked:
                     return
             raise AssertionError("the server closed the connection")
@@ -82,63 +70,17 @@ class Witness:
         assert message["type"] != "error", message
         if "seq" in message:
             self.seqs.append(message["seq"])
-        if message["type"] == "change" and message["pin"] == self._pin:
+        if message["type"] == "change" and message["pin"] == "lamp":
             self.changes.append(message["value"])
         elif message["type"] == "result":
             self.results.append(message["ref"])
         elif message["type"] == "state":
             if self.states % 5 == 0 and not self._leaving:
-                self._client.send(type="toggle", pin=self._pin, ref=self.asked)
+                self._client.send(type="toggle", pin="lamp", ref=self.asked)
                 self.asked += 1
             with self._more:
                 self.states += 1
                 self._more.notify_all()
-
-
-class Siege:
-    """Connections from many addresses, opened without end in a thread of its own.
-
-    `most` is the number that the server accepts in all. The last three times as many are kept
-    open."""
-
-    def __init__(self, server: Server, addresses: int, most: int) -> None:
-        self._server = server
-        self._most = most
-        self._addresses = [f"127.0.{9 + n // 250}.{n % 250 + 1}" for n in range(addresses)]
-        self._leaving = threading.Event()
-        self._turn = threading.Condition()
-        self._opened = 0
-        self._thread = threading.Thread(target=self._connect)
-
-    def __enter__(self) -> "Siege":
-        self._thread.start()
-        self.wait_for(2 * self._most)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._leaving.set()
-        self._thread.join(LIMIT)
-
-    def _connect(self) -> None:
-        held: list[socket.socket] = []
-        while not self._leaving.is_set():
-            with contextlib.suppress(*GONE):
-                held.append(open_socket(self._server.port, address=self._addresses[0]))
-                held[-1].sendall((b"", HANDSHAKE, b"GET")[self._opened % 3])
-            self._addresses.append(self._addresses.pop(0))
-            if len(held) > 3 * self._most:
-                held.pop(0).close()
-            with self._turn:
-                self._opened += 1
-                self._turn.notify_all()
-        for each in held:
-            each.close()
-
-    def wait_for(self, more: int) -> None:
-        """Wait until so many more have been opened."""
-        with self._turn:
-            until = self._opened + more
-            assert self._turn.wait_for(lambda: self._opened >= until, LIMIT)
 
 
 def wait_until(fact: Callable[[], bool], beside: Witness, what: str) -> None:

@@ -1,11 +1,12 @@
 """Model of the pins in plain Python: the rules of docs/architecture.md, section "Pin rules".
 
-It shares no line with the package, so that the two can be compared after each event. A
-configuration is a dict of names to dicts of keys, as in config.yaml. Times are seconds."""
+It shares no line with the package, so that the two can be compared after each event. What it
+predicts has four forms: the `values` of all pins, each `Change`, the `Answer` to each command, and
+the levels of each `Line`. A configuration is a dict of names to dicts of keys, as in config.yaml.
+Times are seconds."""
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 EDGE_LATENCY_S = 0.02
@@ -19,38 +20,26 @@ Keys = dict[str, Any]
 Pins = dict[str, Keys]
 Causes = frozenset[str | None]
 
-
-def allowed(pins: Pins) -> Pins:
-    """Return the nearest valid configuration: a group has two outputs or more, at most one of them
-    starts on and none is left on; nothing with a time limit is left on; no pulse begins at a start;
-    no duty cycle is kept at a stop."""
-    found = {name: dict(keys) for name, keys in pins.items()}
-    members = Counter(keys.get("group") for keys in found.values())
-    start_on = set()
-    for keys in found.values():
-        if members[keys.get("group")] == 1:
-            keys.pop("group", None)
-        group = keys.get("group")
-        if not group:
-            keys.pop("group_pause", None)
-        if keys.get("initial") == "on" and ("pulse" in keys or group in start_on):
-            keys["initial"] = "off"
-        if group and keys.get("initial") == "on":
-            start_on.add(group)
-        how, is_limited = keys.get("on_stop"), "pulse" in keys or "max_on" in keys
-        if (how == "on" and (group or is_limited)) or (
-            how == "keep" and (keys["mode"] == "pwm" or is_limited)
-        ):
-            keys["on_stop"] = "off"
-    return found
+LINE_DEFAULTS: Keys = dict.fromkeys(["pulse", "max_on", "group"])
+LINE_DEFAULTS |= {"pull": "none", "debounce": 0, "group_pause": 0.1}
+LINE_KEYS = ("gpio", "mode", "active", *LINE_DEFAULTS)
+"""Keys that open the line again when a reload changes them."""
 
 
 @dataclass
 class Answer:
-    """Result of a command: still open, a value, or rejected with one of `codes`."""
+    """What a command must get: a value, an error with one of `codes`, or nothing yet."""
 
     value: float | None = None
     codes: frozenset[str] = frozenset()
+
+    @property
+    def is_open(self) -> bool:
+        return self == Answer()
+
+    def check(self, value: float | None, code: str | None = None) -> None:
+        """Fail if a client got another value or code of an error, or got it too early."""
+        assert code in self.codes if code else value == self.value is not None, (value, code, self)
 
 
 def rejected(*codes: str) -> Answer:
@@ -67,13 +56,21 @@ class Change:
     moment: float
 
 
-@dataclass
 class Line:
-    """The wire of one GPIO, whichever program holds it."""
+    """The wire of one GPIO, whichever program holds it, with all levels that it has had."""
 
-    level: float = 0
-    pull: str = "none"
-    fails: bool = False
+    def __init__(self) -> None:
+        self.levels: list[float] = [0]
+        self.pull = "none"
+        self.fails = False
+
+    @property
+    def level(self) -> float:
+        return self.levels[-1]
+
+    @level.setter
+    def level(self, level: float) -> None:
+        self.levels += [level] if level != self.level else []
 
     def become_input(self, pull: str) -> None:
         """A simulated line follows its old pull first, then its new one."""
@@ -84,36 +81,37 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Saved state of an output, with its deadlines."""
+class State:
+    """The value of an output, with the ends of its pulse and of `max_on`."""
 
     value: float = 0
     pulse_end: float | None = None
     max_end: float | None = None
+
+    @property
+    def off_at(self) -> float | None:
+        return min((end for end in (self.pulse_end, self.max_end) if end is not None), default=None)
+
+    @property
+    def ended_by(self) -> Causes:
+        ends = {"pulse": self.pulse_end, "max_on": self.max_end}
+        off_at = self.off_at
+        return frozenset(cause for cause, end in ends.items() if end and end <= off_at + SAME_S)
 
 
 class Pin:
     """The base of inputs and outputs. `is_open` is true while the server holds the line."""
 
     def __init__(self, name: str, keys: Keys, line: Line, changes: list[Change]) -> None:
-        self.name, self.keys, self.line, self._changes = name, keys, line, changes
-        self.gpio = keys["gpio"]
-        self.active = keys.get("active", "low" if keys.get("pull") == "up" else "high")
+        active = "low" if keys.get("pull") == "up" else "high"
+        self.name, self.keys = name, {"active": active} | LINE_DEFAULTS | keys
+        self.line, self._changes = line, changes
+        self.gpio: int = keys["gpio"]
+        self.high_is_on = self.keys["active"] == "high"
         self.is_open = False
         self.was_open = False  # since the last start
         self.value: float = 0
         self.since: float | None = None
-
-    @property
-    def line_keys(self) -> Keys:
-        """The keys that open the line again when a reload changes them."""
-        found = {key: self.keys.get(key) for key in ("gpio", "mode", "pulse", "max_on", "group")}
-        return found | {
-            "active": self.active,
-            "debounce": self.keys.get("debounce", 0),
-            "pull": self.keys.get("pull", "none"),
-            "group_pause": self.keys.get("group_pause", 0.1),
-        }
 
     def report(self, value: float, by: Causes, moment: float) -> None:
         self.value, self.since = value, moment
@@ -121,28 +119,27 @@ class Pin:
 
 
 class Input(Pin):
-    def __init__(self, name: str, keys: Keys, line: Line, changes: list[Change]) -> None:
-        super().__init__(name, keys, line, changes)
-        self.debounce = keys.get("debounce", 0)
-        self.seen = 0  # the value after the last edge that arrived
-        self.burst: list[float] = []  # edges after which no level has held yet
-        self.recheck_at: float | None = None
-
-    @property
-    def reading(self) -> int:
-        return int(bool(self.line.level) == (self.active == "high"))
+    seen = 0
+    """The value after the last edge that arrived."""
+    recheck_at: float | None = None
 
     def open(self) -> None:
-        self.line.become_input(self.keys.get("pull", "none"))
+        self.line.become_input(self.keys["pull"])
         self.is_open = not self.line.fails
         if self.is_open:
             self.seen = self.value = self.reading
-            self.since, self.burst, self.recheck_at, self.was_open = None, [], None, True
+            self.burst: list[float] = []  # edges after which no level has held yet
+            self.since, self.recheck_at, self.was_open = None, None, True
+
+    @property
+    def reading(self) -> int:
+        return int(bool(self.line.level) == self.high_is_on)
 
     @property
     def held_at(self) -> float | None:
         """The moment at which the level has held for the debounce time."""
-        return self.burst[-1] + self.debounce if self.burst else None
+        held_at: float | None = self.burst[-1] + self.keys["debounce"] if self.burst else None
+        return held_at
 
     def hold(self) -> None:
         first, self.burst = self.burst[0], []
@@ -157,63 +154,49 @@ class Input(Pin):
             self.hold()
         self.seen = value
         self.burst.append(moment)
-        if not self.debounce:
+        if not self.keys["debounce"]:
             self.hold()
 
 
 class Output(Pin):
+    state = State()
+    last_on: float = 1
+    may_have_been_on = 0.0
+
     def __init__(self, name: str, keys: Keys, line: Line, changes: list[Change]) -> None:
         super().__init__(name, keys, line, changes)
-        self.pulse, self.max_on = keys.get("pulse"), keys.get("max_on")
-        self.group, self.pause = keys.get("group"), keys.get("group_pause", 0.1)
+        self.group: str | None = self.keys["group"]
         self.is_pwm = keys["mode"] == "pwm"
-        self.last_on: float = 1
-        self.pulse_end: float | None = None
-        self.max_end: float | None = None
-        self.may_have_been_on = 0.0
 
     @property
     def initial(self) -> str | float:
         return self.keys.get("initial", "off")
 
-    @property
-    def off_at(self) -> float | None:
-        return min((end for end in (self.pulse_end, self.max_end) if end is not None), default=None)
+    def drive(self, state: State) -> None:
+        self.state, self.value = state, state.value
+        self.line.level = self.value if self.high_is_on else 1 - self.value
 
-    @property
-    def ended_by(self) -> Causes:
-        ends = {"pulse": self.pulse_end, "max_on": self.max_end}
-        return frozenset(
-            name for name, end in ends.items() if end is not None and end <= self.off_at + SAME_S
-        )
+    def limited(self, value: float, before: State, now: float, seconds: float | None) -> State:
+        """Return the state with this value after `before`, if a command asks for `seconds`."""
+        if not value:
+            return State()
+        length, max_on = seconds or self.keys["pulse"], self.keys["max_on"]
+        max_end = before.max_end if before.value else now + max_on if max_on else None
+        return State(value, now + length if length else None, max_end)
 
-    def drive(self, value: float) -> None:
-        self.value = value
-        self.line.level = value if self.active == "high" else 1 - value
-
-    def start_limits(self, now: float, goes_on: bool, seconds: float | None) -> None:
-        length = seconds or self.pulse
-        self.pulse_end = now + length if length else None
-        if goes_on:
-            self.max_end = now + self.max_on if self.max_on else None
-
-    def clear_limits(self) -> None:
-        self.pulse_end = self.max_end = None
-
-    def open(self, first: Kept, now: float) -> None:
+    def open(self, first: State, now: float) -> None:
         """Continue with `first`, for no longer than its deadlines."""
-        self.clear_limits()
         self.is_open = self.was_open = True
         self.since, self.may_have_been_on = None, now
-        self.drive(first.value if self.is_pwm else int(first.value > 0))
-        if self.value:
-            self.start_limits(now, True, None)
-            self.pulse_end = first.pulse_end or self.pulse_end
-            if self.max_end and first.max_end:
-                self.max_end = min(self.max_end, first.max_end)
-        if self.off_at is not None and self.off_at <= now + SAME_S:
-            self.drive(0)
-            self.clear_limits()
+        state = self.limited(
+            first.value if self.is_pwm else int(first.value > 0), State(), now, None
+        )
+        if state.value and first.pulse_end:
+            state = replace(state, pulse_end=first.pulse_end)
+        if state.max_end and first.max_end:
+            state = replace(state, max_end=min(state.max_end, first.max_end))
+        is_over = state.off_at is not None and state.off_at <= now + SAME_S
+        self.drive(State() if is_over else state)
         self.last_on = self.value or (self.initial if isinstance(self.initial, float) else 0) or 1
 
 
@@ -224,7 +207,7 @@ class Waiting:
     output: Output
     ready_at: float
     switch: Callable[[], bool]
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Answer]
 
 
 class Model:
@@ -236,12 +219,12 @@ class Model:
         self.reopened = 0
         self.changes: list[Change] = []
         self.waiting: dict[str | None, Waiting] = {}
-        self.lines = {gpio: Line() for gpio in range(28)}
-        self.kept: dict[int, Kept] = {}  # over a restart
+        self.kept: dict[int, State] = {}  # over a restart
         self.chosen: dict[int, float] = {}  # of outputs with `initial: restore`
         self.saved: dict[int, float] = {}  # over a power cut
-        self.left: dict[str, float] = {}  # when an output that left a group may have been on
+        self.left: dict[str | None, float] = {}  # when an output that left may have been on
         self.pins: dict[str, Input | Output] = {}
+        self.cut_power()
         self.start(pins)
 
     def _make(self, name: str, keys: Keys) -> Input | Output:
@@ -252,10 +235,6 @@ class Model:
         return {name: pin.value if pin.is_open else None for name, pin in self.pins.items()}
 
     @property
-    def inputs(self) -> list[Input]:
-        return [pin for pin in self.pins.values() if isinstance(pin, Input)]
-
-    @property
     def outputs(self) -> list[Output]:
         return [pin for pin in self.pins.values() if isinstance(pin, Output)]
 
@@ -264,22 +243,23 @@ class Model:
         others = [each for each in self.outputs if each is not output]
         return [each for each in others if output.group and each.group == output.group]
 
+    # Time and inputs
+
     def due(self) -> list[tuple[float, Callable[[], object]]]:
         """Return all that will happen by itself, each with its moment."""
-        found: list[tuple[float, Callable[[], object]]] = []
-        for pin in self.inputs:
-            if pin.is_open and pin.held_at is not None:
+        found: list[tuple[float | None, Callable[[], object]]] = [
+            (waiting.ready_at, lambda group=group: self._go_on(group))
+            for group, waiting in self.waiting.items()
+        ]
+        for pin in self.pins.values():
+            if isinstance(pin, Output) and pin.is_open:
+                found.append(
+                    (pin.state.off_at, lambda out=pin: self._switch(out, 0, out.state.ended_by))
+                )
+            elif isinstance(pin, Input) and pin.is_open:
                 found.append((pin.held_at, pin.hold))
-            if pin.is_open and pin.recheck_at is not None:
                 found.append((pin.recheck_at, lambda pin=pin: self._recheck(pin)))
-        for out in self.outputs:
-            if out.is_open and out.off_at is not None:
-                found.append((out.off_at, lambda out=out: self._switch(out, 0, out.ended_by)))
-        for group, waiting in self.waiting.items():
-            found.append((waiting.ready_at, lambda group=group: self._go_on(group)))
-        return found
-
-    # Time and inputs
+        return [(moment, happens) for moment, happens in found if moment is not None]
 
     def pass_time(self, to: float) -> None:
         """All that is due happens, in order."""
@@ -289,27 +269,18 @@ class Model:
             happens()
         self.now = max(self.now, to)
 
-    def be_busy(self, to: float) -> None:
-        """Nothing happens until `to`; then all happens that is due."""
-        self.now = to
-        self.pass_time(to)
-
-    def set_line(self, name: str, high: bool, moment: float) -> None:
+    def set_line(self, name: str, high: bool) -> None:
         """A line takes a level, with an edge if that is another."""
         pin = self.pins[name]
         assert isinstance(pin, Input)
         if bool(pin.line.level) != high:
             pin.line.level = int(high)
-            pin.edge(pin.reading, moment)
-
-    def lose_edge(self, name: str) -> None:
-        line = self.pins[name].line
-        line.level = int(not line.level)
+            pin.edge(pin.reading, self.now)
 
     def refresh(self) -> None:
         """The server reads all inputs."""
-        for pin in self.inputs:
-            if pin.is_open and pin.recheck_at is None:
+        for pin in self.pins.values():
+            if isinstance(pin, Input) and pin.is_open and pin.recheck_at is None:
                 if pin.line.fails:
                     self._lose(pin)
                 elif pin.reading != pin.seen:
@@ -331,7 +302,7 @@ class Model:
     def _release(self, pin: Input | Output) -> None:
         pin.is_open = False
         if isinstance(pin, Output) and pin.group:
-            if pin.group in self.waiting and self.waiting[pin.group].output is pin:
+            if self._waits(pin):
                 self._supersede(pin.group)
             may_have_been_on = self.now if pin.value else pin.may_have_been_on
             self.left[pin.group] = max(may_have_been_on, self.left.get(pin.group, 0))
@@ -343,7 +314,6 @@ class Model:
         """Open those that start off first. In a group only an output that was on all the time, on a
         line that was `held`, goes on immediately. Return true if any was opened."""
         waits: list[tuple[Output, float]] = []
-        opened = False
         for pin in sorted(pins, key=lambda pin: self._first(pin).value > 0):
             if isinstance(pin, Input):
                 pin.open()
@@ -351,84 +321,80 @@ class Model:
                 first = self._first(pin)
                 was_on = pin.gpio in self.kept and self.kept[pin.gpio].value > 0
                 if first.value and any(each.is_open and each.value for each in self._others(pin)):
-                    first = Kept()
+                    first = State()
                 elif first.value and pin.group and not (pin.gpio in held and was_on):
                     if (first.pulse_end or first.max_end) is None:  # else its time would restart
-                        waits.append((pin, first.value if pin.is_pwm else 1))
-                    first = Kept()
+                        waits.append((pin, first.value))
+                    first = State()
                 if pin.group in self.waiting:
                     self._supersede(pin.group)
                 pin.open(first, self.now)
                 self._remember(pin)
-            opened |= pin.is_open
-        for pin, value in waits:
-            self._command(pin, value, "initial", None, True)
+        opened = any(pin.is_open for pin in pins)
+        for out, value in waits:
+            self._command(out, value if out.is_pwm else 1, "initial", None)
         return opened
 
-    def _first(self, pin: Input | Output) -> Kept:
+    def _first(self, pin: Input | Output) -> State:
         """Return the state with which a pin opens."""
         if isinstance(pin, Input) or pin.was_open or pin.initial == "off":
-            return Kept()
+            return State()
         kept = self.kept.get(pin.gpio)
         if pin.initial in KEPT:
             if kept is None and pin.initial == "restore":
-                kept = Kept(self.chosen.get(pin.gpio, 0))
-            if kept is None or (pin.pulse and kept.pulse_end is None):
-                return Kept()
+                kept = State(self.chosen.get(pin.gpio, 0))
+            if kept is None or (pin.keys["pulse"] and kept.pulse_end is None):
+                return State()
             return kept
         value = 1 if pin.initial == "on" else float(pin.initial)
-        return replace(kept, value=value) if kept and kept.value else Kept(value)
+        return replace(kept, value=value) if kept and kept.value else State(value)
 
     def _remember(self, out: Output) -> None:
-        self.kept[out.gpio] = Kept(out.value, out.pulse_end, out.max_end)
+        self.kept[out.gpio] = out.state
         if out.initial == "restore":
-            self.chosen[out.gpio] = 0 if out.off_at is not None else out.value
+            self.chosen[out.gpio] = 0 if out.state.off_at is not None else out.value
 
     # Starts, stops and reloads
 
-    def save(self) -> None:
-        self.saved = dict(self.chosen)
-
     def start(self, pins: Pins) -> None:
-        self.left.clear()
-        self.waiting.clear()
-        self.changes.clear()
+        for each in (self.left, self.waiting, self.changes):
+            each.clear()
         self.chosen = dict(self.saved)
         self.pins = {name: self._make(name, keys) for name, keys in pins.items()}
-        self._open(list(self.pins.values()), {pin.gpio for pin in self.pins.values()})
+        self._open([*self.pins.values()], held={*self.lines})
         self.reopened = 0
+
+    def save(self) -> None:
+        self.saved = dict(self.chosen)
 
     def stop(self) -> None:
         for pin in self.pins.values():
             self._close(pin)
 
-    def release_lines(self) -> None:
-        """No line is driven any more: the process has ended, or the power is off."""
-        self.lines = {gpio: Line() for gpio in range(28)}
-
     def cut_power(self) -> None:
-        self.release_lines()
+        """No line is driven any more, and only what was saved is known."""
+        self.lines = {gpio: Line() for gpio in range(28)}
         self.kept.clear()
 
     def _close(self, pin: Input | Output, how: str | None = None) -> None:
         """Leave a line as `how`, or as `on_stop`."""
         if not pin.is_open:
             return
-        is_limited = isinstance(pin, Output) and pin.off_at is not None
         self._release(pin)
         if isinstance(pin, Input):
             return
         if how is None:
             how = pin.keys.get("on_stop", "off")
-            how = "off" if is_limited and how == "keep" else how
+            how = "off" if pin.state.off_at is not None and how == "keep" else how
+        left = State(int(how == "on"))
         if how in ("off", "on"):
             if pin.line.fails:
                 return
-            pin.drive(int(how == "on"))
+            pin.drive(left)
         elif how == "input":
             pin.line.become_input("none")
         if pin.initial not in KEPT and how != "keep":
-            self.kept[pin.gpio] = Kept(int(how == "on"))
+            self.kept[pin.gpio] = left
 
     def reload(self, pins: Pins) -> None:
         before = {pin.gpio: pin for pin in self.pins.values()}
@@ -437,7 +403,7 @@ class Model:
         self.changes.clear()
         for pin in before.values():
             found = after.get(pin.gpio)
-            if found and found.line_keys == pin.line_keys:
+            if found and all(found.keys[key] == pin.keys[key] for key in LINE_KEYS):
                 after[pin.gpio] = pin
                 pin.name, pin.keys = found.name, found.keys
                 if isinstance(pin, Output) and pin.is_open:
@@ -455,73 +421,62 @@ class Model:
 
     # Commands
 
-    def drive(self, name: str, value: float) -> Answer:
-        pin = self.pins[name]
-        if not isinstance(pin, Input) or not (pin.is_open and value in (0, 1)):
-            codes = {"bad-value"} if isinstance(pin, Output) or value not in (0, 1) else set()
-            return rejected(*codes, *(["unavailable"] if not pin.is_open else []))
-        self.set_line(name, bool(value) == (pin.active == "high"), self.now)
-        return Answer(value)
-
-    def set(self, name: str, value: float, by: str) -> Answer:
-        pin = self.pins[name]
-        fits = 0 <= value <= 1 if isinstance(pin, Output) and pin.is_pwm else value in (0, 1)
-        return self._command(pin, value, by, None, fits)
-
-    def toggle(self, name: str, by: str) -> Answer:
-        pin = self.pins[name]
-        value: float = 0
-        if isinstance(pin, Output):
-            waiting = self.waiting.get(pin.group)
-            is_on = bool(pin.value) or (waiting is not None and waiting.output is pin)
-            value = 0 if is_on else pin.last_on if pin.is_pwm else 1
-        return self._command(pin, value, by, None, True)
-
-    def pulse(self, name: str, seconds: float | None, by: str) -> Answer:
-        pin = self.pins[name]
-        if not isinstance(pin, Output):
-            fits = True
-        elif pin.is_pwm or (seconds is None and pin.pulse is None):
-            fits = False
-        else:
-            longest = min(pin.pulse or 86400, pin.max_on or 86400)
-            fits = seconds is None or 0.01 <= seconds <= longest
-        return self._command(pin, 1, by, seconds, fits)
-
-    def _command(
-        self, pin: Input | Output, value: float, by: str, seconds: float | None, fits: bool
-    ) -> Answer:
+    def command(self, act: str, name: str, value: float | None, by: str) -> Answer:
+        """Carry out `set`, `toggle`, `pulse` or `drive`. `value` is the one of the message, for a
+        pulse its seconds."""
+        pin = self.pins.get(name)
+        if pin is None:
+            return rejected("unknown-pin")
+        if act == "drive":
+            codes = set() if isinstance(pin, Input) and value in (0, 1) else {"bad-value"}
+            codes |= set() if pin.is_open else {"unavailable"}
+            if codes:
+                return rejected(*codes)
+            self.set_line(name, bool(value) == pin.high_is_on)
+            return Answer(value)
         if isinstance(pin, Input):
             return rejected("not-writable")
+        if act == "toggle":
+            on = pin.last_on if pin.is_pwm else 1
+            return self._command(pin, 0 if pin.value or self._waits(pin) else on, by, None)
+        if act == "set":
+            fits = 0 <= value <= 1 if pin.is_pwm else value in (0, 1)
+            return self._command(pin, value if fits else None, by, None)
+        longest = min(pin.keys["pulse"] or 86400, pin.keys["max_on"] or 86400)
+        fits = pin.keys["pulse"] is not None if value is None else 0.01 <= value <= longest
+        return self._command(pin, 1 if fits and not pin.is_pwm else None, by, value)
+
+    def _command(self, pin: Output, value: float | None, by: str, seconds: float | None) -> Answer:
+        """Switch an output, after the pause of its group. A `value` that it cannot have is None."""
         others = self._others(pin)
-        codes = set() if fits else {"bad-value"}
-        if not pin.is_open or (fits and value and not all(other.is_open for other in others)):
+        codes = {"bad-value"} if value is None else set()
+        if not pin.is_open or (value and not all(other.is_open for other in others)):
             codes.add("unavailable")
-        if codes:
+        if value is None or codes:
             return rejected(*codes)
-        waiting = self.waiting.get(pin.group)
         if not pin.group or not value:
-            if waiting and waiting.output is pin:
+            if self._waits(pin):
                 self._supersede(pin.group)
             obeys = self._switch(pin, value, frozenset({by}), seconds)
             return Answer(pin.value) if obeys else rejected("unavailable")
-        if waiting and waiting.output is not pin:
+        if pin.group in self.waiting and not self._waits(pin):
             self._supersede(pin.group)
         for other in others:
             if other.value and not self._switch(other, 0, frozenset({"group"})):
                 return rejected("unavailable")
         rested = [self.left.get(pin.group, 0), *(other.may_have_been_on for other in others)]
-        ready_at = max(rested) + pin.pause
-        answer = Answer()
+        ready_at = max(rested) + pin.keys["group_pause"]
+        answers = [*(self.waiting[pin.group].answers if self._waits(pin) else []), Answer()]
         self.waiting[pin.group] = Waiting(
-            pin,
-            ready_at,
-            lambda: self._switch(pin, value, frozenset({by}), seconds),
-            [*(self.waiting[pin.group].answers if pin.group in self.waiting else []), answer],
+            pin, ready_at, lambda: self._switch(pin, value, frozenset({by}), seconds), answers
         )
         if pin.value or ready_at <= self.now:
             self._go_on(pin.group)
-        return answer
+        return answers[-1]
+
+    def _waits(self, pin: Output) -> bool:
+        waiting = self.waiting.get(pin.group)
+        return waiting is not None and waiting.output is pin
 
     def _go_on(self, group: str | None) -> None:
         """The output of the group that waits is switched on."""
@@ -543,14 +498,11 @@ class Model:
         if value != before and out.line.fails:
             self._lose(out)
             return False
-        out.drive(value)
+        out.drive(out.limited(value, out.state, self.now, seconds))
         if value:
             out.last_on = value
-            out.start_limits(self.now, not before, seconds)
-        else:
-            out.clear_limits()
-            if before:
-                out.may_have_been_on = self.now
+        elif before:
+            out.may_have_been_on = self.now
         if value != before:
             out.report(value, by, self.now)
         self._remember(out)

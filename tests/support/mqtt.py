@@ -1,15 +1,15 @@
-"""A real Mosquitto for the tests, a subscriber to it, and a server that publishes there."""
+"""A real Mosquitto for the tests, clients of it, and a server that publishes there."""
 
+import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import paho.mqtt.client as paho
 import pytest
@@ -33,7 +33,7 @@ pins:
   lamp: {{gpio: 27, mode: output}}
   gate: {{gpio: 22, mode: output, pulse: 0.05}}
   fan: {{gpio: 18, mode: pwm}}
-  heater: {{gpio: 23, mode: output, control: nobody}}
+  heater: {{gpio: 23, mode: output, control: nobody, label: Window heater}}
 """
 CONTROL = ", control: true"
 
@@ -50,7 +50,7 @@ class Received(NamedTuple):
     qos: int
     retained: bool
     """True if the broker had retained it, or was asked to retain it."""
-    lifetime: int | None = None
+    lifetime: int | None
     """Seconds after which the broker would have dropped it."""
 
     @property
@@ -62,105 +62,88 @@ class Mosquitto:
     """Broker on a port of its own, with `lines` added to its configuration."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
-        self.folder = folder
         self.port = free_port()
-        self.folder.mkdir(exist_ok=True)
-        self._file = folder / "mosquitto.conf"
-        own = [f"listener {self.port} 127.0.0.1", "user root", "persistence false", *lines]
-        if not any(line.startswith("password_file") for line in lines):
-            own.append("allow_anonymous true")
-        self._file.write_text("\n".join([*own, ""]))
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self._file = folder / f"mosquitto-{self.port}.conf"
+        own = (f"listener {self.port} 127.0.0.1", "user root", "allow_anonymous true")
+        own += ("log_type error", "log_type information")
+        self._file.write_text("\n".join([*own, *lines, ""]))
         self.start()
 
     def start(self) -> None:
         assert PROGRAM
-        self.process = subprocess.Popen(
-            [PROGRAM, "-v", "-c", self._file], stderr=subprocess.PIPE, text=True
-        )
-        assert self.process.stderr
-        self.log: list[str] = []
-        for line in self.process.stderr:
-            self.log.append(line)
-            if " running" in line:
-                break
-        else:
-            raise AssertionError("".join(self.log))
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr
-        self.log.extend(self.process.stderr)
+        log = self._file.with_suffix(".log")
+        with log.open("w") as file:
+            self.process = subprocess.Popen([PROGRAM, "-c", self._file], stderr=file)
+        until = time.monotonic() + LIMIT
+        while " running" not in log.read_text():
+            assert self.process.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.01)
 
     def kill(self) -> None:
+        """End it at once, unless it has ended."""
         self.process.kill()
         self.process.wait(LIMIT)
-        self._reader.join(LIMIT)
-        assert self.process.stderr
-        self.process.stderr.close()
-
-    @property
-    def url(self) -> str:
-        return f"mqtt://127.0.0.1:{self.port}"
 
 
-class Subscriber:
-    """Client that records all messages at `topics`, and publishes."""
+class Client:
+    """Client of a broker that records all messages at `topics`, publishes, and reconnects."""
 
     def __init__(self, broker: Mosquitto, *topics: str, **account: str) -> None:
         self.messages: list[Received] = []
         self._more = threading.Condition()
+        options = SubscribeOptions(qos=1, retainAsPublished=True)
+        filters = [(topic, options) for topic in topics or ("nothing",)]
+        subscribed = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client.reconnect_delay_set(min_delay=0.1, max_delay=0.1)
         if account:
             self._client.username_pw_set(**account)
-        self._client.reconnect_delay_set(min_delay=0.1, max_delay=0.1)
-        options = SubscribeOptions(qos=1, retainAsPublished=True)
-        self._subscribed = threading.Event()
-
-        def connected(client: paho.Client, *_: object) -> None:
-            client.subscribe([(topic, options) for topic in topics])
-
-        self._client.on_connect = connected
-        self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.on_message = self._note
+        self._client.on_connect = lambda client, *_: client.subscribe(filters)
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        self._client.on_message = lambda client, data, message: self._note(message)
         self._client.connect("127.0.0.1", broker.port)
         self._client.loop_start()
-        assert self._subscribed.wait(LIMIT)
+        assert subscribed.wait(LIMIT)
 
-    def _note(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        with self._more:
-            lifetime = getattr(message.properties, "MessageExpiryInterval", None)
-            self.messages.append(
-                Received(
-                    message.topic, message.payload, message.qos, bool(message.retain), lifetime
-                )
-            )
-            self._more.notify_all()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def publish(
-        self,
-        topic: str,
-        payload: Any,
-        retain: bool = False,
-        qos: int = 1,
-        properties: Properties | None = None,
-    ) -> None:
-        """Publish a message and wait until the broker has it."""
-        data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        self._client.publish(topic, data, qos, retain, properties).wait_for_publish(LIMIT)
+    def _note(self, message: paho.MQTTMessage) -> None:
+        lifetime = getattr(message.properties, "MessageExpiryInterval", None)
+        retained = bool(message.retain)
+        with self._more:
+            self.messages.append(
+                Received(message.topic, message.payload, message.qos, retained, lifetime)
+            )
+            self._more.notify_all()
 
-    def wait_for(
-        self, what: Callable[[Received], Any], count: int = 1, since: int = 0
-    ) -> list[Received]:
-        """Wait for `count` messages for which `what` is true, and return them. The first `since`
-        messages do not count."""
+    def send(
+        self, topic: str, payload: Any, retain: bool = False, qos: int = 1, **properties: Any
+    ) -> paho.MQTTMessageInfo:
+        """Publish a message. The properties have their names in MQTT 5 without spaces."""
+        data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        found = Properties(PacketTypes.PUBLISH)
+        for name, value in properties.items():
+            setattr(found, name, value)
+        return self._client.publish(topic, data, qos, retain, found)
+
+    def publish(self, topic: str, payload: Any, retain: bool = False, **options: Any) -> None:
+        """Publish a message as `send` does, and wait until the broker has it."""
+        self.send(topic, payload, retain, **options).wait_for_publish(LIMIT)
+
+    def wait_for(self, what: Callable[[Received], Any], count: int = 1) -> list[Received]:
+        """Wait for `count` messages for which `what` is true, and return them."""
 
         def found() -> list[Received]:
-            return [each for each in self.messages[since:] if what(each)]
+            return [each for each in self.messages if what(each)]
 
         with self._more:
             self._more.wait_for(lambda: len(found()) >= count, LIMIT)
@@ -168,11 +151,12 @@ class Subscriber:
         assert len(matching) >= count, "\n".join(map(str, self.messages))
         return matching
 
-    def wait_for_topic(self, topic: str, count: int = 1, since: int = 0) -> list[Received]:
-        return self.wait_for(lambda each: each.topic == topic, count, since)
+    def wait_for_topic(self, ending: str, count: int = 1) -> list[Received]:
+        """Wait for messages whose topics end like this."""
+        return self.wait_for(lambda each: each.topic.endswith(ending), count)
 
-    def wait_for_payload(self, topic: str, payload: bytes, count: int = 1) -> list[Received]:
-        return self.wait_for(lambda each: (each.topic, each.payload) == (topic, payload), count)
+    def wait_for_payload(self, topic: str, payload: bytes) -> None:
+        self.wait_for(lambda each: (each.topic, each.payload) == (topic, payload))
 
     def wait_for_value(self, topic: str, value: float, count: int = 1) -> list[Received]:
         """Wait for states of a pin with this value."""
@@ -180,66 +164,40 @@ class Subscriber:
             lambda each: each.topic == topic and each.payload and each.json["value"] == value, count
         )
 
-    def wait_for_results(self, count: int) -> list[Received]:
-        """Wait for so many answers to commands."""
-        return self.wait_for(lambda each: each.topic.endswith("/result"), count)
-
     def last(self, topic: str) -> Received:
         return self.wait_for_topic(topic)[-1]
 
 
-def properties(**values: Any) -> Properties:
-    """Return properties for a PUBLISH, by their names in MQTT 5 without spaces."""
-    found = Properties(PacketTypes.PUBLISH)
-    for name, value in values.items():
-        setattr(found, name, value)
-    return found
-
-
-class Brokers:
-    """Brokers and subscribers of one test, which are closed at its end. The test is skipped if
-    Mosquitto is not installed."""
+class Brokers(contextlib.ExitStack):
+    """Brokers and their clients, which end with the context. The test is skipped if Mosquitto is
+    not installed."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         if PROGRAM is None:
             pytest.skip("needs Mosquitto; on Debian: sudo apt install mosquitto")
         self._folder = folder
-        self.folder = folder / "broker"
-        self._brokers: list[Mosquitto] = []
-        self._subscribers: list[Subscriber] = []
 
     def broker(self, *lines: str) -> Mosquitto:
-        number = len(self._brokers)
-        folder = self._folder / f"broker{number or ''}"
-        self._brokers.append(Mosquitto(folder, *lines))
-        return self._brokers[-1]
+        broker = Mosquitto(self._folder, *lines)
+        self.callback(broker.kill)
+        return broker
 
     def guarded(self, acl: str, users: Iterable[str], *lines: str) -> Mosquitto:
         """Start a broker with this ACL and these users. A configuration in the same folder has the
         password in the file `password`."""
-        self.folder.mkdir()
-        (self.folder / "acl").write_text(acl)
-        (self.folder / "passwords").touch(0o600)
+        rules, passwords = self._folder / "acl", self._folder / "passwords"
+        rules.write_text(acl)
+        passwords.touch(0o600)
         for user in users:
-            command = ["mosquitto_passwd", "-b", self.folder / "passwords", user, PASSWORD]
+            command = ["mosquitto_passwd", "-b", str(passwords), user, PASSWORD]
             subprocess.run(command, timeout=LIMIT, check=True)
         (self._folder / "password").write_text(f"{PASSWORD}\n")
-        passwords, rules = f"{self.folder}/passwords", f"{self.folder}/acl"
-        return self.broker(f"password_file {passwords}", f"acl_file {rules}", *lines)
+        own = ("allow_anonymous false", f"password_file {passwords}", f"acl_file {rules}")
+        return self.broker(*own, *lines)
 
-    def subscriber(self, broker: Mosquitto, *topics: str, **account: str) -> Subscriber:
-        self._subscribers.append(Subscriber(broker, *topics, **account))
-        return self._subscribers[-1]
-
-    def __enter__(self) -> "Brokers":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        for subscriber in self._subscribers:
-            subscriber.close()
-        for broker in self._brokers:
-            if broker.process.poll() is None:
-                broker.kill()
+    def subscriber(self, broker: Mosquitto, *topics: str, **account: str) -> Client:
+        return self.enter_context(Client(broker, *topics, **account))
 
 
 def switch(server: Server, pin: str, value: float) -> None:
@@ -250,31 +208,31 @@ def switch(server: Server, pin: str, value: float) -> None:
 
 def value_of(server: Server, pin: str) -> float:
     """Return the value that a pin has on its own server."""
-    found: float = ask(server, "GET", f"/api/pins/{pin}").json["value"]
-    return found
+    return float(ask(server, "GET", f"/api/pins/{pin}").json["value"])
 
 
-def reload(server: Server) -> None:
-    """Let a server read its configuration again, and wait until it runs with it."""
+def reload(server: Server, text: str) -> None:
+    """Let a server read another configuration, and wait until it runs with it."""
     before = server.log.count("serving http")
-    server.process.send_signal(signal.SIGHUP)
+    server.reload(text)
     server.wait_for_log("serving http", again=before)
 
 
-def wait_for_reason(server: Server, words: str) -> list[str]:
-    """Wait until a reason in /api/health has the words, and return the reasons."""
+def wait_for_health(server: Server, what: Callable[[Any], Any]) -> Any:
+    """Wait until something is true of the answer of /api/health, and return it."""
     until = time.monotonic() + LIMIT
-    while True:
-        answer = ask(server, "GET", "/api/health")
-        assert answer.status == 200
-        reasons: list[str] = answer.json["reasons"]
-        if any(words in reason for reason in reasons):
-            return reasons
-        assert time.monotonic() < until, f"no reason has {words!r}: {reasons}\n{server.log}"
+    while not (found := what(ask(server, "GET", "/api/health").json)):
+        assert time.monotonic() < until, server.log
+        time.sleep(0.01)
+    return found
+
+
+def wait_for_reason(server: Server, words: str) -> str:
+    """Wait until a reason in /api/health has the words, and return it."""
+    found = wait_for_health(server, lambda health: [r for r in health["reasons"] if words in r])
+    return str(found[0])
 
 
 def wait_until_well(server: Server) -> None:
     """Wait until /api/health reports no reason."""
-    until = time.monotonic() + LIMIT
-    while ask(server, "GET", "/api/health").json["status"] != "ok":
-        assert time.monotonic() < until, server.log
+    wait_for_health(server, lambda health: health["status"] == "ok")

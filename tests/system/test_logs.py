@@ -2,9 +2,7 @@
 their own, and cannot flood the log. Errors of the server itself are logged with a traceback."""
 
 import contextlib
-import io
 import json
-import logging
 import os
 import random
 import re
@@ -22,7 +20,7 @@ from tests.net.test_hub import certificate  # noqa: F401
 from tests.support.http import ask
 from tests.support.server import Server, changing
 from tests.support.sockets import GONE, open_socket
-from tests.support.websocket import BINARY, CLOSE, HANDSHAKE, PING, TEXT, WebSocketClient, masked
+from tests.support.websocket import CLOSE, HANDSHAKE, PING, TEXT, WebSocketClient, masked
 
 pytestmark = pytest.mark.slow
 
@@ -53,35 +51,22 @@ def send(server: Server, data: bytes, context: ssl.SSLContext | None = None) -> 
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a server with a code for control."""
+def pi(
+    start_module_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
+) -> Server:
+    """A server with a code for control that logs every request and message."""
     folder = tmp_path_factory.mktemp("state")
     Codes(folder).renew("control")
-    return {**os.environ, "STATE_DIRECTORY": str(folder)}
+    config = "log_level: debug\n" + CONFIG
+    return start_module_server(config, env={**os.environ, "STATE_DIRECTORY": str(folder)})
 
-
-@pytest.fixture(scope="module")
-def pi(start_module_server: Callable[..., Server], state: dict[str, str]) -> Server:
-    return start_module_server(CONFIG, env=state)
-
-
-@pytest.fixture(scope="module")
-def debugged(start_module_server: Callable[..., Server], state: dict[str, str]) -> Server:
-    """A server that logs every request and message."""
-    return start_module_server("log_level: debug\n" + CONFIG, env=state)
-
-
-# Lines that are legible, short and not forged
 
 FORGED = b"12:00:00 INFO lamp: on, by root"
 UNPRINTABLE = {
     "newline": b"\n" + FORGED,
-    "return": b"\r" + FORGED,
     "next line": b"\x85" + FORGED,
     "line separator": "\N{LINE SEPARATOR}".encode() + FORGED,
-    "escape": b"\x1b[31mred",
-    "null": b"\x00",
-    "right to left": "\N{RIGHT-TO-LEFT OVERRIDE}".encode(),
+    "escape": b"\x1b[31mred\x00",
     "no UTF-8": b"\xff\xfe\xed\xa0\x80",
     "long": b"x" * 60_000,
     "formats": b"%s%d%(x)s{0}",
@@ -91,54 +76,33 @@ UNPRINTABLE = {
 @settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_every_message_is_one_printable_line(text: str) -> None:
-    """For any text of a message and of its exception, each line of the log is printable.
-    A short printable text stays as it is; a long one is shortened."""
+    """Any text is logged as one printable line. A printable text of 1,000 characters stays as it
+    is, a longer one is shortened."""
     assert logs.legible(text).isprintable()
-    assert len(logs.legible(text * 200)) <= 10 * MAX_LENGTH  # \U0001f600 is ten characters
     if text.isprintable():
         assert logs.legible(text) == text
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logs._Formatter("%(message)s"))
-    try:
-        raise ValueError(text)
-    except ValueError as error:
-        info = (ValueError, error, error.__traceback__)
-        handler.handle(logging.makeLogRecord({"msg": "%s", "args": (text,), "exc_info": info}))
-    assert all(line.isprintable() for line in stream.getvalue().split("\n"))
-    assert stream.getvalue().split("\n")[1] == "Traceback (most recent call last):"
-
-
-def test_long_text_is_shortened_with_its_length() -> None:
-    """A text of 1,000 characters is logged whole, a longer one in part."""
-    assert logs.legible("x" * 1000) == "x" * 1000
-    assert logs.legible("x" * 1001) == "x" * 1000 + "… (1001 characters)"
+    assert logs.legible("x" * 1001 + text) == "x" * 1000 + f"… ({1001 + len(text)} characters)"
 
 
 def requests(text: bytes) -> list[bytes]:
     """Return requests that have the bytes wherever a request has room, raw and percent-encoded."""
     get = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n%b\r\n"
-    put = b"%b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%b"
+    put = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%b"
     found = [
         b"%b / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % text,
         b"GET / HTTP/1.1%b\r\nHost: 127.0.0.1\r\n\r\n" % text,
         text + b"\r\n\r\n",
     ]
     for words in (text, b"".join(b"%%%02X" % byte for byte in text)):
-        for path in (b"/%b", b"/api/pins/%b", b"/api/pins/%b/toggle", b"/ws?%b", b"%b"):
+        for path in (b"/%b", b"/api/pins/%b", b"/ws?%b", b"%b"):
             found.append(get % (path % words, b""))
-    for header in (
-        *(b"Host: %b", b"Origin: %b", b"User-Agent: %b", b"Range: %b", b"Content-Length: %b"),
-        *(b"Transfer-Encoding: %b", b"If-None-Match: %b", b"X-%b: y", b"Cookie: raspi-server=%b"),
-        b"Authorization: Bearer %b",
-    ):
-        found.append(get % (b"/api", header % text + b"\r\n"))
+    names = b"Host Origin User-Agent Range Content-Length Transfer-Encoding If-None-Match Cookie"
+    for name in (*names.split(), b"Authorization", b"X-%b" % text):
+        found.append(get % (b"/api", b"%b: Bearer %b\r\n" % (name, text)))
+        found.append(get % (b"/api", b"%b: %b\r\n" % (name, text)))
     for words in (text, json.dumps(text.decode("latin-1")).encode()):
-        for path, body in (
-            (b"PUT /api/pins/lamp", b'{"value": %b}' % words),
-            (b"POST /api/login", b'{"code": %b}' % words),
-        ):
-            found.append(put % (path, len(body), body))
+        body = b'{"value": %b}' % words
+        found.append(put % (len(body), body))
     return found
 
 
@@ -158,18 +122,18 @@ def send_messages(server: Server, text: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", UNPRINTABLE)
-def test_input_cannot_break_the_log(debugged: Server, kind: str) -> None:
+def test_input_cannot_break_the_log(pi: Server, kind: str) -> None:
     """At `log_level: debug`, no bytes of a request or a message, wherever they are, begin a line of
     the log, control the terminal, or fill the card."""
-    before = len(debugged.lines)
+    before = len(pi.lines)
     sent = requests(UNPRINTABLE[kind])
     for request in sent:
-        send(debugged, request)
-    send_messages(debugged, UNPRINTABLE[kind])
+        send(pi, request)
+    send_messages(pi, UNPRINTABLE[kind])
     end = f"/api/the-end-of-{list(UNPRINTABLE).index(kind)}"
-    send(debugged, f"GET {end} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-    debugged.wait_for_log(rf"DEBUG GET {end}: 404, for 127\.0\.0\.1$")
-    lines = debugged.lines[before:]
+    send(pi, f"GET {end} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    pi.wait_for_log(rf"DEBUG GET {end}: 404, for 127\.0\.0\.1$")
+    lines = pi.lines[before:]
     for line in lines:
         assert not line.startswith(FORGED.decode())
         assert LINE.fullmatch(line), ascii(line[:200])
@@ -177,8 +141,6 @@ def test_input_cannot_break_the_log(debugged: Server, kind: str) -> None:
         assert len(line) <= MAX_LENGTH
     assert len(lines) < 3 * len(sent)
 
-
-# Input that cannot flood the log
 
 DIGITS = b"9" * 4301
 """More digits than Python converts to a number."""
@@ -190,42 +152,25 @@ def get(path: bytes, *lines: bytes, host: bytes = b"127.0.0.1", method: bytes = 
     return head + b"".join(b"%b\r\n" % line for line in lines) + b"\r\n"
 
 
-def with_body(body: bytes, *lines: bytes, path: bytes = b"/api/pins/lamp") -> bytes:
-    return get(path, b"Content-Length: %d" % len(body), *lines, method=b"PUT") + body
-
-
-def chunked(body: bytes) -> bytes:
-    return get(b"/api/pins/lamp", b"Transfer-Encoding: chunked", method=b"PUT") + body
+def with_body(body: bytes, *lines: bytes) -> bytes:
+    head = get(b"/api/pins/lamp", b"Content-Length: %d" % len(body), *lines, method=b"PUT")
+    return head + body
 
 
 INPUTS = {
-    "port of 4,301 digits": get(b"/", host=b"x:" + DIGITS),
-    "port of an address of 4,301 digits": get(b"/api", host=b"[::1]:" + DIGITS),
+    "port of 4,301 digits": get(b"/api", host=b"[::1]:" + DIGITS),
     "host of brackets": get(b"/", host=b"[::"),
-    "text for the proof": PROOF + masked(TEXT, b"hello"),
-    "ping for the proof": PROOF + masked(PING, b"hello"),
-    "binary frame for the proof": PROOF + masked(BINARY, b"\xff"),
     "text of invalid UTF-8": HANDSHAKE + masked(TEXT, b"\xff\xfe"),
-    "binary frame": HANDSHAKE + masked(BINARY, b"{}"),
     "close with invalid UTF-8": PROOF + masked(CLOSE, b"\x03\xe8\xff"),
     "reserved bits": HANDSHAKE + masked(TEXT, b"{}", reserved=0x70),
-    "frame without an end": HANDSHAKE + b"\x81\xff" + b"\xff" * 8,
-    "invalid chunk": chunked(b"zz\r\n"),
+    "invalid chunk": get(b"/api", b"Transfer-Encoding: chunked", method=b"PUT") + b"zz\r\n",
     "length of 4,301 digits": get(b"/api", b"Content-Length: " + DIGITS),
-    "invalid quoting": get(b"/%ff%fe/%zz%"),
-    "invalid query": get(b"/api/history?seconds=%ff&" + b"a&" * 2000),
-    "number too large": get(b"/api/history?seconds=" + b"9" * 4301),
-    "infinite number": get(b"/api/pins/lamp/history?seconds=1e999"),
+    "number too large": get(b"/api/history?seconds=" + DIGITS),
     "cookie": get(b"/api/hello", b'Cookie: raspi-server="2|1:0|10:1|1:x|4:a|a"; \x01=\xff;;=;"'),
-    "bearer of bytes": get(b"/api/hello", b"Authorization: Bearer \xff\xfe"),
     "form": with_body(b"--\r\n\r\n--", b"Content-Type: multipart/form-data; boundary="),
     "compressed body": with_body(b"\x1f\x8b\x00", b"Content-Encoding: gzip"),
-    "half a character": with_body(b'{"code":"\\ud800"}', path=b"/api/login").replace(
-        b"PUT", b"POST"
-    ),
+    "half a character": with_body(b'{"value":"\\ud800"}'),
     "deep body": with_body(b"[" * 60_000),
-    "number without end": with_body(b'{"value":1' + b"0" * 5000 + b"}"),
-    "TLS": b"\x16\x03\x01\x00\x05hello",
     "random bytes": random.Random(6).randbytes(3000) + b"\r\n\r\n",
 }
 
@@ -237,7 +182,7 @@ def test_repeated_input_is_logged_a_few_times(pi: Server, kind: str) -> None:
     for _ in range(TIMES):
         send(pi, INPUTS[kind])
     assert ask(pi, "GET", "/api/health").status == 200  # all input was processed
-    lines = pi.lines[before:]
+    lines = [line for line in pi.lines[before:] if " DEBUG " not in line]
     assert len(lines) <= MAX_LINES, lines
     assert "Traceback" not in "\n".join(lines), lines
 
@@ -255,30 +200,6 @@ def test_input_over_tls(start_server: Callable[..., Server], certificate: Path) 
     lines = server.lines[before:]
     assert len(lines) <= 3 * MAX_LINES, lines
     assert "Traceback" not in server.log
-
-
-def test_wrong_codes_and_unwritable_sessions_are_logged_a_few_times(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
-    """Wrong codes from many addresses are a few lines, and so are sessions that the disk does not
-    take."""
-    code = Codes(tmp_path).renew("view")
-    (tmp_path / "sessions.json").mkdir()
-    server = start_server(CONFIG, env={**os.environ, "STATE_DIRECTORY": str(tmp_path)})
-    for body, statuses, message in (
-        (code, {200}, "a restart will undo the last sign-ins and sign-outs"),
-        ("wrong", {401, 429}, "a wrong access code"),
-    ):
-        before = len(server.lines)
-        for number in range(20):
-            source = f"127.0.3.{number + 1}"
-            assert ask(server, "POST", "/api/login", {"code": body}, source).status in statuses
-        lines = server.lines[before:]
-        assert 1 <= len(lines) <= MAX_LINES
-        assert message in lines[0]
-
-
-# Errors of the server itself
 
 
 def test_error_of_the_server_is_logged_once_with_its_traceback(

@@ -4,50 +4,32 @@ import pytest
 
 from raspi_server.system import vitals
 
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("51234\n", 51.2), ("0", 0.0), ("", None), ("hot", None)]
-)
-def test_temperature(tmp_path, monkeypatch, text, expected):
-    """The temperature is in degrees Celsius, or unknown."""
-    (tmp_path / "temp").write_text(text)
-    monkeypatch.setattr(vitals, "_TEMPERATURE", tmp_path / "temp")
-    assert vitals.temperature() == expected
+SINCE_BOOT = ["under-voltage since boot", "throttled since boot"]
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("name", "text", "expected"),
     [
-        ("0\n", []),
-        ("50005\n", ["under-voltage now", "throttled now", "under-voltage since boot",
-                     "throttled since boot"]),
-        ("80008", ["too hot now", "too hot since boot"]),
-        ("?", None),
+        ("temperature", "51234\n", 51.2),
+        ("temperature", "hot", None),
+        ("temperature", None, None),
+        ("throttled", "0\n", []),
+        ("throttled", "50005\n", ["under-voltage now", "throttled now", *SINCE_BOOT]),
+        ("throttled", "80008", ["too hot now", "too hot since boot"]),
+        ("throttled", None, None),
+        ("uptime", "25312.08 20518.52\n", 25312.08),
+        ("uptime", "", None),
+        ("uptime", None, None),
+        ("memory", None, None),
     ],
-)  # fmt: skip
-def test_throttled(tmp_path, monkeypatch, text, expected):
-    """A weak power supply is named in words, now and since boot."""
-    (tmp_path / "get_throttled").write_text(text)
-    monkeypatch.setattr(vitals, "_THROTTLED", tmp_path / "get_throttled")
-    assert vitals.throttled() == expected
-
-
-def test_missing_files_are_unknown_values(tmp_path, monkeypatch):
-    """On a machine without these files the values are None."""
-    for name in ("_TEMPERATURE", "_THROTTLED", "_MEMORY", "_UPTIME"):
-        monkeypatch.setattr(vitals, name, tmp_path / "missing")
-    assert (vitals.temperature(), vitals.throttled(), vitals.memory()) == (None, None, None)
-    assert vitals.uptime() is None
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("25312.08 20518.52\n", 25312.08), ("", None), ("long", None)]
 )
-def test_uptime(tmp_path, monkeypatch, text, expected):
-    """The uptime is in seconds, or unknown."""
-    (tmp_path / "uptime").write_text(text)
-    monkeypatch.setattr(vitals, "_UPTIME", tmp_path / "uptime")
-    assert vitals.uptime() == expected
+def test_file_of_the_kernel(tmp_path, monkeypatch, name, text, expected):
+    """The temperature is in degrees Celsius and the uptime in seconds. A weak power supply is named
+    in words, now and since boot. Without a file, or with an unknown text in it, it is unknown."""
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(vitals, f"_{name.upper()}", tmp_path / name)
+    assert getattr(vitals, name)() == expected
 
 
 def test_memory_disk_and_load_are_shares():

@@ -1,14 +1,14 @@
-"""The server behind nginx, below a path prefix beside another site."""
+"""The server behind nginx. tests/browser/test_prefix.py has the pages behind a smaller proxy."""
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.http import ask
-from tests.support.server import LIMIT, Server, free_port
+from tests.support.server import Server, free_port
 from tests.support.websocket import WebSocketClient
 
 pytestmark = pytest.mark.peers
@@ -40,48 +40,29 @@ http {{
 """
 
 
-@pytest.fixture
-def port(start_server: Callable[..., Server], tmp_path: Path) -> Iterator[int]:
-    """The port of an nginx in front of a server with one lamp."""
+def test_everything_works_below_the_prefix(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """The page names its files by relative addresses, which nginx finds beside another site. A
+    viewer behind nginx gets a change that an API request behind nginx makes."""
     server = start_server("access: {control: everyone}\npins:\n  lamp: {gpio: 27, mode: output}\n")
     port, file = free_port(), tmp_path / "nginx.conf"
     file.write_text(CONFIG.format(folder=tmp_path, port=port, target=server.port, prefix=PREFIX))
-    with subprocess.Popen(
-        [NGINX, "-c", file, "-e", "stderr", "-g", "error_log stderr notice;"],
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as nginx:
-        assert nginx.stderr
-        said = []
-        for line in nginx.stderr:
-            said.append(line)
-            if "start worker process " in line:
-                break
-        else:
-            raise AssertionError("".join(said))
-        yield port
-        nginx.terminate()
-        nginx.communicate(timeout=LIMIT)
-
-
-def test_page_and_its_files_load_below_the_prefix(port: int) -> None:
-    """The page names its files by relative addresses, and nginx finds them."""
     url = f"http://127.0.0.1:{port}"
-    page = ask(url, "GET", f"{PREFIX}/")
-    assert page.status == 200
-    (style,) = [part for part in page.body.decode().split('"') if part.endswith("style.css")]
-    assert not style.startswith("/")
-    assert ask(url, "GET", f"{PREFIX}/{style}").status == 200
-    assert ask(url, "GET", "/").body == b"another site"
-
-
-def test_websocket_and_api_work_below_the_prefix(port: int) -> None:
-    """A viewer behind nginx gets a change that an API request behind nginx makes."""
-    url = f"http://127.0.0.1:{port}"
-    with WebSocketClient(
-        port, headers={"Host": f"127.0.0.1:{port}"}, path=f"{PREFIX}/ws"
-    ) as viewer:
-        assert viewer.receive("hello")["state"] == {"lamp": 0}
-        headers = {"Origin": url, "Content-Type": "application/json"}
-        assert ask(url, "PUT", f"{PREFIX}/api/pins/lamp", {"value": 1}, **headers).status == 200
-        assert viewer.receive("change", pin="lamp")["value"] == 1
+    command = [NGINX, "-c", file, "-e", "stderr", "-g", "error_log stderr notice;"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as nginx:
+        try:
+            assert nginx.stderr
+            assert any("start worker process " in line for line in nginx.stderr)
+            page = ask(url, "GET", f"{PREFIX}/").body.decode()
+            (style,) = [part for part in page.split('"') if part.endswith("style.css")]
+            assert ask(url, "GET", f"{PREFIX}/{style}").status == 200
+            assert ask(url, "GET", "/").body == b"another site"
+            host = {"Host": f"127.0.0.1:{port}"}
+            with WebSocketClient(port, headers=host, path=f"{PREFIX}/ws") as viewer:
+                assert viewer.receive("hello")["state"] == {"lamp": 0}
+                put = ask(url, "PUT", f"{PREFIX}/api/pins/lamp", {"value": 1}, Origin=url)
+                assert put.status == 200
+                assert viewer.receive("change", pin="lamp")["value"] == 1
+        finally:
+            nginx.terminate()

@@ -2,7 +2,6 @@
 makes the server fail, and each answer is as described."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,14 +9,10 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 
 from raspi_server import __version__
-from raspi_server.security.codes import Codes
 from raspi_server.web import openapi, routes
-from tests.support.coded_server import folders, new_link
-from tests.support.http import ask
-from tests.support.server import LIMIT, Server, check_end
+from tests.support.coded_server import CodedServer
+from tests.support.server import LIMIT, check_end
 
-EXAMPLES = 25
-"""Requests to each operation by each caller. `schemathesis run` makes as many as one likes."""
 PINS = ["lamp", "gate", "fan", "bell", "boiler", "door"]
 CONFIG = """
 access: {control: everyone}
@@ -51,44 +46,33 @@ def map_path_parameters(context: Any, path_parameters: Any) -> Any:
     return path_parameters
 
 
-class Pi:
-    """A server with a control code, and a session of its owner."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        Codes(folder).renew("control")
-        (folder / "config.yaml").write_text(CONFIG)
-        arguments = ["run", "--simulate", "--config", str(folder / "config.yaml")]
-        self.server = Server(arguments, env=folders(folder))
-        self.cookie = self.sign_in()
-
-    def sign_in(self) -> dict[str, str]:
-        """Return the header of a new session. A sign-in link works after wrong codes, too."""
-        token = new_link(self._folder).partition("=")[2]
-        return ask(self.server, "POST", "/api/login", {"token": token}).cookie_header
-
-
 @pytest.fixture(scope="module")
-def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pi]:
-    pi = Pi(tmp_path_factory.mktemp("fuzz"))
+def pi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CodedServer]:
+    pi = CodedServer(tmp_path_factory.mktemp("fuzz"), "{}")
+    pi.file.write_text(CONFIG)
+    pi.new("control")
     yield pi
     check_end(pi.server)
     assert "ERROR" not in pi.server.log, pi.server.log
 
 
-@pytest.mark.parametrize("caller", ["anyone", "owner"])
+@pytest.fixture(params=["anyone", "owner"])
+def headers(pi: CodedServer, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The headers of a caller. A sign-in link works after wrong codes, too."""
+    if request.param == "anyone":
+        return {}
+    return pi.ask("POST", "/api/login", {"token": pi.token("control")}).cookie_header
+
+
 @schema.parametrize()
 @settings(
-    max_examples=EXAMPLES,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-def test_every_route(case: Any, pi: Pi, caller: str) -> None:
+def test_every_route(case: Any, pi: CodedServer, headers: dict[str, str]) -> None:
     """No request makes the server fail, and every answer has a status, a type and a form of the
     description, for callers without a code and for the owner."""
-    headers = {}
-    if caller == "owner":
-        headers = pi.sign_in() if case.path == "/api/logout" else pi.cookie
     case.call_and_validate(base_url=pi.server.url, headers=headers, timeout=LIMIT)

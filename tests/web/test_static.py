@@ -1,11 +1,9 @@
 """Static files: the user's own before the built-in ones, each as it is now, and nothing outside the
 folders."""
 
-import ctypes
 import gzip
 import os
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -14,27 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raspi_server.web.compression import accepts_gzip, open_regular
+from raspi_server.limits import Limits
+from raspi_server.web.compression import ContentCache, accepts_gzip, open_regular
 from raspi_server.web.content_types import content_type
 from raspi_server.web.context import BUILT_IN_WWW
-from tests.support.http import HttpClient, Response, ask, exchange
-from tests.support.server import LIMIT, Server, changing, check_end
+from tests.support.http import HttpClient, Response, ask
+from tests.support.server import Server
 from tests.support.sockets import open_socket
+from tests.web.test_api import raw
 
 SECRET = b"nobody outside may read this"
 POEM = "".join(f"{number} green bottles hanging on the wall\n" for number in range(100)).encode()
-LINKS = {
-    "to-secret.txt": "../secret.txt",
-    "to-parent": "..",
-    "to-passwd": "/etc/passwd",
-    "to-root": "/",
-    "linked/index.html": "../../secret.txt",
-    ".linked.txt": "ten.txt",
-    "to-hidden.txt": ".env",
-    "to-git": ".git",
-    "to-ten.txt": "ten.txt",
-    "to-garden": "garden",
-}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +32,6 @@ def www(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, content in {
         "index.html": b"my own page",
         "garden/index.html": b"the garden",
-        "garden/pond/fish.txt": b"a carp",
         "ten.txt": b"0123456789",
         "poem.txt": POEM,
         ".well-known/open": b"public",
@@ -56,11 +43,22 @@ def www(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ".well-known/.secret": SECRET,
         "../secret.txt": SECRET,
         "../www-private/secret.txt": SECRET,
-        "linked/some.txt": b"some",
     }.items():
         (www / name).parent.mkdir(parents=True, exist_ok=True)
         (www / name).write_bytes(content)
-    for name, target in LINKS.items():
+    for folder in ("linked", "pond"):
+        (www / folder).mkdir()
+    for name, target in {
+        "to-secret.txt": "../secret.txt",
+        "to-parent": "..",
+        "to-root": "/",
+        "linked/index.html": "../../secret.txt",
+        ".linked.txt": "ten.txt",
+        "to-hidden.txt": ".env",
+        "to-git": ".git",
+        "to-ten.txt": "ten.txt",
+        "to-garden": "garden",
+    }.items():
         (www / name).symlink_to(target)
     return www
 
@@ -86,20 +84,22 @@ def built_in(name: str) -> bytes:
     return (BUILT_IN_WWW / name).read_bytes()
 
 
-def is_dashboard(response: Response) -> bool:
-    """Return whether it is the built-in page, in which the server has put a version."""
-    written = re.sub(rb"\bv/[0-9a-f]{16}/", b"v/current/", response.body)
-    return written == built_in("index.html")
-
-
-# Which file
-
-
-def test_own_file_hides_built_in_one(pi: Server) -> None:
-    """A file in the user's folder hides the built-in one of the same name, and no other."""
-    assert (BUILT_IN_WWW / "index.html").exists()
+def test_own_file_hides_built_in_one(pi: Server, www: Path) -> None:
+    """A file in the user's folder hides the built-in one of the same name while it is there, and no
+    other file, nor the API."""
     assert get(pi, "/").body == get(pi, "/index.html").body == b"my own page"
-    assert get(pi, "/raspi.js").body == built_in("raspi.js")
+    with HttpClient(pi) as client:
+        assert client.ask("GET", "/raspi.js").body == built_in("raspi.js")
+        (www / "raspi.js").write_text("mine")
+        assert client.ask("GET", "/raspi.js").body == b"mine"
+        (www / "raspi.js").unlink()
+        assert client.ask("GET", "/raspi.js").body == built_in("raspi.js")
+    (www / "api" / "pins").mkdir(parents=True)
+    for name in ("api/pins/index.html", "api/extra.html", "ws"):
+        (www / name).write_text("false")
+    assert b'"pins":[]' in get(pi, "/api/pins").body
+    for path in ("/api/pins/", "/api/extra.html", "/ws", "/api"):
+        assert b"false" not in get(pi, path).body
 
 
 def test_folder_of_own_pages_may_come_later(
@@ -109,65 +109,36 @@ def test_folder_of_own_pages_may_come_later(
     that come later are served without a restart."""
     server = start_server("www: pages\n")
     assert "pages: no such folder; only the built-in pages are served" in server.log
-    assert is_dashboard(get(server, "/"))
+    assert b"dashboard/" in get(server, "/").body
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages" / "mine.html").write_text("mine")
     assert get(server, "/mine.html").body == b"mine"
-    assert is_dashboard(get(server, "/"))
+    assert b"dashboard/" in get(server, "/").body
     (tmp_path / "pages" / "index.html").write_text("now")
     assert get(server, "/").body == b"now"
 
 
-def test_folder_serves_its_index(pi: Server) -> None:
-    """A folder's address serves its index.html. Without the last slash it redirects there."""
+def test_folder_serves_its_index(pi: Server, www: Path) -> None:
+    """A folder's address serves its index.html. Without the last slash it redirects there, and
+    never to another machine. A link in the user's folder is served like its target."""
     moved = get(pi, "/garden")
     assert (moved.status, moved.headers["Location"]) == (301, "./garden/")
-    assert get(pi, "/garden/")[::2] == (200, b"the garden")
-    assert get(pi, "/garden/pond/").status == 404
-    assert get(pi, "/ten.txt/").status == 404
-
-
-@pytest.mark.parametrize("path", ["//garden", "///garden", "/%2fgarden", "//a.example/..", "/\\a"])
-def test_no_redirect_to_another_machine(pi: Server, www: Path, path: str) -> None:
-    """A path that begins with several slashes, or has a backslash in it, is not found."""
+    assert get(pi, "/garden/").body == get(pi, "/to-garden/").body == b"the garden"
+    assert get(pi, "/to-ten.txt").body == b"0123456789"
+    assert get(pi, "/pond/").status == get(pi, "/ten.txt/").status == 404
     (www / "\\a").write_text("a")
-    answer = get(pi, path)
-    assert (answer.status, answer.headers["Location"]) == (404, None)
-
-
-def test_own_files_do_not_hide_the_api(pi: Server, www: Path) -> None:
-    """A folder `api` or a file `ws` in the user's folder does not hide the API."""
-    (www / "api" / "pins").mkdir(parents=True)
-    for name in ("api/pins/index.html", "api/extra.html", "ws"):
-        (www / name).write_text("false")
-    assert b'"pins":[]' in get(pi, "/api/pins").body
-    for path in ("/api/pins/", "/api/extra.html", "/ws", "/api"):
-        assert b"false" not in get(pi, path).body
+    for path in ("//garden", "///garden", "/%2fgarden", "//a.example/..", "/\\a"):
+        answer = get(pi, path)
+        assert (answer.status, answer.headers["Location"]) == (404, None), path
 
 
 def test_file_may_have_any_name(pi: Server, www: Path) -> None:
     """A file may have any name that people give to files."""
-    for name in (
-        "summer house.txt",
-        "größe/übersicht.txt",
-        "100%.txt",
-        "a+b & c=d;e,f:g.txt",
-        "what?#1.txt",
-        "Screenshot 9.41\u202fAM.png",  # as macOS names them
-        "family \U0001f468\u200d\U0001f469\u200d\U0001f467.jpg",
-    ):
+    for name in ("größe/übersicht.txt", "a+b & c=d;e,f:g.txt", "100%.txt", "what?#1.txt",
+                 "Screenshot 9.41\u202fAM.png", "pi \U0001f468\u200d\U0001f469.jpg"):  # fmt: skip
         (www / name).parent.mkdir(exist_ok=True)
         (www / name).write_text("here")
         assert get(pi, quote(f"/{name}"))[::2] == (200, b"here"), name
-
-
-def test_link_inside_the_folder_is_followed(pi: Server) -> None:
-    """A link to a file or folder in the user's folder is served like its target."""
-    assert get(pi, "/to-ten.txt").body == b"0123456789"
-    assert get(pi, "/to-garden/").body == b"the garden"
-
-
-# Headers
 
 
 def test_content_type_comes_from_the_name() -> None:
@@ -175,22 +146,8 @@ def test_content_type_comes_from_the_name() -> None:
     for name, expected in {
         "a.html": "text/html; charset=utf-8",
         "a.js": "text/javascript; charset=utf-8",
-        "a.mjs": "text/javascript; charset=utf-8",
-        "a.json": "application/json; charset=utf-8",
-        "a.js.map": "application/json; charset=utf-8",
-        "a.svg": "image/svg+xml; charset=utf-8",
-        "a.webmanifest": "application/manifest+json; charset=utf-8",
-        "a.md": "text/markdown; charset=utf-8",
-        "a.yaml": "application/yaml",
         "a.JPG": "image/jpeg",
-        "a.avif": "image/avif",
-        "a.webp": "image/webp",
-        "a.woff2": "font/woff2",
-        "a.wasm": "application/wasm",
-        "a.mobileconfig": "application/x-apple-aspen-config",
         "a.svg.gz": "application/gzip",
-        "a.tar.bz2": "application/octet-stream",
-        "a.unknown": "application/octet-stream",
         "html": "application/octet-stream",
         "data:a.txt": "text/plain; charset=utf-8",
     }.items():
@@ -198,114 +155,41 @@ def test_content_type_comes_from_the_name() -> None:
 
 
 def test_file_has_its_headers(pi: Server) -> None:
-    """A file comes with its type, which browsers may not guess. HEAD has the headers of GET."""
+    """A file comes with its type, which browsers may not guess. HEAD has the headers of GET. A
+    browser may keep the file, but asks at each use whether it has changed."""
     found, head = get(pi, "/ten.txt"), ask(pi, "HEAD", "/ten.txt")
     assert found.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert found.headers["X-Content-Type-Options"] == "nosniff"
     assert found.headers["Content-Length"] == "10"
+    assert found.headers["Cache-Control"] == "no-cache"
+    assert found.headers["Last-Modified"]
     assert (head.status, head.body, without_date(head)) == (200, b"", without_date(found))
     assert ask(pi, "HEAD", "/nothing").status == 404
+    assert ask(pi, "PUT", "/ten.txt").headers["Allow"] == "GET, HEAD"
+    again = get(pi, "/ten.txt", If_None_Match=found.headers["Etag"])
+    assert (again.status, again.body) == (304, b"")
+    assert get(pi, "/ten.txt", If_None_Match='"another"')[::2] == (200, b"0123456789")
 
 
-@pytest.mark.parametrize(
-    ("asked", "status", "part", "content_range"),
-    [
+def test_range(pi: Server, www: Path) -> None:
+    """A browser may ask for a part of a file, as it does to move about in a film. A file of many
+    chunks arrives whole, as does a part of it."""
+    for asked, status, part, content_range in (
         ("bytes=2-4", 206, b"234", "bytes 2-4/10"),
-        ("bytes=4-", 206, b"456789", "bytes 4-9/10"),
         ("bytes=9-99", 206, b"9", "bytes 9-9/10"),
         ("bytes=-3", 206, b"789", "bytes 7-9/10"),
         ("bytes=0-", 200, b"0123456789", None),
         ("pages=1-2", 200, b"0123456789", None),
         ("bytes=10-", 416, b"", "bytes */10"),
-    ],
-)
-def test_range(pi: Server, asked: str, status: int, part: bytes, content_range: str | None) -> None:
-    """A browser may ask for a part of a file, as it does to move about in a film."""
-    answer = get(pi, "/ten.txt", Range=asked)
-    assert (answer.status, answer.body) == (status, part)
-    assert answer.headers["Content-Range"] == content_range
-    assert answer.headers["Content-Length"] == str(len(part))
-
-
-def test_large_file_arrives_whole(pi: Server, www: Path) -> None:
-    """A file of many chunks arrives whole, as does a part of it."""
+    ):
+        answer = get(pi, "/ten.txt", Range=asked)
+        assert (answer.status, answer.body) == (status, part), asked
+        assert answer.headers["Content-Range"] == content_range
+        assert answer.headers["Content-Length"] == str(len(part))
     film = os.urandom(5_000_003)
     (www / "film.mp4").write_bytes(film)
     assert get(pi, "/film.mp4").body == film
     assert get(pi, "/film.mp4", Range="bytes=70001-3000000").body == film[70001:3000001]
-
-
-def test_file_is_revalidated(pi: Server) -> None:
-    """A browser may keep a file, but asks at each use whether it has changed."""
-    first = get(pi, "/garden/")
-    assert first.headers["Cache-Control"] == "no-cache"
-    assert first.headers["Last-Modified"]
-    again = get(pi, "/garden/", If_None_Match=first.headers["Etag"])
-    assert (again.status, again.body) == (304, b"")
-    assert again.headers["Etag"] == first.headers["Etag"]
-    assert get(pi, "/garden/", If_None_Match='"another"')[::2] == (200, b"the garden")
-
-
-# A file that changes
-
-
-def rewrite(file: Path, text: bytes) -> None:
-    file.write_bytes(text)
-
-
-def rewrite_with_old_date(file: Path, text: bytes) -> None:
-    before = file.stat()
-    file.write_bytes(text)
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def replace(file: Path, text: bytes) -> None:
-    file.with_suffix(".tmp").write_bytes(text)
-    file.with_suffix(".tmp").replace(file)
-
-
-def lengthen(file: Path, text: bytes) -> None:
-    file.write_bytes(text + b", and longer")
-
-
-EDITS = [rewrite, rewrite_with_old_date, replace, lengthen]
-
-
-def change(edit: Callable[[Path, bytes], None], file: Path, text: bytes) -> None:
-    """Edit a file until its time of change differs. The file system's clock ticks every few ms."""
-    before = file.stat().st_ctime_ns
-    while file.stat().st_ctime_ns == before:
-        edit(file, text)
-
-
-@pytest.mark.parametrize("edit", EDITS)
-def test_edit_shows_immediately(pi: Server, www: Path, edit: Callable[[Path, bytes], None]) -> None:
-    """An edited page shows at the next request, as it is and as gzip, also if it has the same
-    length and date as before."""
-    page = www / "news.html"
-    page.write_bytes(b"old." * 1000)
-    before, before_gzip = get(pi, "/news.html"), get_gzip(pi, "/news.html")
-    assert before.body == gzip.decompress(before_gzip.body) == page.read_bytes()
-    change(edit, page, b"new!" * 1000)
-    after = get(pi, "/news.html", If_None_Match=before.headers["Etag"])
-    after_gzip = get_gzip(pi, "/news.html", If_None_Match=before_gzip.headers["Etag"])
-    assert (after.status, after.body) == (200, page.read_bytes())
-    assert (after_gzip.status, gzip.decompress(after_gzip.body)) == (200, page.read_bytes())
-    assert after.headers["Etag"] != before.headers["Etag"]
-
-
-def test_removed_file_is_gone(pi: Server, www: Path) -> None:
-    """A file that is removed, or replaced by a link to the outside, is not served at the next
-    request on the same connection. A built-in one of its name is back."""
-    with HttpClient(pi) as client:
-        for name, later in (("raspi.js", 200), ("window.txt", 404)):
-            (www / name).write_text("mine")
-            assert client.ask("GET", f"/{name}").body == b"mine"
-            (www / name).unlink()
-            if later == 404:
-                (www / name).symlink_to("../secret.txt")
-            answer = client.ask("GET", f"/{name}")
-            assert (answer.status, answer.body == built_in("raspi.js")) == (later, later == 200)
 
 
 def test_file_that_is_cut_while_it_is_sent(pi: Server, www: Path) -> None:
@@ -326,12 +210,10 @@ def test_file_that_is_cut_while_it_is_sent(pi: Server, www: Path) -> None:
     assert "Cannot send error response" not in pi.log
 
 
-# As gzip
-
-
 def test_text_comes_as_gzip(pi: Server) -> None:
-    """A client that accepts gzip gets a text in a fraction of its size, any other as it is. The two
-    forms have different tags, and caches learn that there are two."""
+    """A client that accepts gzip gets a text in a fraction of its size, any other as it is. Caches
+    learn that there are two forms. Each is revalidated by its own tag. A part is always one of the
+    uncompressed file; with `If-Range` for other content, the client gets the whole."""
     plain, packed = get(pi, "/poem.txt"), get_gzip(pi, "/poem.txt")
     assert gzip.decompress(packed.body) == plain.body == POEM
     assert len(packed.body) < len(POEM) / 5
@@ -341,36 +223,29 @@ def test_text_comes_as_gzip(pi: Server) -> None:
         assert answer.headers["Vary"] == "Accept-Encoding"
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
         assert answer.headers["Content-Length"] == str(len(answer.body))
-        assert answer.headers["Cache-Control"] == "no-cache"
     head = ask(pi, "HEAD", "/poem.txt", Accept_Encoding="gzip")
     assert (head.body, without_date(head)) == (b"", without_date(packed))
+    tag, packed_tag = plain.headers["Etag"], packed.headers["Etag"]
+    for ask_for, own, status in ((get, tag, 304), (get, packed_tag, 200),
+                                 (get_gzip, packed_tag, 304), (get_gzip, tag, 200)):  # fmt: skip
+        answer = ask_for(pi, "/poem.txt", If_None_Match=own)
+        assert (answer.status, answer.headers["Vary"]) == (status, "Accept-Encoding")
+    part = get_gzip(pi, "/poem.txt", Range="bytes=10-19", If_Range=tag)
+    assert (part.status, part.body) == (206, POEM[10:20])
+    assert (part.headers["Content-Encoding"], part.headers["Etag"]) == (None, tag)
+    for other in (packed_tag, "Sat, 29 Oct 1994 19:43:31 GMT"):
+        whole = get_gzip(pi, "/poem.txt", Range="bytes=10-19", If_Range=other)
+        assert (whole.status, whole.body) == (200, packed.body)
 
 
-def test_each_form_is_revalidated_by_its_own_tag(pi: Server) -> None:
-    """A client that has a file in one form is not told to keep it in place of the other."""
-    tags = {form: get(pi, "/poem.txt", Accept_Encoding=form).headers["Etag"]
-            for form in ("gzip", "identity")}  # fmt: skip
-    assert len(set(tags.values())) == 2
-    for accepted in tags:
-        for form, tag in tags.items():
-            answer = get(pi, "/poem.txt", Accept_Encoding=accepted, If_None_Match=tag)
-            assert answer.status == (304 if form == accepted else 200)
-            assert answer.headers["Etag"] == tags[accepted]
-            assert answer.headers["Vary"] == "Accept-Encoding"
-
-
-def test_accept_encoding() -> None:
-    """Gzip is accepted by name or as `*`, unless its quality is 0."""
-    accepting = ("gzip", "gzip, deflate, br", "br;q=1.0, GZIP;q=0.1", "*", "br, *;q=0.5", "gzip;q=")
-    rejecting = ("gzip;q=0", "gzip; q = 0.000, *", "*;q=0", "identity", "br", "not-gzip", "", ",;=")
+def test_only_texts_of_some_size_are_compressed(pi: Server, www: Path) -> None:
+    """Gzip is accepted by name or as `*`, unless its quality is 0. Only texts are compressed, and
+    neither tiny nor huge ones."""
+    accepting = ("gzip, deflate, br", "br;q=1.0, GZIP;q=0.1", "br, *;q=0.5", "gzip;q=")
+    rejecting = ("gzip; q = 0.000, *", "*;q=0", "br", "not-gzip", "", ",;=")
     assert [each for each in accepting if not accepts_gzip(each)] == []
     assert [each for each in rejecting if accepts_gzip(each)] == []
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "is_gzip"),
-    [
-        ("page.html", POEM, True),
+    for name, content, is_gzip in (
         ("drawing.svg", b"<svg></svg>" * 100, True),
         ("smallest.txt", b"a" * 1000, True),
         ("too-small.txt", b"a" * 999, False),
@@ -378,124 +253,59 @@ def test_accept_encoding() -> None:
         ("too-large.txt", b"a" * (256 * 1024 + 1), False),
         ("photo.png", b"a" * 5000, False),
         ("drawing.svg.gz", b"a" * 5000, False),
-    ],
-)
-def test_only_texts_of_some_size_are_compressed(
-    pi: Server, www: Path, name: str, content: bytes, is_gzip: bool
-) -> None:
-    """Only texts are compressed, and neither tiny nor huge ones."""
-    (www / name).write_bytes(content)
-    answer = get_gzip(pi, f"/{name}")
-    assert (answer.headers["Content-Encoding"] == "gzip") == is_gzip
-    assert (answer.headers["Vary"] == "Accept-Encoding") == is_gzip
-    assert (gzip.decompress(answer.body) if is_gzip else answer.body) == content
+    ):
+        (www / name).write_bytes(content)
+        answer = get_gzip(pi, f"/{name}")
+        assert answer.headers["Content-Encoding"] == ("gzip" if is_gzip else None), name
+        assert (answer.headers["Vary"] == "Accept-Encoding") == is_gzip
+        assert (gzip.decompress(answer.body) if is_gzip else answer.body) == content
 
 
-def test_range_is_never_compressed(pi: Server) -> None:
-    """A part is always one of the uncompressed file. With `If-Range` for another content than the
-    uncompressed file, the client gets the whole."""
-    plain, packed = get(pi, "/poem.txt"), get_gzip(pi, "/poem.txt")
-    for condition in ({}, {"If_Range": plain.headers["Etag"]}):
-        part = get_gzip(pi, "/poem.txt", Range="bytes=10-19", **condition)
-        assert (part.status, part.body) == (206, POEM[10:20])
-        assert part.headers["Content-Encoding"] is None
-        assert part.headers["Etag"] == plain.headers["Etag"]
-        assert part.headers["Vary"] == "Accept-Encoding"
-    for other in (packed.headers["Etag"], "Sat, 29 Oct 1994 19:43:31 GMT"):
-        whole = get_gzip(pi, "/poem.txt", Range="bytes=10-19", If_Range=other)
-        assert (whole.status, whole.body) == (200, packed.body)
-
-
-LOG_READS = """
-def watch(event, args):
-    if event == "open" and str(args[0]).endswith((".txt", ".html")):
-        print("reads", args[0], file=sys.stderr, flush=True)
-sys.addaudithook(watch)
-"""
-
-
-def test_compressed_file_is_cached(start_server: Callable[..., Server], tmp_path: Path) -> None:
-    """A file is not read again to be revalidated or sent as gzip. The cache has a limit in bytes,
-    beyond which the file that was not used for longest is dropped."""
-    (tmp_path / "www").mkdir()
-    for name in "abcd":
-        (tmp_path / "www" / f"{name}.txt").write_bytes(os.urandom(1000).hex().encode())
-    server = start_server("pins: {}\n", program=changing(LOG_READS, max_cache_bytes=4000))
-    tag = get_gzip(server, "/a.txt").headers["Etag"]
-    assert get_gzip(server, "/a.txt", If_None_Match=tag).status == 304
+def test_compressed_file_is_cached() -> None:
+    """A file is not read again to be sent as gzip. The cache has a limit in bytes, beyond which the
+    file that was not used for longest is dropped."""
+    made: list[str] = []
+    cache = ContentCache(Limits(max_cache_bytes=3500))
     for name in "abacdab":  # three fit: when d comes, b has not been used for longest
-        answer = get_gzip(server, f"/{name}.txt")
-        assert gzip.decompress(answer.body) == (tmp_path / "www" / f"{name}.txt").read_bytes()
-    server.wait_for_log("reads .*b.txt", again=1)
-    assert re.findall(r"reads .*(\w)\.txt", server.log) == ["a", "b", "c", "d", "b"]
-
-
-# Files that cannot be served
-
-
-def make_huge(file: Path) -> None:
-    file.touch()
-    os.truncate(file, 10**11)
-
-
-def link_to_secret(file: Path) -> None:
-    file.symlink_to("../secret.txt")
+        content = cache.get(name, "gzip", (), lambda name=name: made.append(name) or bytes(1000))
+        assert content == bytes(1000)
+    assert made == ["a", "b", "c", "d", "b"]
+    assert cache.get("b", "gzip", ("edited",), lambda: b"new") == b"new"
 
 
 def test_missing_file_gets_the_404_page(pi: Server, www: Path) -> None:
-    """A missing file is a 404 with the user's 404.html if there is one, else the built-in one,
-    with the addresses of its files from the depth of the path."""
+    """A missing file is a 404 with the user's 404.html if there is one, else the built-in one, with
+    the addresses of its files from the depth of the path. A 404.html that is a pipe, too large, or
+    a link to the outside is not read."""
     found = get(pi, "/nothing.html")
     assert (found.status, found.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
     assert found.body == built_in("404.html")
     below = get(pi, "/a/b/nothing.html").body
     assert below == built_in("404.html").replace(b"v/current/", b"../../v/current/")
-    (www / "404.html").write_text("lost?")
-    own = get(pi, "/nothing.html")
-    (www / "404.html").unlink()
-    assert (own.status, own.body) == (404, b"lost?")
-
-
-@pytest.mark.parametrize("make", [os.mkfifo, make_huge, link_to_secret])
-def test_unusable_404_page(pi: Server, www: Path, make: Callable[[Path], None]) -> None:
-    """A 404.html that is a pipe, too large, or a link to the outside is not read. The built-in one
-    is sent instead."""
-    make(www / "404.html")
-    try:
+    own = www / "404.html"
+    for make, expected in (
+        (lambda: own.write_text("lost?"), b"lost?"),
+        (lambda: os.mkfifo(own), built_in("404.html")),
+        (lambda: own.write_bytes(bytes(256 * 1024 + 1)), built_in("404.html")),
+        (lambda: own.symlink_to("../secret.txt"), built_in("404.html")),
+    ):
+        make()
         answer = get(pi, "/nothing.html")
-    finally:
-        (www / "404.html").unlink()
-    assert (answer.status, answer.body) == (404, built_in("404.html"))
-
-
-@pytest.mark.parametrize("method", ["PUT", "POST", "OPTIONS", "BREW"])
-def test_files_are_only_read(pi: Server, www: Path, method: str) -> None:
-    """A method that does not read gets 405, and leaves the files as they are."""
-    for path in ("/ten.txt", "/", "/new.txt"):
-        answer = ask(pi, method, path)
-        assert (answer.status, answer.body) == (405, b"405: Method Not Allowed\n")
-        assert answer.headers["Allow"] == "GET, HEAD"
-    assert (www / "ten.txt").read_bytes() == b"0123456789"
-    assert not (www / "new.txt").exists()
-
-
-def test_folder_named_like_a_page(pi: Server, www: Path) -> None:
-    """A folder named index.html is not a page."""
-    (www / "odd" / "index.html").mkdir(parents=True)
-    assert get(pi, "/odd/").status == get(pi, "/odd/index.html/").status == 404
+        own.unlink()
+        assert (answer.status, answer.body) == (404, expected)
 
 
 def test_only_regular_files_are_read(pi: Server, www: Path) -> None:
-    """A pipe is not waited for, not even if it replaces a file after that was found."""
+    """A folder named index.html is not a page. A pipe is not waited for, not even if it replaces a
+    file after that was found."""
+    (www / "odd" / "index.html").mkdir(parents=True)
     (www / "pipes").mkdir()
     for name in ("pipe.html", "pipes/index.html"):
         os.mkfifo(www / name)
-    for path in ("/pipe.html", "/pipes/"):
+    for path in ("/odd/", "/odd/index.html/", "/pipe.html", "/pipes/"):
         assert get(pi, path).status == 404
     with pytest.raises(OSError, match="expected a regular file"):
         open_regular(str(www / "pipe.html"))
-    with open_regular(str(www / "ten.txt")) as file:
-        assert file.read() == b"0123456789"
 
 
 @pytest.mark.parametrize(
@@ -508,7 +318,15 @@ def test_odd_path_is_not_found(pi: Server, path: str) -> None:
     assert get(pi, f"/{path}").status in ({400, 404} if "%" in path else {404})
 
 
-def test_unreadable_file(tmp_path: Path) -> None:
+WITHOUT_POWER = """
+import ctypes, os, sys
+for capability in (1, 2):  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, by which root reads all files
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; fails for all but root
+os.execv(sys.executable, [sys.executable, "-m", "raspi_server", *sys.argv[1:]])
+"""
+
+
+def test_unreadable_file(start_server: Callable[..., Server], tmp_path: Path) -> None:
     """A file that the server has no right to read is not found, and does not fill the log. Where it
     may not list a folder, pages leave `v/current/` as it is: edits there would not be noticed."""
     (tmp_path / "www").mkdir()
@@ -517,78 +335,42 @@ def test_unreadable_file(tmp_path: Path) -> None:
         (tmp_path / "www" / name).chmod(0)
     (tmp_path / "www" / "open.html").write_text("open: v/current/")
     (tmp_path / "www" / "unlisted").mkdir(mode=0o311)
-    (tmp_path / "config.yaml").write_text("pins: {}\n")
-    started: list[Server] = []
-
-    def start() -> None:
-        drop_power_over_files()
-        started.append(Server(["run", "--simulate", "--config", str(tmp_path / "config.yaml")]))
-
-    starter = threading.Thread(target=start)
-    starter.start()
-    starter.join(LIMIT)
-    (server,) = started
+    server = start_server("pins: {}\n", program=("-c", WITHOUT_POWER))
     assert get(server, "/letter.html").status == get(server, "/nothing").status == 404
     assert get(server, "/open.html").body == b"open: v/current/"
-    check_end(server)
 
 
-def drop_power_over_files() -> None:
-    """Drop root's power to read all files from this thread and the programs that it starts."""
-    bounding_set_drop, override, read_search = 24, 1, 2  # linux/prctl.h, linux/capability.h
-    libc = ctypes.CDLL(None)
-    for capability in (override, read_search):
-        libc.prctl(bounding_set_drop, capability, 0, 0, 0)  # fails for all but root, harmlessly
-
-
-# Hidden files, and files outside the folders
-
-
-@pytest.mark.parametrize("below", ["/", "/v/current/"])
-@pytest.mark.parametrize(
-    "path",
-    [".env", ".git/config", ".git/", ".git", "garden/.htpasswd", "%2eenv", "garden%2f.htpasswd",
-     "./.env", "garden/../.env", ".well-known/.secret", "garden/.well-known/a", ".linked.txt",
-     "to-hidden.txt", "to-git/config", "to-git"],
-)  # fmt: skip
-def test_hidden_file_is_not_served(pi: Server, path: str, below: str) -> None:
+def test_hidden_file_is_not_served(pi: Server) -> None:
     """A path with a name that begins with a dot is not found, however it is spelled, and neither is
     a link to one. `.well-known` at the top is public."""
-    answer = get(pi, below + path)
-    assert (answer.status, SECRET in answer.body) == (404, False)
-    assert get(pi, f"{below}.well-known/open").body == b"public"
+    for below in ("/", "/v/current/"):
+        for path in (".env", ".git/config", ".git/", ".git", "%2eenv", "garden%2f.htpasswd",
+                     "./.env", "garden/../.env", ".well-known/.secret", "garden/.well-known/a",
+                     ".linked.txt", "to-hidden.txt", "to-git/config", "to-git"):  # fmt: skip
+            answer = get(pi, below + path)
+            assert (answer.status, SECRET in answer.body) == (404, False), path
+        assert get(pi, f"{below}.well-known/open").body == b"public"
 
 
-@pytest.mark.parametrize("below", ["", "/v/current", "/v/0123456789abcdef"])
+@pytest.mark.parametrize("below", ["", "/v/current"])
 def test_nothing_outside_the_folders_is_served(pi: Server, www: Path, below: str) -> None:
     """No spelling of a path, and no link, leads out of the folders."""
     for target in (
         "/../secret.txt",
-        "/garden/pond/../../../secret.txt",
         "/../www-private/secret.txt",
         "/%2e%2e%2fsecret.txt",
-        "/%252e%252e/secret.txt",
         "/%c0%ae%c0%ae/secret.txt",
-        "/%EF%BC%8E%EF%BC%8E/secret.txt",
-        "/..\\secret.txt",
-        "/..%5csecret.txt",
-        "//etc/passwd",
         "/%2fetc/passwd",
-        "/file:///etc/passwd",
-        "/%00/etc/passwd",
         "/../secret.txt%00.html",
         "http://127.0.0.1/../secret.txt",
-        "../secret.txt",
         f"/{www.parent}/secret.txt",
-        f"/{quote(str(www.parent), safe='')}/secret.txt",
         "/to-secret.txt",
         "/to-parent/secret.txt",
-        "/to-passwd",
         "/to-root/etc/passwd",
         "/linked/",
     ):
         request = f"GET {below}{target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        answer = exchange(pi, request.encode())
+        answer = raw(pi, request.encode())
         assert re.match(rb"HTTP/1\.1 40[034] ", answer), (target, answer)
         assert SECRET not in answer and b"root:" not in answer, target
 
@@ -599,15 +381,18 @@ NAMES = ["..", ".", "%2e%2e", "%2e", "..;", "garden", "pond", "to-parent", "to-r
 SLASHES = ["/", "/", "/", "//", "%2f", "\\", "%5c", "/./", "%00"]
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(SLASHES)).map("".join), max_size=6),
+    st.binary(max_size=40),
 )
-@given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(SLASHES)), max_size=6))
-def test_no_path_leads_to_a_secret(pi: Server, parts: list[tuple[str, str]]) -> None:
-    """A path of any names and separators never leads to a hidden file or out of
-    the folders."""
-    path = "".join(name + slash for name, slash in parts)
-    for end in (path, path + "secret.txt"):
-        answer = get(pi, f"/{end}")
-        assert answer.status in {200, 301, 400, 404}
-        assert SECRET not in answer.body
+def test_no_path_leads_to_a_secret(pi: Server, parts: list[str], noise: bytes) -> None:
+    """A path of any names and separators never leads to a hidden file or out of the folders. No
+    bytes in a path, a method or a header make the server fail."""
+    path = b"/" + "".join(parts).encode()
+    for line, header in ((b"GET " + path, b""), (b"GET %bsecret.txt" % path, b""),
+                         (b"GET " + path + noise, b""), (noise + b" /api", noise)):  # fmt: skip
+        head = b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Any: %b\r\n\r\n" % header
+        answer = raw(pi, line + head)
+        assert not answer or re.match(rb"HTTP/1\.1 [234]\d\d ", answer), answer
+        assert SECRET not in answer

@@ -10,22 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from raspi_server.limits import DEFAULT
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server, changing
 from tests.support.sockets import GONE
-from tests.support.websocket import (
-    BINARY,
-    CONTINUATION,
-    PING,
-    PONG,
-    TEXT,
-    WebSocketClient,
-    masked,
-)
+from tests.support.websocket import BINARY, TEXT, WebSocketClient, masked
 
 CONFIG = """
 access: {control: everyone}
@@ -49,9 +40,6 @@ def client(pi: Server) -> Iterator[WebSocketClient]:
         yield client
 
 
-# Messages from the server
-
-
 def test_hello_has_everything_that_a_page_needs(start_server: Callable[..., Server]) -> None:
     """The first message has the server, the caller's rights, all pins and their values. Each
     connection has an id of its own."""
@@ -68,30 +56,36 @@ def test_hello_has_everything_that_a_page_needs(start_server: Callable[..., Serv
     assert hello["server"]["host"] == socket.gethostname()
     assert hello["server"]["simulated"] is True
     assert [notice["code"] for notice in hello["server"]["notices"]] == ["simulated", "open"]
-    assert [pin["name"] for pin in hello["pins"]] == ["door", "lamp", "gate", "fan", "safe"]
-    assert hello["pins"][0] == {
-        "name": "door", "label": "Front door", "gpio": 4, "header": 7, "mode": "input",
-        "value": 0, "since": None, "writable": False, "pulse": None, "max_on": None,
-        "group": None, "confirm": False, "control": None, "error": None,
-    }  # fmt: skip
     assert [pin["writable"] for pin in hello["pins"]] == [False, True, True, True, False]
+    assert hello["pins"] == ask(server, "GET", "/api/pins").json["pins"]
     assert hello["state"] == {"door": 0, "lamp": 0, "gate": 0, "fan": 0, "safe": 0}
 
 
-def test_state_is_sent_every_interval(client: WebSocketClient) -> None:
-    """The values of all pins are sent every interval, with a growing number and the time."""
-    values = client.receive("hello")["state"]
-    states = [client.receive("state") for _ in range(4)]
+def test_state_is_sent_every_interval(start_server: Callable[..., Server]) -> None:
+    """The values of all pins are sent every interval, with a growing number and the time. While no
+    viewer is connected, no state is made. A server that stops closes with 1001."""
+    server = start_server(f"interval: 0.01\n{CONFIG}")
+    with WebSocketClient(server.port) as client:
+        values = client.receive("hello")["state"]
+        states = [client.receive("state") for _ in range(4)]
     assert all(state["pins"] == values for state in states)
     assert len({state["seq"] for state in states}) == 4
     for key in ("seq", "time"):
         assert [state[key] for state in states] == sorted(state[key] for state in states)
     assert abs(states[-1]["time"] - time.time()) < LIMIT
+    began = time.monotonic()
+    while time.monotonic() < began + 0.6:  # a server that still ticked would make 60 states
+        assert ask(server, "GET", "/api").status == 200
+    with WebSocketClient(server.port) as client:
+        assert client.receive("state")["seq"] - states[-1]["seq"] < 30
+        server.process.terminate()
+        assert client.close_code() == 1001
 
 
 def test_health_is_sent_immediately_and_again(start_server: Callable[..., Server]) -> None:
     """Health follows hello, and comes again at its own interval, whatever the interval of states
-    is."""
+    is. It lists the addresses and the name at which others reach the server, as the log does; that
+    of a server that listens on one address is this one."""
     assert DEFAULT.health_interval_s == 5
     program = changing(health_interval_s=0.1)
     server = start_server(f"interval: 3600\n{CONFIG}", program=program)
@@ -105,28 +99,17 @@ def test_health_is_sent_immediately_and_again(start_server: Callable[..., Server
     assert 0 < health["memory"] < 1 and 0 < health["disk"] < 1
     assert 0 < health["uptime"] <= time.clock_gettime(time.CLOCK_BOOTTIME)
     assert health["viewers"] == 1
-
-
-def test_health_has_the_addresses_for_others(
-    pi: Server, client: WebSocketClient, start_server: Callable[..., Server]
-) -> None:
-    """Health lists the addresses and the name at which others reach the server, as the log does. A
-    server that listens on one address lists that one, and none if it is 127.0.0.1."""
-    logged = pi.wait_for_log("serving (.*)")[1].split()
-    addresses = client.receive("health")["addresses"]
-    assert [f"http://{host}:{pi.port}/" for host in ["127.0.0.1", *addresses]] == logged
-    assert addresses[-1] == f"{socket.gethostname().partition('.')[0]}.local"
-    for address, expected in (("127.0.0.2", ["127.0.0.2"]), ("127.0.0.1", [])):
-        server = start_server(f"address: {address}\n{CONFIG}")
-        with connect(server.ws_url) as other:
-            messages = map(json.loads, other)
-            health = next(each for each in messages if each["type"] == "health")
-        assert health["addresses"] == expected
+    logged = server.wait_for_log("serving (.*)")[1].split()
+    hosts = ["127.0.0.1", *health["addresses"]]
+    assert [f"http://{host}:{server.port}/" for host in hosts] == logged
+    assert hosts[-1] == f"{socket.gethostname().partition('.')[0]}.local"
+    one = start_server(f"address: 127.0.0.2\n{CONFIG}")
+    assert ask(one.url, "GET", "/api/health").json["addresses"] == ["127.0.0.2"]
 
 
 def test_change_is_sent_to_all_before_the_result(pi: Server, client: WebSocketClient) -> None:
     """The caller of a command gets a result. Every viewer has got the change before, with the
-    address of the caller."""
+    address of the caller. The change of an input has no `by`, but the time of its edge."""
     client.command(type="set", pin="lamp", value=0)
     with WebSocketClient(pi.port) as other:
         other.receive("hello")
@@ -135,36 +118,12 @@ def test_change_is_sent_to_all_before_the_result(pi: Server, client: WebSocketCl
         assert client.receive("result") == {"type": "result", "ref": 7, "pin": "lamp", "value": 1}
         assert other.receive("change", pin="lamp", value=1)["by"] == "127.0.0.1"
         assert other.receive("state")["pins"]["lamp"] == 1
-
-
-def test_edge_is_sent_with_its_time(pi: Server, client: WebSocketClient) -> None:
-    """A driven input is sent as a change without `by`, with the time of the edge."""
-    before = time.time()
-    assert client.command(type="drive", pin="door", value=1)["value"] == 1
-    with WebSocketClient(pi.port) as other:
-        assert other.receive()["state"]["door"] == 1
-    client.send(type="drive", pin="door", value=0)
-    change = client.receive("change", pin="door", value=0)
-    assert "by" not in change
-    assert before - 0.01 <= change["time"] <= time.time() + 0.01
-
-
-# Commands
-
-
-def test_commands(client: WebSocketClient) -> None:
-    """Set, toggle and pulse do as docs/protocol.md says."""
-    for command, value in (
-        ({"type": "set", "pin": "lamp", "value": 0}, 0),
-        ({"type": "toggle", "pin": "lamp"}, 1),
-        ({"type": "toggle", "pin": "lamp"}, 0),
-        ({"type": "set", "pin": "fan", "value": 0.35}, 0.35),
-        ({"type": "toggle", "pin": "fan"}, 0),
-        ({"type": "toggle", "pin": "fan"}, 0.35),
-        ({"type": "pulse", "pin": "lamp", "seconds": 0.05}, 1),
-    ):
-        assert client.command(**command)["value"] == value, command
-    assert client.receive("change", pin="lamp", value=0)["by"] == "pulse"
+        for value in (1, 0):
+            before = time.time()
+            assert client.command(type="drive", pin="door", value=value)["value"] == value
+            change = other.receive("change", pin="door", value=value)
+            assert "by" not in change
+            assert before - 1 < change["time"] < time.time() + 1
 
 
 def test_pulse_ends_without_its_client(pi: Server, client: WebSocketClient) -> None:
@@ -177,11 +136,11 @@ def test_pulse_ends_without_its_client(pi: Server, client: WebSocketClient) -> N
     assert (off["value"], off["by"]) == (0, "pulse")
 
 
-@pytest.mark.parametrize("ref", [0, -1, 2**53 - 1, "", "x" * 64, "ü", None])
-def test_answer_has_the_ref(client: WebSocketClient, ref: Any) -> None:
+def test_answer_has_the_ref(client: WebSocketClient) -> None:
     """An answer has the `ref` of its command. A command without one is answered, too."""
-    client.send(type="set", pin="lamp", value=1, **({} if ref is None else {"ref": ref}))
-    assert client.receive("result")["ref"] == ref
+    for ref in (0, 2**53 - 1, "", "x" * 64, "ü", None):
+        client.send(type="set", pin="lamp", value=1, **({} if ref is None else {"ref": ref}))
+        assert client.receive("result")["ref"] == ref
 
 
 SET_LAMP = '{"type":"set","pin":"lamp",%s}'
@@ -191,46 +150,28 @@ SET_LAMP = '{"type":"set","pin":"lamp",%s}'
     ("text", "code", "words", "ref"),
     [
         ("hello", "bad-message", "expected a command", None),
-        ("null", "bad-message", "expected a command", None),
+        (b"{}", "bad-message", "expected a text frame", None),
         ("[" * 5000, "bad-message", "expected a command", None),
-        (SET_LAMP % '"value":1,"ref":1.5', "bad-message", "ref", None),
         (SET_LAMP % f'"value":1,"ref":{2**53}', "bad-message", "ref", None),
         (SET_LAMP % f'"value":1,"ref":"{"x" * 65}"', "bad-message", "ref", None),
-        (SET_LAMP % '"ref":1', "bad-message", "value", 1),
         (SET_LAMP % '"value":true,"ref":1', "bad-message", "value", 1),
-        (SET_LAMP % '"value":"1","ref":1', "bad-message", "value", 1),
-        (SET_LAMP % '"value":NaN,"ref":1', "bad-message", "JSON", None),
-        (SET_LAMP % '"value":1e999,"ref":1', "bad-message", "out of range", 1),
         (SET_LAMP % '"vlaue":1,"value":1,"ref":1', "bad-message", "vlaue", 1),
         (SET_LAMP % '"value":2,"ref":1', "bad-value", "expected 0 or 1", 1),
-        ('{"type":"open","pin":"lamp","ref":1}', "bad-message", "open", 1),
         ('{"type":"set","pin":"nope","value":1,"ref":1}', "unknown-pin", "nope", 1),
         ('{"type":"set","pin":"door","value":1,"ref":1}', "not-writable", "is an input", 1),
-        ('{"type":"set","pin":"fan","value":-0.1,"ref":1}', "bad-value", "from 0 to 1", 1),
-        ('{"type":"pulse","pin":"gate","seconds":9,"ref":1}', "bad-value", "0.2 seconds", 1),
-        ('{"type":"pulse","pin":"fan","seconds":1,"ref":1}', "bad-value", "no pulse", 1),
-        ('{"type":"set","pin":"safe","value":1,"ref":1}', "not-allowed", "nobody may switch", 1),
         ('{"type":"drive","pin":"lamp","value":1,"ref":1}', "bad-value", "is not an input", 1),
     ],
 )  # fmt: skip
 def test_invalid_command_is_answered(
-    client: WebSocketClient, text: str, code: str, words: str, ref: Any
+    client: WebSocketClient, text: str | bytes, code: str, words: str, ref: Any
 ) -> None:
     """An invalid command is answered with an error, and the connection stays open."""
-    client.socket.sendall(masked(TEXT, text.encode()))
+    frame = masked(TEXT, text.encode()) if isinstance(text, str) else masked(BINARY, text)
+    client.socket.sendall(frame)
     error = client.receive("error")
     assert (error["code"], error["ref"]) == (code, ref)
     assert words in error["message"]
     assert len(error["message"]) <= 400
-    assert client.command(type="set", pin="lamp", value=1)["type"] == "result"
-
-
-def test_binary_message_is_answered(client: WebSocketClient) -> None:
-    """A binary message is answered with an error, and the connection stays open."""
-    client.socket.sendall(masked(BINARY, b'{"type":"toggle","pin":"lamp"}'))
-    error = client.receive("error")
-    assert (error["code"], error["ref"]) == ("bad-message", None)
-    assert "expected a text frame" in error["message"]
     assert client.command(type="set", pin="lamp", value=1)["type"] == "result"
 
 
@@ -247,14 +188,11 @@ commands = st.fixed_dictionaries(
         "value": st.sampled_from([0, 1, 0.5, 2, -1]) | json_values,
         "seconds": json_values,
         "ref": json_values,
-        "more": json_values,
     },
 ).map(json.dumps)
 
 
-@settings(
-    max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=commands | st.text(max_size=200))
 def test_any_message_is_answered(pi: Server, text: str) -> None:
     """Every message gets exactly one result or error, and the connection stays open."""
@@ -270,52 +208,26 @@ def test_any_message_is_answered(pi: Server, text: str) -> None:
         assert answers[-1]["value"] == 0.5
 
 
-# Limits
-
-
-@pytest.mark.parametrize(
-    ("first", "frame"),
-    [
-        (b"", masked(TEXT, b"{}")),
-        (masked(TEXT, fin=False), masked(CONTINUATION, fin=False)),
-        (b"", masked(PING)),
-        (b"", masked(PONG)),
-    ],
-    ids=["messages", "parts of a message", "pings", "pongs"],
-)
-def test_too_many_frames_close(
-    pi: Server, client: WebSocketClient, first: bytes, frame: bytes
-) -> None:
-    """A client that sends hundreds of frames at once gets an error and is closed with 1008. The
-    others go on."""
-    with WebSocketClient(pi.port) as loud:
+def test_bursts(client: WebSocketClient, pi: Server) -> None:
+    """A hundred messages at once, as a slider sends them, are all answered in order. A client that
+    sends a thousand gets an error and is closed with 1008; the others go on."""
+    for step in range(100):
+        client.send(type="set", pin="fan", value=step / 100, ref=step)
+    answers = (each for each in client.messages() if each["type"] in ("result", "error"))
+    for step in range(100):
+        assert next(answers).items() >= {"type": "result", "ref": step}.items()
+    with WebSocketClient(pi.port) as loud, WebSocketClient(pi.port) as other:
         with contextlib.suppress(*GONE):
-            loud.socket.sendall(first + frame * 300)
+            loud.socket.sendall(masked(TEXT, b"{}") * 1000)
         error = loud.receive("error", code="too-fast")
         assert error["message"] == "expected at most 50 messages a second"
         assert loud.close_code() == 1008
-    assert client.command(type="toggle", pin="lamp")["type"] == "result"
-
-
-def test_burst_of_a_hundred_messages(client: WebSocketClient) -> None:
-    """A hundred messages at once, as a slider sends them, are all answered in order."""
-    for step in range(100):
-        client.send(type="set", pin="fan", value=step / 100, ref=step)
-    refs = []
-    while len(refs) < 100:
-        message = client.receive()
-        assert message["type"] != "error", message
-        if message["type"] == "result":
-            refs.append(message["ref"])
-    assert refs == list(range(100))
-
-
-# The connection
+        assert other.command(type="toggle", pin="lamp")["type"] == "result"
 
 
 def test_another_library(pi: Server) -> None:
     """The `websockets` library, which was written apart from Tornado and our test client, gets its
-    subprotocol, long and fragmented messages, pings, and a close handshake."""
+    subprotocol, fragmented messages, pings, and a close handshake."""
     offered = ["other", "raspi-server.1"]
     with connect(pi.ws_url, subprotocols=offered, max_queue=None) as client:  # type: ignore[arg-type]
         messages = map(json.loads, client)
@@ -323,47 +235,9 @@ def test_another_library(pi: Server) -> None:
         assert next(messages)["type"] == "hello"
         assert client.ping().wait(LIMIT)
         command = json.dumps({"type": "set", "pin": "fan", "value": 0.25, "ref": "here"})
-        for message in (command, command.ljust(16 * 1024), [command[:9], command[9:]]):
-            client.send(message)
-            result = next(each for each in messages if each.get("ref") == "here")
-            assert (result["type"], result["value"]) == ("result", 0.25)
+        client.send([command[:9], command[9:]])
+        assert next(each for each in messages if each.get("ref") == "here")["value"] == 0.25
         client.close()
         assert client.close_code == 1000
     with connect(pi.ws_url) as client:
         assert client.subprotocol is None
-        client.send("x" * (16 * 1024 + 1))
-        with pytest.raises(ConnectionClosed, match="1009"):
-            while True:
-                client.recv(LIMIT)
-
-
-def test_stop_closes_with_going_away(start_server: Callable[..., Server]) -> None:
-    """When the server stops, it closes WebSockets with 1001."""
-    server = start_server(CONFIG)
-    with WebSocketClient(server.port) as client:
-        client.receive("hello")
-        server.process.terminate()
-        assert client.close_code() == 1001
-    assert server.stop() == 0
-
-
-def test_states_stop_with_the_last_viewer(start_server: Callable[..., Server]) -> None:
-    """While no viewer is connected, no state is made."""
-    server = start_server(f"interval: 0.01\n{CONFIG}")
-    with WebSocketClient(server.port) as client:
-        before = client.receive("state")["seq"]
-    began = time.monotonic()
-    while time.monotonic() < began + 0.6:  # a server that still ticked would make 60 states
-        assert ask(server, "GET", "/api").status == 200
-    with WebSocketClient(server.port) as client:
-        assert client.receive("state")["seq"] - before < 30
-
-
-def test_rejected_handshake_has_the_reason(pi: Server) -> None:
-    """A page of another site, and a browser that opens `/ws` as a page, get the reason as text."""
-    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
-               "Sec-WebSocket-Key": "A" * 22 + "=="}  # fmt: skip
-    foreign = ask(pi, "GET", "/ws", Origin="http://evil.example", **upgrade)
-    assert (foreign.status, foreign.body) == (403, b"403: pages of other sites may not do this\n")
-    page = ask(pi, "GET", "/ws")
-    assert page.status == 400 and b"WebSocket" in page.body

@@ -1,9 +1,8 @@
-/** The fleet: what the fleet page knows of all Pis, and which of them it shows where. */
+/** What the fleet page knows of all Pis. */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { api, clock, FakeSocket, reset, settle } from "./fake-browser.js";
 import { FleetClient } from "../../../www/fleet/fleet-client.js";
-import { byPlace, matcher } from "../../../www/fleet/list.js";
 
 beforeEach(reset);
 
@@ -50,14 +49,6 @@ test("News remove, replace and change Pis; what is unknown is ignored", async ()
   assert.deepEqual(fleet.pis.get("a/1").byName.get("fan").since, 9);
 });
 
-test("The fleet is current while both connection and broker are", async () => {
-  const { fleet } = await live(entry("a/1"));
-  FakeSocket.last.receive({ type: "broker", connected: false, error: "it is down" });
-  assert.deepEqual([fleet.isFresh, fleet.isCurrent, fleet.broker.error], [true, false, "it is down"]);
-  FakeSocket.last.receive({ type: "broker", connected: true, error: null });
-  assert.equal(fleet.isCurrent, true);
-});
-
 test("After a reconnection the fleet is fetched again; an answer to an older request does not count", async () => {
   const { fleet, events } = await live(entry("a/1"));
   FakeSocket.last.end(1001);
@@ -78,17 +69,14 @@ test("After a reconnection the fleet is fetched again; an answer to an older req
   assert.deepEqual(events, [["link", "lost"], ["link", "live"], ["all", null]]);
 });
 
-for (const [status, link] of [[401, "sign-in"], [500, "lost"]]) {
-  test(`A fleet that is answered with ${status} ends as "${link}"`, async () => {
+test("A fleet that is not answered ends the connection; one that is switched off is closed, after a 404 only", async () => {
+  for (const [status, link] of [[401, "sign-in"], [500, "lost"]]) {
     api.answers = { "GET /fleet": status };
     const fleet = new FleetClient();
     FakeSocket.last.receive(HELLO);
     await settle();
     assert.equal(fleet.link, link);
-  });
-}
-
-test("A fleet page that is switched off is closed, after a 404 only", async () => {
+  }
   for (const [status, isOff] of [[500, false], [404, true]]) {
     const fleet = new FleetClient();
     FakeSocket.last.end();
@@ -106,23 +94,4 @@ test("A pin may be switched by the rights of its Pi and of this server", async (
   FakeSocket.last.receive({ ...HELLO, signed_in: "control" });
   assert.deepEqual(rights.map((each) => fleet.maySwitch(each)), [true, false, true, false, false, false]);
   assert.deepEqual([fleet.maySwitchSome, fleet.needsCode], [true, false]);
-});
-
-test("A search needs all its words, in topic, host, names or labels; a filter passes its kind", async () => {
-  const { fleet } = await live(
-    entry("farm/house-1/pi-2", { pins: [pin("motion", { label: "Behind the Seedlings", value: 1 })] }),
-    entry("farm/house-1/pi-10", { online: false, pins: [pin("lamp", { value: 1 })] }),
-    entry("farm/house-2/pi-3", { host: "Shed", pins: [pin("probe", { error: "in use" })] }),
-  );
-  const found = (search, filter = "all") => [...fleet.pis.values()].filter(matcher(search, filter)).map(({ topic }) => topic.split("/").pop());
-  assert.deepEqual(found(" "), ["pi-2", "pi-10", "pi-3"]);
-  assert.deepEqual(found("HOUSE-1 seedlings"), ["pi-2"]);
-  assert.deepEqual(found("shed  PROBE"), ["pi-3"]);
-  assert.deepEqual(found("house-1 probe"), []);
-  assert.deepEqual([found("", "offline"), found("", "on"), found("", "error"), found("pi-2", "error")], [["pi-10"], ["pi-2"], ["pi-3"], []]);
-});
-
-test("Pis are in the order of their groups, and in them as people count", () => {
-  const order = ["b/pi-1", "a/pi-10", "/z", "a/pi-2"].map((topic) => ({ topic, group: topic.split("/")[0] }));
-  assert.deepEqual(order.sort(byPlace).map(({ topic }) => topic), ["/z", "a/pi-2", "a/pi-10", "b/pi-1"]);
 });

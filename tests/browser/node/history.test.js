@@ -29,26 +29,17 @@ test("Levels that one client sets in quick succession are one change, the last",
   add(drag, 3.8, 0, "desk"); // off
   add(drag, 3.9, 0.1, "desk"); // on
   assert.deepEqual(steps(drag), [[2.5, 0.4], [2.6, 0.5], [3.7, 0.6], [3.8, 0], [3.9, 0.1]]);
-  const unknown = track([1, 0.2]);
-  add(unknown, 1.1, 0.3);
-  assert.equal(unknown.changes.length, 2);
-});
-
-test("A drag is no longer than ten seconds", () => {
-  const drag = track([1, 0.1, "phone"]);
-  for (let i = 1; i <= 21; i++) add(drag, 1 + i / 2, 0.1 + i / 100, "phone");
-  assert.deepEqual(steps(drag).map(([time]) => time), [11, 11.5]);
+  const long = track([1, 0.1, "phone"]);
+  for (let i = 1; i <= 21; i++) add(long, 1 + i / 2, 0.1 + i / 100, "phone");
+  assert.deepEqual(steps(long).map(([time]) => time), [11, 11.5]); // ten seconds at most
 });
 
 test("The oldest changes are forgotten, the value before the first is kept", () => {
   const history = track([1, 1], [2, 0], [3, 1]);
   history.forgetBefore(2.5);
   assert.deepEqual([history.since, history.value, steps(history)], [2, 0, [[3, 1]]]);
-  history.forgetBefore(2.9);
-  assert.equal(history.since, 2);
   for (let i = 0; i < 1000; i++) add(history, 4 + i, i % 2);
-  assert.equal(history.changes.length, 1000);
-  assert.deepEqual([history.since, history.value], [3, 1]);
+  assert.deepEqual([history.changes.length, history.since, history.value], [1000, 3, 1]);
 });
 
 test("Changes that come before the fetched history are added to it", async () => {
@@ -87,6 +78,4 @@ test("A level is as high as its share, at least two pixels; a time that is not k
   const history = track([2.5, 0.5], [4, 0.01], [6, null], [8, 1]);
   assert.equal(drawn(history, { end: 9.5 }), "_ _ _+++ #### ##++ ## ##  ######## ########");
   assert.equal(drawn(history, { end: 8.5 }), "_ _ _+++ #### ##++ ## ##  ######## ");
-  assert.equal(drawn(track([9.2, 1]), { end: 8.5 }), "_ _ _ _ _ _ _ _ _ ");
-  assert.equal(drawn(track([12, 1])), "_ _ _ _ _ _ _ _ _ _");
 });

@@ -1,10 +1,10 @@
 /** What a page knows of the pins, what it asks before a command, and what it tells. */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { clock, FakeSocket, reset } from "./fake-browser.js";
+import { clock, FakeSocket, page, reset } from "./fake-browser.js";
+import { Announcer } from "../../../www/dashboard/announcer.js";
 import { power } from "../../../www/dashboard/health.js";
 import { currentNotices } from "../../../www/dashboard/notices.js";
-import { pinOf } from "../../../www/dashboard/pin-page.js";
 import { connect } from "../../../www/raspi.js";
 import { loadStrings } from "../../../www/ui/i18n.js";
 import { controlKind } from "../../../www/ui/pin-control.js";
@@ -16,9 +16,10 @@ const pin = (name, label, more = {}) => ({ name, label, mode: "output", confirm:
 const PINS = [pin("garage", "Garage", { pulse: 0.5 }), pin("heater", "Heater"), pin("spot", "Spot", { mode: "pwm" })];
 
 /** Return a live connection to a server with these pins. */
-function live(options = {}, pins = PINS, state = { garage: 0, heater: 0, spot: 0 }) {
+function live(options = {}) {
   const raspi = connect(options);
-  FakeSocket.last.receive({ type: "hello", time: clock.wall + 100, interval: 1, pins, state });
+  const state = { garage: 0, heater: 0, spot: 0 };
+  FakeSocket.last.receive({ type: "hello", time: clock.wall + 100, interval: 1, pins: PINS, state });
   return raspi;
 }
 
@@ -38,17 +39,14 @@ test("Values and changes are merged into the pins, and each listener is called o
   assert.equal(seen.length, 2);
 });
 
-for (const [act, question, command] of [
-  [(raspi) => raspi.pulse("garage"), "Press Garage? It will be on for 0.5 s.", { type: "pulse", pin: "garage" }],
-  [(raspi) => raspi.pulse("garage", 0.2), "Press Garage? It will be on for 0.2 s.", { type: "pulse", pin: "garage", seconds: 0.2 }],
-  [(raspi) => raspi.toggle("garage"), "Press Garage? It will be on for 0.5 s.", { type: "set", pin: "garage", value: 1 }],
-  [(raspi) => raspi.set("heater", 1), "Switch Heater on?", { type: "set", pin: "heater", value: 1 }],
-  [(raspi) => raspi.set("heater", 0), "Switch Heater off?", { type: "set", pin: "heater", value: 0 }],
-  [(raspi) => raspi.set("spot", 0.35), "Set Spot to 35%?", { type: "set", pin: "spot", value: 0.35 }],
-  [(raspi) => raspi.set("spot", 0), "Switch Spot off?", { type: "set", pin: "spot", value: 0 }],
-  [(raspi) => raspi.toggle("spot"), "Switch Spot on?", { type: "toggle", pin: "spot" }],
-]) {
-  test(`${act} asks "${question}", and sends nothing after a no`, async () => {
+test("A pin with `confirm` asks, and after a no nothing is sent", async () => {
+  for (const [act, question, command] of [
+    [(raspi) => raspi.pulse("garage", 0.2), "Press Garage? It will be on for 0.2 s.", { type: "pulse", pin: "garage", seconds: 0.2 }],
+    [(raspi) => raspi.toggle("garage"), "Press Garage? It will be on for 0.5 s.", { type: "set", pin: "garage", value: 1 }],
+    [(raspi) => raspi.set("heater", 0), "Switch Heater off?", { type: "set", pin: "heater", value: 0 }],
+    [(raspi) => raspi.set("spot", 0.35), "Set Spot to 35%?", { type: "set", pin: "spot", value: 0.35 }],
+    [(raspi) => raspi.toggle("spot"), "Switch Spot on?", { type: "toggle", pin: "spot" }],
+  ]) {
     const asked = [];
     let answer = false;
     const raspi = live({ confirm: (words, { name }) => asked.push([words, name]) && answer });
@@ -59,10 +57,10 @@ for (const [act, question, command] of [
     await clock.advance(0);
     assert.deepEqual(FakeSocket.last.sent, [{ ...command, ref: 1 }]);
     assert.deepEqual(asked, [[question, command.pin], [question, command.pin]]);
-  });
-}
+  }
+});
 
-test("A toggle that was confirmed sends what the question named, though the pin has changed meanwhile", async () => {
+test("A confirmed toggle sends what the question named, whatever happened meanwhile; a lost connection asks nothing", async () => {
   const raspi = live({
     confirm() {
       FakeSocket.last.receive({ type: "change", time: 7, pin: "heater", value: 0 });
@@ -73,31 +71,15 @@ test("A toggle that was confirmed sends what the question named, though the pin 
   raspi.toggle("heater");
   await clock.advance(0);
   assert.deepEqual(FakeSocket.last.sent, [{ type: "set", pin: "heater", value: 0, ref: 1 }]);
-});
-
-test("A pin without `confirm` asks nothing, nor does one on a connection that is not live", async () => {
-  const confirm = () => assert.fail("it asks");
-  const raspi = live({ confirm }, [pin("lamp", "Lamp", { confirm: false })], { lamp: 0 });
-  raspi.toggle("lamp");
-  await clock.advance(0);
-  assert.equal(FakeSocket.last.sent.length, 1);
-  const lost = live({ confirm });
+  const lost = live({ confirm: () => assert.fail("it asks") });
   FakeSocket.last.end(1001);
   await assert.rejects(lost.set("heater", 1), { code: "not-connected" });
 });
 
-test("The address of a pin's page is #pin/ and its name", () => {
-  assert.deepEqual(["#pin/fan_2-a", "#pin/", "#pin/2", "#pin/Fan", "#pin/fan/x", "#token=fan", ""].map(pinOf), ["fan_2-a", "", "", "", "", "", ""]);
-});
-
-test("The control fits the pin and the rights of the browser", () => {
+test("The control fits the pin and the rights of the browser; the firmware's warnings of now are told first", () => {
   const kind = (more, isWritable = true) => controlKind({ error: null, pulse: null, mode: "output", ...more }, isWritable);
   assert.deepEqual([kind({}), kind({ mode: "pwm" }), kind({ pulse: 2 })], ["switch", "dimmer", "press"]);
   assert.deepEqual([kind({}, false), kind({ error: "in use" }), kind({ error: "in use" }, false)], ["lamp", "broken", "broken"]);
-});
-
-test("The firmware's warnings are told, those of now first", () => {
-  assert.equal(power([]), "good");
   const warnings = ["throttled since boot", "under-voltage now", "frequency capped now", "of a newer one since boot"];
   assert.equal(power(warnings), "now: under-voltage, slowed down\nsince boot: throttled, of a newer one");
 });
@@ -113,8 +95,6 @@ test("A page tells why it switches nothing, or not all, and whether a code would
   const words = (access, more) => notices({ access, ...more }).map((notice) => notice.words);
   assert.deepEqual(words("control", { pins: some([true]) }), []);
   assert.deepEqual(words("view", { pins: some([false]) }), ["Only looking: nobody may switch these pins."]);
-  assert.deepEqual(words("view", { pins: some([false, true]) }), []);
-  assert.deepEqual(words("view", { pins: some([]) }), []);
   const wanted = { code_would_help: true };
   assert.deepEqual(words("view", { pins: some([false]), ...wanted }), ["Only looking: switching needs the control code."]);
   assert.deepEqual(words("view", { pins: some([false, true]), ...wanted }), ["Switching some pins needs the control code of this Raspberry Pi."]);
@@ -122,17 +102,31 @@ test("A page tells why it switches nothing, or not all, and whether a code would
 
 test("Notices of the server have the page's words, and its own where those say more", () => {
   const found = notices({
-    link: "polling",
     health: { throttled: ["under-voltage now"] },
     notices: [{ code: "simulated", message: "Simulated." }, { code: "certificate", message: "It ends soon." }, { code: "newer", message: "New." }],
   });
-  const told = found.map(({ code, detail, isWarning }) => [code, detail, isWarning]);
-  assert.deepEqual(told, [
+  assert.deepEqual(found.map(({ code, detail, isWarning }) => [code, detail, isWarning]), [
     ["power", undefined, true],
-    ["polling", undefined, true],
     ["simulated", "Simulated.", false],
     ["certificate", "It ends soon.", true],
     ["newer", "New.", true],
   ]);
   assert.deepEqual(notices({ health: { throttled: ["under-voltage since boot"] } }), []);
+});
+
+test("A screen reader hears of a few changes together, of none twice soon, and of none of the focused card", async () => {
+  const place = Object.assign(new HTMLElement(), { textContent: "" });
+  Object.assign(page, { querySelector: () => place, activeElement: { closest: () => ({ getAttribute: () => "spot" }) } });
+  const announcer = new Announcer();
+  const change = (value) => PINS.forEach((each) => announcer.change({ ...each, value }));
+  change(0); // when the page opened
+  change(1);
+  await clock.advance(1.6);
+  assert.equal(place.textContent, "Garage on, Heater on");
+  change(0);
+  await clock.advance(15);
+  assert.equal(place.textContent, "Garage on, Heater on");
+  change(0);
+  await clock.advance(2);
+  assert.equal(place.textContent, "Garage off, Heater off");
 });

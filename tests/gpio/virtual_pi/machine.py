@@ -21,13 +21,9 @@ from typing import Any
 from tests.support.server import free_port
 
 HERE = Path(__file__).parent
-AGENT_PORT = 8099
-SERVER_PORT = 8080
-ANSWER_LIMIT = 120.0
-"""Time limit in seconds of one call of the agent."""
-BOOT_LIMIT = 300.0
-"""Time limit in seconds of a boot. qemu translates every instruction: not every machine has KVM,
-and in a virtual machine /dev/kvm may exist without working."""
+ANSWER_LIMIT, BOOT_LIMIT = 120.0, 300.0
+"""Time limits in seconds of one call of the agent, and of a boot. qemu translates every
+instruction: in a virtual machine /dev/kvm may exist without working."""
 
 _COMMANDS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -40,7 +36,6 @@ _COMMANDS = {
     "mkfs.ext4": "e2fsprogs",
 }
 """Programs for building and running the image, and their Debian packages."""
-
 
 _QEMU = [
     "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-smp", "2",
@@ -69,36 +64,29 @@ class Agent:
     """A client of guest/agent.py."""
 
     def __init__(self, port: int) -> None:
-        address = f"http://127.0.0.1:{port}"
-        self._agent: Any = xmlrpc.client.ServerProxy(address, transport=_TransportWithTimeout())
+        self._agent: Any = xmlrpc.client.ServerProxy(
+            f"http://127.0.0.1:{port}", transport=_TransportWithTimeout()
+        )
 
-    def run(self, command: str) -> tuple[int, str]:
+    def attempt(self, command: str) -> tuple[int, str]:
         """Run a shell command; return its exit status and output."""
         status, output = self._agent.run(command)
         return status, output.data.decode(errors="replace")
 
     def read(self, file: str) -> str:
-        text: str = self._agent.read(file).data.decode()
-        return text
+        return str(self._agent.read(file).data.decode())
 
     def write(self, file: str, text: str) -> None:
         self._agent.write(file, text.encode())
-
-    def unpack(self, folder: str, archive: bytes) -> None:
-        self._agent.unpack(folder, archive)
-
-    def reset_lines(self) -> None:
-        """Make each line an input with its pull at power-on."""
-        self._agent.reset_lines()
 
 
 class Machine:
     """A running guest. Only `save` keeps its changes of the disk."""
 
     def __init__(self, folder: Path, disk: Path, is_saved: bool) -> None:
-        agent_port, self.server_port = free_port(), free_port()
+        self.agent_port, self.server_port = free_port(), free_port()
         network = "user,id=net,restrict=on"
-        for port, inside in ((agent_port, AGENT_PORT), (self.server_port, SERVER_PORT)):
+        for port, inside in ((self.agent_port, 8099), (self.server_port, 8080)):
             network += f",hostfwd=tcp:127.0.0.1:{port}-:{inside}"
         self._console = disk.with_suffix(".console")
         with self._console.open("ab") as console:
@@ -115,7 +103,7 @@ class Machine:
                 stdout=console,
                 stderr=subprocess.STDOUT,
             )
-        self.agent = Agent(agent_port)
+        self.agent = Agent(self.agent_port)
         try:
             self._wait_for_agent()
         except BaseException:
@@ -124,14 +112,13 @@ class Machine:
 
     def _wait_for_agent(self) -> None:
         until = time.monotonic() + BOOT_LIMIT
-        while time.monotonic() < until:
+        while self._process.poll() is None and time.monotonic() < until:
             with contextlib.suppress(OSError):
                 self.agent.read("/etc/hostname")
                 return
-            if self._process.poll() is not None:
-                raise RuntimeError(f"qemu ended:\n{self._console.read_text(errors='replace')}")
             time.sleep(0.2)
-        raise RuntimeError(f"no answer:\n{self._console.read_text(errors='replace')[-4000:]}")
+        console = self._console.read_text(errors="replace")
+        raise RuntimeError(f"qemu has ended, or does not answer:\n{console[-4000:]}")
 
     def save(self) -> None:
         """Save the state of the machine on its disk, and stop it."""
@@ -194,10 +181,10 @@ def _build(folder: Path, requirements: list[str]) -> None:
     # Read the files that the tests use, so that the saved state has them in memory.
     settle = (
         "systemctl is-system-running --wait; journalctl --flush;"
-        " python3 -c 'import tornado.web, tornado.websocket, gpiozero, msgspec, yaml, lgpio';"
+        " python3 -c 'import tornado.web, tornado.websocket, gpiozero, msgspec, yaml, gpiod, lgpio';"
         " rm -f .lgd-nfy*; sync"
     )
-    status, output = machine.agent.run(settle)
+    status, output = machine.agent.attempt(settle)
     machine.save()
     if status != 0:
         raise RuntimeError(f"the virtual Pi did not finish booting:\n{output}")

@@ -7,25 +7,27 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.gpio.virtual_pi.machine import Machine
+from tests.gpio.virtual_pi.machine import HERE, Agent, Machine
 from tests.support.http import ask
 from tests.support.server import LIMIT
 from tests.support.websocket import WebSocketClient
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = HERE.parents[2]
 CONFIG = "/etc/raspi-server/config.yaml"
+UNIT = "/etc/systemd/system/raspi-server.service"
+CODE = "/opt/raspi-server/current"
+STARTUP = f"{CODE}/sitecustomize.py"
+"""Code that Python runs before the service, where a test writes it."""
 EVERYONE = "access: {control: everyone}\n"
 _TRACING = "/sys/kernel/tracing"
 _LINES = "/run/gpio-sim/sim_gpio"
 
 
 class Event(NamedTuple):
-    """An action of the kernel on a line: `in`, `out`, `set 0`, `set 1`; or a mark of the test.
-
-    `moment` is in seconds of the guest's monotonic clock; `gpio` is None for a mark."""
+    """An action of the kernel on a line (`in`, `out`, `set 0`, `set 1`), at a moment in seconds of
+    its monotonic clock; or a mark of the test, without a `gpio`."""
 
     moment: float
     gpio: int | None
@@ -48,6 +50,24 @@ class Record:
         self._pi = pi
         self.events: list[Event] = []
 
+    def read(self) -> bool:
+        """Read the events so far, and return True."""
+        trace = self._pi.read(f"{_TRACING}/trace")
+        counts = re.search(r"entries-in-buffer/entries-written: (\d+)/(\d+)", trace)
+        assert counts and counts[1] == counts[2], "the kernel's trace has lost events"
+        self.events = []
+        known = re.findall(r" (\d+\.\d+): (gpio_\w+|tracing_mark_write): (.*)", trace)
+        for moment, kind, text in known:
+            if kind == "tracing_mark_write":
+                self.events.append(Event(float(moment), None, text))
+                continue
+            line, what = text.split(maxsplit=1)
+            if not what.startswith("get"):
+                gpio = int(line) - self._pi.first_line
+                # A direction carries the kernel's error.
+                self.events.append(Event(float(moment), gpio, what.removesuffix(" (0)")))
+        return True
+
     def mark(self, text: str) -> None:
         """Add a mark between the events before and after it."""
         self._pi.write(f"{_TRACING}/trace_marker", text)
@@ -56,41 +76,38 @@ class Record:
         """Return the actions on a line, with marks in between."""
         return [event.what for event in self.events if event.gpio in (gpio, None)]
 
-    def moments(self, gpio: int) -> list[float]:
-        return [event.moment for event in self.events if event.gpio == gpio]
+    def between(self, gpio: int, mark: str, end: str) -> list[str]:
+        """Return the actions on a line between two marks."""
+        found = self.of(gpio)
+        return found[found.index(mark) + 1 : found.index(end)]
 
 
-class Pi:
+class Pi(Agent):
     """The virtual Pi, with this checkout installed as its service."""
 
     def __init__(self, machine: Machine) -> None:
-        self._agent = machine.agent
+        super().__init__(machine.agent_port)
         self._port = machine.server_port
         self._url = f"http://127.0.0.1:{self._port}"
         self.run(f"date -s @{time.time()}")
         self.run(
             f"cd {_TRACING}; echo 0 >tracing_on; echo mono >trace_clock; echo 8192 >buffer_size_kb"
         )
-        self._first_line = int(self.run("cat /sys/class/gpio/gpiochip*/base"))
-        self._install("/opt/raspi-server/1")
-        self.write("/usr/local/lib/drive.py", _read("drive.py"))
-        self.write("/etc/systemd/system/raspi-server.service", _read("raspi-server.service"))
+        self.first_line = int(self.run("cat /sys/class/gpio/gpiochip*/base"))
+        self._install()
+        self.write("/usr/local/lib/drive.py", (HERE / "drive.py").read_text())
+        self.write(UNIT, (HERE / "raspi-server.service").read_text())
         self.run("systemctl daemon-reload")
 
     def reset(self) -> None:
         """Stop the service, delete its files, and release all lines, as after a boot."""
-        now = self.run(
+        began = self.run(
             "systemctl stop raspi-server; systemctl reset-failed raspi-server 2>/dev/null;"
-            " rm -rf /run/raspi-server /var/lib/raspi-server /tmp/*;"
-            " ln -sfn 1 /opt/raspi-server/current;"
+            f" rm -rf /run/raspi-server /var/lib/raspi-server /tmp/* {STARTUP};"
             " echo 0 >/sys/module/gpio_sim/parameters/strict; date +%s.%N"
         )
-        self._began = float(now)
+        self._began = float(began)
         self._agent.reset_lines()
-
-    def attempt(self, command: str) -> tuple[int, str]:
-        """Run a shell command; return its exit status and output."""
-        return self._agent.run(command)
 
     def run(self, command: str) -> str:
         """Run a shell command, which must succeed; return its output."""
@@ -98,84 +115,43 @@ class Pi:
         assert status == 0, f"{command}: {status}\n{output}"
         return output
 
-    def read(self, file: str) -> str:
-        return self._agent.read(file)
-
-    def write(self, file: str, text: str) -> None:
-        self._agent.write(file, text)
-
-    def upgrade(self) -> None:
-        """Replace the code by another copy, as an upgrade does."""
-        self.run("cd /opt/raspi-server; cp -aT 1 2; ln -sfn 2 current")
-
-    def _install(self, folder: str) -> None:
+    def _install(self) -> None:
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for name in ("raspi_server", "www"):
-                tar.add(CHECKOUT / name, name, filter=_without_caches)
-        self.run(f"mkdir -p {folder}")
-        self._agent.unpack(folder, archive.getvalue())
-        self.run(f"chown -R root: {folder}; python3 -m compileall -q {folder}/raspi_server")
+                tar.add(
+                    CHECKOUT / name, name, filter=lambda m: None if "__pycache__" in m.name else m
+                )
+        self.run(f"mkdir -p {CODE}")
+        self._agent.unpack(CODE, archive.getvalue())
+        self.run(f"chown -R root: {CODE}; python3 -m compileall -q {CODE}/raspi_server")
 
-    def configure(self, pins: str, others: str = EVERYONE) -> None:
-        """Write config.yaml: the YAML text of the pins, and other keys."""
+    def start(self, pins: str, others: str = EVERYONE) -> None:
+        """Start the service with the YAML text of its pins, and wait until it is ready."""
         self.write(CONFIG, f"{others}pins:\n{pins}")
-
-    def start(self, pins: str | None = None, others: str = EVERYONE) -> None:
-        """Start the service, and wait until it is ready."""
-        if pins is not None:
-            self.configure(pins, others)
-        self._systemctl("start")
-
-    @contextmanager
-    def program(self, file: str) -> Iterator[None]:
-        """Let the service run a Python program of the test instead of the package."""
-        folder = "/run/systemd/system/raspi-server.service.d"
-        command = f"/usr/bin/python3 {file} run --config {CONFIG}"
-        self.run(f"mkdir -p {folder}")
-        self.write(f"{folder}/test.conf", f"[Service]\nExecStart=\nExecStart={command}\n")
-        self.run("systemctl daemon-reload")
-        try:
-            yield
-        finally:
-            self.run(f"rm -r {folder}; systemctl daemon-reload")
-
-    def stop(self) -> None:
-        self._systemctl("stop")
-
-    def restart(self) -> None:
-        self._systemctl("restart")
+        self.systemctl("start")
 
     def reload(self, pins: str) -> None:
         """Reload the service, and wait until it has the new configuration."""
-        self.configure(pins)
+        self.write(CONFIG, f"{EVERYONE}pins:\n{pins}")
         with self.viewer() as viewer:
             viewer.receive("hello")
-            self._systemctl("reload")
+            self.systemctl("reload")
             viewer.receive("hello")
 
-    def _systemctl(self, verb: str) -> None:
+    def systemctl(self, verb: str) -> None:
         status, output = self.attempt(f"systemctl {verb} raspi-server")
         assert status == 0, f"{output}\n{self.journal}"
 
-    def kill(self, signal: str = "KILL") -> None:
-        """End the service by a signal, and wait until systemd has cleaned up."""
-        self.signal(signal)
-        self.wait_until_failed()
+    def kill(self) -> None:
+        """Kill the service, and wait until the command after its failure has ended, too."""
+        self.signal("KILL")
+        group = "/sys/fs/cgroup/system.slice/raspi-server.service"
+        self.run(f"timeout {3 * LIMIT} sh -c 'while [ -e {group} ]; do sleep 0.1; done'")
+        self.wait_for(lambda: self.state == "failed", "the service has failed")
 
     def signal(self, signal: str) -> None:
         self.run(f"systemctl kill --kill-whom=main --signal={signal} raspi-server")
-
-    def run_out_of_memory(self) -> None:
-        """Make the kernel choose the service as the victim of an out-of-memory kill."""
-        main = self.run("systemctl show -P MainPID raspi-server").strip()
-        self.run(f"echo 1000 >/proc/{main}/oom_score_adj; echo f >/proc/sysrq-trigger")
-
-    def wait_until_failed(self) -> None:
-        """Wait until the service has failed, and the command after it has ended."""
-        group = "/sys/fs/cgroup/system.slice/raspi-server.service"
-        self.run(f"timeout {LIMIT} sh -c 'while [ -e {group} ]; do sleep 0.1; done'")
-        self.wait_for(lambda: self.state == "failed", "the service has failed")
 
     @property
     def state(self) -> str:
@@ -189,14 +165,10 @@ class Pi:
 
     def wait_for(self, fact: Callable[[], bool], what: str) -> None:
         """Wait until `fact` is true; `what` names it in the error."""
-        until = time.monotonic() + LIMIT
+        until = time.monotonic() + 3 * LIMIT  # a translated guest is slow
         while not fact():
             assert time.monotonic() < until, f"it never came true: {what}\n{self.journal}"
             time.sleep(0.05)
-
-    def pull(self, gpio: int, up: bool) -> None:
-        """Drive the far end of a line, as a button does."""
-        self.write(f"{_LINES}{gpio}/pull", "pull-up" if up else "pull-down")
 
     def drive(self, steps: list[tuple[int, int]], gap: float = 0) -> list[Edge]:
         """Drive the far ends of lines to levels, with `gap` seconds between two steps."""
@@ -225,10 +197,6 @@ class Pi:
         response = ask(self._url, "PUT", f"/api/pins/{pin}", {"value": value})
         assert response.json["value"] == value
 
-    def pulse(self, pin: str, seconds: float) -> None:
-        response = ask(self._url, "POST", f"/api/pins/{pin}/pulse", {"seconds": seconds})
-        assert response.json["value"] == 1
-
     @contextmanager
     def record(self) -> Iterator[Record]:
         """Record all actions on lines inside the block. The record is complete after it."""
@@ -237,26 +205,4 @@ class Pi:
         self.write(f"{_TRACING}/tracing_on", "1")
         yield record
         self.write(f"{_TRACING}/tracing_on", "0")
-        record.events = list(self._events(self.read(f"{_TRACING}/trace")))
-
-    def _events(self, trace: str) -> Iterator[Event]:
-        counts = re.search(r"entries-in-buffer/entries-written: (\d+)/(\d+)", trace)
-        assert counts and counts[1] == counts[2], "the kernel's trace has lost events"
-        known = re.findall(r" (\d+\.\d+): (gpio_\w+|tracing_mark_write): (.*)", trace)
-        for moment, kind, text in known:
-            if kind == "tracing_mark_write":
-                yield Event(float(moment), None, text)
-                continue
-            line, what = text.split(maxsplit=1)
-            if not what.startswith("get"):
-                # A direction carries the kernel's error.
-                what = what.removesuffix(" (0)")
-                yield Event(float(moment), int(line) - self._first_line, what)
-
-
-def _read(name: str) -> str:
-    return (Path(__file__).parent / name).read_text()
-
-
-def _without_caches(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if "__pycache__" in member.name else member
+        record.read()

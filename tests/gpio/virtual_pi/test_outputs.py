@@ -1,60 +1,40 @@
-"""Outputs start without a pulse, switched and dimmed, in the kernel's trace of their lines."""
+"""Outputs in the kernel's trace of their lines: at a start, a reload, a stop, and after a kill."""
 
+import json
+import re
 from itertools import pairwise
 from statistics import median
 
 import pytest
 
-from tests.gpio.virtual_pi.pi import Pi, Record
+from tests.gpio.virtual_pi.pi import CHECKOUT, Pi, Record
 
-STOCK = """
-import os
-os.chdir("/run")
-from gpiozero import Device, OutputDevice
-from gpiozero.pins.lgpio import LGPIOFactory
-Device.pin_factory = LGPIOFactory()
-OutputDevice(17, active_high=False)
-"""
-
-
-def test_gpiozeros_own_factory_makes_a_pulse(pi: Pi) -> None:
-    """The trace shows the pulse of gpiozero's own factory: it switches an active-low relay that
-    starts off on for a moment."""
-    pi.write("/tmp/stock.py", STOCK)
-    with pi.record() as record:
-        pi.run("python3 /tmp/stock.py")
-    assert record.of(17)[:4] == ["in", "set 0", "out", "set 1"]
-
-
-@pytest.mark.parametrize("active", ["high", "low"])
-def test_an_output_starts_at_its_level(pi: Pi, active: str) -> None:
-    """An output is driven once, to its level, active high or low."""
-    starts = {17: "off", 22: "on", 23: "keep", 24: "restore"}
-    pins = "".join(
-        f"  {initial}: {{gpio: {gpio}, mode: output, active: {active}, initial: '{initial}'}}\n"
-        for gpio, initial in starts.items()
-    )
-    for gpio in starts:
-        pi.pull(gpio, up=active == "low")
-    on = int(active == "high")
-    with pi.record() as record:
-        pi.start(pins)
-    levels = {17: 1 - on, 22: on, 23: 1 - on, 24: 1 - on}
-    assert {gpio: record.of(gpio) for gpio in starts} == {
-        gpio: [f"set {level}", "out"] for gpio, level in levels.items()
-    }
-    assert {gpio: pi.level(gpio) for gpio in starts} == levels
-
-
+STARTS = {
+    17: ("off", "high", 0),
+    18: ("off", "low", 1),
+    19: ("on", "high", 1),
+    22: ("on", "low", 0),
+    23: ("restore", "high", 1),
+    24: ("restore", "low", 0),
+    4: ("keep", "high", 1),
+    5: ("keep", "low", 1),
+    25: ("keep", "high", 1),
+    6: ("keep", "low", 0),
+}
+"""Outputs with their `initial`, `active` and first level. GPIO4 to 6 have a pull-up. Another
+program has left GPIO25 high and GPIO6 low."""
 DIMMED = """
-  dark: {gpio: 4, mode: pwm}
-  bright: {gpio: 5, mode: pwm, initial: on}
-  dark-low: {gpio: 6, mode: pwm, active: low}
-  bright-low: {gpio: 12, mode: pwm, active: low, initial: on}
-  third: {gpio: 13, mode: pwm, initial: 0.339, frequency: 0.1}
+  dark: {gpio: 12, mode: pwm}
+  bright: {gpio: 13, mode: pwm, initial: on}
+  dark-low: {gpio: 16, mode: pwm, active: low}
+  bright-low: {gpio: 20, mode: pwm, active: low, initial: on}
+  quarter: {gpio: 21, mode: pwm, initial: 0.25, frequency: 1}
+  glow: {gpio: 26, mode: pwm, initial: 0.009, frequency: 1}
 """
-OTHER = "  other: {gpio: 24, mode: output, initial: on}\n"
-THIRD = 13
+STEADY = {12: 0, 13: 1, 16: 1, 20: 0}
+QUARTER, GLOW = 21, 26
+STATE = "/var/lib/raspi-server/levels.json"
+OTHER = "  other: {{gpio: 27, mode: output, active: {}}}\n"
 
 
 def pulses(record: Record, gpio: int) -> list[float]:
@@ -63,29 +43,103 @@ def pulses(record: Record, gpio: int) -> list[float]:
     return [b.moment - a.moment for a, b in pairwise(events) if a.what == "set 1"]
 
 
-def wait_for_level(pi: Pi, level: int) -> None:
-    pi.wait_for(lambda: pi.level(THIRD) == level, f"the line shows {level}")
-
-
-def test_dimmed_outputs(pi: Pi) -> None:
-    """A dimmed output starts dark or bright without a pulse, active high or low. 33.9 percent are
-    not rounded to 33. A reload that changes another pin does not touch them."""
+def test_a_start_makes_no_pulse(pi: Pi) -> None:
+    """An output is driven once, to its level, switched or dimmed, active high or low. `keep` takes
+    over the level of a line without a kept state, `restore` the value before a power cut. 0.9
+    percent are not rounded to 0. A reload that changes another pin touches none of them."""
+    switched = "".join(
+        f"  p{gpio}: {{gpio: {gpio}, mode: output, active: {active}, initial: '{initial}'}}\n"
+        for gpio, (initial, active, _) in STARTS.items()
+    )
+    kept = {"boot": "long ago", "levels": {gpio: {"value": 1} for gpio in (23, 24, 4, 5)}}
+    pi.run("gpioset gpiochip0 25=1 6=0; install -d -o raspi-server /var/lib/raspi-server")
+    pi.write(STATE, json.dumps(kept))
     with pi.record() as record:
-        pi.start(DIMMED)
-        wait_for_level(pi, 1)
-    steady = {4: 0, 5: 1, 6: 1, 12: 0}
-    for gpio, level in steady.items():
+        pi.start(switched + DIMMED + OTHER.format("high"))
+        for pin in (QUARTER, GLOW):
+            pi.wait_for(lambda pin=pin: record.read() and pulses(record, pin) != [], "a pulse")
+    assert {gpio: record.of(gpio) for gpio in STARTS} == {
+        gpio: [f"set {level}", "out"] for gpio, (_, _, level) in STARTS.items()
+    }
+    for gpio, level in STEADY.items():
         assert set(record.of(gpio)) == {f"set {level}", "out"}, gpio
-    assert record.of(THIRD)[:2] == ["set 0", "out"]
+    assert record.of(QUARTER)[:2] == record.of(GLOW)[:2] == ["set 0", "out"]
     with pi.record() as record:
-        pi.reload(DIMMED + OTHER)
-        assert pi.level(24) == 1
-        first = pi.level(THIRD)
-        for level in (1 - first, first, 1 - first):
-            wait_for_level(pi, level)
-    assert not {"in", "out"} & set(record.of(THIRD))
-    assert all(a != b for a, b in pairwise(record.of(THIRD)))
-    # 33 percent would be 3.3 s; a busy machine is late by tens of milliseconds.
-    assert median(pulses(record, THIRD)) == pytest.approx(3.39, abs=0.045)
-    for gpio, level in steady.items():
+        pi.reload(switched + DIMMED + OTHER.format("low"))
+        pi.wait_for(lambda: record.read() and len(pulses(record, QUARTER)) > 2, "three pulses")
+    assert record.of(27)[:3] == ["set 0", "set 1", "out"]
+    pi.set("p24", 0)
+    pi.wait_for(lambda: '"24":{"value":0' in pi.read(STATE), "it is saved")
+    assert [event for event in record.events if event.gpio in STARTS] == []
+    for gpio, level in STEADY.items():
         assert set(record.of(gpio)) == {f"set {level}"}
+    # The FIFO of lgpio is in the runtime folder; the working directory does not change.
+    assert pi.run("readlink /proc/$(systemctl show -P MainPID raspi-server)/cwd").strip() == "/"
+    assert ".lgd-nfy" in pi.run("ls -A /run/raspi-server")
+    assert ".lgd-nfy" not in pi.run("ls -A / /opt/raspi-server /etc/raspi-server")
+    assert all(a != b and a.startswith("set") for a, b in pairwise(record.of(QUARTER)))
+    assert median(pulses(record, QUARTER)) == pytest.approx(0.25, abs=0.1)
+
+
+ENDS = [
+    (4, "high", "off", "input"),
+    (6, "high", "on", "keep"),
+    (12, "high", "keep", "on"),
+    (13, "high", "input", "off"),
+    (16, "low", "off", "input"),
+    (19, "low", "on", "keep"),
+    (20, "low", "keep", "on"),
+    (21, "low", "input", "off"),
+]
+"""Outputs with their `active`, `on_stop` and `on_failure`."""
+LAMP, TAP = 5, 22
+
+
+def end(active: str, how: str) -> list[str]:
+    """Return the events of a line that another process claims to end it."""
+    level = int((how == "on") == (active == "high"))
+    return {"keep": [], "input": ["in"]}.get(how, [f"set {level}", "out"])
+
+
+def test_a_stop_and_a_failure(pi: Pi) -> None:
+    """A stop brings each output to its `on_stop`, a kill -9 to its `on_failure`, without a pulse.
+    The lamp of the shipped example is off when the Pi has just started; once on, it flickers at
+    neither. A pulse is off meanwhile, and goes on after the start. On a strict kernel a line has
+    the level of its pull while no program holds it, and the journal says so."""
+    text = (CHECKOUT / "config.yaml").read_text()
+    example = re.search(r"^#  lamp:\n(#    .*\n)+", text, re.MULTILINE)
+    assert example
+    keep = "initial: keep, on_stop: keep, on_failure: keep"
+    pins = f"  tap: {{gpio: {TAP}, mode: output, {keep}}}\n"
+    pins += re.sub("^#", "", example[0], flags=re.MULTILINE)
+    for gpio, active, on_stop, on_failure in ENDS:
+        keys = f"on_stop: '{on_stop}', on_failure: '{on_failure}', initial: 'on'"
+        pins += f"  p{gpio}: {{gpio: {gpio}, mode: output, active: {active}, {keys}}}\n"
+    pi.start(pins)
+    assert pi.level(LAMP) == 1
+    pi.set("lamp", 1)
+    with pi.record() as record:
+        with pi.viewer() as viewer:
+            viewer.command(type="pulse", pin="tap", seconds=3600)
+        record.mark("stop")
+        pi.systemctl("stop")
+        record.mark("start")
+        pi.start(pins)
+        record.mark("kill")
+        pi.kill()
+        record.mark("strict")
+        pi.write("/sys/module/gpio_sim/parameters/strict", "1")
+        pi.start(pins)
+        record.mark("end")
+        pi.kill()
+    high, low = ["set 1", "out"], ["set 0", "out"]
+    assert record.of(LAMP) == ["stop", "start", *low, "kill", "strict", *low, "end"]
+    taps = ["set 1", "stop", "set 0", "start", *high, "kill", *low, "strict", *high, "end", *low]
+    assert record.of(TAP) == taps
+    for gpio, active, on_stop, on_failure in ENDS:
+        assert record.between(gpio, "stop", "start") == end(active, on_stop)[:1]
+        assert record.between(gpio, "kill", "strict") == end(active, on_failure)
+    assert [pi.level(gpio) for gpio, *_ in ENDS] == [1, 1, 0, 0, 0, 0, 0, 0]
+    message = "this kernel releases a line that no program holds; it shows"
+    assert f"p12 (GPIO12): {message} 0" in pi.journal
+    assert f"p21 (GPIO21): {message} 0" in pi.journal

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.http import Response, ask
 from tests.support.websocket import WebSocketClient
-from tests.system.debian.guest import CHECKOUT, Guest, GuestUnavailableError, check_tools
+from tests.system.debian.guest import Guest, GuestUnavailableError, check_tools
 
 SUITES = ("trixie", "bookworm")
 PORT = 8090
@@ -18,10 +18,10 @@ CONFIG_FILE = "/etc/raspi-server/config.yaml"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test on all suites, or on the first if it is marked `one_debian`."""
+    """Run each test on all suites, or on one if it is marked `one_debian`."""
     if "booted" in metafunc.fixturenames:
-        is_for_one = metafunc.definition.get_closest_marker("one_debian")
-        suites = SUITES[:1] if is_for_one else SUITES
+        marker = metafunc.definition.get_closest_marker("one_debian")
+        suites = (marker.args or SUITES[:1]) if marker else SUITES
         metafunc.parametrize("booted", suites, indirect=True, scope="package")
 
 
@@ -99,11 +99,10 @@ class Service:
     def releases(self) -> list[str]:
         return self.guest.output("ls /opt/raspi-server/releases").split()
 
-    def journal(self, since: str = "") -> str:
+    def journal(self, cursor: str) -> str:
         """Return what the service logged after a cursor."""
-        cursor = f"--after-cursor='{since}'" if since else ""
-        self.guest.run("journalctl --sync")
-        return self.guest.output(f"journalctl -u raspi-server -o cat --no-pager {cursor}")
+        show = f"journalctl -u raspi-server -o cat --no-pager --after-cursor='{cursor}'"
+        return self.guest.output(f"journalctl --sync; {show}")
 
     def cursor(self) -> str:
         """Return the present end of the journal."""
@@ -116,17 +115,11 @@ class Service:
     def configure(self, text: str) -> None:
         self.guest.write(CONFIG_FILE, text)
 
-    def edit_config(self, old: str, new: str) -> None:
-        text = self.config()
-        assert old in text
-        self.configure(text.replace(old, new))
-
-    def edit(self, file: str, old: str, new: str) -> None:
-        """Replace a text of the checkout in the guest."""
-        path = f"{self.guest.checkout}/{file}"
-        text = self.guest.output(f"cat '{path}'")
+    def edit(self, old: str, new: str, file: str = CONFIG_FILE) -> None:
+        """Replace a text of a file."""
+        text = self.guest.output(f"cat '{file}'")
         assert old in text, f"{file} has no {old}"
-        self.guest.write(path, text.replace(old, new, 1) + "\n")
+        self.guest.write(file, text.replace(old, new, 1) + "\n")
 
     def drop_in(self, *lines: str) -> None:
         """Change the unit until the end of the test."""
@@ -176,6 +169,7 @@ rm -rf /etc/systemd/system/raspi-server.service.d
 systemctl daemon-reload
 systemctl restart raspi-server
 systemctl start raspi-server-cert.timer
+/opt/raspi-server/current/scripts/refresh-network.sh
 """
 
 
@@ -183,16 +177,12 @@ systemctl start raspi-server-cert.timer
 def service(installed: Service) -> Iterator[Service]:
     """The same for tests that change the configuration, the unit, the checkout or the releases.
     Afterwards they are put back."""
-    guest = installed.guest
+    guest, text = installed.guest, installed.config()
     guest.run("touch /run/began")
     yield installed
-    text = (CHECKOUT / "config.yaml").read_text()
-    text = text.replace("ssl: false", "ssl: true")
-    installed.configure(text.replace("port: 8080", f"port: {installed.port}"))
+    installed.configure(text)
     changed = f"find /opt/raspi-server '{guest.checkout}' -newercm /run/began -print -quit"
     if guest.output(changed):
         guest.put_checkout()
-        guest.run(f"{PUT_BACK} ln -sfn releases/$(ls releases) current\n{RESTART}")
-        assert "Building" not in guest.install().stdout
-    else:
-        guest.run(RESTART + "/opt/raspi-server/current/scripts/refresh-network.sh")
+        guest.run(f"{PUT_BACK} ln -sfn releases/$(ls releases) current")
+    guest.run(RESTART)

@@ -1,0 +1,204 @@
+"""Rules for several keys, for pins and for groups: rejected configurations beside accepted ones."""
+
+import pytest
+
+from tests.config.reading import GPIO, NAME, errors, one_pin, pin_text, read
+
+# The broker
+
+NEEDS_URL = "2: mqtt.url: expected a URL such as mqtt://HOST or mqtts://HOST:8883, got"
+
+BROKERS = [
+    ("user: me", "url: mqtt://b, user: me", [f"{NEEDS_URL} nothing"]),
+    ("url: b, ca: c", "url: mqtt://b, topic: pi, fleet: false", [f'{NEEDS_URL} "b"']),
+    ("url: mqtt://b, password_file: p", "url: mqtt://b, password_file: p, user: me",
+     ["3: mqtt.user: expected together with password_file, got nothing"]),
+    ("url: mqtts://b, key: k", "url: mqtts://b, key: k, certificate: c",
+     ["3: mqtt.certificate: expected together with key, got nothing"]),
+    ("url: mqtts://b, certificate: c", "certificate: c, key: k, url: mqtts://b",
+     ["3: mqtt.key: expected together with certificate, got nothing"]),
+    ("url: mqtt://b, ca: c, certificate: c, key: k", "url: mqtts://b, ca: c",
+     [f"{line}: mqtt.{key}: expected only with a url that begins with mqtts://"
+      for line, key in ((3, "ca"), (4, "certificate"), (5, "key"))]),
+    ("url: mqtt://b, topic: pi, fleet: true", "url: mqtt://b, topic: house/pi, fleet: true",
+     ["3: mqtt.topic: expected two levels or more with fleet, such as house/pi, got pi"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rejected", "accepted", "expected"), BROKERS)
+def test_keys_of_mqtt_that_belong_together(rejected, accepted, expected):
+    """A broker needs a URL, a password needs a user, a certificate needs its key, and both need a
+    URL with TLS."""
+    found = errors("\n  ".join(["mqtt:", *rejected.split(", ")]))
+    assert found == [f"config.yaml:{error}" for error in expected]
+    assert read(f"mqtt: {{{accepted}}}").mqtt is not None
+
+
+# One pin
+
+
+def test_pin_name_is_a_simple_word():
+    """A pin's name has small letters, digits, _ and -. Words such as `on` are names, too. Another
+    name is rejected, and shown escaped."""
+    for good in ("a", "on", "null", "lamp_2-x", "x" * 32):
+        pin = one_pin("input", name=good)
+        assert (pin.name, pin.label, str(pin)) == (good, good, f"{good} (GPIO17)")
+    for name, shown in (("2Lamp", '"2Lamp"'), ("x" * 33, f'"{"x" * 33}"'), ('"a\\n"', '"a\\n"')):
+        error = f"config.yaml:2: pins.{name}: expected {NAME}, got {shown}"
+        assert errors(pin_text("input", name=name)) == [error]
+
+
+def test_pin_without_gpio_or_mode_is_rejected():
+    """A pin without a GPIO or a mode is rejected, in the line of its name."""
+    no_mode = "pins.lamp.mode: expected input, output or pwm, got nothing"
+    assert errors("port: 1\npins:\n  lamp:\n") == [
+        f"config.yaml:3: pins.lamp.gpio: expected {GPIO}, got nothing",
+        f"config.yaml:3: {no_mode}",
+    ]
+    assert errors("pins:\n  lamp: {gpio: 4}\n") == [f"config.yaml:2: {no_mode}"]
+
+
+@pytest.mark.parametrize("mode", ["", "mode: pmw", "mode: 1"])
+def test_unknown_mode_is_the_only_error_of_a_pin(mode):
+    """With a missing or misspelt mode, a key that some mode has is no further error."""
+    keys = ["initial: 0.5", "on_stop: keep", "pull: up", "frequency: 50"]
+    text = "\n    ".join(["pins:\n  fan:", "gpio: 18", *keys, mode])
+    (error,) = errors(text)
+    assert ": pins.fan.mode: expected input, output or pwm, got " in error
+
+
+def test_two_pins_on_one_gpio_are_rejected():
+    """Two pins never share a GPIO, also if they use different names for it. Pins keep the order of
+    the file."""
+    text = """
+pins:
+  lamp: {{gpio: 17, mode: output}}
+  door: {{gpio: BOARD13, mode: input}}
+  fan:
+    mode: pwm
+    gpio: {}
+"""
+    assert errors(text.format("BOARD11")) == [
+        "config.yaml:7: pins.fan.gpio: expected a GPIO of its own, got GPIO17, which lamp has"
+    ]
+    assert [pin.gpio for pin in read(text.format(18)).pins] == [17, 27, 18]
+
+
+@pytest.mark.parametrize(("gpio", "number"), [(2, 2), ("BOARD5", 3)])
+def test_inputs_with_a_fixed_pull_up_need_pull_up(gpio, number):
+    """GPIO2 and GPIO3, with a pull-up on the board, are inputs only with `pull: up`."""
+    reason = f"GPIO{number} has a pull-up on the board"
+    assert errors(pin_text("input", "pull: down", gpio=gpio)) == [
+        f"config.yaml:5: pins.lamp.pull: expected up, got down: {reason}"
+    ]
+    assert errors(pin_text("input", gpio=gpio)) == [
+        f"config.yaml:2: pins.lamp.pull: expected up, got none: {reason}"
+    ]
+    assert one_pin("input", "pull: up", gpio=gpio).pull == "up"
+    assert one_pin("output", gpio=gpio).gpio == one_pin("pwm", gpio=gpio).gpio == number
+    for other in (1, 4):
+        assert one_pin("input", "pull: down", gpio=other).gpio == other
+
+
+# Keys of an output that conflict
+
+MOTOR = """  up: {gpio: 26, mode: output, group: motor}
+  down: {gpio: 27, mode: output, group: motor}
+"""
+STOPPED = "could not switch it off while the server is stopped; write on_stop: off"
+CRASHED = "could not switch it off after a crash; write on_failure: off"
+ALONE = "expected a name that two outputs or more have, got"
+
+CONFLICTS = [
+    ("output, pulse: 4, on_stop: keep", "output, on_stop: keep",
+     f"expected off or input, got keep: pulse {STOPPED}"),
+    ("output, pulse: 4, max_on: 9, on_failure: on", "output, on_failure: on",
+     f"expected off or input, got on: pulse {CRASHED}"),
+    ("pwm, max_on: 4, on_stop: on", "pwm, on_stop: on",
+     f"expected off or input, got on: max_on {STOPPED}"),
+    ("output, pulse: 4, initial: on", "output, max_on: 4, initial: on",
+     "expected off, keep or restore, got on: every start would press it; write initial: off"),
+    ("output, group: motor, on_stop: on", "output, group: motor, on_stop: keep",
+     "expected off, keep or input, got on, which a group does not allow"),
+    ("output, group: motor, max_on: 4, on_failure: on", "output, group: motor, on_failure: off",
+     f"expected off or input, got on: max_on {CRASHED}"),
+    ("output, group_pause: 2", "output, group: motor, group_pause: 2",
+     "expected only beside group, got no group; write both or none"),
+    ("output, group: motors", "output, group: motor",
+     f"{ALONE} motors here only (did you mean motor?)"),
+    ("output, group: blind", "output, group: motor",
+     f"{ALONE} blind here only (one output alone needs no group)"),
+]  # fmt: skip
+"""Rejected keys of a pin beside accepted ones, and the error of the last rejected key."""
+
+
+def lamp_beside_a_motor(keys):
+    mode, *entries = keys.split(", ")
+    return pin_text(mode, *entries) + MOTOR
+
+
+@pytest.mark.parametrize(
+    ("rejected", "accepted", "error"), CONFLICTS, ids=[rejected for rejected, _, _ in CONFLICTS]
+)
+def test_conflicting_keys_of_a_pin_are_rejected(rejected, accepted, error):
+    """Keys that conflict are rejected, in the line of the wrong one. A configuration that has run
+    under an older release runs without this key, with a warning."""
+    *rest, wrong = rejected.split(", ")
+    place = f"config.yaml:{4 + len(rest)}: pins.lamp.{wrong.split(':')[0]}"
+    assert errors(lamp_beside_a_motor(rejected)) == [f"{place}: {error}"]
+    assert read(lamp_beside_a_motor(accepted)).pins[0].name == "lamp"
+    found = read(lamp_beside_a_motor(rejected), warnings=(warnings := []), has_run=True)
+    assert found == read(lamp_beside_a_motor(", ".join(rest)))
+    ignored = f"{place}: {error} (the last good configuration runs without this key)"
+    assert [str(warning) for warning in warnings] == [ignored]
+
+
+def test_pin_with_another_error_counts_in_its_group():
+    """An error of one output of a group is no error of the other."""
+    (error,) = errors("pins:\n" + MOTOR.replace("27", "28"))
+    assert error.startswith("config.yaml:3: pins.down.gpio: ")
+
+
+def test_at_most_one_output_of_a_group_starts_on():
+    """Two outputs of one group, such as a motor's up and down, cannot both start on. One of each
+    group can."""
+    text = """pins:
+  up: {{gpio: 5, mode: output, group: blind, initial: {}}}
+  other: {{gpio: 13, mode: output, initial: on}}
+  dimmer: {{gpio: 12, mode: pwm, initial: on}}
+  down:
+    {{gpio: 6, mode: output, group: {},
+    initial: {}}}
+  third: {{gpio: 19, mode: output, group: blind}}
+  fourth: {{gpio: 26, mode: output, group: awning}}
+  fifth: {{gpio: 20, mode: output, group: awning}}
+"""
+    assert errors(text.format("on", "blind", "on")) == [
+        "config.yaml:7: pins.down.initial: expected off, got on, which up has:"
+        " at most one output of group blind is on"
+    ]
+    for up, group, down in (
+        ("on", "blind", "off"),
+        ("off", "blind", "on"),
+        ("keep", "blind", "keep"),
+        ("on", "awning", "on"),
+    ):
+        pins = read(text.format(up, group, down)).pins
+        assert [pin.initial for pin in pins[:4]] == [up, "on", "on", down]
+
+
+def test_long_pulse_gets_a_warning():
+    """A pulse of more than a minute gets a warning, since the number may be in milliseconds. A
+    configuration that has run got it before."""
+    text = """pins:
+  gate: {gpio: 2, mode: output, pulse: 60}
+  tap: {gpio: 3, mode: output, pulse: 60.5}
+  pump: {gpio: 4, mode: output, max_on: 500}
+"""
+    assert len(read(text, warnings=(warnings := [])).pins) == 3
+    assert [str(warning) for warning in warnings] == [
+        "config.yaml:3: pins.tap.pulse: 60.5 seconds are long for a press (half a second is 0.5);"
+        " a switch that goes off by itself has max_on: 60.5 instead"
+    ]
+    read(text, warnings=(again := []), has_run=True)
+    assert again == []
