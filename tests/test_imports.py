@@ -40,8 +40,8 @@ print(json.dumps(effects))
 
 
 def test_imports_have_no_side_effects(tmp_path: Path) -> None:
-    """Importing a module imports no gpiod or lgpio, starts no thread or program, changes no file, and reads
-    none of ours. Only the modules for real pins import gpiod, when they are asked for."""
+    """Importing a module imports no gpiod or lgpio, starts no thread or program, changes no file,
+    and reads none of ours. Only the modules for real pins import gpiod, when they are asked for."""
     files = sorted(PACKAGE.rglob("*.py"))
     names = [".".join(each.relative_to(PACKAGE.parent).with_suffix("").parts) for each in files]
     modules = [each.removesuffix(".__init__") for each in names]

@@ -3,6 +3,7 @@
 A UART takes its pins by a pin group, not as GPIO lines, so the chip does not list it as a holder.
 """
 
+import re
 import struct
 from pathlib import Path
 
@@ -25,12 +26,8 @@ def uart_pins(root: Path = _ROOT) -> frozenset[int]:
         if file.read_bytes() in groups:
             numbers = _property(file.parent, "brcm,pins")
             pins |= {number for (number,) in struct.iter_unpack(">I", numbers)}
-            names = _property(file.parent, "pins").decode("ascii", "replace")
-            pins |= {
-                int(name.removeprefix("gpio"))
-                for name in names.split("\0")
-                if name.removeprefix("gpio").isdigit()
-            }
+            named = re.findall(rb"gpio(\d+)\0", _property(file.parent, "pins"))
+            pins |= {int(number) for number in named}
     return frozenset(pins)
 
 

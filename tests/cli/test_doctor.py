@@ -1,6 +1,7 @@
 """`raspi-server doctor`: a finding for each error. Small scripts replace the programs it runs;
 tests/system/debian tests the installed service."""
 
+import contextlib
 import hashlib
 import json
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 

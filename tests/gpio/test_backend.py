@@ -24,7 +24,10 @@ def test_the_kind_of_lines(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ImportError("No module named 'gpiod'"), r"No module named 'gpiod' \(.* scripts/install.sh"),
+        (
+            ImportError("No module named 'gpiod'"),
+            r"named 'gpiod' \(.* scripts/install.sh",
+        ),
         (PermissionError(13, "Permission denied"), r"Permission denied \(.* usermod -aG gpio "),
         (FileNotFoundError("no chip"), r"no chip \(.* raspi-server doctor; .* gpio: simulated\)"),
     ],

@@ -312,10 +312,10 @@ def test_a_reload(simulate):
     pi.set("lamp", 1)
     pi.set("gate", 1)
     bell, door = pi.line(5), pi.line(4)
-    door.drive_high()
     levels = pi.levels_of(17), pi.levels_of(27)
     lamp = lamp.replace("initial", "max_on: 10, initial")
     pi.reconfigure(lamp + GATE.replace("gate: {", "tap: {label: Tap, on_stop: input, "))
+    door.drive_high()
     pi.settle()
     assert pi.new_changes() == [("lamp", 1, "me"), ("gate", 1, "me")]
     assert (pi.levels_of(17), pi.levels_of(27)) == levels

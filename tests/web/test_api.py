@@ -354,17 +354,17 @@ def test_answers_are_as_described(pi: Server, description: Any) -> None:
 def test_pins_that_cannot_be_opened(
     start_server: Callable[..., Server], tmp_path: Path, description: Any
 ) -> None:
-    """With pins that cannot be opened, as without lgpio, the server goes on, `degraded`, and says
+    """With pins that cannot be opened, as without gpiod, the server goes on, `degraded`, and says
     which and why. Such a pin has no value. A command to it is a 409 that says why."""
-    (tmp_path / "lgpio.py").write_text("raise ModuleNotFoundError(\"No module named 'lgpio'\")\n")
+    (tmp_path / "gpiod.py").write_text("raise ModuleNotFoundError(\"No module named 'gpiod'\")\n")
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path}
     broken = start_server("gpio: real\n" + CONFIG.lstrip(), simulate=False, env=environment)
     health = ask(broken, "GET", "/api/health").json
     assert (health["status"], len(health["reasons"])) == ("degraded", len(NAMES))
-    reason = "door (GPIO17): GPIO cannot be opened: No module named 'lgpio'"
+    reason = "door (GPIO17): GPIO cannot be opened: No module named 'gpiod'"
     assert health["reasons"][0].startswith(reason)
-    assert "sudo apt install python3-lgpio" in health["reasons"][0]
+    assert "sudo scripts/install.sh" in health["reasons"][0]
     for pin in ask(broken, "GET", "/api/pins").json["pins"]:
         assert (pin["value"], pin["since"]) == (None, None)
         assert pin["error"].startswith("GPIO cannot be opened: ")

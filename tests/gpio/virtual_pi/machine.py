@@ -181,7 +181,8 @@ def _build(folder: Path, requirements: list[str]) -> None:
     # Read the files that the tests use, so that the saved state has them in memory.
     settle = (
         "systemctl is-system-running --wait; journalctl --flush;"
-        " python3 -c 'import tornado.web, tornado.websocket, gpiozero, msgspec, yaml, gpiod, lgpio';"
+        " python3 -c 'import tornado.web, tornado.websocket, gpiozero, msgspec, yaml';"
+        " python3 -c 'import gpiod, lgpio';"
         " rm -f .lgd-nfy*; sync"
     )
     status, output = machine.agent.attempt(settle)
