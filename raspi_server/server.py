@@ -11,6 +11,7 @@ from .broadcaster import Broadcaster
 from .config.errors import ConfigError
 from .config.schema import Config
 from .config.source import ConfigSource
+from .gpio import failure_plan
 from .gpio.backend import open_factory
 from .gpio.board import Board
 from .gpio.history import History
@@ -93,6 +94,7 @@ class Server:
         self._fleet: FleetWatcher | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._metrics: Metrics | None = None
+        failure_plan.write(storage.run_folder(), config)
         self._broadcaster.board = self._new_board(config)
         self._note_values()
         self._status = Status(config, self._broadcaster, self._heartbeat)
@@ -216,6 +218,7 @@ class Server:
         before, self._config = self._config, config
         self._status.config = config
         logs.set_level(config.log_level)
+        failure_plan.write(storage.run_folder(), config)
         if config.gpio == before.gpio:
             self.board.reconfigure(config.pins)
         else:

@@ -1,6 +1,6 @@
 """Command line of raspi-server.
 
-A module that only one command needs is imported in that command, because `safe-state` must be fast.
+A module that only one command needs is imported in that command, to start fast.
 """
 
 import argparse
@@ -192,10 +192,13 @@ def safe_state(options: argparse.Namespace) -> int:
 
     systemd runs this as ExecStopPost=, with the server's exit status in environment variables.
     """
-    from ..gpio.safe_state import apply_safe_state
+    from ..gpio import failure_plan, safe_state
 
     logs.start("info")
-    return 0 if apply_safe_state(ConfigSource(_file(options), {})) else EXIT_FAILED
+    if safe_state.is_clean_end():
+        return 0
+    outputs = failure_plan.from_configuration(ConfigSource(_file(options), {}))
+    return 0 if safe_state.apply(outputs) else EXIT_FAILED
 
 
 def code(options: argparse.Namespace) -> int:

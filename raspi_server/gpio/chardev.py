@@ -4,12 +4,12 @@ Importing this module imports gpiod, so only code for real lines does. `safe-sta
 else: each function here releases its line before it returns.
 """
 
-from pathlib import Path
+import os
 
 import gpiod
 from gpiod.line import Direction, Value
 
-_DEVICES = Path("/dev")
+_DEVICES = "/dev"
 _LABELS = ("pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1")
 """Labels of the chip of the 40-pin header: on a Pi Zero to 3, a Pi 4, and a Pi 5, where
 it is gpiochip0 or, on earlier kernels, gpiochip4."""
@@ -24,16 +24,19 @@ def open_chip() -> gpiod.Chip:
     """
     found = []
     open_error: OSError | None = None
-    for device in sorted(_DEVICES.glob("gpiochip*")):
+    for name in sorted(os.listdir(_DEVICES)):
+        if not name.startswith("gpiochip"):
+            continue
+        device = f"{_DEVICES}/{name}"
         try:
-            chip = gpiod.Chip(str(device))
+            chip = gpiod.Chip(device)
         except OSError as error:
-            open_error = type(error)(error.errno, error.strerror, str(device))
+            open_error = type(error)(error.errno, error.strerror, device)
             continue
         if (label := chip.get_info().label) in _LABELS:
             return chip
         chip.close()
-        found.append(f"{device.name} is {label}")
+        found.append(f"{name} is {label}")
     if open_error:
         raise open_error
     there = ", ".join(found) or "there is no gpiochip"

@@ -1,54 +1,111 @@
 """Safe state: bring each output that the server drove to the state of its `on_failure`.
 
-systemd runs `raspi-server safe-state` after the server has ended. It imports little and depends on
-little, since it runs after a failure.
+systemd runs `raspi-server safe-state` after the server has ended. It imports little, to be fast,
+and depends on little, since it runs after a failure: the server writes what it needs into the run
+folder before it drives an output. Only if that file is missing, config.yaml is read.
 """
 
 import errno
-import logging
+import json
 import os
-from typing import TYPE_CHECKING
-
-from ..config.errors import ConfigError
-from ..config.schema import Config, DrivenConfig
-from ..config.source import ConfigSource
-from .output_state import OutputState, OutputStateStore
-from .raspberry_pi import are_real
+import sys
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import gpiod
 
-log = logging.getLogger(__name__)
-
+FILE_NAME = "safe-state.json"
+_STATES_FILE = "levels.json"
+"""The file of `output_state`."""
+_BOOT = "/proc/sys/kernel/random/boot_id"
 _CLEAN_STATUSES = {"0", "75", "78"}
 """Exit statuses after which nothing is to be done: 0 is a clean stop, which applied `on_stop`; with
 75 or 78 a start failed before it opened any pin."""
+_ERROR, _WARNING, _INFO = 3, 4, 6
+"""Priorities of syslog."""
+
+Output = dict[str, Any]
+"""A real output: `gpio`, `name` (for the log), `on_failure`, `is_active_low`, and `is_kept` if
+`initial` is `keep` or `restore`."""
 
 
-def apply_safe_state(source: ConfigSource) -> bool:
-    """Bring the outputs to their safe state, unless the server ended cleanly.
+def run() -> int | None:
+    """Bring the outputs in the run folder's file to their safe state; return the exit status.
 
-    Return False if a line could not be brought there. Raises ConfigError if neither config.yaml nor
-    the last good configuration can be read.
+    Return None if there is no such file.
     """
-    ended = os.environ.get("EXIT_CODE"), os.environ.get("EXIT_STATUS")
-    if ended[0] == "exited" and ended[1] in _CLEAN_STATUSES:
+    folder = os.environ.get("RUNTIME_DIRECTORY")
+    try:
+        with open(f"{folder}/{FILE_NAME}", encoding="utf-8") as file:
+            outputs: list[Output] = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return 0 if apply(outputs) else 1
+
+
+def is_clean_end() -> bool:
+    """Return True if the server ended so that nothing is to be done."""
+    status = os.environ.get("EXIT_STATUS")
+    return os.environ.get("EXIT_CODE") == "exited" and status in _CLEAN_STATUSES
+
+
+def apply(outputs: list[Output]) -> bool:
+    """Bring outputs to their safe state, unless the server ended cleanly.
+
+    Only those are touched that the server has driven since the Pi was started, or all if that is
+    not known. Return False if a line could not be brought there.
+    """
+    if is_clean_end():
         return True
-    states = OutputStateStore.from_environment()
-    pins = _pins(source, states)
-    if not pins:
+    folder = os.environ.get("RUNTIME_DIRECTORY")
+    states = _read_states(folder)
+    outputs = [each for each in outputs if not states or str(each["gpio"]) in states]
+    if not outputs:
         return True
-    log.warning("the server has ended (%s): its outputs get their on_failure state", _why())
-    pins.sort(key=lambda pin: pin.on_failure == "on")  # those that go off first
+    _say(_WARNING, f"the server has ended ({_why()}): its outputs get their on_failure state")
+    outputs.sort(key=lambda output: output["on_failure"] == "on")  # those that go off first
     try:
         from . import chardev
 
         chip = chardev.open_chip()
     except (OSError, ImportError) as error:
-        log.error("GPIO cannot be opened: %s", error)
+        _say(_ERROR, f"GPIO cannot be opened: {error}")
         return False
+    before = dict(states)
     with chip:
-        return all([_leave(chip, pin, states) for pin in pins])
+        done = all([_leave(chip, output, states) for output in outputs])
+    if states != before:
+        _write_states(folder, states)
+    return done
+
+
+def _leave(chip: "gpiod.Chip", output: Output, states: dict[str, Any]) -> bool:
+    """Bring one line to its safe state. If that fails, log the reason and return False."""
+    from . import chardev
+
+    gpio, name, on_failure = output["gpio"], output["name"], output["on_failure"]
+    last = states.get(str(gpio), {})
+    has_deadline = last.get("pulse_at") is not None or last.get("max_at") is not None
+    if on_failure == "keep" and not has_deadline:
+        _say(_INFO, f"{name}: kept as it is")
+        return True
+    on = int(on_failure == "on")
+    level = None if on_failure == "input" else on ^ output["is_active_low"]
+    try:
+        chardev.leave(chip, gpio, level)
+        shown = chardev.read(chip, gpio)
+    except OSError as error:
+        holder = chardev.holder(chip, gpio) if error.errno == errno.EBUSY else None
+        _say(_ERROR, f"{name}: left as it is: {f'in use by {holder}' if holder else error}")
+        return False
+    if not output["is_kept"]:
+        states[str(gpio)] = {"value": on}
+    _say(_WARNING, f"{name}: {'released' if level is None else 'on' if on else 'off'}")
+    if level not in (None, shown):
+        words = "this kernel releases a line that no program holds; it shows"
+        _say(_ERROR, f"{name}: {words} {shown}")
+        return False
+    return True
 
 
 def _why() -> str:
@@ -57,53 +114,32 @@ def _why() -> str:
     return ", ".join(word for word in words if word) or "run by hand"
 
 
-def _pins(source: ConfigSource, states: OutputStateStore) -> list[DrivenConfig]:
-    """Return the real outputs that the server has driven since the Pi was started.
-
-    If that is not known, return all. Each is taken from the last good configuration, which was
-    running, or else from config.yaml as it is now. Raises ConfigError if neither can be read.
-    """
-    configs: list[Config] = []
-    failure: ConfigError | None = None
+def _read_states(folder: str | None) -> dict[str, Any]:
+    """Return the states in the file of `output_state`, none if it is damaged or of another boot."""
     try:
-        configs.append(source.load())
-    except ConfigError as error:
-        failure = error
-    if last_good := source.last_good():
-        configs.append(last_good)
-    if not configs:
-        assert failure
-        raise failure
-    pins: dict[int, DrivenConfig] = {}
-    for config in configs:
-        if are_real(config.gpio):
-            pins |= {pin.gpio: pin for pin in config.pins if isinstance(pin, DrivenConfig)}
-    driven = states.driven()
-    return [pin for gpio, pin in pins.items() if not driven or gpio in driven]
+        with open(_BOOT, encoding="ascii") as boot, open(f"{folder}/{_STATES_FILE}", "rb") as file:
+            found = json.load(file)
+            states: dict[str, Any] = found["levels"] if found["boot"] == boot.read().strip() else {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError) as error:
+        _say(_WARNING, f"{folder}/{_STATES_FILE}: {error!r}; it is not known what was driven")
+        return {}
+    return states
 
 
-def _leave(chip: "gpiod.Chip", pin: DrivenConfig, states: OutputStateStore) -> bool:
-    """Bring one line to its safe state. If that fails, log the reason and return False."""
-    from . import chardev
-
-    last = states.before_restart(pin.gpio)
-    has_deadline = last is not None and last.off_at is not None
-    if pin.on_failure == "keep" and not has_deadline:
-        log.info("%s: kept as it is", pin)
-        return True
-    on = int(pin.on_failure == "on")
-    level = None if pin.on_failure == "input" else on if pin.active == "high" else 1 - on
+def _write_states(folder: str | None, states: dict[str, Any]) -> None:
+    """Replace the file of `output_state`. If that fails, log the reason."""
+    new = f"{folder}/{_STATES_FILE}.safe-state.new"
     try:
-        chardev.leave(chip, pin.gpio, level)
-        shown = chardev.read(chip, pin.gpio)
+        with open(_BOOT, encoding="ascii") as boot, open(new, "w", encoding="utf-8") as file:
+            json.dump({"boot": boot.read().strip(), "levels": states}, file)
+        os.replace(new, f"{folder}/{_STATES_FILE}")
     except OSError as error:
-        holder = chardev.holder(chip, pin.gpio) if error.errno == errno.EBUSY else None
-        log.error("%s: left as it is: %s", pin, f"in use by {holder}" if holder else error)
-        return False
-    if pin.initial not in ("keep", "restore"):
-        states.remember(pin.gpio, OutputState(on), over_power_cut=False)
-    log.warning("%s: %s", pin, "released" if level is None else "on" if on else "off")
-    if level not in (None, shown):
-        log.error("%s: this kernel releases a line that no program holds; it shows %d", pin, shown)
-        return False
-    return True
+        _say(_WARNING, f"{folder}/{_STATES_FILE}: {error.strerror}; the output state was not saved")
+
+
+def _say(priority: int, words: str) -> None:
+    """Write a line to standard error, for the journal with its priority (sd-daemon(3))."""
+    prefix = f"<{priority}>" if "JOURNAL_STREAM" in os.environ else ""
+    print(f"{prefix}{words}", file=sys.stderr, flush=True)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from raspi_server.cli.main import main
-from raspi_server.gpio import chardev, output_state
+from raspi_server.config import parser
+from raspi_server.gpio import chardev, failure_plan, output_state, safe_state
 from tests.support.server import LIMIT
 
 CONFIG = """
@@ -158,12 +159,17 @@ def test_lines_that_do_not_obey(service):
     assert "pump (GPIO5): this kernel releases a line that no program holds; it shows 0" in output
 
 
-def test_it_imports_little(service):
-    """It imports neither Tornado nor gpiozero. Without the chip of the header it fails with the
-    reason."""
+def test_what_the_server_left(service):
+    """The server leaves the safe state of its outputs. With that, no configuration is read, and
+    little imported. Without the chip of the header it fails with the reason."""
+    config = parser.parse(CONFIG.encode(), "config.yaml", service.file.parent)
+    failure_plan.write(service.file.parent / "run", config)
+    service.file.unlink()
+    service.drove({5: 1, 27: 1})
+    assert safe_state.run() == 0
+    assert (service.requests, service.kept()) == ([(5, 1)], [0, 1])
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "raspi_server", "safe-state"]
-        + ["--config", str(service.file)],
+        [sys.executable, "-X", "importtime", "-m", "raspi_server", "safe-state"],
         env={"PYTHONPATH": str(Path(__file__).parents[2]), **os.environ, **KILLED},
         capture_output=True,
         text=True,
@@ -172,5 +178,6 @@ def test_it_imports_little(service):
     assert done.returncode == 1
     assert "GPIO cannot be opened: expected a gpiochip labelled pinctrl-bcm2835" in done.stderr
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "raspi_server.gpio.safe_state" in imported
-    assert not imported & {"tornado", "gpiozero", "lgpio", "asyncio", "ssl"}
+    ours = {name for name in imported if name.startswith("raspi_server.")}
+    assert ours == {f"raspi_server.gpio{name}" for name in ("", ".safe_state", ".chardev")}
+    assert "gpiod" in imported and not imported & {"yaml", "msgspec", "logging", "argparse"}
