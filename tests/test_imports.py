@@ -1,5 +1,4 @@
-"""Importing a module does nothing. import-linter checks the direction of imports
-(pyproject.toml)."""
+"""Importing a module does nothing. import-linter checks the direction of imports."""
 
 import json
 import subprocess

@@ -1,4 +1,5 @@
-"""Reloads of the configuration by SIGHUP, and starts with an invalid file."""
+"""Reloads of the configuration by SIGHUP, and starts with an invalid file. What a reload does to pins
+and viewers the models prove, tests/test_stateful.py and tests/test_stateful_server.py."""
 
 import ctypes
 import os
@@ -60,28 +61,6 @@ def receive_config_notice(viewer: WebSocketClient) -> tuple[dict[str, Any], str]
         for notice in hello["server"]["notices"]:
             if notice["code"] == "configuration":
                 return hello, notice["message"]
-
-
-def test_pins(run: Run) -> None:
-    """An output that is on stays on through a reload, also under another name, and a running pulse
-    ends in time. Viewers stay connected, get a hello, and numbers go on growing. Of many reloads in
-    a row the last one counts."""
-    server = run()
-    with WebSocketClient(server.port) as viewer:
-        viewer.command(type="set", pin="lamp", value=1)
-        viewer.command(type="set", pin="gate", value=1)
-        before = viewer.receive("state")["seq"]
-        text = CONFIG.replace("lamp: {", "light: {label: Light, ")
-        for number in range(10):
-            more = f"  fan{number}: {{gpio: 18, mode: pwm}}\n"
-            server.reload(f"port: {server.port}\n{text}{more}")
-        seen = [viewer.receive()]
-        while seen[-1].get("state") != {"light": 1, "gate": 1, "fan9": 0}:
-            seen.append(viewer.receive())
-        assert not [each for each in seen if each["type"] == "change" and each["value"] == 0]
-        assert viewer.receive("change", pin="gate", value=0)["by"] == "pulse"
-        assert viewer.receive("state")["seq"] > before
-        assert viewer.command(type="set", pin="light", value=1)["value"] == 1
 
 
 def test_other_keys(run: Run, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ class BoardEvents(RuleBasedStateMachine):
         acts = st.sampled_from(["toggle", "set"] if is_pwm else ["set", "set", "toggle", "pulse"])
         for act in data.draw(st.lists(acts, min_size=1, max_size=4), "acts"):
             self._command(act, name, data.draw(st.sampled_from(values[act])), by)
-            self._wait(data.draw(st.sampled_from([0, 0, 1 / 16, 0.5]), "gap"))
+            self.wait(data.draw(st.sampled_from([0, 0, 1 / 16, 0.5]), "gap"))
         if data.draw(st.booleans(), "waits"):
             self.wait_for_next(data.draw(st.sampled_from([0, 1 / 64])))
 
@@ -166,19 +166,16 @@ class BoardEvents(RuleBasedStateMachine):
         act, value = command
         self._command(act, self._any(data, [*self.pins, "nope"]), value)
 
-    def _wait(self, seconds: float) -> None:
-        self.rig.wait(seconds)
-        self.check()
-
     @rule(seconds=st.sampled_from(WAITS_S))
     def wait(self, seconds: float) -> None:
-        self._wait(seconds)
+        self.rig.wait(seconds)
+        self.check()
 
     @rule(before=st.sampled_from([0, 0, 1 / 64]))
     def wait_for_next(self, before: float) -> None:
         """Wait until exactly the moment that is due next, or until just before."""
         due = min((moment for moment, _ in self.model.due()), default=self.model.now)
-        self._wait(max(0, due - self.now() - before))
+        self.wait(max(0, due - self.now() - before))
 
     @rule(by=st.sampled_from([3600.0, -3600.0, 7200.5, 10 * YEAR_S, -10 * YEAR_S]))
     def set_wall_clock(self, by: float) -> None:
@@ -201,10 +198,10 @@ class BoardEvents(RuleBasedStateMachine):
                 self.rig.loop._clock.now += gap
                 self.model.now = self.now()
             else:
-                self._wait(gap)
+                self.wait(gap)
             if name := next(names):
                 self._flip(name)
-        self._wait(rest)
+        self.wait(rest)
 
     def _flip(self, name: str) -> None:
         line, high = self._line(name), not self.model.pins[name].line.level
@@ -239,19 +236,20 @@ class BoardEvents(RuleBasedStateMachine):
             self._command("toggle", name)
             self._command("set", self._any(data, [*self.pins]), 1)
 
-    @precondition(lambda self: None in self.model.values().values() or self.failing())
-    @rule(repaired=st.booleans(), reopened=st.booleans())
-    def repair(self, repaired: bool, reopened: bool) -> None:
-        if repaired:
-            self._repair()
-        if reopened:
-            self.rig.board.reopen_failed()
-            self.model.reopen_failed()
-
-    def _repair(self) -> None:
+    @precondition(failing)
+    @rule(reopened=st.booleans())
+    def repair(self, reopened: bool) -> None:
         for gpio in self.failing():
             self.model.lines[gpio].fails = False
             del self.factory.pin(gpio)._get_state, self.factory.pin(gpio)._set_state
+        if reopened:
+            self.reopen_failed()
+
+    @precondition(lambda self: None in self.model.values().values())
+    @rule()
+    def reopen_failed(self) -> None:
+        self.rig.board.reopen_failed()
+        self.model.reopen_failed()
 
     # Reloads, restarts and power cuts
 
@@ -311,7 +309,7 @@ class BoardEvents(RuleBasedStateMachine):
         self._switch_on(data, "restore")
         if saved:
             self.save()
-        self._repair()
+        self.repair(False)
         for file in (self.folder / "run").iterdir():
             file.unlink()
         self._open_lines()

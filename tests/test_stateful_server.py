@@ -42,9 +42,7 @@ OUTPUTS = [
     {},
     KEEP,
     RESTORE,
-    {"initial": "on", "active": "low"},
-    {"max_on": LONG_S, "initial": "keep"},
-    {"max_on": SHORT_S},
+    {"max_on": SHORT_S, "active": "low"},
     {"control": "nobody", "initial": "on"},
     {"pulse": SHORT_S},
     {"pulse": LONG_S, "max_on": LONG_S / 2, "initial": "restore", "on_stop": "input"},
@@ -113,12 +111,10 @@ class ServerEvents(RuleBasedStateMachine):
     @precondition(lambda self: len(self.viewers) > 1)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        viewer = self.viewers.pop(data.draw(st.integers(0, len(self.viewers) - 1), "viewer"))
+        viewer = data.draw(st.sampled_from(self.viewers))
         viewer.reset()
+        self.viewers.remove(viewer)
         self.asked = [asked for asked in self.asked if asked[0] is not viewer]
-
-    def _viewer(self, data: st.DataObject) -> Viewer:
-        return self.viewers[data.draw(st.integers(0, len(self.viewers) - 1), "viewer")]
 
     def _command(self, data: st.DataObject, names: list[str]) -> Command:
         name = data.draw(st.sampled_from(names), "pin")
@@ -147,7 +143,7 @@ class ServerEvents(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def command(self, data: st.DataObject) -> None:
-        self._send(self._viewer(data), self._command(data, [*self.pins]))
+        self._send(data.draw(st.sampled_from(self.viewers)), self._command(data, [*self.pins]))
 
     @rule(data=st.data(), count=st.integers(2, 5), inputs=st.booleans())
     def command_together(self, data: st.DataObject, count: int, inputs: bool) -> None:
@@ -157,7 +153,10 @@ class ServerEvents(RuleBasedStateMachine):
         names = [name for name, keys in quiet if (keys["mode"] == "input") == inputs]
         if names:
             commands = [self._command(data, names) for _ in range(count)]
-            self._send(self._viewer(data), *[each for each in commands if each[2] != SHORT_S])
+            self._send(
+                data.draw(st.sampled_from(self.viewers)),
+                *[each for each in commands if each[2] != SHORT_S],
+            )
 
     @rule(data=st.data())
     def reload(self, data: st.DataObject) -> None:
@@ -212,11 +211,13 @@ class ServerEvents(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.server is None:
             return
-        if sys.exc_info()[0] is None:
-            self._stop()
-        for viewer in self.viewers:
-            viewer.reset()
-        self.server.stop(signal.SIGKILL)
+        try:
+            if sys.exc_info()[0] is None:
+                self._stop()
+        finally:
+            self.server.stop(signal.SIGKILL)
+            for viewer in self.viewers:
+                viewer.reset()
 
     def _stop(self) -> None:
         """The server sends states until the stop, which answers the commands that wait."""
