@@ -11,7 +11,8 @@ LINKED = re.compile(r"\]\(([\w/.-]+\.(?:md|json|png))")
 
 
 def test_named_files_exist() -> None:
-    """Each file or folder that a page names or links to is in the checkout."""
+    """Each file or folder that a page names or links to is in the checkout. docs/architecture.md
+    describes each package, and each module beside them."""
     below = [each for name in FOLDERS for each in (ROOT / name, *(ROOT / name).rglob("*"))]
     paths = [f"{each}/" if each.is_dir() else str(each) for each in (*below, *ROOT.glob("*.*"))]
     for page in PAGES:
@@ -22,12 +23,7 @@ def test_named_files_exist() -> None:
             each for each in named if not any(path.endswith(f"/{each}") for path in paths)
         ] == []
         assert [each for each in linked if not ((ROOT / page).parent / each).exists()] == []
-
-
-def test_all_packages_are_described() -> None:
-    """docs/architecture.md describes each package and each module beside them."""
-    text = (ROOT / "docs/architecture.md").read_text()
-    package = ROOT / "raspi_server"
+    package, text = ROOT / "raspi_server", (ROOT / "docs/architecture.md").read_text()
     names = [f"{each.parent.name}/" for each in package.glob("*/__init__.py")]
     names += [each.name for each in package.glob("*.py") if not each.name.startswith("__")]
     assert [name for name in names if f"`{name}`" not in text] == []

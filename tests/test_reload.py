@@ -1,5 +1,5 @@
-"""Reloads of the configuration by SIGHUP, and starts with an invalid file. What a reload does to pins
-and viewers the models prove, tests/test_stateful.py and tests/test_stateful_server.py."""
+"""Reloads of the configuration by SIGHUP, and starts with an invalid file. What a reload does to
+pins and viewers the models prove: tests/test_stateful.py and tests/test_stateful_server.py."""
 
 import ctypes
 import os

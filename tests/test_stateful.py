@@ -373,13 +373,13 @@ class BoardEvents(RuleBasedStateMachine):
         """No command that waits has an answer yet, all others have theirs."""
         for result, answer in self.asked:
             if isinstance(result, RequestError):
-                answer.check((None, result.code))
+                answer.check(None, result.code)
             elif not result.done():
                 assert answer.is_open, answer
             elif error := result.exception():
-                answer.check((None, error.code))
+                answer.check(None, error.code)
             else:
-                answer.check((result.result(), None))
+                answer.check(result.result())
         self.asked = [asked for asked in self.asked if asked[1].is_open]
 
 

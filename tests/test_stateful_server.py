@@ -152,11 +152,9 @@ class ServerEvents(RuleBasedStateMachine):
         quiet = [(name, keys) for name, keys in self.pins.items() if SHORT_S not in keys.values()]
         names = [name for name, keys in quiet if (keys["mode"] == "input") == inputs]
         if names:
+            viewer = data.draw(st.sampled_from(self.viewers))
             commands = [self._command(data, names) for _ in range(count)]
-            self._send(
-                data.draw(st.sampled_from(self.viewers)),
-                *[each for each in commands if each[2] != SHORT_S],
-            )
+            self._send(viewer, *[each for each in commands if each[2] != SHORT_S])
 
     @rule(data=st.data())
     def reload(self, data: st.DataObject) -> None:
@@ -203,7 +201,7 @@ class ServerEvents(RuleBasedStateMachine):
     def _check_answers(self) -> None:
         for viewer, answer, ref in self.asked:
             if not answer.is_open:
-                answer.check(viewer.outcome(ref))
+                viewer.check_answer(ref, answer)
         self.asked = [asked for asked in self.asked if asked[1].is_open]
         for viewer in self.viewers:
             assert not viewer.answers, f"to no command, or too early: {viewer.answers}"

@@ -94,9 +94,7 @@ def test_clients_do_not_delay_a_stop(start_server: Start, connect: Connect, tmp_
         assert time.monotonic() - began > 0.9
 
 
-def test_handshakes_do_not_delay_a_stop(
-    start_server: Start, connect: Connect, tmp_path: Path
-) -> None:
+def test_endless_handshakes(start_server: Start, connect: Connect, tmp_path: Path) -> None:
     """TLS handshakes that never end do not delay a stop."""
     authority = Authority(tmp_path)
     pair = authority.issue("good", timedelta(days=-1), timedelta(days=7))

@@ -6,7 +6,7 @@ the levels of each `Line`. A configuration is a dict of names to dicts of keys, 
 Times are seconds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 EDGE_LATENCY_S = 0.02
@@ -19,8 +19,6 @@ KEPT = ("keep", "restore")
 Keys = dict[str, Any]
 Pins = dict[str, Keys]
 Causes = frozenset[str | None]
-Outcome = tuple[float | None, str | None]
-"""What a client got for a command: a value, or the code of an error."""
 
 LINE_DEFAULTS: Keys = dict.fromkeys(["pulse", "max_on", "group"])
 LINE_DEFAULTS |= {"pull": "none", "debounce": 0, "group_pause": 0.1}
@@ -39,10 +37,9 @@ class Answer:
     def is_open(self) -> bool:
         return self == Answer()
 
-    def check(self, outcome: Outcome) -> None:
-        """Fail if a client got something else, or got something too early."""
-        value, code = outcome
-        assert (code in self.codes) if code else (value == self.value is not None), (outcome, self)
+    def check(self, value: float | None, code: str | None = None) -> None:
+        """Fail if a client got another value or code of an error, or got it too early."""
+        assert code in self.codes if code else value == self.value is not None, (value, code, self)
 
 
 def rejected(*codes: str) -> Answer:
@@ -115,10 +112,6 @@ class Pin:
         self.was_open = False  # since the last start
         self.value: float = 0
         self.since: float | None = None
-
-    @property
-    def line_keys(self) -> Keys:
-        return {key: self.keys[key] for key in LINE_KEYS}
 
     def report(self, value: float, by: Causes, moment: float) -> None:
         self.value, self.since = value, moment
@@ -214,7 +207,7 @@ class Waiting:
     output: Output
     ready_at: float
     switch: Callable[[], bool]
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Answer]
 
 
 class Model:
@@ -231,7 +224,7 @@ class Model:
         self.saved: dict[int, float] = {}  # over a power cut
         self.left: dict[str | None, float] = {}  # when an output that left may have been on
         self.pins: dict[str, Input | Output] = {}
-        self.release_lines()
+        self.cut_power()
         self.start(pins)
 
     def _make(self, name: str, keys: Keys) -> Input | Output:
@@ -378,12 +371,9 @@ class Model:
         for pin in self.pins.values():
             self._close(pin)
 
-    def release_lines(self) -> None:
-        """No line is driven any more: the process has ended, or the power is off."""
-        self.lines = {gpio: Line() for gpio in range(28)}
-
     def cut_power(self) -> None:
-        self.release_lines()
+        """No line is driven any more, and only what was saved is known."""
+        self.lines = {gpio: Line() for gpio in range(28)}
         self.kept.clear()
 
     def _close(self, pin: Input | Output, how: str | None = None) -> None:
@@ -413,7 +403,7 @@ class Model:
         self.changes.clear()
         for pin in before.values():
             found = after.get(pin.gpio)
-            if found and found.line_keys == pin.line_keys:
+            if found and all(found.keys[key] == pin.keys[key] for key in LINE_KEYS):
                 after[pin.gpio] = pin
                 pin.name, pin.keys = found.name, found.keys
                 if isinstance(pin, Output) and pin.is_open:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.model import Change, Outcome
+from tests.support.model import Answer, Change
 from tests.support.server import LIMIT
 from tests.support.websocket import CLOSE, PING, PONG, TEXT, WebSocketClient, masked
 
@@ -69,11 +69,11 @@ class Viewer:
             self._take(*frame)
         assert self.close_code == 1001
 
-    def outcome(self, ref: int) -> Outcome:
+    def check_answer(self, ref: int, expected: Answer) -> None:
         """Wait for the answer to `ref`."""
         self.read_until(lambda: ref in self.answers, f"an answer to {ref}")
         answer = self.answers.pop(ref)
-        return (answer["value"], None) if answer["type"] == "result" else (None, answer["code"])
+        expected.check(answer.get("value"), answer.get("code"))
 
     def check(self) -> None:
         """It has seen what it was owed, and nothing else."""
