@@ -186,7 +186,7 @@ class HubEvents(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [40, pytest.param(2000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [40, pytest.param(10_000, marks=pytest.mark.long)])
 def test_random_events(examples: int) -> None:
     """In any sequence of events each viewer gets whole frames, in order."""
     run(HubEvents, examples, steps=30)

@@ -231,7 +231,7 @@ class ServerEvents(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [15, pytest.param(500, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [15, pytest.param(800, marks=pytest.mark.long)])
 def test_random_events(tmp_path: Path, examples: int) -> None:
     """In any sequence of events all viewers get the same, and it follows the rules."""
     port = free_port()
