@@ -24,8 +24,7 @@ from tests.support.websocket import TEXT, Frames
 
 VALUES = {f"a-lamp-with-a-long-name-{n:02}": 0 for n in range(28)}
 SIOCOUTQNSD = 0x894B
-"""linux/sockios.h: how many bytes of a socket the kernel has not sent yet. On one machine the
-others have arrived."""
+"""linux/sockios.h: bytes that the kernel has not sent yet. On one machine others have arrived."""
 has_readers = precondition(lambda self: self.readers)
 
 

@@ -26,8 +26,7 @@ from tests.support.server import Server, changing, check_end, free_port
 
 SHORT_S = 0.02
 LONG_S = 3600.0
-STEP_S = 0.25
-"""Time of the model between two events."""
+STEP_S = 0.25  # time of the model between two events
 PROGRAM = changing(
     max_messages_per_s=10_000,  # viewers send more here than a person does
     message_burst=10_000,
@@ -91,8 +90,7 @@ class ServerEvents(RuleBasedStateMachine):
         if not self.is_valid:
             return "pins: [lamp]\n"
         head = f"port: {self.port}\naccess: {{control: everyone}}\ninterval: 0.02\npins:\n"
-        pins = self.pins.items()
-        return head + "".join(f"  {name}: {json.dumps(keys)}\n" for name, keys in pins)
+        return head + "".join(f"  {name}: {json.dumps(keys)}\n" for name, keys in self.pins.items())
 
     # Viewers and commands
 
@@ -156,13 +154,16 @@ class ServerEvents(RuleBasedStateMachine):
             commands = [self._command(data, names) for _ in range(count)]
             self._send(viewer, *[each for each in commands if each[2] != SHORT_S])
 
-    @rule(data=st.data())
-    def reload(self, data: st.DataObject) -> None:
-        """Reload with some outputs on. In a group only the last one stays on."""
-        outputs = [name for name, keys in self.pins.items() if keys["mode"] != "input"]
-        for name in outputs if data.draw(st.booleans(), "switches on") else []:
+    def _switch_all_on(self) -> None:
+        """One after the other. In a group only the last one stays on, or waits."""
+        for name in [name for name, keys in self.pins.items() if keys["mode"] != "input"]:
             self._send(self.viewers[0], ("set", name, 1))
             self.check()
+
+    @rule(data=st.data())
+    def reload(self, data: st.DataObject) -> None:
+        if data.draw(st.booleans(), "switches on"):
+            self._switch_all_on()
         self.is_valid, self.pins = True, data.draw(configurations(CHOICES, self.pins), "pins")
         self.model.reload(self.pins)
         self._reload()
@@ -219,6 +220,7 @@ class ServerEvents(RuleBasedStateMachine):
 
     def _stop(self) -> None:
         """The server sends states until the stop, which answers the commands that wait."""
+        self._switch_all_on()
         first, now = self.viewers[0], time.time()
         first.read_until(lambda: first.state_time > now, "a state")
         self.server.process.send_signal(signal.SIGTERM)
@@ -231,7 +233,7 @@ class ServerEvents(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [15, pytest.param(800, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [15, pytest.param(600, marks=pytest.mark.long)])
 def test_random_events(tmp_path: Path, examples: int) -> None:
     """In any sequence of events all viewers get the same, and it follows the rules."""
     port = free_port()
