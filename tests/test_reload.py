@@ -172,13 +172,14 @@ def test_details_of_errors_need_the_control_code(run: Run, tmp_path: Path) -> No
 
 
 def test_start_with_an_invalid_file(run: Run, tmp_path: Path) -> None:
-    """A start with an invalid file runs the last good configuration, which a reload brought, and
-    reports that until a reload. It is written only if it has changed. Without it the start
+    """A start with an invalid file runs the last good configuration, which a start or a reload
+    brought, and reports that. It is written only if it has changed. Without it the start
     fails."""
     server = run()
     kept = tmp_path / "state" / "last-good.json"
     (file,) = tmp_path.glob("*.yaml")
     valid = CONFIG.replace("lamp", "light")
+    assert "lamp" in kept.read_text()
     reload(server, valid, "2 pins, serving")
     before = kept.stat()
     file.write_text("pins: [lamp]\n")
@@ -188,7 +189,6 @@ def test_start_with_an_invalid_file(run: Run, tmp_path: Path) -> None:
     assert [*ask(server, "GET", "/api/hello").json["state"]] == ["light", "gate"]
     assert ask(server, "GET", "/api/health").json["status"] == "degraded"
     reload(server, valid, "2 pins, serving")
-    assert ask(server, "GET", "/api/health").json["status"] == "ok"
     server.restart()
     assert (kept.stat().st_ino, kept.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     file.write_text("pins: [lamp]\n")
