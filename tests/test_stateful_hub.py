@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from termios import TIOCOUTQ
 
 import pytest
 from hypothesis import strategies as st
@@ -20,11 +21,9 @@ from tests.net.test_hub import Rig
 from tests.support.model_configs import run
 from tests.support.server import LIMIT
 from tests.support.sockets import reset
-from tests.support.websocket import PING, TEXT, Frames
+from tests.support.websocket import PING, Frames
 
 VALUES = {f"a-lamp-with-a-long-name-{n:02}": 0 for n in range(28)}
-SIOCOUTQNSD = 0x894B
-"""linux/sockios.h: bytes that the kernel has not sent yet. On one machine others have arrived."""
 has_readers = precondition(lambda self: self.readers)
 
 
@@ -47,9 +46,8 @@ class Reader:
         except BlockingIOError:
             return 0
         for opcode, payload in self.frames.feed(data):
-            if opcode == PING:  # after a long silence
+            if opcode == PING:
                 continue
-            assert opcode == TEXT
             message = json.loads(payload)
             number = message["ref"] if message["type"] == "result" else message["seq"]
             assert number > self.last
@@ -64,20 +62,22 @@ class Reader:
         """Read until neither the hub nor the kernel has anything left to send, and the viewer is
         ready again. It gets all that it is owed. If it was closed, whole frames up to there."""
         was_closing, began = self.connection.is_closing(), time.monotonic()
-        stream = self.connection.stream
-        while (
-            self.read(65536)
-            or stream.writing()
-            or (stream.socket and any(fcntl.ioctl(stream.socket, SIOCOUTQNSD, bytes(4))))
-            or not (self.viewer.is_ready or self.connection.is_closing())
-        ):
+        stream, more = self.connection.stream, True
+        while more:
             assert time.monotonic() - began < LIMIT, "not all was sent"
             await asyncio.sleep(0)
+            # What the kernel of the client has acknowledged can be read.
+            end = stream.socket
+            is_sent = end is None or not any(fcntl.ioctl(end, TIOCOUTQ, bytes(4)))
+            is_settled = self.viewer.is_ready or self.connection.is_closing()
+            more = bool(self.read(65536)) or stream.writing() or not (is_sent and is_settled)
         assert not self.frames.rest
         assert was_closing or not self.owed
 
 
 class HubEvents(RuleBasedStateMachine):
+    """Random events. What the kernel takes at once decides nothing that is drawn."""
+
     def __init__(self) -> None:
         super().__init__()
         self.rig = Rig()
@@ -140,10 +140,7 @@ class HubEvents(RuleBasedStateMachine):
     @rule(data=st.data())
     def read_all(self, data: st.DataObject) -> None:
         reader = data.draw(st.sampled_from(self.readers))
-        was_closing = reader.connection.is_closing()
         self.rig.loop.run_until_complete(reader.read_all())
-        if was_closing:
-            self._remove(reader)
 
     @rule(seconds=st.sampled_from([0.1, 1, 2.5]))
     def pass_time(self, seconds: float) -> None:
@@ -187,7 +184,7 @@ class HubEvents(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [40, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [40, pytest.param(5000, marks=pytest.mark.long)])
 def test_random_events(examples: int) -> None:
     """In any sequence of events each viewer gets whole frames, in order."""
     run(HubEvents, examples, steps=30)
