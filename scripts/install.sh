@@ -173,7 +173,8 @@ packages() {
     command -v openssl >/dev/null || needed+=(openssl)
     command -v ip >/dev/null || needed+=(iproute2)
     is_installed avahi-daemon || helpful+=(avahi-daemon)
-    ! on_pi || is_installed python3-lgpio || helpful+=(python3-lgpio)
+    # For pwm pins; Debian has no such package, Raspberry Pi OS does.
+    ! on_pi || is_installed python3-lgpio || ! apt-cache show python3-lgpio >/dev/null 2>&1 || helpful+=(python3-lgpio)
     if [[ ${#needed[@]} -gt 0 ]] && step "Installing from apt: ${needed[*]}"; then
         slowly apt_install "${needed[@]}"
     fi

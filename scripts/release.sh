@@ -64,7 +64,6 @@ choose_release() {
     sync -f "$releases"
     touch "$releases/$release/complete"
     sync -f "$releases"
-    say_lgpio "$releases/$release"
 }
 
 # next_name: prints VERSION-N, where N is larger than that of any release.
@@ -109,7 +108,7 @@ build() {
 }
 
 # fetch FOLDER: gets all packages as wheels from the index or, without a network, from the last
-# installation. Sets `extra` if lgpio is among them. pip must not compile lgpio: a Pi lacks the tools.
+# installation. Sets `extra` if lgpio is among them, which only pwm pins need. pip must not compile it: a Pi lacks the tools.
 fetch() {
     local folder=$1 said from
     # --use-pep517 builds packages that have no wheels, also in a new venv of Bookworm.
@@ -128,20 +127,6 @@ fetch() {
         done
     done
     return 1
-}
-
-say_lgpio() {
-    # Some indexes offer an lgpio without its C module.
-    if ! "$1/venv/bin/python" -I -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("_lgpio"))'
-    then
-        if on_pi; then
-            echo "There is no lgpio for this Python, so the pins cannot be opened. On Raspberry Pi OS run"
-            echo "    sudo apt install python3-lgpio"
-            echo "and then this script again."
-        else
-            echo "There is no lgpio for this Python: simulated pins only."
-        fi
-    fi
 }
 
 # point LINK RELEASE: changes the link with one rename and waits until that is on the disk. The units change

@@ -14,6 +14,8 @@ from typing import Any
 
 from gpiozero.exc import PinError
 
+_RASPBERRY_PI_OS = Path("/etc/rpi-issue")
+
 
 class SoftwarePwm:
     """A line that lgpio holds and dims. `duty_cycle` is from 0 to 1.
@@ -61,6 +63,12 @@ class SoftwarePwm:
             raise PinError(f"GPIO{self._gpio}: {error}") from error
 
 
+def _advice() -> str:
+    if _RASPBERRY_PI_OS.exists():
+        return "sudo apt install python3-lgpio, then install raspi-server again"
+    return "Raspberry Pi OS has it, this system has not: write mode: output"
+
+
 @functools.cache
 def _import_lgpio() -> Any:
     """Return the module lgpio. Raises PinError if it is not installed.
@@ -80,8 +88,7 @@ def _import_lgpio() -> Any:
 
         lgpio.tx_pwm  # noqa: B018  # 0.0.0.2 is an empty stub
     except (ImportError, AttributeError) as error:
-        advice = "sudo apt install python3-lgpio, then install raspi-server again"
-        raise PinError(f"a pwm pin needs lgpio: {error} ({advice})") from error
+        raise PinError(f"a pwm pin needs lgpio: {error} ({_advice()})") from error
     finally:
         os.chdir(here)
     return lgpio
