@@ -37,6 +37,9 @@ done
 if [[ -e $udev_rule ]]; then
     rm -f "$udev_rule"
     udevadm control --reload 2>/dev/null || true
+    for chip in /dev/gpiochip*; do
+        [[ ! -c $chip ]] || { chown root:root "$chip"; chmod 600 "$chip"; } # as the kernel makes it
+    done
 fi
 systemctl daemon-reload 2>/dev/null || true
 systemctl reset-failed "$unit" "$timer" raspi-server-cert.service 2>/dev/null || true

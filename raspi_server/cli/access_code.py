@@ -45,7 +45,7 @@ def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
         print(_message(folder, error), file=sys.stderr)
         return False
     if not new and not qr:
-        _list(codes)
+        _list(source, codes)
         return True
     for right in dict.fromkeys(new):
         replaces_old = codes.exists(right)
@@ -63,13 +63,22 @@ def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
     return _show_link(source, codes, qr) if qr and qr not in new else True
 
 
-def _list(codes: Codes) -> None:
+def _list(source: ConfigSource, codes: Codes) -> None:
     """Print the codes that exist, and the commands that make others."""
     for right, purpose in _PURPOSES.items():
         existing = "there is one" if codes.exists(right) else "none yet"
+        if right == "view" and not codes.exists(right) and _may_all_view(source):
+            existing = "none needed, since access.view is everyone"
         print(f"{right + ':':<9} for {purpose}: {existing}")
     print("A code is shown only when it is made: sudo raspi-server code --new control")
     print("A link and a QR code that sign one more phone in: sudo raspi-server code --qr")
+
+
+def _may_all_view(source: ConfigSource) -> bool:
+    try:
+        return source.load().access.view == "everyone"
+    except ConfigError:
+        return False
 
 
 def _show_link(

@@ -164,11 +164,7 @@ class Doctor:
             yield Finding("error", "gpio", str(error), "gpio: simulated, for trying without a Pi")
         if any(isinstance(pin, PwmConfig) for pin in config.pins):
             yield _check_lgpio()
-        for driver in ("bcm2835", "rp1"):
-            with contextlib.suppress(OSError):
-                keeps = Path(_KEEPS_OUTPUTS.format(driver)).read_text().strip() == "Y"
-                words = "keep their level" if keeps else "are released"
-                yield Finding("ok", "kernel", f"outputs {words} while the server is down")
+        yield _check_kernel()
 
     def _check_certificate(self, pair: CertificateFiles) -> Iterator[Finding]:
         """Check the key, the dates and the names."""
@@ -293,6 +289,17 @@ def _check_permission(device: Path) -> Finding:
         return Finding("error", "gpio", message, "sudo scripts/install.sh")
     message = f"the user {user.pw_name} is not in the group {owner} of {device}"
     return Finding("error", "gpio", message, f"sudo usermod -aG {owner} {user.pw_name}")
+
+
+def _check_kernel() -> Finding:
+    """Check whether the kernel continues to drive an output that no program holds."""
+    for driver in ("bcm2835", "rp1"):
+        with contextlib.suppress(OSError):
+            keeps = Path(_KEEPS_OUTPUTS.format(driver)).read_text().strip() == "Y"
+            words = "keep their level" if keeps else "are released"
+            return Finding("ok", "kernel", f"outputs {words} while the server is down")
+    message = "it has no parameter persist_gpio_outputs: outputs may be released while the server"
+    return Finding("note", "kernel", f"{message} is down, and then the wiring decides")
 
 
 def _check_lgpio() -> Finding:

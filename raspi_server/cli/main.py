@@ -45,6 +45,9 @@ def main(arguments: list[str] | None = None, limits: Limits = DEFAULT) -> int:
     except ConfigError as error:
         logs.print_error(str(error))
         return EXIT_CONFIG
+    except BrokenPipeError:  # of `raspi-server doctor | head`, for example: the reader has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at the end
+        return EXIT_FAILED
     return status
 
 

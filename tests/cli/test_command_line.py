@@ -294,3 +294,13 @@ def test_wheel_has_the_pages(tmp_path: Path) -> None:
     assert {f"raspi_server/{page}" for page in pages} <= names
     assert "raspi_server/www/index.html" in names
     assert not {name for name in names if name.startswith(("tests", "www"))}
+
+
+def test_reader_that_leaves(tmp_path: Path) -> None:
+    """A command whose output is read in part, as by `head -1`, ends without a traceback."""
+    file = tmp_path / "config.yaml"
+    file.write_text("pins: {lamp: {gpio: 17, mode: output}}\n")
+    command = f"{sys.executable} -u -m raspi_server doctor --config {file} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=LIMIT)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""

@@ -207,6 +207,7 @@ def test_gpio_of_a_pi(machine, monkeypatch, tmp_path):
     status, found = machine.examine()
     assert status == 1
     assert "expected a gpiochip labelled pinctrl-bcm2835" in found["gpio"][0]
+    assert found["kernel"][0].startswith("note it has no parameter persist_gpio_outputs: outputs")
     install = "-> sudo apt install python3-lgpio && sudo scripts/install.sh"
     assert found["lgpio"] == [f"error expected 0.2.2 or newer, found 0.0.0.2 {install}"]
 
