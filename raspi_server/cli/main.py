@@ -93,6 +93,11 @@ def parser() -> argparse.ArgumentParser:
     parsed = commands.add_parser(
         "doctor", parents=[config], help="find what is wrong, and how to solve it"
     )
+    parsed.add_argument(
+        "--report",
+        action="store_true",
+        help="print facts about this Pi for an issue of the project; nothing private is in them",
+    )
     parsed.set_defaults(command=doctor)
 
     parsed = commands.add_parser("demo", parents=[port], help="serve simulated pins to try it out")
@@ -212,7 +217,13 @@ def code(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Print the findings of all checks; fail if one is an error."""
+    """Print the findings of all checks; fail if one is an error. Or print a report."""
+    if options.report:
+        from . import report
+
+        for line in report.lines():
+            print(line, flush=True)
+        return 0
     from .doctor import Doctor
 
     status = 0

@@ -4,6 +4,8 @@ tests/system/debian tests the installed service."""
 import contextlib
 import hashlib
 import json
+import platform
+import re
 import socket
 import ssl
 import subprocess
@@ -14,13 +16,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from raspi_server import __version__
 from raspi_server.cli import doctor
 from raspi_server.cli.health import MAX_ANSWER_BYTES
 from raspi_server.cli.main import main
 from raspi_server.gpio import chardev
 from raspi_server.system import vitals
 from tests.cli.test_command_line import another_program
-from tests.support.server import Server, check_end, free_port
+from tests.support.server import LIMIT, Server, check_end, free_port
 
 
 class Machine:
@@ -291,3 +294,23 @@ def test_output_of_other_programs_is_escaped(machine):
         _, found = machine.examine(f"port: {port}")
     assert found["port"][0].startswith(f"error port {port} answers: ok\\x1b[2J")
     assert found["health"] == ["note \\x1b[31mred\\nerror  port"]
+
+
+def test_report_has_facts_and_nothing_private(tmp_path):
+    """The report for an issue names versions, chips and times. Neither the host's name nor anything
+    of config.yaml is in it."""
+    file = tmp_path / "config.yaml"
+    file.write_text("port: 18443\npins: {lamp: {gpio: 17, mode: output, label: Bedroom}}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "raspi_server", "doctor", "--report", "--config", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    facts = dict(line.removeprefix("- ").split(": ", 1) for line in done.stdout.splitlines())
+    assert facts["raspi-server"] == __version__
+    assert {"board", "kernel", "system", "libraries", "power"} <= facts.keys()
+    assert re.fullmatch(r"\d+ ms", facts["import of the server"])
+    for private in (platform.node(), "18443", "Bedroom", str(tmp_path)):
+        assert private not in done.stdout
