@@ -4,7 +4,6 @@ tests/system/debian tests the installed service."""
 import contextlib
 import hashlib
 import json
-import platform
 import re
 import socket
 import ssl
@@ -21,6 +20,7 @@ from raspi_server.cli import doctor
 from raspi_server.cli.health import MAX_ANSWER_BYTES
 from raspi_server.cli.main import main
 from raspi_server.gpio import chardev
+from raspi_server.net.addresses import local_name
 from raspi_server.system import vitals
 from tests.cli.test_command_line import another_program
 from tests.support.server import LIMIT, Server, check_end, free_port
@@ -312,5 +312,5 @@ def test_report_has_facts_and_nothing_private(tmp_path):
     assert facts["raspi-server"] == __version__
     assert {"board", "kernel", "system", "libraries", "power"} <= facts.keys()
     assert re.fullmatch(r"\d+ ms", facts["import of the server"])
-    for private in (platform.node(), "18443", "Bedroom", str(tmp_path)):
+    for private in (local_name(), "18443", "Bedroom", str(tmp_path)):
         assert private not in done.stdout
