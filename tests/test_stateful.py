@@ -327,7 +327,7 @@ class BoardEvents(RuleBasedStateMachine):
 
     @invariant()
     def check(self) -> None:
-        """What was posted to the loop happens, then all that the model predicts is compared."""
+        """Run what was posted to the loop, then compare all that the model predicts."""
         self.rig.settle()
         self.model.pass_time(self.now())
         assert self.rig.errors == []

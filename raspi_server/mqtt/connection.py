@@ -336,10 +336,8 @@ class Connection:
             words = errors.not_mqtt_5(self._config)
         elif reason == "Keep alive timeout":
             words = errors.ping_timeout(self._config, self._client.keepalive)
-        elif not self._is_ready and isinstance(self._socket, ssl.SSLSocket):
-            words = errors.handshake_rejected(self._config, self._network_error)
         elif not self._is_ready:
-            words = errors.connect_failed(self._config, self._network_error)
+            words = errors.connack_missing(self._config, self._network_error)
         else:
             is_new = self._loop.time() - self._began < self._limits.mqtt_settled_after_s
             words = errors.connection_lost(self._config, self._network_error, is_new)

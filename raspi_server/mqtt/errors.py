@@ -54,14 +54,18 @@ def connect_failed(config: BrokerConfig, error: BaseException | None) -> str:
             return f"{broker_name(config)}: expected its certificate to be from {authority}"
         return f"{broker_name(config)}: its certificate was rejected: {error.verify_message}"
     words = f"{broker_name(config)} ended the connection at once: {_OTHER_SCHEME}"
+    if config.context:  # TLS 1.2 checks the client's certificate in the handshake
+        words += f" Does it need another {_OUR_CERTIFICATE}?"
     return _network_error(config, error) or words
 
 
-def handshake_rejected(config: BrokerConfig, error: BaseException | None) -> str:
-    """Return why a broker ended a connection after the TLS handshake and before CONNACK.
+def connack_missing(config: BrokerConfig, error: BaseException | None) -> str:
+    """Return why a broker ended a connection that was made before it sent CONNACK.
 
     TLS 1.3 checks the client's certificate after the handshake. The broker's alert about it can be
     lost: the reset that follows may overtake it."""
+    if not config.context:
+        return connect_failed(config, error)
     words = (
         f"ended the connection after the TLS handshake: does it need another {_OUR_CERTIFICATE}?"
     )

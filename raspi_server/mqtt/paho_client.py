@@ -8,7 +8,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties, VariableByteIntegers
 
 from ..limits import Limits
+from . import errors
 from .broker_config import BrokerConfig
+from .errors import BrokerError
 from .message import Message
 
 
@@ -48,7 +50,9 @@ def new_client(
 
 
 def connect_blocking(client: Client, config: BrokerConfig, limits: Limits) -> None:
-    """Open the connection and send CONNECT. Blocks. Raises OSError or UnicodeError."""
+    """Open the connection and send CONNECT. Blocks.
+
+    Raises OSError or UnicodeError if no connection was made, and BrokerError if it ended then."""
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.MaximumPacketSize = limits.mqtt_max_packet_bytes
     error = client.connect(
@@ -59,7 +63,7 @@ def connect_blocking(client: Client, config: BrokerConfig, limits: Limits) -> No
         properties=properties,
     )
     if error:
-        raise ConnectionAbortedError
+        raise BrokerError(errors.connack_missing(config, None))
 
 
 def publish_properties(message: Message) -> Properties | None:

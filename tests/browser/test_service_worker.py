@@ -1,5 +1,5 @@
-"""What browsers keep of a page, and ask for again: in their cache, and in that of the service
-worker. How the dashboard opens while its Raspberry Pi is away is tested in test_prefix.py."""
+"""The browser's cache and that of the service worker: which files of a page they keep, and which
+they request again. test_prefix.py tests the dashboard while its Raspberry Pi is unreachable."""
 
 import re
 from pathlib import Path

@@ -139,10 +139,12 @@ def test_scrolling_switches_nothing(open_phone):
 
 def test_a_touch_that_stops_the_page(open_phone):
     """A touch on a slider that stops a page which scrolls on sends nothing."""
-    phone = open_phone()
-    while not phone.stop_glide():  # this machine was too slow
+    for _ in range(20):
         phone = open_phone()
-    phone.expect_untouched()
+        if phone.stop_glide():  # else this machine was too slow
+            phone.expect_untouched()
+            return
+    pytest.fail("no touch met a page that scrolled on")
 
 
 def test_a_tap_counts_when_lifted(open_phone):
@@ -188,7 +190,7 @@ def test_a_tap_counts_when_lifted(open_phone):
 
 
 def test_mouse_and_keys(open_phone):
-    """Mouse and keys act immediately, with at most ten commands a second, of which the last counts.
+    """Mouse and keys act immediately. They send ten commands a second at most, and always the last.
     While the mouse holds the slider it stays there, though the word tells the real value."""
     phone = open_phone()
     told, mouse = word(phone.page, "fan"), phone.page.mouse

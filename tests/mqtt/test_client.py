@@ -2,6 +2,7 @@
 ports that are no broker, and for wrong credentials and certificates."""
 
 import asyncio
+import select
 import socket
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paho.mqtt.enums import MQTTErrorCode
 
 from raspi_server.config.errors import ConfigError
 from raspi_server.config.schema import MqttConfig
 from raspi_server.limits import Limits
 from raspi_server.mqtt.broker_config import BrokerConfig, read_broker_config
 from raspi_server.mqtt.client import MqttClient
+from raspi_server.mqtt.paho_client import PahoClient
 from tests.security.test_tls import Authority, Pair
 from tests.support.fake_broker import CONNACK, FakeBroker
 from tests.support.mqtt import CONTROL, config, switch, wait_for_reason, wait_until_well
@@ -195,6 +198,33 @@ def test_invalid_certificate_of_the_broker(secure, authority, pair):
     authority.openssl(f"{sign} -out {other.certificate}")
     words = "its certificate was rejected: Hostname mismatch"
     assert_error(secure(other), words, ca=authority.folder / "ca.crt")
+
+
+@pytest.fixture
+def slow_client(monkeypatch):
+    """A client that sends CONNECT when the broker has hung up."""
+    send = PahoClient._send_connect
+
+    def send_late(client: PahoClient, keep_alive_s: int) -> MQTTErrorCode:
+        poll = select.poll()
+        poll.register(client.socket(), 0)
+        assert poll.poll(LIMIT * 1000)
+        return send(client, keep_alive_s)
+
+    monkeypatch.setattr(PahoClient, "_send_connect", send_late)
+
+
+def test_broker_that_hangs_up_before_connect(authority, pair, slow_client):
+    """A broker that resets the connection before the client has sent CONNECT is reported like one
+    that does so later: TLS 1.3 checks the client's certificate after the handshake."""
+    with FakeBroker(None, is_hasty=True) as plain, FakeBroker(None, pair, is_hasty=True) as secure:
+        words = "ended the connection at once: is that port one for mqtt:// or for mqtts://?"
+        assert_error(plain.url, words)
+        # So does a broker that checks the client's certificate in a handshake of TLS 1.2.
+        words += " Does it need another client certificate (mqtt.certificate)?"
+        assert_error(f"mqtts://localhost:{plain.port}", words, ca=authority.folder / "ca.crt")
+        words = "after the TLS handshake: does it need another client certificate (mqtt.cert"
+        assert_error(f"mqtts://localhost:{secure.port}", words, ca=authority.folder / "ca.crt")
 
 
 def test_client_certificate(secure, authority, pair):

@@ -16,11 +16,14 @@ CONNACK = b"\x20\x03\x00\x00\x00"
 
 class FakeBroker:
     """Port that accepts connections, answers the first packet of each with `answer`, and
-    acknowledges nothing. An `answer` of None is a reset. `tls` is its certificate, if it has one.
-    `sent` has the bytes received over each connection."""
+    acknowledges nothing. An `answer` of None is a reset, and for `is_hasty` one without a packet.
+    `tls` is its certificate, if it has one. `sent` has the bytes received over each connection."""
 
-    def __init__(self, answer: bytes | None, tls: Pair | None = None) -> None:
+    def __init__(
+        self, answer: bytes | None, tls: Pair | None = None, is_hasty: bool = False
+    ) -> None:
         self._answer = answer
+        self._is_hasty = is_hasty
         self._context: ssl.SSLContext | None = None
         if tls:
             self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -57,6 +60,8 @@ class FakeBroker:
             if self._context:
                 connection = self._context.wrap_socket(connection, server_side=True)
             with connection:
+                if self._is_hasty:
+                    reset(connection)
                 while data := connection.recv(65536):
                     with self._more:
                         self.sent[number] += data

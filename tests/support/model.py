@@ -28,7 +28,7 @@ LINE_KEYS = ("gpio", "mode", "active", *LINE_DEFAULTS)
 
 @dataclass
 class Answer:
-    """What a command must get: a value, an error with one of `codes`, or nothing yet."""
+    """The answer that a command must get: a value, an error with one of `codes`, or none yet."""
 
     value: float | None = None
     codes: frozenset[str] = frozenset()

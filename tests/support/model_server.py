@@ -1,4 +1,4 @@
-"""What a client of the real server must have seen, if the model is right."""
+"""The messages that a client of the real server must have received, by the model."""
 
 import contextlib
 import json

@@ -10,8 +10,8 @@ import { percent } from "./format.js";
 const SEND_INTERVAL_MS = 100;
 const RELEASE_DELAY_MS = 50; // `change` comes after `pointerup`
 const SIDEWAYS_PX = 8; // and more than up or down: with less a finger may yet be about to scroll the page
-const GLIDE_GAP_MS = 100; // between two scroll events of a page that scrolls on after a swipe, at most, and after the last one
-const SAYS_END = "onscrollend" in document; // Safari lacked it for long
+const GLIDE_GAP_MS = 100; // while a page scrolls on after a swipe, its scroll events are closer than that
+const HAS_SCROLLEND = "onscrollend" in document; // older Safaris have not
 
 let isSwiped = false; // the last finger on the page scrolled it
 let isScrolling = false;
@@ -20,13 +20,13 @@ document.addEventListener("pointercancel", () => (isSwiped = true), true);
 document.addEventListener("pointerup", () => (isSwiped = false), true);
 for (const type of ["scroll", "scrollend"]) {
   const note = (/** @type {Event} */ { timeStamp }) => {
-    isScrolling = SAYS_END && type === "scroll";
+    isScrolling = HAS_SCROLLEND && type === "scroll";
     scrolledAt = timeStamp;
   };
   document.addEventListener(type, note, { capture: true, passive: true });
 }
 
-/** Return whether a touch only stops a page that scrolls on. A busy phone may report the scroll long after it. @param {Event} touch */
+/** Return whether a touch only stops a page that scrolls on. A busy phone may send scroll events late. @param {Event} touch */
 const isGliding = ({ timeStamp }) => isSwiped && (isScrolling || timeStamp - scrolledAt < GLIDE_GAP_MS);
 
 /** Return a level as the element has it. @param {number} level */

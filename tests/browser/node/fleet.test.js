@@ -1,4 +1,4 @@
-/** What the fleet page knows of all Pis. */
+/** The list of all Pis on the fleet page, and how news change it. */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { api, clock, FakeSocket, reset, settle } from "./fake-browser.js";

@@ -1,4 +1,4 @@
-/** What a page knows of the pins, what it asks before a command, and what it tells. */
+/** A page's pins and commands: their values, the question before a command, and the events. */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { clock, FakeSocket, page, reset } from "./fake-browser.js";
