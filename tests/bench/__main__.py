@@ -18,7 +18,19 @@ from pathlib import Path
 from typing import NoReturn
 
 from .contenders import CONTENDERS, Rig
-from .lines import cost, edges, idle, memory, page, pages, single, sleepers, start, ticks
+from .lines import (
+    cost,
+    edges,
+    idle,
+    memory,
+    page,
+    pages,
+    real_lines,
+    single,
+    sleepers,
+    start,
+    ticks,
+)
 from .machine import circumstances, raise_file_limit
 from .process import ServerFailedError
 from .reader import ProtocolError
@@ -42,6 +54,7 @@ PARTS: dict[str, Callable[[Rig, Asked], Findings]] = {
     ),
     "page": lambda rig, asked: page.measure(rig, asked.rounds),
     "pages": lambda rig, asked: pages.measure(rig, asked.rounds),
+    "lines": lambda rig, asked: real_lines.measure(asked.rounds),
 }
 
 

@@ -79,6 +79,10 @@ class Agent:
     def write(self, file: str, text: str) -> None:
         self._agent.write(file, text.encode())
 
+    def unpack(self, folder: str, archive: bytes) -> None:
+        """Unpack a tar archive in a folder."""
+        self._agent.unpack(folder, archive)
+
 
 class Machine:
     """A running guest. Only `save` keeps its changes of the disk."""

@@ -123,7 +123,7 @@ class Pi(Agent):
                     CHECKOUT / name, name, filter=lambda m: None if "__pycache__" in m.name else m
                 )
         self.run(f"mkdir -p {CODE}")
-        self._agent.unpack(CODE, archive.getvalue())
+        self.unpack(CODE, archive.getvalue())
         self.run(f"chown -R root: {CODE}; python3 -m compileall -q {CODE}/raspi_server")
 
     def start(self, pins: str, others: str = EVERYONE) -> None:
