@@ -1,5 +1,6 @@
 """Errors of a configuration, each with its file, line and key."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -26,3 +27,10 @@ class ConfigError(ValueError):
     def __init__(self, errors: list[Diagnostic]) -> None:
         super().__init__("\n".join(str(error) for error in errors))
         self.errors = tuple(errors)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that a mistyped one may mean, or None."""
+    import difflib  # only for a configuration with an error: a start is slow on a small Pi
+
+    return next(iter(difflib.get_close_matches(word, known, n=1)), None)

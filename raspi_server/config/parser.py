@@ -4,7 +4,6 @@ It compares the YAML nodes with the structs of the schema. The result is a `Conf
 at once, each with its line and what was expected.
 """
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from msgspec import Struct
 
 from . import rules, strict_yaml
 from .converters import choice, converter, expected
-from .errors import ConfigError, Diagnostic
+from .errors import ConfigError, Diagnostic, nearest
 from .rules import Violation
 from .schema import (
     MODES,
@@ -355,8 +354,8 @@ def _join(path: str, key: str) -> str:
 
 
 def _unknown(key: str, keys: Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, keys, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    near = nearest(key, keys)
+    hint = f" (did you mean {near}?)" if near else ""
     return f"expected one of the keys {', '.join(keys)}{hint}"
 
 

@@ -1,10 +1,10 @@
 """Rules for combinations of keys. Each yields its violations; the parser adds the lines."""
 
-import difflib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .converters import expected
+from .errors import nearest
 from .schema import LONG_PULSE_S, BrokerUrl, DrivenConfig, InputConfig, OutputConfig, PinConfig
 
 
@@ -106,6 +106,6 @@ def initially_on(pin: PinConfig, others: Iterable[PinConfig]) -> Iterator[Violat
 
 def group_of_one(group: str, others: Iterable[str]) -> str:
     """Return the message for a group with only one output; `others` are the other groups."""
-    near = difflib.get_close_matches(group, others, n=1)
-    hint = f"did you mean {near[0]}?" if near else "one output alone needs no group"
+    near = nearest(group, others)
+    hint = f"did you mean {near}?" if near else "one output alone needs no group"
     return f"expected a name that two outputs or more have, got {group} here only ({hint})"
