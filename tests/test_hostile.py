@@ -58,8 +58,7 @@ def secure(certificate: Path) -> tuple[str, ssl.SSLContext]:  # noqa: F811
 
 @pytest.fixture
 def connect() -> Iterator[Callable[..., list[socket.socket]]]:
-    """Return `connect(server, address, count, data)`: so many connections from an address, each of
-    which has sent this. They are closed at the end."""
+    """Return `connect(server, address, count, data)`: connections that have sent this."""
     opened: list[socket.socket] = []
 
     def connect(
@@ -78,8 +77,7 @@ def connect() -> Iterator[Callable[..., list[socket.socket]]]:
 
 @contextlib.contextmanager
 def unharmed(server: Server, context: ssl.SSLContext | None = None) -> Iterator[Witness]:
-    """A viewer beside an attack. Afterwards the server holds no descriptor more than before, not
-    much more memory, and has logged no error."""
+    """A viewer beside an attack, which leaves no descriptor, little memory and no error behind."""
     with Witness(server.port, context) as witness:
         open_before, memory_before = descriptors(server), memory(server)
         yield witness
@@ -158,8 +156,7 @@ UNFINISHED_TLS = {
 
 @pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
 def test_requests_that_never_end(start_server, secure, connect, is_secure):
-    """A client that sends a TLS handshake or a request without end, byte by byte or not at all, is
-    closed when its time is over, and not before."""
+    """A request or handshake without end, or without a byte, is closed when its time is over."""
     limits = {"idle_timeout_s": 0.7, "body_timeout_s": 0.7, "first_byte_timeout_s": 0.7}
     config, context = secure if is_secure else (CONFIG, None)
     pi = start_server(config, program=changing(**limits))
@@ -324,8 +321,7 @@ def test_memory_of_a_connection(start_server, secure, tmp_path, what, is_secure)
 
 
 def test_large_responses_never_read(start_server, connect):
-    """Of the large responses that an address does not read four wait, the newest. A client that
-    reads gets them whole."""
+    """Of the large responses that an address does not read the newest four wait."""
     limits = {"large_response_bytes": 16 * KIB, "connection_send_buffer_bytes": 4096}
     pi = start_server(CONFIG, program=changing(**limits))
     with HttpClient(pi) as client:

@@ -60,10 +60,8 @@ def row(page: Page, topic: str, name: str) -> Locator:
 
 
 def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, shoot):
-    """A first visit loads at most 45 kB beside the Pis, all scripts at once. Every Pi has a card
-    under its group's heading, with its pins as they are; those that are offline say since when.
-    Search and filter work with the keyboard. A Pi that goes offline is greyed, keeps its last
-    values, and is announced; a new one appears in its place, and one that is removed disappears."""
+    """A small first visit shows every Pi under its group's heading, with its pins as they are.
+    Search and filter work by keyboard. Pis that appear, go offline or are removed show at once."""
     broker = brokers.broker()
     pis = start_pis(broker)
     pis.describe("farm/house-1/pi-2", "pi-2", FARM, url="http://127.0.0.1:9/")
@@ -126,9 +124,8 @@ def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, sh
 
 
 def test_commands_to_another_pi(brokers, start_pis, start_server, open_page):
-    """The page of one Pi leads to that of all. What is switched there is switched at another Pi, by
-    each kind of control; one that confirms names its Pi in the question. A command looks pending
-    until its Pi has answered. A rejection is shown with its reason."""
+    """Each kind of control switches a pin of another Pi. One with `confirm` names its Pi in the
+    question. A command looks pending until it is answered, and a rejection shows its reason."""
     broker = brokers.broker()
     there = start_server(pi(broker.url, "house/there", fleet=False))
     page = open_page(start_server(pi(broker.url, "house/here")).url)
@@ -168,10 +165,8 @@ def test_commands_to_another_pi(brokers, start_pis, start_server, open_page):
 
 
 def test_rights(brokers, start_server, open_page, shoot):
-    """A browser that may not switch sees no switches and gets the reason, with a link to where one
-    signs in if that would help. If everyone may switch, a pin that needs the code has no switch;
-    the others have. Without the right to view it sees no Pi. Without a broker in the configuration
-    the page says which line is missing."""
+    """A browser sees switches only for what it may switch, and else the reason and the link to sign
+    in. Without the right to view it sees no Pi; without a broker, the line that is missing."""
     url = brokers.broker().url
     server = start_server(pi(url, "house/here", control="code"))
     page = open_page(f"{server.url}/fleet/")
@@ -234,8 +229,7 @@ def test_unreachable_broker(brokers, start_server, open_page, shoot):
 
 
 def test_hundreds(brokers, start_pis, start_server, open_page):
-    """With hundreds of Pis the page draws only what is near the visible part, finds any of them,
-    and shows its changes."""
+    """With hundreds of Pis the page draws only those near the visible part, and finds any."""
     broker = brokers.broker("log_type error", "log_type notice")
     pis = start_pis(broker)
     pins = [pin(f"out{n}", label=f"Relay {n}", mode="output", writable=True) for n in range(5)]

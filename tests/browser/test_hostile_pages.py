@@ -134,9 +134,8 @@ def test_page_of_another_site(
     tmp_path: Path,
     is_coded: bool,
 ) -> None:
-    """A page of another site, or of another port of the same host, can neither read nor switch nor
-    frame, also with a browser that is signed in. A page in `www` can read and switch with the same
-    requests."""
+    """A page of another site, port or name can neither read, switch nor frame, also in a browser
+    that is signed in. A page in `www` can, with the same requests."""
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "own.html").write_text("<title>My own</title>")
     Codes(tmp_path).renew("control")

@@ -69,8 +69,7 @@ class Phone(NamedTuple):
         return before
 
     def expect_untouched(self, name: str = "fan") -> None:
-        """Expect that a slider is where it was, that nothing was sent and that its pin never
-        changed."""
+        """Expect that a slider is where it was, nothing was sent and its pin never changed."""
         expect(self.slider(name)).to_have_value("90")
         assert self.sent() == []
         assert api(self.server, f"/api/pins/{name}")["since"] is None
@@ -115,8 +114,7 @@ def open_phone(
 
 
 def test_scrolling_switches_nothing(open_phone):
-    """A scroll that begins on a slider, a switch or a button sends nothing and asks nothing, in
-    whatever direction it begins; nor do two fingers."""
+    """A scroll that begins on a control sends and asks nothing, nor do two fingers."""
     phone = open_phone()
     for way in ([(0, -200)], [(3, -200)], [(-60, -200)], [(3, 0), (3, -200)]):
         phone.scroll(phone.slider(), *way)
@@ -148,9 +146,8 @@ def test_a_touch_that_stops_the_page(open_phone):
 
 
 def test_a_tap_counts_when_lifted(open_phone):
-    """A tap on the track sets the level there, once, when the finger is lifted. Where a dimmer asks
-    first, it asks then, once, and a no leaves it where it was. A finger that rests on a slider or
-    moved by 7 pixels sends nothing; more does, and follows the finger."""
+    """A tap sets the level once, when the finger is lifted; with `confirm` it asks once. A finger
+    that rests or moves by 7 pixels sends nothing; one that moves more is followed."""
     phone = open_phone()
     x, y = phone.place(phone.slider(), 0.3)
     phone.hand.touch((x, y))

@@ -1,5 +1,4 @@
-"""Trust in the certificate authority of the Pi: a browser with a profile of its own, in which the
-authority is installed by the documented steps."""
+"""Trust in the authority of the Pi: a browser in which it is installed by the documented steps."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -65,9 +64,8 @@ def plain(server: Server) -> str:
 
 
 def test_browser_that_trusts_the_authority(pi: Server, folder: Path, trusting_page: Page) -> None:
-    """With the authority installed, page and WebSocket are secure without a warning, and plain HTTP
-    leads to the address over HTTPS that was asked for, never to another site. The token of a link
-    is passed on, and used only there. The service worker is installed."""
+    """With the authority installed everything is secure without a warning. Plain HTTP leads to the
+    same address over HTTPS, never to another site, and passes on the token of a link."""
     page = trusting_page
     for elsewhere in (
         "https://evil.example/",
@@ -94,9 +92,8 @@ def test_browser_that_trusts_the_authority(pi: Server, folder: Path, trusting_pa
 def test_steps_of_each_device(
     pi: Server, open_page: Callable[..., Page], shoot: Callable[[Page], None]
 ) -> None:
-    """Each device shows its own steps, with the file it takes and the fingerprint, and folds away
-    the others'. A browser that prefers Indonesian shows the whole page in it. The page notices that
-    the certificate is trusted, and then leads on; before it does not."""
+    """Each device shows its own steps, file and fingerprint, in the language of the browser. The
+    page notices when the certificate is trusted, and then leads on."""
     authority = ask(plain(pi), "GET", "/trust/authority.json").json
     fingerprint = authority["fingerprint"].replace(":", " ")
     for shown, file, agent, locale, words in (

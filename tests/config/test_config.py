@@ -20,8 +20,7 @@ TLS = CertificateFiles(certificate=HERE / "tls/server.crt", key=HERE / "tls/serv
 
 
 def test_shipped_file_has_the_defaults_and_explains_every_key():
-    """The shipped file is valid, and its values are the defaults. Each key is in it: those of the
-    top and of `access` uncommented and once."""
+    """The shipped file is valid, has the defaults as its values, and has each key."""
     assert load(SHIPPED) == msgspec.structs.replace(Config(), www=SHIPPED.parent / "www")
     pin_keys = set().union(*(mode.__struct_fields__ for mode in MODES.values())) - {"name"}
     for line, keys in (
@@ -36,8 +35,7 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
 
 
 def test_examples_are_valid():
-    """The examples in the shipped file are valid without their comment signs, with the space after
-    the sign or without it. The pins of README.md are valid, without warnings."""
+    """The examples in the shipped file, without their comment signs, and in README.md are valid."""
     top, pins = SHIPPED.read_text().split("\npins:\n")
     (broker,) = re.findall(r"^# {3}mqtt:\n(?:# {5}.*\n)+", top, re.MULTILINE)
     mqtt = read(re.sub("^#", "", broker, flags=re.MULTILINE)).mqtt
@@ -216,9 +214,8 @@ def value_of(rule, where, value):
     [pytest.param(rule, where, id=f"{where}-{rule.key}") for rule in RULES for where in rule.where],
 )
 def test_key_accepts_its_values_and_rejects_others(rule, where):
-    """Each key accepts the documented values, up to both ends of its range. A value of another
-    type, or just beyond the range, is rejected. The error has the line, the key, what was expected
-    and what the file has there."""
+    """Each key accepts its values up to both ends of its range. Any other is rejected with the
+    line, the key, what was expected and what is there."""
     for text, meaning in rule.good.items():
         found = value_of(rule, where, text)
         assert (found, type(found)) == (meaning, type(meaning)), text
@@ -256,8 +253,7 @@ DEFAULTS = {
 
 @pytest.mark.parametrize("mode", MODES)
 def test_pin_has_the_defaults_and_no_key_of_another_mode(mode):
-    """A pin with only `gpio` and `mode` has the documented defaults. A key such as `pulse` on an
-    input is rejected, with the modes that have it."""
+    """A pin has the documented defaults. A key of another mode is rejected with its modes."""
     everywhere = {"name": "lamp", "gpio": 17, "label": "lamp", "active": "high"}
     pin = one_pin(mode)
     assert type(pin) is MODES[mode]
@@ -296,8 +292,7 @@ def test_configuration_cannot_be_changed():
 
 
 def test_ssl_takes_a_pair_of_files():
-    """`ssl` takes the user's own certificate and key. Secret files are the keys, including the one
-    of the authority beside the certificate, and the password of the broker."""
+    """`ssl` takes the user's own certificate and key. Keys and passwords are secret files."""
     config = read("ssl: {certificate: my/own.crt, key: /srv/own.key}\n")
     pair = CertificateFiles(certificate=HERE / "my/own.crt", key=Path("/srv/own.key"))
     assert config.ssl == config.certificate == pair
@@ -308,8 +303,7 @@ def test_ssl_takes_a_pair_of_files():
 
 
 def test_half_a_pair_of_files_is_rejected():
-    """A certificate without a key, or a key without a certificate, is rejected. Each error is
-    reported once."""
+    """A certificate or a key alone is rejected. Each error is reported once."""
     nothing = "expected a file, got nothing"
     assert errors("ssl: {key: a}\n") == [f"config.yaml:1: ssl.certificate: {nothing}"]
     number = f"config.yaml:3: ssl.key: expected a path, got 5{HINT}"
@@ -321,8 +315,7 @@ def test_half_a_pair_of_files_is_rejected():
 
 
 def test_paths_are_relative_to_the_folder_of_the_file(tmp_path, monkeypatch):
-    """A relative path does not depend on the working directory. If the configuration is a link,
-    paths are relative to the folder of the link."""
+    """A relative path begins at the folder of the file, or of the link to it."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "real.yaml").write_text("www: pages\nssl: true\n")
     (tmp_path / "etc/config.yaml").symlink_to("../real.yaml")

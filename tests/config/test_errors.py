@@ -35,8 +35,7 @@ interval: 017
 
 
 def test_all_errors_are_reported_in_the_order_of_the_file():
-    """All errors are reported together, from top to bottom. Programs get them one by one, with
-    file, line and key, from a ValueError."""
+    """All errors are reported together, from top to bottom; programs get them one by one."""
     assert [error.split(": expected ")[0] for error in errors(MANY_ERRORS)] == [
         f"config.yaml:{place}"
         for place in (
@@ -147,8 +146,7 @@ pins:
 
 
 def test_aliases_are_not_expanded():
-    """A few lines that would expand to billions of values are rejected. So is a value that contains
-    itself."""
+    """Lines that would expand to billions of values, or contain themselves, are rejected."""
     levels = ["a0: &a0 {x: 1, y: 1, z: 1}"]
     for n in range(1, 11):
         levels += [f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}"]

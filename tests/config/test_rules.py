@@ -27,8 +27,7 @@ BROKERS = [
 
 @pytest.mark.parametrize(("rejected", "accepted", "expected"), BROKERS)
 def test_keys_of_mqtt_that_belong_together(rejected, accepted, expected):
-    """A broker needs a URL, a password needs a user, a certificate needs its key, and both need a
-    URL with TLS."""
+    """A broker needs a URL, a password a user, a certificate its key, and files of TLS mqtts."""
     found = errors("\n  ".join(["mqtt:", *rejected.split(", ")]))
     assert found == [f"config.yaml:{error}" for error in expected]
     assert read(f"mqtt: {{{accepted}}}").mqtt is not None
@@ -38,8 +37,7 @@ def test_keys_of_mqtt_that_belong_together(rejected, accepted, expected):
 
 
 def test_pin_name_is_a_simple_word():
-    """A pin's name has small letters, digits, _ and -. Words such as `on` are names, too. Another
-    name is rejected, and shown escaped."""
+    """A pin's name has small letters, digits, _ and -. Another is rejected, and shown escaped."""
     for good in ("a", "on", "null", "lamp_2-x", "x" * 32):
         pin = one_pin("input", name=good)
         assert (pin.name, pin.label, str(pin)) == (good, good, f"{good} (GPIO17)")
@@ -68,8 +66,7 @@ def test_unknown_mode_is_the_only_error_of_a_pin(mode):
 
 
 def test_two_pins_on_one_gpio_are_rejected():
-    """Two pins never share a GPIO, also if they use different names for it. Pins keep the order of
-    the file."""
+    """Two pins never share a GPIO, whatever they call it. Pins keep the order of the file."""
     text = """
 pins:
   lamp: {{gpio: 17, mode: output}}
@@ -160,8 +157,7 @@ def test_pin_with_another_error_counts_in_its_group():
 
 
 def test_at_most_one_output_of_a_group_starts_on():
-    """Two outputs of one group, such as a motor's up and down, cannot both start on. One of each
-    group can."""
+    """Two outputs of one group cannot both start on. One of each group can."""
     text = """pins:
   up: {{gpio: 5, mode: output, group: blind, initial: {}}}
   other: {{gpio: 13, mode: output, initial: on}}

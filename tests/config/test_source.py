@@ -97,8 +97,7 @@ def test_last_good_configuration_is_kept(file, tmp_path, monkeypatch):
 
 
 def test_last_good_configuration_of_an_older_release(file, tmp_path):
-    """A key that conflicts with others since a later release is ignored, with a warning. Later
-    loads have warnings of their own."""
+    """A key that conflicts with others since a later release is ignored, with a warning."""
     kept = tmp_path / "last-good.json"
     gate = "pins: {gate: {gpio: 4, mode: output, pulse: 99, initial: on}}"
     kept.write_text(json.dumps({"folder": "/srv", "text": gate}))
@@ -124,8 +123,7 @@ def test_unusable_last_good_configuration_is_none(file, tmp_path, data, caplog):
 
 
 def test_without_a_state_folder_nothing_is_kept(file, tmp_path, monkeypatch, caplog):
-    """Without the state folder that systemd names, nothing is kept. A folder that cannot be written
-    is an error in the log."""
+    """Without a state folder nothing is kept. One that cannot be written goes to the log."""
     for folder, is_kept in ((None, None), (tmp_path, True), (tmp_path / "gone", None)):
         monkeypatch.delenv("STATE_DIRECTORY", raising=False)
         if folder:

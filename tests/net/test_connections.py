@@ -61,8 +61,7 @@ def served(connections: list[socket.socket]) -> int:
 
 @pytest.fixture
 def connect() -> Iterator[Callable[..., list[socket.socket]]]:
-    """Return `connect(server, address, count)`, which opens connections from an address, one after
-    the other. Each sends a request: a silent connection does not count yet."""
+    """Return `connect(server, address, count)`. Each connection sends a request, and so counts."""
     opened: list[socket.socket] = []
 
     def connect(server: Server, address: str, count: int) -> list[socket.socket]:
@@ -115,8 +114,7 @@ def test_eviction_from_the_address_with_most(start, connect, bearer):
 
 
 def test_owner_gets_in_and_stays(start, connect, bearer):
-    """While clients of eighty addresses connect, a client with the control code switches by the API
-    and by the WebSocket, also from an address that others have filled. The WebSocket stays open."""
+    """While clients of eighty addresses connect, the owner gets in and stays, from any address."""
     server = start()
     connect(server, CLIENT, MOST_OF_ONE)
     with WebSocketClient(server.port, address=CLIENT, headers=bearer) as owner:
@@ -155,8 +153,7 @@ def test_protection_ends_with_the_credential(start, bearer, connect, tmp_path):
 
 
 def test_eviction_without_descriptors(start, bearer, connect):
-    """When the descriptors run out, new connections replace those of the address with most, too,
-    and need not wait. The owner gets in."""
+    """When the descriptors run out, new connections replace those of the address with most."""
     most = 50
     limits = {name: 1000 for name in (*SMALL, "accept_retry_interval_s")}
     server = start(

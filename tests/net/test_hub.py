@@ -1,5 +1,4 @@
-"""The hub and its back-pressure: every viewer gets whole frames in order, and a slow one costs the
-others nothing."""
+"""The hub: viewers get whole frames in order, and a slow one costs the others nothing."""
 
 import asyncio
 import contextlib
@@ -56,8 +55,7 @@ class Connection:
 
 
 class Rig:
-    """A hub with viewers on real sockets, with TLS if a certificate's folder is given. Their other
-    ends are read only by `read`."""
+    """A hub with viewers on real sockets, perhaps with TLS. Only `read` reads their other ends."""
 
     def __init__(self, certificate: Path | None = None) -> None:
         self.certificate = certificate
@@ -201,8 +199,7 @@ def test_frame_length_is_as_short_as_possible(size, header):
 
 
 def test_viewers_that_read_get_everything_in_order(rig):
-    """Viewers that read get every state and every change in order. `on_active` is called with the
-    first viewer and after the last."""
+    """Viewers that read get everything in order. The first and the last one are reported."""
     ends = [rig.join() for _ in range(3)]
     assert len(rig.hub) == 3 and set(rig.hub) == set(rig.viewers)
     for seq in range(10):
@@ -225,9 +222,8 @@ def test_viewers_that_read_get_everything_in_order(rig):
 
 
 def test_full_viewer_is_skipped(rig):
-    """A viewer whose connection is full is skipped and counted. When it reads again, it finds what
-    its own buffer held and two old states at most, with TLS those before the next readiness check,
-    too. Then it gets the present while others sleep on."""
+    """A full viewer is skipped and counted. When it reads again, it finds what its buffer held, a
+    few old states, and then the present."""
     sleeper, late, neighbour = (rig.join() for _ in range(3))
     for seq in range(ASLEEP):
         rig.send_state(seq)
@@ -247,8 +243,7 @@ def test_full_viewer_is_skipped(rig):
 
 
 def test_viewer_that_is_too_slow(rig):
-    """A socket that falls more than 256 KiB behind is closed with 1013. So is one that does not
-    take a whole change for 5 s, even if it reads a little. One that does take it is not."""
+    """A viewer that is more than 256 KiB, or 5 s, behind is closed with 1013."""
     sleeper, neighbour, _ = rig.join(), rig.join(), rig.join()
     small, big = (frame(Result(None, "x" * size, 1)) for size in (1000, 100_000))
     rig.run(lambda: [viewer.send(big) for viewer in rig.viewers[:2]])
@@ -293,8 +288,7 @@ def test_broken_connection_disturbs_no_other_viewer(rig):
 
 
 def test_closed_viewer_gets_nothing_more(rig):
-    """A viewer that is closed gets nothing more, and no other misses anything. `close` sends all
-    viewers a close frame; `cut` also ends their connections at once."""
+    """A closed viewer gets nothing more. `close` sends close frames, `cut` ends all at once."""
     ends = [rig.join() for _ in range(3)]
     rig.run(lambda: rig.viewers[1].close(1001, "bye"))
     rig.send_state(1)

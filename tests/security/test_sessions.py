@@ -14,9 +14,8 @@ from tests.web.test_trust import make_authority
 
 
 def test_sign_out(start_with_codes):
-    """Signing out invalidates the cookie and closes its WebSockets, which switch nothing more, not
-    even pins that everyone may switch. Another browser, and a script that sent the code itself,
-    stay. Signing in again does the same, and gives another cookie."""
+    """Signing out, or in again, invalidates the cookie and closes its WebSockets, which switch
+    nothing more. Other browsers, and scripts with the code, stay."""
     pi = start_with_codes()
     code = pi.new("control")
     mine, other = pi.sign_in(code).cookie_header, pi.sign_in(code).cookie_header
@@ -92,8 +91,7 @@ def test_least_recently_used_session_ends() -> None:
 
 
 def test_cookie_names_and_values(start_with_codes):
-    """The cookie's name has the port that the browser sees, so that two servers on one host do not
-    sign each other out. Other names and made-up values are no session."""
+    """The cookie's name has the browser's port. Other names and made-up values are no session."""
     pi = start_with_codes()
     code = pi.new("control")
     for host, name in {

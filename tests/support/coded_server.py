@@ -1,5 +1,4 @@
-"""A server with codes: the folders that systemd gives it, and the command that makes codes and
-links."""
+"""A server with codes, its folders, and the command that makes codes and links."""
 
 import os
 import re

@@ -30,8 +30,7 @@ again (`unopened`), and the `pause` of the group."""
 
 @st.composite
 def configurations(draw: Any, choices: Choices, before: Pins | None = None) -> Pins:
-    """A configuration, or an edited one: each pin is left, relabelled, renamed, changed into
-    another, or removed, and the order may change."""
+    """A configuration, or an edited one: pins are left, changed, renamed, removed, or moved."""
     old = {keys["gpio"]: (name, keys) for name, keys in (before or {}).items()}
     found: Pins = {}
     for gpio in draw(st.permutations([*USUAL])) if before and draw(st.booleans()) else [*USUAL]:

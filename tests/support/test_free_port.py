@@ -8,8 +8,7 @@ from tests.support.server import free_port
 
 
 def test_a_free_port_is_held() -> None:
-    """No other program gets the port by chance; a server can listen there again and again, and
-    connections are refused in between."""
+    """No other program gets the port. A server can listen there again and again."""
     port = free_port()
     assert port not in {free_port() for _ in range(10)}
     with socket.socket() as other, pytest.raises(OSError, match="Address already in use"):

@@ -1,5 +1,4 @@
-"""Clocks that are set, as a viewer sees it: the clock of the real server's process, never that of
-the machine."""
+"""Clocks that are set, as a viewer sees it: those of the server's process, not the machine's."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -85,8 +84,7 @@ def pins(server: Server) -> dict[str, Any]:
 
 
 def test_clock_is_set(start_server: Callable[..., Server], tmp_path: Path) -> None:
-    """When the clock is set, every time that is sent is right from the next tick on, and numbers
-    grow by one. A running pulse and max_on keep their length and end once."""
+    """When the clock is set, all times are right from the next tick on. Pulses keep their time."""
     clock = Clock(tmp_path / "offset")
     pi = start_server(CONFIG, program=("-c", DRIVER.format(file=str(tmp_path / "offset"))))
     for step in (HOUR, -20 * YEAR, -0.25):

@@ -1,5 +1,4 @@
-"""Text of clients in the log: one line each, legible and short. Clients cannot write a line of
-their own, and cannot flood the log. Errors of the server itself are logged with a traceback."""
+"""Text of clients in the log: one legible line each, and not too many. Errors have a traceback."""
 
 import contextlib
 import json
@@ -76,8 +75,7 @@ UNPRINTABLE = {
 @settings(max_examples=50, deadline=None)
 @given(st.text())
 def test_every_message_is_one_printable_line(text: str) -> None:
-    """Any text is logged as one printable line. A printable text of 1,000 characters stays as it
-    is, a longer one is shortened."""
+    """Any text is logged as one printable line, beyond 1,000 characters a shortened one."""
     assert logs.legible(text).isprintable()
     if text.isprintable():
         assert logs.legible(text) == text
@@ -123,8 +121,7 @@ def send_messages(server: Server, text: bytes) -> None:
 
 @pytest.mark.parametrize("kind", UNPRINTABLE)
 def test_input_cannot_break_the_log(pi: Server, kind: str) -> None:
-    """At `log_level: debug`, no bytes of a request or a message, wherever they are, begin a line of
-    the log, control the terminal, or fill the card."""
+    """No bytes of a client begin a line of the log, control the terminal, or fill the card."""
     before = len(pi.lines)
     sent = requests(UNPRINTABLE[kind])
     for request in sent:
@@ -205,9 +202,8 @@ def test_input_over_tls(start_server: Callable[..., Server], certificate: Path) 
 def test_error_of_the_server_is_logged_once_with_its_traceback(
     start_server: Callable[..., Server],
 ) -> None:
-    """An error of the server is logged once with its traceback, however often it happens, and one
-    at another place, too. The number of suppressed lines is logged when the period is over. The
-    request in it is legible."""
+    """An error of the server is logged once with its traceback, however often it happens. The
+    number of suppressed lines follows."""
     imports = "from raspi_server.web import api"
     broken = "api.%s.get = lambda self: {}[self.request.uri]"
     soon = {"log_limit_period_s": 1.0, "certificate_check_interval_s": 0.5}

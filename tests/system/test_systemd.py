@@ -89,8 +89,7 @@ def datagram_sockets(pid: int) -> int:
 
 
 def test_ready_watchdog_stopping(start_server: Callable[..., Server], tmp_path: Path) -> None:
-    """First READY is sent, when the server accepts connections, then WATCHDOG again and again, and
-    STOPPING at the begin of a stop. The socket may be an abstract one."""
+    """READY is sent, then WATCHDOG again and again, then STOPPING, also to an abstract socket."""
     systemd = Systemd(f"@{tmp_path}/notify")
     server = start_server(LAMP, env=environment(systemd, WATCHDOG_USEC="200000"))
     assert systemd.next() == "READY=1"
@@ -107,8 +106,7 @@ def test_ready_watchdog_stopping(start_server: Callable[..., Server], tmp_path: 
 def test_without_a_watchdog_only_the_status_is_sent(
     start_server: Callable[..., Server], systemd: Systemd
 ) -> None:
-    """Without WATCHDOG_USEC only changes of the status are sent between READY and STOPPING, on one
-    socket."""
+    """Without WATCHDOG_USEC only changes of the status are sent, on one socket."""
     server = start_server(LAMP, env=environment(systemd))
     assert systemd.next() == "READY=1"
     status = (
@@ -126,8 +124,7 @@ def test_without_a_watchdog_only_the_status_is_sent(
 
 
 def test_ready_waits_for_the_address(systemd: Systemd, tmp_path: Path) -> None:
-    """A start waits for an address that another program has, logs that once, and sends READY when
-    it has the address."""
+    """A start waits for an address that another program has, and sends READY when it has it."""
     file = tmp_path / "config.yaml"
     command = [sys.executable, "-m", "raspi_server", "run", "--config", str(file)]
     with socket.create_server(("127.0.0.1", 0)) as taken:

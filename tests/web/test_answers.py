@@ -1,5 +1,4 @@
-"""Headers of every response, also of those that Tornado itself writes to a malformed request. A
-request with a foreign name is rejected before anything else."""
+"""Headers of every response, also of Tornado's own. A foreign name is rejected first of all."""
 
 from collections.abc import Callable
 
@@ -46,8 +45,7 @@ MALFORMED = {
 
 
 def check(server: Server, request: str) -> int:
-    """Send a request; return the status of the answer. Check that it has the headers of all
-    answers. The policy may be a stricter one."""
+    """Send a request, check the headers of the answer, and return its status."""
     with open_socket(server.port) as connection, connection.makefile("rb") as received:
         connection.sendall(request.encode("latin-1"))
         status = int(received.readline().split()[1])
@@ -72,8 +70,7 @@ def https_pi(start_module_server, certificate):  # noqa: F811
 
 @pytest.mark.parametrize("line", REQUESTS)
 def test_every_answer_has_our_headers(pi: Server, https_pi: Server, line: str) -> None:
-    """Every answer has our headers, also of plain HTTP where HTTPS is on. With a foreign name it is
-    421, whatever the path and method are."""
+    """Every answer has our headers, also of plain HTTP beside HTTPS. A foreign name gets 421."""
     first, _, upgrade = line.partition(" +")
     request = f"{first} HTTP/1.1\r\nHost: {{}}\r\n{UPGRADE if upgrade else ''}\r\n"
     assert check(pi, request.format("127.0.0.1")) == REQUESTS[line]

@@ -43,8 +43,7 @@ http {{
 def test_everything_works_below_the_prefix(
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
-    """The page names its files by relative addresses, which nginx finds beside another site. A
-    viewer behind nginx gets a change that an API request behind nginx makes."""
+    """Behind nginx, files, viewers and API requests find their way below a prefix."""
     server = start_server("access: {control: everyone}\npins:\n  lamp: {gpio: 27, mode: output}\n")
     port, file = free_port(), tmp_path / "nginx.conf"
     file.write_text(CONFIG.format(folder=tmp_path, port=port, target=server.port, prefix=PREFIX))

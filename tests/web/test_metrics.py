@@ -39,8 +39,7 @@ def switch(server: Server, pin: str, value: float) -> None:
 
 
 def test_numbers_of_a_pin(start_server):
-    """Each pin has its value, changes, seconds on and last change. Edges have their latency. Health
-    and heartbeat have numbers. The broker has none if it is not configured."""
+    """Pins, edges, health and heartbeat have numbers. A broker that is not configured has none."""
     server = start_server(CONFIG)
     before = numbers(server)
     assert (before["pin_value lamp"], before["pin_changes_total lamp"]) == (0, 0)
@@ -66,8 +65,7 @@ def test_numbers_of_a_pin(start_server):
 
 
 def test_viewers_and_frames(start_server):
-    """Viewers are counted, and the frames that are sent to them. So are those that are skipped for
-    a viewer that does not read."""
+    """Viewers are counted, and the frames that are sent to them or skipped."""
     server = start_server("interval: 0.01\n" + CONFIG)
     assert numbers(server)["frames_sent_total"] == 0
     with WebSocketClient(server.port) as attentive:
@@ -82,9 +80,8 @@ def test_viewers_and_frames(start_server):
 
 
 def test_broker_and_dashboard(start_server, brokers):
-    """Every number that the dashboard for Grafana names exists, and it draws every one of ours.
-    Prometheus' own check of names, units and help texts finds nothing. The numbers show an
-    unreachable broker, the changes that wait for it, and the health."""
+    """The dashboard for Grafana draws all our numbers and no other. Prometheus' own check finds
+    nothing. The numbers show an unreachable broker and the changes that wait."""
     broker = brokers.broker()
     server = start_server(CONFIG + f'mqtt: {{url: "{broker.url}"}}\n')
     server.wait_for_log("mqtt: connected")
@@ -111,8 +108,7 @@ def test_broker_and_dashboard(start_server, brokers):
 
 
 def test_reload(start_server):
-    """After a reload the pins of the new configuration are shown. Counts of pins that stayed go on.
-    `/metrics` is gone when it is switched off."""
+    """After a reload counts of pins that stayed go on, and `/metrics` may be switched off."""
     server = start_server(CONFIG)
     switch(server, "lamp", 1)
     server.reload(re.sub("  fan:.*\n", "", CONFIG))

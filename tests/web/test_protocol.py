@@ -38,8 +38,7 @@ def port(start_module_server: Callable[..., Server]) -> int:
 
 
 class Seen(NamedTuple):
-    """The view of a client: the number of messages that were answered, the payloads of pongs and of
-    the close frame, and whether the connection is open at the end."""
+    """The view of a client: number of answers, payloads of pongs and close frame, and the end."""
 
     answers: int
     pongs: list[bytes]
@@ -134,8 +133,7 @@ CASES: dict[str, tuple[bytes, Seen]] = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_case(port: int, name: str) -> None:
-    """Valid frames are answered and invalid ones end the connection, in one piece and byte by
-    byte."""
+    """Valid frames are answered, invalid ones end the connection, also byte by byte."""
     data, expected = CASES[name]
     assert see(port, [data]) == expected
     if len(data) < 200:

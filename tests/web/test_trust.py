@@ -1,5 +1,4 @@
-"""HTTP and HTTPS on one port: answers to plain HTTP, the certificate authority in its forms, and
-the proof that a device trusts it."""
+"""HTTP and HTTPS on one port: answers to plain HTTP, the authority, and the proof of trust."""
 
 import plistlib
 import ssl
@@ -53,8 +52,7 @@ def trusting(folder: Path) -> ssl.SSLContext:
 
 
 def test_page_redirects_to_the_explanation(pi: Server) -> None:
-    """A page asked for without https redirects to the page that explains it, with the path that was
-    asked for. That page has all its files."""
+    """A page asked for without https leads to the explanation, which has all its files."""
     for path, to in (("/", "/"), ("/private.txt", "/private.txt"), ("/apis", "/apis"),
                      ("/a/b?c=d", "/a/b%3Fc%3Dd")):  # fmt: skip
         answer = ask(pi, "GET", path)
@@ -84,9 +82,8 @@ def test_nothing_but_the_explanation(pi: Server, trusting: ssl.SSLContext) -> No
 
 
 def test_forms_of_the_certificate(pi: Server, folder: Path) -> None:
-    """The authority's certificate comes as a plain file for Android and computers, and as a profile
-    for Apple's devices. A second installation of the profile replaces the first. The page shows
-    the fingerprint that openssl shows."""
+    """The authority comes as a plain file and as a profile for Apple's devices, which replaces an
+    earlier one. The page shows openssl's fingerprint."""
     authority = folder / "tls" / "ca.crt"
     der = ssl.PEM_cert_to_DER_cert(authority.read_text())
     plain = ask(pi, "GET", "/trust/raspi-server.crt")
@@ -112,8 +109,7 @@ def test_forms_of_the_certificate(pi: Server, folder: Path) -> None:
 def test_certificate_of_another_authority(
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
-    """If the authority beside the certificate did not sign it, it is not offered, and plain HTTP
-    redirects to https immediately."""
+    """An authority that did not sign the certificate is not offered; plain HTTP leads to https."""
     make_authority(tmp_path / "other").replace(make_authority(tmp_path))
     server = start_server(CONFIG)
     answer = ask(server, "GET", "/door?x=1")
@@ -124,8 +120,7 @@ def test_certificate_of_another_authority(
 
 
 def test_without_https(start_server: Callable[..., Server]) -> None:
-    """With `ssl: false` everything is served by plain HTTP, and no authority is offered. A browser
-    that insists on https is rejected immediately."""
+    """With `ssl: false` all is served by plain HTTP. Requests by https are rejected."""
     server = start_server("ssl: false\n")
     for path, status in (("/", 200), ("/api/pins", 200), ("/trust/authority.json", 404)):
         assert ask(server, "GET", path).status == status

@@ -1,5 +1,4 @@
-"""Versions in the addresses of static files: a browser keeps a file for a year, and every edit
-gives new addresses."""
+"""Versions in the addresses of static files: browsers keep them, and edits give new ones."""
 
 import asyncio
 import gzip
@@ -89,9 +88,8 @@ def test_page_names_the_present_version(pi: Server) -> None:
 
 
 def test_page_is_revalidated_by_its_tag(pi: Server, www: Path) -> None:
-    """The tag of a page proves that a browser has it. Its date does not, since the page names the
-    version of other files. The date of another file does, since `v/current/` stays in it, as in a
-    page too large for the memory."""
+    """The tag of a page proves that a browser has it; its date does not, since it names the version
+    of other files. The date of another file does."""
     page = get(pi, "/mine.html")
     assert get(pi, "/mine.html", If_None_Match=page.headers["Etag"]).status == 304
     since = {"If_Modified_Since": page.headers["Last-Modified"]}
@@ -106,9 +104,8 @@ def test_page_is_revalidated_by_its_tag(pi: Server, www: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mine.js", "below/photo.png", "raspi.js"])
 def test_file_below_its_version_is_kept(pi: Server, name: str) -> None:
-    """Below the present version a file is the same as at its own address, but a browser keeps it
-    without asking again. Below `current`, and below a version from before an edit, it is the same,
-    and not kept. Its other headers do not differ, the policy included."""
+    """Below the present version a file is the same as at its own address, but a browser keeps it.
+    Below another version it is the same, and not kept."""
     version = present(pi)
     for form in ("gzip", "identity"):
         usual, kept, current, old = (
@@ -196,9 +193,8 @@ def test_hidden_files_and_data_give_no_version(pi: Server, www: Path) -> None:
 
 
 def test_edit_shows_at_the_next_page_load(pi: Server, www: Path) -> None:
-    """An edited script is served at its old address, no longer kept there, while its page is open.
-    It has a new address when the page is loaded again, also if it has the same length and date. At
-    its own address an edit shows immediately, as it is and as gzip."""
+    """An edited script is served at its old address, no longer kept, and gets a new address when
+    the page is loaded again, also with the same length and date."""
     script = www / "mine.js"
     page = get(pi, "/mine.html")
     tags = {form: form(pi, "/mine.js").headers["Etag"] for form in (get, get_gzip)}
@@ -223,8 +219,7 @@ def test_edit_shows_at_the_next_page_load(pi: Server, www: Path) -> None:
 
 
 def test_another_folder_for_a_while(start_server: Callable[..., Server], tmp_path: Path) -> None:
-    """While another folder is in the place of the user's, none of its files is kept below the
-    version from before, which returns with the first folder."""
+    """Files of another folder are not kept below the version of the first, which may return."""
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "mine.js").write_text(f"// {name}")
@@ -262,8 +257,7 @@ def test_folder_v_of_the_user(pi: Server, www: Path) -> None:
 
 
 def test_files_are_read_once_for_many_requests(tmp_path: Path) -> None:
-    """Requests that come while the files are read share the next reading, which has every edit
-    from before them."""
+    """Requests during a reading share the next one, which has every edit from before them."""
     readings: list[int] = []
 
     def folders() -> list[str]:

@@ -41,8 +41,7 @@ def client(pi: Server) -> Iterator[WebSocketClient]:
 
 
 def test_hello_has_everything_that_a_page_needs(start_server: Callable[..., Server]) -> None:
-    """The first message has the server, the caller's rights, all pins and their values. Each
-    connection has an id of its own."""
+    """The first message has the server, the rights and all pins, and an id of its own."""
     server = start_server(CONFIG)
     with WebSocketClient(server.port) as client, WebSocketClient(server.port) as other:
         hello = client.receive()
@@ -83,9 +82,7 @@ def test_state_is_sent_every_interval(start_server: Callable[..., Server]) -> No
 
 
 def test_health_is_sent_immediately_and_again(start_server: Callable[..., Server]) -> None:
-    """Health follows hello, and comes again at its own interval, whatever the interval of states
-    is. It lists the addresses and the name at which others reach the server, as the log does; that
-    of a server that listens on one address is this one."""
+    """Health follows hello and comes again at its own interval, with the addresses of the log."""
     assert DEFAULT.health_interval_s == 5
     program = changing(health_interval_s=0.1)
     server = start_server(f"interval: 3600\n{CONFIG}", program=program)
@@ -226,8 +223,7 @@ def test_bursts(client: WebSocketClient, pi: Server) -> None:
 
 
 def test_another_library(pi: Server) -> None:
-    """The `websockets` library, which was written apart from Tornado and our test client, gets its
-    subprotocol, fragmented messages, pings, and a close handshake."""
+    """The library `websockets` gets subprotocol, fragments, pings and a close handshake."""
     offered = ["other", "raspi-server.1"]
     with connect(pi.ws_url, subprotocols=offered, max_queue=None) as client:  # type: ignore[arg-type]
         messages = map(json.loads, client)
