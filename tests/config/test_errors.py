@@ -51,7 +51,7 @@ def test_all_errors_are_reported_in_the_order_of_the_file():
 
 
 INPUT_KEYS = "mode, gpio, label, active, pull, debounce"
-PWM_KEYS = "mode, gpio, label, active, max_on, confirm, control, initial, on_stop, on_failure"
+DRIVEN_KEYS = "mode, gpio, label, active, max_on, confirm, control, initial, on_stop, on_failure"
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,13 @@ PWM_KEYS = "mode, gpio, label, active, max_on, confirm, control, initial, on_sto
          "view, control, hosts (did you mean view?)"),
         (pin_text("input", "debunce:\n      - 1"), "5: pins.lamp.debunce",
          f"{INPUT_KEYS} (did you mean debounce?)"),
-        (pin_text("pwm", "name: x"), "5: pins.lamp.name", f"{PWM_KEYS}, frequency"),
+        (pin_text("pwm", "name: x"), "5: pins.lamp.name", f"{DRIVEN_KEYS}, frequency"),
+        (pin_text("output", "puls: 1"), "5: pins.lamp.puls",
+         f"{DRIVEN_KEYS}, pulse, group, group_pause (did you mean pulse?)"),
         ("x" * 40 + ": 1", f"1: {'x' * 40}", TOP_KEYS),
         ("x" * 41 + ": 1", f'1: "{"x" * 41}"', TOP_KEYS),
     ],
-    ids=["top", "access", "pin", "name", "40", "41"],
+    ids=["top", "access", "pin", "name", "order", "40", "41"],
 )  # fmt: skip
 def test_unknown_key_is_rejected_with_the_nearest_one(text, place, keys):
     """An unknown key is rejected, in its own line, and the error suggests a similar key."""

@@ -163,4 +163,5 @@ def test_scheme_change_ends_sessions_and_connections(tmp_path, start_with_codes,
         assert switch(after, Cookie=sent) == 401
     assert switch(after, Authorization=f"Bearer {code}") == 200
     change(before)
+    pi.server.restart()
     assert switch(before, **cookie) == 401
