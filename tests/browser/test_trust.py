@@ -1,11 +1,12 @@
 """Trust in the authority of the Pi: a browser in which it is installed by the documented steps."""
 
+import contextlib
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Error, Page, expect, sync_playwright
 
 from raspi_server.security.codes import Codes
 from tests.browser.conftest import ARGUMENTS, PHONE, find
@@ -89,9 +90,20 @@ def test_browser_that_trusts_the_authority(pi: Server, folder: Path, trusting_pa
     wait_for(page, "() => Boolean(navigator.serviceWorker.controller)")
 
 
-def test_steps_of_each_device(
-    pi: Server, open_page: Callable[..., Page], shoot: Callable[[Page], None]
-) -> None:
+def test_name_outside_the_limits(folder, start_server, trusting_page) -> None:
+    """Chromium rejects a certificate of the authority that also has a name outside its limits."""
+    for name, is_trusted in (("pi.local", True), ("example.com", False)):
+        (folder / "names").write_text(f"subjectAltName=DNS:localhost,DNS:{name}\n")
+        request = "openssl req -new -key tls/server.key -subj /CN=x"
+        sign = f"openssl x509 -req -CA tls/ca.crt -CAkey tls/ca.key -extfile names -out {name}.crt"
+        subprocess.run(f"{request} | {sign}", shell=True, check=True, cwd=folder)
+        files = f"{{certificate: {folder}/{name}.crt, key: {folder}/tls/server.key}}"
+        url = f"https://localhost:{start_server(f'ssl: {files}').port}/"
+        with contextlib.nullcontext() if is_trusted else pytest.raises(Error, match="ERR_CERT_"):
+            trusting_page.goto(url)
+
+
+def test_steps_of_each_device(pi, open_page, shoot) -> None:
     """Each device shows its own steps, file and fingerprint, in the language of the browser. The
     page notices when the certificate is trusted, and then leads on."""
     authority = ask(plain(pi), "GET", "/trust/authority.json").json
