@@ -1,6 +1,7 @@
 """Fixtures of all tests: the real server, as a process of its own."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +92,26 @@ def start_module_server(
 ) -> Iterator[Callable[..., Server]]:
     """The same for all tests of a module, which must leave it as they found it."""
     yield from _starter(tmp_path_factory.mktemp("servers"))
+
+
+@pytest.fixture(scope="module")
+def pi(request: pytest.FixtureRequest, start_module_server: Callable[..., Server]) -> Server:
+    """The server of a module, with its CONFIG; each test leaves it as it found it."""
+    return start_module_server(request.module.CONFIG)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate for 127.0.0.1 and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-days", "30",
+         "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
+         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.net.test_hub import certificate  # noqa: F401
 from tests.support.http import HttpClient, ask
 from tests.support.load import Witness, wait_until
 from tests.support.server import LIMIT, Server, changing, descriptors, memory
@@ -44,13 +43,8 @@ PUT = b"PUT /api/pins/lamp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 11\r\n
 CHUNKED = PUT.replace(b"Content-Length: 11", b"Transfer-Encoding: chunked")
 
 
-@pytest.fixture(scope="module")
-def pi(start_module_server: Callable[..., Server]) -> Server:
-    return start_module_server(CONFIG)
-
-
 @pytest.fixture
-def secure(certificate: Path) -> tuple[str, ssl.SSLContext]:  # noqa: F811
+def secure(certificate: Path) -> tuple[str, ssl.SSLContext]:
     """A configuration with TLS, and the context of a client that trusts it."""
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
     return pair + CONFIG, ssl.create_default_context(cafile=certificate / "cert.pem")
@@ -219,25 +213,6 @@ def test_large_heads(pi):
             with open_socket(pi.port) as client:
                 client.sendall(head.replace(b"\r\n\r\n", b"\r\n", 1) + b"\r\n")
                 assert client.recv(4096).startswith(b"HTTP/1.1 " + status)
-
-
-def test_garbage(pi):
-    """Bytes that are no valid request end the connection that sent them, and nothing else."""
-    with unharmed(pi):
-        for garbage in (
-            bytes(100_000),
-            HELLO,
-            b"GET /" + b"x" * 1_000_000,
-            b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100_000,
-            PUT.replace(b"11", b"99999999") + bytes(1_000_000),
-            CHUNKED + b"1\r\nx\r\n" * 100_000,
-        ):
-            with open_socket(pi.port) as client, contextlib.suppress(*GONE):
-                client.sendall(garbage)
-                with contextlib.suppress(OSError):  # it is not connected any more
-                    client.shutdown(socket.SHUT_WR)
-                while client.recv(65536):
-                    pass
 
 
 def test_floods_of_frames(pi):

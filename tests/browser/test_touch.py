@@ -97,9 +97,7 @@ class Phone(NamedTuple):
 
 
 @pytest.fixture
-def open_phone(
-    start_server: Callable[..., Server], open_page: Callable[..., Page]
-) -> Callable[[], Phone]:
+def open_phone(start_server, open_page) -> Callable[[], Phone]:
     def start() -> Phone:
         server = start_server(CONFIG)
         page = open_page("about:blank")

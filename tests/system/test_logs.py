@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from raspi_server.security.codes import Codes
 from raspi_server.system import logs
-from tests.net.test_hub import certificate  # noqa: F401
 from tests.support.http import ask
 from tests.support.server import Server, changing
 from tests.support.sockets import GONE, open_socket
@@ -50,9 +49,7 @@ def send(server: Server, data: bytes, context: ssl.SSLContext | None = None) -> 
 
 
 @pytest.fixture(scope="module")
-def pi(
-    start_module_server: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory
-) -> Server:
+def pi(start_module_server, tmp_path_factory) -> Server:
     """A server with a code for control that logs every request and message."""
     folder = tmp_path_factory.mktemp("state")
     Codes(folder).renew("control")
@@ -168,6 +165,10 @@ INPUTS = {
     "compressed body": with_body(b"\x1f\x8b\x00", b"Content-Encoding: gzip"),
     "half a character": with_body(b'{"value":"\\ud800"}'),
     "deep body": with_body(b"[" * 60_000),
+    "zeros": bytes(100_000),
+    "path without end": b"GET /" + b"x" * 1_000_000,
+    "lines without end": b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 100_000,
+    "chunks without end": get(b"/api", b"Transfer-Encoding: chunked") + b"1\r\nx\r\n" * 100_000,
     "random bytes": random.Random(6).randbytes(3000) + b"\r\n\r\n",
 }
 
@@ -184,7 +185,7 @@ def test_repeated_input_is_logged_a_few_times(pi: Server, kind: str) -> None:
     assert "Traceback" not in "\n".join(lines), lines
 
 
-def test_input_over_tls(start_server: Callable[..., Server], certificate: Path) -> None:  # noqa: F811
+def test_input_over_tls(start_server: Callable[..., Server], certificate: Path) -> None:
     """The same input over TLS, and plain input to a TLS port, is a few lines."""
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
     program = changing(idle_timeout_s=0.5, body_timeout_s=0.5)
@@ -199,9 +200,7 @@ def test_input_over_tls(start_server: Callable[..., Server], certificate: Path) 
     assert "Traceback" not in server.log
 
 
-def test_error_of_the_server_is_logged_once_with_its_traceback(
-    start_server: Callable[..., Server],
-) -> None:
+def test_error_of_the_server_is_logged_once_with_its_traceback(start_server) -> None:
     """An error of the server is logged once with its traceback, however often it happens. The
     number of suppressed lines follows."""
     imports = "from raspi_server.web import api"

@@ -103,9 +103,7 @@ def test_ready_watchdog_stopping(start_server: Callable[..., Server], tmp_path: 
     systemd.close()
 
 
-def test_without_a_watchdog_only_the_status_is_sent(
-    start_server: Callable[..., Server], systemd: Systemd
-) -> None:
+def test_without_a_watchdog_only_the_status_is_sent(start_server, systemd) -> None:
     """Without WATCHDOG_USEC only changes of the status are sent, on one socket."""
     server = start_server(LAMP, env=environment(systemd))
     assert systemd.next() == "READY=1"
@@ -143,9 +141,7 @@ def test_ready_waits_for_the_address(systemd: Systemd, tmp_path: Path) -> None:
     assert "Address already in use" not in log and "Traceback" not in log
 
 
-def test_full_notify_queue_delays_nothing(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
+def test_full_notify_queue_delays_nothing(start_server, tmp_path) -> None:
     """While systemd reads no messages, viewers get every state, and a stop ends."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unread:
         unread.bind(str(tmp_path / "notify"))
@@ -168,22 +164,14 @@ def test_stop_before_ready(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) ->
     assert systemd.unread() == []
 
 
-@pytest.mark.parametrize(
-    ("variables", "seconds"),
-    [
-        ({}, None),
-        ({"WATCHDOG_USEC": "500000"}, 0.5),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": str(os.getpid())}, 0.5),
-        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "1"}, None),
-    ],
-)
-def test_watchdog_interval(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], seconds: float | None
-) -> None:
+def test_watchdog_interval(monkeypatch) -> None:
     """The watchdog's microseconds count if they are meant for this process."""
     for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert watchdog_interval() == seconds
+    assert watchdog_interval() is None
+    for interval, seconds in (("0", None), ("500000", 0.5)):
+        monkeypatch.setenv("WATCHDOG_USEC", interval)
+        assert watchdog_interval() == seconds
+    for pid, seconds in ((str(os.getpid()), 0.5), ("1", None)):
+        monkeypatch.setenv("WATCHDOG_PID", pid)
+        assert watchdog_interval() == seconds

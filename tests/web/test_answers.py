@@ -1,11 +1,8 @@
 """Headers of every response, also of Tornado's own. A foreign name is rejected first of all."""
 
-from collections.abc import Callable
-
 import pytest
 
 from raspi_server.messages import HEADERS
-from tests.net.test_hub import certificate  # noqa: F401
 from tests.support.server import Server
 from tests.support.sockets import open_socket
 
@@ -58,12 +55,7 @@ def check(server: Server, request: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def pi(start_module_server: Callable[..., Server]) -> Server:
-    return start_module_server(CONFIG)
-
-
-@pytest.fixture(scope="module")
-def https_pi(start_module_server, certificate):  # noqa: F811
+def https_pi(start_module_server, certificate):
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
     return start_module_server(CONFIG + pair)
 

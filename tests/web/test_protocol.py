@@ -1,7 +1,6 @@
 """The WebSocket protocol byte by byte: valid frames are answered, invalid ones close it."""
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -31,12 +30,6 @@ pins:
 """
 
 
-@pytest.fixture(scope="module")
-def port(start_module_server: Callable[..., Server]) -> int:
-    """The port of a server."""
-    return start_module_server(CONFIG).port
-
-
 class Seen(NamedTuple):
     """The view of a client: number of answers, payloads of pongs and close frame, and the end."""
 
@@ -49,12 +42,12 @@ class Seen(NamedTuple):
 FENCE = b"are you still there?"
 
 
-def see(port: int, pieces: list[bytes]) -> Seen:
+def see(pi: Server, pieces: list[bytes]) -> Seen:
     """Send bytes and a ping behind them; return what is seen until its pong, or the end."""
     pongs: list[bytes] = []
     closed: bytes | None = None
     answers = 0
-    with WebSocketClient(port) as client:
+    with WebSocketClient(pi.port) as client:
         frames = client.frames()
         assert json.loads(next(frames)[1])["type"] == "hello"
         with suppress(*GONE):  # the server closed before all was sent
@@ -132,12 +125,12 @@ CASES: dict[str, tuple[bytes, Seen]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_case(port: int, name: str) -> None:
+def test_case(pi: Server, name: str) -> None:
     """Valid frames are answered, invalid ones end the connection, also byte by byte."""
     data, expected = CASES[name]
-    assert see(port, [data]) == expected
+    assert see(pi, [data]) == expected
     if len(data) < 200:
-        assert see(port, [data[at : at + 1] for at in range(len(data))]) == expected
+        assert see(pi, [data[at : at + 1] for at in range(len(data))]) == expected
 
 
 frames = st.builds(
@@ -155,7 +148,7 @@ frames = st.builds(
     stream=st.lists(frames, max_size=14).map(b"".join),
     cuts=st.lists(st.integers(0, 500), max_size=5).map(sorted),
 )
-def test_any_stream(port: int, stream: bytes, cuts: list[int]) -> None:
+def test_any_stream(pi: Server, stream: bytes, cuts: list[int]) -> None:
     """Random frames are answered in the same way wherever the network cuts them."""
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert see(port, pieces) == see(port, [stream])
+    assert see(pi, pieces) == see(pi, [stream])

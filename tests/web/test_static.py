@@ -100,9 +100,7 @@ def test_own_file_hides_built_in_one(pi: Server, www: Path) -> None:
         assert b"false" not in get(pi, path).body
 
 
-def test_folder_of_own_pages_may_come_later(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
+def test_folder_of_own_pages_may_come_later(start_server, tmp_path) -> None:
     """Without an index.html of the user's `/` is the dashboard. Later files need no restart."""
     server = start_server("www: pages\n")
     assert "pages: no such folder; only the built-in pages are served" in server.log

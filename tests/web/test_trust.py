@@ -106,9 +106,7 @@ def test_forms_of_the_certificate(pi: Server, folder: Path) -> None:
     assert facts["name"].startswith("raspi-server ")
 
 
-def test_certificate_of_another_authority(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
+def test_certificate_of_another_authority(start_server, tmp_path) -> None:
     """An authority that did not sign the certificate is not offered; plain HTTP leads to https."""
     make_authority(tmp_path / "other").replace(make_authority(tmp_path))
     server = start_server(CONFIG)

@@ -136,9 +136,7 @@ def test_only_parts_of_pages_are_kept(pi: Server, www: Path) -> None:
         assert is_kept(get(pi, f"/v/{version}/{path}")) == path.startswith("mine.js")
 
 
-def test_change_of_files_gives_a_new_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_change_of_files_gives_a_new_version(tmp_path, monkeypatch) -> None:
     """Any change of the parts of pages gives a new version, as does another version of the program;
     none gives the same again. No version returns. More files than may be looked up have none."""
     script, other = tmp_path / "mine.js", tmp_path / "below" / "another.txt"
