@@ -1,6 +1,8 @@
 """Fixtures of all tests: the real server, as a process of its own."""
 
+import contextlib
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.server import Server, check_end
+from tests.support.sockets import GONE, open_socket
 
 if TYPE_CHECKING:
     from tests.support.coded_server import CodedServer
@@ -65,11 +68,14 @@ def pytest_terminal_summary(
 
 
 def _starter(folder: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers on a configuration text; each must end well and leave no traceback."""
+    """Starts servers on a configuration text, in the folder `at`; each must end well and leave no
+    traceback."""
     servers: list[Server] = []
 
-    def start(config: str, *arguments: str, simulate: bool = True, **options: object) -> Server:
-        file = folder / f"config-{len(servers)}.yaml"
+    def start(
+        config: str, *arguments: str, simulate: bool = True, at: Path = folder, **options: object
+    ) -> Server:
+        file = at / f"config-{len(servers)}.yaml"
         file.write_text(config)
         command = ["run", "--config", str(file), *arguments]
         servers.append(Server(command + ["--simulate"] * simulate, **options))
@@ -112,6 +118,25 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True, capture_output=True,
     )  # fmt: skip
     return folder
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., list[socket.socket]]]:
+    """Return `connect(server, address, count, data)`: connections that have sent this."""
+    opened: list[socket.socket] = []
+
+    def connect(
+        server: Server, address: str, count: int, data: bytes = b"", buffer: int | None = None
+    ) -> list[socket.socket]:
+        for _ in range(count):
+            opened.append(open_socket(server.port, buffer, address))
+            with contextlib.suppress(*GONE):
+                opened[-1].sendall(data)
+        return opened[-count:]
+
+    yield connect
+    for each in opened:
+        each.close()
 
 
 @pytest.fixture

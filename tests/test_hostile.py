@@ -8,7 +8,7 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,25 +48,6 @@ def secure(certificate: Path) -> tuple[str, ssl.SSLContext]:
     """A configuration with TLS, and the context of a client that trusts it."""
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
     return pair + CONFIG, ssl.create_default_context(cafile=certificate / "cert.pem")
-
-
-@pytest.fixture
-def connect() -> Iterator[Callable[..., list[socket.socket]]]:
-    """Return `connect(server, address, count, data)`: connections that have sent this."""
-    opened: list[socket.socket] = []
-
-    def connect(
-        server: Server, address: str, count: int, data: bytes = b"", buffer: int | None = None
-    ) -> list[socket.socket]:
-        for _ in range(count):
-            opened.append(open_socket(server.port, buffer, address))
-            with contextlib.suppress(*GONE):
-                opened[-1].sendall(data)
-        return opened[-count:]
-
-    yield connect
-    for each in opened:
-        each.close()
 
 
 @contextlib.contextmanager

@@ -162,9 +162,6 @@ def test_details_of_errors_need_the_control_code(run: Run, tmp_path: Path) -> No
                 assert secret in full and str(tmp_path) in full
 
 
-# The last good configuration
-
-
 def test_start_with_an_invalid_file(run: Run, tmp_path: Path) -> None:
     """A start with an invalid file runs the last good configuration, which is written only if it
     has changed. Without it the start fails."""
@@ -189,9 +186,6 @@ def test_start_with_an_invalid_file(run: Run, tmp_path: Path) -> None:
     kept.write_text("{")
     with pytest.raises(AssertionError, match="expected keys and values, got a list"):
         server.restart()
-
-
-# Certificates
 
 
 def test_renewed_certificate(run: Run, tmp_path: Path) -> None:

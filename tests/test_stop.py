@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
@@ -19,7 +19,7 @@ from raspi_server.limits import DEFAULT
 from tests.security.test_tls import Authority, timedelta
 from tests.support.http import HttpClient
 from tests.support.server import LIMIT, Server, changing
-from tests.support.sockets import GONE, open_socket
+from tests.support.sockets import GONE
 from tests.support.websocket import CLOSE, HANDSHAKE, WebSocketClient, masked
 
 CONFIG = """
@@ -36,16 +36,9 @@ Connect = Callable[..., socket]
 
 
 @pytest.fixture
-def connect() -> Iterator[Connect]:
+def connect(connect) -> Connect:
     """`connect(server, data)`: a connection that sends this, then nothing more."""
-    with contextlib.ExitStack() as stack:
-
-        def connect(server: Server, data: bytes = b"") -> socket:
-            client = stack.enter_context(open_socket(server.port, 4096))
-            client.sendall(data)
-            return client
-
-        yield connect
+    return lambda server, data=b"": connect(server, "127.0.0.1", 1, data, 4096)[0]
 
 
 def view(server: Server, connect: Connect) -> None:

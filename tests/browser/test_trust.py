@@ -13,7 +13,7 @@ from tests.browser.conftest import ARGUMENTS, PHONE, find
 from tests.browser.looking import expect_live, wait_for
 from tests.support.coded_server import folders, new_link
 from tests.support.http import ask
-from tests.support.server import LIMIT, Server, check_end
+from tests.support.server import LIMIT, Server
 from tests.web.test_trust import CONFIG, make_authority
 
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"
@@ -28,14 +28,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pi(folder: Path) -> Iterator[Server]:
+def pi(folder: Path, start_module_server) -> Server:
     """A server that needs a code to switch."""
     Codes(folder).renew("control")
-    (folder / "config.yaml").write_text(CONFIG.replace("everyone", "code"))
-    command = ["run", "--simulate", "--config", str(folder / "config.yaml")]
-    server = Server(command, env=folders(folder))
-    yield server
-    check_end(server)
+    text = CONFIG.replace("everyone", "code")
+    return start_module_server(text, at=folder, env=folders(folder))
 
 
 @pytest.fixture

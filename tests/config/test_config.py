@@ -16,8 +16,6 @@ SHIPPED = Path(__file__).parents[2] / "config.yaml"
 HINT = " (put text that looks like a number in quotes)"
 TLS = CertificateFiles(certificate=HERE / "tls/server.crt", key=HERE / "tls/server.key")
 
-# The files that we ship
-
 
 def test_shipped_file_has_the_defaults_and_explains_every_key():
     """The shipped file is valid, has the defaults as its values, and has each key."""
@@ -53,11 +51,8 @@ def test_examples_are_valid():
     assert ([pin.name for pin in found], warnings) == (["door", "lamp", "gate"], [])
 
 
-# The table of keys: boundaries, and one value of each class
-
-
 class Rule(NamedTuple):
-    """One line of the table of keys."""
+    """One line of the table of keys: its boundaries, and one value of each class."""
 
     key: str
     where: tuple[str, ...]
@@ -240,8 +235,6 @@ def test_table_has_every_key():
         assert tested == set(struct.__struct_fields__) - elsewhere, where
 
 
-# Defaults
-
 OFF = {"initial": "off", "on_stop": "off", "on_failure": "off"}
 DRIVEN_DEFAULTS = OFF | {"max_on": None, "confirm": False, "control": None}
 DEFAULTS = {
@@ -286,9 +279,6 @@ def test_configuration_cannot_be_changed():
         for key in value.__struct_fields__:
             with pytest.raises(AttributeError, match="immutable"):
                 setattr(value, key, getattr(value, key))
-
-
-# ssl and paths
 
 
 def test_ssl_takes_a_pair_of_files():

@@ -131,9 +131,6 @@ def test_control_characters_and_long_values_stay_out_of_messages(text):
             assert "x" * 70 not in error, place
 
 
-# Aliases
-
-
 def test_alias_repeats_a_value():
     """Anchors and aliases repeat a value. A repeated pin is a second pin on the same GPIO."""
     text = """
@@ -165,8 +162,6 @@ def test_aliases_are_not_expanded():
     ):
         assert all(": expected " in error for error in errors(text))
 
-
-# Any file
 
 WORDS = (
     "pins: port: access: hosts: ssl: mqtt: url: www: gpio: mode: label: initial: lamp: key: 17"

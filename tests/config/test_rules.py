@@ -4,8 +4,6 @@ import pytest
 
 from tests.config.reading import GPIO, NAME, errors, one_pin, pin_text, read
 
-# The broker
-
 NEEDS_URL = "2: mqtt.url: expected a URL such as mqtt://HOST or mqtts://HOST:8883, got"
 
 BROKERS = [
@@ -31,9 +29,6 @@ def test_keys_of_mqtt_that_belong_together(rejected, accepted, expected):
     found = errors("\n  ".join(["mqtt:", *rejected.split(", ")]))
     assert found == [f"config.yaml:{error}" for error in expected]
     assert read(f"mqtt: {{{accepted}}}").mqtt is not None
-
-
-# One pin
 
 
 def test_pin_name_is_a_simple_word():
@@ -96,8 +91,6 @@ def test_inputs_with_a_fixed_pull_up_need_pull_up(gpio, number):
     for other in (1, 4):
         assert one_pin("input", "pull: down", gpio=other).gpio == other
 
-
-# Keys of an output that conflict
 
 MOTOR = """  up: {gpio: 26, mode: output, group: motor}
   down: {gpio: 27, mode: output, group: motor}

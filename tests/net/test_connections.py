@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from raspi_server.security.codes import Codes
 from tests.support.http import ask
 from tests.support.load import Witness, wait_until
 from tests.support.server import Server, changing, descriptors
-from tests.support.sockets import GONE, open_socket
+from tests.support.sockets import GONE
 from tests.support.websocket import WebSocketClient
 
 CONFIG = """
@@ -60,19 +60,17 @@ def served(connections: list[socket.socket]) -> int:
 
 
 @pytest.fixture
-def connect() -> Iterator[Callable[..., list[socket.socket]]]:
+def connect(connect):
     """Return `connect(server, address, count)`. Each connection sends a request, and so counts."""
-    opened: list[socket.socket] = []
 
-    def connect(server: Server, address: str, count: int) -> list[socket.socket]:
+    def one_by_one(server: Server, address: str, count: int) -> list[socket.socket]:
+        opened = []
         for _ in range(count):
-            opened.append(open_socket(server.port, address=address))
+            opened += connect(server, address, 1)
             is_served(opened[-1])
-        return opened[-count:]
+        return opened
 
-    yield connect
-    for each in opened:
-        each.close()
+    return one_by_one
 
 
 def test_limit_of_one_address(start, connect):

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from raspi_server.security.sign_in_links import Links
 from raspi_server.web.context import BUILT_IN_WWW
 from tests.support.board import parse
 from tests.support.http import HttpClient, ask
-from tests.support.server import Server, check_end
+from tests.support.server import Server
 from tests.support.websocket import WebSocketClient
 
 PINS = """
@@ -38,22 +38,13 @@ NAME = HOST.partition(".")[0]
 
 
 @pytest.fixture(scope="module")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+def serve(tmp_path_factory, start_module_server) -> Callable[[str], Server]:
     """Return `serve(access)`: the server of this module with this `access`."""
-    servers = []
-
-    @functools.cache
-    def serve(access: str) -> Server:
-        folder = tmp_path_factory.mktemp("server")
-        (folder / "config.yaml").write_text(f"access: {access}\n{PINS}")
-        (folder / "www").mkdir()
-        (folder / "www" / "own.html").write_text("<script>document.title = 'mine'</script>")
-        servers.append(Server(["run", "--simulate", "--config", str(folder / "config.yaml")]))
-        return servers[-1]
-
-    yield serve
-    for server in servers:
-        check_end(server)
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "www").mkdir()
+    (folder / "www" / "own.html").write_text("<script>document.title = 'mine'</script>")
+    start = functools.partial(start_module_server, at=folder)
+    return functools.cache(lambda access: start(f"access: {access}\n{PINS}"))
 
 
 def handshake_status(server: Server, **headers: str) -> int:

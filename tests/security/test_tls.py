@@ -167,9 +167,6 @@ def test_authority_beside_the_certificate(authority, good, tmp_path):
         assert found.validity_error() is None
 
 
-# Certificates that cannot be used
-
-
 def test_unusable_certificate(authority, good, tmp_path):
     """A certificate or key that cannot be used is rejected with file and reason. `run` and `check`
     end with one line, also at a terminal. `check` only warns of an expired one."""
@@ -217,8 +214,6 @@ def test_unusable_certificate(authority, good, tmp_path):
         assert (done.returncode, done.stderr) == (0, stderr)
         assert "https on port 8080" in done.stdout
 
-
-# The groups of the key exchange
 
 GROUPS = ("X25519", "P-256", "P-384")
 OTHER_GROUPS = ("ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192", "P-521", "X448")
@@ -288,8 +283,6 @@ def test_openssl_that_takes_no_list(good, start_server):
     groups = (*GROUPS, "ffdhe2048", "ffdhe8192", "P-521")
     assert [group for group in groups if agrees(server.port, group)] == ["P-256"]
 
-
-# As strict as Mozilla's intermediate profile
 
 EVERYTHING = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
 NAMES = ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")

@@ -3,13 +3,13 @@
 import plistlib
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.http import ask
-from tests.support.server import Server, check_end
+from tests.support.server import Server
 from tests.support.sockets import open_socket
 from tests.support.websocket import WebSocketClient
 
@@ -37,12 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pi(folder: Path) -> Iterator[Server]:
-    file = folder / "config.yaml"
-    file.write_text(CONFIG)
-    server = Server(["run", "--simulate", "--config", str(file)])
-    yield server
-    check_end(server)
+def pi(folder: Path, start_module_server: Callable[..., Server]) -> Server:
+    return start_module_server(CONFIG, at=folder)
 
 
 @pytest.fixture
