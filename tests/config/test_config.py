@@ -282,7 +282,7 @@ def test_configuration_cannot_be_changed():
 
 
 def test_ssl_takes_a_pair_of_files():
-    """`ssl` takes the user's own certificate and key. Keys and passwords are secret files."""
+    """`ssl` takes a certificate and its key, not one alone. Keys and passwords are secret."""
     config = read("ssl: {certificate: my/own.crt, key: /srv/own.key}\n")
     pair = CertificateFiles(certificate=HERE / "my/own.crt", key=Path("/srv/own.key"))
     assert config.ssl == config.certificate == pair
@@ -290,10 +290,6 @@ def test_ssl_takes_a_pair_of_files():
     broker = read("mqtt: {url: mqtts://b, user: u, password_file: p, certificate: c, key: k}")
     assert broker.secret_files == (HERE / "p", HERE / "k")
     assert read("mqtt: {url: mqtts://b}").secret_files == ()
-
-
-def test_half_a_pair_of_files_is_rejected():
-    """A certificate or a key alone is rejected. Each error is reported once."""
     nothing = "expected a file, got nothing"
     assert errors("ssl: {key: a}\n") == [f"config.yaml:1: ssl.certificate: {nothing}"]
     number = f"config.yaml:3: ssl.key: expected a path, got 5{HINT}"

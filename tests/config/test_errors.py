@@ -131,8 +131,8 @@ def test_control_characters_and_long_values_stay_out_of_messages(text):
             assert "x" * 70 not in error, place
 
 
-def test_alias_repeats_a_value():
-    """Anchors and aliases repeat a value. A repeated pin is a second pin on the same GPIO."""
+def test_aliases():
+    """Aliases repeat a value, also a pin. Lines that would expand to billions are rejected."""
     text = """
 pins:
   up: {gpio: 5, mode: output, max_on: &time 60, group: &group blind}
@@ -143,9 +143,6 @@ pins:
         "config.yaml:2: pins.b.gpio: expected a GPIO of its own, got GPIO5, which a has"
     ]
 
-
-def test_aliases_are_not_expanded():
-    """Lines that would expand to billions of values, or contain themselves, are rejected."""
     levels = ["a0: &a0 {x: 1, y: 1, z: 1}"]
     for n in range(1, 11):
         levels += [f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}"]

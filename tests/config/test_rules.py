@@ -42,22 +42,17 @@ def test_pin_name_is_a_simple_word():
 
 
 def test_pin_without_gpio_or_mode_is_rejected():
-    """A pin without a GPIO or a mode is rejected, in the line of its name."""
+    """A pin without a GPIO or a valid mode is rejected, whatever other keys it has."""
     no_mode = "pins.lamp.mode: expected input, output or pwm, got nothing"
     assert errors("port: 1\npins:\n  lamp:\n") == [
         f"config.yaml:3: pins.lamp.gpio: expected {GPIO}, got nothing",
         f"config.yaml:3: {no_mode}",
     ]
     assert errors("pins:\n  lamp: {gpio: 4}\n") == [f"config.yaml:2: {no_mode}"]
-
-
-@pytest.mark.parametrize("mode", ["", "mode: pmw", "mode: 1"])
-def test_unknown_mode_is_the_only_error_of_a_pin(mode):
-    """With a missing or misspelt mode, a key that some mode has is no further error."""
     keys = ["initial: 0.5", "on_stop: keep", "pull: up", "frequency: 50"]
-    text = "\n    ".join(["pins:\n  fan:", "gpio: 18", *keys, mode])
-    (error,) = errors(text)
-    assert ": pins.fan.mode: expected input, output or pwm, got " in error
+    for mode in ("", "mode: pmw", "mode: 1"):
+        (error,) = errors("\n    ".join(["pins:\n  fan:", "gpio: 18", *keys, mode]))
+        assert ": pins.fan.mode: expected input, output or pwm, got " in error
 
 
 def test_two_pins_on_one_gpio_are_rejected():
@@ -143,14 +138,10 @@ def test_conflicting_keys_of_a_pin_are_rejected(rejected, accepted, error):
     assert [str(warning) for warning in warnings] == [ignored]
 
 
-def test_pin_with_another_error_counts_in_its_group():
-    """An error of one output of a group is no error of the other."""
+def test_at_most_one_output_of_a_group_starts_on():
+    """Two outputs of one group cannot both start on. An error of one is no error of the other."""
     (error,) = errors("pins:\n" + MOTOR.replace("27", "28"))
     assert error.startswith("config.yaml:3: pins.down.gpio: ")
-
-
-def test_at_most_one_output_of_a_group_starts_on():
-    """Two outputs of one group cannot both start on. One of each group can."""
     text = """pins:
   up: {{gpio: 5, mode: output, group: blind, initial: {}}}
   other: {{gpio: 13, mode: output, initial: on}}

@@ -106,18 +106,14 @@ def test_limits_of_pis_and_pins():
     assert f"h/{'x' * 99}" not in fleet
 
 
-def test_older_description_keeps_the_state():
-    """A newer description replaces a state, an older one that was retained does not."""
+def test_states_and_urls():
+    """A retained description replaces a state only if it is newer. A URL is http or https."""
     fleet = described(as_json(description("x", [pin("lamp", value=0, since=1)])))
     fleet.receive("h/0/pins/lamp", as_json(state(1, 5)), False, 1e9)
     for since, value in ((4, 1), (6, 0)):
         payload = as_json(description("x", [pin("lamp", value=0, since=since)]))
         fleet.receive("h/0/describe", payload, True, 1e9)
         assert fleet["h/0"].pins["lamp"].value == value
-
-
-def test_checked_urls():
-    """The address of a Pi is plain http or https and nothing that would run in our page."""
     valid = ["https://kitchen.local:8080/", "http://[::1]:80/"]
     invalid = ["javascript:alert(1)", "https://", "//evil", "http://a b/", "http://me:secret@evil/",
                "http://[", "ftp://x/", ""]  # fmt: skip

@@ -243,13 +243,6 @@ def agrees(port: int, group: str, *more: str) -> bool:
     return cipher(port, "-groups", group, *more) is not None
 
 
-def test_key_exchange_groups(pi):
-    """Clients with one of three groups connect. Finite fields and all other curves are rejected."""
-    assert [group for group in (*GROUPS, *OTHER_GROUPS) if agrees(pi.port, group)] == [*GROUPS]
-    assert all(agrees(pi.port, ":".join({group, "P-256"}), "-tls1_2") for group in GROUPS)
-    assert not any(agrees(pi.port, group, "-tls1_2") for group in OLD_GROUPS)
-
-
 def test_openssl_settings_of_the_machine(good, tmp_path):
     """The machine's own openssl.cnf holds, except for its groups. It may be missing."""
     strict = tmp_path / "openssl.cnf"
@@ -311,9 +304,12 @@ def test_only_strong_ciphers(kind, pi, start_server, tmp_path):
         assert (agreed == each) == (each in TLS_1_3)
 
 
-def test_protocol_options(pi):
-    """TLS 1.0 and 1.1 are rejected with every cipher; TLS 1.2 is not. The server chooses the
+def test_key_exchange_and_protocol(pi):
+    """Clients with one of three groups connect, by TLS 1.2 and 1.3 only. The server chooses the
     cipher. There is no compression and no renegotiation."""
+    assert [group for group in (*GROUPS, *OTHER_GROUPS) if agrees(pi.port, group)] == [*GROUPS]
+    assert all(agrees(pi.port, ":".join({group, "P-256"}), "-tls1_2") for group in GROUPS)
+    assert not any(agrees(pi.port, group, "-tls1_2") for group in OLD_GROUPS)
     for version, agreed in (("-tls1", False), ("-tls1_1", False), ("-tls1_2", True)):
         assert bool(cipher(pi.port, version, "-cipher", EVERYTHING)) == agreed
     pair = [f"ECDHE-ECDSA-{name}" for name in NAMES[:2]]

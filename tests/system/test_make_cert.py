@@ -120,8 +120,9 @@ def pi(tmp_path: Path, fresh: Pi) -> Pi:
     return made
 
 
-def test_authority_meets_the_rules_of_phones(fresh: Pi) -> None:
-    """An authority with a name, for ten years, that can sign certificates and nothing else."""
+def test_authority_and_certificate_meet_the_rules_of_phones(fresh: Pi) -> None:
+    """The authority can sign certificates and nothing else, for ten years. The certificate is for
+    TLS servers, for 397 days from yesterday on. It has the Pi's names and lasting addresses."""
     text = fresh.text("ca")
     assert "Subject: CN = raspi-server raspberrypi\n" in text.replace("CN=", "CN = ")
     assert "Basic Constraints: critical\n                CA:TRUE, pathlen:0\n" in text
@@ -131,11 +132,6 @@ def test_authority_meets_the_rules_of_phones(fresh: Pi) -> None:
     begin, end = fresh.life("ca")
     assert end - begin == timedelta(days=3650)
     assert fresh.openssl("verify -x509_strict -CAfile ca.crt ca.crt") == "ca.crt: OK\n"
-
-
-def test_certificate_meets_the_rules_of_phones(fresh: Pi) -> None:
-    """397 days from yesterday on, for TLS servers, with an EC key and a SHA-2 signature. It has the
-    Pi's names and lasting addresses."""
     text = fresh.text("server")
     assert "Basic Constraints: critical\n                CA:FALSE\n" in text
     assert "Extended Key Usage: \n                TLS Web Server Authentication\n" in text

@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.http import ask
+from tests.support.mqtt import switch
 from tests.support.server import LIMIT, Server
 from tests.support.websocket import WebSocketClient
 
@@ -34,12 +35,9 @@ def numbers(server: Server) -> dict[str, float]:
     }
 
 
-def switch(server: Server, pin: str, value: float) -> None:
-    assert ask(server, "PUT", f"/api/pins/{pin}", {"value": value}).status == 200
-
-
 def test_numbers_of_a_pin(start_server):
-    """Pins, edges, health and heartbeat have numbers. A broker that is not configured has none."""
+    """Pins, edges, health and heartbeat have numbers. A broker that is not configured has none.
+    After a reload counts of pins that stayed go on, and `/metrics` may be switched off."""
     server = start_server(CONFIG)
     before = numbers(server)
     assert (before["pin_value lamp"], before["pin_changes_total lamp"]) == (0, 0)
@@ -62,6 +60,16 @@ def test_numbers_of_a_pin(start_server):
     assert first["heartbeat_up"] == first["watchdog_fed"] == 1
     assert first["gpio_errors_total"] == 0
     assert not any(name.startswith("mqtt") for name in first)
+    server.reload(re.sub("  fan:.*\n", "", CONFIG))
+    server.wait_for_log("2 pins, serving")
+    found = numbers(server)
+    assert found["pin_changes_total lamp"] == 3
+    assert not any("fan" in name for name in found)
+    server.reload(CONFIG.replace("metrics: true", "metrics: false"))
+    server.wait_for_log("3 pins, serving", again=1)
+    status, code, words = ask(server, "GET", "/metrics").error
+    assert (status, code) == (404, "not-found")
+    assert words == "metrics are off: add metrics: true to config.yaml"
 
 
 def test_viewers_and_frames(start_server):
@@ -105,22 +113,6 @@ def test_broker_and_dashboard(start_server, brokers):
     assert told - drawn - others == set()
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids)) and all(panel["targets"] for panel in dashboard["panels"])
-
-
-def test_reload(start_server):
-    """After a reload counts of pins that stayed go on, and `/metrics` may be switched off."""
-    server = start_server(CONFIG)
-    switch(server, "lamp", 1)
-    server.reload(re.sub("  fan:.*\n", "", CONFIG))
-    server.wait_for_log("2 pins, serving")
-    found = numbers(server)
-    assert found["pin_changes_total lamp"] == 1
-    assert not any("fan" in name for name in found)
-    server.reload(CONFIG.replace("metrics: true", "metrics: false"))
-    server.wait_for_log("3 pins, serving", again=1)
-    status, code, words = ask(server, "GET", "/metrics").error
-    assert (status, code) == (404, "not-found")
-    assert words == "metrics are off: add metrics: true to config.yaml"
 
 
 def test_metrics_need_the_right_to_view(start_with_codes):
