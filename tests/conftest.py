@@ -6,17 +6,14 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.coded_server import CodedServer
+from tests.support.mqtt import Brokers
 from tests.support.server import Server, check_end
 from tests.support.sockets import GONE, open_socket
-
-if TYPE_CHECKING:
-    from tests.support.coded_server import CodedServer
-    from tests.support.mqtt import Brokers
 
 MACHINES = ("tests/gpio/virtual_pi/", "tests/system/debian/")
 """Suites that run on machines of their own: a virtual Pi and real Debians."""
@@ -68,8 +65,7 @@ def pytest_terminal_summary(
 
 
 def _starter(folder: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers on a configuration text, in the folder `at`; each must end well and leave no
-    traceback."""
+    """Start servers on a configuration, in the folder `at`; each must end well and quietly."""
     servers: list[Server] = []
 
     def start(
@@ -155,10 +151,8 @@ def start_demo(tmp_path: Path) -> Iterator[Callable[[], Server]]:
 
 
 @pytest.fixture
-def start_with_codes(tmp_path: Path) -> Iterator[Callable[..., "CodedServer"]]:
+def start_with_codes(tmp_path: Path) -> Iterator[Callable[..., CodedServer]]:
     """`start_with_codes(access)`: a server with codes."""
-    from tests.support.coded_server import CodedServer
-
     homes: list[CodedServer] = []
 
     def start_with_codes(access: str = "{}") -> CodedServer:
@@ -171,9 +165,7 @@ def start_with_codes(tmp_path: Path) -> Iterator[Callable[..., "CodedServer"]]:
 
 
 @pytest.fixture
-def brokers(tmp_path: Path) -> Iterator["Brokers"]:
+def brokers(tmp_path: Path) -> Iterator[Brokers]:
     """MQTT brokers and their clients; the test is skipped if Mosquitto is not installed."""
-    from tests.support.mqtt import Brokers
-
     with Brokers(tmp_path) as found:
         yield found

@@ -157,8 +157,7 @@ def test_requests_that_never_end(start_server, secure, connect, is_secure):
 
 
 def test_handshakes_in_progress(start_server, secure, connect):
-    """An address may have 16 handshakes in progress, the newest: another client of the address
-    connects, too. Finished ones, and those of this machine, are not counted."""
+    """An address may have 16 handshakes in progress, the newest. This machine may have more."""
     config, context = secure
     pi = start_server(config)
     with Witness(pi.port, context) as witness:

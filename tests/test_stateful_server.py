@@ -141,8 +141,7 @@ class ServerEvents(RuleBasedStateMachine):
 
     @rule(data=st.data(), count=st.integers(2, 5), inputs=st.booleans())
     def command_together(self, data: st.DataObject, count: int, inputs: bool) -> None:
-        """Commands that do not wait for each other. Edges have a way of their own to the viewers,
-        so they come alone. Nothing may happen by itself meanwhile."""
+        """Commands that do not wait for each other. Edges come alone: they go another way."""
         quiet = [(name, keys) for name, keys in self.pins.items() if SHORT_S not in keys.values()]
         names = [name for name, keys in quiet if (keys["mode"] == "input") == inputs]
         if names:

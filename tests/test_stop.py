@@ -54,8 +54,7 @@ def check_stop(server: Server) -> None:
 
 
 def test_clients_do_not_delay_a_stop(start_server: Start, connect: Connect, tmp_path: Path) -> None:
-    """Clients that sleep, are silent or read nothing do not delay a stop for more than a second. A
-    viewer gets the code 1001 and the reason."""
+    """Clients that sleep, are silent or read nothing delay a stop for a second at most."""
     assert 2 * DEFAULT.close_timeout_s <= 2, "as docs/architecture.md says"
     (tmp_path / "www").mkdir()
     with (tmp_path / "www" / "film.bin").open("wb") as film:

@@ -49,8 +49,7 @@ def browser(arguments: list[str]) -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open an address as a phone of its own; `options` are the browser context's. No script may
-    fail, and no content policy be broken."""
+    """Open an address as a phone of its own. No script may fail and no content policy be broken."""
     contexts = []
     faults: list[str] = []
 

@@ -183,8 +183,7 @@ def test_rights(brokers, start_server, open_page, shoot):
 
 
 def test_unreachable_broker(brokers, start_server, open_page, shoot):
-    """Without the broker the page says so, greys what it knows and sends nothing. It goes on by
-    itself when the broker is back. Where WebSockets are blocked it says so."""
+    """Without the broker, or WebSockets, the page says so. It goes on by itself."""
     broker = brokers.broker()
     server = start_server(
         pi(broker.url, "house/here"), program=changing(fleet_return_timeout_s=0.0)

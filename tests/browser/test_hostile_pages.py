@@ -1,5 +1,4 @@
-"""Pages of other sites that try to read the pins and to switch them, in a real browser. The same
-attempts succeed from a page in `www`."""
+"""Pages of other sites that try to read and to switch pins, as a page in `www` can."""
 
 import functools
 import threading

@@ -23,20 +23,15 @@ from tests.browser.looking import (
     card,
     expect_live,
     value,
-    wait_for,
     word,
 )
+from tests.browser.test_service_worker import wait_for_kept
 from tests.support.coded_server import folders
 from tests.support.http import ask
 from tests.support.mqtt import Brokers
 from tests.support.server import Server
 
 PREFIX = b"/pi/"
-IS_KEPT = """async (path) => {
-    const all = await Promise.all((await caches.keys()).map((name) => caches.open(name)));
-    const kept = await Promise.all(all.map((cache) => cache.keys()));
-    return kept.flat().some(({ url }) => url.endsWith(path));
-}"""
 
 
 class Proxy(socketserver.ThreadingTCPServer):
@@ -131,8 +126,8 @@ def test_dashboard(start_server, open_page, proxy) -> None:
 
     page.evaluate(INSTALL_WORKER)
     page.reload()
-    for file in ("/ui/strings.en.js", "/style.css", "/dashboard/dashboard.js", "/raspi.js"):
-        wait_for(page, IS_KEPT, file)
+    for file in ("ui/strings.en.js", "style.css", "dashboard/dashboard.js", "raspi.js"):
+        wait_for_kept(page, f"/pi/{file}")
     server.process.send_signal(signal.SIGSTOP)
     try:
         page.reload(wait_until="commit")
@@ -149,8 +144,7 @@ def test_dashboard(start_server, open_page, proxy) -> None:
 
 
 def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
-    """If no WebSocket gets through, the page says why and works by polling, below a prefix, too:
-    signing in and out, switching, changes and reloads."""
+    """If no WebSocket gets through, the page says why, and everything works by polling."""
     code = Codes(tmp_path).renew("control")
     config = CONFIG.replace("everyone", "code")
     server = start_server(config, env=folders(tmp_path))
@@ -191,8 +185,7 @@ def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path:
 
 
 def test_other_pages(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
-    """Below a prefix `raspi.js` works from any depth, and so do the examples, the 404 page, the
-    fleet page and the links between them."""
+    """Below a prefix scripts, examples, the 404 page, the fleet page and all links work."""
     deep = tmp_path / "www" / "garden" / "pond"
     deep.mkdir(parents=True)
     (deep / "index.html").write_text(

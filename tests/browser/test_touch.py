@@ -35,8 +35,7 @@ GLIDE = """() => {
         });
     }, {once: true});
 }"""
-"""Notes where the slider is while the page scrolls on after a touch, and whether the next touch is
-on it before the page rests."""
+"""Notes where the slider is while the page glides, and whether the next touch stops it there."""
 
 
 class Phone(NamedTuple):

@@ -209,8 +209,7 @@ def value_of(rule, where, value):
     [pytest.param(rule, where, id=f"{where}-{rule.key}") for rule in RULES for where in rule.where],
 )
 def test_key_accepts_its_values_and_rejects_others(rule, where):
-    """Each key accepts its values up to both ends of its range. Any other is rejected with the
-    line, the key, what was expected and what is there."""
+    """Each key accepts its range. An error has line, key, what was expected and what is there."""
     for text, meaning in rule.good.items():
         found = value_of(rule, where, text)
         assert (found, type(found)) == (meaning, type(meaning)), text
@@ -257,16 +256,13 @@ def test_pin_has_the_defaults_and_no_key_of_another_mode(mode):
         assert errors(pin_text(mode, f"{key}: on")) == [f"config.yaml:5: pins.lamp.{key}: {reason}"]
 
 
-def test_empty_file_or_section_means_the_defaults():
-    """An empty file, or a section without content, is a configuration with the defaults."""
+def test_defaults_of_empty_sections_and_of_active():
+    """An empty file or section means the defaults. With a pull the other level means 1."""
     for text in ("", "# nothing\n", "null", "{}", "pins:", "mqtt: false", "access:\n  hosts:\n"):
         config = read(text)
         assert config == msgspec.structs.replace(Config(), www=HERE / "www")
         assert (config.certificate, config.secret_files) == (None, ())
 
-
-def test_pull_makes_the_other_level_active():
-    """With a pull the other level means 1, unless `active` is set."""
     for pull, active in (("up", "low"), ("down", "high"), ("none", "high")):
         assert one_pin("input", f"pull: {pull}").active == active
         for own in ("high", "low"):

@@ -168,8 +168,7 @@ def test_at_most_one_output_of_a_group_starts_on():
 
 
 def test_long_pulse_gets_a_warning():
-    """A pulse of more than a minute gets a warning, since the number may be in milliseconds. A
-    configuration that has run got it before."""
+    """A pulse of more than a minute may be in milliseconds: it gets a warning, the first time."""
     text = """pins:
   gate: {gpio: 2, mode: output, pulse: 60}
   tap: {gpio: 3, mode: output, pulse: 60.5}

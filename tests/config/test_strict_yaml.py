@@ -39,8 +39,9 @@ def test_words_times_and_other_notations_stay_text():
         assert strict_yaml.compose(f"{key}: 1\n".encode()).value[0][0].value == key
 
 
-def test_nothing_is_no_value_and_quotes_make_text():
-    """Nothing, `~` and `null` mean no value. A scalar in quotes or in a block is text."""
+def test_values_of_scalars():
+    """Nothing, `~` and `null` mean no value. A scalar in quotes or in a block is text. Only `true`
+    and `false` are booleans. A whole number too long for any key stays text."""
     for text in ("", "~", "null"):
         assert value_in(text) is None
         assert strict_yaml.is_empty(node_in(text))
@@ -49,9 +50,6 @@ def test_nothing_is_no_value_and_quotes_make_text():
             assert value_in(style.format(text)) == text
             assert not strict_yaml.is_empty(node_in(style.format(text)))
 
-
-def test_booleans_and_numbers():
-    """Only `true` and `false` are booleans. A whole number too long for any key stays text."""
     for text, value in (
         ("true", True),
         ("false", False),

@@ -74,8 +74,7 @@ def connect(connect):
 
 
 def test_limit_of_one_address(start, connect):
-    """A client that opens connection after connection loses its own oldest ones, and no other does.
-    Closed connections are not counted, nor are those of this machine, such as those of a proxy."""
+    """An address with too many connections loses its own oldest ones; this machine loses none."""
     server = start()
     with Witness(server.port) as witness, WebSocketClient(server.port, address=OTHER) as neighbour:
         before = descriptors(server)
@@ -97,8 +96,7 @@ def test_limit_of_one_address(start, connect):
 
 
 def test_eviction_from_the_address_with_most(start, connect, bearer):
-    """When there are too many in all, a new connection replaces the oldest of the addresses that
-    have most. Those that presented the control code do not count."""
+    """With too many in all, the oldest of the addresses with most is replaced, but no owner's."""
     server = start()
     greedy = [connect(server, f"127.0.1.{n}", MOST_OF_ONE) for n in range(1, 5)]
     assert is_served(greedy[0][0], **bearer)
@@ -126,8 +124,7 @@ def test_owner_gets_in_and_stays(start, connect, bearer):
 
 
 def test_protection_ends_with_the_credential(start, bearer, connect, tmp_path):
-    """A session protects a connection until the browser signs out, the control code until it is
-    replaced. If all connections of an address are protected, it alone gets no more."""
+    """Session and control code protect connections until a sign-out or another code."""
     server = start()
     host = {"Host": "127.0.0.1"}
     code = {"code": bearer["Authorization"].removeprefix("Bearer ")}

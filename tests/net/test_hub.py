@@ -202,8 +202,7 @@ def test_first_and_last_viewer_are_reported(rig):
 
 
 def test_full_viewer_is_skipped(rig):
-    """A full viewer is skipped and counted. When it reads again, it finds what its buffer held, a
-    few old states, and then the present."""
+    """A full viewer is skipped and counted. When it reads again, it soon gets the present."""
     sleeper, late, neighbour = (rig.join() for _ in range(3))
     for seq in range(ASLEEP):
         rig.send_state(seq)

@@ -155,8 +155,7 @@ def test_only_pages_of_this_server_switch(serve):
 
 
 def test_headers_against_other_sites(serve):
-    """Other sites can frame, include or sniff no answer. Built-in pages run only scripts in files
-    of this server. The owner's pages are free."""
+    """Other sites can frame or include no answer. Built-in pages run only scripts in our files."""
 
     def policy(path: str) -> dict[str, str]:
         """Return the Content-Security-Policy of a path, by directive."""

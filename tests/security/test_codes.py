@@ -131,18 +131,14 @@ def test_wrong_codes_are_slowed(start_with_codes):
     assert "secret-guess" not in pi.server.log and code not in pi.server.log
 
 
-def test_networks_whose_attempts_are_counted_together():
-    """A client that can pick another address at no cost gets no more attempts by it."""
+def test_attempts():
+    """A key has `burst` attempts, and one more every 10 seconds. Keys with most attempts left are
+    forgotten first. Addresses that cost a client nothing have one key."""
     assert network_of("192.168.1.2") == network_of("::ffff:192.168.1.2")
     assert network_of("192.168.1.2") != network_of("192.168.1.3")
     assert network_of("fe80::1%eth0") == network_of("fe80:0:0:1::2%wlan0")
     assert network_of("fd00::1") == network_of("fd00::ffff:1") != network_of("fd00:0:0:1::1")
     assert network_of("no address") != network_of("another")
-
-
-def test_attempts():
-    """A key has `burst` attempts, and one more every 10 seconds, never more than `burst` at once.
-    Beyond `max_keys` keys, those with most attempts left are forgotten first."""
     attempts = AttemptLimiter(burst=5, interval_s=10, max_keys=100)
     for now in (0, 1000):
         for _ in range(5):

@@ -14,8 +14,7 @@ from tests.web.test_trust import make_authority
 
 
 def test_sign_out(start_with_codes):
-    """Signing out, or in again, invalidates the cookie and closes its WebSockets, which switch
-    nothing more. Other browsers, and scripts with the code, stay."""
+    """Signing out, or in again, ends the cookie and its WebSockets, and no other browser's."""
     pi = start_with_codes()
     code = pi.new("control")
     mine, other = pi.sign_in(code).cookie_header, pi.sign_in(code).cookie_header
@@ -74,8 +73,7 @@ def test_sessions_survive_a_restart(start_with_codes):
 
 
 def test_least_recently_used_session_ends() -> None:
-    """Each code has at most 100 sessions. A new one ends the least recently used of the same code,
-    and none of the other code. A cookie of one scheme is invalid over the other."""
+    """A code has at most 100 sessions; a new one ends the least recently used. Schemes differ."""
     sessions = Sessions(None)
     view = [sessions.begin("view", "http")[0] for _ in range(DEFAULT.max_sessions_per_code)]
     control, key = sessions.begin("control", "http")

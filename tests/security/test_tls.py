@@ -123,8 +123,7 @@ def pi(good: Pair, start_module_server: Callable[..., Server]) -> Server:
     ],
 )
 def test_https_and_wss_on_one_port(authority, start_server, start, end, reasons):
-    """HTTPS and WSS are on one port. An expired certificate, or one of the future, is served all
-    the same, and reported by log, page and health."""
+    """HTTPS and WSS are on one port. A certificate that is not valid now is served and reported."""
     pair = authority.issue(f"from-{start}", timedelta(days=start), timedelta(days=end))
     server = start_server(pair.config() + CONFIG)
     assert server.url.startswith("https://")
@@ -305,8 +304,7 @@ def test_only_strong_ciphers(kind, pi, start_server, tmp_path):
 
 
 def test_key_exchange_and_protocol(pi):
-    """Clients with one of three groups connect, by TLS 1.2 and 1.3 only. The server chooses the
-    cipher. There is no compression and no renegotiation."""
+    """Only three groups, TLS 1.2 and 1.3 are accepted, without compression or renegotiation."""
     assert [group for group in (*GROUPS, *OTHER_GROUPS) if agrees(pi.port, group)] == [*GROUPS]
     assert all(agrees(pi.port, ":".join({group, "P-256"}), "-tls1_2") for group in GROUPS)
     assert not any(agrees(pi.port, group, "-tls1_2") for group in OLD_GROUPS)

@@ -46,8 +46,7 @@ class CodedServer:
             each.mkdir(exist_ok=True)
         self.environment = folders(self.state, self.run)
         self.programs = folder / "bin"
-        """All other programs that the command finds: none, not even systemd's, until a test adds
-        some."""
+        """All other programs that the command finds: none until a test adds some."""
         self.file = folder / "config.yaml"
         self.file.write_text(f"access: {access}\n{PINS}")
         (folder / "www").mkdir(exist_ok=True)

@@ -20,12 +20,10 @@ USUAL = {
     6: ("down", "motor"),
     13: ("tilt", "motor"),
 }
-"""The usual name of each GPIO, and what is usually connected to it. A motor is an output in the
-only group."""
+"""The usual name of each GPIO, and what is connected to it; a motor is an output in a group."""
 KINDS = ["input", "output", "pwm", "motor"]
 Choices = dict[str, st.SearchStrategy[Any]]
-"""The keys that each of KINDS may have, those that a reload may change without opening the line
-again (`unopened`), and the `pause` of the group."""
+"""The keys of each of KINDS, those that do not open a line again, and the `pause` of the group."""
 
 
 @st.composite

@@ -67,10 +67,6 @@ class Server:
     def log(self) -> str:
         return "\n".join(self.lines)
 
-    @property
-    def ws_url(self) -> str:
-        return self.url.replace("http", "ws", 1) + "/ws"
-
     def wait_for_log(self, pattern: str, again: int = 0) -> re.Match[str]:
         """Wait for the first line of the log that matches after `again` others; return it."""
 
@@ -144,8 +140,7 @@ def check_end(server: Server) -> None:
 
 
 def changing(*statements: str, **limits: object) -> tuple[str, str]:
-    """Return a program for `Server`: the real `main()` with other `limits`, so that no test waits a
-    minute, after `statements` that make something fail."""
+    """Return the real `main()` with other `limits`, after `statements` that make something fail."""
     lines = [
         "import sys",
         "from raspi_server import server",

@@ -201,8 +201,7 @@ def test_input_over_tls(start_server: Callable[..., Server], certificate: Path) 
 
 
 def test_error_of_the_server_is_logged_once_with_its_traceback(start_server) -> None:
-    """An error of the server is logged once with its traceback, however often it happens. The
-    number of suppressed lines follows."""
+    """An error of the server is logged once with its traceback, and then their number."""
     imports = "from raspi_server.web import api"
     broken = "api.%s.get = lambda self: {}[self.request.uri]"
     soon = {"log_limit_period_s": 1.0, "certificate_check_interval_s": 0.5}

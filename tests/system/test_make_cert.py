@@ -257,8 +257,7 @@ def test_names_that_are_left_out_are_printed_once(pi: Pi) -> None:
 
 
 def test_new_name_of_the_pi_and_a_new_authority(pi: Pi) -> None:
-    """A renamed Pi gets NAME.local into its certificate. The bare name needs a new authority, on
-    request, that does not vouch for names below it."""
+    """A renamed Pi gets NAME.local into its certificate. The bare name needs a new authority."""
     authority = pi.files()["ca.crt"]
     pi.answer("uname", "dev")
     assert "Made a new certificate: it lacks dev.local\n" in pi.make()

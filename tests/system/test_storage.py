@@ -140,8 +140,7 @@ def test_root_reads_no_configuration_of_another_user(tmp_path: Path) -> None:
 
 
 def test_secret_that_others_can_read_is_reported(tmp_path: Path) -> None:
-    """`check` and doctor report a key or password that others can read or change, or that belongs
-    to another user, with the command that corrects it."""
+    """`check` and doctor report secrets that others can read or change, with the remedy."""
     make_authority(tmp_path)
     config, password = tmp_path / "config.yaml", tmp_path / "password"
     password.write_text("secret")

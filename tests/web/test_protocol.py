@@ -5,14 +5,11 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from raspi_server.messages import MAX_MESSAGE_BYTES
 from tests.support.server import Server
 from tests.support.sockets import GONE
 from tests.support.websocket import (
-    BINARY,
     CLOSE,
     CONTINUATION,
     PING,
@@ -131,24 +128,3 @@ def test_case(pi: Server, name: str) -> None:
     assert see(pi, [data]) == expected
     if len(data) < 200:
         assert see(pi, [data[at : at + 1] for at in range(len(data))]) == expected
-
-
-frames = st.builds(
-    masked,
-    st.sampled_from([CONTINUATION, TEXT, BINARY, PING, PONG]) | st.integers(0, 15),
-    st.binary(max_size=200) | st.text(max_size=50).map(str.encode),
-    fin=st.sampled_from([True, True, True, False]),
-    reserved=st.sampled_from([0] * 20 + [0x10, 0x20, 0x40]),
-)
-
-
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    # Few enough frames that the limit of a hundred at once is not reached.
-    stream=st.lists(frames, max_size=14).map(b"".join),
-    cuts=st.lists(st.integers(0, 500), max_size=5).map(sorted),
-)
-def test_any_stream(pi: Server, stream: bytes, cuts: list[int]) -> None:
-    """Random frames are answered in the same way wherever the network cuts them."""
-    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert see(pi, pieces) == see(pi, [stream])

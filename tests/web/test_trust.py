@@ -61,8 +61,7 @@ def test_page_redirects_to_the_explanation(pi: Server) -> None:
 
 
 def test_nothing_but_the_explanation(pi: Server, trusting: ssl.SSLContext) -> None:
-    """A program gets the https address in an error. No pin is shown or switched, no other file is
-    served, and no cookie is set, while viewers with https are served beside them."""
+    """By plain HTTP a program gets the https address in an error; no pin, other file or cookie."""
     with WebSocketClient(pi.port, context=trusting) as viewer:
         assert viewer.receive("hello")["state"] == {"lamp": 0}
         for method in ("GET", "HEAD", "PUT", "POST", "OPTIONS"):
@@ -78,8 +77,7 @@ def test_nothing_but_the_explanation(pi: Server, trusting: ssl.SSLContext) -> No
 
 
 def test_forms_of_the_certificate(pi: Server, folder: Path) -> None:
-    """The authority comes as a plain file and as a profile for Apple's devices, which replaces an
-    earlier one. The page shows openssl's fingerprint."""
+    """The authority comes as a file, as a profile for Apple's devices, and as a fingerprint."""
     authority = folder / "tls" / "ca.crt"
     der = ssl.PEM_cert_to_DER_cert(authority.read_text())
     plain = ask(pi, "GET", "/trust/raspi-server.crt")
@@ -123,8 +121,7 @@ def test_without_https(start_server: Callable[..., Server]) -> None:
 
 
 def test_page_on_plain_http_may_open_the_proof(pi: Server, trusting: ssl.SSLContext) -> None:
-    """The proof opens for any page and sends nothing. The pins' own WebSocket does not open even
-    for this server's page on plain HTTP, which anyone on the network can alter."""
+    """A page on plain HTTP may open the proof, which sends nothing, but not the pins' WebSocket."""
     plain, ours = {"Origin": "http://127.0.0.1"}, {"Origin": "https://127.0.0.1"}
     with WebSocketClient(pi.port, headers=plain, context=trusting, path="/trust/proof") as opened:
         assert opened.close_code() == 1000
