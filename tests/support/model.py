@@ -422,8 +422,7 @@ class Model:
     # Commands
 
     def command(self, act: str, name: str, value: float | None, by: str) -> Answer:
-        """Carry out `set`, `toggle`, `pulse` or `drive`. `value` is the one of the message, for a
-        pulse its seconds."""
+        """Carry out a command. `value` is the one of the message, for a pulse its seconds."""
         pin = self.pins.get(name)
         if pin is None:
             return rejected("unknown-pin")
