@@ -1,18 +1,19 @@
 """Fixtures of all tests: the real server, as a process of its own."""
 
+import contextlib
 import os
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.coded_server import CodedServer
+from tests.support.mqtt import Brokers
 from tests.support.server import Server, check_end
-
-if TYPE_CHECKING:
-    from tests.support.coded_server import CodedServer
-    from tests.support.mqtt import Brokers
+from tests.support.sockets import GONE, open_socket
 
 MACHINES = ("tests/gpio/virtual_pi/", "tests/system/debian/")
 """Suites that run on machines of their own: a virtual Pi and real Debians."""
@@ -64,11 +65,13 @@ def pytest_terminal_summary(
 
 
 def _starter(folder: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers on a configuration text; each must end well and leave no traceback."""
+    """Start servers on a configuration, in the folder `at`; each must end well and quietly."""
     servers: list[Server] = []
 
-    def start(config: str, *arguments: str, simulate: bool = True, **options: object) -> Server:
-        file = folder / f"config-{len(servers)}.yaml"
+    def start(
+        config: str, *arguments: str, simulate: bool = True, at: Path = folder, **options: object
+    ) -> Server:
+        file = at / f"config-{len(servers)}.yaml"
         file.write_text(config)
         command = ["run", "--config", str(file), *arguments]
         servers.append(Server(command + ["--simulate"] * simulate, **options))
@@ -93,6 +96,45 @@ def start_module_server(
     yield from _starter(tmp_path_factory.mktemp("servers"))
 
 
+@pytest.fixture(scope="module")
+def pi(request: pytest.FixtureRequest, start_module_server: Callable[..., Server]) -> Server:
+    """The server of a module, with its CONFIG; each test leaves it as it found it."""
+    return start_module_server(request.module.CONFIG)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate for 127.0.0.1 and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-days", "30",
+         "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
+         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., list[socket.socket]]]:
+    """Return `connect(server, address, count, data)`: connections that have sent this."""
+    opened: list[socket.socket] = []
+
+    def connect(
+        server: Server, address: str, count: int, data: bytes = b"", buffer: int | None = None
+    ) -> list[socket.socket]:
+        for _ in range(count):
+            opened.append(open_socket(server.port, buffer, address))
+            with contextlib.suppress(*GONE):
+                opened[-1].sendall(data)
+        return opened[-count:]
+
+    yield connect
+    for each in opened:
+        each.close()
+
+
 @pytest.fixture
 def start_demo(tmp_path: Path) -> Iterator[Callable[[], Server]]:
     """Starts the demo house in an empty folder."""
@@ -109,10 +151,8 @@ def start_demo(tmp_path: Path) -> Iterator[Callable[[], Server]]:
 
 
 @pytest.fixture
-def start_with_codes(tmp_path: Path) -> Iterator[Callable[..., "CodedServer"]]:
+def start_with_codes(tmp_path: Path) -> Iterator[Callable[..., CodedServer]]:
     """`start_with_codes(access)`: a server with codes."""
-    from tests.support.coded_server import CodedServer
-
     homes: list[CodedServer] = []
 
     def start_with_codes(access: str = "{}") -> CodedServer:
@@ -125,9 +165,7 @@ def start_with_codes(tmp_path: Path) -> Iterator[Callable[..., "CodedServer"]]:
 
 
 @pytest.fixture
-def brokers(tmp_path: Path) -> Iterator["Brokers"]:
+def brokers(tmp_path: Path) -> Iterator[Brokers]:
     """MQTT brokers and their clients; the test is skipped if Mosquitto is not installed."""
-    from tests.support.mqtt import Brokers
-
     with Brokers(tmp_path) as found:
         yield found

@@ -11,8 +11,7 @@ LINKED = re.compile(r"\]\(([\w/.-]+\.(?:md|json|png))")
 
 
 def test_named_files_exist() -> None:
-    """Each file or folder that a page names or links to is in the checkout. docs/architecture.md
-    describes each package, and each module beside them."""
+    """Each file that a page names exists, and docs/architecture.md describes each package."""
     below = [each for name in FOLDERS for each in (ROOT / name, *(ROOT / name).rglob("*"))]
     paths = [f"{each}/" if each.is_dir() else str(each) for each in (*below, *ROOT.glob("*.*"))]
     for page in PAGES:

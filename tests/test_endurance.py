@@ -1,5 +1,4 @@
-"""Years of operation in minutes: past connections and changes leave nothing behind. The tier `long`
-has ten times as many."""
+"""Years of operation in minutes: past connections and changes leave nothing behind."""
 
 import random
 import time
@@ -19,8 +18,7 @@ CONFIG = "access: {control: everyone}\ninterval: 0.1\npins: {gate: {gpio: 22, mo
 
 
 def connect(port: int, number: int, chance: random.Random) -> None:
-    """Connect in one of many ways. A reset ends it, which leaves no TIME_WAIT behind; 40 addresses
-    make the ports last."""
+    """Connect in one of many ways from one of 40 addresses. A reset leaves no TIME_WAIT behind."""
     address, what = f"127.0.0.{1 + number % 40}", chance.randrange(4)
     if what == 0:
         with WebSocketClient(port, address=address) as client:
@@ -50,8 +48,7 @@ def change(viewers: list[WebSocketClient]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [1, pytest.param(10, marks=pytest.mark.long)])
 def test_nothing_is_left_behind(start_server: Callable[..., Server], scale: int) -> None:
-    """Thousands of connections of all kinds, and of changes that all reach two viewers in order,
-    leave no memory, thread or descriptor behind."""
+    """Thousands of connections and changes leave no memory, thread or descriptor behind."""
     program = changing(
         max_messages_per_s=1_000_000,
         message_burst=1_000_000,

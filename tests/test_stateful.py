@@ -274,8 +274,7 @@ class BoardEvents(RuleBasedStateMachine):
 
     @rule(data=st.data(), later=st.sampled_from([0, 0.5, 1, 3600]), flips=st.booleans())
     def restart(self, data: st.DataObject, later: float, flips: bool) -> None:
-        """Stop, and start `later`; some edges are on their way at the end. Between the board does
-        nothing."""
+        """Stop, and start `later`; some edges are on their way at the end."""
         self._switch_on(data, *KEPT)
         for name in self.inputs() if flips else []:
             self._flip(name)

@@ -1,6 +1,5 @@
-"""Proof that the hub gives each viewer whole frames in order: every change and answer since it
-joined, and states that only get newer. The events are random: viewers sleep, read a few bytes at a
-time, leave or are disconnected, and only those that are behind for too long are closed."""
+"""Proof that the hub gives each viewer whole frames in order, and states that only get newer.
+Viewers sleep, read slowly, leave or break; only those behind for too long are closed."""
 
 import asyncio
 import fcntl
@@ -124,8 +123,7 @@ class HubEvents(RuleBasedStateMachine):
         kinds=st.lists(st.sampled_from(["state", "change"]), min_size=1, max_size=6),
     )
     def read_slowly(self, data: st.DataObject, most: int, kinds: list[str]) -> None:
-        """One viewer is behind and reads a little. Before the loop can send what is queued, there
-        is another message."""
+        """One viewer reads a little, and before the queue is sent there is another message."""
         reader = data.draw(st.sampled_from(self.readers))
         self.rig.run(lambda: self._send("large"))
 

@@ -1,11 +1,7 @@
-"""Proof that the real server, seen through its front door, follows the pin rules in any sequence of
-events: viewers that join and leave, commands, edges, reloads of valid and
-invalid files, and a stop at the end. All viewers see the hellos and changes that the model of
-tests/support/model.py predicts, in order, and each command gets the answer that it predicts, also
-one that waits until the stop. What outlasts a restart tests/test_stateful.py proves.
-
-The model knows no real time. What is due SHORT_S after an event happens before the next event,
-which waits for it; what is due LONG_S after an event never happens."""
+"""Proof that the real server, seen by its clients, follows the pin rules in any sequence of events.
+All viewers see the hellos and changes that the model of tests/support/model.py predicts, in order,
+and each command gets its answer, also one that waits until the stop. What is due SHORT_S after an
+event happens before the next event, what is due LONG_S after it never."""
 
 import json
 import signal
@@ -145,8 +141,7 @@ class ServerEvents(RuleBasedStateMachine):
 
     @rule(data=st.data(), count=st.integers(2, 5), inputs=st.booleans())
     def command_together(self, data: st.DataObject, count: int, inputs: bool) -> None:
-        """Commands that do not wait for each other. Edges have a way of their own to the viewers,
-        so they come alone. Nothing may happen by itself meanwhile."""
+        """Commands that do not wait for each other. Edges come alone: they go another way."""
         quiet = [(name, keys) for name, keys in self.pins.items() if SHORT_S not in keys.values()]
         names = [name for name, keys in quiet if (keys["mode"] == "input") == inputs]
         if names:

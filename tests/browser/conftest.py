@@ -1,5 +1,4 @@
-"""Fixtures of the browser tests: a headless Chromium with the size of a phone, and the real server.
-Any error in the console fails a test."""
+"""Fixtures of the browser tests: Chromium as a phone. Any error in the console fails a test."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -50,8 +49,7 @@ def browser(arguments: list[str]) -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open an address as a phone of its own; `options` are the browser context's. No script may
-    fail, and no content policy be broken."""
+    """Open an address as a phone of its own. No script may fail and no content policy be broken."""
     contexts = []
     faults: list[str] = []
 
@@ -77,8 +75,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture
 def shoot() -> Callable[[Page], None]:
-    """Check a state of the page on a phone in light colours and on a desk in dark ones: nothing is
-    cut off, and axe finds no barrier."""
+    """Check that nothing is cut off and axe finds no barrier, on a light phone and a dark desk."""
 
     def shoot(page: Page) -> None:
         for viewport, scheme in ((PHONE, "light"), (DESK, "dark")):

@@ -69,8 +69,7 @@ def first_visit(page: Page, url: str) -> dict[str, int]:
 
 
 def check_scripts(page: Page, urls: list[str], language: str) -> None:
-    """Check that a page names all its scripts but the first, and loads the strings of one language
-    only."""
+    """Check that a page names all its scripts but the first, and loads one language's strings."""
     scripts = {url for url in urls if url.endswith(".js")}
     strings = {url for url in scripts if "strings." in url}
     assert {url.rpartition("/")[2] for url in strings} == {f"strings.{language}.js"}

@@ -14,10 +14,8 @@ pins:
 
 
 def test_big_button(start_server, open_page, shoot):
-    """The big button switches the pin in its address, and is disabled while the server is away. One
-    whose pin may not be switched is disabled; one whose pin does not exist says which pins there
-    are. If a pin has `confirm` it asks: after Cancel and Escape nothing was sent. Keys are enough,
-    and the first of them changes nothing."""
+    """The big button switches the pin in its address, asks first if the pin has `confirm`, and is
+    disabled where it cannot switch. Keys are enough."""
     server = start_server(CONFIG)
     url = f"{server.url}/examples/switch.html"
     page = open_page(url)

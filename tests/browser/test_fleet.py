@@ -1,16 +1,12 @@
 """The page at `/fleet/`: all Pis at a real broker, in a real browser."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from raspi_server.messages import BROKER_ERROR
 from tests.browser.looking import NO_WEBSOCKETS, check_scripts, first_visit, value
 from tests.support.fleet import FakePis, pin, state
-from tests.support.mqtt import Brokers
 from tests.support.server import changing
 
 CONFIG = """
@@ -34,19 +30,6 @@ FARM = [
 ]
 
 
-@pytest.fixture
-def start_pis(brokers: Brokers) -> Iterator[Callable[..., FakePis]]:
-    started: list[FakePis] = []
-
-    def start(broker: Any) -> FakePis:
-        started.append(FakePis(broker))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
-
-
 def pi(url: str, topic: str, control: str = "everyone", fleet: bool = True) -> str:
     return CONFIG.format(url=url, topic=topic, control=control, fleet=str(fleet).lower())
 
@@ -59,13 +42,11 @@ def row(page: Page, topic: str, name: str) -> Locator:
     return card(page, topic).locator(f'[data-pin="{name}"]')
 
 
-def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, shoot):
-    """A first visit loads at most 45 kB beside the Pis, all scripts at once. Every Pi has a card
-    under its group's heading, with its pins as they are; those that are offline say since when.
-    Search and filter work with the keyboard. A Pi that goes offline is greyed, keeps its last
-    values, and is announced; a new one appears in its place, and one that is removed disappears."""
+def test_all_pis_in_their_groups(brokers, start_server, open_page, shoot):
+    """A small first visit shows every Pi under its group's heading, with its pins as they are.
+    Search and filter work by keyboard. Pis that appear, go offline or are removed show at once."""
     broker = brokers.broker()
-    pis = start_pis(broker)
+    pis = brokers.enter_context(FakePis(broker))
     pis.describe("farm/house-1/pi-2", "pi-2", FARM, url="http://127.0.0.1:9/")
     pis.describe("farm/house-1/pi-10", "pi-10", FARM[:3], online=False)
     broken = pin("probe", label="Probe", value=None, error="GPIO4 is in use by w1")
@@ -125,10 +106,9 @@ def test_all_pis_in_their_groups(brokers, start_pis, start_server, open_page, sh
     expect(lamp.get_by_role("switch")).to_be_checked()
 
 
-def test_commands_to_another_pi(brokers, start_pis, start_server, open_page):
-    """The page of one Pi leads to that of all. What is switched there is switched at another Pi, by
-    each kind of control; one that confirms names its Pi in the question. A command looks pending
-    until its Pi has answered. A rejection is shown with its reason."""
+def test_commands_to_another_pi(brokers, start_server, open_page):
+    """Each kind of control switches a pin of another Pi. One with `confirm` names its Pi in the
+    question. A command looks pending until it is answered, and a rejection shows its reason."""
     broker = brokers.broker()
     there = start_server(pi(broker.url, "house/there", fleet=False))
     page = open_page(start_server(pi(broker.url, "house/here")).url)
@@ -154,7 +134,7 @@ def test_commands_to_another_pi(brokers, start_pis, start_server, open_page):
     expect(heater).to_be_checked()
     assert value(there, "heater") == 1
 
-    pis = start_pis(broker)
+    pis = brokers.enter_context(FakePis(broker))
     subscriber = brokers.subscriber(broker, "house/+/pins/+/set")
     pis.describe("house/mute", "mute", FARM)
     lamp = row(page, "house/mute", "lamp")
@@ -168,10 +148,8 @@ def test_commands_to_another_pi(brokers, start_pis, start_server, open_page):
 
 
 def test_rights(brokers, start_server, open_page, shoot):
-    """A browser that may not switch sees no switches and gets the reason, with a link to where one
-    signs in if that would help. If everyone may switch, a pin that needs the code has no switch;
-    the others have. Without the right to view it sees no Pi. Without a broker in the configuration
-    the page says which line is missing."""
+    """A browser sees switches only for what it may switch, and else the reason and the link to sign
+    in. Without the right to view it sees no Pi; without a broker, the line that is missing."""
     url = brokers.broker().url
     server = start_server(pi(url, "house/here", control="code"))
     page = open_page(f"{server.url}/fleet/")
@@ -205,8 +183,7 @@ def test_rights(brokers, start_server, open_page, shoot):
 
 
 def test_unreachable_broker(brokers, start_server, open_page, shoot):
-    """Without the broker the page says so, greys what it knows and sends nothing. It goes on by
-    itself when the broker is back. Where WebSockets are blocked it says so."""
+    """Without the broker, or WebSockets, the page says so. It goes on by itself."""
     broker = brokers.broker()
     server = start_server(
         pi(broker.url, "house/here"), program=changing(fleet_return_timeout_s=0.0)
@@ -233,11 +210,10 @@ def test_unreachable_broker(brokers, start_server, open_page, shoot):
     expect(trust).to_have_attribute("href", f"{server.url}/trust/")
 
 
-def test_hundreds(brokers, start_pis, start_server, open_page):
-    """With hundreds of Pis the page draws only what is near the visible part, finds any of them,
-    and shows its changes."""
+def test_hundreds(brokers, start_server, open_page):
+    """With hundreds of Pis the page draws only those near the visible part, and finds any."""
     broker = brokers.broker("log_type error", "log_type notice")
-    pis = start_pis(broker)
+    pis = brokers.enter_context(FakePis(broker))
     pins = [pin(f"out{n}", label=f"Relay {n}", mode="output", writable=True) for n in range(5)]
     topics = [f"farm/house-{n % 20}/pi-{n}" for n in range(300)]
     for topic in topics:

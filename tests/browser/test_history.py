@@ -1,5 +1,4 @@
-"""The history of the pins: the sparkline on each card, and the page of one pin. The drawing of a
-line is tested in node/history.test.js."""
+"""The sparkline on each card, and the page of one pin. node/history.test.js tests the drawing."""
 
 import csv
 import re
@@ -33,9 +32,8 @@ def flash(server: Server, pin: str) -> None:
 
 
 def test_sparkline_and_unreadable_history(start_server, open_page, shoot):
-    """A pulse of milliseconds before the page was opened is on its sparkline, and those that come
-    later join it. The card says who changed its pin last, also before the page was opened. Without
-    a history the page of a pin says why, and everything else works."""
+    """The sparkline shows pulses of milliseconds, earlier and new ones. The card names who changed
+    its pin last. Without a history the page of a pin says why, and everything else works."""
     server = start_server(CONFIG)
     flash(server, "lamp")
     page = open_page(server.url)
@@ -59,10 +57,9 @@ def test_sparkline_and_unreadable_history(start_server, open_page, shoot):
 
 
 def test_page_of_one_pin(start_server, open_page, shoot):
-    """The sparkline leads to the pin's own page, with its switch, its timeline, its last changes to
-    the millisecond and a CSV file; the browser's back button leads back. The timeline zooms by
-    buttons, keys, wheel and two fingers, pans, and finds back to now. The page can be opened by its
-    address, and says if there is no pin of that name."""
+    """A pin's own page has its switch, its timeline, its last changes and a CSV file. The timeline
+    zooms by buttons, keys, wheel and two fingers. Back and its address work; a wrong one says
+    so."""
     server = start_server(CONFIG)
     flash(server, "lamp")
     page = open_page(server.url)

@@ -1,9 +1,8 @@
-"""Pages of other sites that try to read the pins and to switch them, in a real browser. The same
-attempts succeed from a page in `www`."""
+"""Pages of other sites that try to read and to switch pins, as a page in `www` can."""
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -127,16 +126,9 @@ def check_all_succeeded(found: dict[str, str], server: Server) -> None:
 
 
 @pytest.mark.parametrize("is_coded", [False, True], ids=["everyone", "signed-in"])
-def test_page_of_another_site(
-    start_server: Callable[..., Server],
-    page: Page,
-    evil_site: ThreadingHTTPServer,
-    tmp_path: Path,
-    is_coded: bool,
-) -> None:
-    """A page of another site, or of another port of the same host, can neither read nor switch nor
-    frame, also with a browser that is signed in. A page in `www` can read and switch with the same
-    requests."""
+def test_page_of_another_site(start_server, page, evil_site, tmp_path, is_coded) -> None:
+    """A page of another site, port or name can neither read, switch nor frame, also in a browser
+    that is signed in. A page in `www` can, with the same requests."""
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "own.html").write_text("<title>My own</title>")
     Codes(tmp_path).renew("control")
@@ -161,9 +153,7 @@ def test_page_of_another_site(
     check_all_succeeded(page.evaluate(ATTACK, server.url), server)
 
 
-def test_dns_rebinding(
-    start_server: Callable[..., Server], page: Page, evil_site: ThreadingHTTPServer
-) -> None:
+def test_dns_rebinding(start_server, page, evil_site) -> None:
     """A page whose name is turned to this server's address once it is open can neither read nor
     switch, though the browser takes both for one site. Under a name of `access.hosts` it can."""
     port = evil_site.server_address[1]

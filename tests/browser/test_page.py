@@ -46,10 +46,8 @@ def parsed(lines: str) -> list[tuple[str, int, type]]:
 
 
 def test_first_visit(start_server, open_page, shoot):
-    """A first visit loads at most 60 kB, all from the server itself, all scripts at once, and after
-    them the strings of one language: that of the browser. Every pin has a card, in the order of the
-    configuration, those of a group together. On a phone nothing is cut off, every control is at
-    least 44 pixels, and what is typed into has 16, below which iPhones zoom."""
+    """A first visit loads at most 60 kB, from this server only, with the strings of the browser's
+    language. Every pin has a card, in order. All controls have the size that phones need."""
     server = start_server(BLINDS)
     page = open_page("about:blank", locale="id-ID")
     sizes = first_visit(page, server.url)
@@ -88,9 +86,8 @@ def test_first_visit(start_server, open_page, shoot):
 
 
 def test_commands_and_changes(start_server, open_page):
-    """Each control switches its pin, and a change by another client shows at once, with its age and
-    the client's address. A pin with `confirm` asks first: Cancel and Escape change nothing.
-    While values and ages change, nothing moves from its place."""
+    """Each control switches its pin. A change by another client shows at once, with its age and
+    address. A pin with `confirm` asks first. Nothing on the page moves from its place."""
     server = start_server(CONFIG)
     page = open_page(server.url)
     expect_live(page)
@@ -147,10 +144,8 @@ def test_commands_and_changes(start_server, open_page):
 
 
 def test_what_the_server_tells(start_server, open_page, shoot):
-    """A command looks pending until it is answered. One that the server rejects is taken back, with
-    the server's own words. A pin that could not be opened says why, and has nothing to press. The
-    facts of the machine are told in words, those that are not known are not shown, and too little
-    power stands at the top of the page."""
+    """A command looks pending until it is answered; a rejected one is taken back, with the server's
+    words. An unavailable pin says why. Facts of the machine are told in words."""
     server = start_server(CONFIG)
     page = open_page("about:blank")
     reason = "GPIO23 is in use by <b>w1</b>"
@@ -221,10 +216,8 @@ def test_what_the_server_tells(start_server, open_page, shoot):
 
 
 def test_no_pins_and_the_header(start_server, open_page, shoot):
-    """With no pins the page says what to type and where. Its example can be copied, also on plain
-    HTTP, where browsers have no clipboard for pages. The header is open: all 40 positions are as on
-    the board, others' with their user, and a free pin comes with lines that config.yaml takes as
-    they are. After a reload the pins of the example appear by themselves, live in the header."""
+    """With no pins the page says what to type, in lines that can be copied on plain HTTP, too, and
+    that config.yaml takes. All 40 positions of the header are shown. A reload adds the pins."""
     server = start_server("access: {control: everyone}\n", program=("-c", TAKEN))
     page = open_page(server.url)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -261,9 +254,8 @@ def test_no_pins_and_the_header(start_server, open_page, shoot):
 
 
 def test_silence_and_reconnection(start_server, open_page, shoot):
-    """When nothing is received any more the page says since when, looks stale, and sends nothing. A
-    command without an answer is reported as unconfirmed. A page whose server stops keeps what it
-    knew. It is live again by itself, and keeps the focus."""
+    """A page that receives nothing says since when, looks stale, and sends nothing. It is live
+    again by itself, with its focus. A command without an answer is reported as unconfirmed."""
     server = start_server(CONFIG)
     page = open_page("about:blank")
 
@@ -305,8 +297,7 @@ def test_silence_and_reconnection(start_server, open_page, shoot):
 
 
 def test_keys_few_colours_and_little_motion(start_server, open_page, shoot):
-    """Everything can be reached and done with the keyboard. With forced colours and reduced motion,
-    on and off still differ."""
+    """Keys do everything. With forced colours and reduced motion, on and off still differ."""
     server = start_server(CONFIG)
     page = open_page(server.url, forced_colors="active", reduced_motion="reduce")
     expect_live(page)

@@ -23,20 +23,15 @@ from tests.browser.looking import (
     card,
     expect_live,
     value,
-    wait_for,
     word,
 )
+from tests.browser.test_service_worker import wait_for_kept
 from tests.support.coded_server import folders
 from tests.support.http import ask
 from tests.support.mqtt import Brokers
 from tests.support.server import Server
 
 PREFIX = b"/pi/"
-IS_KEPT = """async (path) => {
-    const all = await Promise.all((await caches.keys()).map((name) => caches.open(name)));
-    const kept = await Promise.all(all.map((cache) => cache.keys()));
-    return kept.flat().some(({ url }) => url.endsWith(path));
-}"""
 
 
 class Proxy(socketserver.ThreadingTCPServer):
@@ -96,11 +91,9 @@ def proxy() -> Iterator[Callable[[Server], Proxy]]:
 
 
 def test_dashboard(start_server, open_page, proxy) -> None:
-    """The dashboard is live below a prefix, switches, shows the header and the history of a pin,
-    and offers it for download. The app has icons of the promised sizes; for iPhones without
-    transparent corners, which would be black there. It starts and stays below the prefix. So does
-    its service worker: while the server is away, or the network neither answers nor fails, the page
-    opens and says that there is no answer. It is live again by itself when the server is back."""
+    """The dashboard, its downloads, its app and its service worker work and stay below a prefix.
+    While the server is away, or does not answer, the page opens and says so, and is live
+    afterwards."""
     server = start_server(CONFIG)
     reached = proxy(server)
     page = open_page(f"{reached.url}/")
@@ -133,8 +126,8 @@ def test_dashboard(start_server, open_page, proxy) -> None:
 
     page.evaluate(INSTALL_WORKER)
     page.reload()
-    for file in ("/ui/strings.en.js", "/style.css", "/dashboard/dashboard.js", "/raspi.js"):
-        wait_for(page, IS_KEPT, file)
+    for file in ("ui/strings.en.js", "style.css", "dashboard/dashboard.js", "raspi.js"):
+        wait_for_kept(page, f"/pi/{file}")
     server.process.send_signal(signal.SIGSTOP)
     try:
         page.reload(wait_until="commit")
@@ -151,9 +144,7 @@ def test_dashboard(start_server, open_page, proxy) -> None:
 
 
 def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
-    """If no WebSocket gets through, the page says why and how to mend it, and goes on by polling:
-    one signs in and out, it switches, shows what changes and follows a reload. All works below a
-    prefix, where the link to the trust page stays, too."""
+    """If no WebSocket gets through, the page says why, and everything works by polling."""
     code = Codes(tmp_path).renew("control")
     config = CONFIG.replace("everyone", "code")
     server = start_server(config, env=folders(tmp_path))
@@ -194,9 +185,7 @@ def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path:
 
 
 def test_other_pages(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
-    """`raspi.js` finds the server from pages of any depth; so do the examples. The 404 page of any
-    path finds its style, and leads to the pins. The fleet page is live below a prefix; the links
-    between the two pages stay below it."""
+    """Below a prefix scripts, examples, the 404 page, the fleet page and all links work."""
     deep = tmp_path / "www" / "garden" / "pond"
     deep.mkdir(parents=True)
     (deep / "index.html").write_text(

@@ -1,5 +1,4 @@
-"""The browser's cache and that of the service worker: which files of a page they keep, and which
-they request again. test_prefix.py tests the dashboard while its Raspberry Pi is unreachable."""
+"""Files that the browser's cache and the service worker keep, and those that they request again."""
 
 import re
 from pathlib import Path
@@ -16,7 +15,7 @@ KEPT = """async () => {
     for (const name of await caches.keys()) {
         const requests = await (await caches.open(name)).keys();
         const paths = requests.map(({ url }) => new URL(url).pathname);
-        kept[name] = paths.map((path) => path.replace(/^\\/v\\/[0-9a-f]{16}/, "")).sort();
+        kept[name] = paths.map((path) => path.replace(/\\/v\\/[0-9a-f]{16}/, "")).sort();
     }
     return kept;
 }"""
@@ -44,11 +43,8 @@ def write_www(folder: Path, **files: str) -> None:
 
 
 def test_what_is_kept(start_server, open_page, tmp_path: Path) -> None:
-    """The page with its scripts and styles is kept; never the values of pins, another page, a
-    picture, or a file that another page loads. After an edit of the page alone, the new page opens
-    without the Raspberry Pi, with the kept scripts. A script that an open page loads late, and that
-    was edited since, is requested each time. After an upgrade the new page shows on the first
-    visit, and the old one is deleted. Caches of pages in `www` stay."""
+    """The service worker keeps the page with its scripts and styles, and nothing else. An edit or
+    an upgrade shows on the next visit, and deletes what was kept. Caches of pages in `www` stay."""
     write_www(
         tmp_path,
         index_html=PAGE.format("old", "once"),
@@ -109,8 +105,7 @@ def test_what_is_kept(start_server, open_page, tmp_path: Path) -> None:
 
 
 def visit(server: Server, page: Page, path: str = "/") -> dict[str, int]:
-    """Open a page until it is live; return the status of each file that it asked for. They are
-    counted where they arrive: in the server's log."""
+    """Open a page until it is live; return the status of each file in the server's log."""
     page.goto("about:blank")
     before = len(complete_log(server))
     page.goto(f"{server.url}{path}")
@@ -131,9 +126,7 @@ def version_of(files: dict[str, int]) -> str:
 
 
 def test_visits(start_server, open_page, tmp_path: Path) -> None:
-    """A first visit asks for each file once, all in the folder of one version; the next asks only
-    whether the page is still the same. With the service worker it asks for no more. An edit shows
-    with the next visit, in both cases."""
+    """A visit asks for each file once, the next for the page alone. An edit shows at once."""
     (tmp_path / "www").mkdir()
     server = start_server(f"log_level: debug\n{CONFIG}")
     page = open_page("about:blank")

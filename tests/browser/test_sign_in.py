@@ -50,10 +50,8 @@ def without_cookie(route: Route) -> None:
 
 
 def test_link(coded, start_server, open_page, shoot, tmp_path):
-    """The link behind the QR code signs the phone in for good, and leaves nothing in its address
-    bar. The phone may open its link again, and one of lesser rights, and keeps its rights. Signing
-    in to another server on the same host does not sign out of this one, though cookies do not know
-    ports. Another phone gets the reason why the link does not work, and can type the code."""
+    """A link signs the phone in for good, and leaves nothing in its address bar. The phone may open
+    it again; on another one it says why not. Servers on one host do not sign each other out."""
     server, code = coded
     Codes(tmp_path).renew("view")
     server.process.send_signal(signal.SIGHUP)
@@ -85,10 +83,8 @@ def test_link(coded, start_server, open_page, shoot, tmp_path):
 
 
 def test_typed_code(coded, open_page, shoot):
-    """A browser that may only view says so, and takes the code; after a wrong one, another. It says
-    if it did not keep the cookie. Signing out in one tab counts for all tabs of the browser: they
-    connect again. With `view: code` they then show nothing but how to sign in. After too many wrong
-    codes the page says how long to wait."""
+    """A browser that may only view takes the code, says if it is wrong or was not kept, and how
+    long to wait. Signing out counts for all tabs. With `view: code` nothing else is shown."""
     server, code = coded
     page = open_page(server.url)
     expect(page.locator('[data-code="view"]')).to_contain_text("needs the control code")

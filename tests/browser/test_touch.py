@@ -35,8 +35,7 @@ GLIDE = """() => {
         });
     }, {once: true});
 }"""
-"""Notes where the slider is while the page scrolls on after a touch, and whether the next touch is
-on it before the page rests."""
+"""Notes where the slider is while the page glides, and whether the next touch stops it there."""
 
 
 class Phone(NamedTuple):
@@ -69,8 +68,7 @@ class Phone(NamedTuple):
         return before
 
     def expect_untouched(self, name: str = "fan") -> None:
-        """Expect that a slider is where it was, that nothing was sent and that its pin never
-        changed."""
+        """Expect that a slider is where it was, nothing was sent and its pin never changed."""
         expect(self.slider(name)).to_have_value("90")
         assert self.sent() == []
         assert api(self.server, f"/api/pins/{name}")["since"] is None
@@ -98,9 +96,7 @@ class Phone(NamedTuple):
 
 
 @pytest.fixture
-def open_phone(
-    start_server: Callable[..., Server], open_page: Callable[..., Page]
-) -> Callable[[], Phone]:
+def open_phone(start_server, open_page) -> Callable[[], Phone]:
     def start() -> Phone:
         server = start_server(CONFIG)
         page = open_page("about:blank")
@@ -115,8 +111,7 @@ def open_phone(
 
 
 def test_scrolling_switches_nothing(open_phone):
-    """A scroll that begins on a slider, a switch or a button sends nothing and asks nothing, in
-    whatever direction it begins; nor do two fingers."""
+    """A scroll that begins on a control sends and asks nothing, nor do two fingers."""
     phone = open_phone()
     for way in ([(0, -200)], [(3, -200)], [(-60, -200)], [(3, 0), (3, -200)]):
         phone.scroll(phone.slider(), *way)
@@ -148,9 +143,8 @@ def test_a_touch_that_stops_the_page(open_phone):
 
 
 def test_a_tap_counts_when_lifted(open_phone):
-    """A tap on the track sets the level there, once, when the finger is lifted. Where a dimmer asks
-    first, it asks then, once, and a no leaves it where it was. A finger that rests on a slider or
-    moved by 7 pixels sends nothing; more does, and follows the finger."""
+    """A tap sets the level once, when the finger is lifted; with `confirm` it asks once. A finger
+    that rests or moves by 7 pixels sends nothing; one that moves more is followed."""
     phone = open_phone()
     x, y = phone.place(phone.slider(), 0.3)
     phone.hand.touch((x, y))

@@ -1,19 +1,19 @@
-"""Trust in the certificate authority of the Pi: a browser with a profile of its own, in which the
-authority is installed by the documented steps."""
+"""Trust in the authority of the Pi: a browser in which it is installed by the documented steps."""
 
+import contextlib
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Error, Page, expect, sync_playwright
 
 from raspi_server.security.codes import Codes
 from tests.browser.conftest import ARGUMENTS, PHONE, find
 from tests.browser.looking import expect_live, wait_for
 from tests.support.coded_server import folders, new_link
 from tests.support.http import ask
-from tests.support.server import LIMIT, Server, check_end
+from tests.support.server import LIMIT, Server
 from tests.web.test_trust import CONFIG, make_authority
 
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"
@@ -28,14 +28,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pi(folder: Path) -> Iterator[Server]:
+def pi(folder: Path, start_module_server) -> Server:
     """A server that needs a code to switch."""
     Codes(folder).renew("control")
-    (folder / "config.yaml").write_text(CONFIG.replace("everyone", "code"))
-    command = ["run", "--simulate", "--config", str(folder / "config.yaml")]
-    server = Server(command, env=folders(folder))
-    yield server
-    check_end(server)
+    text = CONFIG.replace("everyone", "code")
+    return start_module_server(text, at=folder, env=folders(folder))
 
 
 @pytest.fixture
@@ -65,9 +62,8 @@ def plain(server: Server) -> str:
 
 
 def test_browser_that_trusts_the_authority(pi: Server, folder: Path, trusting_page: Page) -> None:
-    """With the authority installed, page and WebSocket are secure without a warning, and plain HTTP
-    leads to the address over HTTPS that was asked for, never to another site. The token of a link
-    is passed on, and used only there. The service worker is installed."""
+    """With the authority installed everything is secure without a warning. Plain HTTP leads to the
+    same address over HTTPS, never to another site, and passes on the token of a link."""
     page = trusting_page
     for elsewhere in (
         "https://evil.example/",
@@ -91,12 +87,22 @@ def test_browser_that_trusts_the_authority(pi: Server, folder: Path, trusting_pa
     wait_for(page, "() => Boolean(navigator.serviceWorker.controller)")
 
 
-def test_steps_of_each_device(
-    pi: Server, open_page: Callable[..., Page], shoot: Callable[[Page], None]
-) -> None:
-    """Each device shows its own steps, with the file it takes and the fingerprint, and folds away
-    the others'. A browser that prefers Indonesian shows the whole page in it. The page notices that
-    the certificate is trusted, and then leads on; before it does not."""
+def test_name_outside_the_limits(folder, start_server, trusting_page) -> None:
+    """Chromium rejects a certificate of the authority that also has a name outside its limits."""
+    for name, is_trusted in (("pi.local", True), ("example.com", False)):
+        (folder / "names").write_text(f"subjectAltName=DNS:localhost,DNS:{name}\n")
+        request = "openssl req -new -key tls/server.key -subj /CN=x"
+        sign = f"openssl x509 -req -CA tls/ca.crt -CAkey tls/ca.key -extfile names -out {name}.crt"
+        subprocess.run(f"{request} | {sign}", shell=True, check=True, cwd=folder)
+        files = f"{{certificate: {folder}/{name}.crt, key: {folder}/tls/server.key}}"
+        url = f"https://localhost:{start_server(f'ssl: {files}').port}/"
+        with contextlib.nullcontext() if is_trusted else pytest.raises(Error, match="ERR_CERT_"):
+            trusting_page.goto(url)
+
+
+def test_steps_of_each_device(pi, open_page, shoot) -> None:
+    """Each device shows its own steps, file and fingerprint, in the language of the browser. The
+    page notices when the certificate is trusted, and then leads on."""
     authority = ask(plain(pi), "GET", "/trust/authority.json").json
     fingerprint = authority["fingerprint"].replace(":", " ")
     for shown, file, agent, locale, words in (

@@ -25,8 +25,7 @@ addEventListener("unhandledrejection", ({ reason }) => failures.push(String(reas
 
 
 class WebKit:
-    """One browser. It notes scripts that fail after the page has loaded; one that failed before is
-    noticed by its missing effects."""
+    """One browser. It notes scripts that fail after the page has loaded."""
 
     def __init__(self) -> None:
         options = webdriver.WPEWebKitOptions()
@@ -74,8 +73,7 @@ def webkit() -> Iterator[WebKit]:
 
 
 def test_dashboard_and_examples(start_server: Callable[..., Server], webkit: WebKit) -> None:
-    """The dashboard is live, also after a restart, switches, presses, dims, asks where it has to,
-    and shows what changes and the history of a pin. The example pages work, too."""
+    """The dashboard is live, also after a restart. Its controls and the examples work."""
     server = start_server(CONFIG)
     webkit.open(server.url)
     webkit.expect("#link", "Live")

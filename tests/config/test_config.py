@@ -16,12 +16,9 @@ SHIPPED = Path(__file__).parents[2] / "config.yaml"
 HINT = " (put text that looks like a number in quotes)"
 TLS = CertificateFiles(certificate=HERE / "tls/server.crt", key=HERE / "tls/server.key")
 
-# The files that we ship
-
 
 def test_shipped_file_has_the_defaults_and_explains_every_key():
-    """The shipped file is valid, and its values are the defaults. Each key is in it: those of the
-    top and of `access` uncommented and once."""
+    """The shipped file is valid, has the defaults as its values, and has each key."""
     assert load(SHIPPED) == msgspec.structs.replace(Config(), www=SHIPPED.parent / "www")
     pin_keys = set().union(*(mode.__struct_fields__ for mode in MODES.values())) - {"name"}
     for line, keys in (
@@ -36,8 +33,7 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
 
 
 def test_examples_are_valid():
-    """The examples in the shipped file are valid without their comment signs, with the space after
-    the sign or without it. The pins of README.md are valid, without warnings."""
+    """The examples in the shipped file, without their comment signs, and in README.md are valid."""
     top, pins = SHIPPED.read_text().split("\npins:\n")
     (broker,) = re.findall(r"^# {3}mqtt:\n(?:# {5}.*\n)+", top, re.MULTILINE)
     mqtt = read(re.sub("^#", "", broker, flags=re.MULTILINE)).mqtt
@@ -55,11 +51,8 @@ def test_examples_are_valid():
     assert ([pin.name for pin in found], warnings) == (["door", "lamp", "gate"], [])
 
 
-# The table of keys: boundaries, and one value of each class
-
-
 class Rule(NamedTuple):
-    """One line of the table of keys."""
+    """One line of the table of keys: its boundaries, and one value of each class."""
 
     key: str
     where: tuple[str, ...]
@@ -216,9 +209,7 @@ def value_of(rule, where, value):
     [pytest.param(rule, where, id=f"{where}-{rule.key}") for rule in RULES for where in rule.where],
 )
 def test_key_accepts_its_values_and_rejects_others(rule, where):
-    """Each key accepts the documented values, up to both ends of its range. A value of another
-    type, or just beyond the range, is rejected. The error has the line, the key, what was expected
-    and what the file has there."""
+    """Each key accepts its range. An error has line, key, what was expected and what is there."""
     for text, meaning in rule.good.items():
         found = value_of(rule, where, text)
         assert (found, type(found)) == (meaning, type(meaning)), text
@@ -243,8 +234,6 @@ def test_table_has_every_key():
         assert tested == set(struct.__struct_fields__) - elsewhere, where
 
 
-# Defaults
-
 OFF = {"initial": "off", "on_stop": "off", "on_failure": "off"}
 DRIVEN_DEFAULTS = OFF | {"max_on": None, "confirm": False, "control": None}
 DEFAULTS = {
@@ -256,8 +245,7 @@ DEFAULTS = {
 
 @pytest.mark.parametrize("mode", MODES)
 def test_pin_has_the_defaults_and_no_key_of_another_mode(mode):
-    """A pin with only `gpio` and `mode` has the documented defaults. A key such as `pulse` on an
-    input is rejected, with the modes that have it."""
+    """A pin has the documented defaults. A key of another mode is rejected with its modes."""
     everywhere = {"name": "lamp", "gpio": 17, "label": "lamp", "active": "high"}
     pin = one_pin(mode)
     assert type(pin) is MODES[mode]
@@ -268,16 +256,13 @@ def test_pin_has_the_defaults_and_no_key_of_another_mode(mode):
         assert errors(pin_text(mode, f"{key}: on")) == [f"config.yaml:5: pins.lamp.{key}: {reason}"]
 
 
-def test_empty_file_or_section_means_the_defaults():
-    """An empty file, or a section without content, is a configuration with the defaults."""
+def test_defaults_of_empty_sections_and_of_active():
+    """An empty file or section means the defaults. With a pull the other level means 1."""
     for text in ("", "# nothing\n", "null", "{}", "pins:", "mqtt: false", "access:\n  hosts:\n"):
         config = read(text)
         assert config == msgspec.structs.replace(Config(), www=HERE / "www")
         assert (config.certificate, config.secret_files) == (None, ())
 
-
-def test_pull_makes_the_other_level_active():
-    """With a pull the other level means 1, unless `active` is set."""
     for pull, active in (("up", "low"), ("down", "high"), ("none", "high")):
         assert one_pin("input", f"pull: {pull}").active == active
         for own in ("high", "low"):
@@ -292,12 +277,8 @@ def test_configuration_cannot_be_changed():
                 setattr(value, key, getattr(value, key))
 
 
-# ssl and paths
-
-
 def test_ssl_takes_a_pair_of_files():
-    """`ssl` takes the user's own certificate and key. Secret files are the keys, including the one
-    of the authority beside the certificate, and the password of the broker."""
+    """`ssl` takes a certificate and its key, not one alone. Keys and passwords are secret."""
     config = read("ssl: {certificate: my/own.crt, key: /srv/own.key}\n")
     pair = CertificateFiles(certificate=HERE / "my/own.crt", key=Path("/srv/own.key"))
     assert config.ssl == config.certificate == pair
@@ -305,11 +286,6 @@ def test_ssl_takes_a_pair_of_files():
     broker = read("mqtt: {url: mqtts://b, user: u, password_file: p, certificate: c, key: k}")
     assert broker.secret_files == (HERE / "p", HERE / "k")
     assert read("mqtt: {url: mqtts://b}").secret_files == ()
-
-
-def test_half_a_pair_of_files_is_rejected():
-    """A certificate without a key, or a key without a certificate, is rejected. Each error is
-    reported once."""
     nothing = "expected a file, got nothing"
     assert errors("ssl: {key: a}\n") == [f"config.yaml:1: ssl.certificate: {nothing}"]
     number = f"config.yaml:3: ssl.key: expected a path, got 5{HINT}"
@@ -321,8 +297,7 @@ def test_half_a_pair_of_files_is_rejected():
 
 
 def test_paths_are_relative_to_the_folder_of_the_file(tmp_path, monkeypatch):
-    """A relative path does not depend on the working directory. If the configuration is a link,
-    paths are relative to the folder of the link."""
+    """A relative path begins at the folder of the file, or of the link to it."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "real.yaml").write_text("www: pages\nssl: true\n")
     (tmp_path / "etc/config.yaml").symlink_to("../real.yaml")

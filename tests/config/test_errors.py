@@ -35,8 +35,7 @@ interval: 017
 
 
 def test_all_errors_are_reported_in_the_order_of_the_file():
-    """All errors are reported together, from top to bottom. Programs get them one by one, with
-    file, line and key, from a ValueError."""
+    """All errors are reported together, from top to bottom; programs get them one by one."""
     assert [error.split(": expected ")[0] for error in errors(MANY_ERRORS)] == [
         f"config.yaml:{place}"
         for place in (
@@ -52,7 +51,7 @@ def test_all_errors_are_reported_in_the_order_of_the_file():
 
 
 INPUT_KEYS = "mode, gpio, label, active, pull, debounce"
-PWM_KEYS = "mode, gpio, label, active, max_on, confirm, control, initial, on_stop, on_failure"
+DRIVEN_KEYS = "mode, gpio, label, active, max_on, confirm, control, initial, on_stop, on_failure"
 
 
 @pytest.mark.parametrize(
@@ -63,11 +62,13 @@ PWM_KEYS = "mode, gpio, label, active, max_on, confirm, control, initial, on_sto
          "view, control, hosts (did you mean view?)"),
         (pin_text("input", "debunce:\n      - 1"), "5: pins.lamp.debunce",
          f"{INPUT_KEYS} (did you mean debounce?)"),
-        (pin_text("pwm", "name: x"), "5: pins.lamp.name", f"{PWM_KEYS}, frequency"),
+        (pin_text("pwm", "name: x"), "5: pins.lamp.name", f"{DRIVEN_KEYS}, frequency"),
+        (pin_text("output", "puls: 1"), "5: pins.lamp.puls",
+         f"{DRIVEN_KEYS}, pulse, group, group_pause (did you mean pulse?)"),
         ("x" * 40 + ": 1", f"1: {'x' * 40}", TOP_KEYS),
         ("x" * 41 + ": 1", f'1: "{"x" * 41}"', TOP_KEYS),
     ],
-    ids=["top", "access", "pin", "name", "40", "41"],
+    ids=["top", "access", "pin", "name", "order", "40", "41"],
 )  # fmt: skip
 def test_unknown_key_is_rejected_with_the_nearest_one(text, place, keys):
     """An unknown key is rejected, in its own line, and the error suggests a similar key."""
@@ -130,11 +131,8 @@ def test_control_characters_and_long_values_stay_out_of_messages(text):
             assert "x" * 70 not in error, place
 
 
-# Aliases
-
-
-def test_alias_repeats_a_value():
-    """Anchors and aliases repeat a value. A repeated pin is a second pin on the same GPIO."""
+def test_aliases():
+    """Aliases repeat a value, also a pin. Lines that would expand to billions are rejected."""
     text = """
 pins:
   up: {gpio: 5, mode: output, max_on: &time 60, group: &group blind}
@@ -145,10 +143,6 @@ pins:
         "config.yaml:2: pins.b.gpio: expected a GPIO of its own, got GPIO5, which a has"
     ]
 
-
-def test_aliases_are_not_expanded():
-    """A few lines that would expand to billions of values are rejected. So is a value that contains
-    itself."""
     levels = ["a0: &a0 {x: 1, y: 1, z: 1}"]
     for n in range(1, 11):
         levels += [f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}"]
@@ -165,8 +159,6 @@ def test_aliases_are_not_expanded():
     ):
         assert all(": expected " in error for error in errors(text))
 
-
-# Any file
 
 WORDS = (
     "pins: port: access: hosts: ssl: mqtt: url: www: gpio: mode: label: initial: lamp: key: 17"

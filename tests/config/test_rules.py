@@ -4,8 +4,6 @@ import pytest
 
 from tests.config.reading import GPIO, NAME, errors, one_pin, pin_text, read
 
-# The broker
-
 NEEDS_URL = "2: mqtt.url: expected a URL such as mqtt://HOST or mqtts://HOST:8883, got"
 
 BROKERS = [
@@ -27,19 +25,14 @@ BROKERS = [
 
 @pytest.mark.parametrize(("rejected", "accepted", "expected"), BROKERS)
 def test_keys_of_mqtt_that_belong_together(rejected, accepted, expected):
-    """A broker needs a URL, a password needs a user, a certificate needs its key, and both need a
-    URL with TLS."""
+    """A broker needs a URL, a password a user, a certificate its key, and files of TLS mqtts."""
     found = errors("\n  ".join(["mqtt:", *rejected.split(", ")]))
     assert found == [f"config.yaml:{error}" for error in expected]
     assert read(f"mqtt: {{{accepted}}}").mqtt is not None
 
 
-# One pin
-
-
 def test_pin_name_is_a_simple_word():
-    """A pin's name has small letters, digits, _ and -. Words such as `on` are names, too. Another
-    name is rejected, and shown escaped."""
+    """A pin's name has small letters, digits, _ and -. Another is rejected, and shown escaped."""
     for good in ("a", "on", "null", "lamp_2-x", "x" * 32):
         pin = one_pin("input", name=good)
         assert (pin.name, pin.label, str(pin)) == (good, good, f"{good} (GPIO17)")
@@ -49,27 +42,21 @@ def test_pin_name_is_a_simple_word():
 
 
 def test_pin_without_gpio_or_mode_is_rejected():
-    """A pin without a GPIO or a mode is rejected, in the line of its name."""
+    """A pin without a GPIO or a valid mode is rejected, whatever other keys it has."""
     no_mode = "pins.lamp.mode: expected input, output or pwm, got nothing"
     assert errors("port: 1\npins:\n  lamp:\n") == [
         f"config.yaml:3: pins.lamp.gpio: expected {GPIO}, got nothing",
         f"config.yaml:3: {no_mode}",
     ]
     assert errors("pins:\n  lamp: {gpio: 4}\n") == [f"config.yaml:2: {no_mode}"]
-
-
-@pytest.mark.parametrize("mode", ["", "mode: pmw", "mode: 1"])
-def test_unknown_mode_is_the_only_error_of_a_pin(mode):
-    """With a missing or misspelt mode, a key that some mode has is no further error."""
     keys = ["initial: 0.5", "on_stop: keep", "pull: up", "frequency: 50"]
-    text = "\n    ".join(["pins:\n  fan:", "gpio: 18", *keys, mode])
-    (error,) = errors(text)
-    assert ": pins.fan.mode: expected input, output or pwm, got " in error
+    for mode in ("", "mode: pmw", "mode: 1"):
+        (error,) = errors("\n    ".join(["pins:\n  fan:", "gpio: 18", *keys, mode]))
+        assert ": pins.fan.mode: expected input, output or pwm, got " in error
 
 
 def test_two_pins_on_one_gpio_are_rejected():
-    """Two pins never share a GPIO, also if they use different names for it. Pins keep the order of
-    the file."""
+    """Two pins never share a GPIO, whatever they call it. Pins keep the order of the file."""
     text = """
 pins:
   lamp: {{gpio: 17, mode: output}}
@@ -99,8 +86,6 @@ def test_inputs_with_a_fixed_pull_up_need_pull_up(gpio, number):
     for other in (1, 4):
         assert one_pin("input", "pull: down", gpio=other).gpio == other
 
-
-# Keys of an output that conflict
 
 MOTOR = """  up: {gpio: 26, mode: output, group: motor}
   down: {gpio: 27, mode: output, group: motor}
@@ -153,15 +138,10 @@ def test_conflicting_keys_of_a_pin_are_rejected(rejected, accepted, error):
     assert [str(warning) for warning in warnings] == [ignored]
 
 
-def test_pin_with_another_error_counts_in_its_group():
-    """An error of one output of a group is no error of the other."""
+def test_at_most_one_output_of_a_group_starts_on():
+    """Two outputs of one group cannot both start on. An error of one is no error of the other."""
     (error,) = errors("pins:\n" + MOTOR.replace("27", "28"))
     assert error.startswith("config.yaml:3: pins.down.gpio: ")
-
-
-def test_at_most_one_output_of_a_group_starts_on():
-    """Two outputs of one group, such as a motor's up and down, cannot both start on. One of each
-    group can."""
     text = """pins:
   up: {{gpio: 5, mode: output, group: blind, initial: {}}}
   other: {{gpio: 13, mode: output, initial: on}}
@@ -188,8 +168,7 @@ def test_at_most_one_output_of_a_group_starts_on():
 
 
 def test_long_pulse_gets_a_warning():
-    """A pulse of more than a minute gets a warning, since the number may be in milliseconds. A
-    configuration that has run got it before."""
+    """A pulse of more than a minute may be in milliseconds: it gets a warning, the first time."""
     text = """pins:
   gate: {gpio: 2, mode: output, pulse: 60}
   tap: {gpio: 3, mode: output, pulse: 60.5}

@@ -18,8 +18,7 @@ def error_of(call, *arguments):
 
 
 def test_default_file(tmp_path, monkeypatch):
-    """The file in /etc is read if it exists, else config.yaml in the working directory. Root does
-    not read a file of another user there."""
+    """The file in /etc is read if it exists, else the one here, by root only if it is root's."""
     assert Path("/etc/raspi-server/config.yaml") == source.SYSTEM_FILE
     system, local = tmp_path / "etc.yaml", tmp_path / "config.yaml"
     monkeypatch.setattr(source, "SYSTEM_FILE", system)
@@ -70,8 +69,7 @@ def test_command_line_overrides_the_file(file):
 
 
 def test_last_good_configuration_is_kept(file, tmp_path, monkeypatch):
-    """The kept configuration is the one that was loaded last, with its folder and without the
-    overrides. It is written only if it has changed."""
+    """The configuration that was loaded last is kept, without the overrides, if it has changed."""
     file.write_bytes(b"\xef\xbb\xbfwww: pages\n")
     kept = tmp_path / "last-good.json"
     monkeypatch.chdir(file.parent)
@@ -97,8 +95,7 @@ def test_last_good_configuration_is_kept(file, tmp_path, monkeypatch):
 
 
 def test_last_good_configuration_of_an_older_release(file, tmp_path):
-    """A key that conflicts with others since a later release is ignored, with a warning. Later
-    loads have warnings of their own."""
+    """A key that conflicts with others since a later release is ignored, with a warning."""
     kept = tmp_path / "last-good.json"
     gate = "pins: {gate: {gpio: 4, mode: output, pulse: 99, initial: on}}"
     kept.write_text(json.dumps({"folder": "/srv", "text": gate}))
@@ -124,8 +121,7 @@ def test_unusable_last_good_configuration_is_none(file, tmp_path, data, caplog):
 
 
 def test_without_a_state_folder_nothing_is_kept(file, tmp_path, monkeypatch, caplog):
-    """Without the state folder that systemd names, nothing is kept. A folder that cannot be written
-    is an error in the log."""
+    """Without a state folder nothing is kept. One that cannot be written goes to the log."""
     for folder, is_kept in ((None, None), (tmp_path, True), (tmp_path / "gone", None)):
         monkeypatch.delenv("STATE_DIRECTORY", raising=False)
         if folder:

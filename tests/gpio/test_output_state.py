@@ -95,6 +95,7 @@ def test_the_card_is_written_rarely(start, folders):
     pi.states.save(0)
     assert list(folders[1].iterdir()) == []
     pi = start(lamp(initial="restore"))
+    assert pi.states.is_due(0.0)
     pi.states.save(100.0)
     assert not pi.states.is_due(200.0)
     pi.set("lamp", 0)

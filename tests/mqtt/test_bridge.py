@@ -1,5 +1,4 @@
-"""MQTT bridge at a real broker: what it publishes, which commands it carries out, and what it does
-with changes while the broker is unreachable."""
+"""MQTT bridge at a real broker: messages, commands, and changes while the broker is unreachable."""
 
 import re
 
@@ -34,9 +33,8 @@ def pi(brokers, start_server):
 
 
 def test_later_subscriber_gets_everything(pi):
-    """A client that subscribes later gets the status, all pins as in `hello`, and their states.
-    The health follows at each interval and is not retained. A change is published at once,
-    retained, with the time of its edge that viewers get."""
+    """A client that subscribes later gets the status and all pins as in `hello`, retained. Health
+    follows at each interval. A change is published at once, with the time of its edge."""
     server, subscriber = pi
     health = subscriber.wait_for_topic("house/pi/health", 3)
     assert {"temperature", "load", "memory", "disk", "viewers", "status"} <= health[0].json.keys()
@@ -89,9 +87,8 @@ REJECTED = [
 
 
 def test_commands(pi):
-    """With `control: true` a client of the broker may set, toggle and pulse. Each command is
-    answered after its change, and logged. Invalid ones get the errors of `/ws`, but no answer under
-    a name that no pin can have. One as large as allowed is carried out."""
+    """Commands of a client of the broker are carried out, answered after their change, and logged.
+    Invalid ones get the errors of `/ws`, but no answer under a name that no pin can have."""
     server, subscriber = pi
     for name, command in (
         ("lamp", 1),
@@ -126,8 +123,7 @@ def test_commands(pi):
 
 
 def test_properties_and_huge_packets(pi):
-    """Properties of a message are ignored, even with characters that Paho rejects, and a packet
-    larger than our limit is not delivered. Neither ends the connection."""
+    """Odd properties of a message, and a packet beyond our limit, do not end the connection."""
     server, subscriber = pi
     odd = "\ufeff"
     for each in (
@@ -165,9 +161,8 @@ def test_flood_of_commands(brokers, start_server):
 
 
 def test_changes_during_an_outage_are_published_late(brokers, start_server):
-    """Changes made while the broker is unreachable are published when it is back: the present
-    states first, then the newest changes in order under `late`, each with its own time. The health
-    and the log say how many are kept, and how many older ones were lost."""
+    """After an outage the present states are published, then the newest changes, each with its own
+    time. Health and log say how many are kept, and how many were lost."""
     broker = brokers.broker()
     subscriber = brokers.subscriber(broker, "house/pi/#")
     server = start_server(config(broker.url), program=changing(mqtt_max_kept_changes=5))

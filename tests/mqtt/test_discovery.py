@@ -1,5 +1,4 @@
-"""Announcement to Home Assistant: each key is documented there, each template is rendered by its
-template language on published messages, and each command works."""
+"""Announcement to Home Assistant: keys are documented there, templates and commands work."""
 
 import json
 import re
@@ -26,8 +25,7 @@ KEYS = {
 
 
 def check(message):
-    """Assert that every key of an announcement is documented, and that no required one is missing.
-    Return the platform of each component."""
+    """Check that all keys are documented and required ones there; return each platform."""
     assert message.keys() == {"device", "origin", "components", "qos"}
     assert message["device"].keys() <= DEVICE_KEYS and message["device"]["identifiers"]
     assert message["origin"].keys() == {"name", "sw_version"}
@@ -52,10 +50,8 @@ def rendered(template, payload=b"", **names):
 
 
 def test_announcement(brokers, start_server):
-    """There is one retained message. An output is a switch, one with `pulse` a button, pwm a light;
-    all else is a sensor, with a device class if its name tells one. Rendered on published messages,
-    the templates give the values that Home Assistant expects, and the commands do what they
-    should."""
+    """One retained message announces each pin as what it is. The templates, rendered on published
+    messages, give the values that Home Assistant expects, and the commands do what they should."""
     broker = brokers.broker()
     subscriber = brokers.subscriber(broker, "#")
     server = start_server(config(broker.url, DISCOVERY + CONTROL))
@@ -107,8 +103,7 @@ def test_announcement(brokers, start_server):
 
 
 def test_without_control_nothing_can_be_switched(brokers, start_server):
-    """Without `control: true` a command at the broker does nothing, no pin is writable, and only
-    sensors are announced."""
+    """Without `control: true` no command works, no pin is writable, and all is a sensor."""
     broker = brokers.broker()
     subscriber = brokers.subscriber(broker, "#")
     server = start_server(config(broker.url, DISCOVERY))
@@ -124,9 +119,8 @@ def test_without_control_nothing_can_be_switched(brokers, start_server):
 
 
 def test_removed_pins_and_crash(brokers, start_server):
-    """A pin removed by a reload or a restart is removed at the broker, and for Home Assistant the
-    way it wants it: once with only its platform, and then left out. A crashed Pi is `offline` and
-    unavailable, and so is a pin that cannot be opened."""
+    """A removed pin is removed at the broker, and announced once with only its platform, as Home
+    Assistant wants it. A crashed Pi, or a pin that cannot be opened, is unavailable."""
     broker = brokers.broker()
     subscriber = brokers.subscriber(broker, TOPIC, "house/pi/#")
     text = config(broker.url, DISCOVERY + CONTROL)

@@ -1,5 +1,4 @@
-"""The fleet as one of its Pis shows it: what viewers get, which callers may switch which pins, and
-what happens when the broker fails."""
+"""The fleet as one of its Pis shows it: contents, rights, and failures of the broker."""
 
 import re
 import signal
@@ -30,8 +29,7 @@ def here_config(broker: Mosquitto, more: str = FLEET, access: str = "") -> str:
 
 @pytest.fixture
 def fleet(brokers, start_server) -> tuple[FakePis, Server, Server]:
-    """Fake Pis at a broker, a server there that shows the fleet and accepts no commands from the
-    broker, and one that accepts them."""
+    """Fake Pis, a server that shows the fleet, and one that accepts commands from the broker."""
     broker = brokers.broker()
     here = start_server(here_config(broker), program=changing(fleet_ping_interval_s=0.1))
     there = start_server(config(broker.url, CONTROL, THERE))
@@ -39,10 +37,8 @@ def fleet(brokers, start_server) -> tuple[FakePis, Server, Server]:
 
 
 def test_all_pis_are_shown_and_switched(fleet):
-    """One Pi shows all Pis with their pins in the documented form, but no Pi of another depth or
-    first level. A Pi that is offline has the time at which it was heard last, a change that of its
-    edge. A command to another Pi is carried out, answered, and logged by both servers. While
-    nothing changes, `ping` messages are sent and nothing else."""
+    """One Pi shows all Pis of its depth and first level, with the time of what it heard. A command
+    to another Pi is carried out, answered, and logged by both. Else only `ping` is sent."""
     others, here, there = fleet
     of_others = {"farm/deep/er/pi", "farm/shallow", "other/house-3/there"}
     for topic in of_others:
@@ -82,8 +78,7 @@ def test_all_pis_are_shown_and_switched(fleet):
 
 
 def test_rejected_command(fleet):
-    """A command that cannot succeed gets an error at once, and the Pi receives nothing. A page of
-    another site gets no WebSocket."""
+    """A command that cannot succeed gets an error at once. Other sites get no WebSocket."""
     others, here, _ = fleet
     others.describe("farm/hall/away", "away", [LAMP], online=False)
     with FleetViewer(here) as viewer:
@@ -109,8 +104,7 @@ def test_rejected_command(fleet):
 
 
 def test_missing_answer(brokers, start_server):
-    """A Pi that does not answer is not waited for. A late answer, or one from elsewhere or to
-    another command, is ignored."""
+    """A Pi that does not answer is not waited for. A late or foreign answer is ignored."""
     broker = brokers.broker()
     others = brokers.enter_context(FakePis(broker))
     others.describe(MUTE, "mute", [LAMP, {**LAMP, "name": "gate"}])
@@ -141,10 +135,9 @@ def new_code(folder, right):
 
 
 def test_access_rules_of_this_server(brokers, start_server, tmp_path):
-    """Without the code for viewing there is no fleet. A pin with `control: code`, of this Pi or of
-    another, is switched with the control code only, others by all viewers. A description without
-    `control` counts as `code`, and a false one of this Pi opens no pin of it. A reload that changes
-    a rule takes effect, and a new code ends what the old one allowed."""
+    """Without the code for viewing there is no fleet. Each pin is switched by those that its
+    `control` and this server permit, whatever another Pi claims. Reloads and new codes take
+    effect."""
     broker = brokers.broker()
     view, control = new_code(tmp_path, "view"), new_code(tmp_path, "control")
     lamp = ("lamp: {", "lamp: {control: code, ")
@@ -209,8 +202,7 @@ def test_access_rules_of_this_server(brokers, start_server, tmp_path):
 
 
 def test_connection_only_with_viewers(brokers, start_server):
-    """The second connection is made for the first viewer, shared, kept for a while, and closed
-    after the last. The next viewer gets everything again."""
+    """Viewers share one second connection. It is closed some time after the last."""
     broker = brokers.broker()
     server = start_server(here_config(broker), program=changing(fleet_linger_s=0.3))
     server.wait_for_log("connected to .* as farm-office-here$")
@@ -229,10 +221,8 @@ def test_connection_only_with_viewers(brokers, start_server):
 
 
 def test_unreachable_broker_and_crashed_pi(brokers, start_server):
-    """Without the broker the fleet is answered as soon as that is known, with the error and without
-    its details. When the broker restarts, viewers get its state and waiting commands fail with
-    `no-answer`. Pis that do not return are offline, the others have their present state. A Pi that
-    crashes is offline, with its last values."""
+    """Without the broker the fleet has an error without details. When it restarts, waiting commands
+    fail, Pis that do not return are offline, and the others have their present state."""
     broker = brokers.broker()
     broker.kill()
     program = changing(
@@ -274,8 +264,7 @@ def test_unreachable_broker_and_crashed_pi(brokers, start_server):
 
 
 def test_reload_and_stop_close_viewers(brokers, start_server):
-    """A reload without `fleet` closes all viewers, and the API says which line is missing. When the
-    server stops, a waiting command gets an answer, and the viewer a close code."""
+    """A reload without `fleet` closes all viewers; a stop also answers waiting commands."""
     broker = brokers.broker()
     brokers.enter_context(FakePis(broker)).describe(MUTE, "mute", [LAMP])
     server = start_server(here_config(broker))

@@ -1,5 +1,4 @@
-"""MQTT bridge and publishers that do harm: the ACL of docs/mqtt.md with TLS and passwords, foreign
-retained messages, and payloads that no program should send."""
+"""MQTT bridge and harmful publishers: the ACL of docs/mqtt.md, foreign messages, nasty payloads."""
 
 import re
 from pathlib import Path
@@ -16,10 +15,8 @@ DOCS = Path(__file__).parents[2] / "docs/mqtt.md"
 
 
 def test_documented_acl(brokers, authority, pair, start_server):
-    """With TLS, passwords and the documented ACL everything is published, a client that may switch
-    does, and the fleet page of one Pi switches another. A client that may only read switches and
-    removes nothing, and reads no password. Without the last line of the ACL a command from the
-    fleet page fails at once with the reason."""
+    """With TLS, passwords and the documented ACL, bridge and fleet work. A client that may only
+    read switches and removes nothing, and reads no password. A rejected command says why."""
     blocks = r"(?:^    (?:user|topic) .*\n|^\n(?=    user))+"
     own, fleet = map(dedent, re.findall(blocks, DOCS.read_text(), re.MULTILINE))
     users = ("homeassistant", "reader", "kitchen", "hall")
@@ -66,9 +63,8 @@ def test_documented_acl(brokers, authority, pair, start_server):
 
 
 def test_foreign_retained_messages(brokers, start_server):
-    """With foreign retained messages below our topic everything is published, and names that may be
-    old pins are removed. A retained command is not carried out, neither when it is sent nor at the
-    next connection."""
+    """Foreign retained messages below our topic are no obstacle; old pins are removed. A retained
+    command is not carried out, neither now nor at the next connection."""
     broker = brokers.broker("max_queued_messages 0")
     subscriber = brokers.subscriber(broker, "house/pi/#")
     for number in range(300):
@@ -114,9 +110,8 @@ NASTY = [
 
 @pytest.mark.slow
 def test_nasty_payloads(brokers, start_server):
-    """No payload, retained or not, ends the connection. A number beyond all ranges is a bad value,
-    and a valid command is carried out afterwards. A message that raises an exception in this server
-    costs one line in the log, however often it comes."""
+    """No payload ends the connection, and a valid command is carried out afterwards. A message that
+    raises an exception costs one line in the log, however often it comes."""
     broker = brokers.broker()
     subscriber = brokers.subscriber(broker, "house/pi/#")
     own = ("homeassistant/device/house_pi/config", "house/pi/pins/lamp", "house/pi/pins/other")

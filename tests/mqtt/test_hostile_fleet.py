@@ -1,5 +1,4 @@
-"""Hostile publishers and the fleet: their messages change nothing that is shown of others, take a
-bounded part of the server's memory and of each message to viewers, and end no connection."""
+"""Hostile publishers and the fleet: they change nothing of others, and their cost is bounded."""
 
 import json
 import re
@@ -30,8 +29,7 @@ def as_json(message: Any) -> bytes:
 
 
 def largest(letter: str = "a") -> bytes:
-    """Return the largest description that is accepted: few bytes on the wire, and the most
-    memory."""
+    """Return the largest description that is accepted, with few bytes for much memory."""
     text = letter + WIDE
     more = {"label": (text * 32)[:64], "error": (text * 100)[:200], "group": "g" * 32}
     more |= {"mode": "output", "value": 0.123456789, "pulse": 1.5, "writable": True}
@@ -70,8 +68,7 @@ MESSAGES = st.tuples(TOPICS, PAYLOADS, st.booleans(), st.booleans())
 )
 @settings(deadline=None, max_examples=100)
 def test_any_messages(messages, max_bytes):
-    """No sequence of messages breaks the model, and the news add up to the whole, taken after each
-    message or after several, in small lots or in large ones."""
+    """No sequence of messages breaks the model. The news, however taken, add up to the whole."""
     fleet = Fleet("h/here", limits=Limits(fleet_max_news_bytes=max_bytes))
     shown: dict[str, dict[str, Any]] = {}
     for topic, payload, is_retained, is_taken in [*messages, ("", b"", False, True)]:
@@ -92,8 +89,7 @@ def test_any_messages(messages, max_bytes):
 
 
 def test_limits_of_pis_and_pins():
-    """However many Pis and pins are described, no more than the limits are kept. A removed Pi makes
-    room. Texts are cut, and a topic that is too long is ignored."""
+    """No more Pis, pins and text than the limits are kept. A removed Pi makes room."""
     many = as_json(description("x", [pin(f"p{n}", error="e" * 600) for n in range(60)]))
     fleet = described(many, 5, fleet_max_pins=100)
     assert [len(pi.pins) for pi in fleet.entries()] == [40, 40]
@@ -110,19 +106,14 @@ def test_limits_of_pis_and_pins():
     assert f"h/{'x' * 99}" not in fleet
 
 
-def test_older_description_keeps_the_state():
-    """A description that the broker had retained does not replace a newer state, and a newer one
-    does."""
+def test_states_and_urls():
+    """A retained description replaces a state only if it is newer. A URL is http or https."""
     fleet = described(as_json(description("x", [pin("lamp", value=0, since=1)])))
     fleet.receive("h/0/pins/lamp", as_json(state(1, 5)), False, 1e9)
     for since, value in ((4, 1), (6, 0)):
         payload = as_json(description("x", [pin("lamp", value=0, since=since)]))
         fleet.receive("h/0/describe", payload, True, 1e9)
         assert fleet["h/0"].pins["lamp"].value == value
-
-
-def test_checked_urls():
-    """The address of a Pi is plain http or https and nothing that would run in our page."""
     valid = ["https://kitchen.local:8080/", "http://[::1]:80/"]
     invalid = ["javascript:alert(1)", "https://", "//evil", "http://a b/", "http://me:secret@evil/",
                "http://[", "ftp://x/", ""]  # fmt: skip
@@ -132,8 +123,7 @@ def test_checked_urls():
 
 
 def test_news_are_small():
-    """However much changes at once, no news are so large that they close viewers: the largest
-    descriptions, each sent alone, thousands of removed Pis, and all that changes."""
+    """However much changes at once, no news are so large that they close viewers."""
     topics = [f"h/{WIDE * 80}{n}" for n in range(1500)]
     fleet = described(largest('"'), 20)
     sizes: list[int] = []
@@ -167,8 +157,7 @@ def test_news_are_small():
 
 @pytest.mark.slow
 def test_nasty_payloads(brokers, start_server):
-    """For any messages at the topics of the fleet, viewers get the right state, the whole fleet
-    can be read, a valid command is answered, the connection stays, and the log has one line."""
+    """No message at the fleet's topics gives a wrong state, ends a connection or floods the log."""
     broker = brokers.broker()
     others = brokers.enter_context(FakePis(broker))
     server = start_server(config(broker.url, FLEET + CONTROL))
@@ -213,8 +202,7 @@ def test_nasty_payloads(brokers, start_server):
 
 @pytest.mark.slow
 def test_memory_is_bounded(brokers, start_server):
-    """Many Pis with the largest description take no more memory than documented. Viewers are told
-    that some are left out, and no longer when others were removed."""
+    """Many large Pis take bounded memory. Viewers are told while some are left out."""
     broker = brokers.broker("max_queued_messages 0")
     others = brokers.enter_context(FakePis(broker))
     server = start_server(config(broker.url, FLEET))

@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from raspi_server.security.codes import Codes
 from tests.support.http import ask
 from tests.support.load import Witness, wait_until
 from tests.support.server import Server, changing, descriptors
-from tests.support.sockets import GONE, open_socket
+from tests.support.sockets import GONE
 from tests.support.websocket import WebSocketClient
 
 CONFIG = """
@@ -60,25 +60,21 @@ def served(connections: list[socket.socket]) -> int:
 
 
 @pytest.fixture
-def connect() -> Iterator[Callable[..., list[socket.socket]]]:
-    """Return `connect(server, address, count)`, which opens connections from an address, one after
-    the other. Each sends a request: a silent connection does not count yet."""
-    opened: list[socket.socket] = []
+def connect(connect):
+    """Return `connect(server, address, count)`. Each connection sends a request, and so counts."""
 
-    def connect(server: Server, address: str, count: int) -> list[socket.socket]:
+    def one_by_one(server: Server, address: str, count: int) -> list[socket.socket]:
+        opened = []
         for _ in range(count):
-            opened.append(open_socket(server.port, address=address))
+            opened += connect(server, address, 1)
             is_served(opened[-1])
-        return opened[-count:]
+        return opened
 
-    yield connect
-    for each in opened:
-        each.close()
+    return one_by_one
 
 
 def test_limit_of_one_address(start, connect):
-    """A client that opens connection after connection loses its own oldest ones, and no other does.
-    Closed connections are not counted, nor are those of this machine, such as those of a proxy."""
+    """An address with too many connections loses its own oldest ones; this machine loses none."""
     server = start()
     with Witness(server.port) as witness, WebSocketClient(server.port, address=OTHER) as neighbour:
         before = descriptors(server)
@@ -100,8 +96,7 @@ def test_limit_of_one_address(start, connect):
 
 
 def test_eviction_from_the_address_with_most(start, connect, bearer):
-    """When there are too many in all, a new connection replaces the oldest of the addresses that
-    have most. Those that presented the control code do not count."""
+    """With too many in all, the oldest of the addresses with most is replaced, but no owner's."""
     server = start()
     greedy = [connect(server, f"127.0.1.{n}", MOST_OF_ONE) for n in range(1, 5)]
     assert is_served(greedy[0][0], **bearer)
@@ -115,8 +110,7 @@ def test_eviction_from_the_address_with_most(start, connect, bearer):
 
 
 def test_owner_gets_in_and_stays(start, connect, bearer):
-    """While clients of eighty addresses connect, a client with the control code switches by the API
-    and by the WebSocket, also from an address that others have filled. The WebSocket stays open."""
+    """While clients of eighty addresses connect, the owner gets in and stays, from any address."""
     server = start()
     connect(server, CLIENT, MOST_OF_ONE)
     with WebSocketClient(server.port, address=CLIENT, headers=bearer) as owner:
@@ -130,8 +124,7 @@ def test_owner_gets_in_and_stays(start, connect, bearer):
 
 
 def test_protection_ends_with_the_credential(start, bearer, connect, tmp_path):
-    """A session protects a connection until the browser signs out, the control code until it is
-    replaced. If all connections of an address are protected, it alone gets no more."""
+    """Session and control code protect connections until a sign-out or another code."""
     server = start()
     host = {"Host": "127.0.0.1"}
     code = {"code": bearer["Authorization"].removeprefix("Bearer ")}
@@ -155,8 +148,7 @@ def test_protection_ends_with_the_credential(start, bearer, connect, tmp_path):
 
 
 def test_eviction_without_descriptors(start, bearer, connect):
-    """When the descriptors run out, new connections replace those of the address with most, too,
-    and need not wait. The owner gets in."""
+    """When the descriptors run out, new connections replace those of the address with most."""
     most = 50
     limits = {name: 1000 for name in (*SMALL, "accept_retry_interval_s")}
     server = start(

@@ -1,5 +1,4 @@
-"""The hub and its back-pressure: every viewer gets whole frames in order, and a slow one costs the
-others nothing."""
+"""The hub: viewers get whole frames in order, and a slow one costs the others nothing."""
 
 import asyncio
 import contextlib
@@ -8,7 +7,6 @@ import json
 import socket
 import ssl
 import struct
-import subprocess
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,8 +54,7 @@ class Connection:
 
 
 class Rig:
-    """A hub with viewers on real sockets, with TLS if a certificate's folder is given. Their other
-    ends are read only by `read`."""
+    """A hub with viewers on real sockets, perhaps with TLS. Only `read` reads their other ends."""
 
     def __init__(self, certificate: Path | None = None) -> None:
         self.certificate = certificate
@@ -171,19 +168,6 @@ class Rig:
         asyncio.set_event_loop(None)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
-         "ec_paramgen_curve:P-256", "-days", "30",
-         "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
-         "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return folder
-
-
 @pytest.fixture(params=["ws", "wss"])
 def rig(request: pytest.FixtureRequest, certificate: Path) -> Iterator[Rig]:
     rig = Rig(certificate if request.param == "wss" else None)
@@ -200,18 +184,11 @@ def test_frame_length_is_as_short_as_possible(size, header):
     assert (opcode, len(payload), len(found)) == (TEXT, size, size + header)
 
 
-def test_viewers_that_read_get_everything_in_order(rig):
-    """Viewers that read get every state and every change in order. `on_active` is called with the
-    first viewer and after the last."""
-    ends = [rig.join() for _ in range(3)]
+def test_first_and_last_viewer_are_reported(rig):
+    """The first viewer and the end of the last are reported. `empty` waits for that."""
+    for _ in range(3):
+        rig.join()
     assert len(rig.hub) == 3 and set(rig.hub) == set(rig.viewers)
-    for seq in range(10):
-        rig.send_state(2 * seq)
-        rig.send_result(seq)
-        for end in ends:
-            first, second = rig.read(end)
-            assert (first["seq"], second["ref"]) == (2 * seq, seq)
-    assert (rig.hub.sent, rig.hub.skipped) == (60, 0)
     for viewer in (rig.viewers[0], rig.viewers[0], rig.viewers[1]):
         rig.hub.remove(viewer)
     assert rig.watched == [True]
@@ -225,9 +202,7 @@ def test_viewers_that_read_get_everything_in_order(rig):
 
 
 def test_full_viewer_is_skipped(rig):
-    """A viewer whose connection is full is skipped and counted. When it reads again, it finds what
-    its own buffer held and two old states at most, with TLS those before the next readiness check,
-    too. Then it gets the present while others sleep on."""
+    """A full viewer is skipped and counted. When it reads again, it soon gets the present."""
     sleeper, late, neighbour = (rig.join() for _ in range(3))
     for seq in range(ASLEEP):
         rig.send_state(seq)
@@ -247,8 +222,7 @@ def test_full_viewer_is_skipped(rig):
 
 
 def test_viewer_that_is_too_slow(rig):
-    """A socket that falls more than 256 KiB behind is closed with 1013. So is one that does not
-    take a whole change for 5 s, even if it reads a little. One that does take it is not."""
+    """A viewer that is more than 256 KiB, or 5 s, behind is closed with 1013."""
     sleeper, neighbour, _ = rig.join(), rig.join(), rig.join()
     small, big = (frame(Result(None, "x" * size, 1)) for size in (1000, 100_000))
     rig.run(lambda: [viewer.send(big) for viewer in rig.viewers[:2]])
@@ -293,8 +267,7 @@ def test_broken_connection_disturbs_no_other_viewer(rig):
 
 
 def test_closed_viewer_gets_nothing_more(rig):
-    """A viewer that is closed gets nothing more, and no other misses anything. `close` sends all
-    viewers a close frame; `cut` also ends their connections at once."""
+    """A closed viewer gets nothing more. `close` sends close frames, `cut` ends all at once."""
     ends = [rig.join() for _ in range(3)]
     rig.run(lambda: rig.viewers[1].close(1001, "bye"))
     rig.send_state(1)

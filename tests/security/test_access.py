@@ -1,10 +1,9 @@
-"""Rights to view and to switch, over the WebSocket and the API, and the names under which the
-server answers."""
+"""Rights to view and to switch, and the names under which the server answers."""
 
 import functools
 import itertools
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from raspi_server.security.sign_in_links import Links
 from raspi_server.web.context import BUILT_IN_WWW
 from tests.support.board import parse
 from tests.support.http import HttpClient, ask
-from tests.support.server import Server, check_end
+from tests.support.server import Server
 from tests.support.websocket import WebSocketClient
 
 PINS = """
@@ -39,22 +38,13 @@ NAME = HOST.partition(".")[0]
 
 
 @pytest.fixture(scope="module")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+def serve(tmp_path_factory, start_module_server) -> Callable[[str], Server]:
     """Return `serve(access)`: the server of this module with this `access`."""
-    servers = []
-
-    @functools.cache
-    def serve(access: str) -> Server:
-        folder = tmp_path_factory.mktemp("server")
-        (folder / "config.yaml").write_text(f"access: {access}\n{PINS}")
-        (folder / "www").mkdir()
-        (folder / "www" / "own.html").write_text("<script>document.title = 'mine'</script>")
-        servers.append(Server(["run", "--simulate", "--config", str(folder / "config.yaml")]))
-        return servers[-1]
-
-    yield serve
-    for server in servers:
-        check_end(server)
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "www").mkdir()
+    (folder / "www" / "own.html").write_text("<script>document.title = 'mine'</script>")
+    start = functools.partial(start_module_server, at=folder)
+    return functools.cache(lambda access: start(f"access: {access}\n{PINS}"))
 
 
 def handshake_status(server: Server, **headers: str) -> int:
@@ -110,8 +100,7 @@ def test_switching(serve, access: str, right: str, rejection: Any) -> None:
 
 
 def test_names_of_this_server(serve):
-    """The server answers under any address, this machine's own names, and those in
-    `access.hosts`, with any port and in any case."""
+    """The server answers under any address, this machine's names, and those in `access.hosts`."""
     names = ["localhost", "LOCALHOST", "127.0.0.1", "203.0.113.9", "[::1]", "[fe80::1]", HOST, NAME,
              "PI.example.org.", "garden-pi", f"{NAME}.local", f"{NAME}.local.".upper(),
              f"{NAME}-2.local"]  # fmt: skip
@@ -128,8 +117,7 @@ def test_names_of_this_server(serve):
 
 
 def test_other_names_are_rejected(serve):
-    """Under any other name (DNS rebinding) nothing is shown or switched, by API, file or WebSocket,
-    although `Origin` fits. The answer says how to permit the name."""
+    """Any other name (DNS rebinding) shows and switches nothing. The answer says why."""
     everyone = serve(EVERYONE)
     for name in ("evil.example", "x.pi.example.org", "pi.example.org.evil.example", "local",
                  "127.0.0.1.evil.example", "evil-2.local", f"{NAME}-2.example",
@@ -147,8 +135,7 @@ def test_other_names_are_rejected(serve):
 
 
 def test_only_pages_of_this_server_switch(serve):
-    """A page of this server, by any of its names, and a program, which sends no `Origin`, may open
-    the WebSocket and switch. A page of another site, or of another port here, can do neither."""
+    """Only programs, and pages of this server by any name, may open the WebSocket and switch."""
     everyone = serve(EVERYONE)
     port = everyone.port
     here = f"127.0.0.1:{port}"
@@ -168,9 +155,7 @@ def test_only_pages_of_this_server_switch(serve):
 
 
 def test_headers_against_other_sites(serve):
-    """Other sites can frame no answer, guess no type, learn no address from a link, and include no
-    answer of the API. Built-in pages run only scripts in files of this server: none inline, none of
-    other sites, no plugin, no form that leads elsewhere. The owner's pages are free."""
+    """Other sites can frame or include no answer. Built-in pages run only scripts in our files."""
 
     def policy(path: str) -> dict[str, str]:
         """Return the Content-Security-Policy of a path, by directive."""

@@ -1,5 +1,4 @@
-"""Access codes in the running server: making them, signing in, waiting after wrong ones, and the
-end of sessions."""
+"""Access codes in the running server: making them, signing in, and waiting after wrong ones."""
 
 import base64
 import fcntl
@@ -47,8 +46,7 @@ def test_browser_signs_in(start_with_codes):
 
 
 def test_script_sends_the_code_itself(start_with_codes):
-    """`Authorization: Bearer` does for scripts what the cookie does for browsers, in the API and on
-    the WebSocket."""
+    """`Authorization: Bearer` does for scripts what the cookie does for browsers."""
     pi = start_with_codes()
     code = pi.new("control")
     assert pi.switch(1, Authorization=f"Bearer {code}").json["value"] == 1
@@ -69,9 +67,8 @@ def test_script_sends_the_code_itself(start_with_codes):
 
 
 def test_viewing_needs_a_code(start_with_codes):
-    """With `view: code` the API and the WebSocket show and switch nothing without a code, and do
-    not tell which pins exist. Only pages are served, and the status of the health. The code for
-    viewing does not switch. A new one ends the old one, its cookies and its sockets alone."""
+    """With `view: code` nothing is shown or switched without a code, but pages and the status of
+    the health. The code for viewing does not switch. A new one ends only the old one."""
     pi = start_with_codes("{view: code}")
     words = "viewing needs an access code"
     none_yet = f"{words}, and none exists yet (sudo raspi-server code --new view)"
@@ -115,8 +112,7 @@ def test_viewing_needs_a_code(start_with_codes):
 
 
 def test_wrong_codes_are_slowed(start_with_codes):
-    """After five wrong codes a network has to wait, whatever it sends. The log says so, without the
-    codes. Other networks do not wait, and neither do cookies."""
+    """After five wrong codes a network has to wait, and the log says so. Others do not wait."""
     pi = start_with_codes()
     code = pi.new("control")
     cookie = pi.cookie(code)
@@ -135,18 +131,14 @@ def test_wrong_codes_are_slowed(start_with_codes):
     assert "secret-guess" not in pi.server.log and code not in pi.server.log
 
 
-def test_networks_whose_attempts_are_counted_together():
-    """A client that can pick another address at no cost gets no more attempts by it."""
+def test_attempts():
+    """A key has `burst` attempts, and one more every 10 seconds. Keys with most attempts left are
+    forgotten first. Addresses that cost a client nothing have one key."""
     assert network_of("192.168.1.2") == network_of("::ffff:192.168.1.2")
     assert network_of("192.168.1.2") != network_of("192.168.1.3")
     assert network_of("fe80::1%eth0") == network_of("fe80:0:0:1::2%wlan0")
     assert network_of("fd00::1") == network_of("fd00::ffff:1") != network_of("fd00:0:0:1::1")
     assert network_of("no address") != network_of("another")
-
-
-def test_attempts():
-    """A key has `burst` attempts, and one more every 10 seconds, never more than `burst` at once.
-    Beyond `max_keys` keys, those with most attempts left are forgotten first."""
     attempts = AttemptLimiter(burst=5, interval_s=10, max_keys=100)
     for now in (0, 1000):
         for _ in range(5):
@@ -163,9 +155,8 @@ def test_attempts():
 
 
 def test_code_of_an_older_release(start_with_codes):
-    """A code that is stored as scrypt only is valid, is checked rarely, and is stored as a fast
-    hash from its first use on. The command and the service wait for each other, and neither undoes
-    the other's change. A rollback to that release keeps all codes."""
+    """A code stored as scrypt only is checked rarely, and from its first use on stored as a fast
+    hash, too. Command and service wait for each other. A rollback keeps all codes."""
     pi = start_with_codes()
     control = pi.new("control")
     pi.new("view")
@@ -192,6 +183,7 @@ def test_code_of_an_older_release(start_with_codes):
         os.close(folder)
         assert signing_in.result().status == 200
         (view,) = CODE.findall(making.result().stdout)
+    assert [pi.sign_in(control).status for _ in range(3)] == [200] * 3
     codes = json.loads(file.read_text())["codes"]
     assert all("mac" in each for each in codes.values())
     pi.reload()
@@ -206,10 +198,8 @@ def test_code_of_an_older_release(start_with_codes):
 
 
 def test_code_is_shown_once_and_stored_as_a_hash(start_with_codes):
-    """The command shows a new code, a link without the code in it, and its QR code. Later it only
-    says that there is one. The file has no code and only the service can read it. If it cannot be
-    read, the codes stay, and the log names the command that mends it. Without a code, or a service
-    that runs or is installed, the command says what to do."""
+    """A new code is shown once, with a link and its QR code, and stored as a hash for the service
+    only. If the file cannot be read, the codes stay. Errors say which command helps."""
     pi = start_with_codes()
     assert "control:  for viewing and switching: none yet" in pi.command().stdout
 

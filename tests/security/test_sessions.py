@@ -14,9 +14,7 @@ from tests.web.test_trust import make_authority
 
 
 def test_sign_out(start_with_codes):
-    """Signing out invalidates the cookie and closes its WebSockets, which switch nothing more, not
-    even pins that everyone may switch. Another browser, and a script that sent the code itself,
-    stay. Signing in again does the same, and gives another cookie."""
+    """Signing out, or in again, ends the cookie and its WebSockets, and no other browser's."""
     pi = start_with_codes()
     code = pi.new("control")
     mine, other = pi.sign_in(code).cookie_header, pi.sign_in(code).cookie_header
@@ -75,8 +73,7 @@ def test_sessions_survive_a_restart(start_with_codes):
 
 
 def test_least_recently_used_session_ends() -> None:
-    """Each code has at most 100 sessions. A new one ends the least recently used of the same code,
-    and none of the other code. A cookie of one scheme is invalid over the other."""
+    """A code has at most 100 sessions; a new one ends the least recently used. Schemes differ."""
     sessions = Sessions(None)
     view = [sessions.begin("view", "http")[0] for _ in range(DEFAULT.max_sessions_per_code)]
     control, key = sessions.begin("control", "http")
@@ -92,8 +89,7 @@ def test_least_recently_used_session_ends() -> None:
 
 
 def test_cookie_names_and_values(start_with_codes):
-    """The cookie's name has the port that the browser sees, so that two servers on one host do not
-    sign each other out. Other names and made-up values are no session."""
+    """The cookie's name has the browser's port. Other names and made-up values are no session."""
     pi = start_with_codes()
     code = pi.new("control")
     for host, name in {
@@ -165,4 +161,5 @@ def test_scheme_change_ends_sessions_and_connections(tmp_path, start_with_codes,
         assert switch(after, Cookie=sent) == 401
     assert switch(after, Authorization=f"Bearer {code}") == 200
     change(before)
+    pi.server.restart()
     assert switch(before, **cookie) == 401

@@ -31,9 +31,8 @@ def open_link(pi, token, **headers):
 
 
 def test_link_signs_in_once(pi):
-    """A token signs in with the right of its code. A second time, or a wrong one, is rejected and
-    costs no attempt. Only its hash is stored. A new code ends the links of the old one only. A link
-    of no higher right than the phone has does not change how it is signed in, but is used up."""
+    """A token signs in once, with the right of its code, until there is a new one. Only its hash is
+    stored. A wrong one costs no attempt. It never lowers the rights of a phone."""
     control, view, late = pi.token("control"), pi.token("view"), pi.token("control")
     file = pi.run / "links.json"
     assert file.stat().st_mode & 0o777 == 0o600 and control not in file.read_text()
@@ -81,8 +80,7 @@ def test_lifetime_and_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_links_that_cannot_be_read_or_used_up(pi):
-    """A file that cannot be read has no links. It is logged once, and a new link mends it. While
-    another process holds the lock, a link does not sign in: else it would be valid twice."""
+    """A file that cannot be read has no links. A link that cannot be used up does not sign in."""
     for torn in (b"", b"\xff", b"[" * 100_000):
         (pi.run / "links.json").write_bytes(torn)
         before = pi.server.log.count("links.json: ")
@@ -100,8 +98,7 @@ def test_links_that_cannot_be_read_or_used_up(pi):
 
 
 def test_link_leads_to_the_running_service(pi):
-    """A link has the port of the running service, also after an edit of config.yaml that the
-    service has not read yet, and the name that this Pi has if another one has the same."""
+    """A link has the port of the running service and the name that others know this Pi by."""
     pi.file.write_text("port: 9\n" + pi.file.read_text())
     made = pi.command("--qr")
     assert TOKEN.findall(made.stdout) and ":9/" not in made.stdout

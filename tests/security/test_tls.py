@@ -123,9 +123,7 @@ def pi(good: Pair, start_module_server: Callable[..., Server]) -> Server:
     ],
 )
 def test_https_and_wss_on_one_port(authority, start_server, start, end, reasons):
-    """API and WebSocket are both secure on one port, for clients that trust the authority. A
-    certificate that is not valid now is served all the same, since a Pi may not know the time. The
-    log, the page and the health report it, and nothing about a valid one."""
+    """HTTPS and WSS are on one port. A certificate that is not valid now is served and reported."""
     pair = authority.issue(f"from-{start}", timedelta(days=start), timedelta(days=end))
     server = start_server(pair.config() + CONFIG)
     assert server.url.startswith("https://")
@@ -149,8 +147,7 @@ def test_https_and_wss_on_one_port(authority, start_server, start, end, reasons)
 
 
 def test_authority_beside_the_certificate(authority, good, tmp_path):
-    """The authority is found beside a certificate that it signed, also an expired one. There is
-    none if the file is missing, has no certificate, or is of another authority."""
+    """The authority is found beside a certificate only if it signed it, also an expired one."""
     old = authority.issue("old", timedelta(days=-9), timedelta(days=-2))
     for pair in (good, old):
         found = identity(pair.files()).authority
@@ -169,14 +166,9 @@ def test_authority_beside_the_certificate(authority, good, tmp_path):
         assert found.validity_error() is None
 
 
-# Certificates that cannot be used
-
-
 def test_unusable_certificate(authority, good, tmp_path):
-    """A certificate or key that is missing, unreadable, of another or no kind is rejected with the
-    file and the reason. `run` and `check` end with status 78 and one line, also at a terminal,
-    where OpenSSL would ask for a passphrase. `check` only warns of an expired certificate, and says
-    nothing of a good one."""
+    """A certificate or key that cannot be used is rejected with file and reason. `run` and `check`
+    end with one line, also at a terminal. `check` only warns of an expired one."""
     crt, key = good
     names = ("missing", "empty", "binary.crt", "locked.key", "locked8.key", "config.yaml")
     missing, empty, binary, locked, locked8, file = (tmp_path / name for name in names)
@@ -222,8 +214,6 @@ def test_unusable_certificate(authority, good, tmp_path):
         assert "https on port 8080" in done.stdout
 
 
-# The groups of the key exchange
-
 GROUPS = ("X25519", "P-256", "P-384")
 OTHER_GROUPS = ("ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192", "P-521", "X448")
 OLD_GROUPS = ("secp256k1", "brainpoolP256r1", "P-224")
@@ -252,17 +242,8 @@ def agrees(port: int, group: str, *more: str) -> bool:
     return cipher(port, "-groups", group, *more) is not None
 
 
-def test_key_exchange_groups(pi):
-    """A client with one of three groups connects; with TLS 1.2 it also needs that of the
-    certificate. Finite fields, which are expensive, and all other curves are rejected."""
-    assert [group for group in (*GROUPS, *OTHER_GROUPS) if agrees(pi.port, group)] == [*GROUPS]
-    assert all(agrees(pi.port, ":".join({group, "P-256"}), "-tls1_2") for group in GROUPS)
-    assert not any(agrees(pi.port, group, "-tls1_2") for group in OLD_GROUPS)
-
-
 def test_openssl_settings_of_the_machine(good, tmp_path):
-    """Settings of the machine's own openssl.cnf hold, except for its groups. A missing file has no
-    effect."""
+    """The machine's own openssl.cnf holds, except for its groups. It may be missing."""
     strict = tmp_path / "openssl.cnf"
     strict.write_text(
         "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = defaults\n"
@@ -287,16 +268,13 @@ def test_openssl_settings_of_the_machine(good, tmp_path):
 
 
 def test_openssl_that_takes_no_list(good, start_server):
-    """If OpenSSL takes no list of groups, only P-256 is allowed, never ffdhe, and the log says
-    so."""
+    """If OpenSSL takes no list of groups, only P-256 is allowed, and the log says so."""
     program = changing("key_exchange.prepare = lambda: None")
     server = start_server(good.config() + CONFIG, program=program)
     server.wait_for_log("WARNING TLS agrees to P-256 alone: expected X25519:P-256:P-384")
     groups = (*GROUPS, "ffdhe2048", "ffdhe8192", "P-521")
     assert [group for group in groups if agrees(server.port, group)] == ["P-256"]
 
-
-# As strict as Mozilla's intermediate profile
 
 EVERYTHING = "ALL:COMPLEMENTOFALL:@SECLEVEL=0"
 NAMES = ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
@@ -306,8 +284,7 @@ CCM = {"TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"}
 
 @pytest.mark.parametrize("kind", ["ECDSA", "RSA"])
 def test_only_strong_ciphers(kind, pi, start_server, tmp_path):
-    """Of all ciphers that openssl knows exactly those of Mozilla's intermediate profile are
-    accepted, for both kinds of keys."""
+    """Exactly the ciphers of Mozilla's intermediate profile are accepted, for each kind of key."""
     if kind == "RSA":
         subprocess.run(
             shlex.split("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout k -out c"),
@@ -326,9 +303,11 @@ def test_only_strong_ciphers(kind, pi, start_server, tmp_path):
         assert (agreed == each) == (each in TLS_1_3)
 
 
-def test_protocol_options(pi):
-    """TLS 1.0 and 1.1 are rejected with every cipher; TLS 1.2 is not. The server chooses the
-    cipher. There is no compression and no renegotiation."""
+def test_key_exchange_and_protocol(pi):
+    """Only three groups, TLS 1.2 and 1.3 are accepted, without compression or renegotiation."""
+    assert [group for group in (*GROUPS, *OTHER_GROUPS) if agrees(pi.port, group)] == [*GROUPS]
+    assert all(agrees(pi.port, ":".join({group, "P-256"}), "-tls1_2") for group in GROUPS)
+    assert not any(agrees(pi.port, group, "-tls1_2") for group in OLD_GROUPS)
     for version, agreed in (("-tls1", False), ("-tls1_1", False), ("-tls1_2", True)):
         assert bool(cipher(pi.port, version, "-cipher", EVERYTHING)) == agreed
     pair = [f"ECDHE-ECDSA-{name}" for name in NAMES[:2]]

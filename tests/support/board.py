@@ -43,8 +43,7 @@ def parse(pins: str) -> schema.Config:
 
 
 class SimulatedBoard:
-    """A board with its loop: its `changes`, the number of its `availability_changes`, and the
-    `errors` that the loop would have logged."""
+    """A board with its loop: its `changes`, `availability_changes` and `errors` for the log."""
 
     def __init__(
         self,

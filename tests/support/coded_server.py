@@ -1,5 +1,4 @@
-"""A server with codes: the folders that systemd gives it, and the command that makes codes and
-links."""
+"""A server with codes, its folders, and the command that makes codes and links."""
 
 import os
 import re
@@ -47,8 +46,7 @@ class CodedServer:
             each.mkdir(exist_ok=True)
         self.environment = folders(self.state, self.run)
         self.programs = folder / "bin"
-        """All other programs that the command finds: none, not even systemd's, until a test adds
-        some."""
+        """All other programs that the command finds: none until a test adds some."""
         self.file = folder / "config.yaml"
         self.file.write_text(f"access: {access}\n{PINS}")
         (folder / "www").mkdir(exist_ok=True)

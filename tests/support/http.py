@@ -54,16 +54,10 @@ class HttpClient:
             parts = urlsplit(server)
             assert parts.hostname, server
             host, port = parts.hostname, parts.port or (443 if context else 80)
+        more: dict[str, Any] = {"context": context} if context else {}
+        kind = http.client.HTTPSConnection if context else http.client.HTTPConnection
         own = (source, 0) if host == "127.0.0.1" else None
-        self.connection: http.client.HTTPConnection
-        if context:
-            self.connection = http.client.HTTPSConnection(
-                host, port, timeout=LIMIT, source_address=own, context=context
-            )
-        else:
-            self.connection = http.client.HTTPConnection(
-                host, port, timeout=LIMIT, source_address=own
-            )
+        self.connection = kind(host, port, timeout=LIMIT, source_address=own, **more)
 
     def __enter__(self) -> "HttpClient":
         return self

@@ -195,7 +195,7 @@ class Output(Pin):
             state = replace(state, pulse_end=first.pulse_end)
         if state.max_end and first.max_end:
             state = replace(state, max_end=min(state.max_end, first.max_end))
-        is_over = state.off_at is not None and state.off_at <= now + SAME_S
+        is_over = first.off_at is not None and first.off_at <= now + SAME_S
         self.drive(State() if is_over else state)
         self.last_on = self.value or (self.initial if isinstance(self.initial, float) else 0) or 1
 
@@ -422,8 +422,7 @@ class Model:
     # Commands
 
     def command(self, act: str, name: str, value: float | None, by: str) -> Answer:
-        """Carry out `set`, `toggle`, `pulse` or `drive`. `value` is the one of the message, for a
-        pulse its seconds."""
+        """Carry out a command. `value` is the one of the message, for a pulse its seconds."""
         pin = self.pins.get(name)
         if pin is None:
             return rejected("unknown-pin")

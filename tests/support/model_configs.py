@@ -20,18 +20,15 @@ USUAL = {
     6: ("down", "motor"),
     13: ("tilt", "motor"),
 }
-"""The usual name of each GPIO, and what is usually connected to it. A motor is an output in the
-only group."""
+"""The usual name of each GPIO, and what is connected to it; a motor is an output in a group."""
 KINDS = ["input", "output", "pwm", "motor"]
 Choices = dict[str, st.SearchStrategy[Any]]
-"""The keys that each of KINDS may have, those that a reload may change without opening the line
-again (`unopened`), and the `pause` of the group."""
+"""The keys of each of KINDS, those that do not open a line again, and the `pause` of the group."""
 
 
 @st.composite
 def configurations(draw: Any, choices: Choices, before: Pins | None = None) -> Pins:
-    """A configuration, or an edited one: each pin is left, relabelled, renamed, changed into
-    another, or removed, and the order may change."""
+    """A configuration, or an edited one: pins are left, changed, renamed, removed, or moved."""
     old = {keys["gpio"]: (name, keys) for name, keys in (before or {}).items()}
     found: Pins = {}
     for gpio in draw(st.permutations([*USUAL])) if before and draw(st.booleans()) else [*USUAL]:

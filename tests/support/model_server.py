@@ -17,8 +17,7 @@ Command = tuple[str, str, Any]
 
 @dataclass(frozen=True)
 class Hello:
-    """A greeting after a join or a reload: name, label and value of each pin, in order, and whether
-    the configuration file is valid."""
+    """A greeting: name, label and value of each pin, and whether the file is valid."""
 
     pins: list[tuple[str, str, float | None]]
     is_valid: bool

@@ -39,8 +39,7 @@ CONTROL = ", control: true"
 
 
 def config(url: str, more: str = "", topic: str = "house/pi", access: str = "") -> str:
-    """Return a configuration with the broker at `url`. `more` and `access` add keys below `mqtt`
-    and `access`, each after a comma."""
+    """Return a configuration. `more` and `access` add keys below `mqtt` and `access`."""
     return CONFIG.format(url=url, more=more, topic=topic, access=access)
 
 
@@ -169,8 +168,7 @@ class Client:
 
 
 class Brokers(contextlib.ExitStack):
-    """Brokers and their clients, which end with the context. The test is skipped if Mosquitto is
-    not installed."""
+    """Brokers and their clients, which end with the context. Without Mosquitto tests skip."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -184,8 +182,7 @@ class Brokers(contextlib.ExitStack):
         return broker
 
     def guarded(self, acl: str, users: Iterable[str], *lines: str) -> Mosquitto:
-        """Start a broker with this ACL and these users. A configuration in the same folder has the
-        password in the file `password`."""
+        """Start a broker with this ACL and these users. The file `password` has their password."""
         rules, passwords = self._folder / "acl", self._folder / "passwords"
         rules.write_text(acl)
         passwords.touch(0o600)

@@ -67,13 +67,8 @@ class Server:
     def log(self) -> str:
         return "\n".join(self.lines)
 
-    @property
-    def ws_url(self) -> str:
-        return self.url.replace("http", "ws", 1) + "/ws"
-
     def wait_for_log(self, pattern: str, again: int = 0) -> re.Match[str]:
-        """The first line of the log that matches, or after `again` others that do, when it
-        comes."""
+        """Wait for the first line of the log that matches after `again` others; return it."""
 
         def found() -> re.Match[str] | None:
             matches = [match for line in self.lines if (match := re.search(pattern, line))]
@@ -117,9 +112,8 @@ atexit.register(_held.close)
 
 
 def free_port() -> int:
-    """Return a port that is held until this process ends: no other free_port finds it, and no
-    connection gets it by chance. A server may listen there again and again, if it sets SO_REUSEADDR
-    as ours does. It lies below those of outgoing connections (ip(7)), where there are any."""
+    """Return a port that is held until this process ends: only a server with SO_REUSEADDR, as ours,
+    gets it. It lies below those of outgoing connections (ip(7)), where there are any."""
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     ports = random.sample(range(lowest - 10000, lowest), 100) if lowest > 12000 else []
     for port in [*ports, 0]:
@@ -146,8 +140,7 @@ def check_end(server: Server) -> None:
 
 
 def changing(*statements: str, **limits: object) -> tuple[str, str]:
-    """Return a program for `Server`: the real `main()` with other `limits`, so that no test waits a
-    minute, after `statements` that make something fail."""
+    """Return the real `main()` with other `limits`, after `statements` that make something fail."""
     lines = [
         "import sys",
         "from raspi_server import server",
@@ -161,8 +154,7 @@ def changing(*statements: str, **limits: object) -> tuple[str, str]:
 
 
 def descriptors(server: Server) -> int:
-    """Return the number of files and sockets that the server has open, but for the files of the
-    kernel, which it opens and closes again at any time."""
+    """Return the number of files and sockets that the server has open, but for the kernel's."""
     count = 0
     for descriptor in Path(f"/proc/{server.process.pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):

@@ -82,8 +82,7 @@ class WebSocketClient:
         context: ssl.SSLContext | None = None,
         path: str = "/ws",
     ) -> None:
-        """Connect and complete the handshake. An AssertionError has the answer of a server that
-        does not switch protocols."""
+        """Connect and shake hands. An AssertionError has the answer that rejects that."""
         self.socket = open_socket(port, receive_buffer, address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context:

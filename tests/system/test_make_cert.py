@@ -81,8 +81,7 @@ class Pi:
         return file.read_text().splitlines() if file.exists() else []
 
     def is_vouched_for(self, name: str) -> bool:
-        """Return True if OpenSSL accepts a certificate for `name`, such as "DNS:pi.local", that the
-        authority has signed."""
+        """Return True if OpenSSL accepts a certificate of the authority for "DNS:pi.local"."""
         (self.tls / "other.ext").write_text(f"subjectAltName={name}\n")
         self.openssl("req -new -key server.key -subj /CN=other -out other.csr")
         sign = "x509 -req -in other.csr -CA ca.crt -CAkey ca.key -extfile other.ext -out other.crt"
@@ -121,8 +120,9 @@ def pi(tmp_path: Path, fresh: Pi) -> Pi:
     return made
 
 
-def test_authority_meets_the_rules_of_phones(fresh: Pi) -> None:
-    """An authority with a name, for ten years, that can sign certificates and nothing else."""
+def test_authority_and_certificate_meet_the_rules_of_phones(fresh: Pi) -> None:
+    """The authority can sign certificates and nothing else, for ten years. The certificate is for
+    TLS servers, for 397 days from yesterday on. It has the Pi's names and lasting addresses."""
     text = fresh.text("ca")
     assert "Subject: CN = raspi-server raspberrypi\n" in text.replace("CN=", "CN = ")
     assert "Basic Constraints: critical\n                CA:TRUE, pathlen:0\n" in text
@@ -132,12 +132,6 @@ def test_authority_meets_the_rules_of_phones(fresh: Pi) -> None:
     begin, end = fresh.life("ca")
     assert end - begin == timedelta(days=3650)
     assert fresh.openssl("verify -x509_strict -CAfile ca.crt ca.crt") == "ca.crt: OK\n"
-
-
-def test_certificate_meets_the_rules_of_phones(fresh: Pi) -> None:
-    """397 days, for TLS servers, with an EC key and a SHA-2 signature. It begins a day ago, since
-    clocks differ. It has the Pi's names and addresses, except those that change each day by
-    themselves and link-local ones, which browsers reject."""
     text = fresh.text("server")
     assert "Basic Constraints: critical\n                CA:FALSE\n" in text
     assert "Extended Key Usage: \n                TLS Web Server Authentication\n" in text
@@ -156,8 +150,7 @@ def test_certificate_meets_the_rules_of_phones(fresh: Pi) -> None:
 
 
 def test_second_run_writes_nothing(pi: Pi) -> None:
-    """A second run prints and writes nothing, also after an address or name disappeared: a Wi-Fi
-    that comes and goes does not wear out the card."""
+    """A second run prints and writes nothing, also after an address or name disappeared."""
     before, folder = pi.files(), pi.tls.stat().st_mtime_ns
     assert pi.make() == ""
     pi.answer("ip", ADDRESSES.splitlines()[0])
@@ -168,8 +161,7 @@ def test_second_run_writes_nothing(pi: Pi) -> None:
 
 
 def test_new_name_or_address_gets_a_new_certificate_of_the_same_authority(pi: Pi) -> None:
-    """The authority stays, so that phones still trust it. The key stays, too, so that certificate
-    and key always match. If Avahi gave the second of two Pis with one name another, it is used."""
+    """Authority and key stay, so that phones still trust the Pi. A name that Avahi gave is used."""
     for command, said, missing, name in (
         ("ip", ADDRESSES.replace("8::7/", "8:5::7/"), "fd00:db8:5::7", "IP:FD00:DB8:5:0:0:0:0:7"),
         ("hostname", "pi.lan", "pi.lan", "DNS:pi.lan"),
@@ -200,10 +192,8 @@ def test_certificate_is_renewed_when_thirty_days_are_left(pi: Pi) -> None:
 
 
 def test_lost_files_are_made_again(pi: Pi) -> None:
-    """If the card lost a file or a part of it, certificate and key are made again. A power cut
-    between two files, at the first run or while the authority is replaced, leaves no authority: the
-    next run makes it, too. If only its key is missing, it is replaced on request only: phones would
-    no longer trust a new one."""
+    """Lost or torn files, also of a power cut, are made again. If only the authority's key is
+    missing, it is replaced on request only: phones would no longer trust the Pi."""
     for lost in ("server.crt", "server.key", "ca.crt", "ca.crt server.crt server.key"):
         for name in lost.split():
             (pi.tls / name).unlink()
@@ -234,15 +224,13 @@ INTERNET_NAMES = (
 
 
 def test_authority_vouches_for_home_networks_only(fresh: Pi) -> None:
-    """Clients accept the authority's certificates for names and addresses of homes. They reject
-    those for sites on the internet, which a stolen key could sign."""
+    """Clients accept the authority's certificates for names and addresses of homes only."""
     home, internet = HOME_NAMES.split(), INTERNET_NAMES.split()
     assert [name for name in home + internet if fresh.is_vouched_for(name)] == home
 
 
 def test_domain_of_a_router(pi: Pi) -> None:
-    """In the domain that a router gives to a home, the authority vouches for this Pi's name and no
-    other."""
+    """In the domain of a router the authority vouches for this Pi's name and no other."""
     ours = "raspberrypi.fritz.box"
     for name in (ours, "fritz.box", "nas.fritz.box", f"a.{ours}"):
         pi.answer("hostname", name)
@@ -254,8 +242,7 @@ def test_domain_of_a_router(pi: Pi) -> None:
 
 
 def test_names_that_are_left_out_are_printed_once(pi: Pi) -> None:
-    """A public address, or a name on the internet that the network gave, is no reason to make the
-    certificate again and again. It is listed for doctor. No name adds settings to a certificate."""
+    """A public name is left out and listed once. No name adds settings to a certificate."""
     pi.answer("hostname", "www.example.com")
     before = pi.files()
     said = "Not in the certificate, since the authority may not vouch for it:"
@@ -270,9 +257,7 @@ def test_names_that_are_left_out_are_printed_once(pi: Pi) -> None:
 
 
 def test_new_name_of_the_pi_and_a_new_authority(pi: Pi) -> None:
-    """A renamed Pi gets NAME.local into its certificate. The bare name needs a new authority, which
-    is made only on request, and which each phone has to trust. If the name is a domain of the
-    internet, such as "dev", it does not vouch for the names below it."""
+    """A renamed Pi gets NAME.local into its certificate. The bare name needs a new authority."""
     authority = pi.files()["ca.crt"]
     pi.answer("uname", "dev")
     assert "Made a new certificate: it lacks dev.local\n" in pi.make()
@@ -289,8 +274,7 @@ def test_new_name_of_the_pi_and_a_new_authority(pi: Pi) -> None:
 
 
 def test_older_authority_without_name_constraints_stays(pi: Pi) -> None:
-    """The authority of a release without name constraints, which phones trust, stays. It vouches
-    for every address, but not for a name on the internet that the network gave."""
+    """An authority without name constraints stays, and vouches for all but public names."""
     settings = "[a]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
     (pi.tls / "old.cnf").write_text(f"[req]\ndistinguished_name=n\n[n]\n{settings}")
     command = "req -new -x509 -config old.cnf -extensions a -key ca.key -days 3650"

@@ -1,5 +1,4 @@
-"""Files that the service may write: root follows no link there, waits for no FIFO, and reads no
-file without an end. Files that other users must not read."""
+"""Files that the service may write: root follows no link and hangs at none. Files of secrets."""
 
 import os
 import shutil
@@ -68,9 +67,7 @@ while os.getppid() != 1:
 
 @as_root
 def test_root_follows_no_link_of_the_service(state: Path) -> None:
-    """While the service replaces every file in its folder by a link, root makes new codes. The
-    target of the link does not change. Then root can make a code, which only the service can
-    read."""
+    """While the service makes links of all files, root makes new codes and follows none."""
     victim = state.parent / "shadow"
     victim.write_text("root's own")
     victim.chmod(0o600)
@@ -97,8 +94,7 @@ def test_root_follows_no_link_of_the_service(state: Path) -> None:
 
 
 def test_obstacle_in_place_of_the_codes_is_reported(state: Path) -> None:
-    """The command does not hang. It prints what it found, and how to remove it. A new code replaces
-    it."""
+    """The command says what it found, and how to remove it. A new code replaces it."""
     file = state / "access.json"
     os.mkfifo(file)
     if os.geteuid() == 0:
@@ -112,8 +108,7 @@ def test_obstacle_in_place_of_the_codes_is_reported(state: Path) -> None:
 
 
 def test_obstacles_do_not_hang_the_service(tmp_path: Path) -> None:
-    """If output states, codes and configuration are not small files, the service starts as if there
-    were none, and logs each once."""
+    """The service starts as if files that are not small files were missing, and logs each once."""
     state = tmp_path / "state"
     state.mkdir()
     os.mkfifo(state / "access.json")
@@ -130,8 +125,7 @@ def test_obstacles_do_not_hang_the_service(tmp_path: Path) -> None:
 
 @as_root
 def test_root_reads_no_configuration_of_another_user(tmp_path: Path) -> None:
-    """A configuration names files to read and brokers to sign in to. Root reads one from the
-    working directory only if it belongs to root, or if the command names it."""
+    """Root reads a configuration of another user only if the command names it."""
     if SYSTEM_FILE.exists():
         pytest.skip("the service is installed on this machine")
     file = tmp_path / "config.yaml"
@@ -146,9 +140,7 @@ def test_root_reads_no_configuration_of_another_user(tmp_path: Path) -> None:
 
 
 def test_secret_that_others_can_read_is_reported(tmp_path: Path) -> None:
-    """`check` warns of a key or password that all users can read or change, or that belongs to
-    another user, and doctor reports it, with the command that corrects it. A secret that only its
-    owner and group can read is fine."""
+    """`check` and doctor report secrets that others can read or change, with the remedy."""
     make_authority(tmp_path)
     config, password = tmp_path / "config.yaml", tmp_path / "password"
     password.write_text("secret")

@@ -89,8 +89,7 @@ def datagram_sockets(pid: int) -> int:
 
 
 def test_ready_watchdog_stopping(start_server: Callable[..., Server], tmp_path: Path) -> None:
-    """First READY is sent, when the server accepts connections, then WATCHDOG again and again, and
-    STOPPING at the begin of a stop. The socket may be an abstract one."""
+    """READY is sent, then WATCHDOG again and again, then STOPPING, also to an abstract socket."""
     systemd = Systemd(f"@{tmp_path}/notify")
     server = start_server(LAMP, env=environment(systemd, WATCHDOG_USEC="200000"))
     assert systemd.next() == "READY=1"
@@ -104,11 +103,8 @@ def test_ready_watchdog_stopping(start_server: Callable[..., Server], tmp_path: 
     systemd.close()
 
 
-def test_without_a_watchdog_only_the_status_is_sent(
-    start_server: Callable[..., Server], systemd: Systemd
-) -> None:
-    """Without WATCHDOG_USEC only changes of the status are sent between READY and STOPPING, on one
-    socket."""
+def test_without_a_watchdog_only_the_status_is_sent(start_server, systemd) -> None:
+    """Without WATCHDOG_USEC only changes of the status are sent, on one socket."""
     server = start_server(LAMP, env=environment(systemd))
     assert systemd.next() == "READY=1"
     status = (
@@ -126,8 +122,7 @@ def test_without_a_watchdog_only_the_status_is_sent(
 
 
 def test_ready_waits_for_the_address(systemd: Systemd, tmp_path: Path) -> None:
-    """A start waits for an address that another program has, logs that once, and sends READY when
-    it has the address."""
+    """A start waits for an address that another program has, and sends READY when it has it."""
     file = tmp_path / "config.yaml"
     command = [sys.executable, "-m", "raspi_server", "run", "--config", str(file)]
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -146,9 +141,7 @@ def test_ready_waits_for_the_address(systemd: Systemd, tmp_path: Path) -> None:
     assert "Address already in use" not in log and "Traceback" not in log
 
 
-def test_full_notify_queue_delays_nothing(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
+def test_full_notify_queue_delays_nothing(start_server, tmp_path) -> None:
     """While systemd reads no messages, viewers get every state, and a stop ends."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unread:
         unread.bind(str(tmp_path / "notify"))
@@ -171,22 +164,14 @@ def test_stop_before_ready(systemd: Systemd, monkeypatch: pytest.MonkeyPatch) ->
     assert systemd.unread() == []
 
 
-@pytest.mark.parametrize(
-    ("variables", "seconds"),
-    [
-        ({}, None),
-        ({"WATCHDOG_USEC": "500000"}, 0.5),
-        ({"WATCHDOG_USEC": "0"}, None),
-        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": str(os.getpid())}, 0.5),
-        ({"WATCHDOG_USEC": "500000", "WATCHDOG_PID": "1"}, None),
-    ],
-)
-def test_watchdog_interval(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], seconds: float | None
-) -> None:
+def test_watchdog_interval(monkeypatch) -> None:
     """The watchdog's microseconds count if they are meant for this process."""
     for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert watchdog_interval() == seconds
+    assert watchdog_interval() is None
+    for interval, seconds in (("0", None), ("500000", 0.5)):
+        monkeypatch.setenv("WATCHDOG_USEC", interval)
+        assert watchdog_interval() == seconds
+    for pid, seconds in ((str(os.getpid()), 0.5), ("1", None)):
+        monkeypatch.setenv("WATCHDOG_PID", pid)
+        assert watchdog_interval() == seconds

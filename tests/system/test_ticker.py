@@ -28,8 +28,7 @@ def run(loop: JumpingLoop, tick: Callable[[], object], seconds: float, interval:
 
 
 def test_ticks_at_a_steady_rate_until_a_stop(loop):
-    """The first tick comes within one interval, the others at multiples of it. After a stop there
-    is no more tick, and after a new start there is."""
+    """Ticks come at multiples of the interval, until a stop and after a new start."""
     times: list[float] = []
     ticker = run(loop, lambda: times.append(loop.time()), 1.05, 0.1)
     assert times == pytest.approx([1000 + n / 10 for n in range(1, 11)])
@@ -43,8 +42,7 @@ def test_ticks_at_a_steady_rate_until_a_stop(loop):
 
 
 def test_tickers_are_due_at_the_same_time(loop):
-    """Whenever they were started, a slow ticker is due when a quick one is. One that yields is
-    called last, and not after a stop."""
+    """A slow ticker is due when a quick one is. One that yields is called last."""
     seen: list[tuple[str, float]] = []
 
     async def live() -> None:
@@ -67,8 +65,7 @@ def test_tickers_are_due_at_the_same_time(loop):
     [(0.12, [0.32, 0.4, 0.5]), (0.18, [0.38, 0.5, 0.6]), (1.0, [1.2, 1.3, 1.4])],
 )
 def test_late_tick_is_followed_by_the_next_in_time(loop, delay, after):
-    """After a late tick the next ones come at their times, and not right after it. No tick is made
-    up for."""
+    """After a late tick the next ones come at their times. No tick is made up for."""
     times: list[float] = []
 
     def tick() -> None:

@@ -24,8 +24,7 @@ SINCE_BOOT = ["under-voltage since boot", "throttled since boot"]
     ],
 )
 def test_file_of_the_kernel(tmp_path, monkeypatch, name, text, expected):
-    """The temperature is in degrees Celsius and the uptime in seconds. A weak power supply is named
-    in words, now and since boot. Without a file, or with an unknown text in it, it is unknown."""
+    """Facts of the machine have their units and words, and are unknown without a valid file."""
     if text is not None:
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(vitals, f"_{name.upper()}", tmp_path / name)

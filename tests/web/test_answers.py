@@ -1,12 +1,8 @@
-"""Headers of every response, also of those that Tornado itself writes to a malformed request. A
-request with a foreign name is rejected before anything else."""
-
-from collections.abc import Callable
+"""Headers of every response, also of Tornado's own. A foreign name is rejected first of all."""
 
 import pytest
 
 from raspi_server.messages import HEADERS
-from tests.net.test_hub import certificate  # noqa: F401
 from tests.support.server import Server
 from tests.support.sockets import open_socket
 
@@ -46,8 +42,7 @@ MALFORMED = {
 
 
 def check(server: Server, request: str) -> int:
-    """Send a request; return the status of the answer. Check that it has the headers of all
-    answers. The policy may be a stricter one."""
+    """Send a request, check the headers of the answer, and return its status."""
     with open_socket(server.port) as connection, connection.makefile("rb") as received:
         connection.sendall(request.encode("latin-1"))
         status = int(received.readline().split()[1])
@@ -60,20 +55,14 @@ def check(server: Server, request: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def pi(start_module_server: Callable[..., Server]) -> Server:
-    return start_module_server(CONFIG)
-
-
-@pytest.fixture(scope="module")
-def https_pi(start_module_server, certificate):  # noqa: F811
+def https_pi(start_module_server, certificate):
     pair = f"ssl: {{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}\n"
     return start_module_server(CONFIG + pair)
 
 
 @pytest.mark.parametrize("line", REQUESTS)
 def test_every_answer_has_our_headers(pi: Server, https_pi: Server, line: str) -> None:
-    """Every answer has our headers, also of plain HTTP where HTTPS is on. With a foreign name it is
-    421, whatever the path and method are."""
+    """Every answer has our headers, also of plain HTTP beside HTTPS. A foreign name gets 421."""
     first, _, upgrade = line.partition(" +")
     request = f"{first} HTTP/1.1\r\nHost: {{}}\r\n{UPGRADE if upgrade else ''}\r\n"
     assert check(pi, request.format("127.0.0.1")) == REQUESTS[line]

@@ -2,13 +2,11 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.support.http import ask
-from tests.support.server import Server, free_port
+from tests.support.server import free_port
 from tests.support.websocket import WebSocketClient
 
 pytestmark = pytest.mark.peers
@@ -40,11 +38,8 @@ http {{
 """
 
 
-def test_everything_works_below_the_prefix(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
-    """The page names its files by relative addresses, which nginx finds beside another site. A
-    viewer behind nginx gets a change that an API request behind nginx makes."""
+def test_everything_works_below_the_prefix(start_server, tmp_path) -> None:
+    """Behind nginx, files, viewers and API requests find their way below a prefix."""
     server = start_server("access: {control: everyone}\npins:\n  lamp: {gpio: 27, mode: output}\n")
     port, file = free_port(), tmp_path / "nginx.conf"
     file.write_text(CONFIG.format(folder=tmp_path, port=port, target=server.port, prefix=PREFIX))

@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.http import ask
+from tests.support.mqtt import switch
 from tests.support.server import LIMIT, Server
 from tests.support.websocket import WebSocketClient
 
@@ -34,13 +35,9 @@ def numbers(server: Server) -> dict[str, float]:
     }
 
 
-def switch(server: Server, pin: str, value: float) -> None:
-    assert ask(server, "PUT", f"/api/pins/{pin}", {"value": value}).status == 200
-
-
 def test_numbers_of_a_pin(start_server):
-    """Each pin has its value, changes, seconds on and last change. Edges have their latency. Health
-    and heartbeat have numbers. The broker has none if it is not configured."""
+    """Pins, edges, health and heartbeat have numbers. A broker that is not configured has none.
+    After a reload counts of pins that stayed go on, and `/metrics` may be switched off."""
     server = start_server(CONFIG)
     before = numbers(server)
     assert (before["pin_value lamp"], before["pin_changes_total lamp"]) == (0, 0)
@@ -63,11 +60,20 @@ def test_numbers_of_a_pin(start_server):
     assert first["heartbeat_up"] == first["watchdog_fed"] == 1
     assert first["gpio_errors_total"] == 0
     assert not any(name.startswith("mqtt") for name in first)
+    server.reload(re.sub("  fan:.*\n", "", CONFIG))
+    server.wait_for_log("2 pins, serving")
+    found = numbers(server)
+    assert found["pin_changes_total lamp"] == 3
+    assert not any("fan" in name for name in found)
+    server.reload(CONFIG.replace("metrics: true", "metrics: false"))
+    server.wait_for_log("3 pins, serving", again=1)
+    status, code, words = ask(server, "GET", "/metrics").error
+    assert (status, code) == (404, "not-found")
+    assert words == "metrics are off: add metrics: true to config.yaml"
 
 
 def test_viewers_and_frames(start_server):
-    """Viewers are counted, and the frames that are sent to them. So are those that are skipped for
-    a viewer that does not read."""
+    """Viewers are counted, and the frames that are sent to them or skipped."""
     server = start_server("interval: 0.01\n" + CONFIG)
     assert numbers(server)["frames_sent_total"] == 0
     with WebSocketClient(server.port) as attentive:
@@ -82,9 +88,8 @@ def test_viewers_and_frames(start_server):
 
 
 def test_broker_and_dashboard(start_server, brokers):
-    """Every number that the dashboard for Grafana names exists, and it draws every one of ours.
-    Prometheus' own check of names, units and help texts finds nothing. The numbers show an
-    unreachable broker, the changes that wait for it, and the health."""
+    """The dashboard for Grafana draws all our numbers and no other. Prometheus' own check finds
+    nothing. The numbers show an unreachable broker and the changes that wait."""
     broker = brokers.broker()
     server = start_server(CONFIG + f'mqtt: {{url: "{broker.url}"}}\n')
     server.wait_for_log("mqtt: connected")
@@ -108,23 +113,6 @@ def test_broker_and_dashboard(start_server, brokers):
     assert told - drawn - others == set()
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids)) and all(panel["targets"] for panel in dashboard["panels"])
-
-
-def test_reload(start_server):
-    """After a reload the pins of the new configuration are shown. Counts of pins that stayed go on.
-    `/metrics` is gone when it is switched off."""
-    server = start_server(CONFIG)
-    switch(server, "lamp", 1)
-    server.reload(re.sub("  fan:.*\n", "", CONFIG))
-    server.wait_for_log("2 pins, serving")
-    found = numbers(server)
-    assert found["pin_changes_total lamp"] == 1
-    assert not any("fan" in name for name in found)
-    server.reload(CONFIG.replace("metrics: true", "metrics: false"))
-    server.wait_for_log("3 pins, serving", again=1)
-    status, code, words = ask(server, "GET", "/metrics").error
-    assert (status, code) == (404, "not-found")
-    assert words == "metrics are off: add metrics: true to config.yaml"
 
 
 def test_metrics_need_the_right_to_view(start_with_codes):

@@ -1,19 +1,15 @@
 """The WebSocket protocol byte by byte: valid frames are answered, invalid ones close it."""
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from raspi_server.messages import MAX_MESSAGE_BYTES
 from tests.support.server import Server
 from tests.support.sockets import GONE
 from tests.support.websocket import (
-    BINARY,
     CLOSE,
     CONTINUATION,
     PING,
@@ -31,15 +27,8 @@ pins:
 """
 
 
-@pytest.fixture(scope="module")
-def port(start_module_server: Callable[..., Server]) -> int:
-    """The port of a server."""
-    return start_module_server(CONFIG).port
-
-
 class Seen(NamedTuple):
-    """The view of a client: the number of messages that were answered, the payloads of pongs and of
-    the close frame, and whether the connection is open at the end."""
+    """The view of a client: number of answers, payloads of pongs and close frame, and the end."""
 
     answers: int
     pongs: list[bytes]
@@ -50,12 +39,12 @@ class Seen(NamedTuple):
 FENCE = b"are you still there?"
 
 
-def see(port: int, pieces: list[bytes]) -> Seen:
+def see(pi: Server, pieces: list[bytes]) -> Seen:
     """Send bytes and a ping behind them; return what is seen until its pong, or the end."""
     pongs: list[bytes] = []
     closed: bytes | None = None
     answers = 0
-    with WebSocketClient(port) as client:
+    with WebSocketClient(pi.port) as client:
         frames = client.frames()
         assert json.loads(next(frames)[1])["type"] == "hello"
         with suppress(*GONE):  # the server closed before all was sent
@@ -133,31 +122,9 @@ CASES: dict[str, tuple[bytes, Seen]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_case(port: int, name: str) -> None:
-    """Valid frames are answered and invalid ones end the connection, in one piece and byte by
-    byte."""
+def test_case(pi: Server, name: str) -> None:
+    """Valid frames are answered, invalid ones end the connection, also byte by byte."""
     data, expected = CASES[name]
-    assert see(port, [data]) == expected
+    assert see(pi, [data]) == expected
     if len(data) < 200:
-        assert see(port, [data[at : at + 1] for at in range(len(data))]) == expected
-
-
-frames = st.builds(
-    masked,
-    st.sampled_from([CONTINUATION, TEXT, BINARY, PING, PONG]) | st.integers(0, 15),
-    st.binary(max_size=200) | st.text(max_size=50).map(str.encode),
-    fin=st.sampled_from([True, True, True, False]),
-    reserved=st.sampled_from([0] * 20 + [0x10, 0x20, 0x40]),
-)
-
-
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    # Few enough frames that the limit of a hundred at once is not reached.
-    stream=st.lists(frames, max_size=14).map(b"".join),
-    cuts=st.lists(st.integers(0, 500), max_size=5).map(sorted),
-)
-def test_any_stream(port: int, stream: bytes, cuts: list[int]) -> None:
-    """Random frames are answered in the same way wherever the network cuts them."""
-    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert see(port, pieces) == see(port, [stream])
+        assert see(pi, [data[at : at + 1] for at in range(len(data))]) == expected

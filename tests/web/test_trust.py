@@ -1,16 +1,15 @@
-"""HTTP and HTTPS on one port: answers to plain HTTP, the certificate authority in its forms, and
-the proof that a device trusts it."""
+"""HTTP and HTTPS on one port: answers to plain HTTP, the authority, and the proof of trust."""
 
 import plistlib
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.http import ask
-from tests.support.server import Server, check_end
+from tests.support.server import Server
 from tests.support.sockets import open_socket
 from tests.support.websocket import WebSocketClient
 
@@ -38,12 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pi(folder: Path) -> Iterator[Server]:
-    file = folder / "config.yaml"
-    file.write_text(CONFIG)
-    server = Server(["run", "--simulate", "--config", str(file)])
-    yield server
-    check_end(server)
+def pi(folder: Path, start_module_server: Callable[..., Server]) -> Server:
+    return start_module_server(CONFIG, at=folder)
 
 
 @pytest.fixture
@@ -53,8 +48,7 @@ def trusting(folder: Path) -> ssl.SSLContext:
 
 
 def test_page_redirects_to_the_explanation(pi: Server) -> None:
-    """A page asked for without https redirects to the page that explains it, with the path that was
-    asked for. That page has all its files."""
+    """A page asked for without https leads to the explanation, which has all its files."""
     for path, to in (("/", "/"), ("/private.txt", "/private.txt"), ("/apis", "/apis"),
                      ("/a/b?c=d", "/a/b%3Fc%3Dd")):  # fmt: skip
         answer = ask(pi, "GET", path)
@@ -67,8 +61,7 @@ def test_page_redirects_to_the_explanation(pi: Server) -> None:
 
 
 def test_nothing_but_the_explanation(pi: Server, trusting: ssl.SSLContext) -> None:
-    """A program gets the https address in an error. No pin is shown or switched, no other file is
-    served, and no cookie is set, while viewers with https are served beside them."""
+    """By plain HTTP a program gets the https address in an error; no pin, other file or cookie."""
     with WebSocketClient(pi.port, context=trusting) as viewer:
         assert viewer.receive("hello")["state"] == {"lamp": 0}
         for method in ("GET", "HEAD", "PUT", "POST", "OPTIONS"):
@@ -84,9 +77,7 @@ def test_nothing_but_the_explanation(pi: Server, trusting: ssl.SSLContext) -> No
 
 
 def test_forms_of_the_certificate(pi: Server, folder: Path) -> None:
-    """The authority's certificate comes as a plain file for Android and computers, and as a profile
-    for Apple's devices. A second installation of the profile replaces the first. The page shows
-    the fingerprint that openssl shows."""
+    """The authority comes as a file, as a profile for Apple's devices, and as a fingerprint."""
     authority = folder / "tls" / "ca.crt"
     der = ssl.PEM_cert_to_DER_cert(authority.read_text())
     plain = ask(pi, "GET", "/trust/raspi-server.crt")
@@ -109,11 +100,8 @@ def test_forms_of_the_certificate(pi: Server, folder: Path) -> None:
     assert facts["name"].startswith("raspi-server ")
 
 
-def test_certificate_of_another_authority(
-    start_server: Callable[..., Server], tmp_path: Path
-) -> None:
-    """If the authority beside the certificate did not sign it, it is not offered, and plain HTTP
-    redirects to https immediately."""
+def test_certificate_of_another_authority(start_server, tmp_path) -> None:
+    """An authority that did not sign the certificate is not offered; plain HTTP leads to https."""
     make_authority(tmp_path / "other").replace(make_authority(tmp_path))
     server = start_server(CONFIG)
     answer = ask(server, "GET", "/door?x=1")
@@ -124,8 +112,7 @@ def test_certificate_of_another_authority(
 
 
 def test_without_https(start_server: Callable[..., Server]) -> None:
-    """With `ssl: false` everything is served by plain HTTP, and no authority is offered. A browser
-    that insists on https is rejected immediately."""
+    """With `ssl: false` all is served by plain HTTP. Requests by https are rejected."""
     server = start_server("ssl: false\n")
     for path, status in (("/", 200), ("/api/pins", 200), ("/trust/authority.json", 404)):
         assert ask(server, "GET", path).status == status
@@ -134,8 +121,7 @@ def test_without_https(start_server: Callable[..., Server]) -> None:
 
 
 def test_page_on_plain_http_may_open_the_proof(pi: Server, trusting: ssl.SSLContext) -> None:
-    """The proof opens for any page and sends nothing. The pins' own WebSocket does not open even
-    for this server's page on plain HTTP, which anyone on the network can alter."""
+    """A page on plain HTTP may open the proof, which sends nothing, but not the pins' WebSocket."""
     plain, ours = {"Origin": "http://127.0.0.1"}, {"Origin": "https://127.0.0.1"}
     with WebSocketClient(pi.port, headers=plain, context=trusting, path="/trust/proof") as opened:
         assert opened.close_code() == 1000

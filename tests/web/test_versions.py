@@ -1,5 +1,4 @@
-"""Versions in the addresses of static files: a browser keeps a file for a year, and every edit
-gives new addresses."""
+"""Versions in the addresses of static files: browsers keep them, and edits give new ones."""
 
 import asyncio
 import gzip
@@ -66,9 +65,9 @@ def is_kept(response: Response) -> bool:
     return found == KEPT
 
 
-def test_page_names_the_present_version(pi: Server) -> None:
-    """In a page the server replaces `v/current/` at the start of addresses by the version, and
-    nothing else. Length, tag, gzip and ranges are those of what it sends."""
+def test_page_names_the_present_version(pi: Server, www: Path) -> None:
+    """In a page the server replaces `v/current/` at the start of addresses by the version. Length,
+    tag, gzip and ranges are those of what it sends. It has no date: it names other files."""
     plain, packed = get(pi, "/mine.html"), get_gzip(pi, "/mine.html")
     version = version_in(plain.body).encode()
     assert plain.body == LINKS.replace(b"current", version) + OTHERS * 8
@@ -87,14 +86,8 @@ def test_page_names_the_present_version(pi: Server) -> None:
         assert (part.status, part.body) == (206, plain.body[begin:end])
         assert part.headers["Content-Range"] == f"bytes {begin}-{end - 1}/{size}"
 
-
-def test_page_is_revalidated_by_its_tag(pi: Server, www: Path) -> None:
-    """The tag of a page proves that a browser has it. Its date does not, since the page names the
-    version of other files. The date of another file does, since `v/current/` stays in it, as in a
-    page too large for the memory."""
-    page = get(pi, "/mine.html")
-    assert get(pi, "/mine.html", If_None_Match=page.headers["Etag"]).status == 304
-    since = {"If_Modified_Since": page.headers["Last-Modified"]}
+    assert get(pi, "/mine.html", If_None_Match=plain.headers["Etag"]).status == 304
+    since = {"If_Modified_Since": plain.headers["Last-Modified"]}
     assert get(pi, "/mine.html", **since).status == 200
     assert get(pi, "/mine.html", **since, If_None_Match="").status == 200
     for name, content in (("other.js", LINKS), ("huge.html", LINKS + b"x" * 256 * 1024)):
@@ -106,9 +99,7 @@ def test_page_is_revalidated_by_its_tag(pi: Server, www: Path) -> None:
 
 @pytest.mark.parametrize("name", ["mine.js", "below/photo.png", "raspi.js"])
 def test_file_below_its_version_is_kept(pi: Server, name: str) -> None:
-    """Below the present version a file is the same as at its own address, but a browser keeps it
-    without asking again. Below `current`, and below a version from before an edit, it is the same,
-    and not kept. Its other headers do not differ, the policy included."""
+    """Below the present version a browser keeps a file. Below another it is the same, not kept."""
     version = present(pi)
     for form in ("gzip", "identity"):
         usual, kept, current, old = (
@@ -139,9 +130,7 @@ def test_only_parts_of_pages_are_kept(pi: Server, www: Path) -> None:
         assert is_kept(get(pi, f"/v/{version}/{path}")) == path.startswith("mine.js")
 
 
-def test_change_of_files_gives_a_new_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_change_of_files_gives_a_new_version(tmp_path, monkeypatch) -> None:
     """Any change of the parts of pages gives a new version, as does another version of the program;
     none gives the same again. No version returns. More files than may be looked up have none."""
     script, other = tmp_path / "mine.js", tmp_path / "below" / "another.txt"
@@ -196,9 +185,7 @@ def test_hidden_files_and_data_give_no_version(pi: Server, www: Path) -> None:
 
 
 def test_edit_shows_at_the_next_page_load(pi: Server, www: Path) -> None:
-    """An edited script is served at its old address, no longer kept there, while its page is open.
-    It has a new address when the page is loaded again, also if it has the same length and date. At
-    its own address an edit shows immediately, as it is and as gzip."""
+    """An edited script is served, no longer kept, and gets a new address with the next page."""
     script = www / "mine.js"
     page = get(pi, "/mine.html")
     tags = {form: form(pi, "/mine.js").headers["Etag"] for form in (get, get_gzip)}
@@ -223,8 +210,7 @@ def test_edit_shows_at_the_next_page_load(pi: Server, www: Path) -> None:
 
 
 def test_another_folder_for_a_while(start_server: Callable[..., Server], tmp_path: Path) -> None:
-    """While another folder is in the place of the user's, none of its files is kept below the
-    version from before, which returns with the first folder."""
+    """Files of another folder are not kept below the version of the first, which may return."""
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "mine.js").write_text(f"// {name}")
@@ -262,8 +248,7 @@ def test_folder_v_of_the_user(pi: Server, www: Path) -> None:
 
 
 def test_files_are_read_once_for_many_requests(tmp_path: Path) -> None:
-    """Requests that come while the files are read share the next reading, which has every edit
-    from before them."""
+    """Requests during a reading share the next one, which has every edit from before them."""
     readings: list[int] = []
 
     def folders() -> list[str]:

@@ -5,7 +5,6 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -29,11 +28,6 @@ pins:
 """
 
 
-@pytest.fixture(scope="module")
-def pi(start_module_server: Callable[..., Server]) -> Server:
-    return start_module_server(CONFIG)
-
-
 @pytest.fixture
 def client(pi: Server) -> Iterator[WebSocketClient]:
     with WebSocketClient(pi.port) as client:
@@ -41,8 +35,7 @@ def client(pi: Server) -> Iterator[WebSocketClient]:
 
 
 def test_hello_has_everything_that_a_page_needs(start_server: Callable[..., Server]) -> None:
-    """The first message has the server, the caller's rights, all pins and their values. Each
-    connection has an id of its own."""
+    """The first message has the server, the rights and all pins, and an id of its own."""
     server = start_server(CONFIG)
     with WebSocketClient(server.port) as client, WebSocketClient(server.port) as other:
         hello = client.receive()
@@ -62,8 +55,7 @@ def test_hello_has_everything_that_a_page_needs(start_server: Callable[..., Serv
 
 
 def test_state_is_sent_every_interval(start_server: Callable[..., Server]) -> None:
-    """The values of all pins are sent every interval, with a growing number and the time. While no
-    viewer is connected, no state is made. A server that stops closes with 1001."""
+    """All values are sent every interval while a viewer is connected. A stop closes with 1001."""
     server = start_server(f"interval: 0.01\n{CONFIG}")
     with WebSocketClient(server.port) as client:
         values = client.receive("hello")["state"]
@@ -83,9 +75,7 @@ def test_state_is_sent_every_interval(start_server: Callable[..., Server]) -> No
 
 
 def test_health_is_sent_immediately_and_again(start_server: Callable[..., Server]) -> None:
-    """Health follows hello, and comes again at its own interval, whatever the interval of states
-    is. It lists the addresses and the name at which others reach the server, as the log does; that
-    of a server that listens on one address is this one."""
+    """Health follows hello and comes again at its own interval, with the addresses of the log."""
     assert DEFAULT.health_interval_s == 5
     program = changing(health_interval_s=0.1)
     server = start_server(f"interval: 3600\n{CONFIG}", program=program)
@@ -110,7 +100,9 @@ def test_health_is_sent_immediately_and_again(start_server: Callable[..., Server
 def test_change_is_sent_to_all_before_the_result(pi: Server, client: WebSocketClient) -> None:
     """The caller of a command gets a result. Every viewer has got the change before, with the
     address of the caller. The change of an input has no `by`, but the time of its edge."""
-    client.command(type="set", pin="lamp", value=0)
+    for ref in (0, 2**53 - 1, "", "x" * 64, "ü", None):
+        client.send(type="set", pin="lamp", value=0, **({} if ref is None else {"ref": ref}))
+        assert client.receive("result")["ref"] == ref
     with WebSocketClient(pi.port) as other:
         other.receive("hello")
         client.send(type="toggle", pin="lamp", ref=7)
@@ -136,13 +128,6 @@ def test_pulse_ends_without_its_client(pi: Server, client: WebSocketClient) -> N
     assert (off["value"], off["by"]) == (0, "pulse")
 
 
-def test_answer_has_the_ref(client: WebSocketClient) -> None:
-    """An answer has the `ref` of its command. A command without one is answered, too."""
-    for ref in (0, 2**53 - 1, "", "x" * 64, "ü", None):
-        client.send(type="set", pin="lamp", value=1, **({} if ref is None else {"ref": ref}))
-        assert client.receive("result")["ref"] == ref
-
-
 SET_LAMP = '{"type":"set","pin":"lamp",%s}'
 
 
@@ -162,9 +147,7 @@ SET_LAMP = '{"type":"set","pin":"lamp",%s}'
         ('{"type":"drive","pin":"lamp","value":1,"ref":1}', "bad-value", "is not an input", 1),
     ],
 )  # fmt: skip
-def test_invalid_command_is_answered(
-    client: WebSocketClient, text: str | bytes, code: str, words: str, ref: Any
-) -> None:
+def test_invalid_command_is_answered(client, text, code, words, ref) -> None:
     """An invalid command is answered with an error, and the connection stays open."""
     frame = masked(TEXT, text.encode()) if isinstance(text, str) else masked(BINARY, text)
     client.socket.sendall(frame)
@@ -226,10 +209,10 @@ def test_bursts(client: WebSocketClient, pi: Server) -> None:
 
 
 def test_another_library(pi: Server) -> None:
-    """The `websockets` library, which was written apart from Tornado and our test client, gets its
-    subprotocol, fragmented messages, pings, and a close handshake."""
+    """The library `websockets` gets subprotocol, fragments, pings and a close handshake."""
     offered = ["other", "raspi-server.1"]
-    with connect(pi.ws_url, subprotocols=offered, max_queue=None) as client:  # type: ignore[arg-type]
+    url = f"ws://127.0.0.1:{pi.port}/ws"
+    with connect(url, subprotocols=offered, max_queue=None) as client:  # type: ignore[arg-type]
         messages = map(json.loads, client)
         assert client.subprotocol == "raspi-server.1"
         assert next(messages)["type"] == "hello"
@@ -239,5 +222,5 @@ def test_another_library(pi: Server) -> None:
         assert next(each for each in messages if each.get("ref") == "here")["value"] == 0.25
         client.close()
         assert client.close_code == 1000
-    with connect(pi.ws_url) as client:
+    with connect(url) as client:
         assert client.subprotocol is None
