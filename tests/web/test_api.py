@@ -60,11 +60,6 @@ def same(pin: Any) -> Any:
     return {**pin, "since": since and pytest.approx(since, rel=0, abs=1e-3)}
 
 
-@pytest.fixture(scope="module")
-def pi(start_module_server: Callable[..., Server]) -> Server:
-    return start_module_server(CONFIG)
-
-
 def test_index_links_to_everything(pi: Server) -> None:
     """`/api` has name and version, and links that work."""
     found = ask(pi, "GET", "/api").json
