@@ -205,25 +205,26 @@ fetch() {
     rm -rf "$home/wheels.build"
 }
 
-# collect NAME [PACKAGE…]: gets the wheels of a lock file from the last installation or, if it lacks one, from the
-# index. Compiles the packages that are named.
+# collect NAME [PACKAGE…]: gets the wheels of a lock file from the last installation or, if one is missing or
+# changed, from the index. Compiles the packages that are named, unless the last installation did.
 collect() {
-    local said from compiled=()
-    local lock=$folder/source/$1.txt
+    local said changed='' from compiled=() kept="--find-links $home/wheels" index='' lock=$folder/source/$1.txt
     shift
     [[ $# -eq 0 ]] || compiled=(--no-binary "$(IFS=, && echo "$*")")
-    for from in --no-index --prefer-binary; do
-        if said=$(as_builder "$folder/venv/bin/python" -I -m pip wheel "$from" --find-links "$home/wheels" \
-            --only-binary :all: "${compiled[@]}" "${hashes[@]}" --wheel-dir "$home/wheels.build" \
-            --requirement "$lock" 2>&1); then
+    [[ $architecture != armhf ]] || index=$kept
+    for from in "--no-index $kept" "$index"; do
+        # shellcheck disable=SC2086  # several words or none
+        if said=$(as_builder "$folder/venv/bin/python" -I -m pip wheel $from --only-binary :all: "${compiled[@]}" \
+            "${hashes[@]}" --wheel-dir "$home/wheels.build" --requirement "$lock" 2>&1); then
             return
         fi
+        [[ $said != *"DO NOT MATCH THE HASHES"* ]] || changed=$said
     done
-    echo "$said"
-    if grep -q 'DO NOT MATCH THE HASHES' <<<"$said"; then
+    echo "${changed:-$said}"
+    if [[ -n $changed ]]; then
         echo "A package is not the one that this release was made with, and was not installed: its hash differs."
         echo "It may have been changed on the way here. Try it again in another network."
-    elif grep -q 'No matching distribution' <<<"$said"; then
+    elif [[ $said == *"No matching distribution"* ]]; then
         echo "This package has no wheel for $architecture and $("$python" -V), or there is no network."
     fi
     return 1

@@ -1,4 +1,4 @@
-"""The lock files in scripts/requirements/, which install.sh installs: they follow pyproject.toml."""
+"""The lock files, which name what install.sh installs, follow pyproject.toml."""
 
 import re
 import tomllib
