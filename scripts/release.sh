@@ -134,7 +134,9 @@ find_missing_wheels() {
     pins release >"$scratch/pins.txt"
     until said=$("${pip[@]}" download --no-deps --only-binary :all: --find-links "$home/wheels" \
         --dest "$scratch/wheels" --requirement "$scratch/pins.txt" 2>&1); do
-        read -r name version < <(sed -n 's/^ERROR: No matching .* for \([^= ]*\)==\([^ ]*\).*/\1 \2/p' <<<"$said") || return 0
+        said=$(sed -n 's/^ERROR: No matching .* for \([^= ]*\)==\([^ ]*\).*/\1 \2/p' <<<"$said")
+        read -r name version <<<"$said"
+        [[ -n $version ]] || return 0
         said=$("${pip[@]}" index versions "$name" 2>&1) || return 0
         grep -qF " $version" <<<"${said//,/ }" || return 0
         to_compile+=("$name")
@@ -181,8 +183,8 @@ build() {
     works "$folder" || { "$folder/venv/bin/python" -I -c "$imports_all"; return 1; }
 }
 
-# as_builder COMMAND…: runs a command as the user that is neither root nor the service. It has no terminal, in
-# which it could type, and ends with this script.
+# as_builder COMMAND…: runs a command as a user that is neither root nor the service, and without a terminal,
+# in which it could type commands for root. The command ends with this script.
 as_builder() {
     setsid setpriv --reuid "$builder" --regid "$builder" --clear-groups --no-new-privs --pdeathsig KILL \
         env HOME="$home/wheels.build" TMPDIR="$home/wheels.build" "$@" </dev/null 9>&- &

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.one_debian
 
 INDEX = "/tmp/index"
 KEPT = "/opt/raspi-server/wheels"
+GOOD = "/var/cache/wheels/segno-*"
 ARMHF = "dpkg() { echo armhf; }; export -f dpkg"
 COMPILER = "gcc() { :; }; export -f gcc"
 HEADERS = "import sysconfig; print(sysconfig.get_path('include'))"
@@ -73,19 +74,19 @@ def change_checkout(service: Service, version: str) -> None:
 
 def test_changed_package_is_not_installed(newer: Service) -> None:
     """A package with another hash is refused, whether the index has it, the last installation, or
-    the user that fetches it changed it, and the release before goes on. A good one of the index
-    replaces a changed one of the last installation."""
+    the user that fetches it changed it, and so is one without a wheel. The release before goes on.
+    A good one of the index replaces a changed one of the last installation."""
     guest, before = newer.guest, newer.release()
-    for change, prepare in (
-        (f"rm -r {KEPT}; echo more >>$(ls {INDEX}/segno-*.whl)", "cd /"),
-        (f"cp -r {INDEX} {KEPT}; rm {INDEX}/segno-*", "cd /"),
-        (f"cp /var/cache/wheels/segno-* {INDEX}; cp {INDEX}/segno-* {KEPT}", TAMPER),
+    for change, message, prepare in (
+        (f"rm -r {KEPT} {INDEX}/segno-*", "has no wheel for amd64 and Python 3.", "cd /"),
+        (f"cp {GOOD} {INDEX}; echo more >>$(ls {INDEX}/segno-*.whl)", "its hash differs", "cd /"),
+        (f"cp -r {INDEX} {KEPT}; rm {INDEX}/segno-*", "its hash differs", "cd /"),
+        (f"cp {GOOD} {INDEX}; cp {GOOD} {KEPT}", "DO NOT MATCH THE HASHES", TAMPER),
     ):
         guest.run(change)
         done = guest.install(check=False, before=prepare)
         assert done.returncode == 1
-        assert "DO NOT MATCH THE HASHES" in done.stdout
-        assert ("its hash differs" in done.stdout) == (prepare != TAMPER)
+        assert message in done.stdout
         assert (newer.release(), newer.releases()) == (before, [before])
         assert newer.is_serving()
     guest.run(f"echo more >>$(ls {KEPT}/segno-*.whl)")
