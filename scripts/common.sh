@@ -7,6 +7,7 @@ current=$home/current
 releases=$home/releases
 settings=/etc/raspi-server
 config=$settings/config.yaml
+builder=raspi-server-build
 unit=raspi-server.service
 timer=raspi-server-cert.timer
 units=/etc/systemd/system

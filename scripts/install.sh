@@ -17,7 +17,7 @@ source "$checkout/scripts/common.sh"
 # shellcheck source=scripts/release.sh
 source "$checkout/scripts/release.sh"
 
-port='' dry_run='' no_start='' rollback=''
+port='' dry_run='' no_start='' rollback='' architecture=''
 doing="reading the command line"
 
 usage() {
@@ -55,7 +55,7 @@ on_exit() {
     discard_half_built
     # A signal may have come between the switch of `current` and the daemon-reload for it.
     [[ $status -eq 0 || $status -eq 2 ]] || systemctl daemon-reload 2>/dev/null || true
-    rm -f "$config.new"
+    rm -rf "$config.new" "$scratch"
     if [[ $status -ne 0 && $status -ne 2 ]]; then
         {
             printf '\nNot done. The step that failed: %s\n' "$doing"
@@ -101,7 +101,7 @@ check_port() {
 }
 
 check_machine() {
-    local free architecture wanted
+    local free wanted
     [[ $EUID -eq 0 ]] || fail "This needs root: sudo $checkout/scripts/install.sh"
     [[ -d /run/systemd/system || -n $no_start ]] ||
         fail "This machine does not run systemd, which the service needs."
@@ -167,9 +167,13 @@ apt_install() {
     apt-get install "${options[@]}" "$@" || { apt-get update --quiet && apt-get install "${options[@]}" "$@"; }
 }
 
+has_venv() {
+    "$python" -I -c 'import ensurepip, venv' 2>/dev/null
+}
+
 packages() {
     local needed=() helpful=()
-    "$python" -I -c 'import ensurepip, venv' 2>/dev/null || needed+=(python3-venv)
+    has_venv || needed+=(python3-venv)
     command -v openssl >/dev/null || needed+=(openssl)
     command -v ip >/dev/null || needed+=(iproute2)
     is_installed avahi-daemon || helpful+=(avahi-daemon)
@@ -194,6 +198,10 @@ account() {
     if ! getent passwd raspi-server >/dev/null && step "Creating the user raspi-server"; then
         useradd --system --user-group --no-create-home --home-dir /nonexistent \
             --shell /usr/sbin/nologin --comment "GPIO pins on the network" raspi-server
+    fi
+    if ! getent passwd "$builder" >/dev/null && step "Creating the user $builder, which builds packages"; then
+        useradd --system --user-group --no-create-home --home-dir /nonexistent \
+            --shell /usr/sbin/nologin --comment "Builds packages for raspi-server" "$builder"
     fi
     if [[ " $(id -nG raspi-server 2>/dev/null) " != *" gpio "* ]] &&
         step "Adding the user raspi-server to the group gpio, for the pins"; then
@@ -342,7 +350,7 @@ while [[ $# -gt 0 ]]; do
 done
 
 doing="checking this machine"
-must_restart='' release=''
+must_restart='' release='' scratch=''
 check_machine
 if [[ -z $dry_run ]]; then
     exec 9>/run/raspi-server-install.lock
@@ -355,6 +363,7 @@ if [[ -n $rollback ]]; then
     exit
 fi
 [[ ! -L $current ]] || say_before "$current" "$checkout"
+check_wheels
 packages
 account
 choose_release

@@ -33,23 +33,34 @@ uses_system_packages() {
 # Removes incomplete releases. A complete one contains the file `complete`.
 discard_half_built() {
     local each
-    rm -rf "$home/wheels.new" "$home/current.new" "$home/previous.new"
+    rm -rf "$home/wheels.build" "$home/wheels.new" "$home/current.new" "$home/previous.new"
     for each in "$releases"/*/; do
         [[ ! -d $each || -e $each/complete ]] || rm -rf "$each"
     done
 }
 
-# Sets `release` to the release of this checkout. Builds it unless it exists.
-choose_release() {
-    local each mark
+# find_release: sets `release` to the release that was built from this checkout, if there is one, and `mark` to
+# the fingerprint.
+find_release() {
+    local each
     mark=$(fingerprint)
     for each in "$releases"/*/; do
         if [[ -e $each/complete && $(<"$each/fingerprint") == "$mark" ]] && works "$each"; then
             release=$(basename "$each")
-            echo "Release $release is this checkout."
             return
         fi
     done
+    return 1
+}
+
+# Sets `release` to the release of this checkout. Builds it unless it exists.
+choose_release() {
+    local mark
+    if find_release; then
+        echo "Release $release is this checkout."
+        return
+    fi
+    check_wheels
     release=$(next_name)
     doing="building release $release"
     if [[ -n $dry_run ]]; then
@@ -89,43 +100,135 @@ import importlib.util
 name = "server" if importlib.util.find_spec("raspi_server.server") else "appliance"
 importlib.import_module("raspi_server." + name)'
 
+# pins NAME: prints the lock file NAME of the checkout. On 32-bit systems it leaves out the hashes: there the
+# wheels come from piwheels, which builds its own.
+pins() {
+    local file=$checkout/scripts/requirements/$1.txt
+    if [[ $architecture == armhf ]]; then
+        sed -e '/^ *--hash=/d' -e 's/ *\\$//' "$file"
+    else
+        cat "$file"
+    fi
+}
+
+# Before anything changes on a 32-bit system, where not every package has a wheel: sets `to_compile` to those
+# that have none. Ends the script if the tools to compile them are missing.
+check_wheels() {
+    local mark
+    if [[ $architecture == armhf && -z $has_checked ]] && has_venv && ! find_release; then
+        doing="looking for the wheels of all packages"
+        printf 'Looking for the wheels of all packages'
+        scratch=$(mktemp -d)
+        slowly find_missing_wheels || exit
+        rm -rf "$scratch"
+        has_checked=1
+        [[ ${#to_compile[@]} -eq 0 ]] || check_compiler
+    fi
+}
+to_compile=() has_checked=''
+
+# Sets `to_compile`. A package counts only if the index offers its source. Without a network none does.
+find_missing_wheels() {
+    local said name version pip=("$scratch/venv/bin/python" -I -m pip)
+    "$python" -m venv "$scratch/venv" || return
+    pins release >"$scratch/pins.txt"
+    until said=$("${pip[@]}" download --no-deps --only-binary :all: --find-links "$home/wheels" \
+        --dest "$scratch/wheels" --requirement "$scratch/pins.txt" 2>&1); do
+        said=$(sed -n 's/^ERROR: No matching .* for \([^= ]*\)==\([^ ]*\).*/\1 \2/p' <<<"$said")
+        read -r name version <<<"$said"
+        [[ -n $version ]] || return 0
+        said=$("${pip[@]}" index versions "$name" 2>&1) || return 0
+        grep -qF " $version" <<<"${said//,/ }" || return 0
+        to_compile+=("$name")
+        sed -i "/^$name==/d" "$scratch/pins.txt"
+    done
+}
+
+check_compiler() {
+    local headers
+    headers=$("$python" -I -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    if command -v gcc >/dev/null && [[ -e $headers/Python.h ]]; then
+        echo "There is no 32-bit wheel of these packages, so they are compiled (an hour on a small Pi): ${to_compile[*]}"
+    else
+        fail "There is no 32-bit wheel of these packages, so they have to be compiled here: ${to_compile[*]}" \
+            "That takes up to an hour on a small Pi. To permit it: sudo apt install build-essential python3-dev" \
+            "A 64-bit Raspberry Pi OS, which runs on every Pi since the Zero 2 and the 3, compiles nothing."
+    fi
+}
+
 # build FOLDER: builds a release there. `set -e` has no effect where it is called.
 build() {
-    local folder=$1 source=$1/source extra='' options=()
+    local folder=$1 source=$1/source site options=() hashes=(--require-hashes)
+    local needed=(--requirement "$source/release.txt")
+    [[ $architecture != armhf ]] || hashes=()
     mkdir "$source" &&
         (cd "$checkout" && sources | tar --create --null --files-from=- --owner=0 --group=0 \
             --mode='u=rwX,go=rX') | tar --extract --directory "$source" --no-same-owner || return
+    pins release >"$source/release.txt" && pins pi >"$source/pi.txt" || return
     ! uses_system_packages || options=(--system-site-packages)
     "$python" -m venv "${options[@]}" "$folder/venv" || return
     fetch "$folder" || return
+    ! compgen -G "$home/wheels.new/lgpio-*" >/dev/null || needed+=(--requirement "$source/pi.txt")
+    # pip compares the hashes here, with wheels that only root can change, and runs no code of the packages.
     # Without --ignore-installed, pip would count apt's packages, which --system-site-packages shows.
-    "$folder/venv/bin/python" -I -m pip install --no-index --ignore-installed \
-        --find-links "$home/wheels.new" "raspi-server${extra:+[$extra]}" || return
+    "$folder/venv/bin/python" -I -m pip install --no-index --ignore-installed --only-binary :all: \
+        "${hashes[@]}" --find-links "$home/wheels.new" "${needed[@]}" || return
+    # raspi-server itself needs no build: these are the files that its wheel would have.
+    site=$folder/venv/lib/$(basename "$python")/site-packages
+    mv "$source/www" "$source/raspi_server" && mv "$source/raspi_server" "$site" &&
+        "$folder/venv/bin/python" -I -m compileall -q "$site/raspi_server" || return
     mv "$source"/{scripts,systemd,config.yaml,README.md,CHANGELOG.md,LICENSE} "$folder" || return
     rm -rf "$source" "$home/wheels"
     mv "$home/wheels.new" "$home/wheels"
     works "$folder" || { "$folder/venv/bin/python" -I -c "$imports_all"; return 1; }
 }
 
-# fetch FOLDER: gets all packages as wheels from the index or, without a network, from the last
-# installation. Sets `extra` if lgpio is among them, which only pwm pins need. pip must not compile it: a Pi lacks the tools.
+# as_builder COMMAND…: runs a command as a user that is neither root nor the service, and without a terminal,
+# in which it could type commands for root. The command ends with this script.
+as_builder() {
+    setsid setpriv --reuid "$builder" --regid "$builder" --clear-groups --no-new-privs --pdeathsig KILL \
+        env HOME="$home/wheels.build" TMPDIR="$home/wheels.build" "$@" </dev/null 9>&- &
+    wait $!
+}
+
+# fetch FOLDER: gets all packages as wheels into wheels.new, and lgpio, which only pwm pins need, if there is a
+# wheel of it and apt has none.
 fetch() {
-    local folder=$1 said from
-    # --use-pep517 builds packages that have no wheels, also in a new venv of Bookworm.
-    local pip=("$folder/venv/bin/python" -I -m pip wheel --use-pep517
-        --only-binary lgpio --wheel-dir "$home/wheels.new")
-    for from in "" "--no-index --find-links $home/wheels"; do
-        [[ -z $from || -d $home/wheels ]] || continue
-        for extra in pi ""; do
-            [[ -z $extra ]] || ! uses_system_packages || continue
-            rm -rf "$home/wheels.new"
-            # shellcheck disable=SC2086  # several words or none
-            if said=$("${pip[@]}" $from hatchling "$folder/source${extra:+[$extra]}" 2>&1); then
-                return
-            fi
-            echo "$said"
-        done
+    local folder=$1 file
+    rm -rf "$home"/wheels.{build,new}
+    install -d -m 700 -o "$builder" -g "$builder" "$home/wheels.build" || return
+    collect release "${to_compile[@]}" || return
+    uses_system_packages || collect pi >/dev/null || true
+    mkdir "$home/wheels.new" || return
+    # Root opens no file of the other user: it could be a link.
+    for file in "$home/wheels.build"/*.whl; do
+        as_builder cat "$file" >"$home/wheels.new/${file##*/}" || return
     done
+    rm -rf "$home/wheels.build"
+}
+
+# collect NAME [PACKAGE…]: gets the wheels of a lock file from the last installation or, if one is missing or
+# changed, from the index. Compiles the packages that are named, unless the last installation did.
+collect() {
+    local said changed='' from compiled=() kept="--find-links $home/wheels" index='' lock=$folder/source/$1.txt
+    shift
+    [[ $# -eq 0 ]] || compiled=(--no-binary "$(IFS=, && echo "$*")")
+    [[ $architecture != armhf ]] || index=$kept
+    for from in "--no-index $kept" "$index"; do
+        # shellcheck disable=SC2086  # several words or none
+        if said=$(as_builder "$folder/venv/bin/python" -I -m pip wheel $from --only-binary :all: "${compiled[@]}" \
+            "${hashes[@]}" --wheel-dir "$home/wheels.build" --requirement "$lock" 2>&1); then
+            return
+        fi
+        [[ $said != *"DO NOT MATCH THE HASHES"* ]] || changed=$said
+    done
+    echo "${changed:-$said}"
+    if [[ -n $changed ]]; then
+        echo "A package is not the one that this release was made with, and was not installed: its hash differs."
+        echo "It may have been changed on the way here. Try it again in another network."
+    elif [[ $said == *"No matching distribution"* ]]; then
+        echo "This package has no wheel for $architecture and $("$python" -V), or there is no network."
+    fi
     return 1
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Removes raspi-server from this machine: service, releases, user and state. Your configuration and the
+# Removes raspi-server from this machine: service, releases, users and state. Your configuration and the
 # certificates in /etc/raspi-server stay for a later installation.
 #   sudo scripts/uninstall.sh
 #     --purge    remove these, too; phones then have to trust a later installation again
@@ -44,9 +44,11 @@ fi
 systemctl daemon-reload 2>/dev/null || true
 systemctl reset-failed "$unit" "$timer" raspi-server-cert.service 2>/dev/null || true
 
-echo "Removing its user"
-! getent passwd raspi-server >/dev/null || userdel raspi-server
-! getent group raspi-server >/dev/null || groupdel raspi-server
+echo "Removing its users"
+for account in raspi-server "$builder"; do
+    ! getent passwd "$account" >/dev/null || userdel "$account"
+    ! getent group "$account" >/dev/null || groupdel "$account"
+done
 if [[ -e $home/made-group-gpio ]] && getent group gpio >/dev/null; then
     groupdel gpio
 fi

@@ -8,14 +8,13 @@ logged with or without systemd.
 import asyncio
 import logging
 import os
+import socket
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from types import FrameType
-
-import sdnotify
 
 from ..limits import DEFAULT, Limits
 from . import busy
@@ -51,12 +50,15 @@ class Heartbeat:
         self._stopping = threading.Event()
         self._loop_thread = threading.get_ident()
         self._status = ""
-        self._notifier = None
+        self._socket = None
         self._watchdog_s = None
         self._sending = threading.Lock()
-        if os.environ.get("NOTIFY_SOCKET"):
-            self._notifier = sdnotify.SystemdNotifier(debug=True)
-            self._notifier.socket.settimeout(limits.notify_timeout_s)
+        self._address = os.environ.get("NOTIFY_SOCKET", "")
+        if self._address.startswith("@"):  # an abstract socket
+            self._address = "\0" + self._address[1:]
+        if self._address:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.settimeout(limits.notify_timeout_s)
             self._watchdog_s = watchdog_interval()
         self._interval_s = limits.heartbeat_interval_s
         self._stuck_after_s = limits.stuck_after_s
@@ -213,12 +215,12 @@ class Heartbeat:
         _log_stacks(frames)
 
     def _send(self, message: str) -> None:
-        """Send one message, ASCII only (sdnotify drops text that is not Latin-1)."""
-        if self._notifier is None:
+        """Send one message, ASCII only (sd_notify(3))."""
+        if self._socket is None:
             return
         with self._sending:
             try:
-                self._notifier.notify(message.encode("ascii", "replace").decode("ascii"))
+                self._socket.sendto(message.encode("ascii", "replace"), self._address)
             except OSError as error:
                 log.warning("systemd did not take %s: %s", message.partition("\n")[0], error)
 

@@ -82,14 +82,12 @@ debootstrap --variant=minbase \
     bookworm "$root" "$debian" >debootstrap.log || { tail -20 debootstrap.log; exit 1; }
 
 say 'Python packages'
-# sdnotify has no wheel on PyPI.
-"$python" -m pip wheel --quiet --no-deps --wheel-dir wheels sdnotify
 platforms=()
 for platform in manylinux_2_{34,28,17,5} manylinux2014 manylinux1; do
     platforms+=(--platform "${platform}_x86_64")
 done
 "$python" -m pip install --quiet --no-compile --root-user-action ignore \
-    --target "$root/usr/local/lib/python3.11/dist-packages" --find-links wheels \
+    --target "$root/usr/local/lib/python3.11/dist-packages" \
     --only-binary :all: --python-version 3.11 --implementation cp --abi cp311 --abi abi3 \
     --abi none "${platforms[@]}" --platform any "$@"
 chroot "$root" python3 -m compileall -q /usr/local/lib/python3.11/dist-packages

@@ -32,6 +32,7 @@ SOURCES = (
 )
 FIRST_RELEASE, LAST_RELEASE = "1dc98c3", "6851233"
 """The commits of 0.1.0, as people had it first, and of the last one before 0.4.0."""
+LOCKS = CHECKOUT / "scripts/requirements"
 GIT = ("git", "-c", "safe.directory=*", "-C", str(CHECKOUT))
 """git, also if the checkout belongs to another user."""
 
@@ -113,26 +114,32 @@ def _pip_settings() -> tuple[dict[str, str], list[str]]:
 
 
 def wheels(suite: str) -> Path:
-    """Return a folder with wheels of all packages that this checkout and the first release need,
-    for the Python of a suite."""
-    git = [*GIT, "show", f"{FIRST_RELEASE}:pyproject.toml"]
-    first = subprocess.run(git, capture_output=True).stdout
+    """Return a folder with the wheels of the lock files, and of what the older releases need, for
+    the Python of a suite."""
     needed = []
-    for text in ((CHECKOUT / "pyproject.toml").read_bytes(), first):
+    for commit in (FIRST_RELEASE, LAST_RELEASE):
+        git = [*GIT, "show", f"{commit}:pyproject.toml"]
+        text = subprocess.run(git, capture_output=True).stdout
         project = tomllib.loads(text.decode())
         if project:
             needed += [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     needed = list(dict.fromkeys(needed))
-    made = CACHE / f"{suite}-wheels-{hashlib.sha256(repr(needed).encode()).hexdigest()[:12]}"
+    locks = [each.read_text() for each in sorted(LOCKS.iterdir())]
+    key = hashlib.sha256(repr((needed, locks)).encode()).hexdigest()[:12]
+    made = CACHE / f"{suite}-wheels-{key}"
     if not made.exists():
         settings, files = _pip_settings()
-        pip = "/tmp/venv/bin/python -m pip wheel --use-pep517 --only-binary lgpio -w /wheels"
-        script = f'python3 -m venv /tmp/venv && {pip} "$@" && ({pip} "lgpio>=0.2.2" || true)'
+        pip = "/tmp/venv/bin/python -m pip wheel --use-pep517 -w /wheels"
+        locked = f"{pip} --only-binary :all: --require-hashes -r /locks"
+        older = f'([ $# -eq 0 ] || {pip} "$@")'
+        script = "python3 -m venv /tmp/venv"
+        script += f" && {locked}/release.txt && {older} && ({locked}/pi.txt || true)"
         with _making(made) as new:
             _run(
                 *_nspawn(suite, f"wheels-{os.getpid()}"),
                 "--pipe",
                 f"--bind={new}:/wheels",
+                f"--bind-ro={LOCKS}:/locks",
                 *(f"--bind-ro={file}" for file in files),
                 *(f"--setenv={key}={value}" for key, value in settings.items()),
                 *("sh", "-c", script, "sh", *needed),

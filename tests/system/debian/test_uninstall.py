@@ -42,8 +42,8 @@ def test_uninstall_keeps_configuration_and_certificates_and_purge_removes_them(
     assert not bare.is_serving()
     assert guest.output(f"{TRACES} -not -path '/etc/raspi-server'") == ""
     assert guest.output("find /etc/raspi-server -perm /o=r -name '*.key'") == ""
-    assert guest.run("getent passwd raspi-server", check=False).returncode == 2
-    assert guest.run("getent group raspi-server gpio", check=False).stdout == ""
+    assert guest.run("getent passwd raspi-server raspi-server-build", check=False).returncode == 2
+    assert guest.run("getent group raspi-server raspi-server-build gpio", check=False).stdout == ""
     for _ in guest.attempts("systemd still lists units whose files were removed"):
         if guest.output("systemctl list-units --all --no-legend 'raspi-server*'") == "":
             break
