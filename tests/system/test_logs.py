@@ -55,8 +55,8 @@ def pi(start_module_server, tmp_path_factory) -> Server:
     Codes(folder).renew("control")
     config = "log_level: debug\n" + CONFIG
     env = {**os.environ, "STATE_DIRECTORY": str(folder)}
-    # One period for all tests: its end would add a line of each place to any of them.
-    program = changing(log_limit_period_s=86400)
+    # The end of a period adds a line of each place; a machine that stands still adds the stacks.
+    program = changing(log_limit_period_s=86400, stuck_after_s=86400)
     return start_module_server(config, env=env, program=program)
 
 
