@@ -104,11 +104,13 @@ class FleetWatcher(MqttListener):
 
         The wait ends after `fleet_first_answer_timeout_s`, and when the broker is unreachable."""
         self._connect()
-        if not self.hub:
-            self._disconnect_later()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.fleet_first_answer_timeout_s):
-                await self._is_complete.wait()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.fleet_first_answer_timeout_s):
+                    await self._is_complete.wait()
+        finally:
+            if not self.hub:
+                self._disconnect_later()
 
     def parts(self) -> Iterator[bytes]:
         """Yield the whole fleet as JSON of messages.Fleet, a few Pis at a time.

@@ -12,7 +12,7 @@ from tests.support.coded_server import folders
 from tests.support.fleet import BEGAN, FakePis, FleetViewer, description, pin
 from tests.support.http import ask
 from tests.support.mqtt import CONTROL, Mosquitto, config, reload, switch
-from tests.support.server import Server, changing
+from tests.support.server import LIMIT, Server, changing
 from tests.support.websocket import WebSocketClient
 from tests.web.test_api import complaints
 
@@ -204,7 +204,8 @@ def test_access_rules_of_this_server(brokers, start_server, tmp_path):
 def test_connection_only_with_viewers(brokers, start_server):
     """Viewers share one second connection. It is closed some time after the last."""
     broker = brokers.broker()
-    server = start_server(here_config(broker), program=changing(fleet_linger_s=0.3))
+    program = changing(fleet_linger_s=0.3, fleet_first_answer_timeout_s=LIMIT)
+    server = start_server(here_config(broker), program=program)
     server.wait_for_log("connected to .* as farm-office-here$")
     assert "farm-office-here-fleet" not in server.log
     with FleetViewer(server) as one, FleetViewer(server) as other:

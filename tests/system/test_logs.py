@@ -30,7 +30,7 @@ LINE = re.compile(r"\d\d:\d\d:\d\d (DEBUG|INFO|WARNING|ERROR) \S.*")
 MAX_LENGTH = 1100
 TIMES = 12
 MAX_LINES = 8
-"""Lines of the log that one kind of input may cause in a minute, however often it comes."""
+"""Lines of the log that one kind of input may cause in a period, however often it comes."""
 
 
 def send(server: Server, data: bytes, context: ssl.SSLContext | None = None) -> None:
@@ -54,7 +54,10 @@ def pi(start_module_server, tmp_path_factory) -> Server:
     folder = tmp_path_factory.mktemp("state")
     Codes(folder).renew("control")
     config = "log_level: debug\n" + CONFIG
-    return start_module_server(config, env={**os.environ, "STATE_DIRECTORY": str(folder)})
+    env = {**os.environ, "STATE_DIRECTORY": str(folder)}
+    # The end of a period adds a line of each place; a machine that stands still adds the stacks.
+    program = changing(log_limit_period_s=86400, stuck_after_s=86400)
+    return start_module_server(config, env=env, program=program)
 
 
 FORGED = b"12:00:00 INFO lamp: on, by root"

