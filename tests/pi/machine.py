@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from tests.gpio.virtual_pi.machine import HERE as VIRTUAL_PI
 from tests.gpio.virtual_pi.machine import Agent, CannotBuildError
 from tests.support.server import free_port
-from tests.system.debian.guest import CACHE, pip_settings
+from tests.system.debian.guest import CACHE
 
 HERE = Path(__file__).parent
 LIMIT, BOOT_LIMIT, INSTALL_LIMIT = 120.0, 900.0, 3600.0
@@ -145,13 +146,13 @@ class Machine:
 
 def _index() -> str:
     """Return the lines for the guest's pip.conf that name this machine's own index, if any."""
-    keys = {"PIP_INDEX_URL": "index-url", "PIP_EXTRA_INDEX_URL": "extra-index-url"}
-    settings, _ = pip_settings()
-    return "".join(
-        f"{key} = {settings[name]}\n"
-        for name, key in keys.items()
-        if "://" in settings.get(name, "") and "file://" not in settings[name]
-    )
+    lines = ""
+    for key in ("index-url", "extra-index-url"):
+        command = (sys.executable, "-m", "pip", "config", "get", f"global.{key}")
+        url = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        if url and "file:" not in url:
+            lines += f"{key} = {url}\n"
+    return lines
 
 
 def _image(suite: str) -> Path:

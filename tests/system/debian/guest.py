@@ -97,7 +97,7 @@ def tree(suite: str) -> Path:
     return made
 
 
-def pip_settings() -> tuple[dict[str, str], list[str]]:
+def _pip_settings() -> tuple[dict[str, str], list[str]]:
     """Return pip's settings on this machine as environment, and the local files they name."""
     settings = {}
     for line in _run(sys.executable, "-m", "pip", "config", "list").splitlines():
@@ -125,7 +125,7 @@ def wheels(suite: str) -> Path:
     needed = list(dict.fromkeys(needed))
     made = CACHE / f"{suite}-wheels-{hashlib.sha256(repr(needed).encode()).hexdigest()[:12]}"
     if not made.exists():
-        settings, files = pip_settings()
+        settings, files = _pip_settings()
         pip = "/tmp/venv/bin/python -m pip wheel --use-pep517 --only-binary lgpio -w /wheels"
         script = f'python3 -m venv /tmp/venv && {pip} "$@" && ({pip} "lgpio>=0.2.2" || true)'
         with _making(made) as new:
