@@ -90,8 +90,6 @@ def main() -> None:
             pi = Pi(machine, asked.suite)
             pi.clone()
             pi.as_user("sudo scripts/install.sh")
-            machine.shut_down()
-            machine.boot(words=PERSIST, counts_instructions=True)
             found = rows(pi, asked.rounds)
         finally:
             machine.kill()
