@@ -46,8 +46,11 @@ class Monitor:
     """QEMU's monitor, which reads the guest's physical memory and so its devices (QMP)."""
 
     def __init__(self, ours: socket.socket) -> None:
-        self._file = ours.makefile("rw")
-        self._file.readline()  # a greeting
+        self._socket, self._file = ours, ours.makefile("rw")
+
+    def open(self) -> None:
+        """Wait for QEMU's greeting, and let it accept commands."""
+        self._file.readline()
         self._execute("qmp_capabilities")
 
     def _execute(self, command: str, **arguments: str) -> Any:
@@ -59,6 +62,10 @@ class Monitor:
             if "return" in answer:
                 return answer["return"]
         raise AssertionError("QEMU has ended")
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
 
     def word(self, address: int) -> int:
         """Return the 32-bit word at a physical address."""
@@ -72,7 +79,7 @@ class Machine:
     def __init__(self, suite: str, folder: Path) -> None:
         self._image = _image(suite)
         self._card = folder / "card.qcow2"
-        self._console = folder / "console.log"
+        self._console, self._log = folder / "console.log", folder / "qemu.log"
         backing = ("-b", self._image / "card.img", "-F", "raw")
         create = ("qemu-img", "create", "-q", "-f", "qcow2", *backing, self._card)
         subprocess.run(create, check=True)
@@ -86,31 +93,34 @@ class Machine:
             network += f",hostfwd=tcp:127.0.0.1:{port}-:{inside}"
         ours, theirs = socket.socketpair()
         image = self._image
-        self._process = subprocess.Popen(
-            [
-                *("qemu-system-aarch64", "-M", "raspi3b", "-display", "none", "-no-reboot"),
-                *("-kernel", image / "kernel", "-initrd", image / "initrd.img"),
-                *("-dtb", image / device_tree, "-append", f"{CONSOLE} {words}"),
-                *("-drive", f"file={self._card},format=qcow2,if=sd,cache=unsafe"),
-                *("-netdev", network, "-device", "usb-net,netdev=net"),
-                *("-serial", "null", "-serial", f"file:{self._console}"),
-                *("-chardev", f"socket,id=monitor,fd={theirs.fileno()}"),
-                *("-mon", "chardev=monitor,mode=control"),
-                *("-icount", f"shift={INSTRUCTION_SHIFT}"),
-            ],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,  # its network complains until the guest has an address
-            pass_fds=[theirs.fileno()],
-            # A test run that is killed ends its guest: prctl(2), PR_SET_PDEATHSIG.
-            preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL),
-        )
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    *("qemu-system-aarch64", "-M", "raspi3b", "-display", "none", "-no-reboot"),
+                    *("-kernel", image / "kernel", "-initrd", image / "initrd.img"),
+                    *("-dtb", image / device_tree, "-append", f"{CONSOLE} {words}"),
+                    *("-drive", f"file={self._card},format=qcow2,if=sd,cache=unsafe"),
+                    *("-netdev", network, "-device", "usb-net,netdev=net"),
+                    *("-serial", "null", "-serial", f"file:{self._console}"),
+                    *("-chardev", f"socket,id=monitor,fd={theirs.fileno()}"),
+                    *("-mon", "chardev=monitor,mode=control"),
+                    *("-icount", f"shift={INSTRUCTION_SHIFT}"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+                # A test run that is killed ends its guest: prctl(2), PR_SET_PDEATHSIG.
+                preexec_fn=lambda: ctypes.CDLL(None).prctl(1, signal.SIGKILL),
+            )
         theirs.close()
+        self.monitor = Monitor(ours)
         self.agent = Agent(agent_port, INSTALL_LIMIT)
         try:
-            self.monitor = Monitor(ours)
+            self.monitor.open()
             self._wait_for(Agent(agent_port, 20))
-        except BaseException:
+        except BaseException as error:
             self.kill()
+            error.add_note(self._log.read_text(errors="replace")[-1000:])
             raise
         # A Raspberry Pi has no clock.
         self.agent.attempt(f"date -s @{time.time():.0f}; systemctl is-system-running --wait")
@@ -132,12 +142,15 @@ class Machine:
         assert self._process
         self.agent.attempt("systemctl --no-block reboot")
         self._process.wait(BOOT_LIMIT)
+        self.kill()
 
     def kill(self) -> None:
         """End without a shutdown."""
         if self._process:
             self._process.kill()
             self._process.wait()
+            self._process = None
+            self.monitor.close()
 
 
 def _index() -> str:
