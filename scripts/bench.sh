@@ -4,6 +4,7 @@
 #   scripts/bench.sh cost pages      parts: cost ticks edges idle single memory start sleepers page pages lines
 #   scripts/bench.sh --write         everything, and writes the table to tests/bench/RESULTS.md
 #   scripts/bench.sh fleet           a broker and a thousand Pis; --tls, --write: tests/bench/FLEET*.md
+#   scripts/bench.sh pi [bookworm]   start, failure and idle on an emulated Pi, after scripts/test.sh pi
 # The packages of the other servers are kept outside this checkout. The table lists those that could not be
 # installed.
 set -euo pipefail
@@ -48,6 +49,9 @@ ensure_peers() {
 }
 
 ensure_venv test
+if [[ ${1:-} == pi ]]; then
+    exec .venv/bin/python -m tests.pi.measure "${@:2}"
+fi
 if [[ ${1:-} == fleet ]]; then
     need mosquitto mosquitto
     exec .venv/bin/python -m tests.bench.fleet "${@:2}"

@@ -3,7 +3,8 @@
 # needs the Python version it was built with. If an upgrade of the operating system has replaced that, this
 # prints what to do and ends with the status after which systemd does not try again.
 set -eu
-release=$(dirname "$(dirname "$(readlink -f "$0")")")
+release=$(readlink -f "$0")
+release=${release%/*/*} # without scripts/start.sh
 python=$(readlink -f "$release/venv/bin/python") || python=
 if [ -x "$python" ] && [ -d "$release/venv/lib/${python##*/}/site-packages/raspi_server" ]; then
     exec "$release/venv/bin/python" -I -m raspi_server "$@"

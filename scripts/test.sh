@@ -42,7 +42,7 @@ types() {
 shell() {
     need shellcheck shellcheck
     shellcheck scripts/*.sh .ci/run tests/gpio/virtual_pi/build.sh \
-        tests/gpio/virtual_pi/guest/gpio-setup
+        tests/gpio/virtual_pi/guest/gpio-setup tests/pi/build.sh
 }
 
 page() {
@@ -81,6 +81,20 @@ tests() {
     .venv/bin/python -m pytest "${whole[@]}" "$@"
 }
 
+# The emulated Pi is built on x86-64. On a real one, RASPI_SERVER_JUMPER names two joined pins.
+pi() {
+    if [[ $EUID -eq 0 && $(uname -m) == x86_64 ]]; then
+        need qemu-system-aarch64 qemu-system-arm
+        need qemu-img qemu-utils
+        need qemu-aarch64-static qemu-user-static
+        need mmdebstrap mmdebstrap
+        need arch-test arch-test
+        need dtc device-tree-compiler
+        need mkfs.ext4 e2fsprogs
+    fi
+    .venv/bin/python -m pytest "${all_processors[@]}" -m pi
+}
+
 fast() {
     style
     types
@@ -104,7 +118,8 @@ while [[ $# -gt 0 && $1 != -* ]]; do
             need nginx nginx-light
             tests "${all_processors[@]}" -m peers
             ;;
-        long | pi) tests "${all_processors[@]}" -m "$1" ;;
+        long) tests "${all_processors[@]}" -m long ;;
+        pi) pi ;;
         *)
             if [[ -d tests/$1 ]]; then
                 paths+=("tests/$1")

@@ -54,18 +54,22 @@ class CannotBuildError(Exception):
 
 
 class _TransportWithTimeout(xmlrpc.client.Transport):
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self._timeout = timeout
+
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = super().make_connection(host)
-        connection.timeout = ANSWER_LIMIT
+        connection.timeout = self._timeout
         return connection
 
 
 class Agent:
-    """A client of guest/agent.py."""
+    """A client of guest/agent.py. A call may take `limit` seconds."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, limit: float = ANSWER_LIMIT) -> None:
         self._agent: Any = xmlrpc.client.ServerProxy(
-            f"http://127.0.0.1:{port}", transport=_TransportWithTimeout()
+            f"http://127.0.0.1:{port}", transport=_TransportWithTimeout(limit)
         )
 
     def attempt(self, command: str) -> tuple[int, str]:
@@ -76,8 +80,8 @@ class Agent:
     def read(self, file: str) -> str:
         return str(self._agent.read(file).data.decode())
 
-    def write(self, file: str, text: str) -> None:
-        self._agent.write(file, text.encode())
+    def write(self, file: str, content: str | bytes) -> None:
+        self._agent.write(file, content.encode() if isinstance(content, str) else content)
 
     def unpack(self, folder: str, archive: bytes) -> None:
         """Unpack a tar archive in a folder."""

@@ -1,0 +1,102 @@
+"""Measurement of start, failure and idle on the emulated Pi, beside bare Python in the same guest.
+
+The guest's clock counts instructions, so a busy machine does not change the figures. An emulated
+processor has no speed of its own: only the ratios say something.
+"""
+
+import argparse
+import json
+import shlex
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench.machine import commit
+from tests.bench.table import Row, Spread, main_table
+from tests.gpio.virtual_pi.machine import CannotBuildError
+from tests.pi.machine import HERE, Machine
+from tests.pi.pi import PERSIST, PINS, Pi
+
+RESTART_S = 0.5
+"""RestartSec of the unit."""
+
+
+def rows(pi: Pi, rounds: int) -> list[Row]:
+    """Measure the service that is installed on a Pi."""
+    pi.write("/root/timing.py", (HERE / "timing.py").read_text())
+    measured = pi.run(f"python3 /root/timing.py {rounds} {shlex.quote(PINS)}").splitlines()[-1]
+    found: dict[str, list[float]] = json.loads(measured)
+
+    def times(one: str, other: str) -> Spread:
+        return Spread([a / b for a, b in zip(found[one], found[other], strict=True)])
+
+    def median(name: str) -> float:
+        return statistics.median(found[name])
+
+    start, safe = times("start", "import"), times("safe-state", "pass")
+    expected = median("safe-state") + RESTART_S + median("start")
+    back = Spread([each / expected for each in found["killed"]])
+    more = Spread([a - b for a, b in zip(found["idle pins"], found["idle bare"], strict=True)])
+    seconds = {name: Spread(values).text(2, " s") for name, values in found.items()}
+    return [
+        Row(
+            "start to READY, 2 inputs and 4 outputs",
+            f"{start.text(2)} × `import tornado.web, gpiozero`; {seconds['start']}",
+            "at most 1.4 ×",
+            start.median <= 1.4,
+        ),
+        Row(
+            "safe-state of 4 outputs",
+            f"{safe.text(2)} × `python -c pass`; {seconds['safe-state']}",
+            "at most 3 ×",
+            safe.median <= 3,
+        ),
+        Row(
+            "kill -9 to READY",
+            f"{back.text(2)} × (safe-state + {RESTART_S} s + start); {seconds['killed']}",
+            "at most 1 ×",
+            back.median <= 1,
+        ),
+        Row(
+            "idle, nobody connected: 2 inputs and 4 outputs beside no pins",
+            f"{more.text(2, ' ms')} of CPU a second more;"
+            f" {median('idle pins'):.2f} and {median('idle bare'):.2f} ms",
+            "at most 1 ms more",
+            more.median <= 1,
+        ),
+        Row(
+            "resident memory: 2 inputs and 4 outputs beside no pins",
+            f"{Spread(found['resident pins']).text(1, ' MB')}"
+            f" and {Spread(found['resident bare']).text(1, ' MB')}",
+            "–",
+            None,
+        ),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench.sh pi", description=__doc__)
+    parser.add_argument("suite", nargs="?", default="trixie", help="trixie or bookworm")
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="raspi-pi-") as folder:
+        try:
+            machine = Machine(asked.suite, Path(folder))
+        except CannotBuildError as error:
+            sys.exit(f"bench: {error}")
+        try:
+            machine.boot(words=PERSIST)
+            pi = Pi(machine, asked.suite)
+            pi.clone()
+            pi.as_user("sudo scripts/install.sh")
+            found = rows(pi, asked.rounds)
+        finally:
+            machine.kill()
+    print("\n".join(main_table(found)))
+    print(f"\nMedian (range) of {asked.rounds} rounds; {asked.suite}, commit {commit()}.")
+    print("Seconds are of the guest: 500 million instructions.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Program in the guest: measures the installed service and prints the figures as JSON.
+
+Each figure is a list of one value for each round, so that values of a round can be compared."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+UNIT = "raspi-server"
+CURRENT = "/opt/raspi-server/current"
+PYTHON = (f"{CURRENT}/venv/bin/python", "-I")
+CONFIG = Path("/etc/raspi-server/config.yaml")
+SAFE_STATE = (f"{CURRENT}/scripts/start.sh", "safe-state", "--config", str(CONFIG))
+SETTLE_S, IDLE_S = 5.0, 30.0
+
+
+def took(*command: str, **options: Any) -> float:
+    """Run a command and return its seconds."""
+    began = time.monotonic()
+    subprocess.run(command, check=True, **options)
+    return time.monotonic() - began
+
+
+def show(name: str) -> str:
+    command = ("systemctl", "show", UNIT, "--property", name, "--value")
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def moment(name: str) -> float:
+    """Return a moment of the unit, in seconds of the monotonic clock."""
+    return int(show(f"{name}Monotonic")) / 1e6
+
+
+def start() -> float:
+    """Start the service; return the seconds from the process's start to READY, by systemd."""
+    subprocess.run(("systemctl", "start", UNIT), check=True)
+    return moment("ActiveEnterTimestamp") - moment("ExecMainStartTimestamp")
+
+
+def stop() -> None:
+    subprocess.run(("systemctl", "stop", UNIT), check=True)
+
+
+def safe_state() -> float:
+    """Run the command as systemd does after a failure; return its seconds."""
+    folder = "/run/raspi-server"
+    environment = {**os.environ, "RUNTIME_DIRECTORY": folder, "SERVICE_RESULT": "signal"}
+    account = {"user": UNIT, "group": UNIT, "extra_groups": ["gpio"]}
+    return took(*SAFE_STATE, env=environment, cwd=folder, stderr=subprocess.DEVNULL, **account)
+
+
+def killed() -> float:
+    """Kill the service; return the seconds to its next READY."""
+    pid, began = int(show("MainPID")), time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    while moment("ActiveEnterTimestamp") < began:
+        time.sleep(1)
+    return moment("ActiveEnterTimestamp") - began
+
+
+def spent() -> float:
+    """Return the seconds of CPU of all threads of the service so far, by the scheduler."""
+    tasks = Path(f"/proc/{show('MainPID')}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def idle() -> tuple[float, float]:
+    """Return the milliseconds of CPU a second with nobody connected, and the resident MB."""
+    time.sleep(SETTLE_S)
+    before, began = spent(), time.monotonic()
+    time.sleep(IDLE_S)
+    cost = (spent() - before) / (time.monotonic() - began) * 1000
+    status = Path(f"/proc/{show('MainPID')}/status").read_text()
+    resident = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert resident
+    return cost, int(resident[1]) / 1024
+
+
+def main(rounds: int, pins: str) -> None:
+    found: dict[str, list[float]] = {}
+
+    def keep(name: str, value: float) -> None:
+        found.setdefault(name, []).append(value)
+
+    head = "ssl: true\naccess: {control: everyone}\n"
+    CONFIG.write_text(f"{head}pins:\n{pins}")
+    for _ in range(rounds):
+        stop()
+        keep("pass", took(*PYTHON, "-c", "pass"))
+        keep("import", took(*PYTHON, "-c", "import tornado.web, gpiozero"))
+        keep("start", start())
+        stop()
+        keep("safe-state", safe_state())
+    start()
+    for _ in range(rounds):
+        keep("killed", killed())
+    for _ in range(rounds):
+        for kind, text in (("pins", f"{head}pins:\n{pins}"), ("bare", head)):
+            stop()
+            CONFIG.write_text(text)
+            start()
+            cost, resident = idle()
+            keep(f"idle {kind}", cost)
+            keep(f"resident {kind}", resident)
+    print(json.dumps(found))
+
+
+main(int(sys.argv[1]), sys.argv[2])
