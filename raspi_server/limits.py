@@ -73,7 +73,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Pis subscribed to together. Mosquitto queues at most 1,000 messages for one client and drops
     the rest without a report."""
     fleet_linger_s: float = 60.0
-    """Time for which the connection stays open after the last viewer left."""
+    """Time for which the connection stays open after the last viewer left, or the last request."""
     fleet_news_interval_s: float = 0.05
     """Time between two `news` messages. The first one is sent at once."""
     fleet_ping_interval_s: float = 5.0

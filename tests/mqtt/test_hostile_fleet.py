@@ -224,7 +224,7 @@ def test_memory_is_bounded(brokers, start_server):
         assert viewer.error_of(HERE, "lamp")[0] == "not-allowed"
         # 32 MB with 5,000 of them; 84 MB where texts are not bounded
         assert memory(server) - before < 50e6
-        with ThreadPoolExecutor() as leaving:  # a viewer that reads nothing meanwhile is closed
+        with ThreadPoolExecutor(1) as leaving:  # a viewer that reads nothing meanwhile is closed
             leaving.map(lambda topic: others.publish(f"{topic}/status", b""), topics)
             viewer.wait_until(lambda: viewer.pis.keys() == {HERE})
         viewer.wait_until(lambda: not viewer.broker["error"])
