@@ -317,6 +317,8 @@ class BoardEvents(RuleBasedStateMachine):
 
     def _start_again(self, at: float) -> None:
         self.asked.clear()
+        for line in self.factory.pins.values():
+            line.unwatch()  # a process that has ended watches nothing
         self.rig.loop.close()
         self.rig = self._new_rig(at)
         self.model.now = at

@@ -149,7 +149,8 @@ def run(options: argparse.Namespace) -> int:
         overrides["gpio"] = "simulated"
     source = ConfigSource(_file(options), overrides)
     try:
-        return serve(source.load(), source, limits=options.limits)
+        config = source.load_unchanged() or source.load()
+        return serve(config, source, limits=options.limits)
     except ConfigError as error:
         last_good = source.last_good()
         if last_good is None:

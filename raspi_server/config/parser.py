@@ -19,6 +19,7 @@ from .rules import Violation
 from .schema import (
     MODES,
     AccessConfig,
+    AnyPin,
     CertificateFiles,
     Config,
     Gpio,
@@ -75,7 +76,7 @@ class _Parser:
         self._folder = folder
         self._has_run = has_run
         self._sections = {
-            tuple[PinConfig, ...]: self._pins,
+            tuple[AnyPin, ...]: self._pins,
             AccessConfig: self._access,
             bool | CertificateFiles: self._certificate,
             MqttConfig | None: self._mqtt,

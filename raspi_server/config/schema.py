@@ -104,6 +104,7 @@ class PwmConfig(DrivenConfig, frozen=True, kw_only=True, tag="pwm"):
     frequency: Annotated[float, Meta(ge=0.1, le=10000, extra={"unit": "hertz"})] = 100
 
 
+AnyPin = InputConfig | OutputConfig | PwmConfig
 MODES: dict[str, type[PinConfig]] = {"input": InputConfig, "output": OutputConfig, "pwm": PwmConfig}
 
 
@@ -157,7 +158,7 @@ class Config(Struct, frozen=True, kw_only=True):
     mqtt: MqttConfig | None = None
     metrics: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    pins: tuple[PinConfig, ...] = ()
+    pins: tuple[AnyPin, ...] = ()
 
     @property
     def certificate(self) -> CertificateFiles | None:

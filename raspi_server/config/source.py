@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from ..system import storage
+from . import schema
 from .errors import ConfigError, Diagnostic
-from .parser import parse
 from .schema import Config
 
 SYSTEM_FILE = Path("/etc/raspi-server/config.yaml")
@@ -43,6 +43,8 @@ def default_file() -> Path:
 
 def load(file: Path) -> Config:
     """Return the configuration in `file`. Raise ConfigError with all its errors."""
+    from .parser import parse
+
     return parse(read(file), str(file), file.absolute().parent)
 
 
@@ -61,10 +63,15 @@ def read(file: Path) -> bytes:
 
 
 class _LastGood(Struct):
-    """Text of a configuration, and the folder that its relative paths are relative to."""
+    """Text of a configuration, and the folder that its relative paths are relative to.
+
+    `parsed` is the configuration as the release of the id `release` has parsed the text.
+    """
 
     folder: str
     text: str
+    release: str = ""
+    parsed: msgspec.Raw = msgspec.Raw()
 
 
 class ConfigSource:
@@ -81,14 +88,37 @@ class ConfigSource:
         state = state or storage.state_folder()
         self._last_good_file = state / "last-good.json" if state else None
         self._data = b""
+        self._parsed: Config | None = None
         self.warnings: list[Diagnostic] = []
         """Warnings about the configuration that was read last."""
 
     def load(self) -> Config:
         """Return the configuration in the file. Raise ConfigError if it has errors."""
+        from .parser import parse
+
         self.warnings = []
         self._data = read(self.file)
-        found = parse(self._data, str(self.file), self._folder, self.warnings)
+        self._parsed = parse(self._data, str(self.file), self._folder, self.warnings)
+        return msgspec.structs.replace(self._parsed, **self._overrides)
+
+    def load_unchanged(self) -> Config | None:
+        """Return the configuration in the file as it was parsed when it ran last, to start fast.
+
+        The parser of YAML is not imported. Return None if the file has changed, or was parsed by
+        another release. Only the server may trust this: it is its own user's file.
+        """
+        if self._last_good_file is None:
+            return None
+        try:
+            kept = self._read_last_good(self._last_good_file)
+            data = read(self.file)
+            text = data.decode("utf-8-sig")
+            if (kept.folder, kept.text, kept.release) != (str(self._folder), text, _release()):
+                return None
+            found = msgspec.json.decode(kept.parsed, type=Config, dec_hook=_from_text)
+        except (OSError, msgspec.MsgspecError, UnicodeError, ConfigError):
+            return None  # load() tells what is wrong
+        self._data, self._parsed = data, found
         return msgspec.structs.replace(found, **self._overrides)
 
     def last_good(self) -> Config | None:
@@ -99,6 +129,8 @@ class ConfigSource:
         """
         if self._last_good_file is None:
             return None
+        from .parser import parse
+
         name = str(self._last_good_file)
         try:
             kept = self._read_last_good(self._last_good_file)
@@ -131,8 +163,9 @@ class ConfigSource:
         file = self._last_good_file
         if file is None:
             return
-        kept = _LastGood(str(self._folder), self._data.decode("utf-8-sig"))
-        data = msgspec.json.encode(kept)
+        parsed = msgspec.Raw(msgspec.json.encode(self._parsed, enc_hook=str))  # str: of a Path
+        text = self._data.decode("utf-8-sig")
+        data = msgspec.json.encode(_LastGood(str(self._folder), text, _release(), parsed))
         try:
             if storage.read(file, _MAX_LAST_GOOD_BYTES) == data:
                 return
@@ -148,3 +181,13 @@ class ConfigSource:
     def _read_last_good(self, file: Path) -> _LastGood:
         """Return what last-good.json has. Raise OSError or msgspec.DecodeError."""
         return msgspec.json.decode(storage.read(file, _MAX_LAST_GOOD_BYTES), type=_LastGood)
+
+
+def _release() -> str:
+    """Return an id of this installation of the schema, which the parsed configuration depends on."""
+    return f"{schema.__file__} {os.stat(schema.__file__).st_mtime_ns}"
+
+
+def _from_text(kind: type, text: Any) -> Any:
+    """Return a Path for its text; msgspec calls this for types that are not its own."""
+    return kind(text)

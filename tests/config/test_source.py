@@ -77,7 +77,8 @@ def test_last_good_configuration_is_kept(file, tmp_path, monkeypatch):
     assert (config_source.last_good(), config_source.is_in_force()) == (None, None)
     config = config_source.load()
     config_source.keep()
-    assert json.loads(kept.read_bytes()) == {"folder": str(file.parent), "text": "www: pages\n"}
+    found = json.loads(kept.read_bytes())
+    assert (found["folder"], found["text"]) == (str(file.parent), "www: pages\n")
     assert config_source.last_good() == config
     assert (config.port, config.www) == (1, file.parent / "pages")
     assert config_source.is_in_force() is True
@@ -92,6 +93,50 @@ def test_last_good_configuration_is_kept(file, tmp_path, monkeypatch):
     assert config_source.last_good().www == file.parent / "others"
     file.unlink()
     assert config_source.is_in_force() is None
+
+
+EVERY_KIND = """\
+ssl: true
+access: {view: code, control: everyone, hosts: [pi.example.org]}
+mqtt: {url: mqtts://broker, user: me, password_file: secret, discovery: homeassistant}
+pins:
+  door: {gpio: 17, mode: input, pull: up, debounce: 0.02}
+  bell: {gpio: BOARD12, mode: output, pulse: 0.5, control: code, group: motors}
+  horn: {gpio: 23, mode: output, active: low, initial: keep, label: Hupe, group: motors}
+  lamp: {gpio: 27, mode: pwm, initial: 0.25, max_on: 3600, frequency: 200}
+"""
+
+
+def test_configuration_that_ran_last_is_not_parsed_again(file, tmp_path):
+    """A start with an unchanged file gets the same configuration, with the overrides of this start.
+    YAML is parsed again if the file, its folder or the release is another, or nothing was kept."""
+    file.write_text(EVERY_KIND)
+    config_source = ConfigSource(file, {}, tmp_path)
+    assert config_source.load_unchanged() is None
+    config = config_source.load()
+    config_source.keep()
+    assert ConfigSource(file, {}, tmp_path).load_unchanged() == config
+    assert ConfigSource(file, {"port": 1}, tmp_path).load_unchanged().port == 1
+    again = ConfigSource(file, {}, tmp_path)
+    again.load_unchanged()
+    kept = tmp_path / "last-good.json"
+    inode = kept.stat().st_ino
+    again.keep()
+    assert kept.stat().st_ino == inode
+
+    found = json.loads(kept.read_bytes())
+    for change in (
+        {"text": f"{EVERY_KIND}\n"},
+        {"folder": "/srv"},
+        {"release": "another"},
+        {"parsed": None},
+        {"parsed": {**found["parsed"], "port": 0}},
+    ):
+        kept.write_text(json.dumps({**found, **change}))
+        assert config_source.load_unchanged() is None
+    del found["release"], found["parsed"]  # as kept by a release before 0.5
+    kept.write_text(json.dumps(found))
+    assert (config_source.load_unchanged(), config_source.last_good()) == (None, config)
 
 
 def test_last_good_configuration_of_an_older_release(file, tmp_path):
