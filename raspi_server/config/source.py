@@ -184,7 +184,7 @@ class ConfigSource:
 
 
 def _release() -> str:
-    """Return an id of this installation of the schema, which the parsed configuration depends on."""
+    """Return an id of this installation of the schema, on which the parsing depends."""
     return f"{schema.__file__} {os.stat(schema.__file__).st_mtime_ns}"
 
 

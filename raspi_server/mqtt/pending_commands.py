@@ -1,7 +1,7 @@
 """Commands that were sent to other Pis and wait for their answers."""
 
 import asyncio
-import uuid
+import secrets
 from typing import NamedTuple
 
 import msgspec
@@ -56,7 +56,7 @@ class PendingCommands:
 
         `pi_name` names the Pi in errors.
         """
-        command_id = uuid.uuid4().hex
+        command_id = secrets.token_hex(16)
         done: asyncio.Future[Value] = self._loop.create_future()
         timer = self._loop.call_later(self._timeout_s, self._time_out, command_id)
         self._pending[command_id] = _Pending(answer_topic, pi_name, done, timer)

@@ -4,11 +4,11 @@ They come from the standard library's own table. The machine's /etc/mime.types i
 machine gives the same answer.
 """
 
+import functools
 import mimetypes
 import os
 
-_TYPES = mimetypes.MimeTypes()
-for _suffix, _type in {
+_OWN_TYPES = {
     ".avif": "image/avif",
     ".js": "text/javascript",
     ".map": "application/json",
@@ -22,9 +22,7 @@ for _suffix, _type in {
     ".woff2": "font/woff2",
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
-}.items():
-    _TYPES.add_type(_type, _suffix)
-
+}
 _TEXT = ("text/", "application/json", "application/manifest+json", "image/svg+xml")
 
 
@@ -32,10 +30,18 @@ def content_type(path: str) -> str:
     """Return the `Content-Type` of a file. Texts are declared as UTF-8."""
     # The table takes URLs: without the slash `data:` would be a scheme, and from Python 3.13 on a
     # bracket behind two slashes a broken address.
-    kind, encoding = _TYPES.guess_type(f"/{os.path.basename(path)}")
+    kind, encoding = _table().guess_type(f"/{os.path.basename(path)}")
     if encoding or kind is None:
         return "application/gzip" if encoding == "gzip" else "application/octet-stream"
     return f"{kind}; charset=utf-8" if is_text(kind) else kind
+
+
+@functools.cache
+def _table() -> mimetypes.MimeTypes:
+    found = mimetypes.MimeTypes()
+    for suffix, kind in _OWN_TYPES.items():
+        found.add_type(kind, suffix)
+    return found
 
 
 def is_text(kind: str) -> bool:

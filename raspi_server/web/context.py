@@ -1,8 +1,8 @@
 """The parts that request handlers use, and the messages that depend on the rights of a caller."""
 
 import asyncio
+import secrets
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -242,7 +242,7 @@ class WebContext:
     def hello(self, caller: Caller) -> Hello:
         """Return the first message to a viewer."""
         return Hello(
-            id=uuid.uuid4().hex,
+            id=secrets.token_hex(16),
             time=time.time(),
             interval=self.broadcaster.interval_s,
             server=self.status.server_info(self.sees_details(caller)),

@@ -3,7 +3,6 @@
 The certificate comes in the forms that phones take. A WebSocket proves that a device trusts it.
 """
 
-import uuid
 from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import quote
@@ -74,6 +73,7 @@ def profile(authority: Authority) -> bytes:
     Its id depends on the authority alone, so a second installation replaces the first.
     """
     import plistlib  # brings an XML parser along, and is needed once for each iPhone
+    import uuid
 
     own_id = uuid.uuid5(uuid.NAMESPACE_OID, authority.fingerprint)
     certificate = {

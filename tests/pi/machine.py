@@ -36,9 +36,11 @@ INSTRUCTION_SHIFT = 1
 """The guest's clock goes on by 2 ns for each instruction, and as the real one while it waits. So
 its time limits and figures do not depend on how busy this machine is."""
 PIP_FILE = "[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n"
-CONSOLE = (
+COMMAND_LINE = (
     "earlycon=uart8250,mmio32,0x3f215040 console=ttyS1,115200 root=/dev/mmcblk0 rw rootwait"
-    " systemd.default_timeout_start_sec=600"
+    # QEMU counts the instructions of one processor after the other: a second one gains nothing, and
+    # a kernel that waits for it may hang.
+    " maxcpus=1 systemd.default_timeout_start_sec=600"
 )
 
 
@@ -98,7 +100,7 @@ class Machine:
                 [
                     *("qemu-system-aarch64", "-M", "raspi3b", "-display", "none", "-no-reboot"),
                     *("-kernel", image / "kernel", "-initrd", image / "initrd.img"),
-                    *("-dtb", image / device_tree, "-append", f"{CONSOLE} {words}"),
+                    *("-dtb", image / device_tree, "-append", f"{COMMAND_LINE} {words}"),
                     *("-drive", f"file={self._card},format=qcow2,if=sd,cache=unsafe"),
                     *("-netdev", network, "-device", "usb-net,netdev=net"),
                     *("-serial", "null", "-serial", f"file:{self._console}"),
