@@ -184,6 +184,26 @@ def test_start_with_an_invalid_file(run: Run, tmp_path: Path) -> None:
         server.restart()
 
 
+def test_start_with_an_unchanged_file(run: Run, tmp_path: Path) -> None:
+    """A start after a crash is fast: the file that ran last is not parsed again, so the parser of
+    YAML, a library that the process would show, is not loaded. A changed file is parsed."""
+
+    def has_parsed() -> bool:
+        return "/_yaml." in Path(f"/proc/{server.process.pid}/maps").read_text()
+
+    server = run()
+    hello = ask(server, "GET", "/api/hello").json
+    assert has_parsed()
+    server.process.kill()
+    server.restart()
+    again = ask(server, "GET", "/api/hello").json
+    assert (again["pins"], has_parsed()) == (hello["pins"], False)
+    (file,) = tmp_path.glob("*.yaml")
+    file.write_text(file.read_text() + "# edited\n")
+    server.restart()
+    assert has_parsed()
+
+
 def test_renewed_certificate(run: Run, tmp_path: Path) -> None:
     """A reload serves a renewed certificate, also beside an invalid file, but no torn one."""
     authority = Authority(tmp_path)
