@@ -132,16 +132,14 @@ class KernelPin(LocalPiPin):
             if self._request:
                 self._request.reconfigure_lines({self._number: settings})
             else:
-                self._request = self.factory.chip.request_lines(
-                    {self._number: settings}, chardev.CONSUMER, _MAX_QUEUED_EDGES
-                )
+                self._request = self.factory.request(self._number, settings)
         except OSError as error:
             raise self._error(error) from error
 
     def _error(self, error: OSError) -> PinError:
         if error.errno == errno.EBUSY and (holder := self.factory.holder(self._number)):
             return GPIOPinInUse(f"{self!r} is in use by {holder}")
-        return PinError(f"{self!r}: {error.strerror}")
+        return PinError(f"{self!r}: {error.strerror or error}")
 
     def _get_state(self) -> float:
         if self._pwm:
@@ -180,6 +178,19 @@ class KernelFactory(LocalPiFactory):
         """Name of the Raspberry Pi, such as `Raspberry Pi 3B rev 1.2`."""
         name = str(self.board_info.description)
         return name if self._is_known else "unknown board: the firmware told no revision"
+
+    def request(self, gpio: int, settings: gpiod.LineSettings) -> gpiod.LineRequest:
+        """Request a line. If the chip was unplugged, look for it again. Raises OSError."""
+        lines = {gpio: settings}
+        try:
+            return self.chip.request_lines(lines, chardev.CONSUMER, _MAX_QUEUED_EDGES)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+        chip = chardev.open_chip()
+        self.chip.close()
+        self.chip = chip
+        return self.chip.request_lines(lines, chardev.CONSUMER, _MAX_QUEUED_EDGES)
 
     def release(self, pin: KernelPin) -> None:
         """Release a line without changing it, so that it can be requested again."""

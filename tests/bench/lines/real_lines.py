@@ -34,6 +34,10 @@ DOOR = 27
 RATES = {1: 20, 100: 300, 1000: 2000}
 """Edges a second, and how many."""
 BURST = 64
+ALL = [gpio for gpio in range(28) if gpio != 8]
+"""All lines that the kernel of the virtual Pi leaves to programs."""
+ALL_INPUTS = "".join(f"  p{gpio}: {{gpio: {gpio}, mode: input}}\n" for gpio in ALL)
+EDGES_OF_EACH = 100
 IDLE_S = 10
 GOAL_MS = 1
 GROUP = "/sys/fs/cgroup/system.slice/raspi-server.service/cpu.stat"
@@ -89,6 +93,10 @@ def _rows(pi: Pi, rounds: int) -> list[Row]:
                 note("burst heard", by, len(delays))
                 note("burst last", by, max(delays) * 1000)
                 note("memory", by, _memory_mb(pi))
+            with _server(pi, by, ALL_INPUTS):
+                rate, heard = _all_at_once(pi)
+                note("all rate", by, rate)
+                note("all heard", by, heard)
 
     def spread(what: str, by: str = "gpiod") -> Spread:
         return Spread(found[what, by])
@@ -133,6 +141,13 @@ def _rows(pi: Pi, rounds: int) -> list[Row]:
             "all",
             min(found["burst heard", "gpiod"]) == BURST,
         ),
+        Row(
+            f"real lines: {len(ALL)} inputs, edges as fast as the guest drives them",
+            f"heard {both('all heard', 0, '')} of {len(ALL) * EDGES_OF_EACH},"
+            f" at {both('all rate', 0, ' a second')}",
+            "all",
+            min(found["all heard", "gpiod"]) == len(ALL) * EDGES_OF_EACH,
+        ),
         Row("real lines: memory, 6 pins", both("memory", 1, " MB"), "–", None),
         Row("real lines: start to READY", f"{both('start', 2, ' s')} of CPU", "–", None),
     ]
@@ -169,15 +184,30 @@ def _idle_ms(pi: Pi) -> float:
 def _delays(pi: Pi, count: int, gap: float) -> list[float]:
     """Return the seconds from each of `count` edges, `gap` seconds apart, to the viewer."""
     level = 1 - pi.level(DOOR)
-    steps = " ".join(f"{DOOR}:{(level + number) % 2}" for number in range(count))
-    pi.write("/tmp/steps", steps)
-    limit = count * gap + 30
+    return _watched(pi, [(DOOR, (level + number) % 2) for number in range(count)], gap)[1]
+
+
+def _all_at_once(pi: Pi) -> tuple[float, int]:
+    """Return the edges a second of all lines in turns, and how many the viewer heard of."""
+    first = {gpio: 1 - pi.level(gpio) for gpio in ALL}
+    steps = [(gpio, (first[gpio] + number) % 2) for number in range(EDGES_OF_EACH) for gpio in ALL]
+    seconds, delays = _watched(pi, steps, 0)
+    return len(steps) / seconds, len(delays)
+
+
+def _watched(pi: Pi, steps: list[tuple[int, int]], gap: float) -> tuple[float, list[float]]:
+    """Drive lines to levels. Return the seconds that it took, and those from each edge to the
+    viewer."""
+    pi.write("/tmp/steps", " ".join(f"{gpio}:{level}" for gpio, level in steps))
+    limit = len(steps) * gap + 30
     said = pi.run(
-        f"rm -f /tmp/connected; python3 /usr/local/lib/viewer.py {count} {limit} >/tmp/seen &"
+        f"rm -f /tmp/connected; python3 /usr/local/lib/viewer.py {len(steps)} {limit} >/tmp/seen &"
         " until [ -e /tmp/connected ]; do sleep 0.1; done; sleep 1;"
-        f" python3 /usr/local/lib/drive.py {gap} $(cat /tmp/steps) >/dev/null; wait; cat /tmp/seen"
+        f" python3 /usr/local/lib/drive.py {gap} $(cat /tmp/steps) >/tmp/driven; wait;"
+        " cat /tmp/driven; echo; cat /tmp/seen"
     )
-    return [float(each) for each in json.loads(said)]
+    driven, delays = (json.loads(line) for line in said.splitlines())
+    return driven[-1][3] - driven[0][2], delays
 
 
 def _memory_mb(pi: Pi) -> float:

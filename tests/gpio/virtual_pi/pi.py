@@ -87,8 +87,8 @@ class Pi(Agent):
 
     def __init__(self, machine: Machine) -> None:
         super().__init__(machine.agent_port)
-        self._port = machine.server_port
-        self._url = f"http://127.0.0.1:{self._port}"
+        self.port = machine.server_port
+        self._url = f"http://127.0.0.1:{self.port}"
         self.run(f"date -s @{time.time()}")
         self.run(
             f"cd {_TRACING}; echo 0 >tracing_on; echo mono >trace_clock; echo 8192 >buffer_size_kb"
@@ -181,7 +181,7 @@ class Pi(Agent):
         return int(self.read(f"{_LINES}{gpio}/value"))
 
     def viewer(self) -> WebSocketClient:
-        return WebSocketClient(self._port)
+        return WebSocketClient(self.port)
 
     def get(self, path: str) -> tuple[int, Any]:
         """Return the HTTP status of a path, and its JSON."""

@@ -3,6 +3,7 @@
 import re
 
 from tests.gpio.virtual_pi.pi import CODE, Pi
+from tests.support.http import ask
 
 CONFIG = """
   lamp: {gpio: 17, mode: output, initial: on}
@@ -78,3 +79,28 @@ def test_the_chip_of_the_header(pi: Pi) -> None:
         assert pi.level(17) == 1
     finally:
         pi.run(CHANGE_CHIPS.format(REMOVE))
+
+
+def test_unplugged_chip(pi: Pi) -> None:
+    """A chip that goes takes its pins along, with the reason, and nothing else ends. When it is
+    back, they are: inputs report edges, and outputs are off until a command."""
+    pins = "  door: {gpio: 27, mode: input}\n  lamp: {gpio: 17, mode: output, initial: on}\n"
+    pi.start(pins)
+    with pi.viewer() as viewer:
+        viewer.receive("hello")
+        pi.run("echo 0 >/sys/kernel/config/gpio-sim/pi/live")
+        try:
+            assert viewer.receive("hello")["state"]["door"] is None
+            assert "GPIO27: No such device" in pi.pins["door"]["error"]
+            response = ask(f"http://127.0.0.1:{pi.port}", "PUT", "/api/pins/lamp", {"value": 0})
+            assert response.status == 409
+            assert viewer.receive("hello")["state"]["lamp"] is None
+        finally:
+            pi.run(CHANGE_CHIPS.format(""))
+        pi.wait_for(lambda: not any(pin["error"] for pin in pi.pins.values()), "the pins are back")
+        for value in (0, 1):
+            pi.set("lamp", value)
+            assert pi.level(17) == value
+        pi.drive([(27, 1)])
+        assert viewer.receive("change", pin="door")["value"] == 1
+    assert pi.journal.count("Traceback") == 0
