@@ -181,16 +181,18 @@ class KernelFactory(LocalPiFactory):
 
     def request(self, gpio: int, settings: gpiod.LineSettings) -> gpiod.LineRequest:
         """Request a line. If the chip was unplugged, look for it again. Raises OSError."""
-        lines = {gpio: settings}
         try:
-            return self.chip.request_lines(lines, chardev.CONSUMER, _MAX_QUEUED_EDGES)
+            return self._request(gpio, settings)
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
         chip = chardev.open_chip()
         self.chip.close()
         self.chip = chip
-        return self.chip.request_lines(lines, chardev.CONSUMER, _MAX_QUEUED_EDGES)
+        return self._request(gpio, settings)
+
+    def _request(self, gpio: int, settings: gpiod.LineSettings) -> gpiod.LineRequest:
+        return self.chip.request_lines({gpio: settings}, chardev.CONSUMER, _MAX_QUEUED_EDGES)
 
     def release(self, pin: KernelPin) -> None:
         """Release a line without changing it, so that it can be requested again."""
