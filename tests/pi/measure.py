@@ -1,6 +1,7 @@
 """Measurement of start, failure and idle on the emulated Pi, beside bare Python in the same guest.
 
-The guest's clock counts instructions, so a busy machine does not change the figures. An emulated
+The idle cost is also measured beside the last release that used lgpio for all lines. For the rest
+the guest's clock counts instructions, so a busy machine does not change the figures. An emulated
 processor has no speed of its own: only the ratios say something.
 """
 
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.bench.lines.real_lines import WITH_LGPIO
 from tests.bench.machine import commit
 from tests.bench.table import Row, Spread, main_table
 from tests.gpio.virtual_pi.machine import CannotBuildError
@@ -22,11 +24,33 @@ RESTART_S = 0.5
 """RestartSec of the unit."""
 
 
-def rows(pi: Pi, rounds: int) -> list[Row]:
-    """Measure the service that is installed on a Pi."""
+def measured(pi: Pi, what: str, rounds: int) -> dict[str, list[float]]:
+    """Measure the service that is installed: `all`, or what it costs while it is `idle`."""
     pi.write("/root/timing.py", (HERE / "timing.py").read_text())
-    measured = pi.run(f"python3 /root/timing.py {rounds} {shlex.quote(PINS)}").splitlines()[-1]
-    found: dict[str, list[float]] = json.loads(measured)
+    said = pi.run(f"python3 /root/timing.py {what} {rounds} {shlex.quote(PINS)}")
+    found: dict[str, list[float]] = json.loads(said.splitlines()[-1])
+    return found
+
+
+def beside_lgpio(lgpio: dict[str, list[float]], gpiod: dict[str, list[float]]) -> Row:
+    """Return the row that compares two releases while they are idle."""
+
+    def text(found: dict[str, list[float]]) -> str:
+        return (
+            f"{Spread(found['idle pins']).text(1, ' ms')} of CPU a second,"
+            f" {Spread(found['idle bare']).text(1, ' ms')} without pins"
+        )
+
+    return Row(
+        "idle, nobody connected: 2 inputs and 4 outputs, beside lgpio",
+        f"{text(gpiod)}; lgpio {text(lgpio)}",
+        "–",
+        None,
+    )
+
+
+def rows(found: dict[str, list[float]]) -> list[Row]:
+    """Return the rows of all that was measured of one release."""
 
     def times(one: str, other: str) -> Spread:
         return Spread([a / b for a, b in zip(found[one], found[other], strict=True)])
@@ -89,8 +113,14 @@ def main() -> None:
             machine.boot(words=PERSIST)
             pi = Pi(machine, asked.suite)
             pi.clone()
-            pi.as_user("sudo scripts/install.sh")
-            found = rows(pi, asked.rounds)
+            pi.as_user(f"git checkout -q {WITH_LGPIO} && sudo scripts/install.sh")
+            lgpio = measured(pi, "idle", 1)
+            pi.as_user("git checkout -q - && sudo scripts/install.sh")
+            gpiod = measured(pi, "idle", 1)
+            machine.shut_down()
+            machine.boot(words=PERSIST, counts=True)
+            pi.wait_until_active()
+            found = [*rows(measured(pi, "all", asked.rounds)), beside_lgpio(lgpio, gpiod)]
         finally:
             machine.kill()
     print("\n".join(main_table(found)))

@@ -19,7 +19,7 @@ from tests.gpio.virtual_pi.pi import CHECKOUT, CODE, EVERYONE, UNIT, Pi
 
 from ..table import Findings, Row, Spread
 
-WITH_LGPIO = "147d974"
+WITH_LGPIO = "7583641"
 """The commit of release 0.4.0."""
 FOLDERS = {"gpiod": CODE, "lgpio": "/opt/raspi-server/with-lgpio"}
 PINS = """
