@@ -12,12 +12,13 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
-from ..config import schema
+from ..config import origins, schema
 from ..errors import RequestError
 from ..limits import DEFAULT, Limits
 from ..messages import Audience, Right
 from ..net.connections import Connection, ConnectionLimiter
 from ..system.logs import LIMITED
+from . import origin_check
 from .codes import Codes
 from .login import Login
 from .sessions import Sessions
@@ -334,15 +335,19 @@ class AccessPolicy:
     def check_origin(self, request: HTTPServerRequest) -> None:
         """Raise RequestError if a page of another site sent the request.
 
-        Browsers name the site in `Origin`; scripts send none. With HTTPS a page loaded by plain
-        HTTP counts as another site, since it could have been altered on the way. The reverse is
-        allowed: a proxy may serve HTTPS in our name."""
-        origin = request.headers.get("Origin")
-        if origin is None:
+        Browsers name the site in `Origin`; scripts send none."""
+        text = request.headers.get("Origin")
+        if text is None or self._is_own_page(text, request):
             return
-        scheme, _, host = origin.lower().partition("://")
-        if host != request.host.lower() or (request.protocol == "https" and scheme != "https"):
-            raise RequestError("foreign", "pages of other sites may not do this")
+        peer = str(request.remote_ip)
+        words = origin_check.refusal(text, request.protocol, request.host, peer)
+        log.info("%s: refused: %s", peer, words, extra=LIMITED)
+        raise RequestError("foreign", words)
+
+    def _is_own_page(self, text: str, request: HTTPServerRequest) -> bool:
+        """Return True if an `Origin` is that of the server that the request is for."""
+        origin = origins.parse(text)
+        return origin is not None and origin_check.is_own(origin, request.protocol, request.host)
 
     def _names(self) -> set[str]:
         """Return this server's names, read again each time: a Pi can be renamed at any time."""

@@ -2,7 +2,9 @@
 
 import functools
 import itertools
+import re
 import socket
+import ssl as tls
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,23 +137,66 @@ def test_other_names_are_rejected(serve):
 
 
 def test_only_pages_of_this_server_switch(serve):
-    """Only programs, and pages of this server by any name, may open the WebSocket and switch."""
+    """Only programs, and pages of this server by any name, may open the WebSocket and switch.
+    Origins are compared as in the standard: default ports, ws for http, a slash, and case."""
     everyone = serve(EVERYONE)
     port = everyone.port
     here = f"127.0.0.1:{port}"
     names = (here, f"localhost:{port}", f"[::1]:{port}", "pi.example.org")
     # https: behind the owner's proxy
     pages = [{"Host": n, "Origin": f"{s}://{n}"} for n in names for s in ("http", "https")]
+    pages += [
+        {"Host": host, "Origin": origin}
+        for host, origin in (
+            ("pi.example.org:443", "https://pi.example.org"),  # Host $host:$server_port
+            ("pi.example.org:80", "http://pi.example.org"),
+            ("pi.example.org", "http://pi.example.org:80"),
+            ("PI.example.org", "HTTP://Pi.Example.ORG/"),
+            (here, f"ws://{here}"),
+            (here, f"wss://{here}"),
+        )
+    ]
     for headers in ({}, *pages):
         with WebSocketClient(port, headers=headers) as viewer:
             assert viewer.command(type="toggle", pin="radio")["type"] == "result"
     for origin in ("http://evil.example", "http://127.0.0.1", "http://127.0.0.1:1",
                    f"http://localhost:{port}", f"http://{here}.evil.example",
-                   f"http://evil.example#{here}", f"http://{here}/", "null", ""):  # fmt: skip
+                   f"http://evil.example#{here}", f"http://{here}//", f"http://me@{here}",
+                   f"ftp://{here}", "null", ""):  # fmt: skip
         headers = {"Host": here, "Origin": origin}
         assert handshake_status(everyone, **headers) == 403
         answer = ask(everyone, "POST", "/api/pins/radio/toggle", **headers)
-        assert answer.error == (403, "foreign", "pages of other sites may not do this")
+        assert answer.error[:2] == (403, "foreign")
+        assert answer.error[2].startswith("pages of other sites may not do this: the page is from ")
+
+
+def test_refusal_names_both_sides(start_server, certificate):
+    """A refused press names the page and the address that was asked for, and the line of the proxy
+    or of config.yaml that mends it. The log has it, too."""
+    pi = start_server(f"access: {EVERYONE}\n{PINS}")
+    pass_host = "proxy_set_header Host $http_host;"
+    for origin, host, mends in (
+        ("http://pi.example.org:81", "pi.example.org", [pass_host]),  # Host $host
+        ("https://pi.example.org", "127.0.0.1:8080",
+         [pass_host, "origins: [https://pi.example.org]"]),  # bare proxy_pass
+        ("http://127.0.0.1:8080", "127.0.0.1:8081", [pass_host]),
+        ("null", "127.0.0.1", []),
+    ):  # fmt: skip
+        answer = ask(pi, "POST", "/api/pins/radio/toggle", Origin=origin, Host=host)
+        words = answer.error[2]
+        assert f"the page is from {origin}, and the request is for http://{host}" in words
+        assert [mend for mend in mends if mend not in words] == []
+        assert bool(mends) == ("To mend it" in words)
+        pi.wait_for_log(re.escape(f"INFO 127.0.0.1: refused: {words}"))
+    ssl = f"{{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}"
+    pi = start_server(f"ssl: {ssl}\naccess: {EVERYONE}\n{PINS}")
+    context = tls.create_default_context(cafile=certificate / "cert.pem")
+    here = f"127.0.0.1:{pi.port}"
+    path, headers = "/api/pins/radio/toggle", {"Origin": f"http://{here}"}
+    words = ask(f"https://{here}", "POST", path, context=context, **headers).error[2]
+    assert f"the page is from http://{here}, and the request is for https://{here}" in words
+    assert "proxies: [127.0.0.1]" in words
+    assert "X-Forwarded-Proto: http" in words
 
 
 def test_headers_against_other_sites(serve):
