@@ -17,7 +17,17 @@ from msgspec import Meta
 
 from . import strict_yaml
 from .pinout import gpio_number
-from .schema import Address, BrokerUrl, CertificateFiles, Discovery, Gpio, HostName, Label, Topic
+from .schema import (
+    Address,
+    BrokerUrl,
+    CertificateFiles,
+    Discovery,
+    Gpio,
+    HostName,
+    Label,
+    ProxyNetwork,
+    Topic,
+)
 from .strict_yaml import Scalar, show
 
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
@@ -104,6 +114,16 @@ def _to_host_name(value: Scalar, folder: Path) -> str:
     return name
 
 
+def _to_network(value: Scalar, folder: Path) -> str:
+    """Return the network; raise ValueError for one of all addresses, which would trust any client.
+
+    An address with a length has to be the first one of its network, as a typing error seldom is."""
+    network = ipaddress.ip_network(msgspec.convert(value, str))
+    if network.prefixlen == 0:
+        raise ValueError(value)
+    return str(network)
+
+
 def _to_broker_url(value: Scalar, folder: Path) -> str:
     """Return the URL; raise ValueError if it has a user, a password or a path.
 
@@ -151,6 +171,7 @@ CONVERTERS: dict[Any, Converter] = {
     **_described(Label, show=_show_text),
     **_described(Address, _to_address),
     **_described(HostName, _to_host_name),
+    **_described(ProxyNetwork, _to_network),
     **_described(BrokerUrl, _to_broker_url, _show_url),
     Discovery: Converter(_to_discovery, "false or a topic such as homeassistant"),
     bool | CertificateFiles: Converter(

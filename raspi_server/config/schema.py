@@ -30,6 +30,10 @@ Name = Annotated[
 Gpio = Annotated[int, Meta(description="a pin from GPIO0 to GPIO27")]
 Address = Annotated[str, Meta(description='one IP address of this machine, or "" for all')]
 HostName = Annotated[str, Meta(description="a host name such as pi.example.org, without a port")]
+ProxyNetwork = Annotated[
+    str,
+    Meta(description="an address or a network such as 127.0.0.1 or 172.16.0.0/12"),
+]
 BrokerUrl = Annotated[str, Meta(description="a URL such as mqtt://HOST or mqtts://HOST:8883")]
 Topic = Annotated[
     str,
@@ -116,11 +120,12 @@ class CertificateFiles(Struct, frozen=True, kw_only=True):
 
 
 class AccessConfig(Struct, frozen=True, kw_only=True):
-    """Permissions, and further host names under which the server answers."""
+    """Permissions, further host names under which the server answers, and trusted proxies."""
 
     view: Literal["everyone", "code"] = "everyone"
     control: Audience = "code"
     hosts: tuple[HostName, ...] = ()
+    proxies: tuple[ProxyNetwork, ...] = ()
 
 
 Discovery = Literal[False] | Topic

@@ -8,8 +8,7 @@ import socket
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPServerRequest, split_host_and_port
 from tornado.web import RequestHandler
 
 from ..config import origins, schema
@@ -17,6 +16,7 @@ from ..errors import RequestError
 from ..limits import DEFAULT, Limits
 from ..messages import Audience, Right
 from ..net.connections import Connection, ConnectionLimiter
+from ..net.forwarded import Client, client_of
 from ..system.logs import LIMITED
 from . import origin_check
 from .codes import Codes
@@ -31,6 +31,10 @@ COOKIE_LIFETIME_DAYS = 400
 """The longest life that browsers give a cookie; it is renewed at each visit."""
 _PORT = re.compile(r":([0-9]{1,5})$")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+_CLIENT = "raspi_server_client"
+"""The attribute of a request with its Client."""
+_BY_PROXY = "+proxy"
+"""The end of a session's scheme that a trusted proxy told: our own may be another one."""
 _USED_LINK = (
     "this link was used or is older than 15 minutes; sudo raspi-server code --qr shows a fresh one"
 )
@@ -51,6 +55,27 @@ class Caller(NamedTuple):
     def has_credential(self) -> bool:
         """True if the caller presented a code or a session, which may have ended since."""
         return self.code is not None or self.session is not None
+
+
+def _client(request: HTTPServerRequest) -> Client:
+    """Return the client of a request, as `AccessPolicy.identify` found it."""
+    return getattr(request, _CLIENT, None) or Client(str(request.remote_ip))
+
+
+def _peer(request: HTTPServerRequest) -> str:
+    """Return the address from which a request came: a proxy's, if there is one."""
+    return str(getattr(getattr(request.connection, "context", None), "remote_ip", ""))
+
+
+def _connection(request: HTTPServerRequest) -> Connection | None:
+    """Return the connection of a request, None once the client has closed it."""
+    stream = getattr(request.connection, "stream", None)
+    return stream if isinstance(stream, Connection) else None
+
+
+def _session_scheme(request: HTTPServerRequest) -> str:
+    """Return the scheme to which a session is bound; one that a proxy told is another one."""
+    return request.protocol + (_BY_PROXY if _client(request).scheme else "")
 
 
 def cookie_name(request: HTTPServerRequest) -> str:
@@ -79,13 +104,22 @@ class AccessPolicy:
         limiter: ConnectionLimiter,
         limits: Limits = DEFAULT,
     ) -> None:
-        self.access = access
-        """The keys. A reload sets another value."""
         self._codes = codes
         self._sessions = sessions
         self._links = links
         self._limiter = limiter
         self._login = Login(codes, limits)
+        self.access = access
+
+    @property
+    def access(self) -> schema.AccessConfig:
+        """The keys. A reload sets another value."""
+        return self._access
+
+    @access.setter
+    def access(self, access: schema.AccessConfig) -> None:
+        self._access = access
+        self._limiter.proxies.replace(access.proxies)
 
     def read_codes(self) -> None:
         """Read the codes from their file, and end the sessions of replaced codes."""
@@ -94,9 +128,41 @@ class AccessPolicy:
         self._unprotect()
 
     def set_scheme(self, scheme: str) -> None:
-        """End all sessions that began over another scheme than `scheme`."""
-        self._sessions.keep(lambda session: session.scheme == scheme)
+        """End all sessions that began over another scheme than `scheme`, unless a proxy told it."""
+        told = [f"{each}{_BY_PROXY}" for each in _DEFAULT_PORTS if self.access.proxies]
+        self._sessions.keep(lambda session: session.scheme in (scheme, *told))
         self._unprotect()
+
+    def identify(self, request: HTTPServerRequest) -> None:
+        """Give a request the address, scheme and host of its client, if a trusted proxy tells them.
+
+        `request.headers["Host"]` stays as the proxy sent it."""
+        peer = str(request.remote_ip)
+        client = client_of(peer, request.headers, self._limiter.proxies)
+        if client.is_contradictory:
+            words = "%s: Forwarded and X-Forwarded-… differ: what they contradict does not count"
+            log.info(
+                words + "; let this proxy remove the one that it does not set", peer, extra=LIMITED
+            )
+        request.remote_ip = client.address
+        request.protocol = client.scheme or request.protocol
+        request.host = client.host or request.host
+        request.host_name = split_host_and_port(request.host.lower())[0]
+        setattr(request, _CLIENT, client)
+
+    def admit_viewer(
+        self, request: HTTPServerRequest, connection: Connection, caller: Caller
+    ) -> bool:
+        """Count the connection of a WebSocket that a proxy forwarded for the address of its caller.
+
+        Return False if that has too many, all of them protected from eviction."""
+        if not _client(request).is_forwarded:
+            return True
+        is_admitted = self._limiter.admit_client(connection, caller.address)
+        credential = caller.code or caller.session
+        if is_admitted and credential:
+            self._protect(connection, credential)
+        return is_admitted
 
     async def caller(self, request: HTTPServerRequest) -> Caller:
         """Return the caller, by its cookie or `Authorization: Bearer`.
@@ -107,28 +173,25 @@ class AccessPolicy:
         scheme, _, code = header.partition(" ")
         if scheme.lower() == "bearer":
             code_id = await self.sign_in(code, address)
-            self._protect(request, code_id)
+            self._protect(_connection(request), code_id)
             return Caller(address, code=code_id)
         return Caller(address, session=self._session(request))
 
     def _session(self, request: HTTPServerRequest) -> str | None:
         """Return the key of the session of a request's cookie, or None."""
         cookie = request.cookies.get(cookie_name(request))
-        key = self._sessions.find(cookie.value, request.protocol) if cookie else None
+        key = self._sessions.find(cookie.value, _session_scheme(request)) if cookie else None
         if key is None or self._codes.right(self._sessions.code(key)) is None:
             return None
-        self._protect(request, key)
+        self._protect(_connection(request), key)
         return key
 
-    def _protect(self, request: HTTPServerRequest, credential: str) -> None:
-        """Exempt the connection of a request from eviction if it presented the control code.
+    def _protect(self, connection: Connection | None, credential: str) -> None:
+        """Exempt a connection from eviction if it presented the control code.
 
         `credential` is the code's id or a session's key."""
-        is_control = self._right_of(credential) == "control"
-        if is_control and isinstance(request.connection, HTTP1Connection):
-            connection = request.connection.stream
-            if isinstance(connection, Connection):
-                self._limiter.protect(connection, credential)
+        if connection and self._right_of(credential) == "control":
+            self._limiter.protect(connection, credential)
 
     def _unprotect(self) -> None:
         """Make connections whose code or session has ended evictable again."""
@@ -145,9 +208,9 @@ class AccessPolicy:
         before = self._session(request)
         if before:
             self._sessions.end(before)
-        cookie, key = self._sessions.begin(code, request.protocol)
+        cookie, key = self._sessions.begin(code, _session_scheme(request))
         self._unprotect()
-        self._protect(request, key)
+        self._protect(_connection(request), key)
         await self._sessions.save()
         self._set_cookie(handler, cookie)
         return Caller(str(request.remote_ip), session=key)
@@ -321,8 +384,13 @@ class AccessPolicy:
         """Raise RequestError if `Host` is not a name of this server.
 
         A page of another site that points its own name at our address (DNS rebinding) sends that
-        name. An address cannot be pointed elsewhere, so every address is allowed."""
-        name = request.host_name.rstrip(".").lower()
+        name. An address cannot be pointed elsewhere, so every address is allowed. A client can send
+        the `X-Forwarded-Host` that a proxy passes on, so `Host` is checked in any case."""
+        sent = split_host_and_port(request.headers.get("Host", request.host).lower())[0]
+        for name in dict.fromkeys((sent, request.host_name)):
+            self._check_name(name.rstrip("."))
+
+    def _check_name(self, name: str) -> None:
         if _is_address(name) or _NAMESAKE.sub(".local", name) in self._names():
             return
         shown = name[:80] if name.isprintable() else "such names"
@@ -339,9 +407,9 @@ class AccessPolicy:
         text = request.headers.get("Origin")
         if text is None or self._is_own_page(text, request):
             return
-        peer = str(request.remote_ip)
+        peer = _peer(request)
         words = origin_check.refusal(text, request.protocol, request.host, peer)
-        log.info("%s: refused: %s", peer, words, extra=LIMITED)
+        log.info("%s: refused: %s", request.remote_ip, words, extra=LIMITED)
         raise RequestError("foreign", words)
 
     def _is_own_page(self, text: str, request: HTTPServerRequest) -> bool:

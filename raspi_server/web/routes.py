@@ -64,6 +64,7 @@ class _Guarded(Application):
     def find_handler(self, request: HTTPServerRequest, **named: Any) -> Any:
         max_bytes = self._context.limits.max_body_bytes
         is_too_large = declared_bytes(request) > max_bytes
+        self._context.auth.identify(request)
         try:
             self._context.auth.check_host(request)
             if not request.path.startswith("/"):  # `*`, or a whole URL, as one asks a proxy
