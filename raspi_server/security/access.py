@@ -31,6 +31,7 @@ COOKIE_LIFETIME_DAYS = 400
 """The longest life that browsers give a cookie; it is renewed at each visit."""
 _PORT = re.compile(r":([0-9]{1,5})$")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+_PLAIN_PATH = re.compile(r"((?:/[\w.~-]+)*)/?", re.ASCII)
 _CLIENT = "raspi_server_client"
 """The attribute of a request with its Client."""
 _BY_PROXY = "+proxy"
@@ -76,6 +77,15 @@ def _connection(request: HTTPServerRequest) -> Connection | None:
 def _session_scheme(request: HTTPServerRequest) -> str:
     """Return the scheme to which a session is bound; one that a proxy told is another one."""
     return request.protocol + (_BY_PROXY if _client(request).scheme else "")
+
+
+def _cookies(request: HTTPServerRequest) -> list[str]:
+    """Return the values of all cookies that have our name.
+
+    Another site below another path of the same host may have set one, too."""
+    pairs = (each.strip().partition("=") for each in request.headers.get("Cookie", "").split(";"))
+    name = cookie_name(request)
+    return [value for key, _, value in pairs if key == name]
 
 
 def cookie_name(request: HTTPServerRequest) -> str:
@@ -179,12 +189,17 @@ class AccessPolicy:
 
     def _session(self, request: HTTPServerRequest) -> str | None:
         """Return the key of the session of a request's cookie, or None."""
-        cookie = request.cookies.get(cookie_name(request))
-        key = self._sessions.find(cookie.value, _session_scheme(request)) if cookie else None
-        if key is None or self._codes.right(self._sessions.code(key)) is None:
+        cookie = self._cookie(request)
+        key = cookie and self._sessions.find(cookie, _session_scheme(request))
+        if not key or self._codes.right(self._sessions.code(key)) is None:
             return None
         self._protect(_connection(request), key)
         return key
+
+    def _cookie(self, request: HTTPServerRequest) -> str | None:
+        """Return the first cookie of a request that has a session, or None."""
+        scheme = _session_scheme(request)
+        return next((each for each in _cookies(request) if self._sessions.find(each, scheme)), None)
 
     def _protect(self, connection: Connection | None, credential: str) -> None:
         """Exempt a connection from eviction if it presented the control code.
@@ -200,8 +215,10 @@ class AccessPolicy:
     def _right_of(self, credential: str) -> Right | None:
         return self._codes.right(credential) or self._codes.right(self._sessions.code(credential))
 
-    async def begin_session(self, handler: RequestHandler, code: str) -> Caller:
+    async def begin_session(self, handler: RequestHandler, code: str, path: str) -> Caller:
         """Give a browser a cookie for the code with this id, and return its new caller.
+
+        `path` is where the browser reaches this server; it becomes the cookie's if it is plain.
 
         The session that the browser had ends. Its WebSockets are not closed here."""
         request = handler.request
@@ -212,21 +229,21 @@ class AccessPolicy:
         self._unprotect()
         self._protect(_connection(request), key)
         await self._sessions.save()
-        self._set_cookie(handler, cookie)
+        self._set_cookie(handler, cookie, path)
         return Caller(str(request.remote_ip), session=key)
 
     def renew_cookie(self, handler: RequestHandler) -> None:
         """Send a signed-in browser its cookie again, so that the browser keeps it longer."""
-        if self._session(handler.request):
-            cookie = handler.request.cookies[cookie_name(handler.request)]
-            self._set_cookie(handler, cookie.value)
+        cookie = self._cookie(handler.request)
+        if cookie and self._session(handler.request):
+            self._set_cookie(handler, cookie, None)  # browsers take the path of the page
 
-    def end_session(self, handler: RequestHandler) -> asyncio.Future[None] | None:
-        """End the session of a browser, if it has one, and delete its cookie.
+    def end_session(self, handler: RequestHandler, path: str) -> asyncio.Future[None] | None:
+        """End the session of a browser, if it has one, and delete its cookie of this path.
 
         Return a future that is done when a power cut cannot undo that, or None without a session.
         The WebSockets of the session are not closed here, but have lost its rights."""
-        self._set_cookie(handler, "", days=-1)
+        self._set_cookie(handler, "", path, days=-1)
         session = self._session(handler.request)
         if session is None:
             return None
@@ -239,12 +256,20 @@ class AccessPolicy:
         return caller.session is not None and self._sessions.code(caller.session) is None
 
     def _set_cookie(
-        self, handler: RequestHandler, value: str, days: float = COOKIE_LIFETIME_DAYS
+        self,
+        handler: RequestHandler,
+        value: str,
+        path: str | None,
+        days: float = COOKIE_LIFETIME_DAYS,
     ) -> None:
-        """Set our cookie so that scripts cannot read it and pages of other sites do not send it."""
+        """Set our cookie so that scripts cannot read it and pages of other sites do not send it.
+
+        The slash at the end of a path is left out, as in the path that browsers take themselves."""
+        plain = _PLAIN_PATH.fullmatch(path or "")
         handler.set_cookie(
             cookie_name(handler.request),
             value,
+            path="" if path is None else (plain[1] if plain else "") or "/",
             expires_days=days,
             httponly=True,
             samesite="Strict",

@@ -15,13 +15,21 @@ from tornado.web import HTTPError
 
 from .. import __version__, messages
 from ..errors import STATUS, ErrorCode, RequestError
-from ..messages import NAME, ErrorAnswer, LoginRequest, PulseRequest, SetRequest, encode
+from ..messages import (
+    NAME,
+    ErrorAnswer,
+    LoginRequest,
+    LogoutRequest,
+    PulseRequest,
+    SetRequest,
+    encode,
+)
 from ..security.access import Caller
 from .context import JSON_HEADERS, NO_FLEET, WebContext
 from .handler import NamedHandler, reason, write_plainly
 from .openapi import Operation
 
-_Body = TypeVar("_Body", SetRequest, PulseRequest, LoginRequest)
+_Body = TypeVar("_Body", SetRequest, PulseRequest, LoginRequest, LogoutRequest)
 
 _COMMAND_ERRORS: tuple[ErrorCode, ...] = (
     "foreign",
@@ -119,19 +127,19 @@ class Index(ApiHandler):
     operations = {"get": Operation("The index of the API", messages.Api)}
 
     def get(self) -> None:
-        """Answer with name, version, and links to the rest of the API."""
+        """Answer with name, version, and links to the rest of the API, relative to this address."""
         server = self.context.status.server_info()
         links = {
-            "hello": "/api/hello",
-            "pins": "/api/pins",
-            "history": "/api/history",
-            "header": "/api/header",
-            "health": "/api/health",
-            "openapi": "/api/openapi.json",
-            "websocket": "/ws",
+            "hello": "api/hello",
+            "pins": "api/pins",
+            "history": "api/history",
+            "header": "api/header",
+            "health": "api/health",
+            "openapi": "api/openapi.json",
+            "websocket": "ws",
         }
         if self.context.fleet:
-            links["fleet"] = "/api/fleet"
+            links["fleet"] = "api/fleet"
         self.answer(
             messages.Api(
                 name=NAME,
@@ -324,7 +332,7 @@ class Login(ApiHandler):
         else:
             assert asked.code, "LoginRequest has either"
             code = await auth.sign_in(asked.code, caller.address)
-        self._answer(await auth.begin_session(self, code))
+        self._answer(await auth.begin_session(self, code, asked.path))
         self.context.close_ended_sessions()  # now that the browser has its new cookie
 
     def _answer(self, caller: Caller) -> None:
@@ -338,13 +346,17 @@ class Logout(ApiHandler):
     is_for_all = True
     operations = {
         "post": Operation(
-            "End the session, its sockets and its cookie", messages.LoginAnswer, errors=("foreign",)
+            "End the session, its sockets and its cookie",
+            messages.LoginAnswer,
+            LogoutRequest,
+            body_required=False,
+            errors=("foreign", "bad-value"),
         )
     }
 
     async def post(self) -> None:
         """End the caller's session, and close its WebSockets."""
-        written = self.context.auth.end_session(self)
+        written = self.context.auth.end_session(self, self.body(LogoutRequest).path)
         self.context.close_ended_sessions()
         if written:
             await written

@@ -1,5 +1,5 @@
 /** Signing in and out: by a scanned link, which is valid once, or with the typed code. The server knows the browser by a cookie. */
-import { address } from "../ui/address.js";
+import { address, ROOT_PATH } from "../ui/address.js";
 import { make, part, setText } from "../ui/dom.js";
 import { errorText, text } from "../ui/i18n.js";
 import { ApiError, request } from "../ui/polling.js";
@@ -85,7 +85,7 @@ export class SignIn {
 /** Send a request; return the reason why it failed, or nothing. @param {string} path @param {object} body */
 async function post(path, body) {
   try {
-    const answer = await fetch(address(path), { method: "POST", body: JSON.stringify(body) });
+    const answer = await fetch(address(path), { method: "POST", body: JSON.stringify({ ...body, path: ROOT_PATH }) });
     if (answer.ok) return "";
     const { code, message } = (await answer.json()).error;
     if (code === "too-fast") return errorText("wrong-codes", message);
