@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from . import strict_yaml
+from . import origins, strict_yaml
 from .pinout import gpio_number
 from .schema import (
     Address,
@@ -25,6 +25,7 @@ from .schema import (
     Gpio,
     HostName,
     Label,
+    PageOrigin,
     ProxyNetwork,
     Topic,
 )
@@ -124,6 +125,15 @@ def _to_network(value: Scalar, folder: Path) -> str:
     return str(network)
 
 
+def _to_origin(value: Scalar, folder: Path) -> str:
+    text = msgspec.convert(value, str)
+    origin = origins.parse(text)
+    is_page = text.lower().startswith(("http://", "https://")) and text.isascii()
+    if origin is None or not is_page or not 0 < origin.port <= 65535 or re.search("[;'*%]", text):
+        raise ValueError(value)
+    return str(origin)
+
+
 def _to_broker_url(value: Scalar, folder: Path) -> str:
     """Return the URL; raise ValueError if it has a user, a password or a path.
 
@@ -172,6 +182,7 @@ CONVERTERS: dict[Any, Converter] = {
     **_described(Address, _to_address),
     **_described(HostName, _to_host_name),
     **_described(ProxyNetwork, _to_network),
+    **_described(PageOrigin, _to_origin),
     **_described(BrokerUrl, _to_broker_url, _show_url),
     Discovery: Converter(_to_discovery, "false or a topic such as homeassistant"),
     bool | CertificateFiles: Converter(

@@ -27,6 +27,7 @@ from .schema import (
     HostName,
     MqttConfig,
     Name,
+    PageOrigin,
     PinConfig,
     ProxyNetwork,
 )
@@ -84,6 +85,7 @@ class _Parser:
             MqttConfig | None: self._mqtt,
             tuple[HostName, ...]: partial(self._list, HostName, "[pi.example.org]"),
             tuple[ProxyNetwork, ...]: partial(self._list, ProxyNetwork, "[127.0.0.1]"),
+            tuple[PageOrigin, ...]: partial(self._list, PageOrigin, "[https://dash.example.org]"),
         }
 
     def error(self, line: int, key: str, message: str) -> None:

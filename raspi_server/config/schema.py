@@ -34,6 +34,9 @@ ProxyNetwork = Annotated[
     str,
     Meta(description="an address or a network such as 127.0.0.1 or 172.16.0.0/12"),
 ]
+PageOrigin = Annotated[
+    str, Meta(description="an origin such as https://dash.example.org, with its port and no path")
+]
 BrokerUrl = Annotated[str, Meta(description="a URL such as mqtt://HOST or mqtts://HOST:8883")]
 Topic = Annotated[
     str,
@@ -120,12 +123,13 @@ class CertificateFiles(Struct, frozen=True, kw_only=True):
 
 
 class AccessConfig(Struct, frozen=True, kw_only=True):
-    """Permissions, further host names under which the server answers, and trusted proxies."""
+    """Permissions, further names of the server, trusted proxies, and sites that may use it."""
 
     view: Literal["everyone", "code"] = "everyone"
     control: Audience = "code"
     hosts: tuple[HostName, ...] = ()
     proxies: tuple[ProxyNetwork, ...] = ()
+    origins: tuple[PageOrigin, ...] = ()
 
 
 Discovery = Literal[False] | Topic

@@ -36,6 +36,8 @@ _CLIENT = "raspi_server_client"
 """The attribute of a request with its Client."""
 _BY_PROXY = "+proxy"
 """The end of a session's scheme that a trusted proxy told: our own may be another one."""
+COOKIES_DECLINED = "cookies=no"
+"""The query of a request that wants its cookie not to count. Browsers send it with a WebSocket."""
 _USED_LINK = (
     "this link was used or is older than 15 minutes; sudo raspi-server code --qr shows a fresh one"
 )
@@ -177,7 +179,9 @@ class AccessPolicy:
     async def caller(self, request: HTTPServerRequest) -> Caller:
         """Return the caller, by its cookie or `Authorization: Bearer`.
 
-        Raise RequestError for a wrong code, or after too many."""
+        The cookie counts only for our own pages, and not if the request declines it, as our pages
+        do while another site frames them. Raise RequestError for a wrong code, or after too
+        many."""
         address = str(request.remote_ip)
         header = request.headers.get("Authorization", "")
         scheme, _, code = header.partition(" ")
@@ -185,6 +189,8 @@ class AccessPolicy:
             code_id = await self.sign_in(code, address)
             self._protect(_connection(request), code_id)
             return Caller(address, code=code_id)
+        if request.query == COOKIES_DECLINED or self.listed_origin(request):
+            return Caller(address)
         return Caller(address, session=self._session(request))
 
     def _session(self, request: HTTPServerRequest) -> str | None:
@@ -425,17 +431,34 @@ class AccessPolicy:
         )
         raise RequestError("unknown-host", message)
 
-    def check_origin(self, request: HTTPServerRequest) -> None:
+    def check_origin(self, request: HTTPServerRequest, only_own: bool = False) -> None:
         """Raise RequestError if a page of another site sent the request.
+
+        Those of `access.origins` may, unless the request is for our own pages only.
 
         Browsers name the site in `Origin`; scripts send none."""
         text = request.headers.get("Origin")
         if text is None or self._is_own_page(text, request):
             return
+        if self.listed_origin(request):
+            if not only_own:
+                return
+            words = "pages of access.origins get no cookie: expected Authorization: Bearer CODE"
+            raise RequestError("foreign", words)
         peer = _peer(request)
         words = origin_check.refusal(text, request.protocol, request.host, peer)
         log.info("%s: refused: %s", request.remote_ip, words, extra=LIMITED)
         raise RequestError("foreign", words)
+
+    def listed_origin(self, request: HTTPServerRequest) -> str | None:
+        """Return the origin of the page that sent the request if `access.origins` has it.
+
+        Return None for our own pages."""
+        text = request.headers.get("Origin")
+        if not self.access.origins or text is None or self._is_own_page(text, request):
+            return None
+        origin = str(origins.parse(text))
+        return origin if origin in self.access.origins else None
 
     def _is_own_page(self, text: str, request: HTTPServerRequest) -> bool:
         """Return True if an `Origin` is that of the server that the request is for."""

@@ -26,6 +26,7 @@ from ..messages import (
 )
 from ..security.access import Caller
 from .context import JSON_HEADERS, NO_FLEET, WebContext
+from .cross_origin import allow_origin
 from .handler import NamedHandler, reason, write_plainly
 from .openapi import Operation
 
@@ -48,6 +49,8 @@ class ApiHandler(NamedHandler):
     operations: ClassVar[Mapping[str, Operation]] = {}
     is_for_all = False
     """True for requests that need no right to view."""
+    is_for_own_pages = False
+    """True for requests about cookies, which pages of `access.origins` do not get."""
     caller: Caller
 
     def initialize(self, context: WebContext) -> None:
@@ -58,12 +61,13 @@ class ApiHandler(NamedHandler):
         """Set the headers of every answer in JSON, errors included."""
         for name, value in JSON_HEADERS.items():
             self.set_header(name, value)
+        allow_origin(self)
 
     async def prepare(self) -> None:
         """Check origin, method and rights before the method runs. Raises RequestError."""
         auth = self.context.auth
         if self.request.method not in ("GET", "HEAD"):
-            auth.check_origin(self.request)
+            auth.check_origin(self.request, self.is_for_own_pages)
         if str(self.request.method).lower() not in self.methods():
             raise RequestError("method", f"expected {', '.join(self.methods()).upper()}")
         self.caller = await auth.caller(self.request)
@@ -311,7 +315,7 @@ class Fleet(ApiHandler):
 class Login(ApiHandler):
     """`/api/login`."""
 
-    is_for_all = True
+    is_for_all = is_for_own_pages = True
     operations = {
         "post": Operation(
             "A code, or the token of a link that `raspi-server code --qr` shows, for a cookie",
@@ -343,7 +347,7 @@ class Login(ApiHandler):
 class Logout(ApiHandler):
     """`/api/logout`."""
 
-    is_for_all = True
+    is_for_all = is_for_own_pages = True
     operations = {
         "post": Operation(
             "End the session, its sockets and its cookie",

@@ -126,6 +126,14 @@ RULES = [
          {"127.0.0.1": "127.0.0.1/32", "'::1'": "::1/128"} | same("172.16.0.0/12", "fd00::/8"),
          quoted("172.16.5.0/12", "0.0.0.0/0", "localhost", "127.0.0.1:80", "10.0.0.0/33")
          | {"'::/0'": '"::/0"'} | same("5", "true")),
+    Rule("origins", ("list",),
+         "an origin such as https://dash.example.org, with its port and no path",
+         {"HTTPS://Dash.example.org:443/": "https://dash.example.org"}
+         | same("http://pi.local:8123", "https://10.0.0.5", "http://[::1]:3000"),
+         quoted("dash.example.org", "https://dash.example.org/x", "https://*.example.org",
+                "wss://dash.example.org", "https://me@dash.example.org", "http://pi:0",
+                "https://x;script-src", "https://a b", "http://pi:65536", "https://küche")
+         | {"'*'": '"*"'} | same("5", "true")),
     Rule("url", MQTT, "a URL such as mqtt://HOST or mqtts://HOST:8883",
          same("mqtt://broker", "mqtts://192.168.1.2:8883", "mqtt://pi.local:1", "mqtt://[::1]:65535"),
          quoted("broker", "http://broker", "mqtt://:1883", "mqtt://broker:0", "mqtt://broker:65536")

@@ -199,32 +199,85 @@ def test_refusal_names_both_sides(start_server, certificate):
     assert "X-Forwarded-Proto: http" in words
 
 
-def test_headers_against_other_sites(serve):
-    """Other sites can frame or include no answer. Built-in pages run only scripts in our files."""
+@pytest.mark.parametrize("listed", ["", "https://dash.example.org http://pi.local:8123"])
+def test_headers_against_other_sites(serve, listed):
+    """Other sites can frame or include no answer, except that those in `access.origins` can frame
+    the pages. Built-in pages run only scripts in our files; the user's can frame each other."""
+    server = serve(f"{{origins: [{', '.join(map(repr, listed.split()))}]}}")
 
-    def policy(path: str) -> dict[str, str]:
+    def policy(path: str, ancestors: str, framed: str | None, referrer: str) -> dict[str, str]:
         """Return the Content-Security-Policy of a path, by directive."""
-        headers = ask(serve("{}"), "GET", path).headers
-        assert headers["X-Frame-Options"] == "DENY"
+        headers = ask(server, "GET", path).headers
+        assert headers["X-Frame-Options"] == framed
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Referrer-Policy"] == referrer
         assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
         directives = headers["Content-Security-Policy"].split("; ")
         found = {words.split()[0]: words.partition(" ")[2] for words in directives}
-        assert found["frame-ancestors"] == "'none'"
+        assert found["frame-ancestors"] == ancestors
         return found
 
     pages = [f"/{page.relative_to(BUILT_IN_WWW)}" for page in BUILT_IN_WWW.rglob("*.html")]
     assert "/index.html" in pages
     for page in ["/", "/no-such-page", *pages]:
-        found = policy(page)
+        found = policy(page, listed or "'none'", None if listed else "DENY", "no-referrer")
         assert found["default-src"] == "'self'"
         assert found["object-src"] == found["base-uri"] == found["form-action"] == "'none'"
         assert not {"script-src", "script-src-elem", "script-src-attr"} & set(found)
         assert "unsafe" not in str(found)
-    assert policy("/own.html") == {"frame-ancestors": "'none'"}
+    ancestors = f"'self' {listed}".strip()
+    own = policy("/own.html", ancestors, None if listed else "SAMEORIGIN", "same-origin")
+    assert own == {"frame-ancestors": ancestors}
     for path in ("/api", "/api/pins", "/api/openapi.json"):
-        assert policy(path)["default-src"] == "'none'"
+        assert policy(path, "'none'", "DENY", "no-referrer")["default-src"] == "'none'"
+
+
+def test_listed_origins(start_with_codes):
+    """A page of `access.origins` reads and opens the WebSocket as a stranger does, or as its Bearer
+    allows. Its cookies count for nothing, and it gets none. Other sites get what they got."""
+    listed, other = "https://dash.example.org", "https://other.example.org"
+    pi = start_with_codes(f"{{origins: [{listed}, 'http://localhost:8123']}}")
+    code = pi.new("control")
+    cookie, bearer = {"Cookie": pi.cookie(code)}, {"Authorization": f"Bearer {code}"}
+    asks = {"Access_Control_Request_Method": "PUT"}
+    for path in ("/api/pins/lamp", "/api/nothing", "/raspi.js"):
+        allowed = pi.ask("OPTIONS", path, Origin=listed, **asks)
+        assert (allowed.status, allowed.headers["Access-Control-Allow-Origin"]) == (204, listed)
+        assert "PUT" in allowed.headers["Access-Control-Allow-Methods"]
+        assert "Authorization" in allowed.headers["Access-Control-Allow-Headers"]
+        assert allowed.headers["Vary"] == "Origin"
+        for origin in ({"Origin": other}, {"Origin": "null"}, {}):
+            answer = pi.ask("OPTIONS", path, **origin, **asks)
+            assert answer.status in (403, 404, 405)
+            assert answer.headers["Vary"] == "Origin"
+            assert "Access-Control-Allow-Origin" not in answer.headers
+    for path in ("/api/hello", "/api/nothing", "/raspi.js", "/nothing"):
+        for origin in (listed, listed.upper(), "http://localhost:8123", other, f"{listed}:1", None):
+            found = pi.ask("GET", path, **({"Origin": origin} if origin else {}), **cookie)
+            good = origin.lower() if origin not in (other, f"{listed}:1", None) else None
+            assert found.headers["Access-Control-Allow-Origin"] == good
+            assert "Origin" in found.headers.get_all("Vary")
+            assert "Access-Control-Allow-Credentials" not in found.headers
+    hello = pi.ask("GET", "/api/hello", Origin=listed, **cookie).json
+    assert (hello["signed_in"], hello["access"]) == (None, "view")
+    assert pi.switch(1, Origin=listed, **cookie).error[:2] == (401, "sign-in")
+    assert pi.switch(1, Origin=listed, **bearer).status == 200
+    assert pi.switch(1, Origin=other, **bearer).error[:2] == (403, "foreign")
+    for path in ("/api/login", "/api/logout"):
+        answer = pi.ask("POST", path, {"code": code}, Origin=listed, **cookie)
+        assert answer.error[:2] == (403, "foreign")
+        assert "Authorization: Bearer" in answer.error[2]
+        assert "Set-Cookie" not in answer.headers
+    for headers, right in (({**cookie, "Origin": listed}, None), (bearer, "control")):
+        with pi.viewer(headers) as viewer:
+            assert viewer.receive("hello")["signed_in"] == right
+    assert handshake_status(pi.server, Origin=other) == 403
+    # Our own pages decline their cookie while another site frames them.
+    host = {"Host": f"127.0.0.1:{pi.server.port}"}
+    with WebSocketClient(
+        pi.server.port, headers={**cookie, **host}, path="/ws?cookies=no"
+    ) as viewer:
+        assert viewer.receive("hello")["signed_in"] is None
 
 
 @pytest.mark.parametrize("here", ["everyone", "code", "nobody"])
