@@ -109,8 +109,12 @@ def _to_address(value: Scalar, folder: Path) -> str:
 
 
 def _to_host_name(value: Scalar, folder: Path) -> str:
+    """Return the name. `*.` stands for one label, before a name of two labels or more.
+
+    Anyone may have a name in a domain of one label."""
     name = msgspec.convert(value, str).lower()
-    if not _HOST_NAME.fullmatch(name):
+    domain = name.removeprefix("*.")
+    if not _HOST_NAME.fullmatch(domain) or (domain != name and "." not in domain):
         raise ValueError(value)
     return name
 

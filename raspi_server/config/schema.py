@@ -29,7 +29,9 @@ Name = Annotated[
 ]
 Gpio = Annotated[int, Meta(description="a pin from GPIO0 to GPIO27")]
 Address = Annotated[str, Meta(description='one IP address of this machine, or "" for all')]
-HostName = Annotated[str, Meta(description="a host name such as pi.example.org, without a port")]
+HostName = Annotated[
+    str, Meta(description="a host name such as pi.example.org or *.example.org, without a port")
+]
 ProxyNetwork = Annotated[
     str,
     Meta(description="an address or a network such as 127.0.0.1 or 172.16.0.0/12"),

@@ -29,6 +29,9 @@ _NAMESAKE = re.compile(r"-\d{1,2}\.local$")
 _STRICTNESS: tuple[Audience, ...] = ("everyone", "code", "nobody")
 COOKIE_LIFETIME_DAYS = 400
 """The longest life that browsers give a cookie; it is renewed at each visit."""
+_HOME_DOMAINS = ("local", "lan", "home.arpa", "internal", "localdomain", "fritz.box", "home")
+"""Domains that routers and Avahi give to machines at home. No site on the internet can have this
+machine's name in one of them. fritz.box itself belongs to AVM, which serves no others below it."""
 _PORT = re.compile(r":([0-9]{1,5})$")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _PLAIN_PATH = re.compile(r"((?:/[\w.~-]+)*)/?", re.ASCII)
@@ -422,7 +425,8 @@ class AccessPolicy:
             self._check_name(name.rstrip("."))
 
     def _check_name(self, name: str) -> None:
-        if _is_address(name) or _NAMESAKE.sub(".local", name) in self._names():
+        own = {name, _NAMESAKE.sub(".local", name), f"*.{name.partition('.')[2]}"}
+        if _is_address(name) or own & self._names():
             return
         shown = name[:80] if name.isprintable() else "such names"
         message = (
@@ -469,7 +473,8 @@ class AccessPolicy:
         """Return this server's names, read again each time: a Pi can be renamed at any time."""
         full = socket.gethostname().lower()
         short = full.partition(".")[0]
-        return {"localhost", full, short, f"{short}.local", *self.access.hosts}
+        at_home = (f"{short}.{domain}" for domain in _HOME_DOMAINS)
+        return {"localhost", full, short, *at_home, *self.access.hosts}
 
 
 def _is_address(name: str) -> bool:

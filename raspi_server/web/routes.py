@@ -13,7 +13,7 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from .. import __version__
 from ..errors import RequestError
 from ..messages import MAX_MESSAGE_BYTES
-from . import api, history_api, openapi, trust
+from . import api, history_api, openapi, probes, trust
 from .context import WebContext
 from .cross_origin import CONTEXT, Preflight
 from .openapi import Operation
@@ -69,6 +69,9 @@ class _Guarded(Application):
         is_too_large = declared_bytes(request) > max_bytes
         auth = self._context.auth
         auth.identify(request)
+        probe = probes.answer(request)
+        if probe and not declared_bytes(request):
+            return self.get_handler_delegate(request, probes.Probe, {"answer": probe})
         try:
             auth.check_host(request)
             if not request.path.startswith("/"):  # `*`, or a whole URL, as one asks a proxy

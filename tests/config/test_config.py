@@ -118,10 +118,13 @@ RULES = [
     choice("log_level", TOP, "debug, info, warning or error", "critical"),
     choice("view", ("access",), "everyone or code", "nobody"),
     choice("control", ("access", *DRIVEN), "everyone, code or nobody", "none"),
-    Rule("hosts", ("list",), "a host name such as pi.example.org, without a port",
-         {"Pi.Example.org": "pi.example.org"} | same("my_pi", "10.0.0.5", "on", "x" * 253, "_"),
+    Rule("hosts", ("list",), "a host name such as pi.example.org or *.example.org, without a port",
+         {"Pi.Example.org": "pi.example.org"} | same("my_pi", "10.0.0.5", "on", "x" * 253, "_")
+         | {"'*.Tailnet.ts.net'": "*.tailnet.ts.net"},
          quoted("pi.example.org:8080", "http://pi", "-pi", "pi.", "küche", "")
-         | {"'*'": '"*"', '"pi\\n"': '"pi\\n"', "x" * 254: f'"{"x" * 60}…"'} | same("5", "true")),
+         | quoted("a.*.example.org", "x*.example.org")
+         | {f"'{each}'": f'"{each}"' for each in ("*", "*.", "*.org", "*.*.example.org")}
+         | {'"pi\\n"': '"pi\\n"', "x" * 254: f'"{"x" * 60}…"'} | same("5", "true")),
     Rule("proxies", ("list",), "an address or a network such as 127.0.0.1 or 172.16.0.0/12",
          {"127.0.0.1": "127.0.0.1/32", "'::1'": "::1/128"} | same("172.16.0.0/12", "fd00::/8"),
          quoted("172.16.5.0/12", "0.0.0.0/0", "localhost", "127.0.0.1:80", "10.0.0.0/33")

@@ -32,7 +32,7 @@ pins:
   gate:   {gpio: 5, mode: output, control: code}
   boiler: {gpio: 6, mode: pwm, control: nobody}
 """
-EVERYONE = "{control: everyone, hosts: [Pi.Example.org, garden-pi]}"
+EVERYONE = "{control: everyone, hosts: [Pi.Example.org, garden-pi, '*.tail-net.ts.net']}"
 NO_CODE = "needs the control code, and none exists yet (sudo raspi-server code --new control)"
 NOBODY = "nobody may switch {} ({}.control: nobody)"
 HOST = socket.gethostname()
@@ -105,7 +105,8 @@ def test_names_of_this_server(serve):
     """The server answers under any address, this machine's names, and those in `access.hosts`."""
     names = ["localhost", "LOCALHOST", "127.0.0.1", "203.0.113.9", "[::1]", "[fe80::1]", HOST, NAME,
              "PI.example.org.", "garden-pi", f"{NAME}.local", f"{NAME}.local.".upper(),
-             f"{NAME}-2.local"]  # fmt: skip
+             f"{NAME}-2.local", "pi.Tail-Net.ts.net", f"{NAME}.fritz.box", f"{NAME}.home.arpa",
+             *(f"{NAME}.{at}" for at in ("lan", "internal", "localdomain", "home"))]  # fmt: skip
     with HttpClient(serve(EVERYONE)) as client:
         for number, name in enumerate(names):
             port = ("", ":80", ":8080")[number % 3]
@@ -122,6 +123,8 @@ def test_other_names_are_rejected(serve):
     """Any other name (DNS rebinding) shows and switches nothing. The answer says why."""
     everyone = serve(EVERYONE)
     for name in ("evil.example", "x.pi.example.org", "pi.example.org.evil.example", "local",
+                 "tail-net.ts.net", "x.pi.tail-net.ts.net", "pi.other.ts.net", "*.ts.net",
+                 f"{NAME}x.fritz.box", f"x.{NAME}.lan", f"{NAME}-2.lan", f"{NAME}.com",
                  "127.0.0.1.evil.example", "evil-2.local", f"{NAME}-2.example",
                  f"{NAME}-200.local", "2130706433"):  # fmt: skip
         origin = {"Host": f"{name}:8080", "Origin": f"http://{name}:8080"}
@@ -134,6 +137,29 @@ def test_other_names_are_rejected(serve):
         assert handshake_status(everyone, **origin) == 421
     for malformed in ("user@127.0.0.1", "evil.example/127.0.0.1", "evil.example,", "%"):
         assert ask(everyone, "GET", "/api/pins", Host=malformed).status in {400, 421}
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "answer"),
+    [
+        ("captive.apple.com", "/hotspot-detect.html", "Success"),
+        ("connectivitycheck.gstatic.com", "/generate_204", ""),
+        ("www.msftconnecttest.com", "/connecttest.txt", "Microsoft Connect Test"),
+        ("detectportal.firefox.com", "/success.txt", "success\n"),
+    ],
+)
+def test_captive_portal_probes(serve, start_server, certificate, host, path, answer):
+    """A phone in a network of the Pi's own gets the answer that it expects, and nothing else."""
+    ssl = f"{{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}"
+    for pi in (serve(EVERYONE), start_server(f"ssl: {ssl}\n{PINS}")):
+        found = ask(pi, "GET", path, Host=host)
+        assert found.status == (200 if answer else 204)
+        assert answer in found.body.decode() and "raspi" not in found.body.decode()
+        assert ask(pi, "GET", path).status in (404, 307)
+        for other in ("/", "/api/pins", f"{path}/x") if host != "captive.apple.com" else ("/api",):
+            assert ask(pi, "GET", other, Host=host).status == 421
+        for method, body in (("POST", {}), ("GET", {"value": 1})):
+            assert ask(pi, method, path, body, Host=host).status == 421
 
 
 def test_only_pages_of_this_server_switch(serve):
