@@ -149,8 +149,16 @@ class PulseRequest(Struct, frozen=True, forbid_unknown_fields=True):
     seconds: Annotated[float, Meta(ge=0.01, le=86400)] | None = None
 
 
-class LoginRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A code that was typed, or the token of a link: exactly one of them."""
+class LogoutRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The `path` of the cookie: below it the browser reaches this server, such as `/pi/`.
+
+    It counts only if it is plain: letters, digits, and `.`, `_`, `~` and `-` between slashes."""
+
+    path: Annotated[str, Meta(max_length=1000)] = "/"
+
+
+class LoginRequest(LogoutRequest, frozen=True, forbid_unknown_fields=True):
+    """A code that was typed, or the token of a link: exactly one of them. `path` is as above."""
 
     code: Annotated[str, Meta(min_length=1, max_length=100)] | UnsetType = UNSET
     token: Annotated[str, Meta(min_length=1, max_length=100)] | UnsetType = UNSET

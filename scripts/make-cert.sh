@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes and renews the server's certificate, signed by this Pi's own certificate authority.
 # It changes nothing while the certificate is good: it matches its key and the authority, has 30 days left,
-# and contains every name and address of the Pi that the authority may vouch for. The file left-out lists
-# the others. The authority is made once and stays.
+# and contains every name and address of the Pi, and every name in access.hosts, that the authority may vouch
+# for. The file left-out lists the others; it never has a wildcard. The authority is made once and stays.
 #   sudo scripts/make-cert.sh                    for the service, in /etc/raspi-server/tls
 #   sudo scripts/make-cert.sh --new-authority    the same, with a new authority instead of the old
 #                                                one: each phone has to trust this Pi again
@@ -10,8 +10,9 @@
 set -euo pipefail
 umask 077
 export LC_ALL=C
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=scripts/common.sh
-source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/common.sh"
+source "$here/common.sh"
 
 folder=$settings/tls
 group=raspi-server
@@ -20,6 +21,7 @@ while [[ $# -gt 0 ]]; do
     case $1 in
         --folder)
             folder=${2:?--folder needs a folder}
+            config=$(dirname "$(realpath -m "$folder")")/config.yaml
             group=
             shift 2
             ;;
@@ -46,15 +48,44 @@ is_name() {
     [[ $1 =~ ^[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?$ ]]
 }
 
+# configured_names: prints the names in access.hosts of config.yaml beside the folder, without wildcards and
+# addresses. It prints nothing if the configuration is invalid. Python starts only if there may be names.
+configured_names() {
+    local python
+    grep -Eq '^[^#]*hosts"?:' "$config" 2>/dev/null || return 0
+    if [[ -x $here/../venv/bin/python ]]; then
+        python=("$here/../venv/bin/python" -I)
+    else
+        python=(env -C "$here/.." .venv/bin/python)
+    fi
+    "${python[@]}" -c '
+import sys
+from pathlib import Path
+from raspi_server.config.source import load
+print(*load(Path(sys.argv[1])).access.hosts, sep="\n")' "$config" 2>/dev/null | grep -Ev '^(\*.*|[0-9.]*)$' || true
+}
+
+# rules_for NAME: prints the rules that permit a name, and no name below it: a Pi may be called like a domain of
+# the internet, such as "app". Below a name with a dot, access.hosts may have others.
+rules_for() {
+    local name
+    echo "permitted DNS:$1"
+    for name in "${configured[@]}"; do
+        [[ $1 != *.* || $name != *".$1" ]] || return 0
+    done
+    echo "excluded DNS:.$1"
+}
+
 # new_rules: prints the name constraints of a new authority: lines "permitted DNS:DOMAIN", "excluded …".
 new_rules() {
-    local host domain rules
+    local host name domain rules
     rules=$(printf 'permitted DNS:%s\n' "${domains[@]}")
     host=$(host_name)
-    if is_name "$host" && ! covers_name "$host" "${domains[@]}"; then
-        # Not the names below it: a Pi may be called like a domain of the internet, such as "app".
-        rules+=$(printf '\n%s' "permitted DNS:$host" "excluded DNS:.$host")
-    fi
+    for name in "$host" "${configured[@]}"; do
+        if is_name "$name" && ! covers_name "$name" "${domains[@]}"; then
+            rules+=$'\n'$(rules_for "$name")
+        fi
+    done
     for domain in "${router_domains[@]}"; do
         if is_name "$host" && [[ $full == "$host.$domain" ]]; then
             rules+=$'\n'"permitted DNS:$full"
@@ -134,7 +165,7 @@ allows() {
 names() {
     local host name address seen=' '
     host=$(host_name)
-    for name in localhost "$host" "$(local_name)" "$host.local" "$full"; do
+    for name in localhost "$host" "$(local_name)" "$host.local" "$full" "${configured[@]}"; do
         if is_name "$name" && [[ $seen != *" $name "* ]]; then
             seen+="$name "
             echo "DNS:$name"
@@ -326,6 +357,7 @@ flock 8
 # This machine's name with its domain, as the network knows it.
 full=$(timeout 5 hostname -f 2>/dev/null) || full=
 full=${full,,}
+mapfile -t configured < <(configured_names)
 san='' left_out='' rules=''
 why="there is no authority yet"
 if [[ -n $new_authority ]]; then

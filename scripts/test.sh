@@ -116,6 +116,11 @@ while [[ $# -gt 0 && $1 != -* ]]; do
             ;;
         peers)
             need nginx nginx-light
+            need caddy caddy
+            need apache2 apache2
+            need haproxy haproxy
+            need sshd openssh-server
+            need ssh openssh-client
             tests "${all_processors[@]}" -m peers
             ;;
         long) tests "${all_processors[@]}" -m long ;;

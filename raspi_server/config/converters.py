@@ -15,9 +15,20 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from . import strict_yaml
+from . import origins, strict_yaml
 from .pinout import gpio_number
-from .schema import Address, BrokerUrl, CertificateFiles, Discovery, Gpio, HostName, Label, Topic
+from .schema import (
+    Address,
+    BrokerUrl,
+    CertificateFiles,
+    Discovery,
+    Gpio,
+    HostName,
+    Label,
+    PageOrigin,
+    ProxyNetwork,
+    Topic,
+)
 from .strict_yaml import Scalar, show
 
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
@@ -98,10 +109,33 @@ def _to_address(value: Scalar, folder: Path) -> str:
 
 
 def _to_host_name(value: Scalar, folder: Path) -> str:
+    """Return the name. `*.` stands for one label, before a name of two labels or more.
+
+    Anyone may have a name in a domain of one label."""
     name = msgspec.convert(value, str).lower()
-    if not _HOST_NAME.fullmatch(name):
+    domain = name.removeprefix("*.")
+    if not _HOST_NAME.fullmatch(domain) or (domain != name and "." not in domain):
         raise ValueError(value)
     return name
+
+
+def _to_network(value: Scalar, folder: Path) -> str:
+    """Return the network; raise ValueError for one of all addresses, which would trust any client.
+
+    An address with a length has to be the first one of its network, as a typing error seldom is."""
+    network = ipaddress.ip_network(msgspec.convert(value, str))
+    if network.prefixlen == 0:
+        raise ValueError(value)
+    return str(network)
+
+
+def _to_origin(value: Scalar, folder: Path) -> str:
+    text = msgspec.convert(value, str)
+    origin = origins.parse(text)
+    is_page = text.lower().startswith(("http://", "https://")) and text.isascii()
+    if origin is None or not is_page or not 0 < origin.port <= 65535 or re.search("[;'*%]", text):
+        raise ValueError(value)
+    return str(origin)
 
 
 def _to_broker_url(value: Scalar, folder: Path) -> str:
@@ -151,6 +185,8 @@ CONVERTERS: dict[Any, Converter] = {
     **_described(Label, show=_show_text),
     **_described(Address, _to_address),
     **_described(HostName, _to_host_name),
+    **_described(ProxyNetwork, _to_network),
+    **_described(PageOrigin, _to_origin),
     **_described(BrokerUrl, _to_broker_url, _show_url),
     Discovery: Converter(_to_discovery, "false or a topic such as homeassistant"),
     bool | CertificateFiles: Converter(

@@ -5,7 +5,8 @@ at once, each with its line and what was expected.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +27,9 @@ from .schema import (
     HostName,
     MqttConfig,
     Name,
+    PageOrigin,
     PinConfig,
+    ProxyNetwork,
 )
 from .strict_yaml import Node, YamlError, line_of, quote, show
 
@@ -75,12 +78,14 @@ class _Parser:
         self._file = file
         self._folder = folder
         self._has_run = has_run
-        self._sections = {
+        self._sections: dict[Any, Callable[[Node, str], Any]] = {
             tuple[AnyPin, ...]: self._pins,
             AccessConfig: self._access,
             bool | CertificateFiles: self._certificate,
             MqttConfig | None: self._mqtt,
-            tuple[HostName, ...]: self._hosts,
+            tuple[HostName, ...]: partial(self._list, HostName, "[pi.example.org]"),
+            tuple[ProxyNetwork, ...]: partial(self._list, ProxyNetwork, "[127.0.0.1]"),
+            tuple[PageOrigin, ...]: partial(self._list, PageOrigin, "[https://dash.example.org]"),
         }
 
     def error(self, line: int, key: str, message: str) -> None:
@@ -189,15 +194,15 @@ class _Parser:
             self.error(line, _join(path, violation.key), violation.message)
         return MqttConfig(**values) if len(self.errors) == before else _ABSENT
 
-    def _hosts(self, node: Node, path: str) -> Any:
+    def _list(self, kind: Any, example: str, node: Node, path: str) -> Any:
+        """Return the values of a list. `example` is for the error about all else."""
         if strict_yaml.is_empty(node):
             return ()
         if not strict_yaml.is_list(node):
-            message = f"expected a list such as [pi.example.org], got {show(node)}"
-            self.error(line_of(node), path, message)
+            self.error(line_of(node), path, f"expected a list such as {example}, got {show(node)}")
             return _ABSENT
-        hosts = [self._scalar(item, path, HostName) for item in node.value]
-        return tuple(host for host in hosts if host is not _ABSENT)
+        values = [self._scalar(item, path, kind) for item in node.value]
+        return tuple(value for value in values if value is not _ABSENT)
 
     def _pins(self, node: Node, path: str) -> tuple[PinConfig, ...]:
         return _Pins(self).read(node, path)

@@ -29,7 +29,16 @@ Name = Annotated[
 ]
 Gpio = Annotated[int, Meta(description="a pin from GPIO0 to GPIO27")]
 Address = Annotated[str, Meta(description='one IP address of this machine, or "" for all')]
-HostName = Annotated[str, Meta(description="a host name such as pi.example.org, without a port")]
+HostName = Annotated[
+    str, Meta(description="a host name such as pi.example.org or *.example.org, without a port")
+]
+ProxyNetwork = Annotated[
+    str,
+    Meta(description="an address or a network such as 127.0.0.1 or 172.16.0.0/12"),
+]
+PageOrigin = Annotated[
+    str, Meta(description="an origin such as https://dash.example.org, with its port and no path")
+]
 BrokerUrl = Annotated[str, Meta(description="a URL such as mqtt://HOST or mqtts://HOST:8883")]
 Topic = Annotated[
     str,
@@ -116,11 +125,13 @@ class CertificateFiles(Struct, frozen=True, kw_only=True):
 
 
 class AccessConfig(Struct, frozen=True, kw_only=True):
-    """Permissions, and further host names under which the server answers."""
+    """Permissions, further names of the server, trusted proxies, and sites that may use it."""
 
     view: Literal["everyone", "code"] = "everyone"
     control: Audience = "code"
     hosts: tuple[HostName, ...] = ()
+    proxies: tuple[ProxyNetwork, ...] = ()
+    origins: tuple[PageOrigin, ...] = ()
 
 
 Discovery = Literal[False] | Topic

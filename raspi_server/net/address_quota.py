@@ -2,7 +2,7 @@
 
 If an address has too many items, its own oldest is evicted. No other address loses one."""
 
-from collections.abc import Collection
+from collections.abc import Container
 from typing import Generic, TypeVar
 
 _Item = TypeVar("_Item")
@@ -11,7 +11,7 @@ _Item = TypeVar("_Item")
 class AddressQuota(Generic[_Item]):
     """Items by address, the oldest first. `exempt` addresses may have any number."""
 
-    def __init__(self, exempt: Collection[str]) -> None:
+    def __init__(self, exempt: Container[str]) -> None:
         self._exempt = exempt
         self._items: dict[str, dict[_Item, None]] = {}
 

@@ -8,13 +8,14 @@
   first, so the owner has time to present the code.
 - Each IPv6 address counts alone, since all machines of a home share one /64. A client with many
   addresses can evict other clients, but not the owner.
-- This machine itself, where the owner may run a proxy, is limited only by file descriptors."""
+- This machine itself, where the owner may run a proxy, and trusted proxies are limited only by file
+  descriptors. A WebSocket that comes through a trusted proxy counts for its client's address."""
 
 import asyncio
 import itertools
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from tornado.iostream import BaseIOStream, IOStream, SSLIOStream, StreamClosedError
@@ -22,6 +23,7 @@ from tornado.iostream import BaseIOStream, IOStream, SSLIOStream, StreamClosedEr
 from ..limits import DEFAULT, Limits
 from ..messages import HEADERS
 from .address_quota import AddressQuota
+from .forwarded import Proxies
 
 READ_CHUNK_BYTES = 16 * 1024
 """Bytes read at once. The rest of a client's bytes stays in the kernel until the next read."""
@@ -147,14 +149,28 @@ class _AddressConnections:
         return False
 
 
+class Exempt:
+    """Addresses whose connections are not counted: this machine's, and those of proxies."""
+
+    def __init__(self, addresses: Collection[str], proxies: Proxies) -> None:
+        self._addresses = addresses
+        self._proxies = proxies
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._addresses or address in self._proxies
+
+
 class ConnectionLimiter:
     """The connections of all addresses. All methods belong to the loop's thread."""
 
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self._limits = limits
         self._by_address: dict[str, _AddressConnections] = {}
-        self._handshakes: AddressQuota[TlsConnection] = AddressQuota(limits.exempt_addresses)
-        self._large_responses: AddressQuota[Connection] = AddressQuota(limits.exempt_addresses)
+        self.proxies = Proxies()
+        """The proxies of the configuration that runs."""
+        self.exempt = Exempt(limits.exempt_addresses, self.proxies)
+        self._handshakes: AddressQuota[TlsConnection] = AddressQuota(self.exempt)
+        self._large_responses: AddressQuota[Connection] = AddressQuota(())
         self._count = 0
         self._numbers = itertools.count()
         self._shortage_at = -math.inf
@@ -164,8 +180,15 @@ class ConnectionLimiter:
         """Count a new connection, and evict another if there are too many.
 
         Return False, and do not count it, if all others are protected from eviction."""
-        if address in self._limits.exempt_addresses:
-            return True
+        return address in self.exempt or self._count_in(connection, address)
+
+    def admit_client(self, connection: Connection, address: str) -> bool:
+        """Count a proxy's connection, from now on, for the client that uses it alone.
+
+        Return False, and do not count it, as `admit` does."""
+        return bool(connection.address) or self._count_in(connection, address)
+
+    def _count_in(self, connection: Connection, address: str) -> bool:
         connections = self._by_address.get(address, _AddressConnections())
         limit = self._limits.max_connections_per_address
         if len(connections) >= limit:

@@ -53,7 +53,7 @@ class Listener:
         self._on_connection = on_connection
         self._on_plain_http = on_plain_http
         self._limits = limits
-        self._sniffer = TlsSniffer(self._dispatch, limits)
+        self._sniffer = TlsSniffer(self._dispatch, limiter.exempt, limits)
         self._sockets = listen(*address, limits)
         self.port: int = self._sockets[0].getsockname()[1]
         self._retry: asyncio.TimerHandle | None = None

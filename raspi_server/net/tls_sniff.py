@@ -4,7 +4,7 @@ The first byte of a connection tells which it is."""
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from ..limits import DEFAULT, Limits
 from .address_quota import AddressQuota
@@ -19,17 +19,19 @@ class TlsSniffer:
     """Accepted connections that have sent nothing yet.
 
     `on_first_byte(connection, address, is_tls)` is called for each that sends a byte within
-    `first_byte_timeout_s`. The others are closed. All methods belong to the loop's thread."""
+    `first_byte_timeout_s`. The others are closed. `exempt` addresses may have any number of them.
+    All methods belong to the loop's thread."""
 
     def __init__(
         self,
         on_first_byte: Callable[[socket.socket, Address, bool], object],
+        exempt: Container[str],
         limits: Limits = DEFAULT,
     ) -> None:
         self._on_first_byte = on_first_byte
         self._limits = limits
         self._waiting: dict[socket.socket, tuple[str, asyncio.TimerHandle]] = {}
-        self._quota: AddressQuota[socket.socket] = AddressQuota(limits.exempt_addresses)
+        self._quota: AddressQuota[socket.socket] = AddressQuota(exempt)
 
     def add(self, connection: socket.socket, address: Address) -> None:
         """Detect the protocol of a non-blocking socket as soon as its first byte arrives.

@@ -8,16 +8,17 @@ import socket
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPServerRequest, split_host_and_port
 from tornado.web import RequestHandler
 
-from ..config import schema
+from ..config import origins, schema
 from ..errors import RequestError
 from ..limits import DEFAULT, Limits
 from ..messages import Audience, Right
 from ..net.connections import Connection, ConnectionLimiter
+from ..net.forwarded import Client, client_of
 from ..system.logs import LIMITED
+from . import origin_check
 from .codes import Codes
 from .login import Login
 from .sessions import Sessions
@@ -28,8 +29,18 @@ _NAMESAKE = re.compile(r"-\d{1,2}\.local$")
 _STRICTNESS: tuple[Audience, ...] = ("everyone", "code", "nobody")
 COOKIE_LIFETIME_DAYS = 400
 """The longest life that browsers give a cookie; it is renewed at each visit."""
+_HOME_DOMAINS = ("local", "lan", "home.arpa", "internal", "localdomain", "fritz.box", "home")
+"""Domains that routers and Avahi give to machines at home. No site on the internet can have this
+machine's name in one of them. fritz.box itself belongs to AVM, which serves no others below it."""
 _PORT = re.compile(r":([0-9]{1,5})$")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
+_PLAIN_PATH = re.compile(r"((?:/[\w.~-]+)*)/?", re.ASCII)
+_CLIENT = "raspi_server_client"
+"""The attribute of a request with its Client."""
+_BY_PROXY = "+proxy"
+"""The end of a session's scheme that a trusted proxy told: our own may be another one."""
+COOKIES_DECLINED = "cookies=no"
+"""The query of a request that wants its cookie not to count. Browsers send it with a WebSocket."""
 _USED_LINK = (
     "this link was used or is older than 15 minutes; sudo raspi-server code --qr shows a fresh one"
 )
@@ -50,6 +61,36 @@ class Caller(NamedTuple):
     def has_credential(self) -> bool:
         """True if the caller presented a code or a session, which may have ended since."""
         return self.code is not None or self.session is not None
+
+
+def _client(request: HTTPServerRequest) -> Client:
+    """Return the client of a request, as `AccessPolicy.identify` found it."""
+    return getattr(request, _CLIENT, None) or Client(str(request.remote_ip))
+
+
+def _peer(request: HTTPServerRequest) -> str:
+    """Return the address from which a request came: a proxy's, if there is one."""
+    return str(getattr(getattr(request.connection, "context", None), "remote_ip", ""))
+
+
+def _connection(request: HTTPServerRequest) -> Connection | None:
+    """Return the connection of a request, None once the client has closed it."""
+    stream = getattr(request.connection, "stream", None)
+    return stream if isinstance(stream, Connection) else None
+
+
+def _session_scheme(request: HTTPServerRequest) -> str:
+    """Return the scheme to which a session is bound; one that a proxy told is another one."""
+    return request.protocol + (_BY_PROXY if _client(request).scheme else "")
+
+
+def _cookies(request: HTTPServerRequest) -> list[str]:
+    """Return the values of all cookies that have our name.
+
+    Another site below another path of the same host may have set one, too."""
+    pairs = (each.strip().partition("=") for each in request.headers.get("Cookie", "").split(";"))
+    name = cookie_name(request)
+    return [value for key, _, value in pairs if key == name]
 
 
 def cookie_name(request: HTTPServerRequest) -> str:
@@ -78,13 +119,22 @@ class AccessPolicy:
         limiter: ConnectionLimiter,
         limits: Limits = DEFAULT,
     ) -> None:
-        self.access = access
-        """The keys. A reload sets another value."""
         self._codes = codes
         self._sessions = sessions
         self._links = links
         self._limiter = limiter
         self._login = Login(codes, limits)
+        self.access = access
+
+    @property
+    def access(self) -> schema.AccessConfig:
+        """The keys. A reload sets another value."""
+        return self._access
+
+    @access.setter
+    def access(self, access: schema.AccessConfig) -> None:
+        self._access = access
+        self._limiter.proxies.replace(access.proxies)
 
     def read_codes(self) -> None:
         """Read the codes from their file, and end the sessions of replaced codes."""
@@ -93,41 +143,79 @@ class AccessPolicy:
         self._unprotect()
 
     def set_scheme(self, scheme: str) -> None:
-        """End all sessions that began over another scheme than `scheme`."""
-        self._sessions.keep(lambda session: session.scheme == scheme)
+        """End all sessions that began over another scheme than `scheme`, unless a proxy told it."""
+        told = [f"{each}{_BY_PROXY}" for each in _DEFAULT_PORTS if self.access.proxies]
+        self._sessions.keep(lambda session: session.scheme in (scheme, *told))
         self._unprotect()
+
+    def identify(self, request: HTTPServerRequest) -> None:
+        """Give a request the address, scheme and host of its client, if a trusted proxy tells them.
+
+        `request.headers["Host"]` stays as the proxy sent it."""
+        peer = str(request.remote_ip)
+        client = client_of(peer, request.headers, self._limiter.proxies)
+        if client.is_contradictory:
+            words = "%s: Forwarded and X-Forwarded-… differ: what they contradict does not count"
+            log.info(
+                words + "; let this proxy remove the one that it does not set", peer, extra=LIMITED
+            )
+        request.remote_ip = client.address
+        request.protocol = client.scheme or request.protocol
+        request.host = client.host or request.host
+        request.host_name = split_host_and_port(request.host.lower())[0]
+        setattr(request, _CLIENT, client)
+
+    def admit_viewer(
+        self, request: HTTPServerRequest, connection: Connection, caller: Caller
+    ) -> bool:
+        """Count the connection of a WebSocket that a proxy forwarded for the address of its caller.
+
+        Return False if that has too many, all of them protected from eviction."""
+        if not _client(request).is_forwarded:
+            return True
+        is_admitted = self._limiter.admit_client(connection, caller.address)
+        credential = caller.code or caller.session
+        if is_admitted and credential:
+            self._protect(connection, credential)
+        return is_admitted
 
     async def caller(self, request: HTTPServerRequest) -> Caller:
         """Return the caller, by its cookie or `Authorization: Bearer`.
 
-        Raise RequestError for a wrong code, or after too many."""
+        The cookie counts only for our own pages, and not if the request declines it, as our pages
+        do while another site frames them. Raise RequestError for a wrong code, or after too
+        many."""
         address = str(request.remote_ip)
         header = request.headers.get("Authorization", "")
         scheme, _, code = header.partition(" ")
         if scheme.lower() == "bearer":
             code_id = await self.sign_in(code, address)
-            self._protect(request, code_id)
+            self._protect(_connection(request), code_id)
             return Caller(address, code=code_id)
+        if request.query == COOKIES_DECLINED or self.listed_origin(request):
+            return Caller(address)
         return Caller(address, session=self._session(request))
 
     def _session(self, request: HTTPServerRequest) -> str | None:
         """Return the key of the session of a request's cookie, or None."""
-        cookie = request.cookies.get(cookie_name(request))
-        key = self._sessions.find(cookie.value, request.protocol) if cookie else None
-        if key is None or self._codes.right(self._sessions.code(key)) is None:
+        cookie = self._cookie(request)
+        key = cookie and self._sessions.find(cookie, _session_scheme(request))
+        if not key or self._codes.right(self._sessions.code(key)) is None:
             return None
-        self._protect(request, key)
+        self._protect(_connection(request), key)
         return key
 
-    def _protect(self, request: HTTPServerRequest, credential: str) -> None:
-        """Exempt the connection of a request from eviction if it presented the control code.
+    def _cookie(self, request: HTTPServerRequest) -> str | None:
+        """Return the first cookie of a request that has a session, or None."""
+        scheme = _session_scheme(request)
+        return next((each for each in _cookies(request) if self._sessions.find(each, scheme)), None)
+
+    def _protect(self, connection: Connection | None, credential: str) -> None:
+        """Exempt a connection from eviction if it presented the control code.
 
         `credential` is the code's id or a session's key."""
-        is_control = self._right_of(credential) == "control"
-        if is_control and isinstance(request.connection, HTTP1Connection):
-            connection = request.connection.stream
-            if isinstance(connection, Connection):
-                self._limiter.protect(connection, credential)
+        if connection and self._right_of(credential) == "control":
+            self._limiter.protect(connection, credential)
 
     def _unprotect(self) -> None:
         """Make connections whose code or session has ended evictable again."""
@@ -136,33 +224,35 @@ class AccessPolicy:
     def _right_of(self, credential: str) -> Right | None:
         return self._codes.right(credential) or self._codes.right(self._sessions.code(credential))
 
-    async def begin_session(self, handler: RequestHandler, code: str) -> Caller:
+    async def begin_session(self, handler: RequestHandler, code: str, path: str) -> Caller:
         """Give a browser a cookie for the code with this id, and return its new caller.
+
+        `path` is where the browser reaches this server; it becomes the cookie's if it is plain.
 
         The session that the browser had ends. Its WebSockets are not closed here."""
         request = handler.request
         before = self._session(request)
         if before:
             self._sessions.end(before)
-        cookie, key = self._sessions.begin(code, request.protocol)
+        cookie, key = self._sessions.begin(code, _session_scheme(request))
         self._unprotect()
-        self._protect(request, key)
+        self._protect(_connection(request), key)
         await self._sessions.save()
-        self._set_cookie(handler, cookie)
+        self._set_cookie(handler, cookie, path)
         return Caller(str(request.remote_ip), session=key)
 
     def renew_cookie(self, handler: RequestHandler) -> None:
         """Send a signed-in browser its cookie again, so that the browser keeps it longer."""
-        if self._session(handler.request):
-            cookie = handler.request.cookies[cookie_name(handler.request)]
-            self._set_cookie(handler, cookie.value)
+        cookie = self._cookie(handler.request)
+        if cookie and self._session(handler.request):
+            self._set_cookie(handler, cookie, None)  # browsers take the path of the page
 
-    def end_session(self, handler: RequestHandler) -> asyncio.Future[None] | None:
-        """End the session of a browser, if it has one, and delete its cookie.
+    def end_session(self, handler: RequestHandler, path: str) -> asyncio.Future[None] | None:
+        """End the session of a browser, if it has one, and delete its cookie of this path.
 
         Return a future that is done when a power cut cannot undo that, or None without a session.
         The WebSockets of the session are not closed here, but have lost its rights."""
-        self._set_cookie(handler, "", days=-1)
+        self._set_cookie(handler, "", path, days=-1)
         session = self._session(handler.request)
         if session is None:
             return None
@@ -175,12 +265,20 @@ class AccessPolicy:
         return caller.session is not None and self._sessions.code(caller.session) is None
 
     def _set_cookie(
-        self, handler: RequestHandler, value: str, days: float = COOKIE_LIFETIME_DAYS
+        self,
+        handler: RequestHandler,
+        value: str,
+        path: str | None,
+        days: float = COOKIE_LIFETIME_DAYS,
     ) -> None:
-        """Set our cookie so that scripts cannot read it and pages of other sites do not send it."""
+        """Set our cookie so that scripts cannot read it and pages of other sites do not send it.
+
+        The slash at the end of a path is left out, as in the path that browsers take themselves."""
+        plain = _PLAIN_PATH.fullmatch(path or "")
         handler.set_cookie(
             cookie_name(handler.request),
             value,
+            path="" if path is None else (plain[1] if plain else "") or "/",
             expires_days=days,
             httponly=True,
             samesite="Strict",
@@ -320,9 +418,15 @@ class AccessPolicy:
         """Raise RequestError if `Host` is not a name of this server.
 
         A page of another site that points its own name at our address (DNS rebinding) sends that
-        name. An address cannot be pointed elsewhere, so every address is allowed."""
-        name = request.host_name.rstrip(".").lower()
-        if _is_address(name) or _NAMESAKE.sub(".local", name) in self._names():
+        name. An address cannot be pointed elsewhere, so every address is allowed. A client can send
+        the `X-Forwarded-Host` that a proxy passes on, so `Host` is checked in any case."""
+        sent = split_host_and_port(request.headers.get("Host", request.host).lower())[0]
+        for name in dict.fromkeys((sent, request.host_name)):
+            self._check_name(name.rstrip("."))
+
+    def _check_name(self, name: str) -> None:
+        own = {name, _NAMESAKE.sub(".local", name), f"*.{name.partition('.')[2]}"}
+        if _is_address(name) or own & self._names():
             return
         shown = name[:80] if name.isprintable() else "such names"
         message = (
@@ -331,24 +435,46 @@ class AccessPolicy:
         )
         raise RequestError("unknown-host", message)
 
-    def check_origin(self, request: HTTPServerRequest) -> None:
+    def check_origin(self, request: HTTPServerRequest, only_own: bool = False) -> None:
         """Raise RequestError if a page of another site sent the request.
 
-        Browsers name the site in `Origin`; scripts send none. With HTTPS a page loaded by plain
-        HTTP counts as another site, since it could have been altered on the way. The reverse is
-        allowed: a proxy may serve HTTPS in our name."""
-        origin = request.headers.get("Origin")
-        if origin is None:
+        Those of `access.origins` may, unless the request is for our own pages only.
+
+        Browsers name the site in `Origin`; scripts send none."""
+        text = request.headers.get("Origin")
+        if text is None or self._is_own_page(text, request):
             return
-        scheme, _, host = origin.lower().partition("://")
-        if host != request.host.lower() or (request.protocol == "https" and scheme != "https"):
-            raise RequestError("foreign", "pages of other sites may not do this")
+        if self.listed_origin(request):
+            if not only_own:
+                return
+            words = "pages of access.origins get no cookie: expected Authorization: Bearer CODE"
+            raise RequestError("foreign", words)
+        peer = _peer(request)
+        words = origin_check.refusal(text, request.protocol, request.host, peer)
+        log.info("%s: refused: %s", request.remote_ip, words, extra=LIMITED)
+        raise RequestError("foreign", words)
+
+    def listed_origin(self, request: HTTPServerRequest) -> str | None:
+        """Return the origin of the page that sent the request if `access.origins` has it.
+
+        Return None for our own pages."""
+        text = request.headers.get("Origin")
+        if not self.access.origins or text is None or self._is_own_page(text, request):
+            return None
+        origin = str(origins.parse(text))
+        return origin if origin in self.access.origins else None
+
+    def _is_own_page(self, text: str, request: HTTPServerRequest) -> bool:
+        """Return True if an `Origin` is that of the server that the request is for."""
+        origin = origins.parse(text)
+        return origin is not None and origin_check.is_own(origin, request.protocol, request.host)
 
     def _names(self) -> set[str]:
         """Return this server's names, read again each time: a Pi can be renamed at any time."""
         full = socket.gethostname().lower()
         short = full.partition(".")[0]
-        return {"localhost", full, short, f"{short}.local", *self.access.hosts}
+        at_home = (f"{short}.{domain}" for domain in _HOME_DOMAINS)
+        return {"localhost", full, short, *at_home, *self.access.hosts}
 
 
 def _is_address(name: str) -> bool:

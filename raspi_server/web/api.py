@@ -15,13 +15,22 @@ from tornado.web import HTTPError
 
 from .. import __version__, messages
 from ..errors import STATUS, ErrorCode, RequestError
-from ..messages import NAME, ErrorAnswer, LoginRequest, PulseRequest, SetRequest, encode
+from ..messages import (
+    NAME,
+    ErrorAnswer,
+    LoginRequest,
+    LogoutRequest,
+    PulseRequest,
+    SetRequest,
+    encode,
+)
 from ..security.access import Caller
 from .context import JSON_HEADERS, NO_FLEET, WebContext
+from .cross_origin import allow_origin
 from .handler import NamedHandler, reason, write_plainly
 from .openapi import Operation
 
-_Body = TypeVar("_Body", SetRequest, PulseRequest, LoginRequest)
+_Body = TypeVar("_Body", SetRequest, PulseRequest, LoginRequest, LogoutRequest)
 
 _COMMAND_ERRORS: tuple[ErrorCode, ...] = (
     "foreign",
@@ -40,6 +49,8 @@ class ApiHandler(NamedHandler):
     operations: ClassVar[Mapping[str, Operation]] = {}
     is_for_all = False
     """True for requests that need no right to view."""
+    is_for_own_pages = False
+    """True for requests about cookies, which pages of `access.origins` do not get."""
     caller: Caller
 
     def initialize(self, context: WebContext) -> None:
@@ -50,12 +61,13 @@ class ApiHandler(NamedHandler):
         """Set the headers of every answer in JSON, errors included."""
         for name, value in JSON_HEADERS.items():
             self.set_header(name, value)
+        allow_origin(self)
 
     async def prepare(self) -> None:
         """Check origin, method and rights before the method runs. Raises RequestError."""
         auth = self.context.auth
         if self.request.method not in ("GET", "HEAD"):
-            auth.check_origin(self.request)
+            auth.check_origin(self.request, self.is_for_own_pages)
         if str(self.request.method).lower() not in self.methods():
             raise RequestError("method", f"expected {', '.join(self.methods()).upper()}")
         self.caller = await auth.caller(self.request)
@@ -119,19 +131,19 @@ class Index(ApiHandler):
     operations = {"get": Operation("The index of the API", messages.Api)}
 
     def get(self) -> None:
-        """Answer with name, version, and links to the rest of the API."""
+        """Answer with name, version, and links to the rest of the API, relative to this address."""
         server = self.context.status.server_info()
         links = {
-            "hello": "/api/hello",
-            "pins": "/api/pins",
-            "history": "/api/history",
-            "header": "/api/header",
-            "health": "/api/health",
-            "openapi": "/api/openapi.json",
-            "websocket": "/ws",
+            "hello": "api/hello",
+            "pins": "api/pins",
+            "history": "api/history",
+            "header": "api/header",
+            "health": "api/health",
+            "openapi": "api/openapi.json",
+            "websocket": "ws",
         }
         if self.context.fleet:
-            links["fleet"] = "/api/fleet"
+            links["fleet"] = "api/fleet"
         self.answer(
             messages.Api(
                 name=NAME,
@@ -303,7 +315,7 @@ class Fleet(ApiHandler):
 class Login(ApiHandler):
     """`/api/login`."""
 
-    is_for_all = True
+    is_for_all = is_for_own_pages = True
     operations = {
         "post": Operation(
             "A code, or the token of a link that `raspi-server code --qr` shows, for a cookie",
@@ -324,7 +336,7 @@ class Login(ApiHandler):
         else:
             assert asked.code, "LoginRequest has either"
             code = await auth.sign_in(asked.code, caller.address)
-        self._answer(await auth.begin_session(self, code))
+        self._answer(await auth.begin_session(self, code, asked.path))
         self.context.close_ended_sessions()  # now that the browser has its new cookie
 
     def _answer(self, caller: Caller) -> None:
@@ -335,16 +347,20 @@ class Login(ApiHandler):
 class Logout(ApiHandler):
     """`/api/logout`."""
 
-    is_for_all = True
+    is_for_all = is_for_own_pages = True
     operations = {
         "post": Operation(
-            "End the session, its sockets and its cookie", messages.LoginAnswer, errors=("foreign",)
+            "End the session, its sockets and its cookie",
+            messages.LoginAnswer,
+            LogoutRequest,
+            body_required=False,
+            errors=("foreign", "bad-value"),
         )
     }
 
     async def post(self) -> None:
         """End the caller's session, and close its WebSockets."""
-        written = self.context.auth.end_session(self)
+        written = self.context.auth.end_session(self, self.body(LogoutRequest).path)
         self.context.close_ended_sessions()
         if written:
             await written

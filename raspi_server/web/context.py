@@ -38,9 +38,10 @@ from .versions import Versions
 PAGE_POLICY = (
     # ws: and wss: because 'self' does not cover them in Safari 15.
     "default-src 'self'; connect-src 'self' ws: wss:; object-src 'none'; base-uri 'none';"
-    " form-action 'none'; frame-ancestors 'none'"
+    " form-action 'none'"
 )
-"""The Content-Security-Policy of our own pages: scripts come from files of this server only."""
+"""The Content-Security-Policy of our own pages: scripts come from files of this server only. The
+sites that may frame them are added to it."""
 JSON_HEADERS = {
     **HEADERS,
     "Content-Type": "application/json",

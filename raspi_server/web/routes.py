@@ -13,8 +13,9 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from .. import __version__
 from ..errors import RequestError
 from ..messages import MAX_MESSAGE_BYTES
-from . import api, history_api, openapi, trust
+from . import api, history_api, openapi, probes, trust
 from .context import WebContext
+from .cross_origin import CONTEXT, Preflight
 from .openapi import Operation
 from .receiving import Reception, declared_bytes
 from .static import Files, VersionedFiles
@@ -55,17 +56,24 @@ class _Guarded(Application):
     ) -> None:
         self._context = context
         arguments: dict[str, Any] = {"context": context}
+        settings: dict[str, Any] = {CONTEXT: context}
         super().__init__(
             [(path, handler, arguments) for path, handler in routes],
             log_function=log_request,
+            **settings,
             websocket_max_message_size=MAX_MESSAGE_BYTES,
         )
 
     def find_handler(self, request: HTTPServerRequest, **named: Any) -> Any:
         max_bytes = self._context.limits.max_body_bytes
         is_too_large = declared_bytes(request) > max_bytes
+        auth = self._context.auth
+        auth.identify(request)
+        probe = probes.answer(request)
+        if probe and not declared_bytes(request):
+            return self.get_handler_delegate(request, probes.Probe, {"answer": probe})
         try:
-            self._context.auth.check_host(request)
+            auth.check_host(request)
             if not request.path.startswith("/"):  # `*`, or a whole URL, as one asks a proxy
                 raise RequestError("not-found", "expected a path that begins with /")
             if is_too_large:
@@ -74,6 +82,9 @@ class _Guarded(Application):
             arguments = {"context": self._context, "error": error}
             handler = TooLarge if is_too_large else api.Rejected
             return self.get_handler_delegate(request, handler, arguments)
+        is_preflight = "Access-Control-Request-Method" in request.headers
+        if request.method == "OPTIONS" and is_preflight and auth.listed_origin(request):
+            return self.get_handler_delegate(request, Preflight)
         return super().find_handler(request, **named)
 
     def start_request(

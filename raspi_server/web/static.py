@@ -16,6 +16,7 @@ from ..messages import HEADERS
 from .compression import accepts_gzip, compress, open_regular
 from .content_types import content_type, is_html, is_part, is_text
 from .context import PAGE_POLICY, WebContext
+from .cross_origin import allow_origin
 from .handler import NamedHandler, write_plainly
 from .versions import CURRENT, IMMUTABLE, VERSION, is_hidden, put_version
 
@@ -225,7 +226,7 @@ class Files(NamedHandler, StaticFileHandler):
     def set_extra_headers(self, path: str) -> None:
         """Set the headers that tell caches of the two forms of a text."""
         if self._may_be_gzip:
-            self.set_header("Vary", "Accept-Encoding")
+            self.add_header("Vary", "Accept-Encoding")
         if self._is_gzip:
             self.set_header("Content-Encoding", "gzip")
             self.clear_header("Accept-Ranges")
@@ -235,15 +236,25 @@ class Files(NamedHandler, StaticFileHandler):
         for name, value in HEADERS.items():
             self.set_header(name, value)
         self.set_header("Cache-Control", "no-cache")
+        allow_origin(self)
 
     def _set_policy(self, folder: str) -> None:
-        """Restrict our own pages to scripts in files.
+        """Restrict our own pages to scripts in files, and choose the sites that may frame a page.
 
-        Pages in the user's folder are not restricted. In a checkout both are one folder, and only
-        the policy in our pages applies.
+        Pages in the user's folder run any script, and may frame each other and use plain forms,
+        for which browsers need a referrer. In a checkout both are one folder: its pages count as
+        the user's, and the policy in our pages applies.
         """
-        if folder != self.context.www[0]:
-            self.set_header("Content-Security-Policy", PAGE_POLICY)
+        origins = " ".join(self.context.auth.access.origins)
+        if folder == self.context.www[0]:
+            policy, ancestors = "", f"'self' {origins}".rstrip()
+            self.set_header("Referrer-Policy", "same-origin")
+            self.set_header("X-Frame-Options", "SAMEORIGIN")
+        else:
+            policy, ancestors = f"{PAGE_POLICY}; ", origins or "'none'"
+        self.set_header("Content-Security-Policy", f"{policy}frame-ancestors {ancestors}")
+        if origins:
+            self.clear_header("X-Frame-Options")  # it can name no other site
 
     # Errors
 

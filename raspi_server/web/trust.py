@@ -18,7 +18,7 @@ from .openapi import Operation
 from .static import Files
 from .websocket import RateLimitedSocket
 
-PAGE = "/trust/"
+PAGE = "trust/"
 _NO_AUTHORITY = "there is no certificate authority of this Pi's own to trust"
 
 
@@ -145,7 +145,9 @@ class HttpsOnly(ApiHandler):
         if self.request.method not in ("GET", "HEAD") or not for_people:
             raise RequestError("https-only", f"expected https: https://{host}{path[:80]}")
         if self.context.identity and self.context.identity.authority:
-            self.redirect(f"{PAGE}?to={quote(self.request.uri or '/')}", status=307)
+            # Relative, since a proxy may serve this below a path.
+            up = "../" * (path.count("/") - 1) or "./"
+            self.redirect(f"{up}{PAGE}?to={quote(self.request.uri or '/')}", status=307)
         else:
             self.redirect(f"https://{host}{self.request.uri}", status=307)
 

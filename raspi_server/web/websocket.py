@@ -24,7 +24,7 @@ from ..messages import (
     decode_command,
     decode_remote_command,
 )
-from ..net.backpressure import Viewer
+from ..net.backpressure import TRY_AGAIN_LATER, Viewer
 from ..net.connections import Connection
 from ..net.hub import Hub
 from ..net.rate_limit import TokenBucket
@@ -155,6 +155,10 @@ class ViewerSocket(RateLimitedSocket):
         if connection is None or connection.stream is None or connection.stream.closed():
             return  # the client closed it during the handshake
         if isinstance(connection.stream, Connection):
+            auth = self.context.auth
+            if not auth.admit_viewer(self.request, connection.stream, self._caller):
+                self.close(TRY_AGAIN_LATER, "this address has too many connections")
+                return
             connection.stream.on_large_response = None  # the hub bounds what waits here
         self._viewer = Viewer(connection, self._loop, self._caller, self.hub.limits)
         self.add_to_hub(self._viewer)

@@ -157,6 +157,11 @@ def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path:
     page.get_by_role("textbox", name="Access code").fill(code)
     page.locator("#sign-in .do").click()
     expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    # Another site of this host may use the same name.
+    (cookie,) = page.context.cookies(f"{reached.url}/")
+    assert cookie["path"] == "/pi"
+    theirs = {"name": cookie["name"], "value": "x", "url": reached.url.removesuffix("/pi")}
+    page.context.add_cookies([theirs])
     page.reload()
     lamp = page.get_by_role("switch", name="Desk lamp")
     lamp.click()
@@ -178,6 +183,7 @@ def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path:
     assert trust == f"{reached.url}/trust/"
     page.get_by_role("button", name="Sign out").click()
     expect(page.locator("#session")).to_be_hidden()
+    assert [each["value"] for each in page.context.cookies(f"{reached.url}/")] == ["x"]
     page = open_page(trust)
     expect(page.locator("h1")).to_have_text("A safe way in")
     onward = page.locator("#on").evaluate("link => link.href")

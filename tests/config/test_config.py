@@ -118,10 +118,25 @@ RULES = [
     choice("log_level", TOP, "debug, info, warning or error", "critical"),
     choice("view", ("access",), "everyone or code", "nobody"),
     choice("control", ("access", *DRIVEN), "everyone, code or nobody", "none"),
-    Rule("hosts", ("hosts",), "a host name such as pi.example.org, without a port",
-         {"Pi.Example.org": "pi.example.org"} | same("my_pi", "10.0.0.5", "on", "x" * 253, "_"),
+    Rule("hosts", ("list",), "a host name such as pi.example.org or *.example.org, without a port",
+         {"Pi.Example.org": "pi.example.org"} | same("my_pi", "10.0.0.5", "on", "x" * 253, "_")
+         | {"'*.Tailnet.ts.net'": "*.tailnet.ts.net"},
          quoted("pi.example.org:8080", "http://pi", "-pi", "pi.", "küche", "")
-         | {"'*'": '"*"', '"pi\\n"': '"pi\\n"', "x" * 254: f'"{"x" * 60}…"'} | same("5", "true")),
+         | quoted("a.*.example.org", "x*.example.org")
+         | {f"'{each}'": f'"{each}"' for each in ("*", "*.", "*.org", "*.*.example.org")}
+         | {'"pi\\n"': '"pi\\n"', "x" * 254: f'"{"x" * 60}…"'} | same("5", "true")),
+    Rule("proxies", ("list",), "an address or a network such as 127.0.0.1 or 172.16.0.0/12",
+         {"127.0.0.1": "127.0.0.1/32", "'::1'": "::1/128"} | same("172.16.0.0/12", "fd00::/8"),
+         quoted("172.16.5.0/12", "0.0.0.0/0", "localhost", "127.0.0.1:80", "10.0.0.0/33")
+         | {"'::/0'": '"::/0"'} | same("5", "true")),
+    Rule("origins", ("list",),
+         "an origin such as https://dash.example.org, with its port and no path",
+         {"HTTPS://Dash.example.org:443/": "https://dash.example.org"}
+         | same("http://pi.local:8123", "https://10.0.0.5", "http://[::1]:3000"),
+         quoted("dash.example.org", "https://dash.example.org/x", "https://*.example.org",
+                "wss://dash.example.org", "https://me@dash.example.org", "http://pi:0",
+                "https://x;script-src", "https://a b", "http://pi:65536", "https://küche")
+         | {"'*'": '"*"'} | same("5", "true")),
     Rule("url", MQTT, "a URL such as mqtt://HOST or mqtts://HOST:8883",
          same("mqtt://broker", "mqtts://192.168.1.2:8883", "mqtt://pi.local:1", "mqtt://[::1]:65535"),
          quoted("broker", "http://broker", "mqtt://:1883", "mqtt://broker:0", "mqtt://broker:65536")
@@ -176,8 +191,8 @@ def text_with(rule, where, value):
         return f"{rule.key}: {value}\n", 1, rule.key
     if where == "access":
         return f"access:\n  {rule.key}: {value}\n", 2, f"access.{rule.key}"
-    if where == "hosts":
-        return f"access:\n  hosts:\n    - {value}\n", 3, "access.hosts"
+    if where == "list":
+        return f"access:\n  {rule.key}:\n    - {value}\n", 3, f"access.{rule.key}"
     if where == "mqtt":
         wanted = {"password_file": "user", "certificate": "key", "key": "certificate"}
         others = {"url": "mqtts://broker", wanted.get(rule.key, "user"): "x"}
@@ -198,8 +213,8 @@ def value_of(rule, where, value):
         group = value if rule.key == "group" else "a"
         text += f"  other: {{gpio: 4, mode: output, group: {group}}}\n"
     config = read(text)
-    if where == "hosts":
-        return config.access.hosts[0]
+    if where == "list":
+        return getattr(config.access, rule.key)[0]
     owners = {"top": config, "access": config.access, "mqtt": config.mqtt}
     return getattr(owners.get(where) or config.pins[0], rule.key)
 
@@ -227,10 +242,11 @@ def test_key_accepts_its_values_and_rejects_others(rule, where):
 
 def test_table_has_every_key():
     """Each key of the configuration is in the table above, except those with tests of their own."""
-    elsewhere = {"access", "mqtt", "pins", "hosts", "name"}
+    elsewhere = {"access", "mqtt", "pins", "name"}
     structs = {"top": Config, "access": AccessConfig, "mqtt": MqttConfig, **MODES}
     for where, struct in structs.items():
-        tested = {rule.key for rule in RULES if where in rule.where} - {"mode"}
+        wanted = {where, "list"} if where == "access" else {where}
+        tested = {rule.key for rule in RULES if wanted & set(rule.where)} - {"mode"}
         assert tested == set(struct.__struct_fields__) - elsewhere, where
 
 

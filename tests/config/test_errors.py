@@ -59,7 +59,7 @@ DRIVEN_KEYS = "mode, gpio, label, active, max_on, confirm, control, initial, on_
     [
         ("prot: 1", "1: prot", f"{TOP_KEYS} (did you mean port?)"),
         ("access:\n  veiw:\n    - 1", "2: access.veiw",
-         "view, control, hosts (did you mean view?)"),
+         "view, control, hosts, proxies, origins (did you mean view?)"),
         (pin_text("input", "debunce:\n      - 1"), "5: pins.lamp.debunce",
          f"{INPUT_KEYS} (did you mean debounce?)"),
         (pin_text("pwm", "name: x"), "5: pins.lamp.name", f"{DRIVEN_KEYS}, frequency"),

@@ -74,7 +74,7 @@ def test_all_pis_are_shown_and_switched(fleet):
     answer = ask(here, "GET", "/api/fleet")
     described = ask(here, "GET", "/api/openapi.json").json
     assert complaints(described, "GET", "/api/fleet", answer) == []
-    assert ask(here, "GET", "/api").json["links"]["fleet"] == "/api/fleet"
+    assert ask(here, "GET", "/api").json["links"]["fleet"] == "api/fleet"
 
 
 def test_rejected_command(fleet):

@@ -47,6 +47,28 @@ def test_sign_out(start_with_codes):
     assert pi.ask("GET", "/api/hello", **other).json["signed_in"] is None
 
 
+def test_cookie_belongs_to_the_path_of_the_page(start_with_codes):
+    """Below a path of a proxy the cookie has that path, if it is plain. Another site of the same
+    host may set a cookie of the same name, and gets none of ours."""
+    pi = start_with_codes()
+    code = pi.new("control")
+    for path, found in (("/pi/", "/pi"), ("/a-b/c.d_~", "/a-b/c.d_~"), ("/", "/"), ("", "/"),
+                        ("/pi; Domain=x", "/"), ("//evil", "/"), ("/p%69/", "/"), ("pi", "/"),
+                        ("/k\u00fcche/", "/")):  # fmt: skip
+        cookie = pi.ask("POST", "/api/login", {"code": code, "path": path}).cookie
+        assert (cookie["path"], cookie["samesite"], cookie["httponly"]) == (found, "Strict", True)
+    ours = f"{cookie.key}={cookie.value}"
+    for header in (f"{ours}; {cookie.key}=theirs", f"{cookie.key}=theirs; a=b; {ours}"):
+        assert pi.switch(1, Cookie=header).status == 200
+        renewed = pi.ask("GET", "/", Cookie=header).cookie  # as the page at /pi/
+        assert (renewed.value, renewed["path"]) == (cookie.value, "")
+    assert pi.switch(1, Cookie=f"{cookie.key}=theirs").status == 401
+    out = pi.ask("POST", "/api/logout", {"path": "/pi/"}, Cookie=f"{cookie.key}=theirs; {ours}")
+    assert (out.cookie.value, out.cookie["path"]) == ("", "/pi")
+    assert pi.switch(1, Cookie=ours).status == 401
+    assert pi.ask("POST", "/api/login", {"code": code, "path": "/" * 1001}).status == 422
+
+
 def test_sessions_survive_a_restart(start_with_codes):
     """A restart, even after a kill, ends no session and revives none. The file has no cookie, and
     uses are written once a day. If it cannot be read, all browsers have to sign in again."""

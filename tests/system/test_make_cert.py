@@ -273,6 +273,30 @@ def test_new_name_of_the_pi_and_a_new_authority(pi: Pi) -> None:
     assert pi.make() == ""
 
 
+def test_names_in_access_hosts(pi: Pi) -> None:
+    """Names in `access.hosts` go into the certificate, wildcards never. An authority that was made
+    before vouches only for names of homes; a new one for exactly the others that are listed."""
+    config = pi.tls.parent / "config.yaml"
+    names = "[garden.lan, Pi.Example.org, '*.tail.ts.net', example.net, x.example.net, 10.0.0.5]"
+    config.write_text(f"access:\n  hosts: {names}\n")
+    assert "it lacks garden.lan\n" in pi.make()
+    assert "DNS:garden.lan" in pi.names()
+    listed = ["pi.example.org", "example.net", "x.example.net"]
+    assert pi.left_out() == [*(f"new {name}" for name in listed), "never 2001:db8::7"]
+    assert pi.make() == ""
+    pi.make("--new-authority")
+    assert {f"DNS:{name}" for name in ("garden.lan", *listed)} < set(pi.names())
+    assert pi.left_out() == ["never 2001:db8::7"]
+    assert not [name for name in pi.names() if "*" in name or "10.0.0.5" in name]
+    for name in ("www.pi.example.org", "example.org", "tail.ts.net", "a.tail.ts.net", "ample.net"):
+        assert not pi.is_vouched_for(f"DNS:{name}")
+    assert pi.openssl("verify -x509_strict -CAfile ca.crt server.crt") == "server.crt: OK\n"
+    # A file with errors changes nothing, and a name that is gone does no harm.
+    for text in ("access:\n  hosts: [a b]\n", "access: {hosts: []}\n"):
+        config.write_text(text)
+        assert pi.make() == ""
+
+
 def test_older_authority_without_name_constraints_stays(pi: Pi) -> None:
     """An authority without name constraints stays, and vouches for all but public names."""
     settings = "[a]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"

@@ -2,6 +2,7 @@
 import { address } from "../ui/address.js";
 import { copyable, make, part, setText } from "../ui/dom.js";
 import { stateText } from "../ui/format.js";
+import { credentials } from "../ui/frame.js";
 import { text } from "../ui/i18n.js";
 
 /** @typedef {import("../raspi.js").Raspi} Raspi */
@@ -44,7 +45,7 @@ export class GpioHeader {
     if (!this.#whole.open) return;
     const place = part(this.#whole, ".error");
     try {
-      const answer = await fetch(address("api/header"));
+      const answer = await fetch(address("api/header"), credentials());
       const found = await answer.json();
       if (!answer.ok) throw new Error(found.error.message);
       place.hidden = true;

@@ -1,6 +1,7 @@
 /** The notices at the top of the dashboard: the server's for its owner, and what keeps this page from working fully. */
 import { address } from "../ui/address.js";
 import { part } from "../ui/dom.js";
+import { hasCode } from "../ui/frame.js";
 import { known, text } from "../ui/i18n.js";
 import { linkButton, noticeElement } from "../ui/notice.js";
 import { isWeak } from "./health.js";
@@ -13,7 +14,7 @@ export function currentNotices(raspi, signIn) {
   /** @type {Notice[]} */
   const found = [];
   if (isWeak(health)) found.push({ code: "power", words: text("weakPower"), isWarning: true });
-  if (link === "polling") found.push({ code: "polling", words: text("byAsking"), isWarning: true, action: trustLink });
+  if (link === "polling" && !hasCode()) found.push({ code: "polling", words: text("byAsking"), isWarning: true, action: trustLink });
   for (const { code, message } of hello?.server.notices ?? []) {
     const words = known(code);
     // Where the page's own words say all, the server's add nothing.

@@ -1,6 +1,10 @@
-/** Signing in and out: by a scanned link, which is valid once, or with the typed code. The server knows the browser by a cookie. */
-import { address } from "../ui/address.js";
+/**
+ * Signing in and out: by a scanned link, which is valid once, or with the typed code. The server knows the browser by a cookie, and a
+ * page that another site frames by the code in its memory.
+ */
+import { address, ROOT_PATH } from "../ui/address.js";
 import { make, part, setText } from "../ui/dom.js";
+import { isFramed, keepCode } from "../ui/frame.js";
 import { errorText, text } from "../ui/i18n.js";
 import { ApiError, request } from "../ui/polling.js";
 
@@ -40,7 +44,7 @@ export class SignIn {
 
   /** Sign in by a link. The token follows the #, which no browser sends, and leaves the address bar at once; in the browser's history it is worthless. */
   #useLink() {
-    const token = /^#token=([\w-]+)$/.exec(location.hash)?.[1];
+    const token = !isFramed && /^#token=([\w-]+)$/.exec(location.hash)?.[1];
     if (!token) return;
     history.replaceState(null, "", location.pathname + location.search);
     void this.#signIn({ token });
@@ -65,6 +69,7 @@ export class SignIn {
 
   /** @param {{code: string}|{token: string}} shown */
   async #signIn(shown) {
+    if (isFramed && "code" in shown) return this.#tryCode(shown.code);
     const error = await post("api/login", shown);
     if (error && "code" in shown) return this.#askForCode(error);
     const signedIn = await signedInAs();
@@ -75,7 +80,23 @@ export class SignIn {
     this.#raspi.reconnect();
   }
 
+  /** Use a code from now on, if it is right. @param {string} code */
+  async #tryCode(code) {
+    keepCode(code);
+    try {
+      await request("/hello");
+    } catch (error) {
+      keepCode(null);
+      const [key, message] = error instanceof ApiError ? [error.code, error.message] : ["", String(error)];
+      return this.#askForCode(errorText({ "sign-in": "wrong-code", "too-fast": "wrong-codes" }[key] ?? key, message));
+    }
+    this.#dialog.close?.();
+    this.#raspi.reconnect();
+  }
+
   async #signOut() {
+    keepCode(null);
+    if (isFramed) return this.#raspi.reconnect();
     const error = await post("api/logout", {});
     if (error) setText(part(document, "#session span"), error);
     else this.#raspi.reconnect();
@@ -85,7 +106,7 @@ export class SignIn {
 /** Send a request; return the reason why it failed, or nothing. @param {string} path @param {object} body */
 async function post(path, body) {
   try {
-    const answer = await fetch(address(path), { method: "POST", body: JSON.stringify(body) });
+    const answer = await fetch(address(path), { method: "POST", body: JSON.stringify({ ...body, path: ROOT_PATH }) });
     if (answer.ok) return "";
     const { code, message } = (await answer.json()).error;
     if (code === "too-fast") return errorText("wrong-codes", message);

@@ -1,6 +1,7 @@
 /** The fleet, all Raspberry Pis at the broker, as they are now: fetched once, and kept up to date by messages. It draws nothing. */
 import { address, socketAddress } from "../ui/address.js";
 import { Connection } from "../ui/connection.js";
+import { credentials } from "../ui/frame.js";
 import { ApiError, request } from "../ui/polling.js";
 
 /**
@@ -147,7 +148,7 @@ export class FleetClient extends Connection {
 
   /** Check, after a connection failed, whether the fleet is switched off here. */
   async checkIsOff() {
-    const answer = await fetch(address("api/fleet"), { method: "HEAD", cache: "no-store" }).catch(() => null);
+    const answer = await fetch(address("api/fleet"), { ...credentials(), method: "HEAD", cache: "no-store" }).catch(() => null);
     if (answer?.status !== 404 || this.isFresh) return;
     this.isOff = true;
     this.close();

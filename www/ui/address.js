@@ -10,6 +10,9 @@
 /** The address of the server's first page; ends with a slash. */
 const ROOT = new URL("..", import.meta.url).href.replace(/\/v\/([0-9a-f]{16}|current)\/$/, "/");
 
+/** The path of that address, `/` or such as `/pi/`: the cookie's, so that other sites of the same host do not get it. */
+export const ROOT_PATH = new URL(ROOT).pathname;
+
 /** Return the address of a path. @param {string} path without a slash at its start */
 export const address = (path) => ROOT + path;
 

@@ -3,6 +3,7 @@
  * the messages: raspi.js those of one Raspberry Pi, fleet/fleet-client.js those of the fleet.
  */
 import { isOwnSocket } from "./address.js";
+import { hasCode, isFramed } from "./frame.js";
 import { ApiError, isReachable } from "./polling.js";
 
 /**
@@ -177,7 +178,8 @@ export class Connection {
   }
 
   #connect() {
-    if (this.isBlocked && this.#isOwn && this.#startPolling()) return;
+    // Browsers let no page send a code with a WebSocket.
+    if ((this.isBlocked || hasCode()) && this.#isOwn && this.#startPolling()) return;
     this.open();
   }
 
@@ -194,7 +196,9 @@ export class Connection {
   /** Return a new WebSocket, or null where the browser allows none. */
   #newSocket() {
     try {
-      return new WebSocket(this.#url, "raspi-server.1");
+      const url = new URL(this.#url);
+      if (isFramed && this.#isOwn) url.search = "cookies=no"; // a browser would send it all the same
+      return new WebSocket(url.href, "raspi-server.1");
     } catch (error) {
       console.warn("raspi-server: no WebSocket:", error);
       return null;
@@ -226,7 +230,7 @@ export class Connection {
     this.#drop();
     this.#started = now();
     this.#polling = this.fallback((message) => this.#handle(message), (link) => this.disconnect(link));
-    if (this.#polling) this.#retrySocketLater(0);
+    if (this.#polling && !hasCode()) this.#retrySocketLater(0);
     return this.#polling !== null;
   }
 

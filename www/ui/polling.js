@@ -3,6 +3,7 @@
  * blocks WebSockets without an error. Polling reports the same messages as a WebSocket.
  */
 import { address } from "./address.js";
+import { credentials } from "./frame.js";
 
 /** @typedef {{type: string, pin: string, value?: number, seconds?: number}} Command */
 
@@ -29,7 +30,7 @@ export async function request(path, method = "GET", body, timeout = REQUEST_TIME
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), timeout * 1000);
   try {
-    const answer = await fetch(address(`api${path}`), { method, cache: "no-store", signal: limit.signal, body: body && JSON.stringify(body) });
+    const answer = await fetch(address(`api${path}`), { ...credentials(), method, cache: "no-store", signal: limit.signal, body: body && JSON.stringify(body) });
     const found = await answer.json();
     if (answer.ok || !found.error) return found; // /api/health answers 503 with a health, not with an error
     throw new ApiError(answer.status, found.error.code, found.error.message);
@@ -43,7 +44,7 @@ export async function isReachable(timeout) {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), timeout * 1000);
   try {
-    await fetch(address("api"), { method: "HEAD", cache: "no-store", signal: limit.signal });
+    await fetch(address("api"), { ...credentials(), method: "HEAD", cache: "no-store", signal: limit.signal });
     return true;
   } catch {
     return false;

@@ -77,7 +77,7 @@ const strings = {
   "error:wrong-code": "ini bukan kodenya",
   "error:wrong-codes": "terlalu banyak kode yang salah: tunggu 10 detik, lalu coba lagi",
   "error:used-link": "tautan ini sudah dipakai atau lebih dari 15 menit",
-  "error:foreign": "halaman dari situs lain tidak boleh melakukan ini",
+  "error:foreign": "",
   "error:not-allowed": "tidak seorang pun boleh mengalihkan pin ini",
   "error:not-writable": "pin ini masukan",
   "error:unknown-pin": "pin ini tidak ada lagi",
