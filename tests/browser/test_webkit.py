@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -41,21 +42,30 @@ class WebKit:
         self.driver.execute_script(NOTE_FAILURES)
 
     def element(self, css: str) -> WebElement:
-        """Return the element, once it is displayed."""
+        """Return the element, once it is displayed and enabled."""
 
         def seen(driver: webdriver.WPEWebKit) -> WebElement | None:
             found = driver.find_elements(By.CSS_SELECTOR, css)
-            return next((each for each in found if each.is_displayed()), None)
+            return next((each for each in found if each.is_displayed() and each.is_enabled()), None)
 
-        return WebDriverWait(self.driver, LIMIT).until(seen, f"{css} is not displayed")
+        return WebDriverWait(self.driver, LIMIT).until(
+            seen, f"{css} is not displayed, or not enabled"
+        )
 
     def expect(self, css: str, words: str) -> None:
+        said = ""
+
         def told(driver: webdriver.WPEWebKit) -> bool:
-            return words in driver.execute_script(
+            nonlocal said
+            said = driver.execute_script(
                 "return document.querySelector(arguments[0])?.textContent ?? ''", css
             )
+            return words in said
 
-        WebDriverWait(self.driver, LIMIT).until(told, f"{css} never said {words!r}")
+        try:
+            WebDriverWait(self.driver, LIMIT).until(told)
+        except TimeoutException:
+            raise AssertionError(f"{css} never said {words!r}, but {said!r}") from None
 
     def press(self, css: str) -> None:
         self.element(css).click()

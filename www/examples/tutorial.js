@@ -21,3 +21,4 @@ button.onclick = () => {
   raspi.on("state", (state) => say(`${state.time.toFixed(3)} ${JSON.stringify(state.pins)}`)); // ten times a second
   raspi.on("change", (change) => say(`${change.time.toFixed(3)} ${change.pin} is now ${change.value}`)); // at once
 };
+button.disabled = false; // a press before now would do nothing

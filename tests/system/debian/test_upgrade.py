@@ -177,8 +177,9 @@ def test_other_python_version_is_reported_and_repaired(service: Service) -> None
     again, and install.sh builds the release again. It starts a service that failed. Only one
     install.sh runs at a time."""
     guest = service.guest
-    site = guest.output("ls -d /opt/raspi-server/current/venv/lib/python3.*")
-    guest.run(f"mv {site} {site}.gone")
+    python = guest.output("ls /opt/raspi-server/current/venv/bin/python3.*")
+    system_python = guest.output(f"readlink {python}")
+    guest.run(f"ln -sfn {system_python}.gone {python}")
     cursor = service.cursor()
     assert guest.run("systemctl restart raspi-server", check=False).returncode == 1
     assert "was installed for another Python" in service.journal(cursor)
@@ -186,7 +187,7 @@ def test_other_python_version_is_reported_and_repaired(service: Service) -> None
     assert (service.show("ActiveState"), service.show("ExecMainStatus")) == ("failed", "78")
     assert "sudo scripts/install.sh" in guest.run("raspi-server check", check=False).stdout
     assert "Building release" in guest.install("--dry-run").stdout
-    guest.run(f"mv {site}.gone {site}")
+    guest.run(f"ln -sfn {system_python} {python}")
     service.edit(f"port: {PORT}", f"port: {OTHER}")
     lock = "bash -c 'exec 9>/run/raspi-server-install.lock; flock 9; echo 1; sleep 99'"
     with guest.running(lock):
