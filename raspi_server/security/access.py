@@ -153,6 +153,8 @@ class AccessPolicy:
 
         `request.headers["Host"]` stays as the proxy sent it."""
         peer = str(request.remote_ip)
+        if peer not in self._limiter.proxies:
+            return
         client = client_of(peer, request.headers, self._limiter.proxies)
         if client.is_contradictory:
             words = "%s: Forwarded and X-Forwarded-… differ: what they contradict does not count"
