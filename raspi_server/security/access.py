@@ -153,6 +153,8 @@ class AccessPolicy:
 
         `request.headers["Host"]` stays as the proxy sent it."""
         peer = str(request.remote_ip)
+        if peer not in self._limiter.proxies:
+            return
         client = client_of(peer, request.headers, self._limiter.proxies)
         if client.is_contradictory:
             words = "%s: Forwarded and X-Forwarded-… differ: what they contradict does not count"
@@ -224,10 +226,13 @@ class AccessPolicy:
     def _right_of(self, credential: str) -> Right | None:
         return self._codes.right(credential) or self._codes.right(self._sessions.code(credential))
 
-    async def begin_session(self, handler: RequestHandler, code: str, path: str) -> Caller:
+    async def begin_session(
+        self, handler: RequestHandler, code: str, path: str | None = None
+    ) -> Caller:
         """Give a browser a cookie for the code with this id, and return its new caller.
 
         `path` is where the browser reaches this server; it becomes the cookie's if it is plain.
+        Without one the browser takes the folder of the address that it asked for.
 
         The session that the browser had ends. Its WebSockets are not closed here."""
         request = handler.request
@@ -247,7 +252,9 @@ class AccessPolicy:
         if cookie and self._session(handler.request):
             self._set_cookie(handler, cookie, None)  # browsers take the path of the page
 
-    def end_session(self, handler: RequestHandler, path: str) -> asyncio.Future[None] | None:
+    def end_session(
+        self, handler: RequestHandler, path: str | None = None
+    ) -> asyncio.Future[None] | None:
         """End the session of a browser, if it has one, and delete its cookie of this path.
 
         Return a future that is done when a power cut cannot undo that, or None without a session.

@@ -32,6 +32,14 @@ READ = """async ([target, code]) => {
   ];
 }"""
 
+IMPORT = """async (target) => {
+  const { connect } = await import(`${target}/raspi.js`);
+  const raspi = connect();
+  const hello = await new Promise((done) => raspi.on("hello", done));
+  raspi.close();
+  return [hello.signed_in, raspi.pins.size];
+}"""
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Callable[..., str]]:
@@ -76,6 +84,7 @@ def test_listed_site(start_server, open_page, browser, site, tmp_path: Path) -> 
     sign_in(page, code)
     page.goto(f"{listed}/")
     assert page.evaluate(READ, [server.url, code]) == [200, None, 401, "failed", 200]
+    assert page.evaluate(IMPORT, server.url) == [None, 6]
     frame = page.frame_locator("iframe")
     lamp = frame.get_by_role("switch", name="Desk lamp")
     expect(frame.locator("#link")).to_contain_text("Live")

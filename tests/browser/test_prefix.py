@@ -35,14 +35,15 @@ PREFIX = b"/pi/"
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """A reverse proxy that removes the prefix. Paths without it are noted in `lost`."""
+    """A reverse proxy that removes the prefix, and sends another `host` if there is one. Paths
+    without the prefix are noted in `lost`."""
 
     daemon_threads = True
     block_on_close = False
     lost: ClassVar[list[bytes]] = []
 
-    def __init__(self, port: int) -> None:
-        self.onward_port = port
+    def __init__(self, port: int, host: bytes | None = None) -> None:
+        self.onward_port, self.host = port, host
         super().__init__(("127.0.0.1", 0), Relay)
         self.url = f"http://127.0.0.1:{self.server_address[1]}{PREFIX.decode().rstrip('/')}"
 
@@ -61,6 +62,8 @@ class Relay(socketserver.BaseRequestHandler):
         request = re.match(rb"(?:GET|HEAD|POST|PUT) (\S+) HTTP/1.1\r\n", data)
         if request and not request[1].startswith(PREFIX):
             self.server.lost.append(request[1])
+        if request and self.server.host:
+            data = re.sub(rb"\r\nHost: [^\r]+", b"\r\nHost: " + self.server.host, data, count=1)
         return data.replace(PREFIX, b"/", 1) if request else data
 
 
@@ -78,8 +81,8 @@ def copy(
 def proxy() -> Iterator[Callable[[Server], Proxy]]:
     with contextlib.ExitStack() as ends:
 
-        def start(server: Server) -> Proxy:
-            proxy = ends.enter_context(Proxy(server.port))
+        def start(server: Server, host: bytes | None = None) -> Proxy:
+            proxy = ends.enter_context(Proxy(server.port, host))
             thread = threading.Thread(target=proxy.serve_forever, args=(0.05,))
             thread.start()
             ends.callback(thread.join)
@@ -188,6 +191,16 @@ def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path:
     expect(page.locator("h1")).to_have_text("A safe way in")
     onward = page.locator("#on").evaluate("link => link.href")
     assert onward == f"{reached.url.replace('http', 'https')}/"
+
+
+def test_proxy_that_changes_the_host(start_server, open_page, proxy) -> None:
+    """Behind a bare `proxy_pass` the page shows which line of the proxy mends a refused press."""
+    page = open_page(f"{proxy(start_server(CONFIG), b'127.0.0.1:8080').url}/")
+    expect(page.locator("#link")).to_contain_text("Live, by asking")
+    page.get_by_role("switch", name="Desk lamp").click()
+    why = card(page, "lamp")
+    expect(why).to_contain_text("and the request is for http://127.0.0.1:8080")
+    expect(why).to_contain_text("in nginx proxy_set_header Host $http_host;")
 
 
 def test_other_pages(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ ErrorLog {folder}/error.log
 Listen 127.0.0.1:{port}
 ServerName localhost
 """
-APACHE_MODULES = ("mpm_event", "authz_core", "headers", "proxy", "proxy_http")
+KINDS = ("root", "path", "tls")
+APACHE_MODULES = ("mpm_event", "authz_core", "headers", "proxy", "proxy_http", "ssl")
 HAPROXY = """
 defaults
     timeout connect 5s
@@ -54,11 +55,16 @@ defaults
 
 
 def snippets(name: str) -> list[str]:
-    """Return the lines for a proxy: at the root, and below /pi/."""
+    """Return the lines for a proxy: at the root, below /pi/, and at the root with TLS to the Pi."""
     section = SECTIONS[name]
     found = re.findall(r"^```\w+\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     changes = re.findall(r"Below a path, write `(.+?)` in place of `(.+?)`\.", section)
-    return found + [found[0].replace(before, after) for after, before in changes]
+    found += [found[0].replace(before, after) for after, before in changes]
+    for lines in re.findall(r"^With TLS to the Pi\b.*?: (`.*?)\n\n", section, re.M | re.DOTALL):
+        *more, last = re.findall(r"`(.+?)`", lines)
+        before = rf"^ *{last.split()[0]} .*\n"
+        found.append(re.sub(before, "\n".join([*more, last, ""]), found[0], count=1, flags=re.M))
+    return found
 
 
 def program(name: str) -> str:
@@ -68,12 +74,14 @@ def program(name: str) -> str:
     return found
 
 
-def set_up(name: str, below: bool, folder: Path, port: int, target: str, site: str) -> list[str]:
+def set_up(name: str, kind: str, folder: Path, port: int, target: str, site: str) -> list[str]:
     """Write the settings of a proxy on this port, and return its command.
 
     `target` is where the server listens, and `site` another one."""
-    text = snippets(name)[below].replace("127.0.0.1:8080", target)
-    file = folder / "settings"
+    text = snippets(name)[KINDS.index(kind)]
+    text = re.sub(r"(127\.0\.0\.1|192\.168\.1\.7):8080", target, text)
+    assert target in text
+    file, below = folder / "settings", kind == "path"
     if name == "nginx":
         other = f"location / {{ proxy_pass http://{site}; }}\n" if below else ""
         text = text.replace("    location", f"    {other}    location", 1)
@@ -197,16 +205,21 @@ def use(server: Server, code: str, port: int, prefix: str, client: str) -> None:
         assert foreign.error[:2] == (403, "foreign")
 
 
-@pytest.mark.parametrize("below", [False, True], ids=["root", "path"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["nginx", "Caddy", "Apache", "HAProxy"])
-def test_proxy(serve, code: str, site: str, tmp_path: Path, name: str, below: bool) -> None:
+def test_proxy(
+    serve, code: str, certificate: Path, site: str, tmp_path: Path, name: str, kind: str
+) -> None:
     """Behind a proxy that is set up as the guide says, page, press, WebSocket and sign-in work, at
-    the root and below a path beside another site. The log has the real client's address."""
-    server, port = serve("access: {proxies: [127.0.0.1]}"), free_port()
-    command = set_up(name, below, tmp_path, port, f"127.0.0.1:{server.port}", site)
+    the root, below a path beside another site, and with TLS to the server. The log has the real
+    client's address."""
+    files = f"{{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}"
+    ssl = files if kind == "tls" else "false"
+    server, port = serve(f"ssl: {ssl}\naccess: {{proxies: [127.0.0.1]}}"), free_port()
+    command = set_up(name, kind, tmp_path, port, f"127.0.0.1:{server.port}", site)
     with running(command, tmp_path, port):
-        use(server, code, port, "/pi" if below else "", CLIENT)
-        if below:
+        use(server, code, port, "/pi" if kind == "path" else "", CLIENT)
+        if kind == "path":
             with HttpClient(f"http://127.0.0.1:{port}") as browser:
                 assert browser.ask("GET", "/").body == b"another site"
 
