@@ -4,17 +4,19 @@ It compares the YAML nodes with the structs of the schema. The result is a `Conf
 at once, each with its line and what was expected.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from . import rules, strict_yaml
-from .converters import choice, converter, expected
-from .errors import ConfigError, Diagnostic, nearest
+from .converters import advice, choice, converter, expected
+from .errors import ConfigError, Diagnostic, nearest, told_once
+from .pinout import POSITION_BY_GPIO
 from .rules import Violation
 from .schema import (
     MODES,
@@ -24,11 +26,18 @@ from .schema import (
     Config,
     Gpio,
     HostName,
+    InputConfig,
     MqttConfig,
     Name,
+    OutputConfig,
     PinConfig,
 )
 from .strict_yaml import Node, YamlError, line_of, quote, show
+
+if TYPE_CHECKING:
+    from .syntax import Fault
+
+MAX_PINS = len(POSITION_BY_GPIO)
 
 
 def parse(
@@ -49,17 +58,50 @@ def parse(
     try:
         root = strict_yaml.compose(data)
     except YamlError as error:
-        raise ConfigError([Diagnostic(name, error.line, "", str(error))]) from None
-    parser = _Parser(name, folder, has_run)
+        found = _mistakes_in_lines(data, name, error)
+        found = found or [Diagnostic(name, error.line, "", str(error))]
+        raise ConfigError(told_once(found)) from None
+    parser = _Parser(name, folder, has_run, data)
     values = {} if root is None or strict_yaml.is_empty(root) else parser.mapping(root, "", Config)
     if warnings is not None:
         warnings += sorted(parser.warnings, key=lambda warning: warning.line or 0)
     if parser.errors:
-        raise ConfigError(sorted(parser.errors, key=lambda error: error.line or 0))
+        raise ConfigError(told_once(_with_mistakes_in_lines(parser.errors, data, name)))
     if values.get("ssl") is True:
         tls = folder / "tls"
         values["ssl"] = CertificateFiles(certificate=tls / "server.crt", key=tls / "server.key")
     return Config(**{"www": folder / "www", **values})
+
+
+def _mistakes_in_lines(data: bytes, name: str, error: YamlError) -> list[Diagnostic]:
+    """Return the mistakes that the lines of a text that is no YAML show. There may be none."""
+    from . import syntax  # only for a configuration with an error: a start is slow on a small Pi
+
+    try:
+        text = strict_yaml.decode(data)
+    except YamlError:
+        return []
+    found = syntax.faults(text, is_rejected=True, problem=error.problem)
+    return [_diagnostic(fault, text, name) for fault in found]
+
+
+def _with_mistakes_in_lines(errors: list[Diagnostic], data: bytes, name: str) -> list[Diagnostic]:
+    """Return errors of values without those that follow from a mistake in the lines, and that."""
+    from . import syntax
+
+    text = strict_yaml.decode(data)
+    faults = syntax.faults(text)
+    if any(fault.moves_keys for fault in faults):
+        errors = []
+    lines = {fault.line for fault in faults}
+    rest = [error for error in errors if error.line not in lines]
+    return rest + [_diagnostic(fault, text, name) for fault in faults]
+
+
+def _diagnostic(fault: "Fault", text: str, name: str) -> Diagnostic:
+    from . import syntax
+
+    return Diagnostic(name, fault.line, "", fault.message, syntax.excerpt(text, fault))
 
 
 _ABSENT = object()
@@ -69,7 +111,8 @@ _ABSENT = object()
 class _Parser:
     """Parser of one file, with the `errors` and `warnings` found so far."""
 
-    def __init__(self, file: str, folder: Path, has_run: bool) -> None:
+    def __init__(self, file: str, folder: Path, has_run: bool, data: bytes) -> None:
+        self._rows = strict_yaml.decode(data).splitlines()
         self.errors: list[Diagnostic] = []
         self.warnings: list[Diagnostic] = []
         self._file = file
@@ -146,15 +189,33 @@ class _Parser:
             self.error(line_of(node), path, f"expected {wanted}, got {show(node)}")
             return _ABSENT
         try:
-            found = strict_yaml.scalar(node)
+            return convert(strict_yaml.scalar(node), self._folder)
         except YamlError as error:
-            self.error(line_of(node), path, str(error))
-            return _ABSENT
-        try:
-            return convert(found, self._folder)
+            message = str(error)
         except ValueError:
-            self.error(line_of(node), path, f"expected {wanted}, got {show_scalar(node)}")
-            return _ABSENT
+            message = f"expected {wanted}, got {show_scalar(node)}"
+        if path.endswith("password_file") and not strict_yaml.is_empty(node):
+            # Perhaps it is the password itself, which no error shows.
+            message = f"expected {wanted}, got something else (the password belongs into that file)"
+        else:
+            message += advice(kind, node, self._folder)
+        self.error(line_of(node), path, message)
+        return _ABSENT
+
+    def check_label(self, node: Node, path: str) -> None:
+        """Warn of a label whose end YAML reads as a comment, or which has quotes of its own."""
+        if not strict_yaml.is_scalar(node) or node.style is not None:
+            return
+        end = node.end_mark
+        behind = self._rows[end.line][end.column :] if end.line < len(self._rows) else ""
+        if re.match(r"[ \t]+#\S", behind):
+            cut = quote(f"{node.value}{behind.rstrip()}")
+            message = f"the label ends before #, which begins a comment; if it should not: {cut}"
+            self.warn(line_of(node), path, message)
+        elif node.value[:1] in "“”„‘’«»" or re.fullmatch(r"""[^"]*"|[^']+ [^']*'""", node.value):
+            shown = quote(node.value)
+            message = f"the quotes are part of the label {shown}; around it write two straight ones"
+            self.warn(line_of(node), path, message)
 
     def _access(self, node: Node, path: str) -> AccessConfig:
         return AccessConfig(**self.mapping(node, path, AccessConfig))
@@ -226,7 +287,8 @@ class _Pins:
 
     def __init__(self, parser: _Parser) -> None:
         self._parser = parser
-        self._owners: dict[int, str] = {}
+        self._owners: dict[int, tuple[str, int]] = {}
+        """The pin that has a GPIO first, and the line that says so."""
         self._group_sizes: Counter[str] = Counter()
         """The number of pins that name a group, including pins with errors."""
         self._groups: dict[str, tuple[str, int]] = {}
@@ -236,8 +298,11 @@ class _Pins:
         """Return the pins without errors, in the order of the file."""
         parser = self._parser
         pins: list[PinConfig] = []
-        for name, line, body in parser.entries(node, path):
+        for count, (name, line, body) in enumerate(parser.entries(node, path), start=1):
             before = len(parser.errors)
+            if count == MAX_PINS + 1:
+                message = f"expected at most {MAX_PINS} pins: a Raspberry Pi has {MAX_PINS}"
+                parser.error(line, path, message)
             try:
                 msgspec.convert(name, Name)
             except msgspec.ValidationError:
@@ -312,13 +377,18 @@ class _Pins:
             found = self._parser.value(node, path, fields[key])
             if found is not _ABSENT:
                 values[key] = found
+            if key == "label":
+                self._parser.check_label(node, path)
         return values
 
     def _check_owner(self, pin: _PinNode, gpio: int) -> None:
-        owner = self._owners.setdefault(gpio, pin.name)
+        node = pin.nodes["gpio"]
+        owner, line = self._owners.setdefault(gpio, (pin.name, line_of(node)))
         if owner != pin.name:
-            message = f"expected a GPIO of its own, got GPIO{gpio}, which {_join('', owner)} has"
-            self._parser.error(line_of(pin.nodes["gpio"]), _join(pin.path, "gpio"), message)
+            written = "" if str(gpio) in node.value else f" ({node.value.strip()})"
+            has = f"which {_join('', owner)} has in line {line}"
+            message = f"expected a GPIO of its own, got GPIO{gpio}{written}, {has}"
+            self._parser.error(line_of(node), _join(pin.path, "gpio"), message)
 
     def _groups_of_one(self, path: str) -> set[str]:
         """Report each group that has only one output; return the names of those outputs."""
@@ -355,9 +425,29 @@ def _join(path: str, key: str) -> str:
 
 
 def _unknown(key: str, keys: Iterable[str]) -> str:
+    keys = tuple(keys)
     near = nearest(key, keys)
-    hint = f" (did you mean {near}?)" if near else ""
+    hint = f" (did you mean {near}?)" if near else _place_of(key)
+    if key.lower().startswith(("pass", "pwd")):  # its value is a secret, and no error shows it
+        broker = "" if "password_file" in keys else "below mqtt, "
+        hint = f" (write {broker}password_file: FILE, with the password alone in that file)"
     return f"expected one of the keys {', '.join(keys)}{hint}"
+
+
+def _place_of(key: str) -> str:
+    """Return where a key belongs that is at a wrong place, or an empty text."""
+    places: dict[str, type[Struct]] = {
+        "at the beginning of a line": Config,
+        "below access": AccessConfig,
+    }
+    places |= {"below mqtt": MqttConfig, "below the name of a pin": OutputConfig}
+    places |= {"below the name of a pin with mode: input": InputConfig}
+    found = [
+        place
+        for place, struct in places.items()
+        if key in {field.encode_name for field in msgspec.structs.fields(struct)} - {"name"}
+    ]
+    return f" ({key} belongs {choice(found)})" if found else ""
 
 
 def _misplaced(key: str, mode: str | None, fields: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ from raspi_server.config.source import load
 from tests.config.reading import GPIO, HERE, MODES, NAME, errors, one_pin, pin_text, read
 
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
-HINT = " (put text that looks like a number in quotes)"
 TLS = CertificateFiles(certificate=HERE / "tls/server.crt", key=HERE / "tls/server.key")
 
 
@@ -95,7 +94,7 @@ def number(key, where, unit, low, high):
 def path(key, where):
     good = {"my/file": HERE / "my/file", "/f": Path("/f"), "'2024'": HERE / "2024"}
     good |= {"on": HERE / "on", "Ü b": HERE / "Ü b"}
-    bad = {'""': '""', '"a\\0b"': '"a\\u0000b"', "true": "true", "2024": "2024" + HINT}
+    bad = {'""': '""', '"a\\0b"': '"a\\u0000b"', "true": "true", "2024": "2024"}
     return Rule(key, where, "a path", good, bad)
 
 
@@ -130,7 +129,9 @@ RULES = [
          "a URL with a user or a password; write them as user and password_file"}),
     Rule("user", MQTT, "a user's name", same("Küche 2", "x", "x" * 100),
          {'""': '""', "x" * 101: f'"{"x" * 60}…"'} | same("true", "1.5")),
-    *(path(key, MQTT) for key in ("password_file", "ca", "certificate", "key")),
+    *(path(key, MQTT) for key in ("ca", "certificate", "key")),
+    Rule("password_file", MQTT, "a path", {"my/file": HERE / "my/file"},
+         dict.fromkeys(('""', "true", "2024"), "something else")),
     Rule("topic", MQTT, "a topic such as house/kitchen, without +, # and spaces",
          same("house/kitchen", "x", "a/b/$c", "Küche", "x" * 100),
          quoted("/a", "a/", "a//b", "a/+/b", "+", "a/b#", "$SYS/a", "a b", "")
@@ -146,7 +147,7 @@ RULES = [
     Rule("label", EVERY_MODE, "1 to 64 characters of text",
          same("Desk lamp", "22:30", "x", "x" * 64, "True", "💡 Küche")
          | {"'17'": "17", "|-\n      two words": "two words"},
-         {'""': '""', "x" * 65: f'"{"x" * 60}…"', "17": "17" + HINT, "1.5": "1.5" + HINT}
+         {'""': '""', "x" * 65: f'"{"x" * 60}…"', "17": "17", "1.5": "1.5"}
          | same("true")),
     choice("active", EVERY_MODE, "high or low"),
     choice("pull", ("input",), "up, down or none"),
@@ -204,6 +205,11 @@ def value_of(rule, where, value):
     return getattr(owners.get(where) or config.pins[0], rule.key)
 
 
+def without_advice(found):
+    """Return errors without the advice at their end, which the corpus of broken files tests."""
+    return [re.sub(r" \([^()]*\)$", "", error) for error in found]
+
+
 @pytest.mark.parametrize(
     ("rule", "where"),
     [pytest.param(rule, where, id=f"{where}-{rule.key}") for rule in RULES for where in rule.where],
@@ -216,13 +222,17 @@ def test_key_accepts_its_values_and_rejects_others(rule, where):
     others = {"[1]": "a list", "{a: 1}": "a mapping", " ": "nothing", "~": "nothing"}
     if rule.key == "ssl":
         del others["{a: 1}"]
+    if rule.key == "label":  # a label that begins with a bracket needs quotes
+        others = {" ": "nothing", "~": "nothing"}
     for value, shown in (rule.bad | others).items():
         text, line, key = text_with(rule, where, value or '""')
         expected = f"config.yaml:{line}: {key}: expected {rule.expects}, got {shown}"
-        assert errors(text) == [expected]
+        assert without_advice(errors(text)) == [expected]
     text, line, key = text_with(rule, where, "017")
     reason = "expected a number without leading zeros, got 017"
-    assert errors(text) == [f"config.yaml:{line}: {key}: {reason}"]
+    if rule.key == "password_file":
+        reason = "expected a path, got something else"
+    assert without_advice(errors(text)) == [f"config.yaml:{line}: {key}: {reason}"]
 
 
 def test_table_has_every_key():
@@ -288,8 +298,8 @@ def test_ssl_takes_a_pair_of_files():
     assert read("mqtt: {url: mqtts://b}").secret_files == ()
     nothing = "expected a file, got nothing"
     assert errors("ssl: {key: a}\n") == [f"config.yaml:1: ssl.certificate: {nothing}"]
-    number = f"config.yaml:3: ssl.key: expected a path, got 5{HINT}"
-    assert errors("ssl:\n  certificate: a\n  key: 5\n") == [number]
+    number = "config.yaml:3: ssl.key: expected a path, got 5"
+    assert without_advice(errors("ssl:\n  certificate: a\n  key: 5\n")) == [number]
     assert errors("ssl:\n  certificate: a\n  kee: b\n") == [
         f"config.yaml:2: ssl.key: {nothing}",
         "config.yaml:3: ssl.kee: expected one of the keys certificate, key (did you mean key?)",

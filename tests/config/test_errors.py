@@ -90,7 +90,7 @@ def test_repeated_key_is_rejected():
     ("text", "expected"),
     [
         ("[]", "1: expected keys and values, got a list"),
-        ("hello", '1: expected keys and values, got "hello"'),
+        ("hello", "1: expected a colon after hello; write hello:"),
         ("pins:\n  - a\n", "2: pins: expected keys and values, got a list"),
         ("pins:\n  lamp: 17", "2: pins.lamp: expected keys and values, got 17"),
         ("access: [code]", "1: access: expected keys and values, got a list"),
@@ -140,7 +140,7 @@ pins:
 """
     assert [(pin.max_on, pin.group) for pin in read(text).pins] == [(60, "blind")] * 2
     assert errors("pins:\n  a: &pin {gpio: 5, mode: input}\n  b: *pin\n") == [
-        "config.yaml:2: pins.b.gpio: expected a GPIO of its own, got GPIO5, which a has"
+        "config.yaml:2: pins.b.gpio: expected a GPIO of its own, got GPIO5, which a has in line 2"
     ]
 
     levels = ["a0: &a0 {x: 1, y: 1, z: 1}"]

@@ -66,7 +66,8 @@ pins:
     gpio: {}
 """
     assert errors(text.format("BOARD11")) == [
-        "config.yaml:7: pins.fan.gpio: expected a GPIO of its own, got GPIO17, which lamp has"
+        "config.yaml:7: pins.fan.gpio: expected a GPIO of its own, got GPIO17 (BOARD11),"
+        " which lamp has in line 3"
     ]
     assert [pin.gpio for pin in read(text.format(18)).pins] == [17, 27, 18]
 
