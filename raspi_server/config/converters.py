@@ -73,8 +73,6 @@ def advice(kind: Any, node: strict_yaml.ScalarNode, folder: Path) -> str:
 
     It is empty, or in brackets, to stand at the end of an error.
     """
-    if kind is Gpio and (words := gpio_advice(node.value)):
-        return f" ({words})"
     for text, style, words in _repairs(kind, node):
         fixed = strict_yaml.ScalarNode(node.tag, text, node.start_mark, style=style)
         try:
@@ -83,7 +81,8 @@ def advice(kind: Any, node: strict_yaml.ScalarNode, folder: Path) -> str:
             continue
         if len(text) <= _MAX_ADVICE and text.isprintable():
             return f" ({words.format(text)})"
-    return ""
+    words = gpio_advice(node.value) if kind is Gpio else ""
+    return f" ({words})" if words else ""
 
 
 def _repairs(kind: Any, node: strict_yaml.ScalarNode) -> Iterator[tuple[str, str | None, str]]:

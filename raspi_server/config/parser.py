@@ -20,6 +20,7 @@ from .pinout import POSITION_BY_GPIO
 from .rules import Violation
 from .schema import (
     MODES,
+    NAME,
     AccessConfig,
     AnyPin,
     CertificateFiles,
@@ -306,7 +307,9 @@ class _Pins:
             try:
                 msgspec.convert(name, Name)
             except msgspec.ValidationError:
-                message = f"expected {expected(Name)}, got {quote(name)}"
+                simple = re.sub("[^a-z0-9_]+", "-", name.lower()).strip("-")
+                hint = f" (write {simple})" if re.fullmatch(NAME, simple) else ""
+                message = f"expected {expected(Name)}, got {quote(name)}{hint}"
                 parser.error(line, _join(path, name), message)
             before_keys = len(parser.errors)
             found = self._node(name, _join(path, name), line, body)

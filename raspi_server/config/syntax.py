@@ -189,6 +189,9 @@ class _Scan:
         if body[0] in "{[" and (self._entries and not self._entries[-1].value or is_first):
             return self._read_brackets(number, column, body)
         match = _KEY.match(body)
+        spoken = _SPOKEN_KEY.match(body)  # of several words, which can only be a pin's name
+        if match is None and spoken and body[spoken.end() :].strip(" \t")[:1] in ("", "{", "#"):
+            match = spoken
         if match is None:
             return self._read_without_key(number, column, body)
         key, rest = match[1].strip("\"'"), body[match.end() :]
@@ -205,10 +208,12 @@ class _Scan:
             if is_text and column > start:
                 break
             if name := _ODD_SPACES.get(character):
-                self._fault(number, column, f"expected an ordinary space, got {name}")
+                message = f"expected an ordinary space, got {name}"
+                self.found.append(Fault(number + 1, column, message, moves_keys=True))
                 return True
         if (column := content.find("：")) >= 0 and ":" not in content[:column]:
-            self._fault(number, column, "expected an ordinary colon, got a wide one")
+            message = "expected an ordinary colon, got a wide one"
+            self.found.append(Fault(number + 1, column, message, moves_keys=True))
             return True
         if content[start : start + 1] and content[start] in _CURLY_QUOTES:
             message = 'expected a straight quote " or none, got a curly quote'
@@ -444,14 +449,26 @@ class _Scan:
             elif section == "pins" and is_name:
                 names.append(entry)
                 parts.append([])
-            elif section == "pins":
-                if parts and (entry.key in _PIN_KEYS or (entry.value and entry.indent)):
-                    parts[-1].append(entry)
+            elif section == "pins" and (entry.key in _PIN_KEYS or (entry.value and entry.indent)):
+                if name := self._commented_name(entry, parts):
+                    names.append(name)
+                    parts.append([])
+                parts[-1:] = [[*part, entry] for part in parts[-1:]]
             elif entry.key in _SECTIONS.get(section, ()):
                 others.setdefault(section, []).append(entry)
         for section, entries in others.items():
             self._check_siblings(entries, 0, section)
         self._check_pins(names, parts)
+
+    def _commented_name(self, entry: _Entry, parts: list[list[_Entry]]) -> _Entry | None:
+        """Return the name of a pin that is still a comment, right above a key of that pin."""
+        row = self._rows[entry.line - 2] if entry.line > 1 else ""
+        match = re.fullmatch(r"#( *)([a-z][a-z0-9_-]*): *", row.strip())
+        if match is None or (parts and entry.key not in {each.key for each in parts[-1]}):
+            return None
+        message = f"expected the name of a pin above {_shown(entry.key)}; remove the # here"
+        self.found.append(Fault(entry.line - 1, row.index("#"), message, moves_keys=True))
+        return _Entry(entry.line - 1, row.index("#") + len(match[1]), match[2], "")
 
     def _is_top(self, entry: _Entry, section: str) -> bool:
         own = _PIN_KEYS if section == "pins" else _SECTIONS.get(section, set())
@@ -463,8 +480,10 @@ class _Scan:
         """Tell if an entry below `pins` is the name of a pin, whatever its column."""
         if not entry.opens or not entry.key:
             return False
+        if entry.value.startswith("{"):
+            return "gpio" in entry.value or "mode" in entry.value
         if entry.value:
-            return entry.value[0] == "*" or "gpio" in entry.value or "mode" in entry.value
+            return entry.key not in _PIN_KEYS
         if following is None or following.key not in _PIN_KEYS:
             return False
         if following.indent > entry.indent:
