@@ -32,6 +32,7 @@ _UNITS = {
     "hertz": {"hz": Decimal(1), "khz": Decimal(1000)},
 }
 """The units that a number may have, by the unit that the schema names, which needs none."""
+_UNIT_WORDS = {"seconds": "ms, s, min or h", "hertz": "Hz or kHz"}
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([a-z]+)", re.IGNORECASE)
 _WORDS_FOR = {
     True: ("yes", "on", "true", "1"),
@@ -82,6 +83,10 @@ def advice(kind: Any, node: strict_yaml.ScalarNode, folder: Path) -> str:
         if len(text) <= _MAX_ADVICE and text.isprintable():
             return f" ({words.format(text)})"
     words = gpio_advice(node.value) if kind is Gpio else ""
+    if (unit := _unit(kind)) and re.match(r"\.?[0-9].*[a-z]", node.value):
+        match = _QUANTITY.fullmatch(node.value)
+        if not match or match[2].lower() not in _UNITS[unit]:
+            words = f"write a number with {_UNIT_WORDS[unit]}, or without a unit"
     return f" ({words})" if words else ""
 
 
@@ -105,6 +110,10 @@ def _repairs(kind: Any, node: strict_yaml.ScalarNode) -> Iterator[tuple[str, str
         if not _unit(kind):
             yield f"{int(match[1]) / 100:g}", None, f"{match[1]} percent is {{}}"
         yield f"{match[1]}ms", None, "write {} for milliseconds"
+    if kind is HostName:
+        yield re.sub(r"^[a-z]+://|(?<=[^:/])[:/].*$", "", bare), None, "write {}"
+    if kind is BrokerUrl and "@" not in bare:
+        yield f"mqtt://{bare.rpartition('://')[2]}", None, "write {}"
     for value, words in _WORDS_FOR.items():
         if bare.lower() in words:
             for word in ("true" if value else "false", "on" if value else "off"):

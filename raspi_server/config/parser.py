@@ -21,6 +21,7 @@ from .rules import Violation
 from .schema import (
     MODES,
     NAME,
+    PIN_KEYS,
     AccessConfig,
     AnyPin,
     CertificateFiles,
@@ -95,6 +96,8 @@ def _with_mistakes_in_lines(errors: list[Diagnostic], data: bytes, name: str) ->
     if any(fault.moves_keys for fault in faults):
         errors = []
     lines = {fault.line for fault in faults}
+    if faults:  # a pin with a mistake may be the other one of a group
+        errors = [error for error in errors if not error.key.endswith(".group")]
     rest = [error for error in errors if error.line not in lines]
     return rest + [_diagnostic(fault, text, name) for fault in faults]
 
@@ -147,12 +150,12 @@ class _Parser:
         else:
             self.error(line, key, message)
 
-    def entries(self, node: Node, path: str) -> Iterator[tuple[str, int, Any]]:
+    def entries(self, node: Node, path: str, hint: str = "") -> Iterator[tuple[str, int, Any]]:
         """Yield key, line and value node of each entry of a mapping; add errors for all else."""
         if strict_yaml.is_empty(node):
             return
         if not strict_yaml.is_mapping(node):
-            self.error(line_of(node), path, f"expected keys and values, got {show(node)}")
+            self.error(line_of(node), path, f"expected keys and values, got {show(node)}{hint}")
             return
         lines: dict[str, int] = {}
         for key_node, value in node.value:
@@ -161,6 +164,8 @@ class _Parser:
                 self.error(line, path, f"expected a word as key, got {show(key_node)}")
             elif text in lines:
                 message = f"expected each key once, got it in line {lines[text]} already"
+                if text in ("gpio", "mode") and path.startswith("pins."):
+                    message += " (a second pin needs a line with its name)"
                 self.error(line, _join(path, text), message)
             else:
                 lines[text] = line
@@ -256,6 +261,8 @@ class _Parser:
             return ()
         if not strict_yaml.is_list(node):
             message = f"expected a list such as [pi.example.org], got {show(node)}"
+            if strict_yaml.is_scalar(node) and re.fullmatch("[A-Za-z0-9., -]{1,60}", node.value):
+                message += f" (write [{node.value}])"
             self.error(line_of(node), path, message)
             return _ABSENT
         hosts = [self._scalar(item, path, HostName) for item in node.value]
@@ -329,7 +336,8 @@ class _Pins:
         """Return the keys of a pin, or None if it has none because of an error."""
         before = len(self._parser.errors)
         found = _PinNode(name, path, line, {}, {})
-        for key, key_line, value in self._parser.entries(node, path):
+        hint = " (write gpio: 17 and mode: output below it, for example)"
+        for key, key_line, value in self._parser.entries(node, path, hint):
             found.nodes[key], found.key_lines[key] = value, key_line
         return found if found.nodes or len(self._parser.errors) == before else None
 
@@ -337,7 +345,7 @@ class _Pins:
         """Return one pin, checked by itself; None if there are more errors than `before`."""
         parser, nodes = self._parser, pin.nodes
         for key, wanted in (("gpio", expected(Gpio)), ("mode", choice(MODES))):
-            if key not in nodes:
+            if key not in nodes and not _has_alike(nodes, key):
                 parser.error(pin.line, _join(pin.path, key), f"expected {wanted}, got nothing")
         mode: Any = None
         if "mode" in nodes:
@@ -395,7 +403,11 @@ class _Pins:
 
     def _groups_of_one(self, path: str) -> set[str]:
         """Report each group that has only one output; return the names of those outputs."""
-        alone = set()
+        alone: set[str] = set()
+        if any(
+            _has_alike([error.key.rpartition(".")[2]], "group") for error in self._parser.errors
+        ):
+            return alone  # it may be the other one of a group
         for name, (group, line) in self._groups.items():
             if self._group_sizes[group] > 1:
                 continue
@@ -427,10 +439,39 @@ def _join(path: str, key: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
+_SYNONYMS = {
+    **dict.fromkeys(("pin", "bcm", "number"), "gpio: NUMBER"),
+    **dict.fromkeys(("name", "title", "description"), "label: TEXT"),
+    **dict.fromkeys(("type", "direction"), "mode: input, output or pwm"),
+    **dict.fromkeys(("invert", "inverted", "activelow", "inverting"), "active: low"),
+    **dict.fromkeys(("activehigh",), "active: high"),
+    **dict.fromkeys(("pullup", "pud"), "pull: up"),
+    **dict.fromkeys(("pulldown",), "pull: down"),
+    **dict.fromkeys(("bouncetime", "bounce"), "debounce: 20ms"),
+    **dict.fromkeys(("default", "state", "value"), "initial: off, on or keep"),
+    **dict.fromkeys(("broker", "host", "server", "port"), "url: mqtt://HOST:PORT"),
+    **dict.fromkeys(("username", "login"), "user: NAME"),
+}
+"""What to write for keys of other programs, without _ and -."""
+
+
+def _has_alike(keys: Iterable[str], key: str) -> bool:
+    """Tell if one of the keys is `key`, or may be meant to be."""
+    return any(
+        nearest(each.lower(), [key]) or _SYNONYMS.get(each.lower(), "").startswith(f"{key}:")
+        for each in keys
+        if each == key or each not in PIN_KEYS
+    )
+
+
 def _unknown(key: str, keys: Iterable[str]) -> str:
     keys = tuple(keys)
-    near = nearest(key, keys)
-    hint = f" (did you mean {near}?)" if near else _place_of(key)
+    near = nearest(key.lower(), keys)
+    synonym = _SYNONYMS.get(re.sub("[_-]", "", key.lower()), "")
+    if synonym.partition(":")[0] in keys:
+        hint = f" (write {synonym})"
+    else:
+        hint = f" (did you mean {near}?)" if near else _place_of(key)
     if key.lower().startswith(("pass", "pwd")):  # its value is a secret, and no error shows it
         broker = "" if "password_file" in keys else "below mqtt, "
         hint = f" (write {broker}password_file: FILE, with the password alone in that file)"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 import yaml
 
-from .schema import MODES, Config
+from .schema import PIN_KEYS, Config
 from .strict_yaml import quote
 
 MAX_EXCERPT = 76
@@ -73,7 +73,7 @@ def faults(
     Then there is at least one mistake.
     """
     found = sorted(_Scan(text, is_rejected).found)
-    return found or ([_from_problem(problem)] if problem else [])
+    return found or ([_from_problem(problem, text.splitlines())] if problem else [])
 
 
 def excerpt(text: str, fault: Fault) -> tuple[str, ...]:
@@ -92,13 +92,20 @@ def excerpt(text: str, fault: Fault) -> tuple[str, ...]:
     return f"  {shown}", f"  {' ' * (fault.column - start)}^"
 
 
-def _from_problem(problem: yaml.MarkedYAMLError) -> Fault:
+def _from_problem(problem: yaml.MarkedYAMLError, rows: list[str]) -> Fault:
+    """Return advice for the place that PyYAML names, where the lines explain nothing."""
     words = f"{problem.context} {problem.problem}"
     mark = problem.problem_mark
     if problem.context_mark and re.search("simple key|flow|quoted", words):
         mark = problem.context_mark  # where it began, not where PyYAML noticed
+    if mark is None:
+        return Fault(1, 0, _OTHER_ADVICE)
+    before = rows[mark.line - 1] if 0 < mark.line <= len(rows) else ""
+    if match := re.fullmatch(rf"( *)# *({_WORD}: *)", before):
+        message = f"expected {match[2].strip()} above the next line; remove the # here"
+        return Fault(mark.line, len(match[1]), message)
     advice = next((advice for part, advice in _ADVICE if re.search(part, words)), _OTHER_ADVICE)
-    return Fault(mark.line + 1, mark.column, advice) if mark else Fault(1, 0, advice)
+    return Fault(mark.line + 1, mark.column, advice)
 
 
 def _keys(struct: Any) -> set[str]:
@@ -116,16 +123,19 @@ def _sections() -> dict[str, set[str]]:
 
 
 _TOP_KEYS = _keys(Config)
-_PIN_KEYS = {"mode"}.union(*map(_keys, MODES.values())) - {"name"}
 _SECTIONS = _sections()
-_KNOWN = _TOP_KEYS.union(_PIN_KEYS, *_SECTIONS.values())
+_KNOWN = _TOP_KEYS.union(PIN_KEYS, *_SECTIONS.values())
 _TOP_WORDS = {
     word
     for field in msgspec.structs.fields(Config)
-    if field.encode_name in _PIN_KEYS
+    if field.encode_name in PIN_KEYS
     for word in get_args(field.type)
 }
 """The values of a key at the top that pins have, too: `gpio`."""
+
+
+_UNKNOWN = "?"
+"""Section below a key that the schema does not have, such as a mistyped one."""
 
 
 class _Entry(NamedTuple):
@@ -194,6 +204,10 @@ class _Scan:
             match = spoken
         if match is None:
             return self._read_without_key(number, column, body)
+        if "\t" in match[1]:
+            place = column + match[1].index("\t")
+            self.found.append(Fault(number + 1, place, "expected a word, got a tab in it", True))
+            return number + 1
         key, rest = match[1].strip("\"'"), body[match.end() :]
         value = rest.strip(" \t")
         return self._read_value(number, column, key, value, len(row) - len(rest.lstrip(" \t")))
@@ -227,6 +241,19 @@ class _Scan:
         if body[1:2].strip():
             self._fault(number, column + 1, f"expected a space after -{_write('- ' + item)}")
             return number + 1
+        if match := _KEY.match(item):
+            key, value = match[1], _without_comment(item[match.end() :].strip(" \t"))
+            message = f"expected no - before {_shown(key)}"
+            if key == "name":
+                message, key, value = (
+                    "expected a pin's name, got - name" + _write(f"{value}:"),
+                    "",
+                    "",
+                )
+            self.found.append(Fault(number + 1, column, message, moves_keys=True))
+            start = len(self._rows[number]) - len(item)
+            self._entries.append(_Entry(number + 1, start, key, value))
+            return number + 1
         if self._items and self._items[-1][-1][0] == self._last_line(number):
             self._items[-1].append((number + 1, column))
         else:
@@ -247,6 +274,10 @@ class _Scan:
         is_deeper = before and before.value and column > before.indent
         if not self._rejected and is_deeper and before and before.key == "label":
             return number + 1  # a label on two lines
+        is_below = before and not before.value and column > before.indent
+        if before and is_below and before.key in _KNOWN - _SECTIONS.keys() - {"pins"}:
+            self._entries[-1] = before._replace(value=text)  # a value below its key
+            return number + 1
         message, key, value = self._explain_without_key(number, column, text)
         self._entries.append(_Entry(number + 1, column, key, value))
         place = column
@@ -273,7 +304,7 @@ class _Scan:
             key, value = match.groups()
             return f"expected a colon after {key}" + _write(f"{key}: {value}"), key, value
         following = self._following(number)
-        if following and following[0] > column and following[1] in _PIN_KEYS:
+        if following and following[0] > column and following[1] in PIN_KEYS:
             name = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
             return "expected a name and a colon" + _write(f"{name}:"), name, ""
         message = "expected key: value; if this is a comment, begin the line with #"
@@ -324,6 +355,8 @@ class _Scan:
             second = re.search(rf"[ ,;]+({_WORD}):( |$)", bare)
             if second and second[1] in _KNOWN and not is_label:
                 return f"expected {second[1]} in a line of its own, below {_shown(key)}"
+            if not is_label and bare.endswith(":") and bare.count(":") == 1:
+                return "expected no colon behind the value" + _write(f"{key}: {bare[:-1]}")
             return f"expected {what} in quotes, because of its colon{in_quotes}"
         return ""
 
@@ -385,9 +418,14 @@ class _Scan:
             for place, character in _outside_quotes(text):
                 if character in "{[":
                     opened.append("}" if character == "{" else "]")
-                elif character in "}]" and (not opened or opened.pop() != character):
-                    message = f"expected as many {character} as there are opening ones"
-                    self._fault(number, column + place, message)
+                elif character in "}]":
+                    wanted = opened.pop() if opened else ""
+                    if character != wanted:
+                        message = f"expected as many {character} as there are opening ones"
+                        self._fault(number, column + place, message)
+                        return number + 1
+                elif not opened and character not in " \t#":
+                    self._fault(number, column + place, "expected nothing behind the last bracket")
                     return number + 1
             if self._check_in_brackets(number, column, text) or not opened:
                 break
@@ -440,16 +478,24 @@ class _Scan:
         parts: list[list[_Entry]] = []
         """The keys of each pin. Those at the same index belong to the same name."""
         others: dict[str, list[_Entry]] = {}
+        has_pins = any(entry.key == "pins" for entry in self._entries)
         for index, entry in enumerate(self._entries):
+            before = self._entries[index - 1] if index else None
             following = self._entries[index + 1] if index + 1 < len(self._entries) else None
+            may_be_pin = not has_pins and section != _UNKNOWN and entry.indent > 0
+            if may_be_pin and self._is_name(entry, following, []):
+                self._report_lost_pins(entry)
+                has_pins, section = True, "pins"
             is_name = section == "pins" and self._is_name(entry, following, parts)
-            if not is_name and self._is_top(entry, section):
+            if not is_name and self._is_top(entry, section, before):
                 self._check_indent(entry.line, entry.indent, 0, entry.key)
                 section = entry.key
             elif section == "pins" and is_name:
                 names.append(entry)
                 parts.append([])
-            elif section == "pins" and (entry.key in _PIN_KEYS or (entry.value and entry.indent)):
+            elif entry.indent == 0 and entry.opens and entry.key not in PIN_KEYS:
+                section = _UNKNOWN
+            elif section == "pins" and self._is_pin_key(entry, parts):
                 if name := self._commented_name(entry, parts):
                     names.append(name)
                     parts.append([])
@@ -459,6 +505,23 @@ class _Scan:
         for section, entries in others.items():
             self._check_siblings(entries, 0, section)
         self._check_pins(names, parts)
+
+    def _report_lost_pins(self, entry: _Entry) -> None:
+        """Report that the line `pins:` is missing or a comment above the first pin."""
+        for row in range(entry.line - 2, -1, -1):
+            if re.fullmatch(r"# *pins: *", self._rows[row]):
+                message = "expected pins: above the pins; remove the # here"
+                self.found.append(Fault(row + 1, 0, message, moves_keys=True))
+                return
+        message = f"expected pins: in a line above {_shown(entry.key)}"
+        self.found.append(Fault(entry.line, entry.indent, message, moves_keys=True))
+
+    def _is_pin_key(self, entry: _Entry, parts: list[list[_Entry]]) -> bool:
+        if not entry.key or entry.key in PIN_KEYS:
+            return bool(entry.key)
+        before = parts[-1][-1] if parts and parts[-1] else None
+        is_inside = before and not before.value and entry.indent > before.indent
+        return bool(entry.value and entry.indent and not is_inside)
 
     def _commented_name(self, entry: _Entry, parts: list[list[_Entry]]) -> _Entry | None:
         """Return the name of a pin that is still a comment, right above a key of that pin."""
@@ -470,11 +533,15 @@ class _Scan:
         self.found.append(Fault(entry.line - 1, row.index("#"), message, moves_keys=True))
         return _Entry(entry.line - 1, row.index("#") + len(match[1]), match[2], "")
 
-    def _is_top(self, entry: _Entry, section: str) -> bool:
-        own = _PIN_KEYS if section == "pins" else _SECTIONS.get(section, set())
+    def _is_top(self, entry: _Entry, section: str, before: _Entry | None) -> bool:
+        """Tell if an entry is a key of the top, whatever its column."""
+        is_sibling = before is not None and entry.indent == before.indent
+        if entry.indent and (section == _UNKNOWN or (section in _SECTIONS and is_sibling)):
+            return False  # the parser tells where it belongs
+        own = PIN_KEYS if section == "pins" else _SECTIONS.get(section, set())
         if entry.key in own:
             return entry.indent == 0 and entry.value in _TOP_WORDS
-        return entry.key in _TOP_KEYS
+        return entry.key in _TOP_KEYS and (entry.key not in PIN_KEYS or entry.value in _TOP_WORDS)
 
     def _is_name(self, entry: _Entry, following: _Entry | None, parts: list[list[_Entry]]) -> bool:
         """Tell if an entry below `pins` is the name of a pin, whatever its column."""
@@ -483,12 +550,12 @@ class _Scan:
         if entry.value.startswith("{"):
             return "gpio" in entry.value or "mode" in entry.value
         if entry.value:
-            return entry.key not in _PIN_KEYS
-        if following is None or following.key not in _PIN_KEYS:
+            return entry.key not in PIN_KEYS
+        if following is None or following.key not in PIN_KEYS:
             return False
         if following.indent > entry.indent:
             return True
-        if entry.key in _PIN_KEYS or entry.key in _TOP_KEYS:
+        if entry.key in PIN_KEYS or entry.key in _TOP_KEYS:
             return False
         known = {each.key for each in parts[-1]} if parts else set()
         return not known or following.key in known or entry.indent < parts[-1][-1].indent
@@ -499,7 +566,8 @@ class _Scan:
             self._check_indent(entry.line, entry.indent, usual, entry.key, f", below {section}")
 
     def _check_pins(self, names: list[_Entry], parts: list[list[_Entry]]) -> None:
-        name_indent = _usual(name.indent for name in names if name.indent)
+        keys = _usual(each.indent for part in parts for each in part)
+        name_indent = _usual((name.indent for name in names if name.indent), half_of=keys)
         everywhere = [each.indent for part in parts for each in part if each.indent > name_indent]
         for name, part in zip(names, parts, strict=True):
             self._check_indent(name.line, name.indent, name_indent, name.key, ", a pin's name")
@@ -515,10 +583,13 @@ class _Scan:
                 self._check_indent(each.line, each.indent, usual, each.key, like)
 
 
-def _usual(indents: Iterable[int], default: int = 2) -> int:
-    """Return the most frequent indentation; of several, an even one, then the smallest."""
+def _usual(indents: Iterable[int], default: int = 2, half_of: int = 0) -> int:
+    """Return the most frequent indentation; of several, the half of another, an even or small one.
+
+    Without any it is `default`.
+    """
     counts = Counter(indents)
-    return max(counts, key=lambda n: (counts[n], n % 2 == 0, -n), default=default)
+    return max(counts, key=lambda n: (counts[n], 2 * n == half_of, n % 2 == 0, -n), default=default)
 
 
 def _spaces(count: int) -> str:

@@ -1,6 +1,8 @@
 """Broken configurations and what people are told: the corpus in broken.txt, and mutations."""
 
+import random
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +70,177 @@ def test_message_suffices_to_mend_the_file(case):
     assert "s3cret" not in shown and "77777" not in shown
 
 
+def test_many_mistakes_of_one_kind_are_told_once():
+    """The same mistake in many lines is one error that names them. Pins that a Pi cannot have are
+    one error, too."""
+    pins = [f"  p{n}: {{gpio: {n}, mode: Output}}\n" for n in range(28)]
+    (error,), _, _ = report("pins:\n" + "".join(pins))
+    assert error.line == 2 and "(write output) (the same in lines 3, 4, 5, " in error.message
+    assert error.message.endswith(", 28, 29)")
+
+    good = "".join(pins).replace("Output", "output")
+    assert report("pins:\n" + good)[0] == ()
+    more = "".join(f"  q{n}: {{gpio: {n}, mode: input}}\n" for n in range(12))
+    errors, _, _ = report("pins:\n" + good + more)
+    assert [(error.line, error.key) for error in errors] == [(30, "pins"), (30, "pins.q0.gpio")]
+    assert errors[0].message == "expected at most 28 pins: a Raspberry Pi has 28"
+    assert "which p0 has in line 2 (the same in lines 31, 32, " in errors[1].message
+
+
+def test_page_and_terminal_show_the_line_differently():
+    """An error is one line; the terminal shows the line of the file and a mark below it, also in a
+    long line and for characters that cannot be seen."""
+    long = "label: " + "x" * 200 + ': "'
+    (error,), _, shown = report(f"pins:\n  a:\n    {long}\n    gpio: 1\n    mode: input\n")
+    assert "\n" not in str(error) and len(shown) < 300
+    for text, excerpt in (
+        ("port 80\n", ["  port 80", "      ^"]),
+        ("\tport: 80\n", ["  →port: 80", "  ^"]),
+        ("port:\xa080\n", ["  port:␣80", "       ^"]),
+    ):
+        (error,), _, shown = report(text)
+        assert shown.split("\n") == [str(error), *excerpt]
+
+
 def test_corpus_is_large():
     """The corpus has at least sixty files, each with something to tell."""
     assert len(cases()) >= 60
     assert all(case.told for case in cases())
+
+
+BLOCKS = """\
+# The hall
+port: 8443
+ssl: true
+interval: 0.5
+
+access:
+  view: everyone
+  control: code      # phones sign in
+  hosts:
+    - pi.example.org
+    - "gate.example.org"
+    - hall.example.org
+
+mqtt:
+  url: mqtts://broker.local:8883
+  user: hall
+  password_file: mqtt-password
+  topic: house/hall
+  discovery: homeassistant
+
+pins:
+  door:
+    gpio: 17
+    mode: input
+    label: "Front door"
+    pull: up         # a contact to ground
+    debounce: 0.02
+  bell:
+    gpio: 5
+    mode: input
+    pull: up
+  # the relay board
+  lamp:
+    gpio: 22
+    mode: output
+    label: 'Desk lamp'
+    active: low
+    initial: keep
+  gate:
+    mode: output
+    gpio: 23
+    label: "Garage, left"
+    pulse: 0.5
+    confirm: true
+  fan:
+    gpio: 18
+    mode: pwm
+    frequency: 200
+    initial: 0.35
+    max_on: 3600
+"""
+BRACES = """\
+port: 8080
+access: {control: everyone, hosts: [pi.example.org, 10.0.0.5]}
+pins:
+  up: {gpio: 5, mode: output, group: blind, label: "Blind up"}
+  down: {gpio: 6, mode: output, group: blind, label: "Blind down"}
+  door: {gpio: 17, mode: input, pull: up, debounce: 20ms}
+  fan: {gpio: 18, mode: pwm, initial: 0.5, label: 'Fan'}
+log_level: warning
+"""
+FEW = """\
+metrics: true
+pins:
+    led:
+        label: "LED"
+        gpio: 27
+        mode: output
+    button:
+        label: Button
+        gpio: 17
+        mode: input
+        pull: up
+"""
+GOOD_FILES = (BLOCKS, BLOCKS, BRACES, FEW)
+DRAWS = 1500
+
+
+def places(text, pattern):
+    """Return the lines of a text that are no comments, and where in them a pattern matches."""
+    return [
+        (number, match)
+        for number, row in enumerate(text.split("\n"))
+        if row.strip() and row.strip()[0] != "#"
+        for match in re.finditer(pattern, re.split(" #", row)[0])
+    ]
+
+
+def mutated(kind, text, draw):
+    """Return a text with one mistake of a kind, and the number of the line that has it."""
+    rows = text.split("\n")
+    patterns = {"colon": ":", "shift": "^ *", "quotes": "[\"']", "tab": "", "number": "[0-9]+"}
+    number, match = draw.choice(places(text, patterns[kind]))
+    start, end, row = *match.span(), rows[number]
+    match kind:
+        case "colon":
+            new = ""
+        case "shift":
+            new = " " * max(0, end + draw.choice((-4, -3, -2, -1, 1, 2, 3, 4)))
+        case "quotes":
+            new = {"'": '"', '"': "'"}[match[0]]
+        case "tab":
+            new = "\t"
+        case "number":
+            place = draw.randrange(end - start)
+            wrong = draw.choice("0123456789lO,.;- ")
+            new = match[0][:place] + wrong + match[0][place + draw.randrange(2) :]
+    rows[number] = row[:start] + new + row[end:]
+    return "\n".join(rows), number + 1
+
+
+def test_line_of_a_mistake_is_named():
+    """Of the small mistakes that make a good file invalid, at least 95 % are told with their own
+    line first. Of two pins on one GPIO no one knows which is wrong: the error names both."""
+    draw = random.Random(21)
+    counts, missed = Counter(), []
+    for kind in ("colon", "shift", "quotes", "tab", "number") * DRAWS:
+        if sum(counts.values()) >= DRAWS:
+            break
+        text, line = mutated(kind, draw.choice(GOOD_FILES), draw)
+        errors, _, shown = report(text)
+        if not errors:
+            continue
+        first = errors[0]
+        is_named = first.line == line or f"has in line {line}" in first.message
+        counts[kind, is_named] += 1
+        if not is_named:
+            missed.append(f"{kind} in line {line}: {text.splitlines()[line - 1]!r}\n{shown}")
+        assert not PARSER_WORDS.search(shown)
+    right = sum(counts[kind, True] for kind, is_named in counts if is_named)
+    print("\n\n".join(missed))
+    for kind in ("colon", "shift", "quotes", "tab", "number"):
+        print(f"{kind}: {counts[kind, True]} of {counts[kind, True] + counts[kind, False]}")
+    print(f"named: {right} of {DRAWS} lines, {100 * right / DRAWS:.1f} %")
+    assert right >= 0.95 * DRAWS

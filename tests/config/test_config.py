@@ -235,6 +235,22 @@ def test_key_accepts_its_values_and_rejects_others(rule, where):
     assert without_advice(errors(text)) == [f"config.yaml:{line}: {key}: {reason}"]
 
 
+def test_units_of_numbers():
+    """A number of seconds or hertz may have a unit. Without one it is in seconds or hertz."""
+    for text, seconds in (
+        ("20ms", 0.02), ("35 ms", 0.035), ("2.5s", 2.5), ("2 sec", 2), ("5min", 300), ("5 min", 300),
+        ("1 minute", 60), ("'1h'", 3600), ("1.5 Hours", 5400), ("5", 5), (".5s", 0.5),
+    ):  # fmt: skip
+        assert one_pin("output", f"max_on: {text}").max_on == seconds
+    assert [read(f"interval: {text}").interval for text in ("50ms", "1h")] == [0.05, 3600]
+    for text, hertz in (("200Hz", 200), ("1.5 kHz", 1500), ("'50 hz'", 50), ("7", 7)):
+        assert one_pin("pwm", f"frequency: {text}").frequency == hertz
+    for text in ("5m", "2 days", "25 kHz", "ms", "-5s", "5 ms 3", "1h30min", "2h"):
+        for mode, key in (("input", "debounce"), ("pwm", "frequency")):
+            (error,) = errors(pin_text(mode, f"{key}: {text}"))
+            assert f"expected a number of {'hertz' if mode == 'pwm' else 'seconds'}" in error
+
+
 def test_table_has_every_key():
     """Each key of the configuration is in the table above, except those with tests of their own."""
     elsewhere = {"access", "mqtt", "pins", "hosts", "name"}
