@@ -84,7 +84,7 @@ def _mistakes_in_lines(data: bytes, name: str, error: YamlError) -> list[Diagnos
     except YamlError:
         return []
     found = syntax.faults(text, is_rejected=True, problem=error.problem)
-    return [_diagnostic(fault, text, name) for fault in found]
+    return _diagnostics(found, text, name)
 
 
 def _with_mistakes_in_lines(errors: list[Diagnostic], data: bytes, name: str) -> list[Diagnostic]:
@@ -99,13 +99,17 @@ def _with_mistakes_in_lines(errors: list[Diagnostic], data: bytes, name: str) ->
     if faults:  # a pin with a mistake may be the other one of a group
         errors = [error for error in errors if not error.key.endswith(".group")]
     rest = [error for error in errors if error.line not in lines]
-    return rest + [_diagnostic(fault, text, name) for fault in faults]
+    return rest + _diagnostics(faults, text, name)
 
 
-def _diagnostic(fault: "Fault", text: str, name: str) -> Diagnostic:
+def _diagnostics(faults: "list[Fault]", text: str, name: str) -> list[Diagnostic]:
     from . import syntax
 
-    return Diagnostic(name, fault.line, "", fault.message, syntax.excerpt(text, fault))
+    rows = text.splitlines()
+    return [
+        Diagnostic(name, fault.line, "", fault.message, syntax.excerpt(rows, fault))
+        for fault in faults
+    ]
 
 
 _ABSENT = object()
@@ -218,7 +222,9 @@ class _Parser:
             cut = quote(f"{node.value}{behind.rstrip()}")
             message = f"the label ends before #, which begins a comment; if it should not: {cut}"
             self.warn(line_of(node), path, message)
-        elif node.value[:1] in "“”„‘’«»" or re.fullmatch(r"""[^"]*"|[^']+ [^']*'""", node.value):
+        elif node.value[:1] in "“”„‘’«»" or re.fullmatch(
+            r"""[^"]*[^"0-9]"|[^']+ [^']*'""", node.value
+        ):
             shown = quote(node.value)
             message = f"the quotes are part of the label {shown}; around it write two straight ones"
             self.warn(line_of(node), path, message)

@@ -19,6 +19,12 @@ from .strict_yaml import quote
 MAX_EXCERPT = 76
 """Longest excerpt of a line, in characters: it fits a terminal."""
 
+_MAX_ROW = 1000
+"""Longest line that is read, in characters. Longer ones are not written by people."""
+
+_MAX_FAULTS = 100
+"""Most mistakes that are looked for. The first ones are told."""
+
 _KEY = re.compile(r"""([^ \t:#"'{}\[\],=]+|"[^"]*"|'[^']*') *:(?=[ \t]|$)""")
 _SPOKEN_KEY = re.compile(r"([^:#\"'{}\[\],=]+?) *:(?=[ \t]|$)")
 _WORD = r"[A-Za-z][\w-]*"
@@ -76,12 +82,11 @@ def faults(
     return found or ([_from_problem(problem, text.splitlines())] if problem else [])
 
 
-def excerpt(text: str, fault: Fault) -> tuple[str, ...]:
+def excerpt(rows: list[str], fault: Fault) -> tuple[str, ...]:
     """Return the line of a mistake and a line with a mark below it, safe to print.
 
-    A line that may hold a password is not shown.
+    `rows` are the lines of the file. One that may hold a password is not shown.
     """
-    rows = text.splitlines()
     row = rows[fault.line - 1] if fault.line <= len(rows) else ""
     if _SECRET.search(row):
         return ()
@@ -164,7 +169,7 @@ class _Scan:
         """Lists, each with line and indentation of its items."""
         self._begun = False
         number = 0
-        while number < len(self._rows):
+        while number < len(self._rows) and len(self.found) < _MAX_FAULTS:
             number = self._read(number)
         for items in self._items:
             usual = _usual(indent for _, indent in items)
@@ -180,7 +185,7 @@ class _Scan:
         row = self._rows[number]
         body = row.lstrip(" \t")
         column = len(row) - len(body)
-        if not body or body[0] == "#":
+        if not body or body[0] == "#" or len(row) > _MAX_ROW:
             return number + 1
         is_first, self._begun = not self._begun, True
         if (tab := row[:column].find("\t")) >= 0:
@@ -258,6 +263,10 @@ class _Scan:
             self._items[-1].append((number + 1, column))
         else:
             self._items.append([(number + 1, column)])
+        if item[:1] and item[0] in "*&!%@`":
+            message = f"expected text in quotes: {item[0]} at its beginning means more to YAML"
+            message += _write(f"- {_in_quotes(_without_comment(item))}")
+            self._fault(number, len(self._rows[number]) - len(item), message)
         if item[:1] in ('"', "'"):
             return self._read_quoted(number, item, len(self._rows[number]) - len(item), "")
         return number + 1
@@ -346,6 +355,10 @@ class _Scan:
             if is_label and value.startswith("#") and value[1:2].strip():
                 return "expected a label in quotes: # begins a comment" + in_quotes
             return ""
+        if bare[0] == "(" and re.search(rf"{_WORD}: ", bare):
+            return "expected { and } around keys in one line" + _write(f"{key}: {{{bare[1:-1]}}}")
+        if re.fullmatch(r"&[\w-]+", bare) and not is_label:
+            return ""  # a name for what is below
         what = "a label" if is_label else "text"
         is_marker = bare[0] in "*&!@%`|>,]}" or re.match(r"[-?:]( |$)", bare)
         if (is_label and (is_marker or bare[0] in "[{")) or (is_marker and self._rejected):
@@ -376,7 +389,8 @@ class _Scan:
         elif (rest := value[end:].strip(" \t")) and rest[0] != "#":
             if rest[0] == ":":
                 return number + 1
-            text = _without_comment(value).strip("\"'")
+            text = _without_comment(value)[1:]
+            text = text[:-1] if text[-1] == mark else text
             message = f"expected the text to end at the second {mark}, got more"
             self._fault(number, start + end, message + _write(prefix + _in_quotes(text)))
         elif rest and value[end] not in " \t":
@@ -454,7 +468,11 @@ class _Scan:
             (rf"(?:^|[{{,]) *({keys}):(?=[^ \t/,}}])", "expected a space after the colon"),
             (rf"(?:^|[{{,]) *({keys})(?= +[\w.-]+ *[,}}])", "expected a colon after this key"),
             (rf"(?:^|[{{,]) *({keys})(?= *=)", "expected a colon, got ="),
-            (rf"(?<=[\w\"']) +(?=({keys}): )", "expected a comma before the next key"),
+            (rf"(?<=[\w\"'])(?=;? +({keys}): )", "expected a comma before the next key"),
+            (
+                r"[\[,] *(?=[*&!%@`])",
+                "expected quotes around text that begins with a sign such as *",
+            ),
             (r": *-?[0-9]+(?=,[0-9]+ *([,}]|$))", "expected a point in the number, got a comma"),
         ):
             if match := re.search(pattern, masked):
@@ -499,7 +517,8 @@ class _Scan:
                 if name := self._commented_name(entry, parts):
                     names.append(name)
                     parts.append([])
-                parts[-1:] = [[*part, entry] for part in parts[-1:]]
+                if parts:
+                    parts[-1].append(entry)
             elif entry.key in _SECTIONS.get(section, ()):
                 others.setdefault(section, []).append(entry)
         for section, entries in others.items():
@@ -569,15 +588,17 @@ class _Scan:
         keys = _usual(each.indent for part in parts for each in part)
         name_indent = _usual((name.indent for name in names if name.indent), half_of=keys)
         everywhere = [each.indent for part in parts for each in part if each.indent > name_indent]
+        key_indent = _usual(everywhere, name_indent + 2)
+        known = {name_indent + 2, *everywhere}
         for name, part in zip(names, parts, strict=True):
             self._check_indent(name.line, name.indent, name_indent, name.key, ", a pin's name")
             own = [each.indent for each in part if each.indent > name_indent]
             count = Counter(own)
             best = [n for n in count if count[n] == max(count.values())]
-            if len(best) == 1 and (len(part) > 1 or best[0] in (name_indent + 2, *everywhere)):
+            if len(best) == 1 and (len(part) > 1 or best[0] in known):
                 usual = best[0]
             else:
-                usual = _usual(everywhere, name_indent + 2)
+                usual = key_indent
             for each in part:
                 like = f", a key of {_shown(name.key)}"
                 self._check_indent(each.line, each.indent, usual, each.key, like)

@@ -23,7 +23,7 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
     for line, keys in (
         ("^{}:", Config.__struct_fields__),
         ("^  {}:", AccessConfig.__struct_fields__),
-        (r"^#     {}: \S", MqttConfig.__struct_fields__),
+        (r"^#  {}: \S", MqttConfig.__struct_fields__),
         (r"^#   {} +\S", {"mode"} | pin_keys),
     ):
         for key in keys:
@@ -31,23 +31,34 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
             assert len(found) == 1 or (found and line.startswith("^#")), key
 
 
-def test_examples_are_valid():
-    """The examples in the shipped file, without their comment signs, and in README.md are valid."""
-    top, pins = SHIPPED.read_text().split("\npins:\n")
-    (broker,) = re.findall(r"^# {3}mqtt:\n(?:# {5}.*\n)+", top, re.MULTILINE)
-    mqtt = read(re.sub("^#", "", broker, flags=re.MULTILINE)).mqtt
-    assert (mqtt.url, mqtt.ca) == ("mqtts://broker.local", HERE / "tls/broker-ca.crt")
-    for comment in ("^#", "^# "):
-        bare, count = re.subn(comment, "", pins, flags=re.MULTILINE)
-        assert count == len(pins.splitlines())
-        door, lamp, gate, fan = read(f"{top}\npins:\n{bare}").pins
-        assert (door.gpio, door.label, door.pull) == (17, "Front door", "up")
-        assert (lamp.initial, lamp.on_stop, lamp.on_failure) == ("keep", "keep", "keep")
-        assert (gate.pulse, gate.confirm, fan.initial) == (0.5, True, 0.35)
+def test_examples_are_valid_and_fit_together():
+    """The examples of the shipped file, without their comment signs, those of the pages, and those
+    of README.md are valid, also in one file: they have the same indentation."""
+    bare = re.sub("^#(?=mqtt:| +[a-z_]+:( |$))", "", SHIPPED.read_text(), flags=re.MULTILINE)
+    bare = bare.replace("mqtt: false\n", "")
+    config = read(bare)
+    assert (config.mqtt.url, config.mqtt.ca) == ("mqtts://broker.local", HERE / "tls/broker-ca.crt")
+    door, lamp, gate, fan = config.pins
+    assert (door.gpio, door.label, door.pull) == (17, "Front door", "up")
+    assert (lamp.initial, lamp.on_stop, lamp.on_failure) == ("keep", "keep", "keep")
+    assert (gate.pulse, gate.confirm, fan.initial) == (0.5, True, 0.35)
+
+    www = SHIPPED.with_name("www")
+    (guide,) = re.findall(r"<code>pins:\n(.*?)</code>", (www / "index.html").read_text(), re.DOTALL)
+    script = (www / "dashboard/gpio-header.js").read_text()
+    (header,) = re.findall(r"`\$\{first\}(.*?)`", script)
+    header = header.replace(r"\n", "\n").replace("${gpio}", "24") + "input\n    pull: up\n"
+    guide = guide.replace("17", "23").replace("27", "25")
+    names = [pin.name for pin in read(f"{bare}{guide}\n{header}").pins]
+    assert names == ["door", "lamp", "gate", "fan", "button", "led", "gpio24"]
+    page = (www / "fleet/index.html").read_text()
+    (broker,) = re.findall(r"<code>(mqtt:\n.*?)</code>", page, re.DOTALL)
+    assert read(f"{broker}\n  topic: house/kitchen\npins:\n{guide}").mqtt.fleet
+
     readme = SHIPPED.with_name("README.md").read_text()
     (pins,) = re.findall(r"^ {4}pins:\n(?: {6}.*\n)+", readme, re.MULTILINE)
-    found = read(textwrap.dedent(pins), warnings=(warnings := [])).pins
-    assert ([pin.name for pin in found], warnings) == (["door", "lamp", "gate"], [])
+    found = read(textwrap.dedent(pins) + header, warnings=(warnings := [])).pins
+    assert ([pin.name for pin in found], warnings) == (["door", "lamp", "gate", "gpio24"], [])
 
 
 class Rule(NamedTuple):
@@ -238,8 +249,9 @@ def test_key_accepts_its_values_and_rejects_others(rule, where):
 def test_units_of_numbers():
     """A number of seconds or hertz may have a unit. Without one it is in seconds or hertz."""
     for text, seconds in (
-        ("20ms", 0.02), ("35 ms", 0.035), ("2.5s", 2.5), ("2 sec", 2), ("5min", 300), ("5 min", 300),
-        ("1 minute", 60), ("'1h'", 3600), ("1.5 Hours", 5400), ("5", 5), (".5s", 0.5),
+        ("20ms", 0.02), ("35 ms", 0.035), ("2.5s", 2.5), ("2 sec", 2), ("5min", 300),
+        ("5 min", 300), ("1 minute", 60), ("'1h'", 3600), ("1.5 Hours", 5400), ("5", 5),
+        (".5s", 0.5),
     ):  # fmt: skip
         assert one_pin("output", f"max_on: {text}").max_on == seconds
     assert [read(f"interval: {text}").interval for text in ("50ms", "1h")] == [0.05, 3600]
