@@ -8,6 +8,7 @@ reads as something else: a key in a wrong column, a lost comment sign.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from types import UnionType
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -121,7 +122,8 @@ def _sections() -> dict[str, set[str]]:
     """Return the keys of each section whose keys the schema names, by the name of the section."""
     found: dict[str, set[str]] = {}
     for field in msgspec.structs.fields(Config):
-        for kind in (field.type, *get_args(field.type)):
+        kinds = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
+        for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
                 found[field.encode_name] = _keys(kind)
     return found
@@ -202,6 +204,7 @@ class _Scan:
         if body[0] == "-" and not re.match(r"-\d", body):
             return self._read_item(number, column, body)
         if body[0] in "{[" and (self._entries and not self._entries[-1].value or is_first):
+            self._entries[-1:] = [each._replace(value=body) for each in self._entries[-1:]]
             return self._read_brackets(number, column, body)
         match = _KEY.match(body)
         spoken = _SPOKEN_KEY.match(body)  # of several words, which can only be a pin's name
@@ -332,7 +335,7 @@ class _Scan:
 
     def _read_value(self, number: int, column: int, key: str, value: str, start: int) -> int:
         """Read `key: value`, whose value begins at the column `start`."""
-        if not self._rejected and (anchor := re.match(r"&[\w-]+ +", value)):
+        if not self._rejected and (anchor := re.match(r"&[\w-]+( +|$)", value)):
             value, start = value[anchor.end() :], start + anchor.end()
         bare = _without_comment(value)
         self._entries.append(_Entry(number + 1, column, key, bare))
@@ -430,6 +433,10 @@ class _Scan:
         column, text = start, value
         while True:
             for place, character in _outside_quotes(text):
+                if character in "\"'" and text[:place].rstrip(" \t")[-1:] in ("", *"{[,:"):
+                    message = f"expected {character} at the end, too: the text begins with it"
+                    self._fault(number, column + place, message)
+                    return self._after_deeper(number, indent)
                 if character in "{[":
                     opened.append("}" if character == "{" else "]")
                 elif character in "}]":
@@ -441,8 +448,9 @@ class _Scan:
                 elif not opened and character not in " \t#":
                     self._fault(number, column + place, "expected nothing behind the last bracket")
                     return number + 1
-            if self._check_in_brackets(number, column, text) or not opened:
-                break
+            self._check_in_brackets(number, column, text)
+            if not opened:
+                return number + 1
             following = number + 1
             while following < len(self._rows) and not _has_content(self._rows[following]):
                 following += 1
@@ -451,16 +459,15 @@ class _Scan:
                 return first + 1
             number, column, text = following, 0, self._rows[following]
             if "\t" in text[: len(text) - len(text.lstrip(" \t"))]:
-                self._fault(number, text.index("\t"), "expected spaces, got a tab")
-                break
-        return number + 1
+                self._fault(number, text.index("\t"), "expected spaces before the key, got a tab")
+                return self._after_deeper(number, indent)
 
     def _is_new_entry(self, number: int, indent: int) -> bool:
         """Tell if a line begins a new key, although a bracket before it is open."""
         row = self._rows[number]
         return self._rejected and _indent(row) <= indent and row.strip(" \t")[0] not in "}]"
 
-    def _check_in_brackets(self, number: int, start: int, text: str) -> bool:
+    def _check_in_brackets(self, number: int, start: int, text: str) -> None:
         """Report a mistake between brackets that YAML accepts or reports late."""
         masked = _mask_quotes(text)
         keys = "|".join(sorted(_KNOWN, key=len, reverse=True))
@@ -476,9 +483,9 @@ class _Scan:
             (r": *-?[0-9]+(?=,[0-9]+ *([,}]|$))", "expected a point in the number, got a comma"),
         ):
             if match := re.search(pattern, masked):
-                self._fault(number, start + match.end(), message)
-                return True
-        return False
+                moves_keys = "point" not in message
+                self.found.append(Fault(number + 1, start + match.end(), message, moves_keys))
+                return
 
     # Indentation
 
@@ -507,7 +514,7 @@ class _Scan:
             is_name = section == "pins" and self._is_name(entry, following, parts)
             if not is_name and self._is_top(entry, section, before):
                 self._check_indent(entry.line, entry.indent, 0, entry.key)
-                section = entry.key
+                section = entry.key if entry.opens else ""
             elif section == "pins" and is_name:
                 names.append(entry)
                 parts.append([])
@@ -555,8 +562,10 @@ class _Scan:
     def _is_top(self, entry: _Entry, section: str, before: _Entry | None) -> bool:
         """Tell if an entry is a key of the top, whatever its column."""
         is_sibling = before is not None and entry.indent == before.indent
-        if entry.indent and (section == _UNKNOWN or (section in _SECTIONS and is_sibling)):
+        if entry.indent and section in _SECTIONS and is_sibling:
             return False  # the parser tells where it belongs
+        if entry.indent and section not in ("", "pins", *_SECTIONS):
+            return False  # of what is below other keys, nothing is known
         own = PIN_KEYS if section == "pins" else _SECTIONS.get(section, set())
         if entry.key in own:
             return entry.indent == 0 and entry.value in _TOP_WORDS
@@ -564,8 +573,10 @@ class _Scan:
 
     def _is_name(self, entry: _Entry, following: _Entry | None, parts: list[list[_Entry]]) -> bool:
         """Tell if an entry below `pins` is the name of a pin, whatever its column."""
-        if not entry.opens or not entry.key:
+        if not entry.opens or not entry.key or (entry.key in _TOP_KEYS and entry.indent == 0):
             return False
+        if following and following.key in _SECTIONS.get(entry.key, ()):
+            return not {"gpio", "mode"}.isdisjoint(self._keys_below(following))
         if entry.value.startswith("{"):
             return "gpio" in entry.value or "mode" in entry.value
         if entry.value:
@@ -578,6 +589,13 @@ class _Scan:
             return False
         known = {each.key for each in parts[-1]} if parts else set()
         return not known or following.key in known or entry.indent < parts[-1][-1].indent
+
+    def _keys_below(self, first: _Entry) -> Iterator[str]:
+        """Yield the keys that follow in the column of `first`, with its own."""
+        for entry in self._entries[self._entries.index(first) :]:
+            if entry.indent < first.indent:
+                return
+            yield entry.key
 
     def _check_siblings(self, entries: list[_Entry], parent: int, section: str) -> None:
         usual = _usual(entry.indent for entry in entries if entry.indent > parent)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from raspi_server.config import syntax
 from raspi_server.config.errors import ConfigError
 from tests.config.reading import read
 
@@ -183,8 +184,64 @@ pins:
         mode: input
         pull: up
 """
-GOOD_FILES = (BLOCKS, BLOCKS, BRACES, FEW)
-DRAWS = 1500
+OTHER = """\
+pins:
+  a1: {gpio: BOARD7, mode: input}
+  relay_1:
+    {gpio: 5, mode: output,
+     pulse: 0.5, label: "R 1"}
+  relay_2:
+    gpio: GPIO6
+    mode: output
+    label: 'R, 2'
+
+access:
+    control: nobody
+    hosts: [a.example, b.example]
+ssl:
+  certificate: a.pem
+  key: b.pem
+gpio: real
+"""
+GOOD_FILES = (BLOCKS, BLOCKS, BRACES, FEW, OTHER)
+DRAWS = 1000
+
+
+VALID = """\
+mqtt: {url: mqtt://broker, discovery: homeassistant, control: true}
+pins:
+ access:
+      control: everyone
+      gpio:
+        4
+      mode: output
+      label: >
+        two
+        lines: here
+ key: {mode: input, "gpio": 5}   # a comment: with a colon
+ mqtt:
+    mode: input
+    label:
+      a long
+      label
+    gpio: 6
+
+ group: &other
+    gpio: 7
+    mode: output
+    label: "two lines,
+      with = and: colons"
+    confirm: false
+"""
+
+
+def test_lines_of_valid_files_have_no_mistakes():
+    """Valid files of any style have no mistakes in their lines, so none can hide another error."""
+    for text in (*GOOD_FILES, OTHER, VALID):
+        assert not report(text)[0], report(text)[2]
+        assert syntax.faults(text) == []
+        (error,), _, _ = report(f"interval: 0\n{text.replace('interval: 0.5', '# x')}")
+        assert error.key == "interval"
 
 
 def places(text, pattern):
