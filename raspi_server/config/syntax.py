@@ -253,11 +253,8 @@ class _Scan:
             key, value = match[1], _without_comment(item[match.end() :].strip(" \t"))
             message = f"expected no - before {_shown(key)}"
             if key == "name":
-                message, key, value = (
-                    "expected a pin's name, got - name" + _write(f"{value}:"),
-                    "",
-                    "",
-                )
+                message = "expected a pin's name, got - name" + _write(f"{value}:")
+                key = value = ""
             self.found.append(Fault(number + 1, column, message, moves_keys=True))
             start = len(self._rows[number]) - len(item)
             self._entries.append(_Entry(number + 1, start, key, value))
@@ -286,6 +283,8 @@ class _Scan:
         is_deeper = before and before.value and column > before.indent
         if not self._rejected and is_deeper and before and before.key == "label":
             return number + 1  # a label on two lines
+        if before and column > before.indent and _SECRET.search(before.key):
+            return number + 1  # perhaps a password on a line of its own
         is_below = before and not before.value and column > before.indent
         if before and is_below and before.key in _KNOWN - _SECTIONS.keys() - {"pins"}:
             self._entries[-1] = before._replace(value=text)  # a value below its key
