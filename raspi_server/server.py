@@ -403,9 +403,13 @@ async def _all(ends: list[Coroutine[None, None, None]]) -> None:
 
 
 def _log_config_error(what: str, error: Exception) -> str:
-    """Log an error of the configuration line by line. Return one line for the notice."""
+    """Log an error of the configuration line by line. Return one line for the notice.
+
+    The log alone has the lines of the file: the notice goes to phones.
+    """
     lines = str(error).splitlines()
-    for line in (*lines, what):
+    report = error.report.splitlines() if isinstance(error, ConfigError) else lines
+    for line in (*report, what):
         log.error("%s", line)
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return f"{what}: {lines[0]}{more}"

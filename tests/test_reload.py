@@ -112,7 +112,7 @@ def test_invalid_file_is_rejected(run: Run, tmp_path: Path) -> None:
         own = f"port: {server.port}\n"
         for text, error in {
             own + "pins: {lamp: {gpio: x, mode: output}}\n": "expected a pin from GPIO0 to GPIO27",
-            own + "pins:\n\tlamp: 1\n": "indent with spaces, not tabs",
+            own + "pins:\n\tlamp: 1\n": "expected spaces before the key, got a tab",
             own + "ssl: true\n": "the certificate cannot be read",
             own + "address: 192.0.2.77\n": "Cannot assign requested address",
             f"port: {taken.getsockname()[1]}\naddress: 127.0.0.1\n": "Address already in use",
@@ -128,7 +128,11 @@ def test_invalid_file_is_rejected(run: Run, tmp_path: Path) -> None:
                 systemd.wait_for(told, error if told == "STATUS=" else "")
             hello, message = receive_config_notice(viewer)
             assert message.startswith(f"{file} {REJECTED}") and error in message
+            assert "\n" not in message and "→lamp" not in message
             server.wait_for_log(re.escape(error))
+            if "a tab" in error:  # the log has the line of the file, and a mark below it
+                server.wait_for_log(r"ERROR   →lamp: 1$")
+                server.wait_for_log(r"ERROR   \^$")
             assert hello["state"] == {"lamp": 1, "gate": 0}
             health = ask(server, "GET", "/api/health").json
             assert health["status"] == "degraded" and error in health["reasons"][0]

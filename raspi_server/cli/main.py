@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None, limits: Limits = DEFAULT) -> int:
     try:
         status: int = options.command(options)
     except ConfigError as error:
-        logs.print_error(str(error))
+        logs.print_error(error.report)
         return EXIT_CONFIG
     except BrokenPipeError:  # of `raspi-server doctor | head`, for example: the reader has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at the end

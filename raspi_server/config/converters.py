@@ -5,7 +5,8 @@ Both depend only on the type that the schema gives the key.
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from types import NoneType
@@ -16,7 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from . import origins, strict_yaml
-from .pinout import gpio_number
+from .errors import nearest
+from .pinout import gpio_advice, gpio_number
 from .schema import (
     Address,
     BrokerUrl,
@@ -29,9 +31,31 @@ from .schema import (
     ProxyNetwork,
     Topic,
 )
-from .strict_yaml import Scalar, show
+from .strict_yaml import Scalar, YamlError, show
+
+_UNITS = {
+    "seconds": {
+        **dict.fromkeys(("ms", "millisecond", "milliseconds"), Decimal("0.001")),
+        **dict.fromkeys(("s", "sec", "second", "seconds"), Decimal(1)),
+        **dict.fromkeys(("min", "minute", "minutes"), Decimal(60)),
+        **dict.fromkeys(("h", "hour", "hours"), Decimal(3600)),
+    },
+    "hertz": {"hz": Decimal(1), "khz": Decimal(1000)},
+}
+"""The units that a number may have, by the unit that the schema names, which needs none."""
+_UNIT_WORDS = {"seconds": "ms, s, min or h", "hertz": "Hz or kHz"}
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+) ?([a-z]+)", re.IGNORECASE)
+_WORDS_FOR = {
+    True: ("yes", "on", "true", "1"),
+    False: ("no", "off", "false", "0"),
+}
+_QUOTES_AND_SPACES = " \t\xa0\u2007\u202f\u200b\u2060\"'“”„‟‘’‚‛«»"
 
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
+
+
+_MAX_ADVICE = 60
+_LETTERS_FOR_DIGITS = str.maketrans("oOlI", "0011")
 
 
 class Converter(NamedTuple):
@@ -49,8 +73,83 @@ class Converter(NamedTuple):
 
 def converter(kind: Any) -> Converter:
     """Return the converter for a type of the schema."""
-    found = CONVERTERS.get(kind)
-    return found or Converter(partial(_to_plain, kind), expected(kind))
+    if kind in CONVERTERS:
+        return CONVERTERS[kind]
+    units = _UNITS.get(_unit(kind))
+    convert = partial(_to_quantity, kind, units) if units else partial(_to_plain, kind)
+    return Converter(convert, expected(kind))
+
+
+def advice(kind: Any, node: strict_yaml.ScalarNode, folder: Path) -> str:
+    """Return what a scalar that a type of the schema does not take was probably meant to be.
+
+    It is empty, or in brackets, to stand at the end of an error.
+    """
+    for text, style, words in _repairs(kind, node):
+        fixed = strict_yaml.ScalarNode(node.tag, text, node.start_mark, style=style)
+        try:
+            converter(kind).convert(strict_yaml.scalar(fixed), folder)
+        except (ValueError, YamlError):
+            continue
+        if len(text) <= _MAX_ADVICE and text.isprintable():
+            return f" ({words.format(text)})"
+    words = gpio_advice(node.value) if kind is Gpio else ""
+    if (unit := _unit(kind)) and re.match(r"\.?[0-9].*[a-z]", node.value):
+        match = _QUANTITY.fullmatch(node.value)
+        if not match or match[2].lower() not in _UNITS[unit]:
+            words = f"write a number with {_UNIT_WORDS[unit]}, or without a unit"
+    return f" ({words})" if words else ""
+
+
+def _repairs(kind: Any, node: strict_yaml.ScalarNode) -> Iterator[tuple[str, str | None, str]]:
+    """Yield what a scalar may have meant: its text, its style, and the advice to write it."""
+    text = node.value
+    bare = text.strip(_QUOTES_AND_SPACES).rstrip(",;")
+    if node.style is not None:
+        yield text, None, "write {} without quotes"
+    elif text == bare and (text not in ("", "true", "false") or kind is Label):
+        yield text, '"', 'write it in quotes: "{}"'
+    for near in (bare, bare.lower()):
+        yield near, None, "write {}"
+    yield re.sub(r"([0-9]),([0-9])", r"\1.\2", bare), None, "write {}, with a point"
+    yield bare.translate(_LETTERS_FOR_DIGITS), None, "write {}, with digits only"
+    yield re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", bare), None, "write {}"
+    yield re.sub(r"\.0*$", "", bare), None, "write {}"
+    if match := re.fullmatch(r"([0-9.]+) ?m", bare):
+        yield f"{match[1]}min", None, "write {} for minutes"
+    if match := re.fullmatch(r"([0-9]+)( ?%?)", bare):
+        if not _unit(kind):
+            yield f"{int(match[1]) / 100:g}", None, f"{match[1]} percent is {{}}"
+        yield f"{match[1]}ms", None, "write {} for milliseconds"
+    if kind is HostName:
+        yield re.sub(r"^[a-z]+://|(?<=[^:/])[:/].*$", "", bare), None, "write {}"
+    if kind is BrokerUrl and "@" not in bare:
+        yield f"mqtt://{bare.rpartition('://')[2]}", None, "write {}"
+    for value, words in _WORDS_FOR.items():
+        if bare.lower() in words:
+            for word in ("true" if value else "false", "on" if value else "off"):
+                yield word, None, "write {}"
+    choices = [word for word in _choices(kind) if isinstance(word, str)]
+    starts = [word for word in choices if bare and word.startswith(bare.lower())]
+    if near_word := starts[0] if len(starts) == 1 else nearest(bare.lower(), choices):
+        yield near_word, None, "did you mean {}?"
+
+
+def _choices(kind: Any) -> Iterator[Any]:
+    """Yield the words of a type that is a choice, or has one."""
+    for part in get_args(kind):
+        if get_origin(kind) is Literal:
+            yield part
+        elif get_origin(kind) is not Annotated:
+            yield from _choices(part)
+
+
+def _unit(kind: Any) -> str:
+    """Return the unit that the schema gives a number, or an empty text."""
+    for part in (kind, *get_args(kind)):
+        if get_origin(part) is Annotated and (extra := get_args(part)[1].extra):
+            return str(extra.get("unit", ""))
+    return ""
 
 
 def expected(kind: Any) -> str:
@@ -82,6 +181,16 @@ def _to_plain(kind: Any, value: Scalar, folder: Path) -> Any:
     if value is None:  # `key:` alone on its line is an error, even if None is the default
         raise ValueError(value)
     return msgspec.convert(value, kind)
+
+
+def _to_quantity(kind: Any, units: dict[str, Decimal], value: Scalar, folder: Path) -> Any:
+    """Return a number, in the unit that the schema names, of a text such as `20ms`."""
+    if isinstance(value, str) and (match := _QUANTITY.fullmatch(value.strip(" "))):
+        factor = units.get(match[2].lower())
+        if factor is None:
+            raise ValueError(value)
+        value = float(Decimal(match[1]) * factor)
+    return _to_plain(kind, value, folder)
 
 
 def _to_gpio(value: Scalar, folder: Path) -> int:
@@ -155,12 +264,6 @@ def _to_discovery(value: Scalar, folder: Path) -> Any:
     return False if value is False else msgspec.convert(value, Topic)
 
 
-def _show_text(node: strict_yaml.ScalarNode) -> str:
-    is_number = type(strict_yaml.scalar(node)) in (int, float)
-    hint = " (put text that looks like a number in quotes)" if is_number else ""
-    return show(node) + hint
-
-
 def _show_url(node: strict_yaml.ScalarNode) -> str:
     if "@" in node.value:  # it may hold a password
         return "a URL with a user or a password; write them as user and password_file"
@@ -177,12 +280,12 @@ def _described(
     return {kind: Converter(convert or partial(_to_plain, kind), description, show)}
 
 
-_PATH = Converter(_to_path, "a path", _show_text)
+_PATH = Converter(_to_path, "a path")
 CONVERTERS: dict[Any, Converter] = {
     Path: _PATH,
     Path | None: _PATH,
     **_described(Gpio, _to_gpio),
-    **_described(Label, show=_show_text),
+    **_described(Label),
     **_described(Address, _to_address),
     **_described(HostName, _to_host_name),
     **_described(ProxyNetwork, _to_network),

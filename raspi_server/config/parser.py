@@ -4,34 +4,45 @@ It compares the YAML nodes with the structs of the schema. The result is a `Conf
 at once, each with its line and what was expected.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from . import rules, strict_yaml
-from .converters import choice, converter, expected
-from .errors import ConfigError, Diagnostic, nearest
+from .converters import advice, choice, converter, expected
+from .errors import ConfigError, Diagnostic, nearest, told_once
+from .pinout import POSITION_BY_GPIO
 from .rules import Violation
 from .schema import (
     MODES,
+    NAME,
+    PIN_KEYS,
     AccessConfig,
     AnyPin,
     CertificateFiles,
     Config,
     Gpio,
     HostName,
+    InputConfig,
     MqttConfig,
     Name,
+    OutputConfig,
     PageOrigin,
     PinConfig,
     ProxyNetwork,
 )
 from .strict_yaml import Node, YamlError, line_of, quote, show
+
+if TYPE_CHECKING:
+    from .syntax import Fault
+
+MAX_PINS = len(POSITION_BY_GPIO)
 
 
 def parse(
@@ -52,17 +63,56 @@ def parse(
     try:
         root = strict_yaml.compose(data)
     except YamlError as error:
-        raise ConfigError([Diagnostic(name, error.line, "", str(error))]) from None
-    parser = _Parser(name, folder, has_run)
+        found = _mistakes_in_lines(data, name, error)
+        found = found or [Diagnostic(name, error.line, "", str(error))]
+        raise ConfigError(told_once(found)) from None
+    parser = _Parser(name, folder, has_run, data)
     values = {} if root is None or strict_yaml.is_empty(root) else parser.mapping(root, "", Config)
     if warnings is not None:
         warnings += sorted(parser.warnings, key=lambda warning: warning.line or 0)
     if parser.errors:
-        raise ConfigError(sorted(parser.errors, key=lambda error: error.line or 0))
+        raise ConfigError(told_once(_with_mistakes_in_lines(parser.errors, data, name)))
     if values.get("ssl") is True:
         tls = folder / "tls"
         values["ssl"] = CertificateFiles(certificate=tls / "server.crt", key=tls / "server.key")
     return Config(**{"www": folder / "www", **values})
+
+
+def _mistakes_in_lines(data: bytes, name: str, error: YamlError) -> list[Diagnostic]:
+    """Return the mistakes that the lines of a text that is no YAML show. There may be none."""
+    from . import syntax  # only for a configuration with an error: a start is slow on a small Pi
+
+    try:
+        text = strict_yaml.decode(data)
+    except YamlError:
+        return []
+    found = syntax.faults(text, is_rejected=True, problem=error.problem)
+    return _diagnostics(found, text, name)
+
+
+def _with_mistakes_in_lines(errors: list[Diagnostic], data: bytes, name: str) -> list[Diagnostic]:
+    """Return errors of values without those that follow from a mistake in the lines, and that."""
+    from . import syntax
+
+    text = strict_yaml.decode(data)
+    faults = syntax.faults(text)
+    if any(fault.moves_keys for fault in faults):
+        errors = []
+    lines = {fault.line for fault in faults}
+    if faults:  # a pin with a mistake may be the other one of a group
+        errors = [error for error in errors if not error.key.endswith(".group")]
+    rest = [error for error in errors if error.line not in lines]
+    return rest + _diagnostics(faults, text, name)
+
+
+def _diagnostics(faults: "list[Fault]", text: str, name: str) -> list[Diagnostic]:
+    from . import syntax
+
+    rows = text.splitlines()
+    return [
+        Diagnostic(name, fault.line, "", fault.message, syntax.excerpt(rows, fault))
+        for fault in faults
+    ]
 
 
 _ABSENT = object()
@@ -72,7 +122,8 @@ _ABSENT = object()
 class _Parser:
     """Parser of one file, with the `errors` and `warnings` found so far."""
 
-    def __init__(self, file: str, folder: Path, has_run: bool) -> None:
+    def __init__(self, file: str, folder: Path, has_run: bool, data: bytes) -> None:
+        self._rows = strict_yaml.decode(data).splitlines()
         self.errors: list[Diagnostic] = []
         self.warnings: list[Diagnostic] = []
         self._file = file
@@ -108,12 +159,12 @@ class _Parser:
         else:
             self.error(line, key, message)
 
-    def entries(self, node: Node, path: str) -> Iterator[tuple[str, int, Any]]:
+    def entries(self, node: Node, path: str, hint: str = "") -> Iterator[tuple[str, int, Any]]:
         """Yield key, line and value node of each entry of a mapping; add errors for all else."""
         if strict_yaml.is_empty(node):
             return
         if not strict_yaml.is_mapping(node):
-            self.error(line_of(node), path, f"expected keys and values, got {show(node)}")
+            self.error(line_of(node), path, f"expected keys and values, got {show(node)}{hint}")
             return
         lines: dict[str, int] = {}
         for key_node, value in node.value:
@@ -122,6 +173,8 @@ class _Parser:
                 self.error(line, path, f"expected a word as key, got {show(key_node)}")
             elif text in lines:
                 message = f"expected each key once, got it in line {lines[text]} already"
+                if text in ("gpio", "mode") and path.startswith("pins."):
+                    message += " (a second pin needs a line with its name)"
                 self.error(line, _join(path, text), message)
             else:
                 lines[text] = line
@@ -151,15 +204,35 @@ class _Parser:
             self.error(line_of(node), path, f"expected {wanted}, got {show(node)}")
             return _ABSENT
         try:
-            found = strict_yaml.scalar(node)
+            return convert(strict_yaml.scalar(node), self._folder)
         except YamlError as error:
-            self.error(line_of(node), path, str(error))
-            return _ABSENT
-        try:
-            return convert(found, self._folder)
+            message = str(error)
         except ValueError:
-            self.error(line_of(node), path, f"expected {wanted}, got {show_scalar(node)}")
-            return _ABSENT
+            message = f"expected {wanted}, got {show_scalar(node)}"
+        if path.endswith("password_file") and not strict_yaml.is_empty(node):
+            # Perhaps it is the password itself, which no error shows.
+            message = f"expected {wanted}, got something else (the password belongs into that file)"
+        else:
+            message += advice(kind, node, self._folder)
+        self.error(line_of(node), path, message)
+        return _ABSENT
+
+    def check_label(self, node: Node, path: str) -> None:
+        """Warn of a label whose end YAML reads as a comment, or which has quotes of its own."""
+        if not strict_yaml.is_scalar(node) or node.style is not None:
+            return
+        end = node.end_mark
+        behind = self._rows[end.line][end.column :] if end.line < len(self._rows) else ""
+        if re.match(r"[ \t]+#\S", behind):
+            cut = quote(f"{node.value}{behind.rstrip()}")
+            message = f"the label ends before #, which begins a comment; if it should not: {cut}"
+            self.warn(line_of(node), path, message)
+        elif node.value[:1] in "“”„‘’«»" or re.fullmatch(
+            r"""[^"]*[^"0-9]"|[^']+ [^']*'""", node.value
+        ):
+            shown = quote(node.value)
+            message = f"the quotes are part of the label {shown}; around it write two straight ones"
+            self.warn(line_of(node), path, message)
 
     def _access(self, node: Node, path: str) -> AccessConfig:
         return AccessConfig(**self.mapping(node, path, AccessConfig))
@@ -199,7 +272,10 @@ class _Parser:
         if strict_yaml.is_empty(node):
             return ()
         if not strict_yaml.is_list(node):
-            self.error(line_of(node), path, f"expected a list such as {example}, got {show(node)}")
+            message = f"expected a list such as {example}, got {show(node)}"
+            if strict_yaml.is_scalar(node) and re.fullmatch("[A-Za-z0-9.:/, -]{1,60}", node.value):
+                message += f" (write [{node.value}])"
+            self.error(line_of(node), path, message)
             return _ABSENT
         values = [self._scalar(item, path, kind) for item in node.value]
         return tuple(value for value in values if value is not _ABSENT)
@@ -231,7 +307,8 @@ class _Pins:
 
     def __init__(self, parser: _Parser) -> None:
         self._parser = parser
-        self._owners: dict[int, str] = {}
+        self._owners: dict[int, tuple[str, int]] = {}
+        """The pin that has a GPIO first, and the line that says so."""
         self._group_sizes: Counter[str] = Counter()
         """The number of pins that name a group, including pins with errors."""
         self._groups: dict[str, tuple[str, int]] = {}
@@ -241,12 +318,17 @@ class _Pins:
         """Return the pins without errors, in the order of the file."""
         parser = self._parser
         pins: list[PinConfig] = []
-        for name, line, body in parser.entries(node, path):
+        for count, (name, line, body) in enumerate(parser.entries(node, path), start=1):
             before = len(parser.errors)
+            if count == MAX_PINS + 1:
+                message = f"expected at most {MAX_PINS} pins: a Raspberry Pi has {MAX_PINS}"
+                parser.error(line, path, message)
             try:
                 msgspec.convert(name, Name)
             except msgspec.ValidationError:
-                message = f"expected {expected(Name)}, got {quote(name)}"
+                simple = re.sub("[^a-z0-9_]+", "-", name.lower()).strip("-")
+                hint = f" (write {simple})" if re.fullmatch(NAME, simple) else ""
+                message = f"expected {expected(Name)}, got {quote(name)}{hint}"
                 parser.error(line, _join(path, name), message)
             before_keys = len(parser.errors)
             found = self._node(name, _join(path, name), line, body)
@@ -266,7 +348,8 @@ class _Pins:
         """Return the keys of a pin, or None if it has none because of an error."""
         before = len(self._parser.errors)
         found = _PinNode(name, path, line, {}, {})
-        for key, key_line, value in self._parser.entries(node, path):
+        hint = " (write gpio: 17 and mode: output below it, for example)"
+        for key, key_line, value in self._parser.entries(node, path, hint):
             found.nodes[key], found.key_lines[key] = value, key_line
         return found if found.nodes or len(self._parser.errors) == before else None
 
@@ -274,7 +357,7 @@ class _Pins:
         """Return one pin, checked by itself; None if there are more errors than `before`."""
         parser, nodes = self._parser, pin.nodes
         for key, wanted in (("gpio", expected(Gpio)), ("mode", choice(MODES))):
-            if key not in nodes:
+            if key not in nodes and not _has_alike(nodes, key):
                 parser.error(pin.line, _join(pin.path, key), f"expected {wanted}, got nothing")
         mode: Any = None
         if "mode" in nodes:
@@ -317,17 +400,26 @@ class _Pins:
             found = self._parser.value(node, path, fields[key])
             if found is not _ABSENT:
                 values[key] = found
+            if key == "label":
+                self._parser.check_label(node, path)
         return values
 
     def _check_owner(self, pin: _PinNode, gpio: int) -> None:
-        owner = self._owners.setdefault(gpio, pin.name)
+        node = pin.nodes["gpio"]
+        owner, line = self._owners.setdefault(gpio, (pin.name, line_of(node)))
         if owner != pin.name:
-            message = f"expected a GPIO of its own, got GPIO{gpio}, which {_join('', owner)} has"
-            self._parser.error(line_of(pin.nodes["gpio"]), _join(pin.path, "gpio"), message)
+            written = "" if str(gpio) in node.value else f" ({node.value.strip()})"
+            has = f"which {_join('', owner)} has in line {line}"
+            message = f"expected a GPIO of its own, got GPIO{gpio}{written}, {has}"
+            self._parser.error(line_of(node), _join(pin.path, "gpio"), message)
 
     def _groups_of_one(self, path: str) -> set[str]:
         """Report each group that has only one output; return the names of those outputs."""
-        alone = set()
+        alone: set[str] = set()
+        if any(
+            _has_alike([error.key.rpartition(".")[2]], "group") for error in self._parser.errors
+        ):
+            return alone  # it may be the other one of a group
         for name, (group, line) in self._groups.items():
             if self._group_sizes[group] > 1:
                 continue
@@ -359,10 +451,59 @@ def _join(path: str, key: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
+_SYNONYMS = {
+    **dict.fromkeys(("pin", "bcm", "number"), "gpio: NUMBER"),
+    **dict.fromkeys(("name", "title", "description"), "label: TEXT"),
+    **dict.fromkeys(("type", "direction"), "mode: input, output or pwm"),
+    **dict.fromkeys(("invert", "inverted", "activelow", "inverting"), "active: low"),
+    **dict.fromkeys(("activehigh",), "active: high"),
+    **dict.fromkeys(("pullup", "pud"), "pull: up"),
+    **dict.fromkeys(("pulldown",), "pull: down"),
+    **dict.fromkeys(("bouncetime", "bounce"), "debounce: 20ms"),
+    **dict.fromkeys(("default", "state", "value"), "initial: off, on or keep"),
+    **dict.fromkeys(("broker", "host", "server", "port"), "url: mqtt://HOST:PORT"),
+    **dict.fromkeys(("username", "login"), "user: NAME"),
+}
+"""What to write for keys of other programs, without _ and -."""
+
+
+def _has_alike(keys: Iterable[str], key: str) -> bool:
+    """Tell if one of the keys is `key`, or may be meant to be."""
+    return any(
+        nearest(each.lower(), [key]) or _SYNONYMS.get(each.lower(), "").startswith(f"{key}:")
+        for each in keys
+        if each == key or each not in PIN_KEYS
+    )
+
+
 def _unknown(key: str, keys: Iterable[str]) -> str:
-    near = nearest(key, keys)
-    hint = f" (did you mean {near}?)" if near else ""
+    keys = tuple(keys)
+    near = nearest(key.lower(), keys)
+    synonym = _SYNONYMS.get(re.sub("[_-]", "", key.lower()), "")
+    if synonym.partition(":")[0] in keys:
+        hint = f" (write {synonym})"
+    else:
+        hint = f" (did you mean {near}?)" if near else _place_of(key)
+    if key.lower().startswith(("pass", "pwd")):  # its value is a secret, and no error shows it
+        broker = "" if "password_file" in keys else "below mqtt, "
+        hint = f" (write {broker}password_file: FILE, with the password alone in that file)"
     return f"expected one of the keys {', '.join(keys)}{hint}"
+
+
+def _place_of(key: str) -> str:
+    """Return where a key belongs that is at a wrong place, or an empty text."""
+    places: dict[str, type[Struct]] = {
+        "at the beginning of a line": Config,
+        "below access": AccessConfig,
+    }
+    places |= {"below mqtt": MqttConfig, "below the name of a pin": OutputConfig}
+    places |= {"below the name of a pin with mode: input": InputConfig}
+    found = [
+        place
+        for place, struct in places.items()
+        if key in {field.encode_name for field in msgspec.structs.fields(struct)} - {"name"}
+    ]
+    return f" ({key} belongs {choice(found)})" if found else ""
 
 
 def _misplaced(key: str, mode: str | None, fields: dict[str, Any]) -> str:

@@ -17,20 +17,62 @@ _POSITION_BY_WIRINGPI = dict(
     )
 ) | dict(enumerate((29, 31, 33, 35, 37, 32, 36, 38, 40, 27, 28), start=21))
 
-_NAME = re.compile(r"(GPIO|BCM|BOARD|J8:|WPI|)(0|[1-9][0-9]?)", re.ASCII | re.IGNORECASE)
+_WIRINGPI = "WPI0 to WPI16 and WPI21 to WPI31"
+
+_POWER = {1: "3.3 V", 17: "3.3 V", 2: "5 V", 4: "5 V"}
+"""The header positions with a supply voltage. Those that are neither here nor a GPIO are ground."""
+
+_NAME = re.compile(
+    r"(?:(0|[1-9][0-9]?)|(GPIO|BCM|BOARD|J8:|WPI) ?(0?[0-9]|[1-9][0-9]))", re.ASCII | re.IGNORECASE
+)
 
 
 def gpio_number(name: int | str) -> int | None:
     """Return the BCM number, 0-27, of a pin's name, or None if there is no such pin.
 
-    All names that gpiozero takes are allowed: `17`, `GPIO17`, `BCM17`, `BOARD11`, `J8:11`, `WPI0`.
+    All names that gpiozero takes are allowed: `17`, `GPIO17`, `BCM17`, `BOARD11`, `J8:11`, `WPI0`;
+    also `GPIO 17` and `GPIO04`.
     """
-    match = _NAME.fullmatch(str(name).strip())
-    if not match:
-        return None
-    kind, number = match[1].upper(), int(match[2])
+    kind, number = _parts(name)
     if kind in ("BOARD", "J8:"):
         return GPIO_BY_POSITION.get(number)
     if kind == "WPI":
         return GPIO_BY_POSITION.get(_POSITION_BY_WIRINGPI.get(number, 0))
     return number if number in POSITION_BY_GPIO else None
+
+
+def gpio_advice(name: int | str) -> str:
+    """Return what a name that is no GPIO may have meant, or an empty text."""
+    kind, number = _parts(name)
+    if kind == "WPI":
+        return f"WPI{number} is a number of wiringPi, but the header has only {_WIRINGPI}"
+    if kind in ("BOARD", "J8:"):
+        return _about_position(number)
+    if 28 <= number <= 40:
+        is_gpio = number in GPIO_BY_POSITION
+        end = f"write BOARD{number}" if is_gpio else _about_position(number)
+        return f"header position? {end}"
+    if kind is None and (found := re.search(r"(?<![-0-9])0?([0-9]{1,2})(?![0-9])", str(name))):
+        number = int(found[1])
+        if number in POSITION_BY_GPIO:
+            by_position = f", or BOARD{number} for header position {number}"
+            also = by_position if number in GPIO_BY_POSITION else ""
+            return f"write {number} for GPIO{number}{also}"
+    return ""
+
+
+def _parts(name: int | str) -> tuple[str | None, int]:
+    """Return the kind of a pin's name, empty for a bare number, and its number.
+
+    Text of any other form has None and -1.
+    """
+    match = _NAME.fullmatch(str(name).strip(" "))
+    if match is None:
+        return None, -1
+    return (match[2] or "").upper(), int(match[1] or match[3])
+
+
+def _about_position(position: int) -> str:
+    if not 1 <= position <= 40:
+        return "the header has positions 1 to 40"
+    return f"position {position} is {_POWER.get(position, 'ground')}, not a GPIO"

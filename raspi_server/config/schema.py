@@ -115,6 +115,10 @@ class PwmConfig(DrivenConfig, frozen=True, kw_only=True, tag="pwm"):
 
 AnyPin = InputConfig | OutputConfig | PwmConfig
 MODES: dict[str, type[PinConfig]] = {"input": InputConfig, "output": OutputConfig, "pwm": PwmConfig}
+PIN_KEYS = frozenset({"mode"}.union(*(mode.__struct_fields__ for mode in MODES.values()))) - {
+    "name"
+}
+"""The keys of pins, of all modes."""
 
 
 class CertificateFiles(Struct, frozen=True, kw_only=True):

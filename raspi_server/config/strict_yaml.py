@@ -24,15 +24,22 @@ _NOT_FINITE = {".nan": "nan", ".inf": "inf", "+.inf": "inf", "-.inf": "-inf"}
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_QUOTE_LENGTH = 60
-_LONG_WORD = re.compile(r"\S{61,}")
+_BLANK_START = re.compile(r"([ \t]*)(.*)", re.DOTALL)
+_QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*"|'[^']*')""")
 
 
 class YamlError(ValueError):
-    """Text that is no valid configuration. `line` counts from 1; None means the whole file."""
+    """Text that is no valid configuration. `line` counts from 1; None means the whole file.
 
-    def __init__(self, line: int | None, message: str) -> None:
+    `problem` is the error of PyYAML for text that is no YAML. Its words are not for people.
+    """
+
+    def __init__(
+        self, line: int | None, message: str, problem: yaml.MarkedYAMLError | None = None
+    ) -> None:
         super().__init__(message)
         self.line = line
+        self.problem = problem
 
 
 class _Loader(yaml.BaseLoader):
@@ -53,36 +60,58 @@ class _Loader(yaml.BaseLoader):
         return node
 
 
+def decode(data: bytes) -> str:
+    """Return the text of a configuration. Raise YamlError if it is not UTF-8 or too long."""
+    if len(data) > MAX_BYTES:
+        raise YamlError(None, f"expected at most {MAX_BYTES} bytes, got {len(data)}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"expected UTF-8 text, got byte 0x{data[error.start]:02x}"
+        raise YamlError(line, f"{message} (save the file as UTF-8)") from None
+
+
 def compose(data: bytes) -> Node | None:
     """Return the root node of the only document in `data`, or None if there are only comments.
 
     Raise YamlError for text that is not UTF-8, not YAML, too long, or nested too deeply.
     """
-    if len(data) > MAX_BYTES:
-        raise YamlError(None, f"expected at most {MAX_BYTES} bytes, got {len(data)}")
+    text = decode(data)
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise YamlError(line, f"expected UTF-8 text, got byte 0x{data[error.start]:02x}") from None
-    try:
-        return yaml.compose(text, Loader=_Loader)
+        return yaml.compose(_with_spaces(text), Loader=_Loader)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise YamlError(line, f"expected text, got character 0x{error.character:02x}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        found = " ".join(str(part) for part in (error.context, error.problem) if part)
-        found = _LONG_WORD.sub(lambda word: word[0][:_MAX_QUOTE_LENGTH] + "…", found)
-        if "'\\t'" in found:
-            found += " (indent with spaces, not tabs)"
-        raise YamlError(mark.line + 1 if mark else None, f"expected YAML: {found}") from None
+        raise YamlError(mark.line + 1 if mark else None, "expected key: value", error) from None
     except (ValueError, OverflowError) as error:  # from PyYAML's chr() and int()
         if isinstance(error, YamlError):
             raise
-        raise YamlError(None, "expected YAML: found a number out of range") from None
+        raise YamlError(None, "expected ordinary numbers, got one out of range") from None
     except RecursionError:
         raise YamlError(None, "expected two or three levels of nesting, got hundreds") from None
+
+
+def _with_spaces(text: str) -> str:
+    """Return the text with a space for each tab that YAML rejects but that can only mean a space.
+
+    Those are the tabs after the first character of a line, outside quotes, and in empty lines and
+    before comments.
+    """
+    if "\t" not in text:
+        return text
+    return "".join(_BLANK_START.sub(_without_tabs, row) for row in text.splitlines(keepends=True))
+
+
+def _without_tabs(row: re.Match[str]) -> str:
+    start, content = row.groups()
+    if not content.strip() or content[0] == "#":
+        return row[0].replace("\t", " ")
+    parts = _QUOTED.split(content)
+    parts[::2] = (part.replace("\t", " ") for part in parts[::2])
+    return start + "".join(parts)
 
 
 def line_of(node: Node) -> int:

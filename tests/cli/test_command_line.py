@@ -122,6 +122,15 @@ def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture) 
         first, second = capfd.readouterr().err.splitlines()
         assert first.startswith("config.yaml:1: port: expected ")
         assert second.startswith("config.yaml:3: pins.lamp.gpio: expected ")
+    file.write_text("mqtt:\n  password:s3cret\npins:\n  lamp\n    gpio: 17\n")
+    for arguments in (["check"], ["run"]):
+        assert main(arguments) == 78
+        assert capfd.readouterr().err.splitlines() == [
+            "config.yaml:2: expected a space after the colon of password",
+            "config.yaml:4: expected a colon after lamp; write lamp:",
+            "    lamp",
+            "        ^",
+        ]
     done = run("check", "none.yaml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (78, "")
     assert done.stderr == "none.yaml: expected a file, found none\n"

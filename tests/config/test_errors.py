@@ -62,7 +62,8 @@ DRIVEN_KEYS = "mode, gpio, label, active, max_on, confirm, control, initial, on_
          "view, control, hosts, proxies, origins (did you mean view?)"),
         (pin_text("input", "debunce:\n      - 1"), "5: pins.lamp.debunce",
          f"{INPUT_KEYS} (did you mean debounce?)"),
-        (pin_text("pwm", "name: x"), "5: pins.lamp.name", f"{DRIVEN_KEYS}, frequency"),
+        (pin_text("pwm", "name: x"), "5: pins.lamp.name",
+         f"{DRIVEN_KEYS}, frequency (write label: TEXT)"),
         (pin_text("output", "puls: 1"), "5: pins.lamp.puls",
          f"{DRIVEN_KEYS}, pulse, group, group_pause (did you mean pulse?)"),
         ("x" * 40 + ": 1", f"1: {'x' * 40}", TOP_KEYS),
@@ -83,6 +84,8 @@ def test_repeated_key_is_rejected():
         (pin_text("input") + "  lamp: {gpio: 4, mode: input}\n", "5: pins.lamp", 2),
     ):
         reason = f"expected each key once, got it in line {first} already"
+        if "gpio" in place:
+            reason += " (a second pin needs a line with its name)"
         assert errors(text) == [f"config.yaml:{place}: {reason}"]
 
 
@@ -90,13 +93,14 @@ def test_repeated_key_is_rejected():
     ("text", "expected"),
     [
         ("[]", "1: expected keys and values, got a list"),
-        ("hello", '1: expected keys and values, got "hello"'),
+        ("hello", "1: expected a colon after hello; write hello:"),
         ("pins:\n  - a\n", "2: pins: expected keys and values, got a list"),
-        ("pins:\n  lamp: 17", "2: pins.lamp: expected keys and values, got 17"),
+        ("pins:\n  lamp: 17", "2: pins.lamp: expected keys and values, got 17"
+         " (write gpio: 17 and mode: output below it, for example)"),
         ("access: [code]", "1: access: expected keys and values, got a list"),
         ("access:\n  ? [a]\n  : 1", "2: access: expected a word as key, got a list"),
         ("access:\n  hosts: pi",
-         '2: access.hosts: expected a list such as [pi.example.org], got "pi"'),
+         '2: access.hosts: expected a list such as [pi.example.org], got "pi" (write [pi])'),
         ("mqtt: true", "1: mqtt: expected false or {url: mqtt://HOST, …}, got true"),
         ("mqtt:", "1: mqtt: expected false or {url: mqtt://HOST, …}, got nothing"),
         ("mqtt: 017", "1: mqtt: expected a number without leading zeros, got 017"),
@@ -140,7 +144,7 @@ pins:
 """
     assert [(pin.max_on, pin.group) for pin in read(text).pins] == [(60, "blind")] * 2
     assert errors("pins:\n  a: &pin {gpio: 5, mode: input}\n  b: *pin\n") == [
-        "config.yaml:2: pins.b.gpio: expected a GPIO of its own, got GPIO5, which a has"
+        "config.yaml:2: pins.b.gpio: expected a GPIO of its own, got GPIO5, which a has in line 2"
     ]
 
     levels = ["a0: &a0 {x: 1, y: 1, z: 1}"]

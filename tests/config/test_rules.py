@@ -8,7 +8,7 @@ NEEDS_URL = "2: mqtt.url: expected a URL such as mqtt://HOST or mqtts://HOST:888
 
 BROKERS = [
     ("user: me", "url: mqtt://b, user: me", [f"{NEEDS_URL} nothing"]),
-    ("url: b, ca: c", "url: mqtt://b, topic: pi, fleet: false", [f'{NEEDS_URL} "b"']),
+    ("url: b, ca: c", "url: mqtt://b, topic: pi, fleet: false", [f'{NEEDS_URL} "b" (write mqtt://b)']),
     ("url: mqtt://b, password_file: p", "url: mqtt://b, password_file: p, user: me",
      ["3: mqtt.user: expected together with password_file, got nothing"]),
     ("url: mqtts://b, key: k", "url: mqtts://b, key: k, certificate: c",
@@ -36,7 +36,11 @@ def test_pin_name_is_a_simple_word():
     for good in ("a", "on", "null", "lamp_2-x", "x" * 32):
         pin = one_pin("input", name=good)
         assert (pin.name, pin.label, str(pin)) == (good, good, f"{good} (GPIO17)")
-    for name, shown in (("2Lamp", '"2Lamp"'), ("x" * 33, f'"{"x" * 33}"'), ('"a\\n"', '"a\\n"')):
+    for name, shown in (
+        ("2Lamp", '"2Lamp"'),
+        ("x" * 33, f'"{"x" * 33}"'),
+        ('"a\\n"', '"a\\n" (write a)'),
+    ):
         error = f"config.yaml:2: pins.{name}: expected {NAME}, got {shown}"
         assert errors(pin_text("input", name=name)) == [error]
 
@@ -66,7 +70,8 @@ pins:
     gpio: {}
 """
     assert errors(text.format("BOARD11")) == [
-        "config.yaml:7: pins.fan.gpio: expected a GPIO of its own, got GPIO17, which lamp has"
+        "config.yaml:7: pins.fan.gpio: expected a GPIO of its own, got GPIO17 (BOARD11),"
+        " which lamp has in line 3"
     ]
     assert [pin.gpio for pin in read(text.format(18)).pins] == [17, 27, 18]
 

@@ -45,7 +45,9 @@ def test_file_that_cannot_be_read_is_named(tmp_path):
     loop.symlink_to("loop")
     assert error_of(load, loop) == f"{loop}: cannot be read: Too many levels of symbolic links"
     file.write_bytes(b"port: 80\nwww: caf\xe9\n")
-    assert error_of(load, file) == f"{file}:2: expected UTF-8 text, got byte 0xe9"
+    assert error_of(load, file) == (
+        f"{file}:2: expected UTF-8 text, got byte 0xe9 (save the file as UTF-8)"
+    )
 
 
 @pytest.fixture

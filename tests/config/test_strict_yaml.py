@@ -87,23 +87,22 @@ def test_comments_byte_order_mark_and_windows_line_ends_are_accepted():
 @pytest.mark.parametrize(
     ("data", "line", "message"),
     [
-        (b"a: 1\nb: caf\xe9\n", 2, "UTF-8 text, got byte 0xe9"),
-        (b"a: \xed\xa0\x80", 1, "UTF-8 text, got byte 0xed"),
+        (b"a: 1\nb: caf\xe9\n", 2, "UTF-8 text, got byte 0xe9 (save the file as UTF-8)"),
+        (b"a: \xed\xa0\x80", 1, "UTF-8 text, got byte 0xed (save the file as UTF-8)"),
         (b"a: 1\n#\0\n", 2, "text, got character 0x00"),
         ("a: \x9b31m".encode(), 1, "text, got character 0x9b"),
         (b"a: 1\nb: 'x\\ud800'\nc: \"x\\ud800\"\n", 3, 'text, got "x\\ud800"'),
-        (b"a: 1\n---\nb: 2\n", 2, "YAML: expected a single document in the stream but found"
-         " another document"),
-        (b"a: 1\nb: *c\n", 2, "YAML: found undefined alias 'c'"),
-        (b"a:\n\tb: 1\n", 2, "YAML: while scanning for the next token found character '\\t' that"
-         " cannot start any token (indent with spaces, not tabs)"),
-        (b'a: "\\U00110000"', None, "YAML: found a number out of range"),
-        (b"%YAML 1." + b"9" * 5000 + b"\n---", None, "YAML: found a number out of range"),
+        (b"a: 1\n---\nb: 2\n", 2, "key: value"),
+        (b"a: 1\nb: *c\n", 2, "key: value"),
+        (b"a:\n\tb: 1\n", 2, "key: value"),
+        (b'a: "\\U00110000"', None, "ordinary numbers, got one out of range"),
+        (b"%YAML 1." + b"9" * 5000 + b"\n---", None, "ordinary numbers, got one out of range"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_other_text_is_rejected_in_its_line(data, line, message):
-    """Text that is not UTF-8, not printable, or not one YAML document is rejected."""
+    """Text that is not UTF-8, not printable, or not one YAML document is rejected. PyYAML's words
+    do not reach people: `syntax` explains the line."""
     assert error_of(data) == (f"expected {message}", line)
 
 
@@ -111,8 +110,16 @@ def test_error_is_short_if_a_name_is_long():
     """A name of thousands of characters does not make the message long."""
     for text in ("a: &{0} 1\nb: &{0} 1", "a: *{0}", "a: !{0}!b 1", "a: !{0} 1"):
         message, _ = error_of(text.format("x" * 5000).encode())
-        assert message.startswith("expected ") and "…" in message
+        assert message.startswith("expected ")
         assert len(message) < 300
+
+
+def test_tabs_are_spaces_except_in_indentation_and_quotes():
+    """A tab after a colon, before a comment or in an empty line is a space. In quotes it stays."""
+    data = b'a:\t1\t# x\n\t\n\t# y\nb: "c\td"\te\n'.replace(b"\te", b"\t")
+    root = strict_yaml.compose(data)
+    assert [(key.value, scalar(value)) for key, value in root.value] == [("a", 1), ("b", "c\td")]
+    assert error_of(b"a:\n \tb: 1\n")[1] == 2
 
 
 def test_tags_are_rejected_everywhere():

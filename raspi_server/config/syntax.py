@@ -1,0 +1,704 @@
+"""Mistakes in the lines of config.yaml, explained to people who do not program.
+
+PyYAML says where it gave up, in its own words and often a line late. This module reads the lines
+themselves, for files that have an error. It knows the keys, so it also finds what YAML accepts but
+reads as something else: a key in a wrong column, a lost comment sign.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from types import UnionType
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+import yaml
+
+from .schema import PIN_KEYS, Config
+from .strict_yaml import quote
+
+MAX_EXCERPT = 76
+"""Longest excerpt of a line, in characters: it fits a terminal."""
+
+_MAX_ROW = 1000
+"""Longest line that is read, in characters. Longer ones are not written by people."""
+
+_MAX_FAULTS = 100
+"""Most mistakes that are looked for. The first ones are told."""
+
+_KEY = re.compile(r"""([^ \t:#"'{}\[\],=]+|"[^"]*"|'[^']*') *:(?=[ \t]|$)""")
+_SPOKEN_KEY = re.compile(r"([^:#\"'{}\[\],=]+?) *:(?=[ \t]|$)")
+_WORD = r"[A-Za-z][\w-]*"
+_BLOCK_TEXT = re.compile(r"[|>][-+0-9]*( +#.*)?$")
+_SECRET = re.compile(r"pass|pwd|secret|token|://.*@", re.IGNORECASE)
+_ODD_SPACES = {
+    "\xa0": "a no-break space",
+    "\u2007": "a no-break space",
+    "\u202f": "a no-break space",
+    "\u200b": "an invisible space",
+    "\u2060": "an invisible space",
+    "\ufeff": "an invisible space",
+    "\u3000": "a wide space",
+}
+_CURLY_QUOTES = "“”„‟‘’‚‛«»‹›"
+_BAD_ESCAPE = re.compile(r"""\\(?![0abtnvfre "/\\N_LP]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U)""")
+
+_ADVICE = (
+    ("document", "expected one configuration, got a second one; remove this line"),
+    ("anchor|alias|tag", "expected text in quotes: *, & and ! at the beginning mean more to YAML"),
+    ("flow|node content", "expected brackets in pairs, and a comma between two values in them"),
+    ("quoted|escape", "expected text that ends with the quote it begins with"),
+    ("block scalar", "expected text in quotes: | and > at the beginning mean more to YAML"),
+    ("directive", "expected key: value, got a line that begins with %"),
+    ("character", "expected text in quotes, or an ordinary character at the beginning"),
+    ("mapping values", "expected one key: value in a line, in the column of the line above"),
+)
+"""Parts of what PyYAML says, and what we say if the lines themselves explain nothing."""
+_OTHER_ADVICE = (
+    "expected key: value, with as many spaces before it as the other keys of its section have"
+)
+
+
+class Fault(NamedTuple):
+    """One mistake. `line` counts from 1, `column` from 0.
+
+    `moves_keys` says that YAML finds keys at another place because of it, so other errors follow.
+    """
+
+    line: int
+    column: int
+    message: str
+    moves_keys: bool = False
+
+
+def faults(
+    text: str, is_rejected: bool = False, problem: yaml.MarkedYAMLError | None = None
+) -> list[Fault]:
+    """Return the mistakes that the lines of an invalid configuration show, from top to bottom.
+
+    `is_rejected` says that it is no YAML. `problem` is the error of PyYAML, if that rejected it.
+    Then there is at least one mistake.
+    """
+    found = sorted(_Scan(text, is_rejected).found)
+    return found or ([_from_problem(problem, text.splitlines())] if problem else [])
+
+
+def excerpt(rows: list[str], fault: Fault) -> tuple[str, ...]:
+    """Return the line of a mistake and a line with a mark below it, safe to print.
+
+    `rows` are the lines of the file. One that may hold a password is not shown.
+    """
+    row = rows[fault.line - 1] if fault.line <= len(rows) else ""
+    if _SECRET.search(row):
+        return ()
+    row = row.replace("\t", "→")
+    shown = "".join("␣" if c in _ODD_SPACES else c if c.isprintable() else "?" for c in row)
+    start = max(0, fault.column - MAX_EXCERPT // 2) if len(shown) > MAX_EXCERPT else 0
+    shown = shown[start : start + MAX_EXCERPT]
+    return f"  {shown}", f"  {' ' * (fault.column - start)}^"
+
+
+def _from_problem(problem: yaml.MarkedYAMLError, rows: list[str]) -> Fault:
+    """Return advice for the place that PyYAML names, where the lines explain nothing."""
+    words = f"{problem.context} {problem.problem}"
+    mark = problem.problem_mark
+    if problem.context_mark and re.search("simple key|flow|quoted", words):
+        mark = problem.context_mark  # where it began, not where PyYAML noticed
+    if mark is None:
+        return Fault(1, 0, _OTHER_ADVICE)
+    before = rows[mark.line - 1] if 0 < mark.line <= len(rows) else ""
+    if match := re.fullmatch(rf"( *)# *({_WORD}: *)", before):
+        message = f"expected {match[2].strip()} above the next line; remove the # here"
+        return Fault(mark.line, len(match[1]), message)
+    advice = next((advice for part, advice in _ADVICE if re.search(part, words)), _OTHER_ADVICE)
+    return Fault(mark.line + 1, mark.column, advice)
+
+
+def _keys(struct: Any) -> set[str]:
+    return {field.encode_name for field in msgspec.structs.fields(struct)}
+
+
+def _sections() -> dict[str, set[str]]:
+    """Return the keys of each section whose keys the schema names, by the name of the section."""
+    found: dict[str, set[str]] = {}
+    for field in msgspec.structs.fields(Config):
+        kinds = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+                found[field.encode_name] = _keys(kind)
+    return found
+
+
+_TOP_KEYS = _keys(Config)
+_SECTIONS = _sections()
+_KNOWN = _TOP_KEYS.union(PIN_KEYS, *_SECTIONS.values())
+_TOP_WORDS = {
+    word
+    for field in msgspec.structs.fields(Config)
+    if field.encode_name in PIN_KEYS
+    for word in get_args(field.type)
+}
+"""The values of a key at the top that pins have, too: `gpio`."""
+
+
+_UNKNOWN = "?"
+"""Section below a key that the schema does not have, such as a mistyped one."""
+
+
+class _Entry(NamedTuple):
+    """A line with a key, or with a word that was meant as one."""
+
+    line: int
+    indent: int
+    key: str
+    value: str
+
+    @property
+    def opens(self) -> bool:
+        """True if keys may follow below it or in braces."""
+        return not self.value or self.value[0] in "{*&"
+
+
+class _Scan:
+    """Reading of the lines, with the mistakes `found`. `rejected` tells if PyYAML failed."""
+
+    def __init__(self, text: str, rejected: bool) -> None:
+        self.found: list[Fault] = []
+        self._rows = text.splitlines()
+        self._rejected = rejected
+        self._entries: list[_Entry] = []
+        self._items: list[list[tuple[int, int]]] = []
+        """Lists, each with line and indentation of its items."""
+        self._begun = False
+        number = 0
+        while number < len(self._rows) and len(self.found) < _MAX_FAULTS:
+            number = self._read(number)
+        for items in self._items:
+            usual = _usual(indent for _, indent in items)
+            for line, indent in items:
+                self._check_indent(line, indent, usual, "-")
+        self._check_entries()
+
+    def _fault(self, row: int, column: int, message: str) -> None:
+        self.found.append(Fault(row + 1, column, message))
+
+    def _read(self, number: int) -> int:
+        """Read the line at `number` with those that belong to it. Return the next number."""
+        row = self._rows[number]
+        body = row.lstrip(" \t")
+        column = len(row) - len(body)
+        if not body or body[0] == "#" or len(row) > _MAX_ROW:
+            return number + 1
+        is_first, self._begun = not self._begun, True
+        if (tab := row[:column].find("\t")) >= 0:
+            self._fault(number, tab, "expected spaces before the key, got a tab")
+            return number + 1
+        if self._check_characters(number, row):
+            return number + 1
+        if body.split("#")[0].strip() in ("---", "..."):
+            if not is_first or body[0] == ".":
+                self._fault(number, 0, "expected one configuration; remove this line")
+            return number + 1
+        if body[0] in "?:" and not self._rejected:
+            return number + 1  # a key that is no word, which the parser rejects
+        if body[0] == "-" and not re.match(r"-\d", body):
+            return self._read_item(number, column, body)
+        if body[0] in "{[" and (self._entries and not self._entries[-1].value or is_first):
+            self._entries[-1:] = [each._replace(value=body) for each in self._entries[-1:]]
+            return self._read_brackets(number, column, body)
+        match = _KEY.match(body)
+        spoken = _SPOKEN_KEY.match(body)  # of several words, which can only be a pin's name
+        if match is None and spoken and body[spoken.end() :].strip(" \t")[:1] in ("", "{", "#"):
+            match = spoken
+        if match is None:
+            return self._read_without_key(number, column, body)
+        if "\t" in match[1]:
+            place = column + match[1].index("\t")
+            self.found.append(Fault(number + 1, place, "expected a word, got a tab in it", True))
+            return number + 1
+        key, rest = match[1].strip("\"'"), body[match.end() :]
+        value = rest.strip(" \t")
+        return self._read_value(number, column, key, value, len(row) - len(rest.lstrip(" \t")))
+
+    def _check_characters(self, number: int, row: str) -> bool:
+        """Report a character that looks like another one. Return True if there is one."""
+        content = re.split(r"[ \t]#", row)[0]
+        match = re.match(r"[^:：]*[:：]?[ \t]*", content)
+        start = match.end() if match else 0
+        is_text = re.match(r" *label *:", content)
+        for column, character in enumerate(content):
+            if is_text and column > start:
+                break
+            if name := _ODD_SPACES.get(character):
+                message = f"expected an ordinary space, got {name}"
+                self.found.append(Fault(number + 1, column, message, moves_keys=True))
+                return True
+        if (column := content.find("：")) >= 0 and ":" not in content[:column]:
+            message = "expected an ordinary colon, got a wide one"
+            self.found.append(Fault(number + 1, column, message, moves_keys=True))
+            return True
+        if content[start : start + 1] and content[start] in _CURLY_QUOTES:
+            message = 'expected a straight quote " or none, got a curly quote'
+            self._fault(number, start, f"{message} {content[start]}")
+            return True
+        return False
+
+    def _read_item(self, number: int, column: int, body: str) -> int:
+        """Read an item of a list."""
+        item = body[1:].lstrip(" \t")
+        if body[1:2].strip():
+            self._fault(number, column + 1, f"expected a space after -{_write('- ' + item)}")
+            return number + 1
+        if match := _KEY.match(item):
+            key, value = match[1], _without_comment(item[match.end() :].strip(" \t"))
+            message = f"expected no - before {_shown(key)}"
+            if key == "name":
+                message = "expected a pin's name, got - name" + _write(f"{value}:")
+                key = value = ""
+            self.found.append(Fault(number + 1, column, message, moves_keys=True))
+            start = len(self._rows[number]) - len(item)
+            self._entries.append(_Entry(number + 1, start, key, value))
+            return number + 1
+        if self._items and self._items[-1][-1][0] == self._last_line(number):
+            self._items[-1].append((number + 1, column))
+        else:
+            self._items.append([(number + 1, column)])
+        if item[:1] and item[0] in "*&!%@`":
+            message = f"expected text in quotes: {item[0]} at its beginning means more to YAML"
+            message += _write(f"- {_in_quotes(_without_comment(item))}")
+            self._fault(number, len(self._rows[number]) - len(item), message)
+        if item[:1] in ('"', "'"):
+            return self._read_quoted(number, item, len(self._rows[number]) - len(item), "")
+        return number + 1
+
+    def _last_line(self, number: int) -> int:
+        """Return the number, from 1, of the last line with content before the one at `number`."""
+        rows = self._rows[:number]
+        return next((n for n in range(number, 0, -1) if _has_content(rows[n - 1])), 0)
+
+    def _read_without_key(self, number: int, column: int, body: str) -> int:
+        """Read a line that has no `key:`. Report what it was probably meant to be."""
+        text = _without_comment(body)
+        before = self._entries[-1] if self._entries else None
+        is_deeper = before and before.value and column > before.indent
+        if not self._rejected and is_deeper and before and before.key == "label":
+            return number + 1  # a label on two lines
+        if before and column > before.indent and _SECRET.search(before.key):
+            return number + 1  # perhaps a password on a line of its own
+        is_below = before and not before.value and column > before.indent
+        if before and is_below and before.key in _KNOWN - _SECTIONS.keys() - {"pins"}:
+            self._entries[-1] = before._replace(value=text)  # a value below its key
+            return number + 1
+        message, key, value = self._explain_without_key(number, column, text)
+        self._entries.append(_Entry(number + 1, column, key, value))
+        place = column
+        if key and text.startswith(key):
+            place += len(key) + (text[len(key) : len(key) + 1] == ":")
+        self.found.append(Fault(number + 1, place, message, moves_keys=True))
+        return number + 1
+
+    def _explain_without_key(self, number: int, column: int, text: str) -> tuple[str, str, str]:
+        """Return the message, and the key and the value that were probably meant."""
+        if match := re.fullmatch(rf"({_WORD}) *:+ *(.*)", text):
+            key, value = match.groups()
+            wanted = "one colon after" if "::" in text else "a space after the colon of"
+            message = f"expected {wanted} {_shown(key)}"
+            return message + _write(f"{key}: {value}"), key, value
+        if match := re.fullmatch(rf"({_WORD})[ \t]*[=;][ \t]*(.*)", text):
+            key, value = match.groups()
+            return f"expected a colon after {_shown(key)}" + _write(f"{key}: {value}"), key, value
+        if match := re.fullmatch(rf"({_WORD})[ \t]*(\{{.*)?", text):
+            key, value = match[1], match[2] or ""
+            written = f"{key}: {value}" if value else f"{key}:"
+            return f"expected a colon after {_shown(key)}" + _write(written), key, value
+        if (match := re.fullmatch(rf"({_WORD})[ \t]+(.*)", text)) and match[1] in _KNOWN:
+            key, value = match.groups()
+            return f"expected a colon after {key}" + _write(f"{key}: {value}"), key, value
+        following = self._following(number)
+        if following and following[0] > column and following[1] in PIN_KEYS:
+            name = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
+            return "expected a name and a colon" + _write(f"{name}:"), name, ""
+        message = "expected key: value; if this is a comment, begin the line with #"
+        return message, "", text
+
+    def _following(self, number: int) -> tuple[int, str] | None:
+        """Return indentation and key of the next line with content."""
+        for row in self._rows[number + 1 :]:
+            body = row.lstrip(" \t")
+            if body and body[0] != "#":
+                match = re.match(rf"{_WORD}", body)
+                return len(row) - len(body), match[0] if match else ""
+        return None
+
+    # Values
+
+    def _read_value(self, number: int, column: int, key: str, value: str, start: int) -> int:
+        """Read `key: value`, whose value begins at the column `start`."""
+        if not self._rejected and (anchor := re.match(r"&[\w-]+( +|$)", value)):
+            value, start = value[anchor.end() :], start + anchor.end()
+        bare = _without_comment(value)
+        self._entries.append(_Entry(number + 1, column, key, bare))
+        if value[:1] in ('"', "'"):
+            return self._read_quoted(number, value, start, key)
+        if value[:1] in ("{", "[") and key != "label":
+            return self._read_brackets(number, start, value)
+        if _BLOCK_TEXT.match(value):
+            return self._after_deeper(number, column)
+        message = self._explain_value(key, value, bare)
+        if message:
+            self._fault(number, start, message)
+        return number + 1
+
+    def _explain_value(self, key: str, value: str, bare: str) -> str:
+        """Return what is wrong with a value without quotes and brackets, or an empty text."""
+        is_label = key == "label"
+        in_quotes = _write(f"{key}: {_in_quotes(value if value[:1] == '#' else bare)}")
+        if not bare:
+            if is_label and value.startswith("#") and value[1:2].strip():
+                return "expected a label in quotes: # begins a comment" + in_quotes
+            return ""
+        if bare[0] == "(" and re.search(rf"{_WORD}: ", bare):
+            return "expected { and } around keys in one line" + _write(f"{key}: {{{bare[1:-1]}}}")
+        if re.fullmatch(r"&[\w-]+", bare) and not is_label:
+            return ""  # a name for what is below
+        what = "a label" if is_label else "text"
+        is_marker = bare[0] in "*&!@%`|>,]}" or re.match(r"[-?:]( |$)", bare)
+        if (is_label and (is_marker or bare[0] in "[{")) or (is_marker and self._rejected):
+            message = f"expected {what} in quotes: {bare[0]} at its beginning means more to YAML"
+            return message + in_quotes
+        if re.search(r":( |$)", bare):
+            second = re.search(rf"[ ,;]+({_WORD}):( |$)", bare)
+            if second and second[1] in _KNOWN and not is_label:
+                return f"expected {second[1]} in a line of its own, below {_shown(key)}"
+            if not is_label and bare.endswith(":") and bare.count(":") == 1:
+                return "expected no colon behind the value" + _write(f"{key}: {bare[:-1]}")
+            return f"expected {what} in quotes, because of its colon{in_quotes}"
+        return ""
+
+    def _read_quoted(self, number: int, value: str, start: int, key: str) -> int:
+        """Read a value in quotes."""
+        mark = value[0]
+        prefix = f"{key}: " if key else "- "
+        end = _end_of_quotes(value)
+        if end is None:
+            after = self._end_of_long_quotes(number, mark)
+            if after:
+                return after
+            text = _without_comment(value)[1:].strip()
+            text = text[:-1] if text[-1:] in ("'", '"') else text
+            message = f"expected {mark} at the end, too: the text begins with it"
+            self._fault(number, start, message + _write(prefix + _in_quotes(text)))
+        elif (rest := value[end:].strip(" \t")) and rest[0] != "#":
+            if rest[0] == ":":
+                return number + 1
+            text = _without_comment(value)[1:]
+            text = text[:-1] if text[-1] == mark else text
+            message = f"expected the text to end at the second {mark}, got more"
+            self._fault(number, start + end, message + _write(prefix + _in_quotes(text)))
+        elif rest and value[end] not in " \t":
+            self._fault(number, start + end, "expected a space before #, which begins a comment")
+        elif mark == '"' and (bad := _BAD_ESCAPE.search(value[:end])):
+            message = r"expected ' around text with a \, got " + '"'
+            text = f"'{value[1 : end - 1]}'"
+            self._fault(number, start + bad.start(), message + _write(prefix + text))
+        return number + 1
+
+    def _end_of_long_quotes(self, number: int, mark: str) -> int | None:
+        """Return the number after the lines of a text in quotes, or None if it does not end."""
+        indent = _indent(self._rows[number])
+        for following in range(number + 1, len(self._rows)):
+            row = self._rows[following]
+            body = row.strip(" \t")
+            if body and (_indent(row) <= indent or _KEY.match(body)):
+                return None
+            if mark in body:
+                return following + 1 if body.endswith(mark) else None
+        return None
+
+    def _after_deeper(self, number: int, indent: int) -> int:
+        """Return the number after the lines that are indented deeper."""
+        number += 1
+        while number < len(self._rows):
+            row = self._rows[number]
+            if row.strip(" \t") and _indent(row) <= indent:
+                break
+            number += 1
+        return number
+
+    def _read_brackets(self, number: int, start: int, value: str) -> int:
+        """Read a value in brackets, which may take several lines."""
+        opened: list[str] = []
+        first, indent = number, _indent(self._rows[number])
+        column, text = start, value
+        while True:
+            for place, character in _outside_quotes(text):
+                if character in "\"'" and text[:place].rstrip(" \t")[-1:] in ("", *"{[,:"):
+                    message = f"expected {character} at the end, too: the text begins with it"
+                    self._fault(number, column + place, message)
+                    return self._after_deeper(number, indent)
+                if character in "{[":
+                    opened.append("}" if character == "{" else "]")
+                elif character in "}]":
+                    wanted = opened.pop() if opened else ""
+                    if character != wanted:
+                        message = f"expected as many {character} as there are opening ones"
+                        self._fault(number, column + place, message)
+                        return number + 1
+                elif not opened and character not in " \t#":
+                    self._fault(number, column + place, "expected nothing behind the last bracket")
+                    return number + 1
+            self._check_in_brackets(number, column, text)
+            if not opened:
+                return number + 1
+            following = number + 1
+            while following < len(self._rows) and not _has_content(self._rows[following]):
+                following += 1
+            if following == len(self._rows) or self._is_new_entry(following, indent):
+                self._fault(first, start, f"expected {opened[-1]} at the end of what begins here")
+                return first + 1
+            number, column, text = following, 0, self._rows[following]
+            if "\t" in text[: len(text) - len(text.lstrip(" \t"))]:
+                self._fault(number, text.index("\t"), "expected spaces before the key, got a tab")
+                return self._after_deeper(number, indent)
+
+    def _is_new_entry(self, number: int, indent: int) -> bool:
+        """Tell if a line begins a new key, although a bracket before it is open."""
+        row = self._rows[number]
+        return self._rejected and _indent(row) <= indent and row.strip(" \t")[0] not in "}]"
+
+    def _check_in_brackets(self, number: int, start: int, text: str) -> None:
+        """Report a mistake between brackets that YAML accepts or reports late."""
+        masked = _mask_quotes(text)
+        keys = "|".join(sorted(_KNOWN, key=len, reverse=True))
+        for pattern, message in (
+            (rf"(?:^|[{{,]) *({keys}):(?=[^ \t/,}}])", "expected a space after the colon"),
+            (rf"(?:^|[{{,]) *({keys})(?= +[\w.-]+ *[,}}])", "expected a colon after this key"),
+            (rf"(?:^|[{{,]) *({keys})(?= *=)", "expected a colon, got ="),
+            (rf"(?<=[\w\"'])(?=;? +({keys}): )", "expected a comma before the next key"),
+            (
+                r"[\[,] *(?=[*&!%@`])",
+                "expected quotes around text that begins with a sign such as *",
+            ),
+            (r": *-?[0-9]+(?=,[0-9]+ *([,}]|$))", "expected a point in the number, got a comma"),
+        ):
+            if match := re.search(pattern, masked):
+                moves_keys = "point" not in message
+                self.found.append(Fault(number + 1, start + match.end(), message, moves_keys))
+                return
+
+    # Indentation
+
+    def _check_indent(self, line: int, indent: int, usual: int, key: str, like: str = "") -> None:
+        """Report a line that is not indented as usual."""
+        if indent == usual:
+            return
+        message = f"expected {_spaces(usual)} before {_shown(key)}{like}, got {indent or 'none'}"
+        self.found.append(Fault(line, indent, message, moves_keys=True))
+
+    def _check_entries(self) -> None:
+        """Check the column of each key, from what the schema says about where it belongs."""
+        section = ""
+        names: list[_Entry] = []
+        parts: list[list[_Entry]] = []
+        """The keys of each pin. Those at the same index belong to the same name."""
+        others: dict[str, list[_Entry]] = {}
+        has_pins = any(entry.key == "pins" for entry in self._entries)
+        for index, entry in enumerate(self._entries):
+            before = self._entries[index - 1] if index else None
+            following = self._entries[index + 1] if index + 1 < len(self._entries) else None
+            may_be_pin = not has_pins and section != _UNKNOWN and entry.indent > 0
+            if may_be_pin and self._is_name(entry, following, []):
+                self._report_lost_pins(entry)
+                has_pins, section = True, "pins"
+            is_name = section == "pins" and self._is_name(entry, following, parts)
+            if not is_name and self._is_top(entry, section, before):
+                self._check_indent(entry.line, entry.indent, 0, entry.key)
+                section = entry.key if entry.opens else ""
+            elif section == "pins" and is_name:
+                names.append(entry)
+                parts.append([])
+            elif entry.indent == 0 and entry.opens and entry.key not in PIN_KEYS:
+                section = _UNKNOWN
+            elif section == "pins" and self._is_pin_key(entry, parts):
+                if name := self._commented_name(entry, parts):
+                    names.append(name)
+                    parts.append([])
+                if parts:
+                    parts[-1].append(entry)
+            elif entry.key in _SECTIONS.get(section, ()):
+                others.setdefault(section, []).append(entry)
+        for section, entries in others.items():
+            self._check_siblings(entries, 0, section)
+        self._check_pins(names, parts)
+
+    def _report_lost_pins(self, entry: _Entry) -> None:
+        """Report that the line `pins:` is missing or a comment above the first pin."""
+        for row in range(entry.line - 2, -1, -1):
+            if re.fullmatch(r"# *pins: *", self._rows[row]):
+                message = "expected pins: above the pins; remove the # here"
+                self.found.append(Fault(row + 1, 0, message, moves_keys=True))
+                return
+        message = f"expected pins: in a line above {_shown(entry.key)}"
+        self.found.append(Fault(entry.line, entry.indent, message, moves_keys=True))
+
+    def _is_pin_key(self, entry: _Entry, parts: list[list[_Entry]]) -> bool:
+        if not entry.key or entry.key in PIN_KEYS:
+            return bool(entry.key)
+        before = parts[-1][-1] if parts and parts[-1] else None
+        is_inside = before and not before.value and entry.indent > before.indent
+        return bool(entry.value and entry.indent and not is_inside)
+
+    def _commented_name(self, entry: _Entry, parts: list[list[_Entry]]) -> _Entry | None:
+        """Return the name of a pin that is still a comment, right above a key of that pin."""
+        row = self._rows[entry.line - 2] if entry.line > 1 else ""
+        match = re.fullmatch(r"#( *)([a-z][a-z0-9_-]*): *", row.strip())
+        if match is None or (parts and entry.key not in {each.key for each in parts[-1]}):
+            return None
+        message = f"expected the name of a pin above {_shown(entry.key)}; remove the # here"
+        self.found.append(Fault(entry.line - 1, row.index("#"), message, moves_keys=True))
+        return _Entry(entry.line - 1, row.index("#") + len(match[1]), match[2], "")
+
+    def _is_top(self, entry: _Entry, section: str, before: _Entry | None) -> bool:
+        """Tell if an entry is a key of the top, whatever its column."""
+        is_sibling = before is not None and entry.indent == before.indent
+        if entry.indent and section in _SECTIONS and is_sibling:
+            return False  # the parser tells where it belongs
+        if entry.indent and section not in ("", "pins", *_SECTIONS):
+            return False  # of what is below other keys, nothing is known
+        own = PIN_KEYS if section == "pins" else _SECTIONS.get(section, set())
+        if entry.key in own:
+            return entry.indent == 0 and entry.value in _TOP_WORDS
+        return entry.key in _TOP_KEYS and (entry.key not in PIN_KEYS or entry.value in _TOP_WORDS)
+
+    def _is_name(self, entry: _Entry, following: _Entry | None, parts: list[list[_Entry]]) -> bool:
+        """Tell if an entry below `pins` is the name of a pin, whatever its column."""
+        if not entry.opens or not entry.key or (entry.key in _TOP_KEYS and entry.indent == 0):
+            return False
+        if following and following.key in _SECTIONS.get(entry.key, ()):
+            return not {"gpio", "mode"}.isdisjoint(self._keys_below(following))
+        if entry.value.startswith("{"):
+            return "gpio" in entry.value or "mode" in entry.value
+        if entry.value:
+            return entry.key not in PIN_KEYS
+        if following is None or following.key not in PIN_KEYS:
+            return False
+        if following.indent > entry.indent:
+            return True
+        if entry.key in PIN_KEYS or entry.key in _TOP_KEYS:
+            return False
+        known = {each.key for each in parts[-1]} if parts else set()
+        return not known or following.key in known or entry.indent < parts[-1][-1].indent
+
+    def _keys_below(self, first: _Entry) -> Iterator[str]:
+        """Yield the keys that follow in the column of `first`, with its own."""
+        for entry in self._entries[self._entries.index(first) :]:
+            if entry.indent < first.indent:
+                return
+            yield entry.key
+
+    def _check_siblings(self, entries: list[_Entry], parent: int, section: str) -> None:
+        usual = _usual(entry.indent for entry in entries if entry.indent > parent)
+        for entry in entries:
+            self._check_indent(entry.line, entry.indent, usual, entry.key, f", below {section}")
+
+    def _check_pins(self, names: list[_Entry], parts: list[list[_Entry]]) -> None:
+        keys = _usual(each.indent for part in parts for each in part)
+        name_indent = _usual((name.indent for name in names if name.indent), half_of=keys)
+        everywhere = [each.indent for part in parts for each in part if each.indent > name_indent]
+        key_indent = _usual(everywhere, name_indent + 2)
+        known = {name_indent + 2, *everywhere}
+        for name, part in zip(names, parts, strict=True):
+            self._check_indent(name.line, name.indent, name_indent, name.key, ", a pin's name")
+            own = [each.indent for each in part if each.indent > name_indent]
+            count = Counter(own)
+            best = [n for n in count if count[n] == max(count.values())]
+            if len(best) == 1 and (len(part) > 1 or best[0] in known):
+                usual = best[0]
+            else:
+                usual = key_indent
+            for each in part:
+                like = f", a key of {_shown(name.key)}"
+                self._check_indent(each.line, each.indent, usual, each.key, like)
+
+
+def _usual(indents: Iterable[int], default: int = 2, half_of: int = 0) -> int:
+    """Return the most frequent indentation; of several, the half of another, an even or small one.
+
+    Without any it is `default`.
+    """
+    counts = Counter(indents)
+    return max(counts, key=lambda n: (counts[n], 2 * n == half_of, n % 2 == 0, -n), default=default)
+
+
+def _spaces(count: int) -> str:
+    return "no space" if count == 0 else "1 space" if count == 1 else f"{count} spaces"
+
+
+def _indent(row: str) -> int:
+    return len(row) - len(row.lstrip(" \t"))
+
+
+def _has_content(row: str) -> bool:
+    body = row.strip(" \t")
+    return bool(body) and body[0] != "#"
+
+
+def _shown(key: str) -> str:
+    return key if re.fullmatch(r"[\w.-]{1,40}", key) else quote(key)
+
+
+def _write(text: str) -> str:
+    """Return advice to write a text, or nothing if it is long or may hold a password."""
+    text = text.rstrip()
+    is_fit = len(text) <= MAX_EXCERPT and text.isprintable() and not _SECRET.search(text)
+    return f"; write {text}" if is_fit else ""
+
+
+def _in_quotes(text: str) -> str:
+    """Return a text in the quotes that it does not have itself."""
+    if '"' in text or "\\" in text:
+        return "'" + text.replace("'", "''") + "'"
+    return f'"{text}"'
+
+
+def _without_comment(value: str) -> str:
+    """Return a value without the comment behind it."""
+    if value.startswith("#"):
+        return ""
+    for place, character in _outside_quotes(value):
+        if character == "#" and value[place - 1] in " \t":
+            return value[:place].rstrip(" \t")
+    return value.rstrip(" \t")
+
+
+def _end_of_quotes(value: str) -> int | None:
+    """Return the index after the quotes with which a value begins, or None if they stay open."""
+    pattern = r'"(?:[^"\\]|\\.)*"' if value[0] == '"' else r"'(?:[^']|'')*'"
+    match = re.match(pattern, value)
+    return match.end() if match else None
+
+
+def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
+    """Yield index and character of all that is not in quotes."""
+    place = 0
+    while place < len(text):
+        is_start = text[place] in "\"'" and (place == 0 or text[place - 1] in " \t{[,:")
+        if is_start and (end := _end_of_quotes(text[place:])):
+            place += end
+            continue
+        if text[place] == "#" and place and text[place - 1] in " \t":
+            yield place, "#"
+            return
+        yield place, text[place]
+        place += 1
+
+
+def _mask_quotes(text: str) -> str:
+    """Return a text of the same length in which all that is in quotes is `"`."""
+    masked = ['"'] * len(text)
+    end = 0
+    for place, character in _outside_quotes(text):
+        masked[place], end = character, place + 1
+        if character == "#":
+            return "".join(masked[:place])
+    return "".join(masked[:end]) + '"' * (len(text) - end)
