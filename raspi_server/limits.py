@@ -223,6 +223,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     message_burst: int = 100
     """Rate and burst for one WebSocket, and for the commands of the broker. On a WebSocket each
     frame counts: messages, their parts, pings and pongs."""
+    sign_in_timeout_s: float = 10.0
+    """Time for which a WebSocket without the right to view may present a code in a message. A page
+    does not wait for it: the error comes at once."""
     close_frame_timeout_s: float = 1.0
     """Time for the close frame to reach a client that sends too much. If the connection were closed
     at once, its unread bytes would cause a reset, and the frame would be lost."""

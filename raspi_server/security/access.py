@@ -1,6 +1,7 @@
 """Access policy: callers that may view, callers that may switch, and names of this server."""
 
 import asyncio
+import base64
 import ipaddress
 import logging
 import re
@@ -52,6 +53,30 @@ class Caller(NamedTuple):
         return self.code is not None or self.session is not None
 
 
+def presents_bearer(request: HTTPServerRequest) -> bool:
+    """Return True for `Authorization: Bearer`.
+
+    No page can make a browser send it with a WebSocket, whereas browsers add cookies, and the
+    password of Basic, by themselves."""
+    return request.headers.get("Authorization", "").lower().startswith("bearer ")
+
+
+def _code_in_header(request: HTTPServerRequest) -> str | None:
+    """Return the code in `Authorization`: of Bearer, or the password of Basic with any user name.
+
+    Return None without one. Raise RequestError."""
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return value
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        words = "expected Authorization: Basic with NAME:CODE in base64"
+        raise RequestError("sign-in", words) from None
+
+
 def cookie_name(request: HTTPServerRequest) -> str:
     """Return the name of our cookie, which contains the scheme and port of the request.
 
@@ -97,18 +122,24 @@ class AccessPolicy:
         self._sessions.keep(lambda session: session.scheme == scheme)
         self._unprotect()
 
-    async def caller(self, request: HTTPServerRequest) -> Caller:
-        """Return the caller, by its cookie or `Authorization: Bearer`.
+    async def caller(
+        self, request: HTTPServerRequest, code: str | None = None, token: str | None = None
+    ) -> Caller:
+        """Return the caller of a request. Every way to sign in leads through here.
 
-        Raise RequestError for a wrong code, or after too many."""
+        It is known by the token of a link or by the code that it sent in a body or a message, else
+        by the code in its `Authorization`, else by its cookie. Raise RequestError for a wrong code
+        or token, or after too many codes."""
         address = str(request.remote_ip)
-        header = request.headers.get("Authorization", "")
-        scheme, _, code = header.partition(" ")
-        if scheme.lower() == "bearer":
-            code_id = await self.sign_in(code, address)
-            self._protect(request, code_id)
-            return Caller(address, code=code_id)
-        return Caller(address, session=self._session(request))
+        if token is not None:
+            code_id = self._take_link(token)
+        else:
+            code = _code_in_header(request) if code is None else code
+            if code is None:
+                return Caller(address, session=self._session(request))
+            code_id = await self._login.check(code, address)
+        self._protect(request, code_id)
+        return Caller(address, code=code_id)
 
     def _session(self, request: HTTPServerRequest) -> str | None:
         """Return the key of the session of a request's cookie, or None."""
@@ -120,14 +151,16 @@ class AccessPolicy:
         return key
 
     def _protect(self, request: HTTPServerRequest, credential: str) -> None:
-        """Exempt the connection of a request from eviction if it presented the control code.
+        """Exempt the connection of a request from eviction if it presented the control code."""
+        if isinstance(request.connection, HTTP1Connection):
+            self.protect(request.connection.stream, credential)
+
+    def protect(self, connection: object, credential: str) -> None:
+        """Exempt a connection from eviction if it presented the control code.
 
         `credential` is the code's id or a session's key."""
-        is_control = self._right_of(credential) == "control"
-        if is_control and isinstance(request.connection, HTTP1Connection):
-            connection = request.connection.stream
-            if isinstance(connection, Connection):
-                self._limiter.protect(connection, credential)
+        if isinstance(connection, Connection) and self._right_of(credential) == "control":
+            self._limiter.protect(connection, credential)
 
     def _unprotect(self) -> None:
         """Make connections whose code or session has ended evictable again."""
@@ -187,11 +220,7 @@ class AccessPolicy:
             secure=handler.request.protocol == "https",
         )
 
-    async def sign_in(self, code: str, address: str) -> str:
-        """Return the id of a code. Raise RequestError for a wrong one, or after too many."""
-        return await self._login.check(code, address)
-
-    def take_link(self, token: str) -> str:
+    def _take_link(self, token: str) -> str:
         """Use a link's token up, and return the id of the code that it was made for.
 
         Raise RequestError. A wrong token costs no attempt, since tokens cannot be guessed."""

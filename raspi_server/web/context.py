@@ -19,6 +19,7 @@ from ..limits import Limits
 from ..messages import (
     HEADERS,
     Audience,
+    Error,
     FleetHello,
     FleetPin,
     Hello,
@@ -27,6 +28,7 @@ from ..messages import (
     Right,
     Value,
 )
+from ..net.backpressure import Viewer
 from ..net.frames import frame
 from ..net.hub import Hub
 from ..security.access import AccessPolicy, Caller
@@ -56,6 +58,12 @@ _PACKAGE = Path(__file__).parents[1]
 _INSIDE = _PACKAGE / "www"
 BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else _PACKAGE.parent / "www"
 """The built-in pages: inside the package in a wheel, beside it in a checkout."""
+
+
+def refuse(viewer: Viewer, error: RequestError) -> None:
+    """Tell a viewer in words that it may not view, and close it."""
+    viewer.send_message(Error(None, error.code, error.message))
+    viewer.close(CLOSE_LOGIN_REQUIRED, error.message)
 
 
 class MetricsText(Protocol):
@@ -182,7 +190,7 @@ class WebContext:
             try:
                 self.auth.check_view(viewer.caller)
             except RequestError as error:
-                viewer.close(CLOSE_LOGIN_REQUIRED, error.message)
+                refuse(viewer, error)
                 continue
             role = self.auth.role(viewer.caller)
             if role not in hellos:
@@ -202,7 +210,7 @@ class WebContext:
             try:
                 self.auth.check_view(viewer.caller)
             except RequestError as error:
-                viewer.close(CLOSE_LOGIN_REQUIRED, error.message)
+                refuse(viewer, error)
             else:
                 viewer.send_message(self.fleet_hello(fleet, viewer.caller))
 

@@ -23,6 +23,14 @@ class NamedHandler(RequestHandler):
         await busy.run(self.subject, super()._execute(transforms, *args, **kwargs))
 
 
+class OwnHTTPError(HTTPError):
+    """An error with a reason of ours. Those of Tornado's own errors reach no client."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, "%s", message)
+        self.message = message
+
+
 def write_plainly(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> None:
     """Finish a failed request with its status and the reason as text."""
     handler.set_header("Content-Type", "text/plain; charset=utf-8")
@@ -32,9 +40,9 @@ def write_plainly(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> 
 def reason(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> str:
     """Return the reason of a failed request.
 
-    It is the message of our HTTPError, else the standard phrase of the status.
+    It is the message of our OwnHTTPError, else the standard phrase of the status.
     """
     error = exc_info[1] if exc_info else None
-    if isinstance(error, HTTPError) and error.log_message:
-        return error.log_message % error.args if error.args else error.log_message
+    if isinstance(error, OwnHTTPError):
+        return error.message
     return responses.get(handler.get_status(), "Unknown")
