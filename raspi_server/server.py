@@ -24,6 +24,7 @@ from .net.listener import Listener, ListenError
 from .security import tls
 from .security.access import AccessPolicy
 from .security.codes import Codes
+from .security.hooks import Hooks
 from .security.sessions import Sessions
 from .security.sign_in_links import Links
 from .security.tls import CertificateError, Identity
@@ -87,6 +88,7 @@ class Server:
             self._connections,
             limits,
         )
+        self._hooks = Hooks(storage.state_folder(), limits)
         self._output_states = OutputStateStore.from_environment(limits)
         self._history = History(limits)
         self._broadcaster = Broadcaster(config.interval, limits)
@@ -103,7 +105,13 @@ class Server:
         self._status.check_certificate()
         self._status.config_error = error_text
         self._context = WebContext(
-            self._status, self._history, self._broadcaster, self._auth, _www(config), limits
+            self._status,
+            self._history,
+            self._broadcaster,
+            self._auth,
+            self._hooks,
+            _www(config),
+            limits,
         )
         self._auth.set_scheme(self._status.scheme)
         self._servers = HttpServers(self._context, limits)
@@ -129,6 +137,7 @@ class Server:
             self._mqtt.start()
         if self._source and not self._status.config_error:
             self._source.keep()
+            self._hooks.keep(self._config.hooks)
         self._announce()
         self._heartbeat.ready()
         await self._stopping.wait()
@@ -144,6 +153,7 @@ class Server:
             return
         self._heartbeat.reloading()
         self._auth.read_codes()
+        self._hooks.read()
         try:
             self._apply(self._source.load())
         except (ConfigError, CertificateError, ListenError) as error:
@@ -154,6 +164,7 @@ class Server:
         else:
             self._status.config_error = ""
             self._source.keep()
+            self._hooks.keep(self._config.hooks)
             self._announce()
         self._describe_all()
         self._heartbeat.ready()

@@ -23,6 +23,8 @@ from .schema import (
     CertificateFiles,
     Config,
     Gpio,
+    HookConfig,
+    Hooks,
     HostName,
     MqttConfig,
     Name,
@@ -52,6 +54,7 @@ def parse(
         raise ConfigError([Diagnostic(name, error.line, "", str(error))]) from None
     parser = _Parser(name, folder, has_run)
     values = {} if root is None or strict_yaml.is_empty(root) else parser.mapping(root, "", Config)
+    parser.check_hooks(values)
     if warnings is not None:
         warnings += sorted(parser.warnings, key=lambda warning: warning.line or 0)
     if parser.errors:
@@ -81,7 +84,10 @@ class _Parser:
             bool | CertificateFiles: self._certificate,
             MqttConfig | None: self._mqtt,
             tuple[HostName, ...]: self._hosts,
+            Hooks: self._hooks,
         }
+        self._hook_lines: dict[tuple[str, str], int] = {}
+        """The line of each key of each hook."""
 
     def error(self, line: int, key: str, message: str) -> None:
         """Add an error."""
@@ -198,6 +204,38 @@ class _Parser:
             return _ABSENT
         hosts = [self._scalar(item, path, HostName) for item in node.value]
         return tuple(host for host in hosts if host is not _ABSENT)
+
+    def _hooks(self, node: Node, path: str) -> dict[str, HookConfig]:
+        hooks: dict[str, HookConfig] = {}
+        for name, line, body in self.entries(node, path):
+            before, own_path = len(self.errors), _join(path, name)
+            try:
+                msgspec.convert(name, Name)
+            except msgspec.ValidationError:
+                self.error(line, own_path, f"expected {expected(Name)}, got {quote(name)}")
+            values = self.mapping(body, own_path, HookConfig)
+            nodes = body.value if strict_yaml.is_mapping(body) else ()
+            lines = {key.value: line_of(key) for key, _ in nodes if strict_yaml.is_scalar(key)}
+            self._hook_lines |= {(name, key): at for key, at in lines.items()}
+            for key, wanted in (("pin", "the name of a pin"), ("do", rules.HOOK_ACTIONS)):
+                if key not in lines and (
+                    strict_yaml.is_mapping(body) or strict_yaml.is_empty(body)
+                ):
+                    self.error(line, _join(own_path, key), f"expected {wanted}, got nothing")
+            if len(self.errors) == before:
+                hooks[name] = HookConfig(**values)
+        return hooks
+
+    def check_hooks(self, values: dict[str, Any]) -> None:
+        """Check the hooks against the pins, once both are read and have no errors."""
+        if self.errors:
+            return
+        pins = {pin.name: pin for pin in values.get("pins", ())}
+        access = values.get("access", AccessConfig())
+        for name, hook in values.get("hooks", {}).items():
+            for violation in rules.hook(hook, pins, access):
+                line = self._hook_lines[name, violation.line_key]
+                self.error(line, _join(_join("hooks", name), violation.key), violation.message)
 
     def _pins(self, node: Node, path: str) -> tuple[PinConfig, ...]:
         return _Pins(self).read(node, path)

@@ -309,6 +309,10 @@ class AccessPolicy:
         `mqtt.control` allows it."""
         self._audience(pin)
 
+    def check_hook(self, pin: schema.PinConfig) -> None:
+        """Raise RequestError if nobody may switch a pin. A hook needs no code: it has a secret."""
+        self._audience(pin)
+
     def broker_may_control(self, pin: schema.PinConfig) -> bool:
         """Return True if the broker's clients may switch a pin."""
         try:

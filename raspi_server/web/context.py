@@ -32,6 +32,7 @@ from ..net.backpressure import Viewer
 from ..net.frames import frame
 from ..net.hub import Hub
 from ..security.access import AccessPolicy, Caller
+from ..security.hooks import Hooks
 from ..security.tls import Identity
 from ..status import Status
 from .compression import ContentCache
@@ -49,6 +50,7 @@ JSON_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+TEXT_HEADERS = {**JSON_HEADERS, "Content-Type": "text/plain; charset=utf-8"}
 NO_FLEET = "the fleet is off: add fleet: true below mqtt: in config.yaml"
 CLOSE_LOGIN_REQUIRED = 4401
 CLOSE_RESTARTED = 1012
@@ -120,6 +122,7 @@ class WebContext:
     history: History
     broadcaster: Broadcaster
     auth: AccessPolicy
+    hooks: Hooks
     www: tuple[str, ...]
     limits: Limits
     metrics: MetricsText | None = None

@@ -1,11 +1,22 @@
 """Parts that all request handlers share."""
 
+import logging
 from http.client import responses
 from typing import Any
 
+from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, OutputTransform, RequestHandler
 
+from ..security.hooks import PATH as HOOK_PATH
 from ..system import busy
+
+log = logging.getLogger(__name__)
+
+
+def shown_path(request: HTTPServerRequest) -> str:
+    """Return the path of a request for the log, without the secret of a hook."""
+    path = request.path
+    return f"{HOOK_PATH}…" if path.startswith(HOOK_PATH) else path[:80]
 
 
 class NamedHandler(RequestHandler):
@@ -14,7 +25,7 @@ class NamedHandler(RequestHandler):
     @property
     def subject(self) -> str:
         """The request in a few words."""
-        return f"{self.request.method} {self.request.path[:80]}"
+        return f"{self.request.method} {shown_path(self.request)}"
 
     async def _execute(
         self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes

@@ -13,8 +13,9 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from .. import __version__
 from ..errors import RequestError
 from ..messages import MAX_MESSAGE_BYTES
-from . import api, history_api, openapi, trust
+from . import api, history_api, hooks, openapi, trust
 from .context import WebContext
+from .handler import shown_path
 from .openapi import Operation
 from .receiving import Reception, declared_bytes
 from .static import Files, VersionedFiles
@@ -41,7 +42,7 @@ def log_request(handler: RequestHandler) -> None:
     log.debug(
         "%s %s: %d, for %s",
         str(handler.request.method)[:16],
-        handler.request.path[:80],
+        shown_path(handler.request),
         handler.get_status(),
         handler.request.remote_ip,
     )
@@ -137,6 +138,7 @@ OTHERS: tuple[tuple[str, type[RequestHandler]], ...] = (
     (r"/trust/proof", trust.Proof),
     *trust.ROUTES,
     (r"/metrics", api.Metrics),
+    (hooks.ROUTE, hooks.Hook),
     (r"/api/.*", api.Unknown),
     (VersionedFiles.ROUTE, VersionedFiles),
     (r"/(.*)", Files),

@@ -8,7 +8,13 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from raspi_server.config.schema import AccessConfig, CertificateFiles, Config, MqttConfig
+from raspi_server.config.schema import (
+    AccessConfig,
+    CertificateFiles,
+    Config,
+    HookConfig,
+    MqttConfig,
+)
 from raspi_server.config.source import load
 from tests.config.reading import GPIO, HERE, MODES, NAME, errors, one_pin, pin_text, read
 
@@ -25,6 +31,7 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
         ("^{}:", Config.__struct_fields__),
         ("^  {}:", AccessConfig.__struct_fields__),
         (r"^#     {}: \S", MqttConfig.__struct_fields__),
+        (r"^#       {}: \S", HookConfig.__struct_fields__),
         (r"^#   {} +\S", {"mode"} | pin_keys),
     ):
         for key in keys:
@@ -38,6 +45,10 @@ def test_examples_are_valid():
     (broker,) = re.findall(r"^# {3}mqtt:\n(?:# {5}.*\n)+", top, re.MULTILINE)
     mqtt = read(re.sub("^#", "", broker, flags=re.MULTILINE)).mqtt
     assert (mqtt.url, mqtt.ca) == ("mqtts://broker.local", HERE / "tls/broker-ca.crt")
+    (hooks,) = re.findall(r"^# {3}hooks:\n(?:# {5}.*\n)+", top, re.MULTILINE)
+    gate = "  gate: {gpio: 22, mode: output, pulse: 0.5, confirm: true}"
+    hook = read(re.sub("^# {3}", "", hooks, flags=re.MULTILINE) + f"pins:\n{gate}").hooks["gate"]
+    assert (hook.pin, hook.do, hook.unattended) == ("gate", "pulse", True)
     for comment in ("^#", "^# "):
         bare, count = re.subn(comment, "", pins, flags=re.MULTILINE)
         assert count == len(pins.splitlines())
@@ -227,7 +238,7 @@ def test_key_accepts_its_values_and_rejects_others(rule, where):
 
 def test_table_has_every_key():
     """Each key of the configuration is in the table above, except those with tests of their own."""
-    elsewhere = {"access", "mqtt", "pins", "hosts", "name"}
+    elsewhere = {"access", "mqtt", "pins", "hooks", "hosts", "name"}
     structs = {"top": Config, "access": AccessConfig, "mqtt": MqttConfig, **MODES}
     for where, struct in structs.items():
         tested = {rule.key for rule in RULES if where in rule.where} - {"mode"}
