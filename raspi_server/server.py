@@ -179,7 +179,8 @@ class Server:
         self.board.close()
         self._output_states.save(time.monotonic())
         await asyncio.sleep(0)  # commands that waited are answered before their connection closes
-        self._broadcaster.hub.close(CLOSE_GOING_AWAY, "the server is stopping")
+        for hub in self._broadcaster.hubs:
+            hub.close(CLOSE_GOING_AWAY, "the server is stopping")
         waiting = [
             asyncio.ensure_future(self._disconnect_all()),
             asyncio.ensure_future(self._stopping_at_once.wait()),
@@ -197,7 +198,8 @@ class Server:
 
     async def _disconnect_all(self) -> None:
         self._leave_broker(CLOSE_GOING_AWAY, "the server is stopping")
-        await self._broadcaster.hub.empty()
+        for hub in self._broadcaster.hubs:
+            await hub.empty()
         if self._fleet:
             await self._fleet.hub.empty()
         if self._leaving:
@@ -292,7 +294,7 @@ class Server:
     def _change_scheme(self) -> None:
         """Close all connections of the previous scheme, and end their sessions."""
         self._auth.set_scheme(self._status.scheme)
-        for hub in (self._broadcaster.hub, *([self._fleet.hub] if self._fleet else ())):
+        for hub in (*self._broadcaster.hubs, *([self._fleet.hub] if self._fleet else ())):
             hub.cut(CLOSE_RESTARTED, f"this server uses {self._status.scheme} now")
         self._servers.restart()
 
@@ -371,7 +373,7 @@ class Server:
             self._mqtt.publish_all()
         if self._metrics:
             self._metrics.remade()
-        if self._broadcaster.hub or (self._fleet and self._fleet.hub):
+        if self._broadcaster.is_watched or (self._fleet and self._fleet.hub):
             self._context.send_hellos()
 
     def _note_values(self) -> None:
@@ -382,7 +384,8 @@ class Server:
         if not self._broadcaster.reads_inputs:
             self.board.refresh()
         self.board.reopen_failed()
-        self._broadcaster.hub.check(now)
+        for hub in self._broadcaster.hubs:
+            hub.check(now)
         if self._output_states.is_due(now):
             asyncio.get_running_loop().run_in_executor(None, self._output_states.save, now)
         self._heartbeat.report()
@@ -394,7 +397,7 @@ class Server:
             self._describe_all()
 
     def _show_health(self) -> None:
-        self._broadcaster.hub.send_or_skip(self._status.machine_health())
+        self._broadcaster.send_or_skip(self._status.machine_health())
 
     # Log
 

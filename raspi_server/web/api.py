@@ -139,6 +139,7 @@ class Index(ApiHandler):
             "pins": "/api/pins",
             "history": "/api/history",
             "header": "/api/header",
+            "events": "/api/events",
             "health": "/api/health",
             "openapi": "/api/openapi.json",
             "websocket": "/ws",

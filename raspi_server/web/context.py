@@ -199,12 +199,18 @@ class WebContext:
             if role not in hellos:
                 hellos[role] = frame(self.hello(viewer.caller))
             viewer.send(hellos[role])
+        for viewer in self.broadcaster.events:  # the next state has all that they get
+            try:
+                self.auth.check_view(viewer.caller)
+            except RequestError as error:
+                refuse(viewer, error)
         if self.fleet:
             self._send_fleet_hellos(self.fleet)
 
     def close_ended_sessions(self) -> None:
         """Close the sockets whose session has ended; their pages connect again with new rights."""
-        for viewer in (*self.hub, *(self.fleet.hub if self.fleet else ())):
+        viewers = self.broadcaster.viewers
+        for viewer in (*viewers, *(self.fleet.hub if self.fleet else ())):
             if self.auth.has_ended(viewer.caller):
                 viewer.close(CLOSE_RESTARTED, "signed in or out: connect again")
 

@@ -13,7 +13,7 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from .. import __version__
 from ..errors import RequestError
 from ..messages import MAX_MESSAGE_BYTES
-from . import api, history_api, hooks, openapi, trust
+from . import api, events_api, history_api, hooks, openapi, trust
 from .context import WebContext
 from .handler import shown_path
 from .openapi import Operation
@@ -124,6 +124,7 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api/pins/{name}/pulse", api.PulsePin),
     ("/api/pins/{name}/history", history_api.OneHistory),
     ("/api/history", history_api.AllHistory),
+    ("/api/events", events_api.Events),
     ("/api/health", api.Health),
     ("/api/header", api.Header),
     ("/api/fleet", api.Fleet),

@@ -91,14 +91,14 @@ class RateLimitedSocket(WebSocketHandler):
         """Answer a request that does not become a WebSocket with its error in text."""
         write_plainly(self, kwargs.get("exc_info"))
 
-    async def get(self, *args: Any, **named: Any) -> None:
+    def get(self, *args: Any, **named: Any) -> Coroutine[Any, Any, None]:
         """Begin the handshake. Raises OwnHTTPError for a request that is none."""
         headers = self.request.headers
         connection = [each.strip() for each in headers.get("Connection", "").lower().split(",")]
         is_upgrade = headers.get("Upgrade", "").lower() == "websocket" and "upgrade" in connection
         if not is_upgrade or not {"Sec-Websocket-Key", "Sec-Websocket-Version"} <= headers.keys():
             raise OwnHTTPError(400, _HOW_TO_UPGRADE)
-        await super().get(*args, **named)
+        return super().get(*args, **named)  # not awaited here, for the memory of each viewer
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """Return a protocol that counts all frames, None for an unsupported version."""
@@ -251,14 +251,14 @@ class ViewerSocket(RateLimitedSocket):
         try:
             if isinstance(message, bytes):
                 raise RequestError("bad-message", "expected a text frame, got a binary one")
-            asked = self.decode(message)
-            ref = asked.ref
-            if isinstance(asked, SignIn):
-                return self._sign_in(viewer, asked)
-            self.context.auth.check_view(viewer.caller)
             # Named for each message, not while the socket is open: that would need the memory of
             # a coroutine for each viewer.
             with busy.on(self.subject):
+                asked = self.decode(message)
+                ref = asked.ref
+                if isinstance(asked, SignIn):
+                    return self._sign_in(viewer, asked)
+                self.context.auth.check_view(viewer.caller)
                 done = self.carry_out(asked, viewer.caller)
         except RequestError as error:
             self._send_error(viewer, ref if error.ref is None else error.ref, error)

@@ -37,7 +37,7 @@ MAX_BODY = 32 * 1024
 GETS = [
     path.replace("{name}", "lamp")
     for path, handler in routes.API
-    if "get" in handler.operations and path != "/api/fleet"
+    if "get" in handler.operations and path not in ("/api/fleet", "/api/events")
 ]
 COMMANDS = (
     ("PUT", "/api/pins/{}", {"value": 1}),
@@ -68,7 +68,9 @@ def test_index_links_to_everything(pi: Server) -> None:
     assert (found["name"], found["version"]) == ("raspi-server", __version__)
     assert (found["host"], found["simulated"]) == (socket.gethostname(), True)
     links = found["links"]
-    assert set(links) == {"hello", "pins", "history", "header", "health", "openapi", "websocket"}
+    assert set(links) == {"hello", "pins", "history", "header", "events", "health", "openapi",
+                          "websocket"}  # fmt: skip
+    assert links.pop("events") == "/api/events"  # which has no end: see test_events.py
     assert b"WebSocket" in ask(pi, "GET", links.pop("websocket")).body
     assert {ask(pi, "GET", path).status for path in links.values()} == {200}
 
@@ -332,7 +334,8 @@ def test_description(description: Any) -> None:
 
 def test_answers_are_as_described(pi: Server, description: Any) -> None:
     """Every answer has a status and a form of the description. Each operation has succeeded, but
-    those that need a code or a broker (tests/security/test_codes.py, tests/mqtt/test_fleet.py)."""
+    those that need a code or a broker (tests/security/test_codes.py, tests/mqtt/test_fleet.py), or
+    have no end (test_events.py)."""
     exchanges: list[tuple[int, str, str, Any, dict[str, str]]] = [
         *[(200, "GET", path, None, {}) for path in GETS],
         (200, "PUT", "/api/pins/lamp", {"value": 1}, {}),
@@ -347,7 +350,7 @@ def test_answers_are_as_described(pi: Server, description: Any) -> None:
         (401, "POST", "/api/login", {"code": "no such code"}, {}),
         (422, "POST", "/api/login", {"code": 7}, {}),
     ]
-    tried = {("/api/login", "post"), ("/api/fleet", "get")}
+    tried = {("/api/login", "post"), ("/api/fleet", "get"), ("/api/events", "get")}
     for status, method, path, body, headers in exchanges:
         answer = ask(pi, method, path, body, **headers)
         assert answer.status == status, (method, path)
