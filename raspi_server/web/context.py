@@ -127,6 +127,8 @@ class WebContext:
     limits: Limits
     metrics: MetricsText | None = None
     fleet: Fleet | None = None
+    form_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    """The key of the tokens in forms. After a restart the forms of before are rejected."""
     contents: ContentCache = field(init=False)
     versions: Versions = field(init=False)
 

@@ -13,7 +13,7 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from .. import __version__
 from ..errors import RequestError
 from ..messages import MAX_MESSAGE_BYTES
-from . import api, events_api, history_api, hooks, openapi, trust
+from . import api, events_api, history_api, hooks, openapi, plain, trust
 from .context import WebContext
 from .handler import shown_path
 from .openapi import Operation
@@ -140,6 +140,7 @@ OTHERS: tuple[tuple[str, type[RequestHandler]], ...] = (
     *trust.ROUTES,
     (r"/metrics", api.Metrics),
     (hooks.ROUTE, hooks.Hook),
+    (plain.PATH, plain.Plain),
     (r"/api/.*", api.Unknown),
     (VersionedFiles.ROUTE, VersionedFiles),
     (r"/(.*)", Files),
