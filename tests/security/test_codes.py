@@ -84,8 +84,9 @@ def test_viewing_needs_a_code(start_with_codes):
             answer = pi.ask(method, f"/api/pins/{pin}{action}", body)
             assert answer.error == (401, "sign-in", none_yet)
     with pi.viewer() as viewer:
-        viewer.send(type="set", pin="radio", value=1)
-        for _ in range(2):  # at once, and after the command
+        for _ in range(2):
+            viewer.send(type="set", pin="radio", value=1)
+        for _ in range(2):  # at once, and after the first command, which ends the connection
             error = {"type": "error", "ref": None, "code": "sign-in", "message": none_yet}
             assert viewer.receive() == error
         ((_, payload),) = viewer.frames()

@@ -133,9 +133,17 @@ def test_viewing_needs_the_right(start_with_codes) -> None:
 
 
 @pytest.mark.slow
-def test_client_that_does_not_read_is_closed(start_server) -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_viewer_backlog_bytes": 20_000, "max_viewer_behind_s": 3600.0},
+        {"max_viewer_backlog_bytes": 10**9, "max_viewer_behind_s": 2.0},
+    ],
+    ids=["bytes", "seconds"],
+)
+def test_client_that_does_not_read_is_closed(start_server, limits: dict[str, float]) -> None:
     """A client that does not read is closed. One that reads gets all changes meanwhile."""
-    program = changing(max_viewer_backlog_bytes=20_000, max_viewer_behind_s=3600.0)
+    program = changing(**limits)
     pi = start_server(f"interval: 0.01\n{CONFIG}", program=program)
     with Events(pi, 4096) as asleep, Events(pi) as awake, HttpClient(pi) as script:
         awake.receive("state")
