@@ -116,6 +116,9 @@ while [[ $# -gt 0 && $1 != -* ]]; do
             ;;
         peers)
             need nginx nginx-light
+            need lynx lynx
+            need w3m w3m
+            need links links
             tests "${all_processors[@]}" -m peers
             ;;
         long) tests "${all_processors[@]}" -m long ;;

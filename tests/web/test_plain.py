@@ -1,9 +1,16 @@
 """The plain page as browsers without scripts use it: links, forms and cookies, nothing else."""
 
 import json
+import os
+import pty
 import re
+import select
+import subprocess
+import termios
+import time
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -12,7 +19,7 @@ import pytest
 from raspi_server.web import routes
 from tests.support.coded_server import CodedServer
 from tests.support.http import Response, ask
-from tests.support.server import Server
+from tests.support.server import LIMIT, Server
 
 NASTY = "<script>alert(1)</script>&\"'"
 CONFIG = f"""
@@ -238,3 +245,39 @@ def test_get_changes_nothing(pi: Server) -> None:
             ask(pi, method, f"{path}?{arguments}", {"value": 1}, X_HTTP_Method_Override="PUT")
     after = {pin["name"]: pin["value"] for pin in ask(pi, "GET", "/api/pins").json["pins"]}
     assert after == before
+
+
+TEXT_BROWSERS = {
+    "lynx": (["lynx", "-accept_all_cookies"], ["\r"]),
+    "w3m": (["w3m", "-cookie"], ["\t", "\r"]),
+    "links": (["links"], ["\r", "\r"]),  # it welcomes a new user first
+}
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", TEXT_BROWSERS)
+def test_text_browser(pi: Server, name: str, tmp_path: Path) -> None:
+    """lynx, w3m and links show the page, and press its first button."""
+    command, keys = TEXT_BROWSERS[name][0], [*TEXT_BROWSERS[name][1]]
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    environment = {**os.environ, "TERM": "vt100", "HOME": str(tmp_path)}
+    arguments = [*command, f"http://127.0.0.1:{pi.port}/plain"]
+    with subprocess.Popen(
+        arguments, stdin=terminal, stdout=terminal, stderr=terminal, env=environment,
+        start_new_session=True,
+    ) as browser:  # fmt: skip
+        try:
+            until = time.monotonic() + LIMIT
+            shown = b""
+            while value_of(pi, "lamp") == 0:
+                assert time.monotonic() < until, shown
+                if select.select([ours], [], [], 0.1)[0]:
+                    shown += os.read(ours, 65536)
+                elif keys and b"Load" in shown:  # it has shown the whole page
+                    os.write(ours, keys.pop(0).encode())
+        finally:
+            browser.kill()
+    os.close(ours)
+    os.close(terminal)
+    ask(pi, "PUT", "/api/pins/lamp", {"value": 0})
