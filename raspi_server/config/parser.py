@@ -24,7 +24,7 @@ from .schema import (
     Config,
     Gpio,
     HookConfig,
-    Hooks,
+    HookConfigs,
     HostName,
     MqttConfig,
     Name,
@@ -84,7 +84,7 @@ class _Parser:
             bool | CertificateFiles: self._certificate,
             MqttConfig | None: self._mqtt,
             tuple[HostName, ...]: self._hosts,
-            Hooks: self._hooks,
+            HookConfigs: self._hooks,
         }
         self._hook_lines: dict[tuple[str, str], int] = {}
         """The line of each key of each hook."""

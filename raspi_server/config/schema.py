@@ -134,7 +134,7 @@ class HookConfig(Struct, frozen=True, kw_only=True):
     unattended: bool = False
 
 
-Hooks = dict[str, HookConfig]
+HookConfigs = dict[str, HookConfig]
 """Hooks by name."""
 Discovery = Literal[False] | Topic
 
@@ -169,7 +169,7 @@ class Config(Struct, frozen=True, kw_only=True):
     gpio: Literal["auto", "real", "simulated"] = "auto"
     access: AccessConfig = AccessConfig()
     mqtt: MqttConfig | None = None
-    hooks: Hooks = {}
+    hooks: HookConfigs = {}
     metrics: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     pins: tuple[AnyPin, ...] = ()
