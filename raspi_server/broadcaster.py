@@ -1,6 +1,7 @@
 """The broadcast: the values of all pins at each tick, and each change at once, to all viewers."""
 
 import time
+from typing import Any
 
 from msgspec import Raw
 
@@ -8,13 +9,15 @@ from .gpio.board import Board
 from .gpio.pin import PinChange
 from .limits import Limits
 from .messages import Change, State, encode
+from .net.backpressure import Viewer
+from .net.events import event
 from .net.hub import Hub
 from .system.clock import wall_time
 from .system.ticker import Ticker
 
 
 class Broadcaster:
-    """The viewers of `/ws` and the messages to all of them.
+    """The viewers of `/ws` and `/api/events`, and the messages to all of them.
 
     It ticks only while a viewer is connected. Call its methods in the loop's thread."""
 
@@ -23,6 +26,7 @@ class Broadcaster:
 
     def __init__(self, interval_s: float, limits: Limits) -> None:
         self.hub = Hub(self._viewers_came_or_went, limits)
+        self.events = Hub(self._viewers_came_or_went, limits, event)
         self._limits = limits
         self._seq = 0
         self._values: Raw | None = None
@@ -38,14 +42,29 @@ class Broadcaster:
         return self._interval_s
 
     @property
+    def hubs(self) -> tuple[Hub, Hub]:
+        """The viewers of each kind."""
+        return self.hub, self.events
+
+    @property
+    def viewers(self) -> list[Viewer]:
+        """All viewers."""
+        return [*self.hub, *self.events]
+
+    @property
+    def is_watched(self) -> bool:
+        """True while a viewer is connected."""
+        return bool(self.hub or self.events)
+
+    @property
     def reads_inputs(self) -> bool:
         """True while ticks read the inputs: for viewers, at intervals that are long enough."""
-        return bool(self.hub) and self._interval_s >= self._limits.poll_interval_s
+        return self.is_watched and self._interval_s >= self._limits.poll_interval_s
 
     @property
     def is_late(self) -> bool:
         """True if a viewer is connected and the ticks have stopped."""
-        if not self.hub:
+        if not self.is_watched:
             return False
         limits = self._limits
         late_s = max(limits.late_after_intervals * self._interval_s, limits.late_after_s)
@@ -57,7 +76,7 @@ class Broadcaster:
             self._interval_s = interval_s
             self._ticker.stop()
             self._ticker = Ticker(self._tick, interval_s)
-            self._viewers_came_or_went(bool(self.hub))
+            self._viewers_came_or_went(self.is_watched)
 
     def stop(self) -> None:
         """Stop the ticks."""
@@ -71,22 +90,34 @@ class Broadcaster:
         """Send a change to all viewers; `by` is the client or the limit that caused it."""
         self._values = None
         moment = wall_time(changed.moment)
-        self.hub.send(Change(self._next_seq(), moment, changed.pin, changed.value, by))
+        change = Change(self._next_seq(), moment, changed.pin, changed.value, by)
+        for hub in self.hubs:
+            hub.send(change)
+
+    def send_or_skip(self, message: Any) -> None:
+        """Send a message to all viewers that can take it now, and skip the others."""
+        for hub in self.hubs:
+            if hub:
+                hub.send_or_skip(message)
 
     def _tick(self) -> None:
         if self.reads_inputs:
             self.board.refresh()
         if self._values is None:
             self._values = Raw(encode(self.board.values()))
-        self.hub.send_or_skip(State(self._next_seq(), round(time.time(), 6), self._values))
+        self.send_or_skip(State(self._next_seq(), round(time.time(), 6), self._values))
         self._ticked_at = time.monotonic()
 
+    def present(self) -> State:
+        """Return the values of all pins, for a viewer that has just connected."""
+        return State(self._next_seq(), round(time.time(), 6), Raw(encode(self.board.values())))
+
     def _viewers_came_or_went(self, is_any: bool) -> None:
-        if is_any:
+        if not self.is_watched:
+            self._ticker.stop()
+        elif is_any:
             self._ticked_at = time.monotonic()
             self._ticker.start()
-        else:
-            self._ticker.stop()
 
     def _next_seq(self) -> int:
         self._seq += 1

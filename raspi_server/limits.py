@@ -169,6 +169,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_sessions_per_code: int = 100
     """Sessions of each of the two codes, 200 in all: the least recently used are ended first.
     Counted by code, so that a client that may only view cannot end a session that may switch."""
+    hook_burst: int = 10
+    hook_interval_s: float = 1.0
+    """Requests for one hook, for all hooks from one network, and for wrong addresses of hooks from
+    one network, and the time after which it has one more. A button is pressed no faster."""
     link_lifetime_s: float = 15 * 60.0
     """Time for which a sign-in link is valid; cookies and messages say 15 minutes, too."""
     max_links: int = 32
@@ -223,6 +227,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     message_burst: int = 100
     """Rate and burst for one WebSocket, and for the commands of the broker. On a WebSocket each
     frame counts: messages, their parts, pings and pongs."""
+    sign_in_timeout_s: float = 10.0
+    """Time for which a WebSocket without the right to view may present a code in a message. A page
+    does not wait for it: the error comes at once."""
     close_frame_timeout_s: float = 1.0
     """Time for the close frame to reach a client that sends too much. If the connection were closed
     at once, its unread bytes would cause a reset, and the frame would be lost."""

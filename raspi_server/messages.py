@@ -9,6 +9,8 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from .decoding import UNREADABLE as UNREADABLE
+from .decoding import InputError, decode
 from .errors import ErrorCode, Ref, RequestError
 
 NAME = "raspi-server"
@@ -32,9 +34,6 @@ Right = Literal["view", "control"]
 HealthLevel = Literal["ok", "degraded", "failing"]
 Audience = Literal["everyone", "code", "nobody"]
 """The callers that may switch a pin. `code` means those that presented the control code."""
-UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
-"""Errors of decoding JSON from outside: invalid UTF-8 and numbers of thousands of digits raise
-ValueError, very deep nesting raises RecursionError."""
 
 # Browser to server
 
@@ -103,44 +102,70 @@ class RemotePulse(_Remote, frozen=True, kw_only=True, tag="pulse"):
 RemoteCommand = RemoteSet | RemoteToggle | RemotePulse
 
 
+class SignIn(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag="sign-in"
+):
+    """A code, from a client that cannot send headers."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=100)]
+    ref: Ref | None = None
+
+
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
-_remote_commands: msgspec.json.Decoder[RemoteCommand] = msgspec.json.Decoder(RemoteCommand)
+_messages: msgspec.json.Decoder[Command | SignIn] = msgspec.json.Decoder(Command | SignIn)
+_remote_messages: msgspec.json.Decoder[RemoteCommand | SignIn] = msgspec.json.Decoder(
+    RemoteCommand | SignIn
+)
 _refs = msgspec.json.Decoder(_OnlyRef)
 _Any = TypeVar("_Any")
 
 
+_EXAMPLE = '{"type":"set","pin":"lamp","value":1}'
+_REMOTE_EXAMPLE = '{"type":"set","pi":"raspi-server/kitchen","pin":"lamp","value":1}'
+
+
 def decode_command(text: str | bytes) -> Command:
-    """Return the command in a text frame, or in UTF-8.
+    """Return the command in UTF-8.
 
     Raise RequestError with the code `bad-message`, and the command's `ref` if that is valid."""
-    return _decode(_commands, text, '{"type":"set","pin":"lamp","value":1}')
+    return _decode(_commands, text, _EXAMPLE)
 
 
-def decode_remote_command(text: str) -> RemoteCommand:
-    """Return the command to another Pi in a text frame. Raise RequestError like decode_command."""
-    example = '{"type":"set","pi":"raspi-server/kitchen","pin":"lamp","value":1}'
-    return _decode(_remote_commands, text, example)
+def decode_message(text: str) -> Command | SignIn:
+    """Return the message of a viewer. Raise RequestError like decode_command."""
+    return _decode(_messages, text, _EXAMPLE)
+
+
+def decode_remote_message(text: str) -> RemoteCommand | SignIn:
+    """Return the message of a viewer of the fleet. Raise RequestError like decode_command."""
+    return _decode(_remote_messages, text, _REMOTE_EXAMPLE)
 
 
 def _decode(decoder: msgspec.json.Decoder[_Any], text: str | bytes, example: str) -> _Any:
     try:
-        return decoder.decode(text)
-    except UNREADABLE as error:
+        return decode(decoder, text, example)
+    except InputError as error:
         try:
             ref = _refs.decode(text).ref
         except UNREADABLE:
             ref = None
-        words = f"expected a command such as {example}: {error}"
-        raise RequestError("bad-message", words[:300], ref) from None
+        raise RequestError("bad-message", str(error), ref) from None
 
 
 # The bodies of the API's PUT and POST
+
+_WORD_VALUES = {
+    "type": ["number", "boolean", "string"],
+    "pattern": "^([Oo][Nn]|[Oo][Ff][Ff]|[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]"
+    "|[01]|0?\\.[0-9]{1,20})$",
+}
+"""The values that `decoding.pin_value` takes, for the description of the API."""
 
 
 class SetRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The value to switch or dim a pin to."""
 
-    value: Annotated[float, Meta(ge=0, le=1)]
+    value: Annotated[float, Meta(ge=0, le=1, extra_json_schema=_WORD_VALUES)]
 
 
 class PulseRequest(Struct, frozen=True, forbid_unknown_fields=True):

@@ -24,6 +24,7 @@ from .net.listener import Listener, ListenError
 from .security import tls
 from .security.access import AccessPolicy
 from .security.codes import Codes
+from .security.hooks import Hooks
 from .security.sessions import Sessions
 from .security.sign_in_links import Links
 from .security.tls import CertificateError, Identity
@@ -87,6 +88,7 @@ class Server:
             self._connections,
             limits,
         )
+        self._hooks = Hooks(storage.state_folder(), limits)
         self._output_states = OutputStateStore.from_environment(limits)
         self._history = History(limits)
         self._broadcaster = Broadcaster(config.interval, limits)
@@ -103,7 +105,13 @@ class Server:
         self._status.check_certificate()
         self._status.config_error = error_text
         self._context = WebContext(
-            self._status, self._history, self._broadcaster, self._auth, _www(config), limits
+            self._status,
+            self._history,
+            self._broadcaster,
+            self._auth,
+            self._hooks,
+            _www(config),
+            limits,
         )
         self._auth.set_scheme(self._status.scheme)
         self._servers = HttpServers(self._context, limits)
@@ -129,6 +137,7 @@ class Server:
             self._mqtt.start()
         if self._source and not self._status.config_error:
             self._source.keep()
+            self._hooks.keep(self._config.hooks)
         self._announce()
         self._heartbeat.ready()
         await self._stopping.wait()
@@ -144,6 +153,7 @@ class Server:
             return
         self._heartbeat.reloading()
         self._auth.read_codes()
+        self._hooks.read()
         try:
             self._apply(self._source.load())
         except (ConfigError, CertificateError, ListenError) as error:
@@ -154,6 +164,7 @@ class Server:
         else:
             self._status.config_error = ""
             self._source.keep()
+            self._hooks.keep(self._config.hooks)
             self._announce()
         self._describe_all()
         self._heartbeat.ready()
@@ -168,7 +179,8 @@ class Server:
         self.board.close()
         self._output_states.save(time.monotonic())
         await asyncio.sleep(0)  # commands that waited are answered before their connection closes
-        self._broadcaster.hub.close(CLOSE_GOING_AWAY, "the server is stopping")
+        for hub in self._broadcaster.hubs:
+            hub.close(CLOSE_GOING_AWAY, "the server is stopping")
         waiting = [
             asyncio.ensure_future(self._disconnect_all()),
             asyncio.ensure_future(self._stopping_at_once.wait()),
@@ -186,7 +198,8 @@ class Server:
 
     async def _disconnect_all(self) -> None:
         self._leave_broker(CLOSE_GOING_AWAY, "the server is stopping")
-        await self._broadcaster.hub.empty()
+        for hub in self._broadcaster.hubs:
+            await hub.empty()
         if self._fleet:
             await self._fleet.hub.empty()
         if self._leaving:
@@ -281,7 +294,7 @@ class Server:
     def _change_scheme(self) -> None:
         """Close all connections of the previous scheme, and end their sessions."""
         self._auth.set_scheme(self._status.scheme)
-        for hub in (self._broadcaster.hub, *([self._fleet.hub] if self._fleet else ())):
+        for hub in (*self._broadcaster.hubs, *([self._fleet.hub] if self._fleet else ())):
             hub.cut(CLOSE_RESTARTED, f"this server uses {self._status.scheme} now")
         self._servers.restart()
 
@@ -360,7 +373,7 @@ class Server:
             self._mqtt.publish_all()
         if self._metrics:
             self._metrics.remade()
-        if self._broadcaster.hub or (self._fleet and self._fleet.hub):
+        if self._broadcaster.is_watched or (self._fleet and self._fleet.hub):
             self._context.send_hellos()
 
     def _note_values(self) -> None:
@@ -371,7 +384,8 @@ class Server:
         if not self._broadcaster.reads_inputs:
             self.board.refresh()
         self.board.reopen_failed()
-        self._broadcaster.hub.check(now)
+        for hub in self._broadcaster.hubs:
+            hub.check(now)
         if self._output_states.is_due(now):
             asyncio.get_running_loop().run_in_executor(None, self._output_states.save, now)
         self._heartbeat.report()
@@ -383,7 +397,7 @@ class Server:
             self._describe_all()
 
     def _show_health(self) -> None:
-        self._broadcaster.hub.send_or_skip(self._status.machine_health())
+        self._broadcaster.send_or_skip(self._status.machine_health())
 
     # Log
 

@@ -158,7 +158,7 @@ class Status:
             disk=vitals.disk(),
             uptime=vitals.uptime(),
             addresses=[host for host in self.hosts() if host != LOOPBACK],
-            viewers=len(self._broadcaster.hub),
+            viewers=len(self._broadcaster.viewers),
         )
 
     def health(self, details: bool = False) -> Health:
@@ -175,7 +175,7 @@ class Status:
         unavailable = sum(1 for pin in self.board if pin.error)
         parts = [f"{self.scheme} on port {self.port}", count(self.config.pins, "pin")]
         parts += [f"{unavailable} of them unavailable"] * bool(unavailable)
-        parts += [count(self._broadcaster.hub, "viewer")]
+        parts += [count(self._broadcaster.viewers, "viewer")]
         parts += [notice.message for notice in self.notices(True) if notice.code != "open"]
         failures = self._failures()
         return "; ".join((*failures, *parts)), not failures

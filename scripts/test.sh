@@ -121,6 +121,9 @@ while [[ $# -gt 0 && $1 != -* ]]; do
             need haproxy haproxy
             need sshd openssh-server
             need ssh openssh-client
+            need lynx lynx
+            need w3m w3m
+            need links links
             tests "${all_processors[@]}" -m peers
             ;;
         long) tests "${all_processors[@]}" -m long ;;

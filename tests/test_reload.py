@@ -79,6 +79,7 @@ def test_other_keys(run: Run, tmp_path: Path) -> None:
         assert ask(server, "GET", "/mine.html", Host="pi.example").body == b"mine"
         server.wait_for_log("DEBUG GET /mine.html")
         reload(server, "access: {view: code}\n", "0 pins, serving")
+        assert viewer.receive("error", ref=None)["code"] == "sign-in"
         assert viewer.close_code() == 4401
     reload(server, CONFIG, "2 pins, serving")
     with WebSocketClient(server.port) as viewer:

@@ -42,7 +42,7 @@ def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
         with storage.as_owner(folder):
             codes = Codes(folder)
     except OSError as error:
-        print(_message(folder, error), file=sys.stderr)
+        print(message(folder, error), file=sys.stderr)
         return False
     if not new and not qr:
         _list(source, codes)
@@ -53,9 +53,9 @@ def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
             with storage.as_owner(folder):
                 text = codes.renew(right)
         except OSError as error:
-            print(_message(folder, error), file=sys.stderr)
+            print(message(folder, error), file=sys.stderr)
             return False
-        is_reloading = _reload_service()
+        is_reloading = reload_service()
         print(f"The new code for {_PURPOSES[right]}, shown only now:\n\n    {text}\n")
         _show_link(source, codes, right, is_reloading)
         if is_reloading and replaces_old:
@@ -102,11 +102,11 @@ def _show_link(
     try:
         token = _token(folder, code_id)
     except OSError as error:
-        print(_message(folder, error), file=sys.stderr)
+        print(message(folder, error), file=sys.stderr)
         return False
     # Browsers do not send the fragment. It stays in their history, but a token works only once. The
     # code itself is in no address.
-    links = [f"{address}#token={token}" for address in _addresses(source, is_reloading)]
+    links = [f"{address}#token={token}" for address in addresses(source, is_reloading)]
     if not links:
         print("No link: config.yaml has errors. See: sudo raspi-server check", file=sys.stderr)
         return False
@@ -121,7 +121,7 @@ def _show_link(
     return True
 
 
-def _message(folder: Path, error: OSError) -> str:
+def message(folder: Path, error: OSError) -> str:
     """Return why no code or link could be written, with the command that solves it."""
     if isinstance(error, IsADirectoryError):
         return f"{error.filename2}: {error.strerror}: sudo rm -r {error.filename2}"
@@ -134,7 +134,7 @@ def _token(folder: Path, code: str) -> str:
         return Links(folder).make(code)
 
 
-def _addresses(source: ConfigSource, is_reloading: bool) -> list[str]:
+def addresses(source: ConfigSource, is_reloading: bool) -> list[str]:
     """Return the addresses of the page.
 
     The one with the name is first, because it stays valid when the IP address changes.
@@ -152,7 +152,7 @@ def _addresses(source: ConfigSource, is_reloading: bool) -> list[str]:
     return [f"{scheme}://{in_url(host)}:{config.port}/" for host in hosts if host]
 
 
-def _reload_service() -> bool:
+def reload_service() -> bool:
     """Tell the running service to read the codes; return False if none runs."""
     command = ["systemctl", "kill", "--kill-whom=main", "--signal=HUP", "raspi-server"]
     try:

@@ -91,6 +91,18 @@ def parser() -> argparse.ArgumentParser:
     parsed.set_defaults(command=code)
 
     parsed = commands.add_parser(
+        "hook", parents=[config], help="make the secret addresses of the hooks in config.yaml"
+    )
+    parsed.add_argument(
+        "--new",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="make a new address for the hook NAME; the old one becomes invalid",
+    )
+    parsed.set_defaults(command=hook)
+
+    parsed = commands.add_parser(
         "doctor", parents=[config], help="find what is wrong, and how to solve it"
     )
     parsed.add_argument(
@@ -215,6 +227,13 @@ def code(options: argparse.Namespace) -> int:
     from .access_code import show
 
     return 0 if show(_source_of_service(options), options.new, options.qr) else EXIT_FAILED
+
+
+def hook(options: argparse.Namespace) -> int:
+    """Make or list the addresses of hooks."""
+    from .hook import show
+
+    return 0 if show(_source_of_service(options), options.new) else EXIT_FAILED
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -28,6 +28,8 @@ from .schema import (
     CertificateFiles,
     Config,
     Gpio,
+    HookConfig,
+    HookConfigs,
     HostName,
     InputConfig,
     MqttConfig,
@@ -68,6 +70,7 @@ def parse(
         raise ConfigError(told_once(found)) from None
     parser = _Parser(name, folder, has_run, data)
     values = {} if root is None or strict_yaml.is_empty(root) else parser.mapping(root, "", Config)
+    parser.check_hooks(values)
     if warnings is not None:
         warnings += sorted(parser.warnings, key=lambda warning: warning.line or 0)
     if parser.errors:
@@ -137,7 +140,10 @@ class _Parser:
             tuple[HostName, ...]: partial(self._list, HostName, "[pi.example.org]"),
             tuple[ProxyNetwork, ...]: partial(self._list, ProxyNetwork, "[127.0.0.1]"),
             tuple[PageOrigin, ...]: partial(self._list, PageOrigin, "[https://dash.example.org]"),
+            HookConfigs: self._hooks,
         }
+        self._hook_lines: dict[tuple[str, str], int] = {}
+        """The line of each key of each hook."""
 
     def error(self, line: int, key: str, message: str) -> None:
         """Add an error."""
@@ -279,6 +285,38 @@ class _Parser:
             return _ABSENT
         values = [self._scalar(item, path, kind) for item in node.value]
         return tuple(value for value in values if value is not _ABSENT)
+
+    def _hooks(self, node: Node, path: str) -> dict[str, HookConfig]:
+        hooks: dict[str, HookConfig] = {}
+        for name, line, body in self.entries(node, path):
+            before, own_path = len(self.errors), _join(path, name)
+            try:
+                msgspec.convert(name, Name)
+            except msgspec.ValidationError:
+                self.error(line, own_path, f"expected {expected(Name)}, got {quote(name)}")
+            values = self.mapping(body, own_path, HookConfig)
+            nodes = body.value if strict_yaml.is_mapping(body) else ()
+            lines = {key.value: line_of(key) for key, _ in nodes if strict_yaml.is_scalar(key)}
+            self._hook_lines |= {(name, key): at for key, at in lines.items()}
+            for key, wanted in (("pin", "the name of a pin"), ("do", rules.HOOK_ACTIONS)):
+                if key not in lines and (
+                    strict_yaml.is_mapping(body) or strict_yaml.is_empty(body)
+                ):
+                    self.error(line, _join(own_path, key), f"expected {wanted}, got nothing")
+            if len(self.errors) == before:
+                hooks[name] = HookConfig(**values)
+        return hooks
+
+    def check_hooks(self, values: dict[str, Any]) -> None:
+        """Check the hooks against the pins, once both are read and have no errors."""
+        if self.errors:
+            return
+        pins = {pin.name: pin for pin in values.get("pins", ())}
+        access = values.get("access", AccessConfig())
+        for name, hook in values.get("hooks", {}).items():
+            for violation in rules.hook(hook, pins, access):
+                line = self._hook_lines[name, violation.line_key]
+                self.error(line, _join(_join("hooks", name), violation.key), violation.message)
 
     def _pins(self, node: Node, path: str) -> tuple[PinConfig, ...]:
         return _Pins(self).read(node, path)

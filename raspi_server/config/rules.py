@@ -5,7 +5,16 @@ from typing import Any, NamedTuple
 
 from .converters import expected
 from .errors import nearest
-from .schema import LONG_PULSE_S, BrokerUrl, DrivenConfig, InputConfig, OutputConfig, PinConfig
+from .schema import (
+    LONG_PULSE_S,
+    AccessConfig,
+    BrokerUrl,
+    DrivenConfig,
+    HookConfig,
+    InputConfig,
+    OutputConfig,
+    PinConfig,
+)
 
 
 class Violation(NamedTuple):
@@ -102,6 +111,32 @@ def initially_on(pin: PinConfig, others: Iterable[PinConfig]) -> Iterator[Violat
                 f" at most one output of group {pin.group} is on"
             )
             yield Violation("initial", message)
+
+
+HOOK_ACTIONS = "on, off, toggle or pulse"
+
+
+def hook(
+    hook: HookConfig, pins: Mapping[str, PinConfig], access: AccessConfig
+) -> Iterator[Violation]:
+    """Check a hook against the pin that it switches."""
+    pin = pins.get(hook.pin)
+    if not isinstance(pin, DrivenConfig):
+        near = None if pin else nearest(hook.pin, pins)
+        what = "an input" if pin else f"no pin (did you mean {near}?)" if near else "no pin"
+        yield Violation("pin", f"expected an output or a pwm pin, got {hook.pin}, which is {what}")
+        return
+    if (pin.control or access.control) == "nobody":
+        key = f"pins.{pin.name}.control" if pin.control else "access.control"
+        yield Violation(
+            "pin", f"expected a pin that may be switched, got {pin.name} ({key}: nobody)"
+        )
+    if pin.confirm and not hook.unattended:
+        message = f"expected true, since {pin.name} has confirm: true and a hook asks nobody"
+        yield Violation("unattended", f"{message}; write unattended: true", "pin")
+    if hook.do == "pulse" and not getattr(pin, "pulse", None):
+        message = f"expected on, off or toggle, got pulse: {pin.name} has no pulse of its own"
+        yield Violation("do", message)
 
 
 def group_of_one(group: str, others: Iterable[str]) -> str:

@@ -138,6 +138,19 @@ class AccessConfig(Struct, frozen=True, kw_only=True):
     origins: tuple[PageOrigin, ...] = ()
 
 
+class HookConfig(Struct, frozen=True, kw_only=True):
+    """A secret address, whose every request switches a pin.
+
+    With `unattended` it may be a pin with `confirm`, although a hook asks nobody.
+    """
+
+    pin: Name
+    do: Literal["on", "off", "toggle", "pulse"]
+    unattended: bool = False
+
+
+HookConfigs = dict[str, HookConfig]
+"""Hooks by name."""
 Discovery = Literal[False] | Topic
 
 
@@ -171,6 +184,7 @@ class Config(Struct, frozen=True, kw_only=True):
     gpio: Literal["auto", "real", "simulated"] = "auto"
     access: AccessConfig = AccessConfig()
     mqtt: MqttConfig | None = None
+    hooks: HookConfigs = {}
     metrics: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     pins: tuple[AnyPin, ...] = ()

@@ -244,7 +244,7 @@ def _checked_value(pin: schema.PinConfig, value: float) -> float:
     """Return the value of a command. Raises RequestError if the pin cannot have that value."""
     if isinstance(pin, schema.PwmConfig):
         if not 0 <= value <= 1:
-            message = f"{pin.name}: expected a value from 0 to 1, got {value:g}"
+            message = f"{pin.name}: expected a number from 0 to 1, got {value:g}"
             raise RequestError("bad-value", message)
     elif value not in (0, 1):
         raise RequestError("bad-value", f"{pin.name}: expected 0 or 1, got {value:g}")

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Raw
 
 from ..config import schema
+from ..decoding import pin_value, shorten
 from ..errors import Ref, RequestError
 from ..gpio.pin import PinChange
 from ..limits import DEFAULT, Limits
@@ -311,10 +312,14 @@ class MqttBridge(MqttListener):
 def _command(name: str, payload: bytes) -> Command:
     """Return the command in a payload.
 
-    It is a number to set, or an object as over the WebSocket without the pin. Raises
-    RequestError."""
+    It is a number to set, or a word such as ON, or an object as over the WebSocket without the pin.
+    Raises RequestError."""
     if len(payload) > MAX_MESSAGE_BYTES:
         raise RequestError("too-large", f"expected at most {MAX_MESSAGE_BYTES} bytes")
+    text = payload.decode(errors="replace")
+    word = pin_value(text.strip().strip('"'))
+    if isinstance(word, float):
+        return Set(pin=name, value=word)
     try:
         found = bytes(msgspec.json.decode(payload, type=Raw)).strip()
         if found[:1] in _FIRST_OF_NUMBER:
@@ -324,5 +329,6 @@ def _command(name: str, payload: bytes) -> Command:
     except UNREADABLE:
         fields = {"pin": Raw()}
     if "pin" in fields:
-        raise RequestError("bad-message", 'expected 0, 1 or an object such as {"type":"toggle"}')
+        wanted = 'a number, ON, OFF or an object without "pin" such as {"type":"toggle"}'
+        raise RequestError("bad-message", f"expected {wanted}, got {shorten(text)}")
     return decode_command(encode({"type": "set", **fields, "pin": name}))

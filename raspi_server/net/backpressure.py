@@ -34,9 +34,9 @@ import select
 import socket
 import ssl
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Protocol
 
-from tornado.websocket import WebSocketProtocol
+from tornado.iostream import IOStream
 
 from ..limits import DEFAULT, Limits
 from .frames import PING, frame
@@ -56,15 +56,29 @@ ReadyViewers = dict[socket.socket, "Viewer"]
 """Viewers that take a frame directly, by socket, in the order in which they became ready."""
 
 
+class Closable(Protocol):
+    """An open connection: Tornado's WebSocket, or a stream of events."""
+
+    @property
+    def stream(self) -> IOStream | None:
+        """The stream, None once the connection has ended."""
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """End the connection, with a code and a reason if it can tell them."""
+
+
 class Viewer:
-    """One open WebSocket and its back-pressure.
+    """One open WebSocket, or stream of events, and its back-pressure.
 
     Only this class and `Fanout` write to the socket, except for Tornado's pongs and close frames.
     All methods belong to the loop's thread."""
 
+    encode = staticmethod(frame)
+    keep_alive = PING
+
     def __init__(
         self,
-        connection: WebSocketProtocol,
+        connection: Closable,
         loop: asyncio.AbstractEventLoop,
         caller: Any = None,
         limits: Limits = DEFAULT,
@@ -114,7 +128,7 @@ class Viewer:
 
     def send_message(self, message: Any) -> None:
         """Send a message to this viewer alone."""
-        self.send(frame(message))
+        self.send(self.encode(message))
 
     def send(self, data: bytes) -> None:
         """Send a whole frame without waiting; queue what the kernel does not take."""
@@ -177,7 +191,7 @@ class Viewer:
                 self.close(TRY_AGAIN_LATER, "no answer to a ping")
             else:
                 self._ping_at = now
-                self.send(PING)
+                self.send(self.keep_alive)
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, and nothing after it."""

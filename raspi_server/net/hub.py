@@ -15,11 +15,18 @@ from .frames import frame
 class Hub:
     """All viewers.
 
-    `on_active(True)` is called when the first viewer is added, `on_active(False)` when the last is
-    removed. All methods belong to the loop's thread."""
+    `encode` returns the bytes of a message on the wire. `on_active(True)` is called when the first
+    viewer is added, `on_active(False)` when the last is removed. All methods belong to the loop's
+    thread."""
 
-    def __init__(self, on_active: Callable[[bool], None], limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self,
+        on_active: Callable[[bool], None],
+        limits: Limits = DEFAULT,
+        encode: Callable[[Any], bytes] = frame,
+    ) -> None:
         self.limits = limits
+        self._encode = encode
         self._on_active = on_active
         self._viewers: set[Viewer] = set()
         self._fanout = Fanout(limits)
@@ -60,7 +67,7 @@ class Hub:
         """Send a message to all viewers that can take it now, and skip the others.
 
         Use it for messages whose values are all repeated by the next one."""
-        sent = self._fanout.send(frame(message))
+        sent = self._fanout.send(self._encode(message))
         self.sent += sent
         self.skipped += len(self._viewers) - sent
 
@@ -68,7 +75,7 @@ class Hub:
         """Send a message to all viewers, in order, and skip none."""
         if not self._viewers:
             return
-        data = frame(message)
+        data = self._encode(message)
         self.sent += len(self._viewers)
         for viewer in self:
             viewer.send(data)

@@ -1,6 +1,7 @@
 """Access policy: callers that may view, callers that may switch, and names of this server."""
 
 import asyncio
+import base64
 import ipaddress
 import logging
 import re
@@ -93,6 +94,30 @@ def _cookies(request: HTTPServerRequest) -> list[str]:
     return [value for key, _, value in pairs if key == name]
 
 
+def presents_bearer(request: HTTPServerRequest) -> bool:
+    """Return True for `Authorization: Bearer`.
+
+    No page can make a browser send it with a WebSocket, whereas browsers add cookies, and the
+    password of Basic, by themselves."""
+    return request.headers.get("Authorization", "").lower().startswith("bearer ")
+
+
+def _code_in_header(request: HTTPServerRequest) -> str | None:
+    """Return the code in `Authorization`: of Bearer, or the password of Basic with any user name.
+
+    Return None without one. Raise RequestError."""
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return value
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        words = "expected Authorization: Basic with NAME:CODE in base64"
+        raise RequestError("sign-in", words) from None
+
+
 def cookie_name(request: HTTPServerRequest) -> str:
     """Return the name of our cookie, which contains the scheme and port of the request.
 
@@ -178,25 +203,31 @@ class AccessPolicy:
         is_admitted = self._limiter.admit_client(connection, caller.address)
         credential = caller.code or caller.session
         if is_admitted and credential:
-            self._protect(connection, credential)
+            self.protect(connection, credential)
         return is_admitted
 
-    async def caller(self, request: HTTPServerRequest) -> Caller:
-        """Return the caller, by its cookie or `Authorization: Bearer`.
+    async def caller(
+        self, request: HTTPServerRequest, code: str | None = None, token: str | None = None
+    ) -> Caller:
+        """Return the caller of a request. Every way to sign in leads through here.
 
-        The cookie counts only for our own pages, and not if the request declines it, as our pages
-        do while another site frames them. Raise RequestError for a wrong code, or after too
-        many."""
+        It is known by the token of a link or by the code that it sent in a body or a message, else
+        by the code in its `Authorization`, else by its cookie. What browsers send by themselves,
+        the cookie and Basic, counts only for our own pages, and not if the request declines
+        cookies, as our pages do while another site frames them. Raise RequestError for a wrong code
+        or token, or after too many codes."""
         address = str(request.remote_ip)
-        header = request.headers.get("Authorization", "")
-        scheme, _, code = header.partition(" ")
-        if scheme.lower() == "bearer":
-            code_id = await self.sign_in(code, address)
-            self._protect(_connection(request), code_id)
-            return Caller(address, code=code_id)
-        if request.query == COOKIES_DECLINED or self.listed_origin(request):
-            return Caller(address)
-        return Caller(address, session=self._session(request))
+        if token is not None:
+            code_id = self._take_link(token)
+        else:
+            is_own = request.query != COOKIES_DECLINED and not self.listed_origin(request)
+            if code is None and (is_own or presents_bearer(request)):
+                code = _code_in_header(request)
+            if code is None:
+                return Caller(address, session=self._session(request) if is_own else None)
+            code_id = await self._login.check(code, address)
+        self.protect(_connection(request), code_id)
+        return Caller(address, code=code_id)
 
     def _session(self, request: HTTPServerRequest) -> str | None:
         """Return the key of the session of a request's cookie, or None."""
@@ -204,7 +235,7 @@ class AccessPolicy:
         key = cookie and self._sessions.find(cookie, _session_scheme(request))
         if not key or self._codes.right(self._sessions.code(key)) is None:
             return None
-        self._protect(_connection(request), key)
+        self.protect(_connection(request), key)
         return key
 
     def _cookie(self, request: HTTPServerRequest) -> str | None:
@@ -212,11 +243,11 @@ class AccessPolicy:
         scheme = _session_scheme(request)
         return next((each for each in _cookies(request) if self._sessions.find(each, scheme)), None)
 
-    def _protect(self, connection: Connection | None, credential: str) -> None:
+    def protect(self, connection: object, credential: str) -> None:
         """Exempt a connection from eviction if it presented the control code.
 
         `credential` is the code's id or a session's key."""
-        if connection and self._right_of(credential) == "control":
+        if isinstance(connection, Connection) and self._right_of(credential) == "control":
             self._limiter.protect(connection, credential)
 
     def _unprotect(self) -> None:
@@ -241,7 +272,7 @@ class AccessPolicy:
             self._sessions.end(before)
         cookie, key = self._sessions.begin(code, _session_scheme(request))
         self._unprotect()
-        self._protect(_connection(request), key)
+        self.protect(_connection(request), key)
         await self._sessions.save()
         self._set_cookie(handler, cookie, path)
         return Caller(str(request.remote_ip), session=key)
@@ -292,11 +323,7 @@ class AccessPolicy:
             secure=handler.request.protocol == "https",
         )
 
-    async def sign_in(self, code: str, address: str) -> str:
-        """Return the id of a code. Raise RequestError for a wrong one, or after too many."""
-        return await self._login.check(code, address)
-
-    def take_link(self, token: str) -> str:
+    def _take_link(self, token: str) -> str:
         """Use a link's token up, and return the id of the code that it was made for.
 
         Raise RequestError. A wrong token costs no attempt, since tokens cannot be guessed."""
@@ -383,6 +410,10 @@ class AccessPolicy:
 
         They count as callers with the control code: the broker checks their passwords, and
         `mqtt.control` allows it."""
+        self._audience(pin)
+
+    def check_hook(self, pin: schema.PinConfig) -> None:
+        """Raise RequestError if nobody may switch a pin. A hook needs no code: it has a secret."""
         self._audience(pin)
 
     def broker_may_control(self, pin: schema.PinConfig) -> bool:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
+from msgspec import UNSET
 from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError
 
 from .. import __version__, messages
+from ..decoding import InputError, decode
 from ..errors import STATUS, ErrorCode, RequestError
 from ..messages import (
     NAME,
@@ -27,11 +28,18 @@ from ..messages import (
 from ..security.access import Caller
 from .context import JSON_HEADERS, NO_FLEET, WebContext
 from .cross_origin import allow_origin
-from .handler import NamedHandler, reason, write_plainly
+from .handler import NamedHandler, OwnHTTPError, reason, write_plainly
 from .openapi import Operation
 
 _Body = TypeVar("_Body", SetRequest, PulseRequest, LoginRequest, LogoutRequest)
 
+_BODIES: dict[Any, tuple[msgspec.json.Decoder[Any], str]] = {
+    SetRequest: (msgspec.json.Decoder(SetRequest), '{"value":1}'),
+    PulseRequest: (msgspec.json.Decoder(PulseRequest), '{"seconds":0.5}'),
+    LoginRequest: (msgspec.json.Decoder(LoginRequest), '{"code":"abcde-fghjk-mnpqr"}'),
+    LogoutRequest: (msgspec.json.Decoder(LogoutRequest), '{"path":"/"}'),
+}
+"""The decoder of each body, and an example for its errors."""
 _COMMAND_ERRORS: tuple[ErrorCode, ...] = (
     "foreign",
     "not-allowed",
@@ -96,12 +104,14 @@ class ApiHandler(NamedHandler):
 
     def body(self, kind: type[_Body]) -> _Body:
         """Return the body of the request; an empty one is an empty object. Raises RequestError."""
+        decoder, example = _BODIES[kind]
         try:
-            return msgspec.json.decode(self.request.body or b"{}", type=kind)
-        except msgspec.ValidationError as error:
-            raise RequestError("bad-value", str(error)) from None
-        except messages.UNREADABLE as error:
-            raise RequestError("bad-message", f"expected JSON: {error}") from None
+            found: _Body = decode(decoder, self.request.body or b"{}", example)
+        except InputError as error:
+            raise RequestError(
+                "bad-value" if error.is_json else "bad-message", str(error)
+            ) from None
+        return found
 
     def log_exception(self, *exc_info: Any) -> None:
         """Log an unexpected exception. A RequestError is the client's and is not logged."""
@@ -120,6 +130,10 @@ class ApiHandler(NamedHandler):
             message = reason(self, kwargs.get("exc_info"))
         if code == "sign-in":
             self.set_header("WWW-Authenticate", "Bearer")
+            # All browsers call themselves Mozilla. They would show a dialog above our own page, and
+            # from then on send the code with each request, whether the page is signed in or not.
+            if not self.request.headers.get("User-Agent", "").startswith("Mozilla/"):
+                self.add_header("WWW-Authenticate", f'Basic realm="{NAME}", charset="UTF-8"')
         if code == "method":
             self.set_header("Allow", ", ".join(self.methods()).upper())
         self.finish(encode(ErrorAnswer.of(code, message)))
@@ -138,6 +152,7 @@ class Index(ApiHandler):
             "pins": "api/pins",
             "history": "api/history",
             "header": "api/header",
+            "events": "api/events",
             "health": "api/health",
             "openapi": "api/openapi.json",
             "websocket": "ws",
@@ -190,6 +205,7 @@ class OnePin(ApiHandler):
         "put": Operation(
             "Switch or dim a pin", messages.PinInfo, SetRequest, errors=_COMMAND_ERRORS
         ),
+        "post": Operation("The same as PUT", messages.PinInfo, SetRequest, errors=_COMMAND_ERRORS),
     }
 
     def get(self, name: str) -> None:
@@ -201,6 +217,8 @@ class OnePin(ApiHandler):
     async def put(self, name: str) -> None:
         """Set the pin to the `value` of the body. Raises RequestError."""
         await self.carry_out(messages.Set(pin=name, value=self.body(SetRequest).value))
+
+    post = put
 
 
 class TogglePin(ApiHandler):
@@ -327,16 +345,14 @@ class Login(ApiHandler):
 
     async def post(self) -> None:
         """Begin a session for the code or token of the body. Raises RequestError."""
-        auth, caller, asked = self.context.auth, self.caller, self.body(LoginRequest)
-        if asked.token:
-            code = auth.take_link(asked.token)
-            if auth.is_stronger(caller, code):
-                self._answer(caller)
-                return
-        else:
-            assert asked.code, "LoginRequest has either"
-            code = await auth.sign_in(asked.code, caller.address)
-        self._answer(await auth.begin_session(self, code, asked.path))
+        auth, asked = self.context.auth, self.body(LoginRequest)
+        token, code = (None if each is UNSET else each for each in (asked.token, asked.code))
+        found = await auth.caller(self.request, code, token)
+        assert found.code, "it is known by a code or by a link, which was made for a code"
+        if token and auth.is_stronger(self.caller, found.code):
+            self._answer(self.caller)
+            return
+        self._answer(await auth.begin_session(self, found.code, asked.path))
         self.context.close_ended_sessions()  # now that the browser has its new cookie
 
     def _answer(self, caller: Caller) -> None:
@@ -388,7 +404,7 @@ class Rejected(ApiHandler):
             super().write_error(status_code, exc_info=(None, self._error, None))
         else:
             self.set_status(STATUS[self._error.code])
-            http_error = HTTPError(self.get_status(), "%s", self._error.message)
+            http_error = OwnHTTPError(self.get_status(), self._error.message)
             write_plainly(self, (None, http_error, None))
 
 

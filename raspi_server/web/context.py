@@ -19,6 +19,7 @@ from ..limits import Limits
 from ..messages import (
     HEADERS,
     Audience,
+    Error,
     FleetHello,
     FleetPin,
     Hello,
@@ -27,9 +28,11 @@ from ..messages import (
     Right,
     Value,
 )
+from ..net.backpressure import Viewer
 from ..net.frames import frame
 from ..net.hub import Hub
 from ..security.access import AccessPolicy, Caller
+from ..security.hooks import Hooks
 from ..security.tls import Identity
 from ..status import Status
 from .compression import ContentCache
@@ -48,6 +51,7 @@ JSON_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+TEXT_HEADERS = {**JSON_HEADERS, "Content-Type": "text/plain; charset=utf-8"}
 NO_FLEET = "the fleet is off: add fleet: true below mqtt: in config.yaml"
 CLOSE_LOGIN_REQUIRED = 4401
 CLOSE_RESTARTED = 1012
@@ -57,6 +61,12 @@ _PACKAGE = Path(__file__).parents[1]
 _INSIDE = _PACKAGE / "www"
 BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else _PACKAGE.parent / "www"
 """The built-in pages: inside the package in a wheel, beside it in a checkout."""
+
+
+def refuse(viewer: Viewer, error: RequestError) -> None:
+    """Tell a viewer in words that it may not view, and close it."""
+    viewer.send_message(Error(None, error.code, error.message))
+    viewer.close(CLOSE_LOGIN_REQUIRED, error.message)
 
 
 class MetricsText(Protocol):
@@ -113,10 +123,13 @@ class WebContext:
     history: History
     broadcaster: Broadcaster
     auth: AccessPolicy
+    hooks: Hooks
     www: tuple[str, ...]
     limits: Limits
     metrics: MetricsText | None = None
     fleet: Fleet | None = None
+    form_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    """The key of the tokens in forms. After a restart the forms of before are rejected."""
     contents: ContentCache = field(init=False)
     versions: Versions = field(init=False)
 
@@ -183,18 +196,24 @@ class WebContext:
             try:
                 self.auth.check_view(viewer.caller)
             except RequestError as error:
-                viewer.close(CLOSE_LOGIN_REQUIRED, error.message)
+                refuse(viewer, error)
                 continue
             role = self.auth.role(viewer.caller)
             if role not in hellos:
                 hellos[role] = frame(self.hello(viewer.caller))
             viewer.send(hellos[role])
+        for viewer in self.broadcaster.events:  # the next state has all that they get
+            try:
+                self.auth.check_view(viewer.caller)
+            except RequestError as error:
+                refuse(viewer, error)
         if self.fleet:
             self._send_fleet_hellos(self.fleet)
 
     def close_ended_sessions(self) -> None:
         """Close the sockets whose session has ended; their pages connect again with new rights."""
-        for viewer in (*self.hub, *(self.fleet.hub if self.fleet else ())):
+        viewers = self.broadcaster.viewers
+        for viewer in (*viewers, *(self.fleet.hub if self.fleet else ())):
             if self.auth.has_ended(viewer.caller):
                 viewer.close(CLOSE_RESTARTED, "signed in or out: connect again")
 
@@ -203,7 +222,7 @@ class WebContext:
             try:
                 self.auth.check_view(viewer.caller)
             except RequestError as error:
-                viewer.close(CLOSE_LOGIN_REQUIRED, error.message)
+                refuse(viewer, error)
             else:
                 viewer.send_message(self.fleet_hello(fleet, viewer.caller))
 

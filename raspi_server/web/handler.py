@@ -1,11 +1,22 @@
 """Parts that all request handlers share."""
 
+import logging
 from http.client import responses
 from typing import Any
 
+from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, OutputTransform, RequestHandler
 
+from ..security.hooks import PATH as HOOK_PATH
 from ..system import busy
+
+log = logging.getLogger(__name__)
+
+
+def shown_path(request: HTTPServerRequest) -> str:
+    """Return the path of a request for the log, without the secret of a hook."""
+    path = request.path
+    return f"{HOOK_PATH}…" if path.startswith(HOOK_PATH) else path[:80]
 
 
 class NamedHandler(RequestHandler):
@@ -14,13 +25,21 @@ class NamedHandler(RequestHandler):
     @property
     def subject(self) -> str:
         """The request in a few words."""
-        return f"{self.request.method} {self.request.path[:80]}"
+        return f"{self.request.method} {shown_path(self.request)}"
 
     async def _execute(
         self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
     ) -> None:
         # Tornado runs `prepare` and the method in here.
         await busy.run(self.subject, super()._execute(transforms, *args, **kwargs))
+
+
+class OwnHTTPError(HTTPError):
+    """An error with a reason of ours. Those of Tornado's own errors reach no client."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, "%s", message)
+        self.message = message
 
 
 def write_plainly(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> None:
@@ -32,9 +51,9 @@ def write_plainly(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> 
 def reason(handler: RequestHandler, exc_info: tuple[Any, ...] | None) -> str:
     """Return the reason of a failed request.
 
-    It is the message of our HTTPError, else the standard phrase of the status.
+    It is the message of our OwnHTTPError, else the standard phrase of the status.
     """
     error = exc_info[1] if exc_info else None
-    if isinstance(error, HTTPError) and error.log_message:
-        return error.log_message % error.args if error.args else error.log_message
+    if isinstance(error, OwnHTTPError):
+        return error.message
     return responses.get(handler.get_status(), "Unknown")

@@ -116,8 +116,9 @@ def _query(handler: ApiHandler, kind: type[_Query], expected: str) -> _Query:
     try:
         texts = {name: value.decode() for name, value in asked.items()}
         return msgspec.convert(texts, kind, strict=False)
-    except ValueError as error:
-        raise RequestError("bad-value", f"expected {expected}: {error}"[:300]) from None
+    except ValueError:
+        sent = handler.request.query[:100]
+        raise RequestError("bad-value", f"expected {expected}, got {sent}") from None
 
 
 def _as_csv(history: PinHistoryAnswer) -> str:

@@ -28,7 +28,7 @@ class HttpServers:
         self._start()
 
     def _start(self) -> None:
-        # No handler reads a form. These limits bound the objects that Tornado makes of one.
+        # Only the plain page reads forms. These limits bound the objects that Tornado makes of one.
         form = ParseUrlEncodedConfig(self._limits.max_head_parts)
         set_parse_body_config(ParseBodyConfig(ParseMultipartConfig(enabled=False), form))
         self._server = self._new(application(self._context))

@@ -137,7 +137,8 @@ class Metrics(Collector):
         build = GaugeMetricFamily(f"{name}_build_info", "Always 1", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
-        yield _gauge(f"{name}_viewers", "Open WebSockets at /ws", len(hub))
+        viewers = self._context.broadcaster.viewers
+        yield _gauge(f"{name}_viewers", "Clients of /ws and /api/events", len(viewers))
         words = "States and changes sent, counted once for each viewer"
         yield _counter(f"{name}_frames_sent", words, hub.sent)
         words = "States skipped for a viewer that had not read the last one"

@@ -20,7 +20,7 @@ class Operation(NamedTuple):
     - `body` and `query`: the structs of the body and the query that it takes, if any.
     - `answer`: the struct that it answers with, under one of `statuses`; None for another JSON
       document.
-    - `also`: another content type of its answer.
+    - `also`: another content type of its answer, the only one if `answer` is None.
     - `answer_without_view`: the struct for callers that may not view, where they get an answer.
     - `errors`: its error codes beyond those of every request.
     """
@@ -89,7 +89,8 @@ def _operation(path: str, operation: Operation) -> dict[str, Any]:
         statuses.setdefault(STATUS[code], []).append(code)
     found: dict[str, Any] = {"summary": operation.summary, "responses": {}}
     for status in operation.statuses:
-        content = _content(operation.answer, operation.answer_without_view)
+        is_json = operation.answer is not None or operation.also is None
+        content = _content(operation.answer, operation.answer_without_view) if is_json else {}
         if operation.also:
             content[operation.also] = {"schema": {"type": "string"}}
         answer = {"description": HTTPStatus(status).phrase, "content": content}

@@ -13,9 +13,10 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from .. import __version__
 from ..errors import RequestError
 from ..messages import MAX_MESSAGE_BYTES
-from . import api, history_api, openapi, probes, trust
+from . import api, events_api, history_api, hooks, openapi, plain, probes, trust
 from .context import WebContext
 from .cross_origin import CONTEXT, Preflight
+from .handler import shown_path
 from .openapi import Operation
 from .receiving import Reception, declared_bytes
 from .static import Files, VersionedFiles
@@ -42,7 +43,7 @@ def log_request(handler: RequestHandler) -> None:
     log.debug(
         "%s %s: %d, for %s",
         str(handler.request.method)[:16],
-        handler.request.path[:80],
+        shown_path(handler.request),
         handler.get_status(),
         handler.request.remote_ip,
     )
@@ -134,6 +135,7 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api/pins/{name}/pulse", api.PulsePin),
     ("/api/pins/{name}/history", history_api.OneHistory),
     ("/api/history", history_api.AllHistory),
+    ("/api/events", events_api.Events),
     ("/api/health", api.Health),
     ("/api/header", api.Header),
     ("/api/fleet", api.Fleet),
@@ -148,6 +150,8 @@ OTHERS: tuple[tuple[str, type[RequestHandler]], ...] = (
     (r"/trust/proof", trust.Proof),
     *trust.ROUTES,
     (r"/metrics", api.Metrics),
+    (hooks.ROUTE, hooks.Hook),
+    (plain.PATH, plain.Plain),
     (r"/api/.*", api.Unknown),
     (VersionedFiles.ROUTE, VersionedFiles),
     (r"/(.*)", Files),

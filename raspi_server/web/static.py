@@ -17,7 +17,7 @@ from .compression import accepts_gzip, compress, open_regular
 from .content_types import content_type, is_html, is_part, is_text
 from .context import PAGE_POLICY, WebContext
 from .cross_origin import allow_origin
-from .handler import NamedHandler, write_plainly
+from .handler import NamedHandler, OwnHTTPError, write_plainly
 from .versions import CURRENT, IMMUTABLE, VERSION, is_hidden, put_version
 
 INDEX = "index.html"
@@ -158,7 +158,7 @@ class Files(NamedHandler, StaticFileHandler):
                     yield chunk
         except OSError as error:
             if not self._headers_written:
-                raise HTTPError(503, "%s", error.strerror) from None
+                raise OwnHTTPError(503, str(error.strerror)) from None
         self._is_cut = rest > 0
 
     def _cached_content(self) -> bytes | None:
@@ -175,7 +175,7 @@ class Files(NamedHandler, StaticFileHandler):
                 self.absolute_path, form, (self._stamp(), self._page_version()), self._make_content
             )
         except OSError as error:
-            raise HTTPError(503, "%s", error.strerror) from None
+            raise OwnHTTPError(503, str(error.strerror)) from None
 
     def _make_content(self) -> bytes:
         assert self.absolute_path is not None

@@ -11,6 +11,7 @@ from tornado.web import RequestHandler
 
 from ..errors import RequestError
 from ..messages import NAME, AuthorityInfo
+from ..security.hooks import PATH as HOOK_PATH
 from ..security.tls import Authority
 from .api import ApiHandler
 from .context import BUILT_IN_WWW, WebContext
@@ -141,7 +142,7 @@ class HttpsOnly(ApiHandler):
     async def prepare(self) -> None:
         """Redirect, or raise RequestError. Nothing else is answered."""
         path, host = self.request.path, self.request.host
-        for_people = path != "/ws" and not (path + "/").startswith("/api/")
+        for_people = path != "/ws" and not (path + "/").startswith(("/api/", HOOK_PATH))
         if self.request.method not in ("GET", "HEAD") or not for_people:
             raise RequestError("https-only", f"expected https: https://{host}{path[:80]}")
         if self.context.identity and self.context.identity.authority:

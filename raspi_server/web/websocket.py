@@ -4,36 +4,45 @@ Each sends hello, passes commands to the board or the fleet, and answers each of
 """
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine
 from functools import partial
 from typing import Any
 
-from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from ..errors import STATUS, Ref, RequestError
 from ..messages import (
     HEADERS,
+    MAX_MESSAGE_BYTES,
     SUBPROTOCOL,
+    Command,
     Error,
+    FleetHello,
+    Hello,
+    RemoteCommand,
     Result,
+    SignIn,
     Value,
-    decode_command,
-    decode_remote_command,
+    decode_message,
+    decode_remote_message,
 )
 from ..net.backpressure import TRY_AGAIN_LATER, Viewer
 from ..net.connections import Connection
 from ..net.hub import Hub
 from ..net.rate_limit import TokenBucket
-from ..security.access import Caller
+from ..security.access import Caller, presents_bearer
 from ..system import busy
 from .context import CLOSE_LOGIN_REQUIRED, NO_FLEET, Fleet, WebContext
-from .handler import write_plainly
+from .handler import OwnHTTPError, write_plainly
 
 CLOSE_POLICY_VIOLATION = 1008
+CLOSE_TOO_LARGE = 1009
+_HOW_TO_UPGRADE = (
+    "expected a WebSocket, with the headers Upgrade: websocket, Connection: Upgrade,"
+    " Sec-WebSocket-Key and Sec-WebSocket-Version; a proxy in between has to pass them on"
+)
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +54,11 @@ class _FrameCountingProtocol(WebSocketProtocol13):
     """
 
     handler: "RateLimitedSocket"
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        if code == CLOSE_TOO_LARGE:
+            reason = f"expected a message of at most {MAX_MESSAGE_BYTES} bytes"
+        super().close(code, reason)
 
     def _receive_frame(self) -> Coroutine[Any, Any, None]:
         if self._fragmented_message_buffer is not None:  # the last frame was part of a message
@@ -77,6 +91,15 @@ class RateLimitedSocket(WebSocketHandler):
         """Answer a request that does not become a WebSocket with its error in text."""
         write_plainly(self, kwargs.get("exc_info"))
 
+    def get(self, *args: Any, **named: Any) -> Coroutine[Any, Any, None]:
+        """Begin the handshake. Raises OwnHTTPError for a request that is none."""
+        headers = self.request.headers
+        connection = [each.strip() for each in headers.get("Connection", "").lower().split(",")]
+        is_upgrade = headers.get("Upgrade", "").lower() == "websocket" and "upgrade" in connection
+        if not is_upgrade or not {"Sec-Websocket-Key", "Sec-Websocket-Version"} <= headers.keys():
+            raise OwnHTTPError(400, _HOW_TO_UPGRADE)
+        return super().get(*args, **named)  # not awaited here, for the memory of each viewer
+
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         """Return a protocol that counts all frames, None for an unsupported version."""
         limits = self.context.limits
@@ -99,9 +122,10 @@ class RateLimitedSocket(WebSocketHandler):
         """Close the connection of a client that sends too fast."""
         self.close(CLOSE_POLICY_VIOLATION, reason)
 
-    def on_message(self, message: str | bytes) -> None:
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         """Count a message."""
         self.take()
+        return None
 
     def on_ping(self, data: bytes) -> None:
         """Count a ping."""
@@ -122,6 +146,9 @@ class ViewerSocket(RateLimitedSocket):
         super().initialize(context)
         self._loop = asyncio.get_running_loop()
         self._viewer: Viewer | None = None
+        self._is_viewing = False
+        self._ends: asyncio.TimerHandle | None = None
+        """The end of the time to sign in."""
 
     @property
     def subject(self) -> str:
@@ -129,12 +156,18 @@ class ViewerSocket(RateLimitedSocket):
         return f"the WebSocket of {self.request.remote_ip}"
 
     async def prepare(self) -> None:
-        """Check the origin, and identify the caller. Raises HTTPError."""
+        """Check the origin, and identify the caller. Raises OwnHTTPError.
+
+        A program may have any `Origin`, since some libraries send one of their own. It is known by
+        `Authorization: Bearer`, which no page can send.
+        """
         try:
-            self.context.auth.check_origin(self.request)
+            if not presents_bearer(self.request):
+                self.context.auth.check_origin(self.request)
             self._caller = await self.context.auth.caller(self.request)
         except RequestError as error:
-            raise HTTPError(STATUS[error.code], "%s", error.message) from None
+            hint = "; a program may, with Authorization: Bearer CODE" * (error.code == "foreign")
+            raise OwnHTTPError(STATUS[error.code], error.message + hint) from None
 
     def check_origin(self, origin: str) -> bool:
         """Return True: `prepare` has checked it, with the names of `access.hosts`."""
@@ -145,12 +178,7 @@ class ViewerSocket(RateLimitedSocket):
         return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
 
     def open(self) -> None:
-        """Become a viewer, or close with 4401 if the caller may not view."""
-        try:
-            self.context.auth.check_view(self._caller)
-        except RequestError as error:
-            self.close(CLOSE_LOGIN_REQUIRED, error.message)
-            return
+        """Become a viewer. A caller that may not view gets an error, and time to sign in."""
         connection = self.ws_connection
         if connection is None or connection.stream is None or connection.stream.closed():
             return  # the client closed it during the handshake
@@ -160,42 +188,89 @@ class ViewerSocket(RateLimitedSocket):
                 self.close(TRY_AGAIN_LATER, "this address has too many connections")
                 return
             connection.stream.on_large_response = None  # the hub bounds what waits here
+        self._stream = connection.stream
         self._viewer = Viewer(connection, self._loop, self._caller, self.hub.limits)
-        self.add_to_hub(self._viewer)
-        log.debug("%s: open, %d viewers", self.subject, len(self.hub))
+        try:
+            self._begin(self._viewer)
+        except RequestError as error:
+            self._send_error(self._viewer, None, error)
+            timeout_s = self.context.limits.sign_in_timeout_s
+            close = partial(self._viewer.close, CLOSE_LOGIN_REQUIRED, error.message)
+            self._ends = self._loop.call_later(timeout_s, close)
+
+    def _begin(self, viewer: Viewer) -> None:
+        """Add a viewer to the hub and send what comes first. Raises RequestError."""
+        self.context.auth.check_view(viewer.caller)
+        if self._ends:
+            self._ends.cancel()
+        viewer.send_message(self.hello(viewer.caller))
+        if not self._is_viewing:
+            self._is_viewing = True
+            self.hub.add(viewer)
+            self.send_rest(viewer)
+            log.debug("%s: open, %d viewers", self.subject, len(self.hub))
+
+    async def _sign_in(self, viewer: Viewer, asked: SignIn) -> None:
+        """Give a viewer the rights of a code, and a new hello; after a failure, an error."""
+        try:
+            viewer.caller = await self.context.auth.caller(self.request, asked.code)
+            assert viewer.caller.code, "it is known by its code"
+            self.context.auth.protect(self._stream, viewer.caller.code)
+            if not viewer.is_closing:
+                self._begin(viewer)
+        except RequestError as error:
+            self._send_error(viewer, asked.ref, error)
+            if not self._is_viewing:
+                viewer.close(CLOSE_LOGIN_REQUIRED, error.message)
 
     @property
     def hub(self) -> Hub:
         """The hub of this socket."""
         raise NotImplementedError
 
-    def add_to_hub(self, viewer: Viewer) -> None:
-        """Send the first message, and add the viewer to the hub."""
+    def hello(self, caller: Caller) -> object:
+        """Return the first message to a viewer."""
         raise NotImplementedError
 
-    def carry_out(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
-        """Begin a command; return its `ref`, its pin, and the future of the pin's value.
+    def send_rest(self, viewer: Viewer) -> None:
+        """Send what follows the first hello."""
 
-        Raises RequestError.
+    def decode(self, text: str) -> SignIn | Command | RemoteCommand:
+        """Return the message in a text frame. Raises RequestError."""
+        raise NotImplementedError
+
+    def carry_out(self, command: Any, caller: Caller) -> asyncio.Future[Value]:
+        """Begin a command; return the future of the pin's value. Raises RequestError."""
+        raise NotImplementedError
+
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        """Begin the command in a message. Each message is answered with a result or an error.
+
+        Return what Tornado awaits before it reads on: a sign-in, after which come commands.
         """
-        raise NotImplementedError
-
-    def on_message(self, message: str | bytes) -> None:
-        """Begin the command in a message. Each message is answered with a result or an error."""
         viewer = self._viewer
         if not self.take() or viewer is None or viewer.is_closing:
-            return
+            return None
+        ref = None
         try:
             if isinstance(message, bytes):
                 raise RequestError("bad-message", "expected a text frame, got a binary one")
             # Named for each message, not while the socket is open: that would need the memory of
             # a coroutine for each viewer.
             with busy.on(self.subject):
-                ref, pin, done = self.carry_out(message)
+                asked = self.decode(message)
+                ref = asked.ref
+                if isinstance(asked, SignIn):
+                    return self._sign_in(viewer, asked)
+                self.context.auth.check_view(viewer.caller)
+                done = self.carry_out(asked, viewer.caller)
         except RequestError as error:
-            self._send_error(viewer, error.ref, error)
+            self._send_error(viewer, ref if error.ref is None else error.ref, error)
+            if not self._is_viewing:
+                viewer.close(CLOSE_LOGIN_REQUIRED, error.message)
         else:
-            done.add_done_callback(partial(self._answer, viewer, ref, pin))
+            done.add_done_callback(partial(self._answer, viewer, ref, asked.pin))
+        return None
 
     def end(self, reason: str) -> None:
         """Send the error `too-fast`, and close."""
@@ -218,6 +293,8 @@ class ViewerSocket(RateLimitedSocket):
 
     def on_close(self) -> None:
         """Remove the viewer from its hub."""
+        if self._ends:
+            self._ends.cancel()
         if self._viewer:
             self.hub.remove(self._viewer)
             log.debug("%s: closed, %d viewers", self.subject, len(self.hub))
@@ -242,20 +319,23 @@ class Socket(ViewerSocket):
         """The viewers of this Pi."""
         return self.context.hub
 
-    def add_to_hub(self, viewer: Viewer) -> None:
-        """Send hello, add the viewer, and send the first health."""
-        viewer.send_message(self.context.hello(self._caller))
-        self.hub.add(viewer)
+    def hello(self, caller: Caller) -> Hello:
+        """Return the pins as the caller may see them, and its rights."""
+        return self.context.hello(caller)
+
+    def send_rest(self, viewer: Viewer) -> None:
+        """Send the first health."""
         viewer.send_message(self.context.status.machine_health())
 
-    def carry_out(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
+    def decode(self, text: str) -> SignIn | Command:
+        """Return a command to a pin of this Pi. Raises RequestError."""
+        return decode_message(text)
+
+    def carry_out(self, command: Command, caller: Caller) -> asyncio.Future[Value]:
         """Begin a command to a pin of this Pi. Raises RequestError."""
-        command = decode_command(text)
-        with _with_ref(command.ref):
-            pin = self.context.board[command.pin]
-            self.context.auth.check_control(pin.config, self._caller)
-            done = self.context.board.carry_out(command, self.context.auth.name(self._caller))
-        return command.ref, command.pin, done
+        pin = self.context.board[command.pin]
+        self.context.auth.check_control(pin.config, caller)
+        return self.context.board.carry_out(command, self.context.auth.name(caller))
 
 
 class FleetSocket(ViewerSocket):
@@ -264,10 +344,10 @@ class FleetSocket(ViewerSocket):
     _fleet: Fleet
 
     async def prepare(self) -> None:
-        """Check the caller as `/ws` does. Raises HTTPError, also if the fleet is off."""
+        """Check the caller as `/ws` does. Raises OwnHTTPError, also if the fleet is off."""
         await super().prepare()
         if self.context.fleet is None:
-            raise HTTPError(STATUS["not-found"], "%s", NO_FLEET)
+            raise OwnHTTPError(STATUS["not-found"], NO_FLEET)
         self._fleet = self.context.fleet
         """A reload may replace it in the context; this one then closes its viewers."""
 
@@ -276,24 +356,15 @@ class FleetSocket(ViewerSocket):
         """The viewers of the fleet."""
         return self._fleet.hub
 
-    def add_to_hub(self, viewer: Viewer) -> None:
-        """Send hello, and add the viewer."""
-        viewer.send_message(self.context.fleet_hello(self._fleet, self._caller))
-        self.hub.add(viewer)
+    def hello(self, caller: Caller) -> FleetHello:
+        """Return the rights of the caller."""
+        return self.context.fleet_hello(self._fleet, caller)
 
-    def carry_out(self, text: str) -> tuple[Ref | None, str, asyncio.Future[Value]]:
+    def decode(self, text: str) -> SignIn | RemoteCommand:
+        """Return a command to a pin of any Pi. Raises RequestError."""
+        return decode_remote_message(text)
+
+    def carry_out(self, command: RemoteCommand, caller: Caller) -> asyncio.Future[Value]:
         """Send a command to its Pi through the broker. Raises RequestError."""
-        command = decode_remote_command(text)
-        with _with_ref(command.ref):
-            self.context.check_fleet(self._fleet, command, self._caller)
-            done = self._fleet.carry_out(command, self.context.auth.name(self._caller))
-        return command.ref, command.pin, done
-
-
-@contextlib.contextmanager
-def _with_ref(ref: Ref | None) -> Iterator[None]:
-    """Add the `ref` of a command to a RequestError that is raised in the block."""
-    try:
-        yield
-    except RequestError as error:
-        raise RequestError(error.code, error.message, ref) from None
+        self.context.check_fleet(self._fleet, command, caller)
+        return self._fleet.carry_out(command, self.context.auth.name(caller))

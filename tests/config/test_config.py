@@ -8,7 +8,13 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from raspi_server.config.schema import AccessConfig, CertificateFiles, Config, MqttConfig
+from raspi_server.config.schema import (
+    AccessConfig,
+    CertificateFiles,
+    Config,
+    HookConfig,
+    MqttConfig,
+)
 from raspi_server.config.source import load
 from tests.config.reading import GPIO, HERE, MODES, NAME, errors, one_pin, pin_text, read
 
@@ -24,6 +30,7 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
         ("^{}:", Config.__struct_fields__),
         ("^  {}:", AccessConfig.__struct_fields__),
         (r"^#  {}: \S", MqttConfig.__struct_fields__),
+        (r"^#    {}: \S", HookConfig.__struct_fields__),
         (r"^#   {} +\S", {"mode"} | pin_keys),
     ):
         for key in keys:
@@ -34,10 +41,13 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
 def test_examples_are_valid_and_fit_together():
     """The examples of the shipped file, without their comment signs, those of the pages, and those
     of README.md are valid, also in one file: they have the same indentation."""
-    bare = re.sub("^#(?=mqtt:| +[a-z_]+:( |$))", "", SHIPPED.read_text(), flags=re.MULTILINE)
-    bare = bare.replace("mqtt: false\n", "")
+    examples = "^#(?=mqtt:|hooks:| +[a-z_]+:( |$))"
+    bare = re.sub(examples, "", SHIPPED.read_text(), flags=re.MULTILINE)
+    bare = bare.replace("mqtt: false\n", "").replace("hooks: {}\n", "")
     config = read(bare)
     assert (config.mqtt.url, config.mqtt.ca) == ("mqtts://broker.local", HERE / "tls/broker-ca.crt")
+    hook = config.hooks["gate"]
+    assert (hook.pin, hook.do, hook.unattended) == ("gate", "pulse", True)
     door, lamp, gate, fan = config.pins
     assert (door.gpio, door.label, door.pull) == (17, "Front door", "up")
     assert (lamp.initial, lamp.on_stop, lamp.on_failure) == ("keep", "keep", "keep")
@@ -280,7 +290,7 @@ def test_units_of_numbers():
 
 def test_table_has_every_key():
     """Each key of the configuration is in the table above, except those with tests of their own."""
-    elsewhere = {"access", "mqtt", "pins", "name"}
+    elsewhere = {"access", "mqtt", "pins", "hooks", "name"}
     structs = {"top": Config, "access": AccessConfig, "mqtt": MqttConfig, **MODES}
     for where, struct in structs.items():
         wanted = {where, "list"} if where == "access" else {where}

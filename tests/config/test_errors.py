@@ -150,7 +150,13 @@ pins:
     levels = ["a0: &a0 {x: 1, y: 1, z: 1}"]
     for n in range(1, 11):
         levels += [f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}"]
-    for end in ("pins: {lamp: *a10}", "access: {hosts: *a10}", "ssl: *a10", "mqtt: *a10"):
+    for end in (
+        "pins: {lamp: *a10}",
+        "access: {hosts: *a10}",
+        "ssl: *a10",
+        "mqtt: *a10",
+        "hooks: *a10",
+    ):
         found = errors("\n".join([*levels, end]))
         assert found[0].startswith(f"config.yaml:1: a0: expected one of the keys {TOP_KEYS}")
         assert 11 < len(found) < 300
@@ -158,6 +164,7 @@ pins:
         "pins: {x: &a {gpio: *a, mode: *a, label: *a}}",
         "access: &a {hosts: *a, view: *a}",
         "access: {hosts: &a [*a, *a]}",
+        "hooks: {x: &a {pin: *a, do: *a}}",
         "ssl: &a {certificate: *a, key: *a}",
         "? &a [*a]\n: 1",
     ):

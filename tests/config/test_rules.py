@@ -186,3 +186,56 @@ def test_long_pulse_gets_a_warning():
     ]
     read(text, warnings=(again := []), has_run=True)
     assert again == []
+
+
+HOUSE = """
+hooks:
+  h:
+    pin: {}
+    do: {}
+pins:
+  lamp: {{gpio: 5, mode: output}}
+  gate: {{gpio: 6, mode: output, pulse: 0.5, confirm: true}}
+  fan: {{gpio: 18, mode: pwm}}
+  door: {{gpio: 17, mode: input}}
+  boiler: {{gpio: 22, mode: output, control: nobody}}
+"""
+WANTED = "4: hooks.h.pin: expected an output or a pwm pin, got"
+HOOKS = [
+    ("gat", "pulse", [f"{WANTED} gat, which is no pin (did you mean gate?)"]),
+    ("x", "on", [f"{WANTED} x, which is no pin"]),
+    ("door", "on", [f"{WANTED} door, which is an input"]),
+    ("boiler", "off", ["4: hooks.h.pin: expected a pin that may be switched, got boiler"
+                       " (pins.boiler.control: nobody)"]),
+    ("gate", "pulse", ["4: hooks.h.unattended: expected true, since gate has confirm: true and a"
+                       " hook asks nobody; write unattended: true"]),
+    ("gate", "pulse\n    unattended: false", ["4: hooks.h.unattended: expected true, since gate has"
+                       " confirm: true and a hook asks nobody; write unattended: true"]),
+    ("lamp", "pulse", ["5: hooks.h.do: expected on, off or toggle, got pulse: lamp has no pulse of"
+                       " its own"]),
+    ("fan", "pulse", ["5: hooks.h.do: expected on, off or toggle, got pulse: fan has no pulse of"
+                      " its own"]),
+    ("lamp", "burn", ['5: hooks.h.do: expected on, off, toggle or pulse, got "burn"']),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("pin", "do", "expected"), HOOKS)
+def test_hook_of_a_pin_that_it_may_not_switch(pin, do, expected):
+    """A hook needs a pin that may be switched that way, and `unattended` where people are asked."""
+    assert errors(HOUSE.format(pin, do)) == [f"config.yaml:{error}" for error in expected]
+
+
+def test_hooks():
+    """Hooks of pins that may be switched are accepted, whichever section comes first."""
+    for pin, do in (("lamp", "on"), ("lamp", "toggle"), ("fan", "off"),
+                    ("gate", "pulse\n    unattended: true")):  # fmt: skip
+        assert read(HOUSE.format(pin, do)).hooks["h"].pin == pin
+    missing = ["hooks.h.pin: expected the name of a pin, got nothing",
+               "hooks.h.do: expected on, off, toggle or pulse, got nothing"]  # fmt: skip
+    for empty in ("", " {}"):
+        assert errors(f"hooks:\n  h:{empty}") == [f"config.yaml:2: {each}" for each in missing]
+    (error,) = errors("access: {control: nobody}" + HOUSE.format("lamp", "on"))
+    assert error.endswith("got lamp (access.control: nobody)")
+    (error,) = errors("hooks:\n  H: {pin: lamp, do: on}")
+    assert error.endswith(f'expected {NAME}, got "H"')
+    assert read("hooks:\n").hooks == {}

@@ -101,6 +101,7 @@ EVERY_KIND = """\
 ssl: true
 access: {view: code, control: everyone, hosts: [pi.example.org]}
 mqtt: {url: mqtts://broker, user: me, password_file: secret, discovery: homeassistant}
+hooks: {ring: {pin: bell, do: pulse}, light: {pin: lamp, do: toggle, unattended: true}}
 pins:
   door: {gpio: 17, mode: input, pull: up, debounce: 0.02}
   bell: {gpio: BOARD12, mode: output, pulse: 0.5, control: code, group: motors}

@@ -95,7 +95,7 @@ def test_rejected_command(fleet):
         ):
             assert viewer.error_of(topic, name, ref="r") == (code, words)
             assert viewer.answers[-1]["ref"] == "r"
-        assert viewer.error_of(THERE, "lamp", value="on", ref=3)[0] == "bad-message"
+        assert viewer.error_of(THERE, "lamp", value="burn", ref=3)[0] == "bad-message"
         assert others.messages == []
         code, words = viewer.error_of(THERE, "fan", value=7)
         assert code == "bad-value" and words.startswith(f"{host}: ")
@@ -151,6 +151,8 @@ def test_access_rules_of_this_server(brokers, start_server, tmp_path):
     others.describe("farm/hall/closed", "closed", [{**LAMP, "control": "nobody"}])
     assert ask(here, "GET", "/api/fleet").status == 401
     with WebSocketClient(here.port, path="/fleet/ws") as without_code:
+        assert without_code.receive()["code"] == "sign-in"
+        without_code.send(type="toggle", pi=HERE, pin="lamp")
         assert without_code.close_code() == 4401
     subscriber = brokers.subscriber(broker, "farm/+/+/pins/lamp/set")
     with FleetViewer(here, **view) as viewer, FleetViewer(here, **control) as owner:

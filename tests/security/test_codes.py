@@ -52,7 +52,8 @@ def test_script_sends_the_code_itself(start_with_codes):
     assert pi.switch(1, Authorization=f"Bearer {code}").json["value"] == 1
     rejected = pi.switch(0, Authorization="Bearer 00000-00000-00000")
     assert rejected.error == NOT_THE_CODE
-    assert rejected.headers["WWW-Authenticate"] == "Bearer"
+    asked = ["Bearer", 'Basic realm="raspi-server", charset="UTF-8"']
+    assert rejected.headers.get_all("WWW-Authenticate") == asked
     for headers, access, right in (
         ({"Authorization": f"bearer {code}"}, "control", "control"),
         ({}, "view", None),
@@ -83,7 +84,11 @@ def test_viewing_needs_a_code(start_with_codes):
             answer = pi.ask(method, f"/api/pins/{pin}{action}", body)
             assert answer.error == (401, "sign-in", none_yet)
     with pi.viewer() as viewer:
-        viewer.send(type="set", pin="radio", value=1)
+        for _ in range(2):
+            viewer.send(type="set", pin="radio", value=1)
+        for _ in range(2):  # at once, and after the first command, which ends the connection
+            error = {"type": "error", "ref": None, "code": "sign-in", "message": none_yet}
+            assert viewer.receive() == error
         ((_, payload),) = viewer.frames()
         assert (int.from_bytes(payload[:2]), payload[2:].decode()) == (4401, none_yet)
     assert ": on, by" not in pi.server.log

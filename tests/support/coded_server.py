@@ -53,10 +53,10 @@ class CodedServer:
         arguments = ["run", "--simulate", "--config", str(self.file)]
         self.server = Server(arguments, env=self.environment)
 
-    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run `raspi-server code …`."""
+    def command(self, *arguments: str, name: str = "code") -> "subprocess.CompletedProcess[str]":
+        """Run `raspi-server code …`, or another command."""
         return subprocess.run(
-            [sys.executable, "-W", "error", "-m", "raspi_server", "code", *arguments]
+            [sys.executable, "-W", "error", "-m", "raspi_server", name, *arguments]
             + ["--config", str(self.file)],
             env={**self.environment, "PATH": str(self.programs)},
             capture_output=True,

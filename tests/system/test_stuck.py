@@ -65,7 +65,7 @@ pin._change_state = before(
     pin._change_state, lambda self, value: str(self) == "GPIO17" and {when} and hang({file!r}))
 """
 MESSAGE_HANGS = """
-websocket.decode_command = before(websocket.decode_command, lambda text: hang({file!r}))
+websocket.decode_message = before(websocket.decode_message, lambda text: hang({file!r}))
 """
 
 

@@ -23,6 +23,8 @@ REQUESTS = {
     "BREW /api/pins/lamp": 405,
     "POST /api/pins/lamp/toggle": 401,
     "GET /metrics": 200,
+    "GET /hook/x": 404,
+    "BREW /hook/x": 405,
     "GET /ws": 400,
     "GET /ws +upgrade": 101,
     "GET /trust/proof +upgrade": 101,

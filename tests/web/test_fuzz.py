@@ -25,7 +25,11 @@ pins:
 """
 pytestmark = pytest.mark.slow
 
-described = [(path, handler.operations) for path, handler in routes.API]
+described = [
+    (path, handler.operations)
+    for path, handler in routes.API
+    if path != "/api/events"  # an answer without an end
+]
 # A body that is valid for one pin is not for another, such as 0.5 for a lamp. No schema says so.
 answers_to_valid = [200, 401, 403, 404, 409, 422, 429]
 schema = schemathesis.openapi.from_dict(

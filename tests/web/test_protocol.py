@@ -84,7 +84,7 @@ WHOLE = b"*" * MAX_MESSAGE_BYTES
 ANSWERED = Seen(1, [], None, True)
 IGNORED = Seen(0, [], None, True)
 CLOSED = Seen(0, [], b"\x03\xe8", False)
-TOO_BIG = Seen(0, [], b"\x03\xf1message too big", False)
+TOO_BIG = Seen(0, [], b"\x03\xf1expected a message of at most 16384 bytes", False)
 DROPPED = Seen(0, [], None, False)
 """Tornado drops such a connection without a close frame, where RFC 6455 has 1002 or 1007."""
 CASES: dict[str, tuple[bytes, Seen]] = {

@@ -134,13 +134,14 @@ SET_LAMP = '{"type":"set","pin":"lamp",%s}'
 @pytest.mark.parametrize(
     ("text", "code", "words", "ref"),
     [
-        ("hello", "bad-message", "expected a command", None),
+        ("hello", "bad-message", 'expected JSON such as {"type":"set"', None),
         (b"{}", "bad-message", "expected a text frame", None),
-        ("[" * 5000, "bad-message", "expected a command", None),
-        (SET_LAMP % f'"value":1,"ref":{2**53}', "bad-message", "ref", None),
-        (SET_LAMP % f'"value":1,"ref":"{"x" * 65}"', "bad-message", "ref", None),
-        (SET_LAMP % '"value":true,"ref":1', "bad-message", "value", 1),
-        (SET_LAMP % '"vlaue":1,"value":1,"ref":1', "bad-message", "vlaue", 1),
+        ("[" * 5000, "bad-message", "expected JSON such as", None),
+        ('{"type":"burn"}', "bad-message", '"drive" or "sign-in", got "burn"', None),
+        (SET_LAMP % f'"value":1,"ref":{2**53}', "bad-message", "ref: expected a whole", None),
+        (SET_LAMP % f'"value":1,"ref":"{"x" * 65}"', "bad-message", "at most 64 characters", None),
+        (SET_LAMP % '"value":"burn","ref":1', "bad-message", 'or "off", got "burn"', 1),
+        (SET_LAMP % '"vlaue":1,"value":1,"ref":1', "bad-message", 'got "vlaue"', 1),
         (SET_LAMP % '"value":2,"ref":1', "bad-value", "expected 0 or 1", 1),
         ('{"type":"set","pin":"nope","value":1,"ref":1}', "unknown-pin", "nope", 1),
         ('{"type":"set","pin":"door","value":1,"ref":1}', "not-writable", "is an input", 1),
@@ -155,7 +156,9 @@ def test_invalid_command_is_answered(client, text, code, words, ref) -> None:
     assert (error["code"], error["ref"]) == (code, ref)
     assert words in error["message"]
     assert len(error["message"]) <= 400
-    assert client.command(type="set", pin="lamp", value=1)["type"] == "result"
+    for value in ("off", True, "0", 1):
+        answer = client.command(type="set", pin="lamp", value=value)
+        assert (answer["type"], answer["value"]) == ("result", value in (True, 1))
 
 
 json_values = st.recursive(

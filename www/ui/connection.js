@@ -343,7 +343,8 @@ export class Connection {
   #handle(message) {
     this.#received = now();
     if (this.link === "stale") this.#setLink(this.#freshLink);
-    if (message.type === "result" || message.type === "error") this.#settle(message);
+    if (message.type === "error" && message.ref === null && message.code === "sign-in") this.disconnect("sign-in");
+    else if (message.type === "result" || message.type === "error") this.#settle(message);
     else this.receive(message);
   }
 

@@ -53,6 +53,19 @@ for (const [interval, stale, dead] of [[0.1, 2, 6], [1, 3, 6], [3600, 12, 20]]) 
   });
 }
 
+test("An error that asks for a code before the hello ends the connection at once; that of a command does not", async () => {
+  const raspi = connect();
+  FakeSocket.last.open();
+  FakeSocket.last.receive({ type: "error", ref: null, code: "sign-in", message: "viewing needs an access code" });
+  assert.equal(raspi.link, "sign-in");
+  assert.ok(FakeSocket.last.isClosed);
+  const other = live();
+  const switched = code(other.raspi.set("lamp", 1));
+  other.socket.receive({ type: "error", ref: 1, code: "sign-in", message: "switching lamp needs the control code" });
+  assert.equal(await switched, "sign-in");
+  assert.equal(other.raspi.link, "live");
+});
+
 test("A socket that says nothing is given up after ten seconds; then the server is asked until it answers", async () => {
   const unheard = connect();
   FakeSocket.last.open();

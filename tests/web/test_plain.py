@@ -1,0 +1,283 @@
+"""The plain page as browsers without scripts use it: links, forms and cookies, nothing else."""
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import termios
+import time
+from html.parser import HTMLParser
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+import pytest
+
+from raspi_server.web import routes
+from tests.support.coded_server import CodedServer
+from tests.support.http import Response, ask
+from tests.support.server import LIMIT, Server
+
+NASTY = "<script>alert(1)</script>&\"'"
+CONFIG = f"""
+access: {{control: everyone}}
+pins:
+  lamp:   {{gpio: 27, mode: output, label: {json.dumps(NASTY)}}}
+  gate:   {{gpio: 22, mode: output, label: Gate, pulse: 60, confirm: true}}
+  fan:    {{gpio: 18, mode: pwm, label: Fan}}
+  boiler: {{gpio: 6, mode: output, control: nobody}}
+  door:   {{gpio: 17, mode: input}}
+"""
+
+
+class Page(HTMLParser):
+    """The forms of a page, the cells of its table, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.forms: list[dict[str, Any]] = []
+        self.tags: set[str] = set()
+        self.cells: list[str] = []
+        self.text = ""
+        self.refresh: str | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        self.tags.add(tag)
+        if tag == "form":
+            self.forms.append({"action": found["action"], "fields": {}, "buttons": []})
+        elif tag == "input" and found.get("type") == "submit":
+            self.forms[-1]["buttons"].append(found["value"])
+        elif tag == "input":
+            self.forms[-1]["fields"][found["name"]] = found.get("value") or ""
+        elif tag in ("td", "th"):
+            self.cells.append("")
+        elif tag == "meta" and found.get("http-equiv") == "refresh":
+            self.refresh = found["content"]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.cells:
+            self.cells[-1] += data
+
+    def form(self, button: str, pin: str | None = None) -> dict[str, Any]:
+        """Return the form that has this button, for this pin if there is one."""
+        return next(
+            form
+            for form in self.forms
+            if button in form["buttons"] and form["fields"].get("pin") == pin
+        )
+
+
+class TextBrowser:
+    """A browser that keeps cookies and submits forms."""
+
+    def __init__(self, server: Server, keeps_cookies: bool = True) -> None:
+        self.server, self.keeps_cookies = server, keeps_cookies
+        self.cookies: dict[str, str] = {}
+        self.path = "/plain"
+        self.status = 0
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **more: str) -> Response:
+        headers = {"Host": f"127.0.0.1:{self.server.port}", **more}
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        answer = ask(self.server, method, path, body, **headers)
+        for line in answer.headers.get_all("Set-Cookie") or []:
+            for name, cookie in SimpleCookie(line).items():
+                assert cookie["httponly"] and cookie["samesite"] == "Strict"
+                if self.keeps_cookies:
+                    self.cookies[name] = cookie.value
+        return answer
+
+    def open(self, path: str = "/plain") -> Page:
+        self.path = path
+        answer = self.ask("GET", path)
+        self.status = answer.status
+        return Page(answer.body.decode())
+
+    def press(self, form: dict[str, Any], button: str, **fields: str) -> Page:
+        """Submit a form, and follow the redirect."""
+        body = urlencode({**form["fields"], "do": button, **fields}).encode()
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = self.ask("POST", urlsplit(urljoin(self.path, form["action"])).path, body, **kind)
+        if answer.status == 303:
+            return self.open(urljoin(self.path, str(answer.headers["Location"])))
+        self.status = answer.status
+        return Page(answer.body.decode())
+
+
+def value_of(server: Server, pin: str) -> Any:
+    return ask(server, "GET", f"/api/pins/{pin}").json["value"]
+
+
+def test_stranger_switches_what_everyone_may(pi: Server) -> None:
+    """The page shows all pins, and buttons for what the caller may do. `confirm` asks on a second
+    page. Text of config.yaml is escaped, and the page needs no script."""
+    browser = TextBrowser(pi)
+    page = browser.open()
+    assert browser.status == 200 and not {"script", "style"} & page.tags
+    assert page.cells[:2] == [NASTY, "off"] and "script" in page.text
+    assert {form["fields"]["pin"] for form in page.forms} == {"lamp", "gate", "fan"}
+    page = browser.press(page.form("On", "lamp"), "On")
+    assert value_of(pi, "lamp") == 1
+    assert re.fullmatch(r"on since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", page.cells[1])
+    pi.wait_for_log(r"lamp \(GPIO27\): on, by 127\.0\.0\.1$")
+    question = browser.press(page.form("Press", "gate"), "Press")
+    assert "Gate: Press?" in question.text and value_of(pi, "gate") == 0
+    browser.press(question.form("Press", "gate"), "Press")
+    assert value_of(pi, "gate") == 1
+    for level, value in (("35", 0.35), ("12,5 %", 0.125), ("100", 1), ("0", 0)):
+        browser.press(page.form("Set", "fan"), "Set", level=level)
+        assert value_of(pi, "fan") == value
+    for button, pin, words, level in (
+        ("Set", "fan", "Fan: expected a number from 0 to 100, got 101", "101"),
+        ("Set", "fan", "got <b>", "<b>"),
+        ("Burn", "lamp", "expected one of the buttons, got Burn", ""),
+        ("On", "boiler", "nobody may switch boiler", ""),
+        ("On", "door", "door (GPIO17) is an input", ""),
+        ("On", "<i>", "there is no pin '<i>'", ""),
+    ):
+        failed = browser.press(page.form("On", "lamp"), button, pin=pin, level=level)
+        assert browser.status >= 400 and words in failed.text
+        assert not {"b", "i"} & failed.tags
+    assert (value_of(pi, "fan"), value_of(pi, "boiler")) == (0, 0)
+    browser.press(page.form("Off", "lamp"), "Off")
+
+
+def test_forms_of_others_do_nothing(pi: Server) -> None:
+    """A form counts only with the token of this browser, and not from a page of another site."""
+    browser, other = TextBrowser(pi), TextBrowser(pi)
+    form, foreign = (each.open().form("On", "lamp") for each in (browser, other))
+    for token in (foreign["fields"]["token"], "", "ä"):
+        page = browser.press(form, "On", token=token)
+        assert browser.status == 403 and "this form was too old" in page.text
+    body = urlencode({**form["fields"], "do": "On"}).encode()
+    kind = "application/x-www-form-urlencoded"
+    for origin in ("http://evil.example", "null"):
+        answer = browser.ask("POST", "/plain", body, Origin=origin, Content_Type=kind)
+        assert answer.status == 403
+    cookieless = TextBrowser(pi, keeps_cookies=False)
+    page = cookieless.press(cookieless.open().form("On", "lamp"), "On")
+    assert "this browser keeps no cookies" in page.text
+    assert value_of(pi, "lamp") == 0
+    own = f"http://127.0.0.1:{pi.port}"
+    assert browser.ask("POST", "/plain", body, Origin=own, Content_Type=kind).status == 303
+    assert value_of(pi, "lamp") == 1
+    browser.press(form, "Off")
+    answer = browser.ask("GET", "/plain")
+    assert answer.headers["Referrer-Policy"] == "same-origin"  # else forms have `Origin: null`
+    assert "form-action 'self'" in answer.headers["Content-Security-Policy"]
+    for method in ("PUT", "OPTIONS"):
+        assert browser.ask(method, "/plain").headers["Allow"] == "GET, HEAD, POST"
+
+
+def test_page_loads_itself_again_where_that_is_asked(pi: Server) -> None:
+    """`?refresh=` sets the seconds, which stay for the next page, within sensible limits."""
+    browser = TextBrowser(pi)
+    assert browser.open().refresh is None
+    page = browser.open("/plain?refresh=10")
+    assert page.refresh == "10; url=plain?refresh=10"
+    assert browser.press(page.form("Off", "lamp"), "Off").refresh == page.refresh
+    assert browser.press(page.form("Press", "gate"), "Press").refresh is None  # a question
+    for asked, found in (("0", "2"), ("99999", "3600")):
+        assert str(browser.open(f"/plain?refresh={asked}").refresh).startswith(f"{found};")
+    for asked in ("", "-1", "x", "9" * 5000, quote("١")):
+        assert browser.open(f"/plain?refresh={asked}").refresh is None
+
+
+@pytest.fixture
+def home(start_with_codes) -> CodedServer:
+    home: CodedServer = start_with_codes("{view: code}")
+    return home
+
+
+def test_signing_in_and_out(home: CodedServer) -> None:
+    """Without a code the page shows only where to type it. A form of before the sign-in, or after
+    the sign-out, does nothing. Wrong codes have the limit of all codes."""
+    code = home.new("control")
+    browser = TextBrowser(home.server)
+    page = browser.open()
+    assert "Viewing needs an access code" in page.text and "lamp" not in page.text
+    before = page.form("Sign in")
+    failed = browser.press(before, "Sign in", code="guess")
+    assert browser.status == 403 and "this is not the code" in failed.text
+    refused = browser.press(before, "On", pin="lamp")
+    assert browser.status == 403 and "viewing needs an access code" in refused.text
+    page = browser.press(before, "Sign in", code=code)
+    assert "Signed in with the control code" in page.text
+    browser.press(before, "On", pin="lamp")
+    assert browser.status == 403
+    form = page.form("On", "lamp")
+    browser.press(form, "On")
+    home.server.wait_for_log(r"lamp \(GPIO27\): on, by 127\.0\.0\.1 \(control code\)$")
+    with home.viewer(
+        {"Cookie": "; ".join(f"{k}={v}" for k, v in browser.cookies.items())}
+    ) as viewer:
+        assert viewer.receive("hello")["signed_in"] == "control"
+        page = browser.press(page.form("Sign out"), "Sign out")
+        assert viewer.close_code() == 1012
+    assert "Viewing needs" in page.text
+    browser.press(form, "Off")
+    assert browser.status == 403
+    for _ in range(4):
+        browser.press(page.form("Sign in"), "Sign in", code="guess")
+    assert "too many wrong codes" in browser.press(page.form("Sign in"), "Sign in", code=code).text
+    assert browser.status == 429
+    assert code not in home.server.log and ": off, by" not in home.server.log
+
+
+def test_get_changes_nothing(pi: Server) -> None:
+    """No GET and no HEAD changes a pin, at any route and with any arguments; only hooks would."""
+    before = {pin["name"]: pin["value"] for pin in ask(pi, "GET", "/api/pins").json["pins"]}
+    paths = {path.replace("{name}", "lamp") for path, _ in routes.API}
+    for pattern, _ in routes.OTHERS:
+        paths.add(re.sub(r"\(.*?\)+|\.\*|\\", "x", pattern))
+    assert {"/plain", "/hook/x", "/ws"} <= paths
+    arguments = urlencode({"pin": "lamp", "do": "On", "value": "1", "token": "x", "sure": "yes",
+                           "_method": "POST", "type": "toggle", "code": "x"})  # fmt: skip
+    for path in paths - {"/api/events"}:  # an answer without an end
+        for method in ("GET", "HEAD"):
+            ask(pi, method, f"{path}?{arguments}", {"value": 1}, X_HTTP_Method_Override="PUT")
+    after = {pin["name"]: pin["value"] for pin in ask(pi, "GET", "/api/pins").json["pins"]}
+    assert after == before
+
+
+TEXT_BROWSERS = {
+    "lynx": (["lynx", "-accept_all_cookies"], ["\r"]),
+    "w3m": (["w3m", "-cookie"], ["\t", "\r"]),
+    "links": (["links"], ["\r", "\r"]),  # it welcomes a new user first
+}
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", TEXT_BROWSERS)
+def test_text_browser(pi: Server, name: str, tmp_path: Path) -> None:
+    """lynx, w3m and links show the page, and press its first button."""
+    command, keys = TEXT_BROWSERS[name][0], [*TEXT_BROWSERS[name][1]]
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    environment = {**os.environ, "TERM": "vt100", "HOME": str(tmp_path)}
+    arguments = [*command, f"http://127.0.0.1:{pi.port}/plain"]
+    with subprocess.Popen(
+        arguments, stdin=terminal, stdout=terminal, stderr=terminal, env=environment,
+        start_new_session=True,
+    ) as browser:  # fmt: skip
+        try:
+            until = time.monotonic() + LIMIT
+            shown = b""
+            while value_of(pi, "lamp") == 0:
+                assert time.monotonic() < until, shown
+                if select.select([ours], [], [], 0.1)[0]:
+                    shown += os.read(ours, 65536)
+                elif keys and b"Load" in shown:  # it has shown the whole page
+                    os.write(ours, keys.pop(0).encode())
+        finally:
+            browser.kill()
+    os.close(ours)
+    os.close(terminal)
+    ask(pi, "PUT", "/api/pins/lamp", {"value": 0})
