@@ -44,6 +44,9 @@ class MqttListener:
     def subscribed(self) -> None:
         """Handle the broker's answer to one subscription."""
 
+    def unsubscribed(self) -> None:
+        """Handle the broker's answer to one `unsubscribe`."""
+
     def publish_rejected(self, message: Message, rule: str, words: str) -> None:
         """Handle a message that the broker rejected.
 
@@ -254,6 +257,10 @@ class MqttClient:
     def subscribed(self) -> None:
         """Pass the answer to one subscription to the listener."""
         self._listener.subscribed()
+
+    def unsubscribed(self) -> None:
+        """Pass the answer to one `unsubscribe` to the listener."""
+        self._listener.unsubscribed()
 
     def can_publish_more(self) -> None:
         """Tell the listener that `can_publish` is true."""

@@ -51,6 +51,9 @@ class ConnectionListener(Protocol):
     def subscribed(self) -> None:
         """Handle the broker's answer to one subscription."""
 
+    def unsubscribed(self) -> None:
+        """Handle the broker's answer to one `unsubscribe`."""
+
     def can_publish_more(self) -> None:
         """Handle that `can_publish` is true."""
 
@@ -271,6 +274,7 @@ class Connection:
         client.on_message = lambda c, d, message: self._on_message(message)
         client.on_publish = lambda c, d, *answer: self._on_puback(*answer)
         client.on_subscribe = lambda c, d, mid, reasons, properties: self._on_suback(reasons)
+        client.on_unsubscribe = lambda *_: self._listener.unsubscribed()
         client.on_disconnect = lambda c, d, *reason: self._on_disconnect(*reason)
         client.on_socket_register_write = lambda *_: self._start_writing()
         client.on_socket_unregister_write = lambda *_: self._stop_writing()

@@ -40,7 +40,7 @@ def test_later_subscriber_gets_everything(pi):
     assert {"temperature", "load", "memory", "disk", "viewers", "status"} <= health[0].json.keys()
     assert {each.qos for each in subscriber.messages} == {1}
     retained = {each.topic for each in subscriber.messages if each.retained}
-    own = ("status", "describe", *(f"pins/{name}" for name in PINS))
+    own = ("status", "describe", "health", *(f"pins/{name}" for name in PINS))
     assert retained == {f"house/pi/{each}" for each in own}
     assert subscriber.last("house/pi/status").payload == b"online"
     description = subscriber.last("house/pi/describe").json
