@@ -264,6 +264,18 @@ def test_unreachable_broker_and_crashed_pi(brokers, start_server):
         assert viewer.pis[THERE]["heard"] >= before
 
 
+def test_broker_that_sends_nothing_stored(brokers, start_server):
+    """If the broker does not send what Pis have published before, not even this one, the fleet says
+    so. RabbitMQ is like that; here it is the ACL."""
+    broker = brokers.guarded("user here\ntopic write farm/#\n", ["here"])
+    more = f"{FLEET}, user: here, password_file: password"
+    program = changing(fleet_return_timeout_s=0.1)
+    here = start_server(here_config(broker, more), program=program)
+    with FleetViewer(here) as viewer:
+        viewer.wait_until(lambda: "RabbitMQ" in (viewer.broker["error"] or ""))
+        assert viewer.broker["connected"] and not viewer.pis
+
+
 def test_reload_and_stop_close_viewers(brokers, start_server):
     """A reload without `fleet` closes all viewers; a stop also answers waiting commands."""
     broker = brokers.broker()

@@ -8,7 +8,9 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -25,7 +27,7 @@ SUITE, PACKAGES = "forky", "ca-certificates,nodejs,python3,python3-venv,rabbitmq
 NEWEST, OLDEST = "2026.11.0", "2024.11.3"
 """Releases of Home Assistant: the newest when this was written, and the first whose discovery by
 one message for a whole device is known to work."""
-NODE_RED = "5.0.7"
+NODE_RED, AMQTT = "5.0.7", "0.12.1"
 DRIVER = Path(__file__).with_name("home_assistant_driver.py")
 STARTING, BUILDING = 120.0, 900.0
 """Seconds to wait for a program that starts, and for what loads packages from the network."""
@@ -196,3 +198,117 @@ def folder_for(release: str) -> Path:
         return Path(tempfile.mkdtemp())
     _newest_home_assistant()
     return Path(tempfile.mkdtemp(dir=debian() / "tmp"))
+
+
+class RabbitMQ:
+    """RabbitMQ with its MQTT plugin, for everyone on this machine."""
+
+    CONFIG = """
+listeners.tcp = none
+mqtt.listeners.tcp.1 = 127.0.0.1:{port}
+anonymous_login_user = guest
+anonymous_login_pass = guest
+"""
+
+    def __init__(self) -> None:
+        tree = debian()
+        self._folder = Path(tempfile.mkdtemp(dir=tree / "tmp"))
+        inside = Path("/tmp") / self._folder.name
+        self.port, epmd = free_port(), free_port()
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        (self._folder / "rabbitmq.conf").write_text(self.CONFIG.format(port=self.port))
+        (self._folder / "plugins").write_text("[rabbitmq_mqtt].")
+        environment = {
+            "HOME": inside,
+            "ERL_EPMD_PORT": epmd,
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"peer{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": free_port(),
+            "RABBITMQ_CONFIG_FILE": inside / "rabbitmq.conf",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": inside / "plugins",
+            "RABBITMQ_MNESIA_BASE": inside / "data",
+            "RABBITMQ_LOG_BASE": inside / "log",
+        }
+        self._inside = ["chroot", str(tree), "env", *(f"{k}={v}" for k, v in environment.items())]
+        with (self._folder / "said").open("w") as said:
+            command = [*self._inside, "/usr/lib/rabbitmq/bin/rabbitmq-server"]
+            self._process = subprocess.Popen(command, stdout=said, stderr=said)
+        until = time.monotonic() + STARTING
+        while "completed with" not in (words := (self._folder / "said").read_text()):
+            assert self._process.poll() is None and time.monotonic() < until, words[-3000:]
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """Stop it and its port mapper."""
+        self._process.terminate()
+        self._process.wait(STARTING)
+        subprocess.run([*self._inside, "epmd", "-kill"], capture_output=True)
+        shutil.rmtree(self._folder)
+
+
+class Amqtt:
+    """amqtt, a broker that speaks MQTT 3.1.1 only, in an environment of this machine's Python."""
+
+    def __init__(self, folder: Path) -> None:
+        made = CACHE / "amqtt"
+        if not (made / "installed").exists():
+            _run(sys.executable, "-m", "venv", "--clear", made)
+            _run(made / "bin/python", "-m", "pip", "install", "-q", f"amqtt=={AMQTT}")
+            (made / "installed").touch()
+        self.port = free_port()
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        file, self._log = folder / "amqtt.yaml", folder / "amqtt.log"
+        file.write_text(f"listeners: {{default: {{type: tcp, bind: '127.0.0.1:{self.port}'}}}}\n")
+        with self._log.open("w") as log:
+            command = [made / "bin/amqtt", "-c", file]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        until = time.monotonic() + STARTING
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                break
+            assert self._process.poll() is None and time.monotonic() < until, self._log.read_text()
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait(LIMIT)
+
+
+class NodeRed:
+    """Node-RED with a flow, in the tree: a switch of a pin follows another pin of a Pi."""
+
+    def __init__(self, flow: list[dict[str, Any]]) -> None:
+        tree = debian()
+        program = tree / f"opt/node-red-{NODE_RED}"
+        if not program.exists():
+            with _making(program) as new:
+                new.mkdir()
+                npm = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts")
+                _run(*npm, "--prefix", new, f"node-red@{NODE_RED}")
+        self._folder = Path(tempfile.mkdtemp(dir=tree / "tmp"))
+        inside = Path("/tmp") / self._folder.name
+        (self._folder / "flows.json").write_text(json.dumps(flow))
+        (self._folder / "settings.js").write_text(
+            "module.exports = {uiHost: '127.0.0.1', flowFile: 'flows.json'};\n"
+        )
+        red = f"/opt/{program.name}/node_modules/node-red/red.js"
+        options = ("-u", inside, "-s", inside / "settings.js", "-p", str(free_port()))
+        with (self._folder / "said").open("w") as said:
+            command = ["chroot", tree, "env", f"HOME={inside}", "node", red, *options]
+            self._process = subprocess.Popen(command, stdout=said, stderr=said)
+        self.wait_for("Connected to broker")
+
+    def wait_for(self, words: str) -> None:
+        """Wait until it has said these words."""
+        until = time.monotonic() + STARTING
+        while words not in (said := (self._folder / "said").read_text()):
+            assert self._process.poll() is None and time.monotonic() < until, said[-3000:]
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait(LIMIT)
+        shutil.rmtree(self._folder)
