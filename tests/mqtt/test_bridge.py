@@ -188,4 +188,5 @@ def test_changes_during_an_outage_are_published_late(brokers, start_server):
         assert subscriber.messages.index(subscriber.last(topic)) < first_late
         assert brokers.subscriber(broker, topic).last(topic).json == state
     server.wait_for_log("publishing 5 kept changes; 2 older ones were lost")
+    assert "our client id" not in server.log  # the broker ended, soon after the connection
     wait_until_well(server)
