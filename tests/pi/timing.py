@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 UNIT = "raspi-server"
+UNIT_FILE = Path(f"/etc/systemd/system/{UNIT}.service")
+TIMED = "raspi-server-timed"
+OF_A_SERVER = re.compile(
+    "(Type|Exec[A-Z][a-zA-Z]*|Restart[A-Za-z]*|Watchdog[a-zA-Z]*|Notify[a-zA-Z]*)="
+)
 CURRENT = "/opt/raspi-server/current"
 PYTHON = (f"{CURRENT}/venv/bin/python", "-I")
 CONFIG = Path("/etc/raspi-server/config.yaml")
@@ -30,14 +35,14 @@ def took(*command: str, **options: Any) -> float:
     return time.monotonic() - began
 
 
-def show(name: str) -> str:
-    command = ("systemctl", "show", UNIT, "--property", name, "--value")
+def show(name: str, unit: str = UNIT) -> str:
+    command = ("systemctl", "show", unit, "--property", name, "--value")
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def moment(name: str) -> float:
-    """Return a moment of the unit, in seconds of the monotonic clock."""
-    return int(show(f"{name}Monotonic")) / 1e6
+def moment(name: str, unit: str = UNIT) -> float:
+    """Return a moment of a unit, in seconds of the monotonic clock."""
+    return int(show(f"{name}Monotonic", unit)) / 1e6
 
 
 def start() -> float:
@@ -56,6 +61,22 @@ def safe_state() -> float:
     environment = {**os.environ, "RUNTIME_DIRECTORY": folder, "SERVICE_RESULT": "signal"}
     account = {"user": UNIT, "group": UNIT, "extra_groups": ["gpio"]}
     return took(*SAFE_STATE, env=environment, cwd=folder, stderr=subprocess.DEVNULL, **account)
+
+
+def in_the_unit(*command: str) -> float:
+    """Return the seconds that a command takes as a part of the service, by systemd. Before the
+    command begins, systemd makes the sandbox for it."""
+    words = (line for line in UNIT_FILE.read_text().splitlines() if not OF_A_SERVER.match(line))
+    text = "\n".join(words).replace(
+        "[Service]",
+        f"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={' '.join(command)}",
+    )
+    Path(f"/run/systemd/system/{TIMED}.service").write_text(text)
+    subprocess.run(("systemctl", "daemon-reload"), check=True)
+    subprocess.run(("systemctl", "start", TIMED), check=True)
+    seconds = moment("ExecMainExitTimestamp", TIMED) - moment("ExecMainStartTimestamp", TIMED)
+    subprocess.run(("systemctl", "stop", TIMED), check=True)
+    return seconds
 
 
 def killed() -> float:
@@ -110,9 +131,12 @@ def measure_all(pins: str) -> None:
     stop()
     keep("pass", took(*PYTHON, "-c", "pass"))
     keep("import", took(*PYTHON, "-c", "import tornado.web, gpiozero"))
+    keep("gpiod", took(*PYTHON, "-c", "import json, gpiod"))
+    keep("sandbox", in_the_unit("/bin/true"))
     keep("start", start())
     stop()
     keep("safe-state", safe_state())
+    keep("safe-state in the unit", in_the_unit(*SAFE_STATE))
     start()
     keep("killed", killed())
     measure_idle(pins)
