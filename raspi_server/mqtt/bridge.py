@@ -107,6 +107,8 @@ class MqttBridge(MqttListener):
         self._published_pins: set[str] = set()
         self._stale_pins: set[str] = set()
         """Pins that no longer exist and whose states are still retained."""
+        self._stale_pins_left = 0
+        """How many more of them are accepted over this connection."""
         self._rate_limit = TokenBucket(
             limits.max_messages_per_s, limits.message_burst, time.monotonic()
         )
@@ -187,6 +189,7 @@ class MqttBridge(MqttListener):
         # own messages, so that they are not among the answers. At QoS 0 all of it comes before the
         # answer to the second packet.
         self._has_read = False
+        self._stale_pins_left = self._limits.mqtt_max_stale_pins
         self._former = self._find_former()
         filters = [f"{self.topic}/pins/+"]
         if self._announcement:
@@ -247,7 +250,8 @@ class MqttBridge(MqttListener):
             self._announced = discovery.components(message.payload)
         elif self._former and message.topic == f"{self._former.topic}/status":
             self._remove_former(self._former, message.payload)
-        elif self._is_stale(name):
+        elif self._is_stale(name) and self._stale_pins_left > 0:
+            self._stale_pins_left -= 1
             self._stale_pins.add(name)
             if self._has_read:  # a broker that sends it late
                 self._remove_stale_pins()

@@ -88,9 +88,12 @@ def test_life_of_a_device(release, brokers, start_server, start_home_assistant, 
     text = text.replace(", pulse: 0.05", "").replace(
         "light: {gpio: 27, mode: output", "light: {gpio: 27, mode: pwm"
     )
+    text = text.replace(
+        "fan: {gpio: 18, mode: output", "fan: {gpio: 18, mode: output, control: nobody"
+    )
     server.reload(text)  # it has ended: this only replaces the file
     server.restart()
-    third = {"binary_sensor Front door", "light Lamp", "switch gate", "switch fan"}
+    third = {"binary_sensor Front door", "light Lamp", "switch gate", "binary_sensor fan"}
     wait_for_pins(*third)
     assert home.complaints == []
 
