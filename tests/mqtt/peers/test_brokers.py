@@ -6,7 +6,7 @@ import pytest
 
 from tests.mqtt.peers.programs import NEWEST, Amqtt, NodeRed, RabbitMQ
 from tests.support.fleet import FleetViewer
-from tests.support.mqtt import CONTROL, config, value_of, wait_for_reason
+from tests.support.mqtt import CONTROL, Client, config, value_of, wait_for_reason
 from tests.support.server import changing
 from tests.support.websocket import WebSocketClient
 
@@ -22,13 +22,16 @@ def test_rabbitmq(start_server, start_home_assistant):
         more = f"{CONTROL}, discovery: homeassistant, fleet: true"
         here = start_server(config(broker.url, more, "farm/here"), program=program)
         there = start_server(config(broker.url, CONTROL, "farm/there"))
-        for server in (here, there):
-            server.wait_for_log("mqtt: connected")
+        own = ("farm/here/health", "farm/there/health")
+        with Client(broker, *own) as subscriber:
+            for topic in own:
+                subscriber.last(topic)
         with FleetViewer(here) as viewer:
             viewer.wait_until(lambda: "RabbitMQ" in (viewer.broker["error"] or ""))
+            assert not viewer.pis
             there.stop()
             there.restart()
-            viewer.wait_for("farm/there")
+            viewer.wait_until(lambda: viewer.pis.get("farm/there", {}).get("online"))
             assert viewer.switch("farm/there", "lamp", 1)["type"] == "result"
             assert value_of(there, "lamp") == 1
         home = start_home_assistant(NEWEST, broker.port)
