@@ -337,7 +337,9 @@ class Server:
         from .mqtt.bridge import MqttBridge
 
         pi = _local_pi(self._context, config.mqtt.control)
-        self._mqtt = self._status.broker = MqttBridge(config.mqtt, broker_config, pi, self._limits)
+        self._mqtt = self._status.broker = MqttBridge(
+            config.mqtt, broker_config, pi, self._limits, storage.state_folder()
+        )
         if config.mqtt.fleet:
             from .mqtt.fleet_watcher import FleetWatcher
 

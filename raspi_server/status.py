@@ -30,6 +30,7 @@ _INVALID_CONFIG = (
     "config.yaml has errors, so an earlier one runs: sudo raspi-server doctor says which"
 )
 """The notice for callers that may not switch, and for clients of the broker."""
+_UNDER_VOLTAGE = "under-voltage: the Pi needs a stronger power supply or a shorter cable"
 _INTENDED = ("simulated", "open")
 """Codes of notices about settings that the owner chose: they do not degrade the health."""
 
@@ -139,6 +140,8 @@ class Status:
             failures.append("the heartbeat thread has ended")
         unavailable = [pin for pin in self.board if pin.error]
         reasons = [f"{pin}: {pin.error if details else 'unavailable'}" for pin in unavailable]
+        if "under-voltage now" in (vitals.throttled() or ()):
+            reasons.append(_UNDER_VOLTAGE)
         notices = self.notices(details)
         reasons += [notice.message for notice in notices if notice.code not in _INTENDED]
         if self.broker and self.broker.error:

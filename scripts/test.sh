@@ -71,6 +71,7 @@ tests() {
     need WPEWebDriver wpewebkit-driver
     need certutil libnss3-tools
     need mosquitto mosquitto
+    need mosquitto_sub mosquitto-clients
     need promtool prometheus
     if [[ $EUID -eq 0 ]]; then
         need debootstrap debootstrap
@@ -124,6 +125,9 @@ while [[ $# -gt 0 && $1 != -* ]]; do
             need lynx lynx
             need w3m w3m
             need links links
+            # Home Assistant, RabbitMQ and Node-RED run in a tree of a newer Debian.
+            [[ $EUID -ne 0 ]] || need mmdebstrap mmdebstrap
+            need npm npm
             tests "${all_processors[@]}" -m peers
             ;;
         long) tests "${all_processors[@]}" -m long ;;

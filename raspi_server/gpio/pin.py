@@ -108,6 +108,8 @@ class Pin:
                 log.error("%s: %s; shown as unavailable", self, error)
             self.error = str(error)
             return False
+        if self.error:
+            log.info("%s: available again", self)
         self.error = None
         self._was_open = True
         return True

@@ -6,12 +6,17 @@ from typing import Literal
 _MODEL = Path("/proc/device-tree/model")
 
 
+def model() -> str:
+    """Return the model in the device tree, or an empty text on other machines."""
+    try:
+        return _MODEL.read_text().rstrip("\0")
+    except OSError:
+        return ""
+
+
 def on_raspberry_pi() -> bool:
     """Return True on a Raspberry Pi, by the model in the device tree."""
-    try:
-        return _MODEL.read_text().startswith("Raspberry Pi")
-    except OSError:
-        return False
+    return model().startswith("Raspberry Pi")
 
 
 def are_real(kind: Literal["auto", "real", "simulated"]) -> bool:

@@ -6,13 +6,14 @@ retained topic always has the present state."""
 import asyncio
 import logging
 import math
+import random
 import re
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import msgspec
 from msgspec import Raw
@@ -20,6 +21,7 @@ from msgspec import Raw
 from ..config import schema
 from ..decoding import pin_value, shorten
 from ..errors import Ref, RequestError
+from ..gpio import raspberry_pi
 from ..gpio.pin import PinChange
 from ..limits import DEFAULT, Limits
 from ..messages import (
@@ -40,11 +42,12 @@ from ..messages import (
 )
 from ..net.rate_limit import TokenBucket
 from ..system.ticker import Ticker
-from . import discovery
+from . import discovery, trace
 from .broker_config import BrokerConfig
 from .client import MqttClient, MqttListener
 from .message import Message
 from .outbox import Outbox
+from .trace import Trace
 
 _NAME = re.compile(schema.NAME)
 _FIRST_OF_NUMBER = tuple(b"%c" % each for each in b"-0123456789")
@@ -71,7 +74,9 @@ def topic(settings: schema.MqttConfig) -> str:
 
 
 class MqttBridge(MqttListener):
-    """Bridge between one Pi and one broker. All methods belong to the loop's thread."""
+    """Bridge between one Pi and one broker. All methods belong to the loop's thread.
+
+    `folder` keeps the trace of what was published, None for nowhere."""
 
     def __init__(
         self,
@@ -79,19 +84,32 @@ class MqttBridge(MqttListener):
         config: BrokerConfig,
         pi: LocalPi,
         limits: Limits = DEFAULT,
+        folder: Path | None = None,
     ) -> None:
         self._pi = pi
+        self._folder = folder
         self._limits = limits
         self._accepts_commands = settings.control
         self.topic = topic(settings)
         self._discovery = settings.discovery
+        self._birth_topics = discovery.birth_topics(self._discovery) if self._discovery else []
         will = Message(f"{self.topic}/status", b"offline", retain=True)
         self._client = MqttClient(config, self.topic.replace("/", "-"), will, self, limits)
         self._outbox = Outbox(self.topic, limits.mqtt_max_kept_changes)
         self._is_closing = False
-        self._announced: dict[str, Any] = {}
-        """Announcement to Home Assistant, as published last."""
+        self._trace: Trace | None = None
+        self._former: Trace | None = None
+        """What an earlier configuration left at this broker, until it is removed."""
+        self._has_read = False
+        """True once the broker has sent what it retained before this connection."""
+        self._announced: dict[str, str] = {}
+        """Platform of each component, as Home Assistant knows it."""
+        self._announce_timer: asyncio.TimerHandle | None = None
         self._published_pins: set[str] = set()
+        self._stale_pins: set[str] = set()
+        """Pins that no longer exist and whose states are still retained."""
+        self._stale_pins_left = 0
+        """How many more of them are accepted over this connection."""
         self._rate_limit = TokenBucket(
             limits.max_messages_per_s, limits.message_burst, time.monotonic()
         )
@@ -136,6 +154,7 @@ class MqttBridge(MqttListener):
     async def close(self) -> None:
         """Publish `offline` and disconnect, within `mqtt_close_timeout_s`."""
         self._health_ticker.stop()
+        self._cancel_announcement()
         self._is_closing = True
         if self.kept:
             name = self._client.broker_name
@@ -167,18 +186,39 @@ class MqttBridge(MqttListener):
             words = f"; {lost} older ones were lost" if lost else ""
             log.info("mqtt: publishing %d kept changes%s", self._outbox.late_changes, words)
         self._outbox.clear_present()
-        # The broker answers with what it retained for pins that no longer exist. This comes before
-        # our own messages, so that they are not among the answers.
+        # The broker answers with what it retained of earlier configurations. This comes before our
+        # own messages, so that they are not among the answers. At QoS 0 all of it comes before the
+        # answer to the second packet.
+        self._has_read = False
+        self._stale_pins_left = self._limits.mqtt_max_stale_pins
+        self._former = self._find_former()
         filters = [f"{self.topic}/pins/+"]
-        if self._discovery:
-            filters.append(discovery.topic(self._discovery, self.topic))
-        self._client.subscribe(*filters, with_retained=True)
+        if self._announcement:
+            filters.insert(0, self._announcement)
+        if self._former and self._former.topic != self.topic:
+            filters.insert(0, f"{self._former.topic}/status")
+        self._client.subscribe(*filters, with_retained=True, quality=0)
         self._client.unsubscribe(*filters)
-        if self._accepts_commands:
-            self._client.subscribe(f"{self.topic}/pins/+/set")
+        wanted = [f"{self.topic}/pins/+/set"] if self._accepts_commands else []
+        wanted += self._birth_topics
+        if wanted:
+            self._client.subscribe(*wanted)
         self._describe()
         self._add("status", b"online", retain=True)
         self._publish_health()
+        self._flush()
+
+    def unsubscribed(self) -> None:
+        """Remove what earlier configurations left, and announce this Pi to Home Assistant."""
+        if self._has_read:
+            return
+        self._has_read = True
+        if self._former and self._former.topic == self.topic and self._former.announcement:
+            self._outbox.add_present(Message(self._former.announcement, b"", retain=True))
+        self._former = None
+        self._announce()
+        self._remove_stale_pins()
+        self._keep_trace()
         self._flush()
 
     def can_publish_more(self) -> None:
@@ -187,21 +227,35 @@ class MqttBridge(MqttListener):
 
     def disconnected(self, unacknowledged: list[Message]) -> None:
         """Keep the unacknowledged changes for the next connection."""
+        self._cancel_announcement()
         self._outbox.disconnected(unacknowledged)
 
     def publish_rejected(self, message: Message, rule: str, words: str) -> None:
-        """Report the rejection as a restriction of this connection."""
-        self._client.restricted(rule, words)
+        """Report the rejection as a restriction, but not that of a removal."""
+        if message.payload:
+            self._client.restricted(rule, words)
+        else:
+            log.info("mqtt: an old message stays: %s", words)
 
     def received(self, message: Message) -> None:
-        """Carry out a command, or remove a retained message of a pin that no longer exists."""
+        """Carry out a command, note what the broker has retained, or announce this Pi again."""
         name = message.topic.removeprefix(f"{self.topic}/pins/")
         if name.endswith("/set"):
             self._receive_command(name.removesuffix("/set"), message)
-        elif self._discovery and message.topic == discovery.topic(self._discovery, self.topic):
-            self._withdraw(discovery.components(message.payload))
-        elif message.retain and message.payload and self._is_stale(name):
-            self._add(f"pins/{name}", b"", retain=True)
+        elif message.topic in self._birth_topics:
+            if message.payload == b"online":
+                self._announce_later()
+        elif not message.retain or not message.payload:
+            return
+        elif message.topic == self._announcement:
+            self._announced = discovery.components(message.payload)
+        elif self._former and message.topic == f"{self._former.topic}/status":
+            self._remove_former(self._former, message.payload)
+        elif self._is_stale(name) and self._stale_pins_left > 0:
+            self._stale_pins_left -= 1
+            self._stale_pins.add(name)
+            if self._has_read:  # a broker that sends it late
+                self._remove_stale_pins()
         self._flush()
 
     def _is_stale(self, name: str) -> bool:
@@ -220,41 +274,95 @@ class MqttBridge(MqttListener):
         self._outbox.add_present(Message(f"{self.topic}/{subtopic}", payload, retain))
 
     def _describe(self) -> None:
-        """Add the description and the states of all pins, and remove those that no longer exist."""
+        """Add the description and the states of all pins, and remove those that no longer exist.
+
+        The announcement comes first: Home Assistant reads no state of a component it removed."""
         server, pins = self._pi.server(), self._pi.pins()
+        names = {pin.name for pin in pins}
+        self._stale_pins = (self._stale_pins | self._published_pins) - names
+        self._published_pins = names
+        if self._has_read:
+            self._announce()
         description = Description(time.time(), server, self._pi.url(), pins)
         self._add("describe", encode(description), retain=True)
         for pin in pins:
             self._add(f"pins/{pin.name}", encode(PinState(pin.value, pin.since)), retain=True)
-        names = {pin.name for pin in pins}
-        for name in self._published_pins - names:
+        if self._has_read:
+            self._remove_stale_pins()
+            self._keep_trace()
+
+    def _remove_stale_pins(self) -> None:
+        for name in sorted(self._stale_pins):
             self._add(f"pins/{name}", b"", retain=True)
-        self._published_pins = names
-        if self._discovery:
-            before = discovery.platforms(self._announced)
-            self._announced = discovery.device(self.topic, server, pins)
-            if not self._withdraw(before):
-                self._announce(self._announced)
+        self._stale_pins.clear()
 
-    def _announce(self, device: dict[str, Any]) -> None:
-        if self._discovery:
-            topic = discovery.topic(self._discovery, self.topic)
-            self._outbox.add_present(Message(topic, encode(device), retain=True))
+    # Home Assistant
 
-    def _withdraw(self, before: dict[str, str]) -> bool:
-        """Remove the components in `before` that no longer exist, and announce the present ones.
+    @property
+    def _announcement(self) -> str | None:
+        """Topic of the announcement, None without `discovery`."""
+        return discovery.topic(self._discovery, self.topic) if self._discovery else None
 
-        Return whether there was anything to remove."""
-        removed = before.keys() - discovery.platforms(self._announced).keys()
-        if removed:
-            components = {name: before[name] for name in removed}
-            self._announce(discovery.without(self._announced, components))
-            self._announce(self._announced)
-        return bool(removed)
+    def _announce(self) -> None:
+        """Add the announcement of all pins. Components that are gone are removed before it."""
+        topic = self._announcement
+        if topic is None:
+            return
+        server, pins, url = self._pi.server(), self._pi.pins(), self._pi.url()
+        model = "Simulated pins" if server.simulated else raspberry_pi.model() or "Computer"
+        device = discovery.device(self.topic, server, pins, url, model)
+        for step in discovery.steps(self._announced, device):
+            self._outbox.add_present(Message(topic, encode(step), retain=True))
+        self._announced = discovery.platforms(device)
+
+    def _announce_later(self) -> None:
+        """Announce this Pi again, at a random time and once, whatever else is received by then."""
+        if self._announce_timer is None:
+            delay_s = random.uniform(0.5, 1) * self._limits.mqtt_announce_within_s
+            loop = asyncio.get_running_loop()
+            self._announce_timer = loop.call_later(delay_s, self._announce_again)
+
+    def _announce_again(self) -> None:
+        self._announce_timer = None
+        if self._has_read:
+            self._announce()
+            self._flush()
+
+    def _cancel_announcement(self) -> None:
+        if self._announce_timer:
+            self._announce_timer.cancel()
+            self._announce_timer = None
+
+    # Former configurations
+
+    def _find_former(self) -> Trace | None:
+        """Return what an earlier configuration left at this broker under other topics."""
+        found = self._trace = trace.read(self._folder)
+        if found is None or found.broker != self.config.address:
+            return None
+        same = (found.topic, found.announcement) == (self.topic, self._announcement)
+        return None if same else found
+
+    def _keep_trace(self) -> None:
+        """Keep the present topics for a later configuration."""
+        pins = sorted(self._published_pins)
+        present = Trace(self.config.address, self.topic, self._announcement, pins)
+        if present != self._trace:
+            self._trace = present
+            trace.write(self._folder, present)
+
+    def _remove_former(self, former: Trace, status: bytes) -> None:
+        """Remove what is retained below an earlier topic, unless another Pi uses it now."""
+        if status != b"offline":
+            log.warning("mqtt: %s is in use by another Pi: nothing was removed", former.topic)
+            return
+        log.info("mqtt: removing the retained messages of %s, the topic before", former.topic)
+        for message in former.removal():
+            self._outbox.add_present(message)
 
     def _publish_health(self) -> None:
         if self.is_connected:
-            self._add("health", encode(self._pi.health()))
+            self._add("health", encode(self._pi.health()), retain=True)
             self._flush()
 
     # Commands

@@ -44,6 +44,9 @@ class MqttListener:
     def subscribed(self) -> None:
         """Handle the broker's answer to one subscription."""
 
+    def unsubscribed(self) -> None:
+        """Handle the broker's answer to one `unsubscribe`."""
+
     def publish_rejected(self, message: Message, rule: str, words: str) -> None:
         """Handle a message that the broker rejected.
 
@@ -200,6 +203,7 @@ class MqttClient:
         if after:
             await asyncio.wait([after])
         backoff = Backoff(self._limits.mqtt_min_retry_s, self._limits.mqtt_max_retry_s)
+        ended_early = False
         while True:
             began = math.inf
             self._restrictions.clear()
@@ -210,13 +214,19 @@ class MqttClient:
             except BrokerError as error:
                 if self._is_closing:
                     return
-                if self._error != str(error):
-                    log.warning("mqtt: %s", error)
-                self._error = str(error)
-                self._listener.error_changed()
+                is_new = loop.time() - began < self._limits.mqtt_settled_after_s
+                ended_before, ended_early = ended_early, error.is_sudden and is_new
+                again = ended_before and ended_early
+                self._report(errors.ended_again(str(error)) if again else str(error))
             if loop.time() - began > self._limits.mqtt_settled_after_s:
                 backoff.reset()
             await asyncio.sleep(backoff.next_s())
+
+    def _report(self, error: str) -> None:
+        if self._error != error:
+            log.warning("mqtt: %s", error)
+        self._error = error
+        self._listener.error_changed()
 
     async def _connect(self) -> Connection:
         """Return a connection that the broker has accepted. Raises BrokerError."""
@@ -254,6 +264,10 @@ class MqttClient:
     def subscribed(self) -> None:
         """Pass the answer to one subscription to the listener."""
         self._listener.subscribed()
+
+    def unsubscribed(self) -> None:
+        """Pass the answer to one `unsubscribe` to the listener."""
+        self._listener.unsubscribed()
 
     def can_publish_more(self) -> None:
         """Tell the listener that `can_publish` is true."""

@@ -51,6 +51,9 @@ class ConnectionListener(Protocol):
     def subscribed(self) -> None:
         """Handle the broker's answer to one subscription."""
 
+    def unsubscribed(self) -> None:
+        """Handle the broker's answer to one `unsubscribe`."""
+
     def can_publish_more(self) -> None:
         """Handle that `can_publish` is true."""
 
@@ -140,6 +143,8 @@ class Connection:
         self._end: asyncio.Future[BrokerError] = self._loop.create_future()
         self._drained: asyncio.Future[None] | None = None
         self._sent: dict[int, Message] = {}
+        self._asked: dict[int, tuple[str, ...]] = {}
+        """Filters of the subscriptions that were not answered yet."""
         self._max_unacknowledged = 0
         self._max_packet_bytes: int | None = None
         self._quality = 1
@@ -147,7 +152,6 @@ class Connection:
         self._is_ready = False
         self._network_error: BaseException | None = None
         self._check_timer: asyncio.TimerHandle | None = None
-        self._began = self._loop.time()
         connection = client.socket()
         assert isinstance(connection, socket.socket)
         self._socket = connection
@@ -211,7 +215,9 @@ class Connection:
 
     def subscribe(self, filters: tuple[str, ...], options: SubscribeOptions) -> None:
         """Subscribe to all filters in one packet."""
-        self._client.subscribe([(each, options) for each in filters])
+        _, mid = self._client.subscribe([(each, options) for each in filters])
+        if mid is not None:
+            self._asked[mid] = filters
 
     def unsubscribe(self, filters: tuple[str, ...]) -> None:
         """Unsubscribe from all filters in one packet."""
@@ -270,7 +276,8 @@ class Connection:
         client.on_connect = lambda c, d, flags, *answer: self._on_connack(*answer)
         client.on_message = lambda c, d, message: self._on_message(message)
         client.on_publish = lambda c, d, *answer: self._on_puback(*answer)
-        client.on_subscribe = lambda c, d, mid, reasons, properties: self._on_suback(reasons)
+        client.on_subscribe = lambda c, d, mid, reasons, properties: self._on_suback(mid, reasons)
+        client.on_unsubscribe = lambda *_: self._listener.unsubscribed()
         client.on_disconnect = lambda c, d, *reason: self._on_disconnect(*reason)
         client.on_socket_register_write = lambda *_: self._start_writing()
         client.on_socket_unregister_write = lambda *_: self._stop_writing()
@@ -321,15 +328,19 @@ class Connection:
         if self._drained and not self._sent and not self._drained.done():
             self._drained.set_result(None)
 
-    def _on_suback(self, reasons: list[ReasonCode]) -> None:
-        if any(reason.is_failure for reason in reasons):
-            self._listener.restricted("subscribe", errors.subscribe_rejected(self._config))
+    def _on_suback(self, mid: int, reasons: list[ReasonCode]) -> None:
+        answers = zip(self._asked.pop(mid, ()), reasons, strict=False)
+        rejected = [each for each, reason in answers if reason.is_failure]
+        if rejected:
+            words = errors.subscribe_rejected(self._config, rejected)
+            self._listener.restricted("subscribe", words)
         self._listener.subscribed()
 
     def _on_disconnect(
         self, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         """Note why the connection ended: the broker's reason, or else Paho's."""
+        is_sudden = False
         if flags.is_disconnect_packet_from_server:
             words = errors.disconnected(self._config, reason.value, reason_string(properties))
         elif reason == "Protocol error":
@@ -339,16 +350,16 @@ class Connection:
         elif not self._is_ready:
             words = errors.connack_missing(self._config, self._network_error)
         else:
-            is_new = self._loop.time() - self._began < self._limits.mqtt_settled_after_s
-            words = errors.connection_lost(self._config, self._network_error, is_new)
-        self._finish(words)
+            is_sudden = self._network_error is None
+            words = errors.connection_lost(self._config, self._network_error)
+        self._finish(words, is_sudden)
 
-    def _finish(self, words: str) -> None:
+    def _finish(self, words: str, is_sudden: bool = False) -> None:
         self._is_ready = False
         if self._check_timer:
             self._check_timer.cancel()
         if not self._end.done():
-            self._end.set_result(BrokerError(words))
+            self._end.set_result(BrokerError(words, is_sudden))
 
 
 @contextlib.asynccontextmanager

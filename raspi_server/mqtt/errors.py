@@ -9,7 +9,13 @@ from .broker_config import BrokerConfig
 
 
 class BrokerError(Exception):
-    """Reason why there is no connection to a broker, in words."""
+    """Reason why there is no connection to a broker, in words.
+
+    `is_sudden` is true if the broker ended a connection that it had accepted, without a reason."""
+
+    def __init__(self, words: str, is_sudden: bool = False) -> None:
+        super().__init__(words)
+        self.is_sudden = is_sudden
 
 
 def broker_name(config: BrokerConfig) -> str:
@@ -23,8 +29,11 @@ def name_timeout(config: BrokerConfig) -> str:
 
 
 def connect_timeout(config: BrokerConfig) -> str:
-    """Return the words for a broker that sends no CONNACK."""
-    return f"{broker_name(config)} accepts the connection and does not answer"
+    """Return the words for a broker that sends no CONNACK.
+
+    amqtt does so, which speaks MQTT 3.1.1 only, if it is asked for version 5."""
+    words = "accepts the connection and does not answer: does it speak MQTT 3.1.1 only?"
+    return f"{broker_name(config)} {words} {_MQTT_5}"
 
 
 def ping_timeout(config: BrokerConfig, seconds: int) -> str:
@@ -72,13 +81,17 @@ def connack_missing(config: BrokerConfig, error: BaseException | None) -> str:
     return _network_error(config, error) or f"{broker_name(config)} {words}"
 
 
-def connection_lost(config: BrokerConfig, error: BaseException | None, is_new: bool) -> str:
-    """Return why a connection ended. `is_new` is true if it was made a moment ago."""
-    words = f"{broker_name(config)} ended the connection"
-    if error is None and is_new:
-        # Mosquitto 2.0.11 sends no reason to a client that another one with its id replaces.
-        words += f" at once: does another client have our client id? {_OWN_NAME}"
-    return _network_error(config, error) or words
+def connection_lost(config: BrokerConfig, error: BaseException | None) -> str:
+    """Return why a connection ended, `error` is None if the broker gave no reason."""
+    return _network_error(config, error) or f"{broker_name(config)} ended the connection"
+
+
+def ended_again(words: str) -> str:
+    """Return the words for connections that end again and again, soon after they were made.
+
+    A broker that was stopped refuses the next connection. But Mosquitto 2.0.11 sends no reason to a
+    client that another one with its id replaces, and accepts it again."""
+    return f"{words} again at once: does another client have our client id? {_OWN_NAME}"
 
 
 def login_rejected(config: BrokerConfig, reason: int, broker_words: str) -> str:
@@ -96,7 +109,7 @@ def disconnected(config: BrokerConfig, reason: int, broker_words: str) -> str:
 
 def not_mqtt_5(config: BrokerConfig) -> str:
     """Return the words for bytes that are no packet of MQTT 5."""
-    return f"{broker_name(config)} does not speak MQTT 5: it sent an invalid packet"
+    return f"{broker_name(config)} does not speak MQTT 5: it sent an invalid packet. {_MQTT_5}"
 
 
 def publish_rejected(config: BrokerConfig, topic: str, reason: int, broker_words: str) -> str:
@@ -111,9 +124,10 @@ def message_too_large(config: BrokerConfig, topic: str, size: int) -> str:
     return f"{broker_name(config)} accepts no message of {size} bytes ({topic})"
 
 
-def subscribe_rejected(config: BrokerConfig) -> str:
-    """Return the words for a SUBACK that rejects a filter."""
-    return f"{broker_name(config)} does not let us subscribe{_as_user(config)}: {_ACL}"
+def subscribe_rejected(config: BrokerConfig, filters: list[str]) -> str:
+    """Return the words for a SUBACK that rejects filters."""
+    named = ", ".join(filters)
+    return f"{broker_name(config)} does not let us subscribe to {named}{_as_user(config)}: {_ACL}"
 
 
 def retain_unavailable(config: BrokerConfig) -> str:
@@ -151,6 +165,7 @@ def _in_brackets(words: str) -> str:
 
 
 _ACL = "its ACL forbids it"
+_MQTT_5 = "This server needs version 5 (docs/mqtt.md)"
 _OTHER_SCHEME = "is that port one for mqtt:// or for mqtts://?"
 _OUR_CERTIFICATE = "client certificate (mqtt.certificate)"
 _OWN_NAME = "each Pi needs a host name or mqtt.topic of its own"

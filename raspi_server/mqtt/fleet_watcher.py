@@ -35,6 +35,11 @@ from .fleet import Fleet, Pi
 from .message import Message
 from .pending_commands import PendingCommands, in_words, payload
 
+_NOTHING_STORED = (
+    "it sent nothing that was published before: RabbitMQ sends nothing stored to subscriptions with"
+    " wildcards, or its ACL forbids it; a Pi is shown when it connects the next time"
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -71,6 +76,10 @@ class FleetWatcher(MqttListener):
         """Pis heard over this connection whose topics were subscribed to, or will be."""
         self._to_follow: deque[str] = deque()
         self._unanswered_subscriptions = 0
+        self._was_sent_retained = False
+        """True if the broker has sent a retained status over this connection."""
+        self._asks_again = False
+        self._retains_for_wildcards = True
         self._with_results: set[str] = set()
         """Pis whose answers were subscribed to over this connection."""
         self._is_complete = asyncio.Event()
@@ -97,6 +106,8 @@ class FleetWatcher(MqttListener):
         error = BROKER_ERROR if client and client.error else None
         if not error and self._fleet.is_over_limit:
             error = "there are more Pis at the broker than can be shown: some are left out"
+        if not error and not self._retains_for_wildcards:
+            error = _NOTHING_STORED
         return BrokerState(client is not None and client.is_connected, error)
 
     async def refresh(self) -> None:
@@ -263,6 +274,8 @@ class FleetWatcher(MqttListener):
         self._with_results.clear()
         self._to_follow.clear()
         self._unanswered_subscriptions = 0
+        self._was_sent_retained = self._asks_again = False
+        self._retains_for_wildcards = True
 
     # Called by the client
 
@@ -302,6 +315,7 @@ class FleetWatcher(MqttListener):
             return
         self._fleet.receive(topic, message.payload, message.retain, time.time())
         if topic.endswith("/status") and "/pins/" not in topic:
+            self._was_sent_retained |= message.retain
             self._follow_or_leave(topic.removesuffix("/status"))
         self._send_news_soon()
 
@@ -309,6 +323,10 @@ class FleetWatcher(MqttListener):
         """Subscribe to the next Pis, if the last ones have been received."""
         self._unanswered_subscriptions -= 1
         if self._unanswered_subscriptions <= 0 and self._client:
+            if self._asks_again:
+                self._asks_again = False
+                self._retains_for_wildcards = self._was_sent_retained
+                self._send_state()
             self._follow_next()
 
     def publish_rejected(self, message: Message, rule: str, words: str) -> None:
@@ -356,8 +374,14 @@ class FleetWatcher(MqttListener):
         self._client.subscribe(status, retain_as_published=False, quality=0)
 
     def _set_missing_offline(self) -> None:
-        """Set the Pis offline that have not been heard since the connection was made."""
+        """Set the Pis offline that have not been heard since the connection was made.
+
+        If the broker had nothing retained, not even the status of this Pi, ask it once more: this
+        Pi may have connected after the fleet."""
         self._fleet.set_offline_except(self._followed)
+        if not self._was_sent_retained:
+            self._asks_again = True
+            self._subscribe(f"{self._fleet.pattern}/status")
         self._send_news_soon()
 
     # Messages to the viewers

@@ -12,7 +12,7 @@ _THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
 _MEMORY = Path("/proc/meminfo")
 _UPTIME = Path("/proc/uptime")
 
-_THROTTLING = {
+THROTTLING = {
     0: "under-voltage now",
     1: "frequency capped now",
     2: "throttled now",
@@ -36,7 +36,7 @@ def throttled() -> list[str] | None:
     """Return the firmware's warnings in words; an empty list if there are none."""
     with contextlib.suppress(OSError, ValueError):
         bits = int(_THROTTLED.read_text(), 16)
-        return [words for bit, words in _THROTTLING.items() if bits & 1 << bit]
+        return [words for bit, words in THROTTLING.items() if bits & 1 << bit]
     return None
 
 

@@ -13,12 +13,15 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from .. import __version__
+from ..config.schema import InputConfig
 from ..gpio.pin import PinChange
 from ..messages import Value
+from ..system import vitals
 from .context import WebContext
 
-BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 """Seconds from an edge to its frames, the debouncing included."""
+DEBOUNCED = ((False, "no"), (True, "yes"))
 STATES = ("ok", "degraded", "failing")
 
 
@@ -50,19 +53,23 @@ class Metrics(Collector):
         self._tallies: dict[str, _Tally] = {}
         self._unavailable: set[str] = set()
         self._errors = 0
-        self._latency = Histogram(
+        latency = Histogram(
             "raspi_server_edge_to_send_seconds",
             "From a pin's edge, debouncing included, until the frames for all viewers were sent",
+            ["debounced"],
             buckets=BUCKETS,
             registry=self._registry,
         )
+        self._latency = {is_debounced: latency.labels(word) for is_debounced, word in DEBOUNCED}
+        self._debounced: set[str] = set()
         ProcessCollector(registry=self._registry)
         self._registry.register(self)
         self.remade()
 
     def changed(self, changed: PinChange) -> None:
         """Count a change, after it was sent to all viewers."""
-        self._latency.observe(max(0.0, time.monotonic() - changed.moment))
+        latency = self._latency[changed.pin in self._debounced]
+        latency.observe(max(0.0, time.monotonic() - changed.moment))
         tally = self._tallies.setdefault(changed.pin, _Tally())
         tally.changes += 1
         tally.add(changed.value, changed.moment)
@@ -72,7 +79,11 @@ class Metrics(Collector):
         unavailable = {pin.config.name for pin in self._context.board if pin.error}
         self._errors += len(unavailable - self._unavailable)
         self._unavailable = unavailable
-        names = {pin.config.name for pin in self._context.board}
+        configs = [pin.config for pin in self._context.board]
+        self._debounced = {
+            each.name for each in configs if isinstance(each, InputConfig) and each.debounce
+        }
+        names = {each.name for each in configs}
         self._tallies = {name: self._tallies.get(name, _Tally()) for name in names}
         self._add_values()
 
@@ -168,6 +179,12 @@ class Metrics(Collector):
         ):
             if value is not None:
                 yield _gauge(f"raspi_server_{name}", words, value)
+        if health.throttled is not None:
+            words = "1 for a warning of the firmware, now or at some time since the boot"
+            throttled = GaugeMetricFamily("raspi_server_throttled", words, labels=["warning"])
+            for warning in vitals.THROTTLING.values():
+                throttled.add_metric([warning], warning in health.throttled)
+            yield throttled
 
 
 def _gauge(name: str, words: str, value: float) -> Metric:

@@ -339,7 +339,8 @@ def test_the_header(simulate, monkeypatch):
 class TestFailures:
     def test_a_pin_in_use(self, simulate, monkeypatch, caplog):
         """A pin that another program holds is unavailable until it is free. The reason is logged
-        once. Meanwhile another output of its group does not go on; other pins are not affected."""
+        once, and its return. Meanwhile another output of its group does not go on; other pins are
+        not affected."""
         factory = SimulatedFactory()
         in_use = Mock(side_effect=GPIOPinInUse("GPIO6 is in use by w1"))
         monkeypatch.setattr(factory.pin(6), "output_with_state", in_use)
@@ -356,7 +357,9 @@ class TestFailures:
         pi.board.reopen_failed()
         assert (pi.availability_changes, caplog.text.count("in use by w1")) == (0, 1)
         monkeypatch.undo()
-        pi.board.reopen_failed()
+        with caplog.at_level("INFO"):
+            pi.board.reopen_failed()
+        assert caplog.text.count("down (GPIO6): available again") == 1
         assert pi.board.values() == {"up": 0, "down": 0, "fan": 1}
         assert pi.availability_changes == 1
 

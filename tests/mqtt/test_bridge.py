@@ -40,7 +40,7 @@ def test_later_subscriber_gets_everything(pi):
     assert {"temperature", "load", "memory", "disk", "viewers", "status"} <= health[0].json.keys()
     assert {each.qos for each in subscriber.messages} == {1}
     retained = {each.topic for each in subscriber.messages if each.retained}
-    own = ("status", "describe", *(f"pins/{name}" for name in PINS))
+    own = ("status", "describe", "health", *(f"pins/{name}" for name in PINS))
     assert retained == {f"house/pi/{each}" for each in own}
     assert subscriber.last("house/pi/status").payload == b"online"
     description = subscriber.last("house/pi/describe").json
@@ -194,4 +194,5 @@ def test_changes_during_an_outage_are_published_late(brokers, start_server):
         assert subscriber.messages.index(subscriber.last(topic)) < first_late
         assert brokers.subscriber(broker, topic).last(topic).json == state
     server.wait_for_log("publishing 5 kept changes; 2 older ones were lost")
+    assert "our client id" not in server.log  # the broker ended, soon after the connection
     wait_until_well(server)

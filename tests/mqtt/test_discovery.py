@@ -1,12 +1,15 @@
 """Announcement to Home Assistant: keys are documented there, templates and commands work."""
 
 import json
+import os
 import re
 import signal
+import time
 
 import jinja2
 
 from tests.support.mqtt import CONTROL, config, reload, switch, value_of
+from tests.support.server import changing
 
 DISCOVERY = ", discovery: homeassistant"
 TOPIC = "homeassistant/device/house_pi/config"
@@ -14,13 +17,16 @@ TOPIC = "homeassistant/device/house_pi/config"
 # The keys that we use, of those documented at
 # https://www.home-assistant.io/integrations/mqtt/#discovery-payload and, for each platform, at
 # …/integrations/PLATFORM.mqtt/, read in November 2026.
-DEVICE_KEYS = {"identifiers", "manufacturer", "model", "name", "sw_version"}
+DEVICE_KEYS = {
+    "configuration_url", "identifiers", "manufacturer", "model", "name", "sw_version",
+}  # fmt: skip
 KEYS = {
-    "availability", "availability_mode", "availability_topic", "brightness_template",
-    "command_off_template", "command_on_template", "command_topic", "device_class",
-    "entity_category", "json_attributes_template", "json_attributes_topic", "name", "payload_off",
-    "payload_on", "payload_press", "platform", "schema", "state_class", "state_template",
-    "state_topic", "unique_id", "unit_of_measurement", "value_template",
+    "availability", "availability_mode", "availability_topic", "brightness_command_template",
+    "brightness_command_topic", "brightness_state_topic", "brightness_value_template",
+    "command_topic", "default_entity_id", "device_class", "entity_category",
+    "json_attributes_template", "json_attributes_topic", "name", "on_command_type", "payload_off",
+    "payload_on", "payload_press", "platform", "state_class", "state_topic",
+    "state_value_template", "unique_id", "unit_of_measurement", "value_template",
 }  # fmt: skip
 
 
@@ -39,7 +45,8 @@ def check(message):
 
 def announced(message):
     """Return the components that a message announces."""
-    return message.json["components"] if message.topic == TOPIC else {}
+    is_ours = message.topic.endswith("/device/house_pi/config") and message.payload
+    return message.json["components"] if is_ours else {}
 
 
 def rendered(template, payload=b"", **names):
@@ -63,7 +70,8 @@ def test_announcement(brokers, start_server):
     assert check(message.json) == {
         "door": "binary_sensor", "lamp": "switch", "gate": "button", "fan": "light",
         "heater": "binary_sensor", "_temperature": "sensor", "_load": "sensor",
-        "_memory": "sensor", "_disk": "sensor", "_problem": "binary_sensor",
+        "_memory": "sensor", "_disk": "sensor", "_uptime": "sensor", "_problem": "binary_sensor",
+        "_under_voltage": "binary_sensor",
     }  # fmt: skip
     found = message.json["components"]
     assert (found["door"]["name"], found["door"]["device_class"]) == ("Front door", "door")
@@ -78,23 +86,32 @@ def test_announcement(brokers, start_server):
     for name in ("_load", "_memory", "_disk"):
         assert float(rendered(found[name]["value_template"], health.payload)) >= 0
     assert rendered(found["_temperature"]["value_template"], health.payload)
-    problem, fan = found["_problem"], found["fan"]
+    url = subscriber.last("house/pi/describe").json["url"]
+    assert message.json["device"]["configuration_url"] == url
+    problem, weak, fan = found["_problem"], found["_under_voltage"], found["fan"]
+    for throttled, state in ((b"null", "None"), (b"[]", "OFF"), (b'["under-voltage now"]', "ON")):
+        payload = b'{"throttled":%s}' % throttled
+        assert rendered(weak["value_template"], payload) == state
     assert rendered(problem["value_template"], health.payload) == "OFF"
     assert rendered(problem["value_template"], b'{"status":"degraded"}') == "ON"
     reasons = rendered(problem["json_attributes_template"], health.payload)
     assert json.loads(reasons) == {"reasons": []}
     switch(server, "fan", 0.5)
     half = subscriber.wait_for_value("house/pi/pins/fan", 0.5)[0]
-    assert rendered(fan["state_template"], half.payload) == "on"
-    assert rendered(fan["brightness_template"], half.payload) == "128"
-    assert rendered(fan["state_template"], b'{"value":0}') == "off"
+    assert rendered(fan["state_value_template"], half.payload) == fan["payload_on"]
+    assert rendered(fan["brightness_value_template"], half.payload) == "128"
+    assert rendered(fan["state_value_template"], b'{"value":0}') == fan["payload_off"]
+    # A removed pin leaves an empty message. Then Home Assistant logs what a template cannot read.
+    for component in found.values():
+        templates = [each for key, each in component.items() if key.endswith("value_template")]
+        templates += [each["value_template"] for each in component.get("availability", [])[1:]]
+        assert {rendered(each) for each in templates} <= {"None", "", "0", "offline"}
     commands = [
         ("lamp", found["lamp"]["payload_on"], 1),
         ("lamp", found["lamp"]["payload_off"], 0),
         ("gate", found["gate"]["payload_press"], 1),
-        ("fan", rendered(fan["command_on_template"], brightness=51), 0.2),
-        ("fan", rendered(fan["command_on_template"]), 1),
-        ("fan", rendered(fan["command_off_template"]), 0),
+        ("fan", rendered(fan["brightness_command_template"], value=51), 0.2),
+        ("fan", fan["payload_off"], 0),
     ]
     for number, (name, payload, value) in enumerate(commands, 1):
         subscriber.publish(found[name]["command_topic"], payload.encode())
@@ -149,3 +166,104 @@ def test_removed_pins_and_crash(brokers, start_server):
     assert (whole, own["topic"]) == ({"topic": "house/pi/status"}, "house/pi/pins/gate")
     assert rendered(own["value_template"], late.last(own["topic"]).payload) == "online"
     assert rendered(own["value_template"], b'{"value":null,"time":null}') == "offline"
+
+
+def test_another_kind_of_pin(brokers, start_server):
+    """Where a pin has another kind, the one before is removed first, and its state after that: by a
+    reload, and by a restart. A label that begins with the host's name is not doubled."""
+    broker = brokers.broker()
+    subscriber = brokers.subscriber(broker, TOPIC, "house/pi/#")
+    text = config(broker.url, DISCOVERY + CONTROL)
+    server = start_server(text)
+    host = subscriber.last(TOPIC).json["device"]["name"]
+    subscriber.wait_for_topic("house/pi/health")
+    text = text.replace("mode: pwm", f"mode: output, label: {host.upper()} - Fan")
+    text = text.replace("lamp:", "light:")
+    reload(server, text)
+    subscriber.wait_for_payload("house/pi/pins/lamp", b"")
+    *_, removal, present = [each for each in subscriber.messages if each.topic == TOPIC]
+    assert announced(removal)["fan"] == {"platform": "light"}
+    assert announced(removal)["lamp"] == {"platform": "switch"}
+    assert "light" not in announced(removal) and "lamp" not in announced(present)
+    assert (announced(present)["fan"]["platform"], announced(present)["fan"]["name"]) == (
+        "switch",
+        "Fan",
+    )
+    assert announced(present)["light"]["default_entity_id"] == "switch.pi_light"
+    emptied = [each for each in subscriber.messages if each.payload == b""]
+    assert subscriber.messages.index(emptied[0]) > subscriber.messages.index(present)
+    server.stop(signal.SIGKILL)
+    server.reload(text.replace("heater: {gpio: 23, mode: output,", "heater: {gpio: 23, mode: pwm,"))
+    subscriber.messages.clear()
+    server.restart()
+    removal, present = subscriber.wait_for(announced, count=2)[:2]
+    assert announced(removal)["heater"] == {"platform": "binary_sensor"}
+    assert announced(present)["heater"]["platform"] == "sensor"
+
+
+def test_what_the_configuration_no_longer_names(brokers, start_server, tmp_path):
+    """Without `discovery`, and with another `topic`, what was retained before is removed; also by a
+    restart. A topic that another Pi uses by now is left alone."""
+    broker = brokers.broker()
+    environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path)}
+    text = config(broker.url, DISCOVERY + CONTROL)
+    server = start_server(text, env=environment)
+    subscriber = brokers.subscriber(broker, TOPIC, "house/#")
+    subscriber.last(TOPIC)
+    subscriber.wait_for_topic("house/pi/health")
+
+    def retained():
+        """Return the topics for which the broker has a message."""
+        found = {each.topic: each.payload for each in subscriber.messages if each.retained}
+        return {topic for topic, payload in found.items() if payload}
+
+    assert {TOPIC, "house/pi/status", "house/pi/health"} < retained()
+    reload(server, config(broker.url, CONTROL))
+    subscriber.wait_for_payload(TOPIC, b"")
+    reload(server, text)
+    subscriber.wait_for(announced, count=2)
+    server.stop()
+    server.reload(config(broker.url, DISCOVERY, topic="house/attic"))
+    server.restart()
+    subscriber.wait_for_payload("house/pi/status", b"")
+    subscriber.wait_for_topic("house/attic/health")
+    assert not [each for each in retained() if "house/pi/" in each or each == TOPIC]
+    subscriber.publish("house/attic/status", b"online", retain=True)
+    server.stop(signal.SIGKILL)
+    subscriber.wait_for_payload("house/attic/status", b"offline")
+    subscriber.publish("house/attic/status", b"online", retain=True)
+    server.reload(text)
+    server.restart()
+    server.wait_for_log("house/attic is in use by another Pi: nothing was removed")
+    subscriber.wait_for(announced, count=3)
+    assert "house/attic/describe" in retained()
+
+
+def test_announced_again_when_home_assistant_starts(brokers, start_server):
+    """The Pi announces itself again after each start of Home Assistant, whatever its prefix. A
+    hostile client cannot cause many announcements, and none of things that are not a Pi's."""
+    broker = brokers.broker("max_queued_messages 0")
+    subscriber = brokers.subscriber(broker, "ha/device/+/config", "house/pi/pins/lamp/result")
+    hostile = {f"x{number}": {"platform": "light"} for number in range(100)}
+    hostile |= {"a b": {"platform": "light"}, "lamp": {"platform": "climate"}, "fan": 7}
+    valid = {**hostile, "fan": {"platform": "light"}}
+    for components in (hostile, valid):
+        subscriber.publish("ha/device/house_pi/config", {"components": components}, retain=True)
+    program = changing(mqtt_announce_within_s=0.4)
+    start_server(config(broker.url, ", discovery: ha" + CONTROL), program=program)
+    removal, present = subscriber.wait_for(announced, count=4)[2:]
+    check(present.json)
+    assert {name for name in announced(removal) if name not in announced(present)} == {
+        f"x{number}" for number in range(100)
+    }
+    began, count = time.monotonic(), 4
+    for topic in ("homeassistant/status", "ha/status"):
+        for _ in range(300):
+            subscriber.publish(topic, b"offline", qos=0)
+            subscriber.publish(topic, b"online", qos=0)
+        count = len(subscriber.wait_for(announced, count + 1))
+    subscriber.publish("house/pi/pins/lamp/set", 1)
+    subscriber.last("house/pi/pins/lamp/result")
+    found = subscriber.wait_for(announced, count)
+    assert len(found) - 4 <= (time.monotonic() - began) / 0.2
+    assert announced(found[-1]) == announced(present)

@@ -1,8 +1,11 @@
 """The fleet as one of its Pis shows it: contents, rights, and failures of the broker."""
 
 import re
+import shlex
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -264,6 +267,44 @@ def test_unreachable_broker_and_crashed_pi(brokers, start_server):
         viewer.wait_until(lambda: not viewer.pis[THERE]["online"])
         assert viewer.pin(THERE, "lamp")["value"] == 1
         assert viewer.pis[THERE]["heard"] >= before
+
+
+def test_broker_that_sends_nothing_stored(brokers, start_server):
+    """If the broker does not send what Pis have published before, not even this one, the fleet says
+    so. RabbitMQ is like that; here it is the ACL."""
+    broker = brokers.guarded("user here\ntopic write farm/#\n", ["here"])
+    more = f"{FLEET}, user: here, password_file: password"
+    program = changing(fleet_return_timeout_s=0.1)
+    here = start_server(here_config(broker, more), program=program)
+    with FleetViewer(here) as viewer:
+        viewer.wait_until(lambda: "RabbitMQ" in (viewer.broker["error"] or ""))
+        assert viewer.broker["connected"] and not viewer.pis
+
+
+def test_a_pi_that_is_gone(brokers, start_server):
+    """The command in docs/mqtt.md leaves nothing of a Pi at the broker and on the fleet page."""
+    docs = (Path(__file__).parents[2] / "docs/mqtt.md").read_text()
+    (command,) = re.findall(r"^    (mosquitto_sub --remove.*)", docs, re.MULTILINE)
+    broker = brokers.broker()
+    here = start_server(config(broker.url, FLEET, "raspi-server/here"))
+    attic = start_server(config(broker.url, ", discovery: homeassistant", "raspi-server/attic"))
+    subscriber = brokers.subscriber(broker, "homeassistant/#", "raspi-server/attic/#")
+    subscriber.wait_for_topic("/config")
+    with FleetViewer(here) as viewer:
+        viewer.wait_for("raspi-server/here", "raspi-server/attic")
+        attic.stop(signal.SIGKILL)
+        subscriber.wait_for_payload("raspi-server/attic/status", b"offline")
+        found = [*shlex.split(command), "-h", "127.0.0.1", "-p", str(broker.port)]
+        done = subprocess.run(found, capture_output=True, text=True, timeout=LIMIT)
+        assert (done.returncode, done.stderr) == (27, "Timed out\n")
+        viewer.wait_until(lambda: viewer.pis.keys() == {"raspi-server/here"})
+    # What the broker has retained comes before its answer to the subscription of this marker.
+    late = brokers.subscriber(broker, "#")
+    late.publish("marker", 1)
+    late.last("marker")
+    retained = {each.topic.rpartition("/pins/")[0] or each.topic for each in late.messages}
+    own = {f"raspi-server/here{each}" for each in ("", "/status", "/describe", "/health")}
+    assert retained == own | {"marker"}
 
 
 def test_reload_and_stop_close_viewers(brokers, start_server):

@@ -72,9 +72,20 @@ def test_foreign_retained_messages(brokers, start_server):
     for name in ("status", "describe", "pins/door", "pins/lamp/result", "pins/lamp/late", "pins/Ä"):
         subscriber.publish(f"house/pi/{name}", b"{\x00" * 1000, retain=True)
     subscriber.publish("house/pi/pins/lamp/set", 1, retain=True)
-    server = start_server(config(broker.url, CONTROL))
-    subscriber.wait_for(lambda each: "/old-" in each.topic and not each.payload, 300)
-    subscriber.wait_for_topic("house/pi/health")
+    program = changing(mqtt_max_stale_pins=200)
+    server = start_server(config(broker.url, CONTROL), program=program)
+
+    def emptied(each):
+        return "/old-" in each.topic and not each.payload
+
+    subscriber.wait_for(emptied, 200)
+    subscriber.publish("house/pi/pins/gate/set", 0)
+    subscriber.last("house/pi/pins/gate/result")
+    assert sum(map(emptied, subscriber.messages)) == 200  # for each connection
+    server.stop()
+    server.restart()
+    subscriber.wait_for(emptied, 300)
+    subscriber.wait_for_topic("house/pi/health", 2)
     wait_until_well(server)
     subscriber.publish("house/pi/pins/fan/set", 1, retain=True)
     answer = subscriber.last("house/pi/pins/fan/result").json

@@ -8,8 +8,8 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.http import ask
-from tests.support.mqtt import switch
-from tests.support.server import LIMIT, Server
+from tests.support.mqtt import switch, wait_until_well
+from tests.support.server import LIMIT, Server, changing
 from tests.support.websocket import WebSocketClient
 
 CONFIG = """
@@ -53,8 +53,12 @@ def test_numbers_of_a_pin(start_server):
     assert first["pin_on_seconds_total door"] == 0
     since = ask(server, "GET", "/api/pins/lamp").json["since"]
     assert abs(first["pin_last_change_timestamp_seconds lamp"] - since) < 1  # of two readings
-    assert first["edge_to_send_seconds_count"] == 4
-    assert 0 < first["edge_to_send_seconds_sum"] < LIMIT
+    assert first["edge_to_send_seconds_count no"] == 4
+    assert 0 < first["edge_to_send_seconds_sum no"] < LIMIT
+    assert {"edge_to_send_seconds_bucket no 0.0001", "edge_to_send_seconds_bucket no 5.0"} < {
+        *first
+    }
+    assert "throttled under-voltage now" not in first  # not a Raspberry Pi
     assert first["pin_up door"] == 1
     assert (first["health ok"], first["health degraded"]) == (1, 0)
     assert first["heartbeat_up"] == first["watchdog_fed"] == 1
@@ -105,14 +109,67 @@ def test_broker_and_dashboard(start_server, brokers):
     done = subprocess.run(check, input=text, capture_output=True, timeout=LIMIT)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     told = set(re.findall(r"^(?:raspi_server|process)_\w+", text.decode(), re.MULTILINE))
-    told.add("raspi_server_temperature_celsius")  # where there is a thermometer
+    # Where there is a thermometer, and the firmware of a Raspberry Pi.
+    told |= {"raspi_server_temperature_celsius", "raspi_server_throttled"}
     dashboard = json.loads((Path(__file__).parents[2] / "docs/grafana.json").read_text())
     drawn = set(re.findall(r"\b(?:raspi_server|process)_\w+", json.dumps(dashboard)))
     assert drawn - told == set()
+    alerts = (Path(__file__).parents[2] / "docs/alerts.yml").read_text()
+    read = set(re.findall(r"\b(?:raspi_server|process)_\w+", alerts))
+    assert read - told == set()
     others = {name for name in told if not re.match("raspi_server_(?!edge_to_send_seconds_)", name)}
     assert told - drawn - others == set()
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids)) and all(panel["targets"] for panel in dashboard["panels"])
+
+
+def test_under_voltage(start_server, brokers, tmp_path):
+    """While the voltage is too low the health is degraded, and says why: to callers, Prometheus and
+    clients of the broker. What is over does not degrade it."""
+    broker = brokers.broker()
+    file = tmp_path / "get_throttled"
+    file.write_text("50005\n")
+    statements = ("from pathlib import Path", "from raspi_server.system import vitals")
+    program = changing(
+        *statements, f"vitals._THROTTLED = Path({str(file)!r})", mqtt_health_interval_s=0.1
+    )
+    text = CONFIG + f'mqtt: {{url: "{broker.url}", topic: house/pi}}\n'
+    server = start_server(text, program=program)
+    reason = "under-voltage: the Pi needs a stronger power supply or a shorter cable"
+    health = ask(server, "GET", "/api/health")
+    assert (health.status, health.json["status"]) == (200, "degraded")
+    assert reason in health.json["reasons"]
+    found = numbers(server)
+    assert (found["health degraded"], found["throttled under-voltage now"]) == (1, 1)
+    assert (found["throttled throttled now"], found["throttled too hot now"]) == (1, 0)
+    subscriber = brokers.subscriber(broker, "house/pi/health")
+    assert subscriber.last("house/pi/health").json["reasons"] == [reason]
+    file.write_text("50000\n")
+    wait_until_well(server)
+    found = numbers(server)
+    assert (found["health ok"], found["throttled under-voltage now"]) == (1, 0)
+    assert found["throttled under-voltage since boot"] == 1
+
+
+def test_debounced_pins_are_counted_apart(start_server):
+    """The time that debouncing takes is not counted with that of the other pins."""
+    server = start_server(CONFIG.replace("pull: up", "pull: up, debounce: 0.01"))
+    with WebSocketClient(server.port) as viewer:
+        viewer.send(type="drive", pin="door", value=1)
+        viewer.receive("change", pin="door")
+    switch(server, "lamp", 1)
+    found = numbers(server)
+    assert found["edge_to_send_seconds_count yes"] == found["edge_to_send_seconds_count no"] == 1
+    assert found["edge_to_send_seconds_sum yes"] >= 0.01
+
+
+def test_alerts():
+    """Prometheus accepts the alerts, and each fires for a Pi in trouble only."""
+    file = Path(__file__).with_name("alerts_test.yml")
+    done = subprocess.run(
+        ["promtool", "test", "rules", file], capture_output=True, text=True, timeout=LIMIT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_metrics_need_the_right_to_view(start_with_codes):

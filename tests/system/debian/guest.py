@@ -98,7 +98,7 @@ def tree(suite: str) -> Path:
     return made
 
 
-def _pip_settings() -> tuple[dict[str, str], list[str]]:
+def pip_settings() -> tuple[dict[str, str], list[str]]:
     """Return pip's settings on this machine as environment, and the local files they name."""
     settings = {}
     for line in _run(sys.executable, "-m", "pip", "config", "list").splitlines():
@@ -128,7 +128,7 @@ def wheels(suite: str) -> Path:
     key = hashlib.sha256(repr((needed, locks)).encode()).hexdigest()[:12]
     made = CACHE / f"{suite}-wheels-{key}"
     if not made.exists():
-        settings, files = _pip_settings()
+        settings, files = pip_settings()
         pip = "/tmp/venv/bin/python -m pip wheel --use-pep517 -w /wheels"
         locked = f"{pip} --only-binary :all: --require-hashes -r /locks"
         older = f'([ $# -eq 0 ] || {pip} "$@")'
