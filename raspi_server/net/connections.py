@@ -9,7 +9,7 @@
 - Each IPv6 address counts alone, since all machines of a home share one /64. A client with many
   addresses can evict other clients, but not the owner.
 - This machine itself, where the owner may run a proxy, and trusted proxies are limited only by file
-  descriptors. A WebSocket that comes through a trusted proxy counts for its client's address."""
+  descriptors. A viewer that comes through a trusted proxy counts for its client's address."""
 
 import asyncio
 import itertools

@@ -29,6 +29,8 @@ class Hub:
         self._encode = encode
         self._on_active = on_active
         self._viewers: set[Viewer] = set()
+        self._waiting: set[Viewer] = set()
+        """Those that may not view yet. They are sent nothing, and are closed with the others."""
         self._fanout = Fanout(limits)
         self.sent = 0
         self.skipped = 0
@@ -42,8 +44,13 @@ class Hub:
     def __iter__(self) -> Iterator[Viewer]:
         return iter(tuple(self._viewers))
 
+    def add_waiting(self, viewer: Viewer) -> None:
+        """Add a client that may become a viewer once it has signed in."""
+        self._waiting.add(viewer)
+
     def add(self, viewer: Viewer) -> None:
         """Add a viewer, whose connection may be closed already."""
+        self._waiting.discard(viewer)
         self._viewers.add(viewer)
         self._fanout.add(viewer)
         if len(self._viewers) == 1:
@@ -52,6 +59,7 @@ class Hub:
 
     def remove(self, viewer: Viewer) -> None:
         """Remove a viewer, if it is here."""
+        self._waiting.discard(viewer)
         if viewer in self._viewers:
             self._viewers.remove(viewer)
             self._fanout.remove(viewer)
@@ -89,13 +97,13 @@ class Hub:
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame to all viewers."""
-        for viewer in self:
+        for viewer in (*self._viewers, *self._waiting):
             viewer.close(code, reason)
 
     def cut(self, code: int, reason: str) -> None:
         """Send a close frame to all viewers and close their connections at once.
 
         Nothing more is received from them."""
-        for viewer in self:
+        for viewer in (*self._viewers, *self._waiting):
             viewer.close(code, reason)
             viewer.cut()

@@ -195,7 +195,7 @@ class AccessPolicy:
     def admit_viewer(
         self, request: HTTPServerRequest, connection: Connection, caller: Caller
     ) -> bool:
-        """Count the connection of a WebSocket that a proxy forwarded for the address of its caller.
+        """Count the connection of a viewer that a proxy forwarded for the address of its caller.
 
         Return False if that has too many, all of them protected from eviction."""
         if not _client(request).is_forwarded:

@@ -6,6 +6,7 @@ from functools import partial
 
 from tornado.http1connection import HTTP1Connection
 
+from ..errors import RequestError
 from ..net.backpressure import Viewer
 from ..net.connections import Connection
 from ..net.events import RETRY_AFTER_MS, EventStream, EventViewer
@@ -30,17 +31,23 @@ class Events(ApiHandler):
         self.set_header("X-Accel-Buffering", "no")  # nginx passes each event on at once
 
     def get(self) -> None:
-        """Send all values and the health, and from then on each change, state and health."""
+        """Send all values and the health, and from then on each change, state and health.
+
+        Raises RequestError if the client has too many connections through a proxy.
+        """
         assert isinstance(self.request.connection, HTTP1Connection)
         self.prepare_headers()
         headers = "".join(f"{name}: {value}\r\n" for name, value in self._headers.get_all())
         head = f"HTTP/1.1 200 OK\r\n{headers}\r\nretry: {RETRY_AFTER_MS}\n\n"
+        stream = self.request.connection.stream
+        if isinstance(stream, Connection) and not stream.closed():
+            if not self.context.auth.admit_viewer(self.request, stream, self.caller):
+                raise RequestError("too-fast", "this address has too many connections")
+            stream.on_large_response = None  # the hub bounds what waits here
         # Tornado would send each event as a chunk, and wait for slow clients one by one.
-        stream = self.detach()
+        self.detach()
         if stream.closed():
             return
-        if isinstance(stream, Connection):
-            stream.on_large_response = None  # the hub bounds what waits here
         hub, name = self.context.broadcaster.events, str(self.request.remote_ip)
         loop = asyncio.get_running_loop()
         viewer = EventViewer(EventStream(stream), loop, self.caller, hub.limits)

@@ -1,6 +1,7 @@
 """Parts that all request handlers share."""
 
 import logging
+import re
 from http.client import responses
 from typing import Any
 
@@ -10,13 +11,18 @@ from tornado.web import HTTPError, OutputTransform, RequestHandler
 from ..security.hooks import PATH as HOOK_PATH
 from ..system import busy
 
+_SECRET = re.compile(r"[0-9a-f]{32,}", re.IGNORECASE)
+"""What may be the secret of a hook, or most of it. Versions of files are shorter."""
+
 log = logging.getLogger(__name__)
 
 
 def shown_path(request: HTTPServerRequest) -> str:
-    """Return the path of a request for the log, without the secret of a hook."""
+    """Return the path of a request for the log, without the secret of a hook.
+
+    A secret is left out of other paths, too: a proxy may have changed the address of a hook."""
     path = request.path
-    return f"{HOOK_PATH}…" if path.startswith(HOOK_PATH) else path[:80]
+    return f"{HOOK_PATH}…" if path.startswith(HOOK_PATH) else _SECRET.sub("…", path)[:80]
 
 
 class NamedHandler(RequestHandler):

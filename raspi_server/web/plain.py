@@ -1,7 +1,8 @@
 """`/plain`: the pins as one HTML page with forms, for old browsers, text browsers and e-readers.
 
 It needs no script. Each form has a token that is bound to the sign-in of the browser, or to a
-cookie that is made for it, so a form of another site is rejected. GET changes nothing.
+cookie that is made for it, so a form of another site is rejected, also of one that
+`access.origins` lists. GET changes nothing.
 """
 
 import hmac
@@ -82,7 +83,7 @@ class Plain(NamedHandler):
     async def post(self) -> None:
         """Do what a form asks for, and show the pins again."""
         try:
-            self.context.auth.check_origin(self.request)
+            self.context.auth.check_origin(self.request, only_own=True)
             if not hmac.compare_digest(self._sent("token").encode(), self._token().encode()):
                 raise RequestError("foreign", _OLD_FORM)
             question = await self._carry_out(self._sent("do"))

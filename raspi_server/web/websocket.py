@@ -193,6 +193,7 @@ class ViewerSocket(RateLimitedSocket):
         try:
             self._begin(self._viewer)
         except RequestError as error:
+            self.hub.add_waiting(self._viewer)
             self._send_error(self._viewer, None, error)
             timeout_s = self.context.limits.sign_in_timeout_s
             close = partial(self._viewer.close, CLOSE_LOGIN_REQUIRED, error.message)

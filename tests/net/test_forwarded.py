@@ -15,6 +15,7 @@ from raspi_server.security.codes import Codes
 from tests.support.http import Response, ask
 from tests.support.server import Server, changing
 from tests.support.websocket import CLOSE, WebSocketClient
+from tests.web.test_events import Events
 
 PROXY, INNER, STRANGER, REAL = "127.0.0.9", "172.16.3.4", "127.0.0.8", "203.0.113.7"
 TRUSTED = Proxies([f"{PROXY}/32", "172.16.0.0/12", "fd00::/8"])
@@ -196,8 +197,9 @@ def test_host_that_a_client_forwards_itself(start_server, tmp_path: Path) -> Non
 
 
 def test_limits_of_connections(start_server, tmp_path: Path) -> None:
-    """A proxy may open any number of connections. Its WebSockets count for their clients: the
-    oldest of one that has too many is closed, unless it presented the control code."""
+    """A proxy may open any number of connections. Its viewers count for their clients: the oldest
+    of one that has too many is closed, unless it presented the control code. If all have, another
+    one is rejected."""
     pi = Behind(start_server, tmp_path, max_connections_per_address=3)
     right = {"Authorization": f"Bearer {pi.code}"}
 
@@ -215,3 +217,16 @@ def test_limits_of_connections(start_server, tmp_path: Path) -> None:
     for each in (owner, second, third, *others):
         each.receive("state")
         each.socket.close()
+    told = {"X-Forwarded-For": "203.0.113.8"}
+    streams = [Events(pi.server, address=PROXY, **told) for _ in range(4)]
+    for each in streams:
+        each.receive("health")
+    assert streams[0].is_ended()
+    owners = [Events(pi.server, address=PROXY, **told, **right) for _ in range(3)]
+    assert all(each.is_ended() for each in streams)
+    answer = pi.ask("GET", "/api/events", **told)
+    assert answer.error[:2] == (429, "too-fast")
+    for each in owners:
+        each.receive("state")
+    for each in (*streams, *owners):
+        each.__exit__()

@@ -77,6 +77,17 @@ def test_hook_switches_its_pin(pi):
         assert secret not in pi.server.log and secret not in file.read_text()
 
 
+def test_secret_at_another_path_is_in_no_log(pi):
+    """Also an address that a proxy has changed, so that it leads nowhere, leaves no secret."""
+    pi.file.write_text(f"log_level: debug{CONFIG}")
+    light = new(pi, "light")
+    secret = light.rpartition("/")[2]
+    for path in (light, f"/pi{light}", f"/{light}", f"/hook%2F{secret}", f"/api{light.upper()}"):
+        assert pi.ask("GET", path).status == (200 if path == light else 404)
+    pi.server.wait_for_log(r"DEBUG GET /api/HOOK/…: 404")
+    assert secret not in pi.server.log.lower()
+
+
 def test_previews_and_other_methods_switch_nothing(pi):
     """Neither HEAD nor a prefetch, nor a program that shows a preview of a message, switches."""
     light = new(pi, "light")

@@ -1,6 +1,7 @@
 """The ways in which a client presents its code: a header, a message, and pages of any origin."""
 
 import base64
+import signal
 import subprocess
 
 import pytest
@@ -70,6 +71,19 @@ def test_signing_in_by_a_message(start_with_codes):
     with pi.viewer() as viewer:
         assert viewer.receive()["message"] == "viewing needs an access code"
         assert viewer.close_code() == 4401  # after ten seconds
+
+
+def test_waiting_for_a_code_ends_with_the_scheme(start_with_codes, certificate):
+    """A socket that has not signed in yet is closed like those of viewers: a code that it sent
+    after a change to https would have been read on the way."""
+    pi = start_with_codes("{view: code}")
+    code = pi.new("control")
+    with pi.viewer() as waiting, pi.viewer({"Authorization": f"Bearer {code}"}) as viewer:
+        assert waiting.receive()["code"] == "sign-in"
+        pair = f"{{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}"
+        pi.file.write_text(f"ssl: {pair}\n{pi.file.read_text()}")
+        pi.server.process.send_signal(signal.SIGHUP)
+        assert (waiting.close_code(), viewer.close_code()) == (1012, 1012)
 
 
 @pytest.mark.parametrize("path", ["/ws", "/fleet/ws"])

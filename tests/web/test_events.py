@@ -26,8 +26,14 @@ pins:
 class Events:
     """A client of the stream, on a bare socket."""
 
-    def __init__(self, server: Server, buffer: int | None = None, **headers: str) -> None:
-        self.socket = open_socket(server.port, buffer)
+    def __init__(
+        self,
+        server: Server,
+        buffer: int | None = None,
+        address: str = "127.0.0.1",
+        **headers: str,
+    ) -> None:
+        self.socket = open_socket(server.port, buffer, address)
         more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         request = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n{more}\r\n"
         self.socket.sendall(request.encode())

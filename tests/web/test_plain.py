@@ -231,6 +231,27 @@ def test_signing_in_and_out(home: CodedServer) -> None:
     assert code not in home.server.log and ": off, by" not in home.server.log
 
 
+def test_listed_site_sends_no_form(start_with_codes) -> None:
+    """A site of `access.origins` on the same host, which gets our cookies and can set them, signs
+    a browser neither in nor out with a form, not even with the token of that browser."""
+    listed = "http://127.0.0.1:8123"
+    home: CodedServer = start_with_codes(f"{{origins: ['{listed}']}}")
+    code = home.new("control")
+    attacker, victim = TextBrowser(home.server), TextBrowser(home.server)
+    form = attacker.open().form("Sign in")
+    victim.press(victim.open().form("Sign in"), "Sign in", code=code)
+    signed_in = dict(victim.cookies)
+    victim.cookies |= attacker.cookies
+    kind = "application/x-www-form-urlencoded"
+    for button, origin in (("Sign in", listed), ("Sign out", listed), ("Sign out", "null")):
+        body = urlencode({**form["fields"], "do": button, "code": code}).encode()
+        answer = victim.ask("POST", "/plain", body, Origin=origin, Content_Type=kind)
+        assert (answer.status, "pages of" in answer.body.decode()) == (403, True)
+        assert "raspi-server-http" not in str(answer.headers["Set-Cookie"])
+    victim.cookies = signed_in
+    assert "Signed in with the control code" in victim.open().text
+
+
 def test_get_changes_nothing(pi: Server) -> None:
     """No GET and no HEAD changes a pin, at any route and with any arguments; only hooks would."""
     before = {pin["name"]: pin["value"] for pin in ask(pi, "GET", "/api/pins").json["pins"]}
