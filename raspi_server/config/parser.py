@@ -32,6 +32,7 @@ from .schema import (
     HookConfigs,
     HostName,
     InputConfig,
+    Label,
     MqttConfig,
     Name,
     OutputConfig,
@@ -207,7 +208,8 @@ class _Parser:
     def _scalar(self, node: Node, path: str, kind: Any) -> Any:
         convert, wanted, show_scalar = converter(kind)
         if not strict_yaml.is_scalar(node):
-            self.error(line_of(node), path, f"expected {wanted}, got {show(node)}")
+            hint = " (write it in quotes)" if kind is Label else ""
+            self.error(line_of(node), path, f"expected {wanted}, got {show(node)}{hint}")
             return _ABSENT
         try:
             return convert(strict_yaml.scalar(node), self._folder)

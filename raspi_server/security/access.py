@@ -439,7 +439,7 @@ class AccessPolicy:
         return audience
 
     def _ask_for_code(self, what: str, right: Right) -> None:
-        if self._codes.exists(right):
+        if self._codes.exists(right) or self._codes.exists("control"):
             raise RequestError("sign-in", what)
         how = f"sudo raspi-server code --new {right}"
         raise RequestError("sign-in", f"{what}, and none exists yet ({how})")
