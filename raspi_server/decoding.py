@@ -91,8 +91,9 @@ def _complaint(sent: dict[str, Any], kind: type[Struct], error: Exception) -> st
     fields = {field.encode_name: field for field in described.fields}
     for name in sent:
         if name not in fields and name != described.tag_field:
-            known = _any_of([*([described.tag_field] if described.tag_field else []), *fields])
-            return f"expected only the fields {known}, got {_show(name)}"
+            known = [*([described.tag_field] if described.tag_field else []), *fields]
+            what = "field" if len(known) == 1 else "fields"
+            return f"expected only the {what} {_any_of(known)}, got {_show(name)}"
     for name, field in fields.items():
         is_sent, value = name in sent, sent.get(name)
         if field.required and not is_sent or is_sent and not _fits(value, kind, name):

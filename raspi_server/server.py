@@ -241,7 +241,8 @@ class Server:
         self._context.www = _www(config)
         self._broadcaster.set_interval(config.interval)
         if config.mqtt != before.mqtt or broker_config != (self._mqtt and self._mqtt.config):
-            self._leave_broker(CLOSE_RESTARTED, "the configuration has changed")
+            is_for_good = config.mqtt is None
+            self._leave_broker(CLOSE_RESTARTED, "the configuration has changed", is_for_good)
             self._join_broker(config, broker_config)
             if self._mqtt:
                 self._mqtt.start(self._leaving)
@@ -347,9 +348,9 @@ class Server:
                 broker_config, self._mqtt.topic, self._context.fleet_audience, self._limits
             )
 
-    def _leave_broker(self, code: int, reason: str) -> None:
+    def _leave_broker(self, code: int, reason: str, for_good: bool = False) -> None:
         """Disconnect from the broker; `code` and `reason` are for the viewers of the fleet."""
-        leaving = [self._mqtt.close()] if self._mqtt else []
+        leaving = [self._mqtt.close(for_good)] if self._mqtt else []
         leaving += [self._fleet.close(code, reason)] if self._fleet else []
         if leaving:
             self._leaving = asyncio.ensure_future(_all(leaving))

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests.config.reading import read
+
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("raspi_server", "tests", "scripts", "systemd", "docs", "www")
 PAGES = ("docs/architecture.md", "SECURITY.md", "README.md", "systemd/README.md", "CONTRIBUTING.md")
@@ -26,3 +28,17 @@ def test_named_files_exist() -> None:
     names = [f"{each.parent.name}/" for each in package.glob("*/__init__.py")]
     names += [each.name for each in package.glob("*.py") if not each.name.startswith("__")]
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_keys_that_go_with_a_proxy() -> None:
+    """Each section of docs/proxies.md says which keys of config.yaml go with its proxy, and those
+    that are shown are valid."""
+    text = (ROOT / "docs" / "proxies.md").read_text()
+    names, sections = re.findall("^## (.*)", text, re.M), re.split("^## .*", text, flags=re.M)[1:]
+    for name, section in zip(names, sections, strict=True):
+        shown = re.findall("^```yaml\n(.*?)^```", section, re.M | re.DOTALL)
+        keys = [each for each in shown if "access:" in each]
+        for each in keys:
+            assert read(each).access.proxies
+        assert keys or "](#configyaml)" in section or "needs no keys" in section, name
+    assert len(names) >= 8

@@ -28,6 +28,7 @@ from ..limits import DEFAULT, Limits
 from ..net.addresses import local_name
 from ..net.listener import ListenError, listen
 from ..security import key_exchange, tls
+from ..security.hooks import Hooks
 from ..system import storage, vitals
 from ..system.logs import legible
 from ..system.storage import SERVICE
@@ -103,6 +104,7 @@ class Doctor:
         yield from self._check_gpio(config or Config())
         if config:
             yield from _check_secrets(config)
+            yield from _check_hooks(config)
             if config.certificate:
                 yield from self._check_certificate(config.certificate)
         if served:
@@ -320,6 +322,22 @@ def _check_secrets(config: Config) -> Iterator[Finding]:
     for secret in config.secret_files:
         if exposure := storage.exposure(secret):
             yield Finding("error", "secrets", f"{secret}: {exposure.message}", exposure.remedy)
+
+
+def _check_hooks(config: Config) -> Iterator[Finding]:
+    """Check that each hook has an address."""
+    folder = storage.state_folder_of_service()
+    if not config.hooks or folder is None:
+        return
+    if not os.access(folder, os.R_OK | os.X_OK):
+        yield Finding("note", "hooks", f"{folder} cannot be read", "sudo raspi-server doctor")
+        return
+    with storage.as_owner(folder):
+        hooks = Hooks(folder)
+    for name in config.hooks:
+        if not hooks.has(name):
+            remedy = f"sudo raspi-server hook --new {name}"
+            yield Finding("error", "hooks", f"{name} has no address, so nothing can use it", remedy)
 
 
 def _left_out(file: Path) -> dict[str, str]:

@@ -27,6 +27,18 @@ class Diagnostic(NamedTuple):
         return ": ".join(part for part in (where, self.key, self.message) if part)
 
 
+class Fault(NamedTuple):
+    """One mistake in the lines of a file. `line` counts from 1, `column` from 0.
+
+    `moves_keys` says that YAML finds keys at another place because of it, so other errors follow.
+    """
+
+    line: int
+    column: int
+    message: str
+    moves_keys: bool = False
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be used. Its message has one line for each of its `errors`."""
 

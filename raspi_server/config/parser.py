@@ -9,20 +9,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from . import rules, strict_yaml
 from .converters import advice, choice, converter, expected
-from .errors import ConfigError, Diagnostic, nearest, told_once
+from .errors import ConfigError, Diagnostic, Fault, told_once
 from .pinout import POSITION_BY_GPIO
 from .rules import Violation
 from .schema import (
     MODES,
     NAME,
-    PIN_KEYS,
     AccessConfig,
     AnyPin,
     CertificateFiles,
@@ -31,18 +30,15 @@ from .schema import (
     HookConfig,
     HookConfigs,
     HostName,
-    InputConfig,
+    Label,
     MqttConfig,
     Name,
-    OutputConfig,
     PageOrigin,
     PinConfig,
     ProxyNetwork,
 )
 from .strict_yaml import Node, YamlError, line_of, quote, show
-
-if TYPE_CHECKING:
-    from .syntax import Fault
+from .unknown_keys import has_alike, misplaced, unknown
 
 MAX_PINS = len(POSITION_BY_GPIO)
 
@@ -108,7 +104,7 @@ def _with_mistakes_in_lines(errors: list[Diagnostic], data: bytes, name: str) ->
     return rest + _diagnostics(faults, text, name)
 
 
-def _diagnostics(faults: "list[Fault]", text: str, name: str) -> list[Diagnostic]:
+def _diagnostics(faults: list[Fault], text: str, name: str) -> list[Diagnostic]:
     from . import syntax
 
     rows = text.splitlines()
@@ -192,7 +188,7 @@ class _Parser:
         values: dict[str, Any] = {}
         for key, line, value in self.entries(node, path):
             if key not in fields:
-                self.error(line, _join(path, key), _unknown(key, fields))
+                self.error(line, _join(path, key), unknown(key, fields))
                 continue
             found = self.value(value, _join(path, key), fields[key])
             if found is not _ABSENT:
@@ -207,7 +203,8 @@ class _Parser:
     def _scalar(self, node: Node, path: str, kind: Any) -> Any:
         convert, wanted, show_scalar = converter(kind)
         if not strict_yaml.is_scalar(node):
-            self.error(line_of(node), path, f"expected {wanted}, got {show(node)}")
+            hint = " (write it in quotes)" if kind is Label else ""
+            self.error(line_of(node), path, f"expected {wanted}, got {show(node)}{hint}")
             return _ABSENT
         try:
             return convert(strict_yaml.scalar(node), self._folder)
@@ -395,7 +392,7 @@ class _Pins:
         """Return one pin, checked by itself; None if there are more errors than `before`."""
         parser, nodes = self._parser, pin.nodes
         for key, wanted in (("gpio", expected(Gpio)), ("mode", choice(MODES))):
-            if key not in nodes and not _has_alike(nodes, key):
+            if key not in nodes and not has_alike(nodes, key):
                 parser.error(pin.line, _join(pin.path, key), f"expected {wanted}, got nothing")
         mode: Any = None
         if "mode" in nodes:
@@ -433,7 +430,7 @@ class _Pins:
             if key == "mode" or fields.get(key) is _ABSENT:
                 continue
             if key not in fields:
-                self._parser.error(pin.key_lines[key], path, _misplaced(key, mode, fields))
+                self._parser.error(pin.key_lines[key], path, misplaced(key, mode, fields))
                 continue
             found = self._parser.value(node, path, fields[key])
             if found is not _ABSENT:
@@ -454,9 +451,7 @@ class _Pins:
     def _groups_of_one(self, path: str) -> set[str]:
         """Report each group that has only one output; return the names of those outputs."""
         alone: set[str] = set()
-        if any(
-            _has_alike([error.key.rpartition(".")[2]], "group") for error in self._parser.errors
-        ):
+        if any(has_alike([error.key.rpartition(".")[2]], "group") for error in self._parser.errors):
             return alone  # it may be the other one of a group
         for name, (group, line) in self._groups.items():
             if self._group_sizes[group] > 1:
@@ -487,70 +482,3 @@ def _join(path: str, key: str) -> str:
     """Return the dotted path of a key below `path`, safe to print."""
     shown = key if key.isprintable() and len(key) <= 40 else quote(key)
     return f"{path}.{shown}" if path else shown
-
-
-_SYNONYMS = {
-    **dict.fromkeys(("pin", "bcm", "number"), "gpio: NUMBER"),
-    **dict.fromkeys(("name", "title", "description"), "label: TEXT"),
-    **dict.fromkeys(("type", "direction"), "mode: input, output or pwm"),
-    **dict.fromkeys(("invert", "inverted", "activelow", "inverting"), "active: low"),
-    **dict.fromkeys(("activehigh",), "active: high"),
-    **dict.fromkeys(("pullup", "pud"), "pull: up"),
-    **dict.fromkeys(("pulldown",), "pull: down"),
-    **dict.fromkeys(("bouncetime", "bounce"), "debounce: 20ms"),
-    **dict.fromkeys(("default", "state", "value"), "initial: off, on or keep"),
-    **dict.fromkeys(("broker", "host", "server", "port"), "url: mqtt://HOST:PORT"),
-    **dict.fromkeys(("username", "login"), "user: NAME"),
-}
-"""What to write for keys of other programs, without _ and -."""
-
-
-def _has_alike(keys: Iterable[str], key: str) -> bool:
-    """Tell if one of the keys is `key`, or may be meant to be."""
-    return any(
-        nearest(each.lower(), [key]) or _SYNONYMS.get(each.lower(), "").startswith(f"{key}:")
-        for each in keys
-        if each == key or each not in PIN_KEYS
-    )
-
-
-def _unknown(key: str, keys: Iterable[str]) -> str:
-    keys = tuple(keys)
-    near = nearest(key.lower(), keys)
-    synonym = _SYNONYMS.get(re.sub("[_-]", "", key.lower()), "")
-    if synonym.partition(":")[0] in keys:
-        hint = f" (write {synonym})"
-    else:
-        hint = f" (did you mean {near}?)" if near else _place_of(key)
-    if key.lower().startswith(("pass", "pwd")):  # its value is a secret, and no error shows it
-        broker = "" if "password_file" in keys else "below mqtt, "
-        hint = f" (write {broker}password_file: FILE, with the password alone in that file)"
-    return f"expected one of the keys {', '.join(keys)}{hint}"
-
-
-def _place_of(key: str) -> str:
-    """Return where a key belongs that is at a wrong place, or an empty text."""
-    places: dict[str, type[Struct]] = {
-        "at the beginning of a line": Config,
-        "below access": AccessConfig,
-    }
-    places |= {"below mqtt": MqttConfig, "below the name of a pin": OutputConfig}
-    places |= {"below the name of a pin with mode: input": InputConfig}
-    found = [
-        place
-        for place, struct in places.items()
-        if key in {field.encode_name for field in msgspec.structs.fields(struct)} - {"name"}
-    ]
-    return f" ({key} belongs {choice(found)})" if found else ""
-
-
-def _misplaced(key: str, mode: str | None, fields: dict[str, Any]) -> str:
-    """Return the message for a `key` that a pin of this `mode` does not have."""
-    owners = [
-        name
-        for name, struct in MODES.items()
-        if key in {field.encode_name for field in msgspec.structs.fields(struct)} - {"name"}
-    ]
-    if owners:
-        return f"expected only with mode: {' or '.join(owners)}, got it with mode: {mode}"
-    return _unknown(key, ["mode", *fields])

@@ -2,20 +2,18 @@
 
 PyYAML says where it gave up, in its own words and often a line late. This module reads the lines
 themselves, for files that have an error. It knows the keys, so it also finds what YAML accepts but
-reads as something else: a key in a wrong column, a lost comment sign.
+reads as something else, such as a lost comment sign. `columns.py` finds keys in a wrong column.
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from types import UnionType
-from typing import Any, NamedTuple, get_args
+from collections.abc import Iterator
 
-import msgspec
 import yaml
 
-from .schema import PIN_KEYS, Config
-from .strict_yaml import quote
+from . import columns
+from .columns import KNOWN_KEYS, SECTIONS, Entry, shown_key
+from .errors import Fault
+from .schema import PIN_KEYS
 
 MAX_EXCERPT = 76
 """Longest excerpt of a line, in characters: it fits a terminal."""
@@ -57,18 +55,6 @@ _ADVICE = (
 _OTHER_ADVICE = (
     "expected key: value, with as many spaces before it as the other keys of its section have"
 )
-
-
-class Fault(NamedTuple):
-    """One mistake. `line` counts from 1, `column` from 0.
-
-    `moves_keys` says that YAML finds keys at another place because of it, so other errors follow.
-    """
-
-    line: int
-    column: int
-    message: str
-    moves_keys: bool = False
 
 
 def faults(
@@ -114,51 +100,6 @@ def _from_problem(problem: yaml.MarkedYAMLError, rows: list[str]) -> Fault:
     return Fault(mark.line + 1, mark.column, advice)
 
 
-def _keys(struct: Any) -> set[str]:
-    return {field.encode_name for field in msgspec.structs.fields(struct)}
-
-
-def _sections() -> dict[str, set[str]]:
-    """Return the keys of each section whose keys the schema names, by the name of the section."""
-    found: dict[str, set[str]] = {}
-    for field in msgspec.structs.fields(Config):
-        kinds = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
-        for kind in kinds:
-            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-                found[field.encode_name] = _keys(kind)
-    return found
-
-
-_TOP_KEYS = _keys(Config)
-_SECTIONS = _sections()
-_KNOWN = _TOP_KEYS.union(PIN_KEYS, *_SECTIONS.values())
-_TOP_WORDS = {
-    word
-    for field in msgspec.structs.fields(Config)
-    if field.encode_name in PIN_KEYS
-    for word in get_args(field.type)
-}
-"""The values of a key at the top that pins have, too: `gpio`."""
-
-
-_UNKNOWN = "?"
-"""Section below a key that the schema does not have, such as a mistyped one."""
-
-
-class _Entry(NamedTuple):
-    """A line with a key, or with a word that was meant as one."""
-
-    line: int
-    indent: int
-    key: str
-    value: str
-
-    @property
-    def opens(self) -> bool:
-        """True if keys may follow below it or in braces."""
-        return not self.value or self.value[0] in "{*&"
-
-
 class _Scan:
     """Reading of the lines, with the mistakes `found`. `rejected` tells if PyYAML failed."""
 
@@ -166,18 +107,14 @@ class _Scan:
         self.found: list[Fault] = []
         self._rows = text.splitlines()
         self._rejected = rejected
-        self._entries: list[_Entry] = []
-        self._items: list[list[tuple[int, int]]] = []
+        self._entries: list[Entry] = []
+        self._lists: list[list[tuple[int, int]]] = []
         """Lists, each with line and indentation of its items."""
         self._begun = False
         number = 0
         while number < len(self._rows) and len(self.found) < _MAX_FAULTS:
             number = self._read(number)
-        for items in self._items:
-            usual = _usual(indent for _, indent in items)
-            for line, indent in items:
-                self._check_indent(line, indent, usual, "-")
-        self._check_entries()
+        self.found += columns.faults(self._rows, self._entries, self._lists)
 
     def _fault(self, row: int, column: int, message: str) -> None:
         self.found.append(Fault(row + 1, column, message))
@@ -251,18 +188,18 @@ class _Scan:
             return number + 1
         if match := _KEY.match(item):
             key, value = match[1], _without_comment(item[match.end() :].strip(" \t"))
-            message = f"expected no - before {_shown(key)}"
+            message = f"expected no - before {shown_key(key)}"
             if key == "name":
                 message = "expected a pin's name, got - name" + _write(f"{value}:")
                 key = value = ""
             self.found.append(Fault(number + 1, column, message, moves_keys=True))
             start = len(self._rows[number]) - len(item)
-            self._entries.append(_Entry(number + 1, start, key, value))
+            self._entries.append(Entry(number + 1, start, key, value))
             return number + 1
-        if self._items and self._items[-1][-1][0] == self._last_line(number):
-            self._items[-1].append((number + 1, column))
+        if self._lists and self._lists[-1][-1][0] == self._last_line(number):
+            self._lists[-1].append((number + 1, column))
         else:
-            self._items.append([(number + 1, column)])
+            self._lists.append([(number + 1, column)])
         if item[:1] and item[0] in "*&!%@`":
             message = f"expected text in quotes: {item[0]} at its beginning means more to YAML"
             message += _write(f"- {_in_quotes(_without_comment(item))}")
@@ -286,11 +223,11 @@ class _Scan:
         if before and column > before.indent and _SECRET.search(before.key):
             return number + 1  # perhaps a password on a line of its own
         is_below = before and not before.value and column > before.indent
-        if before and is_below and before.key in _KNOWN - _SECTIONS.keys() - {"pins"}:
+        if before and is_below and before.key in KNOWN_KEYS - SECTIONS.keys() - {"pins"}:
             self._entries[-1] = before._replace(value=text)  # a value below its key
             return number + 1
         message, key, value = self._explain_without_key(number, column, text)
-        self._entries.append(_Entry(number + 1, column, key, value))
+        self._entries.append(Entry(number + 1, column, key, value))
         place = column
         if key and text.startswith(key):
             place += len(key) + (text[len(key) : len(key) + 1] == ":")
@@ -302,16 +239,20 @@ class _Scan:
         if match := re.fullmatch(rf"({_WORD}) *:+ *(.*)", text):
             key, value = match.groups()
             wanted = "one colon after" if "::" in text else "a space after the colon of"
-            message = f"expected {wanted} {_shown(key)}"
+            message = f"expected {wanted} {shown_key(key)}"
             return message + _write(f"{key}: {value}"), key, value
         if match := re.fullmatch(rf"({_WORD})[ \t]*[=;][ \t]*(.*)", text):
             key, value = match.groups()
-            return f"expected a colon after {_shown(key)}" + _write(f"{key}: {value}"), key, value
+            return (
+                f"expected a colon after {shown_key(key)}" + _write(f"{key}: {value}"),
+                key,
+                value,
+            )
         if match := re.fullmatch(rf"({_WORD})[ \t]*(\{{.*)?", text):
             key, value = match[1], match[2] or ""
             written = f"{key}: {value}" if value else f"{key}:"
-            return f"expected a colon after {_shown(key)}" + _write(written), key, value
-        if (match := re.fullmatch(rf"({_WORD})[ \t]+(.*)", text)) and match[1] in _KNOWN:
+            return f"expected a colon after {shown_key(key)}" + _write(written), key, value
+        if (match := re.fullmatch(rf"({_WORD})[ \t]+(.*)", text)) and match[1] in KNOWN_KEYS:
             key, value = match.groups()
             return f"expected a colon after {key}" + _write(f"{key}: {value}"), key, value
         following = self._following(number)
@@ -337,7 +278,7 @@ class _Scan:
         if not self._rejected and (anchor := re.match(r"&[\w-]+( +|$)", value)):
             value, start = value[anchor.end() :], start + anchor.end()
         bare = _without_comment(value)
-        self._entries.append(_Entry(number + 1, column, key, bare))
+        self._entries.append(Entry(number + 1, column, key, bare))
         if value[:1] in ('"', "'"):
             return self._read_quoted(number, value, start, key)
         if value[:1] in ("{", "[") and key != "label":
@@ -368,8 +309,8 @@ class _Scan:
             return message + in_quotes
         if re.search(r":( |$)", bare):
             second = re.search(rf"[ ,;]+({_WORD}):( |$)", bare)
-            if second and second[1] in _KNOWN and not is_label:
-                return f"expected {second[1]} in a line of its own, below {_shown(key)}"
+            if second and second[1] in KNOWN_KEYS and not is_label:
+                return f"expected {second[1]} in a line of its own, below {shown_key(key)}"
             if not is_label and bare.endswith(":") and bare.count(":") == 1:
                 return "expected no colon behind the value" + _write(f"{key}: {bare[:-1]}")
             return f"expected {what} in quotes, because of its colon{in_quotes}"
@@ -469,7 +410,7 @@ class _Scan:
     def _check_in_brackets(self, number: int, start: int, text: str) -> None:
         """Report a mistake between brackets that YAML accepts or reports late."""
         masked = _mask_quotes(text)
-        keys = "|".join(sorted(_KNOWN, key=len, reverse=True))
+        keys = "|".join(sorted(KNOWN_KEYS, key=len, reverse=True))
         for pattern, message in (
             (rf"(?:^|[{{,]) *({keys}):(?=[^ \t/,}}])", "expected a space after the colon"),
             (rf"(?:^|[{{,]) *({keys})(?= +[\w.-]+ *[,}}])", "expected a colon after this key"),
@@ -486,153 +427,6 @@ class _Scan:
                 self.found.append(Fault(number + 1, start + match.end(), message, moves_keys))
                 return
 
-    # Indentation
-
-    def _check_indent(self, line: int, indent: int, usual: int, key: str, like: str = "") -> None:
-        """Report a line that is not indented as usual."""
-        if indent == usual:
-            return
-        message = f"expected {_spaces(usual)} before {_shown(key)}{like}, got {indent or 'none'}"
-        self.found.append(Fault(line, indent, message, moves_keys=True))
-
-    def _check_entries(self) -> None:
-        """Check the column of each key, from what the schema says about where it belongs."""
-        section = ""
-        names: list[_Entry] = []
-        parts: list[list[_Entry]] = []
-        """The keys of each pin. Those at the same index belong to the same name."""
-        others: dict[str, list[_Entry]] = {}
-        has_pins = any(entry.key == "pins" for entry in self._entries)
-        for index, entry in enumerate(self._entries):
-            before = self._entries[index - 1] if index else None
-            following = self._entries[index + 1] if index + 1 < len(self._entries) else None
-            may_be_pin = not has_pins and section != _UNKNOWN and entry.indent > 0
-            if may_be_pin and self._is_name(entry, following, []):
-                self._report_lost_pins(entry)
-                has_pins, section = True, "pins"
-            is_name = section == "pins" and self._is_name(entry, following, parts)
-            if not is_name and self._is_top(entry, section, before):
-                self._check_indent(entry.line, entry.indent, 0, entry.key)
-                section = entry.key if entry.opens else ""
-            elif section == "pins" and is_name:
-                names.append(entry)
-                parts.append([])
-            elif entry.indent == 0 and entry.opens and entry.key not in PIN_KEYS:
-                section = _UNKNOWN
-            elif section == "pins" and self._is_pin_key(entry, parts):
-                if name := self._commented_name(entry, parts):
-                    names.append(name)
-                    parts.append([])
-                if parts:
-                    parts[-1].append(entry)
-            elif entry.key in _SECTIONS.get(section, ()):
-                others.setdefault(section, []).append(entry)
-        for section, entries in others.items():
-            self._check_siblings(entries, 0, section)
-        self._check_pins(names, parts)
-
-    def _report_lost_pins(self, entry: _Entry) -> None:
-        """Report that the line `pins:` is missing or a comment above the first pin."""
-        for row in range(entry.line - 2, -1, -1):
-            if re.fullmatch(r"# *pins: *", self._rows[row]):
-                message = "expected pins: above the pins; remove the # here"
-                self.found.append(Fault(row + 1, 0, message, moves_keys=True))
-                return
-        message = f"expected pins: in a line above {_shown(entry.key)}"
-        self.found.append(Fault(entry.line, entry.indent, message, moves_keys=True))
-
-    def _is_pin_key(self, entry: _Entry, parts: list[list[_Entry]]) -> bool:
-        if not entry.key or entry.key in PIN_KEYS:
-            return bool(entry.key)
-        before = parts[-1][-1] if parts and parts[-1] else None
-        is_inside = before and not before.value and entry.indent > before.indent
-        return bool(entry.value and entry.indent and not is_inside)
-
-    def _commented_name(self, entry: _Entry, parts: list[list[_Entry]]) -> _Entry | None:
-        """Return the name of a pin that is still a comment, right above a key of that pin."""
-        row = self._rows[entry.line - 2] if entry.line > 1 else ""
-        match = re.fullmatch(r"#( *)([a-z][a-z0-9_-]*): *", row.strip())
-        if match is None or (parts and entry.key not in {each.key for each in parts[-1]}):
-            return None
-        message = f"expected the name of a pin above {_shown(entry.key)}; remove the # here"
-        self.found.append(Fault(entry.line - 1, row.index("#"), message, moves_keys=True))
-        return _Entry(entry.line - 1, row.index("#") + len(match[1]), match[2], "")
-
-    def _is_top(self, entry: _Entry, section: str, before: _Entry | None) -> bool:
-        """Tell if an entry is a key of the top, whatever its column."""
-        is_sibling = before is not None and entry.indent == before.indent
-        if entry.indent and section in _SECTIONS and is_sibling:
-            return False  # the parser tells where it belongs
-        if entry.indent and section not in ("", "pins", *_SECTIONS):
-            return False  # of what is below other keys, nothing is known
-        own = PIN_KEYS if section == "pins" else _SECTIONS.get(section, set())
-        if entry.key in own:
-            return entry.indent == 0 and entry.value in _TOP_WORDS
-        return entry.key in _TOP_KEYS and (entry.key not in PIN_KEYS or entry.value in _TOP_WORDS)
-
-    def _is_name(self, entry: _Entry, following: _Entry | None, parts: list[list[_Entry]]) -> bool:
-        """Tell if an entry below `pins` is the name of a pin, whatever its column."""
-        if not entry.opens or not entry.key or (entry.key in _TOP_KEYS and entry.indent == 0):
-            return False
-        if following and following.key in _SECTIONS.get(entry.key, ()):
-            return not {"gpio", "mode"}.isdisjoint(self._keys_below(following))
-        if entry.value.startswith("{"):
-            return "gpio" in entry.value or "mode" in entry.value
-        if entry.value:
-            return entry.key not in PIN_KEYS
-        if following is None or following.key not in PIN_KEYS:
-            return False
-        if following.indent > entry.indent:
-            return True
-        if entry.key in PIN_KEYS or entry.key in _TOP_KEYS:
-            return False
-        known = {each.key for each in parts[-1]} if parts else set()
-        return not known or following.key in known or entry.indent < parts[-1][-1].indent
-
-    def _keys_below(self, first: _Entry) -> Iterator[str]:
-        """Yield the keys that follow in the column of `first`, with its own."""
-        for entry in self._entries[self._entries.index(first) :]:
-            if entry.indent < first.indent:
-                return
-            yield entry.key
-
-    def _check_siblings(self, entries: list[_Entry], parent: int, section: str) -> None:
-        usual = _usual(entry.indent for entry in entries if entry.indent > parent)
-        for entry in entries:
-            self._check_indent(entry.line, entry.indent, usual, entry.key, f", below {section}")
-
-    def _check_pins(self, names: list[_Entry], parts: list[list[_Entry]]) -> None:
-        keys = _usual(each.indent for part in parts for each in part)
-        name_indent = _usual((name.indent for name in names if name.indent), half_of=keys)
-        everywhere = [each.indent for part in parts for each in part if each.indent > name_indent]
-        key_indent = _usual(everywhere, name_indent + 2)
-        known = {name_indent + 2, *everywhere}
-        for name, part in zip(names, parts, strict=True):
-            self._check_indent(name.line, name.indent, name_indent, name.key, ", a pin's name")
-            own = [each.indent for each in part if each.indent > name_indent]
-            count = Counter(own)
-            best = [n for n in count if count[n] == max(count.values())]
-            if len(best) == 1 and (len(part) > 1 or best[0] in known):
-                usual = best[0]
-            else:
-                usual = key_indent
-            for each in part:
-                like = f", a key of {_shown(name.key)}"
-                self._check_indent(each.line, each.indent, usual, each.key, like)
-
-
-def _usual(indents: Iterable[int], default: int = 2, half_of: int = 0) -> int:
-    """Return the most frequent indentation; of several, the half of another, an even or small one.
-
-    Without any it is `default`.
-    """
-    counts = Counter(indents)
-    return max(counts, key=lambda n: (counts[n], 2 * n == half_of, n % 2 == 0, -n), default=default)
-
-
-def _spaces(count: int) -> str:
-    return "no space" if count == 0 else "1 space" if count == 1 else f"{count} spaces"
-
 
 def _indent(row: str) -> int:
     return len(row) - len(row.lstrip(" \t"))
@@ -641,10 +435,6 @@ def _indent(row: str) -> int:
 def _has_content(row: str) -> bool:
     body = row.strip(" \t")
     return bool(body) and body[0] != "#"
-
-
-def _shown(key: str) -> str:
-    return key if re.fullmatch(r"[\w.-]{1,40}", key) else quote(key)
 
 
 def _write(text: str) -> str:

@@ -151,8 +151,10 @@ class MqttBridge(MqttListener):
         self._client.start(after)
         self._health_ticker.start()
 
-    async def close(self) -> None:
-        """Publish `offline` and disconnect, within `mqtt_close_timeout_s`."""
+    async def close(self, for_good: bool = False) -> None:
+        """Publish `offline` and disconnect, within `mqtt_close_timeout_s`.
+
+        `for_good` removes this Pi from Home Assistant, since it has no broker any more."""
         self._health_ticker.stop()
         self._cancel_announcement()
         self._is_closing = True
@@ -161,8 +163,10 @@ class MqttBridge(MqttListener):
             log.warning(
                 "mqtt: %d changes were not published at %s before the stop", self.kept, name
             )
-        last = Message(f"{self.topic}/status", b"offline", True)
-        await self._client.close(last, self._limits.mqtt_close_timeout_s)
+        last = [Message(f"{self.topic}/status", b"offline", retain=True)]
+        if for_good and self._announcement:
+            last.insert(0, Message(self._announcement, b"", retain=True))
+        await self._client.close(*last, timeout_s=self._limits.mqtt_close_timeout_s)
 
     def publish_change(self, change: PinChange) -> None:
         """Publish a change of a pin, or keep it until the broker can take it."""

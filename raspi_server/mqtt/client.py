@@ -127,8 +127,8 @@ class MqttClient:
         self._task = asyncio.create_task(self._stay_connected(after), name="mqtt")
         self._task.add_done_callback(self._task_ended)
 
-    async def close(self, last: Message | None, timeout_s: float) -> None:
-        """Publish a last message and disconnect.
+    async def close(self, *last: Message, timeout_s: float) -> None:
+        """Publish the last messages and disconnect.
 
         After `timeout_s` seconds the connection is cut, and the broker publishes the will."""
         self._is_closing = True
@@ -137,7 +137,7 @@ class MqttClient:
             try:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(timeout_s):
-                        await connection.disconnect(last)
+                        await connection.disconnect(*last)
             finally:
                 connection.abort()
         if self._task:
@@ -152,7 +152,7 @@ class MqttClient:
             return str(error)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.mqtt_connect_timeout_s):
-                await connection.disconnect(None)
+                await connection.disconnect()
         connection.abort()
         return None
 

@@ -172,11 +172,12 @@ class Connection:
         """Wait for the end of the connection. Raises BrokerError with the reason."""
         raise await self._end
 
-    async def disconnect(self, last: Message | None) -> None:
-        """Publish a last message, wait for its acknowledgement, and send DISCONNECT."""
+    async def disconnect(self, *last: Message) -> None:
+        """Publish the last messages, wait for all acknowledgements, and send DISCONNECT."""
         if last and self._is_ready:
             self._drained = self._loop.create_future()
-            self.publish(last)
+            for message in last:
+                self.publish(message)
             if not self._sent:
                 self._drained.set_result(None)
             await _first_of(self._drained, self._end)

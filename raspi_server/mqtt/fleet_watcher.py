@@ -263,7 +263,7 @@ class FleetWatcher(MqttListener):
         if client:
             words = "mqtt: no longer watching the Pis below %s"
             log.info(words, self._fleet.pattern, extra=LIMITED)
-            closing = client.close(None, self._limits.mqtt_close_timeout_s)
+            closing = client.close(timeout_s=self._limits.mqtt_close_timeout_s)
             self._disconnecting = asyncio.ensure_future(closing)
         self._fleet = self._new_fleet()
         self._reset_subscriptions()

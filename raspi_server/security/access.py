@@ -2,10 +2,8 @@
 
 import asyncio
 import base64
-import ipaddress
 import logging
 import re
-import socket
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -19,20 +17,15 @@ from ..messages import Audience, Right
 from ..net.connections import Connection, ConnectionLimiter
 from ..net.forwarded import Client, client_of
 from ..system.logs import LIMITED
-from . import origin_check
+from . import host_names, origin_check
 from .codes import Codes
 from .login import Login
 from .sessions import Sessions
 from .sign_in_links import Links
 
-_NAMESAKE = re.compile(r"-\d{1,2}\.local$")
-"""The suffix that Avahi adds to the name of the second of two machines with the same name."""
 _STRICTNESS: tuple[Audience, ...] = ("everyone", "code", "nobody")
 COOKIE_LIFETIME_DAYS = 400
 """The longest life that browsers give a cookie; it is renewed at each visit."""
-_HOME_DOMAINS = ("local", "lan", "home.arpa", "internal", "localdomain", "fritz.box", "home")
-"""Domains that routers and Avahi give to machines at home. No site on the internet can have this
-machine's name in one of them. fritz.box itself belongs to AVM, which serves no others below it."""
 _PORT = re.compile(r":([0-9]{1,5})$")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _PLAIN_PATH = re.compile(r"((?:/[\w.~-]+)*)/?", re.ASCII)
@@ -439,7 +432,7 @@ class AccessPolicy:
         return audience
 
     def _ask_for_code(self, what: str, right: Right) -> None:
-        if self._codes.exists(right):
+        if self._codes.exists(right) or self._codes.exists("control"):
             raise RequestError("sign-in", what)
         how = f"sudo raspi-server code --new {right}"
         raise RequestError("sign-in", f"{what}, and none exists yet ({how})")
@@ -455,23 +448,11 @@ class AccessPolicy:
     def check_host(self, request: HTTPServerRequest) -> None:
         """Raise RequestError if `Host` is not a name of this server.
 
-        A page of another site that points its own name at our address (DNS rebinding) sends that
-        name. An address cannot be pointed elsewhere, so every address is allowed. A client can send
-        the `X-Forwarded-Host` that a proxy passes on, so `Host` is checked in any case."""
+        A client can send the `X-Forwarded-Host` that a proxy passes on, so `Host` is checked in any
+        case."""
         sent = split_host_and_port(request.headers.get("Host", request.host).lower())[0]
         for name in dict.fromkeys((sent, request.host_name)):
-            self._check_name(name.rstrip("."))
-
-    def _check_name(self, name: str) -> None:
-        own = {name, _NAMESAKE.sub(".local", name), f"*.{name.partition('.')[2]}"}
-        if _is_address(name) or own & self._names():
-            return
-        shown = name[:80] if name.isprintable() else "such names"
-        message = (
-            f"this server does not go by the name {shown}: open it by its address,"
-            f" or add to config.yaml, below access:   hosts: [{shown}]"
-        )
-        raise RequestError("unknown-host", message)
+            host_names.check(name.rstrip("."), self.access.hosts)
 
     def check_origin(self, request: HTTPServerRequest, only_own: bool = False) -> None:
         """Raise RequestError if a page of another site sent the request.
@@ -506,18 +487,3 @@ class AccessPolicy:
         """Return True if an `Origin` is that of the server that the request is for."""
         origin = origins.parse(text)
         return origin is not None and origin_check.is_own(origin, request.protocol, request.host)
-
-    def _names(self) -> set[str]:
-        """Return this server's names, read again each time: a Pi can be renamed at any time."""
-        full = socket.gethostname().lower()
-        short = full.partition(".")[0]
-        at_home = (f"{short}.{domain}" for domain in _HOME_DOMAINS)
-        return {"localhost", full, short, *at_home, *self.access.hosts}
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.strip("[]").partition("%")[0])
-    except ValueError:
-        return False
-    return True

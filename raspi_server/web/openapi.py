@@ -67,6 +67,7 @@ def document(paths: Described, version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "raspi-server", "version": version},
+        "servers": [{"url": ".."}],  # relative to /api/openapi.json, also below a proxy's path
         "paths": {path: _path(path, operations) for path, operations in described},
         "components": {"schemas": components},
     }

@@ -28,16 +28,20 @@ def test_page_can_be_read_by_all(start_server, open_page, shoot):
 
 
 def test_browser_that_is_too_old(start_server, open_page):
-    """Where the scripts of the dashboard do not run, a text leads to the plain page. Elsewhere it
-    is removed."""
+    """Where the scripts of the dashboard or of the fleet page do not run, a text leads to the plain
+    page. Elsewhere it is removed."""
     server = start_server(CONFIG)
     page = open_page(server.url)
     expect_live(page)
     expect(page.locator("#too-old")).to_have_count(0)
+    page.goto(f"{server.url}/fleet/")
+    expect(page.locator("#off")).to_be_visible()
+    expect(page.locator("#too-old")).to_have_count(0)
     old = open_page("about:blank")
     hanging = {"body": "await new Promise(() => {});", "content_type": "text/javascript"}
-    old.route("**/dashboard.js", lambda route: route.fulfill(**hanging))
-    old.goto(server.url)
-    expect(old.locator("#too-old")).to_be_visible(timeout=30_000)
-    old.locator("#too-old a").click()
-    old.wait_for_url("**/plain")
+    for script, path in (("dashboard", "/"), ("fleet", "/fleet/")):
+        old.route(f"**/{script}.js", lambda route: route.fulfill(**hanging))
+        old.goto(f"{server.url}{path}")
+        expect(old.locator("#too-old")).to_be_visible(timeout=30_000)
+        old.locator("#too-old a").click()
+        old.wait_for_url(f"{server.url}/plain")

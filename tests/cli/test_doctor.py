@@ -21,6 +21,7 @@ from raspi_server.cli.health import MAX_ANSWER_BYTES
 from raspi_server.cli.main import main
 from raspi_server.gpio import chardev
 from raspi_server.net.addresses import local_name
+from raspi_server.security.hooks import Hooks
 from raspi_server.system import vitals
 from tests.cli.test_command_line import another_program
 from tests.support.server import LIMIT, Server, check_end, free_port
@@ -269,6 +270,20 @@ def test_broker(machine, brokers):
     status, found = machine.examine(text)
     assert status == 1
     assert found["mqtt"][0].startswith(f"error the broker 127.0.0.1:{broker.port} refuses conn")
+
+
+def test_hook_without_an_address(machine, tmp_path, monkeypatch):
+    """A hook that config.yaml names and that has no address is an error, with the command that
+    makes one. After that, doctor says nothing of it."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    text = f"port: {free_port()}\nhooks: {{hall: {{pin: lamp, do: on}}}}\n"
+    text += "pins: {lamp: {gpio: 17, mode: output}}\n"
+    status, found = machine.examine(text)
+    how = "sudo raspi-server hook --new hall"
+    assert found["hooks"] == [f"error hall has no address, so nothing can use it -> {how}"]
+    assert status == 1
+    Hooks(tmp_path).make("hall")
+    assert machine.examine()[0] == 0
 
 
 def test_output_of_other_programs_is_escaped(machine):

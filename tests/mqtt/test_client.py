@@ -43,7 +43,7 @@ async def error_of(config: BrokerConfig, words: str = "", limits: Limits = SOON)
     while (not client.error or words not in client.error) and loop.time() < until:
         await asyncio.sleep(0.001)
     error = client.error
-    await client.close(None, 1)
+    await client.close(timeout_s=1)
     assert not exceptions
     return error
 

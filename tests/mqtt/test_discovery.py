@@ -239,6 +239,27 @@ def test_what_the_configuration_no_longer_names(brokers, start_server, tmp_path)
     assert "house/attic/describe" in retained()
 
 
+def test_leaving_the_broker(brokers, start_server):
+    """A stop, and a move to another broker, leave the device to Home Assistant: what people set for
+    it stays. Without `mqtt` it is removed."""
+    one, two = brokers.broker(), brokers.broker()
+    at_one, at_two = (brokers.subscriber(each, TOPIC, "house/pi/status") for each in (one, two))
+    server = start_server(config(one.url, DISCOVERY))
+    at_one.wait_for(announced, count=1)
+    reload(server, config(two.url, DISCOVERY))
+    at_one.wait_for_payload("house/pi/status", b"offline")
+    at_two.wait_for(announced, count=1)
+    server.stop()
+    at_two.wait_for_payload("house/pi/status", b"offline")
+    assert all(each.payload for each in (*at_one.messages, *at_two.messages))
+    server.restart()
+    at_two.wait_for(announced, count=2)
+    at_two.messages.clear()
+    reload(server, config(two.url, DISCOVERY).replace("mqtt:", "#"))
+    at_two.wait_for_payload("house/pi/status", b"offline")
+    assert [each.payload for each in at_two.messages if each.topic == TOPIC][-1] == b""
+
+
 def test_announced_again_when_home_assistant_starts(brokers, start_server):
     """The Pi announces itself again after each start of Home Assistant, whatever its prefix. A
     hostile client cannot cause many announcements, and none of things that are not a Pi's."""

@@ -93,7 +93,9 @@ def test_viewing_needs_a_code(start_with_codes):
         assert (int.from_bytes(payload[:2]), payload[2:].decode()) == (4401, none_yet)
     assert ": on, by" not in pi.server.log
     assert pi.ask("GET", "/").status == pi.ask("GET", "/style.css").status == 200
-    control, view = pi.new("control"), pi.new("view")
+    control = pi.new("control")
+    assert pi.ask("GET", "/api/pins").error == (401, "sign-in", words)  # it permits viewing, too
+    view = pi.new("view")
     assert pi.ask("GET", "/api/pins").error == (401, "sign-in", words)
     cookie, bearer = {"Cookie": pi.cookie(view)}, {"Authorization": f"Bearer {view}"}
     assert pi.ask("GET", "/api/pins", **cookie).status == 200

@@ -192,7 +192,7 @@ def test_pulse_ends_by_itself(pi: Server) -> None:
         ("lamp", b'{"value":1e999}', r"a number from 0 to 1, got a number that is too large"),
         ("lamp", b'{"value":0.5}', r"lamp: expected 0 or 1, got 0\.5"),
         ("lamp", b'{"value":"burn"}', r'expected a number from .*"off", got "burn"'),
-        ("lamp", b'{"value":1,"for":9}', r'expected only the fields "value", got "for"'),
+        ("lamp", b'{"value":1,"for":9}', r'expected only the field "value", got "for"'),
         ("fan", b'{"value":35}', r"expected a number from 0 to 1, got 35$"),
     ],
 )
@@ -322,9 +322,12 @@ def form(response: Any) -> Any:
 
 def test_description(description: Any) -> None:
     """The OpenAPI 3.1 document describes health with its 503, and the history with its query and
-    CSV."""
+    CSV. Its server is the folder above it, so a proxy's path counts."""
     assert re.fullmatch(r"3\.1\.\d+", description["openapi"])
     assert description["info"]["version"] == __version__
+    (server,) = description["servers"]
+    document = "https://pi.example.org/pi/api/openapi.json"
+    assert urljoin(document, server["url"]).rstrip("/") == "https://pi.example.org/pi"
     paths = description["paths"]
     health = paths["/api/health"]["get"]["responses"]
     assert form(health["503"]) == form(health["200"])
