@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from ..decoding import pin_value, shorten
 from ..errors import STATUS, RequestError
-from ..messages import HEADERS, Command, PinInfo, Pulse, Set
+from ..messages import HEADERS, Command, Notice, PinInfo, Pulse, Set
 from ..security.access import Caller, cookie_name
 from .context import WebContext
 from .handler import NamedHandler, reason
+from .plain_words import LANGUAGES, choose
 
 PATH = "/plain"
 _PAGE = PATH.lstrip("/")
@@ -27,16 +28,21 @@ _POLICY = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self';"
     " frame-ancestors 'none'"
 )
-_OLD_FORM = "this form was too old, or this browser keeps no cookies: nothing was done, try again"
-_SIGN_IN, _SIGN_OUT = "Sign in", "Sign out"
-_ON, _OFF, _PRESS, _SET = "On", "Off", "Press", "Set"
+_BUTTONS = {
+    getattr(words, key): key
+    for words in LANGUAGES
+    for key in ("on", "off", "press", "set_level", "sign_in", "sign_out")
+}
+"""What the buttons mean: browsers send the words that they show."""
+_TOLD_IN_FULL = ("simulated", "open")
+"""The notices to which the server's own words add nothing where the page has its own."""
 
 
 class _Answer(NamedTuple):
     """A page that is not the usual one: a failure in words, or a question with its form."""
 
     status: int
-    words: str = ""
+    failure: str = ""
     question: str = ""
 
 
@@ -50,6 +56,7 @@ class Plain(NamedHandler):
         """Take the parts that the handler uses."""
         self.context = context
         self._cookie = ""
+        self._words = choose(self.request.headers.get("Accept-Language", ""))
 
     def set_default_headers(self) -> None:
         """Set the headers of every answer, errors included."""
@@ -71,7 +78,7 @@ class Plain(NamedHandler):
             self.caller = await self.context.auth.caller(self.request)
         except RequestError as error:
             self.caller = Caller(str(self.request.remote_ip))
-            self._answer(_failure(error))
+            self._answer(self._failure(error))
 
     def get(self) -> None:
         """Answer with the pins as the caller may see them."""
@@ -85,10 +92,10 @@ class Plain(NamedHandler):
         try:
             self.context.auth.check_origin(self.request, only_own=True)
             if not hmac.compare_digest(self._sent("token").encode(), self._token().encode()):
-                raise RequestError("foreign", _OLD_FORM)
-            question = await self._carry_out(self._sent("do"))
+                raise RequestError("foreign", self._words.old_form)
+            question = await self._carry_out(_BUTTONS.get(self._sent("do"), ""))
         except RequestError as error:
-            self._answer(_failure(error))
+            self._answer(self._failure(error))
             return
         if question:
             self._answer(_Answer(200, question=question))
@@ -98,11 +105,11 @@ class Plain(NamedHandler):
     async def _carry_out(self, what: str) -> str:
         """Do what a button says; return the form that asks first, or "". Raise RequestError."""
         auth = self.context.auth
-        if what == _SIGN_IN:
-            found = await auth.caller(self.request, self._sent("code"))
+        if what == "sign_in":
+            found = await self._check_code()
             assert found.code, "it is known by its code"
             await auth.begin_session(self, found.code)
-        elif what == _SIGN_OUT:
+        elif what == "sign_out":
             written = auth.end_session(self)
             if written:
                 await written
@@ -111,6 +118,14 @@ class Plain(NamedHandler):
         self.context.close_ended_sessions()
         return ""
 
+    async def _check_code(self) -> Caller:
+        """Return the caller of the code that was typed. Raise RequestError, in the language."""
+        try:
+            return await self.context.auth.caller(self.request, self._sent("code"))
+        except RequestError as error:
+            known = {"sign-in": self._words.wrong_code, "too-fast": self._words.wrong_codes}
+            raise RequestError(error.code, known.get(error.code) or error.message) from None
+
     async def _switch(self, what: str) -> str:
         auth, board = self.context.auth, self.context.board
         auth.check_view(self.caller)
@@ -118,14 +133,26 @@ class Plain(NamedHandler):
         auth.check_control(pin.config, self.caller)
         info = self.context.pin(pin, self.caller)
         level = self._sent("level")
-        command = _command(info, what, level)
+        command = self._command(info, what, level)
         if info.confirm and self._sent("sure") != "yes":
-            fields = self._hidden(pin=info.name, level=level, sure="yes")
-            words = f"{info.label}: {what} {level}".rstrip()
-            yes = f"{fields}{_button(what)} <a href='{self._address(self._refresh())}'>No</a>"
-            return f"<p>{escape(words)}?</p>{_form(yes)}"
+            return self._question(info, what, level)
         await board.carry_out(command, auth.name(self.caller))
         return ""
+
+    def _command(self, pin: PinInfo, what: str, level: str) -> Command:
+        """Return what a button means. Raise RequestError."""
+        if what in ("on", "off"):
+            return Set(pin=pin.name, value=what == "on")
+        if what == "press":
+            return Pulse(pin=pin.name)
+        if what != "set_level":
+            words = f"expected one of the buttons, got {shorten(self._sent('do'))}"
+            raise RequestError("bad-value", words)
+        percent = pin_value(level.replace(",", ".").rstrip("% "))
+        if not isinstance(percent, float) or not 0 <= percent <= 100:
+            words = f"{pin.label}: expected a number from 0 to 100, got {shorten(level)}"
+            raise RequestError("bad-value", words)
+        return Set(pin=pin.name, value=percent / 100)
 
     # What the browser sent
 
@@ -185,65 +212,113 @@ class Plain(NamedHandler):
         if refresh:
             to = self._address(refresh)
             again = f'<meta http-equiv="refresh" content="{refresh}; url={to}">'
-        words = [f"<p class='error'><strong>{escape(answer.words)}</strong></p>"] * bool(
-            answer.words
-        )
+        failure = ""
+        if answer.failure:
+            words = escape(self._words.not_done.format(why=answer.failure))
+            failure = f"<p class='error'><strong>{words}</strong></p>"
         may_view = self.context.auth.may_view(self.caller)
         if answer.question:
             parts = [answer.question]
         elif may_view:
-            notices = [f"<p>{escape(each.message)}</p>" for each in server.notices]
-            parts = [*words, *notices, self._pins(), self._session(), self._links(refresh)]
+            notices = [self._notice(each) for each in server.notices]
+            parts = [failure, *notices, self._pins(), self._session(), self._links(refresh)]
         else:
-            parts = [*words, "<p>Viewing needs an access code.</p>", self._session()]
-        body = "".join(f"{part}\n" for part in parts)
+            parts = [failure, self._session()]
+        body = "".join(f"{part}\n" for part in parts if part)
         host = escape(server.host if may_view else server.name)
         self.finish(
-            "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
+            f"<!DOCTYPE html>\n<html lang='{self._words.language}'><head><meta charset='utf-8'>"
             "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+            "<meta name='color-scheme' content='light dark'>"
             f"{again}<title>{host}</title><link rel='stylesheet' href='plain.css'></head>"
             f"<body><h1>{host}</h1>\n{body}</body></html>\n"
         )
 
+    def _failure(self, error: RequestError) -> _Answer:
+        # Not 401: some text browsers would ask for a user and a password, and show no page.
+        return _Answer(403 if error.code == "sign-in" else STATUS[error.code], error.message)
+
+    def _question(self, pin: PinInfo, what: str, level: str) -> str:
+        words = {
+            "on": self._words.ask_on,
+            "off": self._words.ask_off,
+            "press": self._words.ask_press,
+            "set_level": self._words.ask_set,
+        }[what].format(label=pin.label, level=level.rstrip("% "), seconds=f"{pin.pulse or 0:g}")
+        fields = self._hidden(pin=pin.name, level=level, sure="yes")
+        back = f"<a href='{self._address(self._refresh())}'>{self._words.no}</a>"
+        yes = _button(getattr(self._words, what))
+        return f"<p>{escape(words)}</p>{_form(f'{fields}{yes} {back}')}"
+
+    def _notice(self, notice: Notice) -> str:
+        words = self._words.notices.get(notice.code, "")
+        message = f" <span lang='en'>{escape(notice.message)}</span>"
+        return f"<p>{words}{'' if words and notice.code in _TOLD_IN_FULL else message}</p>"
+
     def _pins(self) -> str:
         rows = [self._row(pin) for pin in self.context.pins(self.caller)]
-        return f"<table>\n{''.join(rows)}</table>" if rows else "<p>There are no pins yet.</p>"
+        return f"<table>\n{''.join(rows)}</table>" if rows else f"<p>{self._words.no_pins}</p>"
 
     def _row(self, pin: PinInfo) -> str:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(pin.since)) if pin.since else ""
-        state = f"<strong>{escape(_word(pin))}</strong>"
-        when = f" <small>since {since}</small>" if since else ""
-        forms = "".join(self._controls(pin)) if pin.writable else ""
-        return f"<tr><th>{escape(pin.label)}</th><td>{state}{when}</td><td>{forms}</td></tr>\n"
+        kind = "" if pin.value is None else " class='on'" if pin.value else " class='off'"
+        state = f"<strong{kind}>{escape(self._state(pin))}</strong>"
+        if pin.since and pin.value is not None:
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(pin.since))
+            state += f" <small>{self._words.since.format(time=since)}</small>"
+        if pin.value is None and pin.error not in (None, "unavailable"):
+            state += f"<small lang='en'>: {escape(pin.error)}</small>"
+        forms = "".join(self._controls(pin)) if pin.writable and pin.value is not None else ""
+        rest = f"<td>{state}</td><td>{forms}</td>" if forms else f"<td colspan='2'>{state}</td>"
+        return f"<tr><th>{escape(pin.label)}</th>{rest}</tr>\n"
+
+    def _state(self, pin: PinInfo) -> str:
+        if pin.value is None:
+            return self._words.unavailable
+        if pin.mode == "pwm" and 0 < pin.value < 1:
+            return f"{_percent(pin)} %"
+        return self._words.is_on if pin.value else self._words.is_off
 
     def _controls(self, pin: PinInfo) -> list[str]:
         """Return the forms for what the caller may do with a pin."""
         fields = self._hidden(pin=pin.name)
-        buttons = (_PRESS, _OFF) if pin.pulse else (_ON, _OFF)
+        words = self._words
+        buttons = (words.press if pin.pulse else words.on, words.off)
         found = [_form(fields + " ".join(_button(each) for each in buttons))]
         if pin.mode == "pwm":  # a form of its own: Enter in the field presses its first button
-            label = f"<label><input name='level' size='4' value='{_percent(pin)}'> %</label> "
-            found.append(_form(fields + label + _button(_SET)))
+            name = escape(words.level.format(label=pin.label))
+            level = f"<input name='level' size='4' value='{_percent(pin)}' title='{name}'> % "
+            found.append(_form(fields + level + _button(words.set_level)))
         return found
 
     def _session(self) -> str:
-        auth = self.context.auth
+        """Return the form to sign in or out, "" where neither would change anything."""
+        auth, words = self.context.auth, self._words
         role = auth.role(self.caller)
-        if role is None:
+        if role:
+            known = words.signed_in_control if role == "control" else words.signed_in_view
+            out = _form(self._hidden() + _button(words.sign_out)) if self.caller.session else ""
+            return f"<p>{known}</p>{out}"
+        if auth.may_view(self.caller):
             pins = (pin.config for pin in self.context.board)
-            if auth.may_view(self.caller) and not auth.code_would_help(pins, self.caller):
+            if not auth.code_would_help(pins, self.caller):
                 return ""
-            label = "<label>Access code <input type='password' name='code' size='20'></label> "
-            return _form(self._hidden() + label + _button(_SIGN_IN))
-        words = f"<p>Signed in with the {role} code.</p>"
-        return words + (_form(self._hidden() + _button(_SIGN_OUT)) if self.caller.session else "")
+            what, right = words.switch_needs_code, "control"
+        else:
+            what, right = words.needs_code, "view"
+        label = f"<label>{words.code} <input type='password' name='code' size='20'></label> "
+        command = f"<code>sudo raspi-server code --new {right}</code>"
+        lost = words.lost_code.format(command=command)
+        form = _form(self._hidden() + label + _button(words.sign_in))
+        return f"<p>{what}</p>{form}<p><small>{lost}</small></p>"
 
     def _links(self, refresh: int | None) -> str:
         other = None if refresh else _REFRESH_S
-        words = "Stop loading again" if refresh else f"Load again every {_REFRESH_S} seconds"
-        now = f"<a href='{self._address(refresh)}'>Load again</a>"
-        later = f"<a href='{self._address(other)}'>{words}</a>"
-        return f"<p>{now} | {later} | <a href='./'>The live page</a></p>"
+        every = self._words.load_every.format(seconds=_REFRESH_S)
+        now = f"<a href='{self._address(refresh)}'>{self._words.load_again}</a>"
+        later = f"<a href='{self._address(other)}'>"
+        later += f"{self._words.load_no_more if refresh else every}</a>"
+        live = f"<a href='./'>{self._words.live_page}</a>"
+        return f"<ul>{''.join(f'<li>{each}</li>' for each in (now, later, live))}</ul>"
 
     def _hidden(self, **fields: str) -> str:
         """Return the fields of a form that nobody sees, with the token."""
@@ -254,38 +329,6 @@ class Plain(NamedHandler):
             for name, value in known.items()
             if value != ""
         )
-
-
-def _failure(error: RequestError) -> _Answer:
-    # Not 401: some text browsers would ask for a user and a password, and show no page.
-    return _Answer(403 if error.code == "sign-in" else STATUS[error.code], error.message)
-
-
-def _command(pin: PinInfo, what: str, level: str) -> Command:
-    """Return what a button means. Raise RequestError."""
-    if what in (_ON, _OFF):
-        return Set(pin=pin.name, value=what == _ON)
-    if what == _PRESS:
-        return Pulse(pin=pin.name)
-    if what != _SET:
-        raise RequestError("bad-value", f"expected one of the buttons, got {shorten(what)}")
-    percent = pin_value(level.replace(",", ".").rstrip("% "))
-    if not isinstance(percent, float) or not 0 <= percent <= 100:
-        words = f"{pin.label}: expected a number from 0 to 100, got {shorten(level)}"
-        raise RequestError("bad-value", words)
-    return Set(pin=pin.name, value=percent / 100)
-
-
-def _word(pin: PinInfo) -> str:
-    if pin.value is None:
-        return (
-            f"unavailable: {pin.error}" if pin.error not in (None, "unavailable") else "unavailable"
-        )
-    return f"{_percent(pin)} %" if pin.mode == "pwm" and 0 < pin.value < 1 else _state(pin.value)
-
-
-def _state(value: float) -> str:
-    return "on" if value else "off"
 
 
 def _percent(pin: PinInfo) -> str:

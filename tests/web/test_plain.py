@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import pytest
 
-from raspi_server.web import routes
+from raspi_server.web import plain, plain_words, routes
 from tests.support.coded_server import CodedServer
 from tests.support.http import Response, ask
 from tests.support.server import LIMIT, Server
@@ -81,9 +81,12 @@ class TextBrowser:
         self.cookies: dict[str, str] = {}
         self.path = "/plain"
         self.status = 0
+        self.language = ""
 
     def ask(self, method: str, path: str, body: bytes | None = None, **more: str) -> Response:
         headers = {"Host": f"127.0.0.1:{self.server.port}", **more}
+        if self.language:
+            headers["Accept-Language"] = self.language
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         answer = ask(self.server, method, path, body, **headers)
@@ -128,7 +131,7 @@ def test_stranger_switches_what_everyone_may(pi: Server) -> None:
     assert re.fullmatch(r"on since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", page.cells[1])
     pi.wait_for_log(r"lamp \(GPIO27\): on, by 127\.0\.0\.1$")
     question = browser.press(page.form("Press", "gate"), "Press")
-    assert "Gate: Press?" in question.text and value_of(pi, "gate") == 0
+    assert "Press Gate? It will be on for 60 s." in question.text and value_of(pi, "gate") == 0
     browser.press(question.form("Press", "gate"), "Press")
     assert value_of(pi, "gate") == 1
     for level, value in (("35", 0.35), ("12,5 %", 0.125), ("100", 1), ("0", 0)):
@@ -188,6 +191,30 @@ def test_page_loads_itself_again_where_that_is_asked(pi: Server) -> None:
         assert str(browser.open(f"/plain?refresh={asked}").refresh).startswith(f"{found};")
     for asked in ("", "-1", "x", "9" * 5000, quote("١")):
         assert browser.open(f"/plain?refresh={asked}").refresh is None
+
+
+def test_page_speaks_the_language_of_the_browser(pi: Server) -> None:
+    """`Accept-Language` chooses the words, buttons included: they work in each language. All words
+    exist in each, and no two buttons of any language mean different things."""
+    for each in plain_words.LANGUAGES:
+        for name in ("label", "level", "seconds", "time", "command", "why"):
+            marked = [field for field in each._fields if f"{{{name}}}" in str(getattr(each, field))]
+            first = plain_words.ENGLISH
+            assert marked == [f for f in each._fields if f"{{{name}}}" in str(getattr(first, f))]
+    buttons = ("on", "off", "press", "set_level", "sign_in", "sign_out")
+    assert len(plain._BUTTONS) == len(buttons) * len(plain_words.LANGUAGES)
+    browser = TextBrowser(pi)
+    browser.language = "de-DE, id-ID;q=0.8, en;q=0.5"
+    page = browser.open()
+    page = browser.press(page.form("Nyalakan", "lamp"), "Nyalakan")
+    assert page.cells[1].startswith("nyala sejak ") and value_of(pi, "lamp") == 1
+    question = browser.press(page.form("Tekan", "gate"), "Tekan")
+    assert "Tekan Gate? Ia akan nyala selama 60 detik." in question.text
+    failed = browser.press(page.form("Atur", "fan"), "Atur", level="101")
+    assert "Tidak dilakukan: Fan: expected" in failed.text
+    browser.language = "de, fr"
+    browser.press(browser.open().form("Off", "lamp"), "Off")
+    assert value_of(pi, "lamp") == 0
 
 
 @pytest.fixture
