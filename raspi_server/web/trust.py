@@ -16,6 +16,7 @@ from ..security.tls import Authority
 from .api import ApiHandler
 from .context import BUILT_IN_WWW, WebContext
 from .openapi import Operation
+from .plain import PATH as PLAIN_PATH
 from .static import Files
 from .websocket import RateLimitedSocket
 
@@ -136,7 +137,8 @@ class TrustFiles(Files):
 class HttpsOnly(ApiHandler):
     """Any other request by plain HTTP where HTTPS is on.
 
-    Pages are redirected to the explanation. Programs get the error `https-only`.
+    Pages are redirected to the explanation, but the plain page to itself: a browser that needs it
+    cannot run the explanation. Programs get the error `https-only`.
     """
 
     async def prepare(self) -> None:
@@ -145,7 +147,8 @@ class HttpsOnly(ApiHandler):
         for_people = path != "/ws" and not (path + "/").startswith(("/api/", HOOK_PATH))
         if self.request.method not in ("GET", "HEAD") or not for_people:
             raise RequestError("https-only", f"expected https: https://{host}{path[:80]}")
-        if self.context.identity and self.context.identity.authority:
+        has_authority = self.context.identity and self.context.identity.authority
+        if has_authority and path != PLAIN_PATH:
             # Relative, since a proxy may serve this below a path.
             up = "../" * (path.count("/") - 1) or "./"
             self.redirect(f"{up}{PAGE}?to={quote(self.request.uri or '/')}", status=307)

@@ -100,6 +100,15 @@ def test_name_outside_the_limits(folder, start_server, trusting_page) -> None:
             trusting_page.goto(url)
 
 
+def test_browser_that_cannot_run_the_page(pi, open_page) -> None:
+    """Where the script does not run, a text leads to the plain page, and to the certificate."""
+    page = open_page("about:blank")
+    page.route("**/trust.js", lambda route: route.abort())
+    page.goto(plain(pi))
+    expect(page.locator("#too-old")).to_be_visible(timeout=30_000)
+    assert page.locator("#too-old a").first.evaluate("link => link.href") == f"{plain(pi)}/plain"
+
+
 def test_steps_of_each_device(pi, open_page, shoot) -> None:
     """Each device shows its own steps, file and fingerprint, in the language of the browser. The
     page notices when the certificate is trusted, and then leads on."""
@@ -112,6 +121,7 @@ def test_steps_of_each_device(pi, open_page, shoot) -> None:
         page = open_page(plain(pi), user_agent=agent, locale=locale)
         expect(page.locator("#state")).to_have_attribute("data-state", "untrusted")
         expect(page.locator("#state-words")).to_contain_text(words)
+        expect(page.locator("#too-old")).to_have_count(0)
         expect(page.locator("html")).to_have_attribute("lang", locale[:2])
         expect(page.locator(f"#{shown}")).to_be_visible()
         assert page.locator(f"#{shown} a.button").get_attribute("href") == file

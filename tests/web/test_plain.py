@@ -22,8 +22,9 @@ from tests.support.http import Response, ask
 from tests.support.server import LIMIT, Server
 
 NASTY = "<script>alert(1)</script>&\"'"
+LISTED = "https://dash.example.org"
 CONFIG = f"""
-access: {{control: everyone}}
+access: {{control: everyone, origins: [{LISTED}]}}
 pins:
   lamp:   {{gpio: 27, mode: output, label: {json.dumps(NASTY)}}}
   gate:   {{gpio: 22, mode: output, label: Gate, pulse: 60, confirm: true}}
@@ -153,7 +154,8 @@ def test_stranger_switches_what_everyone_may(pi: Server) -> None:
 
 
 def test_forms_of_others_do_nothing(pi: Server) -> None:
-    """A form counts only with the token of this browser, and not from a page of another site."""
+    """A form counts only with the token of this browser, and not from a page of another site, even
+    one of `access.origins`."""
     browser, other = TextBrowser(pi), TextBrowser(pi)
     form, foreign = (each.open().form("On", "lamp") for each in (browser, other))
     for token in (foreign["fields"]["token"], "", "ä"):
@@ -161,7 +163,7 @@ def test_forms_of_others_do_nothing(pi: Server) -> None:
         assert browser.status == 403 and "this form was too old" in page.text
     body = urlencode({**form["fields"], "do": "On"}).encode()
     kind = "application/x-www-form-urlencoded"
-    for origin in ("http://evil.example", "null"):
+    for origin in ("http://evil.example", "null", LISTED):
         answer = browser.ask("POST", "/plain", body, Origin=origin, Content_Type=kind)
         assert answer.status == 403
     cookieless = TextBrowser(pi, keeps_cookies=False)

@@ -58,6 +58,11 @@ def test_page_redirects_to_the_explanation(pi: Server) -> None:
     assert ask(pi, "GET", "/trust").headers["Location"] == "./trust/"
     page = ask(pi, "GET", "/trust/")
     assert page.status == 200 and b"Raspberry Pi" in page.body
+    # A browser that cannot run the explanation has a way past it.
+    assert b'href="../plain"' in page.body
+    answer = ask(pi, "GET", "/plain?refresh=10")
+    to = f"https://127.0.0.1:{pi.port}/plain?refresh=10"
+    assert (answer.status, answer.headers["Location"]) == (307, to)
     for part in ("/trust/trust.js", "/trust/strings.js", "/trust/trust.css", "/icon.svg"):
         assert ask(pi, "GET", part).status == 200
 

@@ -100,6 +100,7 @@ async function check() {
   setTimeout(check, CHECK_INTERVAL_MS);
 }
 
+part("too-old").remove();
 translate();
 showDevice();
 /** @type {HTMLAnchorElement} */ (part("on")).href = destination();
