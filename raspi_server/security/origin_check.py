@@ -29,8 +29,10 @@ def refusal(text: str, scheme: str, host: str, peer: str) -> str:
     if page is None:
         return words
     if origins.addressed(page.scheme, host) == page:
-        mend = f"below access: in config.yaml write proxies: [{peer}], and let the proxy send"
-        return f"{words}. To mend it, {mend} X-Forwarded-Proto: {page.scheme} (docs/proxies.md)"
+        # Any client can cause this: a person must not trust its address because the log says so.
+        mend = f"if {peer} is your proxy, write proxies: [{peer}] below access: in config.yaml, and"
+        proto = f"let it send X-Forwarded-Proto: {page.scheme} (docs/proxies.md)"
+        return f"{words}. To mend it, {mend} {proto}"
     here = origins.addressed(page.scheme, host)
     pass_host = "let your proxy pass the address on: in nginx proxy_set_header Host $http_host;"
     if here and here.host == page.host:

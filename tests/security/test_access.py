@@ -221,7 +221,7 @@ def test_refusal_names_both_sides(start_server, certificate):
     path, headers = "/api/pins/radio/toggle", {"Origin": f"http://{here}"}
     words = ask(f"https://{here}", "POST", path, context=context, **headers).error[2]
     assert f"the page is from http://{here}, and the request is for https://{here}" in words
-    assert "proxies: [127.0.0.1]" in words
+    assert "if 127.0.0.1 is your proxy, write proxies: [127.0.0.1]" in words
     assert "X-Forwarded-Proto: http" in words
 
 
