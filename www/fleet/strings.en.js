@@ -21,7 +21,7 @@ export default {
   brokerAway: "The broker is unreachable. The page shows the last known states, and nothing can be switched.",
   brokerComing: "Connecting to the broker.",
   brokerPart: "The broker is connected, but does not allow everything.",
-  blocked: "Live connections are blocked. On iPhones and iPads that happens until they trust the certificate.",
+  blocked: "Live connections are blocked. iPhones and iPads block them until they trust the certificate, and so does a proxy that passes no WebSockets on (docs/proxies.md).",
   lookOnlyCode: "Only looking: switching other Raspberry Pis needs the control code of this one.",
   lookOnly: "Only looking: nobody may switch other Raspberry Pis from here.",
   signInThere: "Sign in",

@@ -23,7 +23,7 @@ const strings = {
   brokerAway: "Broker tidak ada. Yang tampak adalah yang terakhir terdengar, dan tidak ada yang dapat dialihkan.",
   brokerComing: "Menghubungi broker.",
   brokerPart: "Broker ada, tetapi tidak untuk semuanya.",
-  blocked: "Sambungan langsung terhalang. Di iPhone dan iPad itu terjadi sampai sertifikatnya dipercaya.",
+  blocked: "Sambungan langsung terhalang. iPhone dan iPad menghalanginya sampai sertifikatnya dipercaya, begitu juga proksi yang tidak meneruskan WebSocket (docs/proxies.md).",
   lookOnlyCode: "Hanya melihat: untuk mengalihkan Raspberry Pi lain diperlukan kode kendali yang ini.",
   lookOnly: "Hanya melihat: tidak seorang pun boleh mengalihkan Raspberry Pi lain dari sini.",
   signInThere: "Masuk",
