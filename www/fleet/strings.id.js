@@ -22,7 +22,7 @@ const strings = {
   alone: "Hanya yang ini terdengar. Bila ada yang lain di broker, mungkin ACL-nya menghalangi: docs/mqtt.md menyebut baris yang diperlukan.",
   brokerAway: "Broker tidak ada. Yang tampak adalah yang terakhir terdengar, dan tidak ada yang dapat dialihkan.",
   brokerComing: "Menghubungi broker.",
-  brokerPart: "Broker ada, tetapi tidak untuk semuanya.",
+  brokerPart: "Broker tersambung, tetapi tidak semuanya berfungsi:",
   blocked: "Sambungan langsung terhalang. iPhone dan iPad menghalanginya sampai sertifikatnya dipercaya, begitu juga proksi yang tidak meneruskan WebSocket (docs/proxies.md).",
   lookOnlyCode: "Hanya melihat: untuk mengalihkan Raspberry Pi lain diperlukan kode kendali yang ini.",
   lookOnly: "Hanya melihat: tidak seorang pun boleh mengalihkan Raspberry Pi lain dari sini.",
