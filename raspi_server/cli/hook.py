@@ -58,7 +58,7 @@ def _make(source: ConfigSource, config: Config, hooks: Hooks, folder: Path, name
     print(f"The address of the hook {name} ({hook.do} {hook.pin}), shown only now:\n")
     for address in addresses(source, is_reloading):
         print(f"    {address}{PATH.lstrip('/')}{secret}")
-    print("\nEach GET or POST to it does that, without a code: keep it like a key.")
+    print("\nEach device that opens it does that, without a code: keep it like a key.")
     if is_reloading and replaces_old:
         print("The service uses it now. The old address is invalid.")
     elif not is_reloading:

@@ -91,7 +91,10 @@ def parser() -> argparse.ArgumentParser:
     parsed.set_defaults(command=code)
 
     parsed = commands.add_parser(
-        "hook", parents=[config], help="make the secret addresses of the hooks in config.yaml"
+        "hook",
+        parents=[config],
+        help="make the secret addresses of the hooks in config.yaml",
+        description="List the hooks in config.yaml, or make the secret address of one",
     )
     parsed.add_argument(
         "--new",

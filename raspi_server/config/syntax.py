@@ -395,7 +395,7 @@ class _Scan:
             while following < len(self._rows) and not _has_content(self._rows[following]):
                 following += 1
             if following == len(self._rows) or self._is_new_entry(following, indent):
-                self._fault(first, start, f"expected {opened[-1]} at the end of what begins here")
+                self._fault(first, *_unclosed(start, value, opened[-1]))
                 return first + 1
             number, column, text = following, 0, self._rows[following]
             if "\t" in text[: len(text) - len(text.lstrip(" \t"))]:
@@ -466,6 +466,17 @@ def _end_of_quotes(value: str) -> int | None:
     pattern = r'"(?:[^"\\]|\\.)*"' if value[0] == '"' else r"'(?:[^']|'')*'"
     match = re.match(pattern, value)
     return match.end() if match else None
+
+
+def _unclosed(start: int, value: str, bracket: str) -> tuple[int, str]:
+    """Return column and message for brackets that are never closed: a # may hide the end."""
+    for place, character in _outside_quotes(value):
+        if character == "#" and value[place - 1] in " \t" and value.rstrip().endswith(bracket):
+            words = (
+                f"expected {bracket} before #, which begins a comment; put a text with # in quotes"
+            )
+            return start + place, words
+    return start, f"expected {bracket} at the end of what begins here"
 
 
 def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:

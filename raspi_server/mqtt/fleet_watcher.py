@@ -36,8 +36,8 @@ from .message import Message
 from .pending_commands import PendingCommands, in_words, payload
 
 _NOTHING_STORED = (
-    "it sent nothing that was published before: RabbitMQ sends nothing stored to subscriptions with"
-    " wildcards, or its ACL forbids it; a Pi is shown when it connects the next time"
+    "it sent nothing that was published before. RabbitMQ never sends it; another broker's ACL may"
+    " forbid it. A Pi appears when it connects to the broker the next time"
 )
 
 log = logging.getLogger(__name__)

@@ -30,12 +30,17 @@ def refusal(text: str, scheme: str, host: str, peer: str) -> str:
         return words
     if origins.addressed(page.scheme, host) == page:
         # Any client can cause this: a person must not trust its address because the log says so.
-        mend = f"if {peer} is your proxy, write proxies: [{peer}] below access: in config.yaml, and"
-        proto = f"let it send X-Forwarded-Proto: {page.scheme} (docs/proxies.md)"
-        return f"{words}. To mend it, {mend} {proto}"
+        proxy = f"If a proxy is in between, let it send X-Forwarded-Proto: {page.scheme}"
+        return (
+            f"{words}. {proxy}, and if {peer} is its address, write below access: in config.yaml"
+            f" proxies: [{peer}] (docs/proxies.md)"
+        )
     here = origins.addressed(page.scheme, host)
-    pass_host = "let your proxy pass the address on: in nginx proxy_set_header Host $http_host;"
+    pass_host = (
+        "If a proxy is in between, let it pass the address on"
+        " (nginx: proxy_set_header Host $http_host; others: docs/proxies.md)"
+    )
     if here and here.host == page.host:
-        return f"{words}. To mend it, {pass_host} (others: docs/proxies.md)"
-    site = f"for a site of yours write origins: [{page}] below access: in config.yaml"
-    return f"{words}. To mend it, {pass_host} (others: docs/proxies.md), or {site}"
+        return f"{words}. {pass_host}"
+    site = f"If it is another site of yours, write below access: in config.yaml origins: [{page}]"
+    return f"{words}. {pass_host}. {site}"

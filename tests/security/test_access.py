@@ -212,7 +212,7 @@ def test_refusal_names_both_sides(start_server, certificate):
         words = answer.error[2]
         assert f"the page is from {origin}, and the request is for http://{host}" in words
         assert [mend for mend in mends if mend not in words] == []
-        assert bool(mends) == ("To mend it" in words)
+        assert bool(mends) == ("If a proxy is in between, " in words)
         pi.wait_for_log(re.escape(f"INFO 127.0.0.1: refused: {words}"))
     ssl = f"{{certificate: {certificate}/cert.pem, key: {certificate}/key.pem}}"
     pi = start_server(f"ssl: {ssl}\naccess: {EVERYONE}\n{PINS}")
@@ -221,7 +221,10 @@ def test_refusal_names_both_sides(start_server, certificate):
     path, headers = "/api/pins/radio/toggle", {"Origin": f"http://{here}"}
     words = ask(f"https://{here}", "POST", path, context=context, **headers).error[2]
     assert f"the page is from http://{here}, and the request is for https://{here}" in words
-    assert "if 127.0.0.1 is your proxy, write proxies: [127.0.0.1]" in words
+    assert (
+        "if 127.0.0.1 is its address, write below access: in config.yaml proxies: [127.0.0.1]"
+        in words
+    )
     assert "X-Forwarded-Proto: http" in words
 
 

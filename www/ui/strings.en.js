@@ -26,7 +26,7 @@ export default {
   lookOnly: "Only looking: nobody may switch these pins.",
   lookOnlyCode: "Only looking: switching needs the control code.",
   byAsking:
-    "Live connections are blocked, so this page asks once a second. On iPhones and iPads that happens until they trust the certificate.",
+    "Live connections are blocked, so this page asks once a second. iPhones and iPads block them until they trust the certificate, and so does a proxy that passes no WebSockets on (docs/proxies.md).",
   howToTrust: "How to trust it",
   weakPower: "The Raspberry Pi gets too little power now: try a stronger supply or a shorter cable.",
 

@@ -26,7 +26,7 @@ const strings = {
   lookOnly: "Hanya melihat: tidak seorang pun boleh mengalihkan pin ini.",
   lookOnlyCode: "Hanya melihat: untuk mengalihkan diperlukan kode kendali.",
   byAsking:
-    "Sambungan langsung terhalang, jadi halaman ini bertanya sekali per detik. Di iPhone dan iPad itu terjadi sampai sertifikatnya dipercaya.",
+    "Sambungan langsung terhalang, jadi halaman ini bertanya sekali per detik. iPhone dan iPad menghalanginya sampai sertifikatnya dipercaya, begitu juga proksi yang tidak meneruskan WebSocket (docs/proxies.md).",
   howToTrust: "Cara mempercayainya",
   weakPower: "Daya Raspberry Pi sekarang kurang: coba catu daya yang lebih kuat atau kabel yang lebih pendek.",
 
