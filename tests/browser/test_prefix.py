@@ -200,7 +200,7 @@ def test_proxy_that_changes_the_host(start_server, open_page, proxy) -> None:
     page.get_by_role("switch", name="Desk lamp").click()
     why = card(page, "lamp")
     expect(why).to_contain_text("and the request is for http://127.0.0.1:8080")
-    expect(why).to_contain_text("nginx: proxy_set_header Host $http_host;")
+    expect(why).to_contain_text("(nginx: proxy_set_header Host $http_host;")
 
 
 def test_other_pages(start_server, open_page, proxy, shoot, tmp_path: Path) -> None:
