@@ -293,7 +293,8 @@ def test_pings(rig):
 
 
 def test_pong_is_not_cut_by_a_frame(rig):
-    """While Tornado's own pong waits in a full buffer, no frame comes between its bytes."""
+    """While Tornado's own pong waits in a full buffer, no frame comes between its bytes. The kernel
+    may empty the buffer meanwhile, and then takes states, too."""
     end = rig.join()
     stream = rig.connections[0].stream
     pong = b"\x8a\x7d" + b"p" * 125
@@ -310,6 +311,8 @@ def test_pong_is_not_cut_by_a_frame(rig):
     for seq in range(3):
         rig.send_state(seq)
     rig.send_result(1)
-    assert [opcode for opcode, _ in rig.frames(end)] == [PONG] * written + [TEXT]
+    opcodes = [opcode for opcode, _ in rig.frames(end)]
+    assert opcodes[:written] == [PONG] * written
+    assert set(opcodes[written:]) == {TEXT}
     rig.send_state(4)
     assert rig.seqs(end) == [4]
