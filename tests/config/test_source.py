@@ -99,7 +99,12 @@ def test_last_good_configuration_is_kept(file, tmp_path, monkeypatch):
 
 EVERY_KIND = """\
 ssl: true
-access: {view: code, control: everyone, hosts: [pi.example.org]}
+access:
+  view: code
+  control: everyone
+  hosts: [pi.example.org, "*.example.net"]
+  proxies: [127.0.0.1, 172.16.0.0/12]
+  origins: [https://dash.example.org]
 mqtt: {url: mqtts://broker, user: me, password_file: secret, discovery: homeassistant}
 hooks: {ring: {pin: bell, do: pulse}, light: {pin: lamp, do: toggle, unattended: true}}
 pins:
