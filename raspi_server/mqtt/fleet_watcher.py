@@ -78,7 +78,7 @@ class FleetWatcher(MqttListener):
         self._unanswered_subscriptions = 0
         self._was_sent_retained = False
         """True if the broker has sent a retained status over this connection."""
-        self._asks_again = False
+        self._is_in_doubt = self._asks_again = False
         self._retains_for_wildcards = True
         self._with_results: set[str] = set()
         """Pis whose answers were subscribed to over this connection."""
@@ -274,7 +274,7 @@ class FleetWatcher(MqttListener):
         self._with_results.clear()
         self._to_follow.clear()
         self._unanswered_subscriptions = 0
-        self._was_sent_retained = self._asks_again = False
+        self._was_sent_retained = self._is_in_doubt = self._asks_again = False
         self._retains_for_wildcards = True
 
     # Called by the client
@@ -315,8 +315,10 @@ class FleetWatcher(MqttListener):
             return
         self._fleet.receive(topic, message.payload, message.retain, time.time())
         if topic.endswith("/status") and "/pins/" not in topic:
-            self._was_sent_retained |= message.retain
+            if message.retain:
+                self._was_sent_retained, self._is_in_doubt = True, False
             self._follow_or_leave(topic.removesuffix("/status"))
+            self._ask_for_retained()
         self._send_news_soon()
 
     def subscribed(self) -> None:
@@ -376,13 +378,17 @@ class FleetWatcher(MqttListener):
     def _set_missing_offline(self) -> None:
         """Set the Pis offline that have not been heard since the connection was made.
 
-        If the broker had nothing retained, not even the status of this Pi, ask it once more: this
-        Pi may have connected after the fleet."""
+        If the broker had nothing retained, it is in doubt whether it ever sends that."""
         self._fleet.set_offline_except(self._followed)
-        if not self._was_sent_retained:
-            self._asks_again = True
-            self._subscribe(f"{self._fleet.pattern}/status")
+        self._is_in_doubt = not self._was_sent_retained
+        self._ask_for_retained()
         self._send_news_soon()
+
+    def _ask_for_retained(self) -> None:
+        """Ask a broker in doubt once more, as soon as this Pi has published its status there."""
+        if self._is_in_doubt and self._own_topic in self._followed:
+            self._is_in_doubt, self._asks_again = False, True
+            self._subscribe(f"{self._fleet.pattern}/status")
 
     # Messages to the viewers
 
