@@ -317,8 +317,9 @@ class FleetWatcher(MqttListener):
         if topic.endswith("/status") and "/pins/" not in topic:
             if message.retain:
                 self._was_sent_retained, self._is_in_doubt = True, False
+            elif self._is_in_doubt and topic == f"{self._own_topic}/status":
+                self._ask_for_retained()  # it may have been too early before
             self._follow_or_leave(topic.removesuffix("/status"))
-            self._ask_for_retained()
         self._send_news_soon()
 
     def subscribed(self) -> None:
@@ -378,17 +379,17 @@ class FleetWatcher(MqttListener):
     def _set_missing_offline(self) -> None:
         """Set the Pis offline that have not been heard since the connection was made.
 
-        If the broker had nothing retained, it is in doubt whether it ever sends that."""
+        If the broker had nothing retained, not even the status of this Pi, ask it once more: this
+        Pi may have connected after the fleet. Ask again when its status comes."""
         self._fleet.set_offline_except(self._followed)
-        self._is_in_doubt = not self._was_sent_retained
-        self._ask_for_retained()
+        if not self._was_sent_retained:
+            self._is_in_doubt = True
+            self._ask_for_retained()
         self._send_news_soon()
 
     def _ask_for_retained(self) -> None:
-        """Ask a broker in doubt once more, as soon as this Pi has published its status there."""
-        if self._is_in_doubt and self._own_topic in self._followed:
-            self._is_in_doubt, self._asks_again = False, True
-            self._subscribe(f"{self._fleet.pattern}/status")
+        self._asks_again = True
+        self._subscribe(f"{self._fleet.pattern}/status")
 
     # Messages to the viewers
 
