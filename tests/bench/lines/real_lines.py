@@ -34,8 +34,9 @@ DOOR = 27
 RATES = {1: 20, 100: 300, 1000: 2000}
 """Edges a second, and how many."""
 BURST = 64
-ALL = [gpio for gpio in range(28) if gpio != 8]
-"""All lines that the kernel of the virtual Pi leaves to programs."""
+ALL = [gpio for gpio in range(28) if gpio not in (2, 3, 8)]
+"""All lines but GPIO8, which the kernel of the virtual Pi holds, and those with a pull-up on the
+board."""
 ALL_INPUTS = "".join(f"  p{gpio}: {{gpio: {gpio}, mode: input}}\n" for gpio in ALL)
 EDGES_OF_EACH = 100
 IDLE_S = 10
