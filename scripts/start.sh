@@ -2,7 +2,7 @@
 # Runs the release that contains this script. The unit and /usr/local/bin/raspi-server, a link, call it. A
 # release needs the Python version it was built with. If an upgrade of the operating system has removed that,
 # this prints what to do and ends with the status after which systemd does not try again.
-# After a failure every millisecond counts, so this starts no other program, and Python without `-m`.
+# After a failure every millisecond counts, so for the unit this starts no other program, and Python without `-m`.
 set -eu
 script=$0
 [ ! -L "$script" ] || script=$(readlink "$script")

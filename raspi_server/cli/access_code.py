@@ -153,7 +153,7 @@ def addresses(source: ConfigSource, is_reloading: bool) -> list[str]:
 
 
 def reload_service() -> bool:
-    """Tell the running service to read the codes; return False if none runs."""
+    """Tell the running service to read its files again; return False if none runs."""
     command = ["systemctl", "kill", "--kill-whom=main", "--signal=HUP", "raspi-server"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_RELOAD_TIMEOUT_S)

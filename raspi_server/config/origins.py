@@ -4,7 +4,8 @@ import re
 from typing import NamedTuple
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
+SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
+"""The scheme that counts, for each that a page, a client or a proxy may name."""
 _HOST = r"(\[[0-9a-f:.]+\]|[^\s/?#@\\:,\[\]]+)(?::([0-9]{1,5}))?"
 _ORIGIN = re.compile(rf"(https?|wss?)://{_HOST}/?")
 _AUTHORITY = re.compile(_HOST)
@@ -27,7 +28,7 @@ def parse(text: str) -> Origin | None:
 
     `ws` counts as `http`, and `wss` as `https`. A slash at the end and upper case do not matter."""
     found = _ORIGIN.fullmatch(text.lower())
-    return _origin(_SCHEMES[found[1]], found[2], found[3]) if found else None
+    return _origin(SCHEMES[found[1]], found[2], found[3]) if found else None
 
 
 def addressed(scheme: str, host: str) -> Origin | None:

@@ -163,9 +163,11 @@ class ConfigSource:
         file = self._last_good_file
         if file is None:
             return
-        parsed = msgspec.Raw(msgspec.json.encode(self._parsed, enc_hook=str))  # str: of a Path
+        # With warnings it is parsed at each start, which tells them. str: of a Path.
+        parsed = None if self.warnings else self._parsed
+        encoded = msgspec.Raw(msgspec.json.encode(parsed, enc_hook=str))
         text = self._data.decode("utf-8-sig")
-        data = msgspec.json.encode(_LastGood(str(self._folder), text, _release(), parsed))
+        data = msgspec.json.encode(_LastGood(str(self._folder), text, _release(), encoded))
         try:
             if storage.read(file, _MAX_LAST_GOOD_BYTES) == data:
                 return

@@ -79,6 +79,7 @@ class FleetWatcher(MqttListener):
         self._was_sent_retained = False
         """True if the broker has sent a retained status over this connection."""
         self._is_in_doubt = self._asks_again = False
+        """In doubt: it sent none in time. Asks again: the answer to that is on its way."""
         self._retains_for_wildcards = True
         self._with_results: set[str] = set()
         """Pis whose answers were subscribed to over this connection."""

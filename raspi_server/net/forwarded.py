@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-_SCHEMES = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
-"""Traefik calls the scheme of a WebSocket `ws` or `wss`."""
+from ..config.origins import SCHEMES
+
 _HOST = re.compile(r"[a-z0-9_.-]+(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?", re.IGNORECASE)
 _WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([0-9a-f:.]+)\](?::[0-9]+)?", re.IGNORECASE)
 _PAIR = re.compile(
@@ -80,7 +80,7 @@ def _from_x_forwarded(headers: Mapping[str, str], proxies: Proxies) -> Client:
     hosts = _items(headers.get("X-Forwarded-Host", ""))
     return Client(
         _client_hop(hops, proxies)[0],
-        _SCHEMES.get(schemes[-1].lower()) if schemes else None,
+        SCHEMES.get(schemes[-1].lower()) if schemes else None,
         _host(hosts[-1]) if hosts else None,
         is_forwarded=bool(hops),
     )
@@ -95,7 +95,7 @@ def _from_forwarded(headers: Mapping[str, str], proxies: Proxies) -> Client:
         return Client("", is_forwarded=True)
     address, index = _client_hop([each.get("for", "") for each in elements], proxies)
     found = elements[index] if address else {}
-    scheme, host = _SCHEMES.get(found.get("proto", "").lower()), _host(found.get("host", ""))
+    scheme, host = SCHEMES.get(found.get("proto", "").lower()), _host(found.get("host", ""))
     return Client(address, scheme, host, is_forwarded=bool(elements))
 
 

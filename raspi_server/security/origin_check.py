@@ -28,14 +28,14 @@ def refusal(text: str, scheme: str, host: str, peer: str) -> str:
     page = origins.parse(text)
     if page is None:
         return words
-    if origins.addressed(page.scheme, host) == page:
+    here = origins.addressed(page.scheme, host)
+    if here == page:
         # Any client can cause this: a person must not trust its address because the log says so.
         proxy = f"If a proxy is in between, let it send X-Forwarded-Proto: {page.scheme}"
         return (
             f"{words}. {proxy}, and if {peer} is its address, write below access: in config.yaml"
             f" proxies: [{peer}] (docs/proxies.md)"
         )
-    here = origins.addressed(page.scheme, host)
     pass_host = (
         "If a proxy is in between, let it pass the address on"
         " (nginx: proxy_set_header Host $http_host; others: docs/proxies.md)"

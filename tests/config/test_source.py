@@ -142,7 +142,12 @@ def test_configuration_that_ran_last_is_not_parsed_again(file, tmp_path):
     ):
         kept.write_text(json.dumps({**found, **change}))
         assert config_source.load_unchanged() is None
+    file.write_text("pins: {gate: {gpio: 4, mode: output, pulse: 99}}\n")
+    config_source.load()
+    config_source.keep()
+    assert config_source.load_unchanged() is None  # each start has to tell its warning
     del found["release"], found["parsed"]  # as kept by a release before 0.5
+    file.write_text(EVERY_KIND)
     kept.write_text(json.dumps(found))
     assert (config_source.load_unchanged(), config_source.last_good()) == (None, config)
 

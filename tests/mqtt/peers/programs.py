@@ -14,14 +14,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.server import LIMIT, free_port
-from tests.system.debian.guest import pip_settings
+from tests.system.debian.guest import making, pip_settings
 
 SUITE, PACKAGES = "forky", "ca-certificates,nodejs,python3,python3-venv,rabbitmq-server"
 NEWEST, OLDEST = "2026.11.0", "2024.11.3"
@@ -46,19 +46,6 @@ def _run(*command: str | Path) -> None:
     assert done.returncode == 0, f"{command}:\n{(done.stdout + done.stderr)[-2000:]}"
 
 
-@contextlib.contextmanager
-def _making(made: Path) -> Iterator[Path]:
-    """Give a folder that gets its final name at the end, unless another run was faster."""
-    new = made.with_name(f"{made.name}.new.{os.getpid()}")
-    new.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield new
-        with contextlib.suppress(OSError):
-            new.rename(made)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
 def debian() -> Path:
     """Return the tree of a newer Debian. Without root the test is skipped."""
     if os.geteuid() != 0 or not shutil.which("mmdebstrap"):
@@ -68,7 +55,7 @@ def debian() -> Path:
         # A mirror may keep a suite for longer than its signature says.
         late = 'Acquire::Check-Valid-Until "false"'
         options = ("--mode=root", "--variant=minbase", f"--aptopt={late}", f"--include={PACKAGES}")
-        with _making(made) as new:
+        with making(made) as new:
             _run("mmdebstrap", *options, SUITE, new)
     return made
 
@@ -283,8 +270,7 @@ class NodeRed:
         tree = debian()
         program = tree / f"opt/node-red-{NODE_RED}"
         if not program.exists():
-            with _making(program) as new:
-                new.mkdir()
+            with making(program) as new:
                 npm = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts")
                 _run(*npm, "--prefix", new, f"node-red@{NODE_RED}")
         self._folder = Path(tempfile.mkdtemp(dir=tree / "tmp"))

@@ -66,7 +66,7 @@ def _run(*command: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def _making(made: Path) -> Iterator[Path]:
+def making(made: Path) -> Iterator[Path]:
     """Give a new folder that gets its final name at the end, unless another run was faster."""
     new = made.with_name(f"{made.name}.new.{os.getpid()}")
     new.mkdir(parents=True)
@@ -89,7 +89,7 @@ def tree(suite: str) -> Path:
     """Return the system of a suite; make it the first time."""
     made = CACHE / f"{suite}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:12]}"
     if not made.exists():
-        with _making(made) as new:
+        with making(made) as new:
             packages = f"--include={PACKAGES}"
             _run("debootstrap", "--variant=minbase", packages, suite, new, *_mirror())
             shutil.rmtree(new / "var/cache/apt/archives", ignore_errors=True)
@@ -134,7 +134,7 @@ def wheels(suite: str) -> Path:
         older = f'([ $# -eq 0 ] || {pip} "$@")'
         script = "python3 -m venv /tmp/venv"
         script += f" && {locked}/release.txt && {older} && ({locked}/pi.txt || true)"
-        with _making(made) as new:
+        with making(made) as new:
             _run(
                 *_nspawn(suite, f"wheels-{os.getpid()}"),
                 "--pipe",
