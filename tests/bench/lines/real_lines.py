@@ -6,9 +6,12 @@ qemu translates every instruction, so only the ratios say something about a Rasp
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
+import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +24,8 @@ from ..table import Findings, Row, Spread
 
 WITH_LGPIO = "7583641"
 """The commit of release 0.4.0."""
+ITS_OWN_PACKAGES = ["sdnotify"]
+"""The packages that it needs and the virtual Pi does not have."""
 FOLDERS = {"gpiod": CODE, "lgpio": "/opt/raspi-server/with-lgpio"}
 PINS = """
   door: {gpio: 27, mode: input}
@@ -69,7 +74,20 @@ def _install_old(pi: Pi, folder: str) -> None:
     archive = subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE).stdout
     pi.run(f"mkdir -p {folder}")
     pi.unpack(folder, archive)
+    pi.unpack(folder, _packages())
     pi.run(f"chown -R root: {folder}; python3 -m compileall -q {folder}/raspi_server")
+
+
+def _packages() -> bytes:
+    """Return the packages of the old release as a tar archive."""
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
+        subprocess.run([*pip, *ITS_OWN_PACKAGES], check=True)
+        with io.BytesIO() as packed:
+            with tarfile.open(fileobj=packed, mode="w") as archive:
+                for entry in Path(folder).iterdir():
+                    archive.add(entry, arcname=entry.name)
+            return packed.getvalue()
 
 
 def _rows(pi: Pi, rounds: int) -> list[Row]:
