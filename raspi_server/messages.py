@@ -213,12 +213,20 @@ class ServerInfo(Struct, frozen=True):
     notices: tuple[Notice, ...]
 
 
+class PinWords(Struct, frozen=True):
+    """The words for the values 1 and 0 of a pin."""
+
+    on: str
+    off: str
+
+
 class PinInfo(Struct, frozen=True, kw_only=True):
     """A pin as one viewer may see it.
 
     `header` is its position 1-40. `since` is the time of its last change, None before the first.
     `writable` is true if this viewer may switch it. `control` is what the configuration allows,
-    None for inputs."""
+    None for inputs. `kind` is what the pin means, None for an input without one. `words` are for
+    the two states, where they are not those of the kind. `hidden` pins are in no list of a page."""
 
     name: str
     label: str
@@ -234,6 +242,11 @@ class PinInfo(Struct, frozen=True, kw_only=True):
     confirm: bool = False
     control: Audience | None = None
     error: str | None = None
+    kind: str | None = None
+    room: str | None = None
+    icon: str | None = None
+    words: PinWords | None = None
+    hidden: bool = False
 
 
 class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
@@ -361,6 +374,11 @@ class FleetPin(Struct, kw_only=True):
     confirm: bool
     control: Audience | None
     error: str | None
+    kind: str | None
+    room: str | None
+    icon: str | None
+    words: PinWords | None
+    hidden: bool
 
 
 class FleetPi(Struct, frozen=True, kw_only=True):

@@ -37,6 +37,11 @@ export { RaspiError } from "./ui/connection.js";
  * @property {string|null} group   of one group at most one is on
  * @property {boolean} confirm     ask before switching it
  * @property {string|null} error   why it could not be opened; its value is null then
+ * @property {string|null} [kind]  what it means: door, light, moisture; ui/kinds.js has them all
+ * @property {string|null} [room]  the heading under which pages show it
+ * @property {string|null} [icon]  the name of a picture in ui/icons.js in place of its kind's
+ * @property {{on: string, off: string}|null} [words]  in place of its kind's
+ * @property {boolean} [hidden]    in no list of a page
  * @property {number|null} since   when it last changed, if known
  * @property {number|null} value   0 or 1 (1 is active), for pwm 0 to 1
  * @property {string|null} by      who changed it last: an address, "pulse", "max_on", "group"; null if unknown

@@ -17,6 +17,7 @@ from msgspec import Struct
 from . import rules, strict_yaml
 from .converters import advice, choice, converter, expected
 from .errors import ConfigError, Diagnostic, Fault, told_once
+from .kinds import OPENINGS
 from .pinout import POSITION_BY_GPIO
 from .rules import Violation
 from .schema import (
@@ -36,6 +37,7 @@ from .schema import (
     PageOrigin,
     PinConfig,
     ProxyNetwork,
+    Words,
 )
 from .strict_yaml import Node, YamlError, line_of, quote, show
 from .unknown_keys import has_alike, misplaced, unknown
@@ -137,6 +139,7 @@ class _Parser:
             tuple[ProxyNetwork, ...]: partial(self._list, ProxyNetwork, "[127.0.0.1]"),
             tuple[PageOrigin, ...]: partial(self._list, PageOrigin, "[https://dash.example.org]"),
             HookConfigs: self._hooks,
+            Words | None: self._words,
         }
         self._hook_lines: dict[tuple[str, str], int] = {}
         """The line of each key of each hook."""
@@ -236,6 +239,20 @@ class _Parser:
             shown = quote(node.value)
             message = f"the quotes are part of the label {shown}; around it write two straight ones"
             self.warn(line_of(node), path, message)
+
+    def _words(self, node: Node, path: str) -> Any:
+        """Return the words of a pin."""
+        hint = " (write {on: Open, off: Shut})"
+        if strict_yaml.is_empty(node) or not strict_yaml.is_mapping(node):
+            message = f"expected two words such as {{on: Open, off: Shut}}, got {show(node)}"
+            self.error(line_of(node), path, message)
+            return _ABSENT
+        words = self.mapping(node, path, Words)
+        present = {key.value for key, _ in node.value if strict_yaml.is_scalar(key)}
+        for key in Words.__struct_fields__:
+            if key not in present:
+                self.error(line_of(node), _join(path, key), f"expected a word, got nothing{hint}")
+        return Words(**words) if len(words) == 2 else _ABSENT
 
     def _access(self, node: Node, path: str) -> AccessConfig:
         return AccessConfig(**self.mapping(node, path, AccessConfig))
@@ -406,8 +423,7 @@ class _Pins:
             return None
         if "group" in values:
             self._groups[pin.name] = values["group"], line_of(nodes["group"])
-        active = "low" if values.get("pull") == "up" else "high"
-        values = {"name": pin.name, "label": pin.name, "active": active, **values}
+        values = {"name": pin.name, "label": pin.name, "active": _active(values), **values}
         for violation in rules.conflicts(MODES[mode](**values), tuple(values)):
             parser.conflict(pin.line_of(violation), pin.path_of(violation), violation.message)
             del values[violation.key]
@@ -464,6 +480,18 @@ class _Pins:
 
     def _report(self, pin: _PinNode, violation: Violation) -> None:
         self._parser.error(pin.line_of(violation), pin.path_of(violation), violation.message)
+
+
+def _active(values: dict[str, Any]) -> str:
+    """Return the default of `active` for the other keys of a pin.
+
+    A contact to ground with a pull-up is closed when it is low. A reed contact at a door is open
+    when the door is, so for openings the level of an open contact means 1.
+    """
+    is_low = values.get("pull") == "up"
+    if values.get("kind") in OPENINGS and values.get("pull", "none") != "none":
+        is_low = not is_low
+    return "low" if is_low else "high"
 
 
 def _fields(structs: Iterable[type[PinConfig]]) -> dict[str, Any]:

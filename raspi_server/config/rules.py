@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from .converters import expected
 from .errors import nearest
+from .kinds import PRESSED
 from .schema import (
     LONG_PULSE_S,
     AccessConfig,
@@ -61,6 +62,9 @@ def conflicts(pin: PinConfig, present: Container[str]) -> Iterator[Violation]:
     """
     if not isinstance(pin, DrivenConfig):
         return
+    if isinstance(pin, OutputConfig) and pin.kind in PRESSED and not pin.pulse:
+        message = f"expected a kind that stays on without pulse, got {pin.kind}"
+        yield Violation("kind", f"{message}; write pulse: 0.5 for a push-button")
     pulse, group = (pin.pulse, pin.group) if isinstance(pin, OutputConfig) else (None, None)
     limit = "pulse" if pulse else "max_on" if pin.max_on else None
     if pulse and pin.initial == "on":

@@ -24,6 +24,7 @@ from ..messages import (
     FleetPin,
     Hello,
     PinInfo,
+    PinWords,
     RemoteCommand,
     Right,
     Value,
@@ -183,6 +184,11 @@ class WebContext:
             confirm=getattr(config, "confirm", False),
             control=self.auth.audience(config) if isinstance(config, DrivenConfig) else None,
             error=pin.error if details or not pin.error else "unavailable",
+            kind=config.kind,
+            room=config.room,
+            icon=config.icon,
+            words=PinWords(config.words.on, config.words.off) if config.words else None,
+            hidden=config.hidden,
         )
 
     def pins(self, caller: Caller) -> list[PinInfo]:

@@ -14,11 +14,11 @@ from tornado.web import HTTPError, StaticFileHandler
 
 from ..messages import HEADERS
 from .compression import accepts_gzip, compress, open_regular
-from .content_types import content_type, is_html, is_part, is_text
+from .content_types import content_type, is_html, is_text
 from .context import PAGE_POLICY, WebContext
 from .cross_origin import allow_origin
 from .handler import NamedHandler, OwnHTTPError, write_plainly
-from .versions import CURRENT, IMMUTABLE, VERSION, is_hidden, put_version
+from .versions import CURRENT, IMMUTABLE, VERSION, is_hidden, is_versioned, put_version
 
 INDEX = "index.html"
 MAX_DEPTH = 32
@@ -182,7 +182,8 @@ class Files(NamedHandler, StaticFileHandler):
         with open_regular(self.absolute_path) as file:
             content = file.read()
         if self._names_version:
-            content = put_version(content, self._version)
+            spoken = self.context.versions.languages
+            content = put_version(content, self._version, languages=spoken)
         return compress(content) if self._is_gzip else content
 
     # Its headers
@@ -300,7 +301,7 @@ class VersionedFiles(Files):
         """Let browsers keep a file that the present version covers."""
         super().set_extra_headers(path)
         version = self.request.path.split("/")[2]
-        if is_part(self._type) and self.context.versions.covers(version, path, self._found):
+        if is_versioned(path) and self.context.versions.covers(version, path, self._found):
             self.set_header("Cache-Control", IMMUTABLE)
 
 

@@ -4,7 +4,7 @@ import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
 import { confirmInDialog } from "../ui/dialog.js";
 import { copyable, fillIn, make, part, setText } from "../ui/dom.js";
-import { LANGUAGE, text } from "../ui/i18n.js";
+import { text } from "../ui/i18n.js";
 import { Announcer } from "./announcer.js";
 import { GpioHeader } from "./gpio-header.js";
 import { HealthView } from "./health.js";
@@ -17,7 +17,6 @@ import { Sparklines } from "./sparkline.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
 
-document.documentElement.lang = LANGUAGE;
 fillIn(document);
 for (const template of document.querySelectorAll("template")) fillIn(template.content);
 

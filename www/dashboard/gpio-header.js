@@ -1,9 +1,9 @@
 /** The board's 40-pin header: the function and the user of each pin, and an example of its configuration. */
 import { address } from "../ui/address.js";
 import { copyable, make, part, setText } from "../ui/dom.js";
-import { stateText } from "../ui/format.js";
 import { credentials } from "../ui/frame.js";
 import { text } from "../ui/i18n.js";
+import { stateText } from "../ui/kinds.js";
 
 /** @typedef {import("../raspi.js").Raspi} Raspi */
 /**
@@ -97,7 +97,7 @@ export class GpioHeader {
     button.toggleAttribute("data-broken", Boolean(ours?.error));
     const words = { ground: text("ground"), power: position.function, ours: ours?.label ?? position.function, taken: position.holder, free: position.function };
     setText(part(button, ".name"), words[kind] ?? "");
-    const state = ours ? `${ours.label}, ${stateText(ours.value, ours.mode)}` : kind === "taken" ? text("inUse", { holder: position.holder ?? "" }) : "";
+    const state = ours ? `${ours.label}, ${stateText(ours.value, ours)}` : kind === "taken" ? text("inUse", { holder: position.holder ?? "" }) : "";
     button.setAttribute("aria-label", [text("pinNumber", { position: position.position }), position.function, state].filter(Boolean).join(", "));
     button.setAttribute("aria-pressed", String(position.position === this.#chosen));
   }

@@ -1,7 +1,8 @@
 /** The card of one pin: its value, since when it has it, its control and the last minutes. */
 import { part, setText, stamp } from "../ui/dom.js";
-import { author, length, span, stateText } from "../ui/format.js";
+import { author, length, span } from "../ui/format.js";
 import { text } from "../ui/i18n.js";
+import { stateText } from "../ui/kinds.js";
 import { controlKind, PinControl } from "../ui/pin-control.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
@@ -68,7 +69,7 @@ export class PinCard extends PinControl {
   }
 
   onShown() {
-    setText(this.#state, stateText(this.pin.value, this.pin.mode));
+    setText(this.#state, stateText(this.pin.value, this.pin));
     this.tick();
   }
 

@@ -1,8 +1,9 @@
 /** The page of one pin: its card, its timeline, and its last changes to the millisecond. */
 import { address } from "../ui/address.js";
 import { make, part, setText } from "../ui/dom.js";
-import { author, lasting, moment, stateText } from "../ui/format.js";
+import { author, lasting, moment } from "../ui/format.js";
 import { text } from "../ui/i18n.js";
+import { stateText } from "../ui/kinds.js";
 import { request } from "../ui/polling.js";
 import { Track } from "./history.js";
 import { PinCard, shape } from "./pin-card.js";
@@ -113,7 +114,7 @@ export class PinPage {
       row.dataset.on = String(Boolean(value));
       row.append(
         make("td", "", moment(time, true)),
-        make("td", "", stateText(value, pin.mode)),
+        make("td", "", stateText(value, pin)),
         make("td", "", next ? lasting(next.time - time) : text("until")),
         make("td", "", author(by).replace(text("byWhom", { who: "" }), "") || "–"),
       );

@@ -1,7 +1,8 @@
 /** The timeline of a pin, from all that is kept down to milliseconds; wheel, pinch, buttons and keys zoom. */
 import { part, setText } from "../ui/dom.js";
-import { lasting, length, moment, percent, stateText } from "../ui/format.js";
+import { lasting, length, moment, percent } from "../ui/format.js";
 import { counted, LOCALE, text } from "../ui/i18n.js";
+import { stateText } from "../ui/kinds.js";
 import { fit, palette, plot } from "./plot.js";
 
 /** @typedef {import("./history.js").Track} Track */
@@ -20,7 +21,7 @@ const FINER = new Intl.DateTimeFormat(LOCALE, { ...CLOCK, second: "2-digit", fra
 
 export class Timeline {
   /** @type {Track|null} */ #track = null;
-  #mode = "";
+  /** @type {import("../ui/kinds.js").Pin} */ #pin = { mode: "input" };
   #span = FIRST_SPAN_S; // seconds in view
   /** @type {number|null} Unix seconds at the right edge; null follows the present */ #end = null;
   /** @type {number|null} Unix seconds that are pointed at */ #cursor = null;
@@ -58,7 +59,7 @@ export class Timeline {
   /** @param {Track|null} track @param {import("../raspi.js").Pin} pin */
   show(track, pin) {
     this.#track = track;
-    this.#mode = pin.mode;
+    this.#pin = pin;
     part(this.#whole, ".chart").setAttribute("aria-label", text("timelineKeys", { label: pin.label }));
     this.draw();
   }
@@ -235,7 +236,7 @@ export class Timeline {
       if (inView > 0 && level !== null) [on, known] = [on + inView * level, known + inView];
       if (next && next.time >= from && next.time <= end) count++;
       if (this.#cursor !== null && time <= this.#cursor && this.#cursor < until) {
-        pointed = `${moment(this.#cursor, true)}: ${stateText(level, this.#mode)}, ${text("forSpan", { span: lasting(until - time) })}`;
+        pointed = `${moment(this.#cursor, true)}: ${stateText(level, this.#pin)}, ${text("forSpan", { span: lasting(until - time) })}`;
       }
       if (next) [time, level] = [next.time, next.value];
     }

@@ -10,6 +10,11 @@ import { ApiError, request } from "../ui/polling.js";
  * @property {string} name
  * @property {string} label
  * @property {"input"|"output"|"pwm"} mode
+ * @property {string|null} [kind]
+ * @property {string|null} [room]
+ * @property {string|null} [icon]
+ * @property {{on: string, off: string}|null} [words]
+ * @property {boolean} [hidden]
  * @property {number|null} value
  * @property {number|null} since
  * @property {boolean} writable   whether its Pi takes commands from the broker

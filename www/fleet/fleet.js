@@ -2,7 +2,6 @@
 import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
 import { copyable, fillIn, part, setText } from "../ui/dom.js";
-import { LANGUAGE } from "../ui/i18n.js";
 import { linkButton, noticeElement } from "../ui/notice.js";
 import { Announcer } from "./announcer.js";
 import { FleetClient } from "./fleet-client.js";
@@ -12,7 +11,6 @@ import { matcher, PiList } from "./list.js";
 /** @typedef {import("./fleet-client.js").Pi} Pi */
 /** @typedef {import("./card.js").PiCard} PiCard */
 
-document.documentElement.lang = LANGUAGE;
 document.title = text("title");
 fillIn(document, anyText);
 

@@ -1,29 +1,21 @@
-/** The strings of the fleet page, beside those of ui/i18n.js. */
-import { fill, known, LANGUAGE, LOCALE } from "../ui/i18n.js";
+/** The strings of the fleet page, beside those that all pages share. */
+import { fill, known, LOCALE, plural, section } from "../ui/i18n.js";
 
-/** @typedef {keyof typeof import("./strings.en.js").default} Text */
-
-/** @type {Record<Text, string>} */
-let strings;
-const plurals = new Intl.PluralRules(LOCALE);
-
-/** Load the strings of the language. */
-export async function loadStrings() {
-  strings = (await import(`./strings.${LANGUAGE}.js`)).default;
-}
+/** @typedef {keyof import("../ui/i18n.js").Strings["fleet"]} Text */
 
 /** Return a string of this page. @param {Text} key @param {Record<string, string|number>} [values] */
 export function text(key, values = {}) {
-  return fill(strings[key], values);
+  return fill(section("fleet")[key], values);
 }
 
 /** @param {number} count */
 export const number = (count) => count.toLocaleString(LOCALE);
 
 /** Return a number of Pis. @param {number} count */
-export const counted = (count) => text(plurals.select(count) === "one" ? "count_one" : "count_other", { count: number(count) });
+export const counted = (count) => plural(section("fleet"), "count", count);
 
-/** Return a string of this page or of ui/. @param {string} key @param {Record<string, string|number>} [values] */
+/** Return a string of this page or of all pages. @param {string} key @param {Record<string, string|number>} [values] */
 export function anyText(key, values = {}) {
-  return fill(key in strings ? strings[/** @type {Text} */ (key)] : (known(key) ?? ""), values);
+  const own = section("fleet");
+  return fill(key in own ? own[/** @type {Text} */ (key)] : (known(key) ?? ""), values);
 }

@@ -1,8 +1,8 @@
 /** One row for each pin on the card of its Pi: its value, and its control. */
 import { confirmInDialog } from "../ui/dialog.js";
 import { part, setText, stamp } from "../ui/dom.js";
-import { stateText } from "../ui/format.js";
 import { errorText } from "../ui/i18n.js";
+import { stateText } from "../ui/kinds.js";
 import { controlKind, PinControl } from "../ui/pin-control.js";
 
 /** @typedef {import("./fleet-client.js").Pi} Pi */
@@ -46,7 +46,7 @@ export class PinRow extends PinControl {
   }
 
   onShown() {
-    setText(this.#state, this.pending ?? stateText(this.pin.value, this.pin.mode));
+    setText(this.#state, this.pending ?? stateText(this.pin.value, this.pin));
   }
 
   get fullLabel() {

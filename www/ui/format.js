@@ -41,13 +41,6 @@ export function lasting(seconds) {
   return rest ? `${large} ${(s < 3600 ? SECONDS : MINUTES).format(rest)}` : large;
 }
 
-/** Return a value: "on", "off", "35%". @param {number|null} value @param {string} mode */
-export function stateText(value, mode) {
-  if (value === null) return text("unavailable");
-  if (mode === "pwm" && value > 0) return percent(value);
-  return text(value ? "on" : "off");
-}
-
 /** @param {number} share 0 to 1 */
 export const percent = (share) => PERCENT.format(share);
 

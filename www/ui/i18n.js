@@ -1,24 +1,48 @@
-/** The language of the page, which the browser's languages decide, and its strings. */
+/**
+ * The language of the page, which the browser's languages decide, and its strings: one file of `languages/` for each language. To add
+ * one, copy en.json to a new name, such as fr.json, and translate it.
+ */
 
-/** @typedef {keyof typeof import("./strings.en.js").default} Text */
+/** @typedef {typeof import("../languages/en.json")} Strings */
+/** @typedef {keyof Strings["page"]} Text */
+/** A string with forms for numbers. @typedef {Text extends infer K ? K extends `${infer N}_other` ? N : never : never} Counted */
 
-/** Return the first language that the page has, as the browser names it: en-GB has other dates than en-US. @param {readonly string[]} languages the browser's */
-export const chooseLocale = (languages) => languages.find((tag) => /^(en|id)\b/i.test(tag)) ?? "en";
-export const LOCALE = chooseLocale(navigator.languages ?? [navigator.language]);
-export const LANGUAGE = LOCALE.slice(0, 2).toLowerCase();
+const page = document.documentElement;
+const available = (page.dataset.languages ?? "").split(" ").filter(Boolean);
 
-/** @type {Record<Text, string>} */
+/**
+ * Return the first language that the page has, as the browser names it: en-GB has other dates than en-US.
+ * @param {readonly string[]} languages the browser's @param {readonly string[]} files the languages of the page
+ */
+export function chooseLocale(languages, files) {
+  return languages.find((tag) => files.includes(fileOf(tag, files))) ?? "en";
+}
+
+/** Return the name of the file for a language: that of the region, if there is one. @param {string} tag @param {readonly string[]} files */
+export function fileOf(tag, files) {
+  const name = tag.toLowerCase();
+  return files.includes(name) ? name : /** @type {string} */ (name.split("-")[0]);
+}
+
+export const LOCALE = chooseLocale(navigator.languages ?? [navigator.language], available);
+export const LANGUAGE = fileOf(LOCALE, available);
+
+/** @type {Strings} */
 let strings;
 const plurals = new Intl.PluralRules(LOCALE);
 
 /** Load the strings of the language, and of no other: before all else, and not with a top-level await, which fails in WebKit (bug 242740). */
 export async function loadStrings() {
-  strings = (await import(`./strings.${LANGUAGE}.js`)).default;
+  const answer = await fetch(new URL(`../languages/${LANGUAGE}.json`, import.meta.url));
+  if (!answer.ok) throw new Error(`languages/${LANGUAGE}.json: ${answer.status}`);
+  strings = await answer.json();
+  page.lang = LOCALE;
+  page.dir = "direction" in strings ? String(strings.direction) : "ltr";
 }
 
 /** Return a string of the page. @param {Text} key @param {Record<string, string|number>} [values] */
 export function text(key, values = {}) {
-  return fill(strings[key], values);
+  return fill(strings.page[key], values);
 }
 
 /** Return a string with its braces filled in. @param {string} template @param {Record<string, string|number>} values */
@@ -26,14 +50,24 @@ export function fill(template, values) {
   return template.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
-/** Return a string with a number of things. @param {"viewersCount"|"changesShown"} key @param {number} count */
-export function counted(key, count) {
-  return text(plurals.select(count) === "one" ? `${key}_one` : `${key}_other`, { count: count.toLocaleString(LOCALE) });
+/**
+ * Return the form of a string for a number of things: keys end with the categories of Intl.PluralRules, `_other` at least.
+ * @param {Record<string, string>} forms a section of the file @param {string} key @param {number} count
+ */
+export function plural(forms, key, count) {
+  const found = forms[`${key}_${plurals.select(count)}`] ?? /** @type {string} */ (forms[`${key}_other`]);
+  return fill(found, { count: count.toLocaleString(LOCALE) });
 }
+
+/** Return a string with a number of things. @param {Counted} key @param {number} count */
+export const counted = (key, count) => plural(strings.page, key, count);
+
+/** Return a section of the file. @template {keyof Strings} S @param {S} name @returns {Strings[S]} */
+export const section = (name) => strings[name];
 
 /** Return the string of a code or a fixed word of the server, or null. @param {string} key */
 export function known(key) {
-  return key in strings ? strings[/** @type {Text} */ (key)] : null;
+  return key in strings.page ? strings.page[/** @type {Text} */ (key)] : null;
 }
 
 /** Return the reason for an error: the page's own words, else the server's. @param {string} code @param {string} message */

@@ -1,13 +1,14 @@
 /** The control of one pin: a lamp, switch, dimmer or button. It shows a command as pending until the server has answered. */
 import { RaspiError } from "./connection.js";
 import { make, part, setAttribute, setText } from "./dom.js";
-import { length, percent, stateText } from "./format.js";
+import { length, percent } from "./format.js";
 import { errorText, text } from "./i18n.js";
+import { stateText } from "./kinds.js";
 import { Slider } from "./slider.js";
 
 /** @typedef {"broken"|"lamp"|"drive"|"press"|"dimmer"|"switch"} Kind */
 /** The properties of a pin that a control uses.
- * @typedef {{label: string, mode: "input"|"output"|"pwm", value: number|null, pulse: number|null, confirm: boolean, error: string|null}} Pin */
+ * @typedef {import("./kinds.js").Pin & {label: string, value: number|null, pulse: number|null, confirm: boolean, error: string|null}} Pin */
 /** The commands to a pin. @typedef {object} Commands
  * @property {(value: number) => Promise<unknown>} set
  * @property {() => Promise<unknown>} toggle
@@ -154,7 +155,7 @@ export class PinControl {
 
   #drive() {
     const value = this.pin.value ? 0 : 1;
-    return this.#send(text("driving", { state: stateText(value, this.pin.mode) }), value > 0, async () => this.#commands.drive?.(value));
+    return this.#send(text("driving", { state: stateText(value, this.pin) }), value > 0, async () => this.#commands.drive?.(value));
   }
 
   #press() {
