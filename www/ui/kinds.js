@@ -84,12 +84,15 @@ export function iconOf(pin, value) {
 /** Return how much a pin wants to be seen now. @param {Pin} pin @param {number|null} value @returns {Tone} */
 export const toneOf = (pin, value) => (value ? kindOf(pin).tone : "calm");
 
-/** Return the words of a pin's kind. @param {Pin} pin @returns {{on: string, off: string}} */
-function wordsOf(pin) {
-  if (pin.words) return pin.words;
+/** Return the strings of a pin's kind. @param {Pin} pin @returns {Record<string, string>} */
+export function stringsOf({ mode, kind: name }) {
   const { inputs, outputs } = section("kinds");
-  const all = /** @type {Record<string, {on?: string, off?: string}>} */ (pin.mode === "input" ? inputs : outputs);
-  const { on, off } = find(all, pin.kind) ?? {};
+  return find(/** @type {Record<string, Record<string, string>>} */ (mode === "input" ? inputs : outputs), name) ?? {};
+}
+
+/** Return the words of a pin, or of its kind. @param {Pin} pin @returns {{on: string, off: string}} */
+function wordsOf(pin) {
+  const { on, off } = pin.words ?? stringsOf(pin);
   return { on: on ?? text("on"), off: off ?? text("off") };
 }
 

@@ -89,11 +89,19 @@ export class FakeSocket {
 /** The HTTP API: `answers` has a body, a function of the request, or a status of an error by method and path; else it is unreachable. */
 export const api = {
   answers: {},
+  /** The contents of files by name, in place of those in www/. @type {Record<string, string>} */
+  files: {},
+  /** The names of files that were read. @type {string[]} */
+  read: [],
   /** @type {{method: string, path: string, body: any}[]} */
   requests: [],
 
   async fetch(url, { method = "GET", body, signal } = {}) {
-    if (url instanceof URL) return new Response(await readFile(url));
+    if (url instanceof URL) {
+      const name = url.pathname.split("/").pop();
+      this.read.push(name);
+      return new Response(this.files[name] ?? (await readFile(url)));
+    }
     const path = url.replace(/^.*\/api/, "");
     const request = { method, path, body: body && JSON.parse(body) };
     this.requests.push(request);
