@@ -1,5 +1,6 @@
 """The lists of kinds, pictures and strings agree with each other."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -7,11 +8,15 @@ from typing import Any, get_args
 
 import pytest
 
+import raspi_server
 from raspi_server.config.kinds import Icon, InputKind, OutputKind, PwmKind
 from raspi_server.web.context import BUILT_IN_WWW
 
 UI = BUILT_IN_WWW / "ui"
 LANGUAGES = sorted((BUILT_IN_WWW / "languages").glob("*.json"))
+ENGLISH: dict[str, dict[str, Any]] = json.loads((BUILT_IN_WWW / "languages/en.json").read_text())
+USING = (".js", ".html", ".py")
+PLURAL = re.compile(r"_(one|other)$")
 INPUT_KINDS = {kind for each in get_args(InputKind) for kind in get_args(each)}
 OUTPUT_KINDS = {*get_args(OutputKind), *get_args(PwmKind)}
 
@@ -49,3 +54,36 @@ def test_each_kind_has_words_in_each_language(file: Path) -> None:
     assert set(kinds["outputs"]) == OUTPUT_KINDS
     for words in kinds["inputs"].values():
         assert words["on"] != words["off"]
+
+
+@pytest.mark.parametrize(
+    ("page", "sections"),
+    [
+        ("index.html", ("page",)),
+        ("fleet/index.html", ("fleet", "page")),
+        ("trust/index.html", ("trust",)),
+    ],
+)
+def test_each_text_of_a_page_has_a_string(page: str, sections: tuple[str, ...]) -> None:
+    """The files of languages have all strings that HTML names."""
+    text = (BUILT_IN_WWW / page).read_text()
+    named = set(re.findall(r'data-(?:text|label)="(\w+)"', text))
+    assert named <= {key for section in sections for key in ENGLISH[section]}
+
+
+def test_trust_page_is_english_without_a_script() -> None:
+    """The trust page has the strings of en.json, for browsers that load no file."""
+    text = (BUILT_IN_WWW / "trust/index.html").read_text()
+    found = re.findall(r'data-text="(\w+)"[^>]*>([^<]*)<', text)
+    assert {(key, html.unescape(words)) for key, words in found} == set(ENGLISH["trust"].items())
+
+
+@pytest.mark.parametrize("section", ["page", "fleet", "trust"])
+def test_each_string_is_used(section: str) -> None:
+    """Translators have nothing to do that nobody reads."""
+    folders = (BUILT_IN_WWW, Path(raspi_server.__file__).parent)
+    files = [file for each in folders for file in each.rglob("*") if file.suffix in USING]
+    pages = "".join(file.read_text() for file in files)
+    keys = {PLURAL.sub("", key) for key in ENGLISH[section]}
+    unused = [key for key in keys if not re.search(rf'"{key}["\s]|\b{key}:', pages)]
+    assert [key for key in unused if not key.startswith("error:")] == []
