@@ -216,26 +216,25 @@ def test_what_was_chosen(brokers, start_server, open_page):
     expect(lamp).to_be_visible()
 
 
-def test_narrow_pages_with_large_letters(brokers, start_server, open_page):
+def test_narrow_pages_with_large_letters(brokers, start_server, open_page, tmp_path):
     """With letters of 200 %, on the narrowest phone, no word of a row is broken and nothing is
-    cut off, in German and from right to left."""
+    cut off, in German and from right to left, where arrows point the other way."""
+    languages = tmp_path / "www" / "languages"
+    languages.mkdir(parents=True)
+    (languages / "ar.json").write_text('{"direction": "rtl"}')
     broker = brokers.broker()
     pis = brokers.enter_context(FakePis(broker))
     pis.describe("farm/house-2/pi-4", "pi-4", HOUSE, url="http://127.0.0.1:9/")
     pis.flush()
-    server = start_server(pi(broker.url, "farm/office/desk"))
-    for direction in ("ltr", "rtl"):
+    server = start_server(f"www: {languages.parent}\n" + pi(broker.url, "farm/office/desk"))
+    for locale, open_word, turned in (("de-DE", "offen", 0), ("ar-EG", "open", 1)):
         page = open_page(
-            f"{server.url}/fleet/", locale="de-DE", viewport={"width": 320, "height": 640}
+            f"{server.url}/fleet/", locale=locale, viewport={"width": 320, "height": 640}
         )
-        page.evaluate(
-            """direction => {
-                document.documentElement.dir = direction;
-                document.documentElement.style.fontSize = "200%";
-            }""",
-            direction,
-        )
-        expect(row(page, "farm/house-2/pi-4", "front").locator(".word")).to_have_text("offen")
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        expect(row(page, "farm/house-2/pi-4", "front").locator(".word")).to_have_text(open_word)
+        arrow = card(page, "farm/house-2/pi-4").locator(".own path[transform]")
+        expect(arrow).to_have_count(turned)
         assert page.locator("main").evaluate("place => place.scrollWidth") <= 320
         broken = page.locator(".row :is(.label, .word)").evaluate_all(BROKEN_WORDS)
         assert broken == []

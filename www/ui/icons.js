@@ -98,8 +98,3 @@ export function icon(name) {
   if (DIRECTED.includes(name) && document.documentElement.dir === "rtl") path.setAttribute("transform", "matrix(-1 0 0 1 24 0)");
   return svg;
 }
-
-/** Fill in the pictures that elements name in `data-icon`. @param {ParentNode} whole */
-export function fillInIcons(whole) {
-  for (const element of whole.querySelectorAll("[data-icon]")) element.replaceChildren(icon(element.getAttribute("data-icon") ?? ""));
-}
