@@ -137,9 +137,12 @@ export class PiCard {
     if (!rooms.length) return rows.map(({ element }) => element);
     return rooms.flatMap((room) => {
       const own = rows.filter(({ pin }) => (pin.room ?? "") === room).map(({ element }) => element);
-      const name = make("li", "room", room);
+      if (!room) return own;
+      const heading = make("li", "room");
+      const name = make("span", "", room);
       name.dir = "auto";
-      return room ? [name, ...own] : own;
+      heading.append(name);
+      return [heading, ...own];
     });
   }
 
