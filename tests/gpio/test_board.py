@@ -314,7 +314,8 @@ def test_a_reload(simulate):
     bell, door = pi.line(5), pi.line(4)
     levels = pi.levels_of(17), pi.levels_of(27)
     lamp = lamp.replace("initial", "max_on: 10, initial")
-    pi.reconfigure(lamp + GATE.replace("gate: {", "tap: {label: Tap, on_stop: input, "))
+    off_the_line = "label: Tap, kind: gate, room: Hall, icon: car, hidden: true, on_stop: input"
+    pi.reconfigure(lamp + GATE.replace("gate: {", f"tap: {{{off_the_line}, "))
     door.drive_high()
     pi.settle()
     assert pi.new_changes() == [("lamp", 1, "me"), ("gate", 1, "me")]
