@@ -97,7 +97,7 @@ def test_dashboard_and_examples(start_server: Callable[..., Server], webkit: Web
     switch(server, "lamp", 0)
     webkit.expect('[data-pin="lamp"] .word', "off")
     webkit.press('[data-pin="bell"] .press')
-    webkit.expect('[data-pin="bell"] .since', "pulse over")
+    webkit.expect('[data-pin="bell"] .since', "pulse ended")
     webkit.element('[data-pin="fan"] input').send_keys(Keys.END)
     webkit.expect('[data-pin="fan"] .word', "100%")
     webkit.press('[data-pin="heater"] [role="switch"]')

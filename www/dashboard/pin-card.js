@@ -1,6 +1,6 @@
 /** The card of one pin: its value, since when it has it, its control and the last minutes. */
 import { part, setText, stamp } from "../ui/dom.js";
-import { author, length, span } from "../ui/format.js";
+import { author, forSpan, length, span } from "../ui/format.js";
 import { text } from "../ui/i18n.js";
 import { stateText } from "../ui/kinds.js";
 import { controlKind, PinControl } from "../ui/pin-control.js";
@@ -84,7 +84,7 @@ export class PinCard extends PinControl {
     const age = this.#raspi.time - since;
     const limit = Math.min(pulse ?? Infinity, max_on ?? Infinity);
     const left = value && limit >= COUNTDOWN_MIN_S && limit < Infinity ? text("atMostLeft", { span: span(limit - age + 1) }) : "";
-    return [text("forSpan", { span: span(age) }), left || author(by)].filter(Boolean).join(", ");
+    return [forSpan(age), left || author(by)].filter(Boolean).join(", ");
   }
 
   #meta() {

@@ -236,7 +236,7 @@ export class Timeline {
       if (inView > 0 && level !== null) [on, known] = [on + inView * level, known + inView];
       if (next && next.time >= from && next.time <= end) count++;
       if (this.#cursor !== null && time <= this.#cursor && this.#cursor < until) {
-        pointed = `${moment(this.#cursor, true)}: ${stateText(level, this.#pin)}, ${text("forSpan", { span: lasting(until - time) })}`;
+        pointed = `${moment(this.#cursor, true)}: ${stateText(level, this.#pin)}, ${text("duringSpan", { span: lasting(until - time) })}`;
       }
       if (next) [time, level] = [next.time, next.value];
     }

@@ -1,15 +1,17 @@
 /** Numbers and times as people read them in their language. */
-import { known, LOCALE, text } from "./i18n.js";
+import { counted, known, LOCALE, text } from "./i18n.js";
 
-/** @param {string} unit @param {number} [digits] */
-const measure = (unit, digits = 0) =>
-  new Intl.NumberFormat(LOCALE, { style: "unit", unit, unitDisplay: "short", minimumFractionDigits: digits, maximumFractionDigits: digits });
+/** @param {string} unit @param {number} [digits] @param {"short"|"long"} [unitDisplay] */
+const measure = (unit, digits = 0, unitDisplay = "short") =>
+  new Intl.NumberFormat(LOCALE, { style: "unit", unit, unitDisplay, minimumFractionDigits: digits, maximumFractionDigits: digits });
 const SECONDS = measure("second");
 const MILLISECONDS = measure("second", 3);
 const MINUTES = measure("minute");
 const HOURS = measure("hour");
-const DAYS = measure("day");
+const DAYS = measure("day", 0, "long"); // short is "5 Tg." in German, and "5 hr" in Indonesian
 const DEGREES = measure("celsius", 1);
+const AGO = new Intl.RelativeTimeFormat(LOCALE, { style: "short" });
+const DAYS_AGO = new Intl.RelativeTimeFormat(LOCALE);
 const PERCENT = new Intl.NumberFormat(LOCALE, { style: "percent" });
 /** @type {Intl.DateTimeFormatOptions} */
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
@@ -24,6 +26,20 @@ export function span(seconds) {
   if (s < 3600) return MINUTES.format(Math.floor(s / 60));
   if (s < 48 * 3600) return HOURS.format(Math.floor(s / 3600));
   return DAYS.format(Math.floor(s / 86400));
+}
+
+/** Return a time that has passed: "4 sec. ago", "2 days ago". Many languages need other forms here than in `span`. @param {number} seconds */
+export function ago(seconds) {
+  const s = Math.max(0, Math.floor(seconds));
+  if (s < 60) return AGO.format(-s, "second");
+  if (s < 3600) return AGO.format(-Math.floor(s / 60), "minute");
+  if (s < 48 * 3600) return AGO.format(-Math.floor(s / 3600), "hour");
+  return DAYS_AGO.format(-Math.floor(s / 86400), "day");
+}
+
+/** Return for how long something has lasted: "for 3 min", "for 5 days". @param {number} seconds */
+export function forSpan(seconds) {
+  return seconds < 48 * 3600 ? text("forSpan", { span: span(seconds) }) : counted("forDays", Math.floor(seconds / 86400));
 }
 
 /** Return a configured length: "0.5 sec", "90 sec", "10 min". @param {number} seconds */

@@ -1,15 +1,105 @@
-/** Pictures of 24 × 24, drawn with lines, by name. */
+/**
+ * Pictures of 24 × 24 by name, drawn with lines of the text's colour. Most are from Lucide (ISC License, https://lucide.dev), each made one
+ * path; those below OURS are drawn for this project in its manner. Lucide's licence is in LICENSE-icons.txt.
+ */
 
-/** The path of each. @type {Record<string, string>} */
-const PATHS = {
-  switch: "M7 7h10a5 5 0 0 1 0 10H7A5 5 0 0 1 7 7M7 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4",
+/** The path of each. */
+const PATHS = new Map(Object.entries({
+  bell: "M10.27 21a2 2 0 0 0 3.46 0M3.26 15.33A1 1 0 0 0 4 17h16a1 1 0 0 0 .74-1.67C19.41 13.96 18 12.5 18 8A6 6 0 0 0 6 8c0 4.5-1.41 5.96-2.74 7.33",
+  blinds: "M3 3h18M20 7H8M20 11H8M10 19h10M8 15h12M4 3v14M2 19a2 2 0 1 0 4 0 2 2 0 1 0-4 0",
+  bolt: "M15.91 4a1.5 1.5 0 0 0-2.47-1.56l-9 9A1.5 1.5 0 0 0 5.5 14h4a.5.5 0 0 1 .47.67L8.09 20a1.5 1.5 0 0 0 2.48 1.56l9-9A1.5 1.5 0 0 0 18.5 10h-4a.5.5 0 0 1-.47-.67z",
+  bulb: "M15 14c.2-1 .7-1.7 1.5-2.5 1-.9 1.5-2.2 1.5-3.5A6 6 0 0 0 6 8c0 1 .2 2.2 1.5 3.5.7.7 1.3 1.5 1.5 2.5M9 18h6M10 22h4",
+  button: "M2 12a10 10 0 1 0 20 0 10 10 0 1 0-20 0M11 12a1 1 0 1 0 2 0 1 1 0 1 0-2 0",
+  camera: "M16.75 12h3.63a1 1 0 0 1 .89 1.45l-2.03 4.07a1 1 0 0 1-1.71.13l-2.12-2.97M17.11 9.05a1 1 0 0 1 .45 1.34l-3.11 6.21a1 1 0 0 1-1.34.45L3.61 12.3a2.92 2.92 0 0 1-1.3-3.91L3.69 5.6a2.92 2.92 0 0 1 3.92-1.3zM2 19h3.76a2 2 0 0 0 1.8-1.1L9 15M2 21v-4M7 9h.01",
+  car: "M19 17h2c.6 0 1-.4 1-1v-3c0-.9-.7-1.7-1.5-1.9C18.7 10.6 16 10 16 10s-1.3-1.4-2.2-2.3c-.5-.4-1.1-.7-1.8-.7H5c-.6 0-1.1.4-1.4.9l-1.4 2.9A3.7 3.7 0 0 0 2 12v4c0 .6.4 1 1 1h2M5 17a2 2 0 1 0 4 0 2 2 0 1 0-4 0M9 17h6M15 17a2 2 0 1 0 4 0 2 2 0 1 0-4 0",
+  "chevron-down": "M6 9l6 6 6-6",
+  "chevron-left": "M15 18l-6-6 6-6",
+  "chevron-right": "M9 18l6-6-6-6",
+  close: "M18 6 6 18M6 6l12 12",
+  cold: "M10 20l-1.25-2.5L6 18M10 4 8.75 6.5 6 6M10.59 15H10M2 12h6.5L10 9M20 14.54a4 4 0 1 1-4 0V4a2 2 0 0 1 4 0zM4 10l1.5 2L4 14M7 21l3-6-1.5-3M7 3l3 6h2",
+  "desk-lamp": "M10.29 2.29a1 1 0 0 1 1.41 0l2.5 2.5 5.99 1.23a1 1 0 0 1 .51 1.69l-7 7a1 1 0 0 1-1.69-.51l-1.23-5.99-2.5-2.5a1 1 0 0 1 0-1.41zM14.21 4.79l-3.41 3.41M3 20a2 2 0 0 1 2-2h4a2 2 0 0 1 2 2v1a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1zM9.09 6.5l-4.79 4.79a1 1 0 0 0-.18 1.17L7 18",
+  door: "M10 12h.01M18 20V6a2 2 0 0 0-2-2H8a2 2 0 0 0-2 2v14M2 20h20",
+  "door-open": "M11 20H2M11 4.56v16.16a1 1 0 0 0 1.24.97L19 20V5.56a2 2 0 0 0-1.51-1.94l-4-1A2 2 0 0 0 11 4.56zM11 4H8a2 2 0 0 0-2 2v14M14 12h.01M22 20h-3",
+  droplets: "M7 16.3c2.2 0 4-1.83 4-4.05 0-1.16-.57-2.26-1.71-3.19S7.29 6.75 7 5.3c-.29 1.45-1.14 2.84-2.29 3.76S3 11.1 3 12.25c0 2.22 1.8 4.05 4 4.05zM12.56 6.6A10.97 10.97 0 0 0 14 3.02c.5 2.5 2 4.9 4 6.5s3 3.5 3 5.5a6.98 6.98 0 0 1-11.91 4.97",
+  external: "M7 7h10v10M7 17 17 7",
+  fan: "M10.83 16.38a6.08 6.08 0 0 1-8.62-7l5.41 1.45a6.08 6.08 0 0 1 7-8.62l-1.45 5.41a6.08 6.08 0 0 1 8.62 7l-5.41-1.45a6.08 6.08 0 0 1-7 8.62l1.45-5.41zM12 12v.01",
+  fish: "M6.5 12c.94-3.46 4.94-6 8.5-6 3.56 0 6.06 2.54 7 6-.94 3.47-3.44 6-7 6s-7.56-2.53-8.5-6zM18 12v.5M16 17.93a9.77 9.77 0 0 1 0-11.86M7 10.67C7 8 5.58 5.97 2.73 5.5c-1 1.5-1 5 .23 6.5-1.24 1.5-1.24 5-.23 6.5C5.58 18.03 7 16 7 13.33M10.46 7.26C10.2 5.88 9.17 4.24 8 3h5.8a2 2 0 0 1 1.98 1.67l.23 1.4M16.01 17.93l-.23 1.4A2 2 0 0 1 13.8 21H9.5a5.96 5.96 0 0 0 1.49-3.98",
+  flame: "M12 3q1 4 4 6.5t3 5.5a1 1 0 0 1-14 0 5 5 0 0 1 1-3 1 1 0 0 0 5 0c0-2-1.5-3-1.5-5q0-2 2.5-4",
+  fumes: "M12 12v4M12 20h.01M8.13 16.95A7 7 0 1 1 15.71 8h1.79a1 1 0 0 1 0 9h-1.64",
+  garden: "M14 9.54V7a4 4 0 0 1 4-4h1.5a.5.5 0 0 1 .5.5V5a4 4 0 0 1-4 4 4 4 0 0 0-4 4c0 2 1 3 1 5a5 5 0 0 1-1 3M4 9a5 5 0 0 1 8 4 5 5 0 0 1-8-4M5 21h14",
+  heater: "M11 8c2-3-2-3 0-6M15.5 8c2-3-2-3 0-6M6 10h.01M6 14h.01M10 16v-4M14 16v-4M18 16v-4M20 6a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2H4a2 2 0 0 1-2-2V8a2 2 0 0 1 2-2h3M5 20v2M19 20v2",
+  house: "M15 21v-8a1 1 0 0 0-1-1h-4a1 1 0 0 0-1 1v8M3 10a2 2 0 0 1 .71-1.53l7-6a2 2 0 0 1 2.58 0l7 6A2 2 0 0 1 21 10v9a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2z",
+  key: "M2.59 17.41A2 2 0 0 0 2 18.83V21a1 1 0 0 0 1 1h3a1 1 0 0 0 1-1v-1a1 1 0 0 1 1-1h1a1 1 0 0 0 1-1v-1a1 1 0 0 1 1-1h.17a2 2 0 0 0 1.41-.59l.81-.81a6.5 6.5 0 1 0-4-4zM16.5 7.5h.01",
+  lock: "M5 11h14a2 2 0 0 1 2 2v7a2 2 0 0 1-2 2h-14a2 2 0 0 1-2-2v-7a2 2 0 0 1 2-2zM7 11V7a5 5 0 0 1 10 0v4",
+  "lock-open": "M5 11h14a2 2 0 0 1 2 2v7a2 2 0 0 1-2 2h-14a2 2 0 0 1-2-2v-7a2 2 0 0 1 2-2zM7 11V7a5 5 0 0 1 9.9-1",
+  moon: "M20.98 12.49a9 9 0 1 1-9.47-9.47c.41-.02.62.46.4.8a6 6 0 0 0 8.27 8.27c.34-.21.82-0.8.4",
+  motion: "M4 16v-2.38C4 11.5 2.97 10.5 3 8c.03-2.72 1.49-6 4.5-6C9.37 2 10 3.8 10 5.5c0 3.11-2 5.66-2 8.68V16a2 2 0 1 1-4 0zM20 20v-2.38c0-2.12 1.03-3.12 1-5.62-.03-2.72-1.49-6-4.5-6C14.63 6 14 7.8 14 9.5c0 3.11 2 5.66 2 8.68V20a2 2 0 1 0 4 0zM16 17h4M4 13h4",
+  music: "M9 18V5l12-2v13M3 18a3 3 0 1 0 6 0 3 3 0 1 0-6 0M15 16a3 3 0 1 0 6 0 3 3 0 1 0-6 0",
+  person: "M7 8a5 5 0 1 0 10 0 5 5 0 1 0-10 0M20 21a8 8 0 0 0-16 0",
+  pet: "M9 4a2 2 0 1 0 4 0 2 2 0 1 0-4 0M16 8a2 2 0 1 0 4 0 2 2 0 1 0-4 0M18 16a2 2 0 1 0 4 0 2 2 0 1 0-4 0M9 10a5 5 0 0 1 5 5v3.5a3.5 3.5 0 0 1-6.84 1.04Q6.52 17.48 4.46 16.84A3.5 3.5 0 0 1 5.5 10z",
+  plug: "M12 22v-5M15 8V2M17 8a1 1 0 0 1 1 1v4a4 4 0 0 1-4 4h-4a4 4 0 0 1-4-4V9a1 1 0 0 1 1-1zM9 8V2",
+  pool: "M19 5a2 2 0 0 0-2 2v11M2 18c.6.5 1.2 1 2.5 1 2.5 0 2.5-2 5-2 2.6 0 2.4 2 5 2 2.5 0 2.5-2 5-2 1.3 0 1.9.5 2.5 1M7 13h10M7 9h10M9 5a2 2 0 0 0-2 2v11",
+  power: "M12 2v10M18.4 6.6a9 9 0 1 1-12.77.04",
+  pump: "M12 2v8M2 15c.6.5 1.2 1 2.5 1 2.5 0 2.5-2 5-2 2.6 0 2.4 2 5 2 2.5 0 2.5-2 5-2 1.3 0 1.9.5 2.5 1M2 21c.6.5 1.2 1 2.5 1 2.5 0 2.5-2 5-2 2.6 0 2.4 2 5 2 2.5 0 2.5-2 5-2 1.3 0 1.9.5 2.5 1M8 6l4-4 4 4",
+  running: "M11 10.27 7 3.34M11 13.73l-4 6.93M12 22v-2M12 2v2M14 12h8M17 20.66l-1-1.73M17 3.34l-1 1.73M2 12h2M20.66 17l-1.73-1M20.66 7l-1.73 1M3.34 17l1.73-1M3.34 7l1.73 1M10 12a2 2 0 1 0 4 0 2 2 0 1 0-4 0M4 12a8 8 0 1 0 16 0 8 8 0 1 0-16 0",
+  search: "M21 21l-4.34-4.34M3 11a8 8 0 1 0 16 0 8 8 0 1 0-16 0",
+  shield: "M20 13c0 5-3.5 7.5-7.66 8.95a1 1 0 0 1-.67-.01C7.5 20.5 4 18 4 13V6a1 1 0 0 1 1-1c2 0 4.5-1.2 6.24-2.72a1.17 1.17 0 0 1 1.52 0C14.51 3.81 17 5 19 5a1 1 0 0 1 1 1zM12 8v4M12 16h.01",
+  siren: "M7 18v-6a5 5 0 1 1 10 0v6M5 21a1 1 0 0 0 1 1h12a1 1 0 0 0 1-1v-1a2 2 0 0 0-2-2H7a2 2 0 0 0-2 2zM21 12h1M18.5 4.5 18 5M2 12h1M12 2v1M4.93 4.93l.71.71M12 12v6",
+  smoke: "M11 21c0-2.5 2-2.5 2-5M16 21c0-2.5 2-2.5 2-5M19 8l-.8 3a1.25 1.25 0 0 1-1.2 1H7a1.25 1.25 0 0 1-1.2-1L5 8M21 3a1 1 0 0 1 1 1v2a2 2 0 0 1-2 2H4a2 2 0 0 1-2-2V4a1 1 0 0 1 1-1zM6 21c0-2.5 2-2.5 2-5",
+  snow: "M10 20l-1.25-2.5L6 18M10 4 8.75 6.5 6 6M14 20l1.25-2.5L18 18M14 4l1.25 2.5L18 6M17 21l-3-6h-4M17 3l-3 6 1.5 3M2 12h6.5L10 9M20 10l-1.5 2 1.5 2M22 12h-6.5L14 15M4 10l1.5 2L4 14M7 21l3-6-1.5-3M7 3l3 6h4",
+  sound: "M2 10v3M6 6v11M10 3v18M14 8v7M18 5v13M22 10v3",
+  sun: "M8 12a4 4 0 1 0 8 0 4 4 0 1 0-8 0M12 2v2M12 20v2M4.93 4.93l1.41 1.41M17.66 17.66l1.41 1.41M2 12h2M20 12h2M6.34 17.66l-1.41 1.41M19.07 4.93l-1.41 1.41",
+  switch: "M12 12a3 3 0 1 0 6 0 3 3 0 1 0-6 0M9 5h6a7 7 0 0 1 7 7a7 7 0 0 1-7 7h-6a7 7 0 0 1-7-7a7 7 0 0 1 7-7z",
+  "switch-off": "M6 12a3 3 0 1 0 6 0 3 3 0 1 0-6 0M9 5h6a7 7 0 0 1 7 7a7 7 0 0 1-7 7h-6a7 7 0 0 1-7-7a7 7 0 0 1 7-7z",
+  theme: "M12 2v2M14.84 16.39a6 6 0 1 1-7.22-7.22c.62-.15.97.66.72 1.25a4 4 0 0 0 5.26 5.26c.59-.26 1.4.09 1.25.71M16 12a4 4 0 0 0-4-4M19 5l-1.26 1.26M20 12h2",
+  thermometer: "M14 4v10.54a4 4 0 1 1-4 0V4a2 2 0 0 1 4 0z",
+  tv: "M17 2l-5 5-5-5M4 7h16a2 2 0 0 1 2 2v11a2 2 0 0 1-2 2h-16a2 2 0 0 1-2-2v-11a2 2 0 0 1 2-2z",
+  vibration: "M2 8l2 2-2 2 2 2-2 2M22 8l-2 2 2 2-2 2 2 2M9 5h6a1 1 0 0 1 1 1v12a1 1 0 0 1-1 1h-6a1 1 0 0 1-1-1v-12a1 1 0 0 1 1-1z",
+  warning: "M21.73 18l-8-14a2 2 0 0 0-3.48 0l-8 14A2 2 0 0 0 4 21h16a2 2 0 0 0 1.73-3M12 9v4M12 17h.01",
+  wifi: "M12 20h.01M2 8.82a15 15 0 0 1 20 0M5 12.86a10 10 0 0 1 14 0M8.5 16.43a5 5 0 0 1 7 0",
+  // OURS
+  "door-garage": "M6 21V10a1 1 0 0 1 1-1h10a1 1 0 0 1 1 1v11M22 19a2 2 0 0 1-2 2H4a2 2 0 0 1-2-2V8a2 2 0 0 1 1.13-1.8l7.95-3.97a2 2 0 0 1 1.84 0l7.95 3.97A2 2 0 0 1 22 8zM6 13h12M6 17h12",
+  "door-garage-open": "M6 21V10a1 1 0 0 1 1-1h10a1 1 0 0 1 1 1v11M18 21h2a2 2 0 0 0 2-2V8a2 2 0 0 0-1.13-1.8l-7.95-3.97a2 2 0 0 0-1.84 0L3.13 6.2A2 2 0 0 0 2 8v11a2 2 0 0 0 2 2h2M6 12h12",
+  gas: "M9 22h6a2 2 0 0 0 2-2v-9a5 5 0 0 0-10 0v9a2 2 0 0 0 2 2zM12 6V3M9 3h6M7 15h10",
+  gate: "M3 4v17M21 4v17M3 9h18M3 18h18M7.5 6v15M12 6v15M16.5 6v15",
+  "gate-open": "M3 4v17M21 4v17M3 9l5.5 3v9L3 18M21 9l-5.5 3v9l5.5-3",
+  oven: "M5 3h14a2 2 0 0 1 2 2v14a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2zM3 9h18M7 6h.01M11 6h.01M17 6h.01M8 13h8v4H8z",
+  radiator: "M4 6h16v12H4zM8 6v12M12 6v12M16 6v12M6 18v3M18 18v3",
+  sprinkler: "M8 22h8M12 22v-8M9 14h6M12 10V4M8.5 11C8 8 6 6 3 6M15.5 11C16 8 18 6 21 6M3 10h.01M21 10h.01M7.5 3h.01M16.5 3h.01",
+  valve: "M3 8v9M3 9.5h8.5a7 7 0 0 1 7 7v.5h-4a2 2 0 0 0-2-2H3M9.5 9V5M6 5h7M16.5 20.5v.5",
+  window: "M6 3h12a2 2 0 0 1 2 2v14a2 2 0 0 1-2 2H6a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2zM12 3v18M4 12h16",
+  "window-open": "M11 5h8a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2h-8M11 5L3 2v20l8-3zM3 12h8",
+}));
+
+const DIRECTED = ["chevron-left", "chevron-right", "external"]; // they point the other way where one reads from right to left
+const ATTRIBUTES = {
+  class: "icon",
+  viewBox: "0 0 24 24",
+  width: "24",
+  height: "24",
+  fill: "none",
+  stroke: "currentColor",
+  "stroke-width": "2",
+  "stroke-linecap": "round",
+  "stroke-linejoin": "round",
+  "aria-hidden": "true",
 };
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Return whether there is a picture of this name. @param {string} name */
+export const hasIcon = (name) => PATHS.has(name);
 
 /** Return a picture, which says nothing to screen readers: the words beside it do. @param {string} name */
 export function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  for (const [key, value] of Object.entries({ class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" })) svg.setAttribute(key, value);
-  const path = svg.appendChild(document.createElementNS(svg.namespaceURI, "path"));
-  path.setAttribute("d", PATHS[name] ?? /** @type {string} */ (PATHS["switch"]));
+  const svg = document.createElementNS(SVG, "svg");
+  for (const [key, value] of Object.entries(ATTRIBUTES)) svg.setAttribute(key, value);
+  const path = svg.appendChild(document.createElementNS(SVG, "path"));
+  path.setAttribute("d", PATHS.get(name) ?? PATHS.get("switch") ?? "");
+  if (DIRECTED.includes(name) && document.documentElement.dir === "rtl") path.setAttribute("transform", "matrix(-1 0 0 1 24 0)");
   return svg;
+}
+
+/** Fill in the pictures that elements name in `data-icon`. @param {ParentNode} whole */
+export function fillInIcons(whole) {
+  for (const element of whole.querySelectorAll("[data-icon]")) element.replaceChildren(icon(element.getAttribute("data-icon") ?? ""));
 }
