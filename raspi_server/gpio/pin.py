@@ -263,7 +263,10 @@ class Pin:
         self._states.remember(config.gpio, state, config.initial == "restore")
 
 
-_KEYS_OFF_THE_LINE = {"name", "label", "confirm", "control", "initial", "on_stop", "on_failure"}
+_KEYS_OFF_THE_LINE = {
+    *("name", "label", "kind", "room", "icon", "words", "hidden"),
+    *("confirm", "control", "initial", "on_stop", "on_failure"),
+}
 """Keys that do not affect a line while it is open."""
 
 

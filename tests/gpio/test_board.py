@@ -314,7 +314,8 @@ def test_a_reload(simulate):
     bell, door = pi.line(5), pi.line(4)
     levels = pi.levels_of(17), pi.levels_of(27)
     lamp = lamp.replace("initial", "max_on: 10, initial")
-    pi.reconfigure(lamp + GATE.replace("gate: {", "tap: {label: Tap, on_stop: input, "))
+    own = "label: Tap, kind: gate, room: Hall, icon: bell, words: {on: a, off: b}, hidden: true"
+    pi.reconfigure(lamp + GATE.replace("gate: {", f"tap: {{{own}, on_stop: input, "))
     door.drive_high()
     pi.settle()
     assert pi.new_changes() == [("lamp", 1, "me"), ("gate", 1, "me")]
