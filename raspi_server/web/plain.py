@@ -11,6 +11,7 @@ import time
 from html import escape
 from typing import Any, NamedTuple
 
+from ..config.kinds import ALARMS, OPENINGS
 from ..decoding import pin_value, shorten
 from ..errors import STATUS, RequestError, refusal
 from ..messages import HEADERS, Command, Notice, PinInfo, Pulse, Set
@@ -264,7 +265,9 @@ class Plain(NamedHandler):
         return found or [f"<p>{self._html('no_pins')}</p>"]
 
     def _row(self, pin: PinInfo) -> str:
-        kind = "" if pin.value is None else " class='on'" if pin.value else " class='off'"
+        is_open = pin.kind in OPENINGS and pin.mode == "input"
+        active = "alarm" if pin.kind in ALARMS else "open" if is_open else "on"
+        kind = "" if pin.value is None else f" class='{active if pin.value else 'off'}'"
         state = f"<strong{kind}>{escape(self._state(pin))}</strong>"
         if pin.since and pin.value is not None:
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(pin.since))

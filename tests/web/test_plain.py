@@ -21,6 +21,7 @@ from raspi_server.web.context import BUILT_IN_WWW
 from tests.support.coded_server import CodedServer
 from tests.support.http import Response, ask
 from tests.support.server import LIMIT, Server
+from tests.support.websocket import WebSocketClient
 
 WORDS = {
     tag: json.loads((BUILT_IN_WWW / f"languages/{tag}.json").read_text()) for tag in ("en", "id")
@@ -234,22 +235,29 @@ pins:
   front:  {gpio: 17, mode: input, kind: door, label: Front, room: Hall}
   cellar: {gpio: 4, mode: input, hidden: true}
   chest:  {gpio: 5, mode: input, kind: door, label: Chest, words: {on: "<Up>", off: "<Down>"}}
+  smoke:  {gpio: 6, mode: input, kind: smoke, label: Smoke, room: Hall}
   bell:   {gpio: 22, mode: output, kind: bell, label: Bell, room: "<Gate>", pulse: 60}
   lamp:   {gpio: 27, mode: output, label: Lamp, room: Hall}
 """
 
 
 def test_kinds_and_rooms(start_server) -> None:
-    """A pin has the words of its kind, or its own. Pins of a room are below its name, hidden ones
-    are not there. All text of config.yaml is escaped."""
+    """A pin has the words of its kind, or its own, and alarms and open doors have a look of their
+    own. Pins of a room are below its name, hidden ones are not there. All text is escaped."""
     server = start_server(HOUSE)
     html = ask(server, "GET", "/plain").body.decode()
     shown = re.findall("<h2>(.*?)</h2>|<th>(.*?)</th>.*?<strong[^>]*>(.*?)</strong>", html)
     assert shown == [
         ("", "Chest", "&lt;Down&gt;"),
-        ("Hall", "", ""), ("", "Front", "closed"), ("", "Lamp", "off"),
+        ("Hall", "", ""), ("", "Front", "closed"), ("", "Smoke", "no smoke"), ("", "Lamp", "off"),
         ("&lt;Gate&gt;", "", ""), ("", "Bell", "off"),
     ]  # fmt: skip
+    with WebSocketClient(server.port) as viewer:
+        for pin in ("front", "smoke"):
+            viewer.command(type="drive", pin=pin, value=1)
+    html = ask(server, "GET", "/plain").body.decode()
+    assert "<strong class='open'>open</strong>" in html
+    assert "<strong class='alarm'>smoke</strong>" in html
     browser = TextBrowser(server)
     page = browser.open()
     press = WORDS["en"]["kinds"]["outputs"]["bell"]["press"]
