@@ -77,6 +77,12 @@ def test_examples_are_valid_and_fit_together():
     (pins,) = re.findall(r"^ {4}pins:\n(?: {6}.*\n)+", readme, re.MULTILINE)
     found = read(textwrap.dedent(pins) + header, warnings=(warnings := [])).pins
     assert ([pin.name for pin in found], warnings) == (["door", "lamp", "gate", "gpio24"], [])
+    wiring = readme.partition("### Wiring")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(?:^ {4}.*\n)+", wiring, re.MULTILINE)
+    pins = read("pins:\n" + "".join(each for each in blocks if "gpio:" in each)).pins
+    assert [pin.kind for pin in pins] == ["door", "button", "motion", "light"]
+    said = [f"    {meaning(pin)}" for pin in pins if pin.name in ("front", "hall")]
+    assert blocks[-1].splitlines() == said
 
 
 class Rule(NamedTuple):
