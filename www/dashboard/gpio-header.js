@@ -2,7 +2,7 @@
 import { address } from "../ui/address.js";
 import { copyable, make, part, setText } from "../ui/dom.js";
 import { credentials } from "../ui/frame.js";
-import { text } from "../ui/i18n.js";
+import { brokenText, errorText, text } from "../ui/i18n.js";
 import { stateText } from "../ui/kinds.js";
 
 /** @typedef {import("../raspi.js").Raspi} Raspi */
@@ -47,7 +47,7 @@ export class GpioHeader {
     try {
       const answer = await fetch(address("api/header"), credentials());
       const found = await answer.json();
-      if (!answer.ok) throw new Error(found.error.message);
+      if (!answer.ok) throw new Error(errorText(found.error.reason, found.error.message, found.error.values));
       place.hidden = true;
       this.#show(found);
     } catch (error) {
@@ -133,7 +133,7 @@ export class GpioHeader {
     switch (kindOf(position)) {
       case "ground": return text("aboutGround");
       case "power": return text("aboutPower");
-      case "ours": return ours?.error ? text("aboutBroken", { label, why: ours.error }) : text("aboutOurs", { label, name: pin ?? "" });
+      case "ours": return ours?.error ? text("aboutBroken", { label, why: brokenText(ours.error, ours) }) : text("aboutOurs", { label, name: pin ?? "" });
       case "taken": return text("aboutTaken", { holder: holder ?? "" });
       case "free": return text("aboutFree", { pins: "pins:" });
     }

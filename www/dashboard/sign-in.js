@@ -87,8 +87,7 @@ export class SignIn {
       await request("/hello");
     } catch (error) {
       keepCode(null);
-      const [key, message] = error instanceof ApiError ? [error.code, error.message] : ["", String(error)];
-      return this.#askForCode(errorText({ "sign-in": "wrong-code", "too-fast": "wrong-codes" }[key] ?? key, message));
+      return this.#askForCode(error instanceof ApiError ? errorText(error.reason, error.message, error.values) : String(error));
     }
     this.#dialog.close?.();
     this.#raspi.reconnect();
@@ -108,9 +107,8 @@ async function post(path, body) {
   try {
     const answer = await fetch(address(path), { method: "POST", body: JSON.stringify({ ...body, path: ROOT_PATH }) });
     if (answer.ok) return "";
-    const { code, message } = (await answer.json()).error;
-    if (code === "too-fast") return errorText("wrong-codes", message);
-    return errorText(code === "sign-in" ? ("token" in body ? "used-link" : "wrong-code") : code, message);
+    const { reason, message, values } = (await answer.json()).error;
+    return errorText(reason, message, values);
   } catch (error) {
     return text("unanswered", { why: error instanceof Error ? error.message : String(error) });
   }
