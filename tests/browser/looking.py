@@ -1,11 +1,13 @@
 """Helpers of the browser tests: a configuration, the API, and the parts of the page."""
 
 import gzip
+import json
 import time
 from typing import Any
 
 from playwright.sync_api import CDPSession, Locator, Page, Response, expect
 
+from raspi_server.web.context import BUILT_IN_WWW
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server
 
@@ -31,6 +33,13 @@ INSTALL_WORKER = """async () => {
     await workers.register("service-worker.js");
     if (!workers.controller) await controlled;
 }"""
+
+
+def string(key: str, language: str = "en", section: str = "page", **values: object) -> str:
+    """Return a string of the pages, with its braces filled in."""
+    file = BUILT_IN_WWW / "languages" / f"{language}.json"
+    text: str = json.loads(file.read_text())[section][key]
+    return text.format(**values) if values else text
 
 
 def api(server: Server, path: str, method: str = "GET", body: object = None) -> Any:
