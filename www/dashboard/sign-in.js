@@ -7,6 +7,7 @@ import { make, part, setText } from "../ui/dom.js";
 import { isFramed, keepCode } from "../ui/frame.js";
 import { errorText, text } from "../ui/i18n.js";
 import { ApiError, request } from "../ui/polling.js";
+import { forgetLastKnown } from "./last-known.js";
 
 /** @typedef {import("../raspi.js").Raspi} Raspi */
 
@@ -95,6 +96,7 @@ export class SignIn {
 
   async #signOut() {
     keepCode(null);
+    forgetLastKnown();
     if (isFramed) return this.#raspi.reconnect();
     const error = await post("api/logout", {});
     if (error) setText(part(document, "#session span"), error);
