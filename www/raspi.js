@@ -38,6 +38,8 @@ export { RaspiError } from "./ui/connection.js";
  * @property {string|null} group   of one group at most one is on
  * @property {boolean} confirm     ask before switching it
  * @property {string|null} error   why it could not be opened; its value is null then
+ * @property {string|null} [error_reason]  the name of its string in languages/, whose braces `error_values` fill
+ * @property {Record<string, string|number>} [error_values]
  * @property {string|null} [kind]  what it means: door, light, moisture; ui/kinds.js has them all
  * @property {string|null} [room]  the heading under which pages show it
  * @property {string|null} [icon]  the name of a picture in ui/icons.js in place of its kind's
@@ -47,7 +49,7 @@ export { RaspiError } from "./ui/connection.js";
  * @property {number|null} value   0 or 1 (1 is active), for pwm 0 to 1
  * @property {string|null} by      who changed it last: an address, "pulse", "max_on", "group"; null if unknown
  */
-/** @typedef {{code: string, message: string}} Notice */
+/** @typedef {{code: string, message: string, reason: string, values: Record<string, string|number>}} Notice */
 /** @typedef {{name: string, version: string, host: string, simulated: boolean, notices: Notice[]}} Server */
 /** @typedef {{id: string, time: number, interval: number, server: Server, access: "view"|"control",
  *   signed_in: "view"|"control"|null, code_would_help: boolean, pins: Pin[], state: Record<string, number|null>,

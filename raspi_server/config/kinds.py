@@ -46,6 +46,8 @@ Icon = Literal[
 
 OPENINGS = frozenset(get_args(OpeningKind))
 """Inputs whose 1 means open. A contact with a pull opens the circuit when the door opens."""
+ALARMS = frozenset({"smoke", "gas", "carbon_monoxide", "moisture", "problem", "tamper", "siren"})
+"""Kinds whose 1 is an alarm."""
 PRESSED = frozenset({"button", "bell", "garage_door", "gate"})
 """Outputs that are pressed, not switched: they have a `pulse`."""
 

@@ -223,36 +223,39 @@ class _Parser:
         self.error(line_of(node), path, message)
         return _ABSENT
 
-    def check_label(self, node: Node, path: str) -> None:
-        """Warn of a label whose end YAML reads as a comment, or which has quotes of its own."""
+    def check_text(self, node: Node, path: str, what: str) -> None:
+        """Warn of a text whose end YAML reads as a comment, or which has quotes of its own."""
         if not strict_yaml.is_scalar(node) or node.style is not None:
             return
         end = node.end_mark
         behind = self._rows[end.line][end.column :] if end.line < len(self._rows) else ""
         if re.match(r"[ \t]+#\S", behind):
             cut = quote(f"{node.value}{behind.rstrip()}")
-            message = f"the label ends before #, which begins a comment; if it should not: {cut}"
+            message = f"the {what} ends before #, which begins a comment; if it should not: {cut}"
             self.warn(line_of(node), path, message)
         elif node.value[:1] in "“”„‘’«»" or re.fullmatch(
             r"""[^"]*[^"0-9]"|[^']+ [^']*'""", node.value
         ):
             shown = quote(node.value)
-            message = f"the quotes are part of the label {shown}; around it write two straight ones"
+            message = (
+                f"the quotes are part of the {what} {shown}; around it write two straight ones"
+            )
             self.warn(line_of(node), path, message)
 
     def _words(self, node: Node, path: str) -> Any:
         """Return the words of a pin."""
-        hint = " (write {on: Open, off: Shut})"
+        example = "{on: Open, off: Shut}"
         if strict_yaml.is_empty(node) or not strict_yaml.is_mapping(node):
-            message = f"expected two words such as {{on: Open, off: Shut}}, got {show(node)}"
+            message = f"expected two words such as {example}, got {show(node)}"
             self.error(line_of(node), path, message)
             return _ABSENT
+        before = len(self.errors)
         words = self.mapping(node, path, Words)
-        present = {key.value for key, _ in node.value if strict_yaml.is_scalar(key)}
         for key in Words.__struct_fields__:
-            if key not in present:
-                self.error(line_of(node), _join(path, key), f"expected a word, got nothing{hint}")
-        return Words(**words) if len(words) == 2 else _ABSENT
+            if key not in words and len(self.errors) == before:
+                message = f"expected a word for {key}, got nothing (write {example})"
+                self.error(line_of(node), path, message)
+        return Words(**words) if len(self.errors) == before else _ABSENT
 
     def _access(self, node: Node, path: str) -> AccessConfig:
         return AccessConfig(**self.mapping(node, path, AccessConfig))
@@ -451,8 +454,8 @@ class _Pins:
             found = self._parser.value(node, path, fields[key])
             if found is not _ABSENT:
                 values[key] = found
-            if key == "label":
-                self._parser.check_label(node, path)
+            if key in ("label", "room"):
+                self._parser.check_text(node, path, key)
         return values
 
     def _check_owner(self, pin: _PinNode, gpio: int) -> None:

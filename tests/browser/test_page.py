@@ -1,14 +1,17 @@
 """The dashboard at `/`, in a real browser against the real server."""
 
+import itertools
 import json
 import re
 import signal
+from typing import Any
 
-from playwright.sync_api import WebSocketRoute, expect
+from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 from raspi_server.config import parser, schema, source
 from tests.browser.looking import (
     CONFIG,
+    Hand,
     api,
     card,
     check_scripts,
@@ -24,6 +27,32 @@ BLINDS = f"""{CONFIG}
   up: {{gpio: 20, mode: output, label: Blind up, group: blind}}
   down: {{gpio: 21, mode: output, label: Blind down, group: blind}}
 """
+HEADER = """
+gpio: simulated
+access: {control: everyone}
+pins:
+  front: {gpio: 17, mode: input, pull: up, kind: door, label: Front door}
+  pump: {gpio: 27, mode: output, kind: pump, label: Pump for the tomatoes behind the house}
+  post: {gpio: 22, mode: input, label: Briefkastenklappe}
+  lamp: {gpio: 4, mode: output, kind: light, label: مصباح الحديقة}
+  fan: {gpio: 18, mode: pwm, kind: fan, label: Fan}
+"""
+PICTURE = """() => {
+    const buttons = [...document.querySelectorAll(".header > button")];
+    const edges = (element) => {
+        const { left, right, top, bottom } = element.getBoundingClientRect();
+        return { left, right, top, bottom };
+    };
+    return buttons.map((button) => {
+        const [socket, name] = [".socket", ".name"].map((part) => button.querySelector(part));
+        return {
+            socket: edges(socket), name: edges(name), button: edges(button),
+            isCut: name.scrollWidth > name.clientWidth || name.scrollHeight > name.clientHeight,
+            words: name.textContent,
+        };
+    });
+}"""
+"""The places of the sockets and names of the header."""
 WATCH_SHIFTS = """
     window.shifts = [];
     new PerformanceObserver((list) => {
@@ -252,6 +281,117 @@ def test_no_pins_and_the_header(start_server, open_page, shoot):
     for state in ("off", "on"):
         expect(page.get_by_role("button", name=f"Pin 13, GPIO27, LED, {state}")).to_be_visible()
         page.get_by_role("switch", name="LED").click()
+
+
+def check_picture(page: Page, width: int) -> None:
+    """Check that the strip of sockets is whole, and all names are beside it and can be read."""
+    found = page.evaluate(PICTURE)
+    assert len(found) == 40
+    columns: dict[float, list[dict[str, Any]]] = {}
+    for each in found:
+        columns.setdefault(round(each["socket"]["left"]), []).append(each)
+    assert len(columns) in (1, 2)
+    for column in columns.values():
+        assert len({round(each["socket"]["right"]) for each in column}) == 1
+        for one, other in itertools.pairwise(column):
+            assert abs(one["socket"]["bottom"] - other["socket"]["top"]) < 0.6, (one, other)
+    if len(columns) == 2:
+        (left, _), (_, right) = ([each["socket"] for each in found[:2]],) * 2
+        assert abs(left["right"] - right["left"]) < 0.6
+    for each in found:
+        name, socket = each["name"], each["socket"]
+        assert not each["isCut"], each
+        assert name["right"] <= socket["left"] + 0.6 or name["left"] >= socket["right"] - 0.6, each
+        assert name["left"] >= 0 and name["right"] <= width, each
+        assert each["button"]["bottom"] - each["button"]["top"] >= 43.9, each
+
+
+def test_picture_of_the_header(start_server, open_page):
+    """The picture of the header is whole at any width and with large letters, also while it tells
+    of a pin, which moves nothing in it. No name is cut off. Its legend is in words."""
+    server = start_server(HEADER)
+    for width, letters in itertools.product((320, 390, 820, 1440), ("100%", "200%")):
+        page = open_page(server.url, viewport={"width": width, "height": 800})
+        expect_live(page)
+        page.evaluate("size => (document.documentElement.style.fontSize = size)", letters)
+        page.locator("#board summary").press("Enter")
+        expect(page.locator(".header button .name").first).to_have_text("3V3")
+        check_picture(page, width)
+        before = page.evaluate(PICTURE)
+        page.get_by_role("button", name=re.compile("^Pin 3,")).press("Enter")
+        expect(page.locator(".chosen")).to_be_visible()
+        check_picture(page, width)
+        moved = page.evaluate(PICTURE)
+        for one, other in zip(before, moved, strict=True):
+            height = one["button"]["bottom"] - one["button"]["top"]
+            assert abs(height - (other["button"]["bottom"] - other["button"]["top"])) < 0.6
+            offset = one["button"]["top"] - before[0]["button"]["top"]
+            assert abs(offset - (other["button"]["top"] - moved[0]["button"]["top"])) < 0.6
+        expect(page.locator(".legend li")).to_have_count(6)
+        for item in page.locator(".legend li").all():
+            assert len(item.inner_text()) >= 4
+
+
+def test_switch_in_the_header(start_server, open_page, shoot):
+    """A finger that taps one of our pins in the header gets its switch and a link to its page. What
+    is told of a pin does not hide it, and can be put away."""
+    server = start_server(HEADER)
+    page = open_page(server.url)
+    expect_live(page)
+    hand, chosen = Hand(page), page.locator(".chosen")
+    page.locator("#board summary").tap()
+    expect(page.locator(".header button .name").first).to_have_text("3V3")
+
+    def tap(control: Locator) -> None:
+        control.scroll_into_view_if_needed()
+        box = control.bounding_box()
+        assert box
+        hand.touch((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
+        hand.lift()
+
+    pump = page.get_by_role("button", name=re.compile("^Pin 13,"))
+    pump.evaluate("button => button.scrollIntoView({block: 'end'})")
+    tap(pump)
+    expect(chosen.get_by_role("heading", name="Pump for the tomatoes")).to_be_visible()
+    switch_ = chosen.get_by_role("switch", name="Pump for the tomatoes")
+    expect(switch_).to_be_in_viewport(ratio=1)
+    number = pump.locator(".number")
+    expect(number).to_be_in_viewport(ratio=1)
+    assert number.evaluate("""(number) => {
+        const { left, top, width, height } = number.getBoundingClientRect();
+        return number.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+    }""")
+    tap(switch_)
+    expect(switch_).to_be_checked()
+    assert value(server, "pump") == 1
+    expect(pump).to_have_attribute("data-on", "true")
+    switch(server, "pump", 0)
+    expect(switch_).not_to_be_checked()
+    shoot(page, is_covered=True)
+    tap(chosen.get_by_role("link"))
+    expect(page.locator("#pin-page h2").first).to_have_text(
+        "Pump for the tomatoes behind the house"
+    )
+    page.go_back()
+    expect(chosen.get_by_role("link")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(chosen).to_be_hidden()
+    expect(pump).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(chosen).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(chosen.get_by_role("button", name=string("close"))).to_be_focused()
+    tap(chosen.get_by_role("button", name=string("close")))
+    expect(chosen).to_be_hidden()
+    fan = page.get_by_role("button", name=re.compile("^Pin 12,"))
+    tap(fan)
+    slider = chosen.get_by_role("slider")
+    box = slider.bounding_box()
+    hand.touch((box["x"] + box["width"] * 0.5, box["y"] + box["height"] / 2))
+    hand.lift()
+    expect(chosen.locator(".word")).to_have_text(re.compile("^(49|50|51)%$"))
+    tap(fan)
+    expect(chosen).to_be_hidden()
 
 
 def test_silence_and_reconnection(start_server, open_page, shoot):

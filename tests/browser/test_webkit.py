@@ -104,7 +104,7 @@ def test_dashboard_and_examples(start_server: Callable[..., Server], webkit: Web
     webkit.press("#confirm .do")
     webkit.expect('[data-pin="heater"] .word', "on")
     webkit.press('[data-pin="heater"] .more')
-    webkit.expect("#pin-page .changes tbody", "127.0.0.1")
+    webkit.expect("#pin-page .changes", "127.0.0.1")
     webkit.press("#pin-page .back")
     webkit.check()
     for name, words in (("table", "Desk lamp"), ("switch", "Desk lamp"), ("tutorial", "Run")):

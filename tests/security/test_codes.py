@@ -87,8 +87,9 @@ def test_viewing_needs_a_code(start_with_codes):
         for _ in range(2):
             viewer.send(type="set", pin="radio", value=1)
         for _ in range(2):  # at once, and after the first command, which ends the connection
-            error = {"type": "error", "ref": None, "code": "sign-in", "message": none_yet}
-            assert viewer.receive() == error
+            error = viewer.receive("error", ref=None, code="sign-in", message=none_yet)
+            command = {"command": "sudo raspi-server code --new view"}
+            assert (error["reason"], error["values"]) == ("no-view-code", command)
         ((_, payload),) = viewer.frames()
         assert (int.from_bytes(payload[:2]), payload[2:].decode()) == (4401, none_yet)
     assert ": on, by" not in pi.server.log

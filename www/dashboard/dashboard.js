@@ -6,12 +6,16 @@ import { confirmInDialog } from "../ui/dialog.js";
 import { copyable, fillIn, make, part, setText } from "../ui/dom.js";
 import { text } from "../ui/i18n.js";
 import { Announcer } from "./announcer.js";
+import { EventsPage } from "./events.js";
 import { GpioHeader } from "./gpio-header.js";
 import { HealthView } from "./health.js";
 import { History } from "./history.js";
+import { LastKnown } from "./last-known.js";
 import { Notices } from "./notices.js";
-import { PinCard, shape } from "./pin-card.js";
-import { pinOf, PinPage } from "./pin-page.js";
+import { PinCard } from "./pin-card.js";
+import { shape } from "./pin-view.js";
+import { PinPage } from "./pin-page.js";
+import { Router, viewOf } from "./router.js";
 import { SignIn } from "./sign-in.js";
 import { Sparklines } from "./sparkline.js";
 
@@ -26,16 +30,19 @@ const DRAW_INTERVAL_MS = 200; // the first change at once, those that follow tog
 const HISTORY_INTERVAL_S = 10; // while polling: for changes between two requests
 
 const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: () => true }); // the cards ask, in the page's own words
-/** @type {import("./pin-card.js").Context} */
+/** @type {import("./pin-view.js").Context} */
 const context = { raspi, confirm: confirmInDialog };
 const signIn = new SignIn(raspi);
-const header = new GpioHeader(part(document, "#board"), raspi);
+const header = new GpioHeader(part(document, "#board"), context);
 const health = new HealthView(part(document, "#health"));
 const notices = new Notices(raspi, () => signIn.button());
 const announcer = new Announcer();
 const history = new History(raspi, HISTORY_S);
 const sparklines = new Sparklines(history);
 const page = new PinPage(part(document, "#pin-page"), context);
+const events = new EventsPage(part(document, "#events-page"), raspi);
+const router = new Router({ list: part(document, "#list"), pin: part(document, "#pin-page"), events: part(document, "#events-page") });
+const lastKnown = new LastKnown(raspi, () => showAll());
 /** @type {Map<string, {shape: string, card: PinCard}>} */
 let cards = new Map();
 /** Pins that have changed since they were drawn. @type {Set<string>} */
@@ -63,6 +70,7 @@ async function showAll() {
   part(document, "#waiting").hidden = true;
   part(document, "#fleet-link").hidden = !hello.fleet;
   part(document, "#no-pins").hidden = hello.pins.length > 0;
+  part(document, "#events-link").hidden = hello.pins.length === 0;
   signIn.show(hello.signed_in);
   notices.show();
   showCards();
@@ -163,6 +171,7 @@ function change(pin) {
   announcer.change(pin);
   if (history.record(pin)) sparklines.change(pin.name);
   page.record(pin);
+  events.record(pin);
   changed.add(pin.name);
   if (isDrawScheduled || !isVisible(pin.name)) return; // then the next tick is soon enough
   isDrawScheduled = true;
@@ -191,30 +200,27 @@ function tick() {
   for (const { card } of cards.values()) card.tick();
   sparklines.tick();
   page.tick();
+  events.tick();
+  header.tick();
+  lastKnown.tick();
   if (raspi.link === "polling" && performance.now() - historyRequested > HISTORY_INTERVAL_S * 1000) fetchHistory();
 }
 
-let place = 0; // how far the list of pins was scrolled
-/** @type {string|null} */
-let shown = null;
-
-/** Show the page that the address names: `#pin/NAME` is the page of one pin, all else the list. */
+/** Show the view that the address names. */
 function route() {
-  const name = pinOf(location.hash);
-  const host = raspi.hello?.server.host ?? "raspi-server";
-  document.title = name ? `${raspi.pins.get(name)?.label ?? name} – ${host}` : host;
-  if (!raspi.hello) return;
-  const isFirst = shown === null;
-  if (name === shown) return page.refresh();
-  if (!shown) place = scrollY;
-  const before = shown ?? "";
-  shown = name;
-  part(document, "#list").hidden = name !== "";
-  page.open(name);
-  if (!isFirst) scrollTo(0, name ? 0 : place);
-  if (isFirst) return; // there is no focus to move yet
-  if (name) part(document, "#pin-page .back").focus({ preventScroll: true });
-  else cards.get(before)?.card.element.querySelector("a")?.focus({ preventScroll: true });
+  const { name, pin } = viewOf(location.hash);
+  const host = raspi.hello?.server.host ?? location.hostname;
+  const title = pin ? (raspi.pins.get(pin)?.label ?? pin) : name === "events" ? text("events") : "";
+  document.title = title ? `${title} – ${host}` : host;
+  if (!raspi.hello || router.route(open)) return;
+  page.refresh();
+  events.refresh();
+}
+
+/** @param {import("./router.js").View} view */
+function open({ name, pin }) {
+  page.open(pin);
+  events.open(name === "events");
 }
 
 for (const example of document.querySelectorAll("#no-pins pre")) copyable(/** @type {HTMLElement} */ (example));

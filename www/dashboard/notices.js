@@ -2,7 +2,7 @@
 import { address } from "../ui/address.js";
 import { part } from "../ui/dom.js";
 import { hasCode } from "../ui/frame.js";
-import { known, text } from "../ui/i18n.js";
+import { text, worded } from "../ui/i18n.js";
 import { linkButton, noticeElement } from "../ui/notice.js";
 import { isWeak } from "./health.js";
 
@@ -15,11 +15,10 @@ export function currentNotices(raspi, signIn) {
   const found = [];
   if (isWeak(health)) found.push({ code: "power", words: text("weakPower"), isWarning: true });
   if (link === "polling" && !hasCode()) found.push({ code: "polling", words: text("byAsking"), isWarning: true, action: trustLink });
-  for (const { code, message } of hello?.server.notices ?? []) {
-    const words = known(code);
-    // Where the page's own words say all, the server's add nothing.
-    const isComplete = words && ["simulated", "open"].includes(code);
-    found.push({ code, words: words ?? "", detail: isComplete ? "" : message, isWarning: code !== "simulated" });
+  for (const { code, message, reason, values } of hello?.server.notices ?? []) {
+    const words = worded(`notice:${reason}`, values);
+    const detail = words === null ? message : String(values.why ?? ""); // the words of a program
+    found.push({ code, words: words ?? "", detail, isWarning: code !== "simulated" });
   }
   const outputs = hello?.pins.filter((pin) => pin.mode !== "input") ?? [];
   const switchesSome = outputs.some((pin) => pin.writable);

@@ -7,6 +7,7 @@ import { make, part, setText } from "../ui/dom.js";
 import { isFramed, keepCode } from "../ui/frame.js";
 import { errorText, text } from "../ui/i18n.js";
 import { ApiError, request } from "../ui/polling.js";
+import { forgetLastKnown } from "./last-known.js";
 
 /** @typedef {import("../raspi.js").Raspi} Raspi */
 
@@ -87,8 +88,7 @@ export class SignIn {
       await request("/hello");
     } catch (error) {
       keepCode(null);
-      const [key, message] = error instanceof ApiError ? [error.code, error.message] : ["", String(error)];
-      return this.#askForCode(errorText({ "sign-in": "wrong-code", "too-fast": "wrong-codes" }[key] ?? key, message));
+      return this.#askForCode(error instanceof ApiError ? errorText(error.reason, error.message, error.values) : String(error));
     }
     this.#dialog.close?.();
     this.#raspi.reconnect();
@@ -96,6 +96,7 @@ export class SignIn {
 
   async #signOut() {
     keepCode(null);
+    forgetLastKnown();
     if (isFramed) return this.#raspi.reconnect();
     const error = await post("api/logout", {});
     if (error) setText(part(document, "#session span"), error);
@@ -108,9 +109,8 @@ async function post(path, body) {
   try {
     const answer = await fetch(address(path), { method: "POST", body: JSON.stringify({ ...body, path: ROOT_PATH }) });
     if (answer.ok) return "";
-    const { code, message } = (await answer.json()).error;
-    if (code === "too-fast") return errorText("wrong-codes", message);
-    return errorText(code === "sign-in" ? ("token" in body ? "used-link" : "wrong-code") : code, message);
+    const { reason, message, values } = (await answer.json()).error;
+    return errorText(reason, message, values);
   } catch (error) {
     return text("unanswered", { why: error instanceof Error ? error.message : String(error) });
   }

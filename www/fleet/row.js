@@ -68,8 +68,8 @@ export class PinRow extends PinControl {
   }
 
   /** @param {import("../ui/connection.js").RaspiError} error */
-  reason({ code, message }) {
-    // Here a pin may be unavailable for many reasons, which only the message tells.
-    return code === "unavailable" ? message : errorText(code, message);
+  reason({ code, reason, message, values }) {
+    // A Pi of an older release tells no reason beside the code: only its message says more.
+    return reason === code && code === "unavailable" ? message : errorText(reason, message, values);
   }
 }

@@ -17,6 +17,7 @@ const PERCENT = new Intl.NumberFormat(LOCALE, { style: "percent" });
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 const TIME = new Intl.DateTimeFormat(LOCALE, CLOCK);
 const EXACT_TIME = new Intl.DateTimeFormat(LOCALE, { ...CLOCK, fractionalSecondDigits: 3 });
+const MINUTE = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const DAY = new Intl.DateTimeFormat(LOCALE, { weekday: "short", day: "numeric", month: "short" });
 
 /** Return a span: "4 sec", "3 min", "2 hr", "5 days". @param {number} seconds */
@@ -63,10 +64,21 @@ export const percent = (share) => PERCENT.format(share);
 /** @param {number} celsius */
 export const degrees = (celsius) => DEGREES.format(celsius);
 
+/** Return the time of day. @param {number} time Unix seconds */
+export const clockTime = (time) => TIME.format(time * 1000);
+
 /** Return the time of day, with the day where it is not today. @param {number} time Unix seconds @param {boolean} [exactly] to the millisecond */
-export function moment(time, exactly = false) {
+export const moment = (time, exactly = false) => onDay(time, (exactly ? EXACT_TIME : TIME).format(time * 1000));
+
+/** Return the time of day to the minute, with the day where it is not today. @param {number} time Unix seconds */
+export const minute = (time) => onDay(time, MINUTE.format(time * 1000));
+
+/** Return an hour: "14:00 – 14:59", with the day where it is not today. @param {number} start Unix seconds */
+export const hourFrom = (start) => onDay(start, MINUTE.formatRange(start * 1000, (start + 3599) * 1000));
+
+/** @param {number} time @param {string} clock */
+function onDay(time, clock) {
   const date = new Date(time * 1000);
-  const clock = (exactly ? EXACT_TIME : TIME).format(date);
   return date.toDateString() === new Date().toDateString() ? clock : `${DAY.format(date)}, ${clock}`;
 }
 

@@ -130,7 +130,24 @@ export function known(key) {
   return Object.prototype.hasOwnProperty.call(strings.page, key) ? strings.page[/** @type {Text} */ (key)] : null;
 }
 
-/** Return the reason for an error: the page's own words, else the server's. @param {string} code @param {string} message */
-export function errorText(code, message) {
-  return known(`error:${code}`) || message;
+/**
+ * Return what the server says in the words of the page, or null if it has none.
+ * @param {string} key @param {Record<string, string|number>} [values]
+ */
+export function worded(key, values = {}) {
+  const template = known(key);
+  if (!template || [...template.matchAll(/\{(\w+)\}/g)].some(([, name]) => !(/** @type {string} */ (name) in values))) return null;
+  return fill(template, values);
 }
+
+/**
+ * Return the reason for an error: the page's own words, else the server's.
+ * @param {string} code the `reason` of the server, or its code @param {string} message @param {Record<string, string|number>} [values]
+ */
+export const errorText = (code, message, values) => worded(`error:${code}`, values) ?? message;
+
+/**
+ * Return why a pin is unavailable.
+ * @param {string} error @param {{error_reason?: string|null, error_values?: Record<string, string|number>}} pin
+ */
+export const brokenText = (error, { error_reason, error_values }) => errorText(error_reason ?? error, error, error_values);

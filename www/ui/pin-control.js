@@ -2,13 +2,14 @@
 import { RaspiError } from "./connection.js";
 import { make, part, setAttribute, setText } from "./dom.js";
 import { length, percent } from "./format.js";
-import { errorText, text } from "./i18n.js";
+import { brokenText, errorText, text } from "./i18n.js";
 import { stateText } from "./kinds.js";
 import { Slider } from "./slider.js";
 
 /** @typedef {"broken"|"lamp"|"drive"|"press"|"dimmer"|"switch"} Kind */
 /** The properties of a pin that a control uses.
- * @typedef {import("./kinds.js").Pin & {label: string, value: number|null, pulse: number|null, confirm: boolean, error: string|null}} Pin */
+ * @typedef {import("./kinds.js").Pin & {label: string, value: number|null, pulse: number|null, confirm: boolean, error: string|null,
+ *   error_reason?: string|null, error_values?: Record<string, string|number>}} Pin */
 /** The commands to a pin. @typedef {object} Commands
  * @property {(value: number) => Promise<unknown>} set
  * @property {() => Promise<unknown>} toggle
@@ -69,8 +70,8 @@ export class PinControl {
   }
 
   /** Return the reason for an error. @param {RaspiError} error */
-  reason({ code, message }) {
-    return errorText(code, message);
+  reason({ reason, message, values }) {
+    return errorText(reason, message, values);
   }
 
   /** Draw the rest, once the control is drawn. */
@@ -85,7 +86,7 @@ export class PinControl {
    */
   build(place, sliderPlace, labels, pressId) {
     const { kind } = this;
-    if (this.pin.error !== null) this.showError(this.pin.error);
+    if (this.pin.error !== null) this.showError(brokenText(this.pin.error, this.pin));
     if (kind === "broken" || kind === "lamp") {
       place.append(make("span", "lamp"));
       return;
