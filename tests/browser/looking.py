@@ -69,13 +69,15 @@ def first_visit(page: Page, url: str) -> dict[str, int]:
 
 
 def check_scripts(page: Page, urls: list[str], language: str) -> None:
-    """Check that a page names all its scripts but the first, and loads one language's strings."""
-    scripts = {url for url in urls if url.endswith(".js")}
-    strings = {url for url in scripts if "strings." in url}
-    assert {url.rpartition("/")[2] for url in strings} == {f"strings.{language}.js"}
+    """Check that a page names all its modules but the first, and loads one language's strings."""
+    strings = [url for url in urls if "/languages/" in url]
+    assert [url.rpartition("/")[2] for url in strings] == [f"{language}.json"]
     links = page.locator('link[rel="modulepreload"]').all()
     named = {link.evaluate("link => link.href") for link in links}
-    assert named == {url for url in scripts - strings if not url.endswith("/start.js")}
+    classic = {url for url in urls if url.endswith("/ui/theme.js")}
+    assert len(classic) <= 1
+    modules = {url for url in urls if url.endswith(".js")} - classic
+    assert named == {url for url in modules if not url.endswith("/start.js")}
 
 
 def card(page: Page, pin: str) -> Locator:
@@ -84,6 +86,14 @@ def card(page: Page, pin: str) -> Locator:
 
 def word(page: Page, pin: str) -> Locator:
     return card(page, pin).locator(".word")
+
+
+def open_row(page: Page, pin: str) -> Locator:
+    """Open the row of a pin, and return it."""
+    row = page.locator(f'#pins [data-pin="{pin}"]')
+    row.locator(".opener").click()
+    expect(row.locator(".more")).to_be_visible()
+    return row
 
 
 def expect_live(page: Page) -> None:

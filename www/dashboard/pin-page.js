@@ -15,9 +15,6 @@ const MAX_ROWS = 50;
 const FAST_TIMELINE_INTERVAL_MS = 100;
 const TABLE_INTERVAL_MS = 500;
 
-/** Return the pin whose page an address names by `#pin/NAME`, or nothing. @param {string} hash */
-export const pinOf = (hash) => /^#pin\/([a-z][a-z0-9_-]*)$/.exec(hash)?.[1] ?? "";
-
 export class PinPage {
   /** The pin that is shown, or none. */ #name = "";
   /** @type {PinCard|null} */ #card = null;
