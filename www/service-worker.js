@@ -1,7 +1,7 @@
 /**
  * Shows the dashboard also while the Raspberry Pi does not answer: from the network if there is one, else as it was at the last
  * answer. It keeps the page with the scripts and styles that it loads, and nothing else: no other page, no file of yours, and never
- * the values of pins. Browsers run it over https only.
+ * the values of pins: dashboard/last-known.js keeps those. Browsers run it over https only.
  */
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 

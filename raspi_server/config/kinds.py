@@ -36,10 +36,10 @@ OutputKind = Literal[
 ]  # fmt: skip
 PwmKind = Literal["light", "fan", "heater", "pump"]
 Icon = Literal[
-    "bell", "blinds", "bulb", "button", "camera", "car", "cold", "desk-lamp", "door",
-    "door-garage", "droplets", "fan", "fish", "flame", "garden", "gas", "gate", "heater", "house",
-    "key", "lock", "motion", "music", "oven", "person", "pet", "plug", "pool", "power", "pump",
-    "radiator", "running", "shield", "siren", "smoke", "snow", "sound", "sprinkler", "sun",
+    "bell", "blinds", "bolt", "bulb", "button", "camera", "car", "cold", "desk-lamp", "door",
+    "door-garage", "droplets", "fan", "fish", "flame", "fumes", "garden", "gas", "gate", "heater",
+    "house", "key", "lock", "motion", "music", "oven", "person", "pet", "plug", "pool", "power",
+    "pump", "radiator", "running", "shield", "siren", "smoke", "snow", "sound", "sprinkler", "sun",
     "switch", "thermometer", "tv", "valve", "vibration", "warning", "wifi", "window",
 ]  # fmt: skip
 """Names of the pictures in `www/ui/icons.js`."""

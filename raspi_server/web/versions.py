@@ -73,14 +73,18 @@ def is_versioned(path: str) -> bool:
 
 
 def languages(folders: Sequence[str]) -> list[str]:
-    """Return the languages that the pages have, by the files in `folders`. Raises no OSError."""
-    found: set[str] = set()
+    """Return the languages that the pages have, by the files in `folders`. Raises no OSError.
+
+    The last folder has the built-in files. A language from another one ends with a plus: its file
+    may be of another release and lack strings.
+    """
+    found: dict[str, str] = {}
     for folder in folders:
         with contextlib.suppress(OSError):
             for name in os.listdir(os.path.join(folder, _LANGUAGE_FOLDER)):
                 if match := _LANGUAGE_FILE.fullmatch(name):
-                    found.add(match[1])
-    return sorted(found)
+                    found.setdefault(match[1], "" if folder == folders[-1] else "+")
+    return [f"{language}{mark}" for language, mark in sorted(found.items())]
 
 
 def is_hidden(path: str) -> bool:
@@ -98,7 +102,7 @@ class Version(NamedTuple):
     """A version, and the parts of pages that it was computed over.
 
     `parts` has path, size and times of each part. If several folders have a path, it has the part
-    that is served. `languages` are those that the pages have, and `host` is the host name in them.
+    that is served. `languages` are what `languages()` returns, and `host` is the name in pages.
     """
 
     name: str

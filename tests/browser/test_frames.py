@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from raspi_server.security.codes import Codes
-from tests.browser.looking import CONFIG, expect_live, value
+from tests.browser.looking import CONFIG, expect_live, string, value
 from tests.support.coded_server import folders
 
 READ = """async ([target, code]) => {
@@ -63,7 +63,7 @@ def sign_in(page: Page, code: str) -> None:
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("textbox", name="Access code").fill(code)
     page.locator("#sign-in .do").click()
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    expect(page.locator("#session")).to_contain_text(string("signedInControl"))
 
 
 def test_listed_site(start_server, open_page, browser, site, tmp_path: Path) -> None:

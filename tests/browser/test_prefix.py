@@ -22,6 +22,7 @@ from tests.browser.looking import (
     NO_WEBSOCKETS,
     card,
     expect_live,
+    string,
     value,
     word,
 )
@@ -129,7 +130,7 @@ def test_dashboard(start_server, open_page, proxy) -> None:
 
     page.evaluate(INSTALL_WORKER)
     page.reload()
-    for file in ("ui/strings.en.js", "style.css", "dashboard/dashboard.js", "raspi.js"):
+    for file in ("languages/en.json", "style.css", "dashboard/dashboard.js", "raspi.js"):
         wait_for_kept(page, f"/pi/{file}")
     server.process.send_signal(signal.SIGSTOP)
     try:
@@ -155,11 +156,11 @@ def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path:
     page = open_page("about:blank")
     page.add_init_script(NO_WEBSOCKETS)
     page.goto(f"{reached.url}/")
-    expect(page.locator("#link")).to_contain_text("Live, by asking")
+    expect(page.locator("#link")).to_contain_text(string("polling"))
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("textbox", name="Access code").fill(code)
     page.locator("#sign-in .do").click()
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    expect(page.locator("#session")).to_contain_text(string("signedInControl"))
     # Another site of this host may use the same name.
     (cookie,) = page.context.cookies(f"{reached.url}/")
     assert cookie["path"] == "/pi"
@@ -182,13 +183,13 @@ def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path:
     expect(card(page, "shed")).to_contain_text("Garden shed")
     server.reload(config + "  shed: {gpio: 99, mode: input}\n")
     expect(page.locator('[data-code="configuration"]')).to_contain_text("GPIO0 to GPIO27")
-    trust = notice.get_by_role("link", name="How to trust it").evaluate("link => link.href")
+    trust = notice.get_by_role("link", name=string("howToTrust")).evaluate("link => link.href")
     assert trust == f"{reached.url}/trust/"
     page.get_by_role("button", name="Sign out").click()
     expect(page.locator("#session")).to_be_hidden()
     assert [each["value"] for each in page.context.cookies(f"{reached.url}/")] == ["x"]
     page = open_page(trust)
-    expect(page.locator("h1")).to_have_text("A safe way in")
+    expect(page.locator("h1")).to_have_text(string("title", section="trust"))
     onward = page.locator("#on").evaluate("link => link.href")
     assert onward == f"{reached.url.replace('http', 'https')}/"
 
@@ -196,7 +197,7 @@ def test_polling_and_signing_in(start_server, open_page, proxy, shoot, tmp_path:
 def test_proxy_that_changes_the_host(start_server, open_page, proxy) -> None:
     """Behind a bare `proxy_pass` the page shows which line of the proxy mends a refused press."""
     page = open_page(f"{proxy(start_server(CONFIG), b'127.0.0.1:8080').url}/")
-    expect(page.locator("#link")).to_contain_text("Live, by asking")
+    expect(page.locator("#link")).to_contain_text(string("polling"))
     page.get_by_role("switch", name="Desk lamp").click()
     why = card(page, "lamp")
     expect(why).to_contain_text("and the request is for http://127.0.0.1:8080")

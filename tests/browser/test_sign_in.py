@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from raspi_server.security.codes import Codes
+from tests.browser.looking import string
 from tests.support.coded_server import folders, new_link
 from tests.support.server import Server
 
@@ -27,7 +28,7 @@ def coded(start_server: Callable[..., Server], tmp_path: Path) -> tuple[Server, 
 
 
 def expect_signed_in(page: Page) -> None:
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    expect(page.locator("#session")).to_contain_text(string("signedInControl"))
 
 
 def expect_control(page: Page) -> None:
@@ -112,9 +113,9 @@ def test_typed_code(coded, open_page, shoot):
         expect(each.locator("#session")).to_be_hidden()
         expect(each.locator("body")).to_have_attribute("data-link", "live")
     server.reload("access: {view: code}" + CONFIG)
-    expect(other.locator("#link")).to_contain_text("Sign in needed")
+    expect(other.locator("#link")).to_contain_text(string("sign-in"))
     other.reload()
-    expect(other.locator("#waiting")).to_contain_text("only to those who signed in")
+    expect(other.locator("#waiting")).to_have_text(string("needsCode"))
     shoot(other)
     other.locator("#way-in button").click()
     for _ in range(8):

@@ -10,7 +10,7 @@ from playwright.sync_api import Error, Page, expect, sync_playwright
 
 from raspi_server.security.codes import Codes
 from tests.browser.conftest import ARGUMENTS, PHONE, find
-from tests.browser.looking import expect_live, wait_for
+from tests.browser.looking import expect_live, string, wait_for
 from tests.support.coded_server import folders, new_link
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server
@@ -81,7 +81,7 @@ def test_browser_that_trusts_the_authority(pi: Server, folder: Path, trusting_pa
     assert page.evaluate("isSecureContext")
     page.goto(f"{plain(pi)}{new_link(folder)}")
     page.wait_for_url(f"https://localhost:{pi.port}/")
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    expect(page.locator("#session")).to_contain_text(string("signedInControl"))
     page.get_by_role("switch").click()
     expect(page.get_by_role("switch")).to_be_checked()
     wait_for(page, "() => Boolean(navigator.serviceWorker.controller)")

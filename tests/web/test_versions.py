@@ -6,6 +6,7 @@ import html
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -314,3 +315,19 @@ def test_files_are_read_once_for_many_requests(tmp_path: Path) -> None:
         await first
 
     asyncio.run(load())
+
+
+def test_languages_are_named_in_pages(pi: Server, www: Path) -> None:
+    """A page names the languages there are. Those whose file is the user's end with a plus, and it
+    is served in place of the built-in one."""
+    (www / "page.html").write_text('<html data-languages="">' + " " * 600)
+    assert b'data-languages="de en id"' in get(pi, "/page.html").body
+    folder = www / "languages"
+    folder.mkdir()
+    for name in ("fr.json", "de.json", "pt-br.json", "FR.json", "notes.txt", "../fr.json"):
+        (folder / name).write_text(f'"{name}"')
+    assert b'data-languages="de+ en fr+ id pt-br+"' in get(pi, "/page.html").body
+    assert get(pi, f"/v/{present(pi)}/languages/de.json").json == "de.json"
+    shutil.rmtree(folder)
+    (www / "fr.json").unlink()
+    (www / "page.html").unlink()

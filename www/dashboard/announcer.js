@@ -1,6 +1,6 @@
 /** Announcements for screen readers: changes of pins, a few at a time, but not those of the focused card. */
 import { part } from "../ui/dom.js";
-import { text } from "../ui/i18n.js";
+import { counted, text } from "../ui/i18n.js";
 import { stateText } from "../ui/kinds.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
@@ -38,7 +38,7 @@ export class Announcer {
       else more++;
     }
     this.#pending.clear();
-    if (more) sentences.push(text("manyChanged", { count: more }));
+    if (more) sentences.push(counted("manyChanged", more));
     if (sentences.length) part(document, "#announcements").textContent = sentences.join(", ");
   }
 }

@@ -1,8 +1,9 @@
-/** One row for each pin on the card of its Pi: its value, and its control. */
+/** One row for each pin on the card of its Pi: its picture, its value, and its control. */
 import { confirmInDialog } from "../ui/dialog.js";
-import { part, setText, stamp } from "../ui/dom.js";
+import { part, setAttribute, setText, stamp } from "../ui/dom.js";
 import { errorText } from "../ui/i18n.js";
-import { stateText } from "../ui/kinds.js";
+import { icon } from "../ui/icons.js";
+import { iconOf, stateText, toneOf } from "../ui/kinds.js";
 import { controlKind, PinControl } from "../ui/pin-control.js";
 
 /** @typedef {import("./fleet-client.js").Pi} Pi */
@@ -17,6 +18,8 @@ export const kindOf = (pi, pin, fleet) => controlKind(pin, pi.online && fleet.ma
 /** @extends {PinControl<Pin>} */
 export class PinRow extends PinControl {
   #state;
+  #picture;
+  #shown = "";
 
   /** @param {Pi} pi @param {Pin} pin @param {FleetClient} fleet @param {string} title the id of the heading of its card */
   constructor(pi, pin, fleet, title) {
@@ -31,6 +34,7 @@ export class PinRow extends PinControl {
     this.pi = pi;
     this.element.dataset.pin = name;
     this.#state = part(this.element, ".word");
+    this.#picture = part(this.element, ".picture");
     const label = part(this.element, ".label");
     label.textContent = pin.label;
     label.id = `pin-${++rows}`;
@@ -46,7 +50,13 @@ export class PinRow extends PinControl {
   }
 
   onShown() {
-    setText(this.#state, this.pending ?? stateText(this.pin.value, this.pin));
+    const { pin } = this;
+    setText(this.#state, this.pending ?? stateText(pin.value, pin));
+    setAttribute(this.element, "data-tone", toneOf(pin, pin.value));
+    const name = iconOf(pin, pin.value);
+    if (name === this.#shown) return;
+    this.#shown = name;
+    this.#picture.replaceChildren(icon(name));
   }
 
   get fullLabel() {

@@ -4,6 +4,7 @@
  */
 import { percent } from "./format.js";
 import { section, text } from "./i18n.js";
+import { hasIcon } from "./icons.js";
 
 /** @typedef {import("./i18n.js").Strings["kinds"]} KindWords */
 /** How much an active pin wants to be seen: `warm` is a light, `attention` an open door, `alarm` smoke. @typedef {"calm"|"warm"|"attention"|"alarm"} Tone */
@@ -29,14 +30,14 @@ export const INPUTS = {
   presence: kind("person"),
   smoke: kind("smoke", "smoke", "alarm"),
   gas: kind("gas", "gas", "alarm"),
-  carbon_monoxide: kind("gas", "gas", "alarm"),
+  carbon_monoxide: kind("fumes", "fumes", "alarm"),
   moisture: kind("droplets", "droplets", "alarm"),
   problem: kind("warning", "warning", "alarm"),
   tamper: kind("shield", "shield", "alarm"),
   vibration: kind("vibration"),
   sound: kind("sound"),
   light: kind("sun"),
-  power: kind("power"),
+  power: kind("bolt"),
   running: kind("running"),
   heat: kind("thermometer"),
   cold: kind("snow"),
@@ -45,7 +46,7 @@ export const INPUTS = {
 
 /** Kinds of outputs and pwm pins. */
 export const OUTPUTS = {
-  switch: kind("switch"),
+  switch: kind("power"),
   outlet: kind("plug"),
   light: kind("bulb", "bulb", "warm"),
   fan: kind("fan"),
@@ -60,31 +61,49 @@ export const OUTPUTS = {
   gate: kind("gate"),
 };
 
-const PLAIN = kind("switch");
+const PLAIN = kind("switch", "switch-off");
 
 /** Return the kind of a pin; for one that is not known here, a calm one. @param {Pin} pin @returns {Kind} */
 export function kindOf({ mode, kind: name }) {
   /** @type {Record<string, Kind>} */
   const all = mode === "input" ? INPUTS : OUTPUTS;
-  return (name && Object.hasOwn(all, name) && all[name]) || PLAIN;
+  return find(all, name) ?? PLAIN;
 }
 
-/** Return the name of a pin's picture. @param {Pin} pin @param {number|null} value */
+/** Return what an object itself has by a name that a server sent. @template T @param {Record<string, T>} all @param {string|null} [name] */
+const find = (all, name) => (name && Object.prototype.hasOwnProperty.call(all, name) ? all[name] : undefined);
+
+/** Return the name of a pin's picture: its own, if there is one of that name. What is open looks it. @param {Pin} pin @param {number|null} value */
 export function iconOf(pin, value) {
-  const { on, off } = kindOf(pin);
-  return pin.icon ?? (value ? on : off);
+  const { on, off, tone } = kindOf(pin);
+  if (!pin.icon || !hasIcon(pin.icon)) return value ? on : off;
+  const open = `${pin.icon}-open`;
+  return value && tone === "attention" && hasIcon(open) ? open : pin.icon;
 }
 
 /** Return how much a pin wants to be seen now. @param {Pin} pin @param {number|null} value @returns {Tone} */
 export const toneOf = (pin, value) => (value ? kindOf(pin).tone : "calm");
 
-/** Return the words of a pin's kind. @param {Pin} pin @returns {{on: string, off: string}} */
-function wordsOf(pin) {
-  if (pin.words) return pin.words;
+/** Return the strings of a pin's kind. @param {Pin} pin @returns {Record<string, string>} */
+export function stringsOf({ mode, kind: name }) {
   const { inputs, outputs } = section("kinds");
-  const all = /** @type {Record<string, {on?: string, off?: string}>} */ (pin.mode === "input" ? inputs : outputs);
-  const { on, off } = (pin.kind && Object.hasOwn(all, pin.kind) && all[pin.kind]) || {};
+  return find(/** @type {Record<string, Record<string, string>>} */ (mode === "input" ? inputs : outputs), name) ?? {};
+}
+
+/** Return the words of a pin, or of its kind. @param {Pin} pin @returns {{on: string, off: string}} */
+function wordsOf(pin) {
+  const { on, off } = pin.words ?? stringsOf(pin);
   return { on: on ?? text("on"), off: off ?? text("off") };
+}
+
+/** Return whether a pin is pressed, not switched: at rest it is neither on nor off. @param {Pin} pin */
+export const isPressed = ({ mode, kind: name }) => mode === "output" && ["button", "bell", "garage_door", "gate"].includes(name ?? "");
+
+/** Return the word on the button of a pin with a pulse, and the question before it. @param {Pin} pin @returns {{press: string, ask: string}} */
+export function verbsOf({ kind: name }) {
+  const all = /** @type {Record<string, {press?: string, ask?: string}>} */ (section("kinds").outputs);
+  const { press, ask } = (name && Object.prototype.hasOwnProperty.call(all, name) && all[name]) || {};
+  return { press: press ?? text("press"), ask: ask ?? section("page").askPress };
 }
 
 /** Return a value in the words of its pin: "open", "off", "35%". @param {number|null} value @param {Pin} pin */
