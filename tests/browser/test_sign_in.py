@@ -94,7 +94,7 @@ def test_typed_code(coded, open_page, shoot):
     page.get_by_role("button", name="Sign in").click()
     error = page.locator("#sign-in .error")
     type_code(page, "xxxxx-xxxxx-xxxxx")
-    expect(error).to_have_text("this is not the code")
+    expect(error).to_have_text(string("error:wrong-code"))
     shoot(page)
     page.route("**/api/login", without_cookie)
     type_code(page, code)

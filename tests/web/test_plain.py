@@ -152,8 +152,8 @@ def test_stranger_switches_what_everyone_may(pi: Server) -> None:
     for button, pin, words, level in (
         ("Set", "fan", "Fan takes 0 to 100, not 101", "101"),
         ("Set", "fan", "not <b>", "<b>"),
-        ("Burn", "lamp", "it does not take this value", ""),
-        ("On", "boiler", "nobody may switch boiler", ""),
+        ("Burn", "lamp", "this value is not possible", ""),
+        ("On", "boiler", "boiler cannot be switched", ""),
         ("On", "door", "door is an input", ""),
         ("On", "<i>", "there is no pin <i>", ""),
     ):
@@ -171,7 +171,7 @@ def test_forms_of_others_do_nothing(pi: Server) -> None:
     form, foreign = (each.open().form("On", "lamp") for each in (browser, other))
     for token in (foreign["fields"]["token"], "", "ä"):
         page = browser.press(form, "On", token=token)
-        assert browser.status == 403 and "this form was too old" in page.text
+        assert browser.status == 403 and "this form is too old" in page.text
     body = urlencode({**form["fields"], "do-on": "On"}).encode()
     kind = "application/x-www-form-urlencoded"
     for origin in ("http://evil.example", "null", LISTED):
@@ -323,7 +323,7 @@ def test_signing_in_and_out(home: CodedServer) -> None:
     assert "Viewing needs an access code" in page.text and "lamp" not in page.text
     before = page.form("Sign in")
     failed = browser.press(before, "Sign in", code="guess")
-    assert browser.status == 403 and "this is not the code" in failed.text
+    assert browser.status == 403 and "the code is wrong" in failed.text
     refused = browser.press(before, "On", pin="lamp")
     assert browser.status == 403 and "viewing needs an access code" in refused.text
     page = browser.press(before, "Sign in", code=code)

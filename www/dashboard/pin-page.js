@@ -104,7 +104,7 @@ export class PinPage {
     part(this.#whole, ".none").hidden = changes.length > 0;
     const rows = changes.map((change, i) => {
       const next = changes[i - 1];
-      return eventRow(pin, change, moment(change.time, true), { span: next ? text("forSpan", { span: lasting(next.time - change.time) }) : text("until") });
+      return eventRow(pin, change, moment(change.time, true), { span: next ? text("duringSpan", { span: lasting(next.time - change.time) }) : text("until") });
     });
     part(this.#whole, ".changes").replaceChildren(...rows);
   }

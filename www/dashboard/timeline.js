@@ -273,7 +273,7 @@ export class Timeline {
     const at = this.#cursor;
     if (at === null) return null;
     const found = [.../** @type {Track} */ (this.#track).periods(this.#now)].find(({ start, end }) => start <= at && at < end);
-    return found && `${moment(at, true)}: ${stateText(found.value, this.#pin)}, ${text("forSpan", { span: lasting(found.end - found.start) })}`;
+    return found && `${moment(at, true)}: ${stateText(found.value, this.#pin)}, ${text("duringSpan", { span: lasting(found.end - found.start) })}`;
   }
 
   /** Return how much there is in view. @param {number} from @param {number} to */
