@@ -1,5 +1,6 @@
-"""The sparkline in each open row, the page of one pin, and the events of a day. node/history.test.js
-tests the drawing."""
+"""The sparkline in each open row, the page of one pin, and the events of a day.
+
+node/history.test.js tests the drawing."""
 
 import csv
 import re

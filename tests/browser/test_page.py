@@ -17,8 +17,8 @@ from tests.browser.looking import (
     check_scripts,
     expect_live,
     first_visit,
-    string,
     open_row,
+    string,
     switch,
     value,
     word,
@@ -60,7 +60,8 @@ WATCH_SHIFTS = """
         for (const { sources } of list.getEntries())
             // An age moves beside its word when that gets longer; nothing else may.
             for (const { node, previousRect: was, currentRect: is } of sources)
-                if (node?.nodeType !== Node.TEXT_NODE || (node.textContent.trim() && is.y !== was.y))
+                if (node?.nodeType !== Node.TEXT_NODE ||
+                        (node.textContent.trim() && is.y !== was.y))
                     shifts.push([node?.className ?? String(node), was, is]);
     }).observe({ type: "layout-shift" });
 """
