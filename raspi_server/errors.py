@@ -87,6 +87,7 @@ REASONS: dict[str, tuple[ErrorCode, str]] = {
     "pin-lost": ("superseded", "not switched on: its pin became unavailable or was removed"),
     "stopped": ("superseded", "not switched on: the server is stopping"),
     # Rights
+    "foreign": ("foreign", "{why}"),
     "view-needs-code": ("sign-in", "viewing needs an access code"),
     "no-view-code": ("sign-in", "viewing needs an access code, and none exists yet ({command})"),
     "switching-needs-code": ("sign-in", "switching {label} needs the control code"),

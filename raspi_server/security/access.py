@@ -464,11 +464,11 @@ class AccessPolicy:
             if not only_own:
                 return
             words = "pages of access.origins get no cookie: expected Authorization: Bearer CODE"
-            raise RequestError("foreign", words)
+            raise refusal("foreign", why=words)
         peer = _peer(request)
         words = origin_check.refusal(text, request.protocol, request.host, peer)
         log.info("%s: refused: %s", request.remote_ip, words, extra=LIMITED)
-        raise RequestError("foreign", words)
+        raise refusal("foreign", why=words)
 
     def listed_origin(self, request: HTTPServerRequest) -> str | None:
         """Return the origin of the page that sent the request if `access.origins` has it.

@@ -3,17 +3,21 @@
 `/v/VERSION/PATH` is the file at `/PATH`, and a browser keeps it for a year without another request.
 
 An HTML page names `v/current/`. The server puts the present version in its place each time that it
-sends the page, and the languages of the pages into `data-languages=""`. The version is a hash over
-all parts of pages (scripts, styles, icons, languages), so any edit gives all of them new addresses.
+sends the page, the languages of the pages into `data-languages=""`, and the host name where
+`data-host=""` asks for it. The version is a hash over all parts of pages (scripts, styles, icons,
+languages) and the host name, so any edit gives all of them new addresses.
 """
 
 import asyncio
 import contextlib
 import errno
 import hashlib
+import html
 import itertools
+import json
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -31,19 +35,31 @@ IMMUTABLE = f"public, max-age={MAX_AGE_S}, immutable"
 
 _LANGUAGE_FOLDER = "languages"
 _LANGUAGE_FILE = re.compile(r"([a-z]{2,3}(?:-[a-z0-9]{2,8})*)\.json")
+_HOST_TEXT = re.compile(rb'(<[a-z][^<>]* data-host="">)[^<]*')
+_HOST_CONTENT = re.compile(rb'content="[^"]*" data-host=""')
 _NAMED = re.compile(rb"""(["'(=\s](?:/|(?:\.{1,2}/)+)?)v/current/""")
 """The start of an address. Thus `/dev/current/` in a user's page stays as it is."""
 
 
 def put_version(
-    page: bytes, version: str, above: str = "", languages: Sequence[str] = ("en",)
+    page: bytes, version: str, above: str = "", languages: Sequence[str] = ("en",), host: str = ""
 ) -> bytes:
     """Return an HTML page with `version` in the place of `current` in its addresses.
 
     They may be relative or not. `above`, such as `../`, leads from the page's folder to the top.
+    Without `host` the page keeps its own words in the places of the host name.
     """
     page = page.replace(b'data-languages=""', f'data-languages="{" ".join(languages)}"'.encode(), 1)
+    if host:
+        shown = html.escape(host).encode()
+        page = _HOST_CONTENT.sub(lambda _: b'content="%s"' % shown, page)
+        page = _HOST_TEXT.sub(lambda found: found[1] + shown, page)
     return _NAMED.sub(rb"\1" + f"{above}v/{version}/".encode(), page)
+
+
+def put_host(manifest: bytes, host: str) -> bytes:
+    """Return a web app manifest with the host name in the place of `"{host}"`."""
+    return manifest.replace(b'"{host}"', json.dumps(host).encode())
 
 
 def is_versioned(path: str) -> bool:
@@ -86,12 +102,13 @@ class Version(NamedTuple):
     """A version, and the parts of pages that it was computed over.
 
     `parts` has path, size and times of each part. If several folders have a path, it has the part
-    that is served. `languages` are what `languages()` returns.
+    that is served. `languages` are what `languages()` returns, and `host` is the name in pages.
     """
 
     name: str
     parts: frozenset[bytes] = frozenset()
     languages: tuple[str, ...] = ("en",)
+    host: str = ""
 
 
 class Versions:
@@ -112,6 +129,11 @@ class Versions:
     def languages(self) -> tuple[str, ...]:
         """The languages that the pages have, in the order of their tags."""
         return self._present.languages
+
+    @property
+    def host(self) -> str:
+        """The host name that pages of this version have."""
+        return self._present.host
 
     def covers(self, version: str, path: str, found: os.stat_result) -> bool:
         """Return whether browsers may keep the file at `path` below `version`.
@@ -145,10 +167,12 @@ class Versions:
 def read_version(folders: Sequence[str], max_files: int) -> Version:
     """Return the version of the parts of pages that can be served from `folders`.
 
-    It is a hash over the name, size and times of each, and the program's version. It is `current`
+    It is a hash over the name, size and times of each, the program's version, and the host name,
+    which pages and the manifest have. It is `current`
     if a folder cannot be read, or has more than `max_files` files and folders.
     """
-    digest = hashlib.sha256(__version__.encode())
+    host = socket.gethostname()
+    digest = hashlib.sha256(f"{__version__}\0{host}".encode())
     parts: dict[str, bytes] = {}
     spoken = tuple(languages(folders))
     try:
@@ -158,8 +182,8 @@ def read_version(folders: Sequence[str], max_files: int) -> Version:
                 digest.update(known)
                 parts.setdefault(path, known)
     except OSError:
-        return Version(CURRENT, languages=spoken)
-    return Version(digest.hexdigest()[:16], frozenset(parts.values()), spoken)
+        return Version(CURRENT, languages=spoken, host=host)
+    return Version(digest.hexdigest()[:16], frozenset(parts.values()), spoken, host)
 
 
 def _files(folder: str, max_files: int) -> Iterator[tuple[str, bytes]]:

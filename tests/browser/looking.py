@@ -96,6 +96,14 @@ def word(page: Page, pin: str) -> Locator:
     return card(page, pin).locator(".word")
 
 
+def open_row(page: Page, pin: str) -> Locator:
+    """Open the row of a pin, and return it."""
+    row = page.locator(f'#pins [data-pin="{pin}"]')
+    row.locator(".opener").click()
+    expect(row.locator(".more")).to_be_visible()
+    return row
+
+
 def expect_live(page: Page) -> None:
     expect(page.locator("body")).to_have_attribute("data-link", "live")
 

@@ -1,12 +1,23 @@
-"""The sparkline on each card, the page of one pin, and the events of a day. node/history.test.js
-tests the drawing."""
+"""The sparkline in each open row, the page of one pin, and the events of a day.
+
+node/history.test.js tests the drawing."""
 
 import csv
 import re
 
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.looking import CONFIG, Hand, api, card, expect_live, string, switch, word
+from tests.browser.looking import (
+    CONFIG,
+    Hand,
+    api,
+    card,
+    expect_live,
+    open_row,
+    string,
+    switch,
+    word,
+)
 from tests.support.server import Server
 
 DAY_S = 86400
@@ -64,19 +75,21 @@ def flash(server: Server, pin: str) -> None:
 
 
 def test_sparkline_and_unreadable_history(start_server, open_page, shoot):
-    """The sparkline shows pulses of milliseconds, earlier and new ones. The card names who changed
+    """The sparkline shows pulses of milliseconds, earlier and new ones. The row names who changed
     its pin last. Without a history the page of a pin says why, and everything else works."""
     server = start_server(CONFIG)
     flash(server, "lamp")
     page = open_page(server.url)
+    row = open_row(page, "lamp")
     wait_for_lit(page, "lamp", 1)
-    expect(card(page, "lamp").locator(".since")).to_contain_text("by 127.0.0.1")
+    expect(row.locator(".by")).to_contain_text("by 127.0.0.1")
     (first,) = page.evaluate(LIT, "lamp")
     # A pixel is half a second: the next pulse gets one of its own.
     page.wait_for_function(f"(x) => ({LIT})('lamp')[0] < x", arg=first - 3)
     flash(server, "lamp")
     wait_for_lit(page, "lamp", 2)
-    assert page.evaluate(LIT, "door") == []
+    open_row(page, "door")
+    wait_for_lit(page, "door", 0)
     shoot(page)
     page.route("**/api/**history*", lambda route: route.abort())
     page.goto(f"{server.url}/#pin/lamp")
@@ -84,6 +97,7 @@ def test_sparkline_and_unreadable_history(start_server, open_page, shoot):
     expect(page.get_by_role("alert")).to_contain_text("The history could not be read")
     page.get_by_role("link", name="All pins").click()
     expect(page.locator("#pin-page")).to_be_hidden()
+    open_row(page, "lamp")
     page.get_by_role("switch", name="Desk lamp").click()
     wait_for_lit(page, "lamp", 1)
 
@@ -127,7 +141,7 @@ def test_page_of_one_pin(start_server, open_page, shoot):
     server = start_server(CONFIG)
     flash(server, "lamp")
     page = open_page(server.url)
-    page.get_by_role("link", name="History of Desk lamp").click()
+    open_row(page, "lamp").get_by_role("link").click()
     expect(page.locator("#list")).to_be_hidden()
     assert page.url.endswith("/#pin/lamp")
     rows = page.locator(".changes li")

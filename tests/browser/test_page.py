@@ -17,6 +17,7 @@ from tests.browser.looking import (
     check_scripts,
     expect_live,
     first_visit,
+    open_row,
     string,
     switch,
     value,
@@ -56,10 +57,27 @@ PICTURE = """() => {
 WATCH_SHIFTS = """
     window.shifts = [];
     new PerformanceObserver((list) => {
-        for (const { value, sources } of list.getEntries())
-            shifts.push([value, sources.map(({ node }) => node?.className ?? String(node))]);
+        for (const { sources } of list.getEntries())
+            // An age moves beside its word when that gets longer; nothing else may.
+            for (const { node, previousRect: was, currentRect: is } of sources)
+                if (node?.nodeType !== Node.TEXT_NODE ||
+                        (node.textContent.trim() && is.y !== was.y))
+                    shifts.push([node?.className ?? String(node), was, is]);
     }).observe({ type: "layout-shift" });
 """
+TARGETS = """
+    [...document.querySelectorAll("main :is(button, input, summary, .timeline-link)")]
+      .filter((element) => element.getClientRects().length)
+      .map((element) => {
+        // What is pressed may be larger than what is drawn.
+        const own = element.getBoundingClientRect();
+        const after = getComputedStyle(element, "::after");
+        const isWider = after.position === "absolute" && after.content !== "none";
+        const size = (side) => Math.max(own[side], isWider ? parseFloat(after[side]) : 0);
+        return [element.outerHTML, size("width"), size("height")];
+      })
+"""
+FONT_SIZE = "(element) => parseFloat(getComputedStyle(element).fontSize)"
 TAKEN = """
 import sys
 from raspi_server.cli.main import main
@@ -77,7 +95,7 @@ def parsed(lines: str) -> list[tuple[str, int, type]]:
 
 def test_first_visit(start_server, open_page, shoot):
     """A first visit loads at most 75 kB, from this server only, with the strings of the browser's
-    language. Every pin has a card, in order. All controls have the size that phones need."""
+    language. Every pin has a row, in order. All controls have the size that phones need."""
     server = start_server(BLINDS)
     page = open_page("about:blank", locale="id-ID")
     sizes = first_visit(page, server.url)
@@ -91,23 +109,19 @@ def test_first_visit(start_server, open_page, shoot):
     for part in ("#waiting", "#no-pins", "#fleet-link"):
         expect(page.locator(part)).to_be_hidden()
     names = ["Front door", "Desk lamp", "Doorbell", "Tomatoes", "Fan", "Heater"]
-    expect(page.locator(".pin h2")).to_have_text([*names, "Blind up", "Blind down"])
+    expect(page.locator(".pin h3")).to_have_text([*names, "Blind up", "Blind down"])
     expect(page.locator(".pin .word")).to_have_text([string("off", "id")] * 8)
-    blind = page.get_by_role("region", name=string("groupOf", "id", group="blind"))
-    expect(blind.locator(".pin h2")).to_have_text(["Blind up", "Blind down"])
+    blind = page.get_by_role("list", name=string("groupOf", "id", group="blind"))
+    expect(blind.locator(".pin h3")).to_have_text(["Blind up", "Blind down"])
+    open_row(page, "fan")
     page.locator("#board summary").click()
     expect(page.locator(".header button")).to_have_count(40)
-    controls = page.locator("main :is(button, input, summary, .history)")
-    boxes = [(control, control.bounding_box()) for control in controls.all()]
-    seen = [(control, box) for control, box in boxes if box]
-    assert len(seen) == 9 + 8 + 1 + 40  # cards, sparklines, summary, header
-    for control, box in seen:
-        assert min(box["width"], box["height"]) >= 44, control.evaluate("it => it.outerHTML")
-    sizes = page.evaluate("""
-        [...document.querySelectorAll("input, .word, .pin h2")]
-          .map((element) => parseFloat(getComputedStyle(element).fontSize))
-    """)
-    assert min(sizes) >= 16
+    controls = page.locator("main :is(button, input, summary, .timeline-link)")
+    targets = page.evaluate(TARGETS)
+    assert len(targets) == controls.filter(visible=True).count() >= 8 + 8 + 2 + 1 + 40
+    assert [each for each in targets if min(each[1:]) < 44] == []
+    inputs = [each.evaluate(FONT_SIZE) for each in page.locator("input, .pin h3").all()]
+    assert min(inputs) >= 16
     page.locator("#board summary").click()
     shoot(page)
     page.get_by_role("switch", name="Heater").click()
@@ -116,19 +130,21 @@ def test_first_visit(start_server, open_page, shoot):
 
 
 def test_commands_and_changes(start_server, open_page):
-    """Each control switches its pin. A change by another client shows at once, with its age and
-    address. A pin with `confirm` asks first. Nothing on the page moves from its place."""
+    """Each control switches its pin. A change by another client shows at once, with its age, and in
+    the open row its address. A pin with `confirm` asks first. Nothing moves from its place."""
     server = start_server(CONFIG)
     page = open_page(server.url)
     expect_live(page)
     expect(page.locator("#health")).to_be_visible()
+    opened = open_row(page, "lamp")
+    for name in ("bell", "fan"):
+        open_row(page, name)
     page.evaluate(WATCH_SHIFTS)
     lamp = page.get_by_role("switch", name="Desk lamp")
     switch(server, "lamp", 1)
     expect(word(page, "lamp")).to_have_text("on")
-    expect(card(page, "lamp").locator(".since")).to_have_text(
-        re.compile(r"^for \d+ sec, by 127\.0\.0\.1$")
-    )
+    expect(opened.locator(".since")).to_have_text(re.compile(r"^for \d+ sec$"))
+    expect(opened.locator(".by")).to_have_text(re.compile(r"^for \d+ sec, by 127\.0\.0\.1$"))
     expect(lamp).to_be_checked()
     lamp.click()
     expect(lamp).not_to_be_checked()
@@ -141,7 +157,7 @@ def test_commands_and_changes(start_server, open_page):
         fan.click()
         expect(word(page, "fan")).to_have_text(words)
     page.get_by_role("button", name="Press Doorbell").click()
-    expect(card(page, "bell").locator(".since")).to_contain_text(string("pulse"))
+    expect(card(page, "bell").locator(".by")).to_contain_text(string("pulse"))
     assert [each["value"] for each in api(server, "/api/pins/bell/history")["changes"]] == [1, 0]
     assert page.evaluate("window.shifts") == []
     page.get_by_role("button", name="Press Tomatoes").click()
@@ -151,8 +167,8 @@ def test_commands_and_changes(start_server, open_page):
     page.get_by_role("button", name="Stop Tomatoes").click()
     expect(word(page, "water")).to_have_text("off")
     assert value(server, "water") == 0
-    expect(card(page, "door")).to_contain_text(string("drive"))
-    page.get_by_role("button", name="Front door").click()
+    expect(open_row(page, "door")).to_contain_text(string("drive"))
+    card(page, "door").locator(".drive").click()
     expect(word(page, "door")).to_have_text("on")
     assert value(server, "door") == 1
     heater = page.get_by_role("switch", name="Heater")
@@ -213,18 +229,22 @@ def test_what_the_server_tells(start_server, open_page, shoot):
 
     page.route_web_socket("**/ws", spoil)
     page.goto(server.url)
-    expect(card(page, "bell").get_by_role("alert")).to_have_text(reason)
+    expect(card(page, "bell").locator(".error")).to_have_text(reason)
     expect(word(page, "bell")).to_have_text("unavailable")
-    expect(card(page, "bell").get_by_role("button")).to_have_count(0)
+    expect(card(page, "bell").locator(".control button")).to_have_count(0)
+    page.evaluate(WATCH_SHIFTS)
     lamp = page.get_by_role("switch", name="Desk lamp")
     lamp.click()
-    expect(card(page, "lamp").get_by_role("alert")).to_contain_text("Not done: ")
-    expect(card(page, "lamp").get_by_role("alert")).to_contain_text("lump")
+    expect(page.get_by_role("alert")).to_contain_text("Desk lamp: Not done: ")
+    expect(page.get_by_role("alert")).to_contain_text("lump")
+    assert page.evaluate("window.shifts") == []
     expect(lamp).not_to_be_checked()
     expect(card(page, "lamp")).to_have_attribute("data-wanted", "")
     page.get_by_role("switch", name="Fan").click()
     expect(card(page, "fan").locator(".since")).to_have_text("switching on…")
     expect(word(page, "fan")).to_have_text("off")
+    page.get_by_role("alert").get_by_role("button", name="Put away").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
     words = {
         "temperature": "61.2°C",
         "power": "now: under-voltage",
@@ -276,7 +296,7 @@ def test_no_pins_and_the_header(start_server, open_page, shoot):
     expect(command.get_by_role("button")).to_have_text("Copied")
     assert page.evaluate("getSelection().toString()") == "sudo nano /etc/raspi-server/config.yaml"
     server.reload(f"access: {{control: everyone}}\n{copied}\n")
-    expect(page.locator(".pin h2")).to_have_text(["Button", "LED"])
+    expect(page.locator(".pin h3")).to_have_text(["Button", "LED"])
     expect(guide).to_be_hidden()
     for state in ("off", "on"):
         expect(page.get_by_role("button", name=f"Pin 13, GPIO27, LED, {state}")).to_be_visible()
@@ -413,11 +433,12 @@ def test_silence_and_reconnection(start_server, open_page, shoot):
     server.process.send_signal(signal.SIGSTOP)
     try:
         expect(page.locator("#link")).to_have_text(re.compile("^Reconnecting.*last update"))
-        expect(card(page, "lamp").get_by_role("alert")).to_contain_text("Not confirmed")
+        expect(page.get_by_role("alert")).to_contain_text("Desk lamp: Not confirmed")
         expect(card(page, "heater").locator(".since")).to_have_text(string("lastHeard"))
         assert card(page, "heater").evaluate(look) != live_look
         page.get_by_role("switch", name="Fan").click()
-        expect(card(page, "fan").get_by_role("alert")).to_contain_text("nothing was sent")
+        expect(page.get_by_role("alert").last).to_contain_text("Fan: Not done")
+        expect(page.get_by_role("alert").last).to_contain_text("nothing was sent")
     finally:
         server.process.send_signal(signal.SIGCONT)
     expect_live(page)
@@ -456,10 +477,15 @@ def test_keys_few_colours_and_little_motion(start_server, open_page, shoot):
     assert lamp != page.get_by_role("switch", name="Heater").evaluate(fill)
     thumb = card(page, "lamp").locator(".thumb")
     assert thumb.evaluate("(it) => getComputedStyle(it).transitionDuration") == "0s"
+    opener = page.get_by_role("button", name="Fan", exact=True)
+    opener.press("Enter")
+    expect(opener).to_have_attribute("aria-expanded", "true")
     page.get_by_role("slider", name="Fan level").press("End")
     expect(word(page, "fan")).to_have_text("100%")
-    page.get_by_role("link", name="History of Fan").press("Enter")
+    page.get_by_role("link", name="Timeline and changes of Fan").press("Enter")
     expect(page.get_by_role("link", name="All pins")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("link", name="History of Fan")).to_be_focused()
+    expect(page.get_by_role("link", name="Timeline and changes of Fan")).to_be_focused()
+    opener.press("Space")
+    expect(page.get_by_role("slider")).to_have_count(0)
     shoot(page)

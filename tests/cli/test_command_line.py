@@ -288,7 +288,8 @@ def test_demo(start_demo: Callable[[], Server]) -> None:
     pins = ask(demo, "GET", "/api/pins").json["pins"]
     modes = {"door": "input", "motion": "input", "lamp": "output", "doorbell": "output"}
     assert {pin["name"]: pin["mode"] for pin in pins} == modes | {"fan": "pwm"}
-    assert b"<title>raspi-server</title>" in ask(demo, "GET", "/").body
+    title = f'<title data-host="">{socket.gethostname()}</title>'
+    assert title in ask(demo, "GET", "/").body.decode()
     demo.wait_for_log(r"^\d\d:\d\d:\d\d WARNING The pins are simulated")
     with WebSocketClient(demo.port) as viewer:
         result = viewer.command(type="set", pin="lamp", value=1)

@@ -16,6 +16,7 @@ export function eventRow(pin, { time, value, by }, clock, { label, span }) {
   const words = make("p", "");
   if (label) {
     const link = make("a", "", pin.label);
+    link.dir = "auto";
     link.href = `#pin/${pin.name}`;
     words.append(link, " ");
   }

@@ -71,7 +71,7 @@ export class LastKnown {
   #restore() {
     if (isFramed) return;
     const kept = recall(KEY, /** @type {Known|null} */ (null));
-    if (!kept) return;
+    if (!kept) return setText(part(document, "#host"), location.hostname); // several Pis may be on one phone
     try {
       const { time, hello } = kept;
       const words = text("lastKnown", { host: hello.server.host, time: moment(time) });

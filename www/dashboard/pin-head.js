@@ -20,7 +20,7 @@ export class PinHead extends PinView {
     this.#word = part(element, ".word");
     this.#since = part(element, ".since");
     const title = part(element, "h2");
-    title.textContent = pin.label;
+    part(title, "bdi").textContent = pin.label;
     title.id = `${prefix}label-${pin.name}`;
     part(element, ".meta").textContent = inLine([...this.limits, pin.group, ...this.line]);
     this.build(part(element, ".control"), part(element, ".face"), title.id, `${prefix}press-${pin.name}`);

@@ -4,26 +4,34 @@ import { text } from "../ui/i18n.js";
 import { controlKind, PinControl } from "../ui/pin-control.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
+/** @typedef {import("../ui/pin-control.js").Action} Action */
 /**
  * What a view needs of the page.
  * @typedef {object} Context
  * @property {import("../raspi.js").Raspi} raspi
  * @property {(question: string, answer: string) => Promise<boolean>} confirm
+ * @property {(pin: string, action: Action) => void} unlock asks for the code, and then carries on
+ * @property {() => void} opened is told that a row was opened
  */
 
 const COUNTDOWN_MIN_S = 5; // a shorter limit is over before it is read
+
+/** Return whether a pin could be switched with the control code. @param {Pin} pin @param {Context} context */
+export function isLocked({ mode, writable, control }, { raspi }) {
+  return mode !== "input" && !writable && control === "code" && raspi.hello?.code_would_help === true;
+}
 
 /** @param {Pin} pin @param {Context} context @returns {import("../ui/pin-control.js").Kind} */
 function kindOf(pin, context) {
   const { hello, link } = context.raspi; // the HTTP API cannot set an input
   const isDriven = pin.mode === "input" && hello?.server.simulated && hello.access === "control" && link !== "polling";
   if (isDriven && pin.error === null) return "drive";
-  return controlKind(pin, pin.mode !== "input" && pin.writable);
+  return controlKind(pin, pin.mode !== "input" && (pin.writable || isLocked(pin, context)));
 }
 
 /** Return what a view is built from: as long as that is the same, so is the view. @param {Pin} pin @param {Context} context */
 export function shape(pin, context) {
-  return JSON.stringify([kindOf(pin, context), { ...pin, value: 0, since: 0, by: "" }]);
+  return JSON.stringify([kindOf(pin, context), isLocked(pin, context), { ...pin, value: 0, since: 0, by: "" }]);
 }
 
 /** @extends {PinControl<Pin>} */
@@ -32,7 +40,7 @@ export class PinView extends PinControl {
 
   /** @param {Pin} pin @param {Context} context @param {HTMLElement} element holds all parts */
   constructor(pin, context, element) {
-    const { raspi, confirm } = context;
+    const { raspi, confirm, unlock } = context;
     const { name } = pin;
     super(pin, kindOf(pin, context), element, {
       set: (value) => raspi.set(name, value),
@@ -40,6 +48,7 @@ export class PinView extends PinControl {
       pulse: () => raspi.pulse(name),
       drive: (value) => raspi.drive(name, value),
       confirm,
+      unlock: isLocked(pin, context) ? (action) => unlock(name, action) : null,
     });
     this.#raspi = raspi;
     element.dataset.pin = name;
@@ -101,7 +110,7 @@ export class PinView extends PinControl {
       `GPIO${gpio}`,
       header !== null && text("header", { position: header }),
       this.kind === "drive" && text("drive"),
-      mode !== "input" && !writable && error === null && text("viewOnly"),
+      mode !== "input" && !writable && !this.isLocked && error === null && text("viewOnly"),
     ];
   }
 }

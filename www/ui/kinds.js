@@ -96,6 +96,16 @@ function wordsOf(pin) {
   return { on: on ?? text("on"), off: off ?? text("off") };
 }
 
+/** Return whether a pin is pressed, not switched: at rest it is neither on nor off. @param {Pin} pin */
+export const isPressed = ({ mode, kind: name }) => mode === "output" && ["button", "bell", "garage_door", "gate"].includes(name ?? "");
+
+/** Return the word on the button of a pin with a pulse, and the question before it. @param {Pin} pin @returns {{press: string, ask: string}} */
+export function verbsOf({ kind: name }) {
+  const all = /** @type {Record<string, {press?: string, ask?: string}>} */ (section("kinds").outputs);
+  const { press, ask } = (name && Object.prototype.hasOwnProperty.call(all, name) && all[name]) || {};
+  return { press: press ?? text("press"), ask: ask ?? section("page").askPress };
+}
+
 /** Return a value in the words of its pin: "open", "off", "35%". @param {number|null} value @param {Pin} pin */
 export function stateText(value, pin) {
   if (value === null) return text("unavailable");

@@ -113,16 +113,20 @@ test("A page tells why it switches nothing, or not all, and whether a code would
   assert.deepEqual(words("view", { pins: some([false, true]), ...wanted }), [text("someNeedCode")]);
 });
 
-test("Notices of the server have the page's words, and its own where those say more", () => {
+test("Notices of the server have the page's words, with the words of a program, or the server's own for a reason that the page does not know", () => {
   const found = notices({
     health: { throttled: ["under-voltage now"] },
-    notices: [{ code: "simulated", message: "Simulated." }, { code: "certificate", message: "It ends soon." }, { code: "newer", message: "New." }],
+    notices: [
+      { code: "simulated", message: "Simulated.", reason: "simulated", values: {} },
+      { code: "certificate", message: "It is odd: odd.", reason: "certificate-faulty", values: { why: "odd" } },
+      { code: "newer", message: "New.", reason: "newer", values: { why: "new" } },
+    ],
   });
-  assert.deepEqual(found.map(({ code, detail, isWarning }) => [code, detail, isWarning]), [
-    ["power", undefined, true],
-    ["simulated", "Simulated.", false],
-    ["certificate", "It ends soon.", true],
-    ["newer", "New.", true],
+  assert.deepEqual(found.map(({ code, words, detail, isWarning }) => [code, words, detail, isWarning]), [
+    ["power", text("weakPower"), undefined, true],
+    ["certificate", text("notice:certificate-faulty"), "odd", true],
+    ["newer", "", "New.", true],
+    ["simulated", text("notice:simulated"), "", false],
   ]);
   assert.deepEqual(notices({ health: { throttled: ["under-voltage since boot"] } }), []);
 });
