@@ -243,7 +243,7 @@ def test_what_the_server_tells(start_server, open_page, shoot):
     page.get_by_role("switch", name="Fan").click()
     expect(card(page, "fan").locator(".since")).to_have_text("switching on…")
     expect(word(page, "fan")).to_have_text("off")
-    page.get_by_role("alert").get_by_role("button", name="Put away").click()
+    page.get_by_role("alert").get_by_role("button", name=string("putAway")).click()
     expect(page.get_by_role("alert")).to_have_count(0)
     words = {
         "temperature": "61.2°C",

@@ -76,7 +76,7 @@ def test_link(coded, start_server, open_page, shoot, tmp_path):
 
     other = open_page(f"{server.url}{link}")
     error = other.locator("#sign-in .error")
-    expect(error).to_contain_text("this link was used or is older than 15 minutes")
+    expect(error).to_have_text(string("error:used-link", command="sudo raspi-server code --qr"))
     expect(other.locator("#sign-in .hint")).to_contain_text("sudo raspi-server code --qr")
     shoot(other)
     type_code(other, code)
