@@ -106,7 +106,7 @@ def test_dashboard(start_server, open_page, proxy) -> None:
     expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
     assert value(server, "lamp") == 1
     page.locator("#board summary").click()
-    expect(page.locator(".header button")).to_have_count(40)
+    expect(page.locator(".header > button")).to_have_count(40)
     page.get_by_role("link", name="History of Desk lamp").click()
     expect(page.locator(".changes tbody tr")).to_have_count(1)
     with page.expect_download() as download:

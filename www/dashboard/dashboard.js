@@ -3,7 +3,7 @@ import { connect } from "../raspi.js";
 import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
 import { confirmInDialog } from "../ui/dialog.js";
-import { copyable, fillIn, part, setText } from "../ui/dom.js";
+import { copyable, fillIn, make, part, setText } from "../ui/dom.js";
 import { text } from "../ui/i18n.js";
 import { toast } from "../ui/notice.js";
 import { recall, remember } from "../ui/stored.js";
@@ -91,6 +91,22 @@ function showAll() {
   route();
   carryOn();
   void details?.refresh();
+  if (navigator.serviceWorker?.controller) void needDetails(); // which it then has while the Pi does not answer
+}
+
+/** Return the module of the details, once its style is there, too. */
+async function loadDetails() {
+  const style = make("link", "");
+  const isStyled = new Promise((resolve, reject) => Object.assign(style, { onload: resolve, onerror: reject }));
+  Object.assign(style, { rel: "stylesheet", href: new URL("details.css", import.meta.url).href });
+  document.head.append(style);
+  try {
+    await isStyled;
+    return await import("./details.js");
+  } catch (error) {
+    style.remove();
+    throw error instanceof Error ? error : new Error("details.css");
+  }
 }
 
 /** Load the details, once. */
@@ -98,7 +114,7 @@ async function needDetails() {
   if (details || areDetailsComing) return;
   areDetailsComing = true;
   try {
-    const { Details } = await import("./details.js");
+    const { Details } = await loadDetails();
     details = new Details(context, change);
     for (const { canvas, pin } of list.rows) details.sparklines.add(canvas, pin.name);
     void details.refresh();
