@@ -34,7 +34,7 @@ const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: () => true });
 const context = { raspi, confirm: confirmInDialog, unlock: (pin, action) => unlock(pin, action), opened: () => needDetails() };
 const signIn = new SignIn(raspi);
 const health = new HealthView(part(document, "#health"));
-const notices = new Notices(raspi, signIn);
+const notices = new Notices(raspi, () => signIn.button());
 const announcer = new Announcer();
 const list = new PinList(part(document, "#pins"), context, {
   added({ canvas, element, pin }) {
@@ -83,6 +83,7 @@ function showAll() {
   part(document, "#no-pins").hidden = hello.pins.length > 0;
   part(document, "#events-link").hidden = hello.pins.length === 0;
   for (const id of ["#summary", "footer"]) part(document, id).hidden = false; // what is not there yet cannot move
+  signIn.show(hello.signed_in, hello.code_would_help);
   notices.show();
   list.show(listed());
   summary.show(listed());
