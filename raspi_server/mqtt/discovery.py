@@ -32,7 +32,7 @@ _KIND_ICONS = {
 """Our icons of kinds, where neither the platform nor a device class has one."""
 _PLATFORMS_WITH_ICONS = {"fan", "light", "lock", "siren", "valve"}
 _ICONS: dict[str, str] = {
-    "blinds": "blinds",
+    "bolt": "lightning-bolt",
     "bulb": "lightbulb",
     "button": "gesture-tap-button",
     "camera": "cctv",
@@ -40,6 +40,7 @@ _ICONS: dict[str, str] = {
     "door-garage": "garage",
     "droplets": "water",
     "flame": "fire",
+    "fumes": "molecule-co",
     "garden": "flower",
     "gas": "gas-cylinder",
     "heater": "radiator",

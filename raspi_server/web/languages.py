@@ -17,13 +17,16 @@ from ..decoding import UNREADABLE
 from ..errors import Values
 from ..messages import PinInfo
 from .compression import open_regular
+from .versions import languages
 
 _FOLDER = "languages"
 _TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*")
 _MAX_WANTED = 20
-"""Languages of a browser that count: each may need a look at the disk."""
+"""Most languages of a browser that count."""
 _MAX_FILE_BYTES = 1024 * 1024
 _MAX_LOGGED_KEYS = 5
+_FORMER_TAGS = {"in": "id", "iw": "he", "ji": "yi"}
+"""The tags of languages as old Androids send them."""
 _BRACES = re.compile(r"\{(\w+)\}")
 _ENGLISH = "en"
 
@@ -84,9 +87,12 @@ class Languages:
 
     def choose(self, accepted: str) -> Language:
         """Return the first language of an `Accept-Language` that there is, else English."""
+        folders = self._folders()
+        names = [each.rstrip("+") for each in languages(folders)]
         for tag in _wanted(accepted):
-            for folder in self._folders():
-                if found := self._language(_path(folder, tag), tag):
+            name = _name_of(tag, names)
+            for folder in folders if name else ():
+                if found := self._language(_path(folder, name), name):
                     return found
         return _language(_ENGLISH, self._english, self._english)
 
@@ -155,7 +161,7 @@ def _over(english: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
 
 
 def _wanted(accepted: str) -> list[str]:
-    """Return the tags of an `Accept-Language`, the best first, each followed by its language."""
+    """Return the tags of an `Accept-Language` in lower case, the best first."""
     found: list[tuple[float, str]] = []
     for part in accepted.lower().split(",")[:_MAX_WANTED]:
         tag, *parameters = (each.strip() for each in part.split(";"))
@@ -164,5 +170,16 @@ def _wanted(accepted: str) -> list[str]:
         if _TAG.fullmatch(tag) and is_number and float(quality) > 0:
             found.append((float(quality), tag))
     found.sort(key=lambda each: -each[0])
-    tags = [each for _, tag in found for each in (tag, tag.partition("-")[0])]
-    return list(dict.fromkeys(tags))
+    return [tag for _, tag in found]
+
+
+def _name_of(tag: str, names: Sequence[str]) -> str:
+    """Return the name of the file for a language, "" without one, as `www/ui/i18n.js` does.
+
+    It is that of its region or script, that of the language, or that of another region."""
+    language, *rest = tag.split("-")
+    language = _FORMER_TAGS.get(language, language)
+    for end in range(len(rest), -1, -1):
+        if (name := "-".join((language, *rest[:end]))) in names:
+            return name
+    return next((name for name in names if name.startswith(f"{language}-")), "")

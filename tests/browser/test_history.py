@@ -378,6 +378,8 @@ def test_back_from_a_pin(start_server, open_page):
 
     def leave() -> int:
         """Open a pin from far below in the list; return how far it was scrolled."""
+        if not link.is_visible():
+            open_row(page, "in15")
         link.evaluate("link => link.scrollIntoView({block: 'center'})")
         before = page.evaluate("scrollY")
         assert before > 300
@@ -396,7 +398,6 @@ def test_back_from_a_pin(start_server, open_page):
     page.go_forward()
     expect_live(page)
 
-    open_row(page, "in15")
     leave()
     page.evaluate("location.hash = '#pin/fan'")
     expect(page.locator("#pin-page h2").first).to_have_text("Fan")

@@ -65,7 +65,7 @@ def test_examples_are_valid_and_fit_together():
     (guide,) = re.findall(r"<code>pins:\n(.*?)</code>", (www / "index.html").read_text(), re.DOTALL)
     script = (www / "dashboard/gpio-header.js").read_text()
     (header,) = re.findall(r"`\$\{first\}(.*?)`", script)
-    header = header.replace(r"\n", "\n").replace("${gpio}", "24") + "input\n    pull: up\n"
+    header = header.replace(r"\n", "\n").replace("${position.gpio}", "24") + "input\n    pull: up\n"
     guide = guide.replace("17", "23").replace("27", "25")
     names = [pin.name for pin in read(f"{bare}{guide}\n{header}").pins]
     assert names == ["door", "lamp", "gate", "fan", "button", "led", "gpio24"]

@@ -222,6 +222,9 @@ def test_page_speaks_the_language_of_the_browser(pi: Server) -> None:
     why = why.format(label="Fan", minimum=0, maximum=100, got=101)
     assert words["not_done"].format(why=why) in failed.text
     assert WORDS["id"]["page"]["notice:simulated"] in page.text
+    for language in ("in", "id-Latn-ID", "ID"):
+        browser.language = language
+        assert browser.open().language == "id"
     for language in ("xx, yy", "*", "", "../../etc/passwd", ";;;,,,", "id;q=x", "a" * 5000):
         browser.language = language
         assert browser.open().language == "en"
@@ -275,6 +278,10 @@ def test_language_of_a_file_in_the_own_folder(start_server, tmp_path: Path) -> N
     browser = TextBrowser(server)
     browser.language = "ar-EG,en;q=0.5"
     file = folder / "ar.json"
+    (folder / "pt-br.json").write_text("{}")
+    portuguese = TextBrowser(server)
+    portuguese.language = "pt-PT, en"
+    assert portuguese.open().language == "pt-br"
 
     def write(text: str) -> None:
         file.with_suffix(".new").write_text(text)
