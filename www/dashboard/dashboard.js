@@ -218,8 +218,13 @@ function route() {
   document.title = title ? `${title} – ${host}` : host;
   if (!raspi.hello) return;
   if (name !== "list" && !details) return void needDetails(); // which comes back here
-  part(document, "#summary").classList.toggle("alarms-only", name !== "list");
-  if (!router.route((view) => details?.open(view))) details?.refreshView();
+  if (!router.route(open)) details?.refreshView();
+}
+
+/** @param {import("./router.js").View} view */
+function open(view) {
+  part(document, "#summary").classList.toggle("alarms-only", view.name !== "list");
+  details?.open(view);
 }
 
 for (const example of document.querySelectorAll("#no-pins pre")) copyable(/** @type {HTMLElement} */ (example));

@@ -55,6 +55,7 @@ export class LastKnown {
   #save() {
     const { hello, isFresh, pins, time, silence } = this.#raspi;
     if (isFramed || !hello || !isFresh || !navigator.serviceWorker?.controller) return;
+    if (!this.#saved) import("./details.js").catch(() => {}); // so that the service worker has it, too
     this.#saved = performance.now();
     // Neither notices nor the addresses of clients; and without an answer nothing can be switched.
     const server = { ...hello.server, notices: [] };
