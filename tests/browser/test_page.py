@@ -115,7 +115,7 @@ def test_first_visit(start_server, open_page, shoot):
     expect(blind.locator(".pin h3")).to_have_text(["Blind up", "Blind down"])
     open_row(page, "fan")
     page.locator("#board summary").click()
-    expect(page.locator(".header button")).to_have_count(40)
+    expect(page.locator(".header > button")).to_have_count(40)
     controls = page.locator("main :is(button, input, summary, .timeline-link)")
     targets = page.evaluate(TARGETS)
     assert len(targets) == controls.filter(visible=True).count() >= 8 + 8 + 2 + 1 + 40

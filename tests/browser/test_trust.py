@@ -110,12 +110,14 @@ def test_browser_that_cannot_run_the_page(pi, open_page) -> None:
 
 
 def test_steps_of_each_device(pi, open_page, shoot) -> None:
-    """Each device shows its own steps, file and fingerprint, in the language of the browser. The
-    page notices when the certificate is trusted, and then leads on."""
+    """Each device shows its own steps, file and fingerprint, in the language of the browser, also
+    long words on a narrow phone. The page notices when the certificate is trusted, and then leads
+    on."""
     authority = ask(plain(pi), "GET", "/trust/authority.json").json
     fingerprint = authority["fingerprint"].replace(":", " ")
     for shown, file, agent, locale, words in (
         ("ios", "raspi-server.mobileconfig", IPHONE, "en", "This device does not trust"),
+        ("ios", "raspi-server.mobileconfig", IPHONE, "de-DE", "Dieses Gerät vertraut"),
         ("android", "raspi-server.crt", ANDROID, "id-ID", "Perangkat ini belum memercayai"),
     ):
         page = open_page(plain(pi), user_agent=agent, locale=locale)
@@ -132,6 +134,8 @@ def test_steps_of_each_device(pi, open_page, shoot) -> None:
         empty = "all => all.filter(each => !each.textContent).length"
         assert page.locator("[data-text]").evaluate_all(empty) == 0
         shoot(page)
+        page.set_viewport_size({"width": 320, "height": 640})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
         page.locator("#others summary").click()
         for other in others:
             expect(page.locator(f"#{other}")).to_be_visible()

@@ -3,7 +3,7 @@ import { connect } from "../raspi.js";
 import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
 import { confirmInDialog } from "../ui/dialog.js";
-import { copyable, fillIn, part, setText } from "../ui/dom.js";
+import { copyable, fillIn, make, part, setText } from "../ui/dom.js";
 import { text } from "../ui/i18n.js";
 import { toast } from "../ui/notice.js";
 import { recall, remember } from "../ui/stored.js";
@@ -34,7 +34,7 @@ const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: () => true });
 const context = { raspi, confirm: confirmInDialog, unlock: (pin, action) => unlock(pin, action), opened: () => needDetails() };
 const signIn = new SignIn(raspi);
 const health = new HealthView(part(document, "#health"));
-const notices = new Notices(raspi, signIn);
+const notices = new Notices(raspi, () => signIn.button());
 const announcer = new Announcer();
 const list = new PinList(part(document, "#pins"), context, {
   added({ canvas, element, pin }) {
@@ -83,6 +83,7 @@ function showAll() {
   part(document, "#no-pins").hidden = hello.pins.length > 0;
   part(document, "#events-link").hidden = hello.pins.length === 0;
   for (const id of ["#summary", "footer"]) part(document, id).hidden = false; // what is not there yet cannot move
+  signIn.show(hello.signed_in, hello.code_would_help);
   notices.show();
   list.show(listed());
   summary.show(listed());
@@ -91,6 +92,22 @@ function showAll() {
   route();
   carryOn();
   void details?.refresh();
+  if (navigator.serviceWorker?.controller) void needDetails(); // which it then has while the Pi does not answer
+}
+
+/** Return the module of the details, once its style is there, too. */
+async function loadDetails() {
+  const style = make("link", "");
+  const isStyled = new Promise((resolve, reject) => Object.assign(style, { onload: resolve, onerror: reject }));
+  Object.assign(style, { rel: "stylesheet", href: new URL("details.css", import.meta.url).href });
+  document.head.append(style);
+  try {
+    await isStyled;
+    return await import("./details.js");
+  } catch (error) {
+    style.remove();
+    throw error instanceof Error ? error : new Error("details.css");
+  }
 }
 
 /** Load the details, once. */
@@ -98,7 +115,7 @@ async function needDetails() {
   if (details || areDetailsComing) return;
   areDetailsComing = true;
   try {
-    const { Details } = await import("./details.js");
+    const { Details } = await loadDetails();
     details = new Details(context, change);
     for (const { canvas, pin } of list.rows) details.sparklines.add(canvas, pin.name);
     void details.refresh();
@@ -201,8 +218,13 @@ function route() {
   document.title = title ? `${title} – ${host}` : host;
   if (!raspi.hello) return;
   if (name !== "list" && !details) return void needDetails(); // which comes back here
-  part(document, "#summary").classList.toggle("alarms-only", name !== "list");
-  if (!router.route((view) => details?.open(view))) details?.refreshView();
+  if (!router.route(open)) details?.refreshView();
+}
+
+/** @param {import("./router.js").View} view */
+function open(view) {
+  part(document, "#summary").classList.toggle("alarms-only", view.name !== "list");
+  details?.open(view);
 }
 
 for (const example of document.querySelectorAll("#no-pins pre")) copyable(/** @type {HTMLElement} */ (example));

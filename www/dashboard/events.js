@@ -2,6 +2,7 @@
 import { make, part, put, setText } from "../ui/dom.js";
 import { clockTime, hourFrom, length, moment } from "../ui/format.js";
 import { counted, text } from "../ui/i18n.js";
+import { isPressed } from "../ui/kinds.js";
 import { eventRow } from "./event-row.js";
 import { History, MAX_CHANGES } from "./history.js";
 
@@ -78,7 +79,9 @@ export class EventsPage {
       if (pin.hidden) continue;
       const track = this.#day.of(pin.name);
       track.forgetBefore(this.#raspi.time - DAY_S);
-      for (const change of track.changes.slice(-this.#limit - 1)) found.push({ pin, change });
+      const isPress = isPressed(pin) && !pin.words; // its end says nothing
+      const changes = isPress ? track.changes.filter(({ value }) => value !== 0) : track.changes;
+      for (const change of changes.slice(-this.#limit - 1)) found.push({ pin, change });
     }
     return found.sort((one, other) => other.change.time - one.change.time).slice(0, this.#limit + 1);
   }

@@ -11,7 +11,7 @@ import { isWeak } from "./health.js";
 
 const PUT_AWAY = `put away ${ROOT_PATH}`;
 
-/** Return the notices that hold now, warnings first. @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button */
+/** Return the notices that hold now, the most urgent first. @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button */
 export function currentNotices(raspi, signIn) {
   const { hello, health, link } = raspi;
   /** @type {Notice[]} */
@@ -30,7 +30,8 @@ export function currentNotices(raspi, signIn) {
   } else if (hello?.access === "view" && outputs.length && !switchesSome) {
     found.push({ code: "view", words: text("lookOnly") });
   }
-  return [...found.filter(({ isWarning }) => isWarning), ...found.filter(({ isWarning }) => !isWarning)];
+  const rank = (/** @type {Notice} */ { isWarning, action }) => (isWarning ? 0 : action ? 1 : 2);
+  return found.sort((one, other) => rank(one) - rank(other));
 }
 
 const trustLink = () => linkButton(address("trust/"), text("howToTrust"));
@@ -47,7 +48,7 @@ export class Notices {
   #raspi;
   #signIn;
 
-  /** @param {import("../raspi.js").Raspi} raspi @param {import("./sign-in.js").SignIn} signIn */
+  /** @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button */
   constructor(raspi, signIn) {
     this.#raspi = raspi;
     this.#signIn = signIn;
@@ -58,16 +59,12 @@ export class Notices {
 
   /** Draw them if they differ from those before. */
   show() {
-    const all = currentNotices(this.#raspi, () => this.#signIn.button());
+    const all = currentNotices(this.#raspi, this.#signIn);
     this.#forget(all.map(contentOf));
     const found = all.filter((notice) => !this.#putAway.includes(contentOf(notice)));
-    const { hello } = this.#raspi;
-    const signedIn = hello?.signed_in ?? null;
-    const isOffered = hello?.code_would_help === true && !found.some(({ code }) => code === "view");
-    const shown = JSON.stringify([found, signedIn, isOffered]);
+    const shown = JSON.stringify(found);
     if (shown === this.#shown) return;
     this.#shown = shown;
-    this.#signIn.show(signedIn, isOffered); // elsewhere, if the notice that does is put away
     this.#place.replaceChildren(...found.map((notice, i) => {
       const away = iconButton("away", "close", text("putAway"));
       away.onclick = () => this.#putAwayNow(notice);

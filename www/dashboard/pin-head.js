@@ -35,12 +35,12 @@ export class PinHead extends PinView {
       this.#picture.replaceChildren(icon(name));
     }
     setAttribute(element, "data-tone", toneOf(pin, pin.value));
-    setText(this.#word, stateText(pin.value, pin));
+    setText(this.#word, this.isIdle ? "" : stateText(pin.value, pin));
     super.onShown();
   }
 
   tick() {
-    const now = [this.age || text("noChange"), this.left || this.author].filter(Boolean).join(", ");
+    const now = [(this.isIdle ? this.ago : this.age) || text("noChange"), this.left || this.author].filter(Boolean).join(", ");
     setText(this.#since, this.pending ?? (this.isOld ? text("lastHeard") : now));
   }
 }

@@ -2,7 +2,7 @@
 import { part, setAttribute, setText, stamp } from "../ui/dom.js";
 import { text } from "../ui/i18n.js";
 import { icon } from "../ui/icons.js";
-import { iconOf, isPressed, stateText, toneOf } from "../ui/kinds.js";
+import { iconOf, stateText, toneOf } from "../ui/kinds.js";
 import { inLine, PinView } from "./pin-view.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
@@ -89,8 +89,7 @@ export class PinRow extends PinView {
 
   tick() {
     const { pin } = this;
-    // A gate that is not pressed is not "off".
-    const isIdle = isPressed(pin) && pin.value === 0 && !pin.words;
+    const { isIdle } = this;
     setText(this.#word, isIdle ? "" : stateText(pin.value, pin));
     setText(this.#since, this.pending ?? (this.isOld ? text("lastHeard") : isIdle ? this.ago : this.left || this.age));
     if (this.isOpen) setText(part(this.element, ".by"), [this.age || text("noChange"), this.author].filter(Boolean).join(", "));

@@ -1,6 +1,7 @@
-/** What the row and the card of a pin share: which control it has, the age of its value, and its limits. */
+/** What the row and the head of a pin share: which control it has, the age of its value, and its limits. */
 import { ago, author, forSpan, length, span } from "../ui/format.js";
 import { text } from "../ui/i18n.js";
+import { isPressed } from "../ui/kinds.js";
 import { controlKind, PinControl } from "../ui/pin-control.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
@@ -70,6 +71,11 @@ export class PinView extends PinControl {
   /** True if what is shown may be out of date. */
   get isOld() {
     return !this.#raspi.isFresh;
+  }
+
+  /** True while a pin that is pressed, such as a gate, is not: it is not "off". */
+  get isIdle() {
+    return isPressed(this.pin) && this.pin.value === 0 && !this.pin.words;
   }
 
   /** For how long the pin has its value, or nothing if it never changed. */

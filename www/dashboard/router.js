@@ -56,8 +56,8 @@ export class Router {
     /** @type {(Element|null|undefined)[]} */
     const found = [whole.querySelector(".back")];
     if (before) {
-      const leading = whole.querySelectorAll(`a[href="${addressOf(before)}"], [data-pin="${before.pin}"] button`); // iOS gives links no focus
-      found.unshift(this.#used.get(addressOf(view)), ...leading);
+      const leading = [`a[href="${addressOf(before)}"]`, `[data-pin="${before.pin}"] button`]; // iOS gives links no focus
+      found.unshift(this.#used.get(addressOf(view)), ...leading.map((each) => whole.querySelector(each)));
     }
     for (const element of found) {
       if (!(element instanceof HTMLElement) || !whole.contains(element)) continue;
@@ -66,9 +66,7 @@ export class Router {
     }
   }
 
-  /**
-   * Keep in the entry how many before it the list is, also for after a reload. Return whether the entry is new.
-   */
+  /** Keep in the entry how many before it the list is, also for after a reload. Return whether the entry is new. */
   #count() {
     const { state } = history;
     if (state && "toList" in state) {

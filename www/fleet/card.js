@@ -13,9 +13,9 @@ import { alarmWords } from "./trouble.js";
 /** @typedef {import("./fleet-client.js").FleetClient} FleetClient */
 
 /** Heights as in fleet.css: the room that is kept for what is not drawn. */
-const HEAD_REM = 4.75;
+const HEAD_REM = 5;
 const ROOM_REM = 2;
-const ROW_REM = { broken: 5, lamp: 3, press: 3.25, switch: 3.25, dimmer: 6 };
+const ROW_REM = { broken: 3.5, lamp: 3.5, press: 3.5, switch: 3.5, dimmer: 6.25 };
 let cards = 0; // for ids
 
 export class PiCard {
@@ -29,10 +29,11 @@ export class PiCard {
   constructor(pi, fleet) {
     this.pi = pi;
     this.#fleet = fleet;
-    this.element = make("article", "pi");
+    this.element = make("section", "pi");
     this.element.dataset.topic = pi.topic;
     this.#title = make("h3", "name");
     this.#title.id = `pi-${++cards}`;
+    this.element.setAttribute("aria-labelledby", this.#title.id);
     this.element.append(this.#title);
     this.refresh(pi);
   }
@@ -149,8 +150,7 @@ export class PiCard {
   /** @param {HTMLElement} list */
   #foldButton(list) {
     const button = make("button", "fold");
-    const name = make("span", "", this.#name);
-    button.append(icon("chevron-down"), name);
+    button.append(make("span", "", this.#name));
     const show = () => {
       list.hidden = isFolded(this.#key);
       button.setAttribute("aria-expanded", String(!list.hidden));

@@ -1,7 +1,6 @@
 /** The cards of all Pis: first those that need attention, then the others under the headings of their groups. Only those near the visible part are drawn. */
 import { make, setText } from "../ui/dom.js";
 import { LOCALE } from "../ui/i18n.js";
-import { icon } from "../ui/icons.js";
 import { PiCard } from "./card.js";
 import { isFolded, toggleFold } from "./folds.js";
 import { counted, text } from "./i18n.js";
@@ -115,7 +114,7 @@ export class PiList {
     const cards = make("div", "cards");
     const title = make("span", "title", name === ATTENTION ? text("attention") : name || text("noGroup"));
     title.dir = "auto";
-    button.append(icon("chevron-down"), title);
+    button.append(title);
     heading.append(button, sum);
     whole.append(heading, cards);
     whole.toggleAttribute("data-attention", name === ATTENTION);

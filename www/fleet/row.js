@@ -3,7 +3,7 @@ import { confirmInDialog } from "../ui/dialog.js";
 import { part, setAttribute, setText, stamp } from "../ui/dom.js";
 import { errorText } from "../ui/i18n.js";
 import { icon } from "../ui/icons.js";
-import { iconOf, stateText, toneOf } from "../ui/kinds.js";
+import { iconOf, isPressed, stateText, toneOf } from "../ui/kinds.js";
 import { controlKind, PinControl } from "../ui/pin-control.js";
 
 /** @typedef {import("./fleet-client.js").Pi} Pi */
@@ -34,11 +34,11 @@ export class PinRow extends PinControl {
     this.pi = pi;
     this.element.dataset.pin = name;
     this.#state = part(this.element, ".word");
-    this.#picture = part(this.element, ".picture");
+    this.#picture = part(this.element, ".tile");
     const label = part(this.element, ".label");
     label.textContent = pin.label;
     label.id = `pin-${++rows}`;
-    this.build(part(this.element, ".control"), this.element, `${label.id} ${title}`, `press-${rows}`);
+    this.build(part(this.element, ".control"), part(this.element, ".level"), `${label.id} ${title}`, `press-${rows}`);
     this.update();
   }
 
@@ -51,7 +51,8 @@ export class PinRow extends PinControl {
 
   onShown() {
     const { pin } = this;
-    setText(this.#state, this.pending ?? stateText(pin.value, pin));
+    const isIdle = isPressed(pin) && pin.value === 0 && !pin.words; // a gate that is not pressed is not "off"
+    setText(this.#state, this.pending ?? (isIdle ? "" : stateText(pin.value, pin)));
     setAttribute(this.element, "data-tone", toneOf(pin, pin.value));
     const name = iconOf(pin, pin.value);
     if (name === this.#shown) return;

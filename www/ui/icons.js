@@ -13,8 +13,6 @@ const PATHS = new Map(Object.entries({
   camera: "M16.75 12h3.63a1 1 0 0 1 .89 1.45l-2.03 4.07a1 1 0 0 1-1.71.13l-2.12-2.97M17.11 9.05a1 1 0 0 1 .45 1.34l-3.11 6.21a1 1 0 0 1-1.34.45L3.61 12.3a2.92 2.92 0 0 1-1.3-3.91L3.69 5.6a2.92 2.92 0 0 1 3.92-1.3zM2 19h3.76a2 2 0 0 0 1.8-1.1L9 15M2 21v-4M7 9h.01",
   car: "M19 17h2c.6 0 1-.4 1-1v-3c0-.9-.7-1.7-1.5-1.9C18.7 10.6 16 10 16 10s-1.3-1.4-2.2-2.3c-.5-.4-1.1-.7-1.8-.7H5c-.6 0-1.1.4-1.4.9l-1.4 2.9A3.7 3.7 0 0 0 2 12v4c0 .6.4 1 1 1h2M5 17a2 2 0 1 0 4 0 2 2 0 1 0-4 0M9 17h6M15 17a2 2 0 1 0 4 0 2 2 0 1 0-4 0",
   "chevron-down": "M6 9l6 6 6-6",
-  "chevron-left": "M15 18l-6-6 6-6",
-  "chevron-right": "M9 18l6-6-6-6",
   close: "M18 6 6 18M6 6l12 12",
   cold: "M10 20l-1.25-2.5L6 18M10 4 8.75 6.5 6 6M10.59 15H10M2 12h6.5L10 9M20 14.54a4 4 0 1 1-4 0V4a2 2 0 0 1 4 0zM4 10l1.5 2L4 14M7 21l3-6-1.5-3M7 3l3 6h2",
   "desk-lamp": "M10.29 2.29a1 1 0 0 1 1.41 0l2.5 2.5 5.99 1.23a1 1 0 0 1 .51 1.69l-7 7a1 1 0 0 1-1.69-.51l-1.23-5.99-2.5-2.5a1 1 0 0 1 0-1.41zM14.21 4.79l-3.41 3.41M3 20a2 2 0 0 1 2-2h4a2 2 0 0 1 2 2v1a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1zM9.09 6.5l-4.79 4.79a1 1 0 0 0-.18 1.17L7 18",
@@ -32,7 +30,6 @@ const PATHS = new Map(Object.entries({
   key: "M2.59 17.41A2 2 0 0 0 2 18.83V21a1 1 0 0 0 1 1h3a1 1 0 0 0 1-1v-1a1 1 0 0 1 1-1h1a1 1 0 0 0 1-1v-1a1 1 0 0 1 1-1h.17a2 2 0 0 0 1.41-.59l.81-.81a6.5 6.5 0 1 0-4-4zM16.5 7.5h.01",
   lock: "M5 11h14a2 2 0 0 1 2 2v7a2 2 0 0 1-2 2h-14a2 2 0 0 1-2-2v-7a2 2 0 0 1 2-2zM7 11V7a5 5 0 0 1 10 0v4",
   "lock-open": "M5 11h14a2 2 0 0 1 2 2v7a2 2 0 0 1-2 2h-14a2 2 0 0 1-2-2v-7a2 2 0 0 1 2-2zM7 11V7a5 5 0 0 1 9.9-1",
-  moon: "M20.98 12.49a9 9 0 1 1-9.47-9.47c.41-.02.62.46.4.8a6 6 0 0 0 8.27 8.27c.34-.21.82-0.8.4",
   motion: "M4 16v-2.38C4 11.5 2.97 10.5 3 8c.03-2.72 1.49-6 4.5-6C9.37 2 10 3.8 10 5.5c0 3.11-2 5.66-2 8.68V16a2 2 0 1 1-4 0zM20 20v-2.38c0-2.12 1.03-3.12 1-5.62-.03-2.72-1.49-6-4.5-6C14.63 6 14 7.8 14 9.5c0 3.11 2 5.66 2 8.68V20a2 2 0 1 0 4 0zM16 17h4M4 13h4",
   music: "M9 18V5l12-2v13M3 18a3 3 0 1 0 6 0 3 3 0 1 0-6 0M15 16a3 3 0 1 0 6 0 3 3 0 1 0-6 0",
   person: "M7 8a5 5 0 1 0 10 0 5 5 0 1 0-10 0M20 21a8 8 0 0 0-16 0",
@@ -42,7 +39,6 @@ const PATHS = new Map(Object.entries({
   power: "M12 2v10M18.4 6.6a9 9 0 1 1-12.77.04",
   pump: "M12 2v8M2 15c.6.5 1.2 1 2.5 1 2.5 0 2.5-2 5-2 2.6 0 2.4 2 5 2 2.5 0 2.5-2 5-2 1.3 0 1.9.5 2.5 1M2 21c.6.5 1.2 1 2.5 1 2.5 0 2.5-2 5-2 2.6 0 2.4 2 5 2 2.5 0 2.5-2 5-2 1.3 0 1.9.5 2.5 1M8 6l4-4 4 4",
   running: "M11 10.27 7 3.34M11 13.73l-4 6.93M12 22v-2M12 2v2M14 12h8M17 20.66l-1-1.73M17 3.34l-1 1.73M2 12h2M20.66 17l-1.73-1M20.66 7l-1.73 1M3.34 17l1.73-1M3.34 7l1.73 1M10 12a2 2 0 1 0 4 0 2 2 0 1 0-4 0M4 12a8 8 0 1 0 16 0 8 8 0 1 0-16 0",
-  search: "M21 21l-4.34-4.34M3 11a8 8 0 1 0 16 0 8 8 0 1 0-16 0",
   shield: "M20 13c0 5-3.5 7.5-7.66 8.95a1 1 0 0 1-.67-.01C7.5 20.5 4 18 4 13V6a1 1 0 0 1 1-1c2 0 4.5-1.2 6.24-2.72a1.17 1.17 0 0 1 1.52 0C14.51 3.81 17 5 19 5a1 1 0 0 1 1 1zM12 8v4M12 16h.01",
   siren: "M7 18v-6a5 5 0 1 1 10 0v6M5 21a1 1 0 0 0 1 1h12a1 1 0 0 0 1-1v-1a2 2 0 0 0-2-2H7a2 2 0 0 0-2 2zM21 12h1M18.5 4.5 18 5M2 12h1M12 2v1M4.93 4.93l.71.71M12 12v6",
   smoke: "M11 21c0-2.5 2-2.5 2-5M16 21c0-2.5 2-2.5 2-5M19 8l-.8 3a1.25 1.25 0 0 1-1.2 1H7a1.25 1.25 0 0 1-1.2-1L5 8M21 3a1 1 0 0 1 1 1v2a2 2 0 0 1-2 2H4a2 2 0 0 1-2-2V4a1 1 0 0 1 1-1zM6 21c0-2.5 2-2.5 2-5",
@@ -51,7 +47,6 @@ const PATHS = new Map(Object.entries({
   sun: "M8 12a4 4 0 1 0 8 0 4 4 0 1 0-8 0M12 2v2M12 20v2M4.93 4.93l1.41 1.41M17.66 17.66l1.41 1.41M2 12h2M20 12h2M6.34 17.66l-1.41 1.41M19.07 4.93l-1.41 1.41",
   switch: "M12 12a3 3 0 1 0 6 0 3 3 0 1 0-6 0M9 5h6a7 7 0 0 1 7 7a7 7 0 0 1-7 7h-6a7 7 0 0 1-7-7a7 7 0 0 1 7-7z",
   "switch-off": "M6 12a3 3 0 1 0 6 0 3 3 0 1 0-6 0M9 5h6a7 7 0 0 1 7 7a7 7 0 0 1-7 7h-6a7 7 0 0 1-7-7a7 7 0 0 1 7-7z",
-  theme: "M12 2v2M14.84 16.39a6 6 0 1 1-7.22-7.22c.62-.15.97.66.72 1.25a4 4 0 0 0 5.26 5.26c.59-.26 1.4.09 1.25.71M16 12a4 4 0 0 0-4-4M19 5l-1.26 1.26M20 12h2",
   thermometer: "M14 4v10.54a4 4 0 1 1-4 0V4a2 2 0 0 1 4 0z",
   tv: "M17 2l-5 5-5-5M4 7h16a2 2 0 0 1 2 2v11a2 2 0 0 1-2 2h-16a2 2 0 0 1-2-2v-11a2 2 0 0 1 2-2z",
   vibration: "M2 8l2 2-2 2 2 2-2 2M22 8l-2 2 2 2-2 2 2 2M9 5h6a1 1 0 0 1 1 1v12a1 1 0 0 1-1 1h-6a1 1 0 0 1-1-1v-12a1 1 0 0 1 1-1z",
@@ -71,7 +66,6 @@ const PATHS = new Map(Object.entries({
   "window-open": "M11 5h8a2 2 0 0 1 2 2v10a2 2 0 0 1-2 2h-8M11 5L3 2v20l8-3zM3 12h8",
 }));
 
-const DIRECTED = ["chevron-left", "chevron-right", "external"]; // they point the other way where one reads from right to left
 const ATTRIBUTES = {
   class: "icon",
   viewBox: "0 0 24 24",
@@ -95,6 +89,7 @@ export function icon(name) {
   for (const [key, value] of Object.entries(ATTRIBUTES)) svg.setAttribute(key, value);
   const path = svg.appendChild(document.createElementNS(SVG, "path"));
   path.setAttribute("d", PATHS.get(name) ?? PATHS.get("switch") ?? "");
-  if (DIRECTED.includes(name) && document.documentElement.dir === "rtl") path.setAttribute("transform", "matrix(-1 0 0 1 24 0)");
+  // An arrow to another page points the other way where one reads from right to left.
+  if (name === "external" && document.documentElement.dir === "rtl") path.setAttribute("transform", "matrix(-1 0 0 1 24 0)");
   return svg;
 }

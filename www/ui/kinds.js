@@ -100,9 +100,8 @@ function wordsOf(pin) {
 export const isPressed = ({ mode, kind: name }) => mode === "output" && ["button", "bell", "garage_door", "gate"].includes(name ?? "");
 
 /** Return the word on the button of a pin with a pulse, and the question before it. @param {Pin} pin @returns {{press: string, ask: string}} */
-export function verbsOf({ kind: name }) {
-  const all = /** @type {Record<string, {press?: string, ask?: string}>} */ (section("kinds").outputs);
-  const { press, ask } = (name && Object.prototype.hasOwnProperty.call(all, name) && all[name]) || {};
+export function verbsOf(pin) {
+  const { press, ask } = stringsOf(pin);
   return { press: press ?? text("press"), ask: ask ?? section("page").askPress };
 }
 
