@@ -1,10 +1,12 @@
 """Helpers of the browser tests: a configuration, the API, and the parts of the page."""
 
 import gzip
+import json
 import time
 from typing import Any
 
 from playwright.sync_api import CDPSession, Locator, Page, Response, expect
+from websockets.sync.client import connect
 
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server
@@ -42,6 +44,16 @@ def api(server: Server, path: str, method: str = "GET", body: object = None) -> 
 def switch(server: Server, pin: str, value: float) -> None:
     """Switch a pin as another client."""
     api(server, f"/api/pins/{pin}", "PUT", {"value": value})
+
+
+def drive(server: Server, **values: int) -> None:
+    """Set simulated inputs."""
+    with connect(f"ws://127.0.0.1:{server.port}/ws") as socket:
+        for pin, level in values.items():
+            socket.send(json.dumps({"type": "drive", "pin": pin, "value": level, "ref": pin}))
+            while (answer := json.loads(socket.recv(LIMIT))).get("ref") != pin:
+                pass
+            assert answer["type"] == "result", answer
 
 
 def value(server: Server, pin: str) -> float | None:

@@ -56,7 +56,7 @@ def test_all_pis_in_their_groups(brokers, start_server, open_page, shoot):
     page = open_page("about:blank")
     sizes = first_visit(page, f"{server.url}/fleet/")
     check_scripts(page, list(sizes), "en")
-    assert sum(size for url, size in sizes.items() if not url.endswith("/api/fleet")) <= 45_000
+    assert sum(size for url, size in sizes.items() if not url.endswith("/api/fleet")) <= 48_000
     headings, counts = page.locator(".pi-group > h2"), page.locator("#counts")
     expect(headings).to_have_text(["house-1", "house-2", "office"])
     expect(counts).to_have_text("4 Raspberry Pis, 1 offline")
@@ -144,7 +144,9 @@ def test_commands_to_another_pi(brokers, start_server, open_page):
     ref = subscriber.wait_for_topic("house/mute/pins/lamp/set")[0].json["ref"]
     answer = {"type": "error", "ref": ref, "code": "unavailable", "message": "the relay is lost"}
     pis.publish("house/mute/pins/lamp/result", answer, retain=False)
-    expect(lamp.locator(".error")).to_have_text("Not done: mute: the relay is lost")
+    expect(page.get_by_role("alert")).to_have_text(
+        "Grow lamp (mute): Not done: mute: the relay is lost"
+    )
 
 
 def test_rights(brokers, start_server, open_page, shoot):
@@ -197,7 +199,7 @@ def test_unreachable_broker(brokers, start_server, open_page, shoot):
     expect(page.locator("#notices .detail")).to_have_text(BROKER_ERROR)
     expect(page.locator("body")).not_to_have_attribute("data-current", "")
     lamp.get_by_role("switch").click()
-    expect(lamp.locator(".error")).to_contain_text("nothing was sent")
+    expect(page.get_by_role("alert")).to_contain_text("nothing was sent")
     shoot(page)
     broker.start()
     server.wait_for_log("connected to .* as house-here$", again=1)

@@ -1,4 +1,4 @@
-"""The sparkline in each open row, and the page of one pin. node/history.test.js tests the drawing."""
+"""The sparkline in open rows, and the page of one pin. node/history.test.js tests the drawing."""
 
 import csv
 import re
