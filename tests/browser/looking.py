@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from playwright.sync_api import CDPSession, Locator, Page, Response, expect
+from websockets.sync.client import connect
 
 from raspi_server.web.context import BUILT_IN_WWW
 from tests.support.http import ask
@@ -51,6 +52,16 @@ def api(server: Server, path: str, method: str = "GET", body: object = None) -> 
 def switch(server: Server, pin: str, value: float) -> None:
     """Switch a pin as another client."""
     api(server, f"/api/pins/{pin}", "PUT", {"value": value})
+
+
+def drive(server: Server, **values: int) -> None:
+    """Set simulated inputs."""
+    with connect(f"ws://127.0.0.1:{server.port}/ws") as socket:
+        for pin, level in values.items():
+            socket.send(json.dumps({"type": "drive", "pin": pin, "value": level, "ref": pin}))
+            while (answer := json.loads(socket.recv(LIMIT))).get("ref") != pin:
+                pass
+            assert answer["type"] == "result", answer
 
 
 def value(server: Server, pin: str) -> float | None:

@@ -277,7 +277,9 @@ def test_commands_to_another_pi(brokers, start_server, open_page):
     ref = subscriber.wait_for_topic("house/mute/pins/lamp/set")[0].json["ref"]
     answer = {"type": "error", "ref": ref, "code": "unavailable", "message": "the relay is lost"}
     pis.publish("house/mute/pins/lamp/result", answer, retain=False)
-    expect(page.get_by_role("alert")).to_contain_text("Not done: mute: the relay is lost")
+    expect(page.get_by_role("alert")).to_have_text(
+        "Grow lamp (mute): Not done: mute: the relay is lost"
+    )
 
 
 def test_rights(brokers, start_server, open_page, shoot):

@@ -143,7 +143,8 @@ def test_dashboard(start_server, open_page, proxy) -> None:
     server.stop()
     page.reload()
     expect(page.locator("#link")).to_contain_text("Reconnecting")
-    expect(page.locator(".pin")).to_have_count(0)
+    expect(page.locator("#last-known")).to_be_visible()
+    expect(page.locator("#pins [role=switch]")).to_have_count(0)
     server.restart()
     expect_live(page)
 

@@ -1,6 +1,4 @@
-"""Touch on the page: a swipe that scrolls it switches and opens nothing.
-
-`/fleet/` has the same controls."""
+"""Touch on the page: a swipe that scrolls it switches nothing. `/fleet/` has the same controls."""
 
 import json
 from collections.abc import Callable

@@ -7,6 +7,8 @@ import { inLine, PinView } from "./pin-view.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
 
+const SHORT_LABEL = 15; // characters: as many as are beside a control on a small phone
+
 export class PinRow extends PinView {
   /** True while it is drawn as an alarm. */ isAlarm = false;
   #icon = "";
@@ -30,6 +32,7 @@ export class PinRow extends PinView {
     this.#opener = part(element, ".opener");
     this.#more = part(element, ".more");
     part(element, ".label").textContent = label;
+    element.classList.toggle("long", label.length > SHORT_LABEL);
     this.#opener.id = `label-${name}`;
     this.#word.id = `word-${name}`;
     this.#more.id = `more-${name}`;

@@ -6,7 +6,7 @@ import { stateText } from "../ui/kinds.js";
 /** @typedef {import("./pin-row.js").PinRow} PinRow */
 
 /** Some rows that stay together: all of a room, or a part of one that is too long for a column. The height is in rows.
- * @template R @typedef {{room: string, rows: R[], height: number, isFirst: boolean}} Block */
+ * @template R @typedef {{room: string, rows: R[], height: number}} Block */
 
 const HEADING_ROWS = 0.7; // the height of a heading
 const FOLDED_ROWS = 0.5; // that of the line below it in a folded room
@@ -101,13 +101,10 @@ export function blocks(rooms, isFolded, columns) {
   return [...rooms].flatMap(([room, rows]) => {
     const height = heightOf(room, rows.length);
     const parts = height > TOO_LONG * ideal && !isFolded(room) ? Math.min(columns, Math.round(height / ideal)) : 1;
-    const each = Math.ceil(rows.length / parts);
-    const found = [];
-    for (let from = 0; from < rows.length; from += each) {
-      const some = rows.slice(from, from + each);
-      found.push({ room, rows: some, height: heightOf(room, some.length), isFirst: from === 0 });
-    }
-    return found;
+    return Array.from({ length: parts }, (_, part) => {
+      const some = rows.slice(Math.ceil((part * rows.length) / parts), Math.ceil(((part + 1) * rows.length) / parts));
+      return { room, rows: some, height: heightOf(room, some.length) };
+    });
   });
 }
 
