@@ -58,7 +58,7 @@ test("The first of the browser's languages that the page has is chosen, also in 
 
 test("Numbers, times and strings are Indonesian", () => {
   assert.deepEqual([span(90), length(0.5), percent(0.35)], ["1 mnt", "0,5 dtk", "35%"]);
-  assert.deepEqual([ago(9), ago(5 * 86_400), forSpan(3 * 86_400)], ["9 dtk lalu", "5 hari yang lalu", "sejak 3 hari lalu"]);
+  assert.deepEqual([ago(9), ago(5 * 86_400), forSpan(3 * 86_400)], ["9 dtk lalu", "5 hari yang lalu", "selama 3 hari"]);
   assert.equal(counted("viewersCount", 1200), "1.200 halaman");
   assert.equal(errorText("bad-value", "value must be 0 or 1"), files.id.page["error:bad-value"]);
   assert.equal(anyText("signInThere"), "Masuk"); // of the fleet page
