@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from .decoding import UNREADABLE as UNREADABLE
 from .decoding import InputError, decode
-from .errors import ErrorCode, Ref, RequestError
+from .errors import ErrorCode, NoticeCode, Ref, RequestError, Values
 
 NAME = "raspi-server"
 HEADERS = {
@@ -197,10 +197,14 @@ class LoginRequest(LogoutRequest, frozen=True, forbid_unknown_fields=True):
 
 
 class Notice(Struct, frozen=True):
-    """A message for the owner: an invalid configuration, an expired certificate."""
+    """A message for the owner: an invalid configuration, an expired certificate.
 
-    code: Literal["configuration", "simulated", "certificate", "open"]
+    `reason` and `values` are for pages that have own words for it."""
+
+    code: NoticeCode
     message: str
+    reason: str
+    values: Values
 
 
 class ServerInfo(Struct, frozen=True):
@@ -213,12 +217,21 @@ class ServerInfo(Struct, frozen=True):
     notices: tuple[Notice, ...]
 
 
+class PinWords(Struct, frozen=True):
+    """The words for the values 1 and 0 of a pin."""
+
+    on: str
+    off: str
+
+
 class PinInfo(Struct, frozen=True, kw_only=True):
     """A pin as one viewer may see it.
 
     `header` is its position 1-40. `since` is the time of its last change, None before the first.
     `writable` is true if this viewer may switch it. `control` is what the configuration allows,
-    None for inputs."""
+    None for inputs. `kind` is what the pin means, None for an input without one. `words` are for
+    the two states, where they are not those of the kind. `hidden` pins are in no list of a page.
+    `error_reason` and `error_values` are for pages that have own words for the error."""
 
     name: str
     label: str
@@ -234,6 +247,13 @@ class PinInfo(Struct, frozen=True, kw_only=True):
     confirm: bool = False
     control: Audience | None = None
     error: str | None = None
+    kind: str | None = None
+    room: str | None = None
+    icon: str | None = None
+    words: PinWords | None = None
+    hidden: bool = False
+    error_reason: str | None = None
+    error_values: Values = {}
 
 
 class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
@@ -312,11 +332,21 @@ class Result(Struct, frozen=True, tag_field="type", tag="result"):
 
 
 class Error(Struct, frozen=True, tag_field="type", tag="error"):
-    """The answer to a command that was rejected."""
+    """The answer to a command that was rejected.
+
+    `code` is for programs, `message` for people. `reason` and `values` are for pages that have own
+    words for it."""
 
     ref: Ref | None
     code: ErrorCode
     message: str
+    reason: str
+    values: Values
+
+    @classmethod
+    def of(cls, error: RequestError, ref: Ref | None = None) -> "Error":
+        """Return the answer for an error, with the reference of the command."""
+        return cls(ref, error.code, error.message, error.reason, error.values)
 
 
 # To a broker
@@ -361,6 +391,11 @@ class FleetPin(Struct, kw_only=True):
     confirm: bool
     control: Audience | None
     error: str | None
+    kind: str | None
+    room: str | None
+    icon: str | None
+    words: PinWords | None
+    hidden: bool
 
 
 class FleetPi(Struct, frozen=True, kw_only=True):
@@ -541,17 +576,19 @@ class Header(Struct, frozen=True):
 class _ErrorDetail(Struct, frozen=True):
     code: ErrorCode
     message: str
+    reason: str
+    values: Values
 
 
 class ErrorAnswer(Struct, frozen=True):
-    """The body of every answer of the API that is not 2xx."""
+    """The body of every answer of the API that is not 2xx. The fields are those of Error."""
 
     error: _ErrorDetail
 
     @classmethod
-    def of(cls, code: ErrorCode, message: str) -> "ErrorAnswer":
-        """Return the body for an error code and its text."""
-        return cls(_ErrorDetail(code, message))
+    def of(cls, error: RequestError) -> "ErrorAnswer":
+        """Return the body for an error."""
+        return cls(_ErrorDetail(error.code, error.message, error.reason, error.values))
 
 
 encode = msgspec.json.Encoder().encode

@@ -11,6 +11,7 @@ from msgspec import Struct
 from . import __version__
 from .broadcaster import Broadcaster
 from .config.schema import Config
+from .errors import NOTICES, Reason, reason
 from .gpio.board import Board
 from .messages import (
     BROKER_ERROR,
@@ -26,10 +27,6 @@ from .security.tls import Identity
 from .system import vitals
 from .system.systemd import Heartbeat
 
-_INVALID_CONFIG = (
-    "config.yaml has errors, so an earlier one runs: sudo raspi-server doctor says which"
-)
-"""The notice for callers that may not switch, and for clients of the broker."""
 _UNDER_VOLTAGE = "under-voltage: the Pi needs a stronger power supply or a shorter cable"
 _INTENDED = ("simulated", "open")
 """Codes of notices about settings that the owner chose: they do not degrade the health."""
@@ -75,7 +72,7 @@ class Status:
         self.broker: BrokerClient | None = None
         self.config_error = ""
         """The reason why an earlier configuration runs, with paths and values; or an empty text."""
-        self.certificate_warning: str | None = None
+        self.certificate_warning: Reason | None = None
         self._broadcaster = broadcaster
         self._heartbeat = heartbeat
 
@@ -119,19 +116,18 @@ class Status:
 
     def notices(self, details: bool) -> tuple[Notice, ...]:
         """Return the notices. Only with `details` they have paths and values of config.yaml."""
-        notices = []
-        if self.config_error:
-            message = self.config_error if details else _INVALID_CONFIG
-            notices.append(Notice("configuration", message))
+        found: list[Reason] = []
+        if self.config_error and details:
+            found.append(reason("configuration-error", why=self.config_error))
+        elif self.config_error:
+            found.append(reason("configuration", command="sudo raspi-server doctor"))
         if self.board.simulated:
-            message = "The pins are simulated: nothing real is read or switched"
-            notices.append(Notice("simulated", message))
+            found.append(reason("simulated"))
         if self.certificate_warning:
-            notices.append(Notice("certificate", self.certificate_warning))
+            found.append(self.certificate_warning)
         if self.config.access.control == "everyone":
-            message = "Everyone on this network may switch the pins (access.control: everyone)"
-            notices.append(Notice("open", message))
-        return tuple(notices)
+            found.append(reason("open"))
+        return tuple(Notice(NOTICES[name][0], text, name, values) for name, text, values in found)
 
     def verdict(self, details: bool) -> Verdict:
         """Judge the health. Only with `details` it has the words of the kernel and the broker."""

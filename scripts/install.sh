@@ -267,7 +267,7 @@ check_configuration() {
     if [[ $status -ne 0 && ${1:-} == early ]] && ! grep -q "^$file:" <<<"$said"; then
         return 1
     fi
-    sed '/^ok: /d' <<<"$said" >&2
+    sed '/^ok: /,$d' <<<"$said" >&2
     [[ $status -eq 0 ]] ||
         fail "Release $release was not activated: the configuration or the certificate has the errors above."
     read -r scheme served_port < <(served <<<"$said")

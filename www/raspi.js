@@ -9,7 +9,8 @@
  *     await raspi.set("lamp", 1);                                    // done, or throws a RaspiError
  *
  * Before it switches a pin that has `confirm: true` in config.yaml it asks, in a dialog of its own; after a "no" nothing is sent, and the
- * promise is rejected with the code "cancelled". A page may ask in its own way. `() => true` never asks:
+ * promise is rejected with the code "cancelled". The question is in the language of the page's `<html lang="">`, if there is a file for it
+ * in languages/, else in English. A page may ask in its own way. `() => true` never asks:
  *
  *     const raspi = connect({ confirm: (question, pin) => askMyWay(question) });
  *
@@ -37,11 +38,18 @@ export { RaspiError } from "./ui/connection.js";
  * @property {string|null} group   of one group at most one is on
  * @property {boolean} confirm     ask before switching it
  * @property {string|null} error   why it could not be opened; its value is null then
+ * @property {string|null} [error_reason]  the name of its string in languages/, whose braces `error_values` fill
+ * @property {Record<string, string|number>} [error_values]
+ * @property {string|null} [kind]  what it means: door, light, moisture; ui/kinds.js has them all
+ * @property {string|null} [room]  the heading under which pages show it
+ * @property {string|null} [icon]  the name of a picture in ui/icons.js in place of its kind's
+ * @property {{on: string, off: string}|null} [words]  in place of its kind's
+ * @property {boolean} [hidden]    in no list of a page
  * @property {number|null} since   when it last changed, if known
  * @property {number|null} value   0 or 1 (1 is active), for pwm 0 to 1
  * @property {string|null} by      who changed it last: an address, "pulse", "max_on", "group"; null if unknown
  */
-/** @typedef {{code: string, message: string}} Notice */
+/** @typedef {{code: string, message: string, reason: string, values: Record<string, string|number>}} Notice */
 /** @typedef {{name: string, version: string, host: string, simulated: boolean, notices: Notice[]}} Server */
 /** @typedef {{id: string, time: number, interval: number, server: Server, access: "view"|"control",
  *   signed_in: "view"|"control"|null, code_would_help: boolean, pins: Pin[], state: Record<string, number|null>,
@@ -55,28 +63,50 @@ export { RaspiError } from "./ui/connection.js";
 /** @typedef {import("./ui/connection.js").Result} Result */
 /** @typedef {{hello: Hello, pin: Pin, state: State, change: Change, health: Health, link: Link}} Events */
 
-/** Return whether to go ahead. @typedef {(question: string, pin: Pin) => boolean|Promise<boolean>} Confirm */
+/** The words of a dialog's buttons. @typedef {{yes: string, no: string}} Answers */
+/** Return whether to go ahead. @typedef {(question: string, pin: Pin, answers: Answers) => boolean|Promise<boolean>} Confirm */
 
-const EN = {
-  on: "Switch {label} on?",
-  off: "Switch {label} off?",
-  set: "Set {label} to {value}?",
-  press: "Press {label}? It will be on for {value}.",
-  yes: "Yes",
-  no: "Cancel",
+/** The strings of questions, of which languages/ has other languages. */
+const ENGLISH = {
+  askSwitchOn: "Switch {label} on?",
+  askSwitchOff: "Switch {label} off?",
+  askSet: "Set {label} to {level}?",
+  askPress: "Press {label}? It will be on for {span}.",
+  switchOn: "Switch on",
+  switchOff: "Switch off",
+  set: "Set",
+  press: "Press",
+  cancel: "Cancel",
 };
-/** @type {typeof EN} */
-const ID = {
-  on: "Nyalakan {label}?",
-  off: "Matikan {label}?",
-  set: "Atur {label} ke {value}?",
-  press: "Tekan {label}? Akan menyala selama {value}.",
-  yes: "Ya",
-  no: "Batal",
-};
+/** The strings that were read, and of which language. @type {{tag: string, strings: Promise<typeof ENGLISH>}|null} */
+let read = null;
 
-/** Return a text in the language of the page. @param {keyof typeof EN} key */
-const text = (key) => (/^id\b/i.test(document.documentElement.lang) ? ID : EN)[key];
+/** Return the strings in the language of the page, which its author wrote into `<html lang="">`; in English if there is no file for it. */
+function strings() {
+  const tag = document.documentElement.lang.toLowerCase();
+  if (read?.tag !== tag) read = { tag, strings: readStrings(tag) };
+  return read.strings;
+}
+
+/** @param {string} tag */
+async function readStrings(tag) {
+  for (const name of new Set([tag, tag.replace(/-.*/, "")])) {
+    if (!/^[a-z]{2,3}(-[a-z0-9]+)*$/.test(name) || name === "en") break;
+    const answer = await fetch(new URL(`languages/${name}.json`, import.meta.url)).catch(() => null);
+    const file = answer?.ok ? await answer.json().catch(() => null) : null;
+    if (file) return /** @type {typeof ENGLISH} */ ({ ...ENGLISH, ...file.page });
+  }
+  return ENGLISH;
+}
+
+/** Return a number in the language of the page. @param {number} value @param {Intl.NumberFormatOptions} options */
+function inWords(value, options) {
+  try {
+    return new Intl.NumberFormat(document.documentElement.lang || "en", options).format(value);
+  } catch {
+    return new Intl.NumberFormat("en", options).format(value); // the page names no language that there is
+  }
+}
 
 /** A connection to one Raspberry Pi, and what is known of it. @extends {Connection<Events>} */
 export class Raspi extends Connection {
@@ -117,14 +147,14 @@ export class Raspi extends Connection {
   async toggle(pin) {
     if (!this.#needsConfirmation(pin)) return this.send({ type: "toggle", pin });
     const { value = null, mode } = this.pins.get(pin) ?? {};
-    await this.#confirmCommand(pin, value ? 0 : 1, value ? "off" : "on");
+    await this.#confirmCommand(pin, value ? 0 : 1, !value);
     // The command that was confirmed, whatever happened meanwhile; only the server knows the last level of a dimmer.
     if (mode === "pwm" && !value && !this.pins.get(pin)?.value) return this.send({ type: "toggle", pin });
     return this.send({ type: "set", pin, value: value ? 0 : 1 });
   }
   /** @param {string} pin @param {number} [seconds] else the pin's own */
   async pulse(pin, seconds) {
-    if (this.#needsConfirmation(pin)) await this.#confirmCommand(pin, 1, "on", seconds);
+    if (this.#needsConfirmation(pin)) await this.#confirmCommand(pin, 1, true, seconds);
     return this.send(seconds === undefined ? { type: "pulse", pin } : { type: "pulse", pin, seconds });
   }
   /** Set a simulated input. @param {string} pin @param {number} value */
@@ -166,18 +196,26 @@ export class Raspi extends Connection {
 
   /**
    * Ask; throw a RaspiError after a no.
-   * @param {string} name @param {number} value @param {"on"|"off"|"set"} [what] @param {number} [seconds]
+   * @param {string} name @param {number} value @param {boolean} [isSwitch] true for on, at whatever level @param {number} [seconds]
    */
-  async #confirmCommand(name, value, what, seconds) {
+  async #confirmCommand(name, value, isSwitch = false, seconds) {
     const pin = this.pins.get(name);
     if (!pin) return;
     const { label, mode, pulse } = pin;
     const length = seconds ?? pulse;
-    let question = text(what ?? (!value ? "off" : mode === "pwm" ? "set" : "on"));
-    let shown = new Intl.NumberFormat(document.documentElement.lang || "en", { style: "percent" }).format(value);
-    if (value && length !== null) [question, shown] = [text("press"), `${length} s`];
-    question = question.replace(/\{(\w+)\}/g, (_, key) => (key === "label" ? label : shown));
-    if (!(await this.#confirm(question, pin))) throw new RaspiError("cancelled", "the answer was no, so nothing was sent");
+    const words = await strings();
+    /** @type {Record<string, string>} */
+    const values = {
+      label,
+      level: inWords(value, { style: "percent" }),
+      span: inWords(length ?? 0, { style: "unit", unit: "second", maximumFractionDigits: 3 }),
+    };
+    let [template, yes] = [words.askSwitchOn, words.switchOn];
+    if (!value) [template, yes] = [words.askSwitchOff, words.switchOff];
+    else if (length !== null) [template, yes] = [words.askPress, words.press];
+    else if (mode === "pwm" && !isSwitch) [template, yes] = [words.askSet, words.set];
+    const question = template.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
+    if (!(await this.#confirm(question, pin, { yes, no: words.cancel }))) throw new RaspiError("cancelled", "the answer was no, so nothing was sent");
   }
 
   /** @param {Hello} hello */
@@ -201,9 +239,9 @@ export class Raspi extends Connection {
 
 /**
  * Ask in a dialog of this page: browsers let people switch off their own, and those would stop the connection meanwhile.
- * @param {string} question @returns {Promise<boolean>}
+ * @param {string} question @param {Pin} pin @param {Answers} answers @returns {Promise<boolean>}
  */
-function askInDialog(question) {
+function askInDialog(question, pin, answers) {
   const dialog = document.createElement("dialog");
   if (!dialog.showModal) return Promise.resolve(confirm(question)); // Safari before 15.4
   const words = document.createElement("p");
@@ -215,7 +253,7 @@ function askInDialog(question) {
   for (const answer of /** @type {const} */ (["no", "yes"])) {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = text(answer);
+    button.textContent = answers[answer];
     button.style.margin = "0.5em 0.5em 0 0";
     button.style.minHeight = "2.75em";
     button.onclick = () => dialog.close(answer);

@@ -1,11 +1,12 @@
 /**
  * Shows the dashboard also while the Raspberry Pi does not answer: from the network if there is one, else as it was at the last
  * answer. It keeps the page with the scripts and styles that it loads, and nothing else: no other page, no file of yours, and never
- * the values of pins. Browsers run it over https only.
+ * the values of pins: dashboard/last-known.js keeps those. Browsers run it over https only.
  */
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
 const KEPT = ["script", "style", "manifest"]; // kinds of requests
+const KEPT_PATHS = /(^|\/)(icon\.svg|languages\/[a-z0-9-]+\.json)$/;
 const CACHE_PREFIX = "raspi-server "; // caches with other names are those of your own pages
 const NETWORK_TIMEOUT_S = 5; // for a network that swallows everything, such as another Wi-Fi
 const ROOT = new URL("./", location.href).pathname;
@@ -21,7 +22,7 @@ worker.addEventListener("fetch", (event) => {
   if (request.method !== "GET" || origin !== location.origin || !pathname.startsWith(ROOT)) return;
   const path = pathname.slice(ROOT.length);
   if (/^(api|ws)(\/|$)/.test(path)) return;
-  if (request.mode === "navigate" ? path === "" : KEPT.includes(request.destination) || /(^|\/)icon\.svg$/.test(path)) {
+  if (request.mode === "navigate" ? path === "" : KEPT.includes(request.destination) || KEPT_PATHS.test(path)) {
     event.respondWith(answer(event, pathname));
   }
 });

@@ -26,7 +26,7 @@ def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
     """Make codes and links, or list the codes if `new` and `qr` are empty.
 
     Each right in `new` gets a new code and a link; the existing code of `qr` gets a link. Return
-    False after printing an error.
+    False after printing an error, or if the answer is no to signing others out.
     """
     folder = storage.state_folder_of_service()
     if folder is None:
@@ -49,6 +49,9 @@ def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
         return True
     for right in dict.fromkeys(new):
         replaces_old = codes.exists(right)
+        if replaces_old and not _may_sign_out(right):
+            print("The code stays as it is.", file=sys.stderr)
+            return False
         try:
             with storage.as_owner(folder):
                 text = codes.renew(right)
@@ -61,6 +64,14 @@ def show(source: ConfigSource, new: Sequence[Right], qr: Right | None) -> bool:
         if is_reloading and replaces_old:
             print("The service uses it now. Phones that used the old code are signed out.")
     return _show_link(source, codes, qr) if qr and qr not in new else True
+
+
+def _may_sign_out(right: Right) -> bool:
+    """Say what a new code ends, and ask first if someone is there to answer."""
+    print(f"A new code for {_PURPOSES[right]} signs out everyone who used the old one.")
+    if not sys.stdin.isatty():
+        return True
+    return input("Make a new code? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _list(source: ConfigSource, codes: Codes) -> None:

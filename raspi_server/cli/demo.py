@@ -16,11 +16,11 @@ _CONFIG = b"""
 gpio: simulated
 access: {control: everyone}
 pins:
-  door:     {gpio: 17, mode: input, label: Front door, pull: up, debounce: 0.02}
-  motion:   {gpio: 4, mode: input, label: Motion in the hall}
-  lamp:     {gpio: 27, mode: output, label: Desk lamp, active: low}
-  doorbell: {gpio: 22, mode: output, label: Doorbell, pulse: 0.5}
-  fan:      {gpio: 18, mode: pwm, label: Fan}
+  door: {gpio: 17, mode: input, kind: door, label: Front door, room: Hall, debounce: 0.02}
+  motion: {gpio: 4, mode: input, kind: motion, label: Motion in the hall, room: Hall}
+  doorbell: {gpio: 22, mode: output, kind: bell, label: Doorbell, room: Hall, pulse: 0.5}
+  lamp: {gpio: 27, mode: output, kind: light, label: Desk lamp, room: Study, active: low}
+  fan: {gpio: 18, mode: pwm, kind: fan, label: Fan, room: Study}
 """
 _MOTION = ((1, 2.0), (0, 5.0), (1, 0.7), (0, 3.3))
 """Values of the motion sensor, each with its duration in seconds."""

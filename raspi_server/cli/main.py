@@ -17,7 +17,7 @@ import msgspec
 
 from .. import __version__
 from ..config.errors import ConfigError
-from ..config.schema import Config
+from ..config.schema import Config, InputConfig
 from ..config.source import ConfigSource, default_file, load
 from ..limits import DEFAULT, Limits
 from ..system import logs, storage
@@ -174,7 +174,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Print the warnings and a summary of a valid configuration, or all its errors."""
+    """Print the warnings, a summary and the meaning of inputs, or all errors."""
+    from ..config.meaning import meaning
     from ..security import tls
 
     file = options.file or default_file()
@@ -204,6 +205,9 @@ def check(options: argparse.Namespace) -> int:
     modes = Counter(type(pin).__struct_config__.tag for pin in config.pins)
     pins = ", ".join(f"{count} {mode}" for mode, count in modes.items()) or "no pins yet"
     print(f"ok: {file}: {scheme} on port {config.port}, {pins}")
+    for pin in config.pins:
+        if isinstance(pin, InputConfig):
+            print(f"    {meaning(pin)}")
     return 0
 
 

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from . import origins, strict_yaml
 from .errors import nearest
+from .kinds import Icon, InputKind, OutputKind, PwmKind
 from .pinout import gpio_advice, gpio_number
 from .schema import (
     Address,
@@ -51,6 +52,30 @@ _WORDS_FOR = {
 }
 _QUOTES_AND_SPACES = " \t\xa0\u2007\u202f\u200b\u2060\"'“”„‟‘’‚‛«»"
 
+_KINDS: dict[Any, str] = {
+    InputKind | None: "inputs",
+    OutputKind: "outputs",
+    PwmKind: "pwm pins",
+}
+"""The types of `kind`, and the pins that have them."""
+_SYNONYMS = {
+    **dict.fromkeys(("contact", "reed"), ("door", "window")),
+    **dict.fromkeys(("water", "leak", "flood", "wet"), ("moisture", "valve", "droplets")),
+    **dict.fromkeys(("pir", "movement"), ("motion",)),
+    **dict.fromkeys(("fire",), ("smoke", "flame")),
+    **dict.fromkeys(("co",), ("carbon_monoxide", "gas")),
+    **dict.fromkeys(("doorbell", "ring"), ("bell", "button")),
+    **dict.fromkeys(("push_button", "pushbutton"), ("button",)),
+    **dict.fromkeys(("lamp", "led", "dimmer"), ("light", "bulb")),
+    **dict.fromkeys(("relay",), ("switch",)),
+    **dict.fromkeys(("plug", "socket"), ("outlet", "plug")),
+    **dict.fromkeys(("heating", "boiler"), ("heater",)),
+    **dict.fromkeys(("ventilator", "ventilation"), ("fan",)),
+    **dict.fromkeys(("garage",), ("garage_door", "door-garage")),
+    **dict.fromkeys(("alarm",), ("siren", "problem")),
+    **dict.fromkeys(("water-drop", "drop"), ("droplets",)),
+}
+"""The kinds and icons that other words mean; the first that fits."""
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 
@@ -85,6 +110,9 @@ def advice(kind: Any, node: strict_yaml.ScalarNode, folder: Path) -> str:
 
     It is empty, or in brackets, to stand at the end of an error.
     """
+    for other, pins in _KINDS.items():
+        if kind in _KINDS and kind != other and node.value in _choices(other):
+            return f" ({node.value} is a kind of {pins})"
     for text, style, words in _repairs(kind, node):
         fixed = strict_yaml.ScalarNode(node.tag, text, node.start_mark, style=style)
         try:
@@ -98,6 +126,8 @@ def advice(kind: Any, node: strict_yaml.ScalarNode, folder: Path) -> str:
         match = _QUANTITY.fullmatch(node.value)
         if not match or match[2].lower() not in _UNITS[unit]:
             words = f"write a number with {_UNIT_WORDS[unit]}, or without a unit"
+    if kind in _KINDS or kind == Icon | None:
+        words = f"write {choice(_choices(kind))}"
     return f" ({words})" if words else ""
 
 
@@ -130,6 +160,8 @@ def _repairs(kind: Any, node: strict_yaml.ScalarNode) -> Iterator[tuple[str, str
             for word in ("true" if value else "false", "on" if value else "off"):
                 yield word, None, "write {}"
     choices = [word for word in _choices(kind) if isinstance(word, str)]
+    for meant in _SYNONYMS.get(bare.lower(), ()):
+        yield meant, None, "did you mean {}?"
     starts = [word for word in choices if bare and word.startswith(bare.lower())]
     if near_word := starts[0] if len(starts) == 1 else nearest(bare.lower(), choices):
         yield near_word, None, "did you mean {}?"
@@ -291,6 +323,11 @@ CONVERTERS: dict[Any, Converter] = {
     **_described(ProxyNetwork, _to_network),
     **_described(PageOrigin, _to_origin),
     **_described(BrokerUrl, _to_broker_url, _show_url),
+    **{
+        kind: Converter(partial(_to_plain, kind), f"a kind of {pins}, such as {example}")
+        for (kind, pins), example in zip(_KINDS.items(), ("door", "outlet", "fan"), strict=True)
+    },
+    Icon | None: Converter(partial(_to_plain, Icon), "the name of an icon, such as fish"),
     Discovery: Converter(_to_discovery, "false or a topic such as homeassistant"),
     bool | CertificateFiles: Converter(
         partial(_to_plain, bool), "true, false or {certificate: FILE, key: FILE}"

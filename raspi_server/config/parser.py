@@ -17,6 +17,7 @@ from msgspec import Struct
 from . import rules, strict_yaml
 from .converters import advice, choice, converter, expected
 from .errors import ConfigError, Diagnostic, Fault, told_once
+from .kinds import OPENINGS
 from .pinout import POSITION_BY_GPIO
 from .rules import Violation
 from .schema import (
@@ -36,6 +37,7 @@ from .schema import (
     PageOrigin,
     PinConfig,
     ProxyNetwork,
+    Words,
 )
 from .strict_yaml import Node, YamlError, line_of, quote, show
 from .unknown_keys import has_alike, misplaced, unknown
@@ -137,6 +139,7 @@ class _Parser:
             tuple[ProxyNetwork, ...]: partial(self._list, ProxyNetwork, "[127.0.0.1]"),
             tuple[PageOrigin, ...]: partial(self._list, PageOrigin, "[https://dash.example.org]"),
             HookConfigs: self._hooks,
+            Words | None: self._words,
         }
         self._hook_lines: dict[tuple[str, str], int] = {}
         """The line of each key of each hook."""
@@ -220,22 +223,39 @@ class _Parser:
         self.error(line_of(node), path, message)
         return _ABSENT
 
-    def check_label(self, node: Node, path: str) -> None:
-        """Warn of a label whose end YAML reads as a comment, or which has quotes of its own."""
+    def check_text(self, node: Node, path: str, what: str) -> None:
+        """Warn of a text whose end YAML reads as a comment, or which has quotes of its own."""
         if not strict_yaml.is_scalar(node) or node.style is not None:
             return
         end = node.end_mark
         behind = self._rows[end.line][end.column :] if end.line < len(self._rows) else ""
         if re.match(r"[ \t]+#\S", behind):
             cut = quote(f"{node.value}{behind.rstrip()}")
-            message = f"the label ends before #, which begins a comment; if it should not: {cut}"
+            message = f"the {what} ends before #, which begins a comment; if it should not: {cut}"
             self.warn(line_of(node), path, message)
         elif node.value[:1] in "“”„‘’«»" or re.fullmatch(
             r"""[^"]*[^"0-9]"|[^']+ [^']*'""", node.value
         ):
             shown = quote(node.value)
-            message = f"the quotes are part of the label {shown}; around it write two straight ones"
+            message = (
+                f"the quotes are part of the {what} {shown}; around it write two straight ones"
+            )
             self.warn(line_of(node), path, message)
+
+    def _words(self, node: Node, path: str) -> Any:
+        """Return the words of a pin."""
+        example = "{on: Open, off: Shut}"
+        if strict_yaml.is_empty(node) or not strict_yaml.is_mapping(node):
+            message = f"expected two words such as {example}, got {show(node)}"
+            self.error(line_of(node), path, message)
+            return _ABSENT
+        before = len(self.errors)
+        words = self.mapping(node, path, Words)
+        for key in Words.__struct_fields__:
+            if key not in words and len(self.errors) == before:
+                message = f"expected a word for {key}, got nothing (write {example})"
+                self.error(line_of(node), path, message)
+        return Words(**words) if len(self.errors) == before else _ABSENT
 
     def _access(self, node: Node, path: str) -> AccessConfig:
         return AccessConfig(**self.mapping(node, path, AccessConfig))
@@ -406,8 +426,7 @@ class _Pins:
             return None
         if "group" in values:
             self._groups[pin.name] = values["group"], line_of(nodes["group"])
-        active = "low" if values.get("pull") == "up" else "high"
-        values = {"name": pin.name, "label": pin.name, "active": active, **values}
+        values = {"name": pin.name, "label": pin.name, "active": _active(values), **values}
         for violation in rules.conflicts(MODES[mode](**values), tuple(values)):
             parser.conflict(pin.line_of(violation), pin.path_of(violation), violation.message)
             del values[violation.key]
@@ -435,8 +454,8 @@ class _Pins:
             found = self._parser.value(node, path, fields[key])
             if found is not _ABSENT:
                 values[key] = found
-            if key == "label":
-                self._parser.check_label(node, path)
+            if key in ("label", "room"):
+                self._parser.check_text(node, path, key)
         return values
 
     def _check_owner(self, pin: _PinNode, gpio: int) -> None:
@@ -464,6 +483,18 @@ class _Pins:
 
     def _report(self, pin: _PinNode, violation: Violation) -> None:
         self._parser.error(pin.line_of(violation), pin.path_of(violation), violation.message)
+
+
+def _active(values: dict[str, Any]) -> str:
+    """Return the default of `active` for the other keys of a pin.
+
+    A contact to ground with a pull-up is closed when it is low. A reed contact at a door is open
+    when the door is, so for openings the level of an open contact means 1.
+    """
+    is_low = values.get("pull") == "up"
+    if values.get("kind") in OPENINGS and values.get("pull", "none") != "none":
+        is_low = not is_low
+    return "low" if is_low else "high"
 
 
 def _fields(structs: Iterable[type[PinConfig]]) -> dict[str, Any]:

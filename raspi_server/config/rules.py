@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from .converters import expected
 from .errors import nearest
+from .kinds import PRESSED
 from .schema import (
     LONG_PULSE_S,
     AccessConfig,
@@ -61,6 +62,9 @@ def conflicts(pin: PinConfig, present: Container[str]) -> Iterator[Violation]:
     """
     if not isinstance(pin, DrivenConfig):
         return
+    if isinstance(pin, OutputConfig) and pin.kind in PRESSED and not pin.pulse:
+        message = f"expected pulse beside kind: {pin.kind}, which is pressed, not switched on"
+        yield Violation("kind", f"{message}; write pulse: 0.5 below it")
     pulse, group = (pin.pulse, pin.group) if isinstance(pin, OutputConfig) else (None, None)
     limit = "pulse" if pulse else "max_on" if pin.max_on else None
     if pulse and pin.initial == "on":
@@ -90,6 +94,8 @@ def wiring(pin: PinConfig) -> Iterator[Violation]:
 
 def doubts(pin: PinConfig) -> Iterator[Violation]:
     """Check a pin for values that are allowed but may be mistakes."""
+    if pin.words and pin.words.on == pin.words.off:
+        yield Violation("words", f"both states have the word {pin.words.on}")
     if isinstance(pin, OutputConfig) and (pin.pulse or 0) > LONG_PULSE_S:
         message = (
             f"{pin.pulse:g} seconds are long for a press (half a second is 0.5);"

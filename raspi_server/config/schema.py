@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from ..messages import Audience
+from .kinds import Icon, InputKind, OutputKind, PwmKind
 
 MIN_PULSE_S = 0.01
 MAX_PULSE_S = 86400
@@ -52,16 +53,29 @@ User = Annotated[str, Meta(min_length=1, max_length=100, description="a user's n
 Label = Annotated[str, Meta(min_length=1, max_length=64, description="1 to 64 characters of text")]
 
 
+class Words(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The words for the two states of one pin, in place of those of its kind."""
+
+    on: Label
+    off: Label
+
+
 class PinConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="mode"):
     """One configured pin.
 
-    `active` is the level that means 1. As text it is `lamp (GPIO17)`, for messages.
+    `active` is the level that means 1. `room` is the heading under which pages show the pin, and
+    `hidden` keeps it out of their lists. As text it is `lamp (GPIO17)`, for messages.
     """
 
     name: Name
     gpio: Gpio
     label: Label
     active: Literal["high", "low"]
+    kind: str | None = None
+    room: Label | None = None
+    icon: Icon | None = None
+    words: Words | None = None
+    hidden: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} (GPIO{self.gpio})"
@@ -73,6 +87,7 @@ class InputConfig(PinConfig, frozen=True, kw_only=True, tag="input"):
     A new level counts after it has lasted for `debounce` seconds. The limit of 5 s is lgpio's.
     """
 
+    kind: InputKind | None = None
     pull: Literal["up", "down", "none"] = "none"
     debounce: Annotated[float, Meta(ge=0, le=5, extra={"unit": "seconds"})] = 0
 
@@ -94,6 +109,7 @@ class DrivenConfig(PinConfig, frozen=True, kw_only=True):
 class OutputConfig(DrivenConfig, frozen=True, kw_only=True, tag="output"):
     """A pin that is switched on and off."""
 
+    kind: OutputKind = "switch"
     initial: Literal["off", "on", "keep", "restore"] = "off"
     on_stop: Literal["off", "on", "keep", "input"] = "off"
     on_failure: Literal["off", "on", "keep", "input"] = "off"
@@ -105,6 +121,7 @@ class OutputConfig(DrivenConfig, frozen=True, kw_only=True, tag="output"):
 class PwmConfig(DrivenConfig, frozen=True, kw_only=True, tag="pwm"):
     """A pin that is dimmed. The limit of 10 kHz is that of lgpio's PWM in software."""
 
+    kind: PwmKind = "light"
     initial: (
         Literal["off", "on", "keep", "restore"] | Annotated[float, Meta(ge=0, le=1)]
     ) = "off"  # fmt: skip

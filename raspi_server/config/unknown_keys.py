@@ -29,6 +29,10 @@ _SYNONYMS = {
     **dict.fromkeys(("pulldown",), "pull: down"),
     **dict.fromkeys(("bouncetime", "bounce"), "debounce: 20ms"),
     **dict.fromkeys(("default", "state", "value"), "initial: off, on or keep"),
+    **dict.fromkeys(("deviceclass", "class", "category"), "kind: door, for example"),
+    **dict.fromkeys(("area", "location", "zone", "floor"), "room: TEXT"),
+    **dict.fromkeys(("symbol", "picture", "image"), "icon: NAME"),
+    **dict.fromkeys(("hide", "invisible"), "hidden: true"),
     **dict.fromkeys(("broker", "host", "server", "port"), "url: mqtt://HOST:PORT"),
     **dict.fromkeys(("username", "login"), "user: NAME"),
 }

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..config import schema
 from ..config.pinout import GPIO_BY_POSITION
-from ..errors import RequestError
+from ..decoding import shorten
+from ..errors import RequestError, refusal
 from ..limits import DEFAULT, Limits
 from ..messages import Command, Drive, HeaderPin, Pulse, Set, Value
 from .backend import PinFactory
@@ -61,7 +62,7 @@ class Board:
         try:
             return self._pins[name]
         except KeyError:
-            raise RequestError("unknown-pin", f"there is no pin {name[:40]!r}") from None
+            raise refusal("unknown-pin", name=shorten(name)) from None
 
     @property
     def simulated(self) -> bool:
@@ -135,7 +136,7 @@ class Board:
             pause = config.group_pause if isinstance(config, schema.OutputConfig) else 0
             return interlock.switch_on(output, pause, lambda: output.switch(value, by, seconds))
         if interlock and interlock.is_waiting(output):
-            interlock.cancel("it was switched off")
+            interlock.cancel("switched-off")
         output.switch(value, by, seconds)
         return self._done(output.value)
 
@@ -204,7 +205,7 @@ class Board:
     def close(self) -> None:
         """Bring each output to the state of its `on_stop`, and release all pins."""
         for interlock in self._interlocks.values():
-            interlock.cancel("the server is stopping")
+            interlock.cancel("stopped")
         for pin in self:
             pin.close()
         self._factory.close()
@@ -213,16 +214,15 @@ class Board:
         """Raise RequestError if another output of the interlock is unavailable: it may be on."""
         for other in self:
             if other.error and other.interlock is pin.interlock and other is not pin:
-                message = f"{other} of the same group is unavailable: {other.error}"
-                raise RequestError("unavailable", message)
+                raise refusal("group-unavailable", other=other.config.label)
 
     def _drive(self, pin: Pin, value: float) -> Value:
         if not self.simulated:
-            raise RequestError("not-simulated", f"{pin} is a real pin; drive needs a simulated one")
+            raise refusal("not-simulated", label=pin.config.label)
         if not isinstance(pin.config, schema.InputConfig):
-            raise RequestError("bad-value", f"{pin} is not an input: expected set, toggle or pulse")
+            raise refusal("not-an-input", label=pin.config.label)
         if not isinstance(pin.device, Input):
-            raise RequestError("unavailable", f"{pin}: {pin.error}")
+            raise pin.unavailable()
         pin.device.drive(int(_checked_value(pin.config, value)))
         return int(value)
 
@@ -244,10 +244,9 @@ def _checked_value(pin: schema.PinConfig, value: float) -> float:
     """Return the value of a command. Raises RequestError if the pin cannot have that value."""
     if isinstance(pin, schema.PwmConfig):
         if not 0 <= value <= 1:
-            message = f"{pin.name}: expected a number from 0 to 1, got {value:g}"
-            raise RequestError("bad-value", message)
+            raise refusal("out-of-range", label=pin.label, minimum=0, maximum=1, got=f"{value:g}")
     elif value not in (0, 1):
-        raise RequestError("bad-value", f"{pin.name}: expected 0 or 1, got {value:g}")
+        raise refusal("not-0-or-1", label=pin.label, got=f"{value:g}")
     return value
 
 
@@ -258,14 +257,13 @@ def _checked_pulse(pin: schema.PinConfig, seconds: float | None) -> float:
     can shorten the pin's `pulse` and `max_on`, not lengthen them.
     """
     if not isinstance(pin, schema.OutputConfig):
-        raise RequestError("bad-value", f"{pin.name}: expected an output; a pwm pin has no pulse")
+        raise refusal("no-pulse", label=pin.label)
     if seconds is None:
         if pin.pulse is None:
-            message = f"{pin.name}: expected seconds, since the pin has no pulse in config.yaml"
-            raise RequestError("bad-value", message)
+            raise refusal("no-seconds", label=pin.label)
         return pin.pulse
     longest = min(pin.pulse or schema.MAX_PULSE_S, pin.max_on or schema.MAX_PULSE_S)
     if not schema.MIN_PULSE_S <= seconds <= longest:
-        message = f"{pin.name}: expected 0.01 to {longest:g} seconds, got {seconds:g}"
-        raise RequestError("bad-value", message)
+        limits = {"minimum": f"{schema.MIN_PULSE_S:g}", "maximum": f"{longest:g}"}
+        raise refusal("pulse-length", label=pin.label, got=f"{seconds:g}", **limits)
     return seconds

@@ -6,7 +6,7 @@ An example are the two directions of a motor. The config keys are `group` and `g
 import asyncio
 from collections.abc import Callable
 
-from ..errors import RequestError
+from ..errors import RequestError, refusal
 from ..messages import Value
 from .output import Output
 
@@ -24,13 +24,13 @@ class Interlock:
 
     def add(self, output: Output) -> None:
         """Add an output. It may have been on until now, so a waiting command is cancelled."""
-        self.cancel("another output joined its group, and may have been on until now")
+        self.cancel("other-joined")
         self._outputs.append(output)
 
     def remove(self, output: Output) -> None:
         """Remove an output, and cancel its command if that waits."""
         if self._waiting is output:
-            self.cancel("its pin became unavailable or was removed")
+            self.cancel("pin-lost")
         self._outputs.remove(output)
         self._left_at = self._loop.time() if output.is_on else max(self._left_at, output.went_off)
 
@@ -52,7 +52,7 @@ class Interlock:
         command is cancelled: a newer command for another output of the group does that.
         """
         if self._waiting is not output:
-            self.cancel("another output of its group was switched on")
+            self.cancel("other-switched-on")
             self._future = self._loop.create_future()
         if self._timer:
             self._timer.cancel()
@@ -72,14 +72,14 @@ class Interlock:
     def cancel(self, reason: str) -> None:
         """Cancel the command that waits, if there is one.
 
-        Its future raises RequestError (`superseded`) with the reason.
+        Its future raises RequestError (`superseded`) with the reason, a name of REASONS.
         """
         if self._waiting is None:
             return
         if self._timer:
             self._timer.cancel()
         self._waiting = self._timer = None
-        self._future.set_exception(RequestError("superseded", f"not switched on: {reason}"))
+        self._future.set_exception(refusal(reason))
 
     def _go(self, switch: Callable[[], None]) -> None:
         output, self._waiting, self._timer = self._waiting, None, None

@@ -15,11 +15,12 @@ from collections.abc import Callable
 import gpiod
 from gpiod.edge_event import EdgeEvent
 from gpiod.line import Bias, Direction, Edge, Value
-from gpiozero.exc import GPIOPinInUse, PinError, PinUnknownPi
+from gpiozero.exc import PinError, PinUnknownPi
 from gpiozero.pins.local import LocalPiFactory, LocalPiPin
 
 from ..system.logs import LIMITED
 from . import chardev, device_tree
+from .faults import LineInUse
 from .software_pwm import SoftwarePwm
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class KernelPin(LocalPiPin):
     def pwm_with_state(self, frequency: float, state: float) -> None:
         """Drive a duty cycle of `state`, 0 to 1, at `frequency` hertz."""
         if holder := chardev.holder(self.factory.chip, self._number):
-            raise GPIOPinInUse(f"{self!r} is in use by {holder}")
+            raise LineInUse(self._number, holder)
         chip = int(self.factory.chip.path.rpartition("gpiochip")[2])
         self._pwm = SoftwarePwm(chip, self._number, frequency, state)
 
@@ -138,7 +139,7 @@ class KernelPin(LocalPiPin):
 
     def _error(self, error: OSError) -> PinError:
         if error.errno == errno.EBUSY and (holder := self.factory.holder(self._number)):
-            return GPIOPinInUse(f"{self!r} is in use by {holder}")
+            return LineInUse(self._number, holder)
         return PinError(f"{self!r}: {error.strerror or error}")
 
     def _get_state(self) -> float:

@@ -12,6 +12,7 @@ from ..config.schema import DrivenConfig, OutputConfig, PwmConfig
 from ..errors import RequestError
 from ..system import busy
 from .backend import LINE_ERRORS, Line
+from .faults import why
 from .output_state import OutputState
 
 
@@ -94,7 +95,10 @@ class Output:
             except LINE_ERRORS as error:
                 self._stop_timer()
                 self._failed(error)
-                raise RequestError("unavailable", str(error)) from error
+                found = why(error)
+                raise RequestError(
+                    "unavailable", found.message, reason=found.name, values=found.values
+                ) from error
         was_on, before = self.is_on, self.value
         self.value = value
         if value:

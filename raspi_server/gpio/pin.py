@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..config import schema
-from ..errors import RequestError
+from ..errors import Reason, RequestError, reason, refusal
 from ..limits import Limits
 from ..messages import Value
 from ..system import busy
 from ..system.clock import wall_time
 from .backend import LINE_ERRORS, Line, PinFactory
+from .faults import why
 from .input import Input
 from .interlock import Interlock
 from .output import Output
@@ -62,7 +63,7 @@ class Pin:
     ) -> None:
         self.config = config
         self.interlock = interlock
-        self.error: str | None = None
+        self.error: Reason | None = None
         self.device: Input | Output | None = None
         self._environment = environment
         self._factory = environment.factory
@@ -89,10 +90,16 @@ class Pin:
     def output(self) -> Output:
         """The open output. Raises RequestError for an input, and for an unavailable pin."""
         if isinstance(self.config, schema.InputConfig):
-            raise RequestError("not-writable", f"{self} is an input")
+            raise refusal("not-writable", label=self.config.label)
         if not isinstance(self.device, Output):
-            raise RequestError("unavailable", f"{self}: {self.error}")
+            raise self.unavailable()
         return self.device
+
+    def unavailable(self) -> RequestError:
+        """Return the error for a command to the pin while it is unavailable."""
+        error = self.error or Reason("unavailable", "unavailable")
+        message = f"{self.config.label}: {error}"
+        return RequestError("unavailable", message, reason=error.name, values=error.values)
 
     def open(self, was_held: bool = False) -> bool:
         """Open the pin. If that fails, log the reason once and return False.
@@ -104,9 +111,10 @@ class Pin:
             with busy.on(str(self)):
                 self.device = self._open_device(was_held)
         except LINE_ERRORS as error:
-            if self.error != str(error):
+            found = why(error)
+            if self.error != found:
                 log.error("%s: %s; shown as unavailable", self, error)
-            self.error = str(error)
+            self.error = found
             return False
         if self.error:
             log.info("%s: available again", self)
@@ -139,7 +147,7 @@ class Pin:
         device, self.device = self.device, None
         if device is None:
             return
-        self.error = "the server is stopping"
+        self.error = reason("server-stopping")
         try:
             with busy.on(str(self)):
                 if isinstance(device, Output):
@@ -233,7 +241,7 @@ class Pin:
     def _fail(self, error: Exception) -> None:
         """Make the pin unavailable after its line has failed. The board opens it again later."""
         log.error("%s: %s; shown as unavailable", self, error)
-        device, self.device, self.error = self.device, None, str(error)
+        device, self.device, self.error = self.device, None, why(error)
         if isinstance(device, Output) and self.interlock:
             self.interlock.remove(device)
         try:
@@ -263,7 +271,10 @@ class Pin:
         self._states.remember(config.gpio, state, config.initial == "restore")
 
 
-_KEYS_OFF_THE_LINE = {"name", "label", "confirm", "control", "initial", "on_stop", "on_failure"}
+_KEYS_OFF_THE_LINE = {
+    *("name", "label", "kind", "room", "icon", "words", "hidden"),
+    *("confirm", "control", "initial", "on_stop", "on_failure"),
+}
 """Keys that do not affect a line while it is open."""
 
 

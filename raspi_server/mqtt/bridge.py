@@ -418,7 +418,7 @@ class MqttBridge(MqttListener):
 
     def _answer_error(self, name: str, ref: Ref | None, error: RequestError) -> None:
         log.debug("mqtt: %s was not switched: %s", name, error.code)
-        self._add_answer(name, Error(ref, error.code, error.message))
+        self._add_answer(name, Error.of(error, ref))
 
 
 def _command(name: str, payload: bytes) -> Command:

@@ -11,22 +11,58 @@ import msgspec
 from ..config import schema
 from ..messages import UNREADABLE, PinInfo, ServerInfo
 
-_CLASSES = {
-    "door": "door",
-    "window": "window",
-    "garage": "garage_door",
-    "gate": "opening",
-    "motion": "motion",
-    "pir": "motion",
-    "presence": "occupancy",
-    "smoke": "smoke",
-    "water": "moisture",
-    "leak": "moisture",
-    "moisture": "moisture",
-    "vibration": "vibration",
-    "tamper": "tamper",
+_CLASSES = {"gate": "opening", "button": None}
+"""Device classes of inputs where Home Assistant has none with the name of the kind."""
+_READ_CLASSES = {"lock": "lock", "valve": "opening", "fan": "running", "pump": "running"}
+"""Device classes of outputs that may not be switched, by kind. The others have none."""
+_KIND_ICONS = {
+    "bell": "bell",
+    "button": "button",
+    "fan": "fan",
+    "garage_door": "door-garage",
+    "gate": "gate",
+    "heater": "heater",
+    "light": "bulb",
+    "lock": "lock",
+    "outlet": "plug",
+    "pump": "pump",
+    "siren": "siren",
+    "valve": "valve",
 }
-"""Device class by a word in the name or label of an input. Other inputs have none."""
+"""Our icons of kinds, where neither the platform nor a device class has one."""
+_PLATFORMS_WITH_ICONS = {"fan", "light", "lock", "siren", "valve"}
+_ICONS: dict[str, str] = {
+    "bolt": "lightning-bolt",
+    "bulb": "lightbulb",
+    "button": "gesture-tap-button",
+    "camera": "cctv",
+    "cold": "snowflake",
+    "door-garage": "garage",
+    "droplets": "water",
+    "flame": "fire",
+    "fumes": "molecule-co",
+    "garden": "flower",
+    "gas": "gas-cylinder",
+    "heater": "radiator",
+    "house": "home",
+    "motion": "motion-sensor",
+    "oven": "stove",
+    "person": "account",
+    "pet": "paw",
+    "plug": "power-plug",
+    "running": "cog",
+    "siren": "alarm-light",
+    "smoke": "smoke-detector",
+    "snow": "snowflake",
+    "sound": "volume-high",
+    "sun": "white-balance-sunny",
+    "switch": "toggle-switch-variant",
+    "tv": "television",
+    "vibration": "vibrate",
+    "warning": "alert",
+    "window": "window-closed",
+}
+"""Names of our icons at Home Assistant, after `mdi:`, where they differ."""
 
 _SENSORS: dict[str, dict[str, Any]] = {
     "_temperature": {
@@ -80,9 +116,16 @@ _PROBLEMS: dict[str, dict[str, Any]] = {
 The payload may be empty: a removed Pi leaves that. Then `value_json` is not defined."""
 
 _COMPONENT = re.compile(rf"_?{schema.NAME}")
-_PLATFORMS = {"binary_sensor", "button", "light", "sensor", "switch"}
+_PLATFORMS = {
+    "binary_sensor", "button", "fan", "light", "lock", "number", "sensor", "siren", "switch",
+    "valve",
+}  # fmt: skip
 _VALUE = "{{ value_json.value if value_json is defined else none }}"
 _IS_OPEN = "value_json is defined and value_json.value is number"
+_IS_ON = f"{{{{ (1 if value_json.value else 0) if {_IS_OPEN} }}}}"
+_PERCENT = f"{{{{ (value_json.value * 100) | round | int if {_IS_OPEN} else none }}}}"
+_OF_PERCENT = "{{ (value / 100) | round(3) }}"
+_BINARY = {"payload_on": "1", "payload_off": "0"}
 _SEPARATOR = r"[\s_.-]+"
 
 
@@ -181,10 +224,9 @@ class _Announced(msgspec.Struct):
 
 
 def _pin(base: str, host: str, pin: PinInfo) -> dict[str, Any]:
-    """Return the component of a pin.
+    """Return the component of a pin, which is unavailable while the pin cannot be opened.
 
-    It is a sensor if the pin may not be switched, and unavailable while the pin cannot be
-    opened."""
+    That of a hidden pin is disabled, until it is enabled in Home Assistant."""
     topic = f"{base}/pins/{pin.name}"
     component: dict[str, Any] = {
         "name": _name(pin.label, host),
@@ -197,35 +239,101 @@ def _pin(base: str, host: str, pin: PinInfo) -> dict[str, Any]:
             },
         ],
     }
-    state = {"state_topic": topic, "value_template": _VALUE}
-    binary = {"payload_on": "1", "payload_off": "0"}
-    commands = {"command_topic": f"{topic}/set"}
-    if pin.mode == "pwm" and pin.writable:
-        return component | commands | binary | {
+    if pin.hidden:
+        component["enabled_by_default"] = False
+    if not pin.writable:
+        component |= _sensor(topic, pin)
+    elif pin.pulse:
+        component |= {
+            "platform": "button",
+            "command_topic": f"{topic}/set",
+            "payload_press": "1",
+        }
+    else:
+        component |= _dimmed(topic, pin) if pin.mode == "pwm" else _switched(topic, pin)
+    has_icon = component["platform"] in _PLATFORMS_WITH_ICONS or "device_class" in component
+    icon = pin.icon or (None if has_icon else _KIND_ICONS.get(pin.kind or ""))
+    if icon:
+        component["icon"] = f"mdi:{_ICONS.get(icon, icon)}"
+    return component
+
+
+def _sensor(topic: str, pin: PinInfo) -> dict[str, Any]:
+    """Return what is special about a pin that may not be switched."""
+    if pin.mode == "pwm":
+        unit = {"unit_of_measurement": "%", "value_template": _PERCENT}
+        return {"platform": "sensor", "state_topic": topic, **unit}
+    sensor = {"platform": "binary_sensor", "state_topic": topic, "value_template": _VALUE}
+    kind = pin.kind or ""
+    found = _CLASSES.get(kind, pin.kind) if pin.mode == "input" else _READ_CLASSES.get(kind)
+    return sensor | _BINARY | ({"device_class": found} if found else {})
+
+
+def _switched(topic: str, pin: PinInfo) -> dict[str, Any]:
+    """Return what is special about an output that is switched on and off."""
+    common = {"state_topic": topic, "command_topic": f"{topic}/set"}
+    match pin.kind:
+        case "light" | "fan" as platform:
+            return common | _BINARY | {"platform": platform, "state_value_template": _VALUE}
+        case "siren":
+            return common | _BINARY | {
+                "platform": "siren",
+                "state_value_template": _VALUE,
+                "command_template": "{{ value }}",  # else it gets JSON
+                "support_duration": False,
+                "support_volume_set": False,
+            }  # fmt: skip
+        case "lock":
+            unlocked = {"payload_unlock": "1", "state_unlocked": "1"}
+            locked = {"payload_lock": "0", "state_locked": "0"}
+            return common | unlocked | locked | {"platform": "lock", "value_template": _VALUE}
+        case "valve":
+            opened = {"payload_open": "1", "state_open": "1"}
+            closed = {"payload_close": "0", "state_closed": "0"}
+            return common | opened | closed | {"platform": "valve", "value_template": _VALUE}
+    outlet = {"device_class": "outlet"} if pin.kind == "outlet" else {}
+    return common | _BINARY | {"platform": "switch", "value_template": _VALUE} | outlet
+
+
+def _dimmed(topic: str, pin: PinInfo) -> dict[str, Any]:
+    """Return what is special about a dimmed output.
+
+    Switched on without a level, lights and fans get the one that they had last."""
+    common = {"state_topic": topic, "command_topic": f"{topic}/set"}
+    if pin.kind == "light":
+        return common | _BINARY | {
             "platform": "light",
-            "state_topic": topic,
-            "state_value_template": f"{{{{ (1 if value_json.value else 0) if {_IS_OPEN} }}}}",
+            "state_value_template": _IS_ON,
             "brightness_state_topic": topic,
             "brightness_value_template":
                 f"{{{{ (value_json.value * 255) | round | int if {_IS_OPEN} else 0 }}}}",
             "brightness_command_topic": f"{topic}/set",
             "brightness_command_template": "{{ (value / 255) | round(3) }}",
-            # Switched on without a brightness, a light gets the one that it had last.
             "on_command_type": "brightness",
         }  # fmt: skip
-    if pin.mode == "pwm":
-        percent = f"{{{{ (value_json.value * 100) | round if {_IS_OPEN} else none }}}}"
-        unit = {"unit_of_measurement": "%", "value_template": percent}
-        return component | state | {"platform": "sensor"} | unit
-    if not pin.writable:
-        sensor = {"platform": "binary_sensor"}
-        device_class = _device_class(pin)
-        if device_class:
-            sensor["device_class"] = device_class
-        return component | state | binary | sensor
-    if pin.pulse:
-        return component | commands | {"platform": "button", "payload_press": "1"}
-    return component | commands | state | binary | {"platform": "switch"}
+    if pin.kind == "fan":
+        is_on = f"{_IS_OPEN} and value_json.value"
+        return common | _BINARY | {
+            "platform": "fan",
+            "state_value_template": _IS_ON,
+            "command_template": "{{ (this.attributes.get('percentage') or 100) / 100"
+            " if value == '1' else 0 }}",
+            "percentage_state_topic": topic,
+            # Empty while it is off: then Home Assistant keeps the speed.
+            "percentage_value_template":
+                f"{{{{ [(value_json.value * 100) | round | int, 1] | max if {is_on} }}}}",
+            "percentage_command_topic": f"{topic}/set",
+            "percentage_command_template": _OF_PERCENT,
+        }  # fmt: skip
+    return common | {
+        "platform": "number",
+        "value_template": _PERCENT,
+        "command_template": _OF_PERCENT,
+        "min": 0,
+        "max": 100,
+        "mode": "slider",
+        "unit_of_measurement": "%",
+    }
 
 
 def _name(label: str, host: str) -> str | None:
@@ -235,13 +343,6 @@ def _name(label: str, host: str) -> str | None:
     words = _SEPARATOR.join(map(re.escape, re.split(_SEPARATOR, host)))
     repeated = re.match(rf"{words}(?:[\s_.:-]+|$)", label, re.IGNORECASE)
     return label[repeated.end() :] or None if repeated else label
-
-
-def _device_class(pin: PinInfo) -> str | None:
-    """Return the device class of an input, None if no word of it implies one."""
-    words = re.findall(r"[a-z]+", f"{pin.name} {pin.label}".lower())
-    found = (_CLASSES[word] for word in words if word in _CLASSES)
-    return next(found, None) if pin.mode == "input" else None
 
 
 def _id(base: str) -> str:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from ..config.schema import Label, Name, Seconds
 from ..limits import DEFAULT, Limits
-from ..messages import UNREADABLE, Audience, FleetPi, FleetPin, Value, encode
+from ..messages import UNREADABLE, Audience, FleetPi, FleetPin, PinWords, Value, encode
 
 _TOPIC = re.compile(r"[^\s+#$/]+(/[^\s+#/]+)+")
 _MAX_TOPIC_CHARACTERS = 100
@@ -30,6 +30,7 @@ PinAudience = Callable[[str, FleetPin], Audience | None]
 
 # Only the fields that are needed. A newer Pi may send more.
 PinValue = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)] | None
+_Word = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z")]
 _Time = Annotated[float, Meta(ge=0, le=1e11)] | None
 
 
@@ -44,6 +45,11 @@ class _Server(Struct):
     simulated: bool
 
 
+class _DescribedWords(Struct):
+    on: Label
+    off: Label
+
+
 class _DescribedPin(Struct):
     name: Name
     label: Label
@@ -56,6 +62,11 @@ class _DescribedPin(Struct):
     confirm: bool = False
     control: Audience | None = None
     error: str | None = None
+    kind: _Word | None = None
+    room: Label | None = None
+    icon: _Word | None = None
+    words: _DescribedWords | None = None
+    hidden: bool = False
 
 
 class _Description(Struct):
@@ -356,6 +367,7 @@ def _fleet_pin(described: _DescribedPin, known: FleetPin | None) -> FleetPin:
     if known and (known.since or 0) > (since or 0):
         value, since = known.value, known.since
     is_writable = described.writable and described.mode != "input"
+    words = described.words
     return FleetPin(
         name=described.name,
         label=described.label or described.name,
@@ -368,6 +380,11 @@ def _fleet_pin(described: _DescribedPin, known: FleetPin | None) -> FleetPin:
         confirm=described.confirm,
         control=described.control,
         error=None if described.error is None else described.error[:_MAX_ERROR_CHARACTERS],
+        kind=described.kind,
+        room=described.room,
+        icon=described.icon,
+        words=PinWords(words.on, words.off) if words else None,
+        hidden=described.hidden,
     )
 
 
@@ -375,7 +392,9 @@ def _text_bytes(found: _Description, pins: Iterable[FleetPin]) -> int:
     """Return the memory in bytes of the texts that are kept of a description."""
     texts = [found.server.host, found.server.version, found.url or ""]
     for pin in pins:
-        texts += (pin.name, pin.label, pin.group or "", pin.error or "")
+        texts += (pin.name, pin.label, pin.group or "", pin.error or "", pin.room or "")
+        if pin.words:
+            texts += (pin.words.on, pin.words.off)
     return sum(getsizeof(text) for text in texts if text)
 
 

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from .. import messages
-from ..errors import RequestError
+from ..decoding import shorten
+from ..errors import RequestError, refusal
 from ..limits import DEFAULT, Limits
 from ..messages import (
     BROKER_ERROR,
@@ -152,25 +153,19 @@ class FleetWatcher(MqttListener):
         try:
             pi = self._fleet[command.pi]
         except KeyError:
-            raise RequestError(
-                "not-found", f"there is no Pi at {command.pi[:100]!r}", command.ref
-            ) from None
+            raise refusal("unknown-pi", command.ref, pi=command.pi[:100]) from None
         pin = pi.pins.get(command.pin) if pi.pins else None
         if pin is None:
-            words = f"{pi.name} has no pin {command.pin[:40]!r}"
-            raise RequestError("unknown-pin", words, command.ref)
+            name = shorten(command.pin)
+            raise refusal("unknown-fleet-pin", command.ref, pi=pi.name, name=name)
         if pin.mode == "input":
-            raise RequestError("not-writable", f"{pin.name} of {pi.name} is an input", command.ref)
+            raise refusal("fleet-input", command.ref, pi=pi.name, label=pin.label)
         if not pin.writable:
-            words = f"{pi.name} accepts no commands from the broker for {pin.name}"
-            raise RequestError("not-allowed", words, command.ref)
+            raise refusal("takes-no-commands", command.ref, pi=pi.name, label=pin.label)
         if not pi.is_online:
-            raise RequestError(
-                "unavailable", f"{pi.name} is offline: nothing was sent", command.ref
-            )
+            raise refusal("pi-offline", command.ref, pi=pi.name)
         if self.state.connected and pi.topic not in self._followed:
-            words = f"{pi.name} has not reconnected to the broker yet: nothing was sent"
-            raise RequestError("unavailable", words, command.ref)
+            raise refusal("pi-not-back", command.ref, pi=pi.name)
         return pi, pin
 
     def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value]:
@@ -180,13 +175,9 @@ class FleetWatcher(MqttListener):
         pi, pin = self.target(command)
         client = self._client
         if client is None or not client.is_connected:
-            raise RequestError(
-                "unavailable", "the broker is unreachable: nothing was sent", command.ref
-            )
+            raise refusal("broker-unreachable", command.ref)
         if not client.can_publish:
-            raise RequestError(
-                "unavailable", "the broker is too slow: nothing was sent", command.ref
-            )
+            raise refusal("broker-slow", command.ref)
         pins = f"{pi.topic}/pins"
         if pi.topic not in self._with_results:
             self._with_results.add(pi.topic)
@@ -210,7 +201,7 @@ class FleetWatcher(MqttListener):
     async def close(self, code: int, reason: str) -> None:
         """Close all viewers with a close code and a reason, and disconnect from the broker."""
         self._is_closed = True
-        self._commands.fail_all("no-answer", reason)
+        self._commands.fail_all(RequestError("no-answer", reason))
         await asyncio.sleep(0)  # the errors are sent before the close frames
         self.hub.close(code, reason)
         self._disconnect()
@@ -296,9 +287,7 @@ class FleetWatcher(MqttListener):
         if self._return_timer:
             self._return_timer.cancel()
             self._return_timer = None
-        self._commands.fail_all(
-            "no-answer", "the connection to the broker ended before the answer came"
-        )
+        self._commands.fail_all(refusal("broker-lost"))
         self._send_state()
 
     def error_changed(self) -> None:
@@ -335,7 +324,7 @@ class FleetWatcher(MqttListener):
 
     def publish_rejected(self, message: Message, rule: str, words: str) -> None:
         """Let the command in the message fail with `not-allowed`."""
-        self._commands.fail(message.extra, "not-allowed", words)
+        self._commands.fail(message.extra, refusal("broker-forbids", why=words))
 
     # Subscriptions
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import secrets
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
-from ..errors import STATUS, ErrorCode, Ref, RequestError
+from ..errors import STATUS, ErrorCode, Ref, RequestError, Values, refusal
 from ..messages import (
     UNREADABLE,
     RemoteCommand,
@@ -18,6 +19,8 @@ from .fleet import PinValue
 from .message import Message
 
 _MAX_WORDS_CHARACTERS = 300
+_Word = Annotated[str, Meta(max_length=40)]
+_Text = Annotated[str, Meta(max_length=_MAX_WORDS_CHARACTERS)]
 
 
 class _Answer(msgspec.Struct):
@@ -30,7 +33,15 @@ class _Answer(msgspec.Struct):
     message: str = ""
 
 
+class _Details(msgspec.Struct):
+    """Reason of an `error`, and its values, as far as they are short enough to pass on."""
+
+    reason: _Word = ""
+    values: Annotated[dict[_Word, _Text | float], Meta(max_length=8)] = {}
+
+
 _answers = msgspec.json.Decoder(_Answer)
+_details = msgspec.json.Decoder(_Details)
 
 
 class _Pending(NamedTuple):
@@ -81,17 +92,23 @@ class PendingCommands:
         else:
             code: ErrorCode = answer.code if answer.code in STATUS else "unavailable"
             words = answer.message[:_MAX_WORDS_CHARACTERS] or "no reason was given"
-            self.fail(command_id, code, f"{pending.pi_name}: {words}")
+            words = f"{pending.pi_name}: {words}"
+            try:
+                details = _details.decode(message.payload)
+            except UNREADABLE:
+                details = _Details()
+            values: Values = {**details.values}
+            self.fail(command_id, RequestError(code, words, reason=details.reason, values=values))
 
-    def fail(self, command_id: str, code: ErrorCode, words: str) -> None:
+    def fail(self, command_id: str, error: RequestError) -> None:
         """Let one command fail, if it still waits."""
         if command_id in self._pending:
-            self._remove(command_id).set_exception(RequestError(code, words))
+            self._remove(command_id).set_exception(error)
 
-    def fail_all(self, code: ErrorCode, words: str) -> None:
+    def fail_all(self, error: RequestError) -> None:
         """Let all commands fail."""
         for command_id in list(self._pending):
-            self.fail(command_id, code, words)
+            self.fail(command_id, error)
 
     def _remove(self, command_id: str) -> asyncio.Future[Value]:
         pending = self._pending.pop(command_id)
@@ -99,8 +116,8 @@ class PendingCommands:
         return pending.done
 
     def _time_out(self, command_id: str) -> None:
-        words = f"{self._pending[command_id].pi_name} did not answer within {self._timeout_s} s"
-        self.fail(command_id, "no-answer", words)
+        pi = self._pending[command_id].pi_name
+        self.fail(command_id, refusal("pi-silent", pi=pi, seconds=self._timeout_s))
 
 
 def payload(command: RemoteCommand, command_id: str) -> bytes:

@@ -11,7 +11,7 @@ from tornado.httputil import HTTPServerRequest, split_host_and_port
 from tornado.web import RequestHandler
 
 from ..config import origins, schema
-from ..errors import RequestError
+from ..errors import RequestError, refusal
 from ..limits import DEFAULT, Limits
 from ..messages import Audience, Right
 from ..net.connections import Connection, ConnectionLimiter
@@ -35,9 +35,6 @@ _BY_PROXY = "+proxy"
 """The end of a session's scheme that a trusted proxy told: our own may be another one."""
 COOKIES_DECLINED = "cookies=no"
 """The query of a request that wants its cookie not to count. Browsers send it with a WebSocket."""
-_USED_LINK = (
-    "this link was used or is older than 15 minutes; sudo raspi-server code --qr shows a fresh one"
-)
 
 log = logging.getLogger(__name__)
 
@@ -324,10 +321,9 @@ class AccessPolicy:
             code = self._links.take(token)
         except OSError as error:
             log.error("links.json: %s: a link was rejected", error.strerror, extra=LIMITED)
-            words = f"the link could not be used: {error.strerror}; open it again"
-            raise RequestError("unavailable", words) from None
+            raise refusal("link-failed", why=str(error.strerror)) from None
         if self._codes.right(code) is None:
-            raise RequestError("sign-in", _USED_LINK)
+            raise refusal("used-link", command="sudo raspi-server code --qr")
         assert code is not None
         return code
 
@@ -354,9 +350,9 @@ class AccessPolicy:
     def check_view(self, caller: Caller) -> None:
         """Raise RequestError if the caller may not view the pins."""
         if caller.has_credential and not self.role(caller):
-            raise RequestError("sign-in", "signed out, or the code was replaced: sign in again")
+            raise refusal("session-ended")
         if self.access.view == "code" and not self.role(caller):
-            self._ask_for_code("viewing needs an access code", "view")
+            raise self._needs_code("view", "view-needs-code", "no-view-code")
 
     def may_view(self, caller: Caller) -> bool:
         """Return True if the caller may view the pins."""
@@ -378,7 +374,8 @@ class AccessPolicy:
         """Raise RequestError if the caller may not switch a pin."""
         audience = self._audience(pin)
         if audience == "code" and self.role(caller) != "control":
-            self._ask_for_code(f"switching {pin.name} needs the control code", "control")
+            names = ("switching-needs-code", "no-control-code")
+            raise self._needs_code("control", *names, label=pin.label)
 
     def fleet_audience(self, published: Audience | None) -> Audience:
         """Return the audience that may switch a pin of another Pi from here.
@@ -387,16 +384,16 @@ class AccessPolicy:
         that published none counts as `code`: its release may not publish it."""
         return max(self.access.control, published or "code", key=_STRICTNESS.index)
 
-    def check_fleet(self, pin: str, published: Audience | None, caller: Caller) -> None:
-        """Raise RequestError if the caller may not switch a pin of another Pi from here.
+    def check_fleet(self, pi: str, label: str, published: Audience | None, caller: Caller) -> None:
+        """Raise RequestError if the caller may not switch a pin of the other Pi `pi` from here.
 
         That Pi checks the command by its own policy, too."""
         audience = self.fleet_audience(published)
         if audience == "nobody":
-            words = "nobody may switch other Pis from here (access.control: nobody)"
-            raise RequestError("not-allowed", words)
+            raise refusal("fleet-nobody")
         if audience == "code" and self.role(caller) != "control":
-            self._ask_for_code(f"switching {pin} needs the control code of this Pi", "control")
+            names = ("fleet-needs-code", "no-fleet-code")
+            raise self._needs_code("control", *names, label=label, pi=pi)
 
     def check_broker(self, pin: schema.PinConfig) -> None:
         """Raise RequestError if the broker's clients may not switch a pin.
@@ -428,14 +425,14 @@ class AccessPolicy:
         if audience == "nobody":
             is_own = isinstance(pin, schema.DrivenConfig) and pin.control
             key = f"pins.{pin.name}.control" if is_own else "access.control"
-            raise RequestError("not-allowed", f"nobody may switch {pin.name} ({key}: nobody)")
+            raise refusal("nobody", label=pin.label, key=key)
         return audience
 
-    def _ask_for_code(self, what: str, right: Right) -> None:
+    def _needs_code(self, right: Right, name: str, none_yet: str, **values: str) -> RequestError:
+        """Return the error `name`, or `none_yet` if there is no code that would help."""
         if self._codes.exists(right) or self._codes.exists("control"):
-            raise RequestError("sign-in", what)
-        how = f"sudo raspi-server code --new {right}"
-        raise RequestError("sign-in", f"{what}, and none exists yet ({how})")
+            return refusal(name, **values)
+        return refusal(none_yet, command=f"sudo raspi-server code --new {right}", **values)
 
     def may_control(self, pin: schema.PinConfig, caller: Caller) -> bool:
         """Return True if the caller may switch a pin."""
@@ -467,11 +464,11 @@ class AccessPolicy:
             if not only_own:
                 return
             words = "pages of access.origins get no cookie: expected Authorization: Bearer CODE"
-            raise RequestError("foreign", words)
+            raise refusal("foreign", why=words)
         peer = _peer(request)
         words = origin_check.refusal(text, request.protocol, request.host, peer)
         log.info("%s: refused: %s", request.remote_ip, words, extra=LIMITED)
-        raise RequestError("foreign", words)
+        raise refusal("foreign", why=words)
 
     def listed_origin(self, request: HTTPServerRequest) -> str | None:
         """Return the origin of the page that sent the request if `access.origins` has it.

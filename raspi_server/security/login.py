@@ -5,7 +5,7 @@ import ipaddress
 import logging
 import math
 
-from ..errors import RequestError
+from ..errors import RequestError, refusal
 from ..limits import DEFAULT, Limits
 from ..system.logs import LIMITED
 from .codes import Codes
@@ -64,8 +64,7 @@ class Login:
         now = asyncio.get_running_loop().time()
         wait = self._attempts.wait(network, now)
         if wait > 0:
-            message = f"too many wrong codes: try again in {math.ceil(wait)} s"
-            raise RequestError("too-fast", message)
+            raise refusal("wrong-codes", seconds=math.ceil(wait))
         self._attempts.take(network, now)
         found = self._codes.find(code)
         if found is None and self._codes.has_legacy:
@@ -79,18 +78,14 @@ class Login:
             is_last = self._attempts.wait(network, now) > 0
             words = "%s: a wrong access code%s"
             log.warning(words, address, more if is_last else "", extra=LIMITED)
-            raise RequestError("sign-in", "this is not the code")
+            raise refusal("wrong-code")
         self._attempts.give_back(network)
         return found
 
     async def _find_legacy(self, code: str, now: float) -> str | None:
         """Return the id of a code of an older release, or None; each is checked here only once."""
         if self._legacy_attempts.wait("", now) > 0:
-            message = (
-                "too many codes to check: try again in a minute, or make a link that needs none:"
-                " sudo raspi-server code --qr"
-            )
-            raise RequestError("too-fast", message)
+            raise refusal("slow-codes", command="sudo raspi-server code --qr")
         self._legacy_attempts.take("", now)
         found = await asyncio.to_thread(self._codes.find_legacy, code)
         if found:

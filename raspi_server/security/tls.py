@@ -6,6 +6,7 @@ import ssl
 from typing import Any, NamedTuple
 
 from ..config.schema import CertificateFiles
+from ..errors import Reason, reason
 from . import key_exchange
 
 _CIPHERS = ":".join(
@@ -94,18 +95,18 @@ class Identity(NamedTuple):
     chain: str
     """The certificate as it was read: checking it later needs no file descriptor."""
 
-    def validity_error(self) -> str | None:
-        """Return the reason why the certificate is not valid now, for people, or None if it is."""
+    def validity_error(self) -> Reason | None:
+        """Return the reason why the certificate is not valid now, or None if it is."""
         client = _client_context()
         client.load_verify_locations(cadata=self.chain)
         error = _verification_error(client, self.context)
         if error is None:
             return None
         if error.verify_code == _EXPIRED:
-            return "the certificate has expired"
+            return reason("certificate-expired")
         if error.verify_code == _NOT_YET_VALID:
-            return "the certificate is not yet valid, or the clock is wrong"
-        return f"the certificate is not in order: {error.verify_message}"
+            return reason("certificate-early")
+        return reason("certificate-faulty", why=error.verify_message)
 
 
 def identity(pair: CertificateFiles) -> Identity:

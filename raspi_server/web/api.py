@@ -123,20 +123,19 @@ class ApiHandler(NamedHandler):
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, RequestError):
             self.set_status(STATUS[error.code])
-            code, message = error.code, error.message
         else:
             by_status = {status: code for code, status in reversed(STATUS.items())}
             code = by_status.get(status_code, "internal" if status_code >= 500 else "bad-message")
-            message = reason(self, kwargs.get("exc_info"))
-        if code == "sign-in":
+            error = RequestError(code, reason(self, kwargs.get("exc_info")))
+        if error.code == "sign-in":
             self.set_header("WWW-Authenticate", "Bearer")
             # All browsers call themselves Mozilla. They would show a dialog above our own page, and
             # from then on send the code with each request, whether the page is signed in or not.
             if not self.request.headers.get("User-Agent", "").startswith("Mozilla/"):
                 self.add_header("WWW-Authenticate", f'Basic realm="{NAME}", charset="UTF-8"')
-        if code == "method":
+        if error.code == "method":
             self.set_header("Allow", ", ".join(self.methods()).upper())
-        self.finish(encode(ErrorAnswer.of(code, message)))
+        self.finish(encode(ErrorAnswer.of(error)))
 
 
 class Index(ApiHandler):

@@ -61,6 +61,11 @@ def is_part(kind: str) -> bool:
     return kind.startswith(_PARTS + _ICONS)
 
 
+def is_manifest(kind: str) -> bool:
+    """Return whether files of a content type are manifests of web apps."""
+    return kind.startswith("application/manifest+json")
+
+
 def is_html(kind: str) -> bool:
     """Return whether files of a content type are HTML pages."""
     return kind.startswith("text/html")

@@ -11,7 +11,7 @@ from typing import Protocol
 from ..broadcaster import Broadcaster
 from ..config.pinout import POSITION_BY_GPIO
 from ..config.schema import DrivenConfig
-from ..errors import RequestError
+from ..errors import Reason, RequestError
 from ..gpio.board import Board
 from ..gpio.history import History
 from ..gpio.pin import Pin
@@ -24,6 +24,7 @@ from ..messages import (
     FleetPin,
     Hello,
     PinInfo,
+    PinWords,
     RemoteCommand,
     Right,
     Value,
@@ -36,6 +37,7 @@ from ..security.hooks import Hooks
 from ..security.tls import Identity
 from ..status import Status
 from .compression import ContentCache
+from .languages import Languages
 from .versions import Versions
 
 PAGE_POLICY = (
@@ -57,6 +59,8 @@ CLOSE_LOGIN_REQUIRED = 4401
 CLOSE_RESTARTED = 1012
 """The close code for viewers that have to connect again immediately: their session has ended, or
 the hub they were connected to."""
+_UNAVAILABLE = Reason("unavailable", "unavailable")
+"""The reason that callers get who may not switch, in place of the kernel's words."""
 _PACKAGE = Path(__file__).parents[1]
 _INSIDE = _PACKAGE / "www"
 BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else _PACKAGE.parent / "www"
@@ -65,7 +69,7 @@ BUILT_IN_WWW = _INSIDE if _INSIDE.is_dir() else _PACKAGE.parent / "www"
 
 def refuse(viewer: Viewer, error: RequestError) -> None:
     """Tell a viewer in words that it may not view, and close it."""
-    viewer.send_message(Error(None, error.code, error.message))
+    viewer.send_message(Error.of(error))
     viewer.close(CLOSE_LOGIN_REQUIRED, error.message)
 
 
@@ -132,10 +136,12 @@ class WebContext:
     """The key of the tokens in forms. After a restart the forms of before are rejected."""
     contents: ContentCache = field(init=False)
     versions: Versions = field(init=False)
+    languages: Languages = field(init=False)
 
     def __post_init__(self) -> None:
         self.contents = ContentCache(self.limits)
         self.versions = Versions(lambda: self.www, self.limits)
+        self.languages = Languages(lambda: self.www, str(BUILT_IN_WWW))
 
     @property
     def board(self) -> Board:
@@ -168,6 +174,7 @@ class WebContext:
 
     def _pin(self, pin: Pin, may_control: bool, details: bool) -> PinInfo:
         config = pin.config
+        error = pin.error if details or not pin.error else _UNAVAILABLE
         return PinInfo(
             name=config.name,
             label=config.label,
@@ -182,7 +189,14 @@ class WebContext:
             group=getattr(config, "group", None),
             confirm=getattr(config, "confirm", False),
             control=self.auth.audience(config) if isinstance(config, DrivenConfig) else None,
-            error=pin.error if details or not pin.error else "unavailable",
+            error=error and error.message,
+            error_reason=error and error.name,
+            error_values=error.values if error else {},
+            kind=config.kind,
+            room=config.room,
+            icon=config.icon,
+            words=PinWords(config.words.on, config.words.off) if config.words else None,
+            hidden=config.hidden,
         )
 
     def pins(self, caller: Caller) -> list[PinInfo]:
@@ -257,7 +271,7 @@ class WebContext:
         if fleet.is_own(command.pi):
             self.auth.check_control(self.board[command.pin].config, caller)
         else:
-            self.auth.check_fleet(f"{pin.name} of {pi.name}", pin.control, caller)
+            self.auth.check_fleet(pi.name, pin.label, pin.control, caller)
 
     def hello(self, caller: Caller) -> Hello:
         """Return the first message to a viewer."""

@@ -6,7 +6,7 @@ from functools import partial
 
 from tornado.http1connection import HTTP1Connection
 
-from ..errors import RequestError
+from ..errors import refusal
 from ..net.backpressure import Viewer
 from ..net.connections import Connection
 from ..net.events import RETRY_AFTER_MS, EventStream, EventViewer
@@ -42,7 +42,7 @@ class Events(ApiHandler):
         stream = self.request.connection.stream
         if isinstance(stream, Connection) and not stream.closed():
             if not self.context.auth.admit_viewer(self.request, stream, self.caller):
-                raise RequestError("too-fast", "this address has too many connections")
+                raise refusal("too-many-connections")
             stream.on_large_response = None  # the hub bounds what waits here
         # Tornado would send each event as a chunk, and wait for slow clients one by one.
         self.detach()

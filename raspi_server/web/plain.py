@@ -11,13 +11,14 @@ import time
 from html import escape
 from typing import Any, NamedTuple
 
+from ..config.kinds import ALARMS, OPENINGS
 from ..decoding import pin_value, shorten
-from ..errors import STATUS, RequestError
+from ..errors import STATUS, RequestError, refusal
 from ..messages import HEADERS, Command, Notice, PinInfo, Pulse, Set
 from ..security.access import Caller, cookie_name
 from .context import WebContext
 from .handler import NamedHandler, reason
-from .plain_words import LANGUAGES, choose
+from .languages import fill
 
 PATH = "/plain"
 _PAGE = PATH.lstrip("/")
@@ -28,14 +29,8 @@ _POLICY = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self';"
     " frame-ancestors 'none'"
 )
-_BUTTONS = {
-    getattr(words, key): key
-    for words in LANGUAGES
-    for key in ("on", "off", "press", "set_level", "sign_in", "sign_out")
-}
-"""What the buttons mean: browsers send the words that they show."""
-_TOLD_IN_FULL = ("simulated", "open")
-"""The notices to which the server's own words add nothing where the page has its own."""
+_BUTTON = "do-"
+"""The names of buttons begin with it and end with what they do. Their words are of any language."""
 
 
 class _Answer(NamedTuple):
@@ -56,7 +51,7 @@ class Plain(NamedHandler):
         """Take the parts that the handler uses."""
         self.context = context
         self._cookie = ""
-        self._words = choose(self.request.headers.get("Accept-Language", ""))
+        self._words = context.languages.choose(self.request.headers.get("Accept-Language", ""))
 
     def set_default_headers(self) -> None:
         """Set the headers of every answer, errors included."""
@@ -92,8 +87,8 @@ class Plain(NamedHandler):
         try:
             self.context.auth.check_origin(self.request, only_own=True)
             if not hmac.compare_digest(self._sent("token").encode(), self._token().encode()):
-                raise RequestError("foreign", self._words.old_form)
-            question = await self._carry_out(_BUTTONS.get(self._sent("do"), ""))
+                raise refusal("old-form")
+            question = await self._carry_out(self._pressed())
         except RequestError as error:
             self._answer(self._failure(error))
             return
@@ -106,7 +101,7 @@ class Plain(NamedHandler):
         """Do what a button says; return the form that asks first, or "". Raise RequestError."""
         auth = self.context.auth
         if what == "sign_in":
-            found = await self._check_code()
+            found = await auth.caller(self.request, self._sent("code"))
             assert found.code, "it is known by its code"
             await auth.begin_session(self, found.code)
         elif what == "sign_out":
@@ -117,14 +112,6 @@ class Plain(NamedHandler):
             return await self._switch(what)
         self.context.close_ended_sessions()
         return ""
-
-    async def _check_code(self) -> Caller:
-        """Return the caller of the code that was typed. Raise RequestError, in the language."""
-        try:
-            return await self.context.auth.caller(self.request, self._sent("code"))
-        except RequestError as error:
-            known = {"sign-in": self._words.wrong_code, "too-fast": self._words.wrong_codes}
-            raise RequestError(error.code, known.get(error.code) or error.message) from None
 
     async def _switch(self, what: str) -> str:
         auth, board = self.context.auth, self.context.board
@@ -146,12 +133,12 @@ class Plain(NamedHandler):
         if what == "press":
             return Pulse(pin=pin.name)
         if what != "set_level":
-            words = f"expected one of the buttons, got {shorten(self._sent('do'))}"
+            words = f"expected one of the buttons, got {shorten(what)}"
             raise RequestError("bad-value", words)
         percent = pin_value(level.replace(",", ".").rstrip("% "))
         if not isinstance(percent, float) or not 0 <= percent <= 100:
-            words = f"{pin.label}: expected a number from 0 to 100, got {shorten(level)}"
-            raise RequestError("bad-value", words)
+            limits = {"minimum": 0, "maximum": 100}
+            raise refusal("out-of-range", label=pin.label, got=shorten(level), **limits)
         return Set(pin=pin.name, value=percent / 100)
 
     # What the browser sent
@@ -160,6 +147,11 @@ class Plain(NamedHandler):
         """Return a field of the form, "" without it."""
         found = self.request.body_arguments.get(name, [b""])
         return found[-1].decode(errors="replace").strip()
+
+    def _pressed(self) -> str:
+        """Return what the button does that was pressed, "" without one."""
+        names = (each for each in self.request.body_arguments if each.startswith(_BUTTON))
+        return next(names, "").removeprefix(_BUTTON)
 
     def _refresh(self) -> int | None:
         """Return the seconds after which the page is asked to load itself again, or None."""
@@ -214,20 +206,21 @@ class Plain(NamedHandler):
             again = f'<meta http-equiv="refresh" content="{refresh}; url={to}">'
         failure = ""
         if answer.failure:
-            words = escape(self._words.not_done.format(why=answer.failure))
+            words = self._html("not_done", why=answer.failure)
             failure = f"<p class='error'><strong>{words}</strong></p>"
         may_view = self.context.auth.may_view(self.caller)
         if answer.question:
             parts = [answer.question]
         elif may_view:
             notices = [self._notice(each) for each in server.notices]
-            parts = [failure, *notices, self._pins(), self._session(), self._links(refresh)]
+            parts = [failure, *notices, *self._pins(), self._session(), self._links(refresh)]
         else:
             parts = [failure, self._session()]
         body = "".join(f"{part}\n" for part in parts if part)
         host = escape(server.host if may_view else server.name)
         self.finish(
-            f"<!DOCTYPE html>\n<html lang='{self._words.language}'><head><meta charset='utf-8'>"
+            f"<!DOCTYPE html>\n<html lang='{self._words.tag}' dir='{self._words.direction}'>"
+            "<head><meta charset='utf-8'>"
             "<meta name='viewport' content='width=device-width, initial-scale=1'>"
             "<meta name='color-scheme' content='light dark'>"
             f"{again}<title>{host}</title><link rel='stylesheet' href='plain.css'></head>"
@@ -236,89 +229,114 @@ class Plain(NamedHandler):
 
     def _failure(self, error: RequestError) -> _Answer:
         # Not 401: some text browsers would ask for a user and a password, and show no page.
-        return _Answer(403 if error.code == "sign-in" else STATUS[error.code], error.message)
+        words = self._words.worded(f"error:{error.reason}", error.values) or error.message
+        return _Answer(403 if error.code == "sign-in" else STATUS[error.code], words)
+
+    def _html(self, key: str, **values: str | int | float) -> str:
+        """Return a string of the page for HTML."""
+        return escape(self._words.text(key, **values))
 
     def _question(self, pin: PinInfo, what: str, level: str) -> str:
-        words = {
-            "on": self._words.ask_on,
-            "off": self._words.ask_off,
-            "press": self._words.ask_press,
-            "set_level": self._words.ask_set,
-        }[what].format(label=pin.label, level=level.rstrip("% "), seconds=f"{pin.pulse or 0:g}")
+        key = {"on": "ask_on", "off": "ask_off", "press": "ask_press", "set_level": "ask_set"}[what]
+        values = {"level": level.rstrip("% "), "seconds": f"{pin.pulse or 0:g}"}
         fields = self._hidden(pin=pin.name, level=level, sure="yes")
-        back = f"<a href='{self._address(self._refresh())}'>{self._words.no}</a>"
-        yes = _button(getattr(self._words, what))
-        return f"<p>{escape(words)}</p>{_form(f'{fields}{yes} {back}')}"
+        back = f"<a href='{self._address(self._refresh())}'>{self._html('no')}</a>"
+        yes = self._press_button(pin) if what == "press" else self._button(what)
+        question = self._html(key, label=pin.label, **values)
+        return f"<p>{question}</p>{_form(f'{fields}{yes} {back}')}"
 
     def _notice(self, notice: Notice) -> str:
-        words = self._words.notices.get(notice.code, "")
-        message = f" <span lang='en'>{escape(notice.message)}</span>"
-        return f"<p>{words}{'' if words and notice.code in _TOLD_IN_FULL else message}</p>"
+        words = self._words.worded(f"notice:{notice.reason}", notice.values)
+        detail = str(notice.values.get("why", "")) if words else notice.message
+        shown = f" <span lang='en' dir='ltr'>{escape(detail)}</span>" if detail else ""
+        return f"<p>{escape(words or '')}{shown}</p>"
 
-    def _pins(self) -> str:
-        rows = [self._row(pin) for pin in self.context.pins(self.caller)]
-        return f"<table>\n{''.join(rows)}</table>" if rows else f"<p>{self._words.no_pins}</p>"
+    def _pins(self) -> list[str]:
+        """Return the pins, below the headings of their rooms; those without a room come first."""
+        rooms: dict[str | None, list[PinInfo]] = {None: []}
+        for pin in self.context.pins(self.caller):
+            if not pin.hidden:
+                rooms.setdefault(pin.room, []).append(pin)
+        found = []
+        for room, pins in rooms.items():
+            heading = f"<h2>{escape(room)}</h2>" if room else ""
+            rows = "".join(self._row(pin) for pin in pins)
+            found += [f"{heading}<table>\n{rows}</table>"] if pins else []
+        return found or [f"<p>{self._html('no_pins')}</p>"]
 
     def _row(self, pin: PinInfo) -> str:
-        kind = "" if pin.value is None else " class='on'" if pin.value else " class='off'"
+        is_open = pin.kind in OPENINGS and pin.mode == "input"
+        active = "alarm" if pin.kind in ALARMS else "open" if is_open else "on"
+        kind = "" if pin.value is None else f" class='{active if pin.value else 'off'}'"
         state = f"<strong{kind}>{escape(self._state(pin))}</strong>"
         if pin.since and pin.value is not None:
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(pin.since))
-            state += f" <small>{self._words.since.format(time=since)}</small>"
-        if pin.value is None and pin.error not in (None, "unavailable"):
-            state += f"<small lang='en'>: {escape(pin.error)}</small>"
+            state += f" <small>{self._html('since', time=since)}</small>"
+        if pin.value is None and pin.error_reason not in (None, "unavailable"):
+            words = self._words.worded(f"error:{pin.error_reason}", pin.error_values)
+            state += f"<small>: {escape(words or str(pin.error))}</small>"
         forms = "".join(self._controls(pin)) if pin.writable and pin.value is not None else ""
         rest = f"<td>{state}</td><td>{forms}</td>" if forms else f"<td colspan='2'>{state}</td>"
         return f"<tr><th>{escape(pin.label)}</th>{rest}</tr>\n"
 
     def _state(self, pin: PinInfo) -> str:
         if pin.value is None:
-            return self._words.unavailable
+            return self._words.text("unavailable")
         if pin.mode == "pwm" and 0 < pin.value < 1:
             return f"{_percent(pin)} %"
-        return self._words.is_on if pin.value else self._words.is_off
+        if pin.words:
+            return pin.words.on if pin.value else pin.words.off
+        words = self._words.kind(pin)
+        key = "on" if pin.value else "off"
+        return words.get(key) or self._words.text(f"is_{key}")
 
     def _controls(self, pin: PinInfo) -> list[str]:
         """Return the forms for what the caller may do with a pin."""
         fields = self._hidden(pin=pin.name)
-        words = self._words
-        buttons = (words.press if pin.pulse else words.on, words.off)
-        found = [_form(fields + " ".join(_button(each) for each in buttons))]
+        first = self._press_button(pin) if pin.pulse else self._button("on")
+        found = [_form(f"{fields}{first} {self._button('off')}")]
         if pin.mode == "pwm":  # a form of its own: Enter in the field presses its first button
-            name = escape(words.level.format(label=pin.label))
+            name = self._html("level", label=pin.label)
             level = f"<input name='level' size='4' value='{_percent(pin)}' title='{name}'> % "
-            found.append(_form(fields + level + _button(words.set_level)))
+            found.append(_form(fields + level + self._button("set_level")))
         return found
 
     def _session(self) -> str:
         """Return the form to sign in or out, "" where neither would change anything."""
-        auth, words = self.context.auth, self._words
+        auth = self.context.auth
         role = auth.role(self.caller)
         if role:
-            known = words.signed_in_control if role == "control" else words.signed_in_view
-            out = _form(self._hidden() + _button(words.sign_out)) if self.caller.session else ""
+            known = self._html(f"signed_in_{role}")
+            out = _form(self._hidden() + self._button("sign_out")) if self.caller.session else ""
             return f"<p>{known}</p>{out}"
         if auth.may_view(self.caller):
             pins = (pin.config for pin in self.context.board)
             if not auth.code_would_help(pins, self.caller):
                 return ""
-            what, right = words.switch_needs_code, "control"
+            what, right = "switch_needs_code", "control"
         else:
-            what, right = words.needs_code, "view"
-        label = f"<label>{words.code} <input type='password' name='code' size='20'></label> "
-        command = f"<code>sudo raspi-server code --new {right}</code>"
-        lost = words.lost_code.format(command=command)
-        form = _form(self._hidden() + label + _button(words.sign_in))
-        return f"<p>{what}</p>{form}<p><small>{lost}</small></p>"
+            what, right = "needs_code", "view"
+        code = "<input type='password' name='code' size='20'>"
+        label = f"<label>{self._html('code')} {code}</label> "
+        command = f"<code dir='ltr'>sudo raspi-server code --new {right}</code>"
+        lost = fill(escape(self._words.plain["lost_code"]), {"command": command})
+        form = _form(self._hidden() + label + self._button("sign_in"))
+        return f"<p>{self._html(what)}</p>{form}<p><small>{lost}</small></p>"
 
     def _links(self, refresh: int | None) -> str:
         other = None if refresh else _REFRESH_S
-        every = self._words.load_every.format(seconds=_REFRESH_S)
-        now = f"<a href='{self._address(refresh)}'>{self._words.load_again}</a>"
-        later = f"<a href='{self._address(other)}'>"
-        later += f"{self._words.load_no_more if refresh else every}</a>"
-        live = f"<a href='./'>{self._words.live_page}</a>"
+        words = self._html("load_no_more" if refresh else "load_every", seconds=_REFRESH_S)
+        now = f"<a href='{self._address(refresh)}'>{self._html('load_again')}</a>"
+        later = f"<a href='{self._address(other)}'>{words}</a>"
+        live = f"<a href='./'>{self._html('live_page')}</a>"
         return f"<ul>{''.join(f'<li>{each}</li>' for each in (now, later, live))}</ul>"
+
+    def _button(self, what: str, words: str = "") -> str:
+        shown = escape(words or self._words.text(what))
+        return f"<input type='submit' name='{_BUTTON}{what}' value='{shown}'>"
+
+    def _press_button(self, pin: PinInfo) -> str:
+        return self._button("press", self._words.kind(pin).get("press", ""))
 
     def _hidden(self, **fields: str) -> str:
         """Return the fields of a form that nobody sees, with the token."""
@@ -337,7 +355,3 @@ def _percent(pin: PinInfo) -> str:
 
 def _form(content: str) -> str:
     return f"<form method='post' action='{_PAGE}'>{content}</form>"
-
-
-def _button(words: str) -> str:
-    return f"<input type='submit' name='do' value='{words}'>"

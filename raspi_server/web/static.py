@@ -5,6 +5,7 @@ A file is always served as it is now. Nothing outside the folders is served.
 
 import contextlib
 import os
+import socket
 from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,11 +15,19 @@ from tornado.web import HTTPError, StaticFileHandler
 
 from ..messages import HEADERS
 from .compression import accepts_gzip, compress, open_regular
-from .content_types import content_type, is_html, is_part, is_text
+from .content_types import content_type, is_html, is_manifest, is_text
 from .context import PAGE_POLICY, WebContext
 from .cross_origin import allow_origin
 from .handler import NamedHandler, OwnHTTPError, write_plainly
-from .versions import CURRENT, IMMUTABLE, VERSION, is_hidden, put_version
+from .versions import (
+    CURRENT,
+    IMMUTABLE,
+    VERSION,
+    is_hidden,
+    is_versioned,
+    put_host,
+    put_version,
+)
 
 INDEX = "index.html"
 MAX_DEPTH = 32
@@ -121,7 +130,10 @@ class Files(NamedHandler, StaticFileHandler):
         self._type = content_type(path)
         is_small = self._found.st_size <= self._limits.max_page_bytes
         is_fit = is_small and self._found.st_size >= self._limits.min_gzip_bytes
-        self._names_version = self.has_versions and is_small and is_html(self._type)
+        is_page = is_html(self._type)
+        self._is_filled = self.has_versions and is_small and (is_page or is_manifest(self._type))
+        """True if the server puts its version, its languages or its host name into the file."""
+        self._host = self.context.versions.host if is_page else socket.gethostname()
         self._may_be_gzip = is_fit and is_text(self._type)
         self._is_gzip = False
         etag = self.compute_etag()
@@ -166,13 +178,13 @@ class Files(NamedHandler, StaticFileHandler):
 
         Raises HTTPError 503 if it cannot be read.
         """
-        if not self._names_version and not self._is_gzip:
+        if not self._is_filled and not self._is_gzip:
             return None
         assert self.absolute_path is not None
         form = "gzip" if self._is_gzip else "identity"
         try:
             return self.context.contents.get(
-                self.absolute_path, form, (self._stamp(), self._page_version()), self._make_content
+                self.absolute_path, form, (self._stamp(), self._filling()), self._make_content
             )
         except OSError as error:
             raise OwnHTTPError(503, str(error.strerror)) from None
@@ -181,8 +193,11 @@ class Files(NamedHandler, StaticFileHandler):
         assert self.absolute_path is not None
         with open_regular(self.absolute_path) as file:
             content = file.read()
-        if self._names_version:
-            content = put_version(content, self._version)
+        if self._is_filled and is_html(self._type):
+            spoken = self.context.versions.languages
+            content = put_version(content, self._version, languages=spoken, host=self._host)
+        elif self._is_filled:
+            content = put_host(content, self._host)
         return compress(content) if self._is_gzip else content
 
     # Its headers
@@ -190,8 +205,12 @@ class Files(NamedHandler, StaticFileHandler):
     def _stamp(self) -> tuple[int, int, int]:
         return self._found.st_ino, self._found.st_ctime_ns, self._found.st_size
 
-    def _page_version(self) -> str:
-        return f"-{self._version}" if self._names_version else ""
+    def _filling(self) -> str:
+        """Return what identifies the words that the server puts into the file."""
+        if not self._is_filled:
+            return ""
+        is_page = is_html(self._type)  # the version covers the host name
+        return f"-{self._version if is_page else self._host.encode().hex()}"
 
     def compute_etag(self) -> str | None:
         """Return a tag of everything that changes the content.
@@ -200,7 +219,7 @@ class Files(NamedHandler, StaticFileHandler):
         """
         inode, changed, size = self._stamp()
         form = "-gzip" if self._is_gzip else ""
-        return f'"{inode:x}-{changed:x}-{size:x}{self._page_version()}{form}"'
+        return f'"{inode:x}-{changed:x}-{size:x}{self._filling()}{form}"'
 
     def get_modified_time(self) -> datetime:
         """Return the time of the file's last edit, to the second."""
@@ -211,7 +230,7 @@ class Files(NamedHandler, StaticFileHandler):
 
         The date of a page does not prove it, since the page names the version of other files.
         """
-        if self._names_version and not self.request.headers.get("If-None-Match"):
+        if self._is_filled and not self.request.headers.get("If-None-Match"):
             return False
         return super().should_return_304()
 
@@ -300,7 +319,9 @@ class VersionedFiles(Files):
         """Let browsers keep a file that the present version covers."""
         super().set_extra_headers(path)
         version = self.request.path.split("/")[2]
-        if is_part(self._type) and self.context.versions.covers(version, path, self._found):
+        versions = self.context.versions
+        is_now = not self._is_filled or self._host == versions.host
+        if is_versioned(path) and is_now and versions.covers(version, path, self._found):
             self.set_header("Cache-Control", IMMUTABLE)
 
 

@@ -120,10 +120,10 @@ class Proof(RateLimitedSocket):
 
 
 class TrustFiles(Files):
-    """The built-in files of the trust page.
+    """The built-in files of the trust page, and its strings in all languages.
 
     Files of the user are not served over plain HTTP. The addresses have no version, since plain
-    HTTP serves only `/trust/*`.
+    HTTP serves nothing else.
     """
 
     has_versions = False
@@ -162,6 +162,6 @@ ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
 )
 PLAIN_ROUTES: tuple[tuple[str, type[RequestHandler]], ...] = (
     *ROUTES,
-    (r"/((?:trust(?:/[\w.-]*)?)|icon\.svg)", TrustFiles),
+    (r"/(trust(?:/[\w.-]*)?|languages/[\w-]+\.json|icon\.svg)", TrustFiles),
     (r".*", HttpsOnly),
 )

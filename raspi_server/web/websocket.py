@@ -278,7 +278,7 @@ class ViewerSocket(RateLimitedSocket):
         if self._viewer is None:
             super().end(reason)
             return
-        self._viewer.send_message(Error(None, "too-fast", reason))
+        self._viewer.send_message(Error.of(RequestError("too-fast", reason)))
         self._viewer.close(CLOSE_POLICY_VIOLATION, reason)
 
     def on_ping(self, data: bytes) -> None:
@@ -309,7 +309,7 @@ class ViewerSocket(RateLimitedSocket):
             self._send_error(viewer, ref, error)
 
     def _send_error(self, viewer: Viewer, ref: Ref | None, error: RequestError) -> None:
-        viewer.send_message(Error(ref, error.code, error.message))
+        viewer.send_message(Error.of(error, ref))
 
 
 class Socket(ViewerSocket):

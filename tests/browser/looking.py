@@ -1,11 +1,14 @@
 """Helpers of the browser tests: a configuration, the API, and the parts of the page."""
 
 import gzip
+import json
 import time
 from typing import Any
 
 from playwright.sync_api import CDPSession, Locator, Page, Response, expect
+from websockets.sync.client import connect
 
+from raspi_server.web.context import BUILT_IN_WWW
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server
 
@@ -33,6 +36,13 @@ INSTALL_WORKER = """async () => {
 }"""
 
 
+def string(key: str, language: str = "en", section: str = "page", **values: object) -> str:
+    """Return a string of the pages, with its braces filled in."""
+    file = BUILT_IN_WWW / "languages" / f"{language}.json"
+    text: str = json.loads(file.read_text())[section][key]
+    return text.format(**values) if values else text
+
+
 def api(server: Server, path: str, method: str = "GET", body: object = None) -> Any:
     response = ask(server, method, path, body)
     assert response.status == 200, response
@@ -42,6 +52,16 @@ def api(server: Server, path: str, method: str = "GET", body: object = None) -> 
 def switch(server: Server, pin: str, value: float) -> None:
     """Switch a pin as another client."""
     api(server, f"/api/pins/{pin}", "PUT", {"value": value})
+
+
+def drive(server: Server, **values: int) -> None:
+    """Set simulated inputs."""
+    with connect(f"ws://127.0.0.1:{server.port}/ws") as socket:
+        for pin, level in values.items():
+            socket.send(json.dumps({"type": "drive", "pin": pin, "value": level, "ref": pin}))
+            while (answer := json.loads(socket.recv(LIMIT))).get("ref") != pin:
+                pass
+            assert answer["type"] == "result", answer
 
 
 def value(server: Server, pin: str) -> float | None:
@@ -71,11 +91,12 @@ def first_visit(page: Page, url: str) -> dict[str, int]:
 def check_scripts(page: Page, urls: list[str], language: str) -> None:
     """Check that a page names all its scripts but the first, and loads one language's strings."""
     scripts = {url for url in urls if url.endswith(".js")}
-    strings = {url for url in scripts if "strings." in url}
-    assert {url.rpartition("/")[2] for url in strings} == {f"strings.{language}.js"}
+    strings = [url.rpartition("/")[2] for url in urls if "/languages/" in url]
+    assert strings == [f"{language}.json"]
     links = page.locator('link[rel="modulepreload"]').all()
     named = {link.evaluate("link => link.href") for link in links}
-    assert named == {url for url in scripts - strings if not url.endswith("/start.js")}
+    in_head = {script.evaluate("each => each.src") for script in page.locator("head script").all()}
+    assert named == scripts - in_head
 
 
 def card(page: Page, pin: str) -> Locator:
@@ -84,6 +105,14 @@ def card(page: Page, pin: str) -> Locator:
 
 def word(page: Page, pin: str) -> Locator:
     return card(page, pin).locator(".word")
+
+
+def open_row(page: Page, pin: str) -> Locator:
+    """Open the row of a pin, and return it."""
+    row = page.locator(f'#pins [data-pin="{pin}"]')
+    row.locator(".opener").click()
+    expect(row.locator(".more")).to_be_visible()
+    return row
 
 
 def expect_live(page: Page) -> None:

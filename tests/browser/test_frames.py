@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from raspi_server.security.codes import Codes
-from tests.browser.looking import CONFIG, expect_live, value
+from tests.browser.looking import CONFIG, expect_live, string, value
 from tests.support.coded_server import folders
 
 READ = """async ([target, code]) => {
@@ -60,16 +60,16 @@ def site(tmp_path: Path) -> Iterator[Callable[..., str]]:
 
 def sign_in(page: Page, code: str) -> None:
     """Sign in with a code, in a page or in a frame of one."""
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in").first.click()
     page.get_by_role("textbox", name="Access code").fill(code)
     page.locator("#sign-in .do").click()
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    expect(page.locator("#session")).to_contain_text(string("signedInControl"))
 
 
 def test_listed_site(start_server, open_page, browser, site, tmp_path: Path) -> None:
     """A site in `access.origins` reads, connects, and frames the dashboard. Even in a browser that
-    has signed in, it is a stranger: the framed page asks for the code, and forgets it when it is
-    loaded again. A site that is not listed gets nothing."""
+    has signed in, it is a stranger: the framed page asks for the code, then does what was tapped,
+    and forgets the code when it is loaded again. A site that is not listed gets nothing."""
     code = Codes(tmp_path).renew("control")
     around = tmp_path / "around"
     around.mkdir()
@@ -87,14 +87,19 @@ def test_listed_site(start_server, open_page, browser, site, tmp_path: Path) -> 
     assert page.evaluate(IMPORT, server.url) == [None, 6]
     frame = page.frame_locator("iframe")
     lamp = frame.get_by_role("switch", name="Desk lamp")
+    locked = frame.locator("#pins [data-locked]")
     expect(frame.locator("#link")).to_contain_text("Live")
-    expect(lamp).to_have_count(0)
-    frame.get_by_role("button", name="Sign in").click()
+    expect(locked).to_have_count(5)
+    frame.get_by_role("switch", name="Heater").click()
     frame.get_by_role("textbox", name="Access code").fill("wrong")
     frame.locator("#sign-in .do").click()
     expect(frame.locator("#sign-in .error")).to_be_visible()
     frame.get_by_role("textbox", name="Access code").fill(code)
     frame.locator("#sign-in .do").click()
+    expect(frame.locator("#confirm")).to_contain_text("Switch Heater on?")
+    frame.locator("#confirm .do").click()
+    expect(frame.get_by_role("switch", name="Heater")).to_be_checked()
+    assert value(server, "heater") == 1
     lamp.click()
     expect(lamp).not_to_be_checked()
     assert value(server, "lamp") == 0
@@ -104,7 +109,7 @@ def test_listed_site(start_server, open_page, browser, site, tmp_path: Path) -> 
     assert code not in kept
     page.reload()
     expect(frame.locator("#link")).to_contain_text("Live")
-    expect(lamp).to_have_count(0)
+    expect(locked).to_have_count(5)
 
     server.reload(config.replace(listed, "https://dash.example.org"))
     server.wait_for_log("serving http", again=1)

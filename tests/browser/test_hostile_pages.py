@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from raspi_server.security.codes import Codes
-from tests.browser.looking import complete_log
+from tests.browser.looking import complete_log, string
 from tests.support.coded_server import folders, new_link
 from tests.support.server import Server, free_port
 
@@ -135,7 +135,7 @@ def test_page_of_another_site(start_server, page, evil_site, tmp_path, is_coded)
     access = "access: {view: code, control: code}" if is_coded else "access: {control: everyone}"
     server = start_server(access + PINS, env=folders(tmp_path))
     page.goto(f"{server.url}{new_link(tmp_path)}")
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    expect(page.locator("#session")).to_contain_text(string("signedInControl"))
     if not is_coded:
         page.context.clear_cookies()
     for name in ("127.0.0.1", "localhost", EVIL):

@@ -1,11 +1,25 @@
-"""Files that the browser's cache and the service worker keep, and those that they request again."""
+"""Files that the browser's cache and the service worker keep, and those that they request again;
+and what a device shows of a Pi that does not answer."""
 
 import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.looking import CONFIG, INSTALL_WORKER, complete_log, expect_live, wait_for
+from raspi_server.security.codes import Codes
+from tests.browser.looking import (
+    CONFIG,
+    INSTALL_WORKER,
+    api,
+    card,
+    complete_log,
+    expect_live,
+    string,
+    switch,
+    wait_for,
+    word,
+)
+from tests.support.coded_server import folders, new_link
 from tests.support.server import Server
 
 REQUEST = re.compile(r"DEBUG (?:GET|HEAD|POST) (\S+): (\d+)")
@@ -133,7 +147,7 @@ def test_visits(start_server, open_page, tmp_path: Path) -> None:
     files = visit(server, page)
     assert set(files.values()) == {200}
     assert {file for file in files if not VERSION.match(file)} == {"/"}
-    assert 20 < len(files) < 35
+    assert 20 < len(files) < 60
     versions = {version_of(files)}
     for colour in ("rgb(1, 2, 3)", "rgb(1, 2, 4)"):
         files = visit(server, page)
@@ -145,4 +159,100 @@ def test_visits(start_server, open_page, tmp_path: Path) -> None:
         assert page.evaluate("getComputedStyle(document.body).color") == colour
         page.evaluate(INSTALL_WORKER)
         page.reload()
+        wait_for_kept(page, "/dashboard/timeline.js")  # for a start without the Pi
     assert len(versions) == 3
+
+
+STORED = "Object.keys(localStorage).filter((key) => key.startsWith('raspi-server last-known '))"
+CODED = CONFIG.replace("control: everyone", "view: code")
+
+
+def install_worker(page: Page) -> None:
+    """Install the service worker, which browsers do over https by themselves, and let it keep the
+    page."""
+    page.evaluate(INSTALL_WORKER)
+    page.reload()
+    expect_live(page)
+    for path in ("/", "/dashboard/dashboard.js", "/dashboard/timeline.js", "/languages/en.json"):
+        wait_for_kept(page, path)
+
+
+def test_pi_that_does_not_answer(start_server, open_page, shoot) -> None:
+    """The page that a service worker opens tells which Pi it is of, and what it last knew of its
+    pins, and when. Nothing can be switched there. It is live by itself once the Pi answers."""
+    server = start_server(CONFIG)
+    host = api(server, "/api")["host"]
+    page = open_page(server.url)
+    switch(server, "lamp", 1)
+    install_worker(page)
+    server.stop()
+    page.reload()
+    told = page.locator("#last-known")
+    told_words = re.escape(string("lastKnown", host=host, time="TIME"))
+    expect(told).to_have_text(re.compile(told_words.replace("TIME", r"\d\d:\d\d:\d\d")))
+    expect(page).to_have_title(host)
+    expect(page.locator("#host")).to_have_text(host)
+    expect(word(page, "lamp").first).to_have_text("on")
+    expect(word(page, "door").first).to_have_text("off")
+    expect(card(page, "lamp").first).to_contain_text(string("lastHeard"))
+    expect(page.locator("#waiting")).to_be_hidden()
+    controls = page.locator("#pins :is([role=switch], input, .press, .drive)")
+    expect(controls).to_have_count(0)
+    shoot(page)
+    page.evaluate("location.hash = '#pin/lamp'")
+    expect(page.locator("#pin-page .word")).to_have_text("on")
+    expect(page.locator("#pin-page .page-error")).to_be_visible()
+    page.go_back()
+    page.evaluate("window.sameDocument = true")
+    server.restart()
+    expect_live(page)
+    expect(told).to_be_hidden()
+    expect(word(page, "lamp").first).to_have_text("off")
+    page.get_by_role("switch", name="Desk lamp").click()
+    expect(word(page, "lamp").first).to_have_text("on")
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_nothing_is_kept_without_a_worker(start_server, open_page) -> None:
+    """Over plain http, where no page opens without the Pi, the device keeps nothing of the pins."""
+    server = start_server(CONFIG)
+    page = open_page(server.url)
+    expect_live(page)
+    assert page.evaluate(STORED) == []
+    install_worker(page)
+    assert page.evaluate(STORED) == ["raspi-server last-known /"]
+
+
+def test_what_is_kept_of_a_session(start_server, open_page, tmp_path: Path) -> None:
+    """What a device that signed in has kept is gone once it has signed out. If its session was
+    ended meanwhile, it is gone as soon as the Pi answers, from the screen, too."""
+    Codes(tmp_path).renew("view")
+    server = start_server(CODED, env=folders(tmp_path))
+    page = open_page(f"{server.url}{new_link(tmp_path, 'view')}")
+    expect_live(page)
+    install_worker(page)
+    assert len(page.evaluate(STORED)) == 1
+    page.locator("#session button").first.click()
+    expect(page.locator("#link")).to_contain_text(string("sign-in"))
+    assert page.evaluate(STORED) == []
+    server.stop()
+    page.reload()
+    expect(page.locator("#link")).to_contain_text(string("lost"))
+    expect(page.locator("#last-known")).to_be_hidden()
+    expect(page.locator(".pin")).to_have_count(0)
+
+    server.restart()
+    expect(page.locator("#link")).to_contain_text(string("sign-in"))
+    page.goto(f"{server.url}{new_link(tmp_path, 'view')}")
+    expect_live(page)
+    assert len(page.evaluate(STORED)) == 1
+    server.stop()
+    page.reload()
+    expect(page.locator("#last-known")).to_be_visible()
+    expect(word(page, "lamp").first).to_have_text("off")
+    Codes(tmp_path).renew("view")
+    server.restart()
+    expect(page.locator("#link")).to_contain_text(string("sign-in"))
+    expect(page.locator("#last-known")).to_be_hidden()
+    expect(page.locator(".pin")).to_have_count(0)
+    assert page.evaluate(STORED) == []

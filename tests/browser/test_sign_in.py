@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from raspi_server.security.codes import Codes
+from tests.browser.looking import NO_WEBSOCKETS, api, open_row, string, value
 from tests.support.coded_server import folders, new_link
 from tests.support.server import Server
 
@@ -16,6 +17,10 @@ CONFIG = """
 gpio: simulated
 pins:
   lamp: {gpio: 27, mode: output, label: Desk lamp}
+  fan: {gpio: 18, mode: pwm, label: Fan, confirm: true}
+  gate: {gpio: 21, mode: output, label: Gate, kind: gate, pulse: 0.5, confirm: true}
+  radio: {gpio: 22, mode: output, label: Radio, control: everyone}
+  alarm: {gpio: 23, mode: output, label: Alarm, control: nobody}
 """
 
 
@@ -27,13 +32,24 @@ def coded(start_server: Callable[..., Server], tmp_path: Path) -> tuple[Server, 
 
 
 def expect_signed_in(page: Page) -> None:
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    expect(page.locator("#session")).to_contain_text(string("signedInControl"))
 
 
 def expect_control(page: Page) -> None:
+    expect_signed_in(page)
+    expect(page.locator("#pins [data-locked]")).to_have_count(0)
     page.get_by_role("switch", name="Desk lamp").click()
     expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
-    expect_signed_in(page)
+
+
+def expect_locked(page: Page) -> None:
+    """Expect that the pins that need the code keep their controls, and that those look locked."""
+    expect(page.locator("#pins [data-locked]")).to_have_count(3)
+    expect(page.locator("#pins [data-locked] .control > .icon")).to_have_count(3)
+    lamp = page.get_by_role("switch", name="Desk lamp")
+    expect(lamp).to_have_accessible_description("Locked: a tap asks for the control code.")
+    expect(page.get_by_role("switch", name="Radio")).to_have_accessible_description("")
+    expect(page.get_by_role("switch", name="Alarm")).to_have_count(0)
 
 
 def type_code(page: Page, code: str) -> None:
@@ -75,8 +91,11 @@ def test_link(coded, start_server, open_page, shoot, tmp_path):
 
     other = open_page(f"{server.url}{link}")
     error = other.locator("#sign-in .error")
-    expect(error).to_contain_text("this link was used or is older than 15 minutes")
-    expect(other.locator("#sign-in .hint")).to_contain_text("sudo raspi-server code --qr")
+    expect(error).to_have_text(string("error:used-link", command="sudo raspi-server code --qr"))
+    hint = other.locator("#sign-in .hint")
+    expect(hint).to_contain_text("You find it at the end of the installation.")
+    expect(hint).to_contain_text("sudo raspi-server code --qr")
+    expect(hint).to_contain_text("code --new control makes a new code and signs everyone out")
     shoot(other)
     type_code(other, code)
     expect_signed_in(other)
@@ -88,12 +107,12 @@ def test_typed_code(coded, open_page, shoot):
     server, code = coded
     page = open_page(server.url)
     expect(page.locator('[data-code="view"]')).to_contain_text("needs the control code")
-    expect(page.locator('[data-pin="lamp"]')).to_contain_text("view only")
-    expect(page.get_by_role("switch")).to_have_count(0)
-    page.get_by_role("button", name="Sign in").click()
+    expect(open_row(page, "alarm")).to_contain_text("view only")
+    expect_locked(page)
+    page.locator("#notices").get_by_role("button", name="Sign in").click()
     error = page.locator("#sign-in .error")
     type_code(page, "xxxxx-xxxxx-xxxxx")
-    expect(error).to_have_text("this is not the code")
+    expect(error).to_have_text(string("error:wrong-code"))
     shoot(page)
     page.route("**/api/login", without_cookie)
     type_code(page, code)
@@ -108,13 +127,13 @@ def test_typed_code(coded, open_page, shoot):
     expect_signed_in(other)
     other.get_by_role("button", name="Sign out").click()
     for each in (page, other):
-        expect(each.get_by_role("switch")).to_have_count(0)
-        expect(each.locator("#session")).to_be_hidden()
+        expect_locked(each)
+        expect(each.locator("#session .sign-out")).to_be_hidden()
         expect(each.locator("body")).to_have_attribute("data-link", "live")
     server.reload("access: {view: code}" + CONFIG)
-    expect(other.locator("#link")).to_contain_text("Sign in needed")
+    expect(other.locator("#link")).to_contain_text(string("sign-in"))
     other.reload()
-    expect(other.locator("#waiting")).to_contain_text("only to those who signed in")
+    expect(other.locator("#waiting")).to_have_text(string("needsCode"))
     shoot(other)
     other.locator("#way-in button").click()
     for _ in range(8):
@@ -122,3 +141,51 @@ def test_typed_code(coded, open_page, shoot):
             type_code(other, "wrong")
     words = re.compile(r"^too many wrong codes: try again in \d+ s$")
     expect(other.locator("#sign-in .error")).to_have_text(words)
+
+
+@pytest.mark.parametrize("has_sockets", [True, False], ids=["live", "polling"])
+def test_tap_on_a_locked_control(coded, open_page, shoot, has_sockets, tmp_path):
+    """A tap on a locked control asks for the code, and then does what was tapped; a pin with
+    `confirm` asks as always. After a cancel, or with the code for viewing, nothing is sent."""
+    server, code = coded
+    view_code = Codes(tmp_path).renew("view")
+    server.process.send_signal(signal.SIGHUP)
+    page = open_page("about:blank")
+    if not has_sockets:
+        page.add_init_script(NO_WEBSOCKETS)
+    page.goto(server.url)
+    dialog, question = page.locator("#sign-in"), page.locator("#confirm")
+    gate = page.get_by_role("button", name="Move Gate")
+    gate.click()
+    shoot(page)
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+    page.locator("#session").get_by_role("button", name="Sign in").click()
+    dialog.get_by_role("button", name="Cancel").click()
+    gate.click()
+    type_code(page, view_code)
+    expect(dialog.locator(".error")).to_contain_text(string("notThisCode"))
+    type_code(page, code)
+    expect(question).to_contain_text("Move Gate?")
+    expect(dialog).to_be_hidden()
+    assert api(server, "/api/pins/gate")["since"] is None
+    question.get_by_role("button", name="Move").click()
+    expect(page.locator('#pins [data-pin="gate"] .since')).to_contain_text("ago")
+    changes = api(server, "/api/pins/gate/history")["changes"]
+    assert [change["value"] for change in changes] == [1, 0]
+    expect(page.locator("#pins [data-locked]")).to_have_count(0)
+
+    page.get_by_role("button", name="Sign out").click()
+    expect_locked(page)
+    slider = open_row(page, "fan").get_by_role("slider")
+    slider.press("End")
+    type_code(page, code)
+    expect(question).to_contain_text("Set Fan to 100%?")
+    question.get_by_role("button", name="Cancel").click()
+    expect(slider).to_have_value("0")
+    page.get_by_role("button", name="Sign out").click()
+    expect_locked(page)
+    page.get_by_role("switch", name="Desk lamp").press("Space")
+    type_code(page, code)
+    expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
+    assert (value(server, "lamp"), value(server, "fan")) == (1, 0)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.looking import Hand, api, card, switch, value, word
+from tests.browser.looking import Hand, api, card, open_row, switch, value, word
 from tests.support.server import Server
 
 CONFIG = """
@@ -104,6 +104,8 @@ def open_phone(start_server, open_page) -> Callable[[], Phone]:
         note = lambda frame: phone.commands.append(json.loads(frame))  # noqa: E731
         page.on("websocket", lambda socket: socket.on("framesent", note))
         page.goto(server.url)
+        for name in ("fan", "spot"):
+            open_row(page, name)
         expect(phone.slider()).to_have_value("90")
         return phone
 
@@ -119,9 +121,10 @@ def test_scrolling_switches_nothing(open_phone):
     phone.scroll(phone.slider("spot"), (0, -200))
     expect(phone.page.locator("#confirm")).to_be_hidden()
     phone.expect_untouched("spot")
-    for name, role in (("lamp", "switch"), ("bell", "button")):
-        phone.scroll(card(phone.page, name).get_by_role(role), (0, -200))
+    for name, control in (("lamp", ".switch"), ("bell", ".press"), ("bell", ".opener")):
+        phone.scroll(card(phone.page, name).locator(control), (0, -200))
         assert phone.sent() == []
+    expect(card(phone.page, "bell").locator(".more")).to_be_hidden()
     x, y = phone.place(phone.slider(), 0.3)
     for other in ((x + 60, y), (x + 60, y + 150)):
         phone.hand.touch((x, y))

@@ -10,7 +10,7 @@ from playwright.sync_api import Error, Page, expect, sync_playwright
 
 from raspi_server.security.codes import Codes
 from tests.browser.conftest import ARGUMENTS, PHONE, find
-from tests.browser.looking import expect_live, wait_for
+from tests.browser.looking import expect_live, string, wait_for
 from tests.support.coded_server import folders, new_link
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server
@@ -81,7 +81,7 @@ def test_browser_that_trusts_the_authority(pi: Server, folder: Path, trusting_pa
     assert page.evaluate("isSecureContext")
     page.goto(f"{plain(pi)}{new_link(folder)}")
     page.wait_for_url(f"https://localhost:{pi.port}/")
-    expect(page.locator("#session")).to_contain_text("Signed in to switch")
+    expect(page.locator("#session")).to_contain_text(string("signedInControl"))
     page.get_by_role("switch").click()
     expect(page.get_by_role("switch")).to_be_checked()
     wait_for(page, "() => Boolean(navigator.serviceWorker.controller)")
@@ -110,12 +110,14 @@ def test_browser_that_cannot_run_the_page(pi, open_page) -> None:
 
 
 def test_steps_of_each_device(pi, open_page, shoot) -> None:
-    """Each device shows its own steps, file and fingerprint, in the language of the browser. The
-    page notices when the certificate is trusted, and then leads on."""
+    """Each device shows its own steps, file and fingerprint, in the language of the browser, also
+    long words on a narrow phone. The page notices when the certificate is trusted, and then leads
+    on."""
     authority = ask(plain(pi), "GET", "/trust/authority.json").json
     fingerprint = authority["fingerprint"].replace(":", " ")
     for shown, file, agent, locale, words in (
         ("ios", "raspi-server.mobileconfig", IPHONE, "en", "This device does not trust"),
+        ("ios", "raspi-server.mobileconfig", IPHONE, "de-DE", "Dieses Gerät vertraut"),
         ("android", "raspi-server.crt", ANDROID, "id-ID", "Perangkat ini belum memercayai"),
     ):
         page = open_page(plain(pi), user_agent=agent, locale=locale)
@@ -132,6 +134,8 @@ def test_steps_of_each_device(pi, open_page, shoot) -> None:
         empty = "all => all.filter(each => !each.textContent).length"
         assert page.locator("[data-text]").evaluate_all(empty) == 0
         shoot(page)
+        page.set_viewport_size({"width": 320, "height": 640})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
         page.locator("#others summary").click()
         for other in others:
             expect(page.locator(f"#{other}")).to_be_visible()

@@ -105,17 +105,23 @@ def test_wrong_command_line(arguments: list[str], reason: str, capfd: Capture) -
 
 
 def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
-    """`check` of a valid configuration prints in one line what it would serve. `check` and `run`
-    with an invalid one, or with none, end with status 78, and print each error with its line.
-    Without a file on the command line, config.yaml in the working directory is used."""
+    """`check` of a valid configuration prints in one line what it would serve, and below it what
+    each input means. `check` and `run` with an invalid one, or with none, end with status 78, and
+    print each error with its line. Without a file on the command line, config.yaml in the working
+    directory is used."""
     assert main(["check", str(ROOT / "config.yaml")]) == 0
     assert capfd.readouterr().out.endswith("config.yaml: http on port 8080, no pins yet\n")
     monkeypatch.setattr(source, "SYSTEM_FILE", tmp_path / "none.yaml")
     monkeypatch.chdir(tmp_path)
     file = Path("config.yaml")
-    file.write_text("port: 9\npins: {lamp: {gpio: 17, mode: output}, door: {gpio: 4, mode: input}}")
+    file.write_text(
+        "port: 9\npins:\n  lamp: {gpio: 17, mode: output}\n"
+        "  door: {gpio: 4, mode: input, kind: door, pull: up}\n"
+    )
     assert main(["check"]) == 0
-    assert capfd.readouterr() == ("ok: config.yaml: http on port 9, 1 output, 1 input\n", "")
+    said, meaning = capfd.readouterr().out.splitlines()
+    assert said == "ok: config.yaml: http on port 9, 1 output, 1 input"
+    assert meaning == "    door: 1 = open = GPIO4 high (contact open)"
     file.write_text("port: 99999\npins:\n  lamp: {gpio: seventeen, mode: output}\n")
     for arguments in (["check"], ["run"], ["run", "--config", "config.yaml"]):
         assert main(arguments) == 78
@@ -282,7 +288,8 @@ def test_demo(start_demo: Callable[[], Server]) -> None:
     pins = ask(demo, "GET", "/api/pins").json["pins"]
     modes = {"door": "input", "motion": "input", "lamp": "output", "doorbell": "output"}
     assert {pin["name"]: pin["mode"] for pin in pins} == modes | {"fan": "pwm"}
-    assert b"<title>raspi-server</title>" in ask(demo, "GET", "/").body
+    title = f'<title data-host="">{socket.gethostname()}</title>'
+    assert title in ask(demo, "GET", "/").body.decode()
     demo.wait_for_log(r"^\d\d:\d\d:\d\d WARNING The pins are simulated")
     with WebSocketClient(demo.port) as viewer:
         result = viewer.command(type="set", pin="lamp", value=1)

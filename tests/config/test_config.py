@@ -3,11 +3,13 @@
 import re
 import textwrap
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import msgspec
 import pytest
 
+from raspi_server.config.kinds import PRESSED, Icon, InputKind, OutputKind, PwmKind, in_words
+from raspi_server.config.meaning import meaning
 from raspi_server.config.schema import (
     AccessConfig,
     CertificateFiles,
@@ -19,6 +21,7 @@ from raspi_server.config.source import load
 from tests.config.reading import GPIO, HERE, MODES, NAME, errors, one_pin, pin_text, read
 
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
+INPUT_KINDS = [kind for part in get_args(InputKind) for kind in get_args(part)]
 TLS = CertificateFiles(certificate=HERE / "tls/server.crt", key=HERE / "tls/server.key")
 
 
@@ -36,6 +39,9 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
         for key in keys:
             found = re.findall(line.format(key), SHIPPED.read_text(), re.MULTILINE)
             assert len(found) == 1 or (found and line.startswith("^#")), key
+    explained = set(re.findall(r"[a-z][a-z_-]+", SHIPPED.read_text()))
+    for choices in (INPUT_KINDS, get_args(OutputKind), get_args(PwmKind), get_args(Icon)):
+        assert explained >= {*choices}
 
 
 def test_examples_are_valid_and_fit_together():
@@ -50,6 +56,8 @@ def test_examples_are_valid_and_fit_together():
     assert (hook.pin, hook.do, hook.unattended) == ("gate", "pulse", True)
     door, lamp, gate, fan = config.pins
     assert (door.gpio, door.label, door.pull) == (17, "Front door", "up")
+    assert meaning(door) == "door: 1 = open = GPIO17 high (contact open)"
+    assert [pin.kind for pin in (lamp, gate, fan)] == ["light", "garage_door", "fan"]
     assert (lamp.initial, lamp.on_stop, lamp.on_failure) == ("keep", "keep", "keep")
     assert (gate.pulse, gate.confirm, fan.initial) == (0.5, True, 0.35)
 
@@ -57,7 +65,7 @@ def test_examples_are_valid_and_fit_together():
     (guide,) = re.findall(r"<code>pins:\n(.*?)</code>", (www / "index.html").read_text(), re.DOTALL)
     script = (www / "dashboard/gpio-header.js").read_text()
     (header,) = re.findall(r"`\$\{first\}(.*?)`", script)
-    header = header.replace(r"\n", "\n").replace("${gpio}", "24") + "input\n    pull: up\n"
+    header = header.replace(r"\n", "\n").replace("${position.gpio}", "24") + "input\n    pull: up\n"
     guide = guide.replace("17", "23").replace("27", "25")
     names = [pin.name for pin in read(f"{bare}{guide}\n{header}").pins]
     assert names == ["door", "lamp", "gate", "fan", "button", "led", "gpio24"]
@@ -69,6 +77,12 @@ def test_examples_are_valid_and_fit_together():
     (pins,) = re.findall(r"^ {4}pins:\n(?: {6}.*\n)+", readme, re.MULTILINE)
     found = read(textwrap.dedent(pins) + header, warnings=(warnings := [])).pins
     assert ([pin.name for pin in found], warnings) == (["door", "lamp", "gate", "gpio24"], [])
+    wiring = readme.partition("### Wiring")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(?:^ {4}.*\n)+", wiring, re.MULTILINE)
+    pins = read("pins:\n" + "".join(each for each in blocks if "gpio:" in each)).pins
+    assert [pin.kind for pin in pins] == ["door", "button", "motion", "light"]
+    said = [f"    {meaning(pin)}" for pin in pins if pin.name in ("front", "hall")]
+    assert blocks[-1].splitlines() == said
 
 
 class Rule(NamedTuple):
@@ -186,6 +200,20 @@ RULES = [
          {'""': '""', "x" * 65: f'"{"x" * 60}…"', "17": "17", "1.5": "1.5"}
          | same("true")),
     choice("active", EVERY_MODE, "high or low"),
+    Rule("kind", ("input",), "a kind of inputs, such as door", same(*INPUT_KINDS),
+         same("0", "true") | quoted("Door", "outlet", "garage", "reed", "")),
+    Rule("kind", ("output",), "a kind of outputs, such as outlet",
+         same(*sorted({*get_args(OutputKind)} - PRESSED)),
+         same("0", "true") | quoted("Light", "door", "motion", "relay", "")),
+    Rule("kind", ("pwm",), "a kind of pwm pins, such as fan",
+         same(*get_args(PwmKind)),
+         same("0", "true") | quoted("Fan", "door", "switch", "dimmer", "")),
+    Rule("room", EVERY_MODE, "1 to 64 characters of text",
+         same("Hall", "x", "x" * 64, "Küche 2"),
+         {'""': '""', "x" * 65: f'"{"x" * 60}…"', "17": "17", "true": "true"}),
+    Rule("icon", EVERY_MODE, "the name of an icon, such as fish",
+         same(*get_args(Icon)), same("3", "true") | quoted("Fish", "lamp", "")),
+    boolean("hidden", *EVERY_MODE),
     choice("pull", ("input",), "up, down or none"),
     number("debounce", ("input",), "seconds", "0", "5"),
     choice("initial", ("output",), "off, on, keep or restore", "input"),
@@ -252,9 +280,9 @@ def without_advice(found):
 )
 def test_key_accepts_its_values_and_rejects_others(rule, where):
     """Each key accepts its range. An error has line, key, what was expected and what is there."""
-    for text, meaning in rule.good.items():
+    for text, value in rule.good.items():
         found = value_of(rule, where, text)
-        assert (found, type(found)) == (meaning, type(meaning)), text
+        assert (found, type(found)) == (value, type(value)), text
     others = {"[1]": "a list", "{a: 1}": "a mapping", " ": "nothing", "~": "nothing"}
     if rule.key == "ssl":
         del others["{a: 1}"]
@@ -290,7 +318,7 @@ def test_units_of_numbers():
 
 def test_table_has_every_key():
     """Each key of the configuration is in the table above, except those with tests of their own."""
-    elsewhere = {"access", "mqtt", "pins", "hooks", "name"}
+    elsewhere = {"access", "mqtt", "pins", "hooks", "name", "words"}
     structs = {"top": Config, "access": AccessConfig, "mqtt": MqttConfig, **MODES}
     for where, struct in structs.items():
         wanted = {where, "list"} if where == "access" else {where}
@@ -300,6 +328,8 @@ def test_table_has_every_key():
 
 OFF = {"initial": "off", "on_stop": "off", "on_failure": "off"}
 DRIVEN_DEFAULTS = OFF | {"max_on": None, "confirm": False, "control": None}
+MEANING = {"room": None, "icon": None, "words": None, "hidden": False}
+KINDS = {"input": None, "output": "switch", "pwm": "light"}
 DEFAULTS = {
     "input": {"pull": "none", "debounce": 0},
     "output": DRIVEN_DEFAULTS | {"pulse": None, "group": None, "group_pause": 0.1},
@@ -310,7 +340,8 @@ DEFAULTS = {
 @pytest.mark.parametrize("mode", MODES)
 def test_pin_has_the_defaults_and_no_key_of_another_mode(mode):
     """A pin has the documented defaults. A key of another mode is rejected with its modes."""
-    everywhere = {"name": "lamp", "gpio": 17, "label": "lamp", "active": "high"}
+    everywhere = {"name": "lamp", "gpio": 17, "label": "lamp", "active": "high", **MEANING}
+    everywhere["kind"] = KINDS[mode]
     pin = one_pin(mode)
     assert type(pin) is MODES[mode]
     assert msgspec.structs.asdict(pin) == everywhere | DEFAULTS[mode]
@@ -331,6 +362,63 @@ def test_defaults_of_empty_sections_and_of_active():
         assert one_pin("input", f"pull: {pull}").active == active
         for own in ("high", "low"):
             assert one_pin("input", f"pull: {pull}", f"active: {own}").active == own
+
+
+@pytest.mark.parametrize("kind", ["door", "window", "garage_door", "gate", "opening"])
+def test_an_opening_is_1_when_its_contact_is_open(kind):
+    """For doors and the like, the level of an open contact means 1, that is open. Without a pull,
+    and for all other kinds, it is as without a kind. An explicit `active` always wins."""
+    for pull, active in (("up", "high"), ("down", "low"), ("none", "high")):
+        assert one_pin("input", f"pull: {pull}", f"kind: {kind}").active == active
+        for own in ("high", "low"):
+            keys = (f"pull: {pull}", f"kind: {kind}", f"active: {own}")
+            assert one_pin("input", *keys).active == own
+    for pull, active in (("up", "low"), ("down", "high"), ("none", "high")):
+        for other in ("lock", "motion", "moisture", "button"):
+            assert one_pin("input", f"pull: {pull}", f"kind: {other}").active == active
+
+
+def test_meaning_of_inputs():
+    """The meaning of an input names its word for 1, the level, and what the contact does then."""
+    for keys, words in (
+        (("pull: up",), "on = GPIO17 low (contact closed)"),
+        (("pull: up", "kind: door"), "open = GPIO17 high (contact open)"),
+        (("pull: down", "kind: window"), "open = GPIO17 low (contact open)"),
+        (("pull: up", "kind: door", "active: low"), "open = GPIO17 low (contact closed)"),
+        (("pull: up", "kind: button"), "pressed = GPIO17 low (contact closed)"),
+        (("kind: motion",), "motion = GPIO17 high"),
+        (("kind: gate", "words: {on: Up, off: Down}"), "Up = GPIO17 high"),
+    ):
+        assert meaning(one_pin("input", *keys)) == f"lamp: 1 = {words}"
+
+
+def test_every_kind_has_words():
+    """Each kind of inputs has words for both states, and those of outputs too if they open."""
+    for kind in INPUT_KINDS:
+        assert in_words(kind, "input") != ("on", "off"), kind
+    assert in_words("valve", "output") == ("open", "closed")
+    assert in_words("lock", "output") == ("unlocked", "locked")
+    assert in_words("light", "output") == in_words(None, "input") == ("on", "off")
+
+
+def test_words_of_a_pin():
+    """`words` are two different texts, in place of those of the kind."""
+    words = one_pin("input", "words: {on: Open, off: Shut}").words
+    assert words and (words.on, words.off) == ("Open", "Shut")
+    warnings = []
+    assert read(pin_text("input", "words: {on: Up, off: Up}"), warnings=warnings).pins
+    assert [str(each) for each in warnings] == [
+        "config.yaml:5: pins.lamp.words: both states have the word Up"
+    ]
+
+
+def test_a_pressed_kind_needs_a_pulse():
+    """A bell is pressed, so it has `pulse`; what is switched may have one."""
+    for kind in ("button", "bell", "garage_door", "gate"):
+        assert one_pin("output", f"kind: {kind}", "pulse: 0.5").kind == kind
+        (error,) = errors(pin_text("output", f"kind: {kind}"))
+        assert f":5: pins.lamp.kind: expected pulse beside kind: {kind}" in error
+    assert one_pin("output", "kind: lock", "pulse: 3").kind == "lock"
 
 
 def test_configuration_cannot_be_changed():

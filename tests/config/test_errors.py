@@ -50,8 +50,9 @@ def test_all_errors_are_reported_in_the_order_of_the_file():
     assert caught.value.errors[2][:3] == ("config.yaml", 5, "pins.Lamp.gpio")
 
 
-INPUT_KEYS = "mode, gpio, label, active, pull, debounce"
-DRIVEN_KEYS = "mode, gpio, label, active, max_on, confirm, control, initial, on_stop, on_failure"
+PIN_KEYS = "mode, gpio, label, active, kind, room, icon, words, hidden"
+INPUT_KEYS = f"{PIN_KEYS}, pull, debounce"
+DRIVEN_KEYS = f"{PIN_KEYS}, max_on, confirm, control, initial, on_stop, on_failure"
 
 
 @pytest.mark.parametrize(

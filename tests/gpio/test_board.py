@@ -7,10 +7,11 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from gpiozero.exc import GPIOPinInUse, PinError
+from gpiozero.exc import PinError
 
 from raspi_server.errors import RequestError
 from raspi_server.gpio.backend import SimulatedFactory, SimulatedPin
+from raspi_server.gpio.faults import LineInUse
 from raspi_server.messages import Drive, Pulse, Set
 from raspi_server.system.clock import wall_time
 from tests.support.board import SimulatedBoard
@@ -57,7 +58,7 @@ def motor(simulate: Simulate) -> SimulatedBoard:
 @pytest.mark.parametrize(
     ("command", "code", "message"),
     [
-        (Set(pin="p" * 50, value=1), "unknown-pin", f"^there is no pin '{'p' * 40}'$"),
+        (Set(pin="p" * 50, value=1), "unknown-pin", f"^there is no pin '{'p' * 40}…'$"),
         (Set(pin="door", value=1), "not-writable", "is an input"),
         (Set(pin="lamp", value=0.5), "bad-value", "lamp: expected 0 or 1, got 0.5"),
         (Set(pin="fan", value=-0.01), "bad-value", "expected a number from 0 to 1, got -0.01"),
@@ -68,7 +69,7 @@ def motor(simulate: Simulate) -> SimulatedBoard:
         (Pulse(pin="lamp", seconds=86401), "bad-value", "expected 0.01 to 86400 seconds"),
         (Pulse(pin="gate", seconds=0.6), "bad-value", "expected 0.01 to 0.5 seconds, got 0.6"),
         (Pulse(pin="heat", seconds=11), "bad-value", "expected 0.01 to 10 seconds, got 11"),
-        (Drive(pin="lamp", value=1), "bad-value", "lamp .* is not an input: expected set"),
+        (Drive(pin="lamp", value=1), "bad-value", "lamp is not an input: expected set"),
     ],
 )
 def test_commands_that_are_rejected(simulate, command, code, message):
@@ -314,7 +315,8 @@ def test_a_reload(simulate):
     bell, door = pi.line(5), pi.line(4)
     levels = pi.levels_of(17), pi.levels_of(27)
     lamp = lamp.replace("initial", "max_on: 10, initial")
-    pi.reconfigure(lamp + GATE.replace("gate: {", "tap: {label: Tap, on_stop: input, "))
+    own = "label: Tap, kind: gate, room: Hall, icon: bell, words: {on: a, off: b}, hidden: true"
+    pi.reconfigure(lamp + GATE.replace("gate: {", f"tap: {{{own}, on_stop: input, "))
     door.drive_high()
     pi.settle()
     assert pi.new_changes() == [("lamp", 1, "me"), ("gate", 1, "me")]
@@ -342,17 +344,21 @@ class TestFailures:
         once, and its return. Meanwhile another output of its group does not go on; other pins are
         not affected."""
         factory = SimulatedFactory()
-        in_use = Mock(side_effect=GPIOPinInUse("GPIO6 is in use by w1"))
+        in_use = Mock(side_effect=LineInUse(6, "w1"))
         monkeypatch.setattr(factory.pin(6), "output_with_state", in_use)
         pi = simulate(MOTOR + FAN, factory=factory)
         assert pi.board.values() == {"up": 0, "down": None, "fan": 0}
         for pin, message in (
-            ("down", r"^down \(GPIO6\): GPIO6 is in use by w1"),
-            ("up", r"^down \(GPIO6\) of the same group is unavailable: GPIO6 is in use by w1"),
+            ("down", "^down: GPIO6 is in use by w1$"),
+            ("up", "^down of the same group is unavailable$"),
         ):
             with pytest.raises(RequestError, match=message) as rejected:
                 pi.set(pin, 1)
             assert rejected.value.code == "unavailable"
+        with pytest.raises(RequestError) as rejected:
+            pi.set("down", 1)
+        values = {"gpio": 6, "holder": "w1"}
+        assert (rejected.value.reason, rejected.value.values) == ("line-in-use", values)
         assert pi.set("fan", 1).result() == 1
         pi.board.reopen_failed()
         assert (pi.availability_changes, caplog.text.count("in use by w1")) == (0, 1)
@@ -376,7 +382,7 @@ class TestFailures:
             pi.wait(0.6)
             broken.setattr(SimulatedPin, "_get_state", BROKEN)
             pi.board.refresh()
-        assert {pin.error for pin in pi.board} == {"I/O error"}
+        assert {str(pin.error) for pin in pi.board} == {"I/O error"}
         assert pi.availability_changes == 3
         pi.line(4)._state = 1
         pi.board.reopen_failed()

@@ -76,7 +76,7 @@ def test_reload_changes_the_broker(brokers, start_server):
 
 
 REJECTED = [
-    ("heater", b"1", "not-allowed", "nobody may switch heater (pins.heater.control"),
+    ("heater", b"1", "not-allowed", "nobody may switch Window heater (pins.heater.control"),
     ("lamp", b"2", "bad-value", "lamp: expected 0 or 1, got 2"),
     ("cellar", b"1", "unknown-pin", "there is no pin 'cellar'"),
     ("lamp", b"burn", "bad-message", 'expected a number, ON, OFF or an object without "pin"'),

@@ -23,10 +23,14 @@ DEVICE_KEYS = {
 KEYS = {
     "availability", "availability_mode", "availability_topic", "brightness_command_template",
     "brightness_command_topic", "brightness_state_topic", "brightness_value_template",
-    "command_topic", "default_entity_id", "device_class", "entity_category",
-    "json_attributes_template", "json_attributes_topic", "name", "on_command_type", "payload_off",
-    "payload_on", "payload_press", "platform", "state_class", "state_topic",
-    "state_value_template", "unique_id", "unit_of_measurement", "value_template",
+    "command_template", "command_topic", "default_entity_id", "device_class", "enabled_by_default",
+    "entity_category", "icon", "json_attributes_template", "json_attributes_topic", "max", "min",
+    "mode", "name", "on_command_type", "payload_close", "payload_lock", "payload_off", "payload_on",
+    "payload_open", "payload_press", "payload_unlock", "percentage_command_template",
+    "percentage_command_topic", "percentage_state_topic", "percentage_value_template", "platform",
+    "state_class", "state_closed", "state_locked", "state_open", "state_topic", "state_unlocked",
+    "state_value_template", "support_duration", "support_volume_set", "unique_id",
+    "unit_of_measurement", "value_template",
 }  # fmt: skip
 
 
@@ -74,8 +78,9 @@ def test_announcement(brokers, start_server):
         "_under_voltage": "binary_sensor",
     }  # fmt: skip
     found = message.json["components"]
-    assert (found["door"]["name"], found["door"]["device_class"]) == ("Front door", "door")
-    assert "device_class" not in found["heater"]
+    assert found["door"]["name"] == "Front door"
+    for name in ("door", "lamp", "gate", "fan", "heater"):  # no label says what a pin is
+        assert not found[name].keys() & {"device_class", "icon"}
     for name in ("door", "lamp", "heater"):
         state = subscriber.last(found[name]["state_topic"])
         assert rendered(found[name]["value_template"], state.payload) == f"{state.json['value']}"
@@ -119,6 +124,139 @@ def test_announcement(brokers, start_server):
         assert (answer["pin"], answer["value"]) == (name, value)
 
 
+KINDS = """
+gpio: simulated
+access: {{control: everyone}}
+mqtt: {{url: "{url}", topic: house/pi, discovery: homeassistant{more}}}
+pins:
+  door: {{gpio: 0, mode: input, kind: door, pull: up}}
+  gate: {{gpio: 1, mode: input, kind: gate, pull: up, icon: garden}}
+  leak: {{gpio: 4, mode: input, kind: moisture, pull: up}}
+  bell: {{gpio: 5, mode: input, kind: button, pull: up}}
+  kettle: {{gpio: 6, mode: output, kind: outlet, hidden: true}}
+  lamp: {{gpio: 7, mode: output, kind: light}}
+  fan: {{gpio: 8, mode: output, kind: fan}}
+  water: {{gpio: 9, mode: output, kind: valve}}
+  horn: {{gpio: 10, mode: output, kind: siren}}
+  latch: {{gpio: 11, mode: output, kind: lock}}
+  pump: {{gpio: 12, mode: output, kind: pump}}
+  buzzer: {{gpio: 13, mode: output, kind: lock, pulse: 3}}
+  garage: {{gpio: 14, mode: output, kind: garage_door, pulse: 0.5}}
+  spot: {{gpio: 15, mode: pwm}}
+  vent: {{gpio: 16, mode: pwm, kind: fan}}
+  floor: {{gpio: 17, mode: pwm, kind: heater}}
+"""
+
+
+def of_kinds(found, *keys):
+    """Return some keys of the components of pins, with those of None left out."""
+    return {
+        name: [component[key] for key in keys if key in component]
+        for name, component in found.items()
+        if not name.startswith("_")
+    }
+
+
+def test_kinds(brokers, start_server):
+    """A pin is announced as what its `kind` says. The templates give the states that Home Assistant
+    expects, and what it sends switches the pin."""
+    broker = brokers.broker()
+    subscriber = brokers.subscriber(broker, "house/pi/#", TOPIC)
+    server = start_server(KINDS.format(url=broker.url, more=CONTROL))
+    message = subscriber.last(TOPIC)
+    subscriber.wait_for_topic("house/pi/health")
+    check(message.json)
+    found = message.json["components"]
+    assert of_kinds(found, "platform", "device_class", "icon") == {
+        "door": ["binary_sensor", "door"],
+        "gate": ["binary_sensor", "opening", "mdi:flower"],
+        "leak": ["binary_sensor", "moisture"],
+        "bell": ["binary_sensor", "mdi:gesture-tap-button"],
+        "kettle": ["switch", "outlet"],
+        "lamp": ["light"],
+        "fan": ["fan"],
+        "water": ["valve"],
+        "horn": ["siren"],
+        "latch": ["lock"],
+        "pump": ["switch", "mdi:pump"],
+        "buzzer": ["button", "mdi:lock"],
+        "garage": ["button", "mdi:garage"],
+        "spot": ["light"],
+        "vent": ["fan"],
+        "floor": ["number", "mdi:radiator"],
+    }
+    assert [name for name in found if not found[name].get("enabled_by_default", True)] == ["kettle"]
+    states = {
+        "lamp": ("state_value_template", "payload_on", "payload_off"),
+        "fan": ("state_value_template", "payload_on", "payload_off"),
+        "horn": ("state_value_template", "payload_on", "payload_off"),
+        "latch": ("value_template", "state_unlocked", "state_locked"),
+        "water": ("value_template", "state_open", "state_closed"),
+        "pump": ("value_template", "payload_on", "payload_off"),
+    }
+    for name, (template, on, off) in states.items():
+        for value, key in ((1, on), (0, off)):
+            payload = b'{"value":%d}' % value
+            assert rendered(found[name][template], payload) == found[name][key]
+    vent, floor = found["vent"], found["floor"]
+    for value, percent in ((b"0.354", "35"), (b"0.001", "1"), (b"0", ""), (b"null", "")):
+        payload = b'{"value":%s}' % value
+        assert rendered(vent["percentage_value_template"], payload) == percent
+    assert rendered(floor["value_template"], b'{"value":0.354}') == "35"
+    for component in found.values():
+        templates = [each for key, each in component.items() if key.endswith("value_template")]
+        assert {rendered(each) for each in templates} <= {"None", "", "0"}
+
+    def on(component, percentage):
+        this = {"attributes": {} if percentage is None else {"percentage": percentage}}
+        return rendered(component["command_template"], value=component["payload_on"], this=this)
+
+    commands = [
+        ("lamp", found["lamp"]["payload_on"], 1),
+        ("fan", found["fan"]["payload_on"], 1),
+        ("horn", rendered(found["horn"]["command_template"], value="1"), 1),
+        ("horn", rendered(found["horn"]["command_template"], value="0"), 0),
+        ("latch", found["latch"]["payload_unlock"], 1),
+        ("latch", found["latch"]["payload_lock"], 0),
+        ("water", found["water"]["payload_open"], 1),
+        ("water", found["water"]["payload_close"], 0),
+        ("garage", found["garage"]["payload_press"], 1),
+        ("vent", on(vent, None), 1),
+        ("vent", rendered(vent["percentage_command_template"], value=35), 0.35),
+        ("vent", rendered(vent["command_template"], value=vent["payload_off"]), 0),
+        ("vent", on(vent, 35), 0.35),
+        ("floor", rendered(floor["command_template"], value=40), 0.4),
+    ]
+    for number, (name, payload, value) in enumerate(commands, 1):
+        subscriber.publish(found[name]["command_topic"], payload.encode())
+        answer = subscriber.wait_for_topic("/result", number)[-1].json
+        assert (answer["pin"], answer.get("value")) == (name, value), answer
+    server.stop()
+    server.reload(KINDS.format(url=broker.url, more="").replace("kind: fan", "kind: pump"))
+    server.restart()  # it knows from the broker what it has announced
+    gone = subscriber.wait_for(lambda each: announced(each).get("vent") == {"platform": "fan"})
+    assert announced(gone[0])["latch"] == {"platform": "lock"}
+    now = subscriber.wait_for(lambda each: "name" in announced(each).get("vent", {}), 2)[-1]
+    assert of_kinds(announced(now), "platform", "device_class", "icon") == {
+        "door": ["binary_sensor", "door"],
+        "gate": ["binary_sensor", "opening", "mdi:flower"],
+        "leak": ["binary_sensor", "moisture"],
+        "bell": ["binary_sensor", "mdi:gesture-tap-button"],
+        "kettle": ["binary_sensor", "mdi:power-plug"],
+        "lamp": ["binary_sensor", "mdi:lightbulb"],
+        "fan": ["binary_sensor", "running"],
+        "water": ["binary_sensor", "opening"],
+        "horn": ["binary_sensor", "mdi:alarm-light"],
+        "latch": ["binary_sensor", "lock"],
+        "pump": ["binary_sensor", "running"],
+        "buzzer": ["binary_sensor", "lock"],
+        "garage": ["binary_sensor", "mdi:garage"],
+        "spot": ["sensor", "mdi:lightbulb"],
+        "vent": ["sensor", "mdi:pump"],
+        "floor": ["sensor", "mdi:radiator"],
+    }
+
+
 def test_without_control_nothing_can_be_switched(brokers, start_server):
     """Without `control: true` no command works, no pin is writable, and all is a sensor."""
     broker = brokers.broker()
@@ -142,7 +280,7 @@ def test_removed_pins_and_crash(brokers, start_server):
     subscriber = brokers.subscriber(broker, TOPIC, "house/pi/#")
     text = config(broker.url, DISCOVERY + CONTROL)
     server = start_server(text)
-    subscriber.wait_for_topic("house/pi/health")
+    subscriber.last(TOPIC)
     reload(server, text := re.sub("  fan:.*\n", "", text))
     subscriber.wait_for(lambda each: announced(each).get("fan") == {"platform": "light"})
     subscriber.wait_for_payload("house/pi/pins/fan", b"")

@@ -91,8 +91,8 @@ def test_rejected_command(fleet):
         for topic, name, code, words in (
             ("farm/hall/none", "lamp", "not-found", "there is no Pi at 'farm/hall/none'"),
             (THERE, "x", "unknown-pin", f"{host} has no pin 'x'"),
-            (THERE, "door", "not-writable", f"door of {host} is an input"),
-            (THERE, "heater", "not-allowed", f"{closed} heater"),
+            (THERE, "door", "not-writable", f"Front door of {host} is an input"),
+            (THERE, "heater", "not-allowed", f"{closed} Window heater"),
             (HERE, "lamp", "not-allowed", f"{closed} lamp"),
             ("farm/hall/away", "lamp", "unavailable", "away is offline: nothing was sent"),
         ):
@@ -102,6 +102,9 @@ def test_rejected_command(fleet):
         assert others.messages == []
         code, words = viewer.error_of(THERE, "fan", value=7)
         assert code == "bad-value" and words.startswith(f"{host}: ")
+        values = {"label": "fan", "minimum": 0, "maximum": 1, "got": "7"}
+        assert viewer.answers[-1]["reason"] == "out-of-range"
+        assert viewer.answers[-1]["values"] == values
     with pytest.raises(AssertionError, match="HTTP/1.1 403"):
         WebSocketClient(here.port, path="/fleet/ws", headers={"Origin": "http://evil.example"})
 

@@ -185,7 +185,8 @@ def test_nasty_payloads(brokers, start_server):
                     others.publish(lamp, b"{%s}" % keys.encode())
                 result = f'{{"type":"result","ref":"{ref}","value":{value}}}'
                 others.publish(f"{lamp}/result", result.encode(), retain=False)
-            answer = {"type": "error", "ref": ref, "code": "busy", "message": "x" * 60_000}
+            answer = {"type": "error", "ref": ref, "code": "busy", "message": "x" * 50_000}
+            answer |= {"reason": "y" * 5_000, "values": {"why": 10**30, "label": "z" * 5_000}}
             others.publish(f"{lamp}/result", answer, retain=False)
             viewer.wait_until(lambda: viewer.answers)
             (error,) = viewer.answers

@@ -326,9 +326,9 @@ def test_pins_of_other_pis(tmp_path: Path, here: Any) -> None:
         stricter = max(here, published or "code", key=order.index)
         assert policy.fleet_audience(published) == stricter
         if stricter == "everyone" or (stricter == "code" and caller is control):
-            policy.check_fleet("lamp", published, caller)
+            policy.check_fleet("attic", "Lamp", published, caller)
             continue
         code = "not-allowed" if stricter == "nobody" else "sign-in"
         with pytest.raises(RequestError) as caught:
-            policy.check_fleet("lamp", published, caller)
+            policy.check_fleet("attic", "Lamp", published, caller)
         assert caught.value.code == code

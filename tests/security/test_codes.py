@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import pty
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from raspi_server.security.login import AttemptLimiter, network_of
 from tests.support.coded_server import CODE, TOKEN
 
 NOT_THE_CODE = (401, "sign-in", "this is not the code")
+SIGNS_OUT = "A new code for viewing and switching signs out everyone who used the old one."
 
 
 def test_browser_signs_in(start_with_codes):
@@ -87,8 +89,9 @@ def test_viewing_needs_a_code(start_with_codes):
         for _ in range(2):
             viewer.send(type="set", pin="radio", value=1)
         for _ in range(2):  # at once, and after the first command, which ends the connection
-            error = {"type": "error", "ref": None, "code": "sign-in", "message": none_yet}
-            assert viewer.receive() == error
+            error = viewer.receive("error", ref=None, code="sign-in", message=none_yet)
+            command = {"command": "sudo raspi-server code --new view"}
+            assert (error["reason"], error["values"]) == ("no-view-code", command)
         ((_, payload),) = viewer.frames()
         assert (int.from_bytes(payload[:2]), payload[2:].decode()) == (4401, none_yet)
     assert ": on, by" not in pi.server.log
@@ -221,6 +224,7 @@ def test_code_is_shown_once_and_stored_as_a_hash(start_with_codes):
     assert re.search(r"^    http://[\w.-]+\.local:8080/#token=[\w-]{22}$", made, re.MULTILINE)
     assert len(TOKEN.findall(made)) == 2 and len(set(TOKEN.findall(made))) == 1
     assert "▄▄▄▄▄" in made and made.count(code) == 1
+    assert SIGNS_OUT not in made
     listed = pi.command().stdout
     assert "control:  for viewing and switching: there is one" in listed and code not in listed
     assert "sudo raspi-server code --qr" in listed
@@ -246,3 +250,25 @@ def test_code_is_shown_once_and_stored_as_a_hash(start_with_codes):
         del pi.environment["STATE_DIRECTORY"]
         no_service = "no installed service to keep codes: sudo scripts/install.sh"
         assert is_rejected(no_service, "--new", "control")
+
+
+def test_new_code_says_first_that_it_signs_everyone_out(start_with_codes):
+    """A new code in place of another one says first that it signs everyone out. A person is asked,
+    and anything but yes leaves the code as it is; a script is not asked."""
+    pi = start_with_codes()
+    code = pi.new("control")
+    for answer, is_new in (("", False), ("no", False), ("y", True)):
+        master, slave = pty.openpty()
+        os.write(master, f"{answer}\n".encode())
+        done = pi.command("--new", "control", stdin=slave)
+        for end in (master, slave):
+            os.close(end)
+        said, question, _ = done.stdout.partition("Make a new code? [y/N] ")
+        assert SIGNS_OUT in said and question
+        assert done.returncode == int(not is_new)
+        assert bool(CODE.findall(done.stdout)) == is_new
+        assert ("The code stays as it is." in done.stderr) != is_new
+        pi.reload()
+        assert (pi.sign_in(code).status == 200) != is_new
+    made = pi.command("--new", "control").stdout
+    assert made.index(SIGNS_OUT) < made.index(CODE.findall(made)[0])

@@ -53,12 +53,15 @@ class CodedServer:
         arguments = ["run", "--simulate", "--config", str(self.file)]
         self.server = Server(arguments, env=self.environment)
 
-    def command(self, *arguments: str, name: str = "code") -> "subprocess.CompletedProcess[str]":
+    def command(
+        self, *arguments: str, name: str = "code", stdin: int = subprocess.DEVNULL
+    ) -> "subprocess.CompletedProcess[str]":
         """Run `raspi-server code …`, or another command."""
         return subprocess.run(
             [sys.executable, "-W", "error", "-m", "raspi_server", name, *arguments]
             + ["--config", str(self.file)],
             env={**self.environment, "PATH": str(self.programs)},
+            stdin=stdin,
             capture_output=True,
             text=True,
             timeout=LIMIT,

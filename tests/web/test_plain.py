@@ -16,11 +16,16 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import pytest
 
-from raspi_server.web import plain, plain_words, routes
+from raspi_server.web import routes
+from raspi_server.web.context import BUILT_IN_WWW
 from tests.support.coded_server import CodedServer
 from tests.support.http import Response, ask
 from tests.support.server import LIMIT, Server
+from tests.support.websocket import WebSocketClient
 
+WORDS = {
+    tag: json.loads((BUILT_IN_WWW / f"languages/{tag}.json").read_text()) for tag in ("en", "id")
+}
 NASTY = "<script>alert(1)</script>&\"'"
 LISTED = "https://dash.example.org"
 CONFIG = f"""
@@ -32,6 +37,9 @@ pins:
   boiler: {{gpio: 6, mode: output, control: nobody}}
   door:   {{gpio: 17, mode: input}}
 """
+
+
+BUTTONS = {"On": "do-on", "Off": "do-off", "Press": "do-press", "Set": "do-set_level"}
 
 
 class Page(HTMLParser):
@@ -50,9 +58,11 @@ class Page(HTMLParser):
         found = dict(attributes)
         self.tags.add(tag)
         if tag == "form":
-            self.forms.append({"action": found["action"], "fields": {}, "buttons": []})
+            self.forms.append({"action": found["action"], "fields": {}, "buttons": {}})
+        elif tag == "html":
+            self.language, self.direction = found["lang"], found["dir"]
         elif tag == "input" and found.get("type") == "submit":
-            self.forms[-1]["buttons"].append(found["value"])
+            self.forms[-1]["buttons"][found["value"]] = found["name"]
         elif tag == "input":
             self.forms[-1]["fields"][found["name"]] = found.get("value") or ""
         elif tag in ("td", "th"):
@@ -105,8 +115,9 @@ class TextBrowser:
         return Page(answer.body.decode())
 
     def press(self, form: dict[str, Any], button: str, **fields: str) -> Page:
-        """Submit a form, and follow the redirect."""
-        body = urlencode({**form["fields"], "do": button, **fields}).encode()
+        """Submit a form, and follow the redirect. The button may be one of another form."""
+        name = form["buttons"].get(button) or BUTTONS.get(button, f"do-{button}")
+        body = urlencode({**form["fields"], name: button, **fields}).encode()
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = self.ask("POST", urlsplit(urljoin(self.path, form["action"])).path, body, **kind)
         if answer.status == 303:
@@ -139,12 +150,12 @@ def test_stranger_switches_what_everyone_may(pi: Server) -> None:
         browser.press(page.form("Set", "fan"), "Set", level=level)
         assert value_of(pi, "fan") == value
     for button, pin, words, level in (
-        ("Set", "fan", "Fan: expected a number from 0 to 100, got 101", "101"),
-        ("Set", "fan", "got <b>", "<b>"),
-        ("Burn", "lamp", "expected one of the buttons, got Burn", ""),
-        ("On", "boiler", "nobody may switch boiler", ""),
-        ("On", "door", "door (GPIO17) is an input", ""),
-        ("On", "<i>", "there is no pin '<i>'", ""),
+        ("Set", "fan", "Fan takes 0 to 100, not 101", "101"),
+        ("Set", "fan", "not <b>", "<b>"),
+        ("Burn", "lamp", "this value is not possible", ""),
+        ("On", "boiler", "boiler cannot be switched", ""),
+        ("On", "door", "door is an input", ""),
+        ("On", "<i>", "there is no pin <i>", ""),
     ):
         failed = browser.press(page.form("On", "lamp"), button, pin=pin, level=level)
         assert browser.status >= 400 and words in failed.text
@@ -160,8 +171,8 @@ def test_forms_of_others_do_nothing(pi: Server) -> None:
     form, foreign = (each.open().form("On", "lamp") for each in (browser, other))
     for token in (foreign["fields"]["token"], "", "ä"):
         page = browser.press(form, "On", token=token)
-        assert browser.status == 403 and "this form was too old" in page.text
-    body = urlencode({**form["fields"], "do": "On"}).encode()
+        assert browser.status == 403 and "this form is too old" in page.text
+    body = urlencode({**form["fields"], "do-on": "On"}).encode()
     kind = "application/x-www-form-urlencoded"
     for origin in ("http://evil.example", "null", LISTED):
         answer = browser.ask("POST", "/plain", body, Origin=origin, Content_Type=kind)
@@ -196,27 +207,112 @@ def test_page_loads_itself_again_where_that_is_asked(pi: Server) -> None:
 
 
 def test_page_speaks_the_language_of_the_browser(pi: Server) -> None:
-    """`Accept-Language` chooses the words, buttons included: they work in each language. All words
-    exist in each, and no two buttons of any language mean different things."""
-    for each in plain_words.LANGUAGES:
-        for name in ("label", "level", "seconds", "time", "command", "why"):
-            marked = [field for field in each._fields if f"{{{name}}}" in str(getattr(each, field))]
-            first = plain_words.ENGLISH
-            assert marked == [f for f in each._fields if f"{{{name}}}" in str(getattr(first, f))]
-    buttons = ("on", "off", "press", "set_level", "sign_in", "sign_out")
-    assert len(plain._BUTTONS) == len(buttons) * len(plain_words.LANGUAGES)
+    """`Accept-Language` chooses the words, buttons and refusals included."""
     browser = TextBrowser(pi)
-    browser.language = "de-DE, id-ID;q=0.8, en;q=0.5"
+    browser.language = "xx-YY, en;q=0.5, id-ID;q=0.8, fr;q=0"
+    words = WORDS["id"]["plain"]
     page = browser.open()
-    page = browser.press(page.form("Nyalakan", "lamp"), "Nyalakan")
-    assert page.cells[1].startswith("nyala sejak ") and value_of(pi, "lamp") == 1
-    question = browser.press(page.form("Tekan", "gate"), "Tekan")
-    assert "Tekan Gate? Ia akan nyala selama 60 detik." in question.text
-    failed = browser.press(page.form("Atur", "fan"), "Atur", level="101")
-    assert "Tidak dilakukan: Fan: expected" in failed.text
-    browser.language = "de, fr"
+    assert (page.language, page.direction) == ("id", "ltr")
+    page = browser.press(page.form(words["on"], "lamp"), words["on"])
+    assert page.cells[1].startswith(f"{words['is_on']} ") and value_of(pi, "lamp") == 1
+    question = browser.press(page.form(words["press"], "gate"), words["press"])
+    assert words["ask_press"].format(label="Gate", seconds=60) in question.text
+    failed = browser.press(page.form(words["set_level"], "fan"), words["set_level"], level="101")
+    why = WORDS["id"]["page"]["error:out-of-range"]
+    why = why.format(label="Fan", minimum=0, maximum=100, got=101)
+    assert words["not_done"].format(why=why) in failed.text
+    assert WORDS["id"]["page"]["notice:simulated"] in page.text
+    for language in ("in", "id-Latn-ID", "ID"):
+        browser.language = language
+        assert browser.open().language == "id"
+    for language in ("xx, yy", "*", "", "../../etc/passwd", ";;;,,,", "id;q=x", "a" * 5000):
+        browser.language = language
+        assert browser.open().language == "en"
     browser.press(browser.open().form("Off", "lamp"), "Off")
     assert value_of(pi, "lamp") == 0
+
+
+HOUSE = """
+access: {control: everyone}
+pins:
+  front:  {gpio: 17, mode: input, kind: door, label: Front, room: Hall}
+  cellar: {gpio: 4, mode: input, hidden: true}
+  chest:  {gpio: 5, mode: input, kind: door, label: Chest, words: {on: "<Up>", off: "<Down>"}}
+  smoke:  {gpio: 6, mode: input, kind: smoke, label: Smoke, room: Hall}
+  bell:   {gpio: 22, mode: output, kind: bell, label: Bell, room: "<Gate>", pulse: 60}
+  lamp:   {gpio: 27, mode: output, label: Lamp, room: Hall}
+"""
+
+
+def test_kinds_and_rooms(start_server) -> None:
+    """A pin has the words of its kind, or its own, and alarms and open doors have a look of their
+    own. Pins of a room are below its name, hidden ones are not there. All text is escaped."""
+    server = start_server(HOUSE)
+    html = ask(server, "GET", "/plain").body.decode()
+    shown = re.findall("<h2>(.*?)</h2>|<th>(.*?)</th>.*?<strong[^>]*>(.*?)</strong>", html)
+    assert shown == [
+        ("", "Chest", "&lt;Down&gt;"),
+        ("Hall", "", ""), ("", "Front", "closed"), ("", "Smoke", "no smoke"), ("", "Lamp", "off"),
+        ("&lt;Gate&gt;", "", ""), ("", "Bell", "off"),
+    ]  # fmt: skip
+    with WebSocketClient(server.port) as viewer:
+        for pin in ("front", "smoke"):
+            viewer.command(type="drive", pin=pin, value=1)
+    html = ask(server, "GET", "/plain").body.decode()
+    assert "<strong class='open'>open</strong>" in html
+    assert "<strong class='alarm'>smoke</strong>" in html
+    browser = TextBrowser(server)
+    page = browser.open()
+    press = WORDS["en"]["kinds"]["outputs"]["bell"]["press"]
+    page = browser.press(page.form(press, "bell"), press)
+    assert value_of(server, "bell") == 1 and "ringing since" in page.text
+
+
+def test_language_of_a_file_in_the_own_folder(start_server, tmp_path: Path) -> None:
+    """A language file in the own folder is offered, and read again after a change. What it lacks is
+    English, and one that cannot be read counts as none; the log says so, once. Its text is escaped,
+    and its direction is that of the page."""
+    folder = tmp_path / "www/languages"
+    folder.mkdir(parents=True)
+    server = start_server(f"{HOUSE}www: {tmp_path}/www\n")
+    browser = TextBrowser(server)
+    browser.language = "ar-EG,en;q=0.5"
+    file = folder / "ar.json"
+    (folder / "pt-br.json").write_text("{}")
+    portuguese = TextBrowser(server)
+    portuguese.language = "pt-PT, en"
+    assert portuguese.open().language == "pt-br"
+
+    def write(text: str) -> None:
+        file.with_suffix(".new").write_text(text)
+        file.with_suffix(".new").replace(file)
+
+    own = {
+        "direction": "rtl",
+        "plain": {**WORDS["en"]["plain"], "on": "<b>'\"&", "since": "{time} {other} منذ"},
+        "kinds": {"inputs": {"door": {"on": "مفتوح", "off": "مغلق"}}},
+    }
+    write(json.dumps(own))
+    for _ in range(2):
+        page = browser.open()
+        assert (page.language, page.direction) == ("ar", "rtl")
+        assert "مغلق" in page.text and "b" not in page.tags
+    lacks = "ar.json: no page.error:"
+    server.wait_for_log(lacks)
+    page = browser.press(page.form("<b>'\"&", "lamp"), "<b>'\"&")
+    assert value_of(server, "lamp") == 1 and " {other} منذ" in page.text
+    failed = browser.press(page.form("Off", "lamp"), "Off", pin="front")
+    assert WORDS["en"]["page"]["error:not-writable"].format(label="Front") in failed.text
+    broken = ["", "[]", '{"plain": 5}', '{"direction": "up"}', '{"plain": {"on": 5}}', "\0" * 2**21]
+    for text in broken:
+        write(text)
+        for _ in range(2):
+            assert browser.open().language == "en"
+    assert server.log.count("the plain page does without it") == len(broken)
+    assert server.log.count(lacks) == 1
+    file.unlink()
+    os.mkfifo(file)
+    assert browser.open().language == "en"
 
 
 @pytest.fixture
@@ -234,7 +330,7 @@ def test_signing_in_and_out(home: CodedServer) -> None:
     assert "Viewing needs an access code" in page.text and "lamp" not in page.text
     before = page.form("Sign in")
     failed = browser.press(before, "Sign in", code="guess")
-    assert browser.status == 403 and "this is not the code" in failed.text
+    assert browser.status == 403 and "the code is wrong" in failed.text
     refused = browser.press(before, "On", pin="lamp")
     assert browser.status == 403 and "viewing needs an access code" in refused.text
     page = browser.press(before, "Sign in", code=code)
@@ -273,7 +369,9 @@ def test_listed_site_sends_no_form(start_with_codes) -> None:
     victim.cookies |= attacker.cookies
     kind = "application/x-www-form-urlencoded"
     for button, origin in (("Sign in", listed), ("Sign out", listed), ("Sign out", "null")):
-        body = urlencode({**form["fields"], "do": button, "code": code}).encode()
+        body = urlencode(
+            {**form["fields"], form["buttons"].get(button, "do-sign_out"): "", "code": code}
+        ).encode()
         answer = victim.ask("POST", "/plain", body, Origin=origin, Content_Type=kind)
         assert (answer.status, "pages of" in answer.body.decode()) == (403, True)
         assert "raspi-server-http" not in str(answer.headers["Set-Cookie"])
@@ -288,7 +386,7 @@ def test_get_changes_nothing(pi: Server) -> None:
     for pattern, _ in routes.OTHERS:
         paths.add(re.sub(r"\(.*?\)+|\.\*|\\", "x", pattern))
     assert {"/plain", "/hook/x", "/ws"} <= paths
-    arguments = urlencode({"pin": "lamp", "do": "On", "value": "1", "token": "x", "sure": "yes",
+    arguments = urlencode({"pin": "lamp", "do-on": "On", "value": "1", "token": "x", "sure": "yes",
                            "_method": "POST", "type": "toggle", "code": "x"})  # fmt: skip
     for path in paths - {"/api/events"}:  # an answer without an end
         for method in ("GET", "HEAD"):

@@ -63,7 +63,7 @@ def test_page_redirects_to_the_explanation(pi: Server) -> None:
     answer = ask(pi, "GET", "/plain?refresh=10")
     to = f"https://127.0.0.1:{pi.port}/plain?refresh=10"
     assert (answer.status, answer.headers["Location"]) == (307, to)
-    for part in ("/trust/trust.js", "/trust/strings.js", "/trust/trust.css", "/icon.svg"):
+    for part in ("/trust/trust.js", "/trust/trust.css", "/languages/id.json", "/icon.svg"):
         assert ask(pi, "GET", part).status == 200
 
 
@@ -79,7 +79,8 @@ def test_nothing_but_the_explanation(pi: Server, trusting: ssl.SSLContext) -> No
                 assert answer.status == 403 and "Set-Cookie" not in answer.headers
         assert ask(pi, "POST", "/private.txt").status == 403
         for path in ("..%2findex.html", "../index.html", ".%2e", "/etc/passwd", "mine.txt"):
-            assert ask(pi, "GET", f"/trust/{path}").status in (307, 404), path
+            for folder in ("trust", "languages"):
+                assert ask(pi, "GET", f"/{folder}/{path}").status in (307, 404), path
         assert viewer.receive("state")["pins"] == {"lamp": 0}
 
 

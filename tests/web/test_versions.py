@@ -2,8 +2,11 @@
 
 import asyncio
 import gzip
+import html
+import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from raspi_server.web import versions
 from raspi_server.web.context import BUILT_IN_WWW
 from raspi_server.web.versions import Versions, read_version
 from tests.support.http import Response, ask
-from tests.support.server import Server
+from tests.support.server import Server, changing
 from tests.web.test_static import built_in, get, get_gzip, without_date
 
 KEPT = "public, max-age=31536000, immutable"
@@ -247,6 +250,51 @@ def test_folder_v_of_the_user(pi: Server, www: Path) -> None:
         assert get(pi, f"/v/{present(pi)}/v/{name}").body == b"mine"
 
 
+def test_pages_have_the_name_of_the_host(
+    start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """The title, the name on a phone's home screen and the manifest have the host name. After a new
+    name the page, its tag and the address of the manifest are others. A page of the user is filled
+    only where it asks for that, and a manifest too."""
+    name, own = tmp_path / "hostname", tmp_path / "www"
+    own.mkdir()
+    (own / "mine.html").write_bytes(b'<p data-host="">?</p><p>{host}</p><link href="v/current/a">')
+    (own / "mine.webmanifest").write_bytes(b'{"name": "{host} {host}"}')
+
+    def rename(host: str) -> None:
+        (tmp_path / "new").write_text(host)
+        (tmp_path / "new").replace(name)
+
+    rename("kitchen")
+    reading = f"socket.gethostname = lambda: Path({str(name)!r}).read_text()"
+    program = changing("import socket", "from pathlib import Path", reading)
+    server = start_server(f"www: {own}\n", program=program)
+    seen = set()
+    for host in ("kitchen", "<b>&\"'", "kitchen"):
+        rename(host)
+        page, shown = get(server, "/"), html.escape(host)
+        assert f'<title data-host="">{shown}</title>' in page.body.decode()
+        assert f'-title" content="{shown}">' in page.body.decode()
+        assert (
+            f'<p data-host="">{shown}</p><p>{{host}}</p>' in get(server, "/mine.html").body.decode()
+        )
+        path = f"/v/{version_in(page.body)}/manifest.webmanifest"
+        for answer in (get(server, path), get(server, "/manifest.webmanifest")):
+            found = json.loads(answer.body)
+            assert (found["name"], found["short_name"], found["start_url"]) == (
+                host,
+                host,
+                "../../",
+            )
+        assert is_kept(get(server, path))
+        assert not is_kept(get(server, "/manifest.webmanifest"))
+        assert get(server, "/mine.webmanifest").body == b'{"name": "{host} {host}"}'
+        tags = [get(server, each).headers["Etag"] for each in ("/", "/manifest.webmanifest")]
+        assert get(server, "/", If_None_Match=tags[0]).status == 304
+        seen.add((path, *tags))
+    assert len(seen) == 2 and len({part for parts in seen for part in parts}) == 6
+
+
 def test_files_are_read_once_for_many_requests(tmp_path: Path) -> None:
     """Requests during a reading share the next one, which has every edit from before them."""
     readings: list[int] = []
@@ -267,3 +315,19 @@ def test_files_are_read_once_for_many_requests(tmp_path: Path) -> None:
         await first
 
     asyncio.run(load())
+
+
+def test_languages_are_named_in_pages(pi: Server, www: Path) -> None:
+    """A page names the languages there are. Those whose file is the user's end with a plus, and it
+    is served in place of the built-in one."""
+    (www / "page.html").write_text('<html data-languages="">' + " " * 600)
+    assert b'data-languages="de en id"' in get(pi, "/page.html").body
+    folder = www / "languages"
+    folder.mkdir()
+    for name in ("fr.json", "de.json", "pt-br.json", "FR.json", "notes.txt", "../fr.json"):
+        (folder / name).write_text(f'"{name}"')
+    assert b'data-languages="de+ en fr+ id pt-br+"' in get(pi, "/page.html").body
+    assert get(pi, f"/v/{present(pi)}/languages/de.json").json == "de.json"
+    shutil.rmtree(folder)
+    (www / "fr.json").unlink()
+    (www / "page.html").unlink()

@@ -1,7 +1,7 @@
 /** Announcements for screen readers: changes of pins, a few at a time, but not those of the focused card. */
 import { part } from "../ui/dom.js";
-import { stateText } from "../ui/format.js";
-import { text } from "../ui/i18n.js";
+import { counted, text } from "../ui/i18n.js";
+import { stateText } from "../ui/kinds.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
 
@@ -34,11 +34,11 @@ export class Announcer {
       const isFocused = document.activeElement?.closest("[data-pin]")?.getAttribute("data-pin") === name;
       if (!announced || announced.value === pin.value || isFocused || now - announced.at < REPEAT_AFTER_S) continue;
       this.#announced.set(name, { value: pin.value, at: now });
-      if (sentences.length < MAX_PINS) sentences.push(text("changed", { label: pin.label, state: stateText(pin.value, pin.mode) }));
+      if (sentences.length < MAX_PINS) sentences.push(text("changed", { label: pin.label, state: stateText(pin.value, pin) }));
       else more++;
     }
     this.#pending.clear();
-    if (more) sentences.push(text("manyChanged", { count: more }));
+    if (more) sentences.push(counted("manyChanged", more));
     if (sentences.length) part(document, "#announcements").textContent = sentences.join(", ");
   }
 }

@@ -1,49 +1,64 @@
-/** The dashboard, the page at `/`: every pin on a card, the board's header, the state of the connection, and help if there are no pins yet. */
+/** The dashboard, the page at `/`: every pin in a row, what is active, the board's header, the state of the connection, and help if there are no pins yet. */
 import { connect } from "../raspi.js";
 import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
 import { confirmInDialog } from "../ui/dialog.js";
 import { copyable, fillIn, make, part, setText } from "../ui/dom.js";
-import { LANGUAGE, text } from "../ui/i18n.js";
+import { text } from "../ui/i18n.js";
+import { toast } from "../ui/notice.js";
+import { recall, remember } from "../ui/stored.js";
 import { Announcer } from "./announcer.js";
-import { GpioHeader } from "./gpio-header.js";
 import { HealthView } from "./health.js";
-import { History } from "./history.js";
+import { LastKnown } from "./last-known.js";
 import { Notices } from "./notices.js";
-import { PinCard, shape } from "./pin-card.js";
-import { pinOf, PinPage } from "./pin-page.js";
+import { PinList } from "./pin-list.js";
+import { PinRow } from "./pin-row.js";
+import { isLocked } from "./pin-view.js";
+import { Router, viewOf } from "./router.js";
 import { SignIn } from "./sign-in.js";
-import { Sparklines } from "./sparkline.js";
+import { Summary } from "./summary.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
+/** @typedef {import("./pin-view.js").Action} Action */
 
-document.documentElement.lang = LANGUAGE;
 fillIn(document);
 for (const template of document.querySelectorAll("template")) fillIn(template.content);
 
-const HISTORY_S = 300; // on a card
 const DISCONNECT_HIDDEN_AFTER_S = 60;
 const DRAW_INTERVAL_MS = 200; // the first change at once, those that follow together; see tests/bench/FINDINGS.md
-const HISTORY_INTERVAL_S = 10; // while polling: for changes between two requests
+const THEMES = ["system", "light", "dark"];
+const CARRY_ON_S = 10; // after signing in: a command may not come much later than its tap
 
-const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: () => true }); // the cards ask, in the page's own words
-/** @type {import("./pin-card.js").Context} */
-const context = { raspi, confirm: confirmInDialog };
+const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: () => true }); // the views ask, in the page's own words
+/** @type {import("./pin-view.js").Context} */
+const context = { raspi, confirm: confirmInDialog, unlock: (pin, action) => unlock(pin, action), opened: () => needDetails() };
 const signIn = new SignIn(raspi);
-const header = new GpioHeader(part(document, "#board"), raspi);
 const health = new HealthView(part(document, "#health"));
 const notices = new Notices(raspi, () => signIn.button());
 const announcer = new Announcer();
-const history = new History(raspi, HISTORY_S);
-const sparklines = new Sparklines(history);
-const page = new PinPage(part(document, "#pin-page"), context);
-/** @type {Map<string, {shape: string, card: PinCard}>} */
-let cards = new Map();
+const list = new PinList(part(document, "#pins"), context, {
+  added({ canvas, element, pin }) {
+    details?.sparklines.add(canvas, pin.name);
+    visibility.observe(element);
+  },
+  removed({ canvas, element }) {
+    details?.sparklines.remove(canvas);
+    visibility.unobserve(element);
+    visible.delete(element);
+  },
+});
+const summary = new Summary(part(document, "#summary"), reveal);
+const router = new Router({ list: part(document, "#list"), pin: part(document, "#pin-page"), events: part(document, "#events-page") });
+const lastKnown = new LastKnown(raspi, () => showAll());
+const board = /** @type {HTMLDetailsElement} */ (part(document, "#board"));
+/** @type {import("./details.js").Details|null} */
+let details = null;
+let areDetailsComing = false;
 /** Pins that have changed since they were drawn. @type {Set<string>} */
 const changed = new Set();
 /** The parts that may show any pin. */
-const SHARED_PARTS = [part(document, "#board"), part(document, "#pin-page")];
-/** Those of them and of the cards that are on the screen. @type {Set<Element>} */
+const SHARED_PARTS = [board, part(document, "#pin-page")];
+/** Those of them and of the rows that are on the screen. @type {Set<Element>} */
 const visible = new Set();
 const visibility = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
@@ -54,9 +69,11 @@ const visibility = new IntersectionObserver((entries) => {
 });
 let isDrawScheduled = false;
 let drawn = 0; // time of the last drawing, by performance.now()
-let historyRequested = 0; // by performance.now()
+let theme = Math.max(0, THEMES.indexOf(recall("theme", "")));
+/** What was tapped before signing in, and when that was done. @type {{pin: string, action: Action, at: number}|null} */
+let tapped = null;
 
-async function showAll() {
+function showAll() {
   const { hello } = raspi;
   if (!hello) return;
   setText(part(document, "#host"), hello.server.host);
@@ -64,84 +81,84 @@ async function showAll() {
   part(document, "#waiting").hidden = true;
   part(document, "#fleet-link").hidden = !hello.fleet;
   part(document, "#no-pins").hidden = hello.pins.length > 0;
-  signIn.show(hello.signed_in);
+  part(document, "#events-link").hidden = hello.pins.length === 0;
+  for (const id of ["#summary", "footer"]) part(document, id).hidden = false; // what is not there yet cannot move
+  signIn.show(hello.signed_in, hello.code_would_help);
   notices.show();
-  showCards();
-  const board = /** @type {HTMLDetailsElement} */ (part(document, "#board"));
+  list.show(listed());
+  summary.show(listed());
   if (board.hidden && !hello.pins.length) board.open = true;
   board.hidden = false;
-  header.refresh();
   route();
-  await fetchHistory();
+  carryOn();
+  void details?.refresh();
+  if (navigator.serviceWorker?.controller) void needDetails(); // which it then has while the Pi does not answer
 }
 
-async function fetchHistory() {
-  historyRequested = performance.now();
-  if (!(await history.refresh())) return;
-  sparklines.redraw();
-  for (const pin of raspi.pins.values()) {
-    const { time, by } = history.of(pin.name).last;
-    if (pin.by !== null || !by || pin.since === null || Math.abs(time - pin.since) > 0.001) continue;
-    pin.by = by; // a hello does not have it
-    change(pin);
+/** Return the module of the details, once its style is there, too. */
+async function loadDetails() {
+  const style = make("link", "");
+  const isStyled = new Promise((resolve, reject) => Object.assign(style, { onload: resolve, onerror: reject }));
+  Object.assign(style, { rel: "stylesheet", href: new URL("details.css", import.meta.url).href });
+  document.head.append(style);
+  try {
+    await isStyled;
+    return await import("./details.js");
+  } catch (error) {
+    style.remove();
+    throw error instanceof Error ? error : new Error("details.css");
   }
 }
 
-/** Draw the cards. A card whose pin is described as before stays, with the focus and the finger that may be on it. */
-function showCards() {
-  const before = cards;
-  cards = new Map();
-  for (const pin of raspi.pins.values()) {
-    const old = before.get(pin.name);
-    const now = shape(pin, context);
-    if (old?.shape === now) {
-      cards.set(pin.name, old);
-      before.delete(pin.name);
-    } else {
-      const card = new PinCard(pin, context);
-      cards.set(pin.name, { shape: now, card });
-      sparklines.add(card.canvas, pin.name);
-      visibility.observe(card.element);
-    }
+/** Load the details, once. */
+async function needDetails() {
+  if (details || areDetailsComing) return;
+  areDetailsComing = true;
+  try {
+    const { Details } = await loadDetails();
+    details = new Details(context, change);
+    for (const { canvas, pin } of list.rows) details.sparklines.add(canvas, pin.name);
+    void details.refresh();
+    route();
+  } catch (error) {
+    toast("", text("unanswered", { why: String(error) })); // the next tap tries again
   }
-  for (const { card } of before.values()) {
-    sparklines.remove(card.canvas);
-    visibility.unobserve(card.element);
-    visible.delete(card.element);
-  }
-  const place = part(document, "#pins");
-  const there = [...place.querySelectorAll(".pin")];
-  const elements = [...cards.values()].map(({ card }) => card.element);
-  if (elements.length === there.length && elements.every((element, i) => element === there[i])) return;
-  place.replaceChildren(...grouped([...cards.values()].map(({ card }) => card)));
+  areDetailsComing = false;
 }
 
-/** Return the cards in their places: neighbours of one group together under its name. @param {PinCard[]} all */
-function grouped(all) {
-  /** @type {HTMLElement[]} */
-  const places = [];
-  /** @type {string|null} */
-  let open = null;
-  all.forEach(({ pin: { group }, element }, i) => {
-    const isNeighbour = group !== null && (all[i - 1]?.pin.group === group || all[i + 1]?.pin.group === group);
-    if (!isNeighbour) {
-      open = null;
-      return places.push(element);
-    }
-    if (group !== open) {
-      const place = make("section", "group");
-      const title = make("h2", "", text("groupOf", { group }));
-      title.id = `group-${places.length}`;
-      place.setAttribute("aria-labelledby", title.id);
-      place.append(title, make("div", "members"));
-      places.push(place);
-      open = group;
-    }
-    const place = /** @type {HTMLElement} */ (places[places.length - 1]);
-    part(place, ".members").append(element);
-    place.dataset.size = String(part(place, ".members").children.length);
-  });
-  return places;
+/** Return the pins that are in the list. */
+const listed = () => [...raspi.pins.values()].filter(({ hidden }) => !hidden);
+
+/** Ask for the code that a pin needs, and then do what was tapped. @param {string} pin @param {Action} action @param {string} [error] why it is asked again */
+async function unlock(pin, action, error) {
+  if (await signIn.ask(error)) tapped = { pin, action, at: performance.now() };
+}
+
+/** Do what was tapped before signing in. */
+function carryOn() {
+  if (!tapped) return;
+  const { pin: name, action, at } = tapped;
+  tapped = null;
+  const pin = raspi.pins.get(name);
+  if (!pin || performance.now() - at > CARRY_ON_S * 1000) return;
+  if (isLocked(pin, context)) void unlock(name, action, text("notThisCode"));
+  else void (list.row(name) ?? new PinRow(pin, context, [])).act(action); // a hidden pin has none
+}
+
+/** Bring the rows of pins to sight, from the page of a pin, too. @param {string[]} names */
+function reveal(names) {
+  if (viewOf(location.hash).name === "list") return list.reveal(names);
+  window.addEventListener("hashchange", () => list.reveal(names), { once: true });
+  location.hash = "";
+}
+
+/** Go to the next theme, or only show which it is. @param {0|1} step */
+function showTheme(step) {
+  theme = (theme + step) % THEMES.length;
+  const name = /** @type {"system"|"light"|"dark"} */ (THEMES[theme]);
+  if (step) remember("theme", name);
+  if (step) document.dispatchEvent(new CustomEvent("theme", { detail: name })); // ui/theme.js applies it
+  setText(part(document, "#theme"), text("theme", { name: text(`theme:${name}`) }));
 }
 
 /** Draw the changes since the last time; browsers have no frames for hidden tabs. */
@@ -152,18 +169,17 @@ function draw() {
   for (const name of changed) {
     const pin = raspi.pins.get(name);
     if (!pin) continue;
-    cards.get(name)?.card.show(pin);
-    page.show(pin);
-    header.showPin(pin);
+    list.change(pin);
+    details?.show(pin);
   }
   changed.clear();
+  summary.show(listed());
 }
 
 /** @param {Pin} pin */
 function change(pin) {
-  announcer.change(pin);
-  if (history.record(pin)) sparklines.change(pin.name);
-  page.record(pin);
+  if (!pin.hidden) announcer.change(pin);
+  details?.record(pin);
   changed.add(pin.name);
   if (isDrawScheduled || !isVisible(pin.name)) return; // then the next tick is soon enough
   isDrawScheduled = true;
@@ -174,8 +190,8 @@ function change(pin) {
 
 /** @param {string} name */
 function isVisible(name) {
-  const card = cards.get(name)?.card.element;
-  return (card && visible.has(card)) || SHARED_PARTS.some((element) => visible.has(element));
+  const row = list.row(name)?.element;
+  return (row && visible.has(row)) || SHARED_PARTS.some((element) => visible.has(element));
 }
 
 function showHealth() {
@@ -189,38 +205,34 @@ function tick() {
   showStatus(raspi);
   notices.show();
   draw();
-  for (const { card } of cards.values()) card.tick();
-  sparklines.tick();
-  page.tick();
-  if (raspi.link === "polling" && performance.now() - historyRequested > HISTORY_INTERVAL_S * 1000) fetchHistory();
+  list.tick();
+  details?.tick();
+  lastKnown.tick();
 }
 
-let place = 0; // how far the list of pins was scrolled
-/** @type {string|null} */
-let shown = null;
-
-/** Show the page that the address names: `#pin/NAME` is the page of one pin, all else the list. */
+/** Show the view that the address names. */
 function route() {
-  const name = pinOf(location.hash);
-  const host = raspi.hello?.server.host ?? "raspi-server";
-  document.title = name ? `${raspi.pins.get(name)?.label ?? name} – ${host}` : host;
+  const { name, pin } = viewOf(location.hash);
+  const host = raspi.hello?.server.host ?? location.hostname;
+  const title = pin ? (raspi.pins.get(pin)?.label ?? pin) : name === "events" ? text("events") : "";
+  document.title = title ? `${title} – ${host}` : host;
   if (!raspi.hello) return;
-  const isFirst = shown === null;
-  if (name === shown) return page.refresh();
-  if (!shown) place = scrollY;
-  const before = shown ?? "";
-  shown = name;
-  part(document, "#list").hidden = name !== "";
-  page.open(name);
-  if (!isFirst) scrollTo(0, name ? 0 : place);
-  if (isFirst) return; // there is no focus to move yet
-  if (name) part(document, "#pin-page .back").focus({ preventScroll: true });
-  else cards.get(before)?.card.element.querySelector("a")?.focus({ preventScroll: true });
+  if (name !== "list" && !details) return void needDetails(); // which comes back here
+  if (!router.route(open)) details?.refreshView();
+}
+
+/** @param {import("./router.js").View} view */
+function open(view) {
+  part(document, "#summary").classList.toggle("alarms-only", view.name !== "list");
+  details?.open(view);
 }
 
 for (const example of document.querySelectorAll("#no-pins pre")) copyable(/** @type {HTMLElement} */ (example));
 part(document, "#way-in").append(signIn.button());
-raspi.on("hello", showAll);
+part(document, "#theme").onclick = () => showTheme(1);
+showTheme(0);
+board.addEventListener("toggle", () => board.open && needDetails());
+raspi.on("hello", () => setTimeout(showAll)); // once the health is here, too, which may bring a notice above the pins
 raspi.on("pin", change);
 raspi.on("health", showHealth);
 raspi.on("link", () => showStatus(raspi)); // also on a hidden page: it is rare

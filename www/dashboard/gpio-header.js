@@ -1,11 +1,12 @@
-/** The board's 40-pin header: the function and the user of each pin, and an example of its configuration. */
+/** The board's 40-pin header: the function and the user of each pin, the switch of one of ours, and an example for a free one. */
 import { address } from "../ui/address.js";
 import { copyable, make, part, setText } from "../ui/dom.js";
-import { stateText } from "../ui/format.js";
 import { credentials } from "../ui/frame.js";
-import { text } from "../ui/i18n.js";
+import { errorText, text } from "../ui/i18n.js";
+import { stateText } from "../ui/kinds.js";
+import { shape } from "./pin-view.js";
+import { PinHead } from "./pin-head.js";
 
-/** @typedef {import("../raspi.js").Raspi} Raspi */
 /**
  * One position, as `/api/header` has it.
  * @typedef {{position: number, function: string, gpio: number|null, holder: string|null, pin: string|null}} Position
@@ -26,18 +27,32 @@ function kindOf({ function: name, gpio, holder, pin }) {
   return holder === null ? "free" : "taken";
 }
 
+const NARROW_REM = 15; // two columns of names need more
+const WIDE_REM = 36; // room for what is told of a pin beside them
+
 export class GpioHeader {
-  /** @type {Raspi} */ #raspi;
   /** @type {HTMLDetailsElement} */ #whole;
   /** @type {Map<number, HTMLElement>} */ #buttons = new Map();
   /** @type {Position[]} */ #positions = [];
+  /** @type {PinHead|null} */ #head = null; // of the chosen pin
   #chosen = 0; // position
+  #explained = ""; // what is told of it
+  #context;
 
-  /** @param {HTMLElement} whole a `details` element @param {Raspi} raspi */
-  constructor(whole, raspi) {
+  /** @param {HTMLElement} whole a `details` element @param {import("./pin-view.js").Context} context */
+  constructor(whole, context) {
     this.#whole = /** @type {HTMLDetailsElement} */ (whole);
-    this.#raspi = raspi;
+    this.#context = context;
     whole.addEventListener("toggle", () => this.refresh());
+    const picture = part(whole, ".header");
+    part(whole, ".close").onclick = () => this.#choose(0);
+    picture.onkeydown = ({ key }) => {
+      if (key === "Escape") this.#choose(0);
+    };
+    new ResizeObserver(() => {
+      const width = picture.clientWidth / parseFloat(getComputedStyle(document.documentElement).fontSize);
+      picture.dataset.width = width < NARROW_REM ? "narrow" : width < WIDE_REM ? "" : "wide";
+    }).observe(picture);
   }
 
   /** Fetch what uses which pin, if the header is open. */
@@ -47,7 +62,7 @@ export class GpioHeader {
     try {
       const answer = await fetch(address("api/header"), credentials());
       const found = await answer.json();
-      if (!answer.ok) throw new Error(found.error.message);
+      if (!answer.ok) throw new Error(errorText(found.error.reason, found.error.message, found.error.values));
       place.hidden = true;
       this.#show(found);
     } catch (error) {
@@ -61,6 +76,11 @@ export class GpioHeader {
     const position = this.#positions.find((each) => each.pin === pin.name);
     const button = position && this.#buttons.get(position.position);
     if (button) this.#draw(button, position);
+    if (this.#head?.pin.name === pin.name) this.#head.show(pin);
+  }
+
+  tick() {
+    this.#head?.tick();
   }
 
   /** @param {{model: string, pins: Position[]}} found */
@@ -78,26 +98,35 @@ export class GpioHeader {
   /** @param {Position} position */
   #button({ position }) {
     const button = make("button", position % 2 ? "odd" : "even");
-    const socket = make("span", "socket");
+    const [socket, name] = [make("span", "socket"), make("span", "name")];
     socket.append(make("span", "number", String(position)));
-    button.append(make("span", "name"), socket);
-    button.onclick = () => {
-      this.#chosen = position;
-      this.#explain();
-    };
+    name.dir = "auto";
+    button.append(name, socket);
+    button.style.setProperty("--position", String(position));
+    button.style.setProperty("--row", String(Math.ceil(position / 2)));
+    button.onclick = () => this.#choose(position === this.#chosen ? 0 : position);
     return button;
+  }
+
+  /** @param {number} position 0 for none */
+  #choose(position) {
+    const before = this.#buttons.get(this.#chosen);
+    this.#chosen = position;
+    this.#explain();
+    if (!position) return before?.focus({ preventScroll: true });
+    this.#buttons.get(position)?.scrollIntoView({ block: "nearest" }); // from below what is told of it
   }
 
   /** @param {HTMLElement} button @param {Position} position */
   #draw(button, position) {
     const kind = kindOf(position);
-    const ours = this.#raspi.pins.get(position.pin ?? "");
+    const ours = this.#context.raspi.pins.get(position.pin ?? "");
     button.dataset.kind = kind;
     button.dataset.on = String(Boolean(ours?.value));
     button.toggleAttribute("data-broken", Boolean(ours?.error));
     const words = { ground: text("ground"), power: position.function, ours: ours?.label ?? position.function, taken: position.holder, free: position.function };
     setText(part(button, ".name"), words[kind] ?? "");
-    const state = ours ? `${ours.label}, ${stateText(ours.value, ours.mode)}` : kind === "taken" ? text("inUse", { holder: position.holder ?? "" }) : "";
+    const state = ours ? `${ours.label}, ${stateText(ours.value, ours)}` : kind === "taken" ? text("inUse", { holder: position.holder ?? "" }) : "";
     button.setAttribute("aria-label", [text("pinNumber", { position: position.position }), position.function, state].filter(Boolean).join(", "));
     button.setAttribute("aria-pressed", String(position.position === this.#chosen));
   }
@@ -108,32 +137,47 @@ export class GpioHeader {
     for (const [number, button] of this.#buttons) button.setAttribute("aria-pressed", String(number === this.#chosen));
     const place = part(this.#whole, ".chosen");
     place.hidden = !position;
+    if (position?.pin !== this.#head?.pin.name) this.#head = null;
+    const ours = this.#context.raspi.pins.get(position?.pin ?? "");
+    const explained = JSON.stringify([position, ours && shape(ours, this.#context)]);
+    if (explained === this.#explained) return; // what has the focus keeps it
+    this.#explained = explained;
+    this.#whole.style.setProperty("--covered", "0px");
     if (!position) return;
-    // Below its row, so that nothing moves away under a finger.
-    this.#buttons.get(position.position + (position.position % 2))?.after(place);
-    place.dataset.side = position.position % 2 ? "odd" : "even";
-    const { gpio } = position;
-    const also = ALSO[gpio ?? -1];
+    this.#buttons.get(position.position)?.after(place); // for keys; on the screen it is beside the picture, or above its lower end
+    const also = ALSO[position.gpio ?? -1];
     const title = [text("pinTitle", { position: position.position, name: position.function }), also && text("pinAlso", { list: also })];
-    place.replaceChildren(make("h3", "", title.filter(Boolean).join(", ")), make("p", "", this.#words(position)));
-    if (kindOf(position) !== "free") return;
-    const first = this.#raspi.pins.size ? "" : "pins:\n"; // with it they replace the line that says there are none
-    const lines = `${first}  gpio${gpio}:\n    gpio: ${gpio}\n    mode: `;
-    place.append(
+    part(place, ".about").replaceChildren(make("h3", "", title.filter(Boolean).join(", ")), make("p", "", this.#words(position)));
+    part(place, ".uses").replaceChildren(...this.#uses(position));
+    this.#whole.style.setProperty("--covered", `${place.offsetHeight}px`);
+  }
+
+  /** Return what the chosen pin can be used by: our switch and page of it, or the lines for a free one. @param {Position} position */
+  #uses(position) {
+    const { raspi } = this.#context;
+    const ours = raspi.pins.get(position.pin ?? "");
+    if (ours) {
+      if (this.#head?.shape !== shape(ours, this.#context)) this.#head = new PinHead(ours, this.#context, "board-");
+      const link = make("a", "button", text("pageOf", { label: ours.label }));
+      link.href = `#pin/${ours.name}`;
+      return [this.#head.element, link];
+    }
+    if (kindOf(position) !== "free") return [];
+    const first = raspi.pins.size ? "" : "pins:\n"; // with it they replace the line that says there are none
+    const lines = `${first}  gpio${position.gpio}:\n    gpio: ${position.gpio}\n    mode: `;
+    return [
       example(text("exampleInput"), `${lines}input\n    pull: up`),
       example(text("exampleOutput", { line: "active: low" }), `${lines}output`),
-    );
+    ];
   }
 
   /** @param {Position} position */
   #words(position) {
     const { holder, pin } = position;
-    const ours = this.#raspi.pins.get(pin ?? "");
-    const label = ours?.label ?? pin ?? "";
     switch (kindOf(position)) {
       case "ground": return text("aboutGround");
       case "power": return text("aboutPower");
-      case "ours": return ours?.error ? text("aboutBroken", { label, why: ours.error }) : text("aboutOurs", { label, name: pin ?? "" });
+      case "ours": return text("aboutOurs", { name: pin ?? "" });
       case "taken": return text("aboutTaken", { holder: holder ?? "" });
       case "free": return text("aboutFree", { pins: "pins:" });
     }

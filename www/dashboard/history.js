@@ -4,7 +4,7 @@ import { request } from "../ui/polling.js";
 /** A change; `began` where it is the last level of a drag. @typedef {{time: number, value: number|null, by: string|null, began?: number}} Change */
 /** A pin's history as the API has it. @typedef {{since: number, value: number|null, changes: Change[]}} PinHistory */
 
-const MAX_CHANGES = 1000; // of one pin: as many as the server keeps
+export const MAX_CHANGES = 1000; // of one pin: as many as the server keeps
 const DRAG_GAP_S = 1; // as in raspi_server/limits.py: levels that one client sets in quick succession are one change, the last
 const DRAG_LENGTH_S = 10;
 
@@ -26,6 +26,17 @@ export class Track {
   /** @returns {Change} */
   get last() {
     return this.changes.length ? this.changes[this.changes.length - 1] : { time: this.since, value: this.value, by: null };
+  }
+
+  /** Yield each value with the time for which it was kept, the oldest first. @param {number} end of the last @returns {Generator<{start: number, end: number, value: number|null}>} */
+  *periods(end) {
+    let { since: start, value } = this;
+    for (const change of this.changes) {
+      if (change.time >= end) break;
+      yield { start, end: change.time, value };
+      [start, value] = [change.time, change.value];
+    }
+    if (start < end) yield { start, end, value };
   }
 
   /** Add a change, unless it is known already; return whether it was new. @param {Change} change */
@@ -56,15 +67,18 @@ export class Track {
   }
 }
 
+const REQUEST_TIMEOUT_S = 5;
+
 /** The last seconds of all pins. */
 export class History {
   /** @type {Map<string, Track>} */ #tracks = new Map();
   #requests = 0;
 
-  /** @param {import("../raspi.js").Raspi} raspi @param {number} seconds */
-  constructor(raspi, seconds) {
+  /** @param {import("../raspi.js").Raspi} raspi @param {number} seconds @param {number} [timeout] of a request, seconds */
+  constructor(raspi, seconds, timeout = REQUEST_TIMEOUT_S) {
     this.raspi = raspi;
     this.seconds = seconds;
+    this.timeout = timeout;
   }
 
   /** Return the history of one pin. @param {string} name @returns {Track} */
@@ -87,7 +101,7 @@ export class History {
   async refresh() {
     const number = ++this.#requests;
     try {
-      const { pins } = await request(`/history?seconds=${this.seconds}`);
+      const { pins } = await request(`/history?seconds=${this.seconds}`, "GET", undefined, this.timeout);
       if (number !== this.#requests) return false;
       this.#tracks = new Map(Object.entries(pins).map(([name, history]) => [name, new Track(/** @type {PinHistory} */ (history))]));
       for (const pin of this.raspi.pins.values()) this.record(pin); // a change that came before the answer

@@ -1,11 +1,13 @@
-/** The page of one pin: its card, its timeline, and its last changes to the millisecond. */
+/** The page of one pin: its head, its timeline, and its last changes to the millisecond. */
 import { address } from "../ui/address.js";
-import { make, part, setText } from "../ui/dom.js";
-import { author, lasting, moment, stateText } from "../ui/format.js";
+import { part, setText } from "../ui/dom.js";
+import { lasting, moment } from "../ui/format.js";
 import { text } from "../ui/i18n.js";
 import { request } from "../ui/polling.js";
+import { eventRow } from "./event-row.js";
 import { Track } from "./history.js";
-import { PinCard, shape } from "./pin-card.js";
+import { shape } from "./pin-view.js";
+import { PinHead } from "./pin-head.js";
 import { Timeline } from "./timeline.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
@@ -14,14 +16,10 @@ const MAX_ROWS = 50;
 const FAST_TIMELINE_INTERVAL_MS = 100;
 const TABLE_INTERVAL_MS = 500;
 
-/** Return the pin whose page an address names by `#pin/NAME`, or nothing. @param {string} hash */
-export const pinOf = (hash) => /^#pin\/([a-z][a-z0-9_-]*)$/.exec(hash)?.[1] ?? "";
-
 export class PinPage {
   /** The pin that is shown, or none. */ #name = "";
-  /** @type {PinCard|null} */ #card = null;
+  /** @type {PinHead|null} */ #head = null;
   /** @type {Track|null} */ #track = null;
-  #shape = "";
   #requests = 0;
   #tableTimer = 0;
   #timelineTimer = 0;
@@ -29,7 +27,7 @@ export class PinPage {
   #context;
   #timeline;
 
-  /** @param {HTMLElement} whole @param {import("./pin-card.js").Context} context */
+  /** @param {HTMLElement} whole @param {import("./pin-view.js").Context} context */
   constructor(whole, context) {
     this.#whole = whole;
     this.#context = context;
@@ -39,12 +37,11 @@ export class PinPage {
   /** Show the page of a pin. @param {string} name empty for none */
   open(name) {
     if (name !== this.#name) {
-      [this.#name, this.#card, this.#shape, this.#track] = [name, null, "", null];
+      [this.#name, this.#head, this.#track] = [name, null, null];
       this.#timeline.reset();
       clearInterval(this.#timelineTimer);
       if (name) this.#timelineTimer = window.setInterval(() => this.#timeline.isFast && this.#timeline.draw(), FAST_TIMELINE_INTERVAL_MS);
     }
-    this.#whole.hidden = !name;
     if (name) this.refresh();
   }
 
@@ -55,11 +52,9 @@ export class PinPage {
     this.#showError(pin ? "" : text("noPin", { name: this.#name }));
     part(this.#whole, ".known").hidden = !pin;
     if (!pin) return;
-    const now = shape(pin, this.#context);
-    if (!this.#card || this.#shape !== now) {
-      this.#shape = now;
-      this.#card = new PinCard(pin, this.#context, "page-");
-      part(this.#whole, ".card").replaceChildren(this.#card.element);
+    if (this.#head?.shape !== shape(pin, this.#context)) {
+      this.#head = new PinHead(pin, this.#context, "page-");
+      part(this.#whole, ".head").replaceChildren(this.#head.element);
       /** @type {HTMLAnchorElement} */ (part(this.#whole, ".csv")).href = address(`api/pins/${pin.name}/history?format=csv`);
     }
     this.#fetchHistory(pin);
@@ -67,7 +62,7 @@ export class PinPage {
 
   /** @param {Pin} pin as it is now */
   show(pin) {
-    if (pin.name === this.#name) this.#card?.show(pin);
+    if (pin.name === this.#name) this.#head?.show(pin);
   }
 
   /** Add each change, also one that is over before it could be drawn. @param {Pin} pin */
@@ -80,7 +75,7 @@ export class PinPage {
 
   tick() {
     if (!this.#name) return;
-    this.#card?.tick();
+    this.#head?.tick();
     this.#timeline.draw();
   }
 
@@ -107,19 +102,11 @@ export class PinPage {
     const changes = this.#track?.changes.slice(-MAX_ROWS).reverse() ?? [];
     part(this.#whole, ".changes").hidden = changes.length === 0;
     part(this.#whole, ".none").hidden = changes.length > 0;
-    const rows = changes.map(({ time, value, by }, i) => {
+    const rows = changes.map((change, i) => {
       const next = changes[i - 1];
-      const row = make("tr", "");
-      row.dataset.on = String(Boolean(value));
-      row.append(
-        make("td", "", moment(time, true)),
-        make("td", "", stateText(value, pin.mode)),
-        make("td", "", next ? lasting(next.time - time) : text("until")),
-        make("td", "", author(by).replace(text("byWhom", { who: "" }), "") || "–"),
-      );
-      return row;
+      return eventRow(pin, change, moment(change.time, true), { span: next ? text("duringSpan", { span: lasting(next.time - change.time) }) : text("until") });
     });
-    part(this.#whole, "tbody").replaceChildren(...rows);
+    part(this.#whole, ".changes").replaceChildren(...rows);
   }
 
   /** @param {string} words */

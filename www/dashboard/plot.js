@@ -7,13 +7,14 @@
 
 /** @type {Colours|null} */
 let colours = null;
+const forget = () => {
+  colours = null;
+  document.dispatchEvent(new Event("colours"));
+};
 for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
-  // Safari 15 has this, too
-  matchMedia(query).addEventListener("change", () => {
-    colours = null;
-    document.dispatchEvent(new Event("colours"));
-  });
+  matchMedia(query).addEventListener("change", forget); // Safari 15 has this, too
 }
+document.addEventListener("theme", forget); // after ui/theme.js has applied it
 
 /** Return the colours the style sheet has now. @returns {Colours} */
 export function palette() {

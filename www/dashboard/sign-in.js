@@ -7,6 +7,7 @@ import { make, part, setText } from "../ui/dom.js";
 import { isFramed, keepCode } from "../ui/frame.js";
 import { errorText, text } from "../ui/i18n.js";
 import { ApiError, request } from "../ui/polling.js";
+import { forgetLastKnown } from "./last-known.js";
 
 /** @typedef {import("../raspi.js").Raspi} Raspi */
 
@@ -14,6 +15,7 @@ export class SignIn {
   /** @type {Raspi} */ #raspi;
   #dialog = /** @type {HTMLDialogElement} */ (part(document, "#sign-in"));
   #input = /** @type {HTMLInputElement} */ (part(document, "#code"));
+  /** Takes whether this browser has signed in, once it is decided. @type {((isSignedIn: boolean) => void)|null} */ #decided = null;
 
   /** @param {Raspi} raspi */
   constructor(raspi) {
@@ -23,6 +25,9 @@ export class SignIn {
       void this.#signIn({ code: this.#input.value });
     };
     part(this.#dialog, ".cancel").onclick = () => this.#dialog.close();
+    this.#dialog.onclose = () => this.#dialog.open || this.#decide(false);
+    part(document, "#session .sign-in").onclick = () => this.#askForCode("");
+    part(document, "#session .sign-out").onclick = () => this.#signOut();
     window.addEventListener("hashchange", () => this.#useLink());
     this.#useLink();
   }
@@ -34,12 +39,28 @@ export class SignIn {
     return button;
   }
 
-  /** Show which code this browser signed in with. @param {"view"|"control"|null} signedIn */
-  show(signedIn) {
+  /** Ask for the code; return whether this browser then signed in, and connects again. @param {string} [error] the reason why it is asked again */
+  ask(error = "") {
+    return new Promise((/** @type {(isSignedIn: boolean) => void} */ resolve) => {
+      this.#decide(false);
+      this.#decided = resolve;
+      this.#askForCode(error);
+    });
+  }
+
+  /** @param {boolean} isSignedIn */
+  #decide(isSignedIn) {
+    this.#decided?.(isSignedIn);
+    this.#decided = null;
+  }
+
+  /** Show which code this browser signed in with, and offer to sign in. @param {"view"|"control"|null} signedIn @param {boolean} isOffered */
+  show(signedIn, isOffered) {
     const place = part(document, "#session");
-    place.hidden = signedIn === null;
-    setText(part(place, "span"), text(signedIn === "control" ? "signedInControl" : "signedInView"));
-    part(place, "button").onclick = () => this.#signOut();
+    place.hidden = signedIn === null && !isOffered;
+    setText(part(place, "span"), signedIn === null ? "" : text(signedIn === "control" ? "signedInControl" : "signedInView"));
+    part(place, ".sign-out").hidden = signedIn === null;
+    part(place, ".sign-in").hidden = !isOffered;
   }
 
   /** Sign in by a link. The token follows the #, which no browser sends, and leaves the address bar at once; in the browser's history it is worthless. */
@@ -57,8 +78,8 @@ export class SignIn {
     setText(place, error);
     if (!this.#dialog.showModal) {
       const code = prompt([error, text("theCode")].filter(Boolean).join("\n")); // Safari before 15.4
-      if (code) void this.#signIn({ code });
-      return;
+      if (!code) return this.#decide(false);
+      return void this.#signIn({ code });
     }
     if (!this.#dialog.open) {
       this.#input.value = "";
@@ -77,6 +98,7 @@ export class SignIn {
     if (error) return this.#askForCode(error);
     if (signedIn === null) return this.#askForCode(text("noCookie"));
     this.#dialog.close?.();
+    this.#decide(true);
     this.#raspi.reconnect();
   }
 
@@ -87,15 +109,16 @@ export class SignIn {
       await request("/hello");
     } catch (error) {
       keepCode(null);
-      const [key, message] = error instanceof ApiError ? [error.code, error.message] : ["", String(error)];
-      return this.#askForCode(errorText({ "sign-in": "wrong-code", "too-fast": "wrong-codes" }[key] ?? key, message));
+      return this.#askForCode(error instanceof ApiError ? errorText(error.reason, error.message, error.values) : String(error));
     }
     this.#dialog.close?.();
+    this.#decide(true);
     this.#raspi.reconnect();
   }
 
   async #signOut() {
     keepCode(null);
+    forgetLastKnown();
     if (isFramed) return this.#raspi.reconnect();
     const error = await post("api/logout", {});
     if (error) setText(part(document, "#session span"), error);
@@ -108,9 +131,8 @@ async function post(path, body) {
   try {
     const answer = await fetch(address(path), { method: "POST", body: JSON.stringify({ ...body, path: ROOT_PATH }) });
     if (answer.ok) return "";
-    const { code, message } = (await answer.json()).error;
-    if (code === "too-fast") return errorText("wrong-codes", message);
-    return errorText(code === "sign-in" ? ("token" in body ? "used-link" : "wrong-code") : code, message);
+    const { reason, message, values } = (await answer.json()).error;
+    return errorText(reason, message, values);
   } catch (error) {
     return text("unanswered", { why: error instanceof Error ? error.message : String(error) });
   }

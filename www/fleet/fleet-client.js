@@ -3,6 +3,7 @@ import { address, socketAddress } from "../ui/address.js";
 import { Connection } from "../ui/connection.js";
 import { credentials } from "../ui/frame.js";
 import { ApiError, request } from "../ui/polling.js";
+import { troubleOf } from "./trouble.js";
 
 /**
  * A pin of a Pi as it was last reported. Times are Unix seconds.
@@ -10,6 +11,11 @@ import { ApiError, request } from "../ui/polling.js";
  * @property {string} name
  * @property {string} label
  * @property {"input"|"output"|"pwm"} mode
+ * @property {string|null} [kind]
+ * @property {string|null} [room]
+ * @property {string|null} [icon]
+ * @property {{on: string, off: string}|null} [words]
+ * @property {boolean} [hidden]
  * @property {number|null} value
  * @property {number|null} since
  * @property {boolean} writable   whether its Pi takes commands from the broker
@@ -31,11 +37,12 @@ import { ApiError, request } from "../ui/polling.js";
  * @property {string|null} url
  * @property {Pin[]} pins
  */
-/** `words` is what a search compares. @typedef {Entry & {byName: Map<string, Pin>, words: string}} Pi */
+/** Without hidden pins. `words` is what a search compares.
+ * @typedef {Entry & {byName: Map<string, Pin>, words: string, trouble: import("./trouble.js").Trouble}} Pi */
 /** @typedef {{connected: boolean, error: string|null}} Broker */
 /** @typedef {{seq: number, time: number, removed?: string[], pis?: Entry[], pins?: Record<string, Record<string, [number|null, number|null]>>}} News */
 /**
- * all: the whole fleet was fetched; pi: a Pi is new, has a new description, or went online or offline; removed: a Pi was removed; pin: a pin
+ * all: the whole fleet was fetched; pi: a Pi is new, has a new description, went online or offline, or has other trouble; removed: a Pi was removed; pin: a pin
  * changed; state: the state of the broker or the rights of this browser changed.
  * @typedef {{all: null, pi: Pi, removed: Pi, pin: {pi: Pi, pin: Pin}, state: null, link: import("../ui/connection.js").Link}} Events
  */
@@ -168,19 +175,24 @@ export class FleetClient extends Connection {
     }
     for (const [topic, values] of Object.entries(pins)) {
       const pi = this.pis.get(topic);
+      if (!pi) continue;
       for (const [name, [value, since]] of Object.entries(values)) {
-        const pin = pi?.byName.get(name);
-        if (!pi || !pin) continue;
+        const pin = pi.byName.get(name);
+        if (!pin) continue;
         Object.assign(pin, { value, since });
         this.emit("pin", { pi, pin });
       }
+      const before = pi.trouble;
+      pi.trouble = troubleOf(pi);
+      if (pi.trouble !== before) this.emit("pi", pi);
     }
   }
 }
 
 /** @param {Entry} entry @returns {Pi} */
 function withIndex(entry) {
-  const byName = new Map(entry.pins.map((pin) => [pin.name, pin]));
-  const words = [entry.topic, entry.host, ...entry.pins.flatMap(({ name, label }) => [name, label])];
-  return { ...entry, byName, words: words.join("\n").toLowerCase() };
+  const pins = entry.pins.filter(({ hidden }) => !hidden);
+  const byName = new Map(pins.map((pin) => [pin.name, pin]));
+  const words = [entry.topic, entry.host, ...pins.flatMap(({ name, label, room }) => [name, label, room])];
+  return { ...entry, pins, byName, words: words.join("\n").toLowerCase(), trouble: troubleOf({ ...entry, pins }) };
 }

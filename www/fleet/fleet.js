@@ -1,22 +1,21 @@
-/** The fleet page at `/fleet/`: all Raspberry Pis at the broker, live, in groups, with a search and switches. */
+/** The fleet page at `/fleet/`: all Raspberry Pis at the broker, live, those with problems first, with a search and switches. */
 import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
 import { copyable, fillIn, part, setText } from "../ui/dom.js";
-import { LANGUAGE } from "../ui/i18n.js";
 import { linkButton, noticeElement } from "../ui/notice.js";
 import { Announcer } from "./announcer.js";
 import { FleetClient } from "./fleet-client.js";
-import { anyText, counted, number, text } from "./i18n.js";
+import { anyText, counted, text } from "./i18n.js";
 import { matcher, PiList } from "./list.js";
 
 /** @typedef {import("./fleet-client.js").Pi} Pi */
 /** @typedef {import("./card.js").PiCard} PiCard */
 
-document.documentElement.lang = LANGUAGE;
 document.title = text("title");
 fillIn(document, anyText);
 
 const DRAW_INTERVAL_MS = 100; // the first change at once, those that follow together
+const ADDRESS_DELAY_MS = 300; // Safari takes 100 changes of the address in 30 s
 
 const fleet = new FleetClient();
 const list = new PiList(part(document, "#pis"), fleet);
@@ -29,14 +28,15 @@ let isDrawScheduled = false;
 let drawn = 0; // time of the last drawing, by performance.now()
 let isUnarranged = false; // a Pi may be in the wrong place
 let notices = "";
+let addressTimer = 0;
 
 /** Show the Pis that fit search and filter. */
 function arrange() {
   isUnarranged = false;
   showCounts();
-  const shown = list.arrange(matcher(search.value, filter.value));
   const isAll = !search.value.trim() && filter.value === "all";
-  setText(part(document, "#shown"), isAll ? "" : text("shown", { count: number(shown) }));
+  const shown = list.arrange(matcher(search.value, filter.value), isAll);
+  setText(part(document, "#shown"), isAll ? "" : counted("shown", shown));
   const empty = fleet.pis.size ? text("noMatch") : fleet.broker.connected ? text("noneHeard") : "";
   setText(part(document, "#nothing"), shown || !fleet.isFresh ? "" : empty);
 }
@@ -47,10 +47,35 @@ function arrangeSoon() {
   requestAnimationFrame(arrange);
 }
 
+/** Take search and filter from the address, where links, reload and Back keep them. */
+function readAddress() {
+  const chosen = new URLSearchParams(location.hash.slice(1));
+  search.value = chosen.get("search") ?? "";
+  filter.value = chosen.get("filter") ?? "all";
+  if (!filter.value) filter.value = "all"; // it has no such choice
+  arrangeSoon();
+}
+
+function writeAddress() {
+  clearTimeout(addressTimer);
+  const chosen = new URLSearchParams();
+  if (search.value.trim()) chosen.set("search", search.value.trim());
+  if (filter.value !== "all") chosen.set("filter", filter.value);
+  const { pathname, search: query } = location;
+  history.replaceState(null, "", pathname + query + (chosen.toString() && `#${chosen}`));
+}
+
+/** Show what was chosen, and then write it into the address. */
+function choose() {
+  arrangeSoon();
+  clearTimeout(addressTimer);
+  addressTimer = window.setTimeout(writeAddress, ADDRESS_DELAY_MS);
+}
+
 function showCounts() {
   const offline = [...fleet.pis.values()].filter(({ online }) => !online).length;
-  const state = offline ? text("offlineCount", { count: number(offline) }) : text("allOnline");
-  const known = fleet.pis.size ? [counted(fleet.pis.size), fleet.isCurrent && state] : [];
+  const state = offline ? counted("offlineCount", offline) : text("allOnline");
+  const known = fleet.pis.size ? [counted("count", fleet.pis.size), fleet.isCurrent && state] : [];
   setText(part(document, "#counts"), known.filter(Boolean).join(", "));
 }
 
@@ -129,13 +154,19 @@ function tick() {
   showStatus(fleet);
   showNotices();
   for (const card of list.near) card.tick();
-  if (filter.value !== "all") arrangeSoon();
+  if (filter.value === "on") arrangeSoon(); // the others change only with an event
 }
 
 for (const example of document.querySelectorAll("#off pre")) copyable(/** @type {HTMLElement} */ (example));
 part(document, "#way-in").append(linkTo("", "signInThere"));
 search.placeholder = text("find");
-search.oninput = filter.onchange = arrangeSoon;
+readAddress();
+window.addEventListener("hashchange", readAddress);
+search.oninput = choose;
+search.onchange = filter.onchange = () => {
+  arrangeSoon();
+  writeAddress();
+};
 fleet.on("all", showAll);
 fleet.on("pi", refresh);
 fleet.on("removed", arrangeSoon);

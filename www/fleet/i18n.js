@@ -1,29 +1,19 @@
-/** The strings of the fleet page, beside those of ui/i18n.js. */
-import { fill, known, LANGUAGE, LOCALE } from "../ui/i18n.js";
+/** The strings of the fleet page, beside those that all pages share. */
+import { fill, known, plural, section } from "../ui/i18n.js";
 
-/** @typedef {keyof typeof import("./strings.en.js").default} Text */
-
-/** @type {Record<Text, string>} */
-let strings;
-const plurals = new Intl.PluralRules(LOCALE);
-
-/** Load the strings of the language. */
-export async function loadStrings() {
-  strings = (await import(`./strings.${LANGUAGE}.js`)).default;
-}
+/** @typedef {keyof import("../ui/i18n.js").Strings["fleet"]} Text */
+/** A string with forms for numbers. @typedef {Text extends infer K ? K extends `${infer N}_other` ? N : never : never} Counted */
 
 /** Return a string of this page. @param {Text} key @param {Record<string, string|number>} [values] */
 export function text(key, values = {}) {
-  return fill(strings[key], values);
+  return fill(section("fleet")[key], values);
 }
 
-/** @param {number} count */
-export const number = (count) => count.toLocaleString(LOCALE);
+/** Return a string with a number of things. @param {Counted} key @param {number} count */
+export const counted = (key, count) => plural(section("fleet"), key, count);
 
-/** Return a number of Pis. @param {number} count */
-export const counted = (count) => text(plurals.select(count) === "one" ? "count_one" : "count_other", { count: number(count) });
-
-/** Return a string of this page or of ui/. @param {string} key @param {Record<string, string|number>} [values] */
+/** Return a string of this page or of all pages. @param {string} key @param {Record<string, string|number>} [values] */
 export function anyText(key, values = {}) {
-  return fill(key in strings ? strings[/** @type {Text} */ (key)] : (known(key) ?? ""), values);
+  const own = section("fleet");
+  return fill(key in own ? own[/** @type {Text} */ (key)] : (known(key) ?? ""), values);
 }

@@ -1,8 +1,9 @@
-/** One row for each pin on the card of its Pi: its value, and its control. */
+/** One row for each pin on the card of its Pi: its picture, its value, and its control. */
 import { confirmInDialog } from "../ui/dialog.js";
-import { part, setText, stamp } from "../ui/dom.js";
-import { stateText } from "../ui/format.js";
+import { part, setAttribute, setText, stamp } from "../ui/dom.js";
 import { errorText } from "../ui/i18n.js";
+import { icon } from "../ui/icons.js";
+import { iconOf, isPressed, stateText, toneOf } from "../ui/kinds.js";
 import { controlKind, PinControl } from "../ui/pin-control.js";
 
 /** @typedef {import("./fleet-client.js").Pi} Pi */
@@ -17,6 +18,8 @@ export const kindOf = (pi, pin, fleet) => controlKind(pin, pi.online && fleet.ma
 /** @extends {PinControl<Pin>} */
 export class PinRow extends PinControl {
   #state;
+  #picture;
+  #shown = "";
 
   /** @param {Pi} pi @param {Pin} pin @param {FleetClient} fleet @param {string} title the id of the heading of its card */
   constructor(pi, pin, fleet, title) {
@@ -31,10 +34,11 @@ export class PinRow extends PinControl {
     this.pi = pi;
     this.element.dataset.pin = name;
     this.#state = part(this.element, ".word");
+    this.#picture = part(this.element, ".tile");
     const label = part(this.element, ".label");
     label.textContent = pin.label;
     label.id = `pin-${++rows}`;
-    this.build(part(this.element, ".control"), this.element, `${label.id} ${title}`, `press-${rows}`);
+    this.build(part(this.element, ".control"), part(this.element, ".level"), `${label.id} ${title}`, `press-${rows}`);
     this.update();
   }
 
@@ -46,7 +50,14 @@ export class PinRow extends PinControl {
   }
 
   onShown() {
-    setText(this.#state, this.pending ?? stateText(this.pin.value, this.pin.mode));
+    const { pin } = this;
+    const isIdle = isPressed(pin) && pin.value === 0 && !pin.words; // a gate that is not pressed is not "off"
+    setText(this.#state, this.pending ?? (isIdle ? "" : stateText(pin.value, pin)));
+    setAttribute(this.element, "data-tone", toneOf(pin, pin.value));
+    const name = iconOf(pin, pin.value);
+    if (name === this.#shown) return;
+    this.#shown = name;
+    this.#picture.replaceChildren(icon(name));
   }
 
   get fullLabel() {
@@ -58,8 +69,8 @@ export class PinRow extends PinControl {
   }
 
   /** @param {import("../ui/connection.js").RaspiError} error */
-  reason({ code, message }) {
-    // Here a pin may be unavailable for many reasons, which only the message tells.
-    return code === "unavailable" ? message : errorText(code, message);
+  reason({ code, reason, message, values }) {
+    // A Pi of an older release tells no reason beside the code: only its message says more.
+    return reason === code && code === "unavailable" ? message : errorText(reason, message, values);
   }
 }

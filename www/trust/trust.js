@@ -1,15 +1,14 @@
 /**
  * The trust page: the steps for this device, a check every few seconds whether it trusts the Raspberry Pi, and the way on.
  *
- * It has helpers of its own instead of those in ui/, and no version folder: plain http serves only /trust/ and the icon.
+ * It has helpers of its own instead of those in ui/, and no version folder: plain http serves only /trust/, the built-in files of languages/,
+ * and the icon. The page is written in English, so it says all before a file has been read, and if none is.
  */
-import { ENGLISH, INDONESIAN } from "./strings.js";
-
 const CHECK_INTERVAL_MS = 2000;
 const CHECK_TIMEOUT_MS = 10000; // TLS on a Pi Zero takes its time
 const REDIRECT_DELAY_MS = 1200; // to read that all is well
 
-const inIndonesian = (navigator.languages.find((each) => /^(en|id|in)\b/.test(each)) ?? "en").slice(0, 2) !== "en";
+/** @typedef {keyof typeof import("../languages/en.json")["trust"]} Key */
 
 /** @param {string} id */
 function part(id) {
@@ -18,15 +17,29 @@ function part(id) {
   return found;
 }
 
-/** @param {keyof ENGLISH} key */
-const text = (key) => (inIndonesian ? INDONESIAN[key] : ENGLISH[key]);
+/** Show a string of the page in an element. @param {Element} element @param {Key} key */
+function say(element, key) {
+  element.setAttribute("data-text", key);
+  const words = document.querySelector(`#words [data-text="${key}"]`)?.textContent ?? "";
+  if (element.textContent !== words) element.textContent = words;
+}
 
-function translate() {
-  if (!inIndonesian) return;
-  document.documentElement.lang = "id";
-  document.title = INDONESIAN.title;
-  for (const element of document.querySelectorAll("[data-text]")) {
-    element.textContent = INDONESIAN[/** @type {HTMLElement} */ (element).dataset.text ?? ""];
+/** Show the page in the first of the browser's languages that there is a file for. */
+async function translate() {
+  const tags = (navigator.languages ?? [navigator.language]).map((each) => each.toLowerCase());
+  for (const tag of new Set(tags.flatMap((each) => [each, each.replace(/-.*/, "")]))) {
+    if (tag === "en") return;
+    const answer = await fetch(`../languages/${encodeURIComponent(tag)}.json`).catch(() => null);
+    const file = answer?.ok ? await answer.json().catch(() => null) : null;
+    if (!file?.trust) continue;
+    document.documentElement.lang = tag;
+    document.documentElement.dir = file.direction === "rtl" ? "rtl" : "ltr";
+    document.title = file.trust.title ?? document.title;
+    for (const element of document.querySelectorAll("[data-text]")) {
+      const words = file.trust[element.getAttribute("data-text") ?? ""];
+      if (words) element.textContent = words;
+    }
+    return;
   }
 }
 
@@ -49,11 +62,10 @@ function destination() {
   return found.href;
 }
 
-/** @param {"asking"|"untrusted"|"unreachable"|"trusted"} state */
+/** @param {"untrusted"|"unreachable"|"trusted"} state */
 function show(state) {
   part("state").dataset.state = part("onward").dataset.state = state;
-  const words = part("state-words");
-  if (words.textContent !== text(state)) words.textContent = text(state);
+  say(part("state-words"), state);
 }
 
 /** Return whether the certificate is trusted: only then a WebSocket over TLS opens, whatever was "visited anyway". @returns {Promise<boolean>} */
@@ -81,8 +93,8 @@ async function showAuthority() {
     part("authority").hidden = false;
   } else {
     part("state").hidden = true;
-    document.querySelector("[data-text=why]")?.replaceChildren(text("none"));
-    part("on").textContent = text("on");
+    say(part("why"), "none");
+    say(part("on"), "on");
   }
   return true;
 }
@@ -91,7 +103,7 @@ async function check() {
   if (!document.hidden) {
     if (await isTrusted()) {
       show("trusted");
-      part("on").textContent = text("on");
+      say(part("on"), "on");
       setTimeout(() => location.replace(destination()), REDIRECT_DELAY_MS);
       return;
     }
@@ -101,7 +113,7 @@ async function check() {
 }
 
 part("too-old").remove();
-translate();
+void translate();
 showDevice();
 /** @type {HTMLAnchorElement} */ (part("on")).href = destination();
 void showAuthority();

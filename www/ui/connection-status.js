@@ -1,6 +1,6 @@
 /** The state of the connection, always visible, and the time since the last message. */
 import { part, setAttribute, setText } from "./dom.js";
-import { span } from "./format.js";
+import { ago } from "./format.js";
 import { text } from "./i18n.js";
 
 /** @typedef {import("./connection.js").Link} Link */
@@ -14,8 +14,8 @@ export function showStatus({ link, silence, isFresh }) {
   document.body.toggleAttribute("data-fresh", isFresh);
   setText(part(document, "#link strong"), text(link));
   let received = "";
-  if (silence !== null && isFresh) received = silence < 2 ? text("justNow") : text("ago", { span: span(silence) });
-  else if (silence !== null) received = text("silentFor", { span: span(silence) });
+  if (silence !== null && isFresh) received = silence < 2 ? text("justNow") : ago(silence);
+  else if (silence !== null) received = text("silentFor", { ago: ago(silence) });
   setText(part(document, "#link span"), received);
   const waiting = WAITING[link];
   if (waiting) setText(part(document, "#waiting"), text(waiting));

@@ -13,15 +13,21 @@ import { ApiError, isReachable } from "./polling.js";
  */
 /** @typedef {{pin: string, value: number}} Result */
 /** @typedef {{type: string, pin: string, pi?: string, value?: number, seconds?: number}} Command */
+/** @typedef {Record<string, string|number>} Values */
 /** @typedef {(message: any) => void} Receive */
 /** A way to the server without a WebSocket. @typedef {{refresh: () => void, close: () => void, send: (command: Command) => Promise<Result>}} Fallback */
 
-/** The reason a command failed: `code` is the server's, or "not-connected" or "cancelled" (never sent), "lost" or "no-answer" (unknown). */
+/**
+ * The reason a command failed: `code` is the server's, or "not-connected" or "cancelled" (never sent), "lost" or "no-answer" (unknown).
+ * `reason` says more than the code, and `values` is what fills the braces of its string in languages/.
+ */
 export class RaspiError extends Error {
-  /** @param {string} code @param {string} message */
-  constructor(code, message) {
+  /** @param {string} code @param {string} message @param {string} [reason] @param {Values} [values] */
+  constructor(code, message, reason = code, values = {}) {
     super(message);
     this.code = code;
+    this.reason = reason;
+    this.values = values;
   }
 }
 
@@ -162,7 +168,7 @@ export class Connection {
     }
     if (this.#polling) {
       return this.#polling.send(command).catch((/** @type {unknown} */ error) => {
-        if (error instanceof ApiError) throw new RaspiError(error.code, error.message);
+        if (error instanceof ApiError) throw new RaspiError(error.code, error.message, error.reason, error.values);
         throw new RaspiError("no-answer", "the server did not answer");
       });
     }
@@ -360,7 +366,7 @@ export class Connection {
     this.#waiting.delete(message.ref);
     clearTimeout(waiting.timer);
     if (message.type === "result") waiting.resolve(message);
-    else waiting.reject(new RaspiError(message.code, message.message));
+    else waiting.reject(new RaspiError(message.code, message.message, message.reason, message.values));
   }
 
   /** @param {Link} link */

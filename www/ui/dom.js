@@ -26,6 +26,20 @@ export function setAttribute(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
+/** Make these the children of a place. Those that are in theirs are not touched, and keep the focus. @param {Element} place @param {Element[]} children */
+export function put(place, children) {
+  let next = place.firstElementChild;
+  for (const child of children) {
+    if (child === next) next = next.nextElementSibling;
+    else place.insertBefore(child, next);
+  }
+  while (next) {
+    const after = next.nextElementSibling;
+    next.remove();
+    next = after;
+  }
+}
+
 /**
  * Fill in the texts that elements name in `data-text` and `data-label`; `code` elements in them go where the text has their name in braces.
  * @param {ParentNode} whole @param {(key: any, values?: Record<string, string>) => string} [words] returns the text of a key

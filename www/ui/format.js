@@ -1,20 +1,23 @@
 /** Numbers and times as people read them in their language. */
-import { known, LOCALE, text } from "./i18n.js";
+import { counted, known, LOCALE, text } from "./i18n.js";
 
-/** @param {string} unit @param {number} [digits] */
-const measure = (unit, digits = 0) =>
-  new Intl.NumberFormat(LOCALE, { style: "unit", unit, unitDisplay: "short", minimumFractionDigits: digits, maximumFractionDigits: digits });
+/** @param {string} unit @param {number} [digits] @param {"short"|"long"} [unitDisplay] */
+const measure = (unit, digits = 0, unitDisplay = "short") =>
+  new Intl.NumberFormat(LOCALE, { style: "unit", unit, unitDisplay, minimumFractionDigits: digits, maximumFractionDigits: digits });
 const SECONDS = measure("second");
 const MILLISECONDS = measure("second", 3);
 const MINUTES = measure("minute");
 const HOURS = measure("hour");
-const DAYS = measure("day");
+const DAYS = measure("day", 0, "long"); // short is "5 Tg." in German, and "5 hr" in Indonesian
 const DEGREES = measure("celsius", 1);
+const AGO = new Intl.RelativeTimeFormat(LOCALE, { style: "short" });
+const DAYS_AGO = new Intl.RelativeTimeFormat(LOCALE);
 const PERCENT = new Intl.NumberFormat(LOCALE, { style: "percent" });
 /** @type {Intl.DateTimeFormatOptions} */
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 const TIME = new Intl.DateTimeFormat(LOCALE, CLOCK);
 const EXACT_TIME = new Intl.DateTimeFormat(LOCALE, { ...CLOCK, fractionalSecondDigits: 3 });
+const MINUTE = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const DAY = new Intl.DateTimeFormat(LOCALE, { weekday: "short", day: "numeric", month: "short" });
 
 /** Return a span: "4 sec", "3 min", "2 hr", "5 days". @param {number} seconds */
@@ -24,6 +27,20 @@ export function span(seconds) {
   if (s < 3600) return MINUTES.format(Math.floor(s / 60));
   if (s < 48 * 3600) return HOURS.format(Math.floor(s / 3600));
   return DAYS.format(Math.floor(s / 86400));
+}
+
+/** Return a time that has passed: "4 sec. ago", "2 days ago". Many languages need other forms here than in `span`. @param {number} seconds */
+export function ago(seconds) {
+  const s = Math.max(0, Math.floor(seconds));
+  if (s < 60) return AGO.format(-s, "second");
+  if (s < 3600) return AGO.format(-Math.floor(s / 60), "minute");
+  if (s < 48 * 3600) return AGO.format(-Math.floor(s / 3600), "hour");
+  return DAYS_AGO.format(-Math.floor(s / 86400), "day");
+}
+
+/** Return for how long something has lasted: "for 3 min", "for 5 days". @param {number} seconds */
+export function forSpan(seconds) {
+  return seconds < 48 * 3600 ? text("forSpan", { span: span(seconds) }) : counted("forDays", Math.floor(seconds / 86400));
 }
 
 /** Return a configured length: "0.5 sec", "90 sec", "10 min". @param {number} seconds */
@@ -41,23 +58,27 @@ export function lasting(seconds) {
   return rest ? `${large} ${(s < 3600 ? SECONDS : MINUTES).format(rest)}` : large;
 }
 
-/** Return a value: "on", "off", "35%". @param {number|null} value @param {string} mode */
-export function stateText(value, mode) {
-  if (value === null) return text("unavailable");
-  if (mode === "pwm" && value > 0) return percent(value);
-  return text(value ? "on" : "off");
-}
-
 /** @param {number} share 0 to 1 */
 export const percent = (share) => PERCENT.format(share);
 
 /** @param {number} celsius */
 export const degrees = (celsius) => DEGREES.format(celsius);
 
+/** Return the time of day. @param {number} time Unix seconds */
+export const clockTime = (time) => TIME.format(time * 1000);
+
 /** Return the time of day, with the day where it is not today. @param {number} time Unix seconds @param {boolean} [exactly] to the millisecond */
-export function moment(time, exactly = false) {
+export const moment = (time, exactly = false) => onDay(time, (exactly ? EXACT_TIME : TIME).format(time * 1000));
+
+/** Return the time of day to the minute, with the day where it is not today. @param {number} time Unix seconds */
+export const minute = (time) => onDay(time, MINUTE.format(time * 1000));
+
+/** Return an hour: "14:00 – 14:59", with the day where it is not today. @param {number} start Unix seconds */
+export const hourFrom = (start) => onDay(start, MINUTE.formatRange(start * 1000, (start + 3599) * 1000));
+
+/** @param {number} time @param {string} clock */
+function onDay(time, clock) {
   const date = new Date(time * 1000);
-  const clock = (exactly ? EXACT_TIME : TIME).format(date);
   return date.toDateString() === new Date().toDateString() ? clock : `${DAY.format(date)}, ${clock}`;
 }
 

@@ -1,42 +1,153 @@
-/** The language of the page, which the browser's languages decide, and its strings. */
+/**
+ * The language of the page, which the browser's languages decide, and its strings: one file of `languages/` for each language.
+ * docs/languages.md says how to add one.
+ */
 
-/** @typedef {keyof typeof import("./strings.en.js").default} Text */
+/** @typedef {typeof import("../languages/en.json")} Strings */
+/** @typedef {keyof Strings["page"]} Text */
+/** A string with forms for numbers. @typedef {Text extends infer K ? K extends `${infer N}_other` ? N : never : never} Counted */
+/** A part of a file, while it is not known to be right. @typedef {{[key: string]: unknown}} Part */
 
-/** Return the first language that the page has, as the browser names it: en-GB has other dates than en-US. @param {readonly string[]} languages the browser's */
-export const chooseLocale = (languages) => languages.find((tag) => /^(en|id)\b/i.test(tag)) ?? "en";
-export const LOCALE = chooseLocale(navigator.languages ?? [navigator.language]);
-export const LANGUAGE = LOCALE.slice(0, 2).toLowerCase();
+const page = document.documentElement;
+/** Whether a language's file is in the owner's folder, by its name: the server ends such names with a plus. @type {Map<string, boolean>} */
+const files = new Map((page.dataset.languages ?? "").split(" ").filter(Boolean).map((each) => [each.replace("+", ""), each.endsWith("+")]));
 
-/** @type {Record<Text, string>} */
+/**
+ * Return the first language that the page has, as the browser names it, and the name of its file: en-GB has other dates than en-US.
+ * @param {readonly string[]} languages the browser's @param {readonly string[]} names of the files @returns {[string, string]}
+ */
+export function choose(languages, names) {
+  for (const each of languages) {
+    const tag = canonical(each);
+    const name = fileOf(tag.toLowerCase(), names);
+    if (name) return [tag, name];
+  }
+  return ["en", "en"];
+}
+
+/** Return the file for a language: that of its region or script, that of the language, or that of another region. @param {string} tag @param {readonly string[]} names */
+function fileOf(tag, names) {
+  for (let part = tag; part; part = part.slice(0, Math.max(0, part.lastIndexOf("-")))) if (names.includes(part)) return part;
+  return names.find((name) => tag && name.startsWith(`${tag.split("-")[0]}-`));
+}
+
+/** Return a language's tag in its usual form; an empty one for what is no tag, such as en-US@posix. @param {string} tag */
+function canonical(tag) {
+  try {
+    return /** @type {string} */ (Intl.getCanonicalLocales(tag)[0]);
+  } catch {
+    return "";
+  }
+}
+
+export const [LOCALE, LANGUAGE] = choose(navigator.languages ?? [navigator.language], [...files.keys()]);
+
+/** @type {Strings} */
 let strings;
 const plurals = new Intl.PluralRules(LOCALE);
 
-/** Load the strings of the language, and of no other: before all else, and not with a top-level await, which fails in WebKit (bug 242740). */
+/**
+ * Load the strings of the language: before all else, and not with a top-level await, which fails in WebKit (bug 242740). A built-in file is
+ * complete. One of the owner may lack strings, or be broken: those are shown in English.
+ */
 export async function loadStrings() {
-  strings = (await import(`./strings.${LANGUAGE}.js`)).default;
+  const english = files.get(LANGUAGE) && LANGUAGE !== "en" ? read("en") : null;
+  const own = await read(LANGUAGE).catch((error) => warn(error.message));
+  strings = own && !english ? own : completed(own, await (english ?? read("en")));
+  page.lang = own ? LOCALE : "en";
+  page.dir = strings.direction === "rtl" ? "rtl" : "ltr";
+}
+
+/** @param {string} language @returns {Promise<Strings>} */
+async function read(language) {
+  const answer = await fetch(new URL(`../languages/${language}.json`, import.meta.url));
+  if (!answer.ok) throw new Error(`expected a file, got ${answer.status}`);
+  const found = await answer.json();
+  if (typeof found !== "object" || !found || Array.isArray(found)) throw new Error("expected sections of strings in braces");
+  return found;
+}
+
+/** @param {string} words */
+function warn(words) {
+  console.warn(`languages/${LANGUAGE}.json: ${words}. What is missing is shown in English.`);
+  return null;
+}
+
+/** Return strings with those that are missing from the English ones. @param {Strings|null} own @param {Strings} english @returns {Strings} */
+function completed(own, english) {
+  /** @type {string[]} */
+  const missing = [];
+  const found = /** @type {any} */ (filled(own, english, "", missing));
+  if (own && missing.length) warn(`expected also ${missing.join(", ")}`);
+  return found;
+}
+
+/**
+ * Return a part of a file with what it lacks. Other strings in it stay: they are forms of plurals.
+ * @param {unknown} own @param {Part} english @param {string} path @param {string[]} missing gets the names of what is missing
+ */
+function filled(own, english, path, missing) {
+  const given = /** @type {Part} */ (typeof own === "object" && own ? own : {});
+  const all = Object.fromEntries(Object.entries(given).filter(([, value]) => typeof value === "string"));
+  for (const [key, value] of Object.entries(english)) {
+    const name = path + key;
+    if (typeof value !== "string") all[key] = filled(given[key], /** @type {Part} */ (value), `${name}.`, missing);
+    else if (typeof given[key] !== "string") {
+      all[key] = value;
+      if (!key.endsWith("_one")) missing.push(name); // many languages have no such form
+    }
+  }
+  return all;
 }
 
 /** Return a string of the page. @param {Text} key @param {Record<string, string|number>} [values] */
 export function text(key, values = {}) {
-  return fill(strings[key], values);
+  return fill(strings.page[key] ?? key, values);
 }
 
 /** Return a string with its braces filled in. @param {string} template @param {Record<string, string|number>} values */
 export function fill(template, values) {
-  return template.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+  return template.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
-/** Return a string with a number of things. @param {"viewersCount"|"changesShown"} key @param {number} count */
-export function counted(key, count) {
-  return text(plurals.select(count) === "one" ? `${key}_one` : `${key}_other`, { count: count.toLocaleString(LOCALE) });
+/**
+ * Return the form of a string for a number of things: keys end with the categories of Intl.PluralRules, `_other` at least.
+ * @param {Record<string, string>} forms a section of the file @param {string} key @param {number} count
+ */
+export function plural(forms, key, count) {
+  const found = forms[`${key}_${plurals.select(count)}`] ?? /** @type {string} */ (forms[`${key}_other`]);
+  return fill(found, { count: count.toLocaleString(LOCALE) });
 }
+
+/** Return a string with a number of things. @param {Counted} key @param {number} count */
+export const counted = (key, count) => plural(strings.page, key, count);
+
+/** Return a section of the file. @template {keyof Strings} S @param {S} name @returns {Strings[S]} */
+export const section = (name) => strings[name];
 
 /** Return the string of a code or a fixed word of the server, or null. @param {string} key */
 export function known(key) {
-  return key in strings ? strings[/** @type {Text} */ (key)] : null;
+  return Object.prototype.hasOwnProperty.call(strings.page, key) ? strings.page[/** @type {Text} */ (key)] : null;
 }
 
-/** Return the reason for an error: the page's own words, else the server's. @param {string} code @param {string} message */
-export function errorText(code, message) {
-  return known(`error:${code}`) || message;
+/**
+ * Return what the server says in the words of the page, or null if it has none.
+ * @param {string} key @param {Record<string, string|number>} [values]
+ */
+export function worded(key, values = {}) {
+  const template = known(key);
+  if (!template || [...template.matchAll(/\{(\w+)\}/g)].some(([, name]) => !(/** @type {string} */ (name) in values))) return null;
+  return fill(template, values);
 }
+
+/**
+ * Return the reason for an error: the page's own words, else the server's.
+ * @param {string} code the `reason` of the server, or its code @param {string} message @param {Record<string, string|number>} [values]
+ */
+export const errorText = (code, message, values) => worded(`error:${code}`, values) ?? message;
+
+/**
+ * Return why a pin is unavailable.
+ * @param {string} error @param {{error_reason?: string|null, error_values?: Record<string, string|number>}} pin
+ */
+export const brokenText = (error, { error_reason, error_values }) => errorText(error_reason ?? error, error, error_values);

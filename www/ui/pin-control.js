@@ -1,22 +1,27 @@
 /** The control of one pin: a lamp, switch, dimmer or button. It shows a command as pending until the server has answered. */
 import { RaspiError } from "./connection.js";
 import { make, part, setAttribute, setText } from "./dom.js";
-import { length, percent, stateText } from "./format.js";
-import { errorText, text } from "./i18n.js";
+import { length, percent } from "./format.js";
+import { brokenText, errorText, fill, text } from "./i18n.js";
+import { icon } from "./icons.js";
+import { stateText, verbsOf } from "./kinds.js";
+import { toast } from "./notice.js";
 import { Slider } from "./slider.js";
 
 /** @typedef {"broken"|"lamp"|"drive"|"press"|"dimmer"|"switch"} Kind */
 /** The properties of a pin that a control uses.
- * @typedef {{label: string, mode: "input"|"output"|"pwm", value: number|null, pulse: number|null, confirm: boolean, error: string|null}} Pin */
+ * @typedef {import("./kinds.js").Pin & {label: string, value: number|null, pulse: number|null, confirm: boolean, error: string|null,
+ *   error_reason?: string|null, error_values?: Record<string, string|number>}} Pin */
+/** What a tap asks for. @typedef {{type: "switch", on: boolean}|{type: "level", level: number}|{type: "press"|"stop"|"drive"}} Action */
 /** The commands to a pin. @typedef {object} Commands
  * @property {(value: number) => Promise<unknown>} set
  * @property {() => Promise<unknown>} toggle
  * @property {() => Promise<unknown>} pulse
  * @property {(value: number) => Promise<unknown>} [drive]
  * @property {(question: string, answer: string) => Promise<boolean>} confirm
+ * @property {((action: Action) => unknown)|null} [unlock] for a pin that needs the code: ask for it, and then carry on
  */
 
-const ERROR_SHOWN_S = 20;
 const STOPPABLE_PULSE_S = 5; // a pulse as long as this can be ended by the button that began it
 
 /** Return the control that fits a pin. @param {Pin} pin @param {boolean} isWritable @returns {"broken"|"lamp"|"press"|"dimmer"|"switch"} */
@@ -34,7 +39,7 @@ export class PinControl {
   /** @type {Slider|null} */ #slider = null;
   /** The state that was asked for and is not confirmed yet. @type {{words: string, on: boolean}|null} */ #wanted = null;
   #requests = 0;
-  #errorTimer = 0;
+  /** Takes the last error away. @type {(() => void)|null} */ #endError = null;
 
   /** @param {P} pin @param {Kind} kind @param {HTMLElement} element holds all parts @param {Commands} commands */
   constructor(pin, kind, element, commands) {
@@ -43,6 +48,12 @@ export class PinControl {
     this.element = element;
     this.#commands = commands;
     element.dataset.kind = kind;
+    element.toggleAttribute("data-locked", this.isLocked);
+  }
+
+  /** True if the control asks for the code. */
+  get isLocked() {
+    return Boolean(this.#commands.unlock) && this.kind !== "broken";
   }
 
   /** The words to show while a command is not confirmed, else null. */
@@ -68,8 +79,8 @@ export class PinControl {
   }
 
   /** Return the reason for an error. @param {RaspiError} error */
-  reason({ code, message }) {
-    return errorText(code, message);
+  reason({ reason, message, values }) {
+    return errorText(reason, message, values);
   }
 
   /** Draw the rest, once the control is drawn. */
@@ -84,7 +95,7 @@ export class PinControl {
    */
   build(place, sliderPlace, labels, pressId) {
     const { kind } = this;
-    if (this.pin.error !== null) this.showError(this.pin.error);
+    if (this.pin.error !== null) this.showFault(brokenText(this.pin.error, this.pin));
     if (kind === "broken" || kind === "lamp") {
       place.append(make("span", "lamp"));
       return;
@@ -93,21 +104,26 @@ export class PinControl {
     this.#button = button;
     button.setAttribute("aria-labelledby", labels);
     place.append(button);
+    if (this.isLocked) {
+      button.setAttribute("aria-describedby", "locked");
+      place.append(icon("lock"));
+    }
     if (kind === "press") {
       button.id = pressId;
       button.setAttribute("aria-labelledby", `${pressId} ${labels}`);
-      button.onclick = () => this.#press();
+      button.onclick = () => this.act({ type: this.isStoppable ? "stop" : "press" });
       return;
     }
     button.append(make("span", kind === "drive" ? "lamp" : "thumb"));
     if (kind === "drive") {
-      button.onclick = () => this.#drive();
+      button.onclick = () => this.act({ type: "drive" });
       return;
     }
     button.setAttribute("role", "switch");
-    button.onclick = () => this.#flip();
+    button.onclick = () => this.act({ type: "switch", on: !(this.#wanted ? this.#wanted.on : this.pin.value) });
     if (kind === "dimmer") {
-      this.#slider = new Slider(this.sliderLabel, this.pin.confirm, (value) => this.#set(value));
+      const isHeldBack = this.pin.confirm || this.isLocked; // until the slider is let go
+      this.#slider = new Slider(this.sliderLabel, isHeldBack, (level) => this.act({ type: "level", level }));
       sliderPlace.append(this.#slider.element);
     }
   }
@@ -121,47 +137,53 @@ export class PinControl {
     if (element.hasAttribute("data-pending") !== (this.#wanted !== null)) element.toggleAttribute("data-pending");
     if (this.#button && (kind === "dimmer" || kind === "switch")) setAttribute(this.#button, "aria-checked", String(on));
     if (this.#button && kind === "drive") setAttribute(this.#button, "aria-pressed", String(on));
-    if (this.#button && kind === "press") setText(this.#button, text(this.isStoppable ? "stop" : "press"));
+    if (this.#button && kind === "press") setText(this.#button, this.isStoppable ? text("stop") : verbsOf(pin).press);
     this.#slider?.follow(pin.value ?? 0);
     this.onShown();
   }
 
-  /** Show an error for a while, or none. @param {string} words */
-  showError(words) {
-    clearTimeout(this.#errorTimer);
-    if (words && this.kind !== "broken") this.#errorTimer = window.setTimeout(() => this.showError(""), ERROR_SHOWN_S * 1000);
+  /** Show why the pin cannot be used. @param {string} words */
+  showFault(words) {
     const place = part(this.element, ".error");
-    place.hidden = !words;
+    place.hidden = false;
     setText(place, words);
   }
 
-  #flip() {
-    const { fullLabel: label } = this;
-    const { mode, value } = this.pin;
-    const on = !(this.#wanted ? this.#wanted.on : value);
-    // A dimmer goes back to its last level, which its server knows; else `set`, so that a tap on an old picture is harmless.
-    const send = () => (mode === "pwm" && on ? this.#commands.toggle() : this.#commands.set(Number(on)));
-    if (on) return this.#send(text("switchingOn"), on, send, text("askSwitchOn", { label }), text("switchOn"));
-    return this.#send(text("switchingOff"), on, send, text("askSwitchOff", { label }), text("switchOff"));
+  /** Show an error for a while, or none. @param {string} words */
+  showError(words) {
+    this.#endError?.();
+    this.#endError = words ? toast(`${this.fullLabel}:`, words) : null;
   }
 
-  /** @param {number} value */
-  #set(value) {
-    const level = percent(value);
-    const question = text("askSet", { label: this.fullLabel, level });
-    return this.#send(text("setting", { level }), value > 0, () => this.#commands.set(value), question, text("set"));
-  }
-
-  #drive() {
-    const value = this.pin.value ? 0 : 1;
-    return this.#send(text("driving", { state: stateText(value, this.pin.mode) }), value > 0, async () => this.#commands.drive?.(value));
-  }
-
-  #press() {
-    const { fullLabel: label } = this;
-    if (this.isStoppable) return this.#send(text("stopping"), false, () => this.#commands.set(0), text("askStop", { label }), text("stop"));
-    const question = text("askPress", { label, span: length(this.pin.pulse ?? 0) });
-    return this.#send(text("pressing"), true, () => this.#commands.pulse(), question, text("press"));
+  /** Do what a tap asks for, or ask for the code that it needs. @param {Action} action */
+  async act(action) {
+    if (this.#commands.unlock) return void this.#commands.unlock(action);
+    const { fullLabel: label, pin } = this;
+    switch (action.type) {
+      case "switch": {
+        const { on } = action;
+        // A dimmer goes back to its last level, which its server knows; else `set`, so that a tap on an old picture is harmless.
+        const send = () => (pin.mode === "pwm" && on ? this.#commands.toggle() : this.#commands.set(Number(on)));
+        if (on) return this.#send(text("switchingOn"), on, send, text("askSwitchOn", { label }), text("switchOn"));
+        return this.#send(text("switchingOff"), on, send, text("askSwitchOff", { label }), text("switchOff"));
+      }
+      case "level": {
+        const level = percent(action.level);
+        const question = text("askSet", { label, level });
+        return this.#send(text("setting", { level }), action.level > 0, () => this.#commands.set(action.level), question, text("set"));
+      }
+      case "drive": {
+        const value = pin.value ? 0 : 1;
+        return this.#send(text("driving", { state: stateText(value, pin) }), value > 0, async () => this.#commands.drive?.(value));
+      }
+      case "stop":
+        return this.#send(text("stopping"), false, () => this.#commands.set(0), text("askStop", { label }), text("stop"));
+      case "press": {
+        const { press, ask } = verbsOf(pin);
+        const question = fill(ask, { label, span: length(pin.pulse ?? 0) });
+        return this.#send(text("pressing"), true, () => this.#commands.pulse(), question, press);
+      }
+    }
   }
 
   /**

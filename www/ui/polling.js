@@ -14,11 +14,13 @@ const COMMAND_TIMEOUT_S = 15;
 
 /** An answer of the API that is an error. */
 export class ApiError extends Error {
-  /** @param {number} status @param {string} code @param {string} message */
-  constructor(status, code, message) {
+  /** @param {number} status @param {string} code @param {string} message @param {string} [reason] @param {Record<string, string|number>} [values] */
+  constructor(status, code, message, reason = code, values = {}) {
     super(message);
     this.status = status;
     this.code = code;
+    this.reason = reason;
+    this.values = values;
   }
 }
 
@@ -33,7 +35,8 @@ export async function request(path, method = "GET", body, timeout = REQUEST_TIME
     const answer = await fetch(address(`api${path}`), { ...credentials(), method, cache: "no-store", signal: limit.signal, body: body && JSON.stringify(body) });
     const found = await answer.json();
     if (answer.ok || !found.error) return found; // /api/health answers 503 with a health, not with an error
-    throw new ApiError(answer.status, found.error.code, found.error.message);
+    const { code, message, reason, values } = found.error;
+    throw new ApiError(answer.status, code, message, reason, values);
   } finally {
     clearTimeout(timer);
   }

@@ -1,5 +1,6 @@
 """Cost of the page for a phone: the CPU time of Chromium's renderer while ten states a second
-arrive, and while one of 28 pins changes with each of them."""
+arrive, and while one of 28 pins changes with each of them; the size of its first load; and the time
+from a touch to the frame that shows it."""
 
 from __future__ import annotations
 
@@ -29,6 +30,33 @@ CORES = 4
 """Of a phone; those sold in the last ten years have as many at least, most twice as many."""
 MOST = 5.0
 """Percent of a phone's processor, all of its cores together."""
+MOST_KB = 75
+TOUCHES = 5
+SWITCH = '[data-pin="pin0"] button[role="switch"]'
+_LOADED = """() => [
+    ...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource"),
+].reduce((sum, each) => sum + each.encodedBodySize, 0)"""
+_WATCH = """selector => {
+    const button = document.querySelector(selector);
+    window.shown = new Promise(resolve => {
+        let began = 0;
+        const observer = new MutationObserver(() => {
+            observer.disconnect();
+            requestAnimationFrame(() => {  // a task after it runs when the frame is done
+                const { port1, port2 } = new MessageChannel();
+                port1.onmessage = () => resolve(performance.now() - began);
+                port2.postMessage(null);
+            });
+        });
+        button.addEventListener("pointerdown", event => {
+            began = event.timeStamp;
+            const row = button.closest("[data-pin]");
+            observer.observe(row, { attributes: true, subtree: true });
+        }, { once: true, capture: true });
+    });
+}"""
+"""Set `window.shown`: milliseconds from the next touch to the end of the frame after what it
+changes."""
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -38,12 +66,34 @@ def measure(rig: Rig, rounds: int) -> Findings:
         return Findings(notes=["The page was not measured: there is no chromium."])
     calm: list[float] = []
     lively: list[float] = []
+    touched: list[float] = []
+    loaded: list[float] = []
     for _ in range(rounds):
         with rig.running(rig.ours()) as server, _page(chromium, server) as (page, processes):
+            loaded.append(page.evaluate(_LOADED) / 1000)
+            touched += [_feedback_ms(page) for _ in range(TOUCHES)]
             calm.append(_share(page, processes, rig.seconds or SECONDS))
             with _changes(server):
                 lively.append(_share(page, processes, rig.seconds or SECONDS))
-    return Findings([_row("10 states a second", calm), _row("10 changes a second", lively)])
+    size, delay = Spread(loaded), Spread(touched)
+    return Findings(
+        [
+            _row("10 states a second", calm),
+            _row("10 changes a second", lively),
+            Row(
+                "the first load of the page, compressed",
+                size.text(1, " kB"),
+                f"at most {MOST_KB} kB",
+                size.median <= MOST_KB,
+            ),
+            Row(
+                "from a touch of a switch to the frame that shows it",
+                delay.text(0, " ms"),
+                "at most 100 ms",
+                delay.median <= 100,
+            ),
+        ]
+    )
 
 
 def _row(what: str, shares: list[float]) -> Row:
@@ -64,12 +114,22 @@ def _page(chromium: str, server: Running) -> Iterator[tuple[Page, CDPSession]]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         screen = {"width": 390, "height": 844}
-        page = browser.new_page(viewport=screen, device_scale_factor=3, is_mobile=True)
+        page = browser.new_page(
+            viewport=screen, device_scale_factor=3, is_mobile=True, has_touch=True
+        )
         page.goto(f"http://127.0.0.1:{server.port}/")
         page.locator('body[data-link="live"]').wait_for()
         page.wait_for_timeout(3000)  # what only an opening costs
         yield page, browser.new_browser_cdp_session()
         browser.close()
+
+
+def _feedback_ms(page: Page) -> float:
+    """Return the milliseconds from a touch of a switch to the frame that shows it."""
+    page.evaluate(_WATCH, SWITCH)
+    page.locator(SWITCH).tap()
+    found: float = page.evaluate("window.shown")
+    return found
 
 
 def _share(page: Page, processes: CDPSession, seconds: float) -> float:

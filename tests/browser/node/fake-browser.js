@@ -1,8 +1,13 @@
 /**
  * The globals of a browser that the modules of www/ use, for node. Import it before them.
  *
- * Time stands still until a test moves it. WebSockets and `fetch` end at the test.
+ * Time stands still until a test moves it. WebSockets and `fetch` end at the test, but files of www/ are read.
  */
+import { readdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+
+/** The languages of www/, as the server writes them into its pages. */
+export const LANGUAGES = readdirSync(new URL("../../../www/languages/", import.meta.url)).map((name) => name.replace(".json", ""));
 
 /** The clock that the modules see. */
 export const clock = {
@@ -84,10 +89,19 @@ export class FakeSocket {
 /** The HTTP API: `answers` has a body, a function of the request, or a status of an error by method and path; else it is unreachable. */
 export const api = {
   answers: {},
+  /** The contents of files by name, in place of those in www/. @type {Record<string, string>} */
+  files: {},
+  /** The names of files that were read. @type {string[]} */
+  read: [],
   /** @type {{method: string, path: string, body: any}[]} */
   requests: [],
 
   async fetch(url, { method = "GET", body, signal } = {}) {
+    if (url instanceof URL) {
+      const name = url.pathname.split("/").pop();
+      this.read.push(name);
+      return new Response(this.files[name] ?? (await readFile(url)));
+    }
     const path = url.replace(/^.*\/api/, "");
     const request = { method, path, body: body && JSON.parse(body) };
     this.requests.push(request);
@@ -115,7 +129,7 @@ class Target extends EventTarget {
 
 class FakeDocument extends Target {
   hidden = false;
-  documentElement = { lang: "en" };
+  documentElement = { lang: "en", dir: "", dataset: { languages: LANGUAGES.join(" ") } };
   activeElement = null;
 
   /** Hide or show the page, as a switch to another tab does. @param {boolean} hidden */

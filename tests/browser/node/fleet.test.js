@@ -49,6 +49,24 @@ test("News remove, replace and change Pis; what is unknown is ignored", async ()
   assert.deepEqual(fleet.pis.get("a/1").byName.get("fan").since, 9);
 });
 
+test("A Pi is in trouble while it is an alarm, offline or has a pin in error; hidden pins count for nothing", async () => {
+  const smoke = (more) => pin("smoke", { mode: "input", kind: "smoke", ...more });
+  const { fleet, events } = await live(
+    entry("a/1", { pins: [smoke(), pin("secret", { hidden: true, error: "lost" })] }),
+    entry("a/2", { online: false }),
+    entry("a/3", { online: false, pins: [smoke({ value: 1 })] }),
+    entry("a/4", { pins: [pin("lamp", { error: "lost", value: null, room: "Attic" })] }),
+  );
+  const troubles = () => [...fleet.pis.values()].map(({ trouble }) => trouble);
+  assert.deepEqual(troubles(), ["", "offline", "alarm", "error"]);
+  assert.deepEqual(fleet.pis.get("a/1").pins.map(({ name }) => name), ["smoke"]);
+  assert.match(fleet.pis.get("a/4").words, /attic/);
+  news(8, { pins: { "a/1": { smoke: [1, 9] } } });
+  news(9, { pins: { "a/1": { smoke: [1, 10], secret: [1, 10] } } });
+  assert.deepEqual(troubles(), ["alarm", "offline", "alarm", "error"]);
+  assert.deepEqual(events, [["a/1", "smoke", 1], ["pi", "a/1"], ["a/1", "smoke", 1]]);
+});
+
 test("After a reconnection the fleet is fetched again; an answer to an older request does not count", async () => {
   const { fleet, events } = await live(entry("a/1"));
   FakeSocket.last.end(1001);

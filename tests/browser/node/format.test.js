@@ -47,7 +47,8 @@ test("A time of day has its day if that is not today; a cause is the server's re
 });
 
 test("An error is told in the page's words, or in the server's where the page has none", () => {
-  assert.equal(errorText("bad-value", "value must be 0 or 1"), "value must be 0 or 1");
+  assert.equal(errorText("unknown-pin", "no pin", { name: "lamp" }), "there is no pin lamp");
+  assert.equal(errorText("unknown-pin", "as an older server says"), "as an older server says");
   assert.equal(errorText("of-a-newer-server", "as it says"), "as it says");
   assert.equal(fill("{a}{b}{a}", { a: "{b}", b: 2 }), "{b}2{b}");
 });

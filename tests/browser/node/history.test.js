@@ -42,6 +42,13 @@ test("The oldest changes are forgotten, the value before the first is kept", () 
   assert.deepEqual([history.changes.length, history.since, history.value], [1000, 3, 1]);
 });
 
+test("A history is told as the times for which each value was kept", () => {
+  const told = (history, end) => [...history.periods(end)].map(({ start, end: until, value }) => [start, until, value]);
+  assert.deepEqual(told(track([1, 1], [3, 0.5]), 5), [[0, 1, 0], [1, 3, 1], [3, 5, 0.5]]);
+  assert.deepEqual(told(track([1, 1], [3, 0.5]), 2), [[0, 1, 0], [1, 2, 1]]); // what came later is left out
+  assert.deepEqual(told(track(), 0), []);
+});
+
 test("Changes that come before the fetched history are added to it", async () => {
   const pin = { name: "lamp", value: 1, since: 7, by: "phone" };
   const history = new History({ pins: new Map([["lamp", pin]]), time: 9 }, 300);

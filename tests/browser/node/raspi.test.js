@@ -1,12 +1,12 @@
 /** A page's pins and commands: their values, the question before a command, and the events. */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { clock, FakeSocket, page, reset } from "./fake-browser.js";
+import { api, clock, FakeSocket, page, reset } from "./fake-browser.js";
 import { Announcer } from "../../../www/dashboard/announcer.js";
 import { power } from "../../../www/dashboard/health.js";
 import { currentNotices } from "../../../www/dashboard/notices.js";
 import { connect } from "../../../www/raspi.js";
-import { loadStrings } from "../../../www/ui/i18n.js";
+import { loadStrings, text } from "../../../www/ui/i18n.js";
 import { controlKind } from "../../../www/ui/pin-control.js";
 
 beforeEach(reset);
@@ -41,8 +41,8 @@ test("Values and changes are merged into the pins, and each listener is called o
 
 test("A pin with `confirm` asks, and after a no nothing is sent", async () => {
   for (const [act, question, command] of [
-    [(raspi) => raspi.pulse("garage", 0.2), "Press Garage? It will be on for 0.2 s.", { type: "pulse", pin: "garage", seconds: 0.2 }],
-    [(raspi) => raspi.toggle("garage"), "Press Garage? It will be on for 0.5 s.", { type: "set", pin: "garage", value: 1 }],
+    [(raspi) => raspi.pulse("garage", 0.2), "Press Garage? It will be on for 0.2 sec.", { type: "pulse", pin: "garage", seconds: 0.2 }],
+    [(raspi) => raspi.toggle("garage"), "Press Garage? It will be on for 0.5 sec.", { type: "set", pin: "garage", value: 1 }],
     [(raspi) => raspi.set("heater", 0), "Switch Heater off?", { type: "set", pin: "heater", value: 0 }],
     [(raspi) => raspi.set("spot", 0.35), "Set Spot to 35%?", { type: "set", pin: "spot", value: 0.35 }],
     [(raspi) => raspi.toggle("spot"), "Switch Spot on?", { type: "toggle", pin: "spot" }],
@@ -60,6 +60,19 @@ test("A pin with `confirm` asks, and after a no nothing is sent", async () => {
   }
 });
 
+test("The question is in the language of the page, by a file of languages/; without one it is English", async () => {
+  api.files = { "fr.json": JSON.stringify({ page: { askSet: "{label} à {level} ?", cancel: "Non" } }), "pl.json": "{" };
+  const asked = [];
+  for (const lang of ["fr-CA", "de", "pl", "no-such-tag", "de_DE"]) {
+    page.documentElement.lang = lang;
+    const raspi = live({ confirm: (...all) => void asked.push([all[0].replace(/\s/g, " "), all[2].yes, all[2].no]) });
+    await assert.rejects(raspi.set("spot", 0.35), { code: "cancelled" });
+  }
+  page.documentElement.lang = "en-US";
+  const english = ["Set Spot to 35%?", "Set", "Cancel"];
+  assert.deepEqual(asked, [["Spot à 35 % ?", "Set", "Non"], ["Spot auf 35 % setzen?", "Setzen", "Abbrechen"], english, english, english]);
+});
+
 test("A confirmed toggle sends what the question named, whatever happened meanwhile; a lost connection asks nothing", async () => {
   const raspi = live({
     confirm() {
@@ -68,9 +81,10 @@ test("A confirmed toggle sends what the question named, whatever happened meanwh
     },
   });
   FakeSocket.last.receive({ type: "change", time: 6, pin: "heater", value: 1 });
+  const { sent } = FakeSocket.last;
   raspi.toggle("heater");
-  await clock.advance(0);
-  assert.deepEqual(FakeSocket.last.sent, [{ type: "set", pin: "heater", value: 0, ref: 1 }]);
+  while (!sent.length) await new Promise(setImmediate); // it loads its words first
+  assert.deepEqual(sent, [{ type: "set", pin: "heater", value: 0, ref: 1 }]);
   const lost = live({ confirm: () => assert.fail("it asks") });
   FakeSocket.last.end(1001);
   await assert.rejects(lost.set("heater", 1), { code: "not-connected" });
@@ -81,7 +95,7 @@ test("The control fits the pin and the rights of the browser; the firmware's war
   assert.deepEqual([kind({}), kind({ mode: "pwm" }), kind({ pulse: 2 })], ["switch", "dimmer", "press"]);
   assert.deepEqual([kind({}, false), kind({ error: "in use" }), kind({ error: "in use" }, false)], ["lamp", "broken", "broken"]);
   const warnings = ["throttled since boot", "under-voltage now", "frequency capped now", "of a newer one since boot"];
-  assert.equal(power(warnings), "now: under-voltage, slowed down\nsince boot: throttled, of a newer one");
+  assert.equal(power(warnings), `now: under-voltage, slowed down\n${text("powerSince", { list: "throttled, of a newer one" })}`);
 });
 
 /** Return the codes of the notices, and the words that a test compares. */
@@ -94,22 +108,26 @@ const some = (writable) => [{ mode: "input", writable: false }, ...writable.map(
 test("A page tells why it switches nothing, or not all, and whether a code would help", () => {
   const words = (access, more) => notices({ access, ...more }).map((notice) => notice.words);
   assert.deepEqual(words("control", { pins: some([true]) }), []);
-  assert.deepEqual(words("view", { pins: some([false]) }), ["Only looking: nobody may switch these pins."]);
+  assert.deepEqual(words("view", { pins: some([false]) }), [text("lookOnly")]);
   const wanted = { code_would_help: true };
-  assert.deepEqual(words("view", { pins: some([false]), ...wanted }), ["Only looking: switching needs the control code."]);
-  assert.deepEqual(words("view", { pins: some([false, true]), ...wanted }), ["Switching some pins needs the control code of this Raspberry Pi."]);
+  assert.deepEqual(words("view", { pins: some([false]), ...wanted }), [text("lookOnlyCode")]);
+  assert.deepEqual(words("view", { pins: some([false, true]), ...wanted }), [text("someNeedCode")]);
 });
 
-test("Notices of the server have the page's words, and its own where those say more", () => {
+test("Notices of the server have the page's words, with the words of a program, or the server's own for a reason that the page does not know", () => {
   const found = notices({
     health: { throttled: ["under-voltage now"] },
-    notices: [{ code: "simulated", message: "Simulated." }, { code: "certificate", message: "It ends soon." }, { code: "newer", message: "New." }],
+    notices: [
+      { code: "simulated", message: "Simulated.", reason: "simulated", values: {} },
+      { code: "certificate", message: "It is odd: odd.", reason: "certificate-faulty", values: { why: "odd" } },
+      { code: "newer", message: "New.", reason: "newer", values: { why: "new" } },
+    ],
   });
-  assert.deepEqual(found.map(({ code, detail, isWarning }) => [code, detail, isWarning]), [
-    ["power", undefined, true],
-    ["simulated", "Simulated.", false],
-    ["certificate", "It ends soon.", true],
-    ["newer", "New.", true],
+  assert.deepEqual(found.map(({ code, words, detail, isWarning }) => [code, words, detail, isWarning]), [
+    ["power", text("weakPower"), undefined, true],
+    ["certificate", text("notice:certificate-faulty"), "odd", true],
+    ["newer", "", "New.", true],
+    ["simulated", text("notice:simulated"), "", false],
   ]);
   assert.deepEqual(notices({ health: { throttled: ["under-voltage since boot"] } }), []);
 });

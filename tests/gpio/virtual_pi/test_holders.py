@@ -25,6 +25,8 @@ def test_a_line_in_use(pi: Pi) -> None:
         with pi.viewer() as viewer:
             assert viewer.receive("hello")["state"] == {"lamp": None, "bell": 0, "taken": None}
             assert pi.pins["lamp"]["error"] == "GPIO17 is in use by gpioset"
+            assert pi.pins["lamp"]["error_reason"] == "line-in-use"
+            assert pi.pins["lamp"]["error_values"] == {"gpio": 17, "holder": "gpioset"}
             assert pi.pins["taken"]["error"] == "GPIO8 is in use by spi0 CS0"
             with pi.record() as record:
                 header = {pin["gpio"]: pin["holder"] for pin in pi.get("/api/header")[1]["pins"]}

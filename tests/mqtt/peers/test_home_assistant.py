@@ -9,6 +9,7 @@ import pytest
 from tests.mqtt.peers.programs import NEWEST, OLDEST
 from tests.support.mqtt import reload, value_of
 from tests.support.server import changing
+from tests.support.websocket import WebSocketClient
 
 pytestmark = pytest.mark.peers
 
@@ -112,4 +113,104 @@ def test_life_of_a_device(release, brokers, start_server, start_home_assistant, 
     reload(server, text.replace("pis/garage", "pis/shed").replace(", discovery: homeassistant", ""))
     home.wait_for(lambda found: not found)
     assert home.ask("devices") == []
+    assert home.complaints == []
+
+
+KINDS = """
+gpio: simulated
+access: {{control: everyone}}
+mqtt: {{url: "{url}", topic: pis/garage, control: true, discovery: homeassistant}}
+pins:
+  door: {{gpio: 17, mode: input, kind: door, pull: up}}
+  gate: {{gpio: 5, mode: input, kind: gate, pull: up, icon: garden}}
+  leak: {{gpio: 6, mode: input, kind: moisture}}
+  bell: {{gpio: 7, mode: input, kind: button}}
+  kettle: {{gpio: 8, mode: output, kind: outlet}}
+  attic: {{gpio: 9, mode: output, hidden: true}}
+  lamp: {{gpio: 27, mode: output, kind: light}}
+  blower: {{gpio: 22, mode: output, kind: fan}}
+  water: {{gpio: 23, mode: output, kind: valve}}
+  horn: {{gpio: 24, mode: output, kind: siren}}
+  latch: {{gpio: 25, mode: output, kind: lock}}
+  garage: {{gpio: 10, mode: output, kind: garage_door, pulse: 0.05}}
+  vent: {{gpio: 18, mode: pwm, kind: fan}}
+  floor: {{gpio: 19, mode: pwm, kind: heater, initial: 0.35}}
+"""
+
+
+@pytest.mark.parametrize("release", [NEWEST, OLDEST])
+def test_kinds(release, brokers, start_server, start_home_assistant):
+    """Home Assistant has an entity of the right platform and class for each kind, with the right
+    state, and switches it with the services of that platform. A hidden pin is disabled there."""
+    broker = brokers.broker()
+    server = start_server(KINDS.format(url=broker.url))
+    home = start_home_assistant(release, broker.port)
+    platforms = {
+        "door": "binary_sensor", "gate": "binary_sensor", "leak": "binary_sensor",
+        "bell": "binary_sensor", "kettle": "switch", "lamp": "light", "blower": "fan",
+        "water": "valve", "horn": "siren", "latch": "lock", "garage": "button", "vent": "fan",
+        "floor": "number",
+    }  # fmt: skip
+
+    def ours(found):
+        """Return the entity of each pin, by the name of the pin: the last word of its id."""
+        entities = {each.rpartition("_")[2]: each for each in found}
+        return {name: entities[name] for name in platforms if name in entities}
+
+    def is_there(found):
+        pins = ours(found)
+        states = [found[each]["state"] for each in pins.values()]
+        return pins.keys() == platforms.keys() and "unavailable" not in states
+
+    def wait_for_state(name, state, **more):
+        """Wait until an entity has a state, and attributes."""
+        wanted = {"state": state, **more}
+        home.wait_for(lambda found: wanted.items() <= found[entity[name]].items())
+
+    found = home.wait_for(is_there)
+    entity = ours(found)
+    assert {name: each.partition(".")[0] for name, each in entity.items()} == platforms
+    assert not any("attic" in each for each in found)
+    classes = {name: found[each].get("device_class") for name, each in entity.items()}
+    assert {name: each for name, each in classes.items() if each} == {
+        "door": "door", "gate": "opening", "leak": "moisture", "kettle": "outlet",
+    }  # fmt: skip
+    assert found[entity["gate"]]["icon"] == "mdi:flower"
+    assert found[entity["garage"]]["icon"] == "mdi:garage"
+    assert found[entity["floor"]]["max"] == 100
+    for name, state in (("door", "on"), ("leak", "off"), ("vent", "off"), ("floor", "35")):
+        wait_for_state(name, state)
+    with WebSocketClient(server.port) as viewer:
+        viewer.send(type="drive", pin="door", value=0)
+        wait_for_state("door", "off")
+    for name, service, value, state in (
+        ("kettle", "turn_on", 1, "on"),
+        ("lamp", "turn_on", 1, "on"),
+        ("lamp", "turn_off", 0, "off"),
+        ("blower", "turn_on", 1, "on"),
+        ("horn", "turn_on", 1, "on"),
+        ("horn", "turn_off", 0, "off"),
+        ("latch", "unlock", 1, "unlocked"),
+        ("latch", "lock", 0, "locked"),
+        ("water", "open_valve", 1, "open"),
+        ("water", "close_valve", 0, "closed"),
+        ("vent", "turn_on", 1, "on"),
+    ):
+        home.call(platforms[name], service, entity[name])
+        wait_for_state(name, state)
+        assert value_of(server, name) == value
+    home.call("fan", "set_percentage", entity["vent"], percentage=35)
+    wait_for_state("vent", "on", percentage=35)
+    assert value_of(server, "vent") == 0.35
+    home.call("fan", "turn_off", entity["vent"])
+    wait_for_state("vent", "off")
+    home.call("fan", "turn_on", entity["vent"])
+    wait_for_state("vent", "on", percentage=35)
+    assert value_of(server, "vent") == 0.35
+    home.call("number", "set_value", entity["floor"], value=60)
+    wait_for_state("floor", "60")
+    assert value_of(server, "floor") == 0.6
+    before = home.ask("entities")[entity["garage"]]["state"]
+    home.call("button", "press", entity["garage"])
+    home.wait_for(lambda found: found[entity["garage"]]["state"] != before)
     assert home.complaints == []

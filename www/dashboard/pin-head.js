@@ -1,0 +1,46 @@
+/** One pin alone: its picture, its value, its control and its limits. It heads the page of the pin, and is beside the board's header. */
+import { part, setAttribute, setText, stamp } from "../ui/dom.js";
+import { text } from "../ui/i18n.js";
+import { icon } from "../ui/icons.js";
+import { iconOf, stateText, toneOf } from "../ui/kinds.js";
+import { inLine, PinView, shape } from "./pin-view.js";
+
+export class PinHead extends PinView {
+  #icon = "";
+  #picture;
+  #word;
+  #since;
+
+  /** @param {import("../raspi.js").Pin} pin @param {import("./pin-view.js").Context} context @param {string} prefix of its ids: the list has the pin, too */
+  constructor(pin, context, prefix) {
+    super(pin, context, stamp("pin-head"));
+    const { element } = this;
+    this.shape = shape(pin, context);
+    this.#picture = part(element, ".picture");
+    this.#word = part(element, ".word");
+    this.#since = part(element, ".since");
+    const title = part(element, "h2");
+    part(title, "bdi").textContent = pin.label;
+    title.id = `${prefix}label-${pin.name}`;
+    part(element, ".meta").textContent = inLine([...this.limits, pin.group, ...this.line]);
+    this.build(part(element, ".control"), part(element, ".face"), title.id, `${prefix}press-${pin.name}`);
+    this.update();
+  }
+
+  onShown() {
+    const { element, pin } = this;
+    const name = iconOf(pin, pin.value);
+    if (name !== this.#icon) {
+      this.#icon = name;
+      this.#picture.replaceChildren(icon(name));
+    }
+    setAttribute(element, "data-tone", toneOf(pin, pin.value));
+    setText(this.#word, this.isIdle ? "" : stateText(pin.value, pin));
+    super.onShown();
+  }
+
+  tick() {
+    const now = [(this.isIdle ? this.ago : this.age) || text("noChange"), this.left || this.author].filter(Boolean).join(", ");
+    setText(this.#since, this.pending ?? (this.isOld ? text("lastHeard") : now));
+  }
+}
