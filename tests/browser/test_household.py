@@ -12,7 +12,18 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from raspi_server.security.codes import Codes
 from tests.browser.conftest import ARGUMENTS, DESK, PHONE, RULES, find
-from tests.browser.looking import Hand, api, card, drive, expect_live, open_row, switch, value, word
+from tests.browser.looking import (
+    Hand,
+    api,
+    card,
+    drive,
+    expect_live,
+    open_row,
+    string,
+    switch,
+    value,
+    word,
+)
 from tests.support.coded_server import folders
 from tests.support.server import LIMIT, Server
 
@@ -74,7 +85,7 @@ BROKEN_WORDS = """() => {
             range.setStart(node, index);
             range.setEnd(node, index + word.length);
             const lines = new Set([...range.getClientRects()].map(({ y }) => Math.round(y)));
-            if (lines.size > 1) broken.push(word);
+            if (lines.size > 1) broken.push(`${word} in ${node.parentElement.className}`);
         }
     }
     return broken;
@@ -432,7 +443,7 @@ def test_row_that_opens(start_server, open_page, shoot):
     expect(opener).to_have_accessible_description("off")
     opener.press("Enter")
     expect(opener).to_have_attribute("aria-expanded", "true")
-    expect(card(page, "heater").locator(".limits")).to_have_text("on at most 1 hr")
+    expect(card(page, "heater").locator(".limits")).to_have_text(string("onAtMost", span="1 hr"))
     expect(card(page, "heater").locator(".line")).to_have_text("GPIO13 · pin 33")
     expect(card(page, "heater").locator("canvas")).to_be_visible()
     link = page.get_by_role("link", name="Timeline and changes of Frost heater")
@@ -440,7 +451,7 @@ def test_row_that_opens(start_server, open_page, shoot):
     page.get_by_role("switch", name="Frost heater").click()
     expect(card(page, "heater").locator(".since")).to_have_text("59 min left")
     up = open_row(page, "up")
-    expect(up.locator(".limits")).to_have_text("one at a time with Blind down")
+    expect(up.locator(".limits")).to_have_text(string("groupWith", list="Blind down"))
     fan = open_row(page, "fan")
     fan.get_by_role("slider", name="Cooker hood level").press("End")
     expect(word(page, "fan")).to_have_text("100%")
@@ -459,7 +470,7 @@ def test_notices(start_server, open_page, shoot):
     server.reload(config)
     wrong = page.locator('[data-code="configuration"]')
     expect(wrong).to_contain_text("config.yaml has errors")
-    expect(page.locator(".notice").filter(visible=True)).to_have_count(1)
+    expect(page.locator("#notices .notice").filter(visible=True)).to_have_count(1)
     line = wrong.locator("p")
     assert line.evaluate("p => p.clientHeight / parseFloat(getComputedStyle(p).lineHeight)") < 2.5
     state, notices = page.locator("#link").bounding_box(), page.locator("#notices").bounding_box()
@@ -468,7 +479,7 @@ def test_notices(start_server, open_page, shoot):
     more = page.get_by_role("button", name="All notices")
     more.click()
     expect(more).to_have_attribute("aria-expanded", "true")
-    expect(page.locator(".notice").filter(visible=True)).to_have_count(3)
+    expect(page.locator("#notices .notice").filter(visible=True)).to_have_count(3)
     expect(wrong).to_contain_text("hal!")
     assert line.evaluate("p => p.scrollHeight <= p.clientHeight + 1")
     shoot(page)
@@ -477,17 +488,17 @@ def test_notices(start_server, open_page, shoot):
         assert box and min(box["width"], box["height"]) >= 44
     for count in (2, 1, 0):
         page.locator(".away").first.click()
-        expect(page.locator(".notice")).to_have_count(count)
+        expect(page.locator("#notices .notice")).to_have_count(count)
     page.reload()
     expect_live(page)
     expect(page.locator('[data-fact="memory"]')).to_have_count(1)
-    expect(page.locator(".notice")).to_have_count(0)
+    expect(page.locator("#notices .notice")).to_have_count(0)
     server.reload(HOUSE.replace("porch:", "por!:"))
     expect(wrong).to_contain_text("por!")
-    expect(page.locator(".notice")).to_have_count(1)
+    expect(page.locator("#notices .notice")).to_have_count(1)
     wrong.locator(".away").click()
     server.reload(HOUSE)
-    expect(page.locator(".notice")).to_have_count(0)
+    expect(page.locator("#notices .notice")).to_have_count(0)
     server.reload(HOUSE.replace("porch:", "por!:"))  # the same again, but it had gone
     expect(wrong).to_be_visible()
 
@@ -522,6 +533,10 @@ def test_search(start_server, open_page, shoot):
     expect(card(page, "garage")).to_be_hidden()
 
 
+def theme(name: str) -> str:
+    return string("theme", name=string(f"theme:{name}"))
+
+
 def test_theme(start_server, open_page):
     """A button chooses the theme: the system's, light or dark. It is there before the first paint,
     on each page, and the timeline follows."""
@@ -537,12 +552,12 @@ def test_theme(start_server, open_page):
     button, html = page.locator("#theme"), page.locator("html")
     ground = page.locator("body")
     light, dark = "rgb(244, 245, 248)", "rgb(16, 18, 22)"
-    expect(button).to_have_text("Theme: as the system")
+    expect(button).to_have_text(theme("system"))
     expect(ground).to_have_css("background-color", light)
     page.emulate_media(color_scheme="dark")
     expect(ground).to_have_css("background-color", dark)
     button.click()
-    expect(button).to_have_text("Theme: light")
+    expect(button).to_have_text(theme("light"))
     expect(ground).to_have_css("background-color", light)
     page.emulate_media(color_scheme="light")
     switch(server, "hall", 1)
@@ -555,7 +570,7 @@ def test_theme(start_server, open_page):
     expect(row.locator("canvas")).to_be_visible()
     page.wait_for_function(drawn, arg=["hall", "18,128,63"])
     button.click()
-    expect(button).to_have_text("Theme: dark")
+    expect(button).to_have_text(theme("dark"))
     expect(ground).to_have_css("background-color", dark)
     expect(page.locator('meta[name="theme-color"]').first).to_have_attribute("content", "#101216")
     page.wait_for_function(drawn, arg=["hall", "79,220,140"])
@@ -566,7 +581,7 @@ def test_theme(start_server, open_page):
         assert page.evaluate("window.first") == "dark"
     page.goto(server.url)
     button.click()
-    expect(button).to_have_text("Theme: as the system")
+    expect(button).to_have_text(theme("system"))
     expect(html).not_to_have_attribute("data-theme", "dark")
     expect(ground).to_have_css("background-color", light)
     assert api(server, "/api/pins/hall")["value"] == 1
