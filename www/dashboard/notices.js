@@ -105,7 +105,8 @@ export class Notices {
     this.#all.hidden = true;
     const line = part(first, "p");
     const isCut = line.scrollHeight > line.clientHeight + 1;
-    const others = /** @type {HTMLElement[]} */ ([...this.#place.children]).some((each) => each !== first && !each.offsetParent);
-    this.#all.hidden = !isCut && !others;
+    /** @type {NodeListOf<HTMLElement>} */
+    const parts = this.#place.querySelectorAll(".notice, .notice .button");
+    this.#all.hidden = !isCut && [...parts].every((each) => each.offsetParent);
   }
 }

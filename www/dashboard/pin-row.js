@@ -7,7 +7,7 @@ import { inLine, PinView } from "./pin-view.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
 
-const SHORT_LABEL = 15; // characters: as many as are beside a control on a small phone
+const SHORT_LABEL = 12; // characters, as many as fit beside a control on a small phone
 
 export class PinRow extends PinView {
   /** True while it is drawn as an alarm. */ isAlarm = false;
