@@ -22,6 +22,7 @@ from tests.browser.looking import (
     string,
     switch,
     value,
+    wait_for,
     word,
 )
 from tests.support.coded_server import folders
@@ -498,7 +499,7 @@ def test_notices(start_server, open_page, shoot):
     expect(page.locator("#notices .notice")).to_have_count(1)
     wrong.locator(".away").click()
     server.reload(HOUSE)
-    page.wait_for_function("!JSON.stringify({...localStorage}).includes('por!')")
+    wait_for(page, "() => !JSON.stringify({...localStorage}).includes('por!')")
     server.reload(HOUSE.replace("porch:", "por!:"))  # the same again, but it had gone
     expect(wrong).to_be_visible()
 

@@ -36,9 +36,10 @@ def expect_signed_in(page: Page) -> None:
 
 
 def expect_control(page: Page) -> None:
+    expect_signed_in(page)
+    expect(page.locator("#pins [data-locked]")).to_have_count(0)
     page.get_by_role("switch", name="Desk lamp").click()
     expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
-    expect_signed_in(page)
 
 
 def expect_locked(page: Page) -> None:
