@@ -257,7 +257,7 @@ class PinInfo(Struct, frozen=True, kw_only=True):
     None for inputs. `kind` is what the pin means, None for an input without one. `words` are for
     the two states, where they are not those of the kind. `hidden` pins are in no list of a page.
     `source` decides the value of an output, until the time `until` if that is known. `auto` is true
-    if the command `auto` would end a claim. The broker is not told these three."""
+    if the command `auto` would end a claim."""
 
     name: str
     label: str

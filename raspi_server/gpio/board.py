@@ -66,6 +66,7 @@ class Board:
         self._claim_first = claim_first
         self._interlocks: dict[str, Interlock] = {}
         self._pins: dict[str, Pin] = {}
+        self._members: dict[Interlock | None, list[Pin]] = {}
         self._is_new = True
         self._is_changing = False
         self.reconfigure(pins)
@@ -348,9 +349,7 @@ class Board:
 
     def _group(self, pin: Pin) -> list[Pin]:
         """Return the other outputs of its interlock."""
-        if pin.interlock is None:
-            return []
-        return [each for each in self if each.interlock is pin.interlock and each is not pin]
+        return [each for each in self._members.get(pin.interlock, ()) if each is not pin]
 
     def _limit_ended(self, pin: Pin, by: str) -> None:
         pin.claims.cut(self._loop.time())
@@ -413,6 +412,10 @@ class Board:
         }
         self._pins = {
             config.name: staying.get(config.gpio) or self._new_pin(config) for config in configs
+        }
+        self._members = {
+            interlock: [pin for pin in self if pin.interlock is interlock]
+            for interlock in self._interlocks.values()
         }
         self._open((pin for pin in self if pin.device is None and pin.error is None), held)
         self._is_changing = False

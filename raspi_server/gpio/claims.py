@@ -12,6 +12,7 @@ Nothing here knows lines, timers or files. Moments are seconds of the monotonic 
 
 from collections.abc import Iterator
 from enum import IntEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -23,6 +24,11 @@ class Level(IntEnum):
     SCHEDULE = 1
     RULE = 2
     MANUAL = 3
+
+
+_Word = Literal["default", "schedule", "rule", "manual"]
+WORDS: tuple[_Word, ...] = ("default", "schedule", "rule", "manual")
+"""The levels in words."""
 
 
 class Claim(Struct, frozen=True, omit_defaults=True):
@@ -43,7 +49,8 @@ class Claim(Struct, frozen=True, omit_defaults=True):
     @property
     def name(self) -> str:
         """The source in words: `manual`, `default`, `rule hall`, `schedule evening`."""
-        return f"{self.level.name.lower()} {self.source}".rstrip()
+        word = WORDS[self.level]
+        return f"{word} {self.source}" if self.source else word
 
     @property
     def is_automatic(self) -> bool:
@@ -87,6 +94,9 @@ class Claims:
         self._before_start: KeptClaims | None = None
         self._resumed: set[str] = set()
         self._is_starting = True
+        self._winner: Claim | None = self._default
+        """The claim that decides, None until it is worked out again."""
+        self._kept: KeptClaims | None = None
 
     def __iter__(self) -> Iterator[Claim]:
         """Iterate over the claims that count, except the default."""
@@ -95,17 +105,20 @@ class Claims:
     @property
     def winner(self) -> Claim:
         """The claim that decides."""
-        return self._strongest(list(self._claims.values()))
+        if self._winner is None:
+            self._winner = self._strongest(list(self._claims.values()))
+        return self._winner
 
     @property
     def is_by_hand(self) -> bool:
         """True if `relinquish` would end a claim."""
-        return any(claim.is_by_hand for claim in self)
+        return any([claim.is_by_hand for claim in self._claims.values()])
 
     @property
     def next_end(self) -> float | None:
         """The moment at which the next claim ends by itself, or None."""
-        return min((claim.until for claim in self if claim.until is not None), default=None)
+        ends = [claim.until for claim in self._claims.values() if claim.until is not None]
+        return min(ends) if ends else None
 
     @property
     def chosen(self) -> float:
@@ -123,23 +136,26 @@ class Claims:
         name = claim.name
         if self._is_starting and claim.level is Level.RULE and name in self._spent:
             self._spent[name] = max(self._spent[name], claim.began)  # a start is no new edge
+            self._kept = None
             self._resumed.add(name)
         if name in self._spent and claim.began <= self._spent[name]:
             return False
-        automatic, before = self._automatic, self._claims.pop(name, None)
+        if claim.level is Level.MANUAL:
+            self._remove(self._default.name)
+            self._add(claim)
+            return True
+        automatic, before = self._automatic, self._remove(name)
         self._spent.pop(name, None)
-        self._claims[name] = claim
+        self._add(claim)
         is_new = before is None or claim.began > before.began
         is_moment = claim.level is Level.RULE or claim.until is not None
-        if claim.level is Level.MANUAL:
-            self._claims.pop(self._default.name, None)
-        elif not self._is_starting and (is_new and is_moment or self._automatic != automatic):
+        if not self._is_starting and (is_new and is_moment or self._automatic != automatic):
             self._end_passing(but=name)
         return self.winner is claim
 
     def end(self, name: str) -> None:
         """End the claim of a source."""
-        automatic, claim = self._automatic, self._claims.pop(name, None)
+        automatic, claim = self._automatic, self._remove(name)
         if name.startswith("rule "):
             self._spent.pop(name, None)  # its condition has ended, and may begin anew
         is_window = claim and claim.level is Level.SCHEDULE and claim.until is None
@@ -150,14 +166,14 @@ class Claims:
         """End the claims whose `until` has come, and return them."""
         due = [claim for claim in self if claim.until is not None and claim.until <= now]
         for claim in due:
-            del self._claims[claim.name]
+            self._remove(claim.name)
         return due
 
     def relinquish(self, rules_too_at: float | None = None) -> None:
         """End all claims by hand. With a moment, also spend the claims of rules."""
         for claim in self:
             if claim.is_by_hand:
-                del self._claims[claim.name]
+                self._remove(claim.name)
             elif claim.level is Level.RULE and rules_too_at is not None:
                 self._spend(claim, rules_too_at)
 
@@ -177,7 +193,7 @@ class Claims:
         """
         for claim in self:
             if claim.value and claim.is_by_hand and claim.level <= level:
-                del self._claims[claim.name]
+                self._remove(claim.name)
         self._forget_default()
 
     def fail(self) -> None:
@@ -189,15 +205,15 @@ class Claims:
 
     def restore(self, value: float) -> None:
         """Begin a passing claim for the level that was restored, weaker than all others."""
-        claim = Claim(Level.DEFAULT, "", value, 0, passing=True)
-        self._claims = {claim.name: claim, **self._claims} if value else self._claims
+        if value:
+            self._add(Claim(Level.DEFAULT, "", value, 0, passing=True))
 
     def resume(self, kept: KeptClaims, with_passing: bool, now: float) -> None:
         """Go on with the claims before a restart, with the passing ones only if so asked."""
         for claim in kept.claims:
             is_over = claim.until is not None and claim.until <= now
             if not is_over and (with_passing or not claim.passing):
-                self._claims[claim.name] = claim
+                self._add(claim)
         self._spent = dict(kept.spent)
         self._before_start = kept
 
@@ -210,6 +226,7 @@ class Claims:
         if not self._is_starting:
             return
         self._is_starting = False
+        self._kept = None
         self._spent = {
             name: at
             for name, at in self._spent.items()
@@ -222,12 +239,26 @@ class Claims:
 
     def kept(self) -> KeptClaims:
         """Return what to keep over a restart."""
-        kept = [claim for claim in self if claim.passing or claim.until is not None]
-        if self._default.value and self._default.name not in self._claims:
-            kept.append(Claim(Level.DEFAULT, "", self._default.value, 0, passing=True))
-        return KeptClaims(self.winner.value, tuple(kept), dict(self._spent), self._scheduled)
+        if self._kept is None:
+            kept = [claim for claim in self if claim.passing or claim.until is not None]
+            if self._default.value and self._default.name not in self._claims:
+                kept.append(Claim(Level.DEFAULT, "", self._default.value, 0, passing=True))
+            spent = dict(self._spent)
+            self._kept = KeptClaims(self.winner.value, tuple(kept), spent, self._scheduled)
+        return self._kept
 
     # Parts
+
+    def _add(self, claim: Claim) -> None:
+        self._claims.pop(claim.name, None)  # the one added last is the last in order
+        self._claims[claim.name] = claim
+        self._winner = self._kept = None
+
+    def _remove(self, name: str) -> Claim | None:
+        claim = self._claims.pop(name, None)
+        if claim:
+            self._winner = self._kept = None
+        return claim
 
     @property
     def _automatic(self) -> float:
@@ -240,18 +271,22 @@ class Claims:
 
     def _strongest(self, claims: list[Claim]) -> Claim:
         """Return the claim that decides among some, the one renewed last if two began together."""
+        if len(claims) < 2:
+            return claims[0] if claims else self._default
         ordered = reversed(claims)
         return max(ordered, key=lambda claim: (claim.level, claim.began), default=self._default)
 
     def _end_passing(self, but: str = "") -> None:
         for claim in self:
             if claim.passing and claim.name != but:
-                del self._claims[claim.name]
+                self._remove(claim.name)
 
     def _spend(self, claim: Claim, at: float) -> None:
-        del self._claims[claim.name]
+        self._remove(claim.name)
         if claim.is_automatic:
             self._spent[claim.name] = at
 
     def _forget_default(self) -> None:
-        self._default = Claim(Level.DEFAULT, "", 0, 0)
+        if self._default.value:
+            self._default = Claim(Level.DEFAULT, "", 0, 0)
+            self._winner = self._kept = None

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..config import schema
 from ..errors import RequestError
@@ -12,7 +12,7 @@ from ..messages import Source, Value
 from ..system import busy
 from ..system.clock import wall_time
 from .backend import LINE_ERRORS, Line, PinFactory
-from .claims import Claims, Level
+from .claims import WORDS, Claims, Level
 from .input import Input
 from .interlock import Interlock
 from .output import Output
@@ -124,10 +124,11 @@ class Pin:
         if not isinstance(self.device, Output):
             return None
         claim = self.claims.winner
-        ends = (claim.until, self.device.state.off_at)
-        until = min((end for end in ends if end is not None), default=None)
-        level: Any = claim.level.name.lower()
-        return Decision(Source(level, claim.source or None), until, self.claims.is_by_hand)
+        until, off_at = claim.until, self.device.state.off_at
+        if until is None or (off_at is not None and off_at < until):
+            until = off_at
+        source = Source(WORDS[claim.level], claim.source or None)
+        return Decision(source, until, self.claims.is_by_hand)
 
     @property
     def output(self) -> Output:
@@ -192,8 +193,8 @@ class Pin:
 
     def set_timer(self, ended: Callable[["Pin", float], None]) -> None:
         """Call `ended` with the moment at which the next claim ends, if one does by itself."""
-        self.stop_timer()
         at = self.claims.next_end
+        self.stop_timer()
         if at is not None:
             self._timer = self._environment.loop.call_at(at, ended, self, at)
 

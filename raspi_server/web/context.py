@@ -14,7 +14,7 @@ from ..config.schema import DrivenConfig
 from ..errors import RequestError
 from ..gpio.board import Board
 from ..gpio.history import History
-from ..gpio.pin import Decision, Pin
+from ..gpio.pin import Pin
 from ..limits import Limits
 from ..messages import (
     HEADERS,
@@ -161,17 +161,15 @@ class WebContext:
     def pin(self, pin: Pin, caller: Caller) -> PinInfo:
         """Return a pin as a caller may see it."""
         may_control = self.auth.may_control(pin.config, caller)
-        return self._pin(pin, may_control, self.sees_details(caller), pin.decision)
+        return self._pin(pin, may_control, self.sees_details(caller))
 
     def broker_pin(self, pin: Pin, may_control: bool) -> PinInfo:
         """Return a pin as clients of the broker see it; `may_control` lets them switch it."""
         may_control = may_control and self.auth.broker_may_control(pin.config)
         return self._pin(pin, may_control, details=False)
 
-    def _pin(
-        self, pin: Pin, may_control: bool, details: bool, decision: Decision | None = None
-    ) -> PinInfo:
-        config = pin.config
+    def _pin(self, pin: Pin, may_control: bool, details: bool) -> PinInfo:
+        config, decision = pin.config, pin.decision
         until = decision and decision.until
         return PinInfo(
             name=config.name,
