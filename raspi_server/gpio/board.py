@@ -1,6 +1,6 @@
 """The board: all pins of a configuration, their commands, their claims and their changes.
 
-`_decide` is the only place that gives an output a value: what its claims give, within its limits.
+`_follow` is the only place that gives an output a value: what its claims give, within its limits.
 
 Permissions are checked in `security/access.py`, before a command arrives here.
 """
@@ -239,7 +239,7 @@ class Board:
             found.claims.end(name)
             self._decide_later_or_now(found, name)
 
-    def relinquish(self, pin: str, by: str, rules_too: bool = False) -> None:
+    def relinquish(self, pin: str, by: str = "auto", rules_too: bool = False) -> None:
         """End all claims by hand, and of edges. With `rules_too`, spend those of all rules."""
         found = self._pins.get(pin)
         if found:

@@ -277,6 +277,7 @@ class TestLimits:
 
 SHUTTER = {"up": {"group": "shutter", "group_pause": 1}, "down": {"group": "shutter"}}
 SHUTTER["down"]["group_pause"] = 1
+KEEP = {"initial": "keep"}
 
 
 class TestGroups:
@@ -322,6 +323,17 @@ class TestGroups:
         claim(pi, RULE, "wall", 1, pin="up", edge=True)
         assert pi.board.values() == {"up": 0, "down": 1}
 
+    def test_a_command_that_waited_is_not_kept(self, start):
+        """A command that another one ended while it waited for the pause does not come back, with
+        its time or without."""
+        for seconds in (None, 60):
+            pi = start(is_first=True, **{name: keys | KEEP for name, keys in SHUTTER.items()})
+            pi.carry_out(Set(pin="up", value=1, seconds=seconds)).add_done_callback(_ignore)
+            pi.set("down", 1).add_done_callback(_ignore)
+            pi = start(**{name: keys | KEEP for name, keys in SHUTTER.items()})
+            pi.wait(2)
+            assert pi.board.values() == {"up": 0, "down": 0}
+
     def test_an_unavailable_output(self, start, monkeypatch):
         """While one of the group is unavailable a claim waits. It also waits for its own output,
         which comes back with the claims of schedules and rules, not of people."""
@@ -333,6 +345,7 @@ class TestGroups:
                 broken.setattr(pi.line(17), part, _fails)
             with pytest.raises(RequestError):
                 pi.set("up", 0)
+            assert pi.board.winner("up") == (Level.DEFAULT, "", None)
             claim(pi, SCHEDULE, "one", 1, pin="down")
             claim(pi, SCHEDULE, "two", 1, pin="up", began=1)
             pi.board.reopen_failed()
@@ -345,6 +358,10 @@ class TestGroups:
         pi.board.release("down", "one", SCHEDULE)
         pi.wait(1)
         assert decided(pi, "up") == (1, "schedule two")
+
+
+def _ignore(done: Any) -> None:
+    done.exception()
 
 
 def _fails(*_: object) -> None:

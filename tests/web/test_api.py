@@ -215,7 +215,11 @@ def test_pulse_ends_by_itself(pi: Server) -> None:
         ("lamp", b'{"value":1e999}', r"a number from 0 to 1, got a number that is too large"),
         ("lamp", b'{"value":0.5}', r"lamp: expected 0 or 1, got 0\.5"),
         ("lamp", b'{"value":"burn"}', r'expected a number from .*"off", got "burn"'),
-        ("lamp", b'{"value":1,"for":9}', r'expected only the fields "value" or "seconds", got "for"'),
+        (
+            "lamp",
+            b'{"value":1,"for":9}',
+            r'expected only the fields "value" or "seconds", got "for"',
+        ),
         ("lamp", b'{"value":1,"seconds":0}', r"seconds: .* number from 0\.01 to 86400, got 0"),
         ("lamp/toggle", b'{"seconds":86401}', r"seconds: .* from 0\.01 to 86400, got 86401"),
         ("fan", b'{"value":35}', r"expected a number from 0 to 1, got 35$"),
