@@ -330,9 +330,26 @@ class TestGroups:
             pi = start(is_first=True, **{name: keys | KEEP for name, keys in SHUTTER.items()})
             pi.carry_out(Set(pin="up", value=1, seconds=seconds)).add_done_callback(_ignore)
             pi.set("down", 1).add_done_callback(_ignore)
+            pi.settle()
             pi = start(**{name: keys | KEEP for name, keys in SHUTTER.items()})
             pi.wait(2)
             assert pi.board.values() == {"up": 0, "down": 0}
+
+    def test_an_output_that_joins(self, start):
+        """A command that waits is cancelled when another output joins the group. A window waits."""
+        keys = "mode: output, group: shutter, group_pause: 1"
+        for hand, value in ((True, 0), (False, 1)):
+            pi = start(is_first=True, **SHUTTER)
+            if hand:
+                done = pi.set("up", 1)
+            else:
+                claim(pi, SCHEDULE, "one", 1, pin="up")
+            more = f"  up: {{gpio: 17, {keys}}}\n  down: {{gpio: 18, {keys}}}\n"
+            pi.reconfigure(f"{more}  tilt: {{gpio: 19, {keys}}}\n")
+            pi.wait(2)
+            assert pi.value("up") == value
+        with pytest.raises(RequestError, match="joined its group"):
+            done.result()
 
     def test_an_unavailable_output(self, start, monkeypatch):
         """While one of the group is unavailable a claim waits. It also waits for its own output,
@@ -428,6 +445,12 @@ class TestStarts:
             pi.wait(10)
             assert [change.value for change in pi.changes] == [0]
             assert decided(start(at=1061)) == (0, "default")
+
+    def test_the_end_of_a_claim_is_no_limit(self, start):
+        """After a crash in which a command's time ended, the window below it decides."""
+        for_seconds(start(), 1, 10)
+        evening = lambda board: board.claim("lamp", "evening", SCHEDULE, 1, 900)  # noqa: E731
+        assert decided(start(at=1020, first=evening)) == (1, "schedule evening")
 
     def test_nothing_with_an_end_is_left_on(self, start):
         """`on_stop: keep` does not leave on what only a server would end."""

@@ -97,8 +97,10 @@ def test_after_a_kill(service):
     assert "light (GPIO18): released" in output and "bell (GPIO27): kept as it is" in output
     assert service.kept() == [0, 1, 1, 0, 1]
     kept = json.loads(service._states.read_text()) | {"claims": {"5": {"value": 1}}}
+    kept["levels"]["5"]["value"] = 1
     service._states.write_text(json.dumps(kept))
     service.safe_state()
+    assert service.kept()[0] == 0
     assert json.loads(service._states.read_text())["claims"] == kept["claims"]
     service.drove({27: 1}, pulse_at=1e9)
     assert "bell (GPIO27): off" in service.safe_state()[1]
