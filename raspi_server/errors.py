@@ -79,6 +79,7 @@ REASONS: dict[str, tuple[ErrorCode, str]] = {
         "superseded",
         "not switched on: another output of its group was switched on",
     ),
+    "other-goes-first": ("superseded", "not switched on: another output of its group goes first"),
     "other-joined": (
         "superseded",
         "not switched on: another output joined its group, and may have been on until now",

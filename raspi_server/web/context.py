@@ -36,6 +36,7 @@ from ..security.access import AccessPolicy, Caller
 from ..security.hooks import Hooks
 from ..security.tls import Identity
 from ..status import Status
+from ..system.clock import wall_time
 from .compression import ContentCache
 from .languages import Languages
 from .versions import Versions
@@ -173,8 +174,9 @@ class WebContext:
         return self._pin(pin, may_control, details=False)
 
     def _pin(self, pin: Pin, may_control: bool, details: bool) -> PinInfo:
-        config = pin.config
+        config, decision = pin.config, pin.decision
         error = pin.error if details or not pin.error else _UNAVAILABLE
+        until = decision and decision.until
         return PinInfo(
             name=config.name,
             label=config.label,
@@ -197,6 +199,9 @@ class WebContext:
             icon=config.icon,
             words=PinWords(config.words.on, config.words.off) if config.words else None,
             hidden=config.hidden,
+            source=decision and decision.source,
+            until=None if until is None else wall_time(until),
+            auto=decision is not None and decision.auto,
         )
 
     def pins(self, caller: Caller) -> list[PinInfo]:

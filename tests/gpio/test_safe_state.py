@@ -96,6 +96,12 @@ def test_after_a_kill(service):
     assert "pump (GPIO5): off" in output and "vent (GPIO6): on" in output
     assert "light (GPIO18): released" in output and "bell (GPIO27): kept as it is" in output
     assert service.kept() == [0, 1, 1, 0, 1]
+    kept = json.loads(service._states.read_text()) | {"claims": {"5": {"value": 1}}}
+    kept["levels"]["5"]["value"] = 1
+    service._states.write_text(json.dumps(kept))
+    service.safe_state()
+    assert service.kept()[0] == 0
+    assert json.loads(service._states.read_text())["claims"] == kept["claims"]
     service.drove({27: 1}, pulse_at=1e9)
     assert "bell (GPIO27): off" in service.safe_state()[1]
     assert (service.requests, service.kept()) == ([(27, 0)], [1])

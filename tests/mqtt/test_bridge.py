@@ -99,14 +99,19 @@ def test_commands(pi):
         ("lamp", b"false"),
         ("lamp", {"value": "on"}),
         ("lamp", b"off\n"),
+        ("lamp", {"value": 1, "seconds": 900}),
+        ("lamp", {"type": "auto"}),
     ):
         subscriber.publish(f"house/pi/pins/{name}/set", command)
-    assert [each.json for each in subscriber.wait_for_topic("/result", 8)] == [
+    assert [each.json for each in subscriber.wait_for_topic("/result", 10)] == [
         {"type": "result", "ref": None, "pin": "lamp", "value": 1},
         {"type": "result", "ref": "a", "pin": "lamp", "value": 0},
         {"type": "result", "ref": None, "pin": "fan", "value": 0.5},
         {"type": "result", "ref": None, "pin": "gate", "value": 1},
-        *({"type": "result", "ref": None, "pin": "lamp", "value": value} for value in (1, 0, 1, 0)),
+        *(
+            {"type": "result", "ref": None, "pin": "lamp", "value": value}
+            for value in (1, 0, 1, 0, 1, 0)
+        ),
     ]
     subscriber.wait_for_value("house/pi/pins/gate", 0, count=2)
     start = "house/pi/pins/lamp"
@@ -119,7 +124,7 @@ def test_commands(pi):
     for name, payload, _, _ in REJECTED:
         subscriber.publish(f"house/pi/pins/{name}/set", payload)
     subscriber.publish("house/pi/pins/lamp/set", b" " * 16383 + b"0")
-    *errors, result = subscriber.wait_for_topic("/result", 9 + len(REJECTED))[8:]
+    *errors, result = subscriber.wait_for_topic("/result", 11 + len(REJECTED))[10:]
     for error, (name, payload, code, words) in zip(errors, REJECTED, strict=True):
         assert error.topic == f"house/pi/pins/{name}/result"
         assert error.json["code"] == code, payload

@@ -69,6 +69,11 @@ def test_all_pis_are_shown_and_switched(fleet):
         since = ask(there, "GET", "/api/pins/lamp").json["since"]
         assert viewer.pin(THERE, "lamp")["since"] == since
         assert viewer.ask(type="toggle", pi=THERE, pin="lamp", ref=2)["value"] == 0
+        for kind, value in (("set", {"value": 1}), ("toggle", {})):
+            timed = {"type": kind, "pi": THERE, "pin": "lamp", "seconds": 900, **value}
+            assert viewer.ask(**timed)["type"] == "result"
+            assert ask(there, "GET", "/api/pins/lamp").json["until"] > time.time() + 800
+        here.wait_for_log(f"lamp at {THERE}: toggle for 900 s, by 127.0.0.1$")
         assert viewer.switch(THERE, "fan", 0.35)["value"] == 0.35
         gate = {"type": "pulse", "pi": THERE, "pin": "gate"}
         assert viewer.ask(**gate, seconds=0.05)["value"] == 1

@@ -119,4 +119,4 @@ class Viewer:
             assert message["ref"] not in self.answers, message
             self.answers[message["ref"]] = message
         else:
-            assert kind == "health", message
+            assert kind in ("health", "source"), message

@@ -46,6 +46,7 @@ COMMANDS = (
     ("POST", "/api/pins/{}", {"value": "ON"}),
     ("POST", "/api/pins/{}/toggle", None),
     ("POST", "/api/pins/{}/pulse", {"seconds": 1}),
+    ("POST", "/api/pins/{}/auto", None),
 )
 
 
@@ -91,6 +92,7 @@ def test_pins_are_in_the_order_of_the_configuration(pi: Server) -> None:
         "confirm": False, "control": None, "error": None, "error_reason": None, "error_values": {},
         "kind": "door", "room": "Hall", "icon": "house", "words": {"on": "Open", "off": "Shut"},
         "hidden": True,
+        "source": None, "until": None, "auto": False,
     }  # fmt: skip
     assert pins["lamp"].items() >= {
         "header": 13, "writable": True, "control": "everyone", "confirm": True, "max_on": 3600,
@@ -163,6 +165,27 @@ def test_put_and_toggle(pi: Server) -> None:
             assert ask(pi, "POST", f"/api/pins/{pin}/toggle").json["value"] == value
 
 
+def test_a_time_and_auto(pi: Server) -> None:
+    """PUT and toggle hold for `seconds`, if they have them. `auto` ends what was set by hand."""
+    put(pi, "fan", 0)
+    until = [
+        ask(pi, method, f"/api/pins/fan{path}", {"seconds": seconds, **body}).json["until"]
+        for method, path, seconds, body in (
+            ("PUT", "", 900, {"value": 0.5}),
+            ("POST", "", 1800, {"value": 0.5}),
+            ("POST", "/toggle", 3600, {}),
+        )
+    ]
+    now = time.time()
+    assert [round((each - now) / 900, 1) for each in until] == [1, 2, 4]
+    put(pi, "fan", 1)
+    answer = ask(pi, "POST", "/api/pins/fan/auto").json
+    assert (answer["value"], answer["source"], answer["until"], answer["auto"]) == (
+        *(0.35, {"level": "default"}),
+        *(None, False),
+    )
+
+
 def test_pulse_ends_by_itself(pi: Server) -> None:
     """A pulse without `seconds` is as long as the pin's own. With them it may be shorter, or on a
     pin that has no pulse of its own. It may be as long as the pin's own `pulse` or `max_on`."""
@@ -195,7 +218,13 @@ def test_pulse_ends_by_itself(pi: Server) -> None:
         ("lamp", b'{"value":1e999}', r"a number from 0 to 1, got a number that is too large"),
         ("lamp", b'{"value":0.5}', r"lamp: expected 0 or 1, got 0\.5"),
         ("lamp", b'{"value":"burn"}', r'expected a number from .*"off", got "burn"'),
-        ("lamp", b'{"value":1,"for":9}', r'expected only the field "value", got "for"'),
+        (
+            "lamp",
+            b'{"value":1,"for":9}',
+            r'expected only the fields "value" or "seconds", got "for"',
+        ),
+        ("lamp", b'{"value":1,"seconds":0}', r"seconds: .* number from 0\.01 to 86400, got 0"),
+        ("lamp/toggle", b'{"seconds":86401}', r"seconds: .* from 0\.01 to 86400, got 86401"),
         ("fan", b'{"value":35}', r"expected a number from 0 to 1, got 35$"),
     ],
 )
@@ -352,6 +381,7 @@ def test_answers_are_as_described(pi: Server, description: Any) -> None:
         (200, "POST", "/api/pins/lamp", {"value": 1}, {}),
         (200, "POST", "/api/pins/lamp/toggle", None, {}),
         (200, "POST", "/api/pins/bell/pulse", None, {}),
+        (200, "POST", "/api/pins/lamp/auto", None, {}),
         (200, "POST", "/api/logout", None, {}),
         (404, "GET", "/api/pins/garage/history", None, {}),
         (422, "GET", "/api/pins/lamp/history?seconds=0", None, {}),

@@ -128,6 +128,32 @@ def test_pulse_ends_without_its_client(pi: Server, client: WebSocketClient) -> N
     assert (off["value"], off["by"]) == (0, "pulse")
 
 
+def test_a_command_with_a_time(pi: Server, client: WebSocketClient) -> None:
+    """A change says who decides, and until when. If only that changes, a `source` says it. `auto`
+    needs the same right as switching, and ends what was switched by hand."""
+    assert client.command(type="set", pin="lamp", value=0)["value"] == 0
+    client.send(type="set", pin="lamp", value=1, seconds=900)
+    change = client.receive("change", pin="lamp", value=1)
+    assert (change["source"], change["auto"]) == ({"level": "manual"}, True)
+    assert 800 < change["until"] - time.time() <= 901
+    assert client.receive("result")["value"] == 1
+    client.send(type="set", pin="lamp", value=1)
+    source = client.receive("source")
+    assert source.pop("seq") > change["seq"] and source.pop("time") < time.time() + 1
+    manual = {"source": {"level": "manual"}, "until": None, "auto": True}
+    assert source == {"type": "source", "pin": "lamp"} | manual
+    assert client.command(type="auto", pin="lamp")["value"] == 0
+    info = ask(pi, "GET", "/api/pins/lamp").json
+    assert (info["source"], info["until"], info["auto"]) == ({"level": "default"}, None, False)
+    assert client.command(type="auto", pin="door")["code"] == "not-writable"
+    assert client.command(type="toggle", pin="lamp", seconds=0.02)["value"] == 1
+    off = client.receive("change", pin="lamp", value=0)
+    assert (off["by"], off["source"]) == ("timer", {"level": "default"})
+    assert "until" not in off and "auto" not in off
+    client.send(type="drive", pin="door", value=1)
+    assert "source" not in client.receive("change", pin="door")
+
+
 SET_LAMP = '{"type":"set","pin":"lamp",%s}'
 
 
