@@ -1,0 +1,126 @@
+"""The automation of a running server: its engine, driven by the event loop."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from ..config.schema import Config
+from ..limits import DEFAULT, Limits
+from ..system import clock as system_clock
+from ..system import storage
+from .clock import Evidence, StepWatch
+from .engine import Engine
+from .memory import Memory
+from .outputs import Outputs
+from .zone import SystemZone
+
+
+class Automation:
+    """The schedules of a configuration, at the times of the system's clock.
+
+    `when_clock_known` is called once the time is known. All methods run on the loop's thread.
+    """
+
+    def __init__(
+        self,
+        outputs: Outputs,
+        loop: asyncio.AbstractEventLoop,
+        when_clock_known: Callable[[], None],
+        limits: Limits = DEFAULT,
+        evidence: Evidence | None = None,
+    ) -> None:
+        self._loop = loop
+        self._when_clock_known = when_clock_known
+        self._limits = limits
+        self._evidence = evidence or Evidence()
+        self._memory = Memory(storage.state_folder(), system_clock.boot_id())
+        self.engine = Engine(outputs, self._memory, time, SystemZone(), self._store)
+        self._timer: asyncio.TimerHandle | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._step_watch: StepWatch | None = None
+        self._waiting: list[Callable[[], None]] = []
+        self._is_saving = self._is_closed = False
+
+    def start(self, config: Config) -> None:
+        """Claim what the schedules want now, and go on from there.
+
+        Call it before the outputs are opened, so that their first level is right.
+        """
+        self.engine.configure(config.schedules, config.location)
+        self._step_watch = StepWatch(self._loop, self._wake)
+        if self._memory.clock_was_known or self._evidence.is_there(self._memory.saved):
+            self.trust_clock()
+        else:
+            self._wake()
+            self._asking = self._loop.create_task(self._ask())
+
+    def reload(self, config: Config) -> None:
+        """Use another configuration."""
+        self.engine.configure(config.schedules, config.location)
+        self._wake()
+        self._store(lambda: None)
+
+    def trust_clock(self) -> None:
+        """Take the clock as right until the next boot: the system or a person says so."""
+        if self.engine.is_known:
+            return
+        self.engine.is_known = True
+        if not self._memory.clock_was_known:
+            self._memory.clock_is_known()
+            self._store(lambda: None)
+        if self._asking:
+            self._asking.cancel()
+            self._asking = None
+        self._wake()
+        self._when_clock_known()
+
+    def close(self) -> None:
+        """Stop. Outputs keep the claims that they have."""
+        if self._timer:
+            self._timer.cancel()
+        if self._asking:
+            self._asking.cancel()
+        if self._step_watch:
+            self._step_watch.close()
+        self._is_closed = True
+        if self.engine.is_known:
+            self._memory.write(self._memory.snapshot(time.time()))
+
+    def _wake(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        seconds = max(self.engine.step() - time.time(), 0)
+        seconds = min(seconds, self._limits.automation_check_interval_s)
+        self._timer = self._loop.call_later(seconds, self._wake)
+
+    async def _ask(self) -> None:
+        """Ask the system until its clock is right."""
+        while not self._evidence.is_there(self._memory.saved) and not await self._evidence.ask():
+            await asyncio.sleep(self._limits.clock_question_interval_s)
+        self._asking = None
+        self.trust_clock()
+
+    def _store(self, done: Callable[[], None]) -> None:
+        """Write the memory in a thread, then call `done`. One write serves all that wait."""
+        if not self._memory.is_kept:
+            done()
+            return
+        self._waiting.append(done)
+        if not self._is_saving:
+            self._save()
+
+    def _save(self) -> None:
+        self._is_saving = True
+        waiting, self._waiting = self._waiting, []
+        snapshot = self._memory.snapshot(time.time() if self.engine.is_known else None)
+        writing = self._loop.run_in_executor(None, self._memory.write, snapshot)
+        writing.add_done_callback(lambda _: self._saved(waiting))
+
+    def _saved(self, waiting: list[Callable[[], None]]) -> None:
+        self._is_saving = False
+        if self._is_closed:
+            return
+        if self._waiting:
+            self._save()
+        for done in waiting:
+            done()
