@@ -58,7 +58,6 @@ class Automation:
         """Use another configuration."""
         self.engine.configure(config.schedules, config.location)
         self._wake()
-        self._store(lambda: None)
 
     def trust_clock(self) -> None:
         """Take the clock as right until the next boot: the system or a person says so."""

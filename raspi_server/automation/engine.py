@@ -141,6 +141,8 @@ class Engine:
         for name in before.keys() - self._schedules.keys():
             self._end_pulse(name)
         self._memory.keep_only(set(schedules))
+        if not self._is_new:
+            self._store(lambda: None)
         self._is_new = False
 
     def _follow_zone(self, has_moved: bool = False) -> None:

@@ -152,7 +152,8 @@ class House:
             each()
 
     def step(self) -> None:
-        self._next = self.clock.monotonic() + self.engine.step() - self.now
+        seconds = min(self.engine.step() - self.now, LONGEST_SLEEP_S)
+        self._next = self.clock.monotonic() + seconds
 
     def sleep(self, seconds: float) -> None:
         """Let time pass. The engine takes its steps when it asked for them."""
