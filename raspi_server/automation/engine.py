@@ -235,7 +235,7 @@ class Engine:
     def _claim_outputs(self) -> None:
         """Claim what open windows and running pulses want, then release what none wants any more.
 
-        In this order no output has the value of neither for a moment.
+        The newest is claimed first: so no output has another value in between.
         """
         now, monotonic = self._clock.time(), self._clock.monotonic()
         self._pulses = {
@@ -250,7 +250,8 @@ class Engine:
         kept = {name for name, claim in wanted.items() if claim.is_like(before.get(name))}
         self._claims = {name: before[name] for name in kept}
         new = [name for name in wanted if name not in kept]
-        for name in sorted(new, key=lambda name: wanted[name].since):
+        new.sort(key=lambda name: (wanted[name].since, wanted[name].place), reverse=True)
+        for name in new:
             claim = self._claims[name] = self._in_order(wanted[name])
             pin, value, began = claim.pin, claim.value, claim.began
             self._outputs.claim(pin, name, SCHEDULE, value, began, claim.seconds)

@@ -16,7 +16,7 @@ _NOON = 12 * 60
 _CLOCK_DAYS = range(-2, 3)
 """Days around a date on which a window of clock times may begin that is open on it. A zone can move
 by a day."""
-_SUN_DAYS = range(-5, 4)
+_SUN_DAYS = range(-4, 3)
 """The same for times of the sun, with offsets of up to a day."""
 
 

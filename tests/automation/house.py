@@ -159,7 +159,7 @@ class House:
         """Let time pass. The engine takes its steps when it asked for them."""
         end = self.clock.uptime + seconds
         while self.clock.uptime < end:
-            self.clock.uptime = min(end, max(self._next, self.clock.uptime + 1e-3))
+            self.clock.uptime = min(end, max(self._next, self.clock.uptime + 2**-7))
             if self.clock.uptime >= self._next:
                 self.step()
 

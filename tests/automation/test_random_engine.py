@@ -147,6 +147,8 @@ class Story:
         house, model = self.house, self.model
         model.look(house.now, house.clock.uptime, self.awake_since)
         self.awake_since = house.now
+        moments = [(pin, uptime) for pin, _, uptime in house.outputs.changes]
+        assert len(moments) == len(set(moments)), ("another value in between", self.told)
         for pin in WINDOW_PINS + PULSE_PINS:
             wanted = model.value(pin, house.now, house.clock.uptime)
             assert wanted is None or house.value(pin) == wanted, (
@@ -161,6 +163,7 @@ class Story:
         acts += [self.pause, self.resume, self.skip, self.undo_skip]
         act = self.rng.choice(acts)
         self.told.append(f"{self.house.local} {act.__name__}")
+        self.house.clock.uptime += 2**-7  # no time is lost to rounding
         act()
         self.look()
 

@@ -9,6 +9,7 @@ import pytest
 
 from raspi_server.automation.sun import Sky
 from raspi_server.automation.times import Calendar
+from raspi_server.config.errors import ConfigError
 from raspi_server.config.schema import Location
 from tests.automation.house import config
 from tests.automation.oracle import DAY, Almanac, transitions
@@ -58,7 +59,7 @@ def random_schedule(rng: random.Random, with_sun: bool) -> dict:
         begin, end = random_time(rng, with_sun), random_time(rng, with_sun, until=True)
         try:
             as_config({"from": begin, "to": end})
-        except ValueError:
+        except ConfigError:
             continue
         return {"from": begin, "to": end, **keys}
 
@@ -134,6 +135,7 @@ EXAMPLES = [
     # schedule, zone, day, begin and end as UTC or None for no window
     ("from: 02:30, to: 04:00", "Europe/Berlin", "2026-03-29", "01:30 02:00"),  # the gap: 03:30
     ("from: 02:30, to: 03:15", "Europe/Berlin", "2026-03-29", None),  # ends before that
+    ("from: 02:30, to: 03:30", "Europe/Berlin", "2026-03-29", None),  # both are one instant
     ("from: 02:10, to: 02:40", "Europe/Berlin", "2026-03-29", "01:10 01:40"),
     ("from: 01:30, to: 03:30", "Europe/Berlin", "2026-10-25", "23:30 02:30"),  # four hours
     ("from: 02:30, to: 02:45", "Europe/Berlin", "2026-10-25", "00:30 00:45"),  # the first of two
@@ -163,6 +165,11 @@ SUN_EXAMPLES = [
     ("Europe/Berlin", (52.5, 13.4), "03:00", "sunrise", "2026-06-21", "03:00 04:43"),
     ("Europe/Berlin", (52.5, 13.4), "sunrise", "09:00", "2026-12-21", "08:14 09:00"),
     ("Europe/Berlin", (52.5, 13.4), "12:00", "sunset", "2026-12-21", "12:00 15:54"),
+    # noon is after noon
+    ("Europe/Berlin", (52.5, 13.4), "sunset", "12:00", "2026-12-21", None),
+    ("Europe/Berlin", (52.5, 13.4), "sunset", "11:59", "2026-12-21", "15:54 11:59"),
+    ("Europe/Berlin", (52.5, 13.4), "12:00", "sunrise", "2026-12-21", "12:00 08:15"),
+    ("Europe/Berlin", (52.5, 13.4), "11:59", "sunrise", "2026-12-21", None),
     # the sunset of an evening in Iceland comes after midnight
     ("Atlantic/Reykjavik", (65.7, -18.1), "sunset", "sunrise", "2026-06-21", "01:02 01:26"),
     # Tromsø: polar day, polar night, and no sunset beside a clock time
@@ -183,6 +190,27 @@ def test_times_of_the_sun(zone, place, begin, end, day, wanted):
     found = Calendar(ZoneInfo(zone), sky).occurrence(schedule, date.fromisoformat(day))
     times = [datetime.fromtimestamp(each, ZoneInfo(zone)) for each in (found or ())[1:]]
     assert (" ".join(f"{each:%H:%M}" for each in times) or None) == wanted
+
+
+@pytest.mark.parametrize("zone", PLACES)
+def test_windows_at_an_instant_are_those_of_a_month(zone):
+    """However far an offset moves a window from its day, it is found at each instant in it."""
+    rng, (latitude, longitude) = random.Random(zone), PLACES[zone]
+    calendar = Calendar(ZoneInfo(zone), Sky(Location(latitude=latitude, longitude=longitude)))
+    begins = ["sunset-23:59", "sunrise+23:59", "sunset+23:59", "23:59", "sunrise-23:59", "00:00"]
+    ends = ["sunset+23:59", "sunrise+23:59", "24:00", "sunset-12:00", "sunrise-23:00"]
+    for begin in begins:
+        for end in ends:
+            try:
+                schedule = as_config({"from": begin, "to": end})
+            except ConfigError:  # the same time of the sun for both
+                continue
+            every = list(calendar.occurrences(schedule, SINCE, SINCE + 30 * DAY))
+            for _ in range(30):
+                at = SINCE + rng.randint(0, 30 * DAY)
+                found = list(calendar.occurrences(schedule, at, at + 1))
+                assert found == [each for each in every if each.begin <= at < each.end]
+                assert calendar.is_open(schedule.begin, schedule.end, at) == bool(found)
 
 
 def test_polar_night_is_one_window_without_a_gap():
