@@ -70,6 +70,7 @@ class Evidence:
         finally:
             if asking and asking.returncode is None:
                 asking.kill()
+                await asking.communicate()  # which closes its pipes
         return answer.strip() == b"yes"
 
 
