@@ -23,7 +23,6 @@ class Automation:
 
     def __init__(
         self,
-        outputs: Outputs,
         loop: asyncio.AbstractEventLoop,
         when_clock_known: Callable[[], None],
         limits: Limits = DEFAULT,
@@ -34,30 +33,34 @@ class Automation:
         self._limits = limits
         self._evidence = evidence or Evidence()
         self._memory = Memory(storage.state_folder(), system_clock.boot_id())
-        self.engine = Engine(outputs, self._memory, time, SystemZone(), self._store)
+        self.engine = Engine(self._memory, time, SystemZone(), self._store)
         self._timer: asyncio.TimerHandle | None = None
         self._asking: asyncio.Task[None] | None = None
         self._step_watch: StepWatch | None = None
         self._waiting: list[Callable[[], None]] = []
         self._is_saving = self._is_closed = False
 
-    def start(self, config: Config) -> None:
-        """Claim what the schedules want now, and go on from there.
+    def apply(self, config: Config, outputs: Outputs) -> None:
+        """Claim what the schedules of a configuration want now, and go on from there.
 
-        Call it before the outputs are opened, so that their first level is right.
+        It is for `claim_first` of the board, at the start and at each reload: so the first level of
+        an output is right.
         """
+        self.engine.outputs = outputs
         self.engine.configure(config.schedules, config.location)
+        if self._step_watch is None:
+            self._start()
+        else:
+            self._wake()
+            self.engine.claim_again()
+
+    def _start(self) -> None:
         self._step_watch = StepWatch(self._loop, self._wake)
         if self._memory.clock_was_known or self._evidence.is_there(self._memory.saved):
             self.trust_clock()
         else:
             self._wake()
             self._asking = self._loop.create_task(self._ask())
-
-    def reload(self, config: Config) -> None:
-        """Use another configuration."""
-        self.engine.configure(config.schedules, config.location)
-        self._wake()
 
     def trust_clock(self) -> None:
         """Take the clock as right until the next boot: the system or a person says so."""

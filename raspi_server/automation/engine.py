@@ -10,8 +10,9 @@ from datetime import date, datetime, tzinfo
 from typing import NamedTuple, Protocol
 
 from ..config.schema import Location, ScheduleConfig
+from ..gpio.claims import Level
 from .memory import Memory, Pulse
-from .outputs import SCHEDULE, Outputs
+from .outputs import Outputs
 from .schedules import Schedule
 from .sun import Sky
 from .times import Calendar, Occurrence
@@ -81,7 +82,7 @@ class _Claim(NamedTuple):
 
 
 class Engine:
-    """The schedules of a configuration, claiming `outputs`.
+    """The schedules of a configuration, claiming `outputs`, which is set before the first step.
 
     `store(done)` brings the memory to the disk and then calls `done`. `is_known` tells if the clock
     is right; while it is not, all schedules rest.
@@ -89,14 +90,13 @@ class Engine:
 
     def __init__(
         self,
-        outputs: Outputs,
         memory: Memory,
         clock: Clock,
         zone: Zone,
         store: Callable[[Callable[[], None]], None],
     ) -> None:
+        self.outputs: Outputs
         self.is_known = False
-        self._outputs = outputs
         self._memory = memory
         self._clock = clock
         self._zone = zone
@@ -226,7 +226,7 @@ class Engine:
                 self._pulses[name] = pulse
             for pin in config.turn_off:
                 log.info("schedule %s: ends what people and rules switched at %s", name, pin)
-                self._outputs.relinquish(pin)
+                self.outputs.relinquish(pin, f"schedule {name}", rules_too=True)
             self._runs[name] = self._runs.get(name, 0) + 1
         self._claim_outputs()
 
@@ -253,16 +253,24 @@ class Engine:
         new.sort(key=lambda name: (wanted[name].since, wanted[name].place), reverse=True)
         for name in new:
             claim = self._claims[name] = self._in_order(wanted[name])
-            pin, value, began = claim.pin, claim.value, claim.began
-            self._outputs.claim(pin, name, SCHEDULE, value, began, claim.seconds)
+            self._tell(name, claim)
             if claim.seconds is None:
-                log.info("schedule %s: %s is %g", name, pin, value)
+                log.info("schedule %s: %s is %g", name, claim.pin, claim.value)
                 self._runs[name] = self._runs.get(name, 0) + 1
         for name, old in before.items():
             claim_now = self._claims.get(name)
             if claim_now is None or claim_now.pin != old.pin:
-                self._outputs.release(old.pin, name, SCHEDULE)
+                self.outputs.release(old.pin, name, Level.SCHEDULE)
                 log.info("schedule %s: its claim on %s has ended", name, old.pin)
+
+    def claim_again(self) -> None:
+        """Claim what is claimed already, for outputs that may have been replaced."""
+        for name, claim in self._claims.items():
+            self._tell(name, claim)
+
+    def _tell(self, name: str, claim: _Claim) -> None:
+        value, began = claim.value, claim.began
+        self.outputs.claim(claim.pin, name, Level.SCHEDULE, value, began, claim.seconds)
 
     def _wanted(self, schedule: Schedule, now: float, monotonic: float) -> _Claim | None:
         name, config = schedule.name, schedule.config

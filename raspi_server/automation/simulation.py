@@ -1,9 +1,20 @@
-"""Simulation: the schedules of a configuration over a stretch of time, without waiting for it."""
+"""Simulation: the schedules of a configuration over a stretch of time, without waiting for it.
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+It has the real board on simulated pins, and an event loop whose clock jumps to the next timer.
+"""
 
-from ..config.schema import Config, DrivenConfig, OutputConfig
+import asyncio
+import math
+import selectors
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from ..config.schema import Config, InputConfig
+from ..gpio.backend import SimulatedFactory
+from ..gpio.board import Board
+from ..gpio.claims import Level
+from ..gpio.output_state import OutputStateStore
+from ..gpio.pin import PinChange
 from .engine import Engine, Zone
 from .memory import Memory
 
@@ -17,114 +28,114 @@ class Switch(NamedTuple):
     why: str
 
 
-Input = tuple[float, Callable[[], None]]
+_TINY_S = 0.001
+
+Event = tuple[float, Callable[[Board], object]]
 """Something from outside at a Unix time, such as a change of an input, and what it does."""
 
 
-class _Clock:
-    """A clock that is set by hand. Its monotonic time begins with it."""
+class _JumpingSelector(selectors.SelectSelector):
+    """A selector that moves the clock to the next timer instead of waiting for it."""
 
-    def __init__(self, now: float) -> None:
-        self._begin = self.now = now
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        ready = super().select(0)
+        if not ready:  # after months its steps are longer than the loop's tolerance: always ahead
+            self.now = max(self.now + (timeout or 0), math.nextafter(self.now, math.inf))
+        return ready
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose clock begins at 0, and shows `begin` then as Unix time."""
+
+    def __init__(self, begin: float) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+        self.begin = begin
 
     def time(self) -> float:
-        return self.now
+        return self._jumping.now
+
+
+class _Clock:
+    """The clock of the loop."""
+
+    def __init__(self, loop: _Loop) -> None:
+        self._loop = loop
+
+    def time(self) -> float:
+        return self._loop.begin + self._loop.time()
 
     def monotonic(self) -> float:
-        return self.now - self._begin
+        return self._loop.time()
 
 
-class _Claim(NamedTuple):
-    began: float
-    value: float
-    end: float
+class _Player:
+    """A board and an engine, from the start of the loop on."""
 
-
-class _Outputs:
-    """Outputs that only note what they do: claims decide, and `pulse` and `max_on` limit them."""
-
-    def __init__(self, config: Config, clock: _Clock) -> None:
-        self._clock = clock
-        self._pins = {pin.name: pin for pin in config.pins if isinstance(pin, DrivenConfig)}
-        self._claims: dict[str, dict[str, _Claim]] = {name: {} for name in self._pins}
-        self._values = {name: _default(pin) for name, pin in self._pins.items()}
+    def __init__(self, config: Config, loop: _Loop, zone: Zone) -> None:
         self.switches: list[Switch] = []
-
-    def claim(
-        self,
-        pin: str,
-        source: str,
-        level: int,
-        value: float,
-        began: float,
-        seconds: float | None = None,
-    ) -> None:
-        ends = [began + limit for limit in (seconds, self._limit(pin)) if limit and value]
-        self._claims[pin][source] = _Claim(began, value, min(ends, default=float("inf")))
-        self._decide(pin, source)
-
-    def release(self, pin: str, source: str, level: int) -> None:
-        self._claims[pin].pop(source, None)
-        self._decide(pin, f"the end of {source}")
-
-    def relinquish(self, pin: str) -> None:
-        """Do nothing: there are no people and no rules here."""
-
-    def next_end(self) -> float:
-        """Return the monotonic time at which the first claim runs out."""
-        return min(
-            (claim.end for claims in self._claims.values() for claim in claims.values()),
-            default=float("inf"),
+        self._config = config
+        self._loop = loop
+        self._engine = Engine(Memory(None, ""), _Clock(loop), zone, lambda done: done())
+        self._engine.is_known = True
+        self.board = Board(
+            config.pins,
+            SimulatedFactory(),
+            OutputStateStore(None, None),
+            loop,
+            self._changed,
+            lambda: None,
+            claim_first=self._start,
         )
+        for pin in self.board:
+            if pin.value and not isinstance(pin.config, InputConfig):
+                self._note(pin.config.name, pin.value, "initial")
 
-    def expire(self) -> None:
-        """End the claims that have run out."""
-        for pin, claims in self._claims.items():
-            for source, claim in list(claims.items()):
-                if claim.end <= self._clock.monotonic():
-                    del claims[source]
-                    self._decide(pin, f"the end of {source}")
+    def _start(self, board: Board) -> None:
+        self._engine.outputs = board
+        self._engine.configure(self._config.schedules, self._config.location)
+        self._wake()
 
-    def _limit(self, pin: str) -> float | None:
-        config = self._pins[pin]
-        pulse = config.pulse if isinstance(config, OutputConfig) else None
-        return min((limit for limit in (pulse, config.max_on) if limit), default=None)
+    def _wake(self) -> None:
+        moment = self._engine.step() - self._loop.begin
+        # At the same moment again the loop would not get ahead, if rounding is in the way.
+        self._loop.call_at(max(moment, self._loop.time() + _TINY_S), self._wake)
 
-    def _decide(self, pin: str, why: str) -> None:
-        claims = self._claims[pin]
-        newest = max(claims.items(), key=lambda item: item[1].began, default=None)
-        value = newest[1].value if newest else _default(self._pins[pin])
-        if newest and why.startswith("the end of "):
-            why = f"{newest[0]}, after {why}"
-        if value != self._values[pin]:
-            self._values[pin] = value
-            self.switches.append(Switch(self._clock.now, pin, value, why))
+    def _changed(self, changed: PinChange) -> None:
+        if not isinstance(self.board[changed.pin].config, InputConfig):
+            self._note(changed.pin, changed.value or 0, changed.by or "")
+
+    def _note(self, pin: str, value: float, by: str) -> None:
+        """Note a change, with its cause, and what decides now if the cause has ended."""
+        winner, cause = self.board[pin].claims.winner, by.removeprefix("schedule ")
+        is_default = winner.level is Level.DEFAULT
+        is_order = cause in self._config.schedules and self._config.schedules[cause].turn_off
+        if by == "initial":
+            why = by if is_default else winner.name
+        elif by == winner.name or winner.level is Level.MANUAL or is_order:
+            why = by
+        else:
+            why = f"the end of {by}" + ("" if is_default else f", now {winner.name}")
+        self.switches.append(Switch(self._loop.begin + self._loop.time(), pin, value, why))
 
 
 def play(
-    config: Config, begin: float, end: float, zone: Zone, inputs: Iterable[Input] = ()
-) -> Iterator[Switch]:
-    """Yield what switches from `begin` to `end`, in Unix time, in its order.
+    config: Config, begin: float, end: float, zone: Zone, events: Iterable[Event] = ()
+) -> list[Switch]:
+    """Return what switches from `begin` to `end`, in Unix time, and at first what is on then.
 
-    `inputs` are what happens from outside meanwhile, in the order of time.
+    `events` are what happens from outside meanwhile.
     """
-    clock = _Clock(begin)
-    outputs = _Outputs(config, clock)
-    engine = Engine(outputs, Memory(None, ""), clock, zone, lambda done: done())
-    engine.is_known = True
-    engine.configure(config.schedules, config.location)
-    events = list(inputs)
-    while clock.now < end:
-        outputs.expire()
-        while events and events[0][0] <= clock.now:
-            events.pop(0)[1]()
-        following = [engine.step(), begin + outputs.next_end()]
-        following += [events[0][0]] if events else []
-        yield from outputs.switches
-        outputs.switches.clear()
-        clock.now = max(min(following), clock.now + 1e-6)
-
-
-def _default(pin: DrivenConfig) -> float:
-    """Return the value of an output that nothing claims."""
-    return float(pin.initial == "on") if isinstance(pin.initial, str) else pin.initial
+    loop = _Loop(begin)
+    try:
+        player = _Player(config, loop, zone)
+        for moment, act in events:
+            loop.call_at(moment - begin, act, player.board)
+        loop.run_until_complete(asyncio.sleep(end - begin))
+        switches = list(player.switches)
+        player.board.close()
+        return switches
+    finally:
+        loop.close()

@@ -38,13 +38,12 @@ def _print(config: Config, since: float, until: float, zone: SystemZone) -> None
     labels = {pin.name: pin for pin in config.pins if isinstance(pin, DrivenConfig)}
     width = max((len(name) for name in labels), default=0)
     print(f"in the time of {zone.name}:")
-    is_idle = True
-    for each in play(config, since, until, zone):
-        is_idle = False
+    switches = play(config, since, until, zone)
+    for each in switches:
         when = datetime.fromtimestamp(each.moment, zone.zone).strftime("%a %Y-%m-%d %H:%M:%S")
         value = f"{each.value:g}" if 0 < each.value < 1 else "on" if each.value else "off"
         print(f"{when}  {each.pin:{width}}  {value:4} {each.why}")
-    if is_idle:
+    if not switches:
         print("nothing switches in that time")
 
 

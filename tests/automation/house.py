@@ -11,6 +11,7 @@ from raspi_server.automation.engine import Engine
 from raspi_server.automation.memory import Memory
 from raspi_server.config.parser import parse
 from raspi_server.config.schema import Config
+from raspi_server.gpio.claims import Level
 
 PINS = """
 pins:
@@ -80,6 +81,7 @@ class Outputs:
         """Each new value: its pin, the value, and the monotonic time."""
 
     def claim(self, pin, source, level, value, began, seconds=None):
+        assert level is Level.SCHEDULE
         self.log.append(("claim", pin, source, value, seconds))
         end = began + seconds if seconds else float("inf")
         self._change(pin, lambda mine: mine.update({source: Claim(level, began, value, end)}))
@@ -88,7 +90,8 @@ class Outputs:
         self.log.append(("release", pin, source))
         self._change(pin, lambda mine: mine.pop(source, None))
 
-    def relinquish(self, pin):
+    def relinquish(self, pin, by, rules_too=False):
+        assert by.startswith("schedule ") and rules_too
         self.log.append(("relinquish", pin))
 
     def value(self, pin: str) -> float:
@@ -130,7 +133,8 @@ class House:
     def start(self) -> None:
         self.outputs = Outputs(self.clock)
         self.memory = Memory(self.folder, f"boot {self.boot}")
-        self.engine = Engine(self.outputs, self.memory, self.clock, self.zone, self._store)
+        self.engine = Engine(self.memory, self.clock, self.zone, self._store)
+        self.engine.outputs = self.outputs
         self.engine.is_known = self.is_known
         self.engine.configure(self.config.schedules, self.config.location)
         self.step()

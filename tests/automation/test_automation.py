@@ -70,8 +70,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def start(outputs, conf, evidence, known=lambda: None):
-    found = Automation(outputs, asyncio.get_running_loop(), known, QUICK, evidence)
-    found.start(conf)
+    found = Automation(asyncio.get_running_loop(), known, QUICK, evidence)
+    found.apply(conf, outputs)
     return found
 
 
@@ -82,18 +82,21 @@ async def until(fact) -> None:
 
 
 def test_start_with_a_known_clock_claims_before_it_returns(evidence):
-    """With a clock that is known the claims of open windows are there when `start` returns. A
+    """With a clock that is known the claims of open windows are there when `apply` returns. A
     reload acts at once, and a stop leaves the claims as they are."""
 
     async def live():
         outputs = Told()
         running = start(outputs, ALL_DAY, evidence(synchronized=True))
         assert outputs.value("lamp") == 1
-        running.reload(config(""))
+        running.apply(config(""), outputs)
         assert outputs.value("lamp") == 0
-        running.reload(ALL_DAY)
+        running.apply(ALL_DAY, outputs)
         running.close()
         assert outputs.value("lamp") == 1
+        running.apply(ALL_DAY, new := Told())  # of another board
+        running.close()
+        assert new.value("lamp") == 1
 
     asyncio.run(live())
 

@@ -11,6 +11,7 @@ import pytest
 
 from raspi_server.automation.forecast import Forecast
 from raspi_server.automation.simulation import play
+from raspi_server.messages import Set
 from tests.automation.house import Zone, config
 from tests.support.server import LIMIT
 
@@ -133,8 +134,10 @@ def test_play():
   off:   {at: 23:00, turn_off: [lamp]}""",
         pins=VALVES,
     )
-    pressed = []
-    events = [(at("2026-06-01 11:00"), lambda: pressed.append(True))]
+    events = [
+        (at("2026-06-01 11:00"), lambda board: board.carry_out(Set(pin="lamp", value=1), "me")),
+        (at("2026-06-01 20:00"), lambda board: board.carry_out(Set(pin="porch", value=1), "me")),
+    ]
     found = play(
         conf, at("2026-06-01 07:00"), at("2026-06-02 07:00"), Berlin("Europe/Berlin"), events
     )
@@ -143,16 +146,27 @@ def test_play():
         for moment, pin, value, why in found
     ]
     assert lines == [
-        "08:00:00 porch 0.2 day",
-        "09:00:00 bell 1 bell",
-        "09:00:02 bell 0 the end of bell",
-        "10:00:00 zone1 1 long",
-        "11:00:00 zone1 0 the end of long",
-        "12:00:00 porch 0.5 noon",
-        "13:00:00 porch 0.2 day, after the end of noon",
-        "22:00:00 porch 0.1 the end of day",
+        "07:00:00 porch 0.1 initial",
+        "08:00:00 porch 0.2 schedule day",
+        "09:00:00 bell 1 schedule bell",
+        "09:00:02 bell 0 the end of schedule bell",
+        "10:00:00 zone1 1 schedule long",
+        "11:00:00 lamp 1 me",
+        "11:00:00 zone1 0 the end of max_on",
+        "12:00:00 porch 0.5 schedule noon",
+        "13:00:00 porch 0.2 the end of schedule noon, now schedule day",
+        "20:00:00 porch 1 me",
+        "22:00:00 porch 0.1 the end of schedule day",
+        "23:00:00 lamp 0 schedule off",
     ]
-    assert pressed == [True]
+
+
+def test_play_of_a_year():
+    """A year is played to its end."""
+    conf = config("  day: {pin: lamp, from: 08:00, to: 22:00}", pins=VALVES)
+    zone = Berlin("Europe/Berlin")
+    found = play(conf, at("2026-01-01 00:00"), at("2027-01-01 00:00"), zone)
+    assert len([each for each in found if each.pin == "lamp"]) == 2 * 365
 
 
 # The commands
@@ -202,14 +216,17 @@ def test_simulate_command(tmp_path):
     assert (status, err) == (0, [])
     assert out == [
         "in the time of Europe/Berlin:",
-        "Mon 2026-06-01 08:00:00  lamp   on   day",
-        "Mon 2026-06-01 09:00:00  zone2  on   two",
-        "Mon 2026-06-01 09:05:00  zone2  off  the end of two",
-        "Mon 2026-06-01 22:00:00  lamp   off  the end of day",
+        "Mon 2026-06-01 00:00:00  porch  0.1  initial",
+        "Mon 2026-06-01 08:00:00  lamp   on   schedule day",
+        "Mon 2026-06-01 09:00:00  zone2  on   schedule two",
+        "Mon 2026-06-01 09:05:00  zone2  off  the end of schedule two",
+        "Mon 2026-06-01 22:00:00  lamp   off  the end of schedule day",
     ]
     command = (*command[:4], "2026-06-01T12:00", "--to", "2026-06-01T13:00")
     _, out, _ = run(tmp_path, VALVES + SCHEDULES.replace("08:00", "21:00"), *command)
-    assert out[1:] == ["nothing switches in that time"]
+    assert [line[25:] for line in out[1:]] == ["porch  0.1  initial"]
+    plain = VALVES.replace(", initial: 0.1", "") + SCHEDULES.replace("08:00", "21:00")
+    assert run(tmp_path, plain, *command)[1][1:] == ["nothing switches in that time"]
     assert run(tmp_path, VALVES + SCHEDULES, "simulate", "--config", "config.yaml")[0] == 0
     for options, words in (
         (("--from", "soon"), "--from: expected a date or a local time such as 2026-06-21 or"),
