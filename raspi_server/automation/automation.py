@@ -18,7 +18,8 @@ from .zone import SystemZone
 class Automation:
     """The schedules of a configuration, at the times of the system's clock.
 
-    `when_clock_known` is called once the time is known. All methods run on the loop's thread.
+    `when_clock_known` is called when the time becomes known after the start. All methods run on the
+    loop's thread.
     """
 
     def __init__(
@@ -57,24 +58,27 @@ class Automation:
     def _start(self) -> None:
         self._step_watch = StepWatch(self._loop, self._wake)
         if self._memory.clock_was_known or self._evidence.is_there(self._memory.saved):
-            self.trust_clock()
+            self._clock_is_known()
         else:
-            self._wake()
             self._asking = self._loop.create_task(self._ask())
+        self._wake()
 
     def trust_clock(self) -> None:
         """Take the clock as right until the next boot: the system or a person says so."""
         if self.engine.is_known:
             return
-        self.engine.is_known = True
-        if not self._memory.clock_was_known:
-            self._memory.clock_is_known()
-            self._store(lambda: None)
+        self._clock_is_known()
         if self._asking:
             self._asking.cancel()
             self._asking = None
         self._wake()
         self._when_clock_known()
+
+    def _clock_is_known(self) -> None:
+        self.engine.is_known = True
+        if not self._memory.clock_was_known:
+            self._memory.clock_is_known()
+            self._store(lambda: None)
 
     def close(self) -> None:
         """Stop. Outputs keep the claims that they have."""
