@@ -3,6 +3,8 @@
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from raspi_server.automation.engine import Engine
 from raspi_server.automation.memory import Memory
 from raspi_server.gpio.board import Board
@@ -11,9 +13,10 @@ from tests.automation.house import Zone, config
 from tests.support.board import SimulatedBoard
 
 LAMP, ZONE = 17, 22
+# Low is on, so a level that is high at first would show an output that starts off.
 PINS = """
-  lamp: {gpio: 17, mode: output}
-  zone1: {gpio: 22, mode: output, max_on: 30min}
+  lamp: {gpio: 17, mode: output, active: low}
+  zone1: {gpio: 22, mode: output, active: low, max_on: 30min}
 """
 SCHEDULES = """
   evening: {pin: lamp, from: 18:00, to: 23:00}
@@ -51,38 +54,54 @@ class Home(SimulatedBoard):
         moment = self.engine.step() - self._begin
         self.loop.call_at(max(moment, self.loop.time() + 0.001), self._wake)
 
+    def end(self) -> None:
+        if not self.loop.is_closed():
+            self.close()
+
     def until(self, time: str) -> None:
         self.wait(datetime.fromisoformat(f"{time}+00:00").timestamp() - self.time())
 
 
-def test_first_level_of_a_line_is_that_of_its_window(tmp_path):
+@pytest.fixture
+def start(tmp_path):
+    """`start(now, at)`: a home, on the disk of the last one."""
+    homes = []
+
+    def start(now, at=1000.0):
+        homes.append(Home(tmp_path, now, at))
+        return homes[-1]
+
+    yield start
+    for home in homes:
+        home.end()
+
+
+def test_first_level_of_a_line_is_that_of_its_window(start):
     """At a start in a window its line is on from the first level on."""
-    home = Home(tmp_path, "2026-06-01 20:00:00")
-    assert (home.levels_of(LAMP), home.levels_of(ZONE)) == ([1], [0])
+    home = start("2026-06-01 20:00:00")
+    assert (home.levels_of(LAMP), home.levels_of(ZONE)) == ([0], [0, 1])
     home.until("2026-06-01 23:00:01")
     assert home.value("lamp") == 0
-    home.close()
 
 
-def test_limits_cut_windows(tmp_path):
+def test_limits_cut_windows(start):
     """`max_on` ends a window, which then rests until the next one, over a restart, too."""
-    home = Home(tmp_path, "2026-06-01 07:59:00")
+    home = start("2026-06-01 07:59:00")
     home.until("2026-06-01 08:29:50")
     assert home.value("zone1") == 1
     home.until("2026-06-01 08:31:00")
     assert home.value("zone1") == 0
     at = home.loop.time()
-    home.close()
-    again = Home(tmp_path, "2026-06-01 08:32:00", at + 60)
-    assert (again.levels_of(ZONE), again.value("zone1")) == ([0], 0)
+    home.end()
+    again = start("2026-06-01 08:32:00", at + 60)
+    assert (again.levels_of(ZONE), again.value("zone1")) == ([0, 1], 0)
     again.until("2026-06-02 06:10:00")
     assert again.value("zone1") == 1
-    again.close()
 
 
-def test_pulse_of_a_moment(tmp_path):
+def test_pulse_of_a_moment(start):
     """A moment's pulse ends on the board in time, and after a restart at its original end."""
-    home = Home(tmp_path, "2026-06-01 11:59:00")
+    home = start("2026-06-01 11:59:00")
     home.until("2026-06-01 12:09:59")
     assert home.value("zone1") == 1
     home.until("2026-06-01 12:10:01")
@@ -90,20 +109,19 @@ def test_pulse_of_a_moment(tmp_path):
     home.until("2026-06-02 12:05:00")
     assert home.value("zone1") == 1
     at = home.loop.time()
-    home.close()
-    again = Home(tmp_path, "2026-06-02 12:06:00", at + 60)
-    assert again.levels_of(ZONE) == [1]
+    home.end()
+    again = start("2026-06-02 12:06:00", at + 60)
+    assert again.levels_of(ZONE) == [0]
     again.until("2026-06-02 12:09:59")
     assert again.value("zone1") == 1
     again.until("2026-06-02 12:10:01")
     assert again.value("zone1") == 0
-    again.close()
 
 
-def test_turn_off_ends_what_people_switched(tmp_path):
+def test_turn_off_ends_what_people_switched(start):
     """What a person switched off in a window stays off until `turn_off`, after which the window
     decides again; a new window ends it, too."""
-    home = Home(tmp_path, "2026-06-01 19:00:00")
+    home = start("2026-06-01 19:00:00")
     home.set("lamp", 0)
     home.until("2026-06-01 20:59:59")
     assert home.value("lamp") == 0
@@ -112,14 +130,12 @@ def test_turn_off_ends_what_people_switched(tmp_path):
     home.set("lamp", 0)
     home.until("2026-06-02 18:00:01")
     assert home.value("lamp") == 1
-    home.close()
 
 
-def test_pin_that_a_reload_changes_is_claimed_again(tmp_path):
+def test_pin_that_a_reload_changes_is_claimed_again(start):
     """A pin that a reload opens anew has the claim of its window from its first level on."""
-    home = Home(tmp_path, "2026-06-01 19:00:00")
+    home = start("2026-06-01 19:00:00")
     home.reconfigure(PINS.replace("gpio: 17", "gpio: 18"))
-    assert (home.value("lamp"), home.levels_of(18)[-1]) == (1, 1)
+    assert (home.value("lamp"), home.levels_of(18)) == (1, [0])
     home.until("2026-06-01 23:00:01")
     assert home.value("lamp") == 0
-    home.close()
