@@ -72,6 +72,10 @@ class _Claim(NamedTuple):
     seconds: float | None
     of: object
 
+    def is_live(self, monotonic: float) -> bool:
+        """Tell if it is no pulse that has ended."""
+        return self.seconds is None or self.began + self.seconds > monotonic
+
     def is_like(self, other: "_Claim | None") -> bool:
         """Tell if another claim is for the same window or pulse."""
         return other is not None and (self.pin, self.value, self.of) == (
@@ -233,10 +237,7 @@ class Engine:
     # Claims
 
     def _claim_outputs(self) -> None:
-        """Claim what open windows and running pulses want, then release what none wants any more.
-
-        The newest is claimed first: so no output has another value in between.
-        """
+        """Claim what open windows and running pulses want, and release what none wants any more."""
         now, monotonic = self._clock.time(), self._clock.monotonic()
         self._pulses = {
             name: pulse for name, pulse in self._pulses.items() if pulse.end > monotonic
@@ -252,23 +253,52 @@ class Engine:
         new = [name for name in wanted if name not in kept]
         new.sort(key=lambda name: (wanted[name].since, wanted[name].place), reverse=True)
         for name in new:
-            claim = self._claims[name] = self._in_order(wanted[name])
-            self._tell(name, claim)
+            self._claims[name] = self._in_order(wanted[name])
+        stale = {name: claim for name, claim in before.items() if name not in kept}
+        if new or stale:
+            deciding = {name: each for name, each in before.items() if each.is_live(monotonic)}
+            self._change(_winners(deciding), stale, new)
+            self._note(stale, new)
+
+    def _change(self, deciding: dict[str, str], stale: dict[str, _Claim], new: list[str]) -> None:
+        """Tell the outputs of claims that are `stale`, and of `new` ones in their place.
+
+        `deciding` has the claim that decides each output. In this order the value of an output goes
+        from the old one to the new one with no other in between, although after a clock step the
+        monotonic times of old claims and new ones tell nothing about their order.
+        """
+        winners = _winners(self._claims)
+        for name, claim in stale.items():
+            if deciding.get(claim.pin) != name:
+                self.outputs.release(claim.pin, name, Level.SCHEDULE)
+        for name in winners.values():
+            if name in new:
+                self._tell(name)
+        for pin, name in deciding.items():
+            if name in stale and winners.get(pin) != name:
+                self.outputs.release(pin, name, Level.SCHEDULE)
+        for name in new:
+            if name not in winners.values():
+                self._tell(name)
+
+    def _note(self, stale: dict[str, _Claim], new: list[str]) -> None:
+        """Log and count windows that began, and log what ended."""
+        for name in new:
+            claim = self._claims[name]
             if claim.seconds is None:
                 log.info("schedule %s: %s is %g", name, claim.pin, claim.value)
                 self._runs[name] = self._runs.get(name, 0) + 1
-        for name, old in before.items():
-            claim_now = self._claims.get(name)
-            if claim_now is None or claim_now.pin != old.pin:
-                self.outputs.release(old.pin, name, Level.SCHEDULE)
+        for name, old in stale.items():
+            if name not in self._claims or self._claims[name].pin != old.pin:
                 log.info("schedule %s: its claim on %s has ended", name, old.pin)
 
     def claim_again(self) -> None:
         """Claim what is claimed already, for outputs that may have been replaced."""
-        for name, claim in self._claims.items():
-            self._tell(name, claim)
+        for name in self._claims:
+            self._tell(name)
 
-    def _tell(self, name: str, claim: _Claim) -> None:
+    def _tell(self, name: str) -> None:
+        claim = self._claims[name]
         value, began = claim.value, claim.began
         self.outputs.claim(claim.pin, name, Level.SCHEDULE, value, began, claim.seconds)
 
@@ -396,6 +426,12 @@ def describe(config: ScheduleConfig) -> str:
 def local(moment: float, zone: tzinfo) -> str:
     """Return a moment in local time, for people."""
     return datetime.fromtimestamp(moment, zone).strftime("%a %d %b %Y %H:%M")
+
+
+def _winners(claims: Mapping[str, _Claim]) -> dict[str, str]:
+    """Return the name of the claim that decides each output."""
+    ordered = sorted(claims.items(), key=lambda item: item[1].began)
+    return {claim.pin: name for name, claim in ordered}
 
 
 def _follows_sun(config: ScheduleConfig) -> bool:
