@@ -47,7 +47,7 @@ class Automation:
         It is for `claim_first` of the board, at the start and at each reload: so the first level of
         an output is right.
         """
-        self.engine.outputs = outputs
+        self.engine.use_outputs(outputs)
         self.engine.configure(config.schedules, config.location)
         if self._step_watch is None:
             self._start()

@@ -10,9 +10,9 @@ from datetime import date, datetime, tzinfo
 from typing import NamedTuple, Protocol
 
 from ..config.schema import Location, ScheduleConfig
-from ..gpio.claims import Level
 from .memory import Memory, Pulse
 from .outputs import Outputs
+from .schedule_claims import Claim, ScheduleClaims
 from .schedules import Schedule
 from .sun import Sky
 from .times import Calendar, Occurrence
@@ -57,36 +57,8 @@ class ScheduleState(NamedTuple):
     runs: int
 
 
-class _Claim(NamedTuple):
-    """Claim of a schedule.
-
-    `since` is when its window began, as Unix time, `began` the same in monotonic time. `of` is the
-    schedule with the day of the window, or the pulse. `place` is its place in config.yaml.
-    """
-
-    pin: str
-    value: float
-    since: float
-    place: int
-    began: float
-    seconds: float | None
-    of: object
-
-    def is_live(self, monotonic: float) -> bool:
-        """Tell if it is no pulse that has ended."""
-        return self.seconds is None or self.began + self.seconds > monotonic
-
-    def is_like(self, other: "_Claim | None") -> bool:
-        """Tell if another claim is for the same window or pulse."""
-        return other is not None and (self.pin, self.value, self.of) == (
-            other.pin,
-            other.value,
-            other.of,
-        )
-
-
 class Engine:
-    """The schedules of a configuration, claiming `outputs`, which is set before the first step.
+    """The schedules of a configuration. `use_outputs` is called before the first step.
 
     `store(done)` brings the memory to the disk and then calls `done`. `is_known` tells if the clock
     is right; while it is not, all schedules rest.
@@ -99,7 +71,6 @@ class Engine:
         zone: Zone,
         store: Callable[[Callable[[], None]], None],
     ) -> None:
-        self.outputs: Outputs
         self.is_known = False
         self._memory = memory
         self._clock = clock
@@ -109,12 +80,20 @@ class Engine:
         self.calendar = Calendar(zone.zone)
         """The calendar of the present zone and place."""
         self._schedules: dict[str, Schedule] = {}
-        self._claims: dict[str, _Claim] = {}
+        self._claims = ScheduleClaims()
         self._pulses: dict[str, Pulse] = {}
         self._runs: dict[str, int] = {}
         self._told: set[tuple[str, date]] = set()
         self._last = 0.0
         self._is_new = True
+
+    def use_outputs(self, outputs: Outputs) -> None:
+        """Claim these outputs from the next step on."""
+        self._claims.outputs = outputs
+
+    def claim_again(self) -> None:
+        """Claim what is claimed already, for outputs that may have been replaced."""
+        self._claims.again()
 
     # The configuration
 
@@ -230,7 +209,7 @@ class Engine:
                 self._pulses[name] = pulse
             for pin in config.turn_off:
                 log.info("schedule %s: ends what people and rules switched at %s", name, pin)
-                self.outputs.relinquish(pin, f"schedule {name}", rules_too=True)
+                self._claims.outputs.relinquish(pin, f"schedule {name}", rules_too=True)
             self._runs[name] = self._runs.get(name, 0) + 1
         self._claim_outputs()
 
@@ -247,100 +226,26 @@ class Engine:
             for schedule in self._schedules.values()
             if (claim := self._wanted(schedule, now, monotonic))
         }
-        before = self._claims
-        kept = {name for name, claim in wanted.items() if claim.is_like(before.get(name))}
-        self._claims = {name: before[name] for name in kept}
-        new = [name for name in wanted if name not in kept]
-        new.sort(key=lambda name: (wanted[name].since, wanted[name].place), reverse=True)
-        for name in new:
-            self._claims[name] = self._in_order(wanted[name])
-        stale = {name: claim for name, claim in before.items() if name not in kept}
-        if new or stale:
-            deciding = {name: each for name, each in before.items() if each.is_live(monotonic)}
-            self._change(_winners(deciding), stale, new)
-            self._note(stale, new)
-
-    def _change(self, deciding: dict[str, str], stale: dict[str, _Claim], new: list[str]) -> None:
-        """Tell the outputs of claims that are `stale`, and of `new` ones in their place.
-
-        `deciding` has the claim that decides each output. In this order the value of an output goes
-        from the old one to the new one with no other in between, although after a clock step the
-        monotonic times of old claims and new ones tell nothing about their order.
-        """
-        winners = _winners(self._claims)
-        for name, claim in stale.items():
-            if deciding.get(claim.pin) != name:
-                self.outputs.release(claim.pin, name, Level.SCHEDULE)
-        for name in winners.values():
-            if name in new:
-                self._tell(name)
-        for pin, name in deciding.items():
-            if name in stale and winners.get(pin) != name:
-                self.outputs.release(pin, name, Level.SCHEDULE)
-        for name in new:
-            if name not in winners.values():
-                self._tell(name)
-
-    def _note(self, stale: dict[str, _Claim], new: list[str]) -> None:
-        """Log and count windows that began, and log what ended."""
-        for name in new:
-            claim = self._claims[name]
+        for name in self._claims.change(wanted, monotonic):
+            claim = wanted[name]
             if claim.seconds is None:
                 log.info("schedule %s: %s is %g", name, claim.pin, claim.value)
                 self._runs[name] = self._runs.get(name, 0) + 1
-        for name, old in stale.items():
-            if name not in self._claims or self._claims[name].pin != old.pin:
-                log.info("schedule %s: its claim on %s has ended", name, old.pin)
 
-    def claim_again(self) -> None:
-        """Claim what is claimed already, for outputs that may have been replaced."""
-        for name in self._claims:
-            self._tell(name)
-
-    def _tell(self, name: str) -> None:
-        claim = self._claims[name]
-        value, began = claim.value, claim.began
-        self.outputs.claim(claim.pin, name, Level.SCHEDULE, value, began, claim.seconds)
-
-    def _wanted(self, schedule: Schedule, now: float, monotonic: float) -> _Claim | None:
+    def _wanted(self, schedule: Schedule, now: float, monotonic: float) -> Claim | None:
         name, config = schedule.name, schedule.config
         if not self.is_known or name in self._memory.paused or config.pin is None:
             return None
         pulse = self._pulses.get(name)
         if pulse:
             since = now - (monotonic - pulse.began)
-            return _Claim(config.pin, 1, since, schedule.place, pulse.began, pulse.seconds, pulse)
+            return Claim(config.pin, 1, since, schedule.place, pulse.began, pulse.seconds, pulse)
         window = schedule.open_window(now, self._memory.skipped.get(name))
         if window is None:
             return None
         began = monotonic - (now - window.begin)
         of = schedule, window.day
-        return _Claim(config.pin, config.value, window.begin, schedule.place, began, None, of)
-
-    def _in_order(self, claim: _Claim) -> _Claim:
-        """Return the claim of a window, to count as newer than those that began before it.
-
-        After the clock was set, windows that began before and after that have monotonic times that
-        tell nothing about the order in which they began.
-        """
-        if claim.seconds is not None:
-            return claim
-        others = [
-            each for each in self._claims.values() if each.pin == claim.pin and each.seconds is None
-        ]
-        rank = claim.since, claim.place
-        after = max(
-            (each.began for each in others if (each.since, each.place) < rank), default=None
-        )
-        before = min(
-            (each.began for each in others if (each.since, each.place) > rank), default=None
-        )
-        began = claim.began
-        if after is not None and began <= after:
-            began = after + _TINY_S
-        if before is not None and began >= before:
-            began = before - _TINY_S if after is None else (after + before) / 2
-        return claim._replace(began=began)
+        return Claim(config.pin, config.value, window.begin, schedule.place, began, None, of)
 
     # Commands of people
 
@@ -426,12 +331,6 @@ def describe(config: ScheduleConfig) -> str:
 def local(moment: float, zone: tzinfo) -> str:
     """Return a moment in local time, for people."""
     return datetime.fromtimestamp(moment, zone).strftime("%a %d %b %Y %H:%M")
-
-
-def _winners(claims: Mapping[str, _Claim]) -> dict[str, str]:
-    """Return the name of the claim that decides each output."""
-    ordered = sorted(claims.items(), key=lambda item: item[1].began)
-    return {claim.pin: name for name, claim in ordered}
 
 
 def _follows_sun(config: ScheduleConfig) -> bool:

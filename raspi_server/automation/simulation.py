@@ -94,7 +94,7 @@ class _Player:
                 self._note(pin.config.name, pin.value, "initial")
 
     def _start(self, board: Board) -> None:
-        self._engine.outputs = board
+        self._engine.use_outputs(board)
         self._engine.configure(self._config.schedules, self._config.location)
         self._wake()
 

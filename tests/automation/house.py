@@ -134,7 +134,7 @@ class House:
         self.outputs = Outputs(self.clock)
         self.memory = Memory(self.folder, f"boot {self.boot}")
         self.engine = Engine(self.memory, self.clock, self.zone, self._store)
-        self.engine.outputs = self.outputs
+        self.engine.use_outputs(self.outputs)
         self.engine.is_known = self.is_known
         self.engine.configure(self.config.schedules, self.config.location)
         self.step()

@@ -219,6 +219,18 @@ def test_windows_keep_their_order_when_the_clock_is_set(house):
     assert berlin.value("porch") == 0.5
 
 
+def test_clock_set_to_another_day_of_the_same_windows(house):
+    """When the clock goes to another day on which the same windows are open, nothing changes."""
+    keys = """
+  first:  {pin: porch, from: 00:06, to: 22:30, value: 0.2}
+  second: {pin: porch, from: 01:00, to: 23:00, value: 0.7}"""
+    berlin = house("2026-06-02 14:00:00", keys)
+    for time in ("2026-06-01 21:00:00", "2026-06-03 03:00:00", "2026-06-02 14:00:00"):
+        berlin.set_clock(time)
+        berlin.sleep(5)
+    assert [value for _, value, _ in berlin.outputs.changes] == [0.7]
+
+
 def test_pause_and_resume(house):
     """A pause ends a window or a pulse at once, and lasts over a reload, a restart and a power cut.
     After it an open window goes on, and a pulse does not."""

@@ -45,7 +45,7 @@ class Home(SimulatedBoard):
         return self.loop.time()
 
     def _claim(self, board: Board) -> None:
-        self.engine.outputs = board
+        self.engine.use_outputs(board)
         self.engine.configure(self.config.schedules, self.config.location)
         self.engine.step()
         self.engine.claim_again()
