@@ -6,7 +6,7 @@ the server, `raspi-server simulate` and the tests run the same code, each with a
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, tzinfo
+from datetime import date, tzinfo
 from typing import NamedTuple, Protocol
 
 from ..config.schema import Location, ScheduleConfig
@@ -326,11 +326,6 @@ class Engine:
 def describe(config: ScheduleConfig) -> str:
     """Return the times of a schedule as config.yaml has them."""
     return str(config.at) if config.at else f"{config.begin} to {config.end}"
-
-
-def local(moment: float, zone: tzinfo) -> str:
-    """Return a moment in local time, for people."""
-    return datetime.fromtimestamp(moment, zone).strftime("%a %d %b %Y %H:%M")
 
 
 def _follows_sun(config: ScheduleConfig) -> bool:
