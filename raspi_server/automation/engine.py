@@ -175,8 +175,8 @@ class Engine:
 
     def _due(self, now: float) -> list[tuple[Schedule, Occurrence]]:
         """Return the moments to run now, and remember them as run."""
-        if now < self._last or not self._last:
-            self._memory.forget(now)
+        if (now < self._last or not self._last) and self._memory.forget(now):
+            self._store(lambda: None)  # a restart must not find them again
         self._last = now
         found: list[tuple[Schedule, Occurrence]] = []
         for schedule in self._schedules.values():

@@ -106,14 +106,17 @@ class Memory:
         """Remember a moment as run."""
         self._file.moments.setdefault(name, {})[written] = instant
 
-    def forget(self, now: float) -> None:
-        """Forget moments that are too far from `now`."""
+    def forget(self, now: float) -> bool:
+        """Forget moments that are too far from `now`. Return True if there were any."""
+        has_forgotten = False
         for name, moments in list(self._file.moments.items()):
             for written, instant in list(moments.items()):
                 if not now - _PAST_S <= instant <= now + _FUTURE_S:
                     del moments[written]
+                    has_forgotten = True
             if not moments:
                 del self._file.moments[name]
+        return has_forgotten
 
     def keep_only(self, names: set[str]) -> None:
         """Forget the pauses, skips and pulses of schedules that do not exist any more."""

@@ -171,6 +171,7 @@ class Story:
         for _ in range(self.rng.choice([3, 90, 400])):
             self.house.sleep(60 - self.house.now % 60 + self.rng.choice([0, 0, 0, 11]))
             self.look()
+        self.house.clock.uptime += 2**-7
         if self.house.now > self.around + 2 * DAY:
             self.set(self.around - DAY + self.rng.randint(0, DAY))
 
