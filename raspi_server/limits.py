@@ -278,6 +278,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     within the gap after the last one and all within the length, count as one change, the last.
     www/dashboard/history.js does the same with the changes it receives."""
 
+    # automation
+
+    clock_question_interval_s: float = 30.0
+    """Time between two questions to the system whether its clock is right, until it is."""
+    automation_check_interval_s: float = 60.0
+    """Time within which a change of the time zone is noticed, and a clock that was set where the
+    kernel does not tell."""
+
     # cli: doctor and wait-healthy
 
     health_timeout_s: float = 5.0

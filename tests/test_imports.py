@@ -32,7 +32,7 @@ sys.path.insert(0, checkout)
 sys.addaudithook(watch)
 for module in modules:
     importlib.import_module(module)
-    effects += [f"{module}: {each}" for each in ("gpiod", "lgpio") if each in sys.modules]
+    effects += [f"{module}: {each}" for each in ("astral", "gpiod", "lgpio") if each in sys.modules]
     if len(os.listdir("/proc/self/task")) + threading.active_count() > 2:
         effects.append(f"{module}: a thread")
 print(json.dumps(effects))
@@ -40,8 +40,8 @@ print(json.dumps(effects))
 
 
 def test_imports_have_no_side_effects(tmp_path: Path) -> None:
-    """Importing a module imports no gpiod or lgpio, starts no thread or program, changes no file,
-    and reads none of ours. Only the modules for real pins import gpiod, when they are asked for."""
+    """Importing a module imports no astral, gpiod or lgpio, starts no thread or program, changes no
+    file, and reads none of ours. Only the modules for real pins import gpiod, when asked for."""
     files = sorted(PACKAGE.rglob("*.py"))
     names = [".".join(each.relative_to(PACKAGE.parent).with_suffix("").parts) for each in files]
     modules = [each.removesuffix(".__init__") for each in names]

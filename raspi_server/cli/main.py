@@ -80,6 +80,17 @@ def parser() -> argparse.ArgumentParser:
     parsed.set_defaults(command=check)
 
     parsed = commands.add_parser(
+        "simulate",
+        parents=[config],
+        help="show what the schedules would switch, and when",
+        description="Play the schedules over a stretch of time, and print what they switch",
+    )
+    when = "a local time such as 2026-06-21 or 2026-06-21T18:00 (default: {})"
+    parsed.add_argument("--from", dest="begin", metavar="TIME", help=when.format("now"))
+    parsed.add_argument("--to", dest="end", metavar="TIME", help=when.format("a day after --from"))
+    parsed.set_defaults(command=simulate)
+
+    parsed = commands.add_parser(
         "safe-state", parents=[config], help="bring the outputs to their on_failure state"
     )
     parsed.set_defaults(command=safe_state)
@@ -186,6 +197,8 @@ def check(options: argparse.Namespace) -> int:
         warnings = warnings + source.warnings
     for warning in warnings:
         _warn(str(warning))
+    if config.schedules:
+        _check_schedules(config, source)
     if config.certificate:
         try:
             identity = tls.identity(config.certificate)
@@ -211,8 +224,30 @@ def check(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_schedules(config: Config, source: ConfigSource) -> None:
+    """Print the next times of the schedules. Raise ConfigError for what a year of them shows."""
+    from ..automation.forecast import Forecast
+
+    forecast = Forecast(config)
+    found = [(each, each.at(str(source.file), source.lines)) for each in forecast.problems()]
+    for problem, diagnostic in found:
+        if not problem.is_error:
+            _warn(str(diagnostic))
+    if errors := [diagnostic for problem, diagnostic in found if problem.is_error]:
+        raise ConfigError(errors)
+    for line in forecast.next_times():
+        print(line)
+
+
 def _warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Print what the schedules switch over a stretch of time."""
+    from .simulate import show
+
+    return 0 if show(_file(options), options.begin, options.end) else EXIT_FAILED
 
 
 def safe_state(options: argparse.Namespace) -> int:

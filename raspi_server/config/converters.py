@@ -30,6 +30,7 @@ from .schema import (
     Label,
     PageOrigin,
     ProxyNetwork,
+    TimeOfDay,
     Topic,
 )
 from .strict_yaml import Scalar, YamlError, show
@@ -76,6 +77,7 @@ _SYNONYMS = {
     **dict.fromkeys(("water-drop", "drop"), ("droplets",)),
 }
 """The kinds and icons that other words mean; the first that fits."""
+_TIME = re.compile(r"(?:(?P<sun>sunrise|sunset)(?:(?P<sign>[-+])|$))?(?P<clock>\d\d?:\d\d|)")
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 
@@ -142,6 +144,7 @@ def _repairs(kind: Any, node: strict_yaml.ScalarNode) -> Iterator[tuple[str, str
     for near in (bare, bare.lower()):
         yield near, None, "write {}"
     yield re.sub(r"([0-9]),([0-9])", r"\1.\2", bare), None, "write {}, with a point"
+    yield re.sub(r"^([0-9]{1,2})[.h]([0-9]{2})$", r"\1:\2", bare), None, "write {}"
     yield bare.translate(_LETTERS_FOR_DIGITS), None, "write {}, with digits only"
     yield re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", bare), None, "write {}"
     yield re.sub(r"\.0*$", "", bare), None, "write {}"
@@ -230,6 +233,18 @@ def _to_gpio(value: Scalar, folder: Path) -> int:
     if number is None:
         raise ValueError(value)
     return number
+
+
+def _to_time(value: Scalar, folder: Path) -> TimeOfDay:
+    """Return the time in a text such as 06:30, 24:00, sunset or sunset+00:20."""
+    match: Any = _TIME.fullmatch(msgspec.convert(value, str).replace(" ", ""))
+    if not match or not match[0] or bool(match["sign"]) != bool(match["sun"] and match["clock"]):
+        raise ValueError(value)
+    hours, minutes = (int(part) for part in (match["clock"] or "0:0").split(":"))
+    total = hours * 60 + minutes
+    if minutes > 59 or total > (24 * 60 - 1 if match["sun"] else 24 * 60):
+        raise ValueError(value)
+    return TimeOfDay(-total if match["sign"] == "-" else total, match["sun"])
 
 
 def _to_path(value: Scalar, folder: Path) -> Path:
@@ -328,6 +343,7 @@ CONVERTERS: dict[Any, Converter] = {
         for (kind, pins), example in zip(_KINDS.items(), ("door", "outlet", "fan"), strict=True)
     },
     Icon | None: Converter(partial(_to_plain, Icon), "the name of an icon, such as fish"),
+    TimeOfDay | None: Converter(_to_time, "a time such as 06:30, 23:00 or sunset+00:20"),
     Discovery: Converter(_to_discovery, "false or a topic such as homeassistant"),
     bool | CertificateFiles: Converter(
         partial(_to_plain, bool), "true, false or {certificate: FILE, key: FILE}"

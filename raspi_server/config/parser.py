@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from . import rules, strict_yaml
+from . import rules, schedule_rules, strict_yaml
 from .converters import advice, choice, converter, expected
 from .errors import ConfigError, Diagnostic, Fault, told_once
 from .kinds import OPENINGS
@@ -27,16 +27,20 @@ from .schema import (
     AnyPin,
     CertificateFiles,
     Config,
+    Day,
     Gpio,
     HookConfig,
     HookConfigs,
     HostName,
     Label,
+    Location,
     MqttConfig,
     Name,
     PageOrigin,
     PinConfig,
     ProxyNetwork,
+    ScheduleConfig,
+    ScheduleConfigs,
     Words,
 )
 from .strict_yaml import Node, YamlError, line_of, quote, show
@@ -51,11 +55,13 @@ def parse(
     folder: Path,
     warnings: list[Diagnostic] | None = None,
     has_run: bool = False,
+    lines: dict[str, int] | None = None,
 ) -> Config:
     """Return the configuration in the text `data`. Raise ConfigError with all errors.
 
     Messages name the file `name`. Relative paths are relative to `folder`. Warnings about values
-    that are allowed but may be mistakes are added to `warnings`.
+    that are allowed but may be mistakes are added to `warnings`. The lines of the keys of schedules
+    are added to `lines`, by their dotted paths.
 
     A configuration that `has_run` may be from an older release that accepted more. If two of its
     keys conflict, the wrong one is ignored with a warning.
@@ -69,6 +75,9 @@ def parse(
     parser = _Parser(name, folder, has_run, data)
     values = {} if root is None or strict_yaml.is_empty(root) else parser.mapping(root, "", Config)
     parser.check_hooks(values)
+    parser.check_schedules(values)
+    if lines is not None:
+        lines.update(parser.lines)
     if warnings is not None:
         warnings += sorted(parser.warnings, key=lambda warning: warning.line or 0)
     if parser.errors:
@@ -139,10 +148,16 @@ class _Parser:
             tuple[ProxyNetwork, ...]: partial(self._list, ProxyNetwork, "[127.0.0.1]"),
             tuple[PageOrigin, ...]: partial(self._list, PageOrigin, "[https://dash.example.org]"),
             HookConfigs: self._hooks,
+            Location | None: self._location,
+            ScheduleConfigs: self._schedules,
+            tuple[Day, ...]: partial(self._list, Day, "[mon, wed, fri]"),
+            tuple[Name, ...]: partial(self._list, Name, "[lamp, porch]"),
             Words | None: self._words,
         }
         self._hook_lines: dict[tuple[str, str], int] = {}
         """The line of each key of each hook."""
+        self.lines: dict[str, int] = {}
+        """The line of each schedule and of each of its keys, by their dotted paths."""
 
     def error(self, line: int, key: str, message: str) -> None:
         """Add an error."""
@@ -334,6 +349,59 @@ class _Parser:
             for violation in rules.hook(hook, pins, access):
                 line = self._hook_lines[name, violation.line_key]
                 self.error(line, _join(_join("hooks", name), violation.key), violation.message)
+
+    def _location(self, node: Node, path: str) -> Any:
+        if strict_yaml.is_empty(node) or not strict_yaml.is_mapping(node):
+            message = "expected a place such as {latitude: 48.14, longitude: 11.58}"
+            self.error(line_of(node), path, f"{message}, got {show(node)}")
+            return _ABSENT
+        values = self.mapping(node, path, Location)
+        present = {key.value for key, _ in node.value if strict_yaml.is_scalar(key)}
+        for field in msgspec.structs.fields(Location):
+            if field.name not in present:
+                message = f"expected {expected(field.type)}, got nothing"
+                self.error(line_of(node), _join(path, field.name), message)
+        return Location(**values) if len(values) == 2 else _ABSENT
+
+    def _schedules(self, node: Node, path: str) -> dict[str, ScheduleConfig]:
+        names = {field.encode_name: field.name for field in msgspec.structs.fields(ScheduleConfig)}
+        schedules: dict[str, ScheduleConfig] = {}
+        for name, line, body in self.entries(node, path):
+            before, own_path = len(self.errors), _join(path, name)
+            try:
+                msgspec.convert(name, Name)
+            except msgspec.ValidationError:
+                self.error(line, own_path, f"expected {expected(Name)}, got {quote(name)}")
+            self.lines[own_path] = line
+            nodes = body.value if strict_yaml.is_mapping(body) else ()
+            present = {key.value: line_of(key) for key, _ in nodes if strict_yaml.is_scalar(key)}
+            self.lines |= {_join(own_path, key): at for key, at in present.items()}
+            covers = [key for key in schedule_rules.OF_COVERS if key in present]
+            for key in covers:
+                self.error(present[key], _join(own_path, key), schedule_rules.NO_COVERS)
+            if covers:
+                continue
+            values = self.mapping(body, own_path, ScheduleConfig)
+            if strict_yaml.is_mapping(body) or strict_yaml.is_empty(body):
+                for violation in schedule_rules.keys(present, values):
+                    self._violation(own_path, violation)
+            if len(self.errors) == before:
+                schedules[name] = ScheduleConfig(**{names[key]: values[key] for key in values})
+        return schedules
+
+    def check_schedules(self, values: dict[str, Any]) -> None:
+        """Check the schedules against the pins, once both are read and have no errors."""
+        if self.errors:
+            return
+        pins = {pin.name: pin for pin in values.get("pins", ())}
+        for name, schedule in values.get("schedules", {}).items():
+            for violation in schedule_rules.schedule(schedule, pins, values.get("location")):
+                self._violation(_join("schedules", name), violation)
+
+    def _violation(self, path: str, violation: Violation) -> None:
+        """Add an error in the line of a key below `path`, else in the line of `path`."""
+        line = self.lines.get(_join(path, violation.line_key), self.lines[path])
+        self.error(line, _join(path, violation.key), violation.message)
 
     def _pins(self, node: Node, path: str) -> tuple[PinConfig, ...]:
         return _Pins(self).read(node, path)

@@ -6,7 +6,7 @@ No other module has a list of the keys.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from ..messages import Audience
 from .kinds import Icon, InputKind, OutputKind, PwmKind
@@ -169,6 +169,73 @@ class HookConfig(Struct, frozen=True, kw_only=True):
 
 HookConfigs = dict[str, HookConfig]
 """Hooks by name."""
+
+SunEvent = Literal["sunrise", "sunset"]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+"""The days of the week, in the order of `date.weekday()`."""
+
+
+class Location(Struct, frozen=True, kw_only=True):
+    """A place, in degrees, for the times of sunrise and sunset there."""
+
+    latitude: Annotated[
+        float, Meta(ge=-90, le=90, description="degrees from -90 (south) to 90 (north)")
+    ]
+    longitude: Annotated[
+        float, Meta(ge=-180, le=180, description="degrees from -180 (west) to 180 (east)")
+    ]
+
+
+class TimeOfDay(Struct, frozen=True):
+    """A time of the day: `minutes` after midnight, or after `sun`, which may be before it.
+
+    As text it is `06:30`, `sunset` or `sunset+00:20`.
+    """
+
+    minutes: int
+    sun: SunEvent | None = None
+
+    def __str__(self) -> str:
+        hours, minutes = divmod(abs(self.minutes), 60)
+        clock = f"{hours:02}:{minutes:02}"
+        if self.sun is None:
+            return clock
+        return f"{self.sun}{'-' if self.minutes < 0 else '+'}{clock}" if self.minutes else self.sun
+
+
+class ScheduleConfig(Struct, frozen=True, kw_only=True):
+    """A window from `begin` to `end`, in which `pin` has `value`, or a moment `at`.
+
+    At a moment `pin` is on for `pulse` seconds, or what was switched on by hand and by rules at the
+    pins `turn_off` ends. A moment that is more than `late` seconds past is not made up for. With
+    `unattended` the pins may have `confirm`.
+    """
+
+    pin: Name | None = None
+    begin: TimeOfDay | None = field(default=None, name="from")
+    end: TimeOfDay | None = field(default=None, name="to")
+    at: TimeOfDay | None = None
+    days: tuple[Day, ...] = DAYS
+    value: Annotated[float, Meta(ge=0, le=1)] = 1
+    pulse: Seconds | None = None
+    turn_off: tuple[Name, ...] = ()
+    late: Annotated[float, Meta(ge=0, le=MAX_PULSE_S, extra={"unit": "seconds"})] = 60
+    unattended: bool = False
+
+    @property
+    def times(self) -> tuple[TimeOfDay, ...]:
+        """The times that it names."""
+        return tuple(time for time in (self.begin, self.end, self.at) if time)
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """The names of the pins that it switches."""
+        return (self.pin,) if self.pin else self.turn_off
+
+
+ScheduleConfigs = dict[str, ScheduleConfig]
+"""Schedules by name."""
 Discovery = Literal[False] | Topic
 
 
@@ -203,6 +270,8 @@ class Config(Struct, frozen=True, kw_only=True):
     access: AccessConfig = AccessConfig()
     mqtt: MqttConfig | None = None
     hooks: HookConfigs = {}
+    location: Location | None = None
+    schedules: ScheduleConfigs = {}
     metrics: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     pins: tuple[AnyPin, ...] = ()

@@ -91,14 +91,18 @@ class ConfigSource:
         self._parsed: Config | None = None
         self.warnings: list[Diagnostic] = []
         """Warnings about the configuration that was read last."""
+        self.lines: dict[str, int] = {}
+        """The lines of its schedules and their keys, by their dotted paths."""
 
     def load(self) -> Config:
         """Return the configuration in the file. Raise ConfigError if it has errors."""
         from .parser import parse
 
-        self.warnings = []
+        self.warnings, self.lines = [], {}
         self._data = read(self.file)
-        self._parsed = parse(self._data, str(self.file), self._folder, self.warnings)
+        self._parsed = parse(
+            self._data, str(self.file), self._folder, self.warnings, lines=self.lines
+        )
         return msgspec.structs.replace(self._parsed, **self._overrides)
 
     def load_unchanged(self) -> Config | None:

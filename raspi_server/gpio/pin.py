@@ -12,8 +12,8 @@ from ..messages import Source, Value
 from ..system import busy
 from ..system.clock import wall_time
 from .backend import LINE_ERRORS, Line, PinFactory
-from .faults import why
 from .claims import WORDS, Claims, Level
+from .faults import why
 from .input import Input
 from .interlock import Interlock
 from .output import Output

@@ -3,8 +3,12 @@
 Times are kept on the monotonic clock, which the kernel also uses for edges, and sent as Unix time.
 """
 
+import contextlib
 import time
 from collections.abc import Iterable
+from pathlib import Path
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 _JITTER_S = 0.0005
 """Largest difference between two readings of the clocks that does not mean that one was set."""
@@ -40,3 +44,10 @@ def _read_offset() -> float:
         if after - before < _JITTER_S:
             break
     return now - (before + after) / 2
+
+
+def boot_id() -> str:
+    """Return what names this run of the kernel, or an empty text. Monotonic times are its own."""
+    with contextlib.suppress(OSError):
+        return _BOOT.read_text().strip()
+    return ""

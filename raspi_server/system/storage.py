@@ -160,6 +160,12 @@ def replace(file: Path, data: bytes, durable: bool, secret: bool = False) -> Non
     except OSError:
         new.unlink(missing_ok=True)
         raise
+    if durable:  # the name, too
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def exposure(file: Path) -> Exposure | None:

@@ -77,7 +77,8 @@ def test_version_and_help(capfd: Capture) -> None:
         return capfd.readouterr().out
 
     assert shown("--version") == f"raspi-server {__version__}\n"
-    for command in ("run", "check", "safe-state", "code", "doctor", "demo", "wait-healthy"):
+    commands = ("run", "check", "simulate", "safe-state", "code", "doctor", "demo", "wait-healthy")
+    for command in commands:
         assert re.search(rf"^ +{command}\s+\w", shown("--help"), re.MULTILINE)
     for option in ("--config FILE", "--port PORT", "--simulate"):
         assert option in shown("run", "--help")

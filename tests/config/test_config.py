@@ -30,7 +30,7 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
     assert load(SHIPPED) == msgspec.structs.replace(Config(), www=SHIPPED.parent / "www")
     pin_keys = set().union(*(mode.__struct_fields__ for mode in MODES.values())) - {"name"}
     for line, keys in (
-        ("^{}:", Config.__struct_fields__),
+        ("^#?{}:", Config.__struct_fields__),
         ("^  {}:", AccessConfig.__struct_fields__),
         (r"^#  {}: \S", MqttConfig.__struct_fields__),
         (r"^#    {}: \S", HookConfig.__struct_fields__),
@@ -47,13 +47,16 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
 def test_examples_are_valid_and_fit_together():
     """The examples of the shipped file, without their comment signs, those of the pages, and those
     of README.md are valid, also in one file: they have the same indentation."""
-    examples = "^#(?=mqtt:|hooks:| +[a-z_]+:( |$))"
+    examples = "^#(?=mqtt:|hooks:|location:|schedules:| +[a-z_]+:( |$))"
     bare = re.sub(examples, "", SHIPPED.read_text(), flags=re.MULTILINE)
-    bare = bare.replace("mqtt: false\n", "").replace("hooks: {}\n", "")
+    for line in ("mqtt: false\n", "hooks: {}\n", "schedules: {}\n"):
+        bare = bare.replace(line, "")
     config = read(bare)
     assert (config.mqtt.url, config.mqtt.ca) == ("mqtts://broker.local", HERE / "tls/broker-ca.crt")
     hook = config.hooks["gate"]
     assert (hook.pin, hook.do, hook.unattended) == ("gate", "pulse", True)
+    assert (config.location.latitude, config.schedules["evening"].value) == (48.14, 0.4)
+    assert config.schedules["night"].turn_off == ("lamp", "fan")
     door, lamp, gate, fan = config.pins
     assert (door.gpio, door.label, door.pull) == (17, "Front door", "up")
     assert meaning(door) == "door: 1 = open = GPIO17 high (contact open)"
@@ -319,7 +322,7 @@ def test_units_of_numbers():
 
 def test_table_has_every_key():
     """Each key of the configuration is in the table above, except those with tests of their own."""
-    elsewhere = {"access", "mqtt", "pins", "hooks", "name", "words"}
+    elsewhere = {"access", "mqtt", "pins", "hooks", "name", "words", "location", "schedules"}
     structs = {"top": Config, "access": AccessConfig, "mqtt": MqttConfig, **MODES}
     for where, struct in structs.items():
         wanted = {where, "list"} if where == "access" else {where}

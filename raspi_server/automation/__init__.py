@@ -1,0 +1,1 @@
+"""Automation: outputs that switch by themselves, at times that config.yaml names."""

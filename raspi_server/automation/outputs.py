@@ -1,0 +1,29 @@
+"""The outputs as schedules see them."""
+
+from typing import Protocol
+
+from ..gpio.claims import Level
+
+
+class Outputs(Protocol):
+    """The board, as schedules see it. Moments are monotonic seconds."""
+
+    def claim(
+        self,
+        pin: str,
+        source: str,
+        level: Level,
+        value: float,
+        began: float,
+        seconds: float | None = None,
+    ) -> None:
+        """Begin or renew the claim of a source. It ends `seconds` after `began`, if they are given.
+
+        For an output that is unavailable it waits.
+        """
+
+    def release(self, pin: str, source: str, level: Level) -> None:
+        """End the claim of a source, if there is one. The pin may be gone."""
+
+    def relinquish(self, pin: str, by: str, rules_too: bool = False) -> None:
+        """End what was switched by hand and by edges, and with `rules_too` by rules."""

@@ -1,0 +1,133 @@
+"""What schedules claim of the outputs, and changes of it without a value in between."""
+
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ..gpio.claims import Level
+from .outputs import Outputs
+
+_TINY_S = 1e-6
+"""Time between two claims of which one must count as newer."""
+
+log = logging.getLogger(__name__)
+
+
+class Claim(NamedTuple):
+    """Claim of a schedule.
+
+    `since` is when its window began, as Unix time, `began` the same in monotonic time. `of` is the
+    schedule with the day of the window, or the pulse. `place` is its place in config.yaml.
+    """
+
+    pin: str
+    value: float
+    since: float
+    place: int
+    began: float
+    seconds: float | None
+    of: object
+
+    def is_live(self, monotonic: float) -> bool:
+        """Tell if it is no pulse that has ended."""
+        return self.seconds is None or self.began + self.seconds > monotonic
+
+    def is_like(self, other: "Claim | None") -> bool:
+        """Tell if another claim is for the same window or pulse."""
+        return other is not None and (self.pin, self.value, self.of) == (
+            other.pin,
+            other.value,
+            other.of,
+        )
+
+
+class ScheduleClaims:
+    """The claims of schedules, by their names, on `outputs`."""
+
+    def __init__(self) -> None:
+        self.outputs: Outputs
+        self._claims: dict[str, Claim] = {}
+
+    def get(self, name: str) -> Claim | None:
+        """Return the claim of a schedule, or None."""
+        return self._claims.get(name)
+
+    def again(self) -> None:
+        """Claim what is claimed already, for outputs that may have been replaced."""
+        for name in self._claims:
+            self._tell(name)
+
+    def change(self, wanted: Mapping[str, Claim], monotonic: float) -> list[str]:
+        """Claim what is `wanted`, and release all else. Return the names of those that are new."""
+        before = self._claims
+        kept = {name for name, claim in wanted.items() if claim.is_like(before.get(name))}
+        self._claims = {name: before[name] for name in kept}
+        new = [name for name in wanted if name not in kept]
+        new.sort(key=lambda name: (wanted[name].since, wanted[name].place), reverse=True)
+        for name in new:
+            self._claims[name] = self._in_order(wanted[name])
+        stale = {name: claim for name, claim in before.items() if name not in kept}
+        if new or stale:
+            live = {name: claim for name, claim in before.items() if claim.is_live(monotonic)}
+            self._change(_winners(live), stale, new)
+        for name, old in stale.items():
+            if name not in self._claims or self._claims[name].pin != old.pin:
+                log.info("schedule %s: its claim on %s has ended", name, old.pin)
+        return new
+
+    def _change(self, deciding: dict[str, str], stale: dict[str, Claim], new: list[str]) -> None:
+        """Tell the outputs of claims that are `stale`, and of `new` ones in their place.
+
+        `deciding` has the claim that decides each output. In this order the value of an output goes
+        from the old one to the new one with no other in between, although after a clock step the
+        monotonic times of old claims and new ones tell nothing about their order.
+        """
+        winners = _winners(self._claims)
+        for name, claim in stale.items():
+            if deciding.get(claim.pin) != name:
+                self.outputs.release(claim.pin, name, Level.SCHEDULE)
+        for name in winners.values():
+            if name in new:
+                self._tell(name)
+        for pin, name in deciding.items():
+            if name in stale and winners.get(pin) != name:
+                self.outputs.release(pin, name, Level.SCHEDULE)
+        for name in new:
+            if name not in winners.values():
+                self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        claim = self._claims[name]
+        value, began = claim.value, claim.began
+        self.outputs.claim(claim.pin, name, Level.SCHEDULE, value, began, claim.seconds)
+
+    def _in_order(self, claim: Claim) -> Claim:
+        """Return the claim of a window, to count as newer than those that began before it.
+
+        After the clock was set, windows that began before and after that have monotonic times that
+        tell nothing about the order in which they began.
+        """
+        if claim.seconds is not None:
+            return claim
+        others = [
+            each for each in self._claims.values() if each.pin == claim.pin and each.seconds is None
+        ]
+        rank = claim.since, claim.place
+        after = max(
+            (each.began for each in others if (each.since, each.place) < rank), default=None
+        )
+        before = min(
+            (each.began for each in others if (each.since, each.place) > rank), default=None
+        )
+        began = claim.began
+        if after is not None and began <= after:
+            began = after + _TINY_S
+        if before is not None and began >= before:
+            began = before - _TINY_S if after is None else (after + before) / 2
+        return claim._replace(began=began)
+
+
+def _winners(claims: Mapping[str, Claim]) -> dict[str, str]:
+    """Return the name of the claim that decides each output."""
+    ordered = sorted(claims.items(), key=lambda item: item[1].began)
+    return {claim.pin: name for name, claim in ordered}

@@ -1,0 +1,87 @@
+"""One schedule at an instant: its open window, its moments that are due, and what comes next."""
+
+from collections.abc import Iterator
+from datetime import date
+
+from ..config.schema import ScheduleConfig
+from .times import Calendar, Occurrence
+
+_AHEAD_S = 36 * 3600
+_PLAN_LIFETIME_S = 24 * 3600
+"""A plan reaches 36 hours ahead, and is made anew after a day: so it always has what comes next,
+if that comes within half a day."""
+_SEARCH_S = 366 * 86400
+"""Time ahead in which the next windows and moments are looked for."""
+
+
+class Schedule:
+    """A schedule of config.yaml, by the clock of a calendar. `place` is its place in the file.
+
+    `skipped` is the day whose window or moment is left out, as text, or None.
+    """
+
+    def __init__(self, name: str, place: int, config: ScheduleConfig, calendar: Calendar) -> None:
+        self.name = name
+        self.place = place
+        self.config = config
+        self.missing: list[date] = []
+        """Days of the plan without the window or moment that they should have."""
+        self._calendar = calendar
+        self._plan: list[Occurrence] = []
+        self._planned_at: float | None = None
+
+    def use(self, calendar: Calendar) -> None:
+        """Go by another calendar from now on."""
+        self._calendar = calendar
+        self._planned_at = None
+
+    def open_window(self, now: float, skipped: str | None) -> Occurrence | None:
+        """Return the window that is open now: of several the one that began last."""
+        found = None
+        for each in self._planned(now):
+            if each.end and each.begin <= now < each.end and each.day.isoformat() != skipped:
+                found = each
+        return found
+
+    def due(self, now: float, skipped: str | None) -> list[Occurrence]:
+        """Return the moments that are now, or past by no more than `late`."""
+        return [
+            each
+            for each in self._planned(now)
+            if each.end is None
+            and now - self.config.late <= each.begin <= now
+            and each.day.isoformat() != skipped
+        ]
+
+    def next_change(self, now: float) -> float:
+        """Return the next time at which there may be something to do, at most a day ahead."""
+        times = (time for each in self._planned(now) for time in each[1:] if time and time > now)
+        return min(times, default=(self._planned_at or now) + _PLAN_LIFETIME_S)
+
+    def coming(self, now: float, skipped: str | None = None) -> Iterator[Occurrence]:
+        """Yield the windows and moments of the next 366 days that have not begun."""
+        for each in self._calendar.occurrences(self.config, now, now + _SEARCH_S):
+            if each.begin > now and each.day.isoformat() != skipped:
+                yield each
+
+    def has_begun(self, day: str, now: float) -> bool:
+        """Return True if the window or moment of a day has begun, or there is none."""
+        found = self._calendar.occurrence(self.config, date.fromisoformat(day))
+        return found is None or found.begin <= now
+
+    def written(self, moment: Occurrence) -> str:
+        """Return the written time of a moment, which is the same in every time zone."""
+        return f"{moment.day.isoformat()} {self.config.at}"
+
+    def _planned(self, now: float) -> list[Occurrence]:
+        at = self._planned_at
+        if at is None or not at <= now < at + _PLAN_LIFETIME_S:
+            self._planned_at = now
+            since, until = now - self.config.late - 1, now + _AHEAD_S
+            self._plan = list(self._calendar.occurrences(self.config, since, until))
+            self.missing = [
+                day
+                for day in self._calendar.days(self.config, now, now + _PLAN_LIFETIME_S)
+                if self._calendar.occurrence(self.config, day) is None
+            ]
+        return self._plan

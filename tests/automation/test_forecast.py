@@ -1,0 +1,241 @@
+"""What `check` says of schedules, and what `simulate` plays."""
+
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from raspi_server.automation.forecast import Forecast
+from raspi_server.automation.simulation import play
+from raspi_server.messages import Set
+from tests.automation.house import Zone, config
+from tests.support.server import LIMIT
+
+ROOT = Path(__file__).parents[2]
+BERLIN = ZoneInfo("Europe/Berlin")
+PLACE = "location: {latitude: 52.5, longitude: 13.4}"
+VALVES = """
+pins:
+  lamp: {gpio: 17, mode: output}
+  porch: {gpio: 18, mode: pwm, initial: 0.1}
+  zone1: {gpio: 22, mode: output, group: valves, max_on: 1h}
+  zone2: {gpio: 23, mode: output, group: valves}
+  bell: {gpio: 24, mode: output, pulse: 2}
+"""
+
+
+class Berlin(Zone):
+    name = "Europe/Berlin"
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=BERLIN).timestamp()
+
+
+def forecast(schedules: str, now: str = "2026-03-27 12:00", location: str = "") -> Forecast:
+    return Forecast(config(schedules, location, VALVES), at(now), Berlin("Europe/Berlin"))
+
+
+def test_next_times():
+    """`check` prints the next three times of each schedule in local time."""
+    found = forecast(
+        """
+  late: {pin: lamp, from: 23:00, to: 01:00, days: [fri, sat]}
+  bell: {pin: bell, at: 02:30, pulse: 1}
+  dark: {pin: porch, from: sunset, to: sunrise}
+  long: {pin: porch, from: 12:00, to: sunset+20:00}""",
+        location=PLACE,
+    )
+    assert list(found.next_times()) == [
+        "schedules, in the time of Europe/Berlin:",
+        "  late: Fri 2026-03-27 23:00 to 01:00, Sat 2026-03-28 23:00 to 01:00,"
+        " Fri 2026-04-03 23:00 to 01:00",
+        "  bell: Sat 2026-03-28 02:30, Sun 2026-03-29 03:30, Mon 2026-03-30 02:30",
+        "  dark: Fri 2026-03-27 18:31 to 05:50, Sat 2026-03-28 18:33 to 06:48,"
+        " Sun 2026-03-29 19:35 to 06:45",
+        "  long: Sat 2026-03-28 12:00 to Sun 2026-03-29 15:33,"
+        " Sun 2026-03-29 12:00 to Mon 2026-03-30 15:35,"
+        " Mon 2026-03-30 12:00 to Tue 2026-03-31 15:37",
+    ]
+    polar = forecast(
+        "  one: {pin: bell, at: sunset, pulse: 1}",
+        location="location: {latitude: 90, longitude: 0}",
+    )
+    assert list(polar.next_times())[1].endswith("one: never in the next 366 days")
+    assert list(forecast("").next_times()) == []
+
+
+NO_WINDOW = "is not after its beginning"
+PULSE = "one: {pin: zone1, at: 06:00, pulse: 10min}"
+PROBLEMS = [
+    ("one: {pin: zone1, from: 06:00, to: 07:00}", []),
+    ("one: {pin: zone1, from: 06:00, to: 07:01}",
+     ["one.to: expected at most 1 h, the max_on of zone1, got 1 h 1 min on 2027-03-28"]),
+    ("one: {pin: zone1, from: 01:30, to: 02:30}", []),  # an hour on all days
+    ("one: {pin: zone1, from: 02:00, to: 03:00}",
+     ["one.to: expected at most 1 h, the max_on of zone1, got 2 h on 2026-10-25",
+      f"one.to: no window on 2026-03-29, 2027-03-28: its end (03:00) {NO_WINDOW} (02:00)"]),
+    ("one: {pin: bell, from: 06:00, to: 06:01}",
+     ["one.to: expected at most 2 s, the pulse of bell, got 60 s on 2027-03-28"]),
+    ("one: {pin: zone1, from: 06:00, to: 09:00, value: 0}", []),
+    ("one: {pin: porch, from: sunset+00:30, to: 22:00}",
+     [f"one.to: no window on 22 dates from 2026-06-14 to 2026-07-05: its end (22:00) {NO_WINDOW}"
+      " (sunset+00:30), or the sun has no sunset then"]),
+    ("one: {pin: lamp, from: 06:00, to: 08:00}\n  two: {pin: lamp, from: 08:00, to: 09:00}", []),
+    ("one: {pin: lamp, from: 06:00, to: 08:00}\n  two: {pin: lamp, from: 07:59, to: 09:00}",
+     ["two.from: overlaps one on lamp from Sat 2026-03-28 07:59: the later one decides"]),
+    (f"{PULSE}\n  two: {{pin: zone2, at: 06:10, pulse: 10min}}", []),
+    (f"{PULSE}\n  two: {{pin: zone2, at: 06:09, pulse: 10min}}",
+     ["two.at: expected one output of group valves on at a time, got zone2 from Sat 2026-03-28"
+      " 06:09, when one has zone1 on"]),
+    ("one: {pin: zone1, at: 06:00, pulse: 10min, days: [mon]}\n"
+     "  two: {pin: zone2, at: 06:09, pulse: 10min, days: [tue]}", []),
+    ("one: {pin: lamp, at: 06:00, pulse: 10min}\n  two: {pin: porch, from: 06:00, to: 07:00}", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("schedules", "wanted"), PROBLEMS)
+def test_problems_of_a_year(schedules, wanted):
+    """`check` walks a year: it refuses windows that are too long and two of a group at once, and
+    warns of windows that overlap and of dates without one."""
+    found = list(forecast(f"  {schedules}", location=PLACE).problems())
+    texts = sorted(f"{each.name}.{each.key}: {each.message}" for each in found)
+    assert texts == wanted
+    for each in found:
+        assert each.is_error == each.message.startswith("expected")
+    lines = {"schedules.one": 3, "schedules.one.to": 5}
+    if found and found[0].name == "one":
+        assert found[0].at("file", lines).line == 5
+
+
+def test_polar_dates_of_a_moment():
+    """Dates on which the sun does not set are named."""
+    found = forecast(
+        "  one: {pin: bell, at: sunset, pulse: 1}",
+        location="location: {latitude: 69.65, longitude: 19}",
+    )
+    (problem,) = found.problems()
+    assert "no moment on 1" in problem.message
+    assert problem.message.endswith(": the sun has no sunset then")
+
+
+def test_play():
+    """A simulation yields each change of an output, with its moment and its reason."""
+    conf = config(
+        """
+  day:   {pin: porch, from: 08:00, to: 22:00, value: 0.2}
+  noon:  {pin: porch, from: 12:00, to: 13:00, value: 0.5}
+  bell:  {pin: bell, at: 09:00, pulse: 2}
+  long:  {pin: zone1, from: 10:00, to: 12:30}
+  off:   {at: 23:00, turn_off: [lamp]}""",
+        pins=VALVES,
+    )
+    events = [
+        (at("2026-06-01 11:00"), lambda board: board.carry_out(Set(pin="lamp", value=1), "me")),
+        (at("2026-06-01 20:00"), lambda board: board.carry_out(Set(pin="porch", value=1), "me")),
+    ]
+    found = play(
+        conf, at("2026-06-01 07:00"), at("2026-06-02 07:00"), Berlin("Europe/Berlin"), events
+    )
+    lines = [
+        f"{datetime.fromtimestamp(moment, BERLIN):%H:%M:%S} {pin} {value:g} {why}"
+        for moment, pin, value, why in found
+    ]
+    assert lines == [
+        "07:00:00 porch 0.1 initial",
+        "08:00:00 porch 0.2 schedule day",
+        "09:00:00 bell 1 schedule bell",
+        "09:00:02 bell 0 the end of schedule bell",
+        "10:00:00 zone1 1 schedule long",
+        "11:00:00 lamp 1 me",
+        "11:00:00 zone1 0 the end of max_on",
+        "12:00:00 porch 0.5 schedule noon",
+        "13:00:00 porch 0.2 the end of schedule noon, now schedule day",
+        "20:00:00 porch 1 me",
+        "22:00:00 porch 0.1 the end of schedule day",
+        "23:00:00 lamp 0 schedule off",
+    ]
+
+
+def test_play_of_a_year():
+    """A year is played to its end."""
+    conf = config("  day: {pin: lamp, from: 08:00, to: 22:00}", pins=VALVES)
+    zone = Berlin("Europe/Berlin")
+    found = play(conf, at("2026-01-01 00:00"), at("2027-01-01 00:00"), zone)
+    assert len([each for each in found if each.pin == "lamp"]) == 2 * 365
+
+
+# The commands
+
+SCHEDULES = """
+schedules:
+  day: {pin: lamp, from: 08:00, to: 22:00}
+  two: {pin: zone2, at: 09:00, pulse: 5min}
+"""
+
+
+def run(tmp_path, text, *arguments):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "raspi_server", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TZ": "Europe/Berlin"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
+
+
+def test_check_command(tmp_path):
+    """`check` prints the next times before its summary. What a year shows is an error in its line,
+    or a warning."""
+    status, out, err = run(tmp_path, VALVES + SCHEDULES, "check", "config.yaml")
+    assert (status, err) == (0, [])
+    assert (out[0], len(out)) == ("schedules, in the time of Europe/Berlin:", 4)
+    assert out[1].startswith("  day: ") and out[1].count(" 08:00 to 22:00") == 3
+    one = "  one: {pin: zone1, from: 09:00, to: 11:00}\n  lamp: {pin: lamp, from: 09:00, to: 10:00}"
+    status, out, err = run(tmp_path, VALVES + SCHEDULES + one, "check", "config.yaml")
+    assert (status, out) == (78, [])
+    assert err[0].startswith("warning: config.yaml:13: schedules.lamp.from: overlaps day on lamp")
+    assert err[1].startswith("config.yaml:12: schedules.one.to: expected at most 1 h, the max_on")
+    assert err[2].startswith("config.yaml:1") and "expected one output of group valves" in err[2]
+    assert len(err) == 3
+
+
+def test_simulate_command(tmp_path):
+    """`simulate` prints what switches when and why between two times."""
+    command = ("simulate", "--config", "config.yaml", "--from", "2026-06-01", "--to", "2026-06-02")
+    status, out, err = run(tmp_path, VALVES + SCHEDULES, *command)
+    assert (status, err) == (0, [])
+    assert out == [
+        "in the time of Europe/Berlin:",
+        "Mon 2026-06-01 00:00:00  porch  0.1  initial",
+        "Mon 2026-06-01 08:00:00  lamp   on   schedule day",
+        "Mon 2026-06-01 09:00:00  zone2  on   schedule two",
+        "Mon 2026-06-01 09:05:00  zone2  off  the end of schedule two",
+        "Mon 2026-06-01 22:00:00  lamp   off  the end of schedule day",
+    ]
+    command = (*command[:4], "2026-06-01T12:00", "--to", "2026-06-01T13:00")
+    _, out, _ = run(tmp_path, VALVES + SCHEDULES.replace("08:00", "21:00"), *command)
+    assert [line[25:] for line in out[1:]] == ["porch  0.1  initial"]
+    plain = VALVES.replace(", initial: 0.1", "") + SCHEDULES.replace("08:00", "21:00")
+    assert run(tmp_path, plain, *command)[1][1:] == ["nothing switches in that time"]
+    assert run(tmp_path, VALVES + SCHEDULES, "simulate", "--config", "config.yaml")[0] == 0
+    for options, words in (
+        (("--from", "soon"), "--from: expected a date or a local time such as 2026-06-21 or"),
+        (("--to", "2026-06-01T08:00+02:00"), "--to: expected a date or a local time such as"),
+        (("--from", "2026-06-02", "--to", "2026-06-01"), "--to: expected a time after --from"),
+        (("--from", "2026-06-02", "--to", "2029-06-01"), "and within 366 days, got 2029-06-01"),
+    ):
+        command = ("simulate", "--config", "config.yaml", *options)
+        status, out, err = run(tmp_path, VALVES + SCHEDULES, *command)
+        assert (status, out, words in err[0]) == (1, [], True), err
+    status, _, err = run(tmp_path, VALVES, "simulate", "--config", "config.yaml")
+    assert (status, "has no schedules" in err[0]) == (1, True)
