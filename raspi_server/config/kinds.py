@@ -48,6 +48,8 @@ OPENINGS = frozenset(get_args(OpeningKind))
 """Inputs whose 1 means open. A contact with a pull opens the circuit when the door opens."""
 PRESSED = frozenset({"button", "bell", "garage_door", "gate"})
 """Outputs that are pressed, not switched: they have a `pulse`."""
+BUTTON_DEBOUNCE_S = 0.03
+"""Default of `debounce` for an input of the kind button: its contacts bounce for less."""
 
 _IN_WORDS = {
     **dict.fromkeys(OPENINGS | {"valve"}, ("open", "closed")),

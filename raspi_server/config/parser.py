@@ -6,7 +6,7 @@ at once, each with its line and what was expected.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,8 +17,9 @@ from msgspec import Struct
 from . import rules, strict_yaml
 from .converters import advice, choice, converter, expected
 from .errors import ConfigError, Diagnostic, Fault, told_once
-from .kinds import OPENINGS
+from .kinds import BUTTON_DEBOUNCE_S, OPENINGS
 from .pinout import POSITION_BY_GPIO
+from .rule_keys import RuleReader
 from .rules import Violation
 from .schema import (
     MODES,
@@ -37,6 +38,7 @@ from .schema import (
     PageOrigin,
     PinConfig,
     ProxyNetwork,
+    RuleConfigs,
     Words,
 )
 from .strict_yaml import Node, YamlError, line_of, quote, show
@@ -68,7 +70,7 @@ def parse(
         raise ConfigError(told_once(found)) from None
     parser = _Parser(name, folder, has_run, data)
     values = {} if root is None or strict_yaml.is_empty(root) else parser.mapping(root, "", Config)
-    parser.check_hooks(values)
+    parser.check_references(values)
     if warnings is not None:
         warnings += sorted(parser.warnings, key=lambda warning: warning.line or 0)
     if parser.errors:
@@ -130,6 +132,7 @@ class _Parser:
         self._file = file
         self._folder = folder
         self._has_run = has_run
+        self._rules = RuleReader(self)
         self._sections: dict[Any, Callable[[Node, str], Any]] = {
             tuple[AnyPin, ...]: self._pins,
             AccessConfig: self._access,
@@ -139,6 +142,8 @@ class _Parser:
             tuple[ProxyNetwork, ...]: partial(self._list, ProxyNetwork, "[127.0.0.1]"),
             tuple[PageOrigin, ...]: partial(self._list, PageOrigin, "[https://dash.example.org]"),
             HookConfigs: self._hooks,
+            RuleConfigs: self._rules.read,
+            **self._rules.sections,
             Words | None: self._words,
         }
         self._hook_lines: dict[tuple[str, str], int] = {}
@@ -185,13 +190,19 @@ class _Parser:
                 lines[text] = line
                 yield text, line, value
 
-    def mapping(self, node: Node, path: str, struct: type[Struct]) -> dict[str, Any]:
-        """Return the values of those keys of `struct` that are in `node` and valid."""
+    def mapping(
+        self, node: Node, path: str, struct: type[Struct], not_yet: Mapping[str, str] = {}
+    ) -> dict[str, Any]:
+        """Return the values of those keys of `struct` that are in `node` and valid.
+
+        `not_yet` has messages for keys that only a later release has.
+        """
         fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
         values: dict[str, Any] = {}
         for key, line, value in self.entries(node, path):
             if key not in fields:
-                self.error(line, _join(path, key), unknown(key, fields))
+                message = not_yet.get(key) or unknown(key, fields)
+                self.error(line, _join(path, key), message)
                 continue
             found = self.value(value, _join(path, key), fields[key])
             if found is not _ABSENT:
@@ -321,11 +332,15 @@ class _Parser:
                 hooks[name] = HookConfig(**values)
         return hooks
 
-    def check_hooks(self, values: dict[str, Any]) -> None:
-        """Check the hooks against the pins, once both are read and have no errors."""
+    def check_references(self, values: dict[str, Any]) -> None:
+        """Check the hooks and rules against the pins, once all are read and have no errors."""
         if self.errors:
             return
         pins = {pin.name: pin for pin in values.get("pins", ())}
+        self._check_hooks(values, pins)
+        self._rules.check(values.get("rules", {}), pins)
+
+    def _check_hooks(self, values: dict[str, Any], pins: Mapping[str, PinConfig]) -> None:
         access = values.get("access", AccessConfig())
         for name, hook in values.get("hooks", {}).items():
             for violation in rules.hook(hook, pins, access):
@@ -423,6 +438,8 @@ class _Pins:
             return None
         if "group" in values:
             self._groups[pin.name] = values["group"], line_of(nodes["group"])
+        if values.get("kind") == "button" and mode == "input":
+            values.setdefault("debounce", BUTTON_DEBOUNCE_S)
         values = {"name": pin.name, "label": pin.name, "active": _active(values), **values}
         for violation in rules.conflicts(MODES[mode](**values), tuple(values)):
             parser.conflict(pin.line_of(violation), pin.path_of(violation), violation.message)

@@ -1,0 +1,1 @@
+"""Automation: outputs that follow rules."""
