@@ -77,6 +77,8 @@ class RuleEngine:
         """The rule that claims or releases an output just now."""
         self._queue: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._is_busy = self._is_saving = self._is_closed = self._has_file = False
+        self._is_opening = False
+        """True from `configure` to `synchronize`: outputs are not open yet."""
 
     @property
     def parked(self) -> set[str]:
@@ -212,9 +214,10 @@ class RuleEngine:
     def _synchronize(self, is_opening: bool) -> None:
         assert self._pins
         now = self._loop.time()
-        if not is_opening:
+        if not is_opening and not self._is_opening:
             for runner in self._runners.values():
                 self._advance(runner, now)
+        self._is_opening = is_opening
         for pin, value in self._pins.values().items():
             self._find(pin, value, now, is_opening)
         if not is_opening:
@@ -326,11 +329,14 @@ class RuleEngine:
         self._claim(runner, actions, self._loop.time(), edge=True)
 
     def _advance(self, runner: _Runner, at: float) -> None:
-        """Bring a rule to a moment: its claims begin or end, what was due happens."""
+        """Bring a rule to a moment: its claims begin or end, what was due happens.
+
+        Events wait until the outputs are open.
+        """
         rule = runner.rule
         at = runner.at = max(at, runner.at)
         may_act = self._may_act(runner)
-        if rule.take_due(at) and may_act:
+        if not self._is_opening and rule.take_due(at) and may_act:
             self._react(runner)
         if rule.is_lasting:
             if not may_act:

@@ -95,20 +95,18 @@ class ClaimedBoard:
             if not claim.is_passing
         }
 
-    def decide(self) -> None:
-        """Bring all open outputs to what their claims give."""
-        for name, pin in self.pins.items():
-            if pin.is_output:
-                self._decide(name, "initial")
+    def open(self, name: str) -> None:
+        """Open an output: its first value is what its claims give, and no change."""
+        self.pins[name].value = self._wanted(name)
+
+    def _wanted(self, name: str) -> float:
+        claims = list(self.claims[name].values())
+        winner = max(reversed(claims), key=lambda c: (c.level, c.began), default=None)
+        return winner.value if winner else 0
 
     def _decide(self, name: str, by: str) -> None:
-        pin = self.pins[name]
-        if pin.value is None:
-            return
-        claims = list(self.claims[name].values())
-        ordered = max(reversed(claims), key=lambda c: (c.level, c.began), default=None)
-        value = ordered.value if ordered else 0
-        if value != pin.value:
+        pin, value = self.pins[name], self._wanted(name)
+        if pin.value not in (None, value):
             pin.value = value
             now = self._loop.time()
             self.changes.append((now, name, value))

@@ -37,17 +37,13 @@ class House:
             self.board[pin].value = value
         memory = RuleMemory(self.folder, boot)
         self.engine = RuleEngine(self.loop, memory, self._window, wall=self.loop.time)
-        self._open(is_start=True)
-
-    def _open(self, is_start: bool) -> None:
-        closed = [pin for pin in self.board.pins.values() if pin.is_output and is_start]
-        for pin in closed:
-            pin.value = None
-        self.engine.configure(self.board, self.config.rules)
-        for pin in closed:
-            pin.value = 0
         self.board.changed = self.engine.changed
-        self.board.decide()
+        outputs = [name for name, pin in self.board.pins.items() if pin.is_output]
+        for name in outputs:
+            self.board[name].value = None
+        self.engine.configure(self.board, self.config.rules)
+        for name in outputs:
+            self.board.open(name)
         self.engine.synchronize()
         self.settle()
 
@@ -90,11 +86,11 @@ class House:
         self.engine.synchronize()
         self.settle()
 
-    def find(self, pin: str, value: float) -> None:
-        """Make a pin available again."""
+    def find(self, pin: str, value: float = 0) -> None:
+        """Make a pin available again; an input with this value."""
         self.board[pin].value = value
         if self.board[pin].is_output:
-            self.board.decide()
+            self.board.open(pin)
         self.engine.synchronize()
         self.settle()
 
