@@ -6,9 +6,9 @@ from typing import Any
 from msgspec import Raw
 
 from .gpio.board import Board
-from .gpio.pin import PinChange
+from .gpio.pin import Decision, PinChange
 from .limits import Limits
-from .messages import Change, State, encode
+from .messages import Change, Source, SourceChange, State, encode
 from .net.backpressure import Viewer
 from .net.events import event
 from .net.hub import Hub
@@ -90,9 +90,17 @@ class Broadcaster:
         """Send a change to all viewers; `by` is the client or the limit that caused it."""
         self._values = None
         moment = wall_time(changed.moment)
-        change = Change(self._next_seq(), moment, changed.pin, changed.value, by)
+        seq, pin, value = self._next_seq(), changed.pin, changed.value
+        change = Change(seq, moment, pin, value, by, *_decided(changed.decision))
         for hub in self.hubs:
             hub.send(change)
+
+    def send_decision(self, pin: str, decision: Decision) -> None:
+        """Send to all viewers that another source decides about a value that stays."""
+        now = round(time.time(), 6)
+        message = SourceChange(self._next_seq(), now, pin, *_decided(decision))
+        for hub in self.hubs:
+            hub.send(message)
 
     def send_or_skip(self, message: Any) -> None:
         """Send a message to all viewers that can take it now, and skip the others."""
@@ -122,3 +130,11 @@ class Broadcaster:
     def _next_seq(self) -> int:
         self._seq += 1
         return self._seq
+
+
+def _decided(decision: Decision | None) -> tuple[Source | None, float | None, bool]:
+    """Return the fields of a decision in a message, with a Unix time."""
+    if decision is None:
+        return None, None, False
+    until = None if decision.until is None else wall_time(decision.until)
+    return decision.source, until, decision.auto

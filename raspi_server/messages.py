@@ -44,13 +44,16 @@ class _Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
 
 
 class Set(_Command, frozen=True, kw_only=True, tag="set"):
-    """A command that switches an output (0 or 1), or dims it (0 to 1)."""
+    """A command that switches an output (0 or 1), or dims it (0 to 1), perhaps for some seconds."""
 
     value: float
+    seconds: float | None = None
 
 
 class Toggle(_Command, frozen=True, kw_only=True, tag="toggle"):
-    """A command that switches an output to the other value."""
+    """A command that switches an output to the other value, perhaps for some seconds."""
+
+    seconds: float | None = None
 
 
 class Pulse(_Command, frozen=True, kw_only=True, tag="pulse"):
@@ -59,13 +62,17 @@ class Pulse(_Command, frozen=True, kw_only=True, tag="pulse"):
     seconds: float | None = None
 
 
+class Auto(_Command, frozen=True, kw_only=True, tag="auto"):
+    """A command that ends what people claim: rules, schedules or the default decide."""
+
+
 class Drive(_Command, frozen=True, kw_only=True, tag="drive"):
     """A command that makes a simulated input active (1) or inactive (0)."""
 
     value: float
 
 
-Command = Set | Toggle | Pulse | Drive
+Command = Set | Toggle | Pulse | Auto | Drive
 
 
 class _OnlyRef(Struct):
@@ -87,10 +94,13 @@ class RemoteSet(_Remote, frozen=True, kw_only=True, tag="set"):
     """A `set` for a pin of another Pi."""
 
     value: float
+    seconds: float | None = None
 
 
 class RemoteToggle(_Remote, frozen=True, kw_only=True, tag="toggle"):
     """A `toggle` for a pin of another Pi."""
+
+    seconds: float | None = None
 
 
 class RemotePulse(_Remote, frozen=True, kw_only=True, tag="pulse"):
@@ -162,16 +172,26 @@ _WORD_VALUES = {
 """The values that `decoding.pin_value` takes, for the description of the API."""
 
 
+_Seconds = Annotated[float, Meta(ge=0.01, le=86400)]
+
+
 class SetRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """The value to switch or dim a pin to."""
+    """The value to switch or dim a pin to, and for how many seconds."""
 
     value: Annotated[float, Meta(ge=0, le=1, extra_json_schema=_WORD_VALUES)]
+    seconds: _Seconds | None = None
+
+
+class ToggleRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The seconds for which a pin is toggled, or none."""
+
+    seconds: _Seconds | None = None
 
 
 class PulseRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The length of a pulse, or the pin's own."""
 
-    seconds: Annotated[float, Meta(ge=0.01, le=86400)] | None = None
+    seconds: _Seconds | None = None
 
 
 class LogoutRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -220,13 +240,24 @@ class PinWords(Struct, frozen=True):
     off: str
 
 
+class Source(Struct, frozen=True, omit_defaults=True):
+    """The source that decides the value of an output: a person, a rule, a schedule, its default.
+
+    `name` is that of the rule or schedule."""
+
+    level: Literal["manual", "rule", "schedule", "default"]
+    name: str | None = None
+
+
 class PinInfo(Struct, frozen=True, kw_only=True):
     """A pin as one viewer may see it.
 
     `header` is its position 1-40. `since` is the time of its last change, None before the first.
     `writable` is true if this viewer may switch it. `control` is what the configuration allows,
     None for inputs. `kind` is what the pin means, None for an input without one. `words` are for
-    the two states, where they are not those of the kind. `hidden` pins are in no list of a page."""
+    the two states, where they are not those of the kind. `hidden` pins are in no list of a page.
+    `source` decides the value of an output, until the time `until` if that is known. `auto` is true
+    if the command `auto` would end a claim. The broker is not told these three."""
 
     name: str
     label: str
@@ -247,6 +278,9 @@ class PinInfo(Struct, frozen=True, kw_only=True):
     icon: str | None = None
     words: PinWords | None = None
     hidden: bool = False
+    source: Source | None = None
+    until: float | None = None
+    auto: bool = False
 
 
 class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
@@ -280,13 +314,29 @@ class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=
     """A change of a pin.
 
     `by` is the address of the client that switched it, or `mqtt` for a command from the broker. It
-    is `pulse`, `max_on`, `group` or `initial` where the server did, and absent for inputs."""
+    is `schedule NAME` or `rule NAME` where one of these did, and `pulse`, `max_on`, `group`,
+    `timer`, `manual_hold` or `initial` where the server did. Inputs have none, and of the last
+    three only outputs have some, as in PinInfo."""
 
     seq: int
     time: float
     pin: str
     value: Value
     by: str | None = None
+    source: Source | None = None
+    until: float | None = None
+    auto: bool = False
+
+
+class SourceChange(Struct, frozen=True, tag_field="type", tag="source"):
+    """A change of the source that decides an output, or of the end, while the value stays."""
+
+    seq: int
+    time: float
+    pin: str
+    source: Source | None
+    until: float | None
+    auto: bool
 
 
 class MachineHealth(Struct, frozen=True, kw_only=True, tag_field="type", tag="health"):

@@ -320,6 +320,7 @@ class Server:
             self._pin_changed,
             self._describe_all,
             self._limits,
+            self._broadcaster.send_decision,
         )
 
     def _set_metrics(self, is_on: bool) -> None:
@@ -358,7 +359,7 @@ class Server:
     # Events
 
     def _pin_changed(self, changed: PinChange) -> None:
-        by = changed.by and changed.by.partition(" ")[0]  # the role is for the log
+        by = changed.by and changed.by.partition(" (")[0]  # the role is for the log
         self._history.record(changed.pin, changed.value, changed.moment, by)
         self._broadcaster.send_change(changed, by)
         if self._mqtt:

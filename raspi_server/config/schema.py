@@ -99,6 +99,7 @@ class DrivenConfig(PinConfig, frozen=True, kw_only=True):
     """
 
     max_on: Seconds | None = None
+    manual_hold: Seconds | None = None
     confirm: bool = False
     control: Audience | None = None
     initial: str | float = "off"

@@ -1,9 +1,12 @@
-"""The board: all pins of a configuration, their commands and their changes.
+"""The board: all pins of a configuration, their commands, their claims and their changes.
+
+`_decide` is the only place that gives an output a value: what its claims give, within its limits.
 
 Permissions are checked in `security/access.py`, before a command arrives here.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
@@ -11,13 +14,14 @@ from ..config import schema
 from ..config.pinout import GPIO_BY_POSITION
 from ..errors import RequestError
 from ..limits import DEFAULT, Limits
-from ..messages import Command, Drive, HeaderPin, Pulse, Set, Value
+from ..messages import Auto, Command, Drive, HeaderPin, Pulse, Set, Value
 from .backend import PinFactory
+from .claims import Claim, Level
 from .input import Input
 from .interlock import Interlock
 from .output import Output
 from .output_state import OutputStateStore
-from .pin import Pin, PinChange, PinEnvironment
+from .pin import Decision, Pin, PinChange, PinEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,11 @@ class Board:
 
     `when_changed` is called for each new value. `when_availability_changed` is called after a pin
     became unavailable or available again, but not by `reconfigure`: its caller reads all pins
-    again. All methods run on the loop's thread.
+    again. `when_decided` is called if another claim decides about the same value.
+
+    `claim_first` is called with the board at a start and at each reload, when the inputs are open
+    and no output has been opened: it calls `claim` for what schedules and rules give now. All
+    methods run on the loop's thread.
     """
 
     def __init__(
@@ -39,13 +47,23 @@ class Board:
         when_changed: Callable[[PinChange], None],
         when_availability_changed: Callable[[], None],
         limits: Limits = DEFAULT,
+        when_decided: Callable[[str, Decision], None] = lambda pin, decision: None,
+        claim_first: Callable[["Board"], None] = lambda board: None,
     ) -> None:
         self._factory = factory
         self._loop = loop
         self._when_availability_changed = when_availability_changed
         self._environment = PinEnvironment(
-            factory, states, loop, limits, when_changed, self._pin_lost
+            factory,
+            states,
+            loop,
+            limits,
+            when_changed,
+            when_decided,
+            self._pin_lost,
+            self._limit_ended,
         )
+        self._claim_first = claim_first
         self._interlocks: dict[str, Interlock] = {}
         self._pins: dict[str, Pin] = {}
         self._is_new = True
@@ -90,21 +108,42 @@ class Board:
     def _open(self, pins: Iterable[Pin], held: set[int]) -> bool:
         """Open pins; return True if any could be opened.
 
-        Pins that start off are opened first. An output of an interlock goes on only after the
-        others are known to be off and its pause has passed. A GPIO in `held` was driven by this
-        server all the time, so its output may stay on.
+        Inputs are opened first, then outputs that start off. An output of an interlock goes on only
+        after the others are known to be off and its pause has passed. A GPIO in `held` was driven
+        by this server all the time, so its output may stay on.
         """
-        ordered = sorted(pins, key=lambda pin: pin.starts_on)
-        opened = [pin for pin in ordered if pin.open(pin.config.gpio in held)]
-        for pin in opened:
-            if pin.deferred_value:
-                try:
-                    done = self._switch(pin, pin.output, pin.deferred_value, "initial", None)
-                except RequestError as error:
-                    log.warning("%s: starts off: %s", pin, error.message)
-                else:
-                    done.add_done_callback(lambda done: done.exception())  # nothing awaits it
+        pins = list(pins)
+        opened = [pin for pin in pins if not _is_output(pin) and pin.open()]
+        if self._is_changing:
+            self._claim_first(self)
+            for pin in self:
+                pin.claims.start_ends()
+        outputs = sorted(filter(_is_output, pins), key=Pin.prepare)
+        for pin in outputs:
+            waiting = [other for other in self._group(pin) if other.is_waiting]
+            if pin.open(pin.config.gpio in held):
+                opened.append(pin)
+                for other in waiting:  # its command was cancelled
+                    other.claims.give_way()
+        for pin in outputs:
+            if pin in opened:
+                self._begin_to_switch_on(pin)
+        for pin in self:
+            winner = pin.claims.winner
+            self._decide(pin, winner.name if winner.is_automatic else "initial")
         return bool(opened)
+
+    def _begin_to_switch_on(self, pin: Pin) -> None:
+        """Switch on an output that starts on by hand or by its default, after the pause."""
+        is_on = isinstance(pin.device, Output) and pin.device.is_on
+        if is_on or not pin.wanted or pin.claims.winner.is_automatic:
+            return
+        try:
+            self._check_others(pin)
+            self._switch(pin, "initial", None, Level.MANUAL).add_done_callback(_ignore)
+        except RequestError as error:
+            log.warning("%s: starts off: %s", pin, error.message)
+            pin.claims.give_way()
 
     def carry_out(self, command: Command, by: str) -> asyncio.Future[Value]:
         """Carry out a command of the caller `by`.
@@ -116,28 +155,208 @@ class Board:
         if isinstance(command, Drive):
             return self._done(self._drive(pin, command.value))
         output = pin.output
-        seconds = None
-        if isinstance(command, Set):
-            value = _checked_value(pin.config, command.value)
-        elif isinstance(command, Pulse):
-            value, seconds = 1, _checked_pulse(pin.config, command.seconds)
+        if isinstance(command, Auto):
+            pin.claims.relinquish()
+            self._decide(pin, by)
+            return self._done(pin.value)
+        seconds = pulse_s = None
+        if isinstance(command, Pulse):
+            value, pulse_s = 1.0, _checked_pulse(pin.config, command.seconds)
         else:
-            is_waiting = pin.interlock is not None and pin.interlock.is_waiting(output)
-            value = 0 if output.is_on or is_waiting else output.on_value
-        return self._switch(pin, output, value, by, seconds)
+            seconds = _checked_seconds(pin.config, command.seconds)
+            if isinstance(command, Set):
+                value = _checked_value(pin.config, command.value)
+            else:
+                value = 0 if output.is_on or pin.is_waiting else output.on_value
+        if value:
+            self._check_others(pin)
+        now = self._loop.time()
+        until, passing = self._end_of_command(pin, now, seconds), seconds is None
+        pin.claims.begin(Claim(Level.MANUAL, "", value, now, until, passing))
+        try:
+            return self._switch(pin, by, pulse_s, Level.MANUAL)
+        except RequestError:
+            pin.claims.give_way()
+            raise
+
+    def _end_of_command(self, pin: Pin, now: float, seconds: float | None) -> float | None:
+        """Return the moment at which a claim by hand ends by itself, or None."""
+        if seconds is None and isinstance(pin.config, schema.DrivenConfig):
+            seconds = pin.config.manual_hold
+        return None if seconds is None else now + seconds
+
+    # Claims of schedules and rules
+
+    def claim(
+        self,
+        pin: str,
+        source: str,
+        level: Level,
+        value: float,
+        began: float,
+        seconds: float | None = None,
+        edge: bool = False,
+    ) -> None:
+        """Begin or renew the claim of a source, such as the rule `hall`, at the moment `began`.
+
+        The claim that began last decides among those of one level. The same `began` again is no
+        event, so nothing ends by it. With `seconds` the claim ends by itself, so long after
+        `began`. An `edge` of a rule makes a claim that ends as one by hand does. A claim that a
+        limit cut counts again when it has begun later than that. On an output that is unavailable
+        it waits. Raises RequestError for an unknown pin and for an input.
+        """
+        found, now = self[pin], self._loop.time()
+        if not _is_output(found):
+            raise RequestError("not-writable", f"{found} is an input")
+        began = min(began, now)
+        until = None if seconds is None else began + seconds
+        if edge and until is None:
+            until = self._end_of_command(found, began, None)
+        claim = Claim(level, source, value, began, until, edge)
+        if until is not None and until <= now:
+            self.release(pin, source, level)
+            return
+        decides = found.claims.begin(claim)
+        if self._is_changing:
+            return
+        with contextlib.suppress(RequestError):  # the pin says that its line failed
+            if decides and isinstance(found.device, Output):
+                done = self._switch(found, claim.name, None, level if edge else None)
+                done.add_done_callback(_ignore)
+            else:
+                self._decide(found, claim.name)
+
+    def release(self, pin: str, source: str, level: Level) -> None:
+        """End the claim of a source, if it has one. The next claim decides, with nothing between.
+
+        A rule releases when its condition ends, also if its claim was spent.
+        """
+        found = self._pins.get(pin)
+        if found:
+            name = Claim(level, source, 0, 0).name
+            found.claims.end(name)
+            self._decide_later_or_now(found, name)
+
+    def relinquish(self, pin: str, by: str, rules_too: bool = False) -> None:
+        """End all claims by hand, and of edges. With `rules_too`, spend those of all rules."""
+        found = self._pins.get(pin)
+        if found:
+            found.claims.relinquish(self._loop.time() if rules_too else None)
+            self._decide_later_or_now(found, by)
+
+    def winner(self, pin: str) -> tuple[Level, str, float | None]:
+        """Return the level and the source that decide an output, and until when, or None."""
+        claim = self[pin].claims.winner
+        decision = self[pin].decision
+        return claim.level, claim.source, decision.until if decision else claim.until
+
+    def claims(self) -> Iterator[tuple[str, Claim]]:
+        """Yield all claims, each with its pin, also those kept over a restart."""
+        for name, pin in self._pins.items():
+            for claim in pin.claims:
+                yield name, claim
+
+    # The decision
+
+    def _decide_later_or_now(self, pin: Pin, by: str) -> None:
+        if not self._is_changing:
+            self._decide(pin, by)
+
+    def _decide(self, pin: Pin, by: str) -> None:
+        """Bring an output to what its claims give. If that fails, the pin says so."""
+        pin.set_timer(self._claim_ended)
+        if isinstance(pin.device, Output):
+            with contextlib.suppress(RequestError):
+                self._follow(pin, by, None, is_new=False).add_done_callback(_ignore)
 
     def _switch(
-        self, pin: Pin, output: Output, value: float, by: str, seconds: float | None
+        self, pin: Pin, by: str, pulse_s: float | None, hand: Level | None
     ) -> asyncio.Future[Value]:
-        interlock, config = pin.interlock, pin.config
-        if interlock and value:
-            self._check_others(pin)
-            pause = config.group_pause if isinstance(config, schema.OutputConfig) else 0
-            return interlock.switch_on(output, pause, lambda: output.switch(value, by, seconds))
-        if interlock and interlock.is_waiting(output):
-            interlock.cancel("it was switched off")
-        output.switch(value, by, seconds)
-        return self._done(output.value)
+        """Carry out a new claim that decides an output.
+
+        With the level `hand` it is one by hand, which ends those of the others in its group.
+        Return a future of the value. This call or the future raises RequestError.
+        """
+        pin.set_timer(self._claim_ended)
+        if hand is not None and pin.wanted:
+            for other in self._group(pin):
+                other.claims.give_way(hand)
+        return self._follow(pin, by, pulse_s, is_new=True)
+
+    def _follow(
+        self, pin: Pin, by: str, pulse_s: float | None, is_new: bool
+    ) -> asyncio.Future[Value]:
+        output, interlock = pin.output, pin.interlock
+        first = self._first(pin) if interlock else pin
+        if first is not pin and interlock and interlock.is_waiting(output):
+            is_off = not pin.wanted
+            interlock.cancel("it was switched off" if is_off else "another output goes first")
+        if interlock is None or first is not pin:
+            value = pin.wanted if interlock is None else 0
+            if is_new or value != output.value:
+                output.switch(value, "group" if value != pin.wanted else by, pulse_s)
+            else:
+                pin.update()
+        done = self._done(output.value)
+        if interlock is None or first is None:
+            return done
+        if first is not pin:
+            winner = first.claims.winner
+            by, pulse_s, is_new = winner.name if winner.is_automatic else "initial", None, False
+        if not is_new and (first.output.is_on or first.is_waiting):
+            first.update()
+            return done
+        try:
+            self._check_others(first)
+        except RequestError:
+            return done
+        switched = self._switch_on(first, by, pulse_s)
+        if first is pin:
+            pin.update()
+            return switched
+        switched.add_done_callback(_ignore)
+        return done
+
+    def _switch_on(self, pin: Pin, by: str, pulse_s: float | None) -> asyncio.Future[Value]:
+        """Switch on an output of a group, after the others are off and the pause has passed."""
+        output, interlock, config = pin.output, pin.interlock, pin.config
+        assert interlock and isinstance(config, schema.OutputConfig)
+
+        def switch() -> None:
+            output.switch(1, by, pulse_s)
+
+        return interlock.switch_on(output, config.group_pause, switch)
+
+    def _first(self, pin: Pin) -> Pin | None:
+        """Return the output of a group that may be on: by level, then the one that began last.
+
+        Return None if none wants to be on. If two began together, the one that is on stays on.
+        """
+
+        def rank(pin: Pin) -> tuple[int, float, bool]:
+            winner = pin.claims.winner
+            return winner.level, winner.began, pin.output.is_on or pin.is_waiting
+
+        members = [pin, *self._group(pin)]
+        wanting = [each for each in members if isinstance(each.device, Output) and each.wanted]
+        return max(wanting, key=rank, default=None)
+
+    def _group(self, pin: Pin) -> list[Pin]:
+        """Return the other outputs of its interlock."""
+        if pin.interlock is None:
+            return []
+        return [each for each in self if each.interlock is pin.interlock and each is not pin]
+
+    def _limit_ended(self, pin: Pin, by: str) -> None:
+        pin.claims.cut(self._loop.time())
+        self._decide(pin, by)
+
+    def _claim_ended(self, pin: Pin, at: float) -> None:
+        by = ""
+        for claim in pin.claims.end_due(at):
+            is_hold = claim.passing
+            by = claim.name if claim.is_automatic else "manual_hold" if is_hold else "timer"
+        self._decide(pin, by)
 
     def header(self) -> list[HeaderPin]:
         """Return each position of the 40-pin header, with the program that holds its line."""
@@ -211,8 +430,8 @@ class Board:
 
     def _check_others(self, pin: Pin) -> None:
         """Raise RequestError if another output of the interlock is unavailable: it may be on."""
-        for other in self:
-            if other.error and other.interlock is pin.interlock and other is not pin:
+        for other in self._group(pin):
+            if other.error:
                 message = f"{other} of the same group is unavailable: {other.error}"
                 raise RequestError("unavailable", message)
 
@@ -232,6 +451,15 @@ class Board:
         return future
 
 
+def _is_output(pin: Pin) -> bool:
+    return isinstance(pin.config, schema.DrivenConfig)
+
+
+def _ignore(done: asyncio.Future[Value]) -> None:
+    """Take note of an error of a command that nothing awaits."""
+    done.exception()
+
+
 def _group(config: schema.PinConfig) -> str | None:
     return config.group if isinstance(config, schema.OutputConfig) else None
 
@@ -249,6 +477,14 @@ def _checked_value(pin: schema.PinConfig, value: float) -> float:
     elif value not in (0, 1):
         raise RequestError("bad-value", f"{pin.name}: expected 0 or 1, got {value:g}")
     return value
+
+
+def _checked_seconds(pin: schema.PinConfig, seconds: float | None) -> float | None:
+    """Return the time for which a command holds. Raises RequestError if it is out of range."""
+    if seconds is None or schema.MIN_PULSE_S <= seconds <= schema.MAX_PULSE_S:
+        return seconds
+    message = f"{pin.name}: expected 0.01 to {schema.MAX_PULSE_S} seconds, got {seconds:g}"
+    raise RequestError("bad-value", message)
 
 
 def _checked_pulse(pin: schema.PinConfig, seconds: float | None) -> float:

@@ -1,6 +1,19 @@
-"""Claims: the values that sources want for an output, and which of them decides."""
+"""Claims: the values that sources want for an output, and which of them decides.
 
+A source is a person (`manual`), a rule, a schedule, or the output's default. Each has at most one
+claim on an output. The highest level decides, and within a level the claim that began last. When a
+claim ends, the next one decides.
+
+Limits are no claims: the ends of `pulse` and `max_on` call `cut`. A claim that was cut is spent: it
+counts again when its source begins anew.
+
+Nothing here knows lines, timers or files. Moments are seconds of the monotonic clock.
+"""
+
+from collections.abc import Iterator
 from enum import IntEnum
+
+from msgspec import Struct
 
 
 class Level(IntEnum):
@@ -10,3 +23,235 @@ class Level(IntEnum):
     SCHEDULE = 1
     RULE = 2
     MANUAL = 3
+
+
+class Claim(Struct, frozen=True, omit_defaults=True):
+    """The value that one source wants.
+
+    It ends by itself at `until`, unless that is None. If it is `passing`, it also ends at the next
+    event below it (see `Claims`). Passing are a person's command without a time, a rule's reaction
+    to an edge, and a level that was restored at a start.
+    """
+
+    level: Level
+    source: str
+    value: float
+    began: float
+    until: float | None = None
+    passing: bool = False
+
+    @property
+    def name(self) -> str:
+        """The source in words: `manual`, `default`, `rule hall`, `schedule evening`."""
+        return f"{self.level.name.lower()} {self.source}".rstrip()
+
+    @property
+    def is_automatic(self) -> bool:
+        """True for a schedule, and for a rule as long as its condition holds."""
+        return self.level in (Level.SCHEDULE, Level.RULE) and not self.passing
+
+    @property
+    def is_by_hand(self) -> bool:
+        """True if `auto` ends it."""
+        return self.passing or self.level is Level.MANUAL
+
+
+class KeptClaims(Struct, frozen=True, omit_defaults=True):
+    """What is kept of the claims on an output over a restart.
+
+    `value` is what all claims gave, `scheduled` what the schedules gave, None without any. Windows
+    and conditions are not kept, since their sources claim again. `spent` has the moments of `cut`.
+    """
+
+    value: float
+    claims: tuple[Claim, ...] = ()
+    spent: dict[str, float] = {}
+    scheduled: float | None = None
+
+
+class Claims:
+    """The claims on one output.
+
+    A passing claim ends at these events: a rule begins a claim; a schedule begins a claim with an
+    end, which is a moment; a window begins or ends, and that changes what the automatic claims
+    give.
+
+    Until `start_ends` the sources claim what held before the start. That is no event.
+    """
+
+    def __init__(self, default: float = 0) -> None:
+        """Begin with the default alone, whose value is `default`."""
+        self._default = Claim(Level.DEFAULT, "", default, 0)
+        self._claims: dict[str, Claim] = {}
+        self._spent: dict[str, float] = {}
+        self._before_start: KeptClaims | None = None
+        self._resumed: set[str] = set()
+        self._is_starting = True
+
+    def __iter__(self) -> Iterator[Claim]:
+        """Iterate over the claims that count, except the default."""
+        return iter(tuple(self._claims.values()))
+
+    @property
+    def winner(self) -> Claim:
+        """The claim that decides."""
+        return self._strongest(list(self._claims.values()))
+
+    @property
+    def is_by_hand(self) -> bool:
+        """True if `relinquish` would end a claim."""
+        return any(claim.is_by_hand for claim in self)
+
+    @property
+    def next_end(self) -> float | None:
+        """The moment at which the next claim ends by itself, or None."""
+        return min((claim.until for claim in self if claim.until is not None), default=None)
+
+    @property
+    def chosen(self) -> float:
+        """The value that a person chose for good, else the default."""
+        found = [claim for claim in self if claim.passing and claim.until is None]
+        return self._strongest(found).value
+
+    # Sources
+
+    def begin(self, claim: Claim) -> bool:
+        """Add a claim, or renew that of its source. Return True if it decides now.
+
+        A claim that was spent, and began no later than that, is ignored.
+        """
+        name = claim.name
+        if self._is_starting and claim.level is Level.RULE and name in self._spent:
+            self._spent[name] = max(self._spent[name], claim.began)  # a start is no new edge
+            self._resumed.add(name)
+        if name in self._spent and claim.began <= self._spent[name]:
+            return False
+        automatic, before = self._automatic, self._claims.pop(name, None)
+        self._spent.pop(name, None)
+        self._claims[name] = claim
+        is_new = before is None or claim.began > before.began
+        is_moment = claim.level is Level.RULE or claim.until is not None
+        if claim.level is Level.MANUAL:
+            self._claims.pop(self._default.name, None)
+        elif not self._is_starting and (is_new and is_moment or self._automatic != automatic):
+            self._end_passing(but=name)
+        return self.winner is claim
+
+    def end(self, name: str) -> None:
+        """End the claim of a source."""
+        automatic, claim = self._automatic, self._claims.pop(name, None)
+        if name.startswith("rule "):
+            self._spent.pop(name, None)  # its condition has ended, and may begin anew
+        is_window = claim and claim.level is Level.SCHEDULE and claim.until is None
+        if is_window and not self._is_starting and self._automatic != automatic:
+            self._end_passing()
+
+    def end_due(self, now: float) -> list[Claim]:
+        """End the claims whose `until` has come, and return them."""
+        due = [claim for claim in self if claim.until is not None and claim.until <= now]
+        for claim in due:
+            del self._claims[claim.name]
+        return due
+
+    def relinquish(self, rules_too_at: float | None = None) -> None:
+        """End all claims by hand. With a moment, also spend the claims of rules."""
+        for claim in self:
+            if claim.is_by_hand:
+                del self._claims[claim.name]
+            elif claim.level is Level.RULE and rules_too_at is not None:
+                self._spend(claim, rules_too_at)
+
+    # Limits and failures
+
+    def cut(self, at: float) -> None:
+        """Spend all claims for a value above 0 that began until `at`: a limit has ended."""
+        for claim in self:
+            if claim.value and claim.began <= at:
+                self._spend(claim, at)
+        self._forget_default()
+
+    def give_way(self, level: Level = Level.MANUAL) -> None:
+        """End the claims by hand up to `level` that are on, and a default that is on.
+
+        Another output of the group was switched on by hand. Automatic claims stay, and wait.
+        """
+        for claim in self:
+            if claim.value and claim.is_by_hand and claim.level <= level:
+                del self._claims[claim.name]
+        self._forget_default()
+
+    def fail(self) -> None:
+        """Leave the automatic claims alone: after a failure of its line an output is off."""
+        self.relinquish()
+        self._forget_default()
+
+    # Starts
+
+    def restore(self, value: float) -> None:
+        """Begin a passing claim for the level that was restored, weaker than all others."""
+        claim = Claim(Level.DEFAULT, "", value, 0, passing=True)
+        self._claims = {claim.name: claim, **self._claims} if value else self._claims
+
+    def resume(self, kept: KeptClaims, with_passing: bool, now: float) -> None:
+        """Go on with the claims before a restart, with the passing ones only if so asked."""
+        for claim in kept.claims:
+            is_over = claim.until is not None and claim.until <= now
+            if not is_over and (with_passing or not claim.passing):
+                self._claims[claim.name] = claim
+        self._spent = dict(kept.spent)
+        self._before_start = kept
+
+    def start_ends(self) -> None:
+        """Take what comes from now on as events.
+
+        If a schedule changed the output while the server was away, passing claims end. What a rule
+        had spent is forgotten if its condition does not hold any more.
+        """
+        if not self._is_starting:
+            return
+        self._is_starting = False
+        self._spent = {
+            name: at
+            for name, at in self._spent.items()
+            if name in self._resumed or not name.startswith("rule ")
+        }
+        has_rule = any(claim.level is Level.RULE and claim.is_automatic for claim in self)
+        before = self._before_start
+        if before and before.scheduled != self._scheduled and not has_rule:
+            self._end_passing()
+
+    def kept(self) -> KeptClaims:
+        """Return what to keep over a restart."""
+        kept = [claim for claim in self if claim.passing or claim.until is not None]
+        if self._default.value and self._default.name not in self._claims:
+            kept.append(Claim(Level.DEFAULT, "", self._default.value, 0, passing=True))
+        return KeptClaims(self.winner.value, tuple(kept), dict(self._spent), self._scheduled)
+
+    # Parts
+
+    @property
+    def _automatic(self) -> float:
+        return self._strongest([claim for claim in self if claim.is_automatic]).value
+
+    @property
+    def _scheduled(self) -> float | None:
+        found = [claim for claim in self if claim.level is Level.SCHEDULE]
+        return self._strongest(found).value if found else None
+
+    def _strongest(self, claims: list[Claim]) -> Claim:
+        """Return the claim that decides among some, the one renewed last if two began together."""
+        ordered = reversed(claims)
+        return max(ordered, key=lambda claim: (claim.level, claim.began), default=self._default)
+
+    def _end_passing(self, but: str = "") -> None:
+        for claim in self:
+            if claim.passing and claim.name != but:
+                del self._claims[claim.name]
+
+    def _spend(self, claim: Claim, at: float) -> None:
+        del self._claims[claim.name]
+        if claim.is_automatic:
+            self._spent[claim.name] = at
+
+    def _forget_default(self) -> None:
+        self._default = Claim(Level.DEFAULT, "", 0, 0)

@@ -4,7 +4,6 @@ The deadlines are kept here, in the server: a phone that disconnects leaves no p
 """
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Callable
 
@@ -22,7 +21,8 @@ class Output:
     in monotonic seconds, or None; `name` is its name in the log.
 
     `driven(before, by)` is called after each `switch`, also to the same value; `failed(error)` when
-    the line cannot be driven. The constructor and `leave` raise LINE_ERRORS.
+    the line cannot be driven; `limit_ended(by)` at the end of a pulse or of `max_on`, and has to
+    switch it off. The constructor and `leave` raise LINE_ERRORS.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Output:
         loop: asyncio.AbstractEventLoop,
         driven: Callable[[float, str | None], None],
         failed: Callable[[Exception], None],
+        limit_ended: Callable[[str], None],
         initial: OutputState,
     ) -> None:
         """Drive the value of `initial` until its deadlines, or 0 if one has passed."""
@@ -40,6 +41,7 @@ class Output:
         self._loop = loop
         self._driven = driven
         self._failed = failed
+        self._limit_ended = limit_ended
         self._high_is_on = config.active == "high"
         self._max_on = config.max_on
         self._pulse = config.pulse if isinstance(config, OutputConfig) else None
@@ -111,6 +113,12 @@ class Output:
             self.since = now
         self._driven(before, by)
 
+    def forget_pulse(self) -> None:
+        """Stay on after a pulse that a command asked for, unless the output has its own `pulse`."""
+        if self._pulse is None and self._pulse_at is not None:
+            self._stop_timer()
+            self._set_timer()
+
     def leave(self, how: str) -> None:
         """Drive the line for the last time: `off`, `on`, `input` (release), `keep` (no change)."""
         if self._timer:
@@ -137,17 +145,16 @@ class Output:
         length = seconds or self._pulse
         self._stop_timer()
         self._pulse_at = now + length if length else None
+        self._set_timer()
+
+    def _set_timer(self) -> None:
         ends = [(self._pulse_at, "pulse"), (self._max_at, "max_on")]
         off_at, by = min(((at, by) for at, by in ends if at is not None), default=(None, ""))
         if off_at is not None:
-            self._timer = self._loop.call_at(off_at, self._expire, by)
+            self._timer = self._loop.call_at(off_at, self._limit_ended, by)
 
     def _stop_timer(self) -> None:
         self._pulse_at = None
         if self._timer:
             self._timer.cancel()
             self._timer = None
-
-    def _expire(self, by: str) -> None:
-        with contextlib.suppress(RequestError):  # `failed` was called
-            self.switch(0, by)

@@ -1,4 +1,4 @@
-"""Output state: the last value of each output, with its deadlines, kept on disk.
+"""Output state: the last value of each output, with its deadlines and claims, kept on disk.
 
 A file in /run is for a restart of the service (`initial: keep`), a file in /var/lib for a power cut
 (`initial: restore`).
@@ -15,6 +15,7 @@ from msgspec import Struct
 from ..limits import DEFAULT, Limits
 from ..system import storage
 from ..system.logs import LIMITED
+from .claims import KeptClaims
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _FILE_NAME = "levels.json"
@@ -29,12 +30,22 @@ class OutputState(Struct, frozen=True):
 
     `value` is 0 (off) to 1 (on), whatever the level. `pulse_at` and `max_at` are the moments at
     which its pulse and its `max_on` end, or None: seconds of the monotonic clock, which goes on
-    over a restart of the service.
+    over a restart of the service. With `ends_claim` the end in `pulse_at` is that of the claim that
+    decides: for `safe-state` and older releases it is as good as that of a pulse.
     """
 
     value: float
     pulse_at: float | None = None
     max_at: float | None = None
+    ends_claim: bool = False
+
+    def until(self, end: float | None) -> "OutputState":
+        """Return the state with the end of the claim that decides, if that comes before a pulse's.
+
+        A value of 0 has no end."""
+        if end is None or not self.value or (self.pulse_at is not None and self.pulse_at <= end):
+            return self
+        return OutputState(self.value, end, self.max_at, ends_claim=True)
 
     @property
     def off_at(self) -> float | None:
@@ -45,6 +56,8 @@ class OutputState(Struct, frozen=True):
 class _File(Struct):
     boot: str
     levels: dict[int, OutputState]
+    claims: dict[int, KeptClaims] = {}
+    """Older releases do not read them, and leave them out when they write."""
 
 
 class OutputStateStore:
@@ -55,8 +68,9 @@ class OutputStateStore:
         self._state = state / _FILE_NAME if state else None
         self._boot = _boot_id()
         self._save_interval_s = limits.output_state_save_interval_s
-        self._states = _read(self._run, self._boot)
-        self._restored = _read(self._state)
+        before = _read(self._run, self._boot)
+        self._states, self._claims = before.levels, before.claims
+        self._restored = _read(self._state).levels
         self._written = dict(self._restored)
         self._save_after = 0.0
         self._saving = threading.Lock()  # the last save, at a stop, waits for one in progress
@@ -70,6 +84,10 @@ class OutputStateStore:
         """Return the last state since the Pi was started, also by an earlier process."""
         return self._states.get(gpio)
 
+    def claims(self, gpio: int) -> KeptClaims | None:
+        """Return the last claims since the Pi was started, None if they are not known."""
+        return self._claims.get(gpio)
+
     def before_power_cut(self, gpio: int) -> OutputState | None:
         """Return the last state since the Pi was started, else the one kept over a power cut."""
         return self._states.get(gpio) or self._restored.get(gpio)
@@ -78,14 +96,19 @@ class OutputStateStore:
         """Return the lines driven since the Pi was started; empty also if that is not known."""
         return set(self._states)
 
-    def remember(self, gpio: int, state: OutputState, over_power_cut: bool) -> None:
-        """Keep a state. Write it to /run; with `over_power_cut` the next `save` writes it, too."""
+    def remember(
+        self, gpio: int, state: OutputState, claims: KeptClaims, over_power_cut: float | None
+    ) -> None:
+        """Keep a state and the claims on it, and write them to /run.
+
+        The next `save` also writes the value `over_power_cut`, if there is one.
+        """
         self._states[gpio] = state
-        if over_power_cut:
-            # The length of a power cut is not known, so an output with a deadline is off after it.
-            self._restored[gpio] = OutputState(state.value if state.off_at is None else 0)
+        self._claims[gpio] = claims
+        if over_power_cut is not None:
+            self._restored[gpio] = OutputState(over_power_cut)
         if self._run:
-            _write(self._run, _File(self._boot, self._states), durable=False)
+            _write(self._run, _File(self._boot, self._states, self._claims), durable=False)
 
     def is_due(self, now: float) -> bool:
         """Return True if there is a change to save, and the last save is long enough ago."""
@@ -107,18 +130,19 @@ def _boot_id() -> str:
     return ""
 
 
-def _read(file: Path | None, boot: str | None = None) -> dict[int, OutputState]:
+def _read(file: Path | None, boot: str | None = None) -> _File:
     """Return the states in a file, none if it is missing, damaged, or of another boot."""
+    nothing = _File("", {})
     if file is None:
-        return {}
+        return nothing
     try:
         found = msgspec.json.decode(storage.read(file, _MAX_FILE_BYTES), type=_File)
     except FileNotFoundError:
-        return {}
+        return nothing
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         log.warning("%s: %s; no output state is restored", file, error)
-        return {}
-    return found.levels if boot in (None, found.boot) else {}
+        return nothing
+    return found if boot in (None, found.boot) else nothing
 
 
 def _write(file: Path, content: _File, durable: bool) -> bool:

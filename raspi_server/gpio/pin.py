@@ -3,15 +3,16 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..config import schema
 from ..errors import RequestError
 from ..limits import Limits
-from ..messages import Value
+from ..messages import Source, Value
 from ..system import busy
 from ..system.clock import wall_time
 from .backend import LINE_ERRORS, Line, PinFactory
+from .claims import Claims, Level
 from .input import Input
 from .interlock import Interlock
 from .output import Output
@@ -20,23 +21,36 @@ from .output_state import OutputState, OutputStateStore
 log = logging.getLogger(__name__)
 
 
+class Decision(NamedTuple):
+    """The source that decides the value of an output, until the monotonic moment `until`, if known.
+
+    `auto` is true if the command `auto` would end a claim.
+    """
+
+    source: Source
+    until: float | None
+    auto: bool
+
+
 class PinChange(NamedTuple):
     """A new value of a pin.
 
     `moment` is in seconds of the monotonic clock; `by` is the caller or the cause, None for an
-    input.
+    input, as `decision` is.
     """
 
     pin: str
     value: Value
     moment: float
     by: str | None
+    decision: Decision | None = None
 
 
 class PinEnvironment(NamedTuple):
     """The parts that all pins of a board share.
 
-    `when_changed` is called for each new value, `when_lost` after a line has failed.
+    `when_changed` is called for each new value, `when_decided` for another decision about the same
+    value, `when_lost` after a line has failed, and `limit_ended` at the end of a time limit.
     """
 
     factory: PinFactory
@@ -44,14 +58,16 @@ class PinEnvironment(NamedTuple):
     loop: asyncio.AbstractEventLoop
     limits: Limits
     when_changed: Callable[[PinChange], None]
+    when_decided: Callable[[str, Decision], None]
     when_lost: Callable[[], None]
+    limit_ended: Callable[["Pin", str], None]
 
 
 class Pin:
     """A pin of the board.
 
-    `device` is its open input or output, or None; `error` is then the reason. Its `str` is that of
-    its configuration: `lamp (GPIO17)`.
+    `device` is its open input or output, or None; `error` is then the reason. `claims` decide the
+    value of an output, open or not. Its `str` is that of its configuration: `lamp (GPIO17)`.
     """
 
     def __init__(
@@ -68,8 +84,10 @@ class Pin:
         self._factory = environment.factory
         self._states = environment.states
         self._was_open = False
-        self.deferred_value = 0.0
-        """Value that an output of an interlock gets as soon as the others are known to be off."""
+        self._decision: Decision | None = None
+        """The decision that was reported last."""
+        self._timer: asyncio.TimerHandle | None = None
+        self.claims = self._first_claims(config)
 
     def __str__(self) -> str:
         return str(self.config)
@@ -84,6 +102,32 @@ class Pin:
         """Unix time of the last change, or None."""
         moment = self.device.since if self.device else None
         return None if moment is None else wall_time(moment)
+
+    @property
+    def wanted(self) -> float:
+        """The value that the claims give the output."""
+        value = self.claims.winner.value
+        return value if isinstance(self.config, schema.PwmConfig) else int(value > 0)
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while the output waits for the pause of its interlock."""
+        return (
+            self.interlock is not None
+            and isinstance(self.device, Output)
+            and self.interlock.is_waiting(self.device)
+        )
+
+    @property
+    def decision(self) -> Decision | None:
+        """The source that decides, None for an input and while the pin is unavailable."""
+        if not isinstance(self.device, Output):
+            return None
+        claim = self.claims.winner
+        ends = (claim.until, self.device.state.off_at)
+        until = min((end for end in ends if end is not None), default=None)
+        level: Any = claim.level.name.lower()
+        return Decision(Source(level, claim.source or None), until, self.claims.is_by_hand)
 
     @property
     def output(self) -> Output:
@@ -130,12 +174,38 @@ class Pin:
         if self.device:
             self.device.name = str(config)
         if isinstance(self.device, Output):
-            assert isinstance(config, schema.DrivenConfig)
-            self._keep(config, self.device.state)
+            self._keep(self.device.state)
         return True
+
+    def update(self) -> None:
+        """Keep and report other claims on an output that has their value already."""
+        decision, before = self.decision, self._decision
+        if decision is None:
+            return
+        is_by_hand = self.claims.winner.level is Level.MANUAL
+        if before and before.source.level == "manual" and not is_by_hand:
+            self.output.forget_pulse()
+            decision = self.decision
+        if self.claims.kept() != self._states.claims(self.config.gpio):
+            self._keep(self.output.state)
+        self._report(decision)
+
+    def set_timer(self, ended: Callable[["Pin", float], None]) -> None:
+        """Call `ended` with the moment at which the next claim ends, if one does by itself."""
+        self.stop_timer()
+        at = self.claims.next_end
+        if at is not None:
+            self._timer = self._environment.loop.call_at(at, ended, self, at)
+
+    def stop_timer(self) -> None:
+        """Forget the claim that ends next."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
 
     def close(self, how: str | None = None) -> None:
         """Bring an output to the state `how`, or else its `on_stop`, and release the line."""
+        self.stop_timer()
         device, self.device = self.device, None
         if device is None:
             return
@@ -155,11 +225,16 @@ class Pin:
         """True while it is an open output: no other program can have changed its line."""
         return isinstance(self.device, Output)
 
-    @property
-    def starts_on(self) -> bool:
-        """True if it is an output that will be on after `open`."""
+    def prepare(self) -> bool:
+        """Take over the level of the line with `initial: keep`. Return True if it will start on."""
         config = self.config
-        return isinstance(config, schema.DrivenConfig) and self._initial_state(config).value > 0
+        if not isinstance(config, schema.DrivenConfig):
+            return False
+        if config.initial == "keep" and self._states.before_restart(config.gpio) is None:
+            level = self._factory.level(config.gpio)
+            is_on = level is not None and bool(level) == (config.active == "high")
+            self.claims.restore(int(is_on))
+        return self.wanted > 0
 
     def _open_device(self, was_held: bool) -> Input | Output:
         config, environment = self.config, self._environment
@@ -172,20 +247,21 @@ class Pin:
 
     def _open_output(self, config: schema.DrivenConfig, line: Line, was_held: bool) -> Output:
         initial = self._initial_state(config)
-        self.deferred_value = 0.0
         if initial.value and self.interlock:
             if self.interlock.is_any_on:
-                log.warning("%s: starts off, since another output of its group is on", self)
+                if not self.claims.winner.is_automatic:
+                    log.warning("%s: starts off, since another output of its group is on", self)
+                    self.claims.give_way()
                 initial = OutputState(0)
             elif not (was_held and self._was_on()):
-                # An output with a deadline is not switched on late.
-                self.deferred_value = initial.value if initial.off_at is None else 0
+                if initial.off_at is not None:  # it would be switched on late
+                    self.claims.give_way()
                 initial = OutputState(0)
-        loop = self._environment.loop
-        output = Output(config, line, loop, self._output_driven, self._fail, initial)
+        loop, limit_ended = self._environment.loop, self._limit_ended
+        output = Output(config, line, loop, self._output_driven, self._fail, limit_ended, initial)
         if self.interlock:
             self.interlock.add(output)
-        self._keep(config, output.state)
+        self._keep(output.state)
         return output
 
     def _leave(self, output: Output, how: str | None) -> None:
@@ -194,41 +270,53 @@ class Pin:
         if self.interlock:
             self.interlock.remove(output)
         if how is None:  # an output with a deadline must not stay on without a server to end it
-            has_deadline = output.state.off_at is not None
+            has_deadline = output.state.until(self.claims.winner.until).off_at is not None
             how = "off" if has_deadline and config.on_stop == "keep" else config.on_stop
         output.leave(how)
         # With keep or restore, the state before the stop is kept, not the one of on_stop.
-        if config.initial not in ("keep", "restore") and how != "keep":
-            self._keep(config, OutputState(int(how == "on")))
+        if config.initial not in KEPT and how != "keep":
+            self._keep(OutputState(int(how == "on")))
 
     def _was_on(self) -> bool:
         """Return True if the server, or one before a restart, last switched it on."""
         last = self._states.before_restart(self.config.gpio)
         return last is not None and last.value > 0
 
+    def _first_claims(self, config: schema.PinConfig) -> Claims:
+        """Return the claims before any of a schedule or rule, with those of before a restart."""
+        if not isinstance(config, schema.DrivenConfig):
+            return Claims()
+        initial, gpio = config.initial, config.gpio
+        is_kept = initial in KEPT
+        claims = Claims(
+            0 if is_kept or initial == "off" else 1 if initial == "on" else float(initial)
+        )
+        kept, last = self._states.claims(gpio), self._states.before_restart(gpio)
+        # The claims are those of the last value, unless a stop, `safe-state` or another release
+        # has set that.
+        is_known = kept is not None and last is not None and last.value == kept.value
+        if kept:
+            claims.resume(kept, is_kept and is_known, self._environment.loop.time())
+        if initial == "restore" and last is None:
+            last = self._states.before_power_cut(gpio)
+        if is_kept and last and not is_known:
+            claims.restore(min(1, max(0, last.value)))
+        return claims
+
     def _initial_state(self, config: schema.DrivenConfig) -> OutputState:
-        """Return the state for `open`, with its deadlines."""
-        if self._was_open:  # available again after a failure: off until a command
-            return OutputState(0)
-        last = self._states.before_restart(config.gpio)
-        if config.initial == "off":
-            return OutputState(0)
-        if config.initial not in ("keep", "restore"):
-            value = 1 if config.initial == "on" else float(config.initial)
-            # An output that is on already has used up some of its time.
-            if last and last.value:
-                return OutputState(value, last.pulse_at, last.max_at)
-            return OutputState(value)
-        if config.initial == "restore":
-            last = self._states.before_power_cut(config.gpio)
+        """Return the state for `open`, with its deadlines. What these have ended is spent."""
+        last, now = self._states.before_restart(config.gpio), self._environment.loop.time()
+        # An output that is on already has used up some of its time.
+        state = last if last and last.value else OutputState(0)
+        if state.ends_claim:
+            state = OutputState(state.value, None, state.max_at)
+        if state.off_at is not None and state.off_at <= now:
+            self.claims.cut(state.off_at)
+            state = OutputState(0)
         has_pulse = isinstance(config, schema.OutputConfig) and config.pulse
-        if has_pulse and (last is None or last.pulse_at is None):
-            return OutputState(0)  # the end of the pulse is not known, so it counts as over
-        if last is None:
-            level = self._factory.level(config.gpio) if config.initial == "keep" else None
-            is_on = level is not None and bool(level) == (config.active == "high")
-            return OutputState(int(is_on))
-        return OutputState(min(1, max(0, last.value)), last.pulse_at, last.max_at)
+        if self.wanted and has_pulse and state.pulse_at is None:
+            self.claims.cut(now)  # the end of the pulse is not known, so it counts as over
+        return OutputState(self.wanted, state.pulse_at, state.max_at)
 
     def _fail(self, error: Exception) -> None:
         """Make the pin unavailable after its line has failed. The board opens it again later."""
@@ -236,6 +324,7 @@ class Pin:
         device, self.device, self.error = self.device, None, str(error)
         if isinstance(device, Output) and self.interlock:
             self.interlock.remove(device)
+        self.claims.fail()
         try:
             if isinstance(device, Input):
                 device.close()
@@ -247,24 +336,48 @@ class Pin:
     def _input_changed(self, value: int, moment: float) -> None:
         self._environment.when_changed(PinChange(self.config.name, value, moment, None))
 
+    def _limit_ended(self, by: str) -> None:
+        self._environment.limit_ended(self, by)
+
     def _output_driven(self, before: float, by: str | None) -> None:
-        config, output = self.config, self.output
-        assert isinstance(config, schema.DrivenConfig)
-        self._keep(config, output.state)
+        output, decision = self.output, self.decision
+        self._keep(output.state)
         if output.value == before:
+            self._report(decision)
             return
         level = logging.DEBUG if before and output.value else logging.INFO  # sliders send many
         words = "off" if not output.value else "on" if output.value == 1 else f"{output.value:.0%}"
         log.log(level, "%s: %s, by %s", self, words, by)
         moment = self._environment.loop.time() if output.since is None else output.since
-        self._environment.when_changed(PinChange(config.name, output.value, moment, by))
+        self._decision = decision
+        name = self.config.name
+        self._environment.when_changed(PinChange(name, output.value, moment, by, decision))
 
-    def _keep(self, config: schema.DrivenConfig, state: OutputState) -> None:
-        self._states.remember(config.gpio, state, config.initial == "restore")
+    def _report(self, decision: Decision | None) -> None:
+        """Report a decision that does not change the value, unless it was reported before."""
+        if decision and decision != self._decision:
+            is_first, self._decision = self._decision is None, decision
+            if not is_first:
+                self._environment.when_decided(self.config.name, decision)
 
+    def _keep(self, state: OutputState) -> None:
+        config, claims = self.config, self.claims
+        assert isinstance(config, schema.DrivenConfig)
+        state = state.until(claims.winner.until)
+        over_power_cut: float | None = None
+        if config.initial == "restore":
+            # The length of a power cut is not known, so an output with a deadline is off after it.
+            # What a schedule or rule gave is off, too: they claim again if it still holds.
+            is_chosen = state.value and state.off_at is None
+            over_power_cut = claims.chosen if is_chosen else 0
+        self._states.remember(config.gpio, state, claims.kept(), over_power_cut)
+
+
+KEPT = ("keep", "restore")
+"""The values of `initial` with which the level before a start is taken over."""
 
 _KEYS_OFF_THE_LINE = {"name", "label", "confirm", "control", "initial", "on_stop", "on_failure"} | {
-    "kind", "room", "icon", "words", "hidden",
+    "kind", "room", "icon", "words", "hidden", "manual_hold",
 }  # fmt: skip
 """Keys that do not affect a line while it is open."""
 

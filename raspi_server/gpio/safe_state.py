@@ -58,7 +58,8 @@ def apply(outputs: list[Output]) -> bool:
     if is_clean_end():
         return True
     folder = os.environ.get("RUNTIME_DIRECTORY")
-    states = _read_states(folder)
+    kept = _read_states(folder)
+    states: dict[str, Any] = kept.get("levels", {})
     outputs = [each for each in outputs if not states or str(each["gpio"]) in states]
     if not outputs:
         return True
@@ -75,7 +76,7 @@ def apply(outputs: list[Output]) -> bool:
     with chip:
         done = all([_leave(chip, output, states) for output in outputs])
     if states != before:
-        _write_states(folder, states)
+        _write_states(folder, {**kept, "levels": states})
     return done
 
 
@@ -115,25 +116,25 @@ def _why() -> str:
 
 
 def _read_states(folder: str | None) -> dict[str, Any]:
-    """Return the states in the file of `output_state`, none if it is damaged or of another boot."""
+    """Return what the file of `output_state` has, nothing if it is damaged or of another boot."""
     try:
         with open(_BOOT, encoding="ascii") as boot, open(f"{folder}/{_STATES_FILE}", "rb") as file:
-            found = json.load(file)
-            states: dict[str, Any] = found["levels"] if found["boot"] == boot.read().strip() else {}
+            found: dict[str, Any] = json.load(file)
+            is_ours = found["boot"] == boot.read().strip() and found["levels"] is not None
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError) as error:
         _say(_WARNING, f"{folder}/{_STATES_FILE}: {error!r}; it is not known what was driven")
         return {}
-    return states
+    return found if is_ours else {}
 
 
-def _write_states(folder: str | None, states: dict[str, Any]) -> None:
+def _write_states(folder: str | None, kept: dict[str, Any]) -> None:
     """Replace the file of `output_state`. If that fails, log the reason."""
     new = f"{folder}/{_STATES_FILE}.safe-state.new"
     try:
         with open(_BOOT, encoding="ascii") as boot, open(new, "w", encoding="utf-8") as file:
-            json.dump({"boot": boot.read().strip(), "levels": states}, file)
+            json.dump({**kept, "boot": boot.read().strip()}, file)
         os.replace(new, f"{folder}/{_STATES_FILE}")
     except OSError as error:
         _say(_WARNING, f"{folder}/{_STATES_FILE}: {error.strerror}; the output state was not saved")

@@ -113,6 +113,7 @@ def payload(command: RemoteCommand, command_id: str) -> bytes:
 
 def in_words(command: RemoteCommand) -> str:
     """Return a command for the log."""
+    seconds = "" if command.seconds is None else f" for {command.seconds:g} s"
     if isinstance(command, RemoteSet):
-        return f"set to {command.value:g}"
-    return str(type(command).__struct_config__.tag)
+        return f"set to {command.value:g}{seconds}"
+    return f"{type(command).__struct_config__.tag}{seconds}"

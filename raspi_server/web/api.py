@@ -23,6 +23,7 @@ from ..messages import (
     LogoutRequest,
     PulseRequest,
     SetRequest,
+    ToggleRequest,
     encode,
 )
 from ..security.access import Caller
@@ -31,10 +32,11 @@ from .cross_origin import allow_origin
 from .handler import NamedHandler, OwnHTTPError, reason, write_plainly
 from .openapi import Operation
 
-_Body = TypeVar("_Body", SetRequest, PulseRequest, LoginRequest, LogoutRequest)
+_Body = TypeVar("_Body", SetRequest, ToggleRequest, PulseRequest, LoginRequest, LogoutRequest)
 
 _BODIES: dict[Any, tuple[msgspec.json.Decoder[Any], str]] = {
     SetRequest: (msgspec.json.Decoder(SetRequest), '{"value":1}'),
+    ToggleRequest: (msgspec.json.Decoder(ToggleRequest), '{"seconds":900}'),
     PulseRequest: (msgspec.json.Decoder(PulseRequest), '{"seconds":0.5}'),
     LoginRequest: (msgspec.json.Decoder(LoginRequest), '{"code":"abcde-fghjk-mnpqr"}'),
     LogoutRequest: (msgspec.json.Decoder(LogoutRequest), '{"path":"/"}'),
@@ -216,7 +218,8 @@ class OnePin(ApiHandler):
 
     async def put(self, name: str) -> None:
         """Set the pin to the `value` of the body. Raises RequestError."""
-        await self.carry_out(messages.Set(pin=name, value=self.body(SetRequest).value))
+        body = self.body(SetRequest)
+        await self.carry_out(messages.Set(pin=name, value=body.value, seconds=body.seconds))
 
     post = put
 
@@ -225,12 +228,19 @@ class TogglePin(ApiHandler):
     """`/api/pins/NAME/toggle`."""
 
     operations = {
-        "post": Operation("Off if it is on, else on", messages.PinInfo, errors=_COMMAND_ERRORS)
+        "post": Operation(
+            "Off if it is on, else on",
+            messages.PinInfo,
+            ToggleRequest,
+            body_required=False,
+            errors=_COMMAND_ERRORS,
+        )
     }
 
     async def post(self, name: str) -> None:
         """Switch the pin to its other value. Raises RequestError."""
-        await self.carry_out(messages.Toggle(pin=name))
+        seconds = self.body(ToggleRequest).seconds
+        await self.carry_out(messages.Toggle(pin=name, seconds=seconds))
 
 
 class PulsePin(ApiHandler):
@@ -249,6 +259,22 @@ class PulsePin(ApiHandler):
     async def post(self, name: str) -> None:
         """Start a pulse of the `seconds` of the body, if any. Raises RequestError."""
         await self.carry_out(messages.Pulse(pin=name, seconds=self.body(PulseRequest).seconds))
+
+
+class AutoPin(ApiHandler):
+    """`/api/pins/NAME/auto`."""
+
+    operations = {
+        "post": Operation(
+            "Rules, schedules or the default decide again",
+            messages.PinInfo,
+            errors=_COMMAND_ERRORS,
+        )
+    }
+
+    async def post(self, name: str) -> None:
+        """End what people claim of the pin. Raises RequestError."""
+        await self.carry_out(messages.Auto(pin=name))
 
 
 class Health(ApiHandler):

@@ -14,7 +14,7 @@ from ..config.schema import DrivenConfig
 from ..errors import RequestError
 from ..gpio.board import Board
 from ..gpio.history import History
-from ..gpio.pin import Pin
+from ..gpio.pin import Decision, Pin
 from ..limits import Limits
 from ..messages import (
     HEADERS,
@@ -36,6 +36,7 @@ from ..security.access import AccessPolicy, Caller
 from ..security.hooks import Hooks
 from ..security.tls import Identity
 from ..status import Status
+from ..system.clock import wall_time
 from .compression import ContentCache
 from .versions import Versions
 
@@ -160,15 +161,18 @@ class WebContext:
     def pin(self, pin: Pin, caller: Caller) -> PinInfo:
         """Return a pin as a caller may see it."""
         may_control = self.auth.may_control(pin.config, caller)
-        return self._pin(pin, may_control, self.sees_details(caller))
+        return self._pin(pin, may_control, self.sees_details(caller), pin.decision)
 
     def broker_pin(self, pin: Pin, may_control: bool) -> PinInfo:
         """Return a pin as clients of the broker see it; `may_control` lets them switch it."""
         may_control = may_control and self.auth.broker_may_control(pin.config)
         return self._pin(pin, may_control, details=False)
 
-    def _pin(self, pin: Pin, may_control: bool, details: bool) -> PinInfo:
+    def _pin(
+        self, pin: Pin, may_control: bool, details: bool, decision: Decision | None = None
+    ) -> PinInfo:
         config = pin.config
+        until = decision and decision.until
         return PinInfo(
             name=config.name,
             label=config.label,
@@ -189,6 +193,9 @@ class WebContext:
             icon=config.icon,
             words=PinWords(config.words.on, config.words.off) if config.words else None,
             hidden=config.hidden,
+            source=decision and decision.source,
+            until=None if until is None else wall_time(until),
+            auto=decision is not None and decision.auto,
         )
 
     def pins(self, caller: Caller) -> list[PinInfo]:

@@ -133,6 +133,7 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api/pins/{name}", api.OnePin),
     ("/api/pins/{name}/toggle", api.TogglePin),
     ("/api/pins/{name}/pulse", api.PulsePin),
+    ("/api/pins/{name}/auto", api.AutoPin),
     ("/api/pins/{name}/history", history_api.OneHistory),
     ("/api/history", history_api.AllHistory),
     ("/api/events", events_api.Events),

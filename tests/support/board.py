@@ -2,6 +2,7 @@
 
 import asyncio
 import selectors
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from raspi_server.config import parser, schema
 from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
 from raspi_server.gpio.output_state import OutputStateStore
-from raspi_server.gpio.pin import PinChange
+from raspi_server.gpio.pin import Decision, PinChange
 from raspi_server.messages import Command, Pulse, Set, Toggle, Value
 
 
@@ -51,17 +52,27 @@ class SimulatedBoard:
         states: OutputStateStore | None = None,
         factory: SimulatedFactory | None = None,
         at: float = 1000.0,
+        claim_first: Callable[[Board], None] = lambda board: None,
     ) -> None:
-        """Open a board from the YAML text of its pins, at the loop's time `at` in seconds."""
+        """Open a board from the YAML text of its pins, at the loop's time `at` in seconds.
+        `claim_first` claims for it what schedules and rules give."""
         self.loop = JumpingLoop(at)
         self.errors: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
         self.changes: list[PinChange] = []
+        self.decisions: list[tuple[str, Decision]] = []
         self.availability_changes = 0
         self.factory = factory or SimulatedFactory()
         self.states = states or OutputStateStore(None, None)
         self.board = Board(
-            parse(pins).pins, self.factory, self.states, self.loop, self.changes.append, self._count
+            parse(pins).pins,
+            self.factory,
+            self.states,
+            self.loop,
+            self.changes.append,
+            self._count,
+            when_decided=lambda *decision: self.decisions.append(decision),
+            claim_first=claim_first,
         )
 
     def _count(self) -> None:

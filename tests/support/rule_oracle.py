@@ -1,6 +1,6 @@
 """What rules do, worked out from docs/automation.md by brute force: it searches the whole past.
 
-It shares no code with the package. A rule is a dict of keys as in config.yaml, with lists for names.
+It shares no code with the package. A rule is a dict of keys as in config.yaml, names are lists.
 A `Past` has what happened to each pin; `Oracle` asks it at each moment at which a time may have
 passed."""
 
