@@ -86,18 +86,13 @@ class House:
         self.engine.synchronize()
         self.settle()
 
-    def find(self, pin: str, value: float = 0) -> None:
-        """Make a pin available again; an input with this value."""
+    def find(self, pin: str, value: float) -> int:
+        """Make a pin available again, an input with this value; the engine does not know yet.
+        Return 1 if it is on."""
         self.board[pin].value = value
         if self.board[pin].is_output:
             self.board.open(pin)
-        self.engine.synchronize()
-        self.settle()
-
-    def press(self, pin: str, seconds: float = 0.1) -> None:
-        self.drive(pin, 1)
-        self.wait(seconds)
-        self.drive(pin, 0)
+        return int((self[pin] or 0) > 0)
 
     def wait(self, seconds: float) -> None:
         self.loop.run_until_complete(asyncio.sleep(seconds))
