@@ -118,6 +118,11 @@ def test_light_on_the_stairs_stays_on_after_a_press(build):
     assert house["lamp"] == 1
     house.wait(2)
     assert house["lamp"] == 0
+    house.turn("button", 1)
+    house.wait(5)
+    assert house["lamp"] == 1
+    house.lose("button")
+    assert house["lamp"] == 0
 
 
 # Actions

@@ -13,7 +13,9 @@ MODES = {"input": InputConfig, "output": OutputConfig, "pwm": PwmConfig}
 
 GPIO = "a pin from GPIO0 to GPIO27"
 NAME = "a name of at most 32 characters from a-z, 0-9, _ and -, a letter first"
-TOP_KEYS = "port, address, ssl, interval, www, gpio, access, mqtt, hooks, metrics, log_level, pins"
+TOP_KEYS = (
+    "port, address, ssl, interval, www, gpio, access, mqtt, hooks, rules, metrics, log_level, pins"
+)
 
 
 def read(text, **options):

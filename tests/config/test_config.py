@@ -14,6 +14,7 @@ from raspi_server.config.schema import (
     Config,
     HookConfig,
     MqttConfig,
+    RuleConfig,
 )
 from raspi_server.config.source import load
 from tests.config.reading import GPIO, HERE, MODES, NAME, errors, one_pin, pin_text, read
@@ -31,6 +32,7 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
         ("^  {}:", AccessConfig.__struct_fields__),
         (r"^#  {}: \S", MqttConfig.__struct_fields__),
         (r"^#    {}: \S", HookConfig.__struct_fields__),
+        (r"^#   {} +\S", [field.encode_name for field in msgspec.structs.fields(RuleConfig)]),
         (r"^#   {} +\S", {"mode"} | pin_keys),
     ):
         for key in keys:
@@ -41,13 +43,14 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
 def test_examples_are_valid_and_fit_together():
     """The examples of the shipped file, without their comment signs, those of the pages, and those
     of README.md are valid, also in one file: they have the same indentation."""
-    examples = "^#(?=mqtt:|hooks:| +[a-z_]+:( |$))"
+    examples = "^#(?=mqtt:|hooks:|rules:| +[a-z_]+:( |$))"
     bare = re.sub(examples, "", SHIPPED.read_text(), flags=re.MULTILINE)
-    bare = bare.replace("mqtt: false\n", "").replace("hooks: {}\n", "")
+    bare = bare.replace("mqtt: false\n", "").replace("hooks: {}\n", "").replace("rules: {}\n", "")
     config = read(bare)
     assert (config.mqtt.url, config.mqtt.ca) == ("mqtts://broker.local", HERE / "tls/broker-ca.crt")
     hook = config.hooks["gate"]
     assert (hook.pin, hook.do, hook.unattended) == ("gate", "pulse", True)
+    assert (config.rules["porch"].hold, config.rules["forgotten"].for_) == (180, 600)
     door, lamp, gate, fan = config.pins
     assert (door.gpio, door.label, door.pull) == (17, "Front door", "up")
     assert (lamp.initial, lamp.on_stop, lamp.on_failure) == ("keep", "keep", "keep")
@@ -290,7 +293,7 @@ def test_units_of_numbers():
 
 def test_table_has_every_key():
     """Each key of the configuration is in the table above, except those with tests of their own."""
-    elsewhere = {"access", "mqtt", "pins", "hooks", "name"}
+    elsewhere = {"access", "mqtt", "pins", "hooks", "rules", "name"}
     structs = {"top": Config, "access": AccessConfig, "mqtt": MqttConfig, **MODES}
     for where, struct in structs.items():
         wanted = {where, "list"} if where == "access" else {where}
