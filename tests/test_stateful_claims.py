@@ -1,4 +1,4 @@
-"""Proof that the claims on outputs follow docs/automation.md in any sequence of events: windows,
+"""Proof that the claims on outputs follow docs/architecture.md in any sequence of events: windows,
 moments, conditions, holds, edges, commands with and without a time, pulses, limits, groups,
 restarts, crashes and power cuts. After each event values, sources and the levels of all lines are
 those of the oracle in tests/support/claims_model.py."""

@@ -177,6 +177,7 @@ class Board:
             return self._switch(pin, by, pulse_s, Level.MANUAL)
         except RequestError:
             pin.claims.give_way()
+            pin.update()
             raise
 
     def _end_of_command(self, pin: Pin, now: float, seconds: float | None) -> float | None:
@@ -278,10 +279,14 @@ class Board:
         Return a future of the value. This call or the future raises RequestError.
         """
         pin.set_timer(self._claim_ended)
-        if hand is not None and pin.wanted:
-            for other in self._group(pin):
-                other.claims.give_way(hand)
-        return self._follow(pin, by, pulse_s, is_new=True)
+        others = self._group(pin) if hand is not None and pin.wanted else []
+        for other in others:
+            other.claims.give_way(hand or Level.MANUAL)
+        done = self._follow(pin, by, pulse_s, is_new=True)
+        for other in others:
+            other.set_timer(self._claim_ended)
+            other.update()
+        return done
 
     def _follow(
         self, pin: Pin, by: str, pulse_s: float | None, is_new: bool

@@ -201,6 +201,7 @@ RULES = [
     choice("on_failure", ("pwm",), "off, on or input", "keep"),
     number("pulse", ("output",), "seconds", "0.01", "86400"),
     number("max_on", DRIVEN, "seconds", "0.01", "86400"),
+    number("manual_hold", DRIVEN, "seconds", "0.01", "86400"),
     Rule("group", ("output",), NAME, same("a", "on", "blind_2-x", "x" * 32),
          same("1", "true") | quoted("Blind", "2blind", "_x", "a.b", "ä", "")
          | {"x" * 33: f'"{"x" * 33}"', '"a\\n"': '"a\\n"'}),
@@ -302,7 +303,7 @@ def test_table_has_every_key():
 
 
 OFF = {"initial": "off", "on_stop": "off", "on_failure": "off"}
-DRIVEN_DEFAULTS = OFF | {"max_on": None, "confirm": False, "control": None}
+DRIVEN_DEFAULTS = OFF | {"max_on": None, "manual_hold": None, "confirm": False, "control": None}
 DEFAULTS = {
     "input": {"pull": "none", "debounce": 0},
     "output": DRIVEN_DEFAULTS | {"pulse": None, "group": None, "group_pause": 0.1},

@@ -1,4 +1,4 @@
-"""Oracle of the claims: docs/automation.md in plain Python, for tests/test_stateful_claims.py.
+"""Oracle of the claims for tests/test_stateful_claims.py: the rules of docs/architecture.md.
 
 It shares no line with the package. A configuration is a dict of names to dicts of keys. Times are
 seconds. After each event `values`, `source` and the `levels` of each output say what must be."""
