@@ -125,6 +125,28 @@ def test_light_on_the_stairs_stays_on_after_a_press(build):
     assert house["lamp"] == 0
 
 
+def test_hold_of_a_press_that_acts_after_its_release(build):
+    """Beside a double press, a short one acts 0.35 s after its release, and its hold counts from
+    then. A window that closes ends it for good."""
+    house = build("""
+stairs: {when: button, press: short, turn_on: lamp, hold: 60, only: {from: sunset, to: sunrise}}
+other: {when: button, press: double, toggle: hall}
+""")
+    house.open("sunset")
+    house.press("button")
+    house.wait(1)
+    assert house["lamp"] == 1
+    house.wait(58)
+    assert house["lamp"] == 1
+    house.wait(2)
+    assert house["lamp"] == 0
+    house.press("button")
+    house.wait(1)
+    house.shut("sunset")
+    house.open("sunset")
+    assert house["lamp"] == 0
+
+
 # Actions
 
 
