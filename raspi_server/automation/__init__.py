@@ -1,1 +1,1 @@
-"""Automation: outputs that switch by themselves, at times that config.yaml names."""
+"""Automation: outputs that switch by themselves, at times and at events that config.yaml names."""

@@ -9,9 +9,9 @@ from ..limits import DEFAULT, Limits
 from ..system import clock as system_clock
 from ..system import storage
 from .clock import Evidence, StepWatch
-from .engine import Engine
 from .memory import Memory
 from .outputs import Outputs
+from .schedule_engine import ScheduleEngine
 from .zone import SystemZone
 
 
@@ -34,7 +34,7 @@ class Automation:
         self._limits = limits
         self._evidence = evidence or Evidence()
         self._memory = Memory(storage.state_folder(), system_clock.boot_id())
-        self.engine = Engine(self._memory, time, SystemZone(), self._store)
+        self.engine = ScheduleEngine(self._memory, time, SystemZone(), self._store)
         self._timer: asyncio.TimerHandle | None = None
         self._asking: asyncio.Task[None] | None = None
         self._step_watch: StepWatch | None = None

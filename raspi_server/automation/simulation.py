@@ -15,8 +15,8 @@ from ..gpio.board import Board
 from ..gpio.claims import Level
 from ..gpio.output_state import OutputStateStore
 from ..gpio.pin import PinChange
-from .engine import Engine, Zone
 from .memory import Memory
+from .schedule_engine import ScheduleEngine, Zone
 
 
 class Switch(NamedTuple):
@@ -78,7 +78,7 @@ class _Player:
         self.switches: list[Switch] = []
         self._config = config
         self._loop = loop
-        self._engine = Engine(Memory(None, ""), _Clock(loop), zone, lambda done: done())
+        self._engine = ScheduleEngine(Memory(None, ""), _Clock(loop), zone, lambda done: done())
         self._engine.is_known = True
         self.board = Board(
             config.pins,

@@ -343,7 +343,10 @@ CONVERTERS: dict[Any, Converter] = {
         for (kind, pins), example in zip(_KINDS.items(), ("door", "outlet", "fan"), strict=True)
     },
     Icon | None: Converter(partial(_to_plain, Icon), "the name of an icon, such as fish"),
-    TimeOfDay | None: Converter(_to_time, "a time such as 06:30, 23:00 or sunset+00:20"),
+    **dict.fromkeys(
+        (TimeOfDay, TimeOfDay | None),
+        Converter(_to_time, "a time such as 06:30, 23:00 or sunset+00:20"),
+    ),
     Discovery: Converter(_to_discovery, "false or a topic such as homeassistant"),
     bool | CertificateFiles: Converter(
         partial(_to_plain, bool), "true, false or {certificate: FILE, key: FILE}"

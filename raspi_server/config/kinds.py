@@ -50,6 +50,8 @@ ALARMS = frozenset({"smoke", "gas", "carbon_monoxide", "moisture", "problem", "t
 """Kinds whose 1 is an alarm."""
 PRESSED = frozenset({"button", "bell", "garage_door", "gate"})
 """Outputs that are pressed, not switched: they have a `pulse`."""
+BUTTON_DEBOUNCE_S = 0.03
+"""Default of `debounce` for an input of the kind button: its contacts bounce for less."""
 
 _IN_WORDS = {
     **dict.fromkeys(OPENINGS | {"valve"}, ("open", "closed")),

@@ -6,7 +6,7 @@ at once, each with its line and what was expected.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,8 +17,9 @@ from msgspec import Struct
 from . import rules, schedule_rules, strict_yaml
 from .converters import advice, choice, converter, expected
 from .errors import ConfigError, Diagnostic, Fault, told_once
-from .kinds import OPENINGS
+from .kinds import BUTTON_DEBOUNCE_S, OPENINGS
 from .pinout import POSITION_BY_GPIO
+from .rule_keys import RuleReader
 from .rules import Violation
 from .schema import (
     MODES,
@@ -39,6 +40,7 @@ from .schema import (
     PageOrigin,
     PinConfig,
     ProxyNetwork,
+    RuleConfigs,
     ScheduleConfig,
     ScheduleConfigs,
     Words,
@@ -74,8 +76,7 @@ def parse(
         raise ConfigError(told_once(found)) from None
     parser = _Parser(name, folder, has_run, data)
     values = {} if root is None or strict_yaml.is_empty(root) else parser.mapping(root, "", Config)
-    parser.check_hooks(values)
-    parser.check_schedules(values)
+    parser.check_references(values)
     if lines is not None:
         lines.update(parser.lines)
     if warnings is not None:
@@ -139,6 +140,7 @@ class _Parser:
         self._file = file
         self._folder = folder
         self._has_run = has_run
+        self._rules = RuleReader(self)
         self._sections: dict[Any, Callable[[Node, str], Any]] = {
             tuple[AnyPin, ...]: self._pins,
             AccessConfig: self._access,
@@ -152,6 +154,8 @@ class _Parser:
             ScheduleConfigs: self._schedules,
             tuple[Day, ...]: partial(self._list, Day, "[mon, wed, fri]"),
             tuple[Name, ...]: partial(self._list, Name, "[lamp, porch]"),
+            RuleConfigs: self._rules.read,
+            **self._rules.sections,
             Words | None: self._words,
         }
         self._hook_lines: dict[tuple[str, str], int] = {}
@@ -200,13 +204,19 @@ class _Parser:
                 lines[text] = line
                 yield text, line, value
 
-    def mapping(self, node: Node, path: str, struct: type[Struct]) -> dict[str, Any]:
-        """Return the values of those keys of `struct` that are in `node` and valid."""
+    def mapping(
+        self, node: Node, path: str, struct: type[Struct], not_yet: Mapping[str, str] = {}
+    ) -> dict[str, Any]:
+        """Return the values of those keys of `struct` that are in `node` and valid.
+
+        `not_yet` has messages for keys that only a later release has.
+        """
         fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
         values: dict[str, Any] = {}
         for key, line, value in self.entries(node, path):
             if key not in fields:
-                self.error(line, _join(path, key), unknown(key, fields))
+                message = not_yet.get(key) or unknown(key, fields)
+                self.error(line, _join(path, key), message)
                 continue
             found = self.value(value, _join(path, key), fields[key])
             if found is not _ABSENT:
@@ -339,11 +349,19 @@ class _Parser:
                 hooks[name] = HookConfig(**values)
         return hooks
 
-    def check_hooks(self, values: dict[str, Any]) -> None:
-        """Check the hooks against the pins, once both are read and have no errors."""
+    def check_references(self, values: dict[str, Any]) -> None:
+        """Check hooks, schedules and rules, once all sections are read and have no errors."""
         if self.errors:
             return
         pins = {pin.name: pin for pin in values.get("pins", ())}
+        location = values.get("location")
+        self._check_hooks(values, pins)
+        for name, schedule in values.get("schedules", {}).items():
+            for violation in schedule_rules.schedule(schedule, pins, location):
+                self._violation(_join("schedules", name), violation)
+        self._rules.check(values.get("rules", {}), pins, location)
+
+    def _check_hooks(self, values: dict[str, Any], pins: Mapping[str, PinConfig]) -> None:
         access = values.get("access", AccessConfig())
         for name, hook in values.get("hooks", {}).items():
             for violation in rules.hook(hook, pins, access):
@@ -388,15 +406,6 @@ class _Parser:
             if len(self.errors) == before:
                 schedules[name] = ScheduleConfig(**{names[key]: values[key] for key in values})
         return schedules
-
-    def check_schedules(self, values: dict[str, Any]) -> None:
-        """Check the schedules against the pins, once both are read and have no errors."""
-        if self.errors:
-            return
-        pins = {pin.name: pin for pin in values.get("pins", ())}
-        for name, schedule in values.get("schedules", {}).items():
-            for violation in schedule_rules.schedule(schedule, pins, values.get("location")):
-                self._violation(_join("schedules", name), violation)
 
     def _violation(self, path: str, violation: Violation) -> None:
         """Add an error in the line of a key below `path`, else in the line of `path`."""
@@ -494,6 +503,8 @@ class _Pins:
             return None
         if "group" in values:
             self._groups[pin.name] = values["group"], line_of(nodes["group"])
+        if values.get("kind") == "button" and mode == "input":
+            values.setdefault("debounce", BUTTON_DEBOUNCE_S)
         values = {"name": pin.name, "label": pin.name, "active": _active(values), **values}
         for violation in rules.conflicts(MODES[mode](**values), tuple(values)):
             parser.conflict(pin.line_of(violation), pin.path_of(violation), violation.message)

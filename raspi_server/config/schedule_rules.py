@@ -59,6 +59,11 @@ def _window(present: Container[str], values: Mapping[str, Any]) -> Iterator[Viol
             message = "expected only with at, got it with a window"
             hint = "; write turn_off: [PIN] and at" if key == "turn_off" else ""
             yield Violation(key, message + hint)
+    yield from window(values)
+
+
+def window(values: Mapping[str, Any]) -> Iterator[Violation]:
+    """Check the two times of a window, as far as both are there."""
     yield from _no_midnight("from", values)
     begin, end = values.get("from"), values.get("to")
     if not begin or not end or begin.sun != end.sun:
@@ -99,8 +104,13 @@ def schedule(
             message = f"expected an output, got {name}, a pwm pin, which has no pulse"
             yield Violation("pin", f"{message}; write from and to, for a state")
     yield from _pulse(schedule, pins)
-    keys = ("from", "to", "at")
-    for key, time in zip(keys, (schedule.begin, schedule.end, schedule.at), strict=True):
+    times = {"from": schedule.begin, "to": schedule.end, "at": schedule.at}
+    yield from sun(times, location)
+
+
+def sun(times: Mapping[str, TimeOfDay | None], location: Location | None) -> Iterator[Violation]:
+    """Check that there is a location for times of the sun, each given by its key."""
+    for key, time in times.items():
         if time and time.sun and not location:
             message = f"expected a location for {time}, got none"
             yield Violation(key, f"{message}; write location: {{latitude: …, longitude: …}}")

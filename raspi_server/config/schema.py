@@ -18,7 +18,7 @@ LONG_PULSE_S = 60
 """A longer `pulse` gets a warning: the number may be in milliseconds."""
 
 NAME = r"[a-z][a-z0-9_-]{0,31}"
-"""Pattern of the names of pins and groups."""
+"""Pattern of the names of pins, groups, hooks and rules."""
 
 Seconds = Annotated[float, Meta(ge=MIN_PULSE_S, le=MAX_PULSE_S, extra={"unit": "seconds"})]
 Name = Annotated[
@@ -236,6 +236,61 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
 
 ScheduleConfigs = dict[str, ScheduleConfig]
 """Schedules by name."""
+Press = Literal["short", "long", "double"]
+PinNames = Annotated[
+    tuple[Name, ...], Meta(description="the name of a pin, or a list such as [lamp, porch]")
+]
+PinValues = Annotated[
+    dict[Name, Annotated[float, Meta(ge=0, le=1)]],
+    Meta(description="values of pins such as {porch: 0.4}"),
+]
+
+
+class OnlyConfig(Struct, frozen=True, kw_only=True):
+    """The window of the day in which a rule acts."""
+
+    begin: TimeOfDay = field(name="from")
+    end: TimeOfDay = field(name="to")
+
+
+class RuleConfig(Struct, frozen=True, kw_only=True):
+    """A rule: what switches outputs when a pin changes (`when`), or while it is on (`while`).
+
+    With several pins any of them counts. `hold` is how long it lasts after its pins went off, `for`
+    how long one of them must have been on. With `unattended` outputs may have `confirm`.
+    """
+
+    when: PinNames = ()
+    while_: PinNames = field(default=(), name="while")
+    press: Press | None = None
+    for_: Seconds | None = field(default=None, name="for")
+    hold: Seconds | None = None
+    only: OnlyConfig | None = None
+    turn_on: PinNames = ()
+    turn_off: PinNames = ()
+    toggle: PinNames = ()
+    set_: PinValues = field(default={}, name="set")
+    pulse: PinNames = ()
+    unattended: bool = False
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The pins that it depends on."""
+        return self.when or self.while_
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The outputs that it switches."""
+        return (*self.turn_on, *self.turn_off, *self.toggle, *self.set_, *self.pulse)
+
+    @property
+    def is_state(self) -> bool:
+        """True if it holds its outputs while something is so; else it acts at events."""
+        return bool(self.while_) or (self.hold is not None and self.press is None)
+
+
+RuleConfigs = dict[str, RuleConfig]
+"""Rules by name."""
 Discovery = Literal[False] | Topic
 
 
@@ -272,6 +327,7 @@ class Config(Struct, frozen=True, kw_only=True):
     hooks: HookConfigs = {}
     location: Location | None = None
     schedules: ScheduleConfigs = {}
+    rules: RuleConfigs = {}
     metrics: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     pins: tuple[AnyPin, ...] = ()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from raspi_server.automation.engine import Engine
 from raspi_server.automation.memory import Memory
+from raspi_server.automation.schedule_engine import ScheduleEngine
 from raspi_server.config.parser import parse
 from raspi_server.config.schema import Config
 from raspi_server.gpio.claims import Level
@@ -133,7 +133,7 @@ class House:
     def start(self) -> None:
         self.outputs = Outputs(self.clock)
         self.memory = Memory(self.folder, f"boot {self.boot}")
-        self.engine = Engine(self.memory, self.clock, self.zone, self._store)
+        self.engine = ScheduleEngine(self.memory, self.clock, self.zone, self._store)
         self.engine.use_outputs(self.outputs)
         self.engine.is_known = self.is_known
         self.engine.configure(self.config.schedules, self.config.location)

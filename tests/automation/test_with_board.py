@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from raspi_server.automation.engine import Engine
 from raspi_server.automation.memory import Memory
+from raspi_server.automation.schedule_engine import ScheduleEngine
 from raspi_server.gpio.board import Board
 from raspi_server.gpio.output_state import OutputStateStore
 from tests.automation.house import Zone, config
@@ -33,7 +33,7 @@ class Home(SimulatedBoard):
     def __init__(self, folder: Path, now: str, at: float = 1000.0) -> None:
         self._begin = datetime.fromisoformat(f"{now}+00:00").timestamp() - at
         self.config = config(SCHEDULES, pins=f"pins:{PINS}")
-        self.engine = Engine(Memory(folder, "boot"), self, Zone("UTC"), lambda done: done())
+        self.engine = ScheduleEngine(Memory(folder, "boot"), self, Zone("UTC"), lambda done: done())
         self.engine.is_known = True
         super().__init__(PINS, OutputStateStore(folder, None), at=at, claim_first=self._claim)
         self._wake()

@@ -14,8 +14,8 @@ MODES = {"input": InputConfig, "output": OutputConfig, "pwm": PwmConfig}
 GPIO = "a pin from GPIO0 to GPIO27"
 NAME = "a name of at most 32 characters from a-z, 0-9, _ and -, a letter first"
 TOP_KEYS = (
-    "port, address, ssl, interval, www, gpio, access, mqtt, hooks, location, schedules, metrics,"
-    " log_level, pins"
+    "port, address, ssl, interval, www, gpio, access, mqtt, hooks, location, schedules, rules,"
+    " metrics, log_level, pins"
 )
 
 

@@ -16,6 +16,7 @@ from raspi_server.config.schema import (
     Config,
     HookConfig,
     MqttConfig,
+    RuleConfig,
 )
 from raspi_server.config.source import load
 from tests.config.reading import GPIO, HERE, MODES, NAME, errors, one_pin, pin_text, read
@@ -34,6 +35,7 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
         ("^  {}:", AccessConfig.__struct_fields__),
         (r"^#  {}: \S", MqttConfig.__struct_fields__),
         (r"^#    {}: \S", HookConfig.__struct_fields__),
+        (r"^#   {} +\S", [field.encode_name for field in msgspec.structs.fields(RuleConfig)]),
         (r"^#   {} +\S", {"mode"} | pin_keys),
     ):
         for key in keys:
@@ -47,9 +49,9 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
 def test_examples_are_valid_and_fit_together():
     """The examples of the shipped file, without their comment signs, those of the pages, and those
     of README.md are valid, also in one file: they have the same indentation."""
-    examples = "^#(?=mqtt:|hooks:|location:|schedules:| +[a-z_]+:( |$))"
+    examples = "^#(?=mqtt:|hooks:|location:|schedules:|rules:| +[a-z_]+:( |$))"
     bare = re.sub(examples, "", SHIPPED.read_text(), flags=re.MULTILINE)
-    for line in ("mqtt: false\n", "hooks: {}\n", "schedules: {}\n"):
+    for line in ("mqtt: false\n", "hooks: {}\n", "schedules: {}\n", "rules: {}\n"):
         bare = bare.replace(line, "")
     config = read(bare)
     assert (config.mqtt.url, config.mqtt.ca) == ("mqtts://broker.local", HERE / "tls/broker-ca.crt")
@@ -57,6 +59,7 @@ def test_examples_are_valid_and_fit_together():
     assert (hook.pin, hook.do, hook.unattended) == ("gate", "pulse", True)
     assert (config.location.latitude, config.schedules["evening"].value) == (48.14, 0.4)
     assert config.schedules["night"].turn_off == ("lamp", "fan")
+    assert (config.rules["porch"].hold, config.rules["forgotten"].for_) == (180, 600)
     door, lamp, gate, fan = config.pins
     assert (door.gpio, door.label, door.pull) == (17, "Front door", "up")
     assert meaning(door) == "door: 1 = open = GPIO17 high (contact open)"
@@ -323,6 +326,7 @@ def test_units_of_numbers():
 def test_table_has_every_key():
     """Each key of the configuration is in the table above, except those with tests of their own."""
     elsewhere = {"access", "mqtt", "pins", "hooks", "name", "words", "location", "schedules"}
+    elsewhere |= {"rules"}
     structs = {"top": Config, "access": AccessConfig, "mqtt": MqttConfig, **MODES}
     for where, struct in structs.items():
         wanted = {where, "list"} if where == "access" else {where}

@@ -57,7 +57,7 @@ class ScheduleState(NamedTuple):
     runs: int
 
 
-class Engine:
+class ScheduleEngine:
     """The schedules of a configuration. `use_outputs` is called before the first step.
 
     `store(done)` brings the memory to the disk and then calls `done`. `is_known` tells if the clock

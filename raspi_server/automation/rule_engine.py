@@ -1,0 +1,455 @@
+"""The rules of a running server: they hear of each change of a pin, and claim outputs.
+
+Nothing here polls: changes, timers, and the opening and closing of windows are all that moves it.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..config.schema import InputConfig, OnlyConfig, Press, RuleConfig
+from ..gpio.claims import Level
+from ..gpio.pin import PinChange
+from ..messages import Value
+from .presses import Button
+from .rule_memory import KeptRule, KeptRules, RuleMemory, keys_of
+from .rule_ports import Pins, Window
+from .rules import Action, Rule, Track
+from .storms import STORM_CHANGES, STORM_S, Storms
+
+_BY_RULE = "rule "
+"""What the cause of a change by a rule begins with; its name follows."""
+
+log = logging.getLogger(__name__)
+
+
+class _Runner:
+    """A rule at work: its timer, and the reasons why it may rest."""
+
+    def __init__(self, name: str, rule: Rule, window: Window | None) -> None:
+        self.name, self.rule, self.window = name, rule, window
+        self.timer: asyncio.TimerHandle | None = None
+        self.at = 0.0
+        """Moment up to which it was worked out."""
+        self.is_parked = self.is_claiming = False
+
+    def set_timer(self, timer: asyncio.TimerHandle | None) -> None:
+        if self.timer:
+            self.timer.cancel()
+        self.timer = timer
+
+
+class RuleEngine:
+    """The rules of a configuration, on the event loop `loop`.
+
+    `window_of` returns the window that an `only` means. `paused` has the names of rules that rest
+    until `resume`.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        memory: RuleMemory,
+        window_of: Callable[[OnlyConfig], Window],
+        paused: Iterable[str] = (),
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._loop = loop
+        self._memory = memory
+        self._window_of = window_of
+        self._paused = set(paused)
+        self._wall = wall
+        self._pins: Pins | None = None
+        self._kept: KeptRules | None = None
+        self._runners: dict[str, _Runner] = {}
+        self._by_pin: dict[str, list[_Runner]] = {}
+        self._buttons: dict[str, Button] = {}
+        self._kinds: dict[str, frozenset[Press]] = {}
+        self._press_timers: dict[str, asyncio.TimerHandle] = {}
+        self._tracks: dict[str, Track] = {}
+        self._before: dict[str, Track] = {}
+        """The tracks of pins that are not open yet, as they were."""
+        self._storms = Storms()
+        self._acting = ""
+        """The rule that claims or releases an output just now."""
+        self._queue: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._is_busy = self._is_saving = self._is_closed = self._has_file = False
+        self._is_opening = False
+        """True from `configure` to `synchronize`: outputs are not open yet."""
+
+    @property
+    def parked(self) -> set[str]:
+        """The names of rules that rest because they changed an output too often."""
+        return {name for name, runner in self._runners.items() if runner.is_parked}
+
+    @property
+    def paused(self) -> set[str]:
+        """The names of rules that a person has paused."""
+        return self._paused
+
+    # What happens
+
+    def configure(self, pins: Pins, rules: Mapping[str, RuleConfig]) -> None:
+        """Begin with rules, or go on with others, and claim what they give now.
+
+        Call it at a start and at each reload while the inputs are open and no other output has been
+        opened; then `synchronize`. Rules that stay as they were go on; none is parked any more.
+        """
+        self._pins = pins
+        self._run(self._configure, rules)
+
+    def synchronize(self) -> None:
+        """Read all pins again, after a start, a reload, or when some became (un)available."""
+        self._run(self._synchronize, False)
+
+    def reconsider(self) -> None:
+        """Work out again what windows allow: one has opened or closed, or the clock was set."""
+        self._run(self._reconsider)
+
+    def changed(self, change: PinChange) -> None:
+        """Take a change of a pin. That of an input acts before this returns."""
+        self._count(change)
+        step = self._change, (change.pin, bool(change.value), change.moment)
+        if change.by is None:
+            self._run(step[0], *step[1])
+            return
+        self._queue.append(step)  # the board is in the middle of switching this output
+        if not self._is_busy:
+            self._loop.call_soon(self._work)
+
+    def pause(self, name: str) -> None:
+        """Let a rule rest, and end its claims."""
+        self._paused.add(name)
+        self._run(self._rest, self._runners[name])
+
+    def resume(self, name: str) -> None:
+        """Let a rule act again that was paused or parked."""
+        self._paused.discard(name)
+        self._runners[name].is_parked = False
+        self._run(self._advance, self._runners[name], self._loop.time())
+
+    def close(self) -> None:
+        """Stop. Outputs keep the claims that they have."""
+        self._is_closed = True
+        self._queue.clear()
+        for runner in self._runners.values():
+            runner.set_timer(None)
+        for timer in self._press_timers.values():
+            timer.cancel()
+        self._save(self._loop.time())
+
+    # One after the other: what a rule does may start another rule, after it is done
+
+    def _run(self, step: Callable[..., None], *args: Any) -> None:
+        self._queue.append((step, args))
+        self._work()
+
+    def _work(self) -> None:
+        if self._is_busy or self._is_closed:
+            return
+        self._is_busy = True
+        try:
+            while self._queue:
+                step, args = self._queue.popleft()
+                step(*args)
+        finally:
+            self._is_busy = False
+
+    # Configuration
+
+    def _configure(self, rules: Mapping[str, RuleConfig]) -> None:
+        if self._kept is None:
+            self._kept = self._memory.read()
+            self._has_file = bool(self._kept.boot)
+            self._before = dict(self._kept.tracks)
+        old, self._runners = self._runners, {}
+        for name, config in rules.items():
+            runner = old.get(name)
+            if runner and runner.rule.config == config:
+                runner.is_parked = False
+                del old[name]
+            else:
+                rule = Rule(config, self._tracks, self._kept.state(name, config))
+                window = self._window_of(config.only) if config.only else None
+                runner = _Runner(name, rule, window)
+            runner.is_claiming = False  # the outputs may be new, so it claims them again
+            self._runners[name] = runner
+        for runner in old.values():
+            self._rest(runner)
+            runner.set_timer(None)
+        self._kept = KeptRules(stopped=self._kept.stopped)
+        self._paused &= rules.keys()
+        self._index()
+        self._synchronize(True)
+
+    def _index(self) -> None:
+        """Note which rules hear of which pin, and the presses that matter at each button."""
+        assert self._pins
+        self._by_pin = {}
+        kinds: dict[str, frozenset[Press]] = {}
+        for runner in self._runners.values():
+            config = runner.rule.config
+            for pin in config.sources:
+                self._by_pin.setdefault(pin, []).append(runner)
+                if config.press:
+                    kinds[pin] = kinds.get(pin, frozenset()) | {config.press}
+        values = self._pins.values()
+        for pin in self._tracks.keys() - values.keys():
+            del self._tracks[pin]
+        for pin in values:
+            self._tracks.setdefault(pin, Track())
+        for pin in [pin for pin in self._buttons if kinds.get(pin) != self._kinds[pin]]:
+            del self._buttons[pin]
+            self._set_press_timer(pin)
+        for pin in kinds.keys() - self._buttons.keys():
+            self._buttons[pin] = Button(kinds[pin])
+            self._buttons[pin].reset(bool(self._tracks[pin].active))
+        self._kinds = kinds
+
+    # Pins
+
+    def _synchronize(self, is_opening: bool) -> None:
+        assert self._pins
+        now = self._loop.time()
+        if not is_opening and not self._is_opening:
+            for runner in self._runners.values():
+                self._advance(runner, now)
+        self._is_opening = is_opening
+        for pin, value in self._pins.values().items():
+            self._find(pin, value, now, is_opening)
+        if not is_opening:
+            self._before.clear()
+            self._kept = KeptRules()
+        for runner in self._runners.values():
+            self._advance(runner, now)
+        self._save_soon()
+
+    def _find(self, pin: str, value: Value, now: float, is_opening: bool) -> None:
+        """Take a value that no edge has told. Before outputs are opened, they are not known yet."""
+        track = self._tracks[pin]
+        if value is None and is_opening:
+            if track.active is not None:
+                self._before[pin] = track
+            self._tracks[pin] = Track()
+            return
+        known, is_first = self._before.pop(pin, track), track.active is None
+        if value is None:
+            self._tracks[pin] = Track()
+        elif known.active is None:
+            self._tracks[pin] = Track(bool(value), now)
+        elif known.active != bool(value):
+            stopped = self._kept.stopped if self._kept and is_first and known.active else None
+            self._tracks[pin] = known.turned(bool(value), now if stopped is None else stopped)
+        else:
+            self._tracks[pin] = known
+        if pin in self._buttons and self._tracks[pin] is not track:
+            self._buttons[pin].reset(bool(value))
+            self._set_press_timer(pin)
+        for runner in self._by_pin.get(pin, ()):
+            runner.rule.look(pin, now)
+
+    def _change(self, pin: str, is_active: bool, moment: float) -> None:
+        track, now = self._tracks.get(pin), self._loop.time()
+        if track is None or track.active == is_active:
+            return
+        if track.active is None:
+            self._synchronize(False)
+            return
+        runners = self._by_pin.get(pin, ())
+        for runner in runners:
+            self._advance(runner, moment)
+        self._tracks[pin] = track.turned(is_active, moment)
+        button = self._buttons.get(pin)
+        presses = button.change(is_active, moment) if button else []
+        for runner in runners:
+            rule = runner.rule
+            rule.look(pin, moment)
+            if rule.config.press in presses or (rule.is_edge and is_active):
+                self._happen(runner, pin, moment)
+            self._advance(runner, now)
+        if runners:
+            self._set_press_timer(pin)
+            self._save_soon()
+
+    def _press_ends(self, pin: str, at: float) -> None:
+        presses = self._buttons[pin].expire(at)
+        for runner in self._by_pin[pin]:
+            if runner.rule.config.press in presses:
+                self._happen(runner, pin, at)
+                self._advance(runner, self._loop.time())
+        self._set_press_timer(pin)
+        self._save_soon()
+
+    def _set_press_timer(self, pin: str) -> None:
+        if timer := self._press_timers.pop(pin, None):
+            timer.cancel()
+        at = self._buttons[pin].deadline if pin in self._buttons else None
+        if at is None:
+            return
+        assert self._pins
+        config = self._pins[pin].config
+        # An edge before the deadline is heard of after its debounce.
+        late_s = config.debounce if isinstance(config, InputConfig) else 0
+        timer = self._loop.call_at(at + late_s, self._run, self._press_ends, pin, at)
+        self._press_timers[pin] = timer
+
+    # Rules
+
+    def _reconsider(self) -> None:
+        for runner in self._runners.values():
+            if runner.window:
+                self._advance(runner, self._loop.time())
+        self._save_soon()
+
+    def _may_act(self, runner: _Runner) -> bool:
+        if runner.is_parked or runner.name in self._paused:
+            return False
+        return runner.window is None or runner.window.contains(self._wall())
+
+    def _happen(self, runner: _Runner, pin: str, moment: float) -> None:
+        """Act at an edge or a press."""
+        if not self._may_act(runner):
+            return
+        if runner.rule.is_lasting:
+            runner.rule.press(pin, moment)
+            runner.rule.state.began, runner.is_claiming = None, False  # a press begins anew
+        else:
+            self._react(runner)
+
+    def _react(self, runner: _Runner) -> None:
+        pulses = runner.rule.config.pulse
+        actions = [
+            action
+            for action in runner.rule.reaction(self._is_on, self._on_value)
+            if action.pin not in pulses or self._is_open(action.pin)  # nothing is pressed late
+        ]
+        self._claim(runner, actions, self._loop.time(), edge=True)
+
+    def _advance(self, runner: _Runner, at: float) -> None:
+        """Bring a rule to a moment: its claims begin or end, what was due happens.
+
+        Events wait until the outputs are open.
+        """
+        rule = runner.rule
+        at = runner.at = max(at, runner.at)
+        may_act = self._may_act(runner)
+        if not self._is_opening and rule.take_due(at) and may_act:
+            self._react(runner)
+        if rule.is_lasting:
+            if not may_act:
+                rule.forget_presses()
+            is_met = may_act and rule.is_met(at)
+            if is_met and not runner.is_claiming:
+                if rule.state.began is None:
+                    rule.state.began = self._loop.time()
+                runner.is_claiming = True
+                self._claim(runner, rule.values(), rule.state.began)
+            elif not is_met and rule.state.began is not None and not self._is_pending(runner):
+                self._release(runner)
+        next_at = rule.next_change(at)
+        if next_at is None:
+            runner.set_timer(None)
+        elif runner.timer is None or runner.timer.cancelled() or runner.timer.when() != next_at:
+            runner.set_timer(self._loop.call_at(next_at, self._run, self._due, runner, next_at))
+
+    def _due(self, runner: _Runner, at: float) -> None:
+        runner.timer = None
+        self._advance(runner, max(at, self._loop.time()))
+        self._save_soon()
+
+    def _claim(
+        self, runner: _Runner, actions: Iterable[Action], began: float, edge: bool = False
+    ) -> None:
+        assert self._pins
+        for action in actions:
+            self._acting = runner.name
+            try:
+                self._pins.claim(
+                    action.pin, runner.name, Level.RULE, action.value, began, edge=edge
+                )
+            finally:
+                self._acting = ""
+
+    def _release(self, runner: _Runner) -> None:
+        assert self._pins
+        runner.rule.state.began, runner.is_claiming = None, False
+        for pin in runner.rule.config.targets:
+            self._acting = runner.name
+            try:
+                self._pins.release(pin, runner.name, Level.RULE)
+            finally:
+                self._acting = ""
+
+    def _rest(self, runner: _Runner) -> None:
+        """End all claims of a rule, those of edges, too."""
+        runner.rule.forget_presses()
+        self._release(runner)
+        self._save_soon()
+
+    # Outputs
+
+    def _is_pending(self, runner: _Runner) -> bool:
+        """Tell if a pin of a rule is not open yet, so that what it gives is not known."""
+        return any(pin in self._before for pin in runner.rule.config.sources)
+
+    def _is_open(self, pin: str) -> bool:
+        assert self._pins
+        return self._pins[pin].value is not None
+
+    def _is_on(self, pin: str) -> bool:
+        assert self._pins
+        found = self._pins[pin]
+        return bool(found.value) or found.is_waiting
+
+    def _on_value(self, pin: str) -> float:
+        assert self._pins
+        return self._pins[pin].output.on_value if self._is_open(pin) else 1
+
+    # Storms
+
+    def _count(self, change: PinChange) -> None:
+        """Count a change of an output by a rule. In a storm that rule rests."""
+        by = change.by or ""
+        name = self._acting or (by.removeprefix(_BY_RULE) if by.startswith(_BY_RULE) else "")
+        runner = self._runners.get(name)
+        if runner is None or change.by is None:
+            return
+        if self._storms.count(change.pin, self._loop.time()) and not runner.is_parked:
+            runner.is_parked = True
+            words = "rule %s is parked: %s changed more than %d times in %g s; reload or resume it"
+            log.warning(words, name, change.pin, STORM_CHANGES, STORM_S)
+            self._queue.append((self._rest, (runner,)))
+            if not self._is_busy:
+                self._loop.call_soon(self._work)
+
+    # Memory
+
+    def _save_soon(self) -> None:
+        """Save once this turn of the loop is over, so that no output waits for a file."""
+        has_memory = any(_has_memory(each) for each in self._runners.values())
+        if not self._is_saving and (has_memory or self._has_file):
+            self._is_saving = True
+            self._loop.call_soon(self._save)
+
+    def _save(self, stopped: float | None = None) -> None:
+        if self._is_closed and stopped is None:
+            return
+        self._is_saving = False
+        keeping = [runner for runner in self._runners.values() if _has_memory(runner)]
+        if not keeping and not self._has_file:
+            return
+        self._has_file = bool(keeping)
+        pins = {pin for runner in keeping for pin in runner.rule.config.sources}
+        tracks = {pin: self._tracks[pin] for pin in pins if self._tracks[pin].active is not None}
+        rules = {
+            runner.name: KeptRule(keys_of(runner.rule.config), runner.rule.state)
+            for runner in keeping
+        }
+        self._memory.write(tracks, rules, stopped)
+
+
+def _has_memory(runner: _Runner) -> bool:
+    return runner.rule.is_lasting or runner.rule.is_delayed
