@@ -1,6 +1,7 @@
 """The broadcast: the values of all pins at each tick, and each change at once, to all viewers."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Raw
@@ -8,7 +9,7 @@ from msgspec import Raw
 from .gpio.board import Board
 from .gpio.pin import Decision, PinChange
 from .limits import Limits
-from .messages import Change, Source, SourceChange, State, encode
+from .messages import AutomationChange, Change, Source, SourceChange, State, encode
 from .net.backpressure import Viewer
 from .net.events import event
 from .net.hub import Hub
@@ -35,6 +36,8 @@ class Broadcaster:
         self._interval_s = interval_s
         self._ticker = Ticker(self._tick, interval_s)
         self._ticked_at = time.monotonic()
+        self.end_of: Callable[[str], float | None] = lambda schedule: None
+        """Returns the Unix time at which a schedule will end what it claims, or None."""
 
     @property
     def interval_s(self) -> float:
@@ -91,16 +94,20 @@ class Broadcaster:
         self._values = None
         moment = wall_time(changed.moment)
         seq, pin, value = self._next_seq(), changed.pin, changed.value
-        change = Change(seq, moment, pin, value, by, *_decided(changed.decision))
+        change = Change(seq, moment, pin, value, by, *self.decided(changed.decision))
         for hub in self.hubs:
             hub.send(change)
 
     def send_decision(self, pin: str, decision: Decision) -> None:
         """Send to all viewers that another source decides about a value that stays."""
         now = round(time.time(), 6)
-        message = SourceChange(self._next_seq(), now, pin, *_decided(decision))
+        message = SourceChange(self._next_seq(), now, pin, *self.decided(decision))
         for hub in self.hubs:
             hub.send(message)
+
+    def send_automation_change(self) -> None:
+        """Tell all viewers of the page that schedules or rules have changed."""
+        self.hub.send(AutomationChange(self._next_seq(), round(time.time(), 6)))
 
     def send_or_skip(self, message: Any) -> None:
         """Send a message to all viewers that can take it now, and skip the others."""
@@ -127,14 +134,16 @@ class Broadcaster:
             self._ticked_at = time.monotonic()
             self._ticker.start()
 
+    def decided(self, decision: Decision | None) -> tuple[Source | None, float | None, bool]:
+        """Return the source that decides an output, its end as Unix time, and if `auto` ends it."""
+        if decision is None:
+            return None, None, False
+        source, until = decision.source, decision.until
+        if until is not None:
+            return source, wall_time(until), decision.auto
+        end = self.end_of(source.name) if source.level == "schedule" and source.name else None
+        return source, end, decision.auto
+
     def _next_seq(self) -> int:
         self._seq += 1
         return self._seq
-
-
-def _decided(decision: Decision | None) -> tuple[Source | None, float | None, bool]:
-    """Return the fields of a decision in a message, with a Unix time."""
-    if decision is None:
-        return None, None, False
-    until = None if decision.until is None else wall_time(decision.until)
-    return decision.source, until, decision.auto

@@ -50,7 +50,7 @@ STATUS: dict[ErrorCode, int] = {
 }
 """The HTTP status of each error code."""
 
-NoticeCode = Literal["configuration", "simulated", "certificate", "open"]
+NoticeCode = Literal["configuration", "simulated", "certificate", "open", "clock"]
 Values = dict[str, str | int | float]
 """What fills the braces of a message."""
 
@@ -70,6 +70,8 @@ REASONS: dict[str, tuple[ErrorCode, str]] = {
         "bad-value",
         "{label}: expected seconds, since the pin has no pulse in config.yaml",
     ),
+    "unknown-schedule": ("not-found", "there is no schedule '{name}'"),
+    "unknown-rule": ("not-found", "there is no rule '{name}'"),
     "pulse-length": ("bad-value", "{label}: expected {minimum} to {maximum} seconds, got {got}"),
     "line-in-use": ("unavailable", "GPIO{gpio} is in use by {holder}"),
     "line-failed": ("unavailable", "{why}"),
@@ -95,6 +97,11 @@ REASONS: dict[str, tuple[ErrorCode, str]] = {
     "no-control-code": (
         "sign-in",
         "switching {label} needs the control code, and none exists yet ({command})",
+    ),
+    "clock-needs-code": ("sign-in", "trusting the clock needs the control code"),
+    "no-clock-code": (
+        "sign-in",
+        "trusting the clock needs the control code, and none exists yet ({command})",
     ),
     "fleet-needs-code": ("sign-in", "switching {label} of {pi} needs the control code of this Pi"),
     "no-fleet-code": (
@@ -151,6 +158,10 @@ NOTICES: dict[str, tuple[NoticeCode, str]] = {
     "configuration-error": ("configuration", "{why}"),
     "simulated": ("simulated", "The pins are simulated: nothing real is read or switched"),
     "open": ("open", "Everyone on this network may switch the pins (access.control: everyone)"),
+    "clock-unknown": (
+        "clock",
+        "The Pi does not know the time yet (its clock says {clock}), so schedules rest",
+    ),
     "certificate-expired": ("certificate", "the certificate has expired"),
     "certificate-early": ("certificate", "the certificate is not yet valid, or the clock is wrong"),
     "certificate-faulty": ("certificate", "the certificate is not in order: {why}"),

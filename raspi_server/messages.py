@@ -262,7 +262,8 @@ class PinInfo(Struct, frozen=True, kw_only=True):
     the two states, where they are not those of the kind. `hidden` pins are in no list of a page.
     `error_reason` and `error_values` are for pages that have own words for the error.
     `source` decides the value of an output, until the time `until` if that is known. `auto` is true
-    if the command `auto` would end a claim."""
+    if the command `auto` would end a claim. `next` is the next time at which its schedules want
+    another value, if that is within a day."""
 
     name: str
     label: str
@@ -288,6 +289,7 @@ class PinInfo(Struct, frozen=True, kw_only=True):
     source: Source | None = None
     until: float | None = None
     auto: bool = False
+    next: float | None = None
 
 
 class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
@@ -295,7 +297,7 @@ class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
 
     `access` is what the viewer may do. `signed_in` is the code it presented, or None.
     `code_would_help` is true if the control code would let it switch more. `fleet` is true if
-    `/fleet/` shows other Pis."""
+    `/fleet/` shows other Pis, `automation` if there are schedules or rules."""
 
     id: str
     time: float
@@ -307,6 +309,7 @@ class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
     pins: list[PinInfo]
     state: dict[str, Value]
     fleet: bool
+    automation: bool = False
 
 
 class State(Struct, frozen=True, tag_field="type", tag="state"):
@@ -344,6 +347,13 @@ class SourceChange(Struct, frozen=True, tag_field="type", tag="source"):
     source: Source | None
     until: float | None
     auto: bool
+
+
+class AutomationChange(Struct, frozen=True, tag_field="type", tag="automation"):
+    """News of schedules or rules: what the API says of them has changed."""
+
+    seq: int
+    time: float
 
 
 class MachineHealth(Struct, frozen=True, kw_only=True, tag_field="type", tag="health"):
@@ -552,6 +562,106 @@ class Pins(Struct, frozen=True):
 
     time: float
     pins: list[PinInfo]
+
+
+class Coming(Struct, frozen=True):
+    """A window of a schedule from `begin` to `end`, or a moment, whose `end` is None."""
+
+    begin: float
+    end: float | None
+
+
+class ScheduleInfo(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """A schedule: its keys as config.yaml has them, and its state.
+
+    Times of the day are text such as `sunset+00:20`.
+    `writable` is true if this caller may pause it. `until` is the end of what it claims now, None
+    while it claims nothing. `next` is what has not begun yet, without the day `skipped`. `runs`
+    counts how often it has acted since the start."""
+
+    name: str
+    pin: str | None
+    from_: str | None
+    to: str | None
+    at: str | None
+    days: list[str]
+    value: float | None
+    pulse: float | None
+    turn_off: list[str]
+    writable: bool
+    paused: bool
+    until: float | None
+    next: Coming | None
+    skipped: str | None
+    runs: int
+
+
+class Schedules(Struct, frozen=True):
+    """All schedules as of `time`. While the clock is not known, all rest."""
+
+    time: float
+    clock_known: bool
+    schedules: list[ScheduleInfo]
+
+
+class RuleWindow(Struct, frozen=True, rename={"from_": "from"}):
+    """The window of the day in which a rule acts, as config.yaml has it."""
+
+    from_: str
+    to: str
+
+
+class RuleInfo(
+    Struct, frozen=True, kw_only=True, rename={"while_": "while", "for_": "for", "set_": "set"}
+):
+    """A rule: its keys as config.yaml has them, and its state.
+
+    `writable` is true if this caller may pause it. A rule is `parked` after it has switched an
+    output too often. It is `acting` while it claims outputs since its condition holds, and `open`
+    unless it is outside of `only`. `runs` counts how often it has acted since the start."""
+
+    name: str
+    when: list[str]
+    while_: list[str]
+    press: Literal["short", "long", "double"] | None
+    for_: float | None
+    hold: float | None
+    only: RuleWindow | None
+    turn_on: list[str]
+    turn_off: list[str]
+    toggle: list[str]
+    set_: dict[str, float]
+    pulse: list[str]
+    writable: bool
+    paused: bool
+    parked: bool
+    acting: bool
+    open: bool
+    runs: int
+
+
+class Rules(Struct, frozen=True):
+    """All rules as of `time`."""
+
+    time: float
+    rules: list[RuleInfo]
+
+
+class Planned(Struct, frozen=True):
+    """A time in which a schedule wants a value for an output."""
+
+    begin: float
+    end: float
+    value: float
+    schedule: str
+
+
+class Plan(Struct, frozen=True):
+    """What schedules want for outputs from `time` to `end`. In between they want nothing."""
+
+    time: float
+    end: float
+    pins: dict[str, list[Planned]]
 
 
 class HistoryChange(Struct, frozen=True):

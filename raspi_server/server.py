@@ -36,6 +36,7 @@ from .web.context import BUILT_IN_WWW, CLOSE_RESTARTED, WebContext
 from .web.http_server import HttpServers
 
 if TYPE_CHECKING:
+    from .automation.automation import Automation
     from .mqtt.bridge import LocalPi, MqttBridge
     from .mqtt.broker_config import BrokerConfig
     from .mqtt.fleet_watcher import FleetWatcher
@@ -89,13 +90,14 @@ class Server:
             limits,
         )
         self._hooks = Hooks(storage.state_folder(), limits)
-        self._output_states = OutputStateStore.from_environment(limits)
+        self._output_states = OutputStateStore.from_environment(limits, loop.call_soon)
         self._history = History(limits)
         self._broadcaster = Broadcaster(config.interval, limits)
         self._mqtt: MqttBridge | None = None
         self._fleet: FleetWatcher | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._metrics: Metrics | None = None
+        self._automation: Automation | None = None
         failure_plan.write(storage.run_folder(), config)
         self._broadcaster.board = self._new_board(config)
         self._note_values()
@@ -113,6 +115,7 @@ class Server:
             _www(config),
             limits,
         )
+        self._use_automation()
         self._auth.set_scheme(self._status.scheme)
         self._servers = HttpServers(self._context, limits)
         self._join_broker(config, broker_config)
@@ -176,7 +179,10 @@ class Server:
         self._broadcaster.stop()
         for ticker in self._tickers:
             ticker.stop()
+        if self._automation:
+            self._automation.close()
         self.board.close()
+        self._output_states.flush()
         self._output_states.save(time.monotonic())
         await asyncio.sleep(0)  # commands that waited are answered before their connection closes
         for hub in self._broadcaster.hubs:
@@ -237,6 +243,7 @@ class Server:
         else:
             self.board.close()
             self._broadcaster.board = self._new_board(config)
+        self._use_automation()
         self._auth.access = config.access
         self._context.www = _www(config)
         self._broadcaster.set_interval(config.interval)
@@ -318,10 +325,36 @@ class Server:
             self._output_states,
             asyncio.get_running_loop(),
             self._pin_changed,
-            self._describe_all,
+            self._availability_changed,
             self._limits,
             self._broadcaster.send_decision,
+            self._claim_first,
         )
+
+    def _claim_first(self, board: Board) -> None:
+        """Claim what schedules and rules want at a start or a reload. They are imported only then.
+
+        After a reload without any they claim nothing, and end."""
+        config = self._config
+        if self._automation is None and not (config.schedules or config.rules):
+            return
+        if self._automation is None:
+            from .automation.automation import Automation
+
+            loop = asyncio.get_running_loop()
+            self._automation = Automation(loop, self._automation_changed, self._limits)
+            self._broadcaster.end_of = self._automation.schedules.until
+        self._automation.apply(config, board)
+
+    def _use_automation(self) -> None:
+        """Let the automation go on, now that the outputs are open; or end it."""
+        if self._automation and not (self._config.schedules or self._config.rules):
+            self._automation.close()
+            self._automation = None
+        if self._automation:
+            self._automation.synchronize()
+        self._context.automation = self._automation
+        self._status.is_resting = self._automation is not None and self._automation.is_resting
 
     def _set_metrics(self, is_on: bool) -> None:
         self._metrics = None
@@ -359,6 +392,8 @@ class Server:
     # Events
 
     def _pin_changed(self, changed: PinChange) -> None:
+        if self._automation:
+            self._automation.changed(changed)
         by = changed.by and changed.by.partition(" (")[0]  # the role is for the log
         self._history.record(changed.pin, changed.value, changed.moment, by)
         self._broadcaster.send_change(changed, by)
@@ -366,6 +401,20 @@ class Server:
             self._mqtt.publish_change(changed)
         if self._metrics:
             self._metrics.changed(changed)
+
+    def _availability_changed(self) -> None:
+        if self._automation:
+            self._automation.synchronize()
+        self._describe_all()
+
+    def _automation_changed(self) -> None:
+        """Tell viewers of schedules and rules that people or the clock have changed."""
+        assert self._automation
+        was_resting = self._status.is_resting
+        self._status.is_resting = self._automation.is_resting
+        self._broadcaster.send_automation_change()
+        if was_resting != self._status.is_resting:
+            self._describe_all()
 
     def _describe_all(self) -> None:
         """Describe all pins again, to viewers and the broker.

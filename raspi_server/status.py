@@ -73,6 +73,8 @@ class Status:
         self.config_error = ""
         """The reason why an earlier configuration runs, with paths and values; or an empty text."""
         self.certificate_warning: Reason | None = None
+        self.is_resting = False
+        """True while schedules rest, since the time is not known."""
         self._broadcaster = broadcaster
         self._heartbeat = heartbeat
 
@@ -125,6 +127,9 @@ class Status:
             found.append(reason("simulated"))
         if self.certificate_warning:
             found.append(self.certificate_warning)
+        if self.is_resting:
+            clock = time.strftime("%Y-%m-%d %H:%M")
+            found.append(reason("clock-unknown", clock=clock))
         if self.config.access.control == "everyone":
             found.append(reason("open"))
         return tuple(Notice(NOTICES[name][0], text, name, values) for name, text, values in found)

@@ -42,6 +42,7 @@ class _File(Struct):
     known_boot: str = ""
     """The boot in which the clock became known, so that a restart in it need not ask again."""
     paused: set[str] = field(default_factory=set)
+    paused_rules: set[str] = field(default_factory=set)
     skipped: dict[str, str] = field(default_factory=dict)
     """The day that each schedule leaves out."""
     moments: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -87,6 +88,11 @@ class Memory:
     def paused(self) -> set[str]:
         """The names of paused schedules."""
         return self._file.paused
+
+    @property
+    def paused_rules(self) -> set[str]:
+        """The names of paused rules."""
+        return self._file.paused_rules
 
     @property
     def skipped(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config.schema import InputConfig, OnlyConfig, Press, RuleConfig
 from ..gpio.claims import Level
@@ -26,6 +26,21 @@ _BY_RULE = "rule "
 log = logging.getLogger(__name__)
 
 
+class RuleStatus(NamedTuple):
+    """What a rule does, for people.
+
+    It `is_acting` while it claims outputs because its condition holds. Outside of its `only` it is
+    not `is_open`. `runs` counts how often it has acted since the start.
+    """
+
+    name: str
+    is_paused: bool
+    is_parked: bool
+    is_acting: bool
+    is_open: bool
+    runs: int
+
+
 class _Runner:
     """A rule at work: its timer, and the reasons why it may rest."""
 
@@ -35,6 +50,7 @@ class _Runner:
         self.at = 0.0
         """Moment up to which it was worked out."""
         self.is_parked = self.is_claiming = False
+        self.runs = 0
 
     def set_timer(self, timer: asyncio.TimerHandle | None) -> None:
         if self.timer:
@@ -46,7 +62,7 @@ class RuleEngine:
     """The rules of a configuration, on the event loop `loop`.
 
     `window_of` returns the window that an `only` means. `paused` has the names of rules that rest
-    until `resume`.
+    until `resume`, and is kept up to date. `when_parked` is called after a rule was parked.
     """
 
     def __init__(
@@ -54,13 +70,15 @@ class RuleEngine:
         loop: asyncio.AbstractEventLoop,
         memory: RuleMemory,
         window_of: Callable[[OnlyConfig], Window],
-        paused: Iterable[str] = (),
+        paused: set[str] | None = None,
         wall: Callable[[], float] = time.time,
+        when_parked: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = loop
         self._memory = memory
         self._window_of = window_of
-        self._paused = set(paused)
+        self._paused = set() if paused is None else paused
+        self._when_parked = when_parked
         self._wall = wall
         self._pins: Pins | None = None
         self._kept: KeptRules | None = None
@@ -89,6 +107,20 @@ class RuleEngine:
     def paused(self) -> set[str]:
         """The names of rules that a person has paused."""
         return self._paused
+
+    def states(self) -> list[RuleStatus]:
+        """Return the state of each rule, in the order of config.yaml."""
+        return [
+            RuleStatus(
+                name,
+                name in self._paused,
+                runner.is_parked,
+                runner.is_claiming,
+                runner.window is None or runner.window.contains(self._wall()),
+                runner.runs,
+            )
+            for name, runner in self._runners.items()
+        ]
 
     # What happens
 
@@ -326,6 +358,7 @@ class RuleEngine:
             for action in runner.rule.reaction(self._is_on, self._on_value)
             if action.pin not in pulses or self._is_open(action.pin)  # nothing is pressed late
         ]
+        runner.runs += 1
         self._claim(runner, actions, self._loop.time(), edge=True)
 
     def _advance(self, runner: _Runner, at: float) -> None:
@@ -344,6 +377,7 @@ class RuleEngine:
             is_met = may_act and rule.is_met(at)
             if is_met and not runner.is_claiming:
                 if rule.state.began is None:
+                    runner.runs += 1
                     rule.state.began = self._loop.time()
                 runner.is_claiming = True
                 self._claim(runner, rule.values(), rule.state.began)
@@ -421,7 +455,7 @@ class RuleEngine:
             runner.is_parked = True
             words = "rule %s is parked: %s changed more than %d times in %g s; reload or resume it"
             log.warning(words, name, change.pin, STORM_CHANGES, STORM_S)
-            self._queue.append((self._rest, (runner,)))
+            self._queue += (self._rest, (runner,)), (self._when_parked, ())
             if not self._is_busy:
                 self._loop.call_soon(self._work)
 

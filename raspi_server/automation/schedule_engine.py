@@ -12,11 +12,13 @@ from typing import NamedTuple, Protocol
 from ..config.schema import Location, ScheduleConfig
 from .memory import Memory, Pulse
 from .outputs import Outputs
+from .plan import Segment, next_change, plan
 from .schedule_claims import Claim, ScheduleClaims
 from .schedules import Schedule
 from .sun import Sky
 from .times import Calendar, Occurrence
 
+_NEXT_CHANGES_S = 86400
 _TINY_S = 1e-6
 """Time between two claims of which one must count as newer."""
 
@@ -86,6 +88,8 @@ class ScheduleEngine:
         self._told: set[tuple[str, date]] = set()
         self._last = 0.0
         self._is_new = True
+        self._next_changes: dict[str, float] | None = None
+        """What `next_changes` returns, None until it is worked out again."""
 
     def use_outputs(self, outputs: Outputs) -> None:
         """Claim these outputs from the next step on."""
@@ -161,6 +165,7 @@ class ScheduleEngine:
         A step is also due after the clock was set, and now and then for changes of the time zone.
         """
         now = self._clock.time()
+        self._next_changes = None
         self._follow_zone()
         self._claim_outputs()
         if self.is_known and (due := self._due(now)):
@@ -280,6 +285,7 @@ class ScheduleEngine:
         self._changed()
 
     def _changed(self) -> None:
+        self._next_changes = None
         self._claim_outputs()
         self._store(lambda: None)
 
@@ -301,6 +307,11 @@ class ScheduleEngine:
             name, is_paused, self._until(schedule, now), coming, skipped, self._runs.get(name, 0)
         )
 
+    def until(self, name: str) -> float | None:
+        """Return the Unix time at which a schedule will end what it claims, or None."""
+        schedule = self._schedules.get(name)
+        return self._until(schedule, self._clock.time()) if schedule else None
+
     def _until(self, schedule: Schedule, now: float) -> float | None:
         claim = self._claims.get(schedule.name)
         if claim is None:
@@ -309,6 +320,38 @@ class ScheduleEngine:
             return now + claim.began + claim.seconds - self._clock.monotonic()
         window = schedule.open_window(now, None)
         return window.end if window else None
+
+    def plan(self, now: float, until: float) -> dict[str, list[Segment]]:
+        """Return what schedules want between two Unix times, by the names of outputs."""
+        if not self.is_known:
+            return {}
+        return plan(self._awake(), self._memory.skipped, now, until)
+
+    def next_changes(self) -> dict[str, float]:
+        """Return when schedules want another value next for an output, by the output's name.
+
+        Outputs without such a time within a day are left out. A `turn_off` counts as well.
+        """
+        if self._next_changes is None:
+            now = self._clock.time()
+            until = now + _NEXT_CHANGES_S
+            found = {
+                pin: at
+                for pin, segments in self.plan(now, until).items()
+                if (at := next_change(segments, now, until)) is not None
+            }
+            for schedule in self._awake() if self.is_known else ():
+                skipped = self._memory.skipped.get(schedule.name)
+                for pin in schedule.config.turn_off:
+                    for moment in schedule.between(now, until, skipped):
+                        found[pin] = min(found.get(pin, until), moment.begin)
+            self._next_changes = found
+        return self._next_changes
+
+    def _awake(self) -> list[Schedule]:
+        """Return the schedules that are not paused."""
+        paused = self._memory.paused
+        return [each for each in self._schedules.values() if each.name not in paused]
 
     def _tell_missing(self, now: float) -> None:
         """Log once on which days a schedule has no window or moment."""

@@ -64,6 +64,12 @@ class Schedule:
             if each.begin > now and each.day.isoformat() != skipped:
                 yield each
 
+    def between(self, since: float, until: float, skipped: str | None) -> Iterator[Occurrence]:
+        """Yield the windows that overlap a time of at most a year, and the moments in it."""
+        for each in self._calendar.occurrences(self.config, since, until):
+            if each.day.isoformat() != skipped:
+                yield each
+
     def has_begun(self, day: str, now: float) -> bool:
         """Return True if the window or moment of a day has begun, or there is none."""
         found = self._calendar.occurrence(self.config, date.fromisoformat(day))

@@ -7,6 +7,7 @@ A file in /run is for a restart of the service (`initial: keep`), a file in /var
 import contextlib
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -61,9 +62,21 @@ class _File(Struct):
 
 
 class OutputStateStore:
-    """The output states by GPIO number. `run` and `state` are folders, or None to keep nothing."""
+    """The output states by GPIO number. `run` and `state` are folders, or None to keep nothing.
 
-    def __init__(self, run: Path | None, state: Path | None, limits: Limits = DEFAULT) -> None:
+    `defer` calls a function soon: the file in /run is written then, once for all that has changed,
+    so that no output waits for it.
+    """
+
+    def __init__(
+        self,
+        run: Path | None,
+        state: Path | None,
+        limits: Limits = DEFAULT,
+        defer: Callable[[Callable[[], None]], object] = lambda write: write(),
+    ) -> None:
+        self._defer = defer
+        self._is_unwritten = False
         self._run = run / _FILE_NAME if run else None
         self._state = state / _FILE_NAME if state else None
         self._boot = _boot_id()
@@ -76,9 +89,11 @@ class OutputStateStore:
         self._saving = threading.Lock()  # the last save, at a stop, waits for one in progress
 
     @classmethod
-    def from_environment(cls, limits: Limits = DEFAULT) -> "OutputStateStore":
+    def from_environment(
+        cls, limits: Limits, defer: Callable[[Callable[[], None]], object]
+    ) -> "OutputStateStore":
         """Return the store in systemd's folders. Without systemd nothing is kept."""
-        return cls(storage.run_folder(), storage.state_folder(), limits)
+        return cls(storage.run_folder(), storage.state_folder(), limits, defer)
 
     def before_restart(self, gpio: int) -> OutputState | None:
         """Return the last state since the Pi was started, also by an earlier process."""
@@ -99,7 +114,7 @@ class OutputStateStore:
     def remember(
         self, gpio: int, state: OutputState, claims: KeptClaims, over_power_cut: float | None
     ) -> None:
-        """Keep a state and the claims on it, and write them to /run.
+        """Keep a state and the claims on it, and write them to /run soon.
 
         The next `save` also writes the value `over_power_cut`, if there is one.
         """
@@ -107,7 +122,14 @@ class OutputStateStore:
         self._claims[gpio] = claims
         if over_power_cut is not None:
             self._restored[gpio] = OutputState(over_power_cut)
-        if self._run:
+        if self._run and not self._is_unwritten:
+            self._is_unwritten = True
+            self._defer(self.flush)
+
+    def flush(self) -> None:
+        """Write to /run what has changed."""
+        if self._run and self._is_unwritten:
+            self._is_unwritten = False
             _write(self._run, _File(self._boot, self._states, self._claims), durable=False)
 
     def is_due(self, now: float) -> bool:

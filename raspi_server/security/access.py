@@ -370,6 +370,11 @@ class AccessPolicy:
         audiences = {pin.control or self.access.control for pin in outputs}
         return "code" in audiences and self.role(caller) != "control"
 
+    def check_clock(self, caller: Caller) -> None:
+        """Raise RequestError if the caller may not say that the clock is right."""
+        if "control" not in (self.role(caller), self.right(caller)):
+            raise self._needs_code("control", "clock-needs-code", "no-clock-code")
+
     def check_control(self, pin: schema.PinConfig, caller: Caller) -> None:
         """Raise RequestError if the caller may not switch a pin."""
         audience = self._audience(pin)

@@ -151,6 +151,9 @@ class Index(ApiHandler):
         links = {
             "hello": "api/hello",
             "pins": "api/pins",
+            "schedules": "api/schedules",
+            "rules": "api/rules",
+            "plan": "api/plan",
             "history": "api/history",
             "header": "api/header",
             "events": "api/events",

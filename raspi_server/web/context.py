@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..broadcaster import Broadcaster
 from ..config.pinout import POSITION_BY_GPIO
@@ -36,10 +36,12 @@ from ..security.access import AccessPolicy, Caller
 from ..security.hooks import Hooks
 from ..security.tls import Identity
 from ..status import Status
-from ..system.clock import wall_time
 from .compression import ContentCache
 from .languages import Languages
 from .versions import Versions
+
+if TYPE_CHECKING:
+    from ..automation.automation import Automation
 
 PAGE_POLICY = (
     # ws: and wss: because 'self' does not cover them in Safari 15.
@@ -120,8 +122,8 @@ class Fleet(Protocol):
 class WebContext:
     """The parts that handlers use.
 
-    `www` are the folders to serve: the first that has a file wins. `metrics` and `fleet` are None
-    where the configuration does not ask for them.
+    `www` are the folders to serve: the first that has a file wins. `metrics`, `fleet` and
+    `automation` are None where the configuration does not ask for them.
     """
 
     status: Status
@@ -133,6 +135,7 @@ class WebContext:
     limits: Limits
     metrics: MetricsText | None = None
     fleet: Fleet | None = None
+    automation: "Automation | None" = None
     form_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     """The key of the tokens in forms. After a restart the forms of before are rejected."""
     contents: ContentCache = field(init=False)
@@ -174,9 +177,9 @@ class WebContext:
         return self._pin(pin, may_control, details=False)
 
     def _pin(self, pin: Pin, may_control: bool, details: bool) -> PinInfo:
-        config, decision = pin.config, pin.decision
+        config = pin.config
         error = pin.error if details or not pin.error else _UNAVAILABLE
-        until = decision and decision.until
+        source, until, auto = self.broadcaster.decided(pin.decision)
         return PinInfo(
             name=config.name,
             label=config.label,
@@ -199,10 +202,14 @@ class WebContext:
             icon=config.icon,
             words=PinWords(config.words.on, config.words.off) if config.words else None,
             hidden=config.hidden,
-            source=decision and decision.source,
-            until=None if until is None else wall_time(until),
-            auto=decision is not None and decision.auto,
+            source=source,
+            until=until,
+            auto=auto,
+            next=self._next_change(config.name),
         )
+
+    def _next_change(self, pin: str) -> float | None:
+        return self.automation.schedules.next_changes().get(pin) if self.automation else None
 
     def pins(self, caller: Caller) -> list[PinInfo]:
         """Return all pins as a caller may see them."""
@@ -291,4 +298,5 @@ class WebContext:
             pins=self.pins(caller),
             state=self.board.values(),
             fleet=self.fleet is not None,
+            automation=self.automation is not None,
         )

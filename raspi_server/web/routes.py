@@ -13,7 +13,7 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from .. import __version__
 from ..errors import RequestError
 from ..messages import MAX_MESSAGE_BYTES
-from . import api, events_api, history_api, hooks, openapi, plain, probes, trust
+from . import api, automation_api, events_api, history_api, hooks, openapi, plain, probes, trust
 from .context import WebContext
 from .cross_origin import CONTEXT, Preflight
 from .handler import shown_path
@@ -135,6 +135,16 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api/pins/{name}/pulse", api.PulsePin),
     ("/api/pins/{name}/auto", api.AutoPin),
     ("/api/pins/{name}/history", history_api.OneHistory),
+    ("/api/schedules", automation_api.AllSchedules),
+    ("/api/schedules/{name}/pause", automation_api.PauseSchedule),
+    ("/api/schedules/{name}/resume", automation_api.ResumeSchedule),
+    ("/api/schedules/{name}/skip", automation_api.SkipNext),
+    ("/api/schedules/{name}/undo-skip", automation_api.UndoSkip),
+    ("/api/rules", automation_api.AllRules),
+    ("/api/rules/{name}/pause", automation_api.PauseRule),
+    ("/api/rules/{name}/resume", automation_api.ResumeRule),
+    ("/api/plan", automation_api.PlanOfOutputs),
+    ("/api/clock/trust", automation_api.TrustClock),
     ("/api/history", history_api.AllHistory),
     ("/api/events", events_api.Events),
     ("/api/health", api.Health),

@@ -109,7 +109,7 @@ def test_schedules_rest_until_the_system_knows_the_time(evidence, folder):
         outputs, known = Told(), asyncio.Event()
         running = start(outputs, ALL_DAY, evidence(), known.set)
         await asyncio.sleep(0)
-        assert (outputs.log, running.engine.is_known) == ([], False)
+        assert (outputs.log, running.schedules.is_known) == ([], False)
         evidence(answer="yes")
         await asyncio.wait_for(known.wait(), LIMIT)
         assert outputs.value("lamp") == 1
@@ -151,14 +151,14 @@ def test_moment_is_on_the_disk_before_its_pin_is_on(evidence, folder):
         assert await outputs.next() == ("claim", "zone1", "once", threading.current_thread())
         found = json.loads((folder / "automation.json").read_text())
         assert list(found["moments"]) == ["once"]
-        assert running.engine.state("once").runs == 1
+        assert running.schedules.state("once").runs == 1
         running.close()
         again = Told()
         running = start(again, SINCE_MIDNIGHT, evidence(synchronized=True))
         began = outputs.claims["zone1"]["once"].began
         assert (again.value("zone1"), again.claims["zone1"]["once"].began) == (1, began)
-        assert running.engine.state("once").runs == 0
-        running.engine.pause("once")
+        assert running.schedules.state("once").runs == 0
+        running.schedules.pause("once")
         await until(lambda: '"paused":["once"]' in (folder / "automation.json").read_text())
         running.close()
 

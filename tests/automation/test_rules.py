@@ -10,6 +10,7 @@ import pytest
 from tests.support.wired_house import WiredHouse
 
 PINS = """
+location: {latitude: 48.1, longitude: 11.6}
 pins:
   motion: {gpio: 4, mode: input}
   stairs: {gpio: 14, mode: input}

@@ -52,7 +52,7 @@ def test_all_errors_are_reported_in_the_order_of_the_file():
 
 PIN_KEYS = "mode, gpio, label, active, kind, room, icon, words, hidden"
 INPUT_KEYS = f"{PIN_KEYS}, pull, debounce"
-DRIVEN_KEYS = f"{PIN_KEYS}, max_on, confirm, control, initial, on_stop, on_failure"
+DRIVEN_KEYS = f"{PIN_KEYS}, max_on, manual_hold, confirm, control, initial, on_stop, on_failure"
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,14 @@ pins:
   up: {gpio: 7, mode: output, group: blind}
   down: {gpio: 8, mode: output, group: blind}
   porch: {gpio: 18, mode: pwm}
+location: {latitude: 48.1, longitude: 11.6}
 """
 NAMES = "the name of a pin, or a list such as [lamp, porch]"
 VALUES = "values of pins such as {porch: 0.4}"
 NO_MESSAGES = "this release sends no messages; a rule with for can switch an output"
 NOT_LASTING = "expected turn_on, turn_off or set with"
 CONFIRM = "has confirm: true and a rule asks nobody; write unattended: true"
-TIME = "a time such as 22:30, sunset or sunrise-00:20"
+TIME = "a time such as 06:30, 23:00 or sunset+00:20"
 
 RULES = [
     # What a rule depends on

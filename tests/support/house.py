@@ -73,7 +73,7 @@ class House:
 
         class Window:
             def contains(self, now: float) -> bool:
-                return only.begin in house.windows
+                return str(only.begin) in house.windows
 
         return Window()
 

@@ -67,7 +67,7 @@ class WiredHouse:
         self.engine.changed(change)
 
     def _window(self, only: OnlyConfig) -> Any:
-        return mock.Mock(contains=lambda now: only.begin in self.windows)
+        return mock.Mock(contains=lambda now: str(only.begin) in self.windows)
 
     def reload(self, text: str) -> None:
         self._read(text)
