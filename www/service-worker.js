@@ -6,7 +6,7 @@
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
 const KEPT = ["script", "style", "manifest"]; // kinds of requests
-const KEPT_PATHS = /(^|\/)(icon\.svg|languages\/[a-z0-9-]+\.json)$/;
+const KEPT_PATHS = /(^|\/)(icon\.svg|languages\/[a-z0-9-]+(\.first)?\.json)$/;
 const CACHE_PREFIX = "raspi-server "; // caches with other names are those of your own pages
 const NETWORK_TIMEOUT_S = 5; // for a network that swallows everything, such as another Wi-Fi
 const ROOT = new URL("./", location.href).pathname;

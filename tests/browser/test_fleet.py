@@ -87,7 +87,7 @@ def test_all_pis_in_their_groups(brokers, start_server, open_page, shoot):
     server = start_server(pi(broker.url, "farm/office/desk"))
     page = open_page("about:blank")
     sizes = first_visit(page, f"{server.url}/fleet/")
-    check_scripts(page, list(sizes), "en")
+    check_scripts(page, list(sizes), "en.json")
     assert sum(size for url, size in sizes.items() if not url.endswith("/api/fleet")) <= 75_000
     headings, counts = page.locator(".pi-group > h2 .title"), page.locator("#counts")
     expect(headings).to_have_text(["Needs attention", "house-1", "house-2", "office"])

@@ -3,8 +3,8 @@ import { connect } from "../raspi.js";
 import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
 import { confirmInDialog } from "../ui/dialog.js";
-import { copyable, fillIn, make, part, setText } from "../ui/dom.js";
-import { text } from "../ui/i18n.js";
+import { fillIn, make, part, setText } from "../ui/dom.js";
+import { loadStrings, text } from "../ui/i18n.js";
 import { toast } from "../ui/notice.js";
 import { recall, remember } from "../ui/stored.js";
 import { Announcer } from "./announcer.js";
@@ -80,29 +80,33 @@ function showAll() {
   setText(part(document, "#version"), `${hello.server.name} ${hello.server.version}`);
   part(document, "#waiting").hidden = true;
   part(document, "#fleet-link").hidden = !hello.fleet;
-  part(document, "#no-pins").hidden = hello.pins.length > 0;
-  part(document, "#events-link").hidden = hello.pins.length === 0;
+  const isEmpty = !hello.pins.length;
+  part(document, "#no-pins").hidden = !isEmpty || !details;
+  part(document, "#events-link").hidden = isEmpty;
   for (const id of ["#summary", "footer"]) part(document, id).hidden = false; // what is not there yet cannot move
   signIn.show(hello.signed_in, hello.code_would_help);
   notices.show();
   list.show(listed());
   summary.show(listed());
-  if (board.hidden && !hello.pins.length) board.open = true;
-  board.hidden = false;
+  if (isEmpty && !details) void needDetails(); // the help, and the picture below it
+  else if (board.hidden) {
+    board.open = isEmpty;
+    board.hidden = false;
+  }
   route();
   carryOn();
   void details?.refresh();
   if (navigator.serviceWorker?.controller) void needDetails(); // which it then has while the Pi does not answer
 }
 
-/** Return the module of the details, once its style is there, too. */
+/** Return the module of the details, once its style and its strings are there, too. */
 async function loadDetails() {
   const style = make("link", "");
   const isStyled = new Promise((resolve, reject) => Object.assign(style, { onload: resolve, onerror: reject }));
   Object.assign(style, { rel: "stylesheet", href: new URL("details.css", import.meta.url).href });
   document.head.append(style);
   try {
-    await isStyled;
+    await Promise.all([isStyled, loadStrings()]);
     return await import("./details.js");
   } catch (error) {
     style.remove();
@@ -118,8 +122,7 @@ async function needDetails() {
     const { Details } = await loadDetails();
     details = new Details(context, change);
     for (const { canvas, pin } of list.rows) details.sparklines.add(canvas, pin.name);
-    void details.refresh();
-    route();
+    showAll();
   } catch (error) {
     toast("", text("unanswered", { why: String(error) })); // the next tap tries again
   }
@@ -227,7 +230,6 @@ function open(view) {
   details?.open(view);
 }
 
-for (const example of document.querySelectorAll("#no-pins pre")) copyable(/** @type {HTMLElement} */ (example));
 part(document, "#way-in").append(signIn.button());
 part(document, "#theme").onclick = () => showTheme(1);
 showTheme(0);

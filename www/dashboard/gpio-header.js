@@ -1,11 +1,13 @@
 /** The board's 40-pin header: the function and the user of each pin, the switch of one of ours, and an example for a free one. */
 import { address } from "../ui/address.js";
-import { copyable, make, part, setText } from "../ui/dom.js";
+import { copyable } from "../ui/copyable.js";
+import { make, part, setText } from "../ui/dom.js";
 import { credentials } from "../ui/frame.js";
 import { errorText, text } from "../ui/i18n.js";
 import { stateText } from "../ui/kinds.js";
-import { shape } from "./pin-view.js";
+import { built } from "./markup.js";
 import { PinHead } from "./pin-head.js";
+import { shape } from "./pin-view.js";
 
 /**
  * One position, as `/api/header` has it.
@@ -30,6 +32,25 @@ function kindOf({ function: name, gpio, holder, pin }) {
 const NARROW_REM = 15; // two columns of names need more
 const WIDE_REM = 36; // room for what is told of a pin beside them
 
+const HTML = `
+<p class="hint" data-text="boardHint"></p>
+<ul class="legend">
+  <li data-kind="ours"><span class="number"></span><span data-text="ours"></span></li>
+  <li data-kind="ours" data-on="true"><span class="number"></span><span data-text="oursOn"></span></li>
+  <li data-kind="free"><span class="number"></span><span data-text="free"></span></li>
+  <li data-kind="taken"><span class="number"></span><span data-text="taken"></span></li>
+  <li data-kind="power"><span class="number"></span><span data-text="voltage"></span></li>
+  <li data-kind="ground"><span class="number"></span><span data-text="ground"></span></li>
+</ul>
+<div class="header" role="group" dir="ltr" data-label="boardPins">
+  <section class="chosen" hidden>
+    <div class="about" role="status"></div>
+    <button class="button close" data-label="close">×</button>
+    <div class="uses"></div>
+  </section>
+</div>
+<p class="error" role="alert" hidden></p>`;
+
 export class GpioHeader {
   /** @type {HTMLDetailsElement} */ #whole;
   /** @type {Map<number, HTMLElement>} */ #buttons = new Map();
@@ -43,6 +64,7 @@ export class GpioHeader {
   constructor(whole, context) {
     this.#whole = /** @type {HTMLDetailsElement} */ (whole);
     this.#context = context;
+    whole.append(built(HTML));
     whole.addEventListener("toggle", () => this.refresh());
     const picture = part(whole, ".header");
     part(whole, ".close").onclick = () => this.#choose(0);

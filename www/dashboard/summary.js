@@ -1,7 +1,7 @@
 /** The line at the top: active alarms, what is open, and what is on. Each leads to its rows. */
 import { make, setAttribute } from "../ui/dom.js";
-import { counted, LOCALE, plural, section } from "../ui/i18n.js";
-import { stateText, toneOf } from "../ui/kinds.js";
+import { counted, LOCALE, plural } from "../ui/i18n.js";
+import { stateText, stringsOf, toneOf } from "../ui/kinds.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
 /** What pins have in common, the most urgent first. @typedef {"alarm"|"open"|"on"} Sort */
@@ -11,19 +11,12 @@ import { stateText, toneOf } from "../ui/kinds.js";
 const SHORT = { alarm: "someAlarms", open: "someOpen", on: "someOn" };
 const SORTS = /** @type {const} */ (["alarm", "open", "on"]);
 
-/** Return the strings of a pin's kind. @param {Pin} pin @returns {Record<string, string>} */
-function strings({ mode, kind }) {
-  const { inputs, outputs } = section("kinds");
-  const all = /** @type {Record<string, Record<string, string>>} */ (mode === "input" ? inputs : outputs);
-  return all[kind ?? ""] ?? {};
-}
-
 /** Return the phrases for those pins that are active and have words for that. @param {Pin[]} pins */
 export function phrases(pins) {
   /** @type {Map<string, Phrase>} */
   const found = new Map();
   for (const pin of pins) {
-    const forms = strings(pin);
+    const forms = stringsOf(pin);
     const tone = toneOf(pin, pin.value);
     const sort = tone === "alarm" ? "alarm" : tone === "attention" ? "open" : "on";
     if (!pin.value || (sort !== "alarm" && !("count_other" in forms))) continue;

@@ -1,7 +1,8 @@
 /** The fleet page at `/fleet/`: all Raspberry Pis at the broker, live, those with problems first, with a search and switches. */
 import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
-import { copyable, fillIn, part, setText } from "../ui/dom.js";
+import { copyable } from "../ui/copyable.js";
+import { fillIn, part, setText } from "../ui/dom.js";
 import { linkButton, noticeElement } from "../ui/notice.js";
 import { Announcer } from "./announcer.js";
 import { FleetClient } from "./fleet-client.js";

@@ -61,20 +61,6 @@ function sentence(whole, elements) {
   return whole.split(/(\{\w+\})/).map((piece) => elements.get(piece) ?? piece);
 }
 
-/** Add a button to an example that copies it. Without https there is no clipboard API: an older one is used. @param {HTMLElement} example */
-export function copyable(example) {
-  const button = make("button", "copy", text("copy"));
-  button.onclick = async () => {
-    const code = part(example, "code");
-    getSelection()?.selectAllChildren(code);
-    const copied = navigator.clipboard
-      ? await navigator.clipboard.writeText(code.textContent ?? "").then(() => true, () => false)
-      : document.execCommand("copy");
-    button.textContent = text(copied ? "copied" : "copyIt");
-  };
-  example.append(button);
-}
-
 /** Return a copy of a template's one element. @param {string} id @returns {HTMLElement} */
 export function stamp(id) {
   const template = /** @type {HTMLTemplateElement} */ (part(document, `template#${id}`));

@@ -4,7 +4,7 @@
  */
 
 /** @typedef {typeof import("../languages/en.json")} Strings */
-/** @typedef {keyof Strings["page"]} Text */
+/** @typedef {keyof (Strings["page"] & Strings["details"])} Text */
 /** A string with forms for numbers. @typedef {Text extends infer K ? K extends `${infer N}_other` ? N : never : never} Counted */
 /** A part of a file, while it is not known to be right. @typedef {{[key: string]: unknown}} Part */
 
@@ -44,32 +44,36 @@ export const [LOCALE, LANGUAGE] = choose(navigator.languages ?? [navigator.langu
 
 /** @type {Strings} */
 let strings;
+/** The strings of the page, and of its details once they are loaded. @type {Record<string, string>} */
+let words;
 const plurals = new Intl.PluralRules(LOCALE);
 
 /**
  * Load the strings of the language: before all else, and not with a top-level await, which fails in WebKit (bug 242740). A built-in file is
  * complete. One of the owner may lack strings, or be broken: those are shown in English.
+ * @param {"first"|"whole"} [part] the part of the file that the list of pins needs
  */
-export async function loadStrings() {
-  const english = files.get(LANGUAGE) && LANGUAGE !== "en" ? read("en") : null;
-  const own = await read(LANGUAGE).catch((error) => warn(error.message));
-  strings = own && !english ? own : completed(own, await (english ?? read("en")));
+export async function loadStrings(part = "whole") {
+  const english = files.get(LANGUAGE) && LANGUAGE !== "en" ? read("en", part) : null;
+  const own = await read(LANGUAGE, part).catch((error) => warn(error.message));
+  strings = own && !english ? own : completed(own, await (english ?? read("en", part)));
+  words = { ...strings.details, ...strings.page };
   page.lang = own ? LOCALE : "en";
   page.dir = strings.direction === "rtl" ? "rtl" : "ltr";
 }
 
-/** @param {string} language @returns {Promise<Strings>} */
-async function read(language) {
-  const answer = await fetch(new URL(`../languages/${language}.json`, import.meta.url));
+/** @param {string} language @param {"first"|"whole"} part @returns {Promise<Strings>} */
+async function read(language, part) {
+  const answer = await fetch(new URL(`../languages/${language}${part === "first" ? ".first" : ""}.json`, import.meta.url));
   if (!answer.ok) throw new Error(`expected a file, got ${answer.status}`);
   const found = await answer.json();
   if (typeof found !== "object" || !found || Array.isArray(found)) throw new Error("expected sections of strings in braces");
   return found;
 }
 
-/** @param {string} words */
-function warn(words) {
-  console.warn(`languages/${LANGUAGE}.json: ${words}. What is missing is shown in English.`);
+/** @param {string} what */
+function warn(what) {
+  console.warn(`languages/${LANGUAGE}.json: ${what}. What is missing is shown in English.`);
   return null;
 }
 
@@ -102,7 +106,7 @@ function filled(own, english, path, missing) {
 
 /** Return a string of the page. @param {Text} key @param {Record<string, string|number>} [values] */
 export function text(key, values = {}) {
-  return fill(strings.page[key] ?? key, values);
+  return fill(words[key] ?? key, values);
 }
 
 /** Return a string with its braces filled in. @param {string} template @param {Record<string, string|number>} values */
@@ -120,14 +124,14 @@ export function plural(forms, key, count) {
 }
 
 /** Return a string with a number of things. @param {Counted} key @param {number} count */
-export const counted = (key, count) => plural(strings.page, key, count);
+export const counted = (key, count) => plural(words, key, count);
 
 /** Return a section of the file. @template {keyof Strings} S @param {S} name @returns {Strings[S]} */
 export const section = (name) => strings[name];
 
 /** Return the string of a code or a fixed word of the server, or null. @param {string} key */
 export function known(key) {
-  return Object.prototype.hasOwnProperty.call(strings.page, key) ? strings.page[/** @type {Text} */ (key)] : null;
+  return (Object.prototype.hasOwnProperty.call(words, key) && words[key]) || null;
 }
 
 /**
