@@ -3,7 +3,7 @@ import { connect } from "../raspi.js";
 import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
 import { confirmInDialog } from "../ui/dialog.js";
-import { fillIn, make, part, setText } from "../ui/dom.js";
+import { fillIn, loadStyle, part, setText } from "../ui/dom.js";
 import { loadStrings, text } from "../ui/i18n.js";
 import { toast } from "../ui/notice.js";
 import { recall, remember } from "../ui/stored.js";
@@ -31,10 +31,16 @@ const CARRY_ON_S = 10; // after signing in: a command may not come much later th
 
 const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: () => true }); // the views ask, in the page's own words
 /** @type {import("./pin-view.js").Context} */
-const context = { raspi, confirm: confirmInDialog, unlock: (pin, action) => unlock(pin, action), opened: () => needDetails() };
+const context = {
+  raspi,
+  confirm: confirmInDialog,
+  unlock: (pin, action) => askForCode(() => carryOut(pin, action)),
+  signIn: (then, error) => askForCode(then, error),
+  opened: (row) => (details ? details.opened(row) : void needDetails()),
+};
 const signIn = new SignIn(raspi);
 const health = new HealthView(part(document, "#health"));
-const notices = new Notices(raspi, () => signIn.button());
+const notices = new Notices(raspi, () => signIn.button(), () => needDetails().then(() => details?.trustClock()));
 const announcer = new Announcer();
 const list = new PinList(part(document, "#pins"), context, {
   added({ canvas, element, pin }) {
@@ -48,7 +54,7 @@ const list = new PinList(part(document, "#pins"), context, {
   },
 });
 const summary = new Summary(part(document, "#summary"), reveal);
-const router = new Router({ list: part(document, "#list"), pin: part(document, "#pin-page"), events: part(document, "#events-page") });
+const router = new Router({ list: part(document, "#list"), pin: part(document, "#pin-page"), events: part(document, "#events-page"), automation: part(document, "#automation-page") });
 const lastKnown = new LastKnown(raspi, () => showAll());
 const board = /** @type {HTMLDetailsElement} */ (part(document, "#board"));
 /** @type {import("./details.js").Details|null} */
@@ -70,7 +76,7 @@ const visibility = new IntersectionObserver((entries) => {
 let isDrawScheduled = false;
 let drawn = 0; // time of the last drawing, by performance.now()
 let theme = Math.max(0, THEMES.indexOf(recall("theme", "")));
-/** What was tapped before signing in, and when that was done. @type {{pin: string, action: Action, at: number}|null} */
+/** What a tap before signing in is to do, and when that was done. @type {{then: () => void, at: number}|null} */
 let tapped = null;
 
 function showAll() {
@@ -83,7 +89,8 @@ function showAll() {
   const isEmpty = !hello.pins.length;
   part(document, "#no-pins").hidden = !isEmpty || !details;
   part(document, "#events-link").hidden = isEmpty;
-  for (const id of ["#summary", "footer"]) part(document, id).hidden = false; // what is not there yet cannot move
+  part(document, "#automation-link").hidden = !hello.automation;
+  part(document, "#summary").hidden = false; // what is not there yet cannot move
   signIn.show(hello.signed_in, hello.code_would_help);
   notices.show();
   list.show(listed());
@@ -101,17 +108,8 @@ function showAll() {
 
 /** Return the module of the details, once its style and its strings are there, too. */
 async function loadDetails() {
-  const style = make("link", "");
-  const isStyled = new Promise((resolve, reject) => Object.assign(style, { onload: resolve, onerror: reject }));
-  Object.assign(style, { rel: "stylesheet", href: new URL("details.css", import.meta.url).href });
-  document.head.append(style);
-  try {
-    await Promise.all([isStyled, loadStrings()]);
-    return await import("./details.js");
-  } catch (error) {
-    style.remove();
-    throw error instanceof Error ? error : new Error("details.css");
-  }
+  await Promise.all([loadStyle(new URL("details.css", import.meta.url)), loadStrings()]);
+  return import("./details.js");
 }
 
 /** Load the details, once. */
@@ -121,7 +119,10 @@ async function needDetails() {
   try {
     const { Details } = await loadDetails();
     details = new Details(context, change);
-    for (const { canvas, pin } of list.rows) details.sparklines.add(canvas, pin.name);
+    for (const row of list.rows) {
+      details.sparklines.add(row.canvas, row.pin.name);
+      if (row.isOpen) details.opened(row);
+    }
     showAll();
   } catch (error) {
     toast("", text("unanswered", { why: String(error) })); // the next tap tries again
@@ -132,19 +133,24 @@ async function needDetails() {
 /** Return the pins that are in the list. */
 const listed = () => [...raspi.pins.values()].filter(({ hidden }) => !hidden);
 
-/** Ask for the code that a pin needs, and then do what was tapped. @param {string} pin @param {Action} action @param {string} [error] why it is asked again */
-async function unlock(pin, action, error) {
-  if (await signIn.ask(error)) tapped = { pin, action, at: performance.now() };
+/** Ask for the code, and then do what was tapped. @param {() => void} then @param {string} [error] why it is asked again */
+async function askForCode(then, error) {
+  if (await signIn.ask(error)) tapped = { then, at: performance.now() };
 }
 
 /** Do what was tapped before signing in. */
 function carryOn() {
   if (!tapped) return;
-  const { pin: name, action, at } = tapped;
+  const { then, at } = tapped;
   tapped = null;
+  if (performance.now() - at <= CARRY_ON_S * 1000) then();
+}
+
+/** Do what was tapped, after signing in. @param {string} name @param {Action} action */
+function carryOut(name, action) {
   const pin = raspi.pins.get(name);
-  if (!pin || performance.now() - at > CARRY_ON_S * 1000) return;
-  if (isLocked(pin, context)) void unlock(name, action, text("notThisCode"));
+  if (!pin) return;
+  if (isLocked(pin, context)) void askForCode(() => carryOut(name, action), text("notThisCode"));
   else void (list.row(name) ?? new PinRow(pin, context, [])).act(action); // a hidden pin has none
 }
 
@@ -207,6 +213,7 @@ function tick() {
   if (document.hidden) return;
   showStatus(raspi);
   notices.show();
+  if (!details && [...raspi.pins.values()].some(({ next }) => next && next < raspi.time)) void needDetails(); // which ask for the next one
   draw();
   list.tick();
   details?.tick();
@@ -217,7 +224,7 @@ function tick() {
 function route() {
   const { name, pin } = viewOf(location.hash);
   const host = raspi.hello?.server.host ?? location.hostname;
-  const title = pin ? (raspi.pins.get(pin)?.label ?? pin) : name === "events" ? text("events") : "";
+  const title = pin ? (raspi.pins.get(pin)?.label ?? pin) : name === "list" ? "" : text(name === "automation" ? name : "events");
   document.title = title ? `${title} – ${host}` : host;
   if (!raspi.hello) return;
   if (name !== "list" && !details) return void needDetails(); // which comes back here
@@ -227,6 +234,7 @@ function route() {
 /** @param {import("./router.js").View} view */
 function open(view) {
   part(document, "#summary").classList.toggle("alarms-only", view.name !== "list");
+  part(document, "footer").hidden = false; // not before, or it would move
   details?.open(view);
 }
 
@@ -236,6 +244,7 @@ showTheme(0);
 board.addEventListener("toggle", () => board.open && needDetails());
 raspi.on("hello", () => setTimeout(showAll)); // once the health is here, too, which may bring a notice above the pins
 raspi.on("pin", change);
+raspi.on("automation", () => void needDetails()); // which follow it
 raspi.on("health", showHealth);
 raspi.on("link", () => showStatus(raspi)); // also on a hidden page: it is rare
 window.addEventListener("hashchange", route);

@@ -1,6 +1,6 @@
 /** The notices at the top of the dashboard: the server's for its owner, and what keeps this page from working fully. */
 import { address, ROOT_PATH } from "../ui/address.js";
-import { part } from "../ui/dom.js";
+import { make, part } from "../ui/dom.js";
 import { hasCode } from "../ui/frame.js";
 import { text, worded } from "../ui/i18n.js";
 import { iconButton, linkButton, noticeElement } from "../ui/notice.js";
@@ -11,8 +11,8 @@ import { isWeak } from "./health.js";
 
 const PUT_AWAY = `put away ${ROOT_PATH}`;
 
-/** Return the notices that hold now, the most urgent first. @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button */
-export function currentNotices(raspi, signIn) {
+/** Return the notices that hold now, the most urgent first. @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button @param {() => unknown} trustClock */
+export function currentNotices(raspi, signIn, trustClock) {
   const { hello, health, link } = raspi;
   /** @type {Notice[]} */
   const found = [];
@@ -21,7 +21,7 @@ export function currentNotices(raspi, signIn) {
   for (const { code, message, reason, values } of hello?.server.notices ?? []) {
     const words = worded(`notice:${reason}`, values);
     const detail = words === null ? message : String(values.why ?? ""); // the words of a program
-    found.push({ code, words: words ?? "", detail, isWarning: code !== "simulated" });
+    found.push({ code, words: words ?? "", detail, isWarning: code !== "simulated", action: code === "clock" ? () => actionButton(text("timeIsRight"), trustClock) : undefined });
   }
   const outputs = hello?.pins.filter((pin) => pin.mode !== "input") ?? [];
   const switchesSome = outputs.some((pin) => pin.writable);
@@ -34,6 +34,8 @@ export function currentNotices(raspi, signIn) {
   return found.sort((one, other) => rank(one) - rank(other));
 }
 
+/** @param {string} words @param {() => unknown} act */
+const actionButton = (words, act) => Object.assign(make("button", "button", words), { onclick: act });
 const trustLink = () => linkButton(address("trust/"), text("howToTrust"));
 
 /** Return all that a notice says: as long as that is the same, it stays put away. @param {Notice} notice */
@@ -47,11 +49,13 @@ export class Notices {
   /** The contents of those that were put away on this device. @type {string[]} */ #putAway = recall(PUT_AWAY, []);
   #raspi;
   #signIn;
+  #trustClock;
 
-  /** @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button */
-  constructor(raspi, signIn) {
+  /** @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button @param {() => unknown} trustClock tells the server that its clock is right */
+  constructor(raspi, signIn, trustClock) {
     this.#raspi = raspi;
     this.#signIn = signIn;
+    this.#trustClock = trustClock;
     this.#all.setAttribute("aria-expanded", "false");
     this.#all.onclick = () => this.#open(!this.#place.classList.contains("open"));
     new ResizeObserver(() => this.#fit()).observe(this.#place);
@@ -59,7 +63,7 @@ export class Notices {
 
   /** Draw them if they differ from those before. */
   show() {
-    const all = currentNotices(this.#raspi, this.#signIn);
+    const all = currentNotices(this.#raspi, this.#signIn, this.#trustClock);
     this.#forget(all.map(contentOf));
     const found = all.filter((notice) => !this.#putAway.includes(contentOf(notice)));
     const shown = JSON.stringify(found);

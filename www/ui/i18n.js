@@ -4,7 +4,7 @@
  */
 
 /** @typedef {typeof import("../languages/en.json")} Strings */
-/** @typedef {keyof (Strings["page"] & Strings["details"])} Text */
+/** @typedef {keyof (Strings["page"] & Strings["details"] & Strings["automation"])} Text */
 /** A string with forms for numbers. @typedef {Text extends infer K ? K extends `${infer N}_other` ? N : never : never} Counted */
 /** A part of a file, while it is not known to be right. @typedef {{[key: string]: unknown}} Part */
 
@@ -57,7 +57,7 @@ export async function loadStrings(part = "whole") {
   const english = files.get(LANGUAGE) && LANGUAGE !== "en" ? read("en", part) : null;
   const own = await read(LANGUAGE, part).catch((error) => warn(error.message));
   strings = own && !english ? own : completed(own, await (english ?? read("en", part)));
-  words = { ...strings.details, ...strings.page };
+  words = { ...strings.details, ...strings.automation, ...strings.page };
   page.lang = own ? LOCALE : "en";
   page.dir = strings.direction === "rtl" ? "rtl" : "ltr";
 }
