@@ -62,8 +62,10 @@ class ScheduleState(NamedTuple):
 class ScheduleEngine:
     """The schedules of a configuration. `use_outputs` is called before the first step.
 
-    `store(done)` brings the memory to the disk and then calls `done`. `is_known` tells if the clock
-    is right; while it is not, all schedules rest.
+    `store(done)` brings the memory to the disk and then calls `done`. `when_changed` is called when
+    the states for people have changed: a schedule has begun or ended, or another one is next. It
+    may be called in the middle of a step. `is_known` tells if the clock is right; while it is not,
+    all schedules rest.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class ScheduleEngine:
         clock: Clock,
         zone: Zone,
         store: Callable[[Callable[[], None]], None],
+        when_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.is_known = False
+        self._when_changed = when_changed
         self._memory = memory
         self._clock = clock
         self._zone = zone
@@ -87,6 +91,8 @@ class ScheduleEngine:
         self._runs: dict[str, int] = {}
         self._told: set[tuple[str, date]] = set()
         self._last = 0.0
+        self._later: list[float] = []
+        """The next change of each schedule, as the last step found it."""
         self._is_new = True
         self._next_changes: dict[str, float] | None = None
         """What `next_changes` returns, None until it is worked out again."""
@@ -175,6 +181,10 @@ class ScheduleEngine:
 
     def _next_step(self, now: float) -> float:
         later = [schedule.next_change(now) for schedule in self._schedules.values()]
+        if later != self._later:
+            self._later = later
+            if self.is_known:
+                self._when_changed()
         left = [pulse.end - self._clock.monotonic() for pulse in self._pulses.values()]
         return min(later + [now + seconds for seconds in left], default=now + 86400)
 
@@ -231,7 +241,11 @@ class ScheduleEngine:
             for schedule in self._schedules.values()
             if (claim := self._wanted(schedule, now, monotonic))
         }
-        for name in self._claims.change(wanted, monotonic):
+        before = self._claims.claims
+        new = self._claims.change(wanted, monotonic)
+        if self._claims.claims != before:
+            self._when_changed()
+        for name in new:
             claim = wanted[name]
             if claim.seconds is None:
                 log.info("schedule %s: %s is %g", name, claim.pin, claim.value)
