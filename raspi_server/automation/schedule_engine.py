@@ -321,6 +321,11 @@ class ScheduleEngine:
             name, is_paused, self._until(schedule, now), coming, skipped, self._runs.get(name, 0)
         )
 
+    @property
+    def runs(self) -> dict[str, int]:
+        """How often each schedule has acted since the start."""
+        return {name: self._runs.get(name, 0) for name in self._schedules}
+
     def until(self, name: str) -> float | None:
         """Return the Unix time at which a schedule will end what it claims, or None."""
         schedule = self._schedules.get(name)
