@@ -109,7 +109,11 @@ class RemotePulse(_Remote, frozen=True, kw_only=True, tag="pulse"):
     seconds: float | None = None
 
 
-RemoteCommand = RemoteSet | RemoteToggle | RemotePulse
+class RemoteAuto(_Remote, frozen=True, kw_only=True, tag="auto"):
+    """An `auto` for a pin of another Pi."""
+
+
+RemoteCommand = RemoteSet | RemoteToggle | RemotePulse | RemoteAuto
 
 
 class SignIn(
