@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from . import rules, schedule_rules, strict_yaml
-from .converters import advice, choice, converter, expected
+from .converters import advice, choice, converter, expected, meant_days
 from .errors import ConfigError, Diagnostic, Fault, told_once
 from .kinds import BUTTON_DEBOUNCE_S, OPENINGS
 from .pinout import POSITION_BY_GPIO
@@ -232,6 +232,8 @@ class _Parser:
         convert, wanted, show_scalar = converter(kind)
         if not strict_yaml.is_scalar(node):
             hint = " (write it in quotes)" if kind is Label else ""
+            if kind in (Name, Name | None) and strict_yaml.is_list(node):
+                hint = " (write one name)"
             self.error(line_of(node), path, f"expected {wanted}, got {show(node)}{hint}")
             return _ABSENT
         try:
@@ -322,11 +324,13 @@ class _Parser:
         if not strict_yaml.is_list(node):
             message = f"expected a list such as {example}, got {show(node)}"
             if strict_yaml.is_scalar(node) and re.fullmatch("[A-Za-z0-9.:/, -]{1,60}", node.value):
-                message += f" (write [{node.value}])"
+                days = meant_days(node.value) if kind is Day else ()
+                message += f" (write [{', '.join(days) or node.value}])"
             self.error(line_of(node), path, message)
             return _ABSENT
         values = [self._scalar(item, path, kind) for item in node.value]
-        return tuple(value for value in values if value is not _ABSENT)
+        found = tuple(value for value in values if value is not _ABSENT)
+        return found if found or not values else _ABSENT
 
     def _hooks(self, node: Node, path: str) -> dict[str, HookConfig]:
         hooks: dict[str, HookConfig] = {}

@@ -1,7 +1,8 @@
 """Parser of the section `rules`, and the rules for combinations of its keys."""
 
+import re
 from collections.abc import Container, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import msgspec
 
@@ -10,6 +11,7 @@ from .converters import choice, expected
 from .errors import nearest
 from .rules import Violation
 from .schema import (
+    NAME,
     DrivenConfig,
     InputConfig,
     Location,
@@ -21,6 +23,7 @@ from .schema import (
     PinValues,
     PwmConfig,
     RuleConfig,
+    SunEvent,
 )
 from .strict_yaml import Node, line_of, quote, show
 
@@ -35,6 +38,9 @@ NOT_YET = {
     "done": f"expected no done: {_NO_MESSAGES}",
 }
 """Keys that a later release will have, each with its message."""
+_NO_CLOCK = "; a rule follows pins, and a schedule the clock"
+_CONDITION = re.compile(r"([a-z][a-z0-9_-]*) *(?: is |=|==) *(?:on|1|true|open|pressed|active)")
+_BETWEEN_NAMES = r" *[,;+&] *| +(?:and|or) +"
 _FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(RuleConfig)}
 _WINDOW = {field.encode_name: field for field in msgspec.structs.fields(OnlyConfig)}
 
@@ -136,6 +142,10 @@ class RuleReader:
             got = show(node) if items else "an empty list"
             self._reader.error(line_of(node), path, f"expected {expected(PinNames)}, got {got}")
             return ()
+        if strict_yaml.is_scalar(node) and (hint := _hint(node.value)):
+            message = f"expected {expected(PinNames)}, got {quote(node.value)}{hint}"
+            self._reader.error(line_of(node), path, message)
+            return ()
         names = [(self._reader.value(item, path, Name), item) for item in items]
         for name, item in names:
             if isinstance(name, str):
@@ -192,6 +202,17 @@ class RuleReader:
         return OnlyConfig(**found) if len(found) == 2 else None
 
 
+def _hint(text: str) -> str:
+    """Return what to write for a text that is no name of a pin, or an empty text."""
+    if re.match("[0-9]", text):
+        return _NO_CLOCK
+    if match := _CONDITION.fullmatch(text):
+        return f" (write {match[1]})"
+    names = re.split(_BETWEEN_NAMES, text)
+    is_list = len(names) > 1 and all(re.fullmatch(NAME, name) for name in names)
+    return f" (write [{', '.join(names)}])" if is_list else ""
+
+
 def _keys(present: Container[str]) -> Iterator[Violation]:
     """Check which keys of a rule are `present` together."""
     if "when" in present and "while" in present:
@@ -220,7 +241,8 @@ def _sources(rule: RuleConfig, pins: Mapping[str, PinConfig]) -> Iterator[Violat
     key = "when" if rule.when else "while"
     for name in rule.sources:
         if name not in pins:
-            message = f"expected a pin, got {name}, which is {_unknown(name, pins)}"
+            hint = _NO_CLOCK if name in get_args(SunEvent) else ""
+            message = f"expected a pin, got {name}, which is {_unknown(name, pins)}{hint}"
             yield Violation(key, message, f"{key}.{name}")
         elif rule.press and not isinstance(pins[name], InputConfig):
             message = f"expected an input with press, got {name}, which is an output"

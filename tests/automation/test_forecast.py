@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -225,6 +225,23 @@ def test_play_of_rules():
         "20:00:00 hall 1 rule hall",
         "22:00:00 hall 0 the end of rule hall",
     ]  # fmt: skip
+
+
+def test_play_is_exact():
+    """What is given for the first minute of a window is in it, and for its end is not, on each day
+    of a year."""
+    rules = RULED.replace(
+        "press: short, pulse: bell", "pulse: bell, only: {from: 20:00, to: 21:00}"
+    )
+    conf = config("", pins=rules.replace("kind: button, ", ""))
+    begin, given = at("2026-01-01 00:10:07") + 0.123457, []
+    for day in range(360):
+        start = datetime(2026, 1, 1, 20, tzinfo=BERLIN) + timedelta(days=day)
+        for hour, value in ((0, 1), (0.5, 0), (1, 1), (1.5, 0)):
+            given.append(Given(start.timestamp() + hour * 3600, "button", value))
+    found = play(conf, begin, begin + 365 * 86400, Berlin("Europe/Berlin"), given)
+    rings = [each.moment for each in found if each.pin == "bell" and each.value]
+    assert rings == [each.moment for each in given[::4]]
 
 
 def test_play_of_a_storm():
