@@ -80,8 +80,8 @@ class _Clock:
     def __init__(self, loop: _Loop) -> None:
         self._loop = loop
 
-    def time(self) -> float:  # rounded: what is given for 18:00 is not before 18:00
-        return round(self._loop.begin + self._loop.time(), 6)
+    def time(self) -> float:
+        return self._loop.begin + self._loop.time()
 
     def monotonic(self) -> float:
         return self._loop.time()
