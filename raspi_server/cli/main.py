@@ -200,7 +200,7 @@ def check(options: argparse.Namespace) -> int:
         warnings = warnings + source.warnings
     for warning in warnings:
         _warn(str(warning))
-    if config.schedules:
+    if config.schedules or any(rule.only for rule in config.rules.values()):
         _check_schedules(config, source)
     if config.certificate:
         try:
@@ -228,7 +228,10 @@ def check(options: argparse.Namespace) -> int:
 
 
 def _check_schedules(config: Config, source: ConfigSource) -> None:
-    """Print the next times of the schedules. Raise ConfigError for what a year of them shows."""
+    """Print the next times of the schedules. Raise ConfigError for what a year of them shows.
+
+    A warning names the days on which a rule has no window.
+    """
     from ..automation.forecast import Forecast
 
     forecast = Forecast(config)

@@ -63,7 +63,7 @@ def parse(
 
     Messages name the file `name`. Relative paths are relative to `folder`. Warnings about values
     that are allowed but may be mistakes are added to `warnings`. The lines of the keys of schedules
-    are added to `lines`, by their dotted paths.
+    and rules are added to `lines`, by their dotted paths.
 
     A configuration that `has_run` may be from an older release that accepted more. If two of its
     keys conflict, the wrong one is ignored with a warning.
@@ -78,7 +78,7 @@ def parse(
     values = {} if root is None or strict_yaml.is_empty(root) else parser.mapping(root, "", Config)
     parser.check_references(values)
     if lines is not None:
-        lines.update(parser.lines)
+        lines.update(parser.lines | parser.rule_lines)
     if warnings is not None:
         warnings += sorted(parser.warnings, key=lambda warning: warning.line or 0)
     if parser.errors:
@@ -249,6 +249,11 @@ class _Parser:
             message += advice(kind, node, self._folder)
         self.error(line_of(node), path, message)
         return _ABSENT
+
+    @property
+    def rule_lines(self) -> dict[str, int]:
+        """The lines of the rules and their keys, by dotted path."""
+        return self._rules.lines
 
     def check_text(self, node: Node, path: str, what: str) -> None:
         """Warn of a text whose end YAML reads as a comment, or which has quotes of its own."""

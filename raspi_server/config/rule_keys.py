@@ -72,7 +72,7 @@ class RuleReader:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._lines: dict[str, int] = {}
+        self.lines: dict[str, int] = {}
         """The lines of rules, their keys, and the pins below them, by dotted path."""
         self.sections = {
             PinNames: self._names,
@@ -92,10 +92,10 @@ class RuleReader:
                 msgspec.convert(name, Name)
             except msgspec.ValidationError:
                 reader.error(line, own_path, f"expected {expected(Name)}, got {quote(name)}")
-            self._lines[own_path] = line
+            self.lines[own_path] = line
             nodes = body.value if strict_yaml.is_mapping(body) else ()
             present = {key.value: line_of(key) for key, _ in nodes if strict_yaml.is_scalar(key)}
-            self._lines |= {f"{own_path}.{key}": at for key, at in present.items()}
+            self.lines |= {f"{own_path}.{key}": at for key, at in present.items()}
             values = reader.mapping(body, own_path, RuleConfig, NOT_YET)
             if strict_yaml.is_mapping(body) or strict_yaml.is_empty(body):
                 self._report(own_path, _keys(present))
@@ -124,12 +124,12 @@ class RuleReader:
 
     def _report(self, path: str, violations: Iterator[Violation]) -> None:
         for violation in violations:
-            line = self._lines.get(f"{path}.{violation.line_key}", self._lines[path])
+            line = self.lines.get(f"{path}.{violation.line_key}", self.lines[path])
             self._reader.error(line, f"{path}.{violation.key}", violation.message)
 
     def _report_circle(self, circle: list["_Step"]) -> None:
         """Report a circle in the line of its last rule; the message names the lines of all."""
-        lines = {step.rule: self._lines[f"rules.{step.rule}"] for step in circle}
+        lines = {step.rule: self.lines[f"rules.{step.rule}"] for step in circle}
         words = [f"{step.rule} (line {lines[step.rule]}) {step}" for step in circle]
         last = max(lines, key=lambda rule: lines[rule])
         message = f"expected rules that do not start each other in a circle: {', and '.join(words)}"
@@ -174,11 +174,11 @@ class RuleReader:
     def _note(self, path: str, name: str, node: Node) -> None:
         """Note the line of a pin's name below a key. A second one is an error."""
         own_path = f"{path}.{name}"
-        if own_path in self._lines:
-            line = self._lines[own_path]
+        if own_path in self.lines:
+            line = self.lines[own_path]
             message = f"expected each pin once, got {quote(name)} in line {line} already"
             self._reader.error(line_of(node), path, message)
-        self._lines.setdefault(own_path, line_of(node))
+        self.lines.setdefault(own_path, line_of(node))
 
     def _window(self, node: Node, path: str) -> OnlyConfig | None:
         example = "{from: sunset, to: 23:00}"
@@ -192,7 +192,7 @@ class RuleReader:
             if key not in present:
                 message = f"expected {expected(field.type)}, got nothing"
                 self._reader.error(line_of(node), f"{path}.{key}", message)
-        self._lines |= {path: line_of(node)} | {
+        self.lines |= {path: line_of(node)} | {
             f"{path}.{key.value}": line_of(key)
             for key, _ in node.value
             if strict_yaml.is_scalar(key)

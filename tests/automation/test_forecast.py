@@ -262,6 +262,16 @@ def test_play_of_a_year():
     assert len([each for each in found if each.pin == "lamp"]) == 2 * 365
 
 
+def test_dates_without_the_window_of_a_rule(tmp_path):
+    """`check` names the dates on which the `only` of a rule has no window, with its line."""
+    rule = "only: {from: sunset+00:30, to: 22:00}, turn_on: lamp"
+    text = f"{PLACE}\npins:\n  lamp: {{gpio: 5, mode: output}}\n  door: {{gpio: 4, mode: input}}\n"
+    text += f"rules:\n  hall: {{when: door, {rule}}}\n"
+    status, _, err = run(tmp_path, text, "check", "config.yaml")
+    assert (status, len(err)) == (0, 1)
+    assert err[0].startswith("warning: config.yaml:6: rules.hall.only.to: no window on 2")
+
+
 # The commands
 
 SCHEDULES = """
