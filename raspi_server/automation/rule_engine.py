@@ -108,6 +108,11 @@ class RuleEngine:
         """The names of rules that a person has paused."""
         return self._paused
 
+    @property
+    def runs(self) -> dict[str, int]:
+        """How often each rule has acted since the start, or since it was changed."""
+        return {name: runner.runs for name, runner in self._runners.items()}
+
     def states(self) -> list[RuleStatus]:
         """Return the state of each rule, in the order of config.yaml."""
         return [

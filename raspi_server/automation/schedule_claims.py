@@ -48,6 +48,11 @@ class ScheduleClaims:
         self.outputs: Outputs
         self._claims: dict[str, Claim] = {}
 
+    @property
+    def claims(self) -> Mapping[str, Claim]:
+        """The claims as they are now. A change makes another mapping."""
+        return self._claims
+
     def get(self, name: str) -> Claim | None:
         """Return the claim of a schedule, or None."""
         return self._claims.get(name)

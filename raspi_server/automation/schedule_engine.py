@@ -62,8 +62,10 @@ class ScheduleState(NamedTuple):
 class ScheduleEngine:
     """The schedules of a configuration. `use_outputs` is called before the first step.
 
-    `store(done)` brings the memory to the disk and then calls `done`. `is_known` tells if the clock
-    is right; while it is not, all schedules rest.
+    `store(done)` brings the memory to the disk and then calls `done`. `when_changed` is called when
+    the states for people have changed: a schedule has begun or ended, or another one is next. It
+    may be called in the middle of a step. `is_known` tells if the clock is right; while it is not,
+    all schedules rest.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class ScheduleEngine:
         clock: Clock,
         zone: Zone,
         store: Callable[[Callable[[], None]], None],
+        when_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.is_known = False
+        self._when_changed = when_changed
         self._memory = memory
         self._clock = clock
         self._zone = zone
@@ -91,6 +95,8 @@ class ScheduleEngine:
         """When each schedule may want something else: until then a step leaves it alone."""
         self._stepped = 0.0, False
         """The time of the last step, and if the clock was known."""
+        self._told_next: dict[str, float] = {}
+        """What `_next` was when a change of it was told last."""
         self._is_new = True
         self._next_changes: dict[str, float] | None = None
         """What `next_changes` returns, None until it is worked out again."""
@@ -179,6 +185,10 @@ class ScheduleEngine:
             self._store(lambda: self._run(due))
         self._tell_missing(stale, now)
         self._next |= {schedule.name: schedule.next_change(now) for schedule in stale}
+        if self._next != self._told_next:
+            self._told_next = dict(self._next)
+            if self.is_known:
+                self._when_changed()
         left = [pulse.end - self._clock.monotonic() for pulse in self._pulses.values()]
         return min([*self._next.values(), *(now + each for each in left)], default=now + 86400)
 
@@ -247,7 +257,11 @@ class ScheduleEngine:
             name: self._wanted(schedule, now, monotonic) if schedule else None
             for name, schedule in found.items()
         }
-        for name in self._claims.change(wanted, monotonic):
+        before = self._claims.claims
+        new = self._claims.change(wanted, monotonic)
+        if self._claims.claims != before:
+            self._when_changed()
+        for name in new:
             claim = wanted[name]
             if claim and claim.seconds is None:
                 log.info("schedule %s: %s is %g", name, claim.pin, claim.value)
@@ -323,6 +337,11 @@ class ScheduleEngine:
         return ScheduleState(
             name, is_paused, self._until(schedule, now), coming, skipped, self._runs.get(name, 0)
         )
+
+    @property
+    def runs(self) -> dict[str, int]:
+        """How often each schedule has acted since the start."""
+        return {name: self._runs.get(name, 0) for name in self._schedules}
 
     def until(self, name: str) -> float | None:
         """Return the Unix time at which a schedule will end what it claims, or None."""
