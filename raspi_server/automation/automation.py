@@ -15,7 +15,7 @@ from ..system import clock as system_clock
 from ..system import storage
 from . import report
 from .clock import Evidence, StepWatch
-from .memory import Memory
+from .memory import Memory, Snapshot
 from .rule_windows import RuleWindows
 from .schedule_engine import ScheduleEngine
 from .zone import SystemZone
@@ -76,6 +76,9 @@ class Automation:
             self._watch_clock()
         self.schedules.step()
         self.schedules.claim_again()
+        if self._memory.paused_rules - config.rules.keys():
+            self._memory.paused_rules.intersection_update(config.rules)
+            self._store(lambda: None)
         if config.rules or self.rules:
             self._apply_rules(board)
         self._wake()
@@ -86,8 +89,9 @@ class Automation:
             from .rule_memory import RuleMemory
 
             memory, paused = RuleMemory(storage.run_folder(), self._boot), self._memory.paused_rules
+            window = self._windows.window
             self.rules = RuleEngine(
-                self._loop, memory, self._windows.window, paused, when_parked=self._tell
+                self._loop, memory, window, paused, time.time, when_parked=self._tell
             )
         rules = self._config.rules
         self._windows.keep_only({rule.only for rule in rules.values() if rule.only})
@@ -117,8 +121,8 @@ class Automation:
         if self.rules:
             self.rules.close()
         self._is_closed = True
-        if self.schedules.is_known:
-            self._memory.write(self._memory.snapshot(time.time()))
+        if self.schedules.is_known or self._waiting:
+            self._memory.write(self._snapshot())
 
     # The clock
 
@@ -269,9 +273,11 @@ class Automation:
     def _save(self) -> None:
         self._is_saving = True
         waiting, self._waiting = self._waiting, []
-        snapshot = self._memory.snapshot(time.time() if self.schedules.is_known else None)
-        writing = self._loop.run_in_executor(None, self._memory.write, snapshot)
+        writing = self._loop.run_in_executor(None, self._memory.write, self._snapshot())
         writing.add_done_callback(lambda _: self._saved(waiting))
+
+    def _snapshot(self) -> Snapshot:
+        return self._memory.snapshot(time.time() if self.schedules.is_known else None)
 
     def _saved(self, waiting: list[Callable[[], None]]) -> None:
         self._is_saving = False

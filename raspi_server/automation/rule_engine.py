@@ -158,15 +158,17 @@ class RuleEngine:
             self._loop.call_soon(self._work)
 
     def pause(self, name: str) -> None:
-        """Let a rule rest, and end its claims."""
+        """Let a rule rest, and end its claims. Raise KeyError."""
+        runner = self._runners[name]
         self._paused.add(name)
-        self._run(self._rest, self._runners[name])
+        self._run(self._rest, runner)
 
     def resume(self, name: str) -> None:
-        """Let a rule act again that was paused or parked."""
+        """Let a rule act again that was paused or parked. Raise KeyError."""
+        runner = self._runners[name]
         self._paused.discard(name)
-        self._runners[name].is_parked = False
-        self._run(self._advance, self._runners[name], self._loop.time())
+        runner.is_parked = False
+        self._run(self._advance, runner, self._loop.time())
 
     def close(self) -> None:
         """Stop. Outputs keep the claims that they have."""
@@ -218,7 +220,7 @@ class RuleEngine:
             self._rest(runner)
             runner.set_timer(None)
         self._kept = KeptRules(stopped=self._kept.stopped)
-        self._paused &= rules.keys()
+        self._paused.intersection_update(rules)  # the caller's set, not another one
         self._index()
         self._synchronize(True)
 
