@@ -47,6 +47,7 @@ let strings;
 /** The strings of the page, and of its details once they are loaded. @type {Record<string, string>} */
 let words;
 const plurals = new Intl.PluralRules(LOCALE);
+const numbers = new Intl.NumberFormat(LOCALE);
 
 /**
  * Load the strings of the language: before all else, and not with a top-level await, which fails in WebKit (bug 242740). A built-in file is
@@ -120,7 +121,7 @@ export function fill(template, values) {
  */
 export function plural(forms, key, count) {
   const found = forms[`${key}_${plurals.select(count)}`] ?? /** @type {string} */ (forms[`${key}_other`]);
-  return fill(found, { count: count.toLocaleString(LOCALE) });
+  return fill(found, { count: numbers.format(count) });
 }
 
 /** Return a string with a number of things. @param {Counted} key @param {number} count */
