@@ -77,6 +77,12 @@ const ENGLISH = {
   set: "Set",
   press: "Press",
   cancel: "Cancel",
+  /** By the kind of a pin that is pressed. @type {Record<string, {press?: string, ask?: string}|undefined>} */
+  kinds: {
+    bell: { press: "Ring", ask: "Ring {label}?" },
+    garage_door: { press: "Move", ask: "Move {label}?" },
+    gate: { press: "Move", ask: "Move {label}?" },
+  },
 };
 /** The strings that were read, and of which language. @type {{tag: string, strings: Promise<typeof ENGLISH>}|null} */
 let read = null;
@@ -94,7 +100,7 @@ async function readStrings(tag) {
     if (!/^[a-z]{2,3}(-[a-z0-9]+)*$/.test(name) || name === "en") break;
     const answer = await fetch(new URL(`languages/${name}.json`, import.meta.url)).catch(() => null);
     const file = answer?.ok ? await answer.json().catch(() => null) : null;
-    if (file) return /** @type {typeof ENGLISH} */ ({ ...ENGLISH, ...file.page });
+    if (file) return /** @type {typeof ENGLISH} */ ({ ...ENGLISH, ...file.page, kinds: file.kinds?.outputs ?? {} });
   }
   return ENGLISH;
 }
@@ -201,7 +207,7 @@ export class Raspi extends Connection {
   async #confirmCommand(name, value, isSwitch = false, seconds) {
     const pin = this.pins.get(name);
     if (!pin) return;
-    const { label, mode, pulse } = pin;
+    const { label, mode, pulse, kind } = pin;
     const length = seconds ?? pulse;
     const words = await strings();
     /** @type {Record<string, string>} */
@@ -212,7 +218,10 @@ export class Raspi extends Connection {
     };
     let [template, yes] = [words.askSwitchOn, words.switchOn];
     if (!value) [template, yes] = [words.askSwitchOff, words.switchOff];
-    else if (length !== null) [template, yes] = [words.askPress, words.press];
+    else if (length !== null) {
+      const { ask = words.askPress, press = words.press } = words.kinds[kind ?? ""] ?? {};
+      [template, yes] = [ask, press];
+    }
     else if (mode === "pwm" && !isSwitch) [template, yes] = [words.askSet, words.set];
     const question = template.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
     if (!(await this.#confirm(question, pin, { yes, no: words.cancel }))) throw new RaspiError("cancelled", "the answer was no, so nothing was sent");

@@ -108,7 +108,7 @@ function showAll() {
   part(document, "#events-link").hidden = isEmpty;
   for (const id of ["#summary", "footer"]) part(document, id).hidden = false; // what is not there yet cannot move
   signIn.show(hello.signed_in, hello.code_would_help);
-  notices.show();
+  notices.update();
   list.show(listed());
   summary.show(listed());
   if (isEmpty && !details) void needDetails(); // the help, and the picture below it
@@ -232,13 +232,13 @@ function isVisible(name) {
 function showHealth() {
   if (document.hidden || !raspi.health) return;
   health.show(raspi.health);
-  notices.show();
+  notices.update();
 }
 
 function tick() {
   if (document.hidden) return;
   showStatus(raspi);
-  notices.show();
+  notices.update();
   draw();
   list.tick();
   details?.tick();
