@@ -414,6 +414,21 @@ def test_change_writes_its_row_alone(start_server, open_page):
     assert {"porch", "summary"} <= {*written} <= {*ages, "announcements", "porch", "summary"}
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_names_in_the_picture_of_the_header_are_whole(start_server, open_page, width: int):
+    """The picture of the header has one column of names where two would break a long word."""
+    server = start_server(renamed(GERMAN))
+    page = open_page(server.url, locale="de", viewport={"width": width, "height": 844})
+    expect_live(page)
+    page.locator("#board summary").tap()
+    picture = page.locator(".header")
+    expect(picture.locator("> button")).to_have_count(40)
+    expect(picture).to_have_attribute("data-width", "narrow" if width < 800 else "wide")
+    assert page.evaluate(BROKEN_WORDS) == []
+    assert page.evaluate(OUTSIDE) == []
+    assert picture.evaluate("picture => picture.scrollWidth <= picture.clientWidth")
+
+
 def test_rooms(start_server, open_page):
     """Rooms are headings in the order of first appearance, after the pins without one. A folded
     room tells what is active in it, and stays folded on this device. Hidden pins are in no list,

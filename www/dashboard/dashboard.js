@@ -279,5 +279,6 @@ tick();
 
 if ("serviceWorker" in navigator && location.protocol === "https:") {
   // It needs a certificate that this browser trusts; without it the page works all the same.
+  navigator.serviceWorker.addEventListener("controllerchange", () => void needDetails());
   navigator.serviceWorker.register(address("service-worker.js")).catch((error) => console.warn("raspi-server: no service worker:", error));
 }
