@@ -92,7 +92,9 @@ def test_first_visit_is_kept(folder, start_server, trusting_page, language: str)
     """After a first visit by https the page opens without the Pi, with what was last known and its
     details, in the language of the browser."""
     page = trusting_page
-    page.add_init_script(f"Object.defineProperty(navigator, 'languages', {{value: ['{language}']}})")
+    page.add_init_script(
+        f"Object.defineProperty(navigator, 'languages', {{value: ['{language}']}})"
+    )
     server = start_server(CONFIG, at=folder)
     page.goto(f"https://localhost:{server.port}/")
     expect_live(page)
