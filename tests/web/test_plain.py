@@ -239,7 +239,7 @@ pins:
   cellar: {gpio: 4, mode: input, hidden: true}
   chest:  {gpio: 5, mode: input, kind: door, label: Chest, words: {on: "<Up>", off: "<Down>"}}
   smoke:  {gpio: 6, mode: input, kind: smoke, label: Smoke, room: Hall}
-  bell:   {gpio: 22, mode: output, kind: bell, confirm: true, label: Bell, room: "<Gate>", pulse: 60}
+  bell: {gpio: 22, mode: output, kind: bell, label: Bell, room: "<Gate>", pulse: 60, confirm: true}
   lamp:   {gpio: 27, mode: output, label: Lamp, room: Hall}
 """
 

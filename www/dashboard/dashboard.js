@@ -31,7 +31,7 @@ const CARRY_ON_S = 10; // after signing in: a command may not come much later th
 const LONGEST_TAP_MS = 1000;
 const CLICK_DELAY_MS = 50; // `click` comes after `pointerup`
 
-const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: () => true }); // the views ask, in the page's own words
+const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: false }); // the views ask, in the page's own words
 /** @type {import("./pin-view.js").Context} */
 const context = { raspi, confirm: confirmInDialog, unlock: (pin, action) => unlock(pin, action), opened: () => needDetails() };
 const signIn = new SignIn(raspi);

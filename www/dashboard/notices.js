@@ -3,8 +3,7 @@ import { address, ROOT_PATH } from "../ui/address.js";
 import { part } from "../ui/dom.js";
 import { hasCode } from "../ui/frame.js";
 import { text, worded } from "../ui/i18n.js";
-import { iconButton, linkButton } from "../ui/notice.js";
-import { NoticeList } from "../ui/notice-list.js";
+import { iconButton, linkButton, NoticeList } from "../ui/notice.js";
 import { isWeak } from "./health.js";
 
 /** @typedef {import("../ui/notice.js").Notice} Notice */

@@ -60,6 +60,15 @@ test("A pin with `confirm` asks, and after a no nothing is sent", async () => {
   }
 });
 
+test("With `confirm: false` a page asks nothing, loads no words, and sends at once", () => {
+  const raspi = live({ confirm: false });
+  api.read = [];
+  void raspi.set("heater", 1);
+  void raspi.toggle("heater");
+  assert.deepEqual(FakeSocket.last.sent.map(({ type }) => type), ["set", "toggle"]);
+  assert.deepEqual(api.read, []);
+});
+
 test("The question is in the language of the page, by a file of languages/; without one it is English", async () => {
   api.files = { "fr.json": JSON.stringify({ page: { askSet: "{label} à {level} ?", cancel: "Non" } }), "pl.json": "{" };
   const asked = [];
