@@ -29,6 +29,9 @@ _FORMER_TAGS = {"in": "id", "iw": "he", "ji": "yi"}
 """The tags of languages as old Androids send them."""
 _BRACES = re.compile(r"\{(\w+)\}")
 _ENGLISH = "en"
+_FIRST = re.compile(rf"({_FOLDER}/{_TAG.pattern})\.first\.json")
+_LATER_SECTIONS = ("details", "fleet", "plain", "trust")
+"""Sections that the list of pins does not need."""
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,26 @@ class Language(NamedTuple):
         """Return the words of a pin's kind: `on`, `off` and `press`, as far as it has them."""
         section = "inputs" if pin.mode == "input" else "outputs"
         return self.kinds.get(section, {}).get(pin.kind or "", {})
+
+
+def whole_file(path: str) -> str | None:
+    """Return `languages/TAG.json` for `languages/TAG.first.json`, and None for any other path."""
+    found = _FIRST.fullmatch(path)
+    return found and f"{found[1]}.json"
+
+
+def first_strings(file: bytes) -> bytes:
+    """Return a language's file without the sections that the list of pins does not need.
+
+    A file that is no JSON object stays as it is: the page says what is wrong with it.
+    """
+    try:
+        sections = msgspec.json.decode(file, type=dict[str, Any])
+    except UNREADABLE:
+        return file
+    for name in _LATER_SECTIONS:
+        sections.pop(name, None)
+    return msgspec.json.encode(sections)
 
 
 def fill(template: str, values: Mapping[str, Any]) -> str:

@@ -39,7 +39,9 @@ INSTALL_WORKER = """async () => {
 def string(key: str, language: str = "en", section: str = "page", **values: object) -> str:
     """Return a string of the pages, with its braces filled in."""
     file = BUILT_IN_WWW / "languages" / f"{language}.json"
-    text: str = json.loads(file.read_text())[section][key]
+    strings = json.loads(file.read_text())
+    found = {**strings["details"], **strings["page"]} if section == "page" else strings[section]
+    text: str = found[key]
     return text.format(**values) if values else text
 
 
@@ -88,11 +90,11 @@ def first_visit(page: Page, url: str) -> dict[str, int]:
     return {at: len(gzip.compress(answer.body(), 9)) for at, answer in list(answers.items())}
 
 
-def check_scripts(page: Page, urls: list[str], language: str) -> None:
-    """Check that a page names all its scripts but the first, and loads one language's strings."""
+def check_scripts(page: Page, urls: list[str], file: str) -> None:
+    """Check that a page names all its scripts but the first, and loads one file of strings."""
     scripts = {url for url in urls if url.endswith(".js")}
     strings = [url.rpartition("/")[2] for url in urls if "/languages/" in url]
-    assert strings == [f"{language}.json"]
+    assert strings == [file]
     links = page.locator('link[rel="modulepreload"]').all()
     named = {link.evaluate("link => link.href") for link in links}
     in_head = {script.evaluate("each => each.src") for script in page.locator("head script").all()}

@@ -331,3 +331,29 @@ def test_languages_are_named_in_pages(pi: Server, www: Path) -> None:
     shutil.rmtree(folder)
     (www / "fr.json").unlink()
     (www / "page.html").unlink()
+
+
+def test_first_part_of_a_language(pi: Server, www: Path) -> None:
+    """`TAG.first.json` is the part of a language's file that the list of pins needs. It is as fresh
+    as the file, and kept as the file is. A file that is no JSON object is whole, and the page says
+    what is wrong with it."""
+    whole = json.loads((BUILT_IN_WWW / "languages/de.json").read_bytes())
+    names = ("name", "direction", "page", "kinds")
+    for path in ("/languages/de.first.json", f"/v/{present(pi)}/languages/de.first.json"):
+        plain, packed = get(pi, path), get_gzip(pi, path)
+        assert plain.json == {name: whole[name] for name in names}
+        assert gzip.decompress(packed.body) == plain.body
+        assert len({plain.headers["ETag"], packed.headers["ETag"]}) == 2
+        assert is_kept(plain) == path.startswith("/v/")
+        assert get(pi, path.replace(".first", "")).json == whole
+    folder = www / "languages"
+    folder.mkdir()
+    for content in ('"de"', "{", "[" * 100_000, "{}", '{"page": {"on": "ein"}, "trust": {}}'):
+        (folder / "de.json").write_text(content)
+        expected = content.replace(', "trust": {}', "").replace(": ", ":").encode()
+        found = get(pi, f"/v/{present(pi)}/languages/de.first.json")
+        assert found.body == expected
+        assert is_kept(found)
+    for path in ("/languages/fr.first.json", "/languages/de.first.first.json", "/de.first.json"):
+        assert get(pi, path).status == 404
+    shutil.rmtree(folder)

@@ -3,8 +3,8 @@ import { connect } from "../raspi.js";
 import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
 import { confirmInDialog } from "../ui/dialog.js";
-import { copyable, fillIn, make, part, setText } from "../ui/dom.js";
-import { text } from "../ui/i18n.js";
+import { fillIn, make, part, setText } from "../ui/dom.js";
+import { loadStrings, text } from "../ui/i18n.js";
 import { toast } from "../ui/notice.js";
 import { recall, remember } from "../ui/stored.js";
 import { Announcer } from "./announcer.js";
@@ -28,8 +28,10 @@ const DISCONNECT_HIDDEN_AFTER_S = 60;
 const DRAW_INTERVAL_MS = 200; // the first change at once, those that follow together; see tests/bench/FINDINGS.md
 const THEMES = ["system", "light", "dark"];
 const CARRY_ON_S = 10; // after signing in: a command may not come much later than its tap
+const LONGEST_TAP_MS = 1000;
+const CLICK_DELAY_MS = 50; // `click` comes after `pointerup`
 
-const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: () => true }); // the views ask, in the page's own words
+const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: false }); // the views ask, in the page's own words
 /** @type {import("./pin-view.js").Context} */
 const context = { raspi, confirm: confirmInDialog, unlock: (pin, action) => unlock(pin, action), opened: () => needDetails() };
 const signIn = new SignIn(raspi);
@@ -65,44 +67,69 @@ const visibility = new IntersectionObserver((entries) => {
     if (isIntersecting) visible.add(target);
     else visible.delete(target);
   }
-  draw(); // before an old value is seen
+  draw(isVisible); // before an old value is seen
 });
 let isDrawScheduled = false;
 let drawn = 0; // time of the last drawing, by performance.now()
 let theme = Math.max(0, THEMES.indexOf(recall("theme", "")));
-/** What was tapped before signing in, and when that was done. @type {{pin: string, action: Action, at: number}|null} */
-let tapped = null;
+/** What was tapped before this browser was known to have the right to it, and when that or the signing in was. @type {{name: string, action: Action, at: number}[]} */
+let tapped = [];
+let isTouched = false;
+let liftTimer = 0;
+let isDue = false; // what the server said is to be shown once no finger is down
+
+/** Show what the server said, but not under a finger: if an element is replaced, lifting the finger from it presses nothing. */
+function showUntouched() {
+  isDue = true;
+  if (!isTouched) showAll();
+}
+
+/** @param {PointerEvent} event */
+function touch({ type }) {
+  clearTimeout(liftTimer);
+  const isDown = type === "pointerdown";
+  if (isDown) isTouched = true;
+  liftTimer = window.setTimeout(() => {
+    isTouched = false;
+    if (isDue) showAll();
+  }, isDown ? LONGEST_TAP_MS : CLICK_DELAY_MS);
+}
 
 function showAll() {
   const { hello } = raspi;
   if (!hello) return;
+  isDue = false;
   setText(part(document, "#host"), hello.server.host);
   setText(part(document, "#version"), `${hello.server.name} ${hello.server.version}`);
   part(document, "#waiting").hidden = true;
   part(document, "#fleet-link").hidden = !hello.fleet;
-  part(document, "#no-pins").hidden = hello.pins.length > 0;
-  part(document, "#events-link").hidden = hello.pins.length === 0;
+  const isEmpty = !hello.pins.length;
+  part(document, "#no-pins").hidden = !isEmpty || !details;
+  part(document, "#events-link").hidden = isEmpty;
   for (const id of ["#summary", "footer"]) part(document, id).hidden = false; // what is not there yet cannot move
   signIn.show(hello.signed_in, hello.code_would_help);
-  notices.show();
+  notices.update();
   list.show(listed());
   summary.show(listed());
-  if (board.hidden && !hello.pins.length) board.open = true;
-  board.hidden = false;
+  if (isEmpty && !details) void needDetails(); // the help, and the picture below it
+  else if (board.hidden) {
+    board.open = isEmpty;
+    board.hidden = false;
+  }
   route();
-  carryOn();
+  void carryOn();
   void details?.refresh();
   if (navigator.serviceWorker?.controller) void needDetails(); // which it then has while the Pi does not answer
 }
 
-/** Return the module of the details, once its style is there, too. */
+/** Return the module of the details, once its style and its strings are there, too. */
 async function loadDetails() {
   const style = make("link", "");
   const isStyled = new Promise((resolve, reject) => Object.assign(style, { onload: resolve, onerror: reject }));
   Object.assign(style, { rel: "stylesheet", href: new URL("details.css", import.meta.url).href });
   document.head.append(style);
   try {
-    await isStyled;
+    await Promise.all([isStyled, loadStrings()]);
     return await import("./details.js");
   } catch (error) {
     style.remove();
@@ -118,8 +145,7 @@ async function needDetails() {
     const { Details } = await loadDetails();
     details = new Details(context, change);
     for (const { canvas, pin } of list.rows) details.sparklines.add(canvas, pin.name);
-    void details.refresh();
-    route();
+    showAll();
   } catch (error) {
     toast("", text("unanswered", { why: String(error) })); // the next tap tries again
   }
@@ -129,20 +155,23 @@ async function needDetails() {
 /** Return the pins that are in the list. */
 const listed = () => [...raspi.pins.values()].filter(({ hidden }) => !hidden);
 
-/** Ask for the code that a pin needs, and then do what was tapped. @param {string} pin @param {Action} action @param {string} [error] why it is asked again */
-async function unlock(pin, action, error) {
-  if (await signIn.ask(error)) tapped = { pin, action, at: performance.now() };
+/** Ask for the code that a pin needs, and then do what was tapped. @param {string} name of the pin @param {Action} action @param {string} [error] why it is asked again */
+async function unlock(name, action, error) {
+  const pin = raspi.pins.get(name);
+  const isComing = raspi.isFresh && (signIn.isAwaited || (pin && !isLocked(pin, context))); // the right to it
+  if (isComing || (await signIn.ask(error))) tapped.push({ name, action, at: performance.now() });
 }
 
-/** Do what was tapped before signing in. */
-function carryOn() {
-  if (!tapped) return;
-  const { pin: name, action, at } = tapped;
-  tapped = null;
-  const pin = raspi.pins.get(name);
-  if (!pin || performance.now() - at > CARRY_ON_S * 1000) return;
-  if (isLocked(pin, context)) void unlock(name, action, text("notThisCode"));
-  else void (list.row(name) ?? new PinRow(pin, context, [])).act(action); // a hidden pin has none
+/** Do what was tapped before this browser had the right to it. */
+async function carryOn() {
+  if (signIn.isAwaited) return;
+  for (const { name, action, at } of tapped.splice(0)) {
+    const pin = raspi.pins.get(name);
+    if (!pin) continue;
+    if (performance.now() - at > CARRY_ON_S * 1000) toast(`${pin.label}:`, text("notDone", { why: text("error:no-answer") }));
+    else if (isLocked(pin, context)) void unlock(name, action, text("notThisCode"));
+    else await (list.row(name) ?? new PinRow(pin, context, [])).act(action); // a hidden pin has none
+  }
 }
 
 /** Bring the rows of pins to sight, from the page of a pin, too. @param {string[]} names */
@@ -161,19 +190,25 @@ function showTheme(step) {
   setText(part(document, "#theme"), text("theme", { name: text(`theme:${name}`) }));
 }
 
-/** Draw the changes since the last time; browsers have no frames for hidden tabs. */
-function draw() {
-  isDrawScheduled = false;
-  if (!changed.size) return;
+/** Draw the changes since the last time, of some pins or of all; browsers have no frames for hidden tabs. @param {(name: string) => boolean} [isMeant] */
+function draw(isMeant = () => true) {
+  const names = [...changed].filter(isMeant);
+  if (!names.length) return;
   drawn = performance.now();
-  for (const name of changed) {
+  for (const name of names) {
+    changed.delete(name);
     const pin = raspi.pins.get(name);
     if (!pin) continue;
     list.change(pin);
     details?.show(pin);
   }
-  changed.clear();
   summary.show(listed());
+}
+
+/** Draw what is on the screen; the next tick draws the rest. */
+function drawVisible() {
+  isDrawScheduled = false;
+  draw(isVisible);
 }
 
 /** @param {Pin} pin */
@@ -184,8 +219,8 @@ function change(pin) {
   if (isDrawScheduled || !isVisible(pin.name)) return; // then the next tick is soon enough
   isDrawScheduled = true;
   const rest = drawn + DRAW_INTERVAL_MS - performance.now();
-  if (rest <= 0) requestAnimationFrame(draw);
-  else setTimeout(() => requestAnimationFrame(draw), rest);
+  if (rest <= 0) requestAnimationFrame(drawVisible);
+  else setTimeout(() => requestAnimationFrame(drawVisible), rest);
 }
 
 /** @param {string} name */
@@ -197,13 +232,13 @@ function isVisible(name) {
 function showHealth() {
   if (document.hidden || !raspi.health) return;
   health.show(raspi.health);
-  notices.show();
+  notices.update();
 }
 
 function tick() {
   if (document.hidden) return;
   showStatus(raspi);
-  notices.show();
+  notices.update();
   draw();
   list.tick();
   details?.tick();
@@ -227,12 +262,12 @@ function open(view) {
   details?.open(view);
 }
 
-for (const example of document.querySelectorAll("#no-pins pre")) copyable(/** @type {HTMLElement} */ (example));
 part(document, "#way-in").append(signIn.button());
 part(document, "#theme").onclick = () => showTheme(1);
 showTheme(0);
 board.addEventListener("toggle", () => board.open && needDetails());
-raspi.on("hello", () => setTimeout(showAll)); // once the health is here, too, which may bring a notice above the pins
+for (const type of /** @type {const} */ (["pointerdown", "pointerup", "pointercancel"])) document.addEventListener(type, touch, true);
+raspi.on("hello", () => setTimeout(showUntouched)); // once the health is here, too, which may bring a notice above the pins
 raspi.on("pin", change);
 raspi.on("health", showHealth);
 raspi.on("link", () => showStatus(raspi)); // also on a hidden page: it is rare
@@ -244,5 +279,6 @@ tick();
 
 if ("serviceWorker" in navigator && location.protocol === "https:") {
   // It needs a certificate that this browser trusts; without it the page works all the same.
+  navigator.serviceWorker.addEventListener("controllerchange", () => void needDetails());
   navigator.serviceWorker.register(address("service-worker.js")).catch((error) => console.warn("raspi-server: no service worker:", error));
 }

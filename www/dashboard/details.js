@@ -1,11 +1,12 @@
 /**
  * What the list does not need at first: the last minutes in open rows, the page of a pin, the events of a day, and the picture of the
- * header. It is loaded when any of it is opened.
+ * header, and help if there are no pins yet. It is loaded when any of it is opened.
  */
 import { part } from "../ui/dom.js";
 import { EventsPage } from "./events.js";
 import { GpioHeader } from "./gpio-header.js";
 import { History } from "./history.js";
+import { explainPins } from "./no-pins.js";
 import { PinPage } from "./pin-page.js";
 import { Sparklines } from "./sparkline.js";
 
@@ -28,6 +29,7 @@ export class Details {
     this.page = new PinPage(part(document, "#pin-page"), context);
     this.events = new EventsPage(part(document, "#events-page"), context.raspi);
     this.header = new GpioHeader(part(document, "#board"), context);
+    explainPins(part(document, "#no-pins"));
   }
 
   /** Fetch what happened before, after each hello. */

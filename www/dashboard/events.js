@@ -5,6 +5,7 @@ import { counted, text } from "../ui/i18n.js";
 import { isPressed } from "../ui/kinds.js";
 import { eventRow } from "./event-row.js";
 import { History, MAX_CHANGES } from "./history.js";
+import { built } from "./markup.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
 /** @typedef {{pin: Pin, change: import("./history.js").Change}} Event */
@@ -16,6 +17,16 @@ const DRAW_INTERVAL_MS = 500;
 const REQUEST_TIMEOUT_S = 30; // thousands of changes from a Pi Zero
 const POLL_INTERVAL_S = 10; // as dashboard.js: polling does not say who changed a pin
 const GAP_S = 60; // the least that is said about what is not kept
+
+const HTML = `
+<a class="back" href="#"><span aria-hidden="true">‹</span> <span data-text="back"></span></a>
+<h2 data-text="events"></h2>
+<p class="hint"></p>
+<p class="error page-error" role="alert" hidden></p>
+<p class="none" data-text="eventsNone" hidden></p>
+<div class="hours"></div>
+<button class="button show-more" data-text="showMore" hidden></button>
+<p class="kept hint"></p>`;
 
 export class EventsPage {
   /** @type {History} */ #day;
@@ -33,6 +44,7 @@ export class EventsPage {
     this.#whole = whole;
     this.#raspi = raspi;
     this.#day = new History(raspi, DAY_S, REQUEST_TIMEOUT_S);
+    whole.append(built(HTML));
     setText(part(whole, ".hint"), text("eventsHint", { span: length(DAY_S) }));
     part(whole, ".show-more").onclick = () => {
       this.#limit += MORE_ROWS;

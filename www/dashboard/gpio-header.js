@@ -1,11 +1,13 @@
 /** The board's 40-pin header: the function and the user of each pin, the switch of one of ours, and an example for a free one. */
 import { address } from "../ui/address.js";
-import { copyable, make, part, setText } from "../ui/dom.js";
+import { copyable } from "../ui/copyable.js";
+import { make, part, setText } from "../ui/dom.js";
 import { credentials } from "../ui/frame.js";
 import { errorText, text } from "../ui/i18n.js";
 import { stateText } from "../ui/kinds.js";
-import { shape } from "./pin-view.js";
+import { built } from "./markup.js";
 import { PinHead } from "./pin-head.js";
+import { shape } from "./pin-view.js";
 
 /**
  * One position, as `/api/header` has it.
@@ -27,8 +29,28 @@ function kindOf({ function: name, gpio, holder, pin }) {
   return holder === null ? "free" : "taken";
 }
 
-const NARROW_REM = 15; // two columns of names need more
-const WIDE_REM = 36; // room for what is told of a pin beside them
+/** Layouts and the least width that each needs, in rem: with what is told of a pin beside it, with two columns of names, with one.
+ * @type {[string, number][]} */
+const LAYOUTS = [["wide", 36], ["", 15], ["narrow", 0]];
+
+const HTML = `
+<p class="hint" data-text="boardHint"></p>
+<ul class="legend">
+  <li data-kind="ours"><span class="number"></span><span data-text="ours"></span></li>
+  <li data-kind="ours" data-on="true"><span class="number"></span><span data-text="oursOn"></span></li>
+  <li data-kind="free"><span class="number"></span><span data-text="free"></span></li>
+  <li data-kind="taken"><span class="number"></span><span data-text="taken"></span></li>
+  <li data-kind="power"><span class="number"></span><span data-text="voltage"></span></li>
+  <li data-kind="ground"><span class="number"></span><span data-text="ground"></span></li>
+</ul>
+<div class="header" role="group" dir="ltr" data-label="boardPins">
+  <section class="chosen" hidden>
+    <div class="about" role="status"></div>
+    <button class="button close" data-label="close">×</button>
+    <div class="uses"></div>
+  </section>
+</div>
+<p class="error" role="alert" hidden></p>`;
 
 export class GpioHeader {
   /** @type {HTMLDetailsElement} */ #whole;
@@ -43,16 +65,25 @@ export class GpioHeader {
   constructor(whole, context) {
     this.#whole = /** @type {HTMLDetailsElement} */ (whole);
     this.#context = context;
+    whole.append(built(HTML));
     whole.addEventListener("toggle", () => this.refresh());
     const picture = part(whole, ".header");
     part(whole, ".close").onclick = () => this.#choose(0);
     picture.onkeydown = ({ key }) => {
       if (key === "Escape") this.#choose(0);
     };
-    new ResizeObserver(() => {
-      const width = picture.clientWidth / parseFloat(getComputedStyle(document.documentElement).fontSize);
-      picture.dataset.width = width < NARROW_REM ? "narrow" : width < WIDE_REM ? "" : "wide";
-    }).observe(picture);
+    new ResizeObserver(() => this.#fit()).observe(picture);
+  }
+
+  /** Choose the widest layout that breaks no word of a name. */
+  #fit() {
+    const picture = part(this.#whole, ".header");
+    const width = picture.clientWidth / parseFloat(getComputedStyle(document.documentElement).fontSize);
+    for (const [layout, least] of LAYOUTS) {
+      if (width < least) continue;
+      picture.dataset.width = layout;
+      if (picture.scrollWidth <= picture.clientWidth) return;
+    }
   }
 
   /** Fetch what uses which pin, if the header is open. */
@@ -92,6 +123,7 @@ export class GpioHeader {
       part(this.#whole, ".header").replaceChildren(...this.#buttons.values(), part(this.#whole, ".chosen"));
     }
     for (const position of pins) this.#draw(/** @type {HTMLElement} */ (this.#buttons.get(position.position)), position);
+    this.#fit();
     this.#explain();
   }
 

@@ -1,9 +1,24 @@
 /** One pin alone: its picture, its value, its control and its limits. It heads the page of the pin, and is beside the board's header. */
-import { part, setAttribute, setText, stamp } from "../ui/dom.js";
+import { part, setAttribute, setText } from "../ui/dom.js";
 import { text } from "../ui/i18n.js";
 import { icon } from "../ui/icons.js";
 import { iconOf, stateText, toneOf } from "../ui/kinds.js";
+import { built } from "./markup.js";
 import { inLine, PinView, shape } from "./pin-view.js";
+
+const HTML = `
+<article class="pin pin-head">
+  <div class="face">
+    <span class="picture"></span>
+    <div class="what">
+      <h2><bdi></bdi></h2>
+      <p><strong class="word"></strong> <span class="since"></span></p>
+    </div>
+    <div class="control"></div>
+  </div>
+  <p class="error" role="alert" hidden></p>
+  <p class="meta"></p>
+</article>`;
 
 export class PinHead extends PinView {
   #icon = "";
@@ -13,7 +28,7 @@ export class PinHead extends PinView {
 
   /** @param {import("../raspi.js").Pin} pin @param {import("./pin-view.js").Context} context @param {string} prefix of its ids: the list has the pin, too */
   constructor(pin, context, prefix) {
-    super(pin, context, stamp("pin-head"));
+    super(pin, context, part(built(HTML), "article"));
     const { element } = this;
     this.shape = shape(pin, context);
     this.#picture = part(element, ".picture");

@@ -6,6 +6,7 @@ import { text } from "../ui/i18n.js";
 import { request } from "../ui/polling.js";
 import { eventRow } from "./event-row.js";
 import { Track } from "./history.js";
+import { built } from "./markup.js";
 import { shape } from "./pin-view.js";
 import { PinHead } from "./pin-head.js";
 import { Timeline } from "./timeline.js";
@@ -15,6 +16,45 @@ import { Timeline } from "./timeline.js";
 const MAX_ROWS = 50;
 const FAST_TIMELINE_INTERVAL_MS = 100;
 const TABLE_INTERVAL_MS = 500;
+
+const HTML = `
+<a class="back" href="#"><span aria-hidden="true">‹</span> <span data-text="back"></span></a>
+<p class="error page-error" role="alert" hidden></p>
+<div class="known">
+  <div class="head"></div>
+  <section class="panel timeline">
+    <div class="bar">
+      <h2 data-text="timeline"></h2>
+      <div class="tools" dir="ltr">
+        <div>
+          <button class="button" data-do="hour"></button>
+          <button class="button" data-do="day"></button>
+          <button class="button" data-do="now" data-text="now"></button>
+        </div>
+        <div>
+          <button class="button" data-do="earlier" data-label="earlier">‹</button>
+          <button class="button" data-do="out" data-label="zoomOut">−</button>
+          <button class="button" data-do="in" data-label="zoomIn">+</button>
+          <button class="button" data-do="later" data-label="later">›</button>
+        </div>
+      </div>
+    </div>
+    <div class="chart" role="group" tabindex="0" dir="ltr">
+      <canvas aria-hidden="true"></canvas>
+      <div class="scale" aria-hidden="true" hidden><span></span><span></span><span></span></div>
+    </div>
+    <p class="range"></p>
+    <p class="readout"></p>
+  </section>
+  <section class="panel">
+    <div class="bar">
+      <h2 data-text="lastChanges"></h2>
+      <a class="button csv" download data-text="csv"></a>
+    </div>
+    <p class="none hint" data-text="noChanges" hidden></p>
+    <ol class="changes" hidden></ol>
+  </section>
+</div>`;
 
 export class PinPage {
   /** The pin that is shown, or none. */ #name = "";
@@ -31,6 +71,7 @@ export class PinPage {
   constructor(whole, context) {
     this.#whole = whole;
     this.#context = context;
+    whole.append(built(HTML));
     this.#timeline = new Timeline(part(whole, ".timeline"), context.raspi);
   }
 

@@ -45,7 +45,7 @@ export class PinView extends PinControl {
     const { name } = pin;
     super(pin, kindOf(pin, context), element, {
       set: (value) => raspi.set(name, value),
-      toggle: () => raspi.toggle(name),
+      toggle: () => (raspi.pins.get(name)?.value ? raspi.set(name, 1) : raspi.toggle(name)), // a question may have taken long
       pulse: () => raspi.pulse(name),
       drive: (value) => raspi.drive(name, value),
       confirm,

@@ -1,6 +1,6 @@
-/** The start of the dashboard: the strings of one language, then the page. */
+/** The start of the dashboard: the strings that the list needs, then the page. */
 import { loadStrings } from "../ui/i18n.js";
 
-void loadStrings()
+void loadStrings("first")
   .then(() => import("./dashboard.js"))
   .then(() => document.querySelector("#too-old")?.remove());

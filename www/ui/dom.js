@@ -26,6 +26,11 @@ export function setAttribute(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
+/** Hide an element or show it, if it is not so already. @param {HTMLElement} element @param {boolean} isHidden */
+export function setHidden(element, isHidden) {
+  if (element.hidden !== isHidden) element.hidden = isHidden;
+}
+
 /** Make these the children of a place. Those that are in theirs are not touched, and keep the focus. @param {Element} place @param {Element[]} children */
 export function put(place, children) {
   let next = place.firstElementChild;
@@ -59,20 +64,6 @@ export function fillIn(whole, words = text) {
 /** Return a text with elements in the places of their names. @param {string} whole @param {Map<string, Element>} elements by "{name}" */
 function sentence(whole, elements) {
   return whole.split(/(\{\w+\})/).map((piece) => elements.get(piece) ?? piece);
-}
-
-/** Add a button to an example that copies it. Without https there is no clipboard API: an older one is used. @param {HTMLElement} example */
-export function copyable(example) {
-  const button = make("button", "copy", text("copy"));
-  button.onclick = async () => {
-    const code = part(example, "code");
-    getSelection()?.selectAllChildren(code);
-    const copied = navigator.clipboard
-      ? await navigator.clipboard.writeText(code.textContent ?? "").then(() => true, () => false)
-      : document.execCommand("copy");
-    button.textContent = text(copied ? "copied" : "copyIt");
-  };
-  example.append(button);
 }
 
 /** Return a copy of a template's one element. @param {string} id @returns {HTMLElement} */
