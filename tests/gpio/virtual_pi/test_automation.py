@@ -1,5 +1,5 @@
-"""Schedules and rules on real lines: a button without a network, a start in a window, a power cut, a
-boot without the time."""
+"""Schedules and rules on real lines: a button without a network, a start in a window, a power cut,
+a boot without the time."""
 
 import json
 import time
