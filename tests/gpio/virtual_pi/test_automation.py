@@ -120,12 +120,12 @@ def test_a_power_cut_ends_a_watering(home: Pi) -> None:
 def test_a_boot_without_the_time(home: Pi) -> None:
     """A Pi without a battery begins in 1970. Schedules rest, and people are told. When the system
     has set the clock, windows are as they should be then, and nothing is made up for."""
-    home.run(f"rm {SYNCHRONIZED}; date -s '1970-01-01 00:00:50'")
+    home.run(f"rm {SYNCHRONIZED}; date -s '1970-01-02 00:00:50'")
     home.start(LINES, EVERYONE + WHILE_AWAY)
     assert home.get("/api/schedules")[1]["clock_known"] is False
     with home.viewer() as viewer:
         notices = viewer.receive("hello")["server"]["notices"]
-    assert "1970-01-01" in json.dumps(notices)
+    assert "1970-01-02" in json.dumps(notices)
     with home.record() as record:
         home.run(f"date -s '2026-06-10 19:00:10'; touch {SYNCHRONIZED}")
         home.wait_for(lambda: home.level(LAMP) == 1, "the evening has begun")
