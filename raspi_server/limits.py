@@ -55,8 +55,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     mqtt_max_kept_changes: int = 10_000
     """Changes kept while the broker is unreachable or slow. Beyond that the oldest are dropped."""
     mqtt_max_stale_pins: int = 1000
-    """States of pins that no longer exist, removed at the broker after each connection. A hostile
-    client can retain millions there."""
+    """States of pins and schedules that no longer exist, removed at the broker after each
+    connection. A hostile client can retain millions there."""
     mqtt_health_interval_s: float = 30.0
     mqtt_announce_within_s: float = 5.0
     """Time within which a Pi announces itself again when Home Assistant has started. It is cut by

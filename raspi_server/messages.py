@@ -109,7 +109,11 @@ class RemotePulse(_Remote, frozen=True, kw_only=True, tag="pulse"):
     seconds: float | None = None
 
 
-RemoteCommand = RemoteSet | RemoteToggle | RemotePulse
+class RemoteAuto(_Remote, frozen=True, kw_only=True, tag="auto"):
+    """An `auto` for a pin of another Pi."""
+
+
+RemoteCommand = RemoteSet | RemoteToggle | RemotePulse | RemoteAuto
 
 
 class SignIn(
@@ -419,8 +423,27 @@ class PinState(Struct, frozen=True):
     time: float | None
 
 
+class ScheduleState(Struct, frozen=True):
+    """A schedule: `value` is 1, or 0 while it is paused.
+
+    `until` is the end of its window or pulse, None while it claims nothing. `next` is the time of
+    its next window or moment, None while it is paused or the clock is not known."""
+
+    value: int
+    until: float | None
+    next: float | None
+
+
+class ScheduleResult(Struct, frozen=True, tag_field="type", tag="result"):
+    """The answer to a command to a schedule that was carried out."""
+
+    ref: Ref | None
+    schedule: str
+    value: int
+
+
 class Description(Struct, frozen=True):
-    """A Pi and its pins, with the values at `time`.
+    """A Pi and its pins, as they are at `time`.
 
     `writable` is true for pins that clients of the broker may switch. `url` is the address of its
     page, or None."""

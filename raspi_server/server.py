@@ -11,6 +11,7 @@ from .broadcaster import Broadcaster
 from .config.errors import ConfigError
 from .config.schema import Config
 from .config.source import ConfigSource
+from .errors import refusal
 from .gpio import failure_plan
 from .gpio.backend import open_factory
 from .gpio.board import Board
@@ -18,7 +19,7 @@ from .gpio.history import History
 from .gpio.output_state import OutputStateStore
 from .gpio.pin import PinChange
 from .limits import DEFAULT, Limits
-from .messages import Command, PinInfo, Value
+from .messages import Command, PinInfo, ScheduleInfo, Value
 from .net.connections import ConnectionLimiter
 from .net.listener import Listener, ListenError
 from .security import tls
@@ -408,11 +409,13 @@ class Server:
         self._describe_all()
 
     def _automation_changed(self) -> None:
-        """Tell viewers of schedules and rules that people or the clock have changed."""
+        """Tell viewers and the broker of other states of schedules and rules."""
         assert self._automation
         was_resting = self._status.is_resting
         self._status.is_resting = self._automation.is_resting
         self._broadcaster.send_automation_change()
+        if self._mqtt:
+            self._mqtt.publish_schedules()
         if was_resting != self._status.is_resting:
             self._describe_all()
 
@@ -510,5 +513,21 @@ def _local_pi(context: WebContext, may_control: bool) -> "LocalPi":
         context.auth.check_broker(context.board[command.pin].config)
         return context.board.carry_out(command, "mqtt")
 
+    def schedules() -> list[ScheduleInfo]:
+        automation = context.automation
+        return automation.schedule_infos(may_pause) if automation else []
+
+    def may_pause(pins: tuple[str, ...]) -> bool:
+        board, auth = context.board, context.auth
+        return may_control and all(auth.broker_may_control(board[pin].config) for pin in pins)
+
+    def pause(name: str, is_paused: bool) -> None:
+        automation, found = context.automation, context.status.config.schedules.get(name)
+        if automation is None or found is None:
+            raise refusal("unknown-schedule", name=name)
+        for pin in found.pins:
+            context.auth.check_broker(context.board[pin].config)
+        (automation.pause_schedule if is_paused else automation.resume_schedule)(name, "mqtt")
+
     status = context.status
-    return LocalPi(status.server_info, pins, status.health, carry_out, status.url)
+    return LocalPi(status.server_info, pins, status.health, carry_out, status.url, schedules, pause)

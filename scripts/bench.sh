@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures raspi-server and other servers that do the same, and prints one table.
 #   scripts/bench.sh                 everything: a quarter of an hour on an otherwise idle machine
-#   scripts/bench.sh cost pages      parts: cost ticks edges idle single memory start sleepers page pages lines
+#   scripts/bench.sh cost pages      parts: cost ticks edges idle single memory start sleepers page pages automation lines
 #   scripts/bench.sh --write         everything, and writes the table to tests/bench/RESULTS.md
 #   scripts/bench.sh fleet           a broker and a thousand Pis; --tls, --write: tests/bench/FLEET*.md
 #   scripts/bench.sh pi [bookworm]   start, failure and idle on an emulated Pi, after scripts/test.sh pi

@@ -24,6 +24,9 @@ def test_named_files_exist() -> None:
             each for each in named if not any(path.endswith(f"/{each}") for path in paths)
         ] == []
         assert [each for each in linked if not ((ROOT / page).parent / each).exists()] == []
+    for page in (ROOT / "docs").glob("*.md"):
+        linked = set(LINKED.findall(page.read_text()))
+        assert [each for each in linked if not (page.parent / each).exists()] == [], page
     package, text = ROOT / "raspi_server", (ROOT / "docs/architecture.md").read_text()
     names = [f"{each.parent.name}/" for each in package.glob("*/__init__.py")]
     names += [each.name for each in package.glob("*.py") if not each.name.startswith("__")]

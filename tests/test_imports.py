@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import raspi_server
-from tests.support.server import LIMIT
+from tests.support.server import LIMIT, Server, changing
 
 PACKAGE = Path(raspi_server.__file__).parent
 PROGRAM = """
@@ -58,3 +61,40 @@ def test_imports_have_no_side_effects(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == []
+
+
+LISTING = (
+    "import atexit, sys",
+    "names = lambda: [name for name in sys.modules if 'automation.' in name or name == 'astral']",
+    "atexit.register(lambda: print('imported:', *names(), file=sys.stderr))",
+)
+PINS = "pins: {motion: {gpio: 17, mode: input}, lamp: {gpio: 27, mode: output}}\n"
+RULE = "rules: {hall: {when: motion, turn_on: lamp}}\n"
+SCHEDULE = "schedules: {day: {pin: lamp, from: 06:00, to: 07:00}}\n"
+SUNNY = "location: {latitude: 48, longitude: 11}\n" + SCHEDULE.replace("06:00", "sunset")
+
+
+@pytest.mark.parametrize(
+    ("text", "has_schedules", "has_rules", "has_sun"),
+    [
+        (PINS, False, False, False),
+        (PINS + SCHEDULE, True, False, False),
+        (PINS + RULE, True, True, False),
+        (PINS + SUNNY, True, False, True),
+    ],
+)
+def test_automation_is_imported_only_when_asked_for(
+    start_server: Callable[..., Server],
+    text: str,
+    has_schedules: bool,
+    has_rules: bool,
+    has_sun: bool,
+) -> None:
+    """A server without schedules and rules imports nothing of `automation/`. One without rules
+    imports nothing of theirs, and one that does not follow the sun imports no astral."""
+    server = start_server(text, program=changing(*LISTING))
+    server.stop()
+    imported = server.wait_for_log("imported:(.*)")[1].split()
+    assert bool([each for each in imported if each != "astral"]) == has_schedules
+    assert ("raspi_server.automation.rule_engine" in imported) == has_rules
+    assert ("astral" in imported) == has_sun

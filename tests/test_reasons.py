@@ -32,7 +32,8 @@ def load(file: Path) -> Any:
 @pytest.mark.parametrize("file", LANGUAGES, ids=lambda file: file.stem)
 def test_every_reason_has_words(file: Path) -> None:
     """Each language has words for each reason and each code. Their braces name values of it."""
-    page = load(file)["page"]
+    strings = load(file)
+    page = strings["details"] | strings["page"]
     for key, message in SAID.items():
         assert page.get(key), key
         assert set(re.findall(r"\{(\w+)\}", page[key])) <= values_of(message), key

@@ -16,7 +16,7 @@ import pytest
 from raspi_server.security.codes import Codes
 from tests.security.test_tls import Authority
 from tests.support.http import ask
-from tests.support.server import LIMIT, Server, free_port
+from tests.support.server import LIMIT, Server, changing, clock_is, free_port
 from tests.support.websocket import WebSocketClient
 from tests.system.test_systemd import Systemd
 
@@ -234,3 +234,69 @@ def test_renewed_certificate(run: Run, tmp_path: Path) -> None:
             served.add(renewed)
         viewer.receive("hello")
         assert viewer.receive("state")["seq"] > before
+
+
+AUTOMATION = """
+access: {control: everyone}
+pins:
+  button: {gpio: 4, mode: input}
+  lamp: {gpio: 17, mode: output}
+  fan: {gpio: 18, mode: pwm}
+"""
+DAY = "schedules: {day: {pin: fan, from: 00:00, to: 24:00, value: 0.4}}\n"
+RULE = "rules: {press: {while: button, turn_on: lamp}}\n"
+
+
+def test_schedules_and_rules_come_and_go(start_server: Callable[..., Server]) -> None:
+    """Schedules and rules appear, change and disappear with reloads, and what they claim with them.
+    An output has the level of its window from its first moment: it is no change."""
+    server = start_server(AUTOMATION, program=changing(clock_is(True)))
+    port = {"Host": f"localhost:{server.port}"}
+
+    def reload_and_read(text: str, count: int = 3) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Reload, and return the value and source of each output."""
+        said = f"{count} pins, serving"
+        before = server.log.count(said)
+        server.reload(text)
+        server.wait_for_log(said, again=before)
+        pins = {pin["name"]: pin for pin in ask(server, "GET", "/api/pins", **port).json["pins"]}
+        return (
+            {name: pin["value"] for name, pin in pins.items()},
+            {name: pin["source"] for name, pin in pins.items()},
+        )
+
+    default, day = {"level": "default"}, {"level": "schedule", "name": "day"}
+    with WebSocketClient(server.port) as viewer:
+        assert not viewer.receive("hello")["automation"]
+        values, sources = reload_and_read(AUTOMATION + DAY + RULE)
+        assert viewer.receive("hello", automation=True)
+        assert (values["fan"], sources["fan"]) == (0.4, day)
+        assert (values["lamp"], sources["lamp"]) == (0, default)
+        viewer.send(type="drive", pin="button", value=1)
+        assert viewer.receive("change", pin="lamp")["by"] == "rule press"
+        values, sources = reload_and_read(AUTOMATION + DAY.replace("0.4", "0.7") + RULE)
+        assert (values["fan"], values["lamp"]) == (0.7, 1)
+        assert sources["lamp"] == {"level": "rule", "name": "press"}
+        assert viewer.command(type="set", pin="fan", value=0.1)["value"] == 0.1
+        values, sources = reload_and_read(AUTOMATION + DAY.replace("0.4", "0.7"))
+        assert (values["fan"], sources["fan"]) == (0.1, {"level": "manual"})
+        assert (values["lamp"], sources["lamp"]) == (0, default)
+        assert viewer.command(type="auto", pin="fan")["value"] == 0.7
+        # A new output, and one whose keys change, are opened with the level of their window.
+        wired = AUTOMATION.replace("18, mode: pwm", "18, mode: pwm, active: low")
+        new = "  porch: {gpio: 13, mode: output}\n"
+        more = DAY.replace("}}", "}, night: {pin: porch, from: 00:00, to: 24:00}}")
+        before = server.log.count("porch (GPIO13)")
+        values, sources = reload_and_read(wired + new + more, 4)
+        assert (values["fan"], values["porch"]) == (0.4, 1)
+        assert sources["porch"] == {"level": "schedule", "name": "night"}
+        assert server.log.count("porch (GPIO13)") == before
+        values, sources = reload_and_read(wired)
+        assert (values["fan"], sources["fan"]) == (0, default)
+        assert viewer.receive("hello", automation=False)
+    assert ask(server, "GET", "/api/schedules").json["schedules"] == []
+    server.stop()
+    server.reload(AUTOMATION + DAY + RULE)
+    server.restart()
+    fan = ask(server, "GET", "/api/pins/fan").json
+    assert (fan["value"], fan["since"], fan["source"]) == (0.4, None, day)

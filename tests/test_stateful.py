@@ -83,8 +83,6 @@ class BoardEvents(RuleBasedStateMachine):
         self.now = lambda: 1000.0
         clock = SimpleNamespace(time=lambda: time.time(), monotonic=lambda: self.now())
         self._patches = [
-            # Simulated edges carry the time of the loop, as real ones carry the kernel's.
-            mock.patch("gpiozero.pins.mock.monotonic", lambda: self.now()),
             mock.patch("raspi_server.system.clock.time", clock),
             mock.patch("time.time", lambda: self.wall_offset_s + self.now()),
         ]

@@ -10,7 +10,7 @@
  *
  * Before it switches a pin that has `confirm: true` in config.yaml it asks, in a dialog of its own; after a "no" nothing is sent, and the
  * promise is rejected with the code "cancelled". The question is in the language of the page's `<html lang="">`, if there is a file for it
- * in languages/, else in English. A page may ask in its own way. `() => true` never asks:
+ * in languages/, else in English. A page may ask in its own way; `false` never asks:
  *
  *     const raspi = connect({ confirm: (question, pin) => askMyWay(question) });
  *
@@ -72,48 +72,6 @@ export { RaspiError } from "./ui/connection.js";
 /** The words of a dialog's buttons. @typedef {{yes: string, no: string}} Answers */
 /** Return whether to go ahead. @typedef {(question: string, pin: Pin, answers: Answers) => boolean|Promise<boolean>} Confirm */
 
-/** The strings of questions, of which languages/ has other languages. */
-const ENGLISH = {
-  askSwitchOn: "Switch {label} on?",
-  askSwitchOff: "Switch {label} off?",
-  askSet: "Set {label} to {level}?",
-  askPress: "Press {label}? It will be on for {span}.",
-  switchOn: "Switch on",
-  switchOff: "Switch off",
-  set: "Set",
-  press: "Press",
-  cancel: "Cancel",
-};
-/** The strings that were read, and of which language. @type {{tag: string, strings: Promise<typeof ENGLISH>}|null} */
-let read = null;
-
-/** Return the strings in the language of the page, which its author wrote into `<html lang="">`; in English if there is no file for it. */
-function strings() {
-  const tag = document.documentElement.lang.toLowerCase();
-  if (read?.tag !== tag) read = { tag, strings: readStrings(tag) };
-  return read.strings;
-}
-
-/** @param {string} tag */
-async function readStrings(tag) {
-  for (const name of new Set([tag, tag.replace(/-.*/, "")])) {
-    if (!/^[a-z]{2,3}(-[a-z0-9]+)*$/.test(name) || name === "en") break;
-    const answer = await fetch(new URL(`languages/${name}.json`, import.meta.url)).catch(() => null);
-    const file = answer?.ok ? await answer.json().catch(() => null) : null;
-    if (file) return /** @type {typeof ENGLISH} */ ({ ...ENGLISH, ...file.page });
-  }
-  return ENGLISH;
-}
-
-/** Return a number in the language of the page. @param {number} value @param {Intl.NumberFormatOptions} options */
-function inWords(value, options) {
-  try {
-    return new Intl.NumberFormat(document.documentElement.lang || "en", options).format(value);
-  } catch {
-    return new Intl.NumberFormat("en", options).format(value); // the page names no language that there is
-  }
-}
-
 /** A connection to one Raspberry Pi, and what is known of it. @extends {Connection<Events>} */
 export class Raspi extends Connection {
   /** Every pin in the order of the configuration, by name. A new `hello` makes new ones. @type {Map<string, Pin>} */
@@ -123,9 +81,9 @@ export class Raspi extends Connection {
   /** @type {Health|null} */
   health = null;
 
-  /** @type {Confirm} */ #confirm;
+  /** @type {Confirm|false|undefined} */ #confirm;
 
-  /** @param {string} url @param {number} rest seconds @param {Confirm} confirm */
+  /** @param {string} url @param {number} rest seconds @param {Confirm|false} [confirm] else it asks in a dialog of its own */
   constructor(url, rest, confirm) {
     super(url, rest);
     this.#confirm = confirm;
@@ -206,7 +164,7 @@ export class Raspi extends Connection {
 
   /** Return whether to ask first: not without a connection, where the command fails anyway. @param {string} name */
   #needsConfirmation(name) {
-    return this.isFresh && this.pins.get(name)?.confirm === true;
+    return this.#confirm !== false && this.isFresh && this.pins.get(name)?.confirm === true;
   }
 
   /**
@@ -216,21 +174,10 @@ export class Raspi extends Connection {
   async #confirmCommand(name, value, isSwitch = false, seconds) {
     const pin = this.pins.get(name);
     if (!pin) return;
-    const { label, mode, pulse } = pin;
-    const length = seconds ?? pulse;
-    const words = await strings();
-    /** @type {Record<string, string>} */
-    const values = {
-      label,
-      level: inWords(value, { style: "percent" }),
-      span: inWords(length ?? 0, { style: "unit", unit: "second", maximumFractionDigits: 3 }),
-    };
-    let [template, yes] = [words.askSwitchOn, words.switchOn];
-    if (!value) [template, yes] = [words.askSwitchOff, words.switchOff];
-    else if (length !== null) [template, yes] = [words.askPress, words.press];
-    else if (mode === "pwm" && !isSwitch) [template, yes] = [words.askSet, words.set];
-    const question = template.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
-    if (!(await this.#confirm(question, pin, { yes, no: words.cancel }))) throw new RaspiError("cancelled", "the answer was no, so nothing was sent");
+    const { askInDialog, questionOf } = await import("./ui/question.js");
+    const [question, answers] = await questionOf(pin, value, isSwitch, seconds ?? pin.pulse);
+    const isMeant = await (this.#confirm || askInDialog)(question, pin, answers);
+    if (!isMeant) throw new RaspiError("cancelled", "the answer was no, so nothing was sent");
   }
 
   /** @param {Hello} hello */
@@ -256,42 +203,10 @@ export class Raspi extends Connection {
 const decision = ({ source = null, until = null, auto = false, next }) => ({ source, until, auto, ...(next !== undefined && { next }) });
 
 /**
- * Ask in a dialog of this page: browsers let people switch off their own, and those would stop the connection meanwhile.
- * @param {string} question @param {Pin} pin @param {Answers} answers @returns {Promise<boolean>}
- */
-function askInDialog(question, pin, answers) {
-  const dialog = document.createElement("dialog");
-  if (!dialog.showModal) return Promise.resolve(confirm(question)); // Safari before 15.4
-  const words = document.createElement("p");
-  words.textContent = question;
-  words.style.setProperty("text-wrap", "balance"); // no unit alone on a line
-  dialog.setAttribute("aria-label", question);
-  dialog.append(words);
-  dialog.style.maxWidth = "min(24em, 85vw)";
-  for (const answer of /** @type {const} */ (["no", "yes"])) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = answers[answer];
-    button.style.margin = "0.5em 0.5em 0 0";
-    button.style.minHeight = "2.75em";
-    button.onclick = () => dialog.close(answer);
-    dialog.append(button);
-  }
-  document.body.append(dialog);
-  dialog.showModal(); // the first button, "no", has the focus
-  return new Promise((resolve) => {
-    dialog.onclose = () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "yes");
-    };
-  });
-}
-
-/**
  * Connect to the server this module came from, and stay connected.
- * @param {{url?: string, rest?: number, confirm?: Confirm}} [options] another WebSocket address; after how many seconds a hidden page
+ * @param {{url?: string, rest?: number, confirm?: Confirm|false}} [options] another WebSocket address; after how many seconds a hidden page
  *   disconnects until it is visible again, else never; how to ask before a pin with `confirm` is switched
  */
-export function connect({ url, rest = 0, confirm = askInDialog } = {}) {
+export function connect({ url, rest = 0, confirm } = {}) {
   return new Raspi(url ?? socketAddress("ws"), rest, confirm);
 }

@@ -11,10 +11,14 @@ const CACHE_PREFIX = "raspi-server "; // caches with other names are those of yo
 const NETWORK_TIMEOUT_S = 5; // for a network that swallows everything, such as another Wi-Fi
 const ROOT = new URL("./", location.href).pathname;
 const VERSION = /\bv\/[0-9a-f]{16}\//;
+const NAMED = /\bv\/[0-9a-f]{16}\/[\w./-]+\.(js|css|svg|webmanifest)\b/g;
 
 let pageKept = Promise.resolve();
 
-worker.addEventListener("install", () => void worker.skipWaiting());
+worker.addEventListener("install", (event) => {
+  void worker.skipWaiting();
+  event.waitUntil((pageKept = keepFirst().catch(() => {}))); // else the next visit keeps it
+});
 worker.addEventListener("activate", (event) => event.waitUntil(worker.clients.claim()));
 worker.addEventListener("fetch", (event) => {
   const { request } = event;
@@ -32,7 +36,7 @@ worker.addEventListener("fetch", (event) => {
  * @param {FetchEvent} event @param {string} path
  */
 async function answer(event, path) {
-  const before = await caches.match(path);
+  const before = (await caches.match(path)) ?? (await caches.match(path.replace(".first.json", ".json"))); // which has more
   if (before && isImmutable(before)) return before;
   const network = fetch(event.request);
   try {
@@ -61,6 +65,19 @@ async function keep(event, path, response) {
   const page = await worker.clients.get(event.clientId);
   const [current] = await ownCaches();
   if (current && page && new URL(page.url).pathname === ROOT) await (await caches.open(current)).put(path, response);
+}
+
+/**
+ * Keep the page with all files that it names, which were loaded before this worker was there. What it loads later goes through this
+ * worker. Browsers have these files already, and do not load them again.
+ */
+async function keepFirst() {
+  const response = await fetch(ROOT);
+  if (!response.ok || response.redirected) return;
+  const page = await response.clone().text();
+  await keepPage(ROOT, response);
+  const [current] = await ownCaches();
+  if (current) await (await caches.open(current)).addAll([...new Set(page.match(NAMED))]);
 }
 
 /** Return whether the server said that a file in the version folder never changes. @param {Response} response */

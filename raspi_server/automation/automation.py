@@ -15,7 +15,7 @@ from ..system import clock as system_clock
 from ..system import storage
 from . import report
 from .clock import Evidence, StepWatch
-from .memory import Memory
+from .memory import Memory, Snapshot
 from .rule_windows import RuleWindows
 from .schedule_engine import ScheduleEngine
 from .zone import SystemZone
@@ -29,8 +29,9 @@ log = logging.getLogger(__name__)
 class Automation:
     """The schedules and rules of a configuration, at the times of the system's clock.
 
-    `when_told` is called when people should be told of another state: the time became known after
-    the start, or a rule was parked. All methods run on the loop's thread.
+    `when_told` is called when people should be told of another state: a schedule has begun or has
+    ended, the time became known after the start, a rule was parked, or a person has paused
+    something. All methods run on the loop's thread.
     """
 
     def __init__(
@@ -46,12 +47,15 @@ class Automation:
         self._evidence = evidence or Evidence()
         self._boot = system_clock.boot_id()
         self._memory = Memory(storage.state_folder(), self._boot)
-        self.schedules = ScheduleEngine(self._memory, time, SystemZone(), self._store)
+        self.schedules = ScheduleEngine(
+            self._memory, time, SystemZone(), self._store, self._tell_soon
+        )
         self.rules: RuleEngine | None = None
         """The rules; None before there were any."""
         self._windows = RuleWindows(self.schedules)
         self._config = Config()
         self._timer: asyncio.TimerHandle | None = None
+        self._telling: asyncio.Handle | None = None
         self._asking: asyncio.Task[None] | None = None
         self._step_watch: StepWatch | None = None
         self._waiting: list[Callable[[], None]] = []
@@ -68,10 +72,13 @@ class Automation:
         self._config = config
         self.schedules.use_outputs(board)
         self.schedules.configure(config.schedules, config.location)
-        if self._needs_time and self._step_watch is None:
+        if self.needs_time and self._step_watch is None:
             self._watch_clock()
         self.schedules.step()
         self.schedules.claim_again()
+        if self._memory.paused_rules - config.rules.keys():
+            self._memory.paused_rules.intersection_update(config.rules)
+            self._store(lambda: None)
         if config.rules or self.rules:
             self._apply_rules(board)
         self._wake()
@@ -82,8 +89,9 @@ class Automation:
             from .rule_memory import RuleMemory
 
             memory, paused = RuleMemory(storage.run_folder(), self._boot), self._memory.paused_rules
+            window = self._windows.window
             self.rules = RuleEngine(
-                self._loop, memory, self._windows.window, paused, when_parked=self._when_told
+                self._loop, memory, window, paused, time.time, when_parked=self._tell
             )
         rules = self._config.rules
         self._windows.keep_only({rule.only for rule in rules.values() if rule.only})
@@ -104,6 +112,8 @@ class Automation:
         """Stop. Outputs keep the claims that they have."""
         if self._timer:
             self._timer.cancel()
+        if self._telling:
+            self._telling.cancel()
         if self._asking:
             self._asking.cancel()
         if self._step_watch:
@@ -111,20 +121,21 @@ class Automation:
         if self.rules:
             self.rules.close()
         self._is_closed = True
-        if self.schedules.is_known:
-            self._memory.write(self._memory.snapshot(time.time()))
+        if self.schedules.is_known or self._waiting:
+            self._memory.write(self._snapshot())
 
     # The clock
 
     @property
-    def _needs_time(self) -> bool:
+    def needs_time(self) -> bool:
+        """True if there are schedules, or rules with `only`."""
         config = self._config
         return bool(config.schedules) or any(rule.only for rule in config.rules.values())
 
     @property
     def is_resting(self) -> bool:
         """True while schedules, and rules with `only`, wait for the time."""
-        return self._needs_time and not self.schedules.is_known
+        return self.needs_time and not self.schedules.is_known
 
     def _watch_clock(self) -> None:
         self._step_watch = StepWatch(self._loop, self._wake)
@@ -143,7 +154,7 @@ class Automation:
             self._asking.cancel()
             self._asking = None
         self._wake()
-        self._when_told()
+        self._tell()
 
     def _clock_is_known(self) -> None:
         self.schedules.is_known = True
@@ -163,7 +174,7 @@ class Automation:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        if not self._needs_time:
+        if not self.needs_time:
             self.schedules.step()  # schedules that are gone end
             return
         at, now = self.schedules.step(), time.time()
@@ -217,9 +228,20 @@ class Automation:
         log.info("%s, by %s", what, by)
         self._wake()
         self._store(lambda: None)
-        self._when_told()
+        self._tell()
 
     # For people
+
+    def _tell_soon(self) -> None:
+        """Tell people once this turn of the loop is over, of all that it has changed."""
+        if self._telling is None:
+            self._telling = self._loop.call_soon(self._tell)
+
+    def _tell(self) -> None:
+        if self._telling:
+            self._telling.cancel()
+            self._telling = None
+        self._when_told()
 
     def schedule_infos(self, may_pause: Callable[[tuple[str, ...]], bool]) -> list[ScheduleInfo]:
         """Return all schedules. `may_pause` tells if the caller may, by the names of its pins."""
@@ -251,9 +273,11 @@ class Automation:
     def _save(self) -> None:
         self._is_saving = True
         waiting, self._waiting = self._waiting, []
-        snapshot = self._memory.snapshot(time.time() if self.schedules.is_known else None)
-        writing = self._loop.run_in_executor(None, self._memory.write, snapshot)
+        writing = self._loop.run_in_executor(None, self._memory.write, self._snapshot())
         writing.add_done_callback(lambda _: self._saved(waiting))
+
+    def _snapshot(self) -> Snapshot:
+        return self._memory.snapshot(time.time() if self.schedules.is_known else None)
 
     def _saved(self, waiting: list[Callable[[], None]]) -> None:
         self._is_saving = False

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ SYNCHRONIZED = Path("/run/systemd/timesync/synchronized")
 HARDWARE_CLOCK = Path("/sys/class/rtc/rtc0/since_epoch")
 ASK = ("timedatectl", "show", "-p", "NTPSynchronized", "--value")
 _ASK_TIMEOUT_S = 10
+_MAX_ANSWER_BYTES = 100
 _NO_EARLIER = 1767225600
 """2026-01-01: an earlier clock is wrong, whatever else says that it is right."""
 
@@ -55,23 +57,30 @@ class Evidence:
         return False
 
     async def ask(self) -> bool:
-        """Return True if the system says that a time server has set its clock."""
-        asking = None
+        """Return True if the system says that a time server has set its clock.
+
+        asyncio's own subprocesses are not used: one that was begun just before all tasks are
+        cancelled never ends, nor does the server then.
+        """
+        loop = asyncio.get_running_loop()
+        has_answer = asyncio.Event()
+        null = subprocess.DEVNULL
         try:
-            asking = await asyncio.create_subprocess_exec(
-                *self._ask,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-            answer, _ = await asyncio.wait_for(asking.communicate(), _ASK_TIMEOUT_S)
-        except (OSError, TimeoutError):  # without systemd there is no such program
+            asked = subprocess.Popen(self._ask, stdin=null, stdout=subprocess.PIPE, stderr=null)
+        except OSError:  # without systemd there is no such program
             return False
-        finally:
-            if asking and asking.returncode is None:
-                asking.kill()
-                await asking.communicate()  # which closes its pipes
-        return answer.strip() == b"yes"
+        with asked:
+            assert asked.stdout
+            pipe = asked.stdout.fileno()
+            loop.add_reader(pipe, has_answer.set)
+            try:
+                await asyncio.wait_for(has_answer.wait(), _ASK_TIMEOUT_S)
+                return os.read(pipe, _MAX_ANSWER_BYTES).strip() == b"yes"
+            except TimeoutError:
+                return False
+            finally:
+                loop.remove_reader(pipe)
+                asked.kill()
 
 
 class StepWatch:

@@ -19,16 +19,17 @@ _MAX_DATES = 5
 
 
 class Problem(NamedTuple):
-    """What is wrong with a key of a schedule, in words."""
+    """What is wrong with a key of a schedule, or of a rule, in words."""
 
     name: str
     key: str
     message: str
     is_error: bool = True
+    section: str = "schedules"
 
     def at(self, file: str, lines: dict[str, int]) -> Diagnostic:
-        """Return it with its line: that of the key, else that of the schedule."""
-        path = f"schedules.{self.name}"
+        """Return it with its line: that of the key, else that of the schedule or rule."""
+        path = f"{self.section}.{self.name}"
         line = lines.get(f"{path}.{self.key}", lines.get(path))
         return Diagnostic(file, line, f"{path}.{self.key}", self.message)
 
@@ -73,6 +74,11 @@ class Forecast:
             yield from self._too_long(name, config, found)
             spans += self._spans(name, config, found)
         yield from self._overlaps(sorted(spans))
+        for name, rule in self._config.rules.items():
+            if rule.only:
+                window = ScheduleConfig(begin=rule.only.begin, end=rule.only.end)
+                for each in self._missing(name, window):
+                    yield each._replace(key="only.to", section="rules")
 
     def _missing(self, name: str, config: ScheduleConfig) -> Iterator[Problem]:
         days = [

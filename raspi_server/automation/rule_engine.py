@@ -108,6 +108,11 @@ class RuleEngine:
         """The names of rules that a person has paused."""
         return self._paused
 
+    @property
+    def runs(self) -> dict[str, int]:
+        """How often each rule has acted since the start, or since it was changed."""
+        return {name: runner.runs for name, runner in self._runners.items()}
+
     def states(self) -> list[RuleStatus]:
         """Return the state of each rule, in the order of config.yaml."""
         return [
@@ -153,15 +158,17 @@ class RuleEngine:
             self._loop.call_soon(self._work)
 
     def pause(self, name: str) -> None:
-        """Let a rule rest, and end its claims."""
+        """Let a rule rest, and end its claims. Raise KeyError."""
+        runner = self._runners[name]
         self._paused.add(name)
-        self._run(self._rest, self._runners[name])
+        self._run(self._rest, runner)
 
     def resume(self, name: str) -> None:
-        """Let a rule act again that was paused or parked."""
+        """Let a rule act again that was paused or parked. Raise KeyError."""
+        runner = self._runners[name]
         self._paused.discard(name)
-        self._runners[name].is_parked = False
-        self._run(self._advance, self._runners[name], self._loop.time())
+        runner.is_parked = False
+        self._run(self._advance, runner, self._loop.time())
 
     def close(self) -> None:
         """Stop. Outputs keep the claims that they have."""
@@ -213,7 +220,7 @@ class RuleEngine:
             self._rest(runner)
             runner.set_timer(None)
         self._kept = KeptRules(stopped=self._kept.stopped)
-        self._paused &= rules.keys()
+        self._paused.intersection_update(rules)  # the caller's set, not another one
         self._index()
         self._synchronize(True)
 

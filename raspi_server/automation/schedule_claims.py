@@ -48,6 +48,11 @@ class ScheduleClaims:
         self.outputs: Outputs
         self._claims: dict[str, Claim] = {}
 
+    @property
+    def claims(self) -> Mapping[str, Claim]:
+        """The claims as they are now. A change makes another mapping."""
+        return self._claims
+
     def get(self, name: str) -> Claim | None:
         """Return the claim of a schedule, or None."""
         return self._claims.get(name)
@@ -57,32 +62,48 @@ class ScheduleClaims:
         for name in self._claims:
             self._tell(name)
 
-    def change(self, wanted: Mapping[str, Claim], monotonic: float) -> list[str]:
-        """Claim what is `wanted`, and release all else. Return the names of those that are new."""
+    @property
+    def names(self) -> set[str]:
+        """The names of the schedules that claim something."""
+        return set(self._claims)
+
+    def change(self, wanted: Mapping[str, Claim | None], monotonic: float) -> list[str]:
+        """Claim what the schedules in `wanted` want now, None for nothing; the others stay.
+
+        Return the names of the claims that are new.
+        """
         before = self._claims
-        kept = {name for name, claim in wanted.items() if claim.is_like(before.get(name))}
-        self._claims = {name: before[name] for name in kept}
-        new = [name for name in wanted if name not in kept]
-        new.sort(key=lambda name: (wanted[name].since, wanted[name].place), reverse=True)
+        kept = {name for name, claim in wanted.items() if claim and claim.is_like(before.get(name))}
+        stale = {name: before[name] for name in wanted.keys() & before.keys() - kept}
+        asked = {name: claim for name, claim in wanted.items() if claim and name not in kept}
+        if not stale and not asked:
+            return []
+        self._claims = {name: claim for name, claim in before.items() if name not in stale}
+        new = sorted(asked, key=lambda name: (asked[name].since, asked[name].place), reverse=True)
         for name in new:
-            self._claims[name] = self._in_order(wanted[name])
-        stale = {name: claim for name, claim in before.items() if name not in kept}
-        if new or stale:
-            live = {name: claim for name, claim in before.items() if claim.is_live(monotonic)}
-            self._change(_winners(live), stale, new)
+            self._claims[name] = self._in_order(asked[name])
+        pins = {claim.pin for claim in (*stale.values(), *asked.values())}
+        live = {name: claim for name, claim in before.items() if claim.is_live(monotonic)}
+        self._change(_winners(live, pins), _winners(self._claims, pins), stale, new)
         for name, old in stale.items():
             if name not in self._claims or self._claims[name].pin != old.pin:
                 log.info("schedule %s: its claim on %s has ended", name, old.pin)
         return new
 
-    def _change(self, deciding: dict[str, str], stale: dict[str, Claim], new: list[str]) -> None:
+    def _change(
+        self,
+        deciding: dict[str, str],
+        winners: dict[str, str],
+        stale: dict[str, Claim],
+        new: list[str],
+    ) -> None:
         """Tell the outputs of claims that are `stale`, and of `new` ones in their place.
 
-        `deciding` has the claim that decides each output. In this order the value of an output goes
-        from the old one to the new one with no other in between, although after a clock step the
-        monotonic times of old claims and new ones tell nothing about their order.
+        `deciding` has the claim that decides each output, and `winners` the one that is to decide.
+        In this order the value of an output goes from the old one to the new one with no other in
+        between, although after a clock step the monotonic times of old claims and new ones tell
+        nothing about their order.
         """
-        winners = _winners(self._claims)
         for name, claim in stale.items():
             if deciding.get(claim.pin) != name:
                 self.outputs.release(claim.pin, name, Level.SCHEDULE)
@@ -127,7 +148,8 @@ class ScheduleClaims:
         return claim._replace(began=began)
 
 
-def _winners(claims: Mapping[str, Claim]) -> dict[str, str]:
-    """Return the name of the claim that decides each output."""
-    ordered = sorted(claims.items(), key=lambda item: item[1].began)
-    return {claim.pin: name for name, claim in ordered}
+def _winners(claims: Mapping[str, Claim], pins: set[str]) -> dict[str, str]:
+    """Return the name of the claim that decides each of these outputs."""
+    found = [(name, claim) for name, claim in claims.items() if claim.pin in pins]
+    found.sort(key=lambda item: item[1].began)
+    return {claim.pin: name for name, claim in found}

@@ -62,8 +62,10 @@ class ScheduleState(NamedTuple):
 class ScheduleEngine:
     """The schedules of a configuration. `use_outputs` is called before the first step.
 
-    `store(done)` brings the memory to the disk and then calls `done`. `is_known` tells if the clock
-    is right; while it is not, all schedules rest.
+    `store(done)` brings the memory to the disk and then calls `done`. `when_changed` is called when
+    the states for people have changed: a schedule has begun or ended, or another one is next. It
+    may be called in the middle of a step. `is_known` tells if the clock is right; while it is not,
+    all schedules rest.
     """
 
     def __init__(
@@ -72,8 +74,10 @@ class ScheduleEngine:
         clock: Clock,
         zone: Zone,
         store: Callable[[Callable[[], None]], None],
+        when_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.is_known = False
+        self._when_changed = when_changed
         self._memory = memory
         self._clock = clock
         self._zone = zone
@@ -87,6 +91,12 @@ class ScheduleEngine:
         self._runs: dict[str, int] = {}
         self._told: set[tuple[str, date]] = set()
         self._last = 0.0
+        self._next: dict[str, float] = {}
+        """When each schedule may want something else: until then a step leaves it alone."""
+        self._stepped = 0.0, False
+        """The time of the last step, and if the clock was known."""
+        self._told_next: dict[str, float] = {}
+        """What `_next` was when a change of it was told last."""
         self._is_new = True
         self._next_changes: dict[str, float] | None = None
         """What `next_changes` returns, None until it is worked out again."""
@@ -107,6 +117,7 @@ class ScheduleEngine:
         Those that stayed the same go on. A moment that a reload moved into the past is not run.
         """
         before, has_moved = self._schedules, location != self._location
+        self._next.clear()
         self._location = location
         self._follow_zone(has_moved or self._is_new)
         self._schedules = {}
@@ -137,6 +148,7 @@ class ScheduleEngine:
         if not self._zone.has_changed() and not has_moved:
             return
         self.calendar = Calendar(self._zone.zone, Sky(self._location) if self._location else None)
+        self._next.clear()
         for schedule in self._schedules.values():
             schedule.use(self.calendar)
 
@@ -167,24 +179,34 @@ class ScheduleEngine:
         now = self._clock.time()
         self._next_changes = None
         self._follow_zone()
-        self._claim_outputs()
-        if self.is_known and (due := self._due(now)):
+        stale = self._stale(now)
+        self._claim_outputs(stale)
+        if self.is_known and (due := self._due(stale, now)):
             self._store(lambda: self._run(due))
-        self._tell_missing(now)
-        return self._next_step(now)
-
-    def _next_step(self, now: float) -> float:
-        later = [schedule.next_change(now) for schedule in self._schedules.values()]
+        self._tell_missing(stale, now)
+        self._next |= {schedule.name: schedule.next_change(now) for schedule in stale}
+        if self._next != self._told_next:
+            self._told_next = dict(self._next)
+            if self.is_known:
+                self._when_changed()
         left = [pulse.end - self._clock.monotonic() for pulse in self._pulses.values()]
-        return min(later + [now + seconds for seconds in left], default=now + 86400)
+        return min([*self._next.values(), *(now + each for each in left)], default=now + 86400)
 
-    def _due(self, now: float) -> list[tuple[Schedule, Occurrence]]:
+    def _stale(self, now: float) -> list[Schedule]:
+        """Return the schedules that may want something else than at the last step."""
+        was, was_known = self._stepped
+        if now < was or self.is_known != was_known:
+            self._next.clear()
+        self._stepped = now, self.is_known
+        return [each for each in self._schedules.values() if self._next.get(each.name, 0) <= now]
+
+    def _due(self, stale: list[Schedule], now: float) -> list[tuple[Schedule, Occurrence]]:
         """Return the moments to run now, and remember them as run."""
         if (now < self._last or not self._last) and self._memory.forget(now):
             self._store(lambda: None)  # a restart must not find them again
         self._last = now
         found: list[tuple[Schedule, Occurrence]] = []
-        for schedule in self._schedules.values():
+        for schedule in stale:
             name, config = schedule.name, schedule.config
             if not config.at or name in self._memory.paused:
                 continue
@@ -216,24 +238,32 @@ class ScheduleEngine:
                 log.info("schedule %s: ends what people and rules switched at %s", name, pin)
                 self._claims.outputs.relinquish(pin, f"schedule {name}", rules_too=True)
             self._runs[name] = self._runs.get(name, 0) + 1
-        self._claim_outputs()
+        self._claim_outputs([schedule for schedule, _ in due])
 
     # Claims
 
-    def _claim_outputs(self) -> None:
-        """Claim what open windows and running pulses want, and release what none wants any more."""
+    def _claim_outputs(self, stale: list[Schedule]) -> None:
+        """Claim what open windows and running pulses want, and release what none wants any more.
+
+        Schedules that are not `stale` want the same as before, unless their pulse has ended.
+        """
         now, monotonic = self._clock.time(), self._clock.monotonic()
-        self._pulses = {
-            name: pulse for name, pulse in self._pulses.items() if pulse.end > monotonic
-        }
+        ended = {name for name, pulse in self._pulses.items() if pulse.end <= monotonic}
+        for name in ended:
+            del self._pulses[name]
+        names = {each.name for each in stale} | ended | self._claims.names - self._schedules.keys()
+        found = {name: self._schedules.get(name) for name in names}
         wanted = {
-            schedule.name: claim
-            for schedule in self._schedules.values()
-            if (claim := self._wanted(schedule, now, monotonic))
+            name: self._wanted(schedule, now, monotonic) if schedule else None
+            for name, schedule in found.items()
         }
-        for name in self._claims.change(wanted, monotonic):
+        before = self._claims.claims
+        new = self._claims.change(wanted, monotonic)
+        if self._claims.claims != before:
+            self._when_changed()
+        for name in new:
             claim = wanted[name]
-            if claim.seconds is None:
+            if claim and claim.seconds is None:
                 log.info("schedule %s: %s is %g", name, claim.pin, claim.value)
                 self._runs[name] = self._runs.get(name, 0) + 1
 
@@ -286,7 +316,8 @@ class ScheduleEngine:
 
     def _changed(self) -> None:
         self._next_changes = None
-        self._claim_outputs()
+        self._next.clear()
+        self._claim_outputs(list(self._schedules.values()))
         self._store(lambda: None)
 
     # For people
@@ -306,6 +337,11 @@ class ScheduleEngine:
         return ScheduleState(
             name, is_paused, self._until(schedule, now), coming, skipped, self._runs.get(name, 0)
         )
+
+    @property
+    def runs(self) -> dict[str, int]:
+        """How often each schedule has acted since the start."""
+        return {name: self._runs.get(name, 0) for name in self._schedules}
 
     def until(self, name: str) -> float | None:
         """Return the Unix time at which a schedule will end what it claims, or None."""
@@ -353,10 +389,10 @@ class ScheduleEngine:
         paused = self._memory.paused
         return [each for each in self._schedules.values() if each.name not in paused]
 
-    def _tell_missing(self, now: float) -> None:
+    def _tell_missing(self, stale: list[Schedule], now: float) -> None:
         """Log once on which days a schedule has no window or moment."""
         today = self.calendar.local_date(now)
-        for schedule in self._schedules.values():
+        for schedule in stale:
             for day in schedule.missing:
                 if day >= today and (schedule.name, day) not in self._told:
                     self._told = {told for told in self._told if told[1] >= today}

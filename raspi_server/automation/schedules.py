@@ -28,12 +28,15 @@ class Schedule:
         """Days of the plan without the window or moment that they should have."""
         self._calendar = calendar
         self._plan: list[Occurrence] = []
+        self._found: dict[date, Occurrence | None] = {}
+        """What each day of the plan has."""
         self._planned_at: float | None = None
 
     def use(self, calendar: Calendar) -> None:
         """Go by another calendar from now on."""
         self._calendar = calendar
         self._planned_at = None
+        self._found.clear()
 
     def open_window(self, now: float, skipped: str | None) -> Occurrence | None:
         """Return the window that is open now: of several the one that began last."""
@@ -55,8 +58,8 @@ class Schedule:
 
     def next_change(self, now: float) -> float:
         """Return the next time at which there may be something to do, at most a day ahead."""
-        times = (time for each in self._planned(now) for time in each[1:] if time and time > now)
-        return min(times, default=(self._planned_at or now) + _PLAN_LIFETIME_S)
+        times = [time for each in self._planned(now) for time in each[1:] if time and time > now]
+        return min(times + [(self._planned_at or now) + _PLAN_LIFETIME_S])
 
     def coming(self, now: float, skipped: str | None = None) -> Iterator[Occurrence]:
         """Yield the windows and moments of the next 366 days that have not begun."""
@@ -84,10 +87,13 @@ class Schedule:
         if at is None or not at <= now < at + _PLAN_LIFETIME_S:
             self._planned_at = now
             since, until = now - self.config.late - 1, now + _AHEAD_S
-            self._plan = list(self._calendar.occurrences(self.config, since, until))
-            self.missing = [
-                day
-                for day in self._calendar.days(self.config, now, now + _PLAN_LIFETIME_S)
-                if self._calendar.occurrence(self.config, day) is None
-            ]
+            calendar, config, known = self._calendar, self.config, self._found
+            self._found = {
+                day: known[day] if day in known else calendar.occurrence(config, day)
+                for day in calendar.days(config, since, until)
+            }
+            found = [each for each in self._found.values() if each]
+            self._plan = [each for each in found if each.overlaps(since, until)]
+            next_days = calendar.days(config, now, now + _PLAN_LIFETIME_S)
+            self.missing = [day for day in next_days if self._found.get(day) is None]
         return self._plan

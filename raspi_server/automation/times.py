@@ -31,6 +31,10 @@ class Occurrence(NamedTuple):
     begin: int
     end: int | None
 
+    def overlaps(self, since: float, until: float) -> bool:
+        """Tell if it is, in part, in `[since, until)`."""
+        return self.begin < until and since < (self.end or self.begin + 1)
+
 
 class Calendar:
     """Instants in a time zone, and at a place if there is one."""
@@ -58,7 +62,7 @@ class Calendar:
         """Yield the windows that overlap `[since, until)`, or the moments in it, in their order."""
         for day in self.days(schedule, since, until):
             found = self.occurrence(schedule, day)
-            if found and found.begin < until and since < (found.end or found.begin + 1):
+            if found and found.overlaps(since, until):
                 yield found
 
     def days(self, schedule: ScheduleConfig, since: float, until: float) -> Iterator[date]:

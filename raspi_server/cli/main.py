@@ -82,12 +82,15 @@ def parser() -> argparse.ArgumentParser:
     parsed = commands.add_parser(
         "simulate",
         parents=[config],
-        help="show what the schedules would switch, and when",
-        description="Play the schedules over a stretch of time, and print what they switch",
+        help="show what schedules and rules would switch, and when",
+        description="Play the schedules and rules over a stretch of time, and print what switches"
+        " when and why",
     )
     when = "a local time such as 2026-06-21 or 2026-06-21T18:00 (default: {})"
     parsed.add_argument("--from", dest="begin", metavar="TIME", help=when.format("now"))
     parsed.add_argument("--to", dest="end", metavar="TIME", help=when.format("a day after --from"))
+    inputs = "what inputs do, and people: lines such as 2026-06-21T18:00,door,on"
+    parsed.add_argument("--inputs", type=Path, metavar="FILE", help=inputs)
     parsed.set_defaults(command=simulate)
 
     parsed = commands.add_parser(
@@ -197,7 +200,7 @@ def check(options: argparse.Namespace) -> int:
         warnings = warnings + source.warnings
     for warning in warnings:
         _warn(str(warning))
-    if config.schedules:
+    if config.schedules or any(rule.only for rule in config.rules.values()):
         _check_schedules(config, source)
     if config.certificate:
         try:
@@ -225,7 +228,10 @@ def check(options: argparse.Namespace) -> int:
 
 
 def _check_schedules(config: Config, source: ConfigSource) -> None:
-    """Print the next times of the schedules. Raise ConfigError for what a year of them shows."""
+    """Print the next times of the schedules. Raise ConfigError for what a year of them shows.
+
+    A warning names the days on which a rule has no window.
+    """
     from ..automation.forecast import Forecast
 
     forecast = Forecast(config)
@@ -244,10 +250,11 @@ def _warn(message: str) -> None:
 
 
 def simulate(options: argparse.Namespace) -> int:
-    """Print what the schedules switch over a stretch of time."""
+    """Print what the schedules and rules switch over a stretch of time."""
     from .simulate import show
 
-    return 0 if show(_file(options), options.begin, options.end) else EXIT_FAILED
+    is_shown = show(_file(options), options.begin, options.end, options.inputs)
+    return 0 if is_shown else EXIT_FAILED
 
 
 def safe_state(options: argparse.Namespace) -> int:

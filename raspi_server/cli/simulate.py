@@ -1,61 +1,84 @@
 """The command `raspi-server simulate`: what would switch when and why, over a stretch of time."""
 
+import logging
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from ..automation.given import Given, local_time, read
 from ..automation.simulation import play
 from ..automation.zone import SystemZone
-from ..config.schema import Config, DrivenConfig
+from ..config.schema import Config
 from ..config.source import load
 
 _MAX_DAYS = 366
 
 
-def show(file: Path, begin: str | None, end: str | None) -> bool:
-    """Print the switching of the schedules in `file` between two local times.
+def show(file: Path, begin: str | None, end: str | None, inputs: Path | None) -> bool:
+    """Print what the schedules and rules in `file` switch between two local times.
 
-    Without them it is the next day. Return False after printing an error; raise ConfigError.
+    Without them it is the next day. `inputs` is a file of what the inputs do, and people. Return
+    False after printing an error; raise ConfigError.
     """
     config = load(file)
     zone = SystemZone()
+    # What happens is in the answer. The log is for a server.
+    logging.getLogger("raspi_server").setLevel(logging.ERROR)
     try:
-        first = _moment(begin, "--from") if begin else datetime.now()
-        last = _moment(end, "--to") if end else first + timedelta(days=1)
+        first = _option("--from", begin) if begin else datetime.now()
+        last = _option("--to", end) if end else first + timedelta(days=1)
+        given = _read(inputs, config, zone) if inputs else []
     except ValueError as error:
         return _fail(str(error))
     since, until = (each.replace(tzinfo=zone.zone).timestamp() for each in (first, last))
     if not 0 < until - since <= _MAX_DAYS * 86400:
         words = f"--to: expected a time after --from, and within {_MAX_DAYS} days, got {last}"
         return _fail(words)
-    if not config.schedules:
-        return _fail(f"{file} has no schedules. The comments of config.yaml show an example.")
-    _print(config, since, until, zone)
+    if not config.schedules and not config.rules:
+        words = "has no schedules and no rules. The comments of config.yaml show examples."
+        return _fail(f"{file} {words}")
+    _print(config, since, until, zone, given)
     return True
 
 
-def _print(config: Config, since: float, until: float, zone: SystemZone) -> None:
-    labels = {pin.name: pin for pin in config.pins if isinstance(pin, DrivenConfig)}
-    width = max((len(name) for name in labels), default=0)
+def _print(
+    config: Config, since: float, until: float, zone: SystemZone, given: Sequence[Given]
+) -> None:
+    width = max((len(pin.name) for pin in config.pins), default=0)
     print(f"in the time of {zone.name}:")
-    switches = play(config, since, until, zone)
-    for each in switches:
+    events = play(config, since, until, zone, given)
+    for each in events:
         when = datetime.fromtimestamp(each.moment, zone.zone).strftime("%a %Y-%m-%d %H:%M:%S")
-        value = f"{each.value:g}" if 0 < each.value < 1 else "on" if each.value else "off"
-        print(f"{when}  {each.pin:{width}}  {value:4} {each.why}")
-    if not switches:
+        print(f"{when}  {each.pin:{width}}  {_shown(each.value):4} {each.why}")
+    if not events:
         print("nothing switches in that time")
+    if config.rules and not given:
+        print("the inputs were off all the time; --inputs FILE says what they do, for the rules")
 
 
-def _moment(text: str, option: str) -> datetime:
+def _shown(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:g}" if 0 < value < 1 else "on" if value else "off"
+
+
+def _read(file: Path, config: Config, zone: SystemZone) -> list[Given]:
+    """Return what a file gives. Raise ValueError, which says why it cannot be read."""
+    pins = {pin.name: pin for pin in config.pins}
     try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            return found
-    except ValueError:
-        pass
-    words = "a date or a local time such as 2026-06-21 or 2026-06-21T18:00"
-    raise ValueError(f"{option}: expected {words}, got {text!r}")
+        return read(file.read_text("utf-8"), str(file), pins, zone.zone)
+    except OSError as error:
+        raise ValueError(f"--inputs: {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--inputs: {file}: expected text in UTF-8, got other bytes") from error
+
+
+def _option(option: str, text: str) -> datetime:
+    try:
+        return local_time(text)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from error
 
 
 def _fail(words: str) -> bool:

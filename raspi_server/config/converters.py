@@ -21,9 +21,11 @@ from .errors import nearest
 from .kinds import Icon, InputKind, OutputKind, PwmKind
 from .pinout import gpio_advice, gpio_number
 from .schema import (
+    DAYS,
     Address,
     BrokerUrl,
     CertificateFiles,
+    Day,
     Discovery,
     Gpio,
     HostName,
@@ -75,12 +77,28 @@ _SYNONYMS = {
     **dict.fromkeys(("garage",), ("garage_door", "door-garage")),
     **dict.fromkeys(("alarm",), ("siren", "problem")),
     **dict.fromkeys(("water-drop", "drop"), ("droplets",)),
+    **dict.fromkeys(("hold", "held", "longpress", "long_press"), ("long",)),
+    **dict.fromkeys(("single", "click", "tap", "once", "press"), ("short",)),
+    **dict.fromkeys(("twice", "doubleclick", "double_click"), ("double",)),
+    **dict.fromkeys(("dusk", "sundown", "evening"), ("sunset",)),
+    **dict.fromkeys(("dawn", "sunup", "morning"), ("sunrise",)),
+    **dict.fromkeys(("noon", "midday"), ("12:00",)),
+    **dict.fromkeys(("midnight",), ("24:00", "00:00")),
 }
-"""The kinds and icons that other words mean; the first that fits."""
+"""The kinds, icons, presses and times that other words mean; the first that fits."""
 _TIME = re.compile(r"(?:(?P<sun>sunrise|sunset)(?:(?P<sign>[-+])|$))?(?P<clock>\d\d?:\d\d|)")
+_CLOCK_TEXT = re.compile(r"([0-9]{1,2})[:.]?([0-9]{2})?(?::[0-9]{2})?(?:h|uhr)?([ap])?\.?(?:m\.?)?")
+_CLOCK_RANGE = re.compile(r"([0-9]{1,2}:[0-9]{2})(?:-|–|to)([0-9]{1,2}:[0-9]{2})")
+_SUN_TEXT = re.compile(r"(sunset|sunrise)([-+])([0-9]{1,3})(m|min|minutes|h|hours)?")
+_DAY_RANGE = re.compile(r"([a-z]{3,}) ?(?:-|–|to) ?([a-z]{3,})")
+_DAY_WORDS = {
+    **dict.fromkeys(("weekday", "weekdays", "workday", "workdays"), DAYS[:5]),
+    **dict.fromkeys(("weekend", "weekends"), DAYS[5:]),
+    **dict.fromkeys(("all", "daily", "every day", "everyday"), DAYS),
+}
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 
-
+_SHARE = "a number from 0 to 1"
 _MAX_ADVICE = 60
 _LETTERS_FOR_DIGITS = str.maketrans("oOlI", "0011")
 
@@ -162,12 +180,47 @@ def _repairs(kind: Any, node: strict_yaml.ScalarNode) -> Iterator[tuple[str, str
         if bare.lower() in words:
             for word in ("true" if value else "false", "on" if value else "off"):
                 yield word, None, "write {}"
+            if expected(kind) == _SHARE:
+                yield str(int(value)), None, "write {}"
     choices = [word for word in _choices(kind) if isinstance(word, str)]
+    if kind is Day and (days := meant_days(bare)):
+        yield days[0], None, f"write {', '.join(days)}"
+    if kind in (TimeOfDay, TimeOfDay | None):
+        yield from _meant_times(bare.lower().replace(" ", ""))
     for meant in _SYNONYMS.get(bare.lower(), ()):
         yield meant, None, "did you mean {}?"
     starts = [word for word in choices if bare and word.startswith(bare.lower())]
     if near_word := starts[0] if len(starts) == 1 else nearest(bare.lower(), choices):
         yield near_word, None, "did you mean {}?"
+
+
+def _meant_times(text: str) -> Iterator[tuple[str, None, str]]:
+    """Yield what a time in another form may have meant: its text, and the advice to write it."""
+    if match := _CLOCK_TEXT.fullmatch(text):
+        hours = int(match[1])
+        if match[3]:  # 12 am is midnight
+            hours = hours % 12 + (12 if match[3] == "p" else 0)
+        yield f"{hours:02}:{match[2] or '00'}", None, "write {}"
+    if match := _CLOCK_RANGE.fullmatch(text):
+        yield match[1], None, f"write from: {match[1]} and to: {match[2]}"
+    if match := _SUN_TEXT.fullmatch(text):
+        in_hours = (match[4] or "").startswith("h")
+        hours, minutes = (int(match[3]), 0) if in_hours else divmod(int(match[3]), 60)
+        yield f"{match[1]}{match[2]}{hours:02}:{minutes:02}", None, "write {}"
+
+
+def meant_days(text: str) -> tuple[str, ...]:
+    """Return the days that a text such as `Mon-Fri`, `monday, Tue` or `weekend` means, or none."""
+    text = text.lower().strip()
+    if text in _DAY_WORDS:
+        return _DAY_WORDS[text]
+    if match := _DAY_RANGE.fullmatch(text):
+        first, last = match[1][:3], match[2][:3]
+        if first in DAYS and last in DAYS:
+            begin, count = DAYS.index(first), (DAYS.index(last) - DAYS.index(first)) % 7 + 1
+            return tuple((DAYS * 2)[begin : begin + count])
+    found = tuple(word[:3] for word in re.split(r"[\s,;/+&]+(?:and )?", text))
+    return found if all(word in DAYS for word in found) else ()
 
 
 def _choices(kind: Any) -> Iterator[Any]:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from . import rules, schedule_rules, strict_yaml
-from .converters import advice, choice, converter, expected
+from .converters import advice, choice, converter, expected, meant_days
 from .errors import ConfigError, Diagnostic, Fault, told_once
 from .kinds import BUTTON_DEBOUNCE_S, OPENINGS
 from .pinout import POSITION_BY_GPIO
@@ -63,7 +63,7 @@ def parse(
 
     Messages name the file `name`. Relative paths are relative to `folder`. Warnings about values
     that are allowed but may be mistakes are added to `warnings`. The lines of the keys of schedules
-    are added to `lines`, by their dotted paths.
+    and rules are added to `lines`, by their dotted paths.
 
     A configuration that `has_run` may be from an older release that accepted more. If two of its
     keys conflict, the wrong one is ignored with a warning.
@@ -78,7 +78,7 @@ def parse(
     values = {} if root is None or strict_yaml.is_empty(root) else parser.mapping(root, "", Config)
     parser.check_references(values)
     if lines is not None:
-        lines.update(parser.lines)
+        lines.update(parser.lines | parser.rule_lines)
     if warnings is not None:
         warnings += sorted(parser.warnings, key=lambda warning: warning.line or 0)
     if parser.errors:
@@ -232,6 +232,8 @@ class _Parser:
         convert, wanted, show_scalar = converter(kind)
         if not strict_yaml.is_scalar(node):
             hint = " (write it in quotes)" if kind is Label else ""
+            if kind in (Name, Name | None) and strict_yaml.is_list(node):
+                hint = " (write one name)"
             self.error(line_of(node), path, f"expected {wanted}, got {show(node)}{hint}")
             return _ABSENT
         try:
@@ -247,6 +249,11 @@ class _Parser:
             message += advice(kind, node, self._folder)
         self.error(line_of(node), path, message)
         return _ABSENT
+
+    @property
+    def rule_lines(self) -> dict[str, int]:
+        """The lines of the rules and their keys, by dotted path."""
+        return self._rules.lines
 
     def check_text(self, node: Node, path: str, what: str) -> None:
         """Warn of a text whose end YAML reads as a comment, or which has quotes of its own."""
@@ -322,11 +329,13 @@ class _Parser:
         if not strict_yaml.is_list(node):
             message = f"expected a list such as {example}, got {show(node)}"
             if strict_yaml.is_scalar(node) and re.fullmatch("[A-Za-z0-9.:/, -]{1,60}", node.value):
-                message += f" (write [{node.value}])"
+                days = meant_days(node.value) if kind is Day else ()
+                message += f" (write [{', '.join(days) or node.value}])"
             self.error(line_of(node), path, message)
             return _ABSENT
         values = [self._scalar(item, path, kind) for item in node.value]
-        return tuple(value for value in values if value is not _ABSENT)
+        found = tuple(value for value in values if value is not _ABSENT)
+        return found if found or not values else _ABSENT
 
     def _hooks(self, node: Node, path: str) -> dict[str, HookConfig]:
         hooks: dict[str, HookConfig] = {}

@@ -1,7 +1,8 @@
 """Parser of the section `rules`, and the rules for combinations of its keys."""
 
+import re
 from collections.abc import Container, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import msgspec
 
@@ -10,6 +11,7 @@ from .converters import choice, expected
 from .errors import nearest
 from .rules import Violation
 from .schema import (
+    NAME,
     DrivenConfig,
     InputConfig,
     Location,
@@ -21,6 +23,7 @@ from .schema import (
     PinValues,
     PwmConfig,
     RuleConfig,
+    SunEvent,
 )
 from .strict_yaml import Node, line_of, quote, show
 
@@ -35,6 +38,9 @@ NOT_YET = {
     "done": f"expected no done: {_NO_MESSAGES}",
 }
 """Keys that a later release will have, each with its message."""
+_NO_CLOCK = "; a rule follows pins, and a schedule the clock"
+_CONDITION = re.compile(r"([a-z][a-z0-9_-]*) *(?: is |=|==) *(?:on|1|true|open|pressed|active)")
+_BETWEEN_NAMES = r" *[,;+&] *| +(?:and|or) +"
 _FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(RuleConfig)}
 _WINDOW = {field.encode_name: field for field in msgspec.structs.fields(OnlyConfig)}
 
@@ -66,7 +72,7 @@ class RuleReader:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._lines: dict[str, int] = {}
+        self.lines: dict[str, int] = {}
         """The lines of rules, their keys, and the pins below them, by dotted path."""
         self.sections = {
             PinNames: self._names,
@@ -86,10 +92,10 @@ class RuleReader:
                 msgspec.convert(name, Name)
             except msgspec.ValidationError:
                 reader.error(line, own_path, f"expected {expected(Name)}, got {quote(name)}")
-            self._lines[own_path] = line
+            self.lines[own_path] = line
             nodes = body.value if strict_yaml.is_mapping(body) else ()
             present = {key.value: line_of(key) for key, _ in nodes if strict_yaml.is_scalar(key)}
-            self._lines |= {f"{own_path}.{key}": at for key, at in present.items()}
+            self.lines |= {f"{own_path}.{key}": at for key, at in present.items()}
             values = reader.mapping(body, own_path, RuleConfig, NOT_YET)
             if strict_yaml.is_mapping(body) or strict_yaml.is_empty(body):
                 self._report(own_path, _keys(present))
@@ -118,12 +124,12 @@ class RuleReader:
 
     def _report(self, path: str, violations: Iterator[Violation]) -> None:
         for violation in violations:
-            line = self._lines.get(f"{path}.{violation.line_key}", self._lines[path])
+            line = self.lines.get(f"{path}.{violation.line_key}", self.lines[path])
             self._reader.error(line, f"{path}.{violation.key}", violation.message)
 
     def _report_circle(self, circle: list["_Step"]) -> None:
         """Report a circle in the line of its last rule; the message names the lines of all."""
-        lines = {step.rule: self._lines[f"rules.{step.rule}"] for step in circle}
+        lines = {step.rule: self.lines[f"rules.{step.rule}"] for step in circle}
         words = [f"{step.rule} (line {lines[step.rule]}) {step}" for step in circle]
         last = max(lines, key=lambda rule: lines[rule])
         message = f"expected rules that do not start each other in a circle: {', and '.join(words)}"
@@ -135,6 +141,10 @@ class RuleReader:
         if not items or strict_yaml.is_empty(node) or strict_yaml.is_mapping(node):
             got = show(node) if items else "an empty list"
             self._reader.error(line_of(node), path, f"expected {expected(PinNames)}, got {got}")
+            return ()
+        if strict_yaml.is_scalar(node) and (hint := _hint(node.value)):
+            message = f"expected {expected(PinNames)}, got {quote(node.value)}{hint}"
+            self._reader.error(line_of(node), path, message)
             return ()
         names = [(self._reader.value(item, path, Name), item) for item in items]
         for name, item in names:
@@ -164,11 +174,11 @@ class RuleReader:
     def _note(self, path: str, name: str, node: Node) -> None:
         """Note the line of a pin's name below a key. A second one is an error."""
         own_path = f"{path}.{name}"
-        if own_path in self._lines:
-            line = self._lines[own_path]
+        if own_path in self.lines:
+            line = self.lines[own_path]
             message = f"expected each pin once, got {quote(name)} in line {line} already"
             self._reader.error(line_of(node), path, message)
-        self._lines.setdefault(own_path, line_of(node))
+        self.lines.setdefault(own_path, line_of(node))
 
     def _window(self, node: Node, path: str) -> OnlyConfig | None:
         example = "{from: sunset, to: 23:00}"
@@ -182,7 +192,7 @@ class RuleReader:
             if key not in present:
                 message = f"expected {expected(field.type)}, got nothing"
                 self._reader.error(line_of(node), f"{path}.{key}", message)
-        self._lines |= {path: line_of(node)} | {
+        self.lines |= {path: line_of(node)} | {
             f"{path}.{key.value}": line_of(key)
             for key, _ in node.value
             if strict_yaml.is_scalar(key)
@@ -190,6 +200,17 @@ class RuleReader:
         self._report(path, schedule_rules.window(values))
         found = {_WINDOW[key].name: value for key, value in values.items()}
         return OnlyConfig(**found) if len(found) == 2 else None
+
+
+def _hint(text: str) -> str:
+    """Return what to write for a text that is no name of a pin, or an empty text."""
+    if re.match("[0-9]", text):
+        return _NO_CLOCK
+    if match := _CONDITION.fullmatch(text):
+        return f" (write {match[1]})"
+    names = re.split(_BETWEEN_NAMES, text)
+    is_list = len(names) > 1 and all(re.fullmatch(NAME, name) for name in names)
+    return f" (write [{', '.join(names)}])" if is_list else ""
 
 
 def _keys(present: Container[str]) -> Iterator[Violation]:
@@ -220,7 +241,8 @@ def _sources(rule: RuleConfig, pins: Mapping[str, PinConfig]) -> Iterator[Violat
     key = "when" if rule.when else "while"
     for name in rule.sources:
         if name not in pins:
-            message = f"expected a pin, got {name}, which is {_unknown(name, pins)}"
+            hint = _NO_CLOCK if name in get_args(SunEvent) else ""
+            message = f"expected a pin, got {name}, which is {_unknown(name, pins)}{hint}"
             yield Violation(key, message, f"{key}.{name}")
         elif rule.press and not isinstance(pins[name], InputConfig):
             message = f"expected an input with press, got {name}, which is an output"

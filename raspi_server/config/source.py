@@ -92,7 +92,7 @@ class ConfigSource:
         self.warnings: list[Diagnostic] = []
         """Warnings about the configuration that was read last."""
         self.lines: dict[str, int] = {}
-        """The lines of its schedules and their keys, by their dotted paths."""
+        """The lines of its schedules and rules and their keys, by their dotted paths."""
 
     def load(self) -> Config:
         """Return the configuration in the file. Raise ConfigError if it has errors."""

@@ -127,8 +127,8 @@ class SimulatedPin(MockPWMPin):
         lost: Callable[[], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """Call `changed(moment, level)` for each change of the level."""
-        self._changed = changed
+        """Call `changed(moment, level)` for each change of the level, at the loop's time."""
+        self._loop, self._changed = loop, changed
         self.when_changed = self._report  # gpiozero holds it weakly
 
     def unwatch(self) -> None:
@@ -136,7 +136,7 @@ class SimulatedPin(MockPWMPin):
         self.when_changed = None
 
     def _report(self, ticks: float, state: int) -> None:
-        self._changed(ticks, int(bool(state)))
+        self._changed(self._loop.time(), int(bool(state)))
 
     def pwm_with_state(self, frequency: float, state: float) -> None:
         """Make the line an output with a frequency in hertz and a duty cycle from 0 to 1."""

@@ -34,6 +34,9 @@ from ..messages import (
     PinInfo,
     PinState,
     Result,
+    ScheduleInfo,
+    ScheduleResult,
+    ScheduleState,
     ServerInfo,
     Set,
     Value,
@@ -50,6 +53,8 @@ from .outbox import Outbox
 from .trace import Trace
 
 _NAME = re.compile(schema.NAME)
+_STATE = re.compile(rf"(pins|schedules)/{schema.NAME}")
+"""The topic of a state, below that of a Pi."""
 _FIRST_OF_NUMBER = tuple(b"%c" % each for each in b"-0123456789")
 
 log = logging.getLogger(__name__)
@@ -57,15 +62,18 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class LocalPi:
-    """Functions of this Pi that the bridge calls. Each returns the present state.
+    """Functions of this Pi that the bridge calls. Those without arguments return the present state.
 
-    `carry_out` raises RequestError, or its future does; `url` is the address of the Pi's page."""
+    `carry_out` raises RequestError, or its future does; `url` is the address of the Pi's page.
+    `pause` pauses the schedule of a name, or lets it act again, or raises RequestError."""
 
     server: Callable[[], ServerInfo]
     pins: Callable[[], list[PinInfo]]
     health: Callable[[], Health]
     carry_out: Callable[[Command], asyncio.Future[Value]]
     url: Callable[[], str | None] = lambda: None
+    schedules: Callable[[], list[ScheduleInfo]] = lambda: []
+    pause: Callable[[str, bool], None] = lambda name, is_paused: None
 
 
 def topic(settings: schema.MqttConfig) -> str:
@@ -105,11 +113,15 @@ class MqttBridge(MqttListener):
         self._announced: dict[str, str] = {}
         """Platform of each component, as Home Assistant knows it."""
         self._announce_timer: asyncio.TimerHandle | None = None
-        self._published_pins: set[str] = set()
-        self._stale_pins: set[str] = set()
-        """Pins that no longer exist and whose states are still retained."""
-        self._stale_pins_left = 0
+        self._published: set[str] = set()
+        """Topics of the states of pins and schedules, below that of this Pi."""
+        self._stale: set[str] = set()
+        """Those of pins and schedules that no longer exist, which are still retained."""
+        self._stale_left = 0
         """How many more of them are accepted over this connection."""
+        self._schedules: dict[str, ScheduleState] = {}
+        """The states of schedules as they were published last."""
+        self._have_schedules_changed = self._hears_schedules = False
         self._rate_limit = TokenBucket(
             limits.max_messages_per_s, limits.message_burst, time.monotonic()
         )
@@ -173,6 +185,11 @@ class MqttBridge(MqttListener):
         self._outbox.add_change(change, self.is_connected)
         self._flush()
 
+    def publish_schedules(self) -> None:
+        """Publish the states of schedules that have changed, once the broker can take them."""
+        self._have_schedules_changed = True
+        self._flush()
+
     def publish_all(self) -> None:
         """Publish the description and all states again.
 
@@ -193,10 +210,12 @@ class MqttBridge(MqttListener):
         # The broker answers with what it retained of earlier configurations. This comes before our
         # own messages, so that they are not among the answers. At QoS 0 all of it comes before the
         # answer to the second packet.
-        self._has_read = False
-        self._stale_pins_left = self._limits.mqtt_max_stale_pins
+        self._has_read = self._hears_schedules = False
+        self._stale_left = self._limits.mqtt_max_stale_pins
         self._former = self._find_former()
         filters = [f"{self.topic}/pins/+"]
+        if self._pi.schedules() or (self._trace and self._trace.schedules):
+            filters.append(f"{self.topic}/schedules/+")
         if self._announcement:
             filters.insert(0, self._announcement)
         if self._former and self._former.topic != self.topic:
@@ -219,9 +238,12 @@ class MqttBridge(MqttListener):
         self._has_read = True
         if self._former and self._former.topic == self.topic and self._former.announcement:
             self._outbox.add_present(Message(self._former.announcement, b"", retain=True))
+        elif not self._former and self._trace and self._trace.broker == self.config.address:
+            # What the broker retained may have been too large to be received.
+            self._announced = self._announced or dict(self._trace.components)
         self._former = None
         self._announce()
-        self._remove_stale_pins()
+        self._remove_stale()
         self._keep_trace()
         self._flush()
 
@@ -243,9 +265,10 @@ class MqttBridge(MqttListener):
 
     def received(self, message: Message) -> None:
         """Carry out a command, note what the broker has retained, or announce this Pi again."""
-        name = message.topic.removeprefix(f"{self.topic}/pins/")
+        subtopic = message.topic.removeprefix(f"{self.topic}/")
+        kind, _, name = subtopic.partition("/")
         if name.endswith("/set"):
-            self._receive_command(name.removesuffix("/set"), message)
+            self._receive_command(kind, name.removesuffix("/set"), message)
         elif message.topic in self._birth_topics:
             if message.payload == b"online":
                 self._announce_later()
@@ -255,21 +278,24 @@ class MqttBridge(MqttListener):
             self._announced = discovery.components(message.payload)
         elif self._former and message.topic == f"{self._former.topic}/status":
             self._remove_former(self._former, message.payload)
-        elif self._is_stale(name) and self._stale_pins_left > 0:
-            self._stale_pins_left -= 1
-            self._stale_pins.add(name)
+        elif self._is_stale(subtopic) and self._stale_left > 0:
+            self._stale_left -= 1
+            self._stale.add(subtopic)
             if self._has_read:  # a broker that sends it late
-                self._remove_stale_pins()
+                self._remove_stale()
         self._flush()
 
-    def _is_stale(self, name: str) -> bool:
-        """Return whether a pin of that name may have existed, and does not exist now."""
-        return name not in self._published_pins and bool(_NAME.fullmatch(name))
+    def _is_stale(self, subtopic: str) -> bool:
+        """Return whether a topic may be that of a pin or schedule that does not exist now."""
+        return subtopic not in self._published and bool(_STATE.fullmatch(subtopic))
 
     def _flush(self) -> None:
         """Publish as many messages as the broker takes now."""
         while self._client.can_publish and not self._is_closing:
             message = self._outbox.next()
+            if message is None and self._have_schedules_changed:
+                self._add_changed_schedules()
+                message = self._outbox.next()
             if message is None:
                 break
             self._client.publish(message)
@@ -278,27 +304,43 @@ class MqttBridge(MqttListener):
         self._outbox.add_present(Message(f"{self.topic}/{subtopic}", payload, retain))
 
     def _describe(self) -> None:
-        """Add the description and the states of all pins, and remove those that no longer exist.
+        """Add the description and all states, and remove those that no longer exist.
 
         The announcement comes first: Home Assistant reads no state of a component it removed."""
-        server, pins = self._pi.server(), self._pi.pins()
-        names = {pin.name for pin in pins}
-        self._stale_pins = (self._stale_pins | self._published_pins) - names
-        self._published_pins = names
+        server, pins, schedules = self._pi.server(), self._pi.pins(), self._pi.schedules()
+        present = {f"pins/{pin.name}" for pin in pins}
+        present |= {f"schedules/{schedule.name}" for schedule in schedules}
+        self._stale = (self._stale | self._published) - present
+        self._published = present
+        if schedules and self._accepts_commands and not self._hears_schedules:
+            self._hears_schedules = True
+            self._client.subscribe(f"{self.topic}/schedules/+/set")
         if self._has_read:
             self._announce()
         description = Description(time.time(), server, self._pi.url(), pins)
         self._add("describe", encode(description), retain=True)
         for pin in pins:
             self._add(f"pins/{pin.name}", encode(PinState(pin.value, pin.since)), retain=True)
+        self._schedules.clear()
+        self._add_changed_schedules()
         if self._has_read:
-            self._remove_stale_pins()
+            self._remove_stale()
             self._keep_trace()
 
-    def _remove_stale_pins(self) -> None:
-        for name in sorted(self._stale_pins):
-            self._add(f"pins/{name}", b"", retain=True)
-        self._stale_pins.clear()
+    def _add_changed_schedules(self) -> None:
+        self._have_schedules_changed = False
+        for schedule in self._pi.schedules():
+            coming = None if schedule.paused else schedule.next
+            begin = coming.begin if coming else None
+            state = ScheduleState(int(not schedule.paused), schedule.until, begin)
+            if self._schedules.get(schedule.name) != state:
+                self._schedules[schedule.name] = state
+                self._add(f"schedules/{schedule.name}", encode(state), retain=True)
+
+    def _remove_stale(self) -> None:
+        for subtopic in sorted(self._stale):
+            self._add(subtopic, b"", retain=True)
+        self._stale.clear()
 
     # Home Assistant
 
@@ -314,7 +356,8 @@ class MqttBridge(MqttListener):
             return
         server, pins, url = self._pi.server(), self._pi.pins(), self._pi.url()
         model = "Simulated pins" if server.simulated else raspberry_pi.model() or "Computer"
-        device = discovery.device(self.topic, server, pins, url, model)
+        schedules = self._pi.schedules()
+        device = discovery.device(self.topic, server, pins, schedules, url, model)
         for step in discovery.steps(self._announced, device):
             self._outbox.add_present(Message(topic, encode(step), retain=True))
         self._announced = discovery.platforms(device)
@@ -349,8 +392,13 @@ class MqttBridge(MqttListener):
 
     def _keep_trace(self) -> None:
         """Keep the present topics for a later configuration."""
-        pins = sorted(self._published_pins)
-        present = Trace(self.config.address, self.topic, self._announcement, pins)
+        names: dict[str, list[str]] = {"pins": [], "schedules": []}
+        for subtopic in sorted(self._published):
+            kind, _, name = subtopic.partition("/")
+            names[kind].append(name)
+        present = Trace(
+            self.config.address, self.topic, self._announcement, **names, components=self._announced
+        )
         if present != self._trace:
             self._trace = present
             trace.write(self._folder, present)
@@ -371,11 +419,12 @@ class MqttBridge(MqttListener):
 
     # Commands
 
-    def _receive_command(self, name: str, message: Message) -> None:
-        """Carry out a command and answer it.
+    def _receive_command(self, kind: str, name: str, message: Message) -> None:
+        """Carry out a command for a pin or a schedule, and answer it.
 
-        Commands beyond the rate limit, and those for names that no pin can have, get no answer."""
-        if not self._accepts_commands or not _NAME.fullmatch(name):
+        Commands beyond the rate limit, and those for names that none can have, get no answer."""
+        subtopic = f"{kind}/{name}"
+        if not self._accepts_commands or not _STATE.fullmatch(subtopic):
             return
         if not self._is_within_rate():
             return
@@ -386,11 +435,17 @@ class MqttBridge(MqttListener):
                     "expected a command without the retain flag: it would be sent again each time"
                 )
                 raise RequestError("bad-message", words)
+            if kind == "schedules":
+                wish = _wish(name, message.payload)
+                ref = wish.ref
+                self._pi.pause(name, not wish.value)
+                self._add_answer(subtopic, ScheduleResult(ref, name, int(wish.value)))
+                return
             command = _command(name, message.payload)
             ref = command.ref
             done = self._pi.carry_out(command)
         except RequestError as error:
-            self._answer_error(name, ref if error.ref is None else error.ref, error)
+            self._answer_error(subtopic, ref if error.ref is None else error.ref, error)
         else:
             done.add_done_callback(partial(self._answer, name, ref))
 
@@ -405,23 +460,36 @@ class MqttBridge(MqttListener):
             log.warning(words, self._limits.max_messages_per_s)
         return False
 
-    def _add_answer(self, name: str, answer: Result | Error) -> None:
-        topic = f"{self.topic}/pins/{name}/result"
+    def _add_answer(self, subtopic: str, answer: Result | ScheduleResult | Error) -> None:
+        topic = f"{self.topic}/{subtopic}/result"
         self._outbox.add_answer(Message(topic, encode(answer)))
         self._flush()
 
     def _answer(self, name: str, ref: Ref | None, done: asyncio.Future[Value]) -> None:
         try:
-            self._add_answer(name, Result(ref, name, done.result()))
+            self._add_answer(f"pins/{name}", Result(ref, name, done.result()))
         except RequestError as error:
-            self._answer_error(name, ref, error)
+            self._answer_error(f"pins/{name}", ref, error)
 
-    def _answer_error(self, name: str, ref: Ref | None, error: RequestError) -> None:
-        log.debug("mqtt: %s was not switched: %s", name, error.code)
-        self._add_answer(name, Error.of(error, ref))
+    def _answer_error(self, subtopic: str, ref: Ref | None, error: RequestError) -> None:
+        log.debug("mqtt: %s was not switched: %s", subtopic, error.code)
+        self._add_answer(subtopic, Error.of(error, ref))
 
 
-def _command(name: str, payload: bytes) -> Command:
+def _wish(name: str, payload: bytes) -> Set:
+    """Return the command in a payload for a schedule: 1 lets it act, 0 pauses it.
+
+    Raises RequestError."""
+    found = _command(name, payload, '{"value":1}')
+    if isinstance(found, Set) and found.value in (0, 1) and found.seconds is None:
+        return found
+    words = f"{name}: expected 1 (it acts) or 0 (it is paused)"
+    raise RequestError(
+        "bad-value", f"{words}, got {shorten(payload.decode(errors='replace'))}", found.ref
+    )
+
+
+def _command(name: str, payload: bytes, example: str = '{"type":"toggle"}') -> Command:
     """Return the command in a payload.
 
     It is a number to set, or a word such as ON, or an object as over the WebSocket without the pin.
@@ -441,6 +509,6 @@ def _command(name: str, payload: bytes) -> Command:
     except UNREADABLE:
         fields = {"pin": Raw()}
     if "pin" in fields:
-        wanted = 'a number, ON, OFF or an object without "pin" such as {"type":"toggle"}'
+        wanted = f'a number, ON, OFF or an object without "pin" such as {example}'
         raise RequestError("bad-message", f"expected {wanted}, got {shorten(text)}")
     return decode_command(encode({"type": "set", **fields, "pin": name}))

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..config import schema
-from ..messages import UNREADABLE, PinInfo, ServerInfo
+from ..messages import UNREADABLE, PinInfo, ScheduleInfo, ServerInfo
 
 _CLASSES = {"gate": "opening", "button": None}
 """Device classes of inputs where Home Assistant has none with the name of the kind."""
@@ -115,7 +115,7 @@ _PROBLEMS: dict[str, dict[str, Any]] = {
 
 The payload may be empty: a removed Pi leaves that. Then `value_json` is not defined."""
 
-_COMPONENT = re.compile(rf"_?{schema.NAME}")
+_COMPONENT = re.compile(rf"(_|_schedule_|_next_)?{schema.NAME}")
 _PLATFORMS = {
     "binary_sensor", "button", "fan", "light", "lock", "number", "sensor", "siren", "switch",
     "valve",
@@ -142,7 +142,12 @@ def birth_topics(prefix: str) -> list[str]:
 
 
 def device(
-    base: str, server: ServerInfo, pins: list[PinInfo], url: str | None, model: str
+    base: str,
+    server: ServerInfo,
+    pins: list[PinInfo],
+    schedules: list[ScheduleInfo],
+    url: str | None,
+    model: str,
 ) -> dict[str, Any]:
     """Return the announcement of the device with the topics below `base`."""
     device_id = _id(base)
@@ -152,6 +157,9 @@ def device(
         "availability_topic": f"{base}/status",
     }
     components = {pin.name: _pin(base, server.host, pin) for pin in pins}
+    for schedule in schedules:
+        components[f"_schedule_{schedule.name}"] = _schedule(base, schedule)
+        components[f"_next_{schedule.name}"] = _next_time(base, schedule)
     for name, sensor in _SENSORS.items():
         components[name] = {"platform": "sensor", "state_class": "measurement", **health, **sensor}
     for name, problem in _PROBLEMS.items():
@@ -334,6 +342,41 @@ def _dimmed(topic: str, pin: PinInfo) -> dict[str, Any]:
         "mode": "slider",
         "unit_of_measurement": "%",
     }
+
+
+def _schedule(base: str, schedule: ScheduleInfo) -> dict[str, Any]:
+    """Return the switch of a schedule, which is on while it is not paused.
+
+    As an entity of configuration it is left alone by what switches everything of an area off."""
+    topic = f"{base}/schedules/{schedule.name}"
+    component = _BINARY | {
+        "name": f"Schedule {_in_words(schedule.name)}",
+        "state_topic": topic,
+        "value_template": _VALUE,
+        "icon": "mdi:calendar-clock",
+        "availability_topic": f"{base}/status",
+    }
+    if not schedule.writable:
+        return component | {"platform": "binary_sensor", "entity_category": "diagnostic"}
+    command = {"command_topic": f"{topic}/set", "entity_category": "config"}
+    return component | command | {"platform": "switch"}
+
+
+def _next_time(base: str, schedule: ScheduleInfo) -> dict[str, Any]:
+    """Return the sensor of the next time of a schedule."""
+    return {
+        "platform": "sensor",
+        "name": f"Schedule {_in_words(schedule.name)} next time",
+        "device_class": "timestamp",
+        "state_topic": f"{base}/schedules/{schedule.name}",
+        "value_template": "{{ value_json.next | timestamp_utc"
+        " if value_json is defined and value_json.next is number else none }}",
+        "availability_topic": f"{base}/status",
+    }
+
+
+def _in_words(name: str) -> str:
+    return re.sub("[_-]+", " ", name).strip()
 
 
 def _name(label: str, host: str) -> str | None:

@@ -130,7 +130,8 @@ def payload(command: RemoteCommand, command_id: str) -> bytes:
 
 def in_words(command: RemoteCommand) -> str:
     """Return a command for the log."""
-    seconds = "" if command.seconds is None else f" for {command.seconds:g} s"
+    length = getattr(command, "seconds", None)
+    seconds = "" if length is None else f" for {length:g} s"
     if isinstance(command, RemoteSet):
         return f"set to {command.value:g}{seconds}"
     return f"{type(command).__struct_config__.tag}{seconds}"

@@ -12,7 +12,7 @@ from ..system import storage
 from .message import Message
 
 _FILE = "mqtt.json"
-_MAX_BYTES = 16 * 1024
+_MAX_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +25,15 @@ class Trace(msgspec.Struct, frozen=True):
     announcement: str | None
     """Topic of the announcement to Home Assistant."""
     pins: list[str]
+    schedules: list[str] = []
+    components: dict[str, str] = {}
+    """Platform of each announced component. The broker does not tell it if that is too much."""
 
     def removal(self) -> list[Message]:
         """Return the messages that remove all of it: the announcement first, the status last."""
-        names = ["describe", "health", *(f"pins/{name}" for name in self.pins), "status"]
+        pins = [f"pins/{name}" for name in self.pins]
+        schedules = [f"schedules/{name}" for name in self.schedules]
+        names = ["describe", "health", *pins, *schedules, "status"]
         topics = [f"{self.topic}/{name}" for name in names]
         if self.announcement:
             topics.insert(0, self.announcement)

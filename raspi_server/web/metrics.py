@@ -1,6 +1,7 @@
 """Metrics for Prometheus: some counted as they happen, the others read for each request.
 
-Each label is a pin's name or one of a few fixed words, so the number of series is bounded.
+Each label is the name of a pin, a schedule or a rule, or one of a few fixed words, so the number of
+series is bounded.
 """
 
 import time
@@ -106,6 +107,7 @@ class Metrics(Collector):
         yield from self._pins()
         yield from self._server()
         yield from self._machine()
+        yield from self._automation()
         broker = self._status.broker
         if broker:
             name = "raspi_server_mqtt"
@@ -168,6 +170,27 @@ class Metrics(Collector):
         for state in STATES:
             health.add_metric([state], state == status)
         yield health
+
+    def _automation(self) -> Iterator[Metric]:
+        automation = self._context.automation
+        if automation is None:
+            return
+        for label, words, runs in (
+            ("schedule", "Windows that began, and moments", automation.schedules.runs),
+            (
+                "rule",
+                "How often a rule has acted",
+                automation.rules.runs if automation.rules else {},
+            ),
+        ):
+            if runs:
+                found = CounterMetricFamily(f"raspi_server_{label}_runs", words, labels=[label])
+                for name, count in runs.items():
+                    found.add_metric([name], count)
+                yield found
+        if automation.needs_time:
+            words = "1 once the clock is known: until then schedules, and rules with only, rest"
+            yield _gauge("raspi_server_clock_known", words, not automation.is_resting)
 
     def _machine(self) -> Iterator[Metric]:
         health = self._status.machine_health()

@@ -246,6 +246,8 @@ class Plain(NamedHandler):
         back = f"<a href='{self._address(self._refresh())}'>{self._html('no')}</a>"
         yes = self._press_button(pin) if what == "press" else self._button(what)
         question = self._html(key, label=pin.label, **values)
+        if what == "press" and (of_kind := self._words.kind(pin).get("ask")):
+            question = escape(fill(of_kind, {"label": pin.label}))
         return f"<p>{question}</p>{_form(f'{fields}{yes} {back}')}"
 
     def _notice(self, notice: Notice) -> str:

@@ -130,10 +130,15 @@ class House:
     def local(self) -> str:
         return datetime.fromtimestamp(self.now, self.zone.zone).strftime("%Y-%m-%d %H:%M:%S")
 
+    def _hear(self) -> None:
+        self.news += 1
+
     def start(self) -> None:
         self.outputs = Outputs(self.clock)
         self.memory = Memory(self.folder, f"boot {self.boot}")
-        self.engine = ScheduleEngine(self.memory, self.clock, self.zone, self._store)
+        self.news = 0
+        """How often the engine said that states have changed."""
+        self.engine = ScheduleEngine(self.memory, self.clock, self.zone, self._store, self._hear)
         self.engine.use_outputs(self.outputs)
         self.engine.is_known = self.is_known
         self.engine.configure(self.config.schedules, self.config.location)

@@ -258,6 +258,19 @@ def test_a_program_that_hangs_is_ended(monkeypatch):
     assert not asyncio.run(Evidence(NO_FILE, NO_FILE, ("sleep", "1000")).ask())
 
 
+def test_end_while_the_system_is_asked():
+    """Whenever all tasks are cancelled, as at the end of a server, the question ends, too."""
+
+    async def live(turns):
+        asking = asyncio.create_task(Evidence(NO_FILE, NO_FILE, ("sleep", "1000")).ask())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        assert not asking.done()
+
+    for turns in range(5):
+        asyncio.run(asyncio.wait_for(live(turns), LIMIT))
+
+
 def test_step_watch(monkeypatch):
     """The watch calls when its timer says so, and no more after its end. The timer is the kernel's;
     here it runs out, as nobody may set the clock of this machine."""

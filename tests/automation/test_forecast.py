@@ -3,15 +3,15 @@
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from raspi_server.automation.forecast import Forecast
+from raspi_server.automation.given import Given
 from raspi_server.automation.simulation import play
-from raspi_server.messages import Set
 from tests.automation.house import Zone, config
 from tests.support.server import LIMIT
 
@@ -123,6 +123,14 @@ def test_polar_dates_of_a_moment():
     assert problem.message.endswith(": the sun has no sunset then")
 
 
+def played(conf, begin, end, given=()):
+    zone = Berlin("Europe/Berlin")
+    return [
+        f"{datetime.fromtimestamp(moment, BERLIN):%H:%M:%S} {pin} {value} {why}".replace("None", "")
+        for moment, pin, value, why in play(conf, at(begin), at(end), zone, given)
+    ]
+
+
 def test_play():
     """A simulation yields each change of an output, with its moment and its reason."""
     conf = config(
@@ -134,31 +142,116 @@ def test_play():
   off:   {at: 23:00, turn_off: [lamp]}""",
         pins=VALVES,
     )
-    events = [
-        (at("2026-06-01 11:00"), lambda board: board.carry_out(Set(pin="lamp", value=1), "me")),
-        (at("2026-06-01 20:00"), lambda board: board.carry_out(Set(pin="porch", value=1), "me")),
+    given = [
+        Given(at("2026-06-01 11:00"), "lamp", 1),
+        Given(at("2026-06-01 20:00"), "porch", 1),
+        Given(at("2026-06-01 21:00"), "porch", None),
+        Given(at("2026-06-01 21:30"), "porch", 0),
     ]
-    found = play(
-        conf, at("2026-06-01 07:00"), at("2026-06-02 07:00"), Berlin("Europe/Berlin"), events
-    )
-    lines = [
-        f"{datetime.fromtimestamp(moment, BERLIN):%H:%M:%S} {pin} {value:g} {why}"
-        for moment, pin, value, why in found
-    ]
-    assert lines == [
+    assert played(conf, "2026-06-01 07:00", "2026-06-02 07:00", given) == [
         "07:00:00 porch 0.1 initial",
         "08:00:00 porch 0.2 schedule day",
         "09:00:00 bell 1 schedule bell",
         "09:00:02 bell 0 the end of schedule bell",
         "10:00:00 zone1 1 schedule long",
-        "11:00:00 lamp 1 me",
+        "11:00:00 lamp 1 by hand",
         "11:00:00 zone1 0 the end of max_on",
         "12:00:00 porch 0.5 schedule noon",
         "13:00:00 porch 0.2 the end of schedule noon, now schedule day",
-        "20:00:00 porch 1 me",
+        "20:00:00 porch 1 by hand",
+        "21:00:00 porch 0.2 automatic again, now schedule day",
+        "21:30:00 porch 0 by hand",
         "22:00:00 porch 0.1 the end of schedule day",
         "23:00:00 lamp 0 schedule off",
     ]
+
+
+RULED = """
+pins:
+  door:   {gpio: 2, mode: input, kind: door, pull: up, debounce: 0.02}
+  button: {gpio: 3, mode: input, kind: button, pull: up}
+  motion: {gpio: 4, mode: input, active: low}
+  hall:   {gpio: 17, mode: output}
+  bell:   {gpio: 18, mode: output, pulse: 2}
+  up:     {gpio: 22, mode: output, group: motor}
+  down:   {gpio: 23, mode: output, group: motor}
+rules:
+  hall: {when: motion, turn_on: hall, hold: 3min, only: {from: 20:00, to: 22:00}}
+  left: {when: door, for: 10min, turn_on: hall}
+  bell: {when: button, press: short, pulse: bell}
+  up:   {when: button, press: long, turn_on: up}
+"""
+
+
+def test_play_of_rules():
+    """Rules act on the inputs that are given, in their windows; without a first value an input is
+    off, whatever its wiring. A press is made by hand, too."""
+    conf = config("", pins=RULED)
+    given = [
+        Given(at("2026-06-01 18:00"), "door", 1),
+        Given(at("2026-06-01 19:00"), "door", 0),
+        Given(at("2026-06-01 19:00"), "motion", 1),
+        Given(at("2026-06-01 20:01"), "motion", 0),
+        Given(at("2026-06-01 20:02"), "motion", 1),
+        Given(at("2026-06-01 21:59"), "motion", 0),
+        Given(at("2026-06-01 22:30"), "button", 1),
+        Given(at("2026-06-01 22:30") + 0.9, "button", 0),
+        Given(at("2026-06-01 22:31"), "down", 1),
+        Given(at("2026-06-01 22:40"), "button", 1),
+        Given(at("2026-06-01 22:40") + 0.3, "button", 0),
+    ]
+    assert played(conf, "2026-06-01 18:05", "2026-06-01 23:00", given) == [
+        "18:05:00 door 1 given",
+        "18:15:00 hall 1 rule left",
+        "19:00:00 motion 1 given",
+        "19:00:00 door 0 given",
+        "20:01:00 motion 0 given",
+        "20:02:00 motion 1 given",
+        "21:59:00 motion 0 given",
+        "22:00:00 hall 0 the end of rule hall",
+        "22:30:00 button 1 given",
+        "22:30:00 up 1 rule up",
+        "22:30:00 button 0 given",
+        "22:31:00 up 0 another one of its group is on",
+        "22:31:00 down 1 by hand",
+        "22:40:00 button 1 given",
+        "22:40:00 button 0 given",
+        "22:40:00 bell 1 rule bell",
+        "22:40:02 bell 0 the end of its pulse",
+    ]
+    no_left = config("", pins=RULED.replace("for: 10min", "for: 10h"))
+    assert [line for line in played(no_left, "2026-06-01 18:05", "2026-06-01 23:00", given)
+            if " hall " in line] == [
+        "20:00:00 hall 1 rule hall",
+        "22:00:00 hall 0 the end of rule hall",
+    ]  # fmt: skip
+
+
+def test_play_is_exact():
+    """What is given for the first minute of a window is in it, and for its end is not, on each day
+    of a year."""
+    rules = RULED.replace(
+        "press: short, pulse: bell", "pulse: bell, only: {from: 20:00, to: 21:00}"
+    )
+    conf = config("", pins=rules.replace("kind: button, ", ""))
+    begin, given = at("2026-01-01 00:10:07") + 0.123457, []
+    for day in range(360):
+        start = datetime(2026, 1, 1, 20, tzinfo=BERLIN) + timedelta(days=day)
+        for hour, value in ((0, 1), (0.5, 0), (1, 1), (1.5, 0)):
+            given.append(Given(start.timestamp() + hour * 3600, "button", value))
+    found = play(conf, begin, begin + 365 * 86400, Berlin("Europe/Berlin"), given)
+    rings = [each.moment for each in found if each.pin == "bell" and each.value]
+    assert rings == [each.moment for each in given[::4]]
+
+
+def test_play_of_a_storm():
+    """A rule that changes an output again and again rests, and the simulation says so."""
+    conf = config("", pins=RULED.replace("press: short, pulse: bell", "toggle: hall"))
+    first = at("2026-06-01 12:00")
+    given = [Given(first + each / 10, "button", (each + 1) % 2) for each in range(60)]
+    lines = played(conf, "2026-06-01 11:00", "2026-06-01 13:00", given)
+    told = "rule bell rests from now on: it changes an output again and again"
+    assert [line for line in lines if "rests" in line] == [f"12:00:04   {told}"]
 
 
 def test_play_of_a_year():
@@ -167,6 +260,16 @@ def test_play_of_a_year():
     zone = Berlin("Europe/Berlin")
     found = play(conf, at("2026-01-01 00:00"), at("2027-01-01 00:00"), zone)
     assert len([each for each in found if each.pin == "lamp"]) == 2 * 365
+
+
+def test_dates_without_the_window_of_a_rule(tmp_path):
+    """`check` names the dates on which the `only` of a rule has no window, with its line."""
+    rule = "only: {from: sunset+00:30, to: 22:00}, turn_on: lamp"
+    text = f"{PLACE}\npins:\n  lamp: {{gpio: 5, mode: output}}\n  door: {{gpio: 4, mode: input}}\n"
+    text += f"rules:\n  hall: {{when: door, {rule}}}\n"
+    status, _, err = run(tmp_path, text, "check", "config.yaml")
+    assert (status, len(err)) == (0, 1)
+    assert err[0].startswith("warning: config.yaml:6: rules.hall.only.to: no window on 2")
 
 
 # The commands
@@ -210,7 +313,8 @@ def test_check_command(tmp_path):
 
 
 def test_simulate_command(tmp_path):
-    """`simulate` prints what switches when and why between two times."""
+    """`simulate` prints what switches when and why between two times. Lines of a file say what
+    inputs do, and people; wrong ones are told, each with what was expected."""
     command = ("simulate", "--config", "config.yaml", "--from", "2026-06-01", "--to", "2026-06-02")
     status, out, err = run(tmp_path, VALVES + SCHEDULES, *command)
     assert (status, err) == (0, [])
@@ -238,4 +342,52 @@ def test_simulate_command(tmp_path):
         status, out, err = run(tmp_path, VALVES + SCHEDULES, *command)
         assert (status, out, words in err[0]) == (1, [], True), err
     status, _, err = run(tmp_path, VALVES, "simulate", "--config", "config.yaml")
-    assert (status, "has no schedules" in err[0]) == (1, True)
+    assert (status, "has no schedules and no rules" in err[0]) == (1, True)
+    command = ("simulate", "--config", "config.yaml", "--from", "2026-06-01", "--to", "2026-06-02")
+    assert run(tmp_path, RULED, *command)[1][1:] == [
+        "nothing switches in that time",
+        "the inputs were off all the time; --inputs FILE says what they do, for the rules",
+    ]
+
+
+GIVEN = """Time;Pin;Value
+2026-06-01T18:00;lamp;on
+
+2026-06-01 09:00;porch;0.4
+2026-06-01 10:00;porch;AUTO
+"""
+WRONG = [
+    ("18:00", "expected time,pin,value, such as 2026-06-21T18:00,door,on, got \"18:00\""),
+    ("6:30pm,lamp,on",
+     'expected a date or a local time such as 2026-06-21 or 2026-06-21T18:00, got "6:30pm"'),
+    ("2026-06-01,lmap,on", 'expected the name of a pin, got "lmap" (did you mean lamp?)'),
+    ("2026-06-01,roof,on", 'expected the name of a pin, got "roof"'),
+    ("2026-06-01,lamp,2", 'expected on, off or auto for lamp, got "2"'),
+    ("2026-06-01,porch,dim",
+     'expected on, off, auto or a number from 0 to 1 for porch, got "dim"'),
+    ("2026-06-01,door,auto", 'expected on or off for door, got "auto"'),
+]  # fmt: skip
+
+
+def test_inputs_of_the_simulate_command(tmp_path):
+    """`--inputs` takes what a spreadsheet writes: semicolons, a line of names, empty lines. Each
+    wrong line is told with its number; a file that cannot be read is told, too."""
+    text = VALVES + "  door: {gpio: 4, mode: input}\n" + SCHEDULES
+    file = tmp_path / "inputs.csv"
+    command = ("simulate", "--config", "config.yaml", "--from", "2026-06-01", "--to", "2026-06-02")
+    file.write_text("\ufeff" + GIVEN)
+    status, out, err = run(tmp_path, text, *command, "--inputs", "inputs.csv")
+    assert (status, err) == (0, [])
+    assert [line[15:] for line in out if "porch" in line] == [
+        "00:00:00  porch  0.1  initial",
+        "09:00:00  porch  0.4  by hand",
+        "10:00:00  porch  0.1  automatic again",
+    ]
+    file.write_text("\n".join(line for line, _ in WRONG))
+    status, out, err = run(tmp_path, text, *command, "--inputs", "inputs.csv")
+    assert (status, out) == (1, [])
+    assert err == [f"inputs.csv:{at}: {words}" for at, (_, words) in enumerate(WRONG, 1)]
+    file.write_bytes(b"\xff")
+    for name, words in (("inputs.csv", "expected text in UTF-8"), ("no.csv", "No such file")):
+        status, _, err = run(tmp_path, text, *command, "--inputs", name)
+        assert (status, f"--inputs: {name}: {words}" in err[0]) == (1, True), err

@@ -380,3 +380,32 @@ def test_memory_of_moments_stays_small(house, tmp_path):
     berlin.engine.pause("evening")
     found = json.loads((tmp_path / "automation.json").read_text())
     assert (found["paused"], found["skipped"], found["pulses"]) == (["evening"], {}, {})
+
+
+def test_news_of_states(house):
+    """The engine says so when what people see of a schedule has changed: at the begin and the end
+    of a window and a pulse, and after a change of the zone. It does not at other steps."""
+    two = "  noon: {pin: lamp, from: 12:00, to: 13:00}\n  pulse: {pin: zone1, at: 14:00, pulse: 60}"
+    berlin = house("2026-06-01 11:00:00", two)
+
+    def state():
+        return [each._replace(runs=0) for each in berlin.engine.states()]
+
+    for until, is_news in (
+        ("11:30:00", False),
+        ("12:00:01", True),
+        ("12:30:00", False),
+        ("13:00:01", True),
+        ("14:00:01", True),
+        ("14:00:30", False),
+        ("14:01:01", True),
+        ("18:00:00", False),
+    ):
+        before, berlin.news = state(), 0
+        berlin.until(f"2026-06-01 {until}")
+        assert (berlin.news > 0, state() != before) == (is_news, is_news), until
+    before, berlin.news = state(), 0
+    berlin.zone.change("Asia/Tokyo")
+    berlin.step()
+    assert berlin.news
+    assert state() != before

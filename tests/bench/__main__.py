@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from .contenders import CONTENDERS, Rig
 from .lines import (
+    automation,
     cost,
     edges,
     idle,
@@ -54,6 +55,7 @@ PARTS: dict[str, Callable[[Rig, Asked], Findings]] = {
     ),
     "page": lambda rig, asked: page.measure(rig, asked.rounds),
     "pages": lambda rig, asked: pages.measure(rig, asked.rounds),
+    "automation": lambda rig, asked: automation.measure(rig, asked.rounds),
     "lines": lambda rig, asked: real_lines.measure(asked.rounds),
 }
 

@@ -106,6 +106,19 @@ WATCH_SHIFTS = """
 """
 MOST_SHIFTED = 0.05
 """The layout shift (CLS) at load: half of what web.dev calls good."""
+WATCH_WRITES = """() => {
+    window.written = new Set();
+    new MutationObserver((all) => {
+        for (const { target } of all) {
+            const element = target.nodeType === Node.TEXT_NODE ? target.parentElement : target;
+            const part = element?.closest("[data-pin], #summary, #announcements");
+            window.written.add(part?.dataset.pin ?? part?.id ?? element?.outerHTML);
+        }
+    }).observe(document, {
+        subtree: true, childList: true, attributes: true, characterData: true,
+    });
+}"""
+"""Collect in `window.written` the pins and other parts whose elements were changed."""
 NO_STORAGE = """
     Object.defineProperty(window, "localStorage", {
         get() { throw new DOMException("denied", "SecurityError"); }
@@ -373,6 +386,47 @@ def test_summary_and_alarms(start_server, open_page, shoot):
     expect(page.locator("#label-leak")).to_be_focused()
     page.get_by_role("link", name="1 garage door open").click()
     expect(page.locator("#label-garage")).to_be_focused()
+
+
+def test_change_writes_its_row_alone(start_server, open_page):
+    """A change of a pin changes its row, and nothing else but the line of what is active if that
+    says something else now. A link in it that has the focus keeps it."""
+    server = start_server(HOUSE)
+    drive(server, **{**EVENING, "front": 0, "garage": 0, "motion": 0}, smoke=0, leak=0)
+    switch(server, "hall", 1)
+    page = open_page(server.url)
+    expect_live(page)
+    expect(chips(page)).to_have_text(["1 light on"])
+    expect(page.locator("#health dd").first).to_be_visible()
+    chips(page).focus()
+    drive(server, motion=1)
+    expect(word(page, "motion")).to_have_text("motion")
+    page.evaluate(WATCH_WRITES)
+    drive(server, motion=0)
+    expect(word(page, "motion")).to_have_text("no motion")
+    written = page.evaluate("[...window.written]")
+    ages = {*EVENING, "hall"}  # times since the last changes
+    assert {"motion"} <= {*written} <= {*ages, "announcements"}
+    switch(server, "porch", 1)
+    expect(chips(page)).to_have_text(["2 lights on"])
+    expect(chips(page)).to_be_focused()
+    written = page.evaluate("[...window.written]")
+    assert {"porch", "summary"} <= {*written} <= {*ages, "announcements", "porch", "summary"}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_names_in_the_picture_of_the_header_are_whole(start_server, open_page, width: int):
+    """The picture of the header has one column of names where two would break a long word."""
+    server = start_server(renamed(GERMAN))
+    page = open_page(server.url, locale="de", viewport={"width": width, "height": 844})
+    expect_live(page)
+    page.locator("#board summary").tap()
+    picture = page.locator(".header")
+    expect(picture.locator("> button")).to_have_count(40)
+    expect(picture).to_have_attribute("data-width", "narrow" if width < 800 else "wide")
+    assert page.evaluate(BROKEN_WORDS) == []
+    assert page.evaluate(OUTSIDE) == []
+    assert picture.evaluate("picture => picture.scrollWidth <= picture.clientWidth")
 
 
 def test_rooms(start_server, open_page):

@@ -58,8 +58,10 @@ WATCH_SHIFTS = """
     window.shifts = [];
     new PerformanceObserver((list) => {
         for (const { sources } of list.getEntries())
-            // An age moves beside its word when that gets longer; nothing else may.
+            // An age moves beside its word when that gets longer, and what is on beside what is
+            // more urgent; nothing else may.
             for (const { node, previousRect: was, currentRect: is } of sources) {
+                if (node?.className === "chip" && is.y === was.y) continue;
                 const isText = node?.nodeType === Node.TEXT_NODE;
                 if (isText && (is.y === was.y || !node.textContent.trim())) continue;
                 shifts.push([node?.className ?? String(node), was, is]);

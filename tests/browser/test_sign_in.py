@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, WebSocketRoute, expect
 
 from raspi_server.security.codes import Codes
-from tests.browser.looking import NO_WEBSOCKETS, api, open_row, string, value
+from tests.browser.looking import NO_WEBSOCKETS, Hand, api, open_row, string, value
 from tests.support.coded_server import folders, new_link
 from tests.support.server import Server
 
@@ -189,3 +189,59 @@ def test_tap_on_a_locked_control(coded, open_page, shoot, has_sockets, tmp_path)
     type_code(page, code)
     expect(page.get_by_role("switch", name="Desk lamp")).to_be_checked()
     assert (value(server, "lamp"), value(server, "fan")) == (1, 0)
+
+
+def test_tap_before_the_rights_are_known(coded, open_page):
+    """After signing in, a tap is not lost before the server has said what this browser may do: not
+    on a locked control, and not under a finger that is down meanwhile. What was tapped before is
+    done, too. A tap on an unlocked control is done, or refused in words."""
+    server, code = coded
+    page = open_page("about:blank")
+    held: list[tuple[WebSocketRoute, str | bytes]] = []
+    is_held = False
+
+    def hold(socket: WebSocketRoute) -> None:
+        def receive(message: str | bytes) -> None:
+            if is_held:
+                held.append((socket, message))
+            else:
+                socket.send(message)
+
+        socket.connect_to_server().on_message(receive)
+
+    page.route_web_socket(re.compile("/ws$"), hold)
+    page.goto(server.url)
+    hand, dialog = Hand(page), page.locator("#sign-in")
+    lamp, fan = (page.get_by_role("switch", name=name) for name in ("Desk lamp", "Fan"))
+    gate, question = page.get_by_role("button", name="Move Gate"), page.locator("#confirm")
+
+    def middle(control: Locator) -> tuple[float, float]:
+        control.scroll_into_view_if_needed()
+        box = control.bounding_box()
+        assert box
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    places = {name: middle(control) for name, control in (("lamp", lamp), ("gate", gate))}
+    expect_locked(page)
+    fan.tap()
+    is_held = True
+    type_code(page, code)
+    expect(dialog).to_be_hidden()
+    hand.touch(places["gate"])
+    hand.lift()
+    expect(dialog).to_be_hidden()
+    hand.touch(places["lamp"])
+    while not any('"hello"' in str(message) for _, message in held):
+        page.wait_for_timeout(20)
+    is_held = False
+    for socket, message in held:
+        socket.send(message)
+    page.evaluate("new Promise((done) => setTimeout(() => setTimeout(done)))")
+    hand.lift()
+    for name in ("Fan", "Gate"):
+        expect(question).to_contain_text(name)
+        question.locator(".do").click()
+    expect(lamp).to_be_checked()
+    assert value(server, "fan") == 1
+    assert len(api(server, "/api/pins/gate/history")["changes"]) >= 1
+    expect(dialog).to_be_hidden()

@@ -87,6 +87,36 @@ def test_browser_that_trusts_the_authority(pi: Server, folder: Path, trusting_pa
     wait_for(page, "() => Boolean(navigator.serviceWorker.controller)")
 
 
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_first_visit_is_kept(folder, start_server, trusting_page, language: str) -> None:
+    """After a first visit by https the page opens without the Pi, with what was last known and its
+    details, in the language of the browser."""
+    page = trusting_page
+    page.add_init_script(
+        f"Object.defineProperty(navigator, 'languages', {{value: ['{language}']}})"
+    )
+    server = start_server(CONFIG, at=folder)
+    page.goto(f"https://localhost:{server.port}/")
+    expect_live(page)
+    kept = """async (name) => {
+        const found = (await Promise.all((await caches.keys()).map(async (each) =>
+            (await (await caches.open(each)).keys()).map(({ url }) => url)))).flat();
+        return found.some((url) => url.endsWith(name));
+    }"""
+    for name in ("/dashboard.js", "/list.css", "/timeline.js", "/details.css", f"/{language}.json"):
+        wait_for(page, kept, name)
+    wait_for(page, "() => Object.keys(localStorage).some((key) => key.includes('last-known'))")
+    server.stop()
+    page.reload()
+    expect(page.locator("#last-known")).to_be_visible()
+    expect(page.locator(".pin .word").first).to_have_text(string("off", language))
+    page.locator(".opener").first.click()
+    page.locator(".timeline-link").first.click()
+    expect(page.locator("#pin-page h2").first).to_be_visible()
+    expect(page.locator("#pin-page .timeline h2")).to_have_text(string("timeline", language))
+    expect(page.locator("#pin-page .page-error")).to_be_visible()
+
+
 def test_name_outside_the_limits(folder, start_server, trusting_page) -> None:
     """Chromium rejects a certificate of the authority that also has a name outside its limits."""
     for name, is_trusted in (("pi.local", True), ("example.com", False)):

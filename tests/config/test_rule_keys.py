@@ -42,7 +42,7 @@ RULES = [
     ("when: lamp, press: short, toggle: porch", "when: [button, motion], press: long, toggle: lamp",
      ["when: expected an input with press, got lamp, which is an output"]),
     ("when: button, press: twice, toggle: lamp", "when: button, press: double, toggle: lamp",
-     ['press: expected short, long or double, got "twice"']),
+     ['press: expected short, long or double, got "twice" (did you mean double?)']),
     ("while: button, press: long, turn_on: lamp", "while: button, for: 2, turn_on: lamp",
      ["while: expected only without press, got it with press"]),
     ("when: button, press: long, for: 2, turn_on: lamp", "when: button, for: 2min, turn_on: lamp",
@@ -55,7 +55,8 @@ RULES = [
      ['only: expected a window such as {from: sunset, to: 23:00}, got "sunset"']),
     ("when: motion, turn_on: lamp, only: {from: 9}",
      "when: motion, turn_on: lamp, only: {from: 09:00, to: sunset+00:30}",
-     [f"only.from: expected {TIME}, got 9", f"only.to: expected {TIME}, got nothing"]),
+     [f"only.from: expected {TIME}, got 9 (write 09:00)",
+      f"only.to: expected {TIME}, got nothing"]),
     # What it does
     ("when: motion", "when: motion, pulse: gate, unattended: true",
      ["turn_on: expected at least one of turn_on, turn_off, toggle, set or pulse, got none;"

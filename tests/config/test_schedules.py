@@ -50,12 +50,12 @@ def test_times(text, minutes, sun, shown):
         ("sunset+", '"sunset+"'),
         ("sunset00:20", '"sunset00:20"'),
         ("sunset+24:00", '"sunset+24:00"'),
-        ("sunset+20", '"sunset+20"'),
+        ("sunset+20", '"sunset+20" (write sunset+00:20)'),
         ("+01:00", '"+01:00"'),
-        ("noon", '"noon"'),
-        ("06:30:15", '"06:30:15"'),
+        ("noon", '"noon" (did you mean 12:00?)'),
+        ("06:30:15", '"06:30:15" (write 06:30)'),
         ("", "nothing"),
-        ("1800", "1800"),
+        ("1800", "1800 (write 18:00)"),
     ],
 )
 def test_other_times_are_rejected(text, got):
@@ -108,7 +108,7 @@ REJECTED = [
     ("pin: lamp, at: 18:00, pulse: 5, days: []",
      ["days: expected one day or more, got none; without days it is every day"]),
     ("pin: lamp, at: 18:00, pulse: 5, days: [mon, tues]",
-     ['days: expected mon, tue, wed, thu, fri, sat or sun, got "tues" (did you mean tue?)']),
+     ['days: expected mon, tue, wed, thu, fri, sat or sun, got "tues" (write tue)']),
     ("pin: lamp, from: 17:00, to: 18:00, value: 2",
      ["value: expected a number from 0 to 1, got 2 (2 percent is 0.02)"]),
     ("pin: lamp, from: 17:00, to: 18:00, value: 0.5",
@@ -131,7 +131,7 @@ REJECTED = [
       for key in ("cover", "goal")]),
     ("pin: lamp, when: 18:00, to: 19:00",
      ["when: expected one of the keys pin, from, to, at, days, value, pulse, turn_off, late,"
-      " unattended", "from: expected a time together with to, got nothing"]),
+      " unattended (write at: 06:30)", "from: expected a time together with to, got nothing"]),
 ]  # fmt: skip
 
 

@@ -31,14 +31,12 @@ Simulate = Callable[..., SimulatedBoard]
 
 
 @pytest.fixture
-def simulate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulate]:
+def simulate() -> Iterator[Simulate]:
     """`simulate(pins)`: a board on simulated pins."""
     boards: list[SimulatedBoard] = []
 
     def simulate(pins: str, **options: Any) -> SimulatedBoard:
         board = SimulatedBoard(pins, **options)
-        # Simulated edges carry the time of the loop, as real ones carry the kernel's.
-        monkeypatch.setattr("gpiozero.pins.mock.monotonic", board.loop.time)
         boards.append(board)
         return board
 

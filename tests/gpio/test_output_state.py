@@ -5,10 +5,14 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec import Struct
 
 from raspi_server.gpio.backend import SimulatedFactory
+from raspi_server.gpio.claims import Level
 from raspi_server.gpio.output_state import OutputStateStore
+from raspi_server.messages import Set
 from tests.support.board import SimulatedBoard
 from tests.support.http import ask
 from tests.support.server import Server
@@ -156,6 +160,44 @@ def test_the_level_of_a_line_starts_no_pulse(start, monkeypatch):
     more = "mode: output, active: low, initial: keep"
     pi = start(f"  gate: {{gpio: 17, pulse: 1, {more}}}\n  lamp: {{gpio: 18, {more}}}\n")
     assert pi.board.values() == {"gate": 0, "lamp": 1}
+
+
+class StateOf070(Struct, frozen=True):
+    """The state of an output as release 0.7.0 reads and writes it."""
+
+    value: float
+    pulse_at: float | None = None
+    max_at: float | None = None
+
+
+class FileOf070(Struct):
+    """The file as release 0.7.0 reads and writes it."""
+
+    boot: str
+    levels: dict[int, StateOf070]
+
+
+def test_rollback_to_a_release_without_claims(start, folders):
+    """Release 0.7.0 reads the file: a value is there, without what claims it; the end of a command
+    for a time, or of a schedule's pulse, is that of a pulse. What 0.7.0 writes is read here."""
+    pins = lamp(initial="keep") + "  fan: {gpio: 18, mode: output, initial: keep}\n"
+    pi = start(pins + "  zone: {gpio: 22, mode: output}\n")
+    pi.set("lamp", 1)
+    pi.carry_out(Set(pin="fan", value=1, seconds=600))
+    pi.board.claim("zone", "watering", Level.SCHEDULE, 1, pi.loop.time(), 300)
+    pi.settle()
+    file = folders[0] / "levels.json"
+    found = msgspec.json.decode(file.read_bytes(), type=FileOf070)
+    assert found.levels == {
+        17: StateOf070(1),
+        18: StateOf070(1, pulse_at=1600),
+        22: StateOf070(1, pulse_at=1300),
+    }
+    file.write_bytes(msgspec.json.encode(found))
+    again = start(pins, later=60)
+    assert (again.value("lamp"), again.value("fan")) == (1, 1)
+    again.wait(600)
+    assert (again.value("lamp"), again.value("fan")) == (1, 0)
 
 
 def test_over_http(start_server: Callable[..., Server], folders: Folders) -> None:

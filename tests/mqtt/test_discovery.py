@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from datetime import UTC, datetime
 
 import jinja2
 
@@ -57,7 +58,11 @@ def rendered(template, payload=b"", **names):
     """Render a template as Home Assistant does."""
     if payload:
         names["value_json"] = json.loads(payload)
-    return jinja2.Environment().from_string(template).render(names)
+    environment = jinja2.Environment()
+    environment.filters["timestamp_utc"] = lambda seconds: datetime.fromtimestamp(
+        seconds, UTC
+    ).isoformat()
+    return environment.from_string(template).render(names)
 
 
 def test_announcement(brokers, start_server):

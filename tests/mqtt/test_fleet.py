@@ -74,6 +74,10 @@ def test_all_pis_are_shown_and_switched(fleet):
             assert viewer.ask(**timed)["type"] == "result"
             assert ask(there, "GET", "/api/pins/lamp").json["until"] > time.time() + 800
         here.wait_for_log(f"lamp at {THERE}: toggle for 900 s, by 127.0.0.1$")
+        assert viewer.ask(type="auto", pi=THERE, pin="lamp", ref=3)["type"] == "result"
+        lamp = ask(there, "GET", "/api/pins/lamp").json
+        assert (lamp["source"], lamp["until"]) == ({"level": "default"}, None)
+        here.wait_for_log(f"lamp at {THERE}: auto, by 127.0.0.1$")
         assert viewer.switch(THERE, "fan", 0.35)["value"] == 0.35
         gate = {"type": "pulse", "pi": THERE, "pin": "gate"}
         assert viewer.ask(**gate, seconds=0.05)["value"] == 1
@@ -168,7 +172,12 @@ def test_access_rules_of_this_server(brokers, start_server, tmp_path):
     subscriber = brokers.subscriber(broker, "farm/+/+/pins/lamp/set")
     with FleetViewer(here, **view) as viewer, FleetViewer(here, **control) as owner:
         assert (viewer.hello["signed_in"], owner.hello["signed_in"]) == ("view", "control")
-        kinds = ({"type": "set", "value": 1}, {"type": "toggle"}, {"type": "pulse", "seconds": 60})
+        kinds = (
+            {"type": "set", "value": 1},
+            {"type": "toggle"},
+            {"type": "auto"},
+            {"type": "pulse", "seconds": 60},
+        )
         for each in (viewer, owner):
             each.wait_for(HERE, THERE, "farm/hall/old", "farm/hall/closed")
         assert viewer.pin("farm/hall/old", "lamp")["control"] == "code"

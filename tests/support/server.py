@@ -153,6 +153,34 @@ def changing(*statements: str, **limits: object) -> tuple[str, str]:
     return "-c", "\n".join(lines)
 
 
+def clock_is(known: bool) -> str:
+    """Return a statement for `changing`: the system knows the time, or it does not."""
+    return (
+        "from raspi_server.automation import clock\n"
+        f"clock.Evidence.is_there = lambda *_: {known}\n"
+        "async def no(*_): return False\n"
+        "clock.Evidence.ask = no"
+    )
+
+
+def clock_from(file: Path) -> str:
+    """Return a statement for `changing`: the Unix time of schedules goes on from that in a file.
+
+    Replace the file to set the clock."""
+    return (
+        "import time as real\n"
+        "from pathlib import Path\n"
+        "from raspi_server.automation import automation\n"
+        "class Time:\n"
+        "    monotonic = staticmethod(real.monotonic)\n"
+        "    @staticmethod\n"
+        "    def time():\n"
+        f"        file = Path({str(file)!r})\n"
+        "        return float(file.read_text()) + real.time() - file.stat().st_mtime\n"
+        "automation.time = Time"
+    )
+
+
 def descriptors(server: Server) -> int:
     """Return the number of files and sockets that the server has open, but for the kernel's."""
     count = 0

@@ -30,9 +30,6 @@ class WiredHouse:
         self.folder = folder
         self.windows: set[str] = set()
         self._read(text)
-        # Simulated edges carry the time of the loop, as real ones carry the kernel's.
-        self._clock = mock.patch("gpiozero.pins.mock.monotonic", self.loop.time)
-        self._clock.start()
         self.start()
 
     def _read(self, text: str) -> None:
@@ -85,7 +82,6 @@ class WiredHouse:
 
     def close(self) -> None:
         self.stop()
-        self._clock.stop()
         self.loop.close()
         assert self.errors == []
 

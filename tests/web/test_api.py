@@ -17,7 +17,7 @@ import pytest
 from raspi_server import __version__
 from raspi_server.web import routes
 from tests.support.http import Response, ask
-from tests.support.server import LIMIT, Server
+from tests.support.server import LIMIT, Server, changing, clock_is
 from tests.support.sockets import GONE, open_socket
 from tests.support.websocket import WebSocketClient
 
@@ -33,8 +33,18 @@ pins:
   boiler:  {gpio: 6, mode: output, control: nobody}
   up:      {gpio: 12, mode: output, group: shutter}
   down:    {gpio: 13, mode: output, group: shutter}
+  porch:   {gpio: 16, mode: pwm}
 """
 NAMES = re.findall(r"^  ([\w-]+):", CONFIG, re.MULTILINE)
+CONFIG += """
+schedules:
+  night:   {pin: porch, from: 00:00, to: 24:00, value: 0.35, days: [mon, wed]}
+  water:   {pin: gate, at: 06:30, pulse: 30}
+  all_off: {at: 23:00, turn_off: [bell, gate]}
+rules:
+  chime:   {when: door, only: {from: 00:00, to: 24:00}, pulse: bell}
+  hall:    {while: door, for: 60, hold: 30, set: {porch: 0.35}}
+"""
 MAX_BODY = 32 * 1024
 GETS = [
     path.replace("{name}", "lamp")
@@ -48,6 +58,12 @@ COMMANDS = (
     ("POST", "/api/pins/{}/pulse", {"seconds": 1}),
     ("POST", "/api/pins/{}/auto", None),
 )
+
+
+@pytest.fixture(scope="module")
+def pi(start_module_server: Callable[..., Server]) -> Server:
+    """A server with CONFIG that knows the time; each test leaves it as it found it."""
+    return start_module_server(CONFIG, program=changing(clock_is(True)))
 
 
 def put(server: Server, pin: str, value: Any) -> Response:
@@ -71,8 +87,8 @@ def test_index_links_to_everything(pi: Server) -> None:
     assert (found["name"], found["version"]) == ("raspi-server", __version__)
     assert (found["host"], found["simulated"]) == (socket.gethostname(), True)
     links = found["links"]
-    assert set(links) == {"hello", "pins", "history", "header", "events", "health", "openapi",
-                          "websocket"}  # fmt: skip
+    assert set(links) == {"hello", "pins", "schedules", "rules", "plan", "history", "header",
+                          "events", "health", "openapi", "websocket"}  # fmt: skip
     # Relative, since a proxy may serve the API below a path.
     paths = {urljoin("/pi/api", link) for link in links.values()}
     assert all(path.startswith(("/pi/api/", "/pi/ws")) for path in paths)
@@ -92,7 +108,7 @@ def test_pins_are_in_the_order_of_the_configuration(pi: Server) -> None:
         "confirm": False, "control": None, "error": None, "error_reason": None, "error_values": {},
         "kind": "door", "room": "Hall", "icon": "house", "words": {"on": "Open", "off": "Shut"},
         "hidden": True,
-        "source": None, "until": None, "auto": False,
+        "source": None, "until": None, "auto": False, "next": None,
     }  # fmt: skip
     assert pins["lamp"].items() >= {
         "header": 13, "writable": True, "control": "everyone", "confirm": True, "max_on": 3600,
@@ -382,7 +398,16 @@ def test_answers_are_as_described(pi: Server, description: Any) -> None:
         (200, "POST", "/api/pins/lamp/toggle", None, {}),
         (200, "POST", "/api/pins/bell/pulse", None, {}),
         (200, "POST", "/api/pins/lamp/auto", None, {}),
+        *[
+            (200, "POST", f"/api/schedules/night/{command}", None, {})
+            for command in ("skip", "undo-skip", "pause", "resume")
+        ],
+        *[(200, "POST", f"/api/rules/hall/{command}", None, {}) for command in ("pause", "resume")],
+        (200, "POST", "/api/clock/trust", None, {}),
+        *[(200, "GET", f"/api/{path}", None, {}) for path in ("schedules", "rules", "plan")],
         (200, "POST", "/api/logout", None, {}),
+        (404, "POST", "/api/schedules/garage/pause", None, {}),
+        (404, "POST", "/api/rules/garage/resume", None, {}),
         (404, "GET", "/api/pins/garage/history", None, {}),
         (422, "GET", "/api/pins/lamp/history?seconds=0", None, {}),
         (421, "GET", "/api/pins", None, {"Host": "evil.example"}),
@@ -408,7 +433,12 @@ def test_pins_that_cannot_be_opened(
     (tmp_path / "gpiod.py").write_text("raise ModuleNotFoundError(\"No module named 'gpiod'\")\n")
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path}
-    broken = start_server("gpio: real\n" + CONFIG.lstrip(), simulate=False, env=environment)
+    broken = start_server(
+        "gpio: real\n" + CONFIG.lstrip(),
+        simulate=False,
+        env=environment,
+        program=changing(clock_is(True)),
+    )
     health = ask(broken, "GET", "/api/health").json
     assert (health["status"], len(health["reasons"])) == ("degraded", len(NAMES))
     reason = "door (GPIO17): GPIO cannot be opened: No module named 'gpiod'"

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.http import ask
 from tests.support.mqtt import switch, wait_until_well
-from tests.support.server import LIMIT, Server, changing
+from tests.support.server import LIMIT, Server, changing, clock_is
 from tests.support.websocket import WebSocketClient
 
 CONFIG = """
@@ -76,6 +76,44 @@ def test_numbers_of_a_pin(start_server):
     assert words == "metrics are off: add metrics: true to config.yaml"
 
 
+AUTOMATION = """
+schedules:
+  day: {pin: lamp, from: 00:00, to: 24:00}
+  night: {pin: fan, from: 00:00, to: 24:00, value: 0.1}
+rules:
+  hall: {when: door, turn_on: lamp}
+"""
+
+
+def test_schedules_and_rules(start_server):
+    """Schedules and rules are counted each time they act. Without any they have no numbers, and the
+    clock has none where nothing needs the time."""
+    server = start_server(CONFIG, program=changing(clock_is(False)))
+    names = "schedule_runs", "rule_runs", "clock_known"
+    assert not any(name.startswith(names) for name in numbers(server))
+    rules = AUTOMATION.partition("rules:")[2]
+    server.reload(f"{CONFIG}rules:{rules}")
+    server.wait_for_log("3 pins, serving", again=1)
+    with WebSocketClient(server.port) as viewer:
+        for value in (1, 0, 1):
+            viewer.send(type="drive", pin="door", value=value)
+            viewer.receive("change", pin="door")
+        found = numbers(server)
+        assert {name for name in found if name.startswith(names)} == {"rule_runs_total hall"}
+        assert found["rule_runs_total hall"] == 2
+        server.reload(CONFIG + AUTOMATION)
+        server.wait_for_log("3 pins, serving", again=2)
+        found = numbers(server)
+        assert (found["clock_known"], found["schedule_runs_total day"]) == (0, 0)
+        assert found["rule_runs_total hall"] == 2
+        assert ask(server, "POST", "/api/clock/trust").status == 200
+        ask(server, "POST", "/api/schedules/day/pause")
+        ask(server, "POST", "/api/schedules/day/resume")
+        found = numbers(server)
+        assert found["clock_known"] == 1
+        assert (found["schedule_runs_total day"], found["schedule_runs_total night"]) == (2, 1)
+
+
 def test_viewers_and_frames(start_server):
     """Viewers are counted, and the frames that are sent to them or skipped."""
     server = start_server("interval: 0.01\n" + CONFIG)
@@ -95,12 +133,13 @@ def test_broker_and_dashboard(start_server, brokers):
     """The dashboard for Grafana draws all our numbers and no other. Prometheus' own check finds
     nothing. The numbers show an unreachable broker and the changes that wait."""
     broker = brokers.broker()
-    server = start_server(CONFIG + f'mqtt: {{url: "{broker.url}"}}\n')
+    text = CONFIG + AUTOMATION + f'mqtt: {{url: "{broker.url}"}}\n'
+    server = start_server(text, program=changing(clock_is(True)))
     server.wait_for_log("mqtt: connected")
     assert numbers(server)["mqtt_connected"] == 1
     broker.kill()
     server.wait_for_log("ended the connection|reset")
-    switch(server, "lamp", 1)
+    switch(server, "lamp", 0)
     found = numbers(server)
     assert (found["mqtt_connected"], found["health degraded"]) == (0, 1)
     assert (found["mqtt_kept_changes"], found["mqtt_lost_changes_total"]) == (1, 0)

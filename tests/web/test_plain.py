@@ -239,7 +239,7 @@ pins:
   cellar: {gpio: 4, mode: input, hidden: true}
   chest:  {gpio: 5, mode: input, kind: door, label: Chest, words: {on: "<Up>", off: "<Down>"}}
   smoke:  {gpio: 6, mode: input, kind: smoke, label: Smoke, room: Hall}
-  bell:   {gpio: 22, mode: output, kind: bell, label: Bell, room: "<Gate>", pulse: 60}
+  bell: {gpio: 22, mode: output, kind: bell, label: Bell, room: "<Gate>", pulse: 60, confirm: true}
   lamp:   {gpio: 27, mode: output, label: Lamp, room: Hall}
 """
 
@@ -264,6 +264,8 @@ def test_kinds_and_rooms(start_server) -> None:
     browser = TextBrowser(server)
     page = browser.open()
     press = WORDS["en"]["kinds"]["outputs"]["bell"]["press"]
+    page = browser.press(page.form(press, "bell"), press)
+    assert "Ring Bell?" in page.text and value_of(server, "bell") == 0
     page = browser.press(page.form(press, "bell"), press)
     assert value_of(server, "bell") == 1 and "ringing since" in page.text
 

@@ -28,14 +28,16 @@ const DISCONNECT_HIDDEN_AFTER_S = 60;
 const DRAW_INTERVAL_MS = 200; // the first change at once, those that follow together; see tests/bench/FINDINGS.md
 const THEMES = ["system", "light", "dark"];
 const CARRY_ON_S = 10; // after signing in: a command may not come much later than its tap
+const LONGEST_TAP_MS = 1000;
+const CLICK_DELAY_MS = 50; // `click` comes after `pointerup`
 
-const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: () => true }); // the views ask, in the page's own words
+const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: false }); // the views ask, in the page's own words
 /** @type {import("./pin-view.js").Context} */
 const context = {
   raspi,
   confirm: confirmInDialog,
-  unlock: (pin, action) => askForCode(() => carryOut(pin, action)),
-  signIn: (then, error) => askForCode(then, error),
+  unlock: (pin, action) => unlock(pin, action),
+  signIn: (label, then, error) => askForCode(label, then, error),
   opened: (row) => (details ? details.opened(row) : void needDetails()),
 };
 const signIn = new SignIn(raspi);
@@ -71,17 +73,38 @@ const visibility = new IntersectionObserver((entries) => {
     if (isIntersecting) visible.add(target);
     else visible.delete(target);
   }
-  draw(); // before an old value is seen
+  draw(isVisible); // before an old value is seen
 });
 let isDrawScheduled = false;
 let drawn = 0; // time of the last drawing, by performance.now()
 let theme = Math.max(0, THEMES.indexOf(recall("theme", "")));
-/** What a tap before signing in is to do, and when that was done. @type {{then: () => void, at: number}|null} */
-let tapped = null;
+/** What was tapped before this browser was known to have the right to it, and when that or the signing in was. @type {{label: string, then: () => unknown, at: number}[]} */
+let tapped = [];
+let isTouched = false;
+let liftTimer = 0;
+let isDue = false; // what the server said is to be shown once no finger is down
+
+/** Show what the server said, but not under a finger: if an element is replaced, lifting the finger from it presses nothing. */
+function showUntouched() {
+  isDue = true;
+  if (!isTouched) showAll();
+}
+
+/** @param {PointerEvent} event */
+function touch({ type }) {
+  clearTimeout(liftTimer);
+  const isDown = type === "pointerdown";
+  if (isDown) isTouched = true;
+  liftTimer = window.setTimeout(() => {
+    isTouched = false;
+    if (isDue) showAll();
+  }, isDown ? LONGEST_TAP_MS : CLICK_DELAY_MS);
+}
 
 function showAll() {
   const { hello } = raspi;
   if (!hello) return;
+  isDue = false;
   setText(part(document, "#host"), hello.server.host);
   setText(part(document, "#version"), `${hello.server.name} ${hello.server.version}`);
   part(document, "#waiting").hidden = true;
@@ -92,7 +115,7 @@ function showAll() {
   part(document, "#automation-link").hidden = !hello.automation;
   part(document, "#summary").hidden = false; // what is not there yet cannot move
   signIn.show(hello.signed_in, hello.code_would_help);
-  notices.show();
+  notices.update();
   list.show(listed());
   summary.show(listed());
   if (isEmpty && !details) void needDetails(); // the help, and the picture below it
@@ -101,7 +124,7 @@ function showAll() {
     board.hidden = false;
   }
   route();
-  carryOn();
+  void carryOn();
   void details?.refresh();
   if (navigator.serviceWorker?.controller) void needDetails(); // which it then has while the Pi does not answer
 }
@@ -133,25 +156,35 @@ async function needDetails() {
 /** Return the pins that are in the list. */
 const listed = () => [...raspi.pins.values()].filter(({ hidden }) => !hidden);
 
-/** Ask for the code, and then do what was tapped. @param {() => void} then @param {string} [error] why it is asked again */
-async function askForCode(then, error) {
-  if (await signIn.ask(error)) tapped = { then, at: performance.now() };
+/** Ask for the code that a pin needs, and then do what was tapped. @param {string} name of the pin @param {Action} action @param {string} [error] why it is asked again */
+function unlock(name, action, error) {
+  const pin = raspi.pins.get(name);
+  return askForCode(pin?.label ?? "", () => carryOut(name, action), error, pin && !isLocked(pin, context));
 }
 
-/** Do what was tapped before signing in. */
-function carryOn() {
-  if (!tapped) return;
-  const { then, at } = tapped;
-  tapped = null;
-  if (performance.now() - at <= CARRY_ON_S * 1000) then();
+/**
+ * Ask for the code, unless the right that it gives is on its way, and then do what was tapped.
+ * @param {string} label of what was tapped @param {() => unknown} then @param {string} [error] why it is asked again @param {boolean} [isComing] true if the right is there
+ */
+async function askForCode(label, then, error, isComing) {
+  if ((raspi.isFresh && (signIn.isAwaited || isComing)) || (await signIn.ask(error))) tapped.push({ label, then, at: performance.now() });
 }
 
-/** Do what was tapped, after signing in. @param {string} name @param {Action} action */
-function carryOut(name, action) {
+/** Do what was tapped before this browser had the right to it. */
+async function carryOn() {
+  if (signIn.isAwaited) return;
+  for (const { label, then, at } of tapped.splice(0)) {
+    if (performance.now() - at > CARRY_ON_S * 1000) toast(`${label}:`, text("notDone", { why: text("error:no-answer") }));
+    else await then();
+  }
+}
+
+/** Do what was tapped. @param {string} name of the pin @param {Action} action */
+async function carryOut(name, action) {
   const pin = raspi.pins.get(name);
   if (!pin) return;
-  if (isLocked(pin, context)) void askForCode(() => carryOut(name, action), text("notThisCode"));
-  else void (list.row(name) ?? new PinRow(pin, context, [])).act(action); // a hidden pin has none
+  if (isLocked(pin, context)) void unlock(name, action, text("notThisCode"));
+  else await (list.row(name) ?? new PinRow(pin, context, [])).act(action); // a hidden pin has none
 }
 
 /** Bring the rows of pins to sight, from the page of a pin, too. @param {string[]} names */
@@ -170,19 +203,25 @@ function showTheme(step) {
   setText(part(document, "#theme"), text("theme", { name: text(`theme:${name}`) }));
 }
 
-/** Draw the changes since the last time; browsers have no frames for hidden tabs. */
-function draw() {
-  isDrawScheduled = false;
-  if (!changed.size) return;
+/** Draw the changes since the last time, of some pins or of all; browsers have no frames for hidden tabs. @param {(name: string) => boolean} [isMeant] */
+function draw(isMeant = () => true) {
+  const names = [...changed].filter(isMeant);
+  if (!names.length) return;
   drawn = performance.now();
-  for (const name of changed) {
+  for (const name of names) {
+    changed.delete(name);
     const pin = raspi.pins.get(name);
     if (!pin) continue;
     list.change(pin);
     details?.show(pin);
   }
-  changed.clear();
   summary.show(listed());
+}
+
+/** Draw what is on the screen; the next tick draws the rest. */
+function drawVisible() {
+  isDrawScheduled = false;
+  draw(isVisible);
 }
 
 /** @param {Pin} pin */
@@ -193,8 +232,8 @@ function change(pin) {
   if (isDrawScheduled || !isVisible(pin.name)) return; // then the next tick is soon enough
   isDrawScheduled = true;
   const rest = drawn + DRAW_INTERVAL_MS - performance.now();
-  if (rest <= 0) requestAnimationFrame(draw);
-  else setTimeout(() => requestAnimationFrame(draw), rest);
+  if (rest <= 0) requestAnimationFrame(drawVisible);
+  else setTimeout(() => requestAnimationFrame(drawVisible), rest);
 }
 
 /** @param {string} name */
@@ -206,13 +245,13 @@ function isVisible(name) {
 function showHealth() {
   if (document.hidden || !raspi.health) return;
   health.show(raspi.health);
-  notices.show();
+  notices.update();
 }
 
 function tick() {
   if (document.hidden) return;
   showStatus(raspi);
-  notices.show();
+  notices.update();
   if (!details && [...raspi.pins.values()].some(({ next }) => next && next < raspi.time)) void needDetails(); // which ask for the next one
   draw();
   list.tick();
@@ -242,7 +281,8 @@ part(document, "#way-in").append(signIn.button());
 part(document, "#theme").onclick = () => showTheme(1);
 showTheme(0);
 board.addEventListener("toggle", () => board.open && needDetails());
-raspi.on("hello", () => setTimeout(showAll)); // once the health is here, too, which may bring a notice above the pins
+for (const type of /** @type {const} */ (["pointerdown", "pointerup", "pointercancel"])) document.addEventListener(type, touch, true);
+raspi.on("hello", () => setTimeout(showUntouched)); // once the health is here, too, which may bring a notice above the pins
 raspi.on("pin", change);
 raspi.on("automation", () => void needDetails()); // which follow it
 raspi.on("health", showHealth);
@@ -255,5 +295,6 @@ tick();
 
 if ("serviceWorker" in navigator && location.protocol === "https:") {
   // It needs a certificate that this browser trusts; without it the page works all the same.
+  navigator.serviceWorker.addEventListener("controllerchange", () => void needDetails());
   navigator.serviceWorker.register(address("service-worker.js")).catch((error) => console.warn("raspi-server: no service worker:", error));
 }

@@ -29,8 +29,9 @@ function kindOf({ function: name, gpio, holder, pin }) {
   return holder === null ? "free" : "taken";
 }
 
-const NARROW_REM = 15; // two columns of names need more
-const WIDE_REM = 36; // room for what is told of a pin beside them
+/** Layouts and the least width that each needs, in rem: with what is told of a pin beside it, with two columns of names, with one.
+ * @type {[string, number][]} */
+const LAYOUTS = [["wide", 36], ["", 15], ["narrow", 0]];
 
 const HTML = `
 <p class="hint" data-text="boardHint"></p>
@@ -71,10 +72,18 @@ export class GpioHeader {
     picture.onkeydown = ({ key }) => {
       if (key === "Escape") this.#choose(0);
     };
-    new ResizeObserver(() => {
-      const width = picture.clientWidth / parseFloat(getComputedStyle(document.documentElement).fontSize);
-      picture.dataset.width = width < NARROW_REM ? "narrow" : width < WIDE_REM ? "" : "wide";
-    }).observe(picture);
+    new ResizeObserver(() => this.#fit()).observe(picture);
+  }
+
+  /** Choose the widest layout that breaks no word of a name. */
+  #fit() {
+    const picture = part(this.#whole, ".header");
+    const width = picture.clientWidth / parseFloat(getComputedStyle(document.documentElement).fontSize);
+    for (const [layout, least] of LAYOUTS) {
+      if (width < least) continue;
+      picture.dataset.width = layout;
+      if (picture.scrollWidth <= picture.clientWidth) return;
+    }
   }
 
   /** Fetch what uses which pin, if the header is open. */
@@ -114,6 +123,7 @@ export class GpioHeader {
       part(this.#whole, ".header").replaceChildren(...this.#buttons.values(), part(this.#whole, ".chosen"));
     }
     for (const position of pins) this.#draw(/** @type {HTMLElement} */ (this.#buttons.get(position.position)), position);
+    this.#fit();
     this.#explain();
   }
 

@@ -1,5 +1,5 @@
 /** The machine's health, fact by fact. Unknown facts are not shown. */
-import { make, part, setText } from "../ui/dom.js";
+import { make, part, setHidden, setText } from "../ui/dom.js";
 import { degrees, percent, span } from "../ui/format.js";
 import { counted, known, text } from "../ui/i18n.js";
 
@@ -34,7 +34,7 @@ export class HealthView {
 
   /** @param {Health} health */
   show({ temperature, throttled, load, memory, disk, uptime, viewers, addresses }) {
-    this.#whole.hidden = false;
+    setHidden(this.#whole, false);
     this.#showFact("temperature", temperature, degrees, (value) => value >= HOT_CELSIUS);
     this.#showFact("load", load, percent, (value) => value > 1);
     this.#showFact("memory", memory, percent, (value) => value > FULL_SHARE);
@@ -56,7 +56,7 @@ export class HealthView {
     const isKnown = value !== null && value !== undefined;
     if (!isKnown && !this.#facts.has(name)) return;
     const fact = this.#fact(name);
-    fact.hidden = !isKnown;
+    setHidden(fact, !isKnown);
     if (!isKnown) return;
     setText(part(fact, ".amount"), words(value));
     fact.toggleAttribute("data-bad", isBad(value));
@@ -81,6 +81,8 @@ export class HealthView {
   #meter(name, share) {
     const place = part(this.#fact(name), "dd");
     const bar = place.querySelector(".meter") ?? place.appendChild(make("span", "meter"));
-    /** @type {HTMLElement} */ (bar).style.setProperty("--share", String(Math.min(1, Math.round(share * 50) / 50)));
+    const { style } = /** @type {HTMLElement} */ (bar);
+    const shown = String(Math.min(1, Math.round(share * 50) / 50));
+    if (style.getPropertyValue("--share") !== shown) style.setProperty("--share", shown);
   }
 }

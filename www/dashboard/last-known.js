@@ -33,6 +33,7 @@ export class LastKnown {
     raspi.on("hello", () => this.#live());
     raspi.on("link", () => this.tick());
     document.addEventListener("visibilitychange", () => document.hidden && this.#save());
+    navigator.serviceWorker?.addEventListener("controllerchange", () => this.#save()); // of a first visit
   }
 
   tick() {

@@ -15,6 +15,7 @@ export class SignIn {
   /** @type {Raspi} */ #raspi;
   #dialog = /** @type {HTMLDialogElement} */ (part(document, "#sign-in"));
   #input = /** @type {HTMLInputElement} */ (part(document, "#code"));
+  /** What the server said before. @type {import("../raspi.js").Hello|null} */ #before = null;
   /** Takes whether this browser has signed in, once it is decided. @type {((isSignedIn: boolean) => void)|null} */ #decided = null;
 
   /** @param {Raspi} raspi */
@@ -46,6 +47,19 @@ export class SignIn {
       this.#decided = resolve;
       this.#askForCode(error);
     });
+  }
+
+  /** True from signing in until the server says what this browser may do now. */
+  get isAwaited() {
+    return this.#before !== null && this.#before === this.#raspi.hello;
+  }
+
+  /** Connect as a browser that has signed in. */
+  #connect() {
+    this.#before = this.#raspi.hello;
+    this.#dialog.close?.();
+    this.#decide(true);
+    this.#raspi.reconnect();
   }
 
   /** @param {boolean} isSignedIn */
@@ -97,9 +111,7 @@ export class SignIn {
     if (error && signedIn) return; // a link that was opened again
     if (error) return this.#askForCode(error);
     if (signedIn === null) return this.#askForCode(text("noCookie"));
-    this.#dialog.close?.();
-    this.#decide(true);
-    this.#raspi.reconnect();
+    this.#connect();
   }
 
   /** Use a code from now on, if it is right. @param {string} code */
@@ -111,9 +123,7 @@ export class SignIn {
       keepCode(null);
       return this.#askForCode(error instanceof ApiError ? errorText(error.reason, error.message, error.values) : String(error));
     }
-    this.#dialog.close?.();
-    this.#decide(true);
-    this.#raspi.reconnect();
+    this.#connect();
   }
 
   async #signOut() {

@@ -1,9 +1,9 @@
 /** The fleet page at `/fleet/`: all Raspberry Pis at the broker, live, those with problems first, with a search and switches. */
-import { address } from "../ui/address.js";
+import { address, ROOT_PATH } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
 import { copyable } from "../ui/copyable.js";
 import { fillIn, part, setText } from "../ui/dom.js";
-import { linkButton, noticeElement } from "../ui/notice.js";
+import { linkButton, NoticeList } from "../ui/notice.js";
 import { Announcer } from "./announcer.js";
 import { FleetClient } from "./fleet-client.js";
 import { anyText, counted, text } from "./i18n.js";
@@ -21,6 +21,7 @@ const ADDRESS_DELAY_MS = 300; // Safari takes 100 changes of the address in 30 s
 const fleet = new FleetClient();
 const list = new PiList(part(document, "#pis"), fleet);
 const announcer = new Announcer();
+const notices = new NoticeList(part(document, "#notices"), `put away fleet ${ROOT_PATH}`);
 const search = /** @type {HTMLInputElement} */ (part(document, "#search"));
 const filter = /** @type {HTMLSelectElement} */ (part(document, "#filter"));
 /** Names of pins that have changed since they were drawn. @type {Map<string, Set<string>>} by topic */
@@ -28,7 +29,6 @@ const changed = new Map();
 let isDrawScheduled = false;
 let drawn = 0; // time of the last drawing, by performance.now()
 let isUnarranged = false; // a Pi may be in the wrong place
-let notices = "";
 let addressTimer = 0;
 
 /** Show the Pis that fit search and filter. */
@@ -95,10 +95,7 @@ function showNotices() {
     lines.push({ code: "view", words: text(codeWouldHelp ? "lookOnlyCode" : "lookOnly"), action: codeWouldHelp ? () => linkTo("", "signInThere") : undefined });
   }
   if (fleet.isCurrent && !broker.error && fleet.pis.size === 1) lines.push({ code: "alone", words: text("alone") });
-  const now = JSON.stringify(lines);
-  if (now === notices) return;
-  notices = now;
-  part(document, "#notices").replaceChildren(...lines.map(noticeElement));
+  notices.show(lines, fleet.isCurrent);
 }
 
 /** @param {string} path @param {string} key */

@@ -1,5 +1,5 @@
 /** The state of the connection, always visible, and the time since the last message. */
-import { part, setAttribute, setText } from "./dom.js";
+import { part, setAttribute, setHidden, setText } from "./dom.js";
 import { ago } from "./format.js";
 import { text } from "./i18n.js";
 
@@ -19,6 +19,6 @@ export function showStatus({ link, silence, isFresh }) {
   setText(part(document, "#link span"), received);
   const waiting = WAITING[link];
   if (waiting) setText(part(document, "#waiting"), text(waiting));
-  if (link === "sign-in" || link === "forbidden") part(document, "#waiting").hidden = false;
-  part(document, "#way-in").hidden = link !== "sign-in";
+  if (link === "sign-in" || link === "forbidden") setHidden(part(document, "#waiting"), false);
+  setHidden(part(document, "#way-in"), link !== "sign-in");
 }

@@ -163,7 +163,8 @@ export class Connection {
    */
   send(command) {
     const socket = this.#socket;
-    if (!this.isFresh || !(socket || this.#polling)) {
+    // Right after signing in there is a new socket that is not open yet.
+    if (!this.isFresh || !(socket?.readyState === WebSocket.OPEN || this.#polling)) {
       return Promise.reject(new RaspiError("not-connected", "there is no live link, so nothing was sent"));
     }
     if (this.#polling) {

@@ -39,6 +39,11 @@ export function setAttribute(element, name, value) {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
+/** Hide an element or show it, if it is not so already. @param {HTMLElement} element @param {boolean} isHidden */
+export function setHidden(element, isHidden) {
+  if (element.hidden !== isHidden) element.hidden = isHidden;
+}
+
 /** Make these the children of a place. Those that are in theirs are not touched, and keep the focus. @param {Element} place @param {Element[]} children */
 export function put(place, children) {
   let next = place.firstElementChild;

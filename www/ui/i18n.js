@@ -6,7 +6,6 @@
 /** @typedef {typeof import("../languages/en.json")} Strings */
 /** @typedef {keyof (Strings["page"] & Strings["details"] & Strings["automation"])} Text */
 /** A string with forms for numbers. @typedef {Text extends infer K ? K extends `${infer N}_other` ? N : never : never} Counted */
-/** A part of a file, while it is not known to be right. @typedef {{[key: string]: unknown}} Part */
 
 const page = document.documentElement;
 /** Whether a language's file is in the owner's folder, by its name: the server ends such names with a plus. @type {Map<string, boolean>} */
@@ -47,6 +46,7 @@ let strings;
 /** The strings of the page, and of its details once they are loaded. @type {Record<string, string>} */
 let words;
 const plurals = new Intl.PluralRules(LOCALE);
+const numbers = new Intl.NumberFormat(LOCALE);
 
 /**
  * Load the strings of the language: before all else, and not with a top-level await, which fails in WebKit (bug 242740). A built-in file is
@@ -55,10 +55,11 @@ const plurals = new Intl.PluralRules(LOCALE);
  */
 export async function loadStrings(part = "whole") {
   const english = files.get(LANGUAGE) && LANGUAGE !== "en" ? read("en", part) : null;
-  const own = await read(LANGUAGE, part).catch((error) => warn(error.message));
-  strings = own && !english ? own : completed(own, await (english ?? read("en", part)));
+  const own = await read(LANGUAGE, part).catch((error) => String(error.message));
+  if (typeof own === "object" && !english) strings = own;
+  else strings = (await import("./own-language.js")).completed(LANGUAGE, own, await (english ?? read("en", part)));
   words = { ...strings.details, ...strings.automation, ...strings.page };
-  page.lang = own ? LOCALE : "en";
+  page.lang = typeof own === "object" ? LOCALE : "en";
   page.dir = strings.direction === "rtl" ? "rtl" : "ltr";
 }
 
@@ -69,39 +70,6 @@ async function read(language, part) {
   const found = await answer.json();
   if (typeof found !== "object" || !found || Array.isArray(found)) throw new Error("expected sections of strings in braces");
   return found;
-}
-
-/** @param {string} what */
-function warn(what) {
-  console.warn(`languages/${LANGUAGE}.json: ${what}. What is missing is shown in English.`);
-  return null;
-}
-
-/** Return strings with those that are missing from the English ones. @param {Strings|null} own @param {Strings} english @returns {Strings} */
-function completed(own, english) {
-  /** @type {string[]} */
-  const missing = [];
-  const found = /** @type {any} */ (filled(own, english, "", missing));
-  if (own && missing.length) warn(`expected also ${missing.join(", ")}`);
-  return found;
-}
-
-/**
- * Return a part of a file with what it lacks. Other strings in it stay: they are forms of plurals.
- * @param {unknown} own @param {Part} english @param {string} path @param {string[]} missing gets the names of what is missing
- */
-function filled(own, english, path, missing) {
-  const given = /** @type {Part} */ (typeof own === "object" && own ? own : {});
-  const all = Object.fromEntries(Object.entries(given).filter(([, value]) => typeof value === "string"));
-  for (const [key, value] of Object.entries(english)) {
-    const name = path + key;
-    if (typeof value !== "string") all[key] = filled(given[key], /** @type {Part} */ (value), `${name}.`, missing);
-    else if (typeof given[key] !== "string") {
-      all[key] = value;
-      if (!key.endsWith("_one")) missing.push(name); // many languages have no such form
-    }
-  }
-  return all;
 }
 
 /** Return a string of the page. @param {Text} key @param {Record<string, string|number>} [values] */
@@ -120,7 +88,7 @@ export function fill(template, values) {
  */
 export function plural(forms, key, count) {
   const found = forms[`${key}_${plurals.select(count)}`] ?? /** @type {string} */ (forms[`${key}_other`]);
-  return fill(found, { count: count.toLocaleString(LOCALE) });
+  return fill(found, { count: numbers.format(count) });
 }
 
 /** Return a string with a number of things. @param {Counted} key @param {number} count */

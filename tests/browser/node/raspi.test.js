@@ -6,7 +6,7 @@ import { Announcer } from "../../../www/dashboard/announcer.js";
 import { power } from "../../../www/dashboard/health.js";
 import { currentNotices } from "../../../www/dashboard/notices.js";
 import { connect } from "../../../www/raspi.js";
-import { loadStrings, text } from "../../../www/ui/i18n.js";
+import { loadStrings, section, text } from "../../../www/ui/i18n.js";
 import { controlKind } from "../../../www/ui/pin-control.js";
 
 beforeEach(reset);
@@ -92,6 +92,15 @@ test("A pin with `confirm` asks, and after a no nothing is sent", async () => {
   }
 });
 
+test("With `confirm: false` a page asks nothing, loads no words, and sends at once", () => {
+  const raspi = live({ confirm: false });
+  api.read = [];
+  void raspi.set("heater", 1);
+  void raspi.toggle("heater");
+  assert.deepEqual(FakeSocket.last.sent.map(({ type }) => type), ["set", "toggle"]);
+  assert.deepEqual(api.read, []);
+});
+
 test("The question is in the language of the page, by a file of languages/; without one it is English", async () => {
   api.files = { "fr.json": JSON.stringify({ page: { askSet: "{label} à {level} ?", cancel: "Non" } }), "pl.json": "{" };
   const asked = [];
@@ -103,6 +112,27 @@ test("The question is in the language of the page, by a file of languages/; with
   page.documentElement.lang = "en-US";
   const english = ["Set Spot to 35%?", "Set", "Cancel"];
   assert.deepEqual(asked, [["Spot à 35 % ?", "Set", "Non"], ["Spot auf 35 % setzen?", "Setzen", "Abbrechen"], english, english, english]);
+});
+
+test("The question and the button of a pin that is pressed have the words of its kind, as on the dashboard", async () => {
+  const asked = [];
+  for (const lang of ["en", "de"]) {
+    page.documentElement.lang = lang;
+    for (const kind of ["gate", "bell", "button", "constructor", null]) {
+      const raspi = connect({ confirm: (question, _, { yes }) => void asked.push([question.replace(/\s/g, " "), yes]) });
+      FakeSocket.last.receive({ type: "hello", time: 1, interval: 1, pins: [{ ...PINS[0], kind }], state: { garage: 0 } });
+      await assert.rejects(raspi.pulse("garage"), { code: "cancelled" });
+    }
+  }
+  page.documentElement.lang = "en";
+  const pressed = ["Press Garage? It will be on for 0.5 sec.", "Press"];
+  const german = ["Garage drücken? Bleibt 0,5 Sek. an.", "Drücken"];
+  assert.deepEqual(asked, [
+    ["Move Garage?", "Move"], ["Ring Garage?", "Ring"], pressed, pressed, pressed,
+    ["Garage bewegen?", "Bewegen"], ["Garage klingeln lassen?", "Klingeln"], german, german, german,
+  ]);
+  const { outputs } = section("kinds");
+  for (const kind of ["gate", "garage_door", "bell"]) assert.ok(outputs[kind].ask && outputs[kind].press);
 });
 
 test("A confirmed toggle sends what the question named, whatever happened meanwhile; a lost connection asks nothing", async () => {

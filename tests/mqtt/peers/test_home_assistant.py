@@ -3,12 +3,14 @@
 import os
 import re
 import socket
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.mqtt.peers.programs import NEWEST, OLDEST
+from tests.support.http import ask
 from tests.support.mqtt import reload, value_of
-from tests.support.server import changing
+from tests.support.server import changing, clock_is
 from tests.support.websocket import WebSocketClient
 
 pytestmark = pytest.mark.peers
@@ -213,4 +215,83 @@ def test_kinds(release, brokers, start_server, start_home_assistant):
     before = home.ask("entities")[entity["garage"]]["state"]
     home.call("button", "press", entity["garage"])
     home.wait_for(lambda found: found[entity["garage"]]["state"] != before)
+    assert home.complaints == []
+
+
+SCHEDULES = """
+schedules:
+  garden_watering: {pin: lamp, from: 00:00, to: 24:00}
+  vent: {pin: fan, at: 06:30, pulse: 60}
+  frost: {pin: heater, from: 01:00, to: 05:00}
+"""
+
+
+@pytest.mark.parametrize("release", [NEWEST, OLDEST])
+def test_schedules(release, brokers, start_server, start_home_assistant):
+    """Home Assistant has a switch and the next time of each schedule. They pause it, and go with
+    it. A schedule that nobody may pause is a binary sensor. The time is unknown while it is."""
+    broker = brokers.broker()
+    text = CONFIG.format(url=broker.url, host=HOST)
+    text = text.replace("pwm}", "output}").replace(
+        "23, mode: output", "23, control: nobody, mode: output"
+    )
+    server = start_server(text + SCHEDULES, program=changing(clock_is(False)))
+    home = start_home_assistant(release, broker.port)
+
+    def of_schedules(found):
+        """Return the entity of each schedule by its platform and name."""
+        names = {each: state["friendly_name"] for each, state in found.items()}
+        return {
+            f"{each.partition('.')[0]} {name.partition('Schedule ')[2]}": each
+            for each, name in names.items()
+            if "Schedule " in name
+        }
+
+    def wait_for_entities(*names):
+        return home.wait_for(lambda found: of_schedules(found).keys() == {*names})
+
+    def wait_for_states(**states):
+        home.wait_for(
+            lambda found: {name: found[entity[name]]["state"] for name in states} == states
+        )
+
+    found = wait_for_entities(
+        "switch garden watering", "sensor garden watering next time",
+        "switch vent", "sensor vent next time",
+        "binary_sensor frost", "sensor frost next time",
+    )  # fmt: skip
+    names = of_schedules(found)
+    if release == NEWEST:
+        assert names["switch garden watering"] == "switch.garage_schedule_garden_watering"
+        assert names["sensor vent next time"] == "sensor.garage_next_vent"
+    entity = {
+        "watering": names["switch garden watering"],
+        "next_watering": names["sensor garden watering next time"],
+        "next_vent": names["sensor vent next time"],
+        "frost": names["binary_sensor frost"],
+    }
+    assert found[entity["next_vent"]]["device_class"] == "timestamp"
+    wait_for_states(watering="on", next_watering="unknown", next_vent="unknown", frost="on")
+    assert ask(server, "POST", "/api/clock/trust").status == 200
+
+    def coming(name):
+        """Return the next time of a schedule, as Home Assistant shows it."""
+        schedules = ask(server, "GET", "/api/schedules").json["schedules"]
+        (at,) = (each["next"]["begin"] for each in schedules if each["name"] == name)
+        return datetime.fromtimestamp(at, UTC).isoformat()
+
+    wait_for_states(next_watering=coming("garden_watering"), next_vent=coming("vent"))
+    assert value_of(server, "lamp") == 1
+    home.call("switch", "turn_off", entity["watering"])
+    wait_for_states(watering="off", next_watering="unknown")
+    assert value_of(server, "lamp") == 0
+    home.call("switch", "turn_on", entity["watering"])
+    wait_for_states(watering="on", next_watering=coming("garden_watering"))
+    assert value_of(server, "lamp") == 1
+    assert ask(server, "POST", "/api/schedules/garden_watering/pause").status == 200
+    wait_for_states(watering="off")
+    reload(server, text + re.sub("  garden_watering:.*\n|  frost:.*\n", "", SCHEDULES))
+    wait_for_entities("switch vent", "sensor vent next time")
+    reload(server, text)
+    wait_for_entities()
     assert home.complaints == []
