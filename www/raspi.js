@@ -47,21 +47,27 @@ export { RaspiError } from "./ui/connection.js";
  * @property {boolean} [hidden]    in no list of a page
  * @property {number|null} since   when it last changed, if known
  * @property {number|null} value   0 or 1 (1 is active), for pwm 0 to 1
- * @property {string|null} by      who changed it last: an address, "pulse", "max_on", "group"; null if unknown
+ * @property {string|null} by      who changed it last: an address, "pulse", "max_on", "group", "schedule NAME"; null if unknown
+ * @property {Source|null} source  what decides its value; null for inputs
+ * @property {number|null} until   until when that decides, if known
+ * @property {boolean} auto        whether `auto` would end what people have switched
+ * @property {number|null} [next]  when schedules want another value next, within a day
  */
+/** `name` is that of the rule or schedule. @typedef {{level: "manual"|"rule"|"schedule"|"default", name?: string}} Source */
 /** @typedef {{code: string, message: string, reason: string, values: Record<string, string|number>}} Notice */
 /** @typedef {{name: string, version: string, host: string, simulated: boolean, notices: Notice[]}} Server */
 /** @typedef {{id: string, time: number, interval: number, server: Server, access: "view"|"control",
  *   signed_in: "view"|"control"|null, code_would_help: boolean, pins: Pin[], state: Record<string, number|null>,
- *   fleet: boolean}} Hello */
+ *   fleet: boolean, automation: boolean}} Hello */
 /** @typedef {{seq: number, time: number, pins: Record<string, number|null>}} State */
-/** @typedef {{seq: number, time: number, pin: string, value: number|null, by?: string}} Change */
+/** @typedef {{seq: number, time: number, pin: string, value: number|null, by?: string, source?: Source, until?: number, auto?: boolean}} Change */
+/** Another source or end, while the value stays. @typedef {{seq: number, time: number, pin: string, source: Source|null, until: number|null, auto: boolean}} SourceChange */
 /** The Pi's health: °C, the firmware's warnings, shares from 0 to 1, seconds since it started, and the addresses others reach it by.
  * @typedef {{time: number, temperature: number|null, throttled: string[]|null, load: number|null, memory: number|null,
  *   disk: number|null, uptime: number|null, addresses: string[], viewers: number|null}} Health */
 /** @typedef {import("./ui/connection.js").Link} Link */
 /** @typedef {import("./ui/connection.js").Result} Result */
-/** @typedef {{hello: Hello, pin: Pin, state: State, change: Change, health: Health, link: Link}} Events */
+/** @typedef {{hello: Hello, pin: Pin, state: State, change: Change, source: SourceChange, automation: {seq: number, time: number}, health: Health, link: Link}} Events */
 
 /** The words of a dialog's buttons. @typedef {{yes: string, no: string}} Answers */
 /** Return whether to go ahead. @typedef {(question: string, pin: Pin, answers: Answers) => boolean|Promise<boolean>} Confirm */
@@ -96,24 +102,28 @@ export class Raspi extends Connection {
     return super.on(name, listener);
   }
 
-  /** @param {string} pin @param {number} value 0 or 1, for pwm 0 to 1 */
-  async set(pin, value) {
+  /** @param {string} pin @param {number} value 0 or 1, for pwm 0 to 1 @param {number} [seconds] for how long, else until it is switched again */
+  async set(pin, value, seconds) {
     if (this.#needsConfirmation(pin)) await this.#confirmCommand(pin, value);
-    return this.send({ type: "set", pin, value });
+    return this.send({ type: "set", pin, value, seconds });
   }
-  /** @param {string} pin */
-  async toggle(pin) {
-    if (!this.#needsConfirmation(pin)) return this.send({ type: "toggle", pin });
+  /** @param {string} pin @param {number} [seconds] as above */
+  async toggle(pin, seconds) {
+    if (!this.#needsConfirmation(pin)) return this.send({ type: "toggle", pin, seconds });
     const { value = null, mode } = this.pins.get(pin) ?? {};
     await this.#confirmCommand(pin, value ? 0 : 1, !value);
     // The command that was confirmed, whatever happened meanwhile; only the server knows the last level of a dimmer.
-    if (mode === "pwm" && !value && !this.pins.get(pin)?.value) return this.send({ type: "toggle", pin });
-    return this.send({ type: "set", pin, value: value ? 0 : 1 });
+    if (mode === "pwm" && !value && !this.pins.get(pin)?.value) return this.send({ type: "toggle", pin, seconds });
+    return this.send({ type: "set", pin, value: value ? 0 : 1, seconds });
+  }
+  /** End what people have switched: rules and schedules decide again, else the pin's default. @param {string} pin */
+  auto(pin) {
+    return this.send({ type: "auto", pin });
   }
   /** @param {string} pin @param {number} [seconds] else the pin's own */
   async pulse(pin, seconds) {
     if (this.#needsConfirmation(pin)) await this.#confirmCommand(pin, 1, true, seconds);
-    return this.send(seconds === undefined ? { type: "pulse", pin } : { type: "pulse", pin, seconds });
+    return this.send({ type: "pulse", pin, seconds });
   }
   /** Set a simulated input. @param {string} pin @param {number} value */
   drive(pin, value) {
@@ -134,12 +144,17 @@ export class Raspi extends Connection {
       case "state":
         this.syncClock(message.time);
         for (const [name, value] of Object.entries(message.pins)) {
-          if (this.pins.get(name)?.value !== value) this.#update(name, value, message.time, null);
+          if (this.pins.get(name)?.value !== value) this.#update(name, { value, since: message.time, by: null });
         }
         return this.emit("state", message);
       case "change":
-        this.#update(message.pin, message.value, message.time, message.by ?? null);
+        this.#update(message.pin, { value: message.value, since: message.time, by: message.by ?? null, ...decision(message) });
         return this.emit("change", message);
+      case "source":
+        this.#update(message.pin, decision(message));
+        return this.emit("source", message);
+      case "automation":
+        return this.emit("automation", message);
       case "health":
         this.syncClock(message.time);
         this.health = message;
@@ -175,14 +190,17 @@ export class Raspi extends Connection {
     for (const pin of this.pins.values()) this.emit("pin", pin);
   }
 
-  /** @param {string} name @param {number|null} value @param {number} time @param {string|null} by */
-  #update(name, value, time, by) {
+  /** @param {string} name @param {Partial<Pin>} news */
+  #update(name, news) {
     const pin = this.pins.get(name);
     if (!pin) return;
-    Object.assign(pin, { value, since: time, by });
+    Object.assign(pin, news);
     this.emit("pin", pin);
   }
 }
+
+/** Return what a message says of the source of a value. @param {Partial<Pin>} message @returns {Partial<Pin>} */
+const decision = ({ source = null, until = null, auto = false, next }) => ({ source, until, auto, ...(next !== undefined && { next }) });
 
 /**
  * Connect to the server this module came from, and stay connected.

@@ -30,7 +30,7 @@ _FORMER_TAGS = {"in": "id", "iw": "he", "ji": "yi"}
 _BRACES = re.compile(r"\{(\w+)\}")
 _ENGLISH = "en"
 _FIRST = re.compile(rf"({_FOLDER}/{_TAG.pattern})\.first\.json")
-_LATER_SECTIONS = ("details", "fleet", "plain", "trust")
+_LATER_SECTIONS = ("details", "automation", "fleet", "plain", "trust")
 """Sections that the list of pins does not need."""
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..config.kinds import ALARMS, OPENINGS
 from ..decoding import pin_value, shorten
 from ..errors import STATUS, RequestError, refusal
-from ..messages import HEADERS, Command, Notice, PinInfo, Pulse, Set
+from ..messages import HEADERS, Auto, Command, Notice, PinInfo, Pulse, Set
 from ..security.access import Caller, cookie_name
 from .context import WebContext
 from .handler import NamedHandler, reason
@@ -25,6 +25,7 @@ _PAGE = PATH.lstrip("/")
 """Its own address, relative, since a reverse proxy may serve it below a path."""
 _MIN_REFRESH_S, _MAX_REFRESH_S = 2, 3600
 _REFRESH_S = 10
+_DAY_S = 86400
 _POLICY = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self';"
     " frame-ancestors 'none'"
@@ -132,6 +133,8 @@ class Plain(NamedHandler):
             return Set(pin=pin.name, value=what == "on")
         if what == "press":
             return Pulse(pin=pin.name)
+        if what == "auto":
+            return Auto(pin=pin.name)
         if what != "set_level":
             words = f"expected one of the buttons, got {shorten(what)}"
             raise RequestError("bad-value", words)
@@ -237,7 +240,7 @@ class Plain(NamedHandler):
         return escape(self._words.text(key, **values))
 
     def _question(self, pin: PinInfo, what: str, level: str) -> str:
-        key = {"on": "ask_on", "off": "ask_off", "press": "ask_press", "set_level": "ask_set"}[what]
+        key = {"set_level": "ask_set"}.get(what, f"ask_{what}")
         values = {"level": level.rstrip("% "), "seconds": f"{pin.pulse or 0:g}"}
         fields = self._hidden(pin=pin.name, level=level, sure="yes")
         back = f"<a href='{self._address(self._refresh())}'>{self._html('no')}</a>"
@@ -273,13 +276,35 @@ class Plain(NamedHandler):
         state = f"<strong{kind}>{escape(self._state(pin))}</strong>"
         if pin.since and pin.value is not None:
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(pin.since))
-            state += f" <small>{self._html('since', time=since)}</small>"
+            state += f" <small>{self._html('since', time=since)}{self._source(pin)}</small>"
         if pin.value is None and pin.error_reason not in (None, "unavailable"):
             words = self._words.worded(f"error:{pin.error_reason}", pin.error_values)
             state += f"<small>: {escape(words or str(pin.error))}</small>"
         forms = "".join(self._controls(pin)) if pin.writable and pin.value is not None else ""
         rest = f"<td>{state}</td><td>{forms}</td>" if forms else f"<td colspan='2'>{state}</td>"
         return f"<tr><th>{escape(pin.label)}</th>{rest}</tr>\n"
+
+    def _source(self, pin: PinInfo) -> str:
+        """Return who decides the value, and until when, for HTML; "" for what needs no words."""
+        source, end = pin.source, pin.until
+        if source is None or source.level == "default" or pin.pulse:
+            return ""
+        if source.level == "manual":
+            end = end or pin.next
+            if not end:
+                return ""
+        key = source.level if end is None else f"{source.level}_until"
+        day = "" if (end or 0) < time.time() + _DAY_S else "%Y-%m-%d "
+        until = time.strftime(f"{day}%H:%M", time.localtime(end))
+        name = (source.name or "").replace("_", " ")
+        return f", {self._html(key, name=name, time=until)}"
+
+    def _is_automatic(self, pin: PinInfo) -> bool:
+        """Tell if a schedule or a rule switches the pin."""
+        config = self.context.status.config
+        outputs = [schedule.pins for schedule in config.schedules.values()]
+        outputs += [rule.targets for rule in config.rules.values()]
+        return any(pin.name in names for names in outputs)
 
     def _state(self, pin: PinInfo) -> str:
         if pin.value is None:
@@ -297,6 +322,8 @@ class Plain(NamedHandler):
         fields = self._hidden(pin=pin.name)
         first = self._press_button(pin) if pin.pulse else self._button("on")
         found = [_form(f"{fields}{first} {self._button('off')}")]
+        if pin.auto and self._is_automatic(pin):
+            found.append(_form(fields + self._button("auto")))
         if pin.mode == "pwm":  # a form of its own: Enter in the field presses its first button
             name = self._html("level", label=pin.label)
             level = f"<input name='level' size='4' value='{_percent(pin)}' title='{name}'> % "

@@ -494,7 +494,7 @@ def test_row_that_opens(start_server, open_page, shoot):
     for pin, words in {"front": "open", "leak": "dry", "fan": "Calm", "hall": "off"}.items():
         expect(word(page, pin)).to_have_text(words)
     expect(word(page, "gate")).to_have_text("")
-    opener = page.get_by_role("button", name="Frost heater")
+    opener = page.get_by_role("button", name="Frost heater", exact=True)
     expect(opener).to_have_accessible_description("off")
     opener.press("Enter")
     expect(opener).to_have_attribute("aria-expanded", "true")

@@ -164,7 +164,7 @@ def test_commands_and_changes(start_server, open_page):
         fan.click()
         expect(word(page, "fan")).to_have_text(words)
     page.get_by_role("button", name="Press Doorbell").click()
-    expect(card(page, "bell").locator(".by")).to_contain_text(string("pulse"))
+    expect(card(page, "bell").locator(".by")).to_contain_text(string("by:pulse"))
     assert [each["value"] for each in api(server, "/api/pins/bell/history")["changes"]] == [1, 0]
     assert page.evaluate("window.shifts") == []
     page.get_by_role("button", name="Press Tomatoes").click()

@@ -68,7 +68,10 @@ class WebKit:
             raise AssertionError(f"{css} never said {words!r}, but {said!r}") from None
 
     def press(self, css: str) -> None:
-        self.element(css).click()
+        element = self.element(css)
+        center = "arguments[0].scrollIntoView({block: 'center'})"  # this driver does not scroll
+        self.driver.execute_script(center, element)
+        element.click()
 
     def check(self) -> None:
         """Check that no script of the page has failed."""

@@ -270,6 +270,56 @@ def test_kinds_and_rooms(start_server) -> None:
     assert value_of(server, "bell") == 1 and "ringing since" in page.text
 
 
+def test_schedules_and_automatic(start_server) -> None:
+    """A pin says which schedule or rule decides, and until when, also after a command by hand. A
+    button makes it automatic again, where a schedule or a rule switches it; with `confirm` it asks
+    first."""
+    in_hours = [time.strftime("%H:%M", time.localtime(time.time() + 3600 * n)) for n in (-1, 2, 4)]
+    begin, end, moment = in_hours
+    server = start_server(f"""
+access: {{control: everyone}}
+schedules:
+  warm_up: {{pin: heater, from: "{begin}", to: "{end}", unattended: true}}
+  all_off: {{at: "{moment}", turn_off: [lamp]}}
+rules:
+  leak: {{while: leak, turn_on: pump}}
+pins:
+  heater: {{gpio: 5, mode: output, label: Heater, confirm: true}}
+  lamp: {{gpio: 6, mode: output, label: Lamp}}
+  pump: {{gpio: 7, mode: output, label: Pump}}
+  radio: {{gpio: 8, mode: output, label: Radio}}
+  leak: {{gpio: 9, mode: input, kind: moisture}}
+""")
+    assert ask(server, "POST", "/api/clock/trust").status == 200
+    with WebSocketClient(server.port) as viewer:
+        viewer.command(type="drive", pin="leak", value=1)
+        for pin in ("lamp", "radio"):
+            viewer.command(type="set", pin=pin, value=1)
+    browser = TextBrowser(server)
+    page = browser.open()
+    cells = dict(zip(page.cells[::3], page.cells[1::3], strict=False))
+    assert cells["Heater"].endswith(f", by schedule “warm up” until {end}")
+    assert cells["Lamp"].endswith(f", by hand until {moment}")
+    assert cells["Pump"].endswith(", by rule “leak”")
+    assert "hand" not in cells["Radio"]
+    automatic = [form["fields"]["pin"] for form in page.forms if "Automatic" in form["buttons"]]
+    assert automatic == ["lamp"]
+    browser.press(page.form("Automatic", "lamp"), "Automatic")
+    assert value_of(server, "lamp") == 0
+
+    assert ask(server, "PUT", "/api/pins/heater", {"value": 0, "seconds": 86400}).status == 200
+    page = browser.open()
+    tomorrow = time.strftime(
+        "%H:%M", time.localtime(ask(server, "GET", "/api/pins/heater").json["until"])
+    )
+    assert f"by hand until {tomorrow}" in page.text
+    page = browser.press(page.form("Automatic", "heater"), "Automatic")
+    assert "Let schedules and rules decide on Heater again?" in page.text
+    assert value_of(server, "heater") == 0
+    browser.press(page.form("Automatic", "heater"), "Automatic")
+    assert value_of(server, "heater") == 1
+
+
 def test_language_of_a_file_in_the_own_folder(start_server, tmp_path: Path) -> None:
     """A language file in the own folder is offered, and read again after a change. What it lacks is
     English, and one that cannot be read counts as none; the log says so, once. Its text is escaped,

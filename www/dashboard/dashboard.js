@@ -3,7 +3,7 @@ import { connect } from "../raspi.js";
 import { address } from "../ui/address.js";
 import { showStatus } from "../ui/connection-status.js";
 import { confirmInDialog } from "../ui/dialog.js";
-import { fillIn, make, part, setText } from "../ui/dom.js";
+import { fillIn, loadStyle, part, setText } from "../ui/dom.js";
 import { loadStrings, text } from "../ui/i18n.js";
 import { toast } from "../ui/notice.js";
 import { recall, remember } from "../ui/stored.js";
@@ -33,10 +33,16 @@ const CLICK_DELAY_MS = 50; // `click` comes after `pointerup`
 
 const raspi = connect({ rest: DISCONNECT_HIDDEN_AFTER_S, confirm: false }); // the views ask, in the page's own words
 /** @type {import("./pin-view.js").Context} */
-const context = { raspi, confirm: confirmInDialog, unlock: (pin, action) => unlock(pin, action), opened: () => needDetails() };
+const context = {
+  raspi,
+  confirm: confirmInDialog,
+  unlock: (pin, action) => unlock(pin, action),
+  signIn: (then, error) => askForCode(then, error),
+  opened: (row) => (details ? details.opened(row) : void needDetails()),
+};
 const signIn = new SignIn(raspi);
 const health = new HealthView(part(document, "#health"));
-const notices = new Notices(raspi, () => signIn.button());
+const notices = new Notices(raspi, () => signIn.button(), () => needDetails().then(() => details?.trustClock()));
 const announcer = new Announcer();
 const list = new PinList(part(document, "#pins"), context, {
   added({ canvas, element, pin }) {
@@ -50,7 +56,7 @@ const list = new PinList(part(document, "#pins"), context, {
   },
 });
 const summary = new Summary(part(document, "#summary"), reveal);
-const router = new Router({ list: part(document, "#list"), pin: part(document, "#pin-page"), events: part(document, "#events-page") });
+const router = new Router({ list: part(document, "#list"), pin: part(document, "#pin-page"), events: part(document, "#events-page"), automation: part(document, "#automation-page") });
 const lastKnown = new LastKnown(raspi, () => showAll());
 const board = /** @type {HTMLDetailsElement} */ (part(document, "#board"));
 /** @type {import("./details.js").Details|null} */
@@ -72,7 +78,7 @@ const visibility = new IntersectionObserver((entries) => {
 let isDrawScheduled = false;
 let drawn = 0; // time of the last drawing, by performance.now()
 let theme = Math.max(0, THEMES.indexOf(recall("theme", "")));
-/** What was tapped before this browser was known to have the right to it, and when that or the signing in was. @type {{name: string, action: Action, at: number}[]} */
+/** What was tapped before this browser was known to have the right to it, and when that or the signing in was. @type {{label: string, then: () => unknown, at: number}[]} */
 let tapped = [];
 let isTouched = false;
 let liftTimer = 0;
@@ -106,7 +112,8 @@ function showAll() {
   const isEmpty = !hello.pins.length;
   part(document, "#no-pins").hidden = !isEmpty || !details;
   part(document, "#events-link").hidden = isEmpty;
-  for (const id of ["#summary", "footer"]) part(document, id).hidden = false; // what is not there yet cannot move
+  part(document, "#automation-link").hidden = !hello.automation;
+  part(document, "#summary").hidden = false; // what is not there yet cannot move
   signIn.show(hello.signed_in, hello.code_would_help);
   notices.update();
   list.show(listed());
@@ -124,17 +131,8 @@ function showAll() {
 
 /** Return the module of the details, once its style and its strings are there, too. */
 async function loadDetails() {
-  const style = make("link", "");
-  const isStyled = new Promise((resolve, reject) => Object.assign(style, { onload: resolve, onerror: reject }));
-  Object.assign(style, { rel: "stylesheet", href: new URL("details.css", import.meta.url).href });
-  document.head.append(style);
-  try {
-    await Promise.all([isStyled, loadStrings()]);
-    return await import("./details.js");
-  } catch (error) {
-    style.remove();
-    throw error instanceof Error ? error : new Error("details.css");
-  }
+  await Promise.all([loadStyle(new URL("details.css", import.meta.url)), loadStrings()]);
+  return import("./details.js");
 }
 
 /** Load the details, once. */
@@ -144,7 +142,10 @@ async function needDetails() {
   try {
     const { Details } = await loadDetails();
     details = new Details(context, change);
-    for (const { canvas, pin } of list.rows) details.sparklines.add(canvas, pin.name);
+    for (const row of list.rows) {
+      details.sparklines.add(row.canvas, row.pin.name);
+      if (row.isOpen) details.opened(row);
+    }
     showAll();
   } catch (error) {
     toast("", text("unanswered", { why: String(error) })); // the next tap tries again
@@ -158,20 +159,31 @@ const listed = () => [...raspi.pins.values()].filter(({ hidden }) => !hidden);
 /** Ask for the code that a pin needs, and then do what was tapped. @param {string} name of the pin @param {Action} action @param {string} [error] why it is asked again */
 async function unlock(name, action, error) {
   const pin = raspi.pins.get(name);
-  const isComing = raspi.isFresh && (signIn.isAwaited || (pin && !isLocked(pin, context))); // the right to it
-  if (isComing || (await signIn.ask(error))) tapped.push({ name, action, at: performance.now() });
+  const isThere = !!pin && !isLocked(pin, context); // the right to it
+  await askForCode(() => carryOut(name, action), error, pin?.label, isThere);
+}
+
+/** Ask for the code, and then do what was tapped. @param {() => unknown} then @param {string} [error] why it is asked again @param {string} [label] of what it switches @param {boolean} [isThere] the right to it */
+async function askForCode(then, error, label = "", isThere = false) {
+  const isComing = raspi.isFresh && (isThere || signIn.isAwaited);
+  if (isComing || (await signIn.ask(error))) tapped.push({ label, then, at: performance.now() });
 }
 
 /** Do what was tapped before this browser had the right to it. */
 async function carryOn() {
   if (signIn.isAwaited) return;
-  for (const { name, action, at } of tapped.splice(0)) {
-    const pin = raspi.pins.get(name);
-    if (!pin) continue;
-    if (performance.now() - at > CARRY_ON_S * 1000) toast(`${pin.label}:`, text("notDone", { why: text("error:no-answer") }));
-    else if (isLocked(pin, context)) void unlock(name, action, text("notThisCode"));
-    else await (list.row(name) ?? new PinRow(pin, context, [])).act(action); // a hidden pin has none
+  for (const { label, then, at } of tapped.splice(0)) {
+    if (performance.now() - at > CARRY_ON_S * 1000) toast(label && `${label}:`, text("notDone", { why: text("error:no-answer") }));
+    else await then();
   }
+}
+
+/** Do what was tapped, after signing in. @param {string} name @param {Action} action */
+async function carryOut(name, action) {
+  const pin = raspi.pins.get(name);
+  if (!pin) return;
+  if (isLocked(pin, context)) void unlock(name, action, text("notThisCode"));
+  else await (list.row(name) ?? new PinRow(pin, context, [])).act(action); // a hidden pin has none
 }
 
 /** Bring the rows of pins to sight, from the page of a pin, too. @param {string[]} names */
@@ -239,6 +251,7 @@ function tick() {
   if (document.hidden) return;
   showStatus(raspi);
   notices.update();
+  if (!details && [...raspi.pins.values()].some(({ next }) => next && next < raspi.time)) void needDetails(); // which ask for the next one
   draw();
   list.tick();
   details?.tick();
@@ -249,7 +262,7 @@ function tick() {
 function route() {
   const { name, pin } = viewOf(location.hash);
   const host = raspi.hello?.server.host ?? location.hostname;
-  const title = pin ? (raspi.pins.get(pin)?.label ?? pin) : name === "events" ? text("events") : "";
+  const title = pin ? (raspi.pins.get(pin)?.label ?? pin) : name === "list" ? "" : text(name === "automation" ? name : "events");
   document.title = title ? `${title} – ${host}` : host;
   if (!raspi.hello) return;
   if (name !== "list" && !details) return void needDetails(); // which comes back here
@@ -259,6 +272,7 @@ function route() {
 /** @param {import("./router.js").View} view */
 function open(view) {
   part(document, "#summary").classList.toggle("alarms-only", view.name !== "list");
+  part(document, "footer").hidden = false; // not before, or it would move
   details?.open(view);
 }
 
@@ -269,6 +283,7 @@ board.addEventListener("toggle", () => board.open && needDetails());
 for (const type of /** @type {const} */ (["pointerdown", "pointerup", "pointercancel"])) document.addEventListener(type, touch, true);
 raspi.on("hello", () => setTimeout(showUntouched)); // once the health is here, too, which may bring a notice above the pins
 raspi.on("pin", change);
+raspi.on("automation", () => void needDetails()); // which follow it
 raspi.on("health", showHealth);
 raspi.on("link", () => showStatus(raspi)); // also on a hidden page: it is rare
 window.addEventListener("hashchange", route);

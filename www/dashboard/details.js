@@ -1,8 +1,13 @@
 /**
  * What the list does not need at first: the last minutes in open rows, the page of a pin, the events of a day, and the picture of the
- * header, and help if there are no pins yet. It is loaded when any of it is opened.
+ * header, help if there are no pins yet, and what is told of schedules and rules. It is loaded when any of it is opened.
  */
-import { part } from "../ui/dom.js";
+import { loadStyle, part } from "../ui/dom.js";
+import { errorText, text } from "../ui/i18n.js";
+import { toast } from "../ui/notice.js";
+import { ApiError, request } from "../ui/polling.js";
+import { AutomationState } from "./automation-state.js";
+import { ClaimBar } from "./claim-bar.js";
 import { EventsPage } from "./events.js";
 import { GpioHeader } from "./gpio-header.js";
 import { History } from "./history.js";
@@ -19,14 +24,20 @@ export class Details {
   #raspi;
   #history;
   #requested = 0; // by performance.now()
+  #context;
+  /** @type {import("./automation-page.js").AutomationPage|null} */ #automationPage = null;
+  /** @type {Promise<unknown>|null} */ #automationStyle = null;
+  /** True while the page of schedules and rules is wanted. */ #isAutomationOpen = false;
 
   /** @param {import("./pin-view.js").Context} context @param {(pin: Pin) => void} changed is told of a pin whose author is known now */
   constructor(context, changed) {
+    this.#context = context;
     this.#raspi = context.raspi;
+    this.automation = new AutomationState(context.raspi, () => this.#automationChanged(), changed);
     this.#history = new History(context.raspi, HISTORY_S);
     this.changed = changed;
     this.sparklines = new Sparklines(this.#history);
-    this.page = new PinPage(part(document, "#pin-page"), context);
+    this.page = new PinPage(part(document, "#pin-page"), context, this.automation);
     this.events = new EventsPage(part(document, "#events-page"), context.raspi);
     this.header = new GpioHeader(part(document, "#board"), context);
     explainPins(part(document, "#no-pins"));
@@ -35,6 +46,7 @@ export class Details {
   /** Fetch what happened before, after each hello. */
   async refresh() {
     this.header.refresh();
+    void this.automation.refresh();
     this.#requested = performance.now();
     if (!(await this.#history.refresh())) return;
     this.sparklines.redraw();
@@ -53,10 +65,47 @@ export class Details {
     this.events.record(pin);
   }
 
+  /** Tell more of a pin in its open row. @param {import("./pin-row.js").PinRow} row */
+  opened(row) {
+    if (row.bar || row.pin.mode === "input") return;
+    const bar = new ClaimBar(row, true, `label-${row.pin.name}`, this.automation, this.#raspi);
+    part(row.element, ".level").after(bar.element);
+    row.bar = bar;
+  }
+
+  /** Tell the server that its clock is right, or ask for the code first. @param {boolean} [isAsked] true if the code was typed just now */
+  async trustClock(isAsked = false) {
+    try {
+      await request("/clock/trust", "POST");
+    } catch (error) {
+      if (error instanceof ApiError && error.code === "sign-in") return this.#context.signIn(() => this.trustClock(true), isAsked ? text("notThisCode") : "");
+      toast("", text("notDone", { why: error instanceof ApiError ? errorText(error.reason, error.message, error.values) : text("error:no-answer") }));
+    }
+  }
+
+  #automationChanged() {
+    this.page.tick();
+    this.#automationPage?.draw();
+  }
+
   /** Fill the view of the address. @param {import("./router.js").View} view */
   open({ name, pin }) {
     this.page.open(pin);
     this.events.open(name === "events");
+    this.#isAutomationOpen = name === "automation";
+    if (this.#isAutomationOpen || this.#automationPage) void this.#openAutomation();
+  }
+
+  /** Show the page of schedules and rules, or stop; load it first. */
+  async #openAutomation() {
+    try {
+      const [{ AutomationPage }] = await Promise.all([import("./automation-page.js"), this.#automationStyle ??= loadStyle(new URL("automation.css", import.meta.url))]);
+      this.#automationPage ??= new AutomationPage(part(document, "#automation-page"), this.#context, this.automation);
+    } catch (error) {
+      this.#automationStyle = null;
+      return void toast("", text("unanswered", { why: String(error) }));
+    }
+    await this.#automationPage.open(this.#isAutomationOpen);
   }
 
   /** Show the present view again: the pins may be other ones now. */
@@ -76,6 +125,8 @@ export class Details {
     this.page.tick();
     this.events.tick();
     this.header.tick();
+    this.automation.tick();
+    this.#automationPage?.tick();
     if (this.#raspi.link === "polling" && performance.now() - this.#requested > HISTORY_INTERVAL_S * 1000) this.refresh();
   }
 }

@@ -1,6 +1,6 @@
 /** The notices at the top of the dashboard: the server's for its owner, and what keeps this page from working fully. */
 import { address, ROOT_PATH } from "../ui/address.js";
-import { part } from "../ui/dom.js";
+import { make, part } from "../ui/dom.js";
 import { hasCode } from "../ui/frame.js";
 import { text, worded } from "../ui/i18n.js";
 import { iconButton, linkButton, NoticeList } from "../ui/notice.js";
@@ -8,8 +8,8 @@ import { isWeak } from "./health.js";
 
 /** @typedef {import("../ui/notice.js").Notice} Notice */
 
-/** Return the notices that hold now, the most urgent first. @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button */
-export function currentNotices(raspi, signIn) {
+/** Return the notices that hold now, the most urgent first. @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button @param {() => unknown} trustClock */
+export function currentNotices(raspi, signIn, trustClock) {
   const { hello, health, link } = raspi;
   /** @type {Notice[]} */
   const found = [];
@@ -18,7 +18,7 @@ export function currentNotices(raspi, signIn) {
   for (const { code, message, reason, values } of hello?.server.notices ?? []) {
     const words = worded(`notice:${reason}`, values);
     const detail = words === null ? message : String(values.why ?? ""); // the words of a program
-    found.push({ code, words: words ?? "", detail, isWarning: code !== "simulated" });
+    found.push({ code, words: words ?? "", detail, isWarning: code !== "simulated", action: code === "clock" ? () => actionButton(text("timeIsRight"), trustClock) : undefined });
   }
   const outputs = hello?.pins.filter((pin) => pin.mode !== "input") ?? [];
   const switchesSome = outputs.some((pin) => pin.writable);
@@ -31,6 +31,8 @@ export function currentNotices(raspi, signIn) {
   return found.sort((one, other) => rank(one) - rank(other));
 }
 
+/** @param {string} words @param {() => unknown} act */
+const actionButton = (words, act) => Object.assign(make("button", "button", words), { onclick: act });
 const trustLink = () => linkButton(address("trust/"), text("howToTrust"));
 
 /** The notices of the dashboard. On a phone they take two lines, until all of them are asked for. */
@@ -38,12 +40,14 @@ export class Notices extends NoticeList {
   #all = iconButton("all", "chevron-down", text("allNotices"));
   #raspi;
   #signIn;
+  #trustClock;
 
-  /** @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button */
-  constructor(raspi, signIn) {
+  /** @param {import("../raspi.js").Raspi} raspi @param {() => HTMLElement} signIn makes a button @param {() => unknown} trustClock tells the server that its clock is right */
+  constructor(raspi, signIn, trustClock) {
     super(part(document, "#notices"), `put away ${ROOT_PATH}`);
     this.#raspi = raspi;
     this.#signIn = signIn;
+    this.#trustClock = trustClock;
     this.#all.setAttribute("aria-expanded", "false");
     this.#all.onclick = () => this.#open(!this.place.classList.contains("open"));
     new ResizeObserver(() => this.#fit()).observe(this.place);
@@ -51,7 +55,7 @@ export class Notices extends NoticeList {
 
   /** Draw those that hold now. All are known only while connected. */
   update() {
-    this.show(currentNotices(this.#raspi, this.#signIn), this.#raspi.isFresh && this.#raspi.health !== null);
+    this.show(currentNotices(this.#raspi, this.#signIn, this.#trustClock), this.#raspi.isFresh && this.#raspi.health !== null);
   }
 
   onDrawn() {

@@ -57,5 +57,6 @@ export class PinHead extends PinView {
   tick() {
     const now = [(this.isIdle ? this.ago : this.age) || text("noChange"), this.left || this.author].filter(Boolean).join(", ");
     setText(this.#since, this.pending ?? (this.isOld ? text("lastHeard") : now));
+    this.bar?.show();
   }
 }

@@ -4,11 +4,13 @@ import { part, setText } from "../ui/dom.js";
 import { lasting, moment } from "../ui/format.js";
 import { text } from "../ui/i18n.js";
 import { request } from "../ui/polling.js";
+import { ClaimBar } from "./claim-bar.js";
 import { eventRow } from "./event-row.js";
 import { Track } from "./history.js";
 import { built } from "./markup.js";
 import { shape } from "./pin-view.js";
 import { PinHead } from "./pin-head.js";
+import { PlanPanel } from "./strip.js";
 import { Timeline } from "./timeline.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
@@ -46,6 +48,7 @@ const HTML = `
     <p class="range"></p>
     <p class="readout"></p>
   </section>
+  <section class="panel coming" hidden></section>
   <section class="panel">
     <div class="bar">
       <h2 data-text="lastChanges"></h2>
@@ -65,13 +68,17 @@ export class PinPage {
   #timelineTimer = 0;
   #whole;
   #context;
+  #automation;
+  #plan;
   #timeline;
 
-  /** @param {HTMLElement} whole @param {import("./pin-view.js").Context} context */
-  constructor(whole, context) {
+  /** @param {HTMLElement} whole @param {import("./pin-view.js").Context} context @param {import("./automation-state.js").AutomationState} automation */
+  constructor(whole, context, automation) {
     this.#whole = whole;
     this.#context = context;
+    this.#automation = automation;
     whole.append(built(HTML));
+    this.#plan = new PlanPanel(part(whole, ".coming"));
     this.#timeline = new Timeline(part(whole, ".timeline"), context.raspi);
   }
 
@@ -96,9 +103,24 @@ export class PinPage {
     if (this.#head?.shape !== shape(pin, this.#context)) {
       this.#head = new PinHead(pin, this.#context, "page-");
       part(this.#whole, ".head").replaceChildren(this.#head.element);
+      if (pin.mode !== "input") {
+        this.#head.bar = new ClaimBar(this.#head, false, `page-label-${pin.name}`, this.#automation, this.#context.raspi);
+        part(this.#head.element, ".meta").before(this.#head.bar.element);
+      }
       /** @type {HTMLAnchorElement} */ (part(this.#whole, ".csv")).href = address(`api/pins/${pin.name}/history?format=csv`);
     }
+    this.showPlan();
     this.#fetchHistory(pin);
+  }
+
+  /** Show what schedules want for it. */
+  showPlan() {
+    const { raspi } = this.#context;
+    const pin = raspi.pins.get(this.#name);
+    if (!pin) return;
+    const { isKnown, plan, schedules } = this.#automation;
+    const isPlanned = isKnown && schedules.some((schedule) => schedule.pin === pin.name);
+    this.#plan.show(isPlanned ? (plan[pin.name] ?? []) : undefined, pin, raspi.time, !isKnown && Boolean(pin.next));
   }
 
   /** @param {Pin} pin as it is now */
@@ -117,6 +139,7 @@ export class PinPage {
   tick() {
     if (!this.#name) return;
     this.#head?.tick();
+    this.showPlan();
     this.#timeline.draw();
   }
 

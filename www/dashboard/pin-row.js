@@ -63,7 +63,7 @@ export class PinRow extends PinView {
     this.#more.hidden = !isOpen;
     this.#opener.setAttribute("aria-expanded", String(isOpen));
     this.tick();
-    if (isOpen) this.#opened();
+    if (isOpen) this.#opened(this);
   }
 
   /** Focus the link to its page, or what opens to it. */
@@ -94,7 +94,9 @@ export class PinRow extends PinView {
     const { pin } = this;
     const { isIdle } = this;
     setText(this.#word, isIdle ? "" : stateText(pin.value, pin));
-    setText(this.#since, this.pending ?? (this.isOld ? text("lastHeard") : isIdle ? this.ago : this.left || this.age));
-    if (this.isOpen) setText(part(this.element, ".by"), [this.age || text("noChange"), this.author].filter(Boolean).join(", "));
+    setText(this.#since, this.pending ?? (this.isOld ? text("lastHeard") : isIdle ? this.ago : this.term));
+    if (!this.isOpen) return;
+    setText(part(this.element, ".by"), [this.age || text("noChange"), this.author].filter(Boolean).join(", "));
+    this.bar?.show();
   }
 }

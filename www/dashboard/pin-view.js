@@ -1,5 +1,5 @@
 /** What the row and the head of a pin share: which control it has, the age of its value, and its limits. */
-import { ago, author, forSpan, length, span } from "../ui/format.js";
+import { ago, author, comingTime, forSpan, length, span, spoken } from "../ui/format.js";
 import { text } from "../ui/i18n.js";
 import { isPressed } from "../ui/kinds.js";
 import { controlKind, PinControl } from "../ui/pin-control.js";
@@ -12,10 +12,12 @@ import { controlKind, PinControl } from "../ui/pin-control.js";
  * @property {import("../raspi.js").Raspi} raspi
  * @property {(question: string, answer: string) => Promise<boolean>} confirm
  * @property {(pin: string, action: Action) => void} unlock asks for the code, and then carries on
- * @property {() => void} opened is told that a row was opened
+ * @property {(then: () => void, error?: string) => void} signIn asks for the code, and then does that; the error is why it asks again
+ * @property {(row: import("./pin-row.js").PinRow) => void} opened is told of a row that was opened
  */
 
 const COUNTDOWN_MIN_S = 5; // a shorter limit is over before it is read
+const COUNTDOWN_MOST_S = 3600; // a later end is told as a time
 
 /** Return whether a pin could be switched with the control code. @param {Pin} pin @param {Context} context */
 export function isLocked({ mode, writable, control }, { raspi }) {
@@ -32,11 +34,12 @@ function kindOf(pin, context) {
 
 /** Return what a view is built from: as long as that is the same, so is the view. @param {Pin} pin @param {Context} context */
 export function shape(pin, context) {
-  return JSON.stringify([kindOf(pin, context), isLocked(pin, context), { ...pin, value: 0, since: 0, by: "" }]);
+  return JSON.stringify([kindOf(pin, context), isLocked(pin, context), { ...pin, value: 0, since: 0, by: 0, source: 0, until: 0, auto: 0, next: 0 }]);
 }
 
 /** @extends {PinControl<Pin>} */
 export class PinView extends PinControl {
+  /** What tells more of the source of its value, once that is loaded. @type {{show: () => void, element: HTMLElement}|null} */ bar = null;
   #raspi;
 
   /** @param {Pin} pin @param {Context} context @param {HTMLElement} element holds all parts */
@@ -44,10 +47,14 @@ export class PinView extends PinControl {
     const { raspi, confirm, unlock } = context;
     const { name } = pin;
     super(pin, kindOf(pin, context), element, {
-      set: (value) => raspi.set(name, value),
-      toggle: () => (raspi.pins.get(name)?.value ? raspi.set(name, 1) : raspi.toggle(name)), // a question may have taken long
+      set: (value, seconds) => raspi.set(name, value, seconds),
+      toggle: (seconds) => {
+        const value = raspi.pins.get(name)?.value; // a question may have taken long
+        return value ? raspi.set(name, value, seconds) : raspi.toggle(name, seconds);
+      },
       pulse: () => raspi.pulse(name),
       drive: (value) => raspi.drive(name, value),
+      auto: () => raspi.auto(name),
       confirm,
       unlock: isLocked(pin, context) ? (action) => unlock(name, action) : null,
     });
@@ -90,12 +97,27 @@ export class PinView extends PinControl {
     return since === null ? "" : ago(this.#raspi.time - since);
   }
 
-  /** How long it may stay on, or nothing without a limit. */
+  /** How long it stays on, or nothing if that has no end, or a near one. */
   get left() {
-    const { since, value, pulse, max_on } = this.pin;
-    const limit = Math.min(pulse ?? Infinity, max_on ?? Infinity);
-    if (!value || since === null || limit < COUNTDOWN_MIN_S || limit === Infinity) return "";
-    return text("atMostLeft", { span: span(limit - (this.#raspi.time - since) + 1) });
+    const { since, value, until } = this.pin;
+    if (!value || !until || until - (since ?? 0) < COUNTDOWN_MIN_S) return "";
+    return text("atMostLeft", { span: span(until - this.#raspi.time + 1) });
+  }
+
+  /** Until when it has its value, and why; else for how long it has had it. */
+  get term() {
+    const { source, until, next, pulse } = this.pin;
+    const { time } = this.#raspi;
+    const isByHand = source?.level === "manual" && this.#raspi.hello?.automation; // elsewhere all of it is
+    const end = until ?? (isByHand && next) ?? 0;
+    const why = source?.name ? ` (${spoken(source.name)})` : "";
+    if (pulse === null && end && end > time) {
+      if (source?.level === "schedule") return text("untilTime", { time: comingTime(end, time) }) + why;
+      if (isByHand && until && until - time <= COUNTDOWN_MOST_S) return text("byHandLeft", { span: span(until - time + 1) });
+      if (isByHand) return text("byHandUntil", { time: comingTime(end, time) });
+    }
+    const words = this.left || this.age;
+    return words && words + why;
   }
 
   /** Who changed it. */

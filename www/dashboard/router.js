@@ -1,20 +1,21 @@
 /**
- * The views of the page by their addresses: `#pin/NAME` is one pin, `#events` the events of a day, all else the list. Back leads to
+ * The views of the page by their addresses: `#pin/NAME` is one pin, `#events` the events of a day, `#automation` schedules
+ * and rules, all else the list. Back leads to
  * the view before, at the same place and with the same focus.
  */
 
-/** @typedef {{name: "list"|"pin"|"events", pin: string}} View */
+/** @typedef {{name: "list"|"pin"|"events"|"automation", pin: string}} View */
 
 const PIN = /^#pin\/([a-z][a-z0-9_-]*)$/;
 
 /** Return the view that an address names. @param {string} hash @returns {View} */
 export function viewOf(hash) {
   const pin = PIN.exec(hash)?.[1] ?? "";
-  return { name: pin ? "pin" : hash === "#events" ? "events" : "list", pin };
+  return { name: pin ? "pin" : hash === "#events" ? "events" : hash === "#automation" ? "automation" : "list", pin };
 }
 
 /** Return the address of a view. @param {View} view */
-const addressOf = ({ name, pin }) => (name === "list" ? "#" : pin ? `#pin/${pin}` : "#events");
+const addressOf = ({ name, pin }) => (name === "list" ? "#" : pin ? `#pin/${pin}` : `#${name}`);
 
 export class Router {
   /** @type {Record<View["name"], HTMLElement>} */ #parts;

@@ -16,6 +16,19 @@ export function part(whole, selector) {
   return found;
 }
 
+/** Add a style sheet to the page, and wait until it is there. @param {URL} url @returns {Promise<unknown>} */
+export function loadStyle({ href }) {
+  const style = Object.assign(make("link", ""), { rel: "stylesheet", href });
+  document.head.append(style);
+  return new Promise((resolve, reject) => {
+    style.onload = resolve;
+    style.onerror = () => {
+      style.remove();
+      reject(new Error(href));
+    };
+  });
+}
+
 /** Write a text if it differs, so that nothing is drawn or read aloud twice. @param {Element} element @param {string} words */
 export function setText(element, words) {
   if (element.textContent !== words) element.textContent = words;

@@ -1,5 +1,5 @@
 /** Numbers and times as people read them in their language. */
-import { counted, known, LOCALE, text } from "./i18n.js";
+import { counted, LOCALE, text, worded } from "./i18n.js";
 
 /** @param {string} unit @param {number} [digits] @param {"short"|"long"} [unitDisplay] */
 const measure = (unit, digits = 0, unitDisplay = "short") =>
@@ -73,6 +73,12 @@ export const moment = (time, exactly = false) => onDay(time, (exactly ? EXACT_TI
 /** Return the time of day to the minute, with the day where it is not today. @param {number} time Unix seconds */
 export const minute = (time) => onDay(time, MINUTE.format(time * 1000));
 
+/** Return the time of day to the minute. @param {number} time Unix seconds */
+export const clockMinute = (time) => MINUTE.format(time * 1000);
+
+/** Return a time to come: the time of day, with the day where it is more than 24 hours away. @param {number} time Unix seconds @param {number} now */
+export const comingTime = (time, now) => (time - now < 86400 ? clockMinute(time) : minute(time));
+
 /** Return an hour: "14:00 – 14:59", with the day where it is not today. @param {number} start Unix seconds */
 export const hourFrom = (start) => onDay(start, MINUTE.formatRange(start * 1000, (start + 3599) * 1000));
 
@@ -82,8 +88,12 @@ function onDay(time, clock) {
   return date.toDateString() === new Date().toDateString() ? clock : `${DAY.format(date)}, ${clock}`;
 }
 
+/** Return the name of a schedule or a rule for people. @param {string} name */
+export const spoken = (name) => name.replaceAll("_", " ");
+
 /** Return what changed a pin: a reason of the server, else a client's address. @param {string|null} by */
 export function author(by) {
   if (by === null) return "";
-  return (["pulse", "max_on", "group", "initial"].includes(by) && known(by)) || text("byWhom", { who: by });
+  const [reason, name = ""] = by.split(" ");
+  return worded(`by:${reason}`, { name: spoken(name) }) ?? text("byWhom", { who: by });
 }

@@ -4,7 +4,7 @@
  */
 
 /** @typedef {typeof import("../languages/en.json")} Strings */
-/** @typedef {keyof (Strings["page"] & Strings["details"])} Text */
+/** @typedef {keyof (Strings["page"] & Strings["details"] & Strings["automation"])} Text */
 /** A string with forms for numbers. @typedef {Text extends infer K ? K extends `${infer N}_other` ? N : never : never} Counted */
 
 const page = document.documentElement;
@@ -58,7 +58,7 @@ export async function loadStrings(part = "whole") {
   const own = await read(LANGUAGE, part).catch((error) => String(error.message));
   if (typeof own === "object" && !english) strings = own;
   else strings = (await import("./own-language.js")).completed(LANGUAGE, own, await (english ?? read("en", part)));
-  words = { ...strings.details, ...strings.page };
+  words = { ...strings.details, ...strings.automation, ...strings.page };
   page.lang = typeof own === "object" ? LOCALE : "en";
   page.dir = strings.direction === "rtl" ? "rtl" : "ltr";
 }

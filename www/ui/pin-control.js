@@ -12,12 +12,13 @@ import { Slider } from "./slider.js";
 /** The properties of a pin that a control uses.
  * @typedef {import("./kinds.js").Pin & {label: string, value: number|null, pulse: number|null, confirm: boolean, error: string|null,
  *   error_reason?: string|null, error_values?: Record<string, string|number>}} Pin */
-/** What a tap asks for. @typedef {{type: "switch", on: boolean}|{type: "level", level: number}|{type: "press"|"stop"|"drive"}} Action */
+/** What a tap asks for. @typedef {{type: "switch", on: boolean}|{type: "level", level: number}|{type: "while", seconds: number}|{type: "press"|"stop"|"drive"|"auto"}} Action */
 /** The commands to a pin. @typedef {object} Commands
- * @property {(value: number) => Promise<unknown>} set
- * @property {() => Promise<unknown>} toggle
+ * @property {(value: number, seconds?: number) => Promise<unknown>} set
+ * @property {(seconds?: number) => Promise<unknown>} toggle
  * @property {() => Promise<unknown>} pulse
  * @property {(value: number) => Promise<unknown>} [drive]
+ * @property {() => Promise<unknown>} [auto]
  * @property {(question: string, answer: string) => Promise<boolean>} confirm
  * @property {((action: Action) => unknown)|null} [unlock] for a pin that needs the code: ask for it, and then carry on
  */
@@ -172,6 +173,13 @@ export class PinControl {
         const question = text("askSet", { label, level });
         return this.#send(text("setting", { level }), action.level > 0, () => this.#commands.set(action.level), question, text("set"));
       }
+      case "while": {
+        const { seconds } = action;
+        const send = () => (pin.mode === "pwm" && !pin.value ? this.#commands.toggle(seconds) : this.#commands.set(pin.value || 1, seconds));
+        return this.#send(text("switchingOn"), true, send, text("askOnFor", { label, span: length(seconds) }), text("switchOn"));
+      }
+      case "auto":
+        return this.#send(text("goingAutomatic"), Boolean(pin.value), async () => this.#commands.auto?.(), text("askAutomatic", { label }), text("automatic"));
       case "drive": {
         const value = pin.value ? 0 : 1;
         return this.#send(text("driving", { state: stateText(value, pin) }), value > 0, async () => this.#commands.drive?.(value));

@@ -62,7 +62,7 @@ export class Polling {
   /** @type {(link: "lost"|"sign-in"|"forbidden") => void} */ #end;
   /** All of a hello but times and values. */ #description = "";
   #healthRequested = -Infinity; // by performance.now()
-  /** @type {Map<string, number|null>} */ #since = new Map();
+  /** What was said of each pin, but its value. @type {Map<string, {since: number|null, decision: string}>} */ #told = new Map();
   #seq = 0;
   #isClosed = false;
   /** @type {() => void} */ #resume = () => {};
@@ -92,9 +92,10 @@ export class Polling {
     const path = `/pins/${encodeURIComponent(pin)}`;
     /** @type {Record<string, () => Promise<any>>} */
     const requests = {
-      set: () => request(path, "PUT", { value }, COMMAND_TIMEOUT_S),
-      toggle: () => request(`${path}/toggle`, "POST", {}, COMMAND_TIMEOUT_S),
-      pulse: () => request(`${path}/pulse`, "POST", seconds === undefined ? {} : { seconds }, COMMAND_TIMEOUT_S),
+      set: () => request(path, "PUT", { value, seconds }, COMMAND_TIMEOUT_S),
+      toggle: () => request(`${path}/toggle`, "POST", { seconds }, COMMAND_TIMEOUT_S),
+      pulse: () => request(`${path}/pulse`, "POST", { seconds }, COMMAND_TIMEOUT_S),
+      auto: () => request(`${path}/auto`, "POST", {}, COMMAND_TIMEOUT_S),
     };
     const carryOut = requests[type];
     if (!carryOut) throw new ApiError(0, "not-connected", `the API has no "${type}"`);
@@ -136,21 +137,28 @@ export class Polling {
   /** @param {import("../raspi.js").Hello} hello */
   #report(hello) {
     const { time, pins } = hello;
-    const description = JSON.stringify({ ...hello, id: "", time: 0, state: {}, pins: pins.map((pin) => ({ ...pin, value: 0, since: 0 })) });
+    const description = JSON.stringify({ ...hello, id: "", time: 0, state: {}, pins: pins.map((pin) => ({ ...pin, value: 0, since: 0, source: 0, until: 0, auto: 0, next: 0 })) });
     if (description === this.#description) {
       pins.forEach((pin) => this.#update(pin));
       this.#receive({ type: "state", seq: ++this.#seq, time, pins: {} });
       return;
     }
     this.#description = description;
-    this.#since = new Map(pins.map(({ name, since }) => [name, since]));
+    this.#told = new Map(pins.map((pin) => [pin.name, told(pin)]));
     this.#receive({ ...hello, interval: POLL_INTERVAL_S });
   }
 
   /** @param {import("../raspi.js").Pin} pin */
-  #update({ name, value, since }) {
-    if (since === this.#since.get(name)) return;
-    this.#since.set(name, since);
-    this.#receive({ type: "change", seq: ++this.#seq, time: since, pin: name, value });
+  #update(pin) {
+    const { name, value, since: time, source, until, auto, next } = pin;
+    const [before, now] = [this.#told.get(name), told(pin)];
+    const isSame = now.since === before?.since;
+    if (isSame && now.decision === before?.decision) return;
+    this.#told.set(name, now);
+    const message = { seq: ++this.#seq, time, pin: name, source, until, auto, next };
+    this.#receive(isSame ? { type: "source", ...message } : { type: "change", value, ...message });
   }
 }
+
+/** @param {import("../raspi.js").Pin} pin */
+const told = ({ since, source, until, auto, next }) => ({ since, decision: JSON.stringify([source, until, auto, next]) });

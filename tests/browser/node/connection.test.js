@@ -211,6 +211,24 @@ test("Polling reports values each second, health each six, and a new description
   assert.equal(asked("GET /hello"), seen + 1);
 });
 
+test("Polling reports another source of a value, and the next time of its schedules, without a new hello", async () => {
+  const decided = { source: { level: "manual" }, until: 60, auto: true, next: 90 };
+  let [answer, hellos, sources] = [hello(), 0, []];
+  const { raspi } = await polling(() => answer);
+  raspi.on("hello", () => hellos++);
+  raspi.on("source", ({ until, next }) => sources.push([until, next]));
+  for (const more of [{}, { until: 70 }, { next: 95 }, { next: 95 }]) {
+    answer = hello({ pins: [{ ...LAMP, ...Object.assign(decided, more) }] });
+    await clock.advance(1);
+  }
+  assert.deepEqual([sources, hellos], [[[60, 90], [70, 90], [70, 95]], 0]);
+  const { source, until, auto, next } = raspi.pins.get("lamp");
+  assert.deepEqual({ source, until, auto, next }, decided);
+  answer = hello({ pins: [{ ...LAMP, value: 1, since: 6, ...decided, auto: false }] });
+  await clock.advance(1);
+  assert.deepEqual([sources.length, raspi.pins.get("lamp").value, raspi.pins.get("lamp").auto], [3, 1, false]);
+});
+
 test("While polling, a command is one request; an error ends it", async () => {
   const { raspi } = await polling();
   api.answers["PUT /pins/lamp"] = { name: "lamp", value: 1, since: 7 };
@@ -219,9 +237,11 @@ test("While polling, a command is one request; an error ends it", async () => {
   assert.equal(raspi.pins.get("lamp").value, 1);
   assert.equal(await code(raspi.toggle("lamp")), "code-409");
   assert.equal(await code(raspi.pulse("lamp", 2)), "no-answer"); // of a network that fails
+  assert.equal(await code(raspi.set("lamp", 1, 900)), "done");
+  assert.equal(await code(raspi.auto("lamp")), "no-answer");
   assert.equal(await code(raspi.drive("lamp", 1)), "not-connected");
   const commands = api.requests.filter(({ method }) => ["PUT", "POST"].includes(method));
-  assert.deepEqual(commands.map(({ body }) => body), [{ value: 1 }, {}, { seconds: 2 }]);
+  assert.deepEqual(commands.map(({ body }) => body), [{ value: 1 }, {}, { seconds: 2 }, { value: 1, seconds: 900 }, {}]);
   for (const [status, link] of [[401, "sign-in"], [403, "forbidden"], [500, "lost"]]) {
     let answer = hello();
     const ending = await polling(() => answer);

@@ -39,6 +39,38 @@ test("Values and changes are merged into the pins, and each listener is called o
   assert.equal(seen.length, 2);
 });
 
+test("The source of a value is merged into its pin, with or without a change of the value", async () => {
+  const raspi = live();
+  const seen = [];
+  for (const event of ["source", "automation"]) raspi.on(event, ({ type }) => seen.push(type));
+  const decided = ({ value, source, until, auto, next }) => [value, source, until, auto, next];
+  raspi.pins.get("heater").next = 90;
+  FakeSocket.last.receive({ type: "change", time: 7, pin: "heater", value: 1, source: { level: "manual" }, until: 80, auto: true });
+  assert.deepEqual(decided(raspi.pins.get("heater")), [1, { level: "manual" }, 80, true, 90]);
+  FakeSocket.last.receive({ type: "source", time: 8, pin: "heater", source: { level: "schedule", name: "evening" }, until: null, auto: false });
+  assert.deepEqual(decided(raspi.pins.get("heater")), [1, { level: "schedule", name: "evening" }, null, false, 90]);
+  assert.equal(raspi.pins.get("heater").since, 7);
+  FakeSocket.last.receive({ type: "change", time: 9, pin: "heater", value: 0 });
+  assert.deepEqual(decided(raspi.pins.get("heater")), [0, null, null, false, 90]);
+  FakeSocket.last.receive({ type: "automation", time: 9 });
+  assert.deepEqual(seen, ["source", "automation"]);
+});
+
+test("A command may be for some seconds, and `auto` ends what people have switched", async () => {
+  const raspi = live({ confirm: () => true });
+  raspi.set("heater", 1, 900);
+  raspi.toggle("spot", 300);
+  raspi.toggle("heater", 60);
+  raspi.auto("heater");
+  while (FakeSocket.last.sent.length < 4) await new Promise(setImmediate);
+  assert.deepEqual(FakeSocket.last.sent.map(({ ref, ...command }) => command).sort((one, other) => (one.type < other.type ? -1 : 1)), [
+    { type: "auto", pin: "heater" },
+    { type: "set", pin: "heater", value: 1, seconds: 900 },
+    { type: "set", pin: "heater", value: 1, seconds: 60 },
+    { type: "toggle", pin: "spot", seconds: 300 },
+  ]);
+});
+
 test("A pin with `confirm` asks, and after a no nothing is sent", async () => {
   for (const [act, question, command] of [
     [(raspi) => raspi.pulse("garage", 0.2), "Press Garage? It will be on for 0.2 sec.", { type: "pulse", pin: "garage", seconds: 0.2 }],
