@@ -198,13 +198,13 @@ export class AutomationPage {
     part(place, ".strips").replaceChildren(...rows, axis(now));
   }
 
-  /** Do what a button says, or ask for the code first. @param {Sort} sort @param {string} name @param {string} command @param {boolean} [isAsked] true if the code was typed just now @returns {Promise<unknown>} */
+  /** Do what a button says, or ask for the code first. @param {Sort} sort @param {string} name @param {string} command @param {boolean} [isAsked] true if the code was typed just now */
   async #act(sort, name, command, isAsked = false) {
     const state = this.#state;
     if (isAsked) await state.refresh();
     const found = state[sort].find((each) => each.name === name);
     if (!found) return;
-    if (!found.writable) return this.#context.signIn(spoken(name), () => this.#act(sort, name, command, true), isAsked ? text("notThisCode") : "");
+    if (!found.writable) return this.#context.signIn(() => this.#act(sort, name, command, true), isAsked ? text("notThisCode") : "");
     try {
       const answer = await request(`/${sort}/${name}/${command}`, "POST");
       if (sort === "schedules") state.takeSchedules(answer);

@@ -37,7 +37,7 @@ const context = {
   raspi,
   confirm: confirmInDialog,
   unlock: (pin, action) => unlock(pin, action),
-  signIn: (label, then, error) => askForCode(label, then, error),
+  signIn: (then, error) => askForCode(then, error),
   opened: (row) => (details ? details.opened(row) : void needDetails()),
 };
 const signIn = new SignIn(raspi);
@@ -157,29 +157,28 @@ async function needDetails() {
 const listed = () => [...raspi.pins.values()].filter(({ hidden }) => !hidden);
 
 /** Ask for the code that a pin needs, and then do what was tapped. @param {string} name of the pin @param {Action} action @param {string} [error] why it is asked again */
-function unlock(name, action, error) {
+async function unlock(name, action, error) {
   const pin = raspi.pins.get(name);
-  return askForCode(pin?.label ?? "", () => carryOut(name, action), error, pin && !isLocked(pin, context));
+  const isThere = !!pin && !isLocked(pin, context); // the right to it
+  await askForCode(() => carryOut(name, action), error, pin?.label, isThere);
 }
 
-/**
- * Ask for the code, unless the right that it gives is on its way, and then do what was tapped.
- * @param {string} label of what was tapped @param {() => unknown} then @param {string} [error] why it is asked again @param {boolean} [isComing] true if the right is there
- */
-async function askForCode(label, then, error, isComing) {
-  if ((raspi.isFresh && (signIn.isAwaited || isComing)) || (await signIn.ask(error))) tapped.push({ label, then, at: performance.now() });
+/** Ask for the code, and then do what was tapped. @param {() => unknown} then @param {string} [error] why it is asked again @param {string} [label] of what it switches @param {boolean} [isThere] the right to it */
+async function askForCode(then, error, label = "", isThere = false) {
+  const isComing = raspi.isFresh && (isThere || signIn.isAwaited);
+  if (isComing || (await signIn.ask(error))) tapped.push({ label, then, at: performance.now() });
 }
 
 /** Do what was tapped before this browser had the right to it. */
 async function carryOn() {
   if (signIn.isAwaited) return;
   for (const { label, then, at } of tapped.splice(0)) {
-    if (performance.now() - at > CARRY_ON_S * 1000) toast(`${label}:`, text("notDone", { why: text("error:no-answer") }));
+    if (performance.now() - at > CARRY_ON_S * 1000) toast(label && `${label}:`, text("notDone", { why: text("error:no-answer") }));
     else await then();
   }
 }
 
-/** Do what was tapped. @param {string} name of the pin @param {Action} action */
+/** Do what was tapped, after signing in. @param {string} name @param {Action} action */
 async function carryOut(name, action) {
   const pin = raspi.pins.get(name);
   if (!pin) return;

@@ -73,12 +73,12 @@ export class Details {
     row.bar = bar;
   }
 
-  /** Tell the server that its clock is right, or ask for the code first. @param {boolean} [isAsked] true if the code was typed just now @returns {Promise<unknown>} */
+  /** Tell the server that its clock is right, or ask for the code first. @param {boolean} [isAsked] true if the code was typed just now */
   async trustClock(isAsked = false) {
     try {
       await request("/clock/trust", "POST");
     } catch (error) {
-      if (error instanceof ApiError && error.code === "sign-in") return this.#context.signIn(text("timeIsRight"), () => this.trustClock(true), isAsked ? text("notThisCode") : "");
+      if (error instanceof ApiError && error.code === "sign-in") return this.#context.signIn(() => this.trustClock(true), isAsked ? text("notThisCode") : "");
       toast("", text("notDone", { why: error instanceof ApiError ? errorText(error.reason, error.message, error.values) : text("error:no-answer") }));
     }
   }

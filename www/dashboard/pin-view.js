@@ -12,7 +12,7 @@ import { controlKind, PinControl } from "../ui/pin-control.js";
  * @property {import("../raspi.js").Raspi} raspi
  * @property {(question: string, answer: string) => Promise<boolean>} confirm
  * @property {(pin: string, action: Action) => void} unlock asks for the code, and then carries on
- * @property {(label: string, then: () => unknown, error?: string) => void} signIn asks for the code, and then does that; the error is why it asks again
+ * @property {(then: () => void, error?: string) => void} signIn asks for the code, and then does that; the error is why it asks again
  * @property {(row: import("./pin-row.js").PinRow) => void} opened is told of a row that was opened
  */
 
@@ -48,7 +48,10 @@ export class PinView extends PinControl {
     const { name } = pin;
     super(pin, kindOf(pin, context), element, {
       set: (value, seconds) => raspi.set(name, value, seconds),
-      toggle: (seconds) => (raspi.pins.get(name)?.value ? raspi.set(name, 1, seconds) : raspi.toggle(name, seconds)), // a question may have taken long
+      toggle: (seconds) => {
+        const value = raspi.pins.get(name)?.value; // a question may have taken long
+        return value ? raspi.set(name, value, seconds) : raspi.toggle(name, seconds);
+      },
       pulse: () => raspi.pulse(name),
       drive: (value) => raspi.drive(name, value),
       auto: () => raspi.auto(name),

@@ -30,8 +30,8 @@ PIP = "[global]\nno-index = true\nfind-links = /var/cache/wheels\n"
 SOURCES = (
     "raspi_server www scripts systemd config.yaml pyproject.toml README.md CHANGELOG.md LICENSE"
 )
-FIRST_RELEASE, LAST_RELEASE = "1dc98c3", "fa51a4b"
-"""The commits of 0.1.0, as people had it first, and of 0.6.0."""
+FIRST_RELEASE, LAST_RELEASE = "1dc98c3", "b069f28"
+"""The commits of 0.1.0, as people had it first, and of 0.7.0."""
 LOCKS = CHECKOUT / "scripts/requirements"
 GIT = ("git", "-c", "safe.directory=*", "-C", str(CHECKOUT))
 """git, also if the checkout belongs to another user."""
