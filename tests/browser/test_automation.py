@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from raspi_server.security.codes import Codes
 from tests.browser.looking import (
@@ -227,6 +227,21 @@ def test_on_for_a_while(start_house, open_page, shoot, has_sockets):
     expect(page.locator("#pin-page .why")).to_have_text(
         re.compile(f"^Switched by hand until {until[:2]}:")
     )
+
+
+def test_row_keeps_a_place_for_what_is_loaded(start_house, open_page):
+    """A row that opens on a slow network does not move when its buttons are there."""
+    server = start_house()
+    page = open_page("about:blank")
+    held: list[Route] = []
+    page.route("**/dashboard/details.js", lambda route: held.append(route))
+    page.goto(server.url)
+    rows = [open_row(page, name) for name in ("desk", "fan", "gate", "front")]
+    before = [row.locator(".history").bounding_box() for row in rows]
+    wait_for(page, "() => document.styleSheets.length === 3")
+    held[0].continue_()
+    expect(rows[0].locator(".whiles button")).to_have_count(3)
+    assert [row.locator(".history").bounding_box() for row in rows] == before
 
 
 def test_list_of_schedules_and_rules(start_house, open_page, shoot):
