@@ -74,6 +74,7 @@ BOXES = """[...document.querySelectorAll("#pins .pin > .face")].map((face) => {
     const { x, y, width, height } = face.getBoundingClientRect();
     return { pin: face.parentElement.dataset.pin, x, y, width, height };
 })"""
+COLUMNS = f"""(count) => new Set({BOXES}.map(({{ x }}) => x)).size === count"""
 BROKEN_WORDS = """() => {
     const broken = [];
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -213,9 +214,9 @@ def test_columns(start_server, open_page, shoot):
     expect(card(page, "gate")).to_be_visible()
     for width, count in ((599, 1), (600, 2), (820, 2), (1440, 3)):
         page.set_viewport_size({"width": width, "height": 900})
+        wait_for(page, COLUMNS, count)
         rows = boxes(page)
         columns = {x: [row for row in rows.values() if row["x"] == x] for x in places(rows)}
-        assert len(columns) == count
         assert len({round(row["width"]) for row in rows.values()}) == 1
         assert len({round(row["height"]) for row in rows.values()}) == 1
         tops = {round(min(row["y"] for row in column)) for column in columns.values()}
@@ -234,6 +235,7 @@ def test_columns(start_server, open_page, shoot):
     server.reload(f"gpio: simulated\npins:\n{pins}")
     page.set_viewport_size({"width": 1440, "height": 900})
     expect(page.locator("#pins .pin")).to_have_count(28)
+    wait_for(page, COLUMNS, 3)
     rows = boxes(page)
     lengths = [sum(row["x"] == x for row in rows.values()) for x in places(rows)]
     assert lengths == [10, 9, 9]
