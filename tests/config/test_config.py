@@ -68,7 +68,8 @@ def test_examples_are_valid_and_fit_together():
     assert (gate.pulse, gate.confirm, fan.initial) == (0.5, True, 0.35)
 
     www = SHIPPED.with_name("www")
-    (guide,) = re.findall(r"<code>pins:\n(.*?)</code>", (www / "index.html").read_text(), re.DOTALL)
+    no_pins = (www / "dashboard/no-pins.js").read_text()
+    (guide,) = re.findall(r"<code>pins:\n(.*?)</code>", no_pins, re.DOTALL)
     script = (www / "dashboard/gpio-header.js").read_text()
     (header,) = re.findall(r"`\$\{first\}(.*?)`", script)
     header = header.replace(r"\n", "\n").replace("${position.gpio}", "24") + "input\n    pull: up\n"
