@@ -78,9 +78,11 @@ class ClaimEvents(RuleBasedStateMachine):
             board.claim(pin, source, Level(level), claim.value, claim.began)
 
     def teardown(self) -> None:
-        self.rig.board.close()
-        self.rig.loop.close()
-        shutil.rmtree(self.folder)
+        try:
+            self.rig.board.close()
+            self.rig.loop.close()
+        finally:
+            shutil.rmtree(self.folder)
 
     def _value(self, data: st.DataObject, pin: str) -> float:
         dims = [0, 0.25, 1] if self._pins[pin]["mode"] == "pwm" else [0, 1, 1]

@@ -74,6 +74,7 @@ class RuleEvents(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(prefix="raspi-server-test-")
+        self.house: Any = None
         self.boot = 0
         self.loose: set[str] = set()
         """Rules whose claims lasted over a restart, in which they may have paused unseen."""
@@ -82,8 +83,11 @@ class RuleEvents(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.storms.stop()
-        self.house.close()
-        self.folder.cleanup()
+        try:
+            if self.house:  # there may have been too little of a random sequence for a house
+                self.house.close()
+        finally:
+            self.folder.cleanup()
 
     @property
     def now(self) -> float:
