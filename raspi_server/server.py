@@ -453,7 +453,8 @@ class Server:
             self._describe_all()
 
     def _show_health(self) -> None:
-        self._broadcaster.send_or_skip(self._status.machine_health())
+        if self._broadcaster.is_watched:
+            self._broadcaster.send_or_skip(self._status.machine_health())
 
     # Log
 
