@@ -27,16 +27,17 @@ PINS: dict[str, dict[str, Any]] = {
     "lamp": {"gpio": 4, "mode": "output"},
     "porch": {"gpio": 18, "mode": "pwm", "initial": "keep"},
     "desk": {"gpio": 5, "mode": "output", "initial": "restore", "manual_hold": 4},
-    "heat": {"gpio": 6, "mode": "output", "initial": "on", "max_on": 2},
-    "valve": {"gpio": 7, "mode": "output", "initial": "keep", "max_on": 8},
+    "heat": {"gpio": 6, "mode": "output", "initial": "on", "max_on": 2 + 1 / 32},
+    "valve": {"gpio": 7, "mode": "output", "initial": "keep", "max_on": 8 + 1 / 32},
     "radio": {"gpio": 8, "mode": "output", "initial": "keep", "on_stop": "keep"},
     "gate": {"gpio": 9, "mode": "output", "initial": "keep", "pulse": 0.5},
     "up": {"gpio": 22, "mode": "output", "group": "shutter", "group_pause": 5 / 16},
     "down": {"gpio": 23, "mode": "output", "group": "shutter", "group_pause": 5 / 16}
     | {"initial": "keep", "on_stop": "keep"},
     "tilt": {"gpio": 24, "mode": "output", "group": "shutter", "group_pause": 5 / 16}
-    | {"initial": "on", "max_on": 8},
+    | {"initial": "on", "max_on": 8 + 1 / 32},
 }
+"""No limit ends at the instant of a claim: which of two timers comes first then is not defined."""
 SECONDS = [0.25, 1, 2, 3, 8]
 SOURCES = ["one", "two"]
 
