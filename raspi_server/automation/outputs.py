@@ -1,4 +1,4 @@
-"""The outputs as schedules see them."""
+"""The outputs as schedules and rules see them."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from ..gpio.claims import Level
 
 
 class Outputs(Protocol):
-    """The board, as schedules see it. Moments are monotonic seconds."""
+    """The board, as what claims its outputs sees it. Moments are monotonic seconds."""
 
     def claim(
         self,
@@ -16,10 +16,12 @@ class Outputs(Protocol):
         value: float,
         began: float,
         seconds: float | None = None,
+        edge: bool = False,
     ) -> None:
         """Begin or renew the claim of a source. It ends `seconds` after `began`, if they are given.
 
-        For an output that is unavailable it waits.
+        An `edge` of a rule makes one that ends as one by hand does. For an output that is
+        unavailable it waits.
         """
 
     def release(self, pin: str, source: str, level: Level) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ..config.schema import PinConfig
-from ..gpio.claims import Level
 from ..messages import Value
+from .outputs import Outputs
 
 
 class Window(Protocol):
@@ -43,7 +43,7 @@ class Pin(Protocol):
         """The open output."""
 
 
-class Pins(Protocol):
+class Pins(Outputs, Protocol):
     """The board, as rules see it. An output that is unavailable raises no error."""
 
     def __getitem__(self, name: str) -> Pin:
@@ -51,18 +51,3 @@ class Pins(Protocol):
 
     def values(self) -> Mapping[str, Value]:
         """Return the values of all pins by name."""
-
-    def claim(
-        self,
-        pin: str,
-        source: str,
-        level: Level,
-        value: float,
-        began: float,
-        seconds: float | None = None,
-        edge: bool = False,
-    ) -> None:
-        """Begin or renew the claim of a rule. An `edge` makes one that ends as one by hand does."""
-
-    def release(self, pin: str, source: str, level: Level) -> None:
-        """End the claim of a rule, if it has one. The pin may be gone."""

@@ -4,7 +4,6 @@ A file in /run is for a restart of the service (`initial: keep`), a file in /var
 (`initial: restore`).
 """
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -15,10 +14,10 @@ from msgspec import Struct
 
 from ..limits import DEFAULT, Limits
 from ..system import storage
+from ..system.clock import boot_id
 from ..system.logs import LIMITED
 from .claims import KeptClaims
 
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _FILE_NAME = "levels.json"
 """The name in all releases. After an upgrade or a rollback the file must be found."""
 _MAX_FILE_BYTES = 64 * 1024
@@ -79,7 +78,7 @@ class OutputStateStore:
         self._is_unwritten = False
         self._run = run / _FILE_NAME if run else None
         self._state = state / _FILE_NAME if state else None
-        self._boot = _boot_id()
+        self._boot = boot_id()
         self._save_interval_s = limits.output_state_save_interval_s
         before = _read(self._run, self._boot)
         self._states, self._claims = before.levels, before.claims
@@ -144,12 +143,6 @@ class OutputStateStore:
                 self._save_after = now + self._save_interval_s
                 if _write(self._state, _File(self._boot, states), durable=True):
                     self._written = states
-
-
-def _boot_id() -> str:
-    with contextlib.suppress(OSError):
-        return _BOOT.read_text().strip()
-    return ""
 
 
 def _read(file: Path | None, boot: str | None = None) -> _File:

@@ -7,11 +7,11 @@ import time
 from typing import ClassVar
 
 from .. import messages
-from ..config.schema import RuleConfig, ScheduleConfig
 from ..errors import ErrorCode, refusal
 from .api import ApiHandler
 from .openapi import Operation
 
+_PLAN_S = 86400
 _ERRORS: tuple[ErrorCode, ...] = ("foreign", "not-allowed", "not-found")
 
 
@@ -23,25 +23,27 @@ class _Handler(ApiHandler):
         context = self.context
         return all(context.auth.may_control(context.board[pin].config, self.caller) for pin in pins)
 
-    def schedule(self, name: str) -> ScheduleConfig:
-        """Return a schedule that the caller may pause. Raises RequestError."""
+    def check_schedule(self, name: str) -> None:
+        """Raise RequestError if there is no such schedule, or the caller may not pause it."""
         found = self.context.status.config.schedules.get(name)
         if found is None:
             raise refusal("unknown-schedule", name=name[:40])
         self._check(found.pins)
-        return found
 
-    def rule(self, name: str) -> RuleConfig:
-        """Return a rule that the caller may pause. Raises RequestError."""
+    def check_rule(self, name: str) -> None:
+        """Raise RequestError if there is no such rule, or the caller may not pause it."""
         found = self.context.status.config.rules.get(name)
         if found is None:
             raise refusal("unknown-rule", name=name[:40])
         self._check(found.targets)
-        return found
 
     def _check(self, pins: tuple[str, ...]) -> None:
         for pin in pins:
             self.context.auth.check_control(self.context.board[pin].config, self.caller)
+
+    def carry_out_automation(self, command: str, name: str) -> None:
+        """Call a method of the automation for the caller."""
+        getattr(self.context.automation, command)(name, self.context.auth.name(self.caller))
 
     def answer_schedules(self) -> None:
         """Answer with all schedules."""
@@ -78,10 +80,8 @@ class _OneSchedule(_Handler):
 
     def post(self, name: str) -> None:
         """Carry out the command. Raises RequestError."""
-        self.schedule(name)
-        assert self.context.automation
-        by = self.context.auth.name(self.caller)
-        getattr(self.context.automation, self.command)(name, by)
+        self.check_schedule(name)
+        self.carry_out_automation(self.command, name)
         self.answer_schedules()
 
 
@@ -129,38 +129,34 @@ class AllRules(_Handler):
     head = get
 
 
-class PauseRule(_Handler):
+class _OneRule(_Handler):
+    """A command to a rule; the answer has all of them."""
+
+    command: ClassVar[str]
+
+    def post(self, name: str) -> None:
+        """Carry out the command. Raises RequestError."""
+        self.check_rule(name)
+        self.carry_out_automation(self.command, name)
+        self.answer_rules()
+
+
+def _rule_command(what: str) -> dict[str, Operation]:
+    return {"post": Operation(what, messages.Rules, errors=_ERRORS)}
+
+
+class PauseRule(_OneRule):
     """`/api/rules/NAME/pause`."""
 
-    operations = {
-        "post": Operation(
-            "Let it rest until it is resumed, and end what it claims",
-            messages.Rules,
-            errors=_ERRORS,
-        )
-    }
-
-    def post(self, name: str) -> None:
-        """Pause the rule. Raises RequestError."""
-        self.rule(name)
-        assert self.context.automation
-        self.context.automation.pause_rule(name, self.context.auth.name(self.caller))
-        self.answer_rules()
+    operations = _rule_command("Let it rest until it is resumed, and end what it claims")
+    command = "pause_rule"
 
 
-class ResumeRule(_Handler):
+class ResumeRule(_OneRule):
     """`/api/rules/NAME/resume`."""
 
-    operations = {
-        "post": Operation("Let it act again, also if it was parked", messages.Rules, errors=_ERRORS)
-    }
-
-    def post(self, name: str) -> None:
-        """Resume the rule. Raises RequestError."""
-        self.rule(name)
-        assert self.context.automation
-        self.context.automation.resume_rule(name, self.context.auth.name(self.caller))
-        self.answer_rules()
+    operations = _rule_command("Let it act again, also if it was parked")
+    command = "resume_rule"
 
 
 class PlanOfOutputs(_Handler):
@@ -203,6 +199,3 @@ class TrustClock(_Handler):
         if self.context.automation:
             self.context.automation.trust_clock(auth.name(self.caller))
         self.answer_schedules()
-
-
-_PLAN_S = 86400

@@ -13,7 +13,8 @@ import pytest
 
 from raspi_server.cli.main import main
 from raspi_server.config import parser
-from raspi_server.gpio import chardev, failure_plan, output_state, safe_state
+from raspi_server.gpio import chardev, failure_plan, safe_state
+from raspi_server.system.clock import boot_id
 from tests.support.server import LIMIT
 
 CONFIG = """
@@ -70,7 +71,7 @@ class Service:
     def drove(self, values: dict[int, float], pulse_at: float | None = None) -> None:
         """Write the states that the server had driven, by GPIO."""
         levels = {gpio: {"value": value, "pulse_at": pulse_at} for gpio, value in values.items()}
-        self._states.write_text(json.dumps({"boot": output_state._boot_id(), "levels": levels}))
+        self._states.write_text(json.dumps({"boot": boot_id(), "levels": levels}))
 
     def kept(self) -> list[Any]:
         """Return the values that are kept, in the order of their GPIOs."""
