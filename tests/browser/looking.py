@@ -5,7 +5,7 @@ import json
 import time
 from typing import Any
 
-from playwright.sync_api import CDPSession, Locator, Page, Response, expect
+from playwright.sync_api import CDPSession, Locator, Page, Response, ViewportSize, expect
 from websockets.sync.client import connect
 
 from raspi_server.web.context import BUILT_IN_WWW
@@ -120,6 +120,12 @@ def open_row(page: Page, pin: str) -> Locator:
 
 def expect_live(page: Page) -> None:
     expect(page.locator("body")).to_have_attribute("data-link", "live")
+
+
+def resize(page: Page, size: ViewportSize) -> None:
+    """Give the window a size, and wait until the page has drawn itself anew: two frames later."""
+    page.set_viewport_size(size)
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def wait_for(page: Page, test: str, arg: object = None) -> None:

@@ -18,6 +18,7 @@ from tests.browser.looking import (
     drive,
     expect_live,
     open_row,
+    resize,
     string,
     switch,
     value,
@@ -350,7 +351,7 @@ def test_next_24_hours(start_house, open_page, shoot, language):
         expect(view.locator("h3, h2").filter(has_text=string("nextDay", tag))).to_be_visible()
         assert page.evaluate("shifted") < 0.05, address
         for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 844})
+            resize(page, {"width": width, "height": 844})
             assert view.locator(".axis span:visible").count() >= 3
             assert page.evaluate(OUTSIDE) == []
             labels = [each.bounding_box() for each in view.locator(".axis span:visible").all()]

@@ -19,6 +19,7 @@ from tests.browser.looking import (
     drive,
     expect_live,
     open_row,
+    resize,
     string,
     switch,
     value,
@@ -193,13 +194,13 @@ def test_rows_that_a_screen_shows(start_server, open_page):
     expect(chips(page)).not_to_have_count(0)
     expect(page.locator("#notices .notice").first).to_be_visible()
     for screen, least in ((PHONE, 8), (SMALL_PHONE, 6), (LANDSCAPE, 3)):
-        page.set_viewport_size(screen)
+        resize(page, screen)
         rows = boxes(page)
         assert len(rows) == PINS
         assert all(48 <= row["height"] <= 64 for row in rows.values()), rows
         seen = [pin for pin, row in rows.items() if row["y"] + row["height"] <= screen["height"]]
         assert len(seen) >= least, (screen, seen)
-    page.set_viewport_size(PHONE)
+    resize(page, PHONE)
     assert max(row["y"] + row["height"] for row in boxes(page).values()) <= 2 * PHONE["height"]
 
 
@@ -213,7 +214,7 @@ def test_columns(start_server, open_page, shoot):
     expect_live(page)
     expect(card(page, "gate")).to_be_visible()
     for width, count in ((599, 1), (600, 2), (820, 2), (1440, 3)):
-        page.set_viewport_size({"width": width, "height": 900})
+        resize(page, {"width": width, "height": 900})
         wait_for(page, COLUMNS, count)
         rows = boxes(page)
         columns = {x: [row for row in rows.values() if row["x"] == x] for x in places(rows)}
@@ -233,7 +234,7 @@ def test_columns(start_server, open_page, shoot):
     shoot(page)
     pins = "".join(f"  out{gpio}: {{gpio: {gpio}, mode: output}}\n" for gpio in range(28))
     server.reload(f"gpio: simulated\npins:\n{pins}")
-    page.set_viewport_size({"width": 1440, "height": 900})
+    resize(page, {"width": 1440, "height": 900})
     expect(page.locator("#pins .pin")).to_have_count(28)
     wait_for(page, COLUMNS, 3)
     rows = boxes(page)
@@ -266,7 +267,7 @@ def test_every_size(start_server, open_large, tmp_path, language):
         expect_live(page)
         open_row(page, "fan")
         for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 844})
+            resize(page, {"width": width, "height": 844})
             where = (language, pixels, width)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, where
             assert page.evaluate(OUTSIDE) == [], where
@@ -372,9 +373,9 @@ def test_summary_and_alarms(start_server, open_page, shoot):
     switch(server, "fan", 1)
     switch(server, "heater", 1)
     expect(page.locator("#pins .pin").first).to_have_attribute("data-pin", "front")
-    page.set_viewport_size({"width": 320, "height": 640})
+    resize(page, {"width": 320, "height": 640})
     expect(chips(page)).to_have_text(["4 open", "4 on"])
-    page.set_viewport_size(DESK)
+    resize(page, DESK)
     told = ["2 doors open", "1 window open", "1 garage door open"]
     expect(chips(page)).to_have_text([*told, "2 lights on", "1 fan on", "1 heater on"])
     page.get_by_role("button", name="Garage", exact=True).click()

@@ -10,7 +10,7 @@ from playwright.sync_api import Error, Page, expect, sync_playwright
 
 from raspi_server.security.codes import Codes
 from tests.browser.conftest import ARGUMENTS, PHONE, find
-from tests.browser.looking import expect_live, string, wait_for
+from tests.browser.looking import expect_live, resize, string, wait_for
 from tests.support.coded_server import folders, new_link
 from tests.support.http import ask
 from tests.support.server import LIMIT, Server
@@ -164,7 +164,7 @@ def test_steps_of_each_device(pi, open_page, shoot) -> None:
         empty = "all => all.filter(each => !each.textContent).length"
         assert page.locator("[data-text]").evaluate_all(empty) == 0
         shoot(page)
-        page.set_viewport_size({"width": 320, "height": 640})
+        resize(page, {"width": 320, "height": 640})
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
         page.locator("#others summary").click()
         for other in others:
