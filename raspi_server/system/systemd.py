@@ -187,7 +187,8 @@ class Heartbeat:
 
         Log if far more time than `timeout_s` has passed since the last wait. Then the process was
         stopped, or C code held the interpreter, and this thread could not run. When such code
-        returns, this thread runs next, so the loop's stack still shows the call. faulthandler
+        returns, this thread runs next, so the loop's stack still shows the call, unless a busy
+        machine interrupts this thread for longer than Python's switch interval. faulthandler
         could write the stacks earlier, without the interpreter, but it has crashed a process that
         would have continued (a segmentation fault in CI). When systemd's watchdog ends the
         process, faulthandler writes the stacks on SIGABRT.

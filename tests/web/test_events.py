@@ -52,6 +52,8 @@ class Events:
         lines = self.socket.makefile("r", encoding="utf-8", newline="\n")
         with lines, contextlib.suppress(*GONE):
             for line in lines:
+                if not line.endswith("\n"):
+                    return  # the server cut the stream in the middle of a line
                 yield line.rstrip("\r\n")
 
     def events(self) -> Iterator[dict[str, str]]:
