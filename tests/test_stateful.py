@@ -383,7 +383,7 @@ class BoardEvents(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [120, pytest.param(6000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [120, pytest.param(2400, marks=pytest.mark.long)])
 def test_random_events(caplog: pytest.LogCaptureFixture, examples: int) -> None:
     """In any sequence of events the pins follow the rules, and nothing else happens to them."""
     caplog.set_level("CRITICAL", logger="raspi_server")  # lines fail by the hundred

@@ -253,7 +253,7 @@ class ClaimEvents(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [120, pytest.param(6000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [120, pytest.param(2400, marks=pytest.mark.long)])
 def test_random_events(caplog: pytest.LogCaptureFixture, examples: int) -> None:
     """In any sequence of events the claims decide as defined, and no value comes in between."""
     caplog.set_level("CRITICAL", logger="raspi_server")

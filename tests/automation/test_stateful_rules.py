@@ -257,7 +257,7 @@ def targets(keys: Keys) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [60, pytest.param(6000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [60, pytest.param(2400, marks=pytest.mark.long)])
 def test_random_events(caplog: pytest.LogCaptureFixture, examples: int) -> None:
     """In any sequence of events rules claim what their definitions say, and nothing else."""
     caplog.set_level("CRITICAL", logger="raspi_server")
