@@ -20,7 +20,7 @@ export function phrases(pins) {
     if (!pin.value) continue;
     const forms = stringsOf(pin);
     const tone = toneOf(pin, pin.value);
-    const sort = tone === "alarm" ? "alarm" : tone === "attention" ? "open" : "on";
+    const sort = tone === "alarm" ? "alarm" : tone === "attention" || "strings" in pin ? "open" : "on";
     if (sort !== "alarm" && !("count_other" in forms)) continue;
     const own = sort === "alarm" ? ((!pin.words && forms.alarm) || `${stateText(pin.value, pin)}!`) : "";
     const key = `${sort} ${own || pin.kind}`;

@@ -70,7 +70,7 @@ export class FleetClient extends Connection {
   constructor() {
     super(socketAddress("fleet/ws"), DISCONNECT_HIDDEN_AFTER_S);
     this.interval = PING_INTERVAL_S;
-    this.open();
+    this.openSocket();
   }
 
   /** True if what is shown is current, and could be switched. */
