@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from . import rules, schedule_rules, strict_yaml
+from . import cover_rules, rules, schedule_rules, strict_yaml
 from .converters import advice, choice, converter, expected, meant_days
+from .cover_rules import CoverReader
 from .errors import ConfigError, Diagnostic, Fault, told_once
 from .kinds import BUTTON_DEBOUNCE_S, OPENINGS
 from .pinout import POSITION_BY_GPIO
@@ -28,6 +29,7 @@ from .schema import (
     AnyPin,
     CertificateFiles,
     Config,
+    CoverConfig,
     Day,
     Gpio,
     HookConfig,
@@ -141,6 +143,7 @@ class _Parser:
         self._folder = folder
         self._has_run = has_run
         self._rules = RuleReader(self)
+        self._covers = CoverReader(self)
         self._sections: dict[Any, Callable[[Node, str], Any]] = {
             tuple[AnyPin, ...]: self._pins,
             AccessConfig: self._access,
@@ -156,12 +159,14 @@ class _Parser:
             tuple[Name, ...]: partial(self._list, Name, "[lamp, porch]"),
             RuleConfigs: self._rules.read,
             **self._rules.sections,
+            tuple[CoverConfig, ...]: self._covers.read,
+            **self._covers.sections,
             Words | None: self._words,
         }
         self._hook_lines: dict[tuple[str, str], int] = {}
         """The line of each key of each hook."""
         self.lines: dict[str, int] = {}
-        """The line of each schedule and of each of its keys, by their dotted paths."""
+        """The line of each schedule and cover, and of each of its keys, by their dotted paths."""
 
     def error(self, line: int, key: str, message: str) -> None:
         """Add an error."""
@@ -364,17 +369,31 @@ class _Parser:
             return
         pins = {pin.name: pin for pin in values.get("pins", ())}
         location = values.get("location")
-        self._check_hooks(values, pins)
+        covers = values.get("covers", ())
+        cover_rules.check(covers, pins, self)
+        for cover in covers:
+            for violation in cover_rules.doubts(cover, pins):
+                line = self.lines[f"covers.{cover.name}.{violation.line_key}"]
+                self.warn(line, f"covers.{cover.name}.{violation.key}", violation.message)
+        owners = cover_rules.owners(covers)
+        self._check_hooks(values, pins, owners)
         for name, schedule in values.get("schedules", {}).items():
-            for violation in schedule_rules.schedule(schedule, pins, location):
-                self._violation(_join("schedules", name), violation)
-        self._rules.check(values.get("rules", {}), pins, location)
+            key = "pin" if schedule.pin else "turn_off"
+            for violation in (
+                *schedule_rules.schedule(schedule, pins, location),
+                *cover_rules.taken(owners, [(key, pin) for pin in schedule.pins]),
+            ):
+                self.report(_join("schedules", name), violation)
+        self._rules.check(values.get("rules", {}), pins, location, owners)
 
-    def _check_hooks(self, values: dict[str, Any], pins: Mapping[str, PinConfig]) -> None:
+    def _check_hooks(
+        self, values: dict[str, Any], pins: Mapping[str, PinConfig], owners: Mapping[str, str]
+    ) -> None:
         access = values.get("access", AccessConfig())
         for name, hook in values.get("hooks", {}).items():
-            for violation in rules.hook(hook, pins, access):
-                line = self._hook_lines[name, violation.line_key]
+            of_cover = cover_rules.taken(owners, [("pin", hook.pin)])
+            for violation in (*rules.hook(hook, pins, access), *of_cover):
+                line = self._hook_lines[name, violation.line_key.partition(".")[0]]
                 self.error(line, _join(_join("hooks", name), violation.key), violation.message)
 
     def _location(self, node: Node, path: str) -> Any:
@@ -411,15 +430,16 @@ class _Parser:
             values = self.mapping(body, own_path, ScheduleConfig)
             if strict_yaml.is_mapping(body) or strict_yaml.is_empty(body):
                 for violation in schedule_rules.keys(present, values):
-                    self._violation(own_path, violation)
+                    self.report(own_path, violation)
             if len(self.errors) == before:
                 schedules[name] = ScheduleConfig(**{names[key]: values[key] for key in values})
         return schedules
 
-    def _violation(self, path: str, violation: Violation) -> None:
+    def report(self, path: str, violation: Violation) -> None:
         """Add an error in the line of a key below `path`, else in the line of `path`."""
         line = self.lines.get(_join(path, violation.line_key), self.lines[path])
-        self.error(line, _join(path, violation.key), violation.message)
+        key = _join(path, violation.key) if violation.key else path
+        self.error(line, key, violation.message)
 
     def _pins(self, node: Node, path: str) -> tuple[PinConfig, ...]:
         return _Pins(self).read(node, path)

@@ -6,7 +6,7 @@ from typing import Any, Protocol, get_args
 
 import msgspec
 
-from . import schedule_rules, strict_yaml
+from . import cover_rules, schedule_rules, strict_yaml
 from .converters import choice, expected
 from .errors import nearest
 from .rules import Violation
@@ -108,13 +108,18 @@ class RuleReader:
         rules: Mapping[str, RuleConfig],
         pins: Mapping[str, PinConfig],
         location: Location | None,
+        owners: Mapping[str, str],
     ) -> None:
-        """Check the rules against pins and location, once all are read and have no errors."""
+        """Check the rules against pins and location, once all are read and have no errors.
+
+        `owners` has the cover of each output that belongs to one.
+        """
         before = len(self._reader.errors)
         for name, rule in rules.items():
             path = f"rules.{name}"
             self._report(path, _sources(rule, pins))
             self._report(path, _targets(rule, pins))
+            self._report(path, cover_rules.taken(owners, _actions(rule)))
             if rule.only:
                 times = {"from": rule.only.begin, "to": rule.only.end}
                 self._report(f"{path}.only", schedule_rules.sun(times, location))

@@ -18,6 +18,8 @@ from ..messages import (
     MAX_MESSAGE_BYTES,
     SUBPROTOCOL,
     Command,
+    CoverCommand,
+    CoverResult,
     Error,
     FleetHello,
     Hello,
@@ -236,12 +238,16 @@ class ViewerSocket(RateLimitedSocket):
     def send_rest(self, viewer: Viewer) -> None:
         """Send what follows the first hello."""
 
-    def decode(self, text: str) -> SignIn | Command | RemoteCommand:
+    def decode(self, text: str) -> SignIn | Command | CoverCommand | RemoteCommand:
         """Return the message in a text frame. Raises RequestError."""
         raise NotImplementedError
 
     def carry_out(self, command: Any, caller: Caller) -> asyncio.Future[Value]:
         """Begin a command; return the future of the pin's value. Raises RequestError."""
+        raise NotImplementedError
+
+    def move(self, command: CoverCommand, caller: Caller) -> CoverResult:
+        """Begin a command to a cover; return the answer. Raises RequestError."""
         raise NotImplementedError
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
@@ -264,6 +270,9 @@ class ViewerSocket(RateLimitedSocket):
                 if isinstance(asked, SignIn):
                     return self._sign_in(viewer, asked)
                 self.context.auth.check_view(viewer.caller)
+                if isinstance(asked, CoverCommand):
+                    viewer.send_message(self.move(asked, viewer.caller))
+                    return None
                 done = self.carry_out(asked, viewer.caller)
         except RequestError as error:
             self._send_error(viewer, ref if error.ref is None else error.ref, error)
@@ -328,8 +337,8 @@ class Socket(ViewerSocket):
         """Send the first health."""
         viewer.send_message(self.context.status.machine_health())
 
-    def decode(self, text: str) -> SignIn | Command:
-        """Return a command to a pin of this Pi. Raises RequestError."""
+    def decode(self, text: str) -> SignIn | Command | CoverCommand:
+        """Return a command to a pin or a cover of this Pi. Raises RequestError."""
         return decode_message(text)
 
     def carry_out(self, command: Command, caller: Caller) -> asyncio.Future[Value]:
@@ -337,6 +346,11 @@ class Socket(ViewerSocket):
         pin = self.context.board[command.pin]
         self.context.auth.check_control(pin.config, caller)
         return self.context.board.carry_out(command, self.context.auth.name(caller))
+
+    def move(self, command: CoverCommand, caller: Caller) -> CoverResult:
+        """Begin a command to a cover of this Pi. Raises RequestError."""
+        cover = self.context.carry_out_cover(command, caller)
+        return CoverResult(command.ref, cover.name, cover.state, cover.position)
 
 
 class FleetSocket(ViewerSocket):
