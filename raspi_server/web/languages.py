@@ -31,7 +31,7 @@ _BRACES = re.compile(r"\{(\w+)\}")
 _ENGLISH = "en"
 _PARTS = {"first": ("name", "direction", "page", "kinds"), "covers": ("covers",)}
 """The sections in a part of a file: `first` is all that a list of pins needs."""
-_PART = re.compile(rf"({_FOLDER}/{_TAG.pattern})\.({'|'.join(_PARTS)})\.json")
+_PART = re.compile(rf"(?P<file>{_FOLDER}/{_TAG.pattern})\.(?P<part>{'|'.join(_PARTS)})\.json")
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def part_of(path: str) -> tuple[str, str]:
     For a path that names no part, return the path itself and "".
     """
     found = _PART.fullmatch(path)
-    return (f"{found[1]}.json", found[2]) if found else (path, "")
+    return (f"{found['file']}.json", found["part"]) if found else (path, "")
 
 
 def part_strings(file: bytes, part: str) -> bytes:

@@ -5,7 +5,6 @@ import { make, part, put, setAttribute, setText } from "../ui/dom.js";
 import { text } from "../ui/i18n.js";
 import { icon } from "../ui/icons.js";
 import { iconOf, isPressed, stateText, toneOf } from "../ui/kinds.js";
-import { coverTerm } from "./covers.js";
 import { built } from "./markup.js";
 import { PinHead } from "./pin-head.js";
 import { inLine, shape } from "./pin-view.js";
@@ -32,11 +31,6 @@ class CoverHead extends coverControl(PinHead) {
   command({ type, position = 0 }) {
     const { name } = this.pin;
     return type === "position" ? this.#raspi.position(name, position) : this.#raspi[type](name);
-  }
-
-  /** For how long it has its state; see PinHead. */
-  get age() {
-    return coverTerm(this.pin, super.age);
   }
 
   get line() {

@@ -1,5 +1,5 @@
 /** The covers of the dashboard, with their rows in the list. It is loaded if there are any. */
-import { CoverItem, coverOf, isMoving, items, merged } from "../ui/cover.js";
+import { CoverItem, isMoving, items, merged } from "../ui/cover.js";
 import { coverControl } from "../ui/cover-control.js";
 import { loadStyle, part, setText } from "../ui/dom.js";
 import { loadStrings, text } from "../ui/i18n.js";
@@ -67,17 +67,12 @@ class CoverRow extends coverControl(PinRow) {
     return type === "position" ? this.#raspi.position(name, position) : this.#raspi[type](name);
   }
 
+  /** For how long it has its state; while it moves nobody counts. */
   get term() {
-    return coverTerm(this.pin, this.age);
+    return isMoving(this.cover) ? "" : this.age;
   }
 
   get line() {
     return [];
   }
 }
-
-/** Return what is told beside the state of a cover: for how long it has it, but not while it moves. @param {Pin} pin @param {string} age */
-export const coverTerm = (pin, age) => {
-  const cover = coverOf(pin);
-  return cover && isMoving(cover) ? "" : age;
-};

@@ -99,6 +99,7 @@ export class Summary {
       const chip = this.#chips.get(key) ?? this.#chip(key, sort);
       this.#names.set(key, pins.map(({ name }) => name));
       setText(chip, words);
+      chip.dataset.tone = pins[0] && toneOf(pins[0], 1);
       setAttribute(chip, "href", `#label-${pins[0]?.name}`);
       return chip;
     }));

@@ -102,7 +102,9 @@ export function coverControl(Base) {
         picture.dataset.picture = name;
         picture.replaceChildren(...coverPicture(cover, share));
       }
+      setText(part(element, ".word"), stateInWords(cover));
       setAttribute(element, "data-state", cover.state);
+      element.toggleAttribute("data-lost", cover.has_position && cover.position === null);
       setAttribute(element, "data-tone", this.pin.value ? this.pin.tone : "calm");
       element.toggleAttribute("data-problem", cover.problem !== null);
       const { problem, problem_reason, problem_values } = cover;

@@ -67,6 +67,7 @@ export class CoverItem {
   /** 0 while it is closed, or nobody knows; else more. Another state has another value. */
   get value() {
     const { state } = this.cover;
+    if (isLost(this.cover)) return 0;
     return SHARES[state] && SHARES[state] + (state === "opening" ? 0.1 : state === "closing" ? 0.2 : 0);
   }
 
@@ -108,6 +109,9 @@ export function merged(pins, covers) {
   return rooms.flatMap((room) => [...covers, ...pins].filter((each) => (each.room ?? "") === room));
 }
 
+/** Return whether nobody knows where a cover is, as after a power cut on its way. @param {Cover} cover */
+const isLost = ({ state, has_position, position }) => state === "unknown" || (state === "stopped" && has_position && position === null);
+
 /** @param {Cover} cover */
 export const isMoving = ({ state }) => state === "opening" || state === "closing";
 
@@ -117,7 +121,7 @@ export const shareOf = ({ state, position }) => (position === null ? SHARES[stat
 /** Return the state of a cover: "open", "closing… 40%", "40% open". @param {Cover} cover */
 export function stateInWords(cover) {
   const { state, position } = cover;
-  const words = text(STATES[state] ?? "isUnknown");
+  const words = text(isLost(cover) ? "isUnknown" : (STATES[state] ?? "isUnknown"));
   if (position === null || state === "closed" || state === "unknown") return words;
   const level = percent(position / 100);
   if (isMoving(cover)) return `${words} ${level}`;

@@ -8,9 +8,7 @@ import { hasIcon } from "./icons.js";
 
 /** @typedef {import("./i18n.js").Strings["kinds"]} KindWords */
 /** How much an active pin wants to be seen: `warm` is a light, `attention` an open door, `alarm` smoke. @typedef {"calm"|"warm"|"attention"|"alarm"} Tone */
-/** The properties of a pin that its words need.
- * @typedef {{mode: "input"|"output"|"pwm", kind?: string|null, icon?: string|null, words?: {on: string, off: string}|null,
- *   tone?: Tone, strings?: Record<string, string>}} Pin */
+/** @typedef {import("./types.js").KindPin} Pin */
 /** A kind: the names of its pictures in icons.js for 1 and 0. @typedef {{on: string, off: string, tone: Tone}} Kind */
 
 /** @param {string} on @param {string} off @param {Tone} tone @returns {Kind} */

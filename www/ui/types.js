@@ -19,10 +19,13 @@
  *   disk: number|null, uptime: number|null, addresses: string[], viewers: number|null}} Health */
 /** What `on` of raspi.js tells of, by name. @typedef {{hello: Hello, pin: import("../raspi.js").Pin, cover: Cover, state: State, change: Change, source: SourceChange, automation: {seq: number, time: number}, health: Health, link: import("./connection.js").Link}} Events */
 
-// What the control of a pin needs.
+// What the words of a pin and its control need.
 
+/** The properties of a pin that its words need. A cover has a tone and strings of its own.
+ * @typedef {{mode: "input"|"output"|"pwm", kind?: string|null, icon?: string|null, words?: {on: string, off: string}|null,
+ *   tone?: import("./kinds.js").Tone, strings?: Record<string, string>}} KindPin */
 /** The properties of a pin that a control uses.
- * @typedef {import("./kinds.js").Pin & {label: string, value: number|null, pulse: number|null, confirm: boolean, error: string|null,
+ * @typedef {KindPin & {label: string, value: number|null, pulse: number|null, confirm: boolean, error: string|null,
  *   error_reason?: string|null, error_values?: Record<string, string|number>}} Pin */
 /** What a tap asks for. @typedef {{type: "switch", on: boolean}|{type: "level", level: number}|{type: "while", seconds: number}|{type: "press"|"stop"|"drive"|"auto"}} Action */
 /** The commands to a pin. @typedef {object} Commands
