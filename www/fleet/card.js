@@ -123,13 +123,19 @@ export class PiCard {
     if (pi.url !== null) link.href = pi.url;
     link.setAttribute("aria-label", text("ownPage", { host: pi.host }));
     link.append(icon("external"));
-    this.#rows = new Map(pi.pins.map((pin) => [pin.name, new PinRow(pi, pin, this.#fleet, this.#title.id)]));
+    this.#rows = new Map(pi.pins.map((pin) => [pin.name, this.#row(pi, pin)]));
     const list = part(whole, ".rows");
     list.append(...this.#inRooms([...this.#rows.values()]));
     this.#title.replaceChildren(this.#foldButton(list));
     part(whole, ".heading").prepend(this.#title);
     this.element.toggleAttribute("data-drawn", true);
     this.element.replaceChildren(...whole.children);
+  }
+
+  /** @param {Pi} pi @param {Pin} pin @returns {PinRow} */
+  #row(pi, pin) {
+    const title = this.#title.id;
+    return this.#fleet.covers?.coverRow(pi, pin, this.#fleet, title) ?? new PinRow(pi, pin, this.#fleet, title);
   }
 
   /** Return the elements of rows under the names of their rooms. @param {PinRow[]} rows */

@@ -16,7 +16,7 @@ const WORDS = {
   open: ["isOpening", "askOpen", "openCover"],
   close: ["isClosing", "askClose", "closeCover"],
   stop: ["stopping", "", "stop"],
-  position: ["setting", "askSet", "set"],
+  position: ["isGoing", "askMove", "moveCover"],
 };
 
 /** Return whether a command asks for what is so already, or makes no sense now: its button is quiet, and can be pressed all the same. @param {"open"|"close"|"stop"} type @param {Cover} cover */
@@ -50,7 +50,7 @@ export function coverControl(Base) {
       throw new Error("a control needs a command");
     }
 
-    /** @param {HTMLElement} place @param {HTMLElement} sliderPlace @param {string} labels ids of the elements that name it @param {string} id */
+    /** @param {HTMLElement} place @param {HTMLElement|null} sliderPlace null for no slider @param {string} labels ids of the elements that name it @param {string} id */
     build(place, sliderPlace, labels, id) {
       const { cover, element, kind } = this;
       element.classList.add("cover");
@@ -70,7 +70,7 @@ export function coverControl(Base) {
         button.onclick = () => this.act(/** @type {any} */ ({ type }));
         place.append(button);
       }
-      if (!cover.has_position) return;
+      if (!cover.has_position || !sliderPlace) return;
       const send = (/** @type {number} */ level) => this.act(/** @type {any} */ ({ type: "position", position: Math.round(level * 100) }));
       this.slider = new Slider(this.sliderLabel, true, send); // the drive would turn round and round under a finger
       sliderPlace.append(this.slider.element);

@@ -84,14 +84,23 @@ export class CoverItem {
     return this.cover.by;
   }
 
-  /** The strings of its kind: for several that are open. @returns {Record<string, string>} */
+  /** The strings of its kind. @returns {Record<string, string>} */
   get strings() {
-    const { kind } = this.cover;
-    const { inputs } = section("kinds");
-    if (kind in inputs) return inputs[/** @type {keyof inputs} */ (kind)];
-    const own = Object.entries(section("covers")).filter(([key]) => key.startsWith(`open:${kind}_`));
-    return Object.fromEntries(own.map(([key, words]) => [key.replace(`open:${kind}`, "count"), words]));
+    return stringsOf(this.cover.kind);
   }
+}
+
+/** By the kind. @type {Map<string, Record<string, string>>} */
+const strings = new Map();
+
+/** Return the strings of a kind of covers: for several that are open. @param {Cover["kind"]} kind */
+function stringsOf(kind) {
+  const { inputs } = section("kinds");
+  if (kind in inputs) return inputs[/** @type {keyof inputs} */ (kind)];
+  const own = Object.entries(section("covers")).filter(([key]) => key.startsWith(`open:${kind}_`));
+  const found = strings.get(kind) ?? Object.fromEntries(own.map(([key, words]) => [key.replace(`open:${kind}`, "count"), words]));
+  strings.set(kind, found);
+  return found;
 }
 
 /** Return covers as pins of a list, by name. @param {Iterable<Cover>} covers @param {(name: string) => Cover|undefined} find returns one as it is now */

@@ -17,8 +17,10 @@ const ENGLISH = {
   cancel: "Cancel",
   askOpen: "Open {label}?",
   askClose: "Close {label}?",
+  askMove: "Move {label} to {level}?",
   openCover: "Open",
   closeCover: "Close",
+  moveCover: "Move",
   /** By the kind of a pin that is pressed. @type {Record<string, {press?: string, ask?: string}|undefined>} */
   kinds: {
     bell: { press: "Ring", ask: "Ring {label}?" },
@@ -82,7 +84,7 @@ export async function questionOf({ label, mode, kind }, value, isSwitch, length)
 export async function questionOfMove({ label }, { type, position = 0 }) {
   const words = await strings();
   const level = inWords(position / 100, { style: "percent" });
-  let [template, yes] = [words.askSet, words.set];
+  let [template, yes] = [words.askMove, words.moveCover];
   if (type === "open") [template, yes] = [words.askOpen, words.openCover];
   if (type === "close") [template, yes] = [words.askClose, words.closeCover];
   return [filled(template, { label, level }), { yes, no: words.cancel }];
