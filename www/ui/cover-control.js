@@ -55,6 +55,9 @@ export function coverControl(Base) {
       const { cover, element, kind } = this;
       element.classList.add("cover");
       element.dataset.kind = "cover";
+      element.classList.toggle("brief", !cover.can_stop);
+      const problem = element.querySelector(".reading .error");
+      if (problem) part(element, ".face").append(problem); // a sentence has no room beside the buttons
       place.before(Object.assign(make("span", "unseen told"), { role: "status" }));
       if (kind === "lamp") return;
       place.classList.add("moves");

@@ -29,8 +29,8 @@ import { section, text } from "./i18n.js";
 /** @typedef {import("../raspi.js").Pin} Pin */
 /** @typedef {import("./kinds.js").Tone} Tone */
 
-/** How open a cover counts while its position is not known. @type {Record<Cover["state"], number>} */
-const SHARES = { closed: 0, unknown: 0, stopped: 0.5, opening: 0.5, closing: 0.5, open: 1 };
+/** How open a cover is drawn while its position is not known. @type {Record<Cover["state"], number>} */
+const SHARES = { closed: 0, unknown: 0.5, stopped: 0.5, opening: 0.5, closing: 0.5, open: 1 };
 /** Kinds that want to be seen while they are open; a shutter is open all day. */
 const DOORS = ["garage_door", "gate", "door", "window"];
 /** @type {Record<Cover["state"], import("./i18n.js").Text>} */
