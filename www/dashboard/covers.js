@@ -8,10 +8,12 @@ import { PinRow } from "./pin-row.js";
 /** @typedef {import("../raspi.js").Pin} Pin */
 /** @typedef {import("./pin-view.js").Context} Context */
 
-/** Return the covers, once their style and their strings are there. @param {Context} context */
-export async function load(context) {
+/** Return the covers, once their style and their strings are there. @param {Context} context @param {(cover: Pin) => void} changed is told of each as it is then */
+export async function load(context, changed) {
   await Promise.all([loadStyle(new URL("../ui/covers.css", import.meta.url)), loadStrings("covers")]);
-  return new Covers(context);
+  const covers = new Covers(context);
+  covers.items.forEach((item) => changed(item));
+  return covers;
 }
 
 export class Covers {

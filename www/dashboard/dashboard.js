@@ -90,7 +90,7 @@ let isDue = false; // what the server said is to be shown once no finger is down
 
 /** Show what the server said, once what its covers need is there. */
 async function present() {
-  if (raspi.covers.size && !covers) covers = await import("./covers.js").then((module) => module.load(context)).catch(failed);
+  if (raspi.covers.size && !covers) covers = await import("./covers.js").then((module) => module.load(context, change)).catch(failed);
   showUntouched();
 }
 
@@ -250,7 +250,7 @@ function drawVisible() {
 /** @param {Pin} [pin] */
 function change(pin) {
   if (!pin) return;
-  if (!pin.hidden && !covers?.isMoving(pin.name)) announcer.change(pin);
+  if (!pin.hidden && !pin.cover && !covers?.isMoving(pin.name)) announcer.change(pin);
   details?.record(pin);
   changed.add(pin.name);
   if (isDrawScheduled || !isVisible(pin.name)) return; // then the next tick is soon enough

@@ -56,37 +56,37 @@ export class CoverItem {
   }
 
   /** The cover as it is now. */
-  get cover() {
+  get actual() {
     return this.#cover();
   }
 
   get isMoving() {
-    return isMoving(this.cover);
+    return isMoving(this.actual);
   }
 
   /** 0 while it is closed, or nobody knows; else more. Another state has another value. */
   get value() {
-    const { state } = this.cover;
-    if (isLost(this.cover)) return 0;
+    const { state } = this.actual;
+    if (isLost(this.actual)) return 0;
     return SHARES[state] && SHARES[state] + (state === "opening" ? 0.1 : state === "closing" ? 0.2 : 0);
   }
 
   get words() {
-    const words = stateInWords(this.cover);
+    const words = stateInWords(this.actual);
     return { on: words, off: words };
   }
 
   get since() {
-    return this.cover.since;
+    return this.actual.since;
   }
 
   get by() {
-    return this.cover.by;
+    return this.actual.by;
   }
 
   /** The strings of its kind. @returns {Record<string, string>} */
   get strings() {
-    return stringsOf(this.cover.kind);
+    return stringsOf(this.actual.kind);
   }
 }
 
@@ -106,11 +106,11 @@ function stringsOf(kind) {
 /** Return covers as pins of a list, by name. @param {Iterable<Cover>} covers @param {(name: string) => Cover|undefined} find returns one as it is now */
 export function items(covers, find) {
   const all = [...covers].map((cover) => new CoverItem(() => find(cover.name) ?? cover));
-  return new Map(all.map((item) => [item.cover.name, /** @type {Pin} */ (/** @type {unknown} */ (item))]));
+  return new Map(all.map((item) => [item.actual.name, /** @type {Pin} */ (/** @type {unknown} */ (item))]));
 }
 
 /** Return the cover of a pin of a list, or undefined. @param {unknown} pin */
-export const coverOf = (pin) => (pin instanceof CoverItem ? pin.cover : undefined);
+export const coverOf = (pin) => (pin instanceof CoverItem ? pin.actual : undefined);
 
 /** Return pins and covers of a list: rooms in the order of their first pin, and in each the covers first. @template {{room?: string|null}} T @param {T[]} pins @param {T[]} covers */
 export function merged(pins, covers) {
