@@ -67,7 +67,7 @@ export function coverPicture({ kind, icon: own }, share) {
 /** Return the picture on a button. @param {"open"|"stop"|"close"} command @param {Cover} cover */
 export function commandPicture(command, { kind }) {
   if (command === "stop") return picture("M7 7h10v10H7z");
-  const isSideways = kind === "gate" || kind === "door" || kind === "curtain" || kind === "window";
+  const isSideways = ["gate", "door", "window", "awning", "curtain"].includes(kind);
   if (!isSideways) return picture(command === "open" ? "M12 19V6M6 12l6-6 6 6" : "M12 5v13M6 12l6 6 6-6");
   return picture(command === "open" ? "M9 12H3M6 9l-3 3 3 3M15 12h6M18 9l3 3-3 3M12 5v14" : "M3 12h6M6 9l3 3-3 3M21 12h-6M18 9l-3 3 3 3M12 5v14");
 }
