@@ -89,6 +89,11 @@ class _Remote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     pin: str
     ref: Ref | None = None
 
+    @property
+    def target(self) -> str:
+        """The name of the pin."""
+        return self.pin
+
 
 class RemoteSet(_Remote, frozen=True, kw_only=True, tag="set"):
     """A `set` for a pin of another Pi."""
@@ -113,7 +118,47 @@ class RemoteAuto(_Remote, frozen=True, kw_only=True, tag="auto"):
     """An `auto` for a pin of another Pi."""
 
 
-RemoteCommand = RemoteSet | RemoteToggle | RemotePulse | RemoteAuto
+class RemoteMove(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """A command to a cover of the Pi at the topic `pi`."""
+
+    pi: str
+    cover: str
+    ref: Ref | None = None
+
+    @property
+    def target(self) -> str:
+        """The name of the cover."""
+        return self.cover
+
+
+class RemoteOpen(RemoteMove, frozen=True, kw_only=True, tag="open"):
+    """An `open` for a cover of another Pi."""
+
+
+class RemoteClose(RemoteMove, frozen=True, kw_only=True, tag="close"):
+    """A `close` for a cover of another Pi."""
+
+
+class RemoteStop(RemoteMove, frozen=True, kw_only=True, tag="stop"):
+    """A `stop` for a cover of another Pi."""
+
+
+class RemotePosition(RemoteMove, frozen=True, kw_only=True, tag="position"):
+    """A `position` for a cover of another Pi."""
+
+    position: float
+
+
+RemoteCommand = (
+    RemoteSet
+    | RemoteToggle
+    | RemotePulse
+    | RemoteAuto
+    | RemoteOpen
+    | RemoteClose
+    | RemoteStop
+    | RemotePosition
+)
 
 
 class SignIn(
@@ -423,6 +468,17 @@ class PinState(Struct, frozen=True):
     time: float | None
 
 
+class CoverState(Struct, frozen=True):
+    """A cover's state since `time`, and its position in percent, None where it is not known.
+
+    `problem` is what is wrong, in words, or None."""
+
+    state: CoverMotion
+    position: int | None
+    problem: str | None
+    time: float | None
+
+
 class ScheduleState(Struct, frozen=True):
     """A schedule: `value` is 1, or 0 while it is paused.
 
@@ -481,6 +537,30 @@ class FleetPin(Struct, kw_only=True):
     hidden: bool
 
 
+class FleetCover(Struct, kw_only=True):
+    """A cover of another Pi as last published.
+
+    `writable` is true if its Pi takes commands from the broker. `control` is the callers that may
+    move it from this server."""
+
+    name: str
+    label: str
+    kind: str
+    room: str | None
+    icon: str | None
+    hidden: bool
+    state: CoverMotion
+    position: int | None
+    problem: str | None
+    since: float | None
+    writable: bool
+    confirm: bool
+    control: Audience | None
+    has_position: bool
+    can_stop: bool
+    pins: list[str]
+
+
 class FleetPi(Struct, frozen=True, kw_only=True):
     """A Pi by its topic.
 
@@ -496,6 +576,7 @@ class FleetPi(Struct, frozen=True, kw_only=True):
     version: str
     url: str | None
     pins: list[FleetPin]
+    covers: list[FleetCover]
 
 
 BROKER_ERROR = "mqtt: the broker connection has an error: sudo raspi-server doctor says which"
@@ -534,14 +615,16 @@ class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello
 class News(Struct, frozen=True, tag_field="type", tag="news", omit_defaults=True):
     """Changes of the fleet, which apply in the order removed, pis, pins.
 
-    `pins` are [value, since] by topic and name, `pis` whole entries, and `removed` topics. Pins and
-    entries are encoded already, since their size is measured before they are sent."""
+    `pins` are [value, since] by topic and name, `pis` whole entries, `removed` topics, and `covers`
+    [state, position, problem, since] by topic and name. Pins, covers and entries are encoded
+    already, since their size is measured before they are sent."""
 
     seq: int
     time: float
     pins: dict[str, Raw] = {}
     pis: list[Raw] = []
     removed: list[str] = []
+    covers: dict[str, Raw] = {}
 
 
 class BrokerNews(Struct, frozen=True, tag_field="type", tag="broker"):
@@ -611,6 +694,8 @@ class ScheduleInfo(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     value: float | None
     pulse: float | None
     turn_off: list[str]
+    cover: str | None
+    goal: str | float | None
     writable: bool
     paused: bool
     until: float | None
@@ -655,6 +740,7 @@ class RuleInfo(
     toggle: list[str]
     set_: dict[str, float]
     pulse: list[str]
+    move: dict[str, str | float]
     writable: bool
     paused: bool
     parked: bool
