@@ -468,12 +468,12 @@ class PinState(Struct, frozen=True):
     time: float | None
 
 
-class CoverState(Struct, frozen=True):
+class CoverStatus(Struct, frozen=True):
     """A cover's state since `time`, and its position in percent, None where it is not known.
 
     `problem` is what is wrong, in words, or None."""
 
-    state: CoverMotion
+    state: CoverState
     position: int | None
     problem: str | None
     time: float | None
@@ -549,7 +549,7 @@ class FleetCover(Struct, kw_only=True):
     room: str | None
     icon: str | None
     hidden: bool
-    state: CoverMotion
+    state: CoverState
     position: int | None
     problem: str | None
     since: float | None

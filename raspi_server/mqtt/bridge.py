@@ -125,7 +125,7 @@ class MqttBridge(MqttListener):
         self._schedules: dict[str, ScheduleState] = {}
         """The states of schedules as they were published last."""
         self._have_schedules_changed = False
-        self._covers: dict[str, CoverState] = {}
+        self._covers: dict[str, CoverStatus] = {}
         """The states of covers as they were published last."""
         self._have_covers_changed = False
         self._heard: set[str] = set()
@@ -362,7 +362,7 @@ class MqttBridge(MqttListener):
     def _add_changed_covers(self) -> None:
         self._have_covers_changed = False
         for cover in self._pi.covers():
-            state = CoverState(cover.state, cover.position, cover.problem, cover.since)
+            state = CoverStatus(cover.state, cover.position, cover.problem, cover.since)
             if self._covers.get(cover.name) != state:
                 self._covers[cover.name] = state
                 self._add(f"covers/{cover.name}", encode(state), retain=True)

@@ -20,7 +20,7 @@ from ..limits import DEFAULT, Limits
 from ..messages import (
     UNREADABLE,
     Audience,
-    CoverMotion,
+    CoverState,
     FleetCover,
     FleetPi,
     FleetPin,
@@ -54,7 +54,7 @@ class _PinState(Struct):
 
 
 class _CoverState(Struct):
-    state: CoverMotion
+    state: CoverState
     position: Position
     problem: str | None
     time: _Time
@@ -94,7 +94,7 @@ class _DescribedCover(Struct):
     name: Name
     label: Label
     kind: _Word
-    state: CoverMotion
+    state: CoverState
     position: Position
     problem: str | None
     since: _Time

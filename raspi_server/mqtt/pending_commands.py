@@ -10,7 +10,7 @@ from msgspec import Meta
 from ..errors import STATUS, ErrorCode, Ref, RequestError, Values, refusal
 from ..messages import (
     UNREADABLE,
-    CoverMotion,
+    CoverState,
     CoverResult,
     RemoteCommand,
     RemotePosition,
@@ -37,7 +37,7 @@ class _Answer(msgspec.Struct):
     type: str
     ref: Ref | None = None
     value: PinValue = None
-    state: CoverMotion | None = None
+    state: CoverState | None = None
     position: Position = None
     code: str = ""
     message: str = ""
