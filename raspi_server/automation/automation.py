@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..config.schema import Config, Goal
+from ..config.schema import Config, Goal, InputConfig
 from ..gpio.board import Board
 from ..gpio.pin import PinChange
 from ..limits import DEFAULT, Limits
@@ -58,7 +58,7 @@ class Automation:
         self._windows = RuleWindows(self.schedules)
         self._config = Config()
         self._open_covers: Callable[[], Covers | None] = lambda: None
-        self._covers = HouseCovers((), self._open_covers)
+        self._covers = HouseCovers((), {}, self._open_covers)
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.Handle | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -79,7 +79,8 @@ class Automation:
         an output is right. `synchronize` is to follow.
         """
         self._config = config
-        self._covers = HouseCovers((each.name for each in config.covers), self._open_covers)
+        inputs = {pin.name: pin for pin in config.pins if isinstance(pin, InputConfig)}
+        self._covers = HouseCovers(config.covers, inputs, self._open_covers)
         self.schedules.use_outputs(board, self._move_soon)
         self.schedules.configure(config.schedules, config.location)
         if self.needs_time and self._step_watch is None:

@@ -1,14 +1,16 @@
 """The covers as schedules and rules see them."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from ..config.schema import Goal
+from ..config.cover_rules import is_reached
+from ..config.schema import CoverConfig, Goal, InputConfig
 from ..errors import RequestError
-from ..messages import Value
+from ..messages import Close, CoverCommand, Open, Position, Value
 
 if TYPE_CHECKING:
+    from ..gpio.cover import Cover
     from ..gpio.covers import Covers
 
 log = logging.getLogger(__name__)
@@ -17,8 +19,11 @@ log = logging.getLogger(__name__)
 class MovableCovers(Protocol):
     """The covers of a configuration."""
 
-    def values(self) -> dict[str, Value]:
-        """Return by name 1 for each cover that is not closed, 0 if it is, None if unknown."""
+    def values(self, pins: Mapping[str, Value]) -> dict[str, Value]:
+        """Return by name 1 for each cover that is not closed, 0 if it is, None if unknown.
+
+        `pins` has the values of the pins.
+        """
 
     def move(self, cover: str, goal: Goal, by: str) -> bool:
         """Give a cover a goal, and return True if that changed what it does.
@@ -28,16 +33,34 @@ class MovableCovers(Protocol):
 
 
 class HouseCovers:
-    """The covers with these names. `found` returns the open ones, None while there are none yet."""
+    """The covers of a server. `found` returns the open ones, None while there are none yet."""
 
-    def __init__(self, names: Iterable[str], found: Callable[[], "Covers | None"]) -> None:
-        self._names = tuple(names)
+    def __init__(
+        self,
+        configs: Iterable[CoverConfig],
+        contacts: Mapping[str, InputConfig],
+        found: "Callable[[], Covers | None]",
+    ) -> None:
+        self._configs = tuple(configs)
+        self._contacts = contacts
         self._found = found
 
-    def values(self) -> dict[str, Value]:
-        """Return by name 1 for each cover that is not closed, 0 if it is, None if unknown."""
-        known = {cover.config.name: cover.value for cover in self._found() or ()}
-        return {name: known.get(name) for name in self._names}
+    def values(self, pins: Mapping[str, Value]) -> dict[str, Value]:
+        """Return by name 1 for each cover that is not closed, 0 if it is, None if unknown.
+
+        At a start its contacts are open before it is.
+        """
+        known = {cover.name: cover.value for cover in self._found() or ()}
+        return {
+            config.name: known[config.name] if config.name in known else self._early(config, pins)
+            for config in self._configs
+        }
+
+    def _early(self, config: CoverConfig, pins: Mapping[str, Value]) -> Value:
+        if any(pins.get(name) is None for name in config.contacts) or config.closed is None:
+            return None
+        value = int(pins[config.closed] or 0)
+        return int(not is_reached(config, self._contacts[config.closed], value))
 
     def move(self, cover: str, goal: Goal, by: str) -> bool:
         """Give a cover a goal, and return True if that changed what it does."""
@@ -45,19 +68,28 @@ class HouseCovers:
         if covers is None:
             return False
         try:
-            before = _doing(covers, cover)
-            covers.carry_out(command(cover, goal), by)
+            found = covers[cover]
+            before = _doing(found)
+            found.carry_out(command(cover, goal), by)
         except RequestError as error:
-            log.warning("%s: %s was not moved to %s: %s", by, cover, words(goal), error.message)
+            log.warning("%s: %s was not moved (%s): %s", by, cover, in_words(goal), error.message)
             return False
-        return _doing(covers, cover) != before
+        return _doing(found) != before
 
 
-def words(goal: Goal) -> str:
+def command(cover: str, goal: Goal) -> CoverCommand:
+    """Return the command that gives a cover a goal."""
+    if goal == "open":
+        return Open(cover=cover)
+    if goal == "close":
+        return Close(cover=cover)
+    return Position(cover=cover, position=float(goal))
+
+
+def in_words(goal: Goal) -> str:
     """Return a goal as config.yaml has it."""
     return goal if isinstance(goal, str) else f"{goal:g}"
 
 
-def _doing(covers: "Covers", name: str) -> tuple[object, ...]:
-    cover = covers[name]
+def _doing(cover: "Cover") -> tuple[object, ...]:
     return cover.state, cover.goal

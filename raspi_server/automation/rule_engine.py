@@ -265,7 +265,8 @@ class RuleEngine:
     def _values(self) -> dict[str, Value]:
         """Return the values of all pins and covers by name."""
         assert self._pins
-        return {**self._pins.values(), **(self._covers.values() if self._covers else {})}
+        values = self._pins.values()
+        return {**values, **self._covers.values(values)} if self._covers else dict(values)
 
     def _synchronize(self, is_opening: bool) -> None:
         now = self._loop.time()

@@ -233,7 +233,7 @@ def _cover_hook(
         yield Violation("unattended", message, "cover")
     if hook.do == "stop" and not cover.can_stop:
         message = f"expected open or close, got stop: a press may not stop {name}"
-        yield Violation("do", f"{message}; presses: says what it does (docs/covers.md)")
+        yield Violation("do", f"{message}; write presses: below the cover, which says what a press does")
 
 
 def group_of_one(group: str, others: Iterable[str]) -> str:

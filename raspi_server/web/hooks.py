@@ -54,9 +54,9 @@ class Hook(NamedHandler):
             raise RequestError("not-found", "there is no such hook")
         by = f"{address} (hook {name})"
         if hook.cover is not None:
-            cover = self.context.cover_named(hook.cover)
+            cover = self.context.found_cover(hook.cover)
             self.context.auth.check_hook(cover.config)
-            self.context.move(_cover_command(hook), by)
+            cover.carry_out(_cover_command(hook), by)
             self.finish(f"{cover.config.label}: {cover.state}\n")
             return
         pin = self.context.board[hook.target]

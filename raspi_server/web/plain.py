@@ -145,14 +145,14 @@ class Plain(NamedHandler):
 
     def _move(self, name: str, what: str) -> str:
         """Move a cover; return the form that asks first, or "". Raise RequestError."""
-        auth, cover = self.context.auth, self.context.cover_named(name)
+        auth, cover = self.context.auth, self.context.found_cover(name)
         auth.check_control(cover.config, self.caller)
         info = self.context.cover(cover, self.caller)
         level = self._sent("level")
         command = self._cover_command(info, what, level)
         if info.confirm and what != "stop" and self._sent("sure") != "yes":
             return self._cover_question(info, what, level)
-        self.context.move(command, auth.name(self.caller))
+        self.context.carry_out_cover(command, self.caller)
         return ""
 
     def _cover_command(self, cover: CoverInfo, what: str, level: str) -> CoverCommand:
@@ -312,7 +312,7 @@ class Plain(NamedHandler):
 
         The pins of a cover have no rows of their own."""
         rooms: dict[str | None, list[str]] = {None: []}
-        for cover in self.context.covers_for(self.caller):
+        for cover in self.context.all_covers(self.caller):
             if not cover.hidden:
                 rooms.setdefault(cover.room, []).append(self._cover_row(cover))
         for pin in self.context.pins(self.caller):
