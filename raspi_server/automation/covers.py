@@ -28,22 +28,27 @@ class MovableCovers(Protocol):
     def move(self, cover: str, goal: Goal, by: str) -> bool:
         """Give a cover a goal, and return True if that changed what it does.
 
-        A refusal goes to the log; it is not tried again.
+        A refusal is told in words; it is not tried again.
         """
 
 
 class HouseCovers:
-    """The covers of a server. `found` returns the open ones, None while there are none yet."""
+    """The covers of a server. `found` returns the open ones, None while there are none yet.
+
+    `tell` is called with the words about each refusal.
+    """
 
     def __init__(
         self,
         configs: Iterable[CoverConfig],
         contacts: Mapping[str, InputConfig],
         found: "Callable[[], Covers | None]",
+        tell: Callable[[str], None] = log.warning,
     ) -> None:
         self._configs = tuple(configs)
         self._contacts = contacts
         self._found = found
+        self._tell = tell
 
     def values(self, pins: Mapping[str, Value]) -> dict[str, Value]:
         """Return by name 1 for each cover that is not closed, 0 if it is, None if unknown.
@@ -59,8 +64,12 @@ class HouseCovers:
     def _early(self, config: CoverConfig, pins: Mapping[str, Value]) -> Value:
         if any(pins.get(name) is None for name in config.contacts) or config.closed is None:
             return None
-        value = int(pins[config.closed] or 0)
-        return int(not is_reached(config, self._contacts[config.closed], value))
+        reached = {
+            name: is_reached(config, self._contacts[name], int(pins[name] or 0))
+            for name in config.contacts
+        }
+        is_contradictory = len(reached) == 2 and all(reached.values())
+        return None if is_contradictory else int(not reached[config.closed])
 
     def move(self, cover: str, goal: Goal, by: str) -> bool:
         """Give a cover a goal, and return True if that changed what it does."""
@@ -72,7 +81,7 @@ class HouseCovers:
             before = _doing(found)
             found.carry_out(command(cover, goal), by)
         except RequestError as error:
-            log.warning("%s: %s was not moved (%s): %s", by, cover, in_words(goal), error.message)
+            self._tell(f"{by}: {cover} is not moved ({in_words(goal)}): {error.message}")
             return False
         return _doing(found) != before
 

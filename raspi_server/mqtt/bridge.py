@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from ..config import schema
 from ..decoding import pin_value, shorten
-from ..errors import Ref, RequestError
+from ..errors import Ref, RequestError, refusal
 from ..gpio import raspberry_pi
 from ..gpio.pin import PinChange
 from ..limits import DEFAULT, Limits
@@ -28,11 +28,16 @@ from ..messages import (
     MAX_MESSAGE_BYTES,
     UNREADABLE,
     Command,
+    CoverCommand,
+    CoverInfo,
+    CoverResult,
+    CoverStatus,
     Description,
     Error,
     Health,
     PinInfo,
     PinState,
+    Position,
     Result,
     ScheduleInfo,
     ScheduleResult,
@@ -41,6 +46,7 @@ from ..messages import (
     Set,
     Value,
     decode_command,
+    decode_cover_command,
     encode,
 )
 from ..net.rate_limit import TokenBucket
@@ -472,7 +478,7 @@ class MqttBridge(MqttListener):
                 self._add_answer(subtopic, ScheduleResult(ref, name, int(wish.value)))
                 return
             if kind == "covers":
-                move = cover_command(name, message.payload)
+                move = _cover_command(name, message.payload)
                 ref = move.ref
                 self._add_answer(subtopic, self._move(move))
                 return
@@ -520,7 +526,7 @@ class MqttBridge(MqttListener):
         self._add_answer(subtopic, Error.of(error, ref))
 
 
-def cover_command(name: str, payload: bytes) -> CoverCommand:
+def _cover_command(name: str, payload: bytes) -> CoverCommand:
     """Return the command to a cover in a payload.
 
     It is OPEN, CLOSE, STOP, or a position in percent, or an object as over the WebSocket without
@@ -534,10 +540,10 @@ def cover_command(name: str, payload: bytes) -> CoverCommand:
     try:
         found = bytes(msgspec.json.decode(payload, type=Raw)).strip()
         if found[:1] in _FIRST_OF_NUMBER:
-            fields = {"type": Raw(b'"position"'), "position": Raw(found)}
-        else:
-            # Values stay encoded: not everything that can be decoded can be encoded again.
-            fields = msgspec.json.decode(found, type=dict[str, Raw])
+            # A number that is too large for a float is infinite.
+            return Position(cover=name, position=float(found))
+        # Values stay encoded: not everything that can be decoded can be encoded again.
+        fields = msgspec.json.decode(found, type=dict[str, Raw])
     except UNREADABLE:
         fields = {"cover": Raw()}
     if "cover" in fields:

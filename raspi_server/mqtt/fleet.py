@@ -429,13 +429,13 @@ class Fleet:
             size += len(encode(topic)) + len(values)
         while self._moved and size < max_bytes:
             topic = next(iter(self._moved))
-            covers = self._moved.pop(topic)
+            covers = self._moved[topic].values()
             states = encode(
-                {
-                    name: (each.state, each.position, each.problem, each.since)
-                    for name, each in covers.items()
-                }
+                {each.name: (each.state, each.position, each.problem, each.since) for each in covers}
             )
+            if size and size + len(states) > max_bytes:
+                break
+            del self._moved[topic]
             moved[topic] = Raw(states)
             size += len(encode(topic)) + len(states)
         return changed, renewed, removed, moved

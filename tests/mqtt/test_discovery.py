@@ -27,9 +27,9 @@ KEYS = {
     "command_template", "command_topic", "default_entity_id", "device_class", "enabled_by_default",
     "entity_category", "icon", "json_attributes_template", "json_attributes_topic", "max", "min",
     "mode", "name", "on_command_type", "payload_close", "payload_lock", "payload_off", "payload_on",
-    "payload_open", "payload_press", "payload_unlock", "percentage_command_template",
+    "payload_open", "payload_press", "payload_stop", "payload_unlock", "percentage_command_template",
     "percentage_command_topic", "percentage_state_topic", "percentage_value_template", "platform",
-    "state_class", "state_closed", "state_locked", "state_open", "state_topic", "state_unlocked",
+    "position_template", "position_topic", "set_position_topic", "state_class", "state_closed", "state_locked", "state_open", "state_topic", "state_unlocked",
     "state_value_template", "support_duration", "support_volume_set", "unique_id",
     "unit_of_measurement", "value_template",
 }  # fmt: skip
