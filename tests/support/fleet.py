@@ -147,6 +147,10 @@ class FleetViewer(WebSocketClient):
         """Set a pin and return the answer."""
         return self.ask(type="set", pi=topic, pin=name, value=value, **more)
 
+    def move(self, kind: str, topic: str, name: str, **more: Any) -> dict[str, Any]:
+        """Send a command to a cover and return the answer."""
+        return self.ask(type=kind, pi=topic, cover=name, **more)
+
     def error_of(self, topic: str, name: str, **command: Any) -> tuple[str, str]:
         """Send a command, by default to set the pin to 1; return code and message of its error."""
         answer = self.ask(**{"type": "set", "value": 1, "pi": topic, "pin": name, **command})
