@@ -269,7 +269,7 @@ class Automation:
         self._when_told()
 
     def schedule_infos(self, may_pause: Callable[[tuple[str, ...]], bool]) -> list[ScheduleInfo]:
-        """Return all schedules. `may_pause` tells if the caller may, by what they switch and move."""
+        """Return all schedules. `may_pause` tells if the caller may, by all that they switch."""
         configs = self._config.schedules
         return [
             report.schedule(configs[each.name], each, may_pause(configs[each.name].targets))
@@ -277,7 +277,7 @@ class Automation:
         ]
 
     def rule_infos(self, may_pause: Callable[[tuple[str, ...]], bool]) -> list[RuleInfo]:
-        """Return all rules. `may_pause` tells if the caller may, by what they switch and move."""
+        """Return all rules. `may_pause` tells if the caller may, by all that they switch."""
         configs = self._config.rules
         return [
             report.rule(configs[each.name], each, may_pause(configs[each.name].targets))

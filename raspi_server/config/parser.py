@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from . import rules, schedule_rules, strict_yaml
+from . import cover_rules, rules, schedule_rules, strict_yaml
 from .converters import advice, choice, converter, expected, meant_days
+from .cover_rules import CoverReader
 from .errors import ConfigError, Diagnostic, Fault, told_once
 from .kinds import BUTTON_DEBOUNCE_S, OPENINGS
 from .pinout import POSITION_BY_GPIO
@@ -142,6 +143,7 @@ class _Parser:
         self._folder = folder
         self._has_run = has_run
         self._rules = RuleReader(self)
+        self._covers = CoverReader(self)
         self._sections: dict[Any, Callable[[Node, str], Any]] = {
             tuple[AnyPin, ...]: self._pins,
             AccessConfig: self._access,
@@ -157,12 +159,14 @@ class _Parser:
             tuple[Name, ...]: partial(self._list, Name, "[lamp, porch]"),
             RuleConfigs: self._rules.read,
             **self._rules.sections,
+            tuple[CoverConfig, ...]: self._covers.read,
+            **self._covers.sections,
             Words | None: self._words,
         }
         self._hook_lines: dict[tuple[str, str], int] = {}
         """The line of each key of each hook."""
         self.lines: dict[str, int] = {}
-        """The line of each schedule and of each of its keys, by their dotted paths."""
+        """The line of each schedule and cover, and of each of its keys, by their dotted paths."""
 
     def error(self, line: int, key: str, message: str) -> None:
         """Add an error."""
@@ -365,10 +369,15 @@ class _Parser:
         pins = {pin.name: pin for pin in values.get("pins", ())}
         covers = {cover.name: cover for cover in values.get("covers", ())}
         location = values.get("location")
+        cover_rules.check(tuple(covers.values()), pins, self)
+        for cover in covers.values():
+            for violation in cover_rules.doubts(cover, pins):
+                line = self.lines[f"covers.{cover.name}.{violation.line_key}"]
+                self.warn(line, f"covers.{cover.name}.{violation.key}", violation.message)
         self._check_hooks(values, pins, covers)
         for name, schedule in values.get("schedules", {}).items():
             for violation in schedule_rules.schedule(schedule, pins, covers, location):
-                self._violation(_join("schedules", name), violation)
+                self.report(_join("schedules", name), violation)
         self._rules.check(values.get("rules", {}), pins, covers, location)
 
     def _check_hooks(
@@ -412,15 +421,16 @@ class _Parser:
             values = self.mapping(body, own_path, ScheduleConfig)
             if strict_yaml.is_mapping(body) or strict_yaml.is_empty(body):
                 for violation in schedule_rules.keys(present, values):
-                    self._violation(own_path, violation)
+                    self.report(own_path, violation)
             if len(self.errors) == before:
                 schedules[name] = ScheduleConfig(**{names[key]: values[key] for key in values})
         return schedules
 
-    def _violation(self, path: str, violation: Violation) -> None:
+    def report(self, path: str, violation: Violation) -> None:
         """Add an error in the line of a key below `path`, else in the line of `path`."""
         line = self.lines.get(_join(path, violation.line_key), self.lines[path])
-        self.error(line, _join(path, violation.key), violation.message)
+        key = _join(path, violation.key) if violation.key else path
+        self.error(line, key, violation.message)
 
     def _pins(self, node: Node, path: str) -> tuple[PinConfig, ...]:
         return _Pins(self).read(node, path)

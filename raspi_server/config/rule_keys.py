@@ -1,7 +1,7 @@
 """Parser of the section `rules`, and the rules for combinations of its keys."""
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol, get_args
 
@@ -79,7 +79,7 @@ class RuleReader:
         self._reader = reader
         self.lines: dict[str, int] = {}
         """The lines of rules, their keys, and the pins below them, by dotted path."""
-        self.sections = {
+        self.sections: dict[Any, Callable[[Node, str], Any]] = {
             PinNames: self._names,
             PinValues: partial(self._values, PinValues),
             CoverGoals: partial(self._values, CoverGoals),
@@ -334,9 +334,7 @@ def _actions(rule: RuleConfig) -> Iterator[tuple[str, str]]:
             yield key, name
 
 
-def _unknown(
-    name: str, pins: Mapping[str, PinConfig], covers: Mapping[str, CoverConfig]
-) -> str:
+def _unknown(name: str, pins: Mapping[str, PinConfig], covers: Mapping[str, CoverConfig]) -> str:
     near = nearest(name, [*pins, *covers])
     return f"no pin (did you mean {near}?)" if near else "no pin"
 
@@ -417,9 +415,7 @@ def _reached(target: str, pins: Mapping[str, PinConfig]) -> Iterator[str]:
             yield name
 
 
-def _set_going(
-    cover: CoverConfig, goal: Goal, pins: Mapping[str, PinConfig]
-) -> Iterator[str]:
+def _set_going(cover: CoverConfig, goal: Goal, pins: Mapping[str, PinConfig]) -> Iterator[str]:
     """Yield what may go on when a cover moves: the cover itself, its contacts and outputs.
 
     On its way to be closed the cover goes off, which starts no rule.
@@ -436,6 +432,6 @@ def _set_going(
         if name and is_used:
             yield name
     if cover.closed:
-        is_open_contact = getattr(pins[cover.closed], "kind", None) in OPENINGS
+        is_open_contact = getattr(pins.get(cover.closed), "kind", None) in OPENINGS
         if may_open if is_open_contact else may_close:
             yield cover.closed

@@ -126,9 +126,7 @@ def what_moves(pin: str, covers: Mapping[str, CoverConfig]) -> str | None:
     return next((name for name, cover in covers.items() if pin in cover.outputs), None)
 
 
-def no_cover(
-    name: str, pins: Mapping[str, PinConfig], covers: Mapping[str, CoverConfig]
-) -> str:
+def no_cover(name: str, pins: Mapping[str, PinConfig], covers: Mapping[str, CoverConfig]) -> str:
     """Return the message for a name that no cover has."""
     what, hint = "no cover", ""
     if name in pins:
@@ -233,7 +231,8 @@ def _cover_hook(
         yield Violation("unattended", message, "cover")
     if hook.do == "stop" and not cover.can_stop:
         message = f"expected open or close, got stop: a press may not stop {name}"
-        yield Violation("do", f"{message}; write presses: below the cover, which says what a press does")
+        hint = "write presses: below the cover, which says what a press does"
+        yield Violation("do", f"{message}; {hint}")
 
 
 def group_of_one(group: str, others: Iterable[str]) -> str:

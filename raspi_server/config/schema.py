@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from ..messages import Audience
-from .kinds import Icon, InputKind, OutputKind, PwmKind
+from .kinds import CoverKind, Icon, InputKind, OutputKind, PwmKind
 
 MIN_PULSE_S = 0.01
 MAX_PULSE_S = 86400
@@ -137,6 +137,83 @@ PIN_KEYS = frozenset({"mode"}.union(*(mode.__struct_fields__ for mode in MODES.v
     "name"
 }
 """The keys of pins, of all modes."""
+
+
+TravelSeconds = Annotated[float, Meta(ge=0.1, le=600, extra={"unit": "seconds"})]
+
+
+class Travel(Struct, frozen=True, kw_only=True):
+    """The seconds that a drive takes from one end to the other: `up` opens, `down` closes."""
+
+    up: TravelSeconds
+    down: TravelSeconds
+
+
+class Presses(Struct, frozen=True, kw_only=True):
+    """What a press of a drive's only button does while it opens, closes, or rests in between.
+
+    `opposite` is the other direction than before.
+    """
+
+    opening: Literal["stop", "reverse"]
+    closing: Literal["stop", "reverse"]
+    stopped: Literal["opposite", "open", "close"]
+
+
+class CoverConfig(Struct, frozen=True, kw_only=True):
+    """A door, gate or shutter with a drive: one `button`, or the outputs `up` and `down`.
+
+    `closed` and `opened` are contacts at the ends. With `unattended` rules, schedules and hooks may
+    move it, although it has `confirm`.
+    """
+
+    name: Name
+    label: Label
+    kind: CoverKind
+    room: Label | None = None
+    icon: Icon | None = None
+    hidden: bool = False
+    button: Name | None = None
+    up: Name | None = None
+    down: Name | None = None
+    closed: Name | None = None
+    opened: Name | None = None
+    travel: Travel
+    presses: Presses | None = None
+    confirm: bool = False
+    control: Audience | None = None
+    unattended: bool = False
+
+    def __str__(self) -> str:
+        return f"cover {self.name}"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs."""
+        return tuple(name for name in (self.button, self.up, self.down) if name)
+
+    @property
+    def contacts(self) -> tuple[str, ...]:
+        """The names of its contacts."""
+        return tuple(name for name in (self.closed, self.opened) if name)
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """The names of all its pins."""
+        return self.outputs + self.contacts
+
+    @property
+    def has_position(self) -> bool:
+        """True if it can be moved to a position between its ends."""
+        return self.button is None
+
+    @property
+    def can_stop(self) -> bool:
+        """True if the command `stop` may stop it, in one direction at least."""
+        presses = self.presses
+        return self.button is None or (
+            presses is not None and "stop" in (presses.opening, presses.closing)
+        )
 
 
 class CertificateFiles(Struct, frozen=True, kw_only=True):
@@ -358,6 +435,7 @@ class Config(Struct, frozen=True, kw_only=True):
     metrics: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     pins: tuple[AnyPin, ...] = ()
+    covers: tuple[CoverConfig, ...] = ()
 
     @property
     def certificate(self) -> CertificateFiles | None:

@@ -119,8 +119,8 @@ The payload may be empty: a removed Pi leaves that. Then `value_json` is not def
 
 _COMPONENT = re.compile(rf"(_|_schedule_|_next_)?{schema.NAME}")
 _PLATFORMS = {
-    "binary_sensor", "button", "cover", "fan", "light", "lock", "number", "sensor", "siren", "switch",
-    "valve",
+    "binary_sensor", "button", "cover", "fan", "light", "lock", "number", "sensor", "siren",
+    "switch", "valve",
 }  # fmt: skip
 _VALUE = "{{ value_json.value if value_json is defined else none }}"
 _IS_OPEN = "value_json is defined and value_json.value is number"

@@ -149,7 +149,9 @@ class Pi:
         """Return the Pi as viewers get it, with the `audience` of each pin and cover."""
         assert self.server and self.pins is not None
         pins = [replace(pin, control=audience(self.topic, pin)) for pin in self.pins.values()]
-        covers = [replace(each, control=audience(self.topic, each)) for each in self.covers.values()]
+        covers = [
+            replace(each, control=audience(self.topic, each)) for each in self.covers.values()
+        ]
         return FleetPi(
             topic=self.topic,
             group="/".join(self.topic.split("/")[1:-1]),
@@ -431,7 +433,10 @@ class Fleet:
             topic = next(iter(self._moved))
             covers = self._moved[topic].values()
             states = encode(
-                {each.name: (each.state, each.position, each.problem, each.since) for each in covers}
+                {
+                    each.name: (each.state, each.position, each.problem, each.since)
+                    for each in covers
+                }
             )
             if size and size + len(states) > max_bytes:
                 break
@@ -513,9 +518,7 @@ def _shortened(error: str | None) -> str | None:
     return None if error is None else error[:_MAX_ERROR_CHARACTERS]
 
 
-def _text_bytes(
-    found: _Description, pins: Iterable[FleetPin], covers: Iterable[FleetCover]
-) -> int:
+def _text_bytes(found: _Description, pins: Iterable[FleetPin], covers: Iterable[FleetCover]) -> int:
     """Return the memory in bytes of the texts that are kept of a description."""
     texts = [found.server.host, found.server.version, found.url or ""]
     for pin in pins:

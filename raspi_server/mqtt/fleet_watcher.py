@@ -163,11 +163,13 @@ class FleetWatcher(MqttListener):
             raise refusal("unknown-pi", command.ref, pi=command.pi[:100]) from None
         target: FleetPin | FleetCover | None
         if isinstance(command, RemoteMove):
-            target, unknown = pi.covers.get(command.cover), "unknown-fleet-cover"
+            name, unknown = command.cover, "unknown-fleet-cover"
+            target = pi.covers.get(name)
         else:
-            target, unknown = (pi.pins or {}).get(command.pin), "unknown-fleet-pin"
+            name, unknown = command.pin, "unknown-fleet-pin"
+            target = (pi.pins or {}).get(name)
         if target is None:
-            raise refusal(unknown, command.ref, pi=pi.name, name=shorten(command.target))
+            raise refusal(unknown, command.ref, pi=pi.name, name=shorten(name))
         if isinstance(target, FleetPin) and target.mode == "input":
             raise refusal("fleet-input", command.ref, pi=pi.name, label=target.label)
         if not target.writable:
@@ -178,7 +180,7 @@ class FleetWatcher(MqttListener):
             raise refusal("pi-not-back", command.ref, pi=pi.name)
         return pi, target
 
-    def carry_out(self, command: RemoteCommand, by: str) -> "asyncio.Future[Value | CoverResult]":
+    def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value | CoverResult]:
         """Send a command once and return the future of its answer.
 
         `by` names the caller for the log. Raises RequestError, or the future does."""
@@ -235,7 +237,7 @@ class FleetWatcher(MqttListener):
             self._disconnect_later()
 
     def _new_fleet(self) -> Fleet:
-        def audience(topic: str, pin: FleetPin) -> Audience | None:
+        def audience(topic: str, pin: FleetPin | FleetCover) -> Audience | None:
             return self._audience(self.is_own(topic), pin)
 
         return Fleet(self._own_topic, audience, self._limits)

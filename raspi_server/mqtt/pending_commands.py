@@ -10,8 +10,8 @@ from msgspec import Meta
 from ..errors import STATUS, ErrorCode, Ref, RequestError, Values, refusal
 from ..messages import (
     UNREADABLE,
-    CoverState,
     CoverResult,
+    CoverState,
     RemoteCommand,
     RemotePosition,
     RemoteSet,

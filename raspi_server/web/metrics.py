@@ -1,7 +1,7 @@
 """Metrics for Prometheus: some counted as they happen, the others read for each request.
 
-Each label is the name of a pin, a cover, a schedule or a rule, or one of a few fixed words, so the number of
-series is bounded.
+Each label is the name of a pin, a cover, a schedule or a rule, or one of a few fixed words, so the
+number of series is bounded.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""`/plain`: the pins and covers as one HTML page with forms, for old browsers, text browsers and e-readers.
+"""`/plain`: pins and covers as one HTML page with forms, for old and text browsers and e-readers.
 
 It needs no script. Each form has a token that is bound to the sign-in of the browser, or to a
 cookie that is made for it, so a form of another site is rejected, also of one that
@@ -364,7 +364,9 @@ class Plain(NamedHandler):
             name = self._html("position", label=cover.label)
             at = "" if cover.position is None else cover.position
             level = f"<input name='level' size='4' value='{at}' title='{name}'> % "
-            found.append(_form(fields + level + self._button("set_position", self._words.text("set_level"))))
+            found.append(
+                _form(fields + level + self._button("set_position", self._words.text("set_level")))
+            )
         return found
 
     def _source(self, pin: PinInfo) -> str:
@@ -422,8 +424,7 @@ class Plain(NamedHandler):
             out = _form(self._hidden() + self._button("sign_out")) if self.caller.session else ""
             return f"<p>{known}</p>{out}"
         if auth.may_view(self.caller):
-            pins = (pin.config for pin in self.context.board)
-            if not auth.code_would_help(pins, self.caller):
+            if not self.context.code_would_help(self.caller):
                 return ""
             what, right = "switch_needs_code", "control"
         else:

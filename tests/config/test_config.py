@@ -49,9 +49,9 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
 def test_examples_are_valid_and_fit_together():
     """The examples of the shipped file, without their comment signs, those of the pages, and those
     of README.md are valid, also in one file: they have the same indentation."""
-    examples = "^#(?=mqtt:|hooks:|location:|schedules:|rules:| +[a-z_]+:( |$))"
+    examples = "^#(?=mqtt:|hooks:|location:|schedules:|rules:|covers:| +[a-z_]+:( |$))"
     bare = re.sub(examples, "", SHIPPED.read_text(), flags=re.MULTILINE)
-    for line in ("mqtt: false\n", "hooks: {}\n", "schedules: {}\n", "rules: {}\n"):
+    for line in ("mqtt: false\n", "hooks: {}\n", "schedules: {}\n", "rules: {}\n", "covers: {}\n"):
         bare = bare.replace(line, "")
     config = read(bare)
     assert (config.mqtt.url, config.mqtt.ca) == ("mqtts://broker.local", HERE / "tls/broker-ca.crt")

@@ -158,7 +158,8 @@ REJECTED = [
      ['goal: expected open or close or a number from 0 to 100, got "40%" (write 40)']),
     ("cover: shuter, at: 18:00, goal: close",
      ["cover: expected a cover, got shuter, which is no cover (did you mean shutter?)"]),
-    ("cover: lamp, at: 18:00, goal: close", ["cover: expected a cover, got lamp, which is an output"]),
+    ("cover: lamp, at: 18:00, goal: close",
+     ["cover: expected a cover, got lamp, which is an output"]),
     ("cover: up, at: 18:00, goal: close",
      ["cover: expected a cover, got up, which is an output; write shutter, the cover that has it"]),
     ("cover: garage, at: 18:00, goal: 40, unattended: true",
@@ -175,7 +176,8 @@ REJECTED = [
       " write cover: garage, at and goal: close"]),
     ("pin: lamp, when: 18:00, to: 19:00",
      ["when: expected one of the keys pin, cover, from, to, at, days, value, pulse, turn_off, goal,"
-      " late, unattended (write at: 06:30)", "from: expected a time together with to, got nothing"]),
+      " late, unattended (write at: 06:30)",
+      "from: expected a time together with to, got nothing"]),
 ]  # fmt: skip
 
 

@@ -172,10 +172,10 @@ def test_states_of_covers():
     fleet.receive("h/1/covers/garage", as_json(cover_state("open", 5)), False, 1e9)
     found = fleet["h/0"].covers["garage"]
     assert (found.state, found.position, found.problem) == ("open", 7, problem[:200])
-    for since, state in ((4, "open"), (6, "closed")):
+    for since, wanted in ((4, "open"), (6, "closed")):
         covers = [cover("garage", since=since)]
         fleet.receive("h/0/describe", as_json(description("x", [], covers=covers)), True, 1e9)
-        assert fleet["h/0"].covers["garage"].state == state
+        assert fleet["h/0"].covers["garage"].state == wanted
 
 
 def test_states_and_urls():

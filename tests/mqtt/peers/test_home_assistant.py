@@ -327,13 +327,12 @@ def test_covers(release, brokers, start_server, start_home_assistant):
             for each, state in found.items()
         }
 
-    home.wait_for(lambda found: {"button opener", "switch up", "switch down"} <= named(found).keys())
+    outputs = {"button opener", "switch up", "switch down"}
+    home.wait_for(lambda found: outputs <= named(found).keys())
     reload(server, text)
     found = home.wait_for(lambda found: wanted.keys() <= named(found).keys())
     names = named(found)
-    home.wait_for(
-        lambda found: not {"button opener", "switch up", "switch down"} & named(found).keys()
-    )
+    home.wait_for(lambda found: not outputs & named(found).keys())
     assert {name: found[names[name]]["device_class"] for name in wanted} == wanted
     door, shutter = names["cover Big door"], names["cover shutter"]
     if release == NEWEST:
