@@ -81,6 +81,10 @@ def _given(fields: list[str], pins: Pins, zone: tzinfo) -> Given:
         hint = f" (did you mean {near}?)" if near else ""
         raise ValueError(f"expected the name of a pin or a cover, got {quote(name)}{hint}")
     found = pins[name]
+    for cover in pins.values():
+        if isinstance(cover, CoverConfig) and name in cover.outputs:
+            words = f"expected an output that no cover has, got {name}; write {cover.name},open"
+            raise ValueError(words)
     if isinstance(found, CoverConfig):
         return Given(moment, name, _move(value.lower(), found))
     return Given(moment, name, _value(value.lower(), found))

@@ -9,7 +9,7 @@ import math
 import selectors
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,9 @@ from ..errors import RequestError
 from ..gpio.backend import SimulatedFactory
 from ..gpio.board import Board
 from ..gpio.claims import Level
+from ..gpio.cover import Cover
+from ..gpio.cover_memory import CoverMemory
+from ..gpio.covers import Covers
 from ..gpio.output_state import OutputStateStore
 from ..gpio.pin import PinChange
 from ..messages import Auto, Command, Drive, Set, Stop
@@ -28,10 +31,6 @@ from .rule_engine import RuleEngine
 from .rule_memory import RuleMemory
 from .rule_windows import RuleWindows
 from .schedule_engine import ScheduleEngine, Zone
-
-if TYPE_CHECKING:
-    from ..gpio.cover import Cover
-    from ..gpio.covers import Covers
 
 
 class Event(NamedTuple):
@@ -95,6 +94,14 @@ class _Clock:
         return self._loop.time()
 
 
+class _AllClosed(CoverMemory):
+    """A memory in which all covers were closed."""
+
+    def position(self, key: str) -> float | None:
+        """Return the last position."""
+        return 0.0
+
+
 class _Player:
     """A board with schedules and rules, from the start of the loop on."""
 
@@ -117,7 +124,7 @@ class _Player:
         self._parked: set[str] = set()
         self._covers: Covers | None = None
         self._of_covers = {pin for cover in config.covers for pin in cover.pins}
-        self._states: dict[str, object] = {}
+        self._states: dict[str, tuple[str, object]] = {}
         self._movers: dict[str, str] = {}
         """What has moved each cover last."""
         first = {each.pin: each.value for each in given if each.moment <= loop.begin}
@@ -140,10 +147,7 @@ class _Player:
         self._give()
 
     def _open_covers(self, config: Config, first: dict[str, float | str | None]) -> None:
-        from ..gpio.cover_memory import CoverMemory
-        from ..gpio.covers import Covers
-
-        self._covers = Covers(self._loop, CoverMemory(None, None), self._cover_changed)
+        self._covers = Covers(self._loop, _AllClosed(None, None), self._cover_changed)
         self._covers.apply(config, self.board)
         for pin in self._of_covers & first.keys():
             value = first[pin]
@@ -200,7 +204,7 @@ class _Player:
         if self._given:
             self._loop.call_at(self._given[0].moment - self._loop.begin, self._give)
 
-    def _move_by_hand(self, covers: "Covers", given: Given) -> None:
+    def _move_by_hand(self, covers: Covers, given: Given) -> None:
         is_stop = given.value == "stop"
         asked = Stop(cover=given.pin) if is_stop else command(given.pin, given.value)  # type: ignore[arg-type]
         try:
@@ -224,7 +228,7 @@ class _Player:
             self._note(changed.pin, changed.value or 0, "given" if is_input else changed.by or "")
         self._rules.changed(changed)
 
-    def _cover_changed(self, cover: "Cover", by: str | None) -> None:
+    def _cover_changed(self, cover: Cover, by: str | None) -> None:
         if cover.name not in self._states:
             return  # it is just being opened
         before, now = self._states[cover.name], _state(cover)
@@ -232,12 +236,12 @@ class _Player:
             self._movers[cover.name] = by
         if now != before:
             self._states[cover.name] = now
-            was_moving = isinstance(before, tuple) and before[0] in ("opening", "closing")
-            is_known = by or (was_moving and cover.name in self._movers)
-            self._note_cover(cover, self._movers[cover.name] if is_known else "given")
+            if by is None and before[0] not in ("opening", "closing"):
+                self._movers[cover.name] = "given"  # a contact has changed by hand
+            self._note_cover(cover, self._movers[cover.name])
         self._rules.cover_changed(cover.name, cover.value, self._loop.time())
 
-    def _note_cover(self, cover: "Cover", why: str) -> None:
+    def _note_cover(self, cover: Cover, why: str) -> None:
         at = cover.position
         is_between = cover.state in ("open", "stopped") and at is not None and 0 < at < 100
         state = f"{cover.state} {at} %" if is_between else cover.state
@@ -267,7 +271,7 @@ class _Player:
         self._parked = self._rules.parked
 
 
-def _state(cover: "Cover") -> tuple[str, object]:
+def _state(cover: Cover) -> tuple[str, object]:
     return cover.state, cover.problem
 
 
