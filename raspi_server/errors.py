@@ -106,6 +106,7 @@ REASONS: dict[str, tuple[ErrorCode, str]] = {
     "cover-not-confirmed": ("conflict", "{contact} did not confirm it within {seconds} s"),
     "cover-contacts-both": ("conflict", "{closed} and {opened} are active at the same time"),
     "cover-contact-unavailable": ("conflict", "the contact {contact} is unavailable"),
+    "cover-output-failed": ("conflict", "the output {output} failed while it moved"),
     "cover-output-unavailable": ("conflict", "the output {output} is unavailable"),
     # Rights
     "foreign": ("foreign", "{why}"),

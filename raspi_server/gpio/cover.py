@@ -6,6 +6,7 @@ A command is a goal. What moves the cover is in the two kinds of drives: `one_bu
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ OVER_RUN = 0.2
 """The share of the travel for which a drive may need longer than that."""
 UP, DOWN = 1, -1
 """Directions: up opens, down closes."""
+
+log = logging.getLogger(__name__)
 
 
 class CoverEnvironment(NamedTuple):
@@ -61,7 +64,7 @@ class Cover:
     def __init__(self, config: CoverConfig, environment: CoverEnvironment) -> None:
         self.config = config
         self.goal: CoverGoal | None = None
-        self.problem: Reason | None = None
+        self.problem: Reason | None
         self.since: float | None = None
         self.state: CoverState = "unknown"
         self._environment = environment
@@ -69,10 +72,12 @@ class Cover:
         self._loop = environment.loop
         self._memory = environment.memory
         self._ends = self._read_ends()
+        self.problem = self._ends.fault
         self._is_closed = False
         self._is_reporting = False
         self._reported: object = None
         """What was reported last, None until the first state is known."""
+        self._logged: tuple[CoverState, Reason | None] = "unknown", None
 
     @property
     def name(self) -> str:
@@ -124,7 +129,9 @@ class Cover:
         self.config = config
 
     def close(self) -> None:
-        """End all that it does, and let its outputs go off. Nothing is reported any more."""
+        """End all that it does, and let its outputs go off. It reports nothing any more."""
+        with self._reporting(None):
+            self._end()
         self._is_closed = True
 
     # What the kinds of drives do
@@ -146,6 +153,11 @@ class Cover:
 
     def _check_outputs(self) -> None:
         """Follow the outputs after one became unavailable, or available again."""
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        """End all that it does."""
+        raise NotImplementedError
 
     # Parts
 
@@ -183,11 +195,23 @@ class Cover:
     def _label(self, pin: str | None) -> str:
         return self._board[pin].config.label if pin else ""
 
-    def _not_confirmed(self, direction: int, seconds: float) -> Reason:
-        """Return the problem that no contact has confirmed a goal in time."""
-        opened, closed = self.config.opened, self.config.closed
-        contact = (opened or closed) if direction == UP else (closed or opened)
-        return reason("cover-not-confirmed", contact=self._label(contact), seconds=f"{seconds:g}")
+    def _not_confirmed(self, direction: int) -> Reason:
+        """Return the problem that a contact has not confirmed a motion in a direction in time."""
+        contact = self._contact_of(direction) or self._contact_of(-direction)
+        seconds = f"{self._longest(direction):g}"
+        return reason("cover-not-confirmed", contact=self._label(contact), seconds=seconds)
+
+    def _travel(self, direction: int) -> float:
+        """Return the seconds from the other end to that in a direction."""
+        return self.config.travel.up if direction == UP else self.config.travel.down
+
+    def _longest(self, direction: int) -> float:
+        """Return the seconds after which a motion in a direction is over."""
+        return (1 + OVER_RUN) * self._travel(direction)
+
+    def _contact_of(self, direction: int) -> str | None:
+        """Return the contact at the end in a direction."""
+        return self.config.opened if direction == UP else self.config.closed
 
     def _failed_output(self) -> Reason | None:
         """Return the problem that an output is unavailable, or None."""
@@ -196,13 +220,11 @@ class Cover:
                 return reason("cover-output-unavailable", output=self._label(name))
         return None
 
-    def _release(self, output: str, by: str) -> None:
-        """Let an output go off. One that is unavailable is off, as far as that is known."""
-        try:
-            self._board.carry_out(Auto(pin=output), by, is_of_cover=True)
-        except RequestError as error:
-            if error.code != "unavailable":
-                raise
+    def _release(self, by: str) -> None:
+        """Let all outputs go off. One that is unavailable comes back off."""
+        for output in self.config.outputs:
+            with contextlib.suppress(RequestError):
+                self._board.carry_out(Auto(pin=output), by, is_of_cover=True)
 
     def _set_state(self, state: CoverState) -> None:
         if state != self.state:
@@ -224,7 +246,17 @@ class Cover:
                 now = (self.state, self.position, self.goal, self.problem)
                 before, self._reported = self._reported, now
                 if before is not None and now != before and not self._is_closed:
+                    self._log(by)
                     self._environment.when_changed(self, by)
+
+    def _log(self, by: str | None) -> None:
+        """Log another state, and a new problem."""
+        state, problem = self._logged
+        self._logged = self.state, self.problem
+        if self.state != state:
+            log.info("%s: %s%s", self.config, self.state, f", by {by}" if by else "")
+        if self.problem and self.problem != problem:
+            log.warning("%s: %s", self.config, self.problem)
 
 
 def goal_direction(goal: CoverGoal | None) -> int:

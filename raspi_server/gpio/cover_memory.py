@@ -1,7 +1,7 @@
-"""Memory of the positions of covers, over a restart and a power cut.
+"""Memory of covers over a restart and a power cut.
 
 A file in /run is for a restart of the service, a file in /var/lib for a power cut. While a drive
-moves, both have no position for it.
+with two outputs moves, both say that its position is not known.
 """
 
 import asyncio
@@ -22,15 +22,31 @@ _MAX_FILE_BYTES = 64 * 1024
 log = logging.getLogger(__name__)
 
 
+class Kept(Struct, frozen=True, omit_defaults=True):
+    """What is kept of one cover.
+
+    `position` is that of a drive with two outputs. The rest is about one button, and counts until
+    the next boot only: the `end` that a contact confirmed (1 open, -1 closed, 0 none), the moment
+    `moves_until` up to which the drive may move, and the direction of its `last` motion, 0 if that
+    is not known.
+    """
+
+    position: float | None = None
+    end: int = 0
+    moves_until: float = 0
+    last: int = 0
+
+
 class _File(Struct):
     boot: str = ""
-    positions: dict[str, float | None] = {}
+    covers: dict[str, Kept] = {}
 
 
 class CoverMemory:
-    """The positions of covers by the lines of their outputs. `run` and `state` are folders or None.
+    """What is kept of covers, by the lines of their outputs. `run` and `state` are folders or None.
 
-    A change is written to `run` at once, and to `state` in a thread, one after the other.
+    A change is written to `run` at once, so that a crash in the next moment does not matter. A
+    change of a position is written to `state`, too, in a thread.
     """
 
     def __init__(self, run: Path | None, state: Path | None) -> None:
@@ -38,9 +54,11 @@ class CoverMemory:
         self._state = state / _FILE_NAME if state else None
         self._boot = boot_id()
         before = _read(self._run)
-        if self._run is None or before.boot != self._boot:
-            before = _read(self._state)
-        self._positions = before.positions
+        if before.boot and before.boot == self._boot:
+            self._covers = before.covers
+        else:
+            kept = _read(self._state).covers
+            self._covers = {key: Kept(each.position) for key, each in kept.items()}
         self._number = self._written = 0
         self._writing = threading.Lock()
 
@@ -49,24 +67,29 @@ class CoverMemory:
         """Return the memory in systemd's folders. Without systemd nothing is kept."""
         return cls(storage.run_folder(), storage.state_folder())
 
-    def position(self, key: str) -> float | None:
-        """Return the last position, None if it is not known."""
-        return self._positions.get(key)
+    def __getitem__(self, key: str) -> Kept:
+        """Return what is kept of a cover."""
+        return self._covers.get(key, Kept())
 
-    def remember(self, key: str, position: float | None, loop: asyncio.AbstractEventLoop) -> None:
-        """Keep a position, None while the drive moves."""
-        if key in self._positions and self._positions[key] == position:
+    def remember(self, key: str, kept: Kept, loop: asyncio.AbstractEventLoop) -> None:
+        """Keep something of a cover."""
+        before = self[key]
+        if kept == before:
             return
-        self._positions[key] = position
-        self._number += 1
-        content = msgspec.json.encode(_File(self._boot, self._positions))
+        self._covers[key] = kept
+        content = self._content()
         _write(self._run, content, durable=False)
-        if self._state:
-            loop.run_in_executor(None, self._save, self._number, content)
+        if kept.position != before.position:
+            self._number += 1
+            if self._state:
+                loop.run_in_executor(None, self._save, self._number, content)
 
     def flush(self) -> None:
-        """Wait until all is on the disk."""
-        self._save(self._number, msgspec.json.encode(_File(self._boot, self._positions)))
+        """Wait until all positions are on the disk."""
+        self._save(self._number, self._content())
+
+    def _content(self) -> bytes:
+        return msgspec.json.encode(_File(self._boot, self._covers))
 
     def _save(self, number: int, content: bytes) -> None:
         with self._writing:
@@ -79,13 +102,12 @@ def _read(file: Path | None) -> _File:
     if file is None:
         return _File()
     try:
-        found = msgspec.json.decode(storage.read(file, _MAX_FILE_BYTES), type=_File)
+        return msgspec.json.decode(storage.read(file, _MAX_FILE_BYTES), type=_File)
     except FileNotFoundError:
         return _File()
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         log.warning("%s: %s; the positions of covers are not known", file, error)
         return _File()
-    return found
 
 
 def _write(file: Path | None, content: bytes, durable: bool) -> bool:

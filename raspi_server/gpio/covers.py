@@ -106,6 +106,7 @@ class Covers:
             if cover.name in self._covers:
                 covers[cover.name] = self._covers[cover.name]
                 covers[cover.name].adopt(cover)
+                covers[cover.name].synchronize()
                 continue
             if board.simulated and self._has_drives:
                 self._drives[cover.name] = SimulatedDrive(cover, board, self._loop)

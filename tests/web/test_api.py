@@ -91,8 +91,8 @@ def test_index_links_to_everything(pi: Server) -> None:
     assert (found["name"], found["version"]) == ("raspi-server", __version__)
     assert (found["host"], found["simulated"]) == (socket.gethostname(), True)
     links = found["links"]
-    assert set(links) == {"hello", "pins", "covers", "schedules", "rules", "plan", "history", "header",
-                          "events", "health", "openapi", "websocket"}  # fmt: skip
+    assert set(links) == {"hello", "pins", "covers", "schedules", "rules", "plan", "history",
+                          "header", "events", "health", "openapi", "websocket"}  # fmt: skip
     # Relative, since a proxy may serve the API below a path.
     paths = {urljoin("/pi/api", link) for link in links.values()}
     assert all(path.startswith(("/pi/api/", "/pi/ws")) for path in paths)
