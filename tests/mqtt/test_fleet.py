@@ -107,7 +107,7 @@ def test_covers(brokers, start_server):
         own = {each["name"]: each for each in ask(there, "GET", "/api/covers").json["covers"]}
         for shown in viewer.pis[THERE]["covers"]:
             name = shown["name"]
-            writable = name != "gate"
+            writable = name != "barrier"
             assert shown == {**{key: own[name][key] for key in shown}, "writable": writable}
         done = viewer.move("open", THERE, "garage", ref="a")
         assert done.pop("state") in ("closed", "opening")
@@ -128,9 +128,8 @@ def test_covers(brokers, start_server):
             ("open", "farm/hall/none", "x", "not-found", "there is no Pi at 'farm/hall/none'"),
             ("open", THERE, "cellar", "not-found", f"{host} has no cover 'cellar'"),
             ("open", THERE, "lamp", "not-found", f"{host} has no cover 'lamp'"),
-            ("open", THERE, "gate", "not-allowed",
-             f"{host} accepts no commands from the broker for gate"),
-            ("stop", THERE, "garage", "conflict", f"{host}: Garage door cannot be stopped"),
+            ("open", THERE, "barrier", "not-allowed",
+             f"{host} accepts no commands from the broker for barrier"),
             ("close", "farm/hall/away", "barn", "unavailable", "away is offline: nothing was sent"),
             ("open", "farm/hall/vault", "vault", "sign-in", "switching vault of vault needs the"),
         ):
@@ -138,6 +137,9 @@ def test_covers(brokers, start_server):
             assert (answer["type"], answer["code"], answer["ref"]) == ("error", code, "r")
             assert answer["message"].startswith(words)
         assert viewer.move("position", THERE, "garage", position=40)["code"] == "bad-value"
+        assert viewer.move("close", THERE, "garage")["type"] == "result"
+        answer = viewer.move("stop", THERE, "garage")
+        assert (answer["code"], answer["reason"]) == ("conflict", "cover-cannot-stop")
         assert viewer.ask(type="open", pi=THERE, pin="garage")["code"] == "bad-message"
     described = ask(here, "GET", "/api/openapi.json").json
     assert complaints(described, "GET", "/api/fleet", ask(here, "GET", "/api/fleet")) == []

@@ -149,7 +149,6 @@ def test_limits_of_covers():
     fleet.receive("h/0/status", b"", False, 1e9)
     fleet.receive("h/2/describe", as_json(description("x", [], covers=many)), True, 1e9)
     assert [pi.topic for pi in fleet.entries()] == ["h/1", "h/2"]
-    assert not described(largest_covers("\x01" * 3)).has_news  # its JSON is beyond the limit
 
 
 def test_states_of_covers():
@@ -226,6 +225,14 @@ def test_news_are_small():
     receive("status", b"")
     assert take_news() == [0, 0, 1500, 0]
     assert max(sizes) <= 72_000 < DEFAULT.max_viewer_backlog_bytes / 3
+    fleet = described(largest_covers('"'), 3)
+    assert take_news() == [0, 3, 0, 0] and max(sizes) <= 72_000
+    for n in range(3):
+        for each in fleet[f"h/{n}"].covers:
+            problem = WIDE * 200
+            states = as_json(cover_state("opening", 2e9, 40, problem))
+            fleet.receive(f"h/{n}/covers/{each}", states, False, 1e9)
+    assert take_news() == [0, 0, 0, 3] and max(sizes) <= 72_000
     assert sum(sizes) > 3 * DEFAULT.max_viewer_backlog_bytes
     assert not described(largest("\x01" * 3)).has_news  # its JSON is beyond the limit
 

@@ -45,7 +45,7 @@ COVERS = """\
 covers:
   garage: {label: Garage door, button: opener, closed: shut, travel: 0.3}
   shutter: {up: up, down: down, travel: 0.4, room: Hall}
-  gate: {kind: gate, button: bolt, closed: bolted, travel: 0.3, control: nobody}
+  barrier: {kind: gate, button: bolt, closed: bolted, travel: 0.3, control: nobody}
 """
 """Lines to add at the end of `config`: covers, and their pins."""
 CONTROL = ", control: true"
