@@ -236,8 +236,10 @@ class OneButton(Cover):
             heading, goal = self._heading, goal_direction(self.goal)
             if heading:
                 self._rest()
-                if self.state == "stopped" and heading == UP:
-                    self._last = UP  # a closing drive may have met an obstacle, and turned
+                if heading == DOWN:  # it may have met an obstacle, and open again
+                    self._quiet_until = self._loop.time() + self._longest(UP)
+                elif self.state == "stopped":
+                    self._last = UP
             if goal and self._is_at(goal):
                 self._drop_goal()
                 self.problem = self._failed_output()

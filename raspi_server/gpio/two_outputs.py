@@ -220,7 +220,7 @@ class TwoOutputs(Cover):
         if ends.fault:
             self._halt(str(self.config))
             if direction:
-                self._position = None
+                self._position = self._counted = None
             self.problem = ends.fault
         elif before.fault:
             self.problem = self._failed_output()

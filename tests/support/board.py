@@ -72,6 +72,7 @@ class SimulatedBoard:
         self.factory = factory or SimulatedFactory()
         self.states = states or OutputStateStore(None, None)
         config = parse(pins, covers)
+        self.listeners: list[Callable[[PinChange], None]] = []
         self.moves: list[tuple[str, str, int | None, str | None]] = []
         self.covers = Covers(self.loop, memory or CoverMemory(None, None), self._moved, False)
         self.board = Board(
@@ -89,9 +90,17 @@ class SimulatedBoard:
     def _changed(self, change: PinChange) -> None:
         self.changes.append(change)
         self.covers.changed(change)
+        for listener in self.listeners:
+            listener(change)
 
     def _moved(self, cover: Cover, by: str | None) -> None:
         self.moves.append((cover.name, cover.state, cover.position, by))
+
+    def new_moves(self) -> list[tuple[str, int | None, str | None]]:
+        """Return the reports of the only cover since the last call: state, position, caller."""
+        found = [move[1:] for move in self.moves]
+        self.moves.clear()
+        return found
 
     def _count(self) -> None:
         self.availability_changes += 1
