@@ -19,7 +19,7 @@ from ..gpio.backend import SimulatedFactory
 from ..gpio.board import Board
 from ..gpio.claims import Level
 from ..gpio.cover import Cover
-from ..gpio.cover_memory import CoverMemory
+from ..gpio.cover_memory import CoverMemory, Kept
 from ..gpio.covers import Covers
 from ..gpio.output_state import OutputStateStore
 from ..gpio.pin import PinChange
@@ -95,11 +95,11 @@ class _Clock:
 
 
 class _AllClosed(CoverMemory):
-    """A memory in which all covers were closed."""
+    """A memory in which a cover of which nothing is kept was closed."""
 
-    def position(self, key: str) -> float | None:
-        """Return the last position."""
-        return 0.0
+    def __getitem__(self, key: str) -> Kept:
+        """Return what is kept of a cover."""
+        return self._covers.get(key, Kept(0.0))
 
 
 class _Player:

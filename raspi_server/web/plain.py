@@ -166,6 +166,8 @@ class Plain(NamedHandler):
         if what != "set_position":
             words = f"expected one of the buttons, got {shorten(what)}"
             raise RequestError("bad-value", words)
+        if not cover.has_position:
+            raise refusal("cover-no-position", label=cover.label)
         percent = pin_value(level.replace(",", ".").rstrip("% "))
         if not isinstance(percent, float):
             raise refusal("cover-position-range", label=cover.label, got=shorten(level))
@@ -364,9 +366,7 @@ class Plain(NamedHandler):
             name = self._html("position", label=cover.label)
             at = "" if cover.position is None else cover.position
             level = f"<input name='level' size='4' value='{at}' title='{name}'> % "
-            found.append(
-                _form(fields + level + self._button("set_position", self._words.text("set_level")))
-            )
+            found.append(_form(fields + level + self._button("set_position")))
         return found
 
     def _source(self, pin: PinInfo) -> str:

@@ -127,8 +127,8 @@ def test_refusals_and_storms_in_a_simulation():
     )
     assert shown == [
         "10:00:00 garage unknown given: shut and above are active at the same time",
-        "10:00:10  None rule a: garage is not moved (open): garage: its state is not known, so it is"
-        " not moved",
+        "10:00:10  None rule a: garage is not moved (open): garage: its state is not known, so it"
+        " is not moved",
         "10:01:00 garage closed given",
         "10:02:00 garage opening by hand",
         "10:02:00 garage open by hand",
@@ -150,9 +150,9 @@ def test_lines_of_covers_for_a_simulation():
     for line, words in (
         ("garage,40", 'expected open, close or stop for garage, got "40"'),
         ("shutter,101", 'expected open, close, stop or a number from 0 to 100 for shutter, got'),
-        ("shutter,on", 'expected open, close, stop or a number from 0 to 100 for shutter, got "on"'),
+        ("shutter,on", "expected open, close, stop or a number from 0 to 100 for shutter, got"),
         ("up,on", "expected an output that no cover has, got up; write shutter,open"),
-        ("shuter,open", 'expected the name of a pin or a cover, got "shuter" (did you mean shutter'),
+        ("shuter,open", 'expected the name of a pin or a cover, got "shuter" (did you mean'),
     ):
         with pytest.raises(ValueError, match=re.escape(words)):
             read_given(f"2026-06-01,{line}", "given", named, BERLIN)
@@ -202,7 +202,7 @@ rules:
         {"garage": "open"}, {"shutter": 40}, {},
     ]  # fmt: skip
     assert (rules["wall"]["runs"], rules["lit"]["while"]) == (1, ["garage"])
-    server.wait_for_log("opener .*: on, by rule wall")
+    server.wait_for_log("cover garage: opening, by rule wall$")
 
 
 def test_refused_move_is_a_line_of_the_log(start_server):
