@@ -215,7 +215,8 @@ class _Player:
     def _command(self, given: Given) -> Command:
         if given.value is None:
             return Auto(pin=given.pin)
-        value = float(given.value)
+        value = given.value
+        assert not isinstance(value, str), "it is for no cover"
         if isinstance(self.board[given.pin].config, InputConfig):
             return Drive(pin=given.pin, value=value)
         return Set(pin=given.pin, value=value)
