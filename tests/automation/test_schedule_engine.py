@@ -170,8 +170,8 @@ def test_moment_moves_a_cover(house, tmp_path):
     berlin.sleep(15)
     berlin.engine.pause("dusk")
     berlin.write()
-    berlin.engine.resume("dusk")
     berlin.disk_is_slow = False
+    berlin.engine.resume("dusk")
     berlin.until("2026-06-03 20:59:00")
     berlin.restart(down_s=121)
     assert len(berlin.moves) == 1
