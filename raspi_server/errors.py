@@ -150,6 +150,7 @@ REASONS: dict[str, tuple[ErrorCode, str]] = {
     # Other Pis
     "unknown-pi": ("not-found", "there is no Pi at '{pi}'"),
     "unknown-fleet-pin": ("unknown-pin", "{pi} has no pin '{name}'"),
+    "unknown-fleet-cover": ("not-found", "{pi} has no cover '{name}'"),
     "fleet-input": ("not-writable", "{label} of {pi} is an input"),
     "takes-no-commands": ("not-allowed", "{pi} accepts no commands from the broker for {label}"),
     "pi-offline": ("unavailable", "{pi} is offline: nothing was sent"),

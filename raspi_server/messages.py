@@ -139,7 +139,42 @@ class RemoteAuto(_Remote, frozen=True, kw_only=True, tag="auto"):
     """An `auto` for a pin of another Pi."""
 
 
-RemoteCommand = RemoteSet | RemoteToggle | RemotePulse | RemoteAuto
+class RemoteMove(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """A command to a cover of the Pi at the topic `pi`."""
+
+    pi: str
+    cover: str
+    ref: Ref | None = None
+
+
+class RemoteOpen(RemoteMove, frozen=True, kw_only=True, tag="open"):
+    """An `open` for a cover of another Pi."""
+
+
+class RemoteClose(RemoteMove, frozen=True, kw_only=True, tag="close"):
+    """A `close` for a cover of another Pi."""
+
+
+class RemoteStop(RemoteMove, frozen=True, kw_only=True, tag="stop"):
+    """A `stop` for a cover of another Pi."""
+
+
+class RemotePosition(RemoteMove, frozen=True, kw_only=True, tag="position"):
+    """A `position` for a cover of another Pi."""
+
+    position: float
+
+
+RemoteCommand = (
+    RemoteSet
+    | RemoteToggle
+    | RemotePulse
+    | RemoteAuto
+    | RemoteOpen
+    | RemoteClose
+    | RemoteStop
+    | RemotePosition
+)
 
 
 class SignIn(
@@ -152,6 +187,7 @@ class SignIn(
 
 
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_cover_commands: msgspec.json.Decoder[CoverCommand] = msgspec.json.Decoder(CoverCommand)
 _messages: msgspec.json.Decoder[Command | CoverCommand | SignIn] = msgspec.json.Decoder(
     Command | CoverCommand | SignIn
 )
@@ -163,6 +199,7 @@ _Any = TypeVar("_Any")
 
 
 _EXAMPLE = '{"type":"set","pin":"lamp","value":1}'
+_COVER_EXAMPLE = '{"type":"open","cover":"garage"}'
 _REMOTE_EXAMPLE = '{"type":"set","pi":"raspi-server/kitchen","pin":"lamp","value":1}'
 
 
@@ -171,6 +208,11 @@ def decode_command(text: str | bytes) -> Command:
 
     Raise RequestError with the code `bad-message`, and the command's `ref` if that is valid."""
     return _decode(_commands, text, _EXAMPLE)
+
+
+def decode_cover_command(text: str | bytes) -> CoverCommand:
+    """Return the command to a cover in UTF-8. Raise RequestError like decode_command."""
+    return _decode(_cover_commands, text, _COVER_EXAMPLE)
 
 
 def decode_message(text: str) -> Command | CoverCommand | SignIn:
@@ -522,6 +564,17 @@ class PinState(Struct, frozen=True):
     time: float | None
 
 
+class CoverStatus(Struct, frozen=True):
+    """A cover's state since `time`, and its position in percent, None where it is not known.
+
+    `problem` is what is wrong, in words, or None."""
+
+    state: CoverState
+    position: int | None
+    problem: str | None
+    time: float | None
+
+
 class ScheduleState(Struct, frozen=True):
     """A schedule: `value` is 1, or 0 while it is paused.
 
@@ -542,15 +595,16 @@ class ScheduleResult(Struct, frozen=True, tag_field="type", tag="result"):
 
 
 class Description(Struct, frozen=True):
-    """A Pi and its pins, as they are at `time`.
+    """A Pi, its pins and its covers, as they are at `time`.
 
-    `writable` is true for pins that clients of the broker may switch. `url` is the address of its
-    page, or None."""
+    `writable` is true for those that clients of the broker may switch and move. `url` is the
+    address of its page, or None."""
 
     time: float
     server: ServerInfo
     url: str | None
     pins: list[PinInfo]
+    covers: list[CoverInfo]
 
 
 # The fleet: all Pis at a broker
@@ -580,6 +634,30 @@ class FleetPin(Struct, kw_only=True):
     hidden: bool
 
 
+class FleetCover(Struct, kw_only=True):
+    """A cover of another Pi as last published.
+
+    `writable` is true if its Pi takes commands from the broker. `control` is the callers that may
+    move it from this server."""
+
+    name: str
+    label: str
+    kind: str
+    room: str | None
+    icon: str | None
+    hidden: bool
+    state: CoverState
+    position: int | None
+    problem: str | None
+    since: float | None
+    writable: bool
+    confirm: bool
+    control: Audience | None
+    has_position: bool
+    can_stop: bool
+    pins: list[str]
+
+
 class FleetPi(Struct, frozen=True, kw_only=True):
     """A Pi by its topic.
 
@@ -595,6 +673,7 @@ class FleetPi(Struct, frozen=True, kw_only=True):
     version: str
     url: str | None
     pins: list[FleetPin]
+    covers: list[FleetCover]
 
 
 BROKER_ERROR = "mqtt: the broker connection has an error: sudo raspi-server doctor says which"
@@ -633,14 +712,16 @@ class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello
 class News(Struct, frozen=True, tag_field="type", tag="news", omit_defaults=True):
     """Changes of the fleet, which apply in the order removed, pis, pins.
 
-    `pins` are [value, since] by topic and name, `pis` whole entries, and `removed` topics. Pins and
-    entries are encoded already, since their size is measured before they are sent."""
+    `pins` are [value, since] by topic and name, `pis` whole entries, `removed` topics, and `covers`
+    [state, position, problem, since] by topic and name. Pins, covers and entries are encoded
+    already, since their size is measured before they are sent."""
 
     seq: int
     time: float
     pins: dict[str, Raw] = {}
     pis: list[Raw] = []
     removed: list[str] = []
+    covers: dict[str, Raw] = {}
 
 
 class BrokerNews(Struct, frozen=True, tag_field="type", tag="broker"):
@@ -717,6 +798,8 @@ class ScheduleInfo(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     value: float | None
     pulse: float | None
     turn_off: list[str]
+    cover: str | None
+    goal: str | float | None
     writable: bool
     paused: bool
     until: float | None
@@ -761,6 +844,7 @@ class RuleInfo(
     toggle: list[str]
     set_: dict[str, float]
     pulse: list[str]
+    move: dict[str, str | float]
     writable: bool
     paused: bool
     parked: bool

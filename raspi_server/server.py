@@ -19,7 +19,7 @@ from .gpio.history import History
 from .gpio.output_state import OutputStateStore
 from .gpio.pin import PinChange
 from .limits import DEFAULT, Limits
-from .messages import Command, PinInfo, ScheduleInfo, Value
+from .messages import Command, CoverCommand, CoverInfo, PinInfo, ScheduleInfo, Value
 from .net.connections import ConnectionLimiter
 from .net.listener import Listener, ListenError
 from .security import tls
@@ -357,6 +357,7 @@ class Server:
 
             loop = asyncio.get_running_loop()
             self._automation = Automation(loop, self._automation_changed, self._limits)
+            self._automation.use_covers(lambda: self._covers)
             self._broadcaster.end_of = self._automation.schedules.until
         self._automation.apply(config, board)
 
@@ -432,6 +433,10 @@ class Server:
             self._metrics.changed(changed)
 
     def _cover_changed(self, cover: "Cover", by: str | None) -> None:
+        if self._automation:
+            self._automation.cover_changed(cover)
+        if self._mqtt:
+            self._mqtt.publish_covers()
         self._broadcaster.send_cover(cover, by and by.partition(" (")[0])
 
     def _availability_changed(self) -> None:
@@ -551,17 +556,36 @@ def _local_pi(context: WebContext, may_control: bool) -> "LocalPi":
         automation = context.automation
         return automation.schedule_infos(may_pause) if automation else []
 
-    def may_pause(pins: tuple[str, ...]) -> bool:
-        board, auth = context.board, context.auth
-        return may_control and all(auth.broker_may_control(board[pin].config) for pin in pins)
+    def may_pause(targets: tuple[str, ...]) -> bool:
+        configs = map(context.switched, targets)
+        return may_control and all(map(context.auth.broker_may_control, configs))
 
     def pause(name: str, is_paused: bool) -> None:
         automation, found = context.automation, context.status.config.schedules.get(name)
         if automation is None or found is None:
             raise refusal("unknown-schedule", name=name)
-        for pin in found.pins:
-            context.auth.check_broker(context.board[pin].config)
+        for target in found.targets:
+            context.auth.check_broker(context.switched(target))
         (automation.pause_schedule if is_paused else automation.resume_schedule)(name, "mqtt")
 
+    def covers() -> list[CoverInfo]:
+        return [context.broker_cover(cover, may_control) for cover in context.covers or ()]
+
+    def move(command: CoverCommand) -> CoverInfo:
+        cover = context.found_cover(command.cover)
+        context.auth.check_broker(cover.config)
+        cover.carry_out(command, "mqtt")
+        return context.broker_cover(cover, may_control)
+
     status = context.status
-    return LocalPi(status.server_info, pins, status.health, carry_out, status.url, schedules, pause)
+    return LocalPi(
+        server=status.server_info,
+        pins=pins,
+        health=status.health,
+        carry_out=carry_out,
+        url=status.url,
+        schedules=schedules,
+        pause=pause,
+        covers=covers,
+        move=move,
+    )

@@ -1,6 +1,6 @@
 """Parser of the section `covers`, and the rules for covers and their pins."""
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -149,22 +149,6 @@ def _keys(present: Container[str]) -> Iterator[Violation]:
             yield Violation(other, f"expected an output together with {key}, got nothing", key)
     if "presses" in present:
         yield Violation("presses", "expected only with button, got it with up and down")
-
-
-def owners(covers: tuple[CoverConfig, ...]) -> dict[str, str]:
-    """Return the cover of each output that belongs to one."""
-    return {output: cover.name for cover in covers for output in cover.outputs}
-
-
-def taken(owners: Mapping[str, str], switched: Iterable[tuple[str, str]]) -> Iterator[Violation]:
-    """Check that what a rule, a schedule or a hook switches is no output of a cover.
-
-    `switched` has keys, each with the name of a pin.
-    """
-    for key, pin in switched:
-        if pin in owners:
-            message = f"expected an output of no cover, got {pin}, which the cover {owners[pin]}"
-            yield Violation(key, f"{message} drives", f"{key}.{pin}")
 
 
 def check(covers: tuple[CoverConfig, ...], pins: Mapping[str, PinConfig], reader: Reader) -> None:

@@ -354,11 +354,10 @@ class _Parser:
             nodes = body.value if strict_yaml.is_mapping(body) else ()
             lines = {key.value: line_of(key) for key, _ in nodes if strict_yaml.is_scalar(key)}
             self._hook_lines |= {(name, key): at for key, at in lines.items()}
-            for key, wanted in (("pin", "the name of a pin"), ("do", rules.HOOK_ACTIONS)):
-                if key not in lines and (
-                    strict_yaml.is_mapping(body) or strict_yaml.is_empty(body)
-                ):
-                    self.error(line, _join(own_path, key), f"expected {wanted}, got nothing")
+            if strict_yaml.is_mapping(body) or strict_yaml.is_empty(body):
+                for violation in rules.hook_keys(lines, values):
+                    at = lines.get(violation.line_key, line)
+                    self.error(at, _join(own_path, violation.key), violation.message)
             if len(self.errors) == before:
                 hooks[name] = HookConfig(**values)
         return hooks
@@ -368,32 +367,29 @@ class _Parser:
         if self.errors:
             return
         pins = {pin.name: pin for pin in values.get("pins", ())}
+        covers = {cover.name: cover for cover in values.get("covers", ())}
         location = values.get("location")
-        covers = values.get("covers", ())
-        cover_rules.check(covers, pins, self)
-        for cover in covers:
+        cover_rules.check(tuple(covers.values()), pins, self)
+        for cover in covers.values():
             for violation in cover_rules.doubts(cover, pins):
                 line = self.lines[f"covers.{cover.name}.{violation.line_key}"]
                 self.warn(line, f"covers.{cover.name}.{violation.key}", violation.message)
-        owners = cover_rules.owners(covers)
-        self._check_hooks(values, pins, owners)
+        self._check_hooks(values, pins, covers)
         for name, schedule in values.get("schedules", {}).items():
-            key = "pin" if schedule.pin else "turn_off"
-            for violation in (
-                *schedule_rules.schedule(schedule, pins, location),
-                *cover_rules.taken(owners, [(key, pin) for pin in schedule.pins]),
-            ):
+            for violation in schedule_rules.schedule(schedule, pins, covers, location):
                 self.report(_join("schedules", name), violation)
-        self._rules.check(values.get("rules", {}), pins, location, owners)
+        self._rules.check(values.get("rules", {}), pins, covers, location)
 
     def _check_hooks(
-        self, values: dict[str, Any], pins: Mapping[str, PinConfig], owners: Mapping[str, str]
+        self,
+        values: dict[str, Any],
+        pins: Mapping[str, PinConfig],
+        covers: Mapping[str, CoverConfig],
     ) -> None:
         access = values.get("access", AccessConfig())
         for name, hook in values.get("hooks", {}).items():
-            of_cover = cover_rules.taken(owners, [("pin", hook.pin)])
-            for violation in (*rules.hook(hook, pins, access), *of_cover):
-                line = self._hook_lines[name, violation.line_key.partition(".")[0]]
+            for violation in rules.hook(hook, pins, covers, access):
+                line = self._hook_lines[name, violation.line_key]
                 self.error(line, _join(_join("hooks", name), violation.key), violation.message)
 
     def _location(self, node: Node, path: str) -> Any:
@@ -422,11 +418,6 @@ class _Parser:
             nodes = body.value if strict_yaml.is_mapping(body) else ()
             present = {key.value: line_of(key) for key, _ in nodes if strict_yaml.is_scalar(key)}
             self.lines |= {_join(own_path, key): at for key, at in present.items()}
-            covers = [key for key in schedule_rules.OF_COVERS if key in present]
-            for key in covers:
-                self.error(present[key], _join(own_path, key), schedule_rules.NO_COVERS)
-            if covers:
-                continue
             values = self.mapping(body, own_path, ScheduleConfig)
             if strict_yaml.is_mapping(body) or strict_yaml.is_empty(body):
                 for violation in schedule_rules.keys(present, values):

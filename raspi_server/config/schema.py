@@ -234,14 +234,20 @@ class AccessConfig(Struct, frozen=True, kw_only=True):
 
 
 class HookConfig(Struct, frozen=True, kw_only=True):
-    """A secret address, whose every request switches a pin.
+    """A secret address, whose every request switches a pin or moves a cover.
 
-    With `unattended` it may be a pin with `confirm`, although a hook asks nobody.
+    With `unattended` it may be one with `confirm`, although a hook asks nobody.
     """
 
-    pin: Name
-    do: Literal["on", "off", "toggle", "pulse"]
+    pin: Name | None = None
+    cover: Name | None = None
+    do: Literal["on", "off", "toggle", "pulse", "open", "close", "stop"]
     unattended: bool = False
+
+    @property
+    def target(self) -> str:
+        """The name of the pin or the cover."""
+        return self.pin or self.cover or ""
 
 
 HookConfigs = dict[str, HookConfig]
@@ -281,15 +287,20 @@ class TimeOfDay(Struct, frozen=True):
         return f"{self.sun}{'-' if self.minutes < 0 else '+'}{clock}" if self.minutes else self.sun
 
 
+Goal = Literal["open", "close"] | Annotated[float, Meta(ge=0, le=100)]
+"""Where a cover goes: to one of its ends, or to a position in percent; 100 is open."""
+
+
 class ScheduleConfig(Struct, frozen=True, kw_only=True):
     """A window from `begin` to `end`, in which `pin` has `value`, or a moment `at`.
 
-    At a moment `pin` is on for `pulse` seconds, or what was switched on by hand and by rules at the
-    pins `turn_off` ends. A moment that is more than `late` seconds past is not made up for. With
-    `unattended` the pins may have `confirm`.
+    At a moment `pin` is on for `pulse` seconds, or `cover` moves to its `goal`, or what was
+    switched on by hand and by rules at the pins `turn_off` ends. A moment that is more than `late`
+    seconds past is not made up for. With `unattended` the pins and the cover may have `confirm`.
     """
 
     pin: Name | None = None
+    cover: Name | None = None
     begin: TimeOfDay | None = field(default=None, name="from")
     end: TimeOfDay | None = field(default=None, name="to")
     at: TimeOfDay | None = None
@@ -297,6 +308,7 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
     value: Annotated[float, Meta(ge=0, le=1)] = 1
     pulse: Seconds | None = None
     turn_off: tuple[Name, ...] = ()
+    goal: Goal | None = None
     late: Annotated[float, Meta(ge=0, le=MAX_PULSE_S, extra={"unit": "seconds"})] = 60
     unattended: bool = False
 
@@ -310,6 +322,11 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
         """The names of the pins that it switches."""
         return (self.pin,) if self.pin else self.turn_off
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the pins that it switches, and of the cover that it moves."""
+        return (self.cover,) if self.cover else self.pins
+
 
 ScheduleConfigs = dict[str, ScheduleConfig]
 """Schedules by name."""
@@ -320,6 +337,9 @@ PinNames = Annotated[
 PinValues = Annotated[
     dict[Name, Annotated[float, Meta(ge=0, le=1)]],
     Meta(description="values of pins such as {porch: 0.4}"),
+]
+CoverGoals = Annotated[
+    dict[Name, Goal], Meta(description="goals of covers such as {garage: close}")
 ]
 
 
@@ -333,8 +353,9 @@ class OnlyConfig(Struct, frozen=True, kw_only=True):
 class RuleConfig(Struct, frozen=True, kw_only=True):
     """A rule: what switches outputs when a pin changes (`when`), or while it is on (`while`).
 
-    With several pins any of them counts. `hold` is how long it lasts after its pins went off, `for`
-    how long one of them must have been on. With `unattended` outputs may have `confirm`.
+    With several pins any of them counts; a cover is on unless it is closed. `hold` is how long it
+    lasts after its pins went off, `for` how long one of them must have been on. `move` has the
+    goals of covers. With `unattended` outputs and covers may have `confirm`.
     """
 
     when: PinNames = ()
@@ -348,17 +369,23 @@ class RuleConfig(Struct, frozen=True, kw_only=True):
     toggle: PinNames = ()
     set_: PinValues = field(default={}, name="set")
     pulse: PinNames = ()
+    move: CoverGoals = {}
     unattended: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The pins that it depends on."""
+        """The pins and covers that it depends on."""
         return self.when or self.while_
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def outputs(self) -> tuple[str, ...]:
         """The outputs that it switches."""
         return (*self.turn_on, *self.turn_off, *self.toggle, *self.set_, *self.pulse)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the outputs that it switches, and of the covers that it moves."""
+        return (*self.outputs, *self.move)
 
     @property
     def is_state(self) -> bool:

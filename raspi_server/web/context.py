@@ -22,7 +22,9 @@ from ..messages import (
     Audience,
     CoverCommand,
     CoverInfo,
+    CoverResult,
     Error,
+    FleetCover,
     FleetHello,
     FleetPin,
     Hello,
@@ -114,13 +116,13 @@ class Fleet(Protocol):
     def is_own(self, topic: str) -> bool:
         """Return whether a topic is that of this Pi."""
 
-    def target(self, command: RemoteCommand) -> tuple[NamedPi, FleetPin]:
-        """Return the Pi and the pin of a command. Raises RequestError."""
+    def target(self, command: RemoteCommand) -> tuple[NamedPi, FleetPin | FleetCover]:
+        """Return the Pi of a command, and its pin or cover. Raises RequestError."""
 
     def parts(self) -> Iterator[bytes]:
         """Yield the JSON of the whole fleet in parts."""
 
-    def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value]:
+    def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value | CoverResult]:
         """Send a command to its Pi; return the future of its answer. Raises RequestError."""
 
 
@@ -255,6 +257,15 @@ class WebContext:
         found.carry_out(command, self.auth.name(caller))
         return found
 
+    def switched(self, name: str) -> Switched:
+        """Return the configuration of a pin or a cover. Raises RequestError for an unknown name."""
+        found = next((each for each in self.covers or () if each.name == name), None)
+        return found.config if found else self.board[name].config
+
+    def broker_cover(self, cover: "Cover", may_control: bool) -> CoverInfo:
+        """Return a cover as clients of the broker see it; `may_control` lets them move it."""
+        return self._cover(cover, may_control and self.auth.broker_may_control(cover.config))
+
     def found_cover(self, name: str) -> "Cover":
         """Return a cover. Raises RequestError if there is none of this name."""
         if self.covers is None:
@@ -320,27 +331,33 @@ class WebContext:
             code_would_help=would_help,
         )
 
-    def fleet_audience(self, is_own: bool, pin: FleetPin) -> Audience | None:
-        """Return which callers may switch a pin of the fleet from here, None for inputs.
+    def fleet_audience(self, is_own: bool, target: FleetPin | FleetCover) -> Audience | None:
+        """Return which callers may switch a pin or cover of the fleet from here, None for inputs.
 
-        For pins of this Pi our own configuration decides, whatever the broker says.
+        For those of this Pi our own configuration decides, whatever the broker says.
         """
-        if pin.mode == "input":
+        if isinstance(target, FleetPin) and target.mode == "input":
             return None
         if not is_own:
-            return self.auth.fleet_audience(pin.control)
+            return self.auth.fleet_audience(target.control)
         try:
-            return self.auth.audience(self.board[pin.name].config)
-        except RequestError:  # the board has no such pin
+            return self.auth.audience(self._own(target))
+        except RequestError:  # there is no such pin or cover
             return "nobody"
+
+    def _own(self, target: FleetPin | FleetCover) -> Switched:
+        """Return the configuration of a pin or cover of this Pi. Raises RequestError."""
+        if isinstance(target, FleetCover):
+            return self.found_cover(target.name).config
+        return self.board[target.name].config
 
     def check_fleet(self, fleet: Fleet, command: RemoteCommand, caller: Caller) -> None:
         """Check that a caller may send a command to another Pi. Raises RequestError."""
-        pi, pin = fleet.target(command)
+        pi, target = fleet.target(command)
         if fleet.is_own(command.pi):
-            self.auth.check_control(self.board[command.pin].config, caller)
+            self.auth.check_control(self._own(target), caller)
         else:
-            self.auth.check_fleet(pi.name, pin.label, pin.control, caller)
+            self.auth.check_fleet(pi.name, target.label, target.control, caller)
 
     def hello(self, caller: Caller) -> Hello:
         """Return the first message to a viewer."""
@@ -351,13 +368,17 @@ class WebContext:
             server=self.status.server_info(self.sees_details(caller)),
             access=self.auth.right(caller),
             signed_in=self.auth.role(caller),
-            code_would_help=self.auth.code_would_help(self._switched(), caller),
+            code_would_help=self.code_would_help(caller),
             pins=self.pins(caller),
             state=self.board.values(),
             fleet=self.fleet is not None,
             automation=self.automation is not None,
             covers=self.all_covers(caller),
         )
+
+    def code_would_help(self, caller: Caller) -> bool:
+        """Return True if the control code would let a caller switch or move more of this Pi."""
+        return self.auth.code_would_help(self._switched(), caller)
 
     def _switched(self) -> Iterator[Switched]:
         """Yield what the page of this Pi can switch and move."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Coroutine
 from functools import partial
 from typing import Any
 
+import msgspec
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from ..errors import STATUS, Ref, RequestError
@@ -24,6 +25,7 @@ from ..messages import (
     FleetHello,
     Hello,
     RemoteCommand,
+    RemoteMove,
     Result,
     SignIn,
     Value,
@@ -242,8 +244,10 @@ class ViewerSocket(RateLimitedSocket):
         """Return the message in a text frame. Raises RequestError."""
         raise NotImplementedError
 
-    def carry_out(self, command: Any, caller: Caller) -> asyncio.Future[Value]:
-        """Begin a command; return the future of the pin's value. Raises RequestError."""
+    def carry_out(self, command: Any, caller: Caller) -> asyncio.Future[Any]:
+        """Begin a command; return the future of the pin's value, or of the answer of a cover.
+
+        Raises RequestError."""
         raise NotImplementedError
 
     def move(self, command: CoverCommand, caller: Caller) -> CoverResult:
@@ -279,7 +283,8 @@ class ViewerSocket(RateLimitedSocket):
             if not self._is_viewing:
                 viewer.close(CLOSE_LOGIN_REQUIRED, error.message)
         else:
-            done.add_done_callback(partial(self._answer, viewer, ref, asked.pin))
+            pin = "" if isinstance(asked, RemoteMove) else asked.pin
+            done.add_done_callback(partial(self._answer, viewer, ref, pin))
         return None
 
     def end(self, reason: str) -> None:
@@ -310,10 +315,14 @@ class ViewerSocket(RateLimitedSocket):
             log.debug("%s: closed, %d viewers", self.subject, len(self.hub))
 
     def _answer(
-        self, viewer: Viewer, ref: Ref | None, pin: str, done: asyncio.Future[Value]
+        self, viewer: Viewer, ref: Ref | None, pin: str, done: asyncio.Future[Value | CoverResult]
     ) -> None:
         try:
-            viewer.send_message(Result(ref, pin, done.result()))
+            found = done.result()
+            if isinstance(found, CoverResult):
+                viewer.send_message(msgspec.structs.replace(found, ref=ref))
+            else:
+                viewer.send_message(Result(ref, pin, found))
         except RequestError as error:
             self._send_error(viewer, ref, error)
 
@@ -376,10 +385,12 @@ class FleetSocket(ViewerSocket):
         return self.context.fleet_hello(self._fleet, caller)
 
     def decode(self, text: str) -> SignIn | RemoteCommand:
-        """Return a command to a pin of any Pi. Raises RequestError."""
+        """Return a command to a pin or a cover of any Pi. Raises RequestError."""
         return decode_remote_message(text)
 
-    def carry_out(self, command: RemoteCommand, caller: Caller) -> asyncio.Future[Value]:
+    def carry_out(
+        self, command: RemoteCommand, caller: Caller
+    ) -> asyncio.Future[Value | CoverResult]:
         """Send a command to its Pi through the broker. Raises RequestError."""
         self.context.check_fleet(self._fleet, command, caller)
         return self._fleet.carry_out(command, self.context.auth.name(caller))
