@@ -35,6 +35,7 @@ from tests.browser.test_household import (
     open_large,  # noqa: F401
     tap,
 )
+from tests.browser.test_service_worker import install_worker, wait_for_kept
 from tests.browser.test_sign_in import type_code
 from tests.support.coded_server import folders
 from tests.support.server import Server
@@ -355,6 +356,34 @@ def test_without_a_connection(start_server, open_page):
     expect(word(page, "garage")).to_have_text("closed")  # as simulated drives begin
 
 
+def test_pi_that_does_not_answer(start_server, open_page, shoot):
+    """The page that a service worker opens tells what it last knew of covers, and moves none."""
+    server = start_server(house())
+    page = open_page(server.url)
+    command(server, "garage", "open")
+    command(server, "shutter", "close")
+    for name, state in (("garage", "open"), ("shutter", "closed")):
+        expect(word(page, name)).to_have_text(state)
+    install_worker(page)
+    for path in ("/dashboard/covers.js", "/ui/covers.css", "/dashboard/cover-page.js"):
+        wait_for_kept(page, path)
+    server.stop()
+    page.reload()
+    expect(page.locator("#last-known")).to_be_visible()
+    for name, state in (("garage", "open"), ("shutter", "closed")):
+        expect(word(page, name)).to_have_text(state)
+        expect(card(page, name).locator(".since")).to_have_text(string("lastHeard"))
+    expect(page.locator(".move, .slider")).to_have_count(0)
+    shoot(page)
+    page.evaluate("location.hash = '#pin/garage'")
+    expect(page.locator("#pin-page .pin-head .word")).to_have_text("open")
+    page.go_back()
+    server.restart()
+    expect_live(page)
+    move(page, "garage", "open").click()
+    expect(word(page, "garage")).to_have_text("open")
+
+
 def test_reload(start_server, open_page):
     """Covers that a new configuration brings appear without a reload of the page; those that it
     takes away go, and their pins are back in the list."""
@@ -483,3 +512,44 @@ def test_cost(start_server, open_page):
     server.reload(PINS)
     page = open_page("about:blank")
     assert not [url for url in first_visit(page, server.url) if "cover" in url]
+
+
+def test_fleet(brokers, start_server, open_page, shoot):
+    """On the fleet page a cover of another Pi is one row with its state and its buttons, if that Pi
+    takes commands. What it needs is loaded with the first Pi that has one."""
+    broker = brokers.broker()
+    mqtt = 'mqtt: {{url: "{url}", topic: {topic}, control: {control}, fleet: {fleet}}}\n'
+    desk = mqtt.format(url=broker.url, topic="farm/desk", control="false", fleet="true")
+    server = start_server("gpio: simulated\naccess: {control: everyone}\npins: {}\n" + desk)
+    page = open_page("about:blank")
+    sizes = first_visit(page, f"{server.url}/fleet/")
+    assert not [url for url in sizes if "cover" in url]
+    pis = {}
+    for name, control in (("barn", "true"), ("shed", "false")):
+        config = mqtt.format(url=broker.url, topic=f"farm/{name}", control=control, fleet="false")
+        pis[name] = start_server(house(travel=2) + config)
+    whole = page.locator('[data-topic="farm/barn"]')
+    row = whole.locator('[data-pin="garage"]')
+    expect(row.locator(".word")).to_have_text("closed")
+    expect(whole.locator(".label")).to_have_text(
+        ["Motion", "Garage door", "Gate", "Porch light", "Shutter"]
+    )
+    other = page.locator('[data-topic="farm/shed"]')
+    expect(other.locator('[data-pin="garage"] .word')).to_have_text("closed")
+    expect(other.locator(".move")).to_have_count(0)
+    shoot(page)
+    tap(Hand(page), row.locator('[data-do="open"]'))
+    expect(row.locator(".word")).to_have_text("opening…")
+    expect(row.locator(".word")).to_have_text("open")
+    expect(whole.locator(".state")).to_have_text("1 garage door open · simulated")
+    gate = whole.locator('[data-pin="gate"]')
+    gate.get_by_role("button", name=re.compile("^Open Gate")).click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text("Open Gate (")
+    question.get_by_role("button", name="Open").click()
+    expect(gate.locator(".word")).to_have_text("open")
+    expect(whole.locator(".state")).to_have_text("1 garage door open, 1 gate open · simulated")
+    drive(pis["barn"], shut=0)
+    told = string("error:cover-contacts-both", closed="Contact below", opened="Contact above")
+    expect(row.locator(".error")).to_have_text(told)
+    shoot(page)

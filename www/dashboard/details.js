@@ -49,6 +49,7 @@ export class Details {
   async refresh() {
     this.header.refresh();
     void this.automation.refresh();
+    if (this.#raspi.covers.size && navigator.serviceWorker?.controller) void this.#showCover(); // which keeps it
     this.#requested = performance.now();
     if (!(await this.#history.refresh())) return;
     this.sparklines.redraw();
@@ -115,18 +116,19 @@ export class Details {
   #openPin(name) {
     const isCover = this.#raspi.covers.has(name);
     this.page.open(isCover ? "" : name);
-    if (isCover || this.#coverPage) void this.#openCover(isCover ? name : "");
+    if (isCover || this.#coverPage) void this.#showCover();
   }
 
-  /** Show the page of a cover; load it first. @param {string} name empty for none */
-  async #openCover(name) {
+  /** Show the page of the cover that the address names, if it names one; load it first. */
+  async #showCover() {
     try {
       const { CoverPage } = await import("./cover-page.js");
       this.#coverPage ??= new CoverPage(part(document, "#pin-page"), this.#context);
     } catch (error) {
       return void toast("", text("unanswered", { why: String(error) }));
     }
-    this.#coverPage.open(viewOf(location.hash).pin === name ? name : ""); // else it is another view by now
+    const { pin } = viewOf(location.hash);
+    this.#coverPage.open(this.#raspi.covers.has(pin) ? pin : "");
   }
 
   /** Show the present view again: the pins may be other ones now, or covers. */

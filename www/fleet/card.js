@@ -12,10 +12,11 @@ import { alarmWords } from "./trouble.js";
 /** @typedef {import("./fleet-client.js").Pin} Pin */
 /** @typedef {import("./fleet-client.js").FleetClient} FleetClient */
 
-/** Heights as in fleet.css: the room that is kept for what is not drawn. */
+/** Heights as in fleet.css and covers.css: the room that is kept for what is not drawn. */
 const HEAD_REM = 5;
 const ROOM_REM = 2;
 const ROW_REM = { broken: 3.5, lamp: 3.5, press: 3.5, switch: 3.5, dimmer: 6.25 };
+const COVER_REM = 3.75;
 let cards = 0; // for ids
 
 export class PiCard {
@@ -98,7 +99,7 @@ export class PiCard {
   /** The height in rem that it will have. */
   #height() {
     if (isFolded(this.#key)) return HEAD_REM;
-    const rows = this.pi.pins.reduce((sum, pin) => sum + ROW_REM[kindOf(this.pi, pin, this.#fleet)], 0);
+    const rows = this.pi.pins.reduce((sum, pin) => sum + ("strings" in pin ? COVER_REM : ROW_REM[kindOf(this.pi, pin, this.#fleet)]), 0);
     return HEAD_REM + rows + this.#rooms.length * ROOM_REM;
   }
 
