@@ -381,7 +381,7 @@ def test_pi_that_does_not_answer(start_server, open_page, shoot):
     server.restart()
     expect_live(page)
     move(page, "garage", "open").click()
-    expect(word(page, "garage")).to_have_text("open")
+    expect(word(page, "garage").first).to_have_text("open")
 
 
 def test_reload(start_server, open_page):
