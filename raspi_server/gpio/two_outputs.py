@@ -227,9 +227,10 @@ class TwoOutputs(Cover):
         elif direction and ends.reached(direction):
             self._halt(str(self.config))
             self._arrive_at_end(direction, goal)
-        elif not direction and ends.is_between:  # by hand, or it runs on
+        elif not self._running and ends.is_between:  # by hand, or it runs on
             is_near = self._loop.time() - self._ended < _COAST_S
             self._position = self._counted if is_near else None
+            self._remember()
         elif not direction:
             self.problem = self._failed_output()
         if not self._heading:

@@ -393,7 +393,7 @@ class TestOneButton:
         assert (pi.it.state, pi.presses()) == ("closed", 1)
 
     def test_presses_are_apart(self, make: Factory) -> None:
-        """A press waits until the one before it is over, and a moment longer: the drive sees two."""
+        """A press waits until the one before it is over, and a moment longer."""
         pi = make.garage(PRESSES.replace("stop,", "reverse,"), presses=Presses("reverse"))
         pi.open()
         pi.wait(0.2)
@@ -430,8 +430,8 @@ class TestOneButton:
         assert (pi.it.state, pi.presses()) == ("opening", 1)
 
     def test_contacts_that_fail(self, make: Factory) -> None:
-        """Both contacts at once, or one that is unavailable: the state is unknown, and no command is
-        taken. Then the contacts count again."""
+        """Both contacts at once, or one that is unavailable: the state is unknown, and no command
+        is taken. Then the contacts count again."""
         pi = make.garage()
         pi.line(TOP).drive_low()
         assert (pi.seen, pi.problem) == (("unknown", None), "cover-contacts-both")
@@ -550,7 +550,7 @@ def restarted(
     if pi.loop.is_closed():
         pass
     elif is_crash:
-        pi.loop.close()
+        pi.crash()
     else:
         pi.close()
     top = "opened: top, " if has_top else ""
@@ -778,7 +778,7 @@ class TestTwoOutputs:
         pi.wait(10)
         at = pi.loop.time()
         if is_crash:
-            pi.loop.close()
+            pi.crash()
         else:
             pi.close()
         again = make.shutter(at=at)
@@ -798,8 +798,7 @@ class TestTwoOutputs:
         if is_moving:
             pi.open()
             pi.wait(0.1)
-        pi.loop.run_until_complete(pi.loop.shutdown_default_executor())
-        pi.loop.close()
+        pi.crash()
         (make.run / "covers.json").unlink()
         again = make.shutter(at=10)
         assert again.it.position == position
@@ -820,7 +819,7 @@ class TestReload:
     GARAGE = "  it: {button: opener, closed: shut, travel: 10, opened: top}\n"
 
     def test_what_did_not_change_is_not_touched(self, make: Factory) -> None:
-        """A motion goes on over a reload that changes other things, the name for people included."""
+        """A motion goes on over a reload that changes other things, such as its label."""
         pi = make.shutter()
         pi.close_it()
         pi.wait(13)

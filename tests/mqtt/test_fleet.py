@@ -93,7 +93,8 @@ def test_covers(brokers, start_server):
     """Covers of other Pis are shown and moved as pins are, each with the rights of its own. The
     broker is asked for covers only of a Pi that has some."""
     broker = brokers.broker()
-    here = start_server(here_config(broker))
+    own_covers = COVERS.replace("garage: {", "garage: {control: code, ")
+    here = start_server(here_config(broker, FLEET + CONTROL) + own_covers)
     there = start_server(config(broker.url, CONTROL, THERE) + COVERS)
     others = brokers.enter_context(FakePis(broker))
     away = [cover("barn", state="open", since=BEGAN)]
@@ -102,7 +103,15 @@ def test_covers(brokers, start_server):
     others.describe("farm/hall/vault", "vault", [], covers=guarded)
     with FleetViewer(here) as viewer:
         viewer.wait_for(HERE, THERE, "farm/hall/away", "farm/hall/vault")
-        assert viewer.pis[HERE]["covers"] == []
+        # For its own covers a server goes by its configuration, whatever the broker says.
+        false = [cover(name) for name in ("garage", "shutter", "cellar")]
+        others.publish(f"{HERE}/describe", description("here", [], covers=false))
+        viewer.wait_for_host(HERE, "here")
+        shown = {each["name"]: each["control"] for each in viewer.pis[HERE]["covers"]}
+        assert shown == {"garage": "code", "shutter": "everyone", "cellar": "nobody"}
+        for name, code in (("garage", "sign-in"), ("cellar", "not-found")):
+            assert viewer.move("open", HERE, name)["code"] == code
+        assert viewer.move("open", HERE, "shutter")["type"] == "result"
         assert viewer.cover("farm/hall/away", "barn")["state"] == "open"
         own = {each["name"]: each for each in ask(there, "GET", "/api/covers").json["covers"]}
         for shown in viewer.pis[THERE]["covers"]:

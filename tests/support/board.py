@@ -113,6 +113,13 @@ class SimulatedBoard:
         self.loop.close()
         assert self.errors == []
 
+    def crash(self) -> None:
+        """Leave all as it is, and run no timer any more. What is written to the disk gets there."""
+        executor = self.loop._default_executor  # type: ignore[attr-defined]
+        if executor:
+            executor.shutdown(wait=True)
+        self.loop.close()
+
     def line(self, gpio: int) -> Any:
         """Return the simulated line of a GPIO."""
         return self.factory.pin(gpio)

@@ -21,9 +21,9 @@ class Presses(NamedTuple):
 
 
 class Drive:
-    """A drive with contacts to ground at its ends, which are closed there: `closed` and `opened` are
-    their GPIOs. `travel` is the time from one end to the other, and it begins to move `delay` after
-    it was told to."""
+    """A drive with contacts to ground at its ends, which are closed there: `closed` and `opened`
+    are their GPIOs. `travel` is the time from one end to the other, and it begins to move `delay`
+    after it was told to."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Drive:
         self.contacts = {DOWN: closed, UP: opened}
         self.stuck: set[int] = set()
         """Contacts that show nothing new."""
+        self.shown = {DOWN: False, UP: False}
         self.direction = 0
         self.last = DOWN
         self._position = position
@@ -72,6 +73,16 @@ class Drive:
         if direction:
             self._timer = loop.call_at(self._began + 1 / 32, self._leave)
 
+    def attach(self, pi: SimulatedBoard) -> None:
+        """Go on in the same house after a restart of its server."""
+        self.pi = pi
+        pi.listeners.append(self.hear)
+        if self.direction:
+            end = 100.0 if self.direction == UP else 0.0
+            left = abs(end - self.position) / 100 * self.travel[self.direction]
+            self._timer = pi.loop.call_later(left, self._arrive)
+        self.show()
+
     def push(self, position: float) -> None:
         """Move it by hand to another place, as with the rope of a garage door."""
         self.run(0)
@@ -83,8 +94,9 @@ class Drive:
         for end, at in ((DOWN, 0.0), (UP, 100.0)):
             gpio = self.contacts[end]
             if gpio is not None and end not in self.stuck:
+                self.shown[end] = self.position == at
                 line = self.pi.line(gpio)
-                (line.drive_low if self.position == at else line.drive_high)()
+                (line.drive_low if self.shown[end] else line.drive_high)()
 
     def _leave(self) -> None:
         left = 100 - self.position if self.direction == UP else self.position
@@ -99,8 +111,8 @@ class Drive:
 
 
 class ButtonDrive(Drive):
-    """A drive with one button, in a house with another one on the wall. `pressed` is called with the
-    direction before and after each press by the server."""
+    """A drive with one button, in a house with another one on the wall. `pressed` is called with
+    the direction before and after each press by the server."""
 
     def __init__(self, pi: SimulatedBoard, button: str, presses: Presses, **more: Any) -> None:
         self.button = button
@@ -147,10 +159,26 @@ class MotorDrive(Drive):
     def __init__(self, pi: SimulatedBoard, up: str, down: str, **more: Any) -> None:
         self.outputs = {up: UP, down: DOWN}
         self.on: set[str] = set()
+        self.off_at = {UP: 0.0, DOWN: 0.0}
         super().__init__(pi, **more)
 
     def hear(self, change: PinChange) -> None:
         if change.pin in self.outputs:
             (self.on.add if change.value else self.on.discard)(change.pin)
             assert len(self.on) < 2, "both outputs are on"
+            if change.value:
+                since = self.pi.loop.time() - self.off_at[-self.outputs[change.pin]]
+                assert since >= 0.5 - 1e-6, "the pause was too short"
+            else:
+                self.off_at[self.outputs[change.pin]] = self.pi.loop.time()
             self.run(self.outputs[change.pin] if change.value else 0)
+
+    def set_travel(self, seconds: float) -> None:
+        """Become as slow as config.yaml says, from here on."""
+        if self.travel[UP] != seconds:
+            assert not self.direction
+            self.travel = {UP: seconds, DOWN: seconds}
+
+    def stall(self) -> None:
+        """Stand still at an obstacle, or behind a switch that is off, with an output on."""
+        self.run(0)
