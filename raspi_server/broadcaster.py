@@ -2,19 +2,30 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
 from .gpio.board import Board
 from .gpio.pin import Decision, PinChange
 from .limits import Limits
-from .messages import AutomationChange, Change, Source, SourceChange, State, encode
+from .messages import (
+    AutomationChange,
+    Change,
+    CoverChange,
+    Source,
+    SourceChange,
+    State,
+    encode,
+)
 from .net.backpressure import Viewer
 from .net.events import event
 from .net.hub import Hub
 from .system.clock import wall_time
 from .system.ticker import Ticker
+
+if TYPE_CHECKING:
+    from .gpio.cover import Cover
 
 
 class Broadcaster:
@@ -102,6 +113,25 @@ class Broadcaster:
         """Send to all viewers that another source decides about a value that stays."""
         now = round(time.time(), 6)
         message = SourceChange(self._next_seq(), now, pin, *self.decided(decision))
+        for hub in self.hubs:
+            hub.send(message)
+
+    def send_cover(self, cover: "Cover", by: str | None) -> None:
+        """Send a change of a cover to all viewers; `by` is what moves it, or None."""
+        problem, since = cover.problem, cover.since
+        message = CoverChange(
+            seq=self._next_seq(),
+            time=round(time.time(), 6),
+            cover=cover.name,
+            state=cover.state,
+            position=cover.position,
+            goal=cover.goal,
+            problem=problem and problem.message,
+            problem_reason=problem and problem.name,
+            problem_values=problem.values if problem else {},
+            since=None if since is None else wall_time(since),
+            by=by,
+        )
         for hub in self.hubs:
             hub.send(message)
 

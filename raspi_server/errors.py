@@ -17,6 +17,7 @@ ErrorCode = Literal[
     "not-found",
     "unknown-pin",
     "method",
+    "conflict",  # what it is about is in a state that does not allow it
     "superseded",  # another command replaced it while it waited
     "unavailable",  # the pin could not be opened, or failed
     "too-large",
@@ -38,6 +39,7 @@ STATUS: dict[ErrorCode, int] = {
     "not-found": 404,
     "unknown-pin": 404,
     "method": 405,
+    "conflict": 409,
     "superseded": 409,
     "unavailable": 409,
     "too-large": 413,
@@ -89,6 +91,23 @@ REASONS: dict[str, tuple[ErrorCode, str]] = {
     "switched-off": ("superseded", "not switched on: it was switched off"),
     "pin-lost": ("superseded", "not switched on: its pin became unavailable or was removed"),
     "stopped": ("superseded", "not switched on: the server is stopping"),
+    # Covers
+    "unknown-cover": ("not-found", "there is no cover '{name}'"),
+    "cover-output": ("conflict", "{label} belongs to {cover}, which is moved as a whole"),
+    "cover-state-unknown": ("conflict", "{label}: its state is not known, so it is not moved"),
+    "cover-direction-unknown": (
+        "conflict",
+        "{label} rests between its ends, and a press could move it the wrong way: move it to an end"
+        " by hand",
+    ),
+    "cover-cannot-stop": ("conflict", "{label} cannot be stopped while it moves this way"),
+    "cover-no-position": ("bad-value", "{label} can be opened and closed only"),
+    "cover-position-range": ("bad-value", "{label}: expected a position from 0 to 100, got {got}"),
+    "cover-not-confirmed": ("conflict", "{contact} did not confirm it within {seconds} s"),
+    "cover-contacts-both": ("conflict", "{closed} and {opened} are active at the same time"),
+    "cover-contact-unavailable": ("conflict", "the contact {contact} is unavailable"),
+    "cover-output-failed": ("conflict", "the output {output} failed while it moved"),
+    "cover-output-unavailable": ("conflict", "the output {output} is unavailable"),
     # Rights
     "foreign": ("foreign", "{why}"),
     "view-needs-code": ("sign-in", "viewing needs an access code"),
@@ -131,6 +150,7 @@ REASONS: dict[str, tuple[ErrorCode, str]] = {
     # Other Pis
     "unknown-pi": ("not-found", "there is no Pi at '{pi}'"),
     "unknown-fleet-pin": ("unknown-pin", "{pi} has no pin '{name}'"),
+    "unknown-fleet-cover": ("not-found", "{pi} has no cover '{name}'"),
     "fleet-input": ("not-writable", "{label} of {pi} is an input"),
     "takes-no-commands": ("not-allowed", "{pi} accepts no commands from the broker for {label}"),
     "pi-offline": ("unavailable", "{pi} is offline: nothing was sent"),

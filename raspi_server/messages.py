@@ -75,6 +75,32 @@ class Drive(_Command, frozen=True, kw_only=True, tag="drive"):
 Command = Set | Toggle | Pulse | Auto | Drive
 
 
+class _OfCover(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    cover: str
+    ref: Ref | None = None
+
+
+class Open(_OfCover, frozen=True, kw_only=True, tag="open"):
+    """A command that opens a cover."""
+
+
+class Close(_OfCover, frozen=True, kw_only=True, tag="close"):
+    """A command that closes a cover."""
+
+
+class Stop(_OfCover, frozen=True, kw_only=True, tag="stop"):
+    """A command that stops a cover, and drops what it waits for."""
+
+
+class Position(_OfCover, frozen=True, kw_only=True, tag="position"):
+    """A command that moves a cover to a position: 100 is open, 0 closed."""
+
+    position: float
+
+
+CoverCommand = Open | Close | Stop | Position
+
+
 class _OnlyRef(Struct):
     ref: Ref | None = None
 
@@ -113,7 +139,42 @@ class RemoteAuto(_Remote, frozen=True, kw_only=True, tag="auto"):
     """An `auto` for a pin of another Pi."""
 
 
-RemoteCommand = RemoteSet | RemoteToggle | RemotePulse | RemoteAuto
+class RemoteMove(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """A command to a cover of the Pi at the topic `pi`."""
+
+    pi: str
+    cover: str
+    ref: Ref | None = None
+
+
+class RemoteOpen(RemoteMove, frozen=True, kw_only=True, tag="open"):
+    """An `open` for a cover of another Pi."""
+
+
+class RemoteClose(RemoteMove, frozen=True, kw_only=True, tag="close"):
+    """A `close` for a cover of another Pi."""
+
+
+class RemoteStop(RemoteMove, frozen=True, kw_only=True, tag="stop"):
+    """A `stop` for a cover of another Pi."""
+
+
+class RemotePosition(RemoteMove, frozen=True, kw_only=True, tag="position"):
+    """A `position` for a cover of another Pi."""
+
+    position: float
+
+
+RemoteCommand = (
+    RemoteSet
+    | RemoteToggle
+    | RemotePulse
+    | RemoteAuto
+    | RemoteOpen
+    | RemoteClose
+    | RemoteStop
+    | RemotePosition
+)
 
 
 class SignIn(
@@ -126,7 +187,10 @@ class SignIn(
 
 
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
-_messages: msgspec.json.Decoder[Command | SignIn] = msgspec.json.Decoder(Command | SignIn)
+_cover_commands: msgspec.json.Decoder[CoverCommand] = msgspec.json.Decoder(CoverCommand)
+_messages: msgspec.json.Decoder[Command | CoverCommand | SignIn] = msgspec.json.Decoder(
+    Command | CoverCommand | SignIn
+)
 _remote_messages: msgspec.json.Decoder[RemoteCommand | SignIn] = msgspec.json.Decoder(
     RemoteCommand | SignIn
 )
@@ -135,6 +199,7 @@ _Any = TypeVar("_Any")
 
 
 _EXAMPLE = '{"type":"set","pin":"lamp","value":1}'
+_COVER_EXAMPLE = '{"type":"open","cover":"garage"}'
 _REMOTE_EXAMPLE = '{"type":"set","pi":"raspi-server/kitchen","pin":"lamp","value":1}'
 
 
@@ -145,7 +210,12 @@ def decode_command(text: str | bytes) -> Command:
     return _decode(_commands, text, _EXAMPLE)
 
 
-def decode_message(text: str) -> Command | SignIn:
+def decode_cover_command(text: str | bytes) -> CoverCommand:
+    """Return the command to a cover in UTF-8. Raise RequestError like decode_command."""
+    return _decode(_cover_commands, text, _COVER_EXAMPLE)
+
+
+def decode_message(text: str) -> Command | CoverCommand | SignIn:
     """Return the message of a viewer. Raise RequestError like decode_command."""
     return _decode(_messages, text, _EXAMPLE)
 
@@ -196,6 +266,12 @@ class PulseRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The length of a pulse, or the pin's own."""
 
     seconds: _Seconds | None = None
+
+
+class PositionRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The position to move a cover to, in percent: 100 is open."""
+
+    position: Annotated[float, Meta(ge=0, le=100)]
 
 
 class LogoutRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -267,7 +343,7 @@ class PinInfo(Struct, frozen=True, kw_only=True):
     `error_reason` and `error_values` are for pages that have own words for the error.
     `source` decides the value of an output, until the time `until` if that is known. `auto` is true
     if the command `auto` would end a claim. `next` is the next time at which its schedules want
-    another value, if that is within a day."""
+    another value, if that is within a day. `cover` is the cover that it belongs to."""
 
     name: str
     label: str
@@ -294,6 +370,42 @@ class PinInfo(Struct, frozen=True, kw_only=True):
     until: float | None = None
     auto: bool = False
     next: float | None = None
+    cover: str | None = None
+
+
+CoverState = Literal["open", "opening", "closed", "closing", "stopped", "unknown"]
+CoverGoal = Literal["open", "close"] | int
+
+
+class CoverInfo(Struct, frozen=True, kw_only=True):
+    """A cover, such as a garage door, as one viewer may see it.
+
+    `position` is in percent, 100 is open; None where it is not known. `goal` is what it was told
+    and has not reached yet. `problem` is what went wrong last; `problem_reason` and
+    `problem_values` are for pages that have own words for it. `since` is the time of the last
+    change of its state, None before the first. `writable` is true if this viewer may move it. With
+    `has_position` it takes positions, with `can_stop` it may be stopped, in one direction at least.
+    `pins` are the names of its outputs and contacts."""
+
+    name: str
+    label: str
+    kind: str
+    room: str | None
+    icon: str | None
+    hidden: bool
+    state: CoverState
+    position: int | None
+    goal: CoverGoal | None
+    problem: str | None
+    problem_reason: str | None
+    problem_values: Values
+    since: float | None
+    writable: bool
+    confirm: bool
+    control: Audience
+    has_position: bool
+    can_stop: bool
+    pins: tuple[str, ...]
 
 
 class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
@@ -301,7 +413,8 @@ class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
 
     `access` is what the viewer may do. `signed_in` is the code it presented, or None.
     `code_would_help` is true if the control code would let it switch more. `fleet` is true if
-    `/fleet/` shows other Pis, `automation` if there are schedules or rules."""
+    `/fleet/` shows other Pis, `automation` if there are schedules or rules. `covers` are doors and
+    shutters that are moved as a whole."""
 
     id: str
     time: float
@@ -314,6 +427,7 @@ class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
     state: dict[str, Value]
     fleet: bool
     automation: bool = False
+    covers: list[CoverInfo] = []
 
 
 class State(Struct, frozen=True, tag_field="type", tag="state"):
@@ -351,6 +465,24 @@ class SourceChange(Struct, frozen=True, tag_field="type", tag="source"):
     source: Source | None
     until: float | None
     auto: bool
+
+
+class CoverChange(Struct, frozen=True, kw_only=True, tag_field="type", tag="cover"):
+    """A change of a cover, with its state as in CoverInfo.
+
+    `by` is what moves it, as in Change; None for a contact or the time."""
+
+    seq: int
+    time: float
+    cover: str
+    state: CoverState
+    position: int | None
+    goal: CoverGoal | None
+    problem: str | None
+    problem_reason: str | None
+    problem_values: Values
+    since: float | None
+    by: str | None
 
 
 class AutomationChange(Struct, frozen=True, tag_field="type", tag="automation"):
@@ -395,6 +527,15 @@ class Result(Struct, frozen=True, tag_field="type", tag="result"):
     value: Value
 
 
+class CoverResult(Struct, frozen=True, tag_field="type", tag="result"):
+    """The answer to a command to a cover that was accepted: its state right after that."""
+
+    ref: Ref | None
+    cover: str
+    state: CoverState
+    position: int | None
+
+
 class Error(Struct, frozen=True, tag_field="type", tag="error"):
     """The answer to a command that was rejected.
 
@@ -423,6 +564,17 @@ class PinState(Struct, frozen=True):
     time: float | None
 
 
+class CoverStatus(Struct, frozen=True):
+    """A cover's state since `time`, and its position in percent, None where it is not known.
+
+    `problem` is what is wrong, in words, or None."""
+
+    state: CoverState
+    position: int | None
+    problem: str | None
+    time: float | None
+
+
 class ScheduleState(Struct, frozen=True):
     """A schedule: `value` is 1, or 0 while it is paused.
 
@@ -443,15 +595,16 @@ class ScheduleResult(Struct, frozen=True, tag_field="type", tag="result"):
 
 
 class Description(Struct, frozen=True):
-    """A Pi and its pins, as they are at `time`.
+    """A Pi, its pins and its covers, as they are at `time`.
 
-    `writable` is true for pins that clients of the broker may switch. `url` is the address of its
-    page, or None."""
+    `writable` is true for those that clients of the broker may switch and move. `url` is the
+    address of its page, or None."""
 
     time: float
     server: ServerInfo
     url: str | None
     pins: list[PinInfo]
+    covers: list[CoverInfo]
 
 
 # The fleet: all Pis at a broker
@@ -481,6 +634,30 @@ class FleetPin(Struct, kw_only=True):
     hidden: bool
 
 
+class FleetCover(Struct, kw_only=True):
+    """A cover of another Pi as last published.
+
+    `writable` is true if its Pi takes commands from the broker. `control` is the callers that may
+    move it from this server."""
+
+    name: str
+    label: str
+    kind: str
+    room: str | None
+    icon: str | None
+    hidden: bool
+    state: CoverState
+    position: int | None
+    problem: str | None
+    since: float | None
+    writable: bool
+    confirm: bool
+    control: Audience | None
+    has_position: bool
+    can_stop: bool
+    pins: list[str]
+
+
 class FleetPi(Struct, frozen=True, kw_only=True):
     """A Pi by its topic.
 
@@ -496,6 +673,7 @@ class FleetPi(Struct, frozen=True, kw_only=True):
     version: str
     url: str | None
     pins: list[FleetPin]
+    covers: list[FleetCover]
 
 
 BROKER_ERROR = "mqtt: the broker connection has an error: sudo raspi-server doctor says which"
@@ -534,14 +712,16 @@ class FleetHello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello
 class News(Struct, frozen=True, tag_field="type", tag="news", omit_defaults=True):
     """Changes of the fleet, which apply in the order removed, pis, pins.
 
-    `pins` are [value, since] by topic and name, `pis` whole entries, and `removed` topics. Pins and
-    entries are encoded already, since their size is measured before they are sent."""
+    `pins` are [value, since] by topic and name, `pis` whole entries, `removed` topics, and `covers`
+    [state, position, problem, since] by topic and name. Pins, covers and entries are encoded
+    already, since their size is measured before they are sent."""
 
     seq: int
     time: float
     pins: dict[str, Raw] = {}
     pis: list[Raw] = []
     removed: list[str] = []
+    covers: dict[str, Raw] = {}
 
 
 class BrokerNews(Struct, frozen=True, tag_field="type", tag="broker"):
@@ -587,6 +767,13 @@ class Pins(Struct, frozen=True):
     pins: list[PinInfo]
 
 
+class Covers(Struct, frozen=True):
+    """All covers as of `time`, in the order of the configuration."""
+
+    time: float
+    covers: list[CoverInfo]
+
+
 class Coming(Struct, frozen=True):
     """A window of a schedule from `begin` to `end`, or a moment, whose `end` is None."""
 
@@ -611,6 +798,8 @@ class ScheduleInfo(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     value: float | None
     pulse: float | None
     turn_off: list[str]
+    cover: str | None
+    goal: str | float | None
     writable: bool
     paused: bool
     until: float | None
@@ -655,6 +844,7 @@ class RuleInfo(
     toggle: list[str]
     set_: dict[str, float]
     pulse: list[str]
+    move: dict[str, str | float]
     writable: bool
     paused: bool
     parked: bool

@@ -19,7 +19,7 @@ from .gpio.history import History
 from .gpio.output_state import OutputStateStore
 from .gpio.pin import PinChange
 from .limits import DEFAULT, Limits
-from .messages import Command, PinInfo, ScheduleInfo, Value
+from .messages import Command, CoverCommand, CoverInfo, PinInfo, ScheduleInfo, Value
 from .net.connections import ConnectionLimiter
 from .net.listener import Listener, ListenError
 from .security import tls
@@ -38,6 +38,8 @@ from .web.http_server import HttpServers
 
 if TYPE_CHECKING:
     from .automation.automation import Automation
+    from .gpio.cover import Cover
+    from .gpio.covers import Covers
     from .mqtt.bridge import LocalPi, MqttBridge
     from .mqtt.broker_config import BrokerConfig
     from .mqtt.fleet_watcher import FleetWatcher
@@ -99,8 +101,10 @@ class Server:
         self._leaving: asyncio.Future[None] | None = None
         self._metrics: Metrics | None = None
         self._automation: Automation | None = None
+        self._covers: Covers | None = None
         failure_plan.write(storage.run_folder(), config)
         self._broadcaster.board = self._new_board(config)
+        self._use_covers()
         self._note_values()
         self._status = Status(config, self._broadcaster, self._heartbeat)
         self._status.port = self._listener.port
@@ -116,6 +120,7 @@ class Server:
             _www(config),
             limits,
         )
+        self._context.covers = self._covers
         self._use_automation()
         self._auth.set_scheme(self._status.scheme)
         self._servers = HttpServers(self._context, limits)
@@ -182,6 +187,8 @@ class Server:
             ticker.stop()
         if self._automation:
             self._automation.close()
+        if self._covers is not None:
+            self._covers.close()
         self.board.close()
         self._output_states.flush()
         self._output_states.save(time.monotonic())
@@ -239,11 +246,17 @@ class Server:
         self._status.config = config
         logs.set_level(config.log_level)
         failure_plan.write(storage.run_folder(), config)
+        if self._covers is not None:
+            self._covers.prepare(config)
         if config.gpio == before.gpio:
             self.board.reconfigure(config.pins)
         else:
+            if self._covers is not None:
+                self._covers.close()
             self.board.close()
             self._broadcaster.board = self._new_board(config)
+        self._use_covers()
+        self._context.covers = self._covers
         self._use_automation()
         self._auth.access = config.access
         self._context.www = _www(config)
@@ -344,8 +357,22 @@ class Server:
 
             loop = asyncio.get_running_loop()
             self._automation = Automation(loop, self._automation_changed, self._limits)
+            self._automation.use_covers(lambda: self._covers)
             self._broadcaster.end_of = self._automation.schedules.until
         self._automation.apply(config, board)
+
+    def _use_covers(self) -> None:
+        """Make the covers of the configuration. They are imported only if there are any."""
+        if self._covers is None and self._config.covers:
+            from .gpio.cover_memory import CoverMemory
+            from .gpio.covers import Covers
+
+            loop, memory = asyncio.get_running_loop(), CoverMemory.from_environment()
+            self._covers = Covers(loop, memory, self._cover_changed)
+        if self._covers is not None:
+            self._covers.apply(self._config, self.board)
+        if not self._config.covers:
+            self._covers = None
 
     def _use_automation(self) -> None:
         """Let the automation go on, now that the outputs are open; or end it."""
@@ -393,6 +420,8 @@ class Server:
     # Events
 
     def _pin_changed(self, changed: PinChange) -> None:
+        if self._covers is not None:
+            self._covers.changed(changed)
         if self._automation:
             self._automation.changed(changed)
         by = changed.by and changed.by.partition(" (")[0]  # the role is for the log
@@ -403,7 +432,16 @@ class Server:
         if self._metrics:
             self._metrics.changed(changed)
 
+    def _cover_changed(self, cover: "Cover", by: str | None) -> None:
+        if self._automation:
+            self._automation.cover_changed(cover)
+        if self._mqtt:
+            self._mqtt.publish_covers()
+        self._broadcaster.send_cover(cover, by and by.partition(" (")[0])
+
     def _availability_changed(self) -> None:
+        if self._covers is not None:
+            self._covers.synchronize()
         if self._automation:
             self._automation.synchronize()
         self._describe_all()
@@ -518,17 +556,36 @@ def _local_pi(context: WebContext, may_control: bool) -> "LocalPi":
         automation = context.automation
         return automation.schedule_infos(may_pause) if automation else []
 
-    def may_pause(pins: tuple[str, ...]) -> bool:
-        board, auth = context.board, context.auth
-        return may_control and all(auth.broker_may_control(board[pin].config) for pin in pins)
+    def may_pause(targets: tuple[str, ...]) -> bool:
+        configs = map(context.switched, targets)
+        return may_control and all(map(context.auth.broker_may_control, configs))
 
     def pause(name: str, is_paused: bool) -> None:
         automation, found = context.automation, context.status.config.schedules.get(name)
         if automation is None or found is None:
             raise refusal("unknown-schedule", name=name)
-        for pin in found.pins:
-            context.auth.check_broker(context.board[pin].config)
+        for target in found.targets:
+            context.auth.check_broker(context.switched(target))
         (automation.pause_schedule if is_paused else automation.resume_schedule)(name, "mqtt")
 
+    def covers() -> list[CoverInfo]:
+        return [context.broker_cover(cover, may_control) for cover in context.covers or ()]
+
+    def move(command: CoverCommand) -> CoverInfo:
+        cover = context.found_cover(command.cover)
+        context.auth.check_broker(cover.config)
+        cover.carry_out(command, "mqtt")
+        return context.broker_cover(cover, may_control)
+
     status = context.status
-    return LocalPi(status.server_info, pins, status.health, carry_out, status.url, schedules, pause)
+    return LocalPi(
+        server=status.server_info,
+        pins=pins,
+        health=status.health,
+        carry_out=carry_out,
+        url=status.url,
+        schedules=schedules,
+        pause=pause,
+        covers=covers,
+        move=move,
+    )

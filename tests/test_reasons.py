@@ -33,7 +33,7 @@ def load(file: Path) -> Any:
 def test_every_reason_has_words(file: Path) -> None:
     """Each language has words for each reason and each code. Their braces name values of it."""
     strings = load(file)
-    page = strings["details"] | strings["page"]
+    page = strings["details"] | strings["covers"] | strings["page"]
     for key, message in SAID.items():
         assert page.get(key), key
         assert set(re.findall(r"\{(\w+)\}", page[key])) <= values_of(message), key

@@ -7,6 +7,7 @@
  *     raspi.on("pin", (pin) => console.log(pin.label, pin.value));   // now, and whenever one changes
  *     raspi.on("link", (link) => console.log(link));                 // "live", "stale", "lost", ...
  *     await raspi.set("lamp", 1);                                    // done, or throws a RaspiError
+ *     await raspi.close("garage");                                   // a cover; also open, stop, position
  *
  * Before it switches a pin that has `confirm: true` in config.yaml it asks, in a dialog of its own; after a "no" nothing is sent, and the
  * promise is rejected with the code "cancelled". The question is in the language of the page's `<html lang="">`, if there is a file for it
@@ -52,30 +53,22 @@ export { RaspiError } from "./ui/connection.js";
  * @property {number|null} until   until when that decides, if known
  * @property {boolean} auto        whether `auto` would end what people have switched
  * @property {number|null} [next]  when schedules want another value next, within a day
+ * @property {string|null} [cover] of which it is a part
  */
+/** @typedef {import("./ui/cover.js").Cover} Cover */
 /** `name` is that of the rule or schedule. @typedef {{level: "manual"|"rule"|"schedule"|"default", name?: string}} Source */
-/** @typedef {{code: string, message: string, reason: string, values: Record<string, string|number>}} Notice */
-/** @typedef {{name: string, version: string, host: string, simulated: boolean, notices: Notice[]}} Server */
-/** @typedef {{id: string, time: number, interval: number, server: Server, access: "view"|"control",
- *   signed_in: "view"|"control"|null, code_would_help: boolean, pins: Pin[], state: Record<string, number|null>,
- *   fleet: boolean, automation: boolean}} Hello */
-/** @typedef {{seq: number, time: number, pins: Record<string, number|null>}} State */
-/** @typedef {{seq: number, time: number, pin: string, value: number|null, by?: string, source?: Source, until?: number, auto?: boolean}} Change */
-/** Another source or end, while the value stays. @typedef {{seq: number, time: number, pin: string, source: Source|null, until: number|null, auto: boolean}} SourceChange */
-/** The Pi's health: °C, the firmware's warnings, shares from 0 to 1, seconds since it started, and the addresses others reach it by.
- * @typedef {{time: number, temperature: number|null, throttled: string[]|null, load: number|null, memory: number|null,
- *   disk: number|null, uptime: number|null, addresses: string[], viewers: number|null}} Health */
-/** @typedef {import("./ui/connection.js").Link} Link */
-/** @typedef {import("./ui/connection.js").Result} Result */
-/** @typedef {{hello: Hello, pin: Pin, state: State, change: Change, source: SourceChange, automation: {seq: number, time: number}, health: Health, link: Link}} Events */
-
+/** @typedef {import("./ui/types.js").Hello} Hello */
+/** @typedef {import("./ui/types.js").Health} Health */
+/** @typedef {import("./ui/types.js").Events} Events */
 /** The words of a dialog's buttons. @typedef {{yes: string, no: string}} Answers */
-/** Return whether to go ahead. @typedef {(question: string, pin: Pin, answers: Answers) => boolean|Promise<boolean>} Confirm */
+/** Return whether to go ahead. @typedef {(question: string, pin: Pin|Cover, answers: Answers) => boolean|Promise<boolean>} Confirm */
 
 /** A connection to one Raspberry Pi, and what is known of it. @extends {Connection<Events>} */
 export class Raspi extends Connection {
   /** Every pin in the order of the configuration, by name. A new `hello` makes new ones. @type {Map<string, Pin>} */
   pins = new Map();
+  /** @type {Map<string, Cover>} */
+  covers = new Map();
   /** @type {Hello|null} */
   hello = null;
   /** @type {Health|null} */
@@ -87,29 +80,30 @@ export class Raspi extends Connection {
   constructor(url, rest, confirm) {
     super(url, rest);
     this.#confirm = confirm;
-    this.open();
+    this.openSocket();
   }
 
   /**
-   * Call `listener` on every such event; for "pin" also at once with what is known, so that a late listener misses nothing.
+   * Call `listener` on every such event; for "pin" and "cover" also at once with what is known, so that a late listener misses nothing.
    * @template {keyof Events} K
    * @param {K} name
    * @param {(detail: Events[K]) => void} listener
    * @returns {() => void}
    */
   on(name, listener) {
-    if (name === "pin") this.pins.forEach((pin) => /** @type {any} */ (listener)(pin));
+    const known = name === "pin" ? this.pins : name === "cover" ? this.covers : [];
+    known.forEach((each) => /** @type {any} */ (listener)(each));
     return super.on(name, listener);
   }
 
   /** @param {string} pin @param {number} value 0 or 1, for pwm 0 to 1 @param {number} [seconds] for how long, else until it is switched again */
   async set(pin, value, seconds) {
-    if (this.#needsConfirmation(pin)) await this.#confirmCommand(pin, value);
+    if (this.#needsConfirmation(this.pins.get(pin))) await this.#confirmCommand(pin, value);
     return this.send({ type: "set", pin, value, seconds });
   }
   /** @param {string} pin @param {number} [seconds] as above */
   async toggle(pin, seconds) {
-    if (!this.#needsConfirmation(pin)) return this.send({ type: "toggle", pin, seconds });
+    if (!this.#needsConfirmation(this.pins.get(pin))) return this.send({ type: "toggle", pin, seconds });
     const { value = null, mode } = this.pins.get(pin) ?? {};
     await this.#confirmCommand(pin, value ? 0 : 1, !value);
     // The command that was confirmed, whatever happened meanwhile; only the server knows the last level of a dimmer.
@@ -122,8 +116,30 @@ export class Raspi extends Connection {
   }
   /** @param {string} pin @param {number} [seconds] else the pin's own */
   async pulse(pin, seconds) {
-    if (this.#needsConfirmation(pin)) await this.#confirmCommand(pin, 1, true, seconds);
+    if (this.#needsConfirmation(this.pins.get(pin))) await this.#confirmCommand(pin, 1, true, seconds);
     return this.send({ type: "pulse", pin, seconds });
+  }
+  /** @param {string} cover */
+  open(cover) {
+    return this.#move({ type: "open", cover });
+  }
+  /** Close a cover, or without a name the connection. @param {string[]} names @returns {any} */
+  close(...names) {
+    return names.length ? this.#move({ type: "close", cover: names[0] }) : super.close();
+  }
+  /** @param {string} cover */
+  stop(cover) {
+    return this.send({ type: "stop", cover });
+  }
+  /** @param {string} cover @param {number} position percent, 100 is open */
+  position(cover, position) {
+    return this.#move({ type: "position", cover, position });
+  }
+  /** @param {import("./ui/connection.js").Command} command */
+  async #move(command) {
+    const cover = this.covers.get(command.cover ?? "");
+    if (cover && this.#needsConfirmation(cover)) await this.#ask(cover, ({ questionOfMove }) => questionOfMove(cover, command));
+    return this.send(command);
   }
   /** Set a simulated input. @param {string} pin @param {number} value */
   drive(pin, value) {
@@ -155,6 +171,11 @@ export class Raspi extends Connection {
         return this.emit("source", message);
       case "automation":
         return this.emit("automation", message);
+      case "cover": {
+        const cover = this.covers.get(message.cover);
+        const { type, seq, time, cover: _, ...news } = message;
+        return cover && this.emit("cover", Object.assign(cover, news));
+      }
       case "health":
         this.syncClock(message.time);
         this.health = message;
@@ -162,9 +183,9 @@ export class Raspi extends Connection {
     }
   }
 
-  /** Return whether to ask first: not without a connection, where the command fails anyway. @param {string} name */
-  #needsConfirmation(name) {
-    return this.#confirm !== false && this.isFresh && this.pins.get(name)?.confirm === true;
+  /** Return whether to ask first: not without a connection, where the command fails anyway. @param {Pin|Cover} [target] */
+  #needsConfirmation(target) {
+    return this.#confirm !== false && this.isFresh && target?.confirm === true;
   }
 
   /**
@@ -173,21 +194,32 @@ export class Raspi extends Connection {
    */
   async #confirmCommand(name, value, isSwitch = false, seconds) {
     const pin = this.pins.get(name);
-    if (!pin) return;
-    const { askInDialog, questionOf } = await import("./ui/question.js");
-    const [question, answers] = await questionOf(pin, value, isSwitch, seconds ?? pin.pulse);
-    const isMeant = await (this.#confirm || askInDialog)(question, pin, answers);
+    if (pin) await this.#ask(pin, ({ questionOf }) => questionOf(pin, value, isSwitch, seconds ?? pin.pulse));
+  }
+
+  /** @param {Pin|Cover} target @param {(module: typeof import("./ui/question.js")) => Promise<[string, Answers]>} phrase */
+  async #ask(target, phrase) {
+    const module = await import("./ui/question.js");
+    const [question, answers] = await phrase(module);
+    const isMeant = await (this.#confirm || module.askInDialog)(question, target, answers);
     if (!isMeant) throw new RaspiError("cancelled", "the answer was no, so nothing was sent");
+  }
+
+  /** Take on what a hello describes. @param {Hello} hello */
+  describe(hello) {
+    this.hello = hello;
+    this.pins = new Map(hello.pins.map((pin) => [pin.name, { ...pin, value: hello.state[pin.name] ?? null, by: null }]));
+    this.covers = new Map(hello.covers?.map((cover) => [cover.name, { ...cover, by: null }]));
   }
 
   /** @param {Hello} hello */
   #begin(hello) {
-    this.hello = hello;
-    this.pins = new Map(hello.pins.map((pin) => [pin.name, { ...pin, value: hello.state[pin.name] ?? null, by: null }]));
+    this.describe(hello);
     this.interval = hello.interval;
     this.markLive();
     this.emit("hello", hello);
     for (const pin of this.pins.values()) this.emit("pin", pin);
+    for (const cover of this.covers.values()) this.emit("cover", cover);
   }
 
   /** @param {string} name @param {Partial<Pin>} news */

@@ -6,7 +6,7 @@
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
 const KEPT = ["script", "style", "manifest"]; // kinds of requests
-const KEPT_PATHS = /(^|\/)(icon\.svg|languages\/[a-z0-9-]+(\.first)?\.json)$/;
+const KEPT_PATHS = /(^|\/)(icon\.svg|languages\/[a-z0-9-]+(\.(first|covers))?\.json)$/;
 const CACHE_PREFIX = "raspi-server "; // caches with other names are those of your own pages
 const NETWORK_TIMEOUT_S = 5; // for a network that swallows everything, such as another Wi-Fi
 const ROOT = new URL("./", location.href).pathname;
@@ -36,7 +36,7 @@ worker.addEventListener("fetch", (event) => {
  * @param {FetchEvent} event @param {string} path
  */
 async function answer(event, path) {
-  const before = (await caches.match(path)) ?? (await caches.match(path.replace(".first.json", ".json"))); // which has more
+  const before = (await caches.match(path)) ?? (await caches.match(path.replace(/\.(first|covers)\.json$/, ".json"))); // which has more
   if (before && isImmutable(before)) return before;
   const network = fetch(event.request);
   try {

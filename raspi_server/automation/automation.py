@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..config.schema import Config
+from ..config.schema import Config, Goal, InputConfig
 from ..gpio.board import Board
 from ..gpio.pin import PinChange
 from ..limits import DEFAULT, Limits
@@ -15,12 +15,15 @@ from ..system import clock as system_clock
 from ..system import storage
 from . import report
 from .clock import Evidence, StepWatch
+from .covers import HouseCovers
 from .memory import Memory, Snapshot
 from .rule_windows import RuleWindows
 from .schedule_engine import ScheduleEngine
 from .zone import SystemZone
 
 if TYPE_CHECKING:
+    from ..gpio.cover import Cover
+    from ..gpio.covers import Covers
     from .rule_engine import RuleEngine
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,8 @@ class Automation:
         """The rules; None before there were any."""
         self._windows = RuleWindows(self.schedules)
         self._config = Config()
+        self._open_covers: Callable[[], Covers | None] = lambda: None
+        self._covers = HouseCovers((), {}, self._open_covers)
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.Handle | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -63,6 +68,10 @@ class Automation:
 
     # The server
 
+    def use_covers(self, covers: "Callable[[], Covers | None]") -> None:
+        """Move the covers that `covers` returns, None before there are any."""
+        self._open_covers = covers
+
     def apply(self, config: Config, board: Board) -> None:
         """Claim what the schedules and rules of a configuration want now, and go on from there.
 
@@ -70,7 +79,9 @@ class Automation:
         an output is right. `synchronize` is to follow.
         """
         self._config = config
-        self.schedules.use_outputs(board)
+        inputs = {pin.name: pin for pin in config.pins if isinstance(pin, InputConfig)}
+        self._covers = HouseCovers(config.covers, inputs, self._open_covers)
+        self.schedules.use_outputs(board, self._move_soon)
         self.schedules.configure(config.schedules, config.location)
         if self.needs_time and self._step_watch is None:
             self._watch_clock()
@@ -95,7 +106,7 @@ class Automation:
             )
         rules = self._config.rules
         self._windows.keep_only({rule.only for rule in rules.values() if rule.only})
-        self.rules.configure(board, rules)
+        self.rules.configure(board, rules, self._covers)
         self._windows.have_changed(time.time())
 
     def synchronize(self) -> None:
@@ -107,6 +118,20 @@ class Automation:
         """Tell the rules of a change of a pin. What that of an input switches is switched then."""
         if self.rules:
             self.rules.changed(change)
+
+    def cover_changed(self, cover: "Cover") -> None:
+        """Tell the rules of a change of a cover."""
+        if self.rules:
+            moment = self._loop.time() if cover.since is None else cover.since
+            self.rules.cover_changed(cover.config.name, cover.value, moment)
+
+    def _move_soon(self, cover: str, goal: Goal, by: str) -> None:
+        """Give a cover a goal once this turn of the loop is over: at a start it is not open yet."""
+        self._loop.call_soon(self._move, cover, goal, by)
+
+    def _move(self, cover: str, goal: Goal, by: str) -> None:
+        if not self._is_closed:
+            self._covers.move(cover, goal, by)
 
     def close(self) -> None:
         """Stop. Outputs keep the claims that they have."""
@@ -244,15 +269,15 @@ class Automation:
         self._when_told()
 
     def schedule_infos(self, may_pause: Callable[[tuple[str, ...]], bool]) -> list[ScheduleInfo]:
-        """Return all schedules. `may_pause` tells if the caller may, by the names of its pins."""
+        """Return all schedules. `may_pause` tells if the caller may, by all that they switch."""
         configs = self._config.schedules
         return [
-            report.schedule(configs[each.name], each, may_pause(configs[each.name].pins))
+            report.schedule(configs[each.name], each, may_pause(configs[each.name].targets))
             for each in self.schedules.states()
         ]
 
     def rule_infos(self, may_pause: Callable[[tuple[str, ...]], bool]) -> list[RuleInfo]:
-        """Return all rules. `may_pause` tells if the caller may, by the names of its outputs."""
+        """Return all rules. `may_pause` tells if the caller may, by all that they switch."""
         configs = self._config.rules
         return [
             report.rule(configs[each.name], each, may_pause(configs[each.name].targets))

@@ -6,23 +6,26 @@ from datetime import datetime, tzinfo
 from typing import NamedTuple
 
 from ..config.errors import Diagnostic, nearest
-from ..config.schema import InputConfig, PinConfig, PwmConfig
+from ..config.schema import CoverConfig, InputConfig, PinConfig, PwmConfig
 from ..config.strict_yaml import quote
 
 _COLUMNS = ["time", "pin", "value"]
 _EXAMPLE = "2026-06-21T18:00,door,on"
 _AUTO = "auto"
+_MOVES = ("open", "close", "stop")
+Pins = Mapping[str, PinConfig | CoverConfig]
+"""What a line may name: the pins and covers of a configuration."""
 
 
 class Given(NamedTuple):
     """The value that an input has from a Unix time on, or an output that is switched by hand then.
 
-    The value None ends what was switched by hand.
+    The value None ends what was switched by hand. For a cover it is a word, or a position.
     """
 
     moment: float
     pin: str
-    value: float | None
+    value: float | str | None
 
 
 def local_time(text: str) -> datetime:
@@ -37,7 +40,7 @@ def local_time(text: str) -> datetime:
     raise ValueError(f"{words}, got {quote(text)}")
 
 
-def read(text: str, file: str, pins: Mapping[str, PinConfig], zone: tzinfo) -> list[Given]:
+def read(text: str, file: str, pins: Pins, zone: tzinfo) -> list[Given]:
     """Return what the text of a file gives, in the order of time.
 
     A first line with the names of the columns is left out. Semicolons may separate, too. Raise
@@ -66,7 +69,7 @@ def _fields(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[st
             yield number, fields
 
 
-def _given(fields: list[str], pins: Mapping[str, PinConfig], zone: tzinfo) -> Given:
+def _given(fields: list[str], pins: Pins, zone: tzinfo) -> Given:
     """Return what a line gives. Raise ValueError, which says what was expected."""
     if len(fields) != len(_COLUMNS):
         got = quote(",".join(fields))
@@ -76,8 +79,30 @@ def _given(fields: list[str], pins: Mapping[str, PinConfig], zone: tzinfo) -> Gi
     if name not in pins:
         near = nearest(name, pins)
         hint = f" (did you mean {near}?)" if near else ""
-        raise ValueError(f"expected the name of a pin, got {quote(name)}{hint}")
-    return Given(moment, name, _value(value.lower(), pins[name]))
+        raise ValueError(f"expected the name of a pin or a cover, got {quote(name)}{hint}")
+    found = pins[name]
+    for cover in pins.values():
+        if isinstance(cover, CoverConfig) and name in cover.outputs:
+            words = f"expected an output that no cover has, got {name}; write {cover.name},open"
+            raise ValueError(words)
+    if isinstance(found, CoverConfig):
+        return Given(moment, name, _move(value.lower(), found))
+    return Given(moment, name, _value(value.lower(), found))
+
+
+def _move(text: str, cover: CoverConfig) -> float | str:
+    if text in _MOVES:
+        return text
+    try:
+        value = float(text) if cover.has_position else -1
+    except ValueError:
+        value = -1
+    if 0 <= value <= 100:
+        return value
+    choices = "open, close or stop"
+    if cover.has_position:
+        choices = "open, close, stop or a number from 0 to 100"
+    raise ValueError(f"expected {choices} for {cover.name}, got {quote(text)}")
 
 
 def _value(text: str, pin: PinConfig) -> float | None:

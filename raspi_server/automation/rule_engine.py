@@ -14,6 +14,7 @@ from ..config.schema import InputConfig, OnlyConfig, Press, RuleConfig
 from ..gpio.claims import Level
 from ..gpio.pin import PinChange
 from ..messages import Value
+from .covers import MovableCovers
 from .presses import Button
 from .rule_memory import KeptRule, KeptRules, RuleMemory, keys_of
 from .rule_ports import Pins, Window
@@ -81,6 +82,7 @@ class RuleEngine:
         self._when_parked = when_parked
         self._wall = wall
         self._pins: Pins | None = None
+        self._covers: MovableCovers | None = None
         self._kept: KeptRules | None = None
         self._runners: dict[str, _Runner] = {}
         self._by_pin: dict[str, list[_Runner]] = {}
@@ -129,13 +131,15 @@ class RuleEngine:
 
     # What happens
 
-    def configure(self, pins: Pins, rules: Mapping[str, RuleConfig]) -> None:
+    def configure(
+        self, pins: Pins, rules: Mapping[str, RuleConfig], covers: MovableCovers | None = None
+    ) -> None:
         """Begin with rules, or go on with others, and claim what they give now.
 
         Call it at a start and at each reload while the inputs are open and no other output has been
         opened; then `synchronize`. Rules that stay as they were go on; none is parked any more.
         """
-        self._pins = pins
+        self._pins, self._covers = pins, covers
         self._run(self._configure, rules)
 
     def synchronize(self) -> None:
@@ -154,6 +158,15 @@ class RuleEngine:
             self._run(step[0], *step[1])
             return
         self._queue.append(step)  # the board is in the middle of switching this output
+        if not self._is_busy:
+            self._loop.call_soon(self._work)
+
+    def cover_changed(self, cover: str, value: Value, moment: float) -> None:
+        """Take a change of a cover: what it starts follows in the next turn of the loop."""
+        if value is None:
+            self._queue.append((self._synchronize, (False,)))
+        else:
+            self._queue.append((self._change, (cover, bool(value), moment)))
         if not self._is_busy:
             self._loop.call_soon(self._work)
 
@@ -226,7 +239,6 @@ class RuleEngine:
 
     def _index(self) -> None:
         """Note which rules hear of which pin, and the presses that matter at each button."""
-        assert self._pins
         self._by_pin = {}
         kinds: dict[str, frozenset[Press]] = {}
         for runner in self._runners.values():
@@ -235,7 +247,7 @@ class RuleEngine:
                 self._by_pin.setdefault(pin, []).append(runner)
                 if config.press:
                     kinds[pin] = kinds.get(pin, frozenset()) | {config.press}
-        values = self._pins.values()
+        values = self._values()
         for pin in self._tracks.keys() - values.keys():
             del self._tracks[pin]
         for pin in values:
@@ -248,16 +260,21 @@ class RuleEngine:
             self._buttons[pin].reset(bool(self._tracks[pin].active))
         self._kinds = kinds
 
-    # Pins
+    # Pins and covers
+
+    def _values(self) -> dict[str, Value]:
+        """Return the values of all pins and covers by name."""
+        assert self._pins
+        values = self._pins.values()
+        return {**values, **self._covers.values(values)} if self._covers else dict(values)
 
     def _synchronize(self, is_opening: bool) -> None:
-        assert self._pins
         now = self._loop.time()
         if not is_opening and not self._is_opening:
             for runner in self._runners.values():
                 self._advance(runner, now)
         self._is_opening = is_opening
-        for pin, value in self._pins.values().items():
+        for pin, value in self._values().items():
             self._find(pin, value, now, is_opening)
         if not is_opening:
             self._before.clear()
@@ -367,6 +384,9 @@ class RuleEngine:
         ]
         runner.runs += 1
         self._claim(runner, actions, self._loop.time(), edge=True)
+        for cover, goal in runner.rule.config.move.items():
+            if self._covers and self._covers.move(cover, goal, f"{_BY_RULE}{runner.name}"):
+                self._count_for(runner, cover)
 
     def _advance(self, runner: _Runner, at: float) -> None:
         """Bring a rule to a moment: its claims begin or end, what was due happens.
@@ -417,7 +437,7 @@ class RuleEngine:
     def _release(self, runner: _Runner) -> None:
         assert self._pins
         runner.rule.state.began, runner.is_claiming = None, False
-        for pin in runner.rule.config.targets:
+        for pin in runner.rule.config.outputs:
             self._acting = runner.name
             try:
                 self._pins.release(pin, runner.name, Level.RULE)
@@ -456,12 +476,15 @@ class RuleEngine:
         by = change.by or ""
         name = self._acting or (by.removeprefix(_BY_RULE) if by.startswith(_BY_RULE) else "")
         runner = self._runners.get(name)
-        if runner is None or change.by is None:
-            return
-        if self._storms.count(change.pin, self._loop.time()) and not runner.is_parked:
+        if runner and change.by is not None:
+            self._count_for(runner, change.pin)
+
+    def _count_for(self, runner: _Runner, target: str) -> None:
+        """Count a change of an output or a cover by a rule."""
+        if self._storms.count(target, self._loop.time()) and not runner.is_parked:
             runner.is_parked = True
             words = "rule %s is parked: %s changed more than %d times in %g s; reload or resume it"
-            log.warning(words, name, change.pin, STORM_CHANGES, STORM_S)
+            log.warning(words, runner.name, target, STORM_CHANGES, STORM_S)
             self._queue += (self._rest, (runner,)), (self._when_parked, ())
             if not self._is_busy:
                 self._loop.call_soon(self._work)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, tzinfo
 from typing import NamedTuple, Protocol
 
-from ..config.schema import Location, ScheduleConfig
+from ..config.schema import Goal, Location, ScheduleConfig
 from .memory import Memory, Pulse
 from .outputs import Outputs
 from .plan import Segment, next_change, plan
@@ -18,6 +18,9 @@ from .schedules import Schedule
 from .sun import Sky
 from .times import Calendar, Occurrence
 
+Move = Callable[[str, Goal, str], object]
+"""Function that gives a cover a goal; the last argument says which schedule does. It may wait until
+the pins are open."""
 _NEXT_CHANGES_S = 86400
 _TINY_S = 1e-6
 """Time between two claims of which one must count as newer."""
@@ -87,6 +90,7 @@ class ScheduleEngine:
         """The calendar of the present zone and place."""
         self._schedules: dict[str, Schedule] = {}
         self._claims = ScheduleClaims()
+        self._move: Move = lambda cover, goal, by: None
         self._pulses: dict[str, Pulse] = {}
         self._runs: dict[str, int] = {}
         self._told: set[tuple[str, date]] = set()
@@ -101,9 +105,11 @@ class ScheduleEngine:
         self._next_changes: dict[str, float] | None = None
         """What `next_changes` returns, None until it is worked out again."""
 
-    def use_outputs(self, outputs: Outputs) -> None:
-        """Claim these outputs from the next step on."""
+    def use_outputs(self, outputs: Outputs, move: Move | None = None) -> None:
+        """Claim these outputs from the next step on, and move covers with `move`."""
         self._claims.outputs = outputs
+        if move:
+            self._move = move
 
     def claim_again(self) -> None:
         """Claim what is claimed already, for outputs that may have been replaced."""
@@ -237,6 +243,8 @@ class ScheduleEngine:
             for pin in config.turn_off:
                 log.info("schedule %s: ends what people and rules switched at %s", name, pin)
                 self._claims.outputs.relinquish(pin, f"schedule {name}", rules_too=True)
+            if config.cover and config.goal is not None:
+                self._move(config.cover, config.goal, f"schedule {name}")
             self._runs[name] = self._runs.get(name, 0) + 1
         self._claim_outputs([schedule for schedule, _ in due])
 

@@ -55,7 +55,7 @@ def _make(source: ConfigSource, config: Config, hooks: Hooks, folder: Path, name
     except msgspec.DecodeError as error:
         return _fail(f"{folder}/hooks.json: {error}: sudo rm {folder}/hooks.json")
     is_reloading = reload_service()
-    print(f"The address of the hook {name} ({hook.do} {hook.pin}), shown only now:\n")
+    print(f"The address of the hook {name} ({hook.do} {hook.target}), shown only now:\n")
     for address in addresses(source, is_reloading):
         print(f"    {address}{PATH.lstrip('/')}{secret}")
     print("\nEach device that opens it does that, without a code: keep it like a key.")
@@ -70,7 +70,7 @@ def _list(config: Config, hooks: Hooks) -> None:
     """Print the hooks, and the commands that make their addresses."""
     for name, hook in config.hooks.items():
         how = f"no address yet: sudo raspi-server hook --new {name}"
-        print(f"{name}: {hook.do} {hook.pin}: {'it has an address' if hooks.has(name) else how}")
+        print(f"{name}: {hook.do} {hook.target}: {'it has an address' if hooks.has(name) else how}")
     if config.hooks:
         print(
             "An address is shown only when it is made. --new NAME makes another, and ends the old."

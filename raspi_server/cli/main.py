@@ -188,8 +188,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Print the warnings, a summary and the meaning of inputs, or all errors."""
-    from ..config.meaning import meaning
+    """Print the warnings, a summary and the meaning of inputs and covers, or all errors."""
+    from ..config.meaning import meaning, meaning_of_cover
     from ..security import tls
 
     file = options.file or default_file()
@@ -220,10 +220,14 @@ def check(options: argparse.Namespace) -> int:
     scheme = "https" if config.certificate else "http"
     modes = Counter(type(pin).__struct_config__.tag for pin in config.pins)
     pins = ", ".join(f"{count} {mode}" for mode, count in modes.items()) or "no pins yet"
+    if covers := len(config.covers):
+        pins += f", {covers} cover{'s' * (covers > 1)}"
     print(f"ok: {file}: {scheme} on port {config.port}, {pins}")
     for pin in config.pins:
         if isinstance(pin, InputConfig):
             print(f"    {meaning(pin)}")
+    for cover in config.covers:
+        print(f"    {meaning_of_cover(cover, {pin.name: pin for pin in config.pins})}")
     return 0
 
 

@@ -45,27 +45,30 @@ def show(file: Path, begin: str | None, end: str | None, inputs: Path | None) ->
 def _print(
     config: Config, since: float, until: float, zone: SystemZone, given: Sequence[Given]
 ) -> None:
-    width = max((len(pin.name) for pin in config.pins), default=0)
+    width = max((len(each.name) for each in (*config.pins, *config.covers)), default=0)
+    value_width = 7 if config.covers else 4
     print(f"in the time of {zone.name}:")
     events = play(config, since, until, zone, given)
     for each in events:
         when = datetime.fromtimestamp(each.moment, zone.zone).strftime("%a %Y-%m-%d %H:%M:%S")
-        print(f"{when}  {each.pin:{width}}  {_shown(each.value):4} {each.why}")
+        print(f"{when}  {each.pin:{width}}  {_shown(each.value):{value_width}} {each.why}")
     if not events:
         print("nothing switches in that time")
     if config.rules and not given:
         print("the inputs were off all the time; --inputs FILE says what they do, for the rules")
 
 
-def _shown(value: float | None) -> str:
+def _shown(value: float | str | None) -> str:
     if value is None:
         return ""
+    if isinstance(value, str):
+        return value
     return f"{value:g}" if 0 < value < 1 else "on" if value else "off"
 
 
 def _read(file: Path, config: Config, zone: SystemZone) -> list[Given]:
     """Return what a file gives. Raise ValueError, which says why it cannot be read."""
-    pins = {pin.name: pin for pin in config.pins}
+    pins = {each.name: each for each in (*config.pins, *config.covers)}
     try:
         return read(file.read_text("utf-8"), str(file), pins, zone.zone)
     except OSError as error:

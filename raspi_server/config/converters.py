@@ -83,9 +83,11 @@ _SYNONYMS = {
     **dict.fromkeys(("dusk", "sundown", "evening"), ("sunset",)),
     **dict.fromkeys(("dawn", "sunup", "morning"), ("sunrise",)),
     **dict.fromkeys(("noon", "midday"), ("12:00",)),
+    **dict.fromkeys(("shut", "closed", "down"), ("close",)),
+    **dict.fromkeys(("opened", "up"), ("open",)),
     **dict.fromkeys(("midnight",), ("24:00", "00:00")),
 }
-"""The kinds, icons, presses and times that other words mean; the first that fits."""
+"""The kinds, icons, presses, times and goals that other words mean; the first that fits."""
 _TIME = re.compile(r"(?:(?P<sun>sunrise|sunset)(?:(?P<sign>[-+])|$))?(?P<clock>\d\d?:\d\d|)")
 _CLOCK_TEXT = re.compile(r"([0-9]{1,2})[:.]?([0-9]{2})?(?::[0-9]{2})?(?:h|uhr)?([ap])?\.?(?:m\.?)?")
 _CLOCK_RANGE = re.compile(r"([0-9]{1,2}:[0-9]{2})(?:-|–|to)([0-9]{1,2}:[0-9]{2})")
@@ -99,6 +101,7 @@ _DAY_WORDS = {
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 _SHARE = "a number from 0 to 1"
+_PERCENT = "a number from 0 to 100"
 _MAX_ADVICE = 60
 _LETTERS_FOR_DIGITS = str.maketrans("oOlI", "0011")
 
@@ -169,7 +172,9 @@ def _repairs(kind: Any, node: strict_yaml.ScalarNode) -> Iterator[tuple[str, str
     if match := re.fullmatch(r"([0-9.]+) ?m", bare):
         yield f"{match[1]}min", None, "write {} for minutes"
     if match := re.fullmatch(r"([0-9]+)( ?%?)", bare):
-        if not _unit(kind):
+        if expected(kind).endswith(_PERCENT):
+            yield match[1], None, "write {}"
+        elif not _unit(kind):
             yield f"{int(match[1]) / 100:g}", None, f"{match[1]} percent is {{}}"
         yield f"{match[1]}ms", None, "write {} for milliseconds"
     if kind is HostName:

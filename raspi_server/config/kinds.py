@@ -35,6 +35,9 @@ OutputKind = Literal[
     "button", "bell", "garage_door", "gate",
 ]  # fmt: skip
 PwmKind = Literal["light", "fan", "heater", "pump"]
+CoverKind = Literal[
+    "garage_door", "gate", "door", "window", "shutter", "blind", "awning", "curtain"
+]  # fmt: skip
 Icon = Literal[
     "bell", "blinds", "bolt", "bulb", "button", "camera", "car", "cold", "desk-lamp", "door",
     "door-garage", "droplets", "fan", "fish", "flame", "fumes", "garden", "gas", "gate", "heater",

@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from . import rules, schedule_rules, strict_yaml
+from . import cover_rules, rules, schedule_rules, strict_yaml
 from .converters import advice, choice, converter, expected, meant_days
+from .cover_rules import CoverReader
 from .errors import ConfigError, Diagnostic, Fault, told_once
 from .kinds import BUTTON_DEBOUNCE_S, OPENINGS
 from .pinout import POSITION_BY_GPIO
@@ -28,6 +29,7 @@ from .schema import (
     AnyPin,
     CertificateFiles,
     Config,
+    CoverConfig,
     Day,
     Gpio,
     HookConfig,
@@ -141,6 +143,7 @@ class _Parser:
         self._folder = folder
         self._has_run = has_run
         self._rules = RuleReader(self)
+        self._covers = CoverReader(self)
         self._sections: dict[Any, Callable[[Node, str], Any]] = {
             tuple[AnyPin, ...]: self._pins,
             AccessConfig: self._access,
@@ -156,12 +159,14 @@ class _Parser:
             tuple[Name, ...]: partial(self._list, Name, "[lamp, porch]"),
             RuleConfigs: self._rules.read,
             **self._rules.sections,
+            tuple[CoverConfig, ...]: self._covers.read,
+            **self._covers.sections,
             Words | None: self._words,
         }
         self._hook_lines: dict[tuple[str, str], int] = {}
         """The line of each key of each hook."""
         self.lines: dict[str, int] = {}
-        """The line of each schedule and of each of its keys, by their dotted paths."""
+        """The line of each schedule and cover, and of each of its keys, by their dotted paths."""
 
     def error(self, line: int, key: str, message: str) -> None:
         """Add an error."""
@@ -349,11 +354,10 @@ class _Parser:
             nodes = body.value if strict_yaml.is_mapping(body) else ()
             lines = {key.value: line_of(key) for key, _ in nodes if strict_yaml.is_scalar(key)}
             self._hook_lines |= {(name, key): at for key, at in lines.items()}
-            for key, wanted in (("pin", "the name of a pin"), ("do", rules.HOOK_ACTIONS)):
-                if key not in lines and (
-                    strict_yaml.is_mapping(body) or strict_yaml.is_empty(body)
-                ):
-                    self.error(line, _join(own_path, key), f"expected {wanted}, got nothing")
+            if strict_yaml.is_mapping(body) or strict_yaml.is_empty(body):
+                for violation in rules.hook_keys(lines, values):
+                    at = lines.get(violation.line_key, line)
+                    self.error(at, _join(own_path, violation.key), violation.message)
             if len(self.errors) == before:
                 hooks[name] = HookConfig(**values)
         return hooks
@@ -363,17 +367,28 @@ class _Parser:
         if self.errors:
             return
         pins = {pin.name: pin for pin in values.get("pins", ())}
+        covers = {cover.name: cover for cover in values.get("covers", ())}
         location = values.get("location")
-        self._check_hooks(values, pins)
+        cover_rules.check(tuple(covers.values()), pins, self)
+        for cover in covers.values():
+            for violation in cover_rules.doubts(cover, pins):
+                line = self.lines[f"covers.{cover.name}.{violation.line_key}"]
+                self.warn(line, f"covers.{cover.name}.{violation.key}", violation.message)
+        self._check_hooks(values, pins, covers)
         for name, schedule in values.get("schedules", {}).items():
-            for violation in schedule_rules.schedule(schedule, pins, location):
-                self._violation(_join("schedules", name), violation)
-        self._rules.check(values.get("rules", {}), pins, location)
+            for violation in schedule_rules.schedule(schedule, pins, covers, location):
+                self.report(_join("schedules", name), violation)
+        self._rules.check(values.get("rules", {}), pins, covers, location)
 
-    def _check_hooks(self, values: dict[str, Any], pins: Mapping[str, PinConfig]) -> None:
+    def _check_hooks(
+        self,
+        values: dict[str, Any],
+        pins: Mapping[str, PinConfig],
+        covers: Mapping[str, CoverConfig],
+    ) -> None:
         access = values.get("access", AccessConfig())
         for name, hook in values.get("hooks", {}).items():
-            for violation in rules.hook(hook, pins, access):
+            for violation in rules.hook(hook, pins, covers, access):
                 line = self._hook_lines[name, violation.line_key]
                 self.error(line, _join(_join("hooks", name), violation.key), violation.message)
 
@@ -403,23 +418,19 @@ class _Parser:
             nodes = body.value if strict_yaml.is_mapping(body) else ()
             present = {key.value: line_of(key) for key, _ in nodes if strict_yaml.is_scalar(key)}
             self.lines |= {_join(own_path, key): at for key, at in present.items()}
-            covers = [key for key in schedule_rules.OF_COVERS if key in present]
-            for key in covers:
-                self.error(present[key], _join(own_path, key), schedule_rules.NO_COVERS)
-            if covers:
-                continue
             values = self.mapping(body, own_path, ScheduleConfig)
             if strict_yaml.is_mapping(body) or strict_yaml.is_empty(body):
                 for violation in schedule_rules.keys(present, values):
-                    self._violation(own_path, violation)
+                    self.report(own_path, violation)
             if len(self.errors) == before:
                 schedules[name] = ScheduleConfig(**{names[key]: values[key] for key in values})
         return schedules
 
-    def _violation(self, path: str, violation: Violation) -> None:
+    def report(self, path: str, violation: Violation) -> None:
         """Add an error in the line of a key below `path`, else in the line of `path`."""
         line = self.lines.get(_join(path, violation.line_key), self.lines[path])
-        self.error(line, _join(path, violation.key), violation.message)
+        key = _join(path, violation.key) if violation.key else path
+        self.error(line, key, violation.message)
 
     def _pins(self, node: Node, path: str) -> tuple[PinConfig, ...]:
         return _Pins(self).read(node, path)

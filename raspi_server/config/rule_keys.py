@@ -1,7 +1,8 @@
 """Parser of the section `rules`, and the rules for combinations of its keys."""
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol, get_args
 
 import msgspec
@@ -9,10 +10,14 @@ import msgspec
 from . import schedule_rules, strict_yaml
 from .converters import choice, expected
 from .errors import nearest
-from .rules import Violation
+from .kinds import OPENINGS
+from .rules import Violation, needs_unattended, no_cover, no_position, what_moves
 from .schema import (
     NAME,
+    CoverConfig,
+    CoverGoals,
     DrivenConfig,
+    Goal,
     InputConfig,
     Location,
     Name,
@@ -27,12 +32,12 @@ from .schema import (
 )
 from .strict_yaml import Node, line_of, quote, show
 
-_ACTIONS = ("turn_on", "turn_off", "toggle", "set", "pulse")
+_ACTIONS = ("turn_on", "turn_off", "toggle", "set", "pulse", "move")
+_OF_OUTPUTS = _ACTIONS[:-1]
 _STATES = ("turn_on", "turn_off", "set")
 """The actions that can last."""
 _NO_MESSAGES = "this release sends no messages; a rule with for can switch an output"
 NOT_YET = {
-    "move": "expected no move: this release has no covers; turn_on, pulse and others switch pins",
     "notify": f"expected no notify: {_NO_MESSAGES}",
     "repeat": f"expected no repeat: {_NO_MESSAGES}",
     "done": f"expected no done: {_NO_MESSAGES}",
@@ -74,9 +79,10 @@ class RuleReader:
         self._reader = reader
         self.lines: dict[str, int] = {}
         """The lines of rules, their keys, and the pins below them, by dotted path."""
-        self.sections = {
+        self.sections: dict[Any, Callable[[Node, str], Any]] = {
             PinNames: self._names,
-            PinValues: self._values,
+            PinValues: partial(self._values, PinValues),
+            CoverGoals: partial(self._values, CoverGoals),
             OnlyConfig | None: self._window,
         }
         """The functions that read the types of a rule's keys."""
@@ -107,19 +113,21 @@ class RuleReader:
         self,
         rules: Mapping[str, RuleConfig],
         pins: Mapping[str, PinConfig],
+        covers: Mapping[str, CoverConfig],
         location: Location | None,
     ) -> None:
-        """Check the rules against pins and location, once all are read and have no errors."""
+        """Check the rules against all they name, once all is read and has no errors."""
         before = len(self._reader.errors)
         for name, rule in rules.items():
             path = f"rules.{name}"
-            self._report(path, _sources(rule, pins))
-            self._report(path, _targets(rule, pins))
+            self._report(path, _sources(rule, pins, covers))
+            self._report(path, _targets(rule, pins, covers))
+            self._report(path, _moves(rule, pins, covers))
             if rule.only:
                 times = {"from": rule.only.begin, "to": rule.only.end}
                 self._report(f"{path}.only", schedule_rules.sun(times, location))
         if len(self._reader.errors) == before:
-            for circle in _circles(rules, pins):
+            for circle in _circles(rules, pins, covers):
                 self._report_circle(circle)
 
     def _report(self, path: str, violations: Iterator[Violation]) -> None:
@@ -152,31 +160,32 @@ class RuleReader:
                 self._note(path, name, item)
         return tuple(name for name, _ in names)
 
-    def _values(self, node: Node, path: str) -> dict[str, float]:
-        """Return the values of pins, from one mapping or a list of them."""
-        kind = PinValues.__origin__.__args__[1]  # type: ignore[attr-defined]
+    def _values(self, mapping: Any, node: Node, path: str) -> dict[str, Any]:
+        """Return the values of pins or the goals of covers, from one mapping or a list of them."""
+        kind = mapping.__origin__.__args__[1]
         parts = node.value if strict_yaml.is_list(node) else [node]
-        found: dict[str, float] = {}
+        found: dict[str, Any] = {}
         for part in parts:
             if strict_yaml.is_empty(part) or not strict_yaml.is_mapping(part) or not part.value:
                 got = "{}" if strict_yaml.is_mapping(part) else show(part)
-                message = f"expected {expected(PinValues)}, got {got}"
+                message = f"expected {expected(mapping)}, got {got}"
                 self._reader.error(line_of(part), path, message)
                 continue
             for name, _, value in self._reader.entries(part, path):
                 self._note(path, name, value)
                 found[name] = self._reader.value(value, path, kind)
         if not parts:
-            message = f"expected {expected(PinValues)}, got an empty list"
+            message = f"expected {expected(mapping)}, got an empty list"
             self._reader.error(line_of(node), path, message)
         return found
 
     def _note(self, path: str, name: str, node: Node) -> None:
-        """Note the line of a pin's name below a key. A second one is an error."""
+        """Note the line of a name below a key. A second one is an error."""
         own_path = f"{path}.{name}"
         if own_path in self.lines:
             line = self.lines[own_path]
-            message = f"expected each pin once, got {quote(name)} in line {line} already"
+            what = "cover" if path.endswith(".move") else "pin"
+            message = f"expected each {what} once, got {quote(name)} in line {line} already"
             self._reader.error(line_of(node), path, message)
         self.lines.setdefault(own_path, line_of(node))
 
@@ -233,30 +242,49 @@ def _keys(present: Container[str]) -> Iterator[Violation]:
             if key in present and action in present and action not in _STATES:
                 message = f"expected {choice(_STATES)} with {key}, got {action}"
                 hint = "; write when in place of while" if key == "while" else ", which cannot last"
+                if action == "move":  # a cover stays where it went
+                    way = "write when in place of while" if key == "while" else "leave out hold"
+                    hint = f", which happens once; {way}"
                 yield Violation(action, message + hint)
 
 
-def _sources(rule: RuleConfig, pins: Mapping[str, PinConfig]) -> Iterator[Violation]:
-    """Check the pins that a rule depends on."""
+def _sources(
+    rule: RuleConfig, pins: Mapping[str, PinConfig], covers: Mapping[str, CoverConfig]
+) -> Iterator[Violation]:
+    """Check the pins and covers that a rule depends on."""
     key = "when" if rule.when else "while"
     for name in rule.sources:
-        if name not in pins:
+        if name in covers:
+            if rule.press:
+                message = f"expected an input with press, got {name}, which is a cover"
+                yield Violation(key, message, f"{key}.{name}")
+        elif name not in pins:
             hint = _NO_CLOCK if name in get_args(SunEvent) else ""
-            message = f"expected a pin, got {name}, which is {_unknown(name, pins)}{hint}"
+            message = f"expected a pin, got {name}, which is {_unknown(name, pins, covers)}{hint}"
             yield Violation(key, message, f"{key}.{name}")
         elif rule.press and not isinstance(pins[name], InputConfig):
             message = f"expected an input with press, got {name}, which is an output"
             yield Violation(key, message, f"{key}.{name}")
 
 
-def _targets(rule: RuleConfig, pins: Mapping[str, PinConfig]) -> Iterator[Violation]:
+def _targets(
+    rule: RuleConfig, pins: Mapping[str, PinConfig], covers: Mapping[str, CoverConfig]
+) -> Iterator[Violation]:
     """Check the pins that a rule switches."""
     keys: dict[str, str] = {}
     groups: dict[str, str] = {}
     for key, name in _actions(rule):
         pin, at = pins.get(name), f"{key}.{name}"
+        if name in covers:
+            message = f"expected an output or a pwm pin, got {name}, which is a cover"
+            yield Violation(key, f"{message}; write move: {{{name}: close}}", at)
+            continue
+        if mover := what_moves(name, covers):
+            message = f"expected an output that no cover has, got {name}, which is one of {mover}"
+            yield Violation(key, f"{message}; write move: {{{mover}: close}}", at)
+            continue
         if not isinstance(pin, DrivenConfig):
-            what = "an input" if pin else _unknown(name, pins)
+            what = "an input" if pin else _unknown(name, pins, covers)
             message = f"expected an output or a pwm pin, got {name}, which is {what}"
             yield Violation(key, message, at)
             continue
@@ -283,42 +311,62 @@ def _targets(rule: RuleConfig, pins: Mapping[str, PinConfig]) -> Iterator[Violat
             yield Violation(key, f"{message} {groups[pin.group]}: at most one of them is on", at)
 
 
+def _moves(
+    rule: RuleConfig, pins: Mapping[str, PinConfig], covers: Mapping[str, CoverConfig]
+) -> Iterator[Violation]:
+    """Check the covers that a rule moves."""
+    for name, goal in rule.move.items():
+        at = f"move.{name}"
+        cover = covers.get(name)
+        if cover is None:
+            yield Violation("move", no_cover(name, pins, covers), at)
+            continue
+        if message := needs_unattended(cover, rule.unattended, "a rule"):
+            yield Violation("unattended", message, at)
+        if message := no_position(cover, goal):
+            yield Violation("move", message, at)
+
+
 def _actions(rule: RuleConfig) -> Iterator[tuple[str, str]]:
-    """Yield the key and the pin of each action of a rule."""
-    for key in _ACTIONS:
+    """Yield the key and the pin of each action of a rule that switches pins."""
+    for key in _OF_OUTPUTS:
         for name in getattr(rule, _FIELDS[key]):
             yield key, name
 
 
-def _unknown(name: str, pins: Mapping[str, PinConfig]) -> str:
-    near = nearest(name, pins)
+def _unknown(name: str, pins: Mapping[str, PinConfig], covers: Mapping[str, CoverConfig]) -> str:
+    near = nearest(name, [*pins, *covers])
     return f"no pin (did you mean {near}?)" if near else "no pin"
 
 
 class _Step:
-    """One rule of a circle: it switches `target`, and so `reaches` an output of the same group."""
+    """One rule of a circle: it switches or moves `target`, and so `reaches` another source."""
 
-    def __init__(self, rule: str, source: str, target: str, reaches: str) -> None:
+    def __init__(self, rule: str, source: str, target: str, reaches: str, does: str) -> None:
         self.rule, self.source, self.target, self.reaches = rule, source, target, reaches
+        self._does = does
 
     def __str__(self) -> str:
-        group = "" if self.reaches == self.target else f", in the group of {self.reaches},"
-        return f"switches {self.target}{group} when {self.source} changes"
+        how = "in the group of" if self._does == "switches" else "which has"
+        beside = "" if self.reaches == self.target else f", {how} {self.reaches},"
+        return f"{self._does} {self.target}{beside} when {self.source} changes"
 
 
 def _circles(
-    rules: Mapping[str, RuleConfig], pins: Mapping[str, PinConfig]
+    rules: Mapping[str, RuleConfig],
+    pins: Mapping[str, PinConfig],
+    covers: Mapping[str, CoverConfig],
 ) -> Iterator[list[_Step]]:
-    """Yield the shortest circle through outputs of each rule that is in one, each circle once."""
+    """Yield the shortest circle of each rule that is in one, each circle once.
+
+    It leads through outputs, covers, and the pins of covers.
+    """
     steps: dict[str, list[_Step]] = {}
+    moving = {pin for cover in covers.values() for pin in cover.pins} | covers.keys()
     for name, rule in rules.items():
         for source in rule.sources:
-            if isinstance(pins[source], DrivenConfig):
-                steps.setdefault(source, []).extend(
-                    _Step(name, source, target, reached)
-                    for target in rule.targets
-                    for reached in _reached(target, pins)
-                )
+            if source in moving or isinstance(pins[source], DrivenConfig):
+                steps.setdefault(source, []).extend(_steps(name, rule, source, pins, covers))
     seen: set[frozenset[str]] = set()
     for source in steps:
         circle = _circle(source, steps)
@@ -326,6 +374,22 @@ def _circles(
         if circle and members not in seen:
             seen.add(members)
             yield circle
+
+
+def _steps(
+    name: str,
+    rule: RuleConfig,
+    source: str,
+    pins: Mapping[str, PinConfig],
+    covers: Mapping[str, CoverConfig],
+) -> Iterator[_Step]:
+    """Yield where a rule leads from one of its sources."""
+    for target in rule.outputs:
+        for reached in _reached(target, pins):
+            yield _Step(name, source, target, reached, "switches")
+    for target, goal in rule.move.items():
+        for reached in _set_going(covers[target], goal, pins):
+            yield _Step(name, source, target, reached, "moves")
 
 
 def _circle(output: str, steps: Mapping[str, list[_Step]]) -> list[_Step]:
@@ -349,3 +413,25 @@ def _reached(target: str, pins: Mapping[str, PinConfig]) -> Iterator[str]:
     for name, pin in pins.items():
         if group and name != target and getattr(pin, "group", None) == group:
             yield name
+
+
+def _set_going(cover: CoverConfig, goal: Goal, pins: Mapping[str, PinConfig]) -> Iterator[str]:
+    """Yield what may go on when a cover moves: the cover itself, its contacts and outputs.
+
+    On its way to be closed the cover goes off, which starts no rule.
+    """
+    may_open, may_close = goal not in ("close", 0), goal not in ("open", 100)
+    if may_open:
+        yield cover.name
+    for name, is_used in (
+        (cover.button, True),
+        (cover.up, may_open),
+        (cover.down, may_close),
+        (cover.opened, may_open),
+    ):
+        if name and is_used:
+            yield name
+    if cover.closed:
+        is_open_contact = getattr(pins.get(cover.closed), "kind", None) in OPENINGS
+        if may_open if is_open_contact else may_close:
+            yield cover.closed

@@ -10,7 +10,9 @@ from .schema import (
     LONG_PULSE_S,
     AccessConfig,
     BrokerUrl,
+    CoverConfig,
     DrivenConfig,
+    Goal,
     HookConfig,
     InputConfig,
     OutputConfig,
@@ -119,18 +121,83 @@ def initially_on(pin: PinConfig, others: Iterable[PinConfig]) -> Iterator[Violat
             yield Violation("initial", message)
 
 
-HOOK_ACTIONS = "on, off, toggle or pulse"
+def what_moves(pin: str, covers: Mapping[str, CoverConfig]) -> str | None:
+    """Return the name of the cover that has an output, or None."""
+    return next((name for name, cover in covers.items() if pin in cover.outputs), None)
+
+
+def no_cover(name: str, pins: Mapping[str, PinConfig], covers: Mapping[str, CoverConfig]) -> str:
+    """Return the message for a name that no cover has."""
+    what, hint = "no cover", ""
+    if name in pins:
+        what = "an output" if isinstance(pins[name], DrivenConfig) else "an input"
+        mover = next((cover for cover, each in covers.items() if name in each.pins), None)
+        hint = f"; write {mover}, the cover that has it" if mover else ""
+    elif near := nearest(name, covers):
+        hint = f" (did you mean {near}?)"
+    return f"expected a cover, got {name}, which is {what}{hint}"
+
+
+def needs_unattended(cover: CoverConfig, has_own: bool, what: str) -> str:
+    """Return the message for a cover with `confirm` that `what` may not move, or ""."""
+    if not cover.confirm or cover.unattended or has_own:
+        return ""
+    message = f"expected true, since {cover.name} has confirm: true and {what} asks nobody"
+    return f"{message}; write unattended: true"
+
+
+def no_position(cover: CoverConfig, goal: Goal) -> str:
+    """Return the message for a goal that a cover cannot reach, or ""."""
+    if isinstance(goal, str) or cover.has_position:
+        return ""
+    message = f"expected open or close, got {goal:g}: {cover.name} has one button"
+    return f"{message}, and so no position"
+
+
+HOOK_ACTIONS = "on, off, toggle or pulse, or for a cover open, close or stop"
+_OF_PINS = ("on", "off", "toggle", "pulse")
+
+
+def hook_keys(present: Container[str], values: Mapping[str, Any]) -> Iterator[Violation]:
+    """Check the keys of a hook: those `present`, and the `values` of those that are valid."""
+    if "pin" in present and "cover" in present:
+        yield Violation("cover", "expected a pin or a cover, got both")
+    elif "pin" not in present and "cover" not in present:
+        yield Violation("pin", "expected the name of a pin, got nothing")
+    elif "do" in values:
+        do, of_pin = values["do"], "pin" in present
+        if of_pin and do not in _OF_PINS:
+            yield Violation("do", f"expected on, off, toggle or pulse for a pin, got {do}")
+        elif not of_pin and do in _OF_PINS:
+            yield Violation("do", f"expected open, close or stop for a cover, got {do}")
+    if "do" not in present:
+        yield Violation("do", f"expected {HOOK_ACTIONS}, got nothing")
 
 
 def hook(
-    hook: HookConfig, pins: Mapping[str, PinConfig], access: AccessConfig
+    hook: HookConfig,
+    pins: Mapping[str, PinConfig],
+    covers: Mapping[str, CoverConfig],
+    access: AccessConfig,
 ) -> Iterator[Violation]:
-    """Check a hook against the pin that it switches."""
-    pin = pins.get(hook.pin)
+    """Check a hook against the pin that it switches, or the cover that it moves."""
+    if hook.cover is not None:
+        yield from _cover_hook(hook, hook.cover, pins, covers, access)
+        return
+    name = hook.target
+    pin = pins.get(name)
+    if name in covers:
+        message = f"expected an output or a pwm pin, got {name}, which is a cover"
+        yield Violation("pin", f"{message}; write cover: {name}")
+        return
+    if mover := what_moves(name, covers):
+        message = f"expected an output that no cover has, got {name}, which is one of {mover}"
+        yield Violation("pin", f"{message}; write cover: {mover} and do: open, for example")
+        return
     if not isinstance(pin, DrivenConfig):
-        near = None if pin else nearest(hook.pin, pins)
+        near = None if pin else nearest(name, pins)
         what = "an input" if pin else f"no pin (did you mean {near}?)" if near else "no pin"
-        yield Violation("pin", f"expected an output or a pwm pin, got {hook.pin}, which is {what}")
+        yield Violation("pin", f"expected an output or a pwm pin, got {name}, which is {what}")
         return
     if (pin.control or access.control) == "nobody":
         key = f"pins.{pin.name}.control" if pin.control else "access.control"
@@ -143,6 +210,29 @@ def hook(
     if hook.do == "pulse" and not getattr(pin, "pulse", None):
         message = f"expected on, off or toggle, got pulse: {pin.name} has no pulse of its own"
         yield Violation("do", message)
+
+
+def _cover_hook(
+    hook: HookConfig,
+    name: str,
+    pins: Mapping[str, PinConfig],
+    covers: Mapping[str, CoverConfig],
+    access: AccessConfig,
+) -> Iterator[Violation]:
+    cover = covers.get(name)
+    if cover is None:
+        yield Violation("cover", no_cover(name, pins, covers))
+        return
+    if (cover.control or access.control) == "nobody":
+        key = f"covers.{name}.control" if cover.control else "access.control"
+        message = f"expected a cover that may be moved, got {name} ({key}: nobody)"
+        yield Violation("cover", message)
+    if message := needs_unattended(cover, hook.unattended, "a hook"):
+        yield Violation("unattended", message, "cover")
+    if hook.do == "stop" and not cover.can_stop:
+        message = f"expected open or close, got stop: a press may not stop {name}"
+        hint = "write presses: below the cover, which says what a press does"
+        yield Violation("do", f"{message}; {hint}")
 
 
 def group_of_one(group: str, others: Iterable[str]) -> str:

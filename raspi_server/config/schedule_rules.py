@@ -7,28 +7,65 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from .errors import nearest
-from .rules import Violation
-from .schema import DrivenConfig, Location, OutputConfig, PinConfig, ScheduleConfig, TimeOfDay
+from .rules import Violation, needs_unattended, no_cover, no_position, what_moves
+from .schema import (
+    CoverConfig,
+    DrivenConfig,
+    Location,
+    OutputConfig,
+    PinConfig,
+    ScheduleConfig,
+    TimeOfDay,
+)
 
-OF_COVERS = ("cover", "goal")
-NO_COVERS = "expected a schedule of pins: this release has no covers"
 _MIDNIGHT = TimeOfDay(24 * 60)
 _OF_MOMENTS = ("at", "pulse", "turn_off", "late")
+_OF_PINS = ("pin", "value", "pulse", "turn_off")
+_GOALS = "open, close or a number from 0 to 100"
 
 
 def keys(present: Container[str], values: Mapping[str, Any]) -> Iterator[Violation]:
     """Check the keys of a schedule: those `present`, and the `values` of those that are valid."""
-    if "at" in present:
+    if "cover" in present or "goal" in present:
+        yield from _move(present, values)
+    elif "at" in present:
         yield from _moment(present, values)
     elif "from" in present or "to" in present:
         yield from _window(present, values)
     else:
         message = "expected a window (from and to) or a moment (at), got neither"
         yield Violation("from", f"{message}; write from: 18:00 and to: 23:00, for example")
-    if "pin" not in present and "turn_off" not in present:
+    if not any(key in present for key in ("pin", "turn_off", "cover", "goal")):
         yield Violation("pin", "expected the name of a pin, got nothing")
     if "days" in present and values.get("days") == ():
         yield Violation("days", "expected one day or more, got none; without days it is every day")
+
+
+def _move(present: Container[str], values: Mapping[str, Any]) -> Iterator[Violation]:
+    """Check a schedule that moves a cover, which has a moment and a goal."""
+    if "cover" not in present:
+        message = "expected only with cover, got no cover; write cover: NAME beside it"
+        yield Violation("goal", message)
+    if "goal" not in present:
+        message = f"expected {_GOALS} beside cover, got nothing; write goal: close, for example"
+        yield Violation("goal", message, "cover")
+    for key in _OF_PINS:
+        if key in present:
+            hint = "; write goal in place of value" if key == "value" else ""
+            message = f"expected a pin or a cover, got it with {_of_cover(present)}{hint}"
+            yield Violation(key, message)
+    for key in ("from", "to"):
+        if key in present:
+            message = f"expected at with {_of_cover(present)}, which moves at a moment, got {key}"
+            yield Violation(key, f"{message}; write at: 18:00 for each move, for example")
+    if not any(key in present for key in ("at", "from", "to")):
+        message = "expected a time such as sunset or 18:00, got nothing"
+        yield Violation("at", f"{message}; write at: sunset, for example", _of_cover(present))
+    yield from _no_midnight("at", values)
+
+
+def _of_cover(present: Container[str]) -> str:
+    return "cover" if "cover" in present else "goal"
 
 
 def _moment(present: Container[str], values: Mapping[str, Any]) -> Iterator[Violation]:
@@ -81,12 +118,23 @@ def _no_midnight(key: str, values: Mapping[str, Any]) -> Iterator[Violation]:
 
 
 def schedule(
-    schedule: ScheduleConfig, pins: Mapping[str, PinConfig], location: Location | None
+    schedule: ScheduleConfig,
+    pins: Mapping[str, PinConfig],
+    covers: Mapping[str, CoverConfig],
+    location: Location | None,
 ) -> Iterator[Violation]:
-    """Check a schedule against its pins and the location."""
+    """Check a schedule against its pins, its cover and the location."""
     key = "pin" if schedule.pin else "turn_off"
     for name in schedule.pins:
         pin = pins.get(name)
+        if name in covers:
+            message = f"expected an output or a pwm pin, got {name}, which is a cover"
+            yield Violation(key, f"{message}; write cover: {name}, at and goal: close")
+            continue
+        if mover := what_moves(name, covers):
+            message = f"expected an output that no cover has, got {name}, which is one of {mover}"
+            yield Violation(key, f"{message}; write cover: {mover}, at and goal: close")
+            continue
         if not isinstance(pin, DrivenConfig):
             near = None if pin else nearest(name, pins)
             what = "an input" if pin else f"no pin (did you mean {near}?)" if near else "no pin"
@@ -104,8 +152,25 @@ def schedule(
             message = f"expected an output, got {name}, a pwm pin, which has no pulse"
             yield Violation("pin", f"{message}; write from and to, for a state")
     yield from _pulse(schedule, pins)
+    yield from _cover(schedule, pins, covers)
     times = {"from": schedule.begin, "to": schedule.end, "at": schedule.at}
     yield from sun(times, location)
+
+
+def _cover(
+    schedule: ScheduleConfig, pins: Mapping[str, PinConfig], covers: Mapping[str, CoverConfig]
+) -> Iterator[Violation]:
+    """Check the cover of a schedule, and its goal."""
+    if schedule.cover is None:
+        return
+    cover = covers.get(schedule.cover)
+    if cover is None:
+        yield Violation("cover", no_cover(schedule.cover, pins, covers))
+        return
+    if message := needs_unattended(cover, schedule.unattended, "a schedule"):
+        yield Violation("unattended", message, "cover")
+    if schedule.goal is not None and (message := no_position(cover, schedule.goal)):
+        yield Violation("goal", message)
 
 
 def sun(times: Mapping[str, TimeOfDay | None], location: Location | None) -> Iterator[Violation]:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from ..messages import Audience
-from .kinds import Icon, InputKind, OutputKind, PwmKind
+from .kinds import CoverKind, Icon, InputKind, OutputKind, PwmKind
 
 MIN_PULSE_S = 0.01
 MAX_PULSE_S = 86400
@@ -139,6 +139,83 @@ PIN_KEYS = frozenset({"mode"}.union(*(mode.__struct_fields__ for mode in MODES.v
 """The keys of pins, of all modes."""
 
 
+TravelSeconds = Annotated[float, Meta(ge=0.1, le=600, extra={"unit": "seconds"})]
+
+
+class Travel(Struct, frozen=True, kw_only=True):
+    """The seconds that a drive takes from one end to the other: `up` opens, `down` closes."""
+
+    up: TravelSeconds
+    down: TravelSeconds
+
+
+class Presses(Struct, frozen=True, kw_only=True):
+    """What a press of a drive's only button does while it opens, closes, or rests in between.
+
+    `opposite` is the other direction than before.
+    """
+
+    opening: Literal["stop", "reverse"]
+    closing: Literal["stop", "reverse"]
+    stopped: Literal["opposite", "open", "close"]
+
+
+class CoverConfig(Struct, frozen=True, kw_only=True):
+    """A door, gate or shutter with a drive: one `button`, or the outputs `up` and `down`.
+
+    `closed` and `opened` are contacts at the ends. With `unattended` rules, schedules and hooks may
+    move it, although it has `confirm`.
+    """
+
+    name: Name
+    label: Label
+    kind: CoverKind
+    room: Label | None = None
+    icon: Icon | None = None
+    hidden: bool = False
+    button: Name | None = None
+    up: Name | None = None
+    down: Name | None = None
+    closed: Name | None = None
+    opened: Name | None = None
+    travel: Travel
+    presses: Presses | None = None
+    confirm: bool = False
+    control: Audience | None = None
+    unattended: bool = False
+
+    def __str__(self) -> str:
+        return f"cover {self.name}"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs."""
+        return tuple(name for name in (self.button, self.up, self.down) if name)
+
+    @property
+    def contacts(self) -> tuple[str, ...]:
+        """The names of its contacts."""
+        return tuple(name for name in (self.closed, self.opened) if name)
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """The names of all its pins."""
+        return self.outputs + self.contacts
+
+    @property
+    def has_position(self) -> bool:
+        """True if it can be moved to a position between its ends."""
+        return self.button is None
+
+    @property
+    def can_stop(self) -> bool:
+        """True if the command `stop` may stop it, in one direction at least."""
+        presses = self.presses
+        return self.button is None or (
+            presses is not None and "stop" in (presses.opening, presses.closing)
+        )
+
+
 class CertificateFiles(Struct, frozen=True, kw_only=True):
     """PEM files of a certificate chain and its private key."""
 
@@ -157,14 +234,20 @@ class AccessConfig(Struct, frozen=True, kw_only=True):
 
 
 class HookConfig(Struct, frozen=True, kw_only=True):
-    """A secret address, whose every request switches a pin.
+    """A secret address, whose every request switches a pin or moves a cover.
 
-    With `unattended` it may be a pin with `confirm`, although a hook asks nobody.
+    With `unattended` it may be one with `confirm`, although a hook asks nobody.
     """
 
-    pin: Name
-    do: Literal["on", "off", "toggle", "pulse"]
+    pin: Name | None = None
+    cover: Name | None = None
+    do: Literal["on", "off", "toggle", "pulse", "open", "close", "stop"]
     unattended: bool = False
+
+    @property
+    def target(self) -> str:
+        """The name of the pin or the cover."""
+        return self.pin or self.cover or ""
 
 
 HookConfigs = dict[str, HookConfig]
@@ -204,15 +287,20 @@ class TimeOfDay(Struct, frozen=True):
         return f"{self.sun}{'-' if self.minutes < 0 else '+'}{clock}" if self.minutes else self.sun
 
 
+Goal = Literal["open", "close"] | Annotated[float, Meta(ge=0, le=100)]
+"""Where a cover goes: to one of its ends, or to a position in percent; 100 is open."""
+
+
 class ScheduleConfig(Struct, frozen=True, kw_only=True):
     """A window from `begin` to `end`, in which `pin` has `value`, or a moment `at`.
 
-    At a moment `pin` is on for `pulse` seconds, or what was switched on by hand and by rules at the
-    pins `turn_off` ends. A moment that is more than `late` seconds past is not made up for. With
-    `unattended` the pins may have `confirm`.
+    At a moment `pin` is on for `pulse` seconds, or `cover` moves to its `goal`, or what was
+    switched on by hand and by rules at the pins `turn_off` ends. A moment that is more than `late`
+    seconds past is not made up for. With `unattended` the pins and the cover may have `confirm`.
     """
 
     pin: Name | None = None
+    cover: Name | None = None
     begin: TimeOfDay | None = field(default=None, name="from")
     end: TimeOfDay | None = field(default=None, name="to")
     at: TimeOfDay | None = None
@@ -220,6 +308,7 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
     value: Annotated[float, Meta(ge=0, le=1)] = 1
     pulse: Seconds | None = None
     turn_off: tuple[Name, ...] = ()
+    goal: Goal | None = None
     late: Annotated[float, Meta(ge=0, le=MAX_PULSE_S, extra={"unit": "seconds"})] = 60
     unattended: bool = False
 
@@ -233,6 +322,11 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
         """The names of the pins that it switches."""
         return (self.pin,) if self.pin else self.turn_off
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the pins that it switches, and of the cover that it moves."""
+        return (self.cover,) if self.cover else self.pins
+
 
 ScheduleConfigs = dict[str, ScheduleConfig]
 """Schedules by name."""
@@ -243,6 +337,9 @@ PinNames = Annotated[
 PinValues = Annotated[
     dict[Name, Annotated[float, Meta(ge=0, le=1)]],
     Meta(description="values of pins such as {porch: 0.4}"),
+]
+CoverGoals = Annotated[
+    dict[Name, Goal], Meta(description="goals of covers such as {garage: close}")
 ]
 
 
@@ -256,8 +353,9 @@ class OnlyConfig(Struct, frozen=True, kw_only=True):
 class RuleConfig(Struct, frozen=True, kw_only=True):
     """A rule: what switches outputs when a pin changes (`when`), or while it is on (`while`).
 
-    With several pins any of them counts. `hold` is how long it lasts after its pins went off, `for`
-    how long one of them must have been on. With `unattended` outputs may have `confirm`.
+    With several pins any of them counts; a cover is on unless it is closed. `hold` is how long it
+    lasts after its pins went off, `for` how long one of them must have been on. `move` has the
+    goals of covers. With `unattended` outputs and covers may have `confirm`.
     """
 
     when: PinNames = ()
@@ -271,17 +369,23 @@ class RuleConfig(Struct, frozen=True, kw_only=True):
     toggle: PinNames = ()
     set_: PinValues = field(default={}, name="set")
     pulse: PinNames = ()
+    move: CoverGoals = {}
     unattended: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The pins that it depends on."""
+        """The pins and covers that it depends on."""
         return self.when or self.while_
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def outputs(self) -> tuple[str, ...]:
         """The outputs that it switches."""
         return (*self.turn_on, *self.turn_off, *self.toggle, *self.set_, *self.pulse)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the outputs that it switches, and of the covers that it moves."""
+        return (*self.outputs, *self.move)
 
     @property
     def is_state(self) -> bool:
@@ -331,6 +435,7 @@ class Config(Struct, frozen=True, kw_only=True):
     metrics: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     pins: tuple[AnyPin, ...] = ()
+    covers: tuple[CoverConfig, ...] = ()
 
     @property
     def certificate(self) -> CertificateFiles | None:

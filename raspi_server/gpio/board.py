@@ -70,6 +70,9 @@ class Board:
         self._members: dict[Interlock | None, list[Pin]] = {}
         self._is_new = True
         self._is_changing = False
+        self.cover_of: dict[str, schema.CoverConfig] = {}
+        """The cover of each output that belongs to one. No other command switches such an output,
+        and no rule and no schedule, since the parser allows none."""
         self.reconfigure(pins)
 
     def __iter__(self) -> Iterator[Pin]:
@@ -147,8 +150,10 @@ class Board:
             log.warning("%s: starts off: %s", pin, error.message)
             pin.claims.give_way()
 
-    def carry_out(self, command: Command, by: str) -> asyncio.Future[Value]:
-        """Carry out a command of the caller `by`.
+    def carry_out(
+        self, command: Command, by: str, is_of_cover: bool = False
+    ) -> asyncio.Future[Value]:
+        """Carry out a command of the caller `by`, or one of the cover that the output belongs to.
 
         Return a future of the pin's value after the command. It waits while an interlock pauses.
         This call or the future raises RequestError.
@@ -156,6 +161,9 @@ class Board:
         pin = self[command.pin]
         if isinstance(command, Drive):
             return self._done(self._drive(pin, command.value))
+        cover = self.cover_of.get(command.pin)
+        if cover and not is_of_cover:
+            raise refusal("cover-output", label=pin.config.label, cover=cover.label)
         output = pin.output
         if isinstance(command, Auto):
             pin.claims.relinquish()

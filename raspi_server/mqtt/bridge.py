@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from ..config import schema
 from ..decoding import pin_value, shorten
-from ..errors import Ref, RequestError
+from ..errors import Ref, RequestError, refusal
 from ..gpio import raspberry_pi
 from ..gpio.pin import PinChange
 from ..limits import DEFAULT, Limits
@@ -28,11 +28,16 @@ from ..messages import (
     MAX_MESSAGE_BYTES,
     UNREADABLE,
     Command,
+    CoverCommand,
+    CoverInfo,
+    CoverResult,
+    CoverStatus,
     Description,
     Error,
     Health,
     PinInfo,
     PinState,
+    Position,
     Result,
     ScheduleInfo,
     ScheduleResult,
@@ -41,6 +46,7 @@ from ..messages import (
     Set,
     Value,
     decode_command,
+    decode_cover_command,
     encode,
 )
 from ..net.rate_limit import TokenBucket
@@ -53,7 +59,7 @@ from .outbox import Outbox
 from .trace import Trace
 
 _NAME = re.compile(schema.NAME)
-_STATE = re.compile(rf"(pins|schedules)/{schema.NAME}")
+_STATE = re.compile(rf"(pins|schedules|covers)/{schema.NAME}")
 """The topic of a state, below that of a Pi."""
 _FIRST_OF_NUMBER = tuple(b"%c" % each for each in b"-0123456789")
 
@@ -65,7 +71,8 @@ class LocalPi:
     """Functions of this Pi that the bridge calls. Those without arguments return the present state.
 
     `carry_out` raises RequestError, or its future does; `url` is the address of the Pi's page.
-    `pause` pauses the schedule of a name, or lets it act again, or raises RequestError."""
+    `pause` pauses the schedule of a name, or lets it act again, or raises RequestError. `move`
+    begins a command to a cover and returns the cover, or raises RequestError."""
 
     server: Callable[[], ServerInfo]
     pins: Callable[[], list[PinInfo]]
@@ -74,6 +81,8 @@ class LocalPi:
     url: Callable[[], str | None] = lambda: None
     schedules: Callable[[], list[ScheduleInfo]] = lambda: []
     pause: Callable[[str, bool], None] = lambda name, is_paused: None
+    covers: Callable[[], list[CoverInfo]] = lambda: []
+    move: Callable[[CoverCommand], CoverInfo] | None = None
 
 
 def topic(settings: schema.MqttConfig) -> str:
@@ -114,14 +123,19 @@ class MqttBridge(MqttListener):
         """Platform of each component, as Home Assistant knows it."""
         self._announce_timer: asyncio.TimerHandle | None = None
         self._published: set[str] = set()
-        """Topics of the states of pins and schedules, below that of this Pi."""
+        """Topics of the states of pins, schedules and covers, below that of this Pi."""
         self._stale: set[str] = set()
-        """Those of pins and schedules that no longer exist, which are still retained."""
+        """Those of what no longer exists, which are still retained."""
         self._stale_left = 0
         """How many more of them are accepted over this connection."""
         self._schedules: dict[str, ScheduleState] = {}
         """The states of schedules as they were published last."""
-        self._have_schedules_changed = self._hears_schedules = False
+        self._have_schedules_changed = False
+        self._covers: dict[str, CoverStatus] = {}
+        """The states of covers as they were published last."""
+        self._have_covers_changed = False
+        self._heard: set[str] = set()
+        """The kinds whose commands were subscribed to over this connection, besides pins."""
         self._rate_limit = TokenBucket(
             limits.max_messages_per_s, limits.message_burst, time.monotonic()
         )
@@ -190,6 +204,11 @@ class MqttBridge(MqttListener):
         self._have_schedules_changed = True
         self._flush()
 
+    def publish_covers(self) -> None:
+        """Publish the states of covers that have changed, once the broker can take them."""
+        self._have_covers_changed = True
+        self._flush()
+
     def publish_all(self) -> None:
         """Publish the description and all states again.
 
@@ -210,12 +229,15 @@ class MqttBridge(MqttListener):
         # The broker answers with what it retained of earlier configurations. This comes before our
         # own messages, so that they are not among the answers. At QoS 0 all of it comes before the
         # answer to the second packet.
-        self._has_read = self._hears_schedules = False
+        self._has_read = False
+        self._heard.clear()
         self._stale_left = self._limits.mqtt_max_stale_pins
         self._former = self._find_former()
         filters = [f"{self.topic}/pins/+"]
         if self._pi.schedules() or (self._trace and self._trace.schedules):
             filters.append(f"{self.topic}/schedules/+")
+        if self._pi.covers() or (self._trace and self._trace.covers):
+            filters.append(f"{self.topic}/covers/+")
         if self._announcement:
             filters.insert(0, self._announcement)
         if self._former and self._former.topic != self.topic:
@@ -286,15 +308,16 @@ class MqttBridge(MqttListener):
         self._flush()
 
     def _is_stale(self, subtopic: str) -> bool:
-        """Return whether a topic may be that of a pin or schedule that does not exist now."""
+        """Return whether a topic may be the state of something that does not exist now."""
         return subtopic not in self._published and bool(_STATE.fullmatch(subtopic))
 
     def _flush(self) -> None:
         """Publish as many messages as the broker takes now."""
         while self._client.can_publish and not self._is_closing:
             message = self._outbox.next()
-            if message is None and self._have_schedules_changed:
+            if message is None and (self._have_schedules_changed or self._have_covers_changed):
                 self._add_changed_schedules()
+                self._add_changed_covers()
                 message = self._outbox.next()
             if message is None:
                 break
@@ -308,21 +331,26 @@ class MqttBridge(MqttListener):
 
         The announcement comes first: Home Assistant reads no state of a component it removed."""
         server, pins, schedules = self._pi.server(), self._pi.pins(), self._pi.schedules()
+        covers = self._pi.covers()
         present = {f"pins/{pin.name}" for pin in pins}
         present |= {f"schedules/{schedule.name}" for schedule in schedules}
+        present |= {f"covers/{cover.name}" for cover in covers}
         self._stale = (self._stale | self._published) - present
         self._published = present
-        if schedules and self._accepts_commands and not self._hears_schedules:
-            self._hears_schedules = True
-            self._client.subscribe(f"{self.topic}/schedules/+/set")
+        for kind, there_are in (("schedules", bool(schedules)), ("covers", bool(covers))):
+            if there_are and self._accepts_commands and kind not in self._heard:
+                self._heard.add(kind)
+                self._client.subscribe(f"{self.topic}/{kind}/+/set")
         if self._has_read:
             self._announce()
-        description = Description(time.time(), server, self._pi.url(), pins)
+        description = Description(time.time(), server, self._pi.url(), pins, covers)
         self._add("describe", encode(description), retain=True)
         for pin in pins:
             self._add(f"pins/{pin.name}", encode(PinState(pin.value, pin.since)), retain=True)
         self._schedules.clear()
         self._add_changed_schedules()
+        self._covers.clear()
+        self._add_changed_covers()
         if self._has_read:
             self._remove_stale()
             self._keep_trace()
@@ -336,6 +364,14 @@ class MqttBridge(MqttListener):
             if self._schedules.get(schedule.name) != state:
                 self._schedules[schedule.name] = state
                 self._add(f"schedules/{schedule.name}", encode(state), retain=True)
+
+    def _add_changed_covers(self) -> None:
+        self._have_covers_changed = False
+        for cover in self._pi.covers():
+            state = CoverStatus(cover.state, cover.position, cover.problem, cover.since)
+            if self._covers.get(cover.name) != state:
+                self._covers[cover.name] = state
+                self._add(f"covers/{cover.name}", encode(state), retain=True)
 
     def _remove_stale(self) -> None:
         for subtopic in sorted(self._stale):
@@ -356,8 +392,8 @@ class MqttBridge(MqttListener):
             return
         server, pins, url = self._pi.server(), self._pi.pins(), self._pi.url()
         model = "Simulated pins" if server.simulated else raspberry_pi.model() or "Computer"
-        schedules = self._pi.schedules()
-        device = discovery.device(self.topic, server, pins, schedules, url, model)
+        covers, schedules = self._pi.covers(), self._pi.schedules()
+        device = discovery.device(self.topic, server, pins, covers, schedules, url, model)
         for step in discovery.steps(self._announced, device):
             self._outbox.add_present(Message(topic, encode(step), retain=True))
         self._announced = discovery.platforms(device)
@@ -392,7 +428,7 @@ class MqttBridge(MqttListener):
 
     def _keep_trace(self) -> None:
         """Keep the present topics for a later configuration."""
-        names: dict[str, list[str]] = {"pins": [], "schedules": []}
+        names: dict[str, list[str]] = {"pins": [], "schedules": [], "covers": []}
         for subtopic in sorted(self._published):
             kind, _, name = subtopic.partition("/")
             names[kind].append(name)
@@ -420,7 +456,7 @@ class MqttBridge(MqttListener):
     # Commands
 
     def _receive_command(self, kind: str, name: str, message: Message) -> None:
-        """Carry out a command for a pin or a schedule, and answer it.
+        """Carry out a command for a pin, a schedule or a cover, and answer it.
 
         Commands beyond the rate limit, and those for names that none can have, get no answer."""
         subtopic = f"{kind}/{name}"
@@ -441,6 +477,11 @@ class MqttBridge(MqttListener):
                 self._pi.pause(name, not wish.value)
                 self._add_answer(subtopic, ScheduleResult(ref, name, int(wish.value)))
                 return
+            if kind == "covers":
+                move = _cover_command(name, message.payload)
+                ref = move.ref
+                self._add_answer(subtopic, self._move(move))
+                return
             command = _command(name, message.payload)
             ref = command.ref
             done = self._pi.carry_out(command)
@@ -448,6 +489,13 @@ class MqttBridge(MqttListener):
             self._answer_error(subtopic, ref if error.ref is None else error.ref, error)
         else:
             done.add_done_callback(partial(self._answer, name, ref))
+
+    def _move(self, command: CoverCommand) -> CoverResult:
+        """Begin a command to a cover and return the answer. Raises RequestError."""
+        if self._pi.move is None:
+            raise refusal("unknown-cover", name=command.cover)
+        cover = self._pi.move(command)
+        return CoverResult(command.ref, cover.name, cover.state, cover.position)
 
     def _is_within_rate(self) -> bool:
         """Count a command and return whether it may be carried out."""
@@ -460,7 +508,9 @@ class MqttBridge(MqttListener):
             log.warning(words, self._limits.max_messages_per_s)
         return False
 
-    def _add_answer(self, subtopic: str, answer: Result | ScheduleResult | Error) -> None:
+    def _add_answer(
+        self, subtopic: str, answer: Result | ScheduleResult | CoverResult | Error
+    ) -> None:
         topic = f"{self.topic}/{subtopic}/result"
         self._outbox.add_answer(Message(topic, encode(answer)))
         self._flush()
@@ -474,6 +524,34 @@ class MqttBridge(MqttListener):
     def _answer_error(self, subtopic: str, ref: Ref | None, error: RequestError) -> None:
         log.debug("mqtt: %s was not switched: %s", subtopic, error.code)
         self._add_answer(subtopic, Error.of(error, ref))
+
+
+def _cover_command(name: str, payload: bytes) -> CoverCommand:
+    """Return the command to a cover in a payload.
+
+    It is OPEN, CLOSE, STOP, or a position in percent, or an object as over the WebSocket without
+    the cover. Raises RequestError."""
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise RequestError("too-large", f"expected at most {MAX_MESSAGE_BYTES} bytes")
+    text = payload.decode(errors="replace")
+    word = text.strip().strip('"').lower()
+    if word in ("open", "close", "stop"):
+        return decode_cover_command(encode({"type": word, "cover": name}))
+    try:
+        found = bytes(msgspec.json.decode(payload, type=Raw)).strip()
+        if found[:1] in _FIRST_OF_NUMBER:
+            # A number that is too large for a float is infinite.
+            return Position(cover=name, position=float(found))
+        # Values stay encoded: not everything that can be decoded can be encoded again.
+        fields = msgspec.json.decode(found, type=dict[str, Raw])
+    except UNREADABLE:
+        fields = {"cover": Raw()}
+    if "cover" in fields:
+        wanted = 'OPEN, CLOSE, STOP, a number from 0 to 100 or an object without "cover"'
+        example = '{"type":"open"}'
+        message = f"expected {wanted} such as {example}, got {shorten(text)}"
+        raise RequestError("bad-message", message)
+    return decode_cover_command(encode({**fields, "cover": name}))
 
 
 def _wish(name: str, payload: bytes) -> Set:

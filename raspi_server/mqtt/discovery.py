@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 
 from ..config import schema
-from ..messages import UNREADABLE, PinInfo, ScheduleInfo, ServerInfo
+from ..messages import UNREADABLE, CoverInfo, PinInfo, ScheduleInfo, ServerInfo
 
 _CLASSES = {"gate": "opening", "button": None}
 """Device classes of inputs where Home Assistant has none with the name of the kind."""
 _READ_CLASSES = {"lock": "lock", "valve": "opening", "fan": "running", "pump": "running"}
 """Device classes of outputs that may not be switched, by kind. The others have none."""
+_COVER_CLASSES = {"garage_door": "garage"}
+"""Device classes of covers where Home Assistant's name is not that of the kind."""
 _KIND_ICONS = {
     "bell": "bell",
     "button": "button",
@@ -117,8 +119,8 @@ The payload may be empty: a removed Pi leaves that. Then `value_json` is not def
 
 _COMPONENT = re.compile(rf"(_|_schedule_|_next_)?{schema.NAME}")
 _PLATFORMS = {
-    "binary_sensor", "button", "fan", "light", "lock", "number", "sensor", "siren", "switch",
-    "valve",
+    "binary_sensor", "button", "cover", "fan", "light", "lock", "number", "sensor", "siren",
+    "switch", "valve",
 }  # fmt: skip
 _VALUE = "{{ value_json.value if value_json is defined else none }}"
 _IS_OPEN = "value_json is defined and value_json.value is number"
@@ -145,18 +147,24 @@ def device(
     base: str,
     server: ServerInfo,
     pins: list[PinInfo],
+    covers: list[CoverInfo],
     schedules: list[ScheduleInfo],
     url: str | None,
     model: str,
 ) -> dict[str, Any]:
-    """Return the announcement of the device with the topics below `base`."""
+    """Return the announcement of the device with the topics below `base`.
+
+    The outputs of covers are not in it: they are switched with their cover only."""
     device_id = _id(base)
     health = {
         "state_topic": f"{base}/health",
         "entity_category": "diagnostic",
         "availability_topic": f"{base}/status",
     }
-    components = {pin.name: _pin(base, server.host, pin) for pin in pins}
+    shown = [pin for pin in pins if not (pin.cover and pin.mode != "input")]
+    components = {pin.name: _pin(base, server.host, pin) for pin in shown}
+    for cover in covers:
+        components[cover.name] = _cover(base, server.host, cover)
     for schedule in schedules:
         components[f"_schedule_{schedule.name}"] = _schedule(base, schedule)
         components[f"_next_{schedule.name}"] = _next_time(base, schedule)
@@ -249,6 +257,8 @@ def _pin(base: str, host: str, pin: PinInfo) -> dict[str, Any]:
     }
     if pin.hidden:
         component["enabled_by_default"] = False
+    if pin.cover:  # a contact: the cover itself says what people want to know
+        component["entity_category"] = "diagnostic"
     if not pin.writable:
         component |= _sensor(topic, pin)
     elif pin.pulse:
@@ -342,6 +352,56 @@ def _dimmed(topic: str, pin: PinInfo) -> dict[str, Any]:
         "mode": "slider",
         "unit_of_measurement": "%",
     }
+
+
+def _cover(base: str, host: str, cover: CoverInfo) -> dict[str, Any]:
+    """Return the component of a cover.
+
+    One that has stopped on its way is open. Home Assistant itself would call a door closed that was
+    stopped while it closed."""
+    topic = f"{base}/covers/{cover.name}"
+    known = "value_json is defined and value_json.state != 'unknown'"
+    component: dict[str, Any] = {
+        "platform": "cover",
+        "name": _name(cover.label, host),
+        "device_class": _COVER_CLASSES.get(cover.kind, cover.kind),
+        "state_topic": topic,
+        "value_template": f"{{{{ ('open' if value_json.state == 'stopped' else value_json.state)"
+        f" if {known} else 'None' }}}}",
+        "json_attributes_topic": topic,
+        "json_attributes_template": "{{ {'problem': value_json.problem"
+        " if value_json is defined else none} | tojson }}",
+        "availability_mode": "all",
+        "availability": [
+            {"topic": f"{base}/status"},
+            {
+                "topic": topic,
+                "value_template": "{{ 'online' if value_json is defined else 'offline' }}",
+            },
+        ],
+    }
+    if cover.hidden:
+        component["enabled_by_default"] = False
+    if cover.icon:
+        component["icon"] = f"mdi:{_ICONS.get(cover.icon, cover.icon)}"
+    if cover.has_position:
+        component["position_topic"] = topic
+        # Nothing while it is not known: Home Assistant takes only numbers.
+        component["position_template"] = (
+            "{{ value_json.position if value_json is defined"
+            " and value_json.position is number else '' }}"
+        )
+    if not cover.writable:
+        return component
+    component |= {
+        "command_topic": f"{topic}/set",
+        "payload_open": "OPEN",
+        "payload_close": "CLOSE",
+        "payload_stop": "STOP" if cover.can_stop else None,
+    }
+    if cover.has_position:
+        component["set_position_topic"] = f"{topic}/set"
+    return component
 
 
 def _schedule(base: str, schedule: ScheduleInfo) -> dict[str, Any]:

@@ -17,18 +17,32 @@ from msgspec.structs import replace
 
 from ..config.schema import Label, Name, Seconds
 from ..limits import DEFAULT, Limits
-from ..messages import UNREADABLE, Audience, FleetPi, FleetPin, PinWords, Value, encode
+from ..messages import (
+    UNREADABLE,
+    Audience,
+    CoverState,
+    FleetCover,
+    FleetPi,
+    FleetPin,
+    PinWords,
+    Value,
+    encode,
+)
 
 _TOPIC = re.compile(r"[^\s+#$/]+(/[^\s+#/]+)+")
 _MAX_TOPIC_CHARACTERS = 100
 _MAX_ERROR_CHARACTERS = 200
+_MAX_PINS_OF_COVER = 4
+"""Two outputs and two contacts."""
 
 log = logging.getLogger(__name__)
 
-PinAudience = Callable[[str, FleetPin], Audience | None]
-"""Function that returns who may switch a pin of the Pi at a topic from this server."""
+PinAudience = Callable[[str, FleetPin | FleetCover], Audience | None]
+"""Function that returns who may switch a pin, or move a cover, of the Pi at a topic from this
+server."""
 
 # Only the fields that are needed. A newer Pi may send more.
+Position = Annotated[int, Meta(ge=0, le=100)] | None
 PinValue = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)] | None
 _Word = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z")]
 _Time = Annotated[float, Meta(ge=0, le=1e11)] | None
@@ -36,6 +50,13 @@ _Time = Annotated[float, Meta(ge=0, le=1e11)] | None
 
 class _PinState(Struct):
     value: PinValue
+    time: _Time
+
+
+class _CoverState(Struct):
+    state: CoverState
+    position: Position
+    problem: str | None
     time: _Time
 
 
@@ -69,14 +90,35 @@ class _DescribedPin(Struct):
     hidden: bool = False
 
 
+class _DescribedCover(Struct):
+    name: Name
+    label: Label
+    kind: _Word
+    state: CoverState
+    position: Position
+    problem: str | None
+    since: _Time
+    writable: bool
+    has_position: bool
+    can_stop: bool
+    confirm: bool = False
+    control: Audience | None = None
+    room: Label | None = None
+    icon: _Word | None = None
+    hidden: bool = False
+    pins: list[Name] = []
+
+
 class _Description(Struct):
     time: _Time
     server: _Server
     pins: list[_DescribedPin]
     url: Annotated[str, Meta(max_length=300)] | None = None
+    covers: list[_DescribedCover] = []
 
 
 _states = msgspec.json.Decoder(_PinState)
+_cover_states = msgspec.json.Decoder(_CoverState)
 _descriptions = msgspec.json.Decoder(_Description)
 
 
@@ -85,7 +127,7 @@ class Pi:
 
     `pins` is None until it has described itself. Until then it is not sent to viewers."""
 
-    __slots__ = ("topic", "is_online", "heard", "server", "url", "pins", "text_bytes")
+    __slots__ = ("topic", "is_online", "heard", "server", "url", "pins", "covers", "text_bytes")
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
@@ -94,6 +136,7 @@ class Pi:
         self.server: _Server | None = None
         self.url: str | None = None
         self.pins: dict[str, FleetPin] | None = None
+        self.covers: dict[str, FleetCover] = {}
         self.text_bytes = 0
         """Memory for its texts."""
 
@@ -103,9 +146,12 @@ class Pi:
         return self.server.host if self.server else self.topic
 
     def entry(self, audience: PinAudience) -> FleetPi:
-        """Return the Pi as viewers get it, with the `audience` of each pin."""
+        """Return the Pi as viewers get it, with the `audience` of each pin and cover."""
         assert self.server and self.pins is not None
         pins = [replace(pin, control=audience(self.topic, pin)) for pin in self.pins.values()]
+        covers = [
+            replace(each, control=audience(self.topic, each)) for each in self.covers.values()
+        ]
         return FleetPi(
             topic=self.topic,
             group="/".join(self.topic.split("/")[1:-1]),
@@ -116,7 +162,13 @@ class Pi:
             version=self.server.version,
             url=self.url,
             pins=pins,
+            covers=covers,
         )
+
+    @property
+    def size(self) -> int:
+        """Number of its pins and covers."""
+        return len(self.pins or ()) + len(self.covers)
 
     def note_heard(self, when: float | None) -> None:
         """Note the time of a message, None if it is unknown."""
@@ -144,6 +196,7 @@ class Fleet:
         self._pin_count = 0
         self._text_bytes = 0
         self._changed: dict[str, dict[str, FleetPin]] = {}
+        self._moved: dict[str, dict[str, FleetCover]] = {}
         self._renewed: dict[str, None] = {}
         self._removed: dict[str, None] = {}
         self._ignored = 0
@@ -183,6 +236,10 @@ class Fleet:
         base, _, name = topic.rpartition("/pins/")
         if base:
             self._receive_pin(base, name, payload, is_retained, now)
+            return
+        base, _, name = topic.rpartition("/covers/")
+        if base:
+            self._receive_cover(base, name, payload, is_retained, now)
             return
         base, _, subtopic = topic.rpartition("/")
         if subtopic == "status":
@@ -245,8 +302,12 @@ class Fleet:
         before = pi.pins or {}
         described = found.pins[: self._limits.fleet_max_pins_per_pi]
         pins = {pin.name: _fleet_pin(pin, before.get(pin.name)) for pin in described}
-        pin_count = self._pin_count - len(before) + len(pins)
-        own_text_bytes = _text_bytes(found, pins.values())
+        covers = {
+            each.name: _fleet_cover(each, pi.covers.get(each.name))
+            for each in found.covers[: self._limits.fleet_max_pins_per_pi]
+        }
+        pin_count = self._pin_count - pi.size + len(pins) + len(covers)
+        own_text_bytes = _text_bytes(found, pins.values(), covers.values())
         text_bytes = self._text_bytes - pi.text_bytes + own_text_bytes
         limits = self._limits
         if pin_count > limits.fleet_max_pins or text_bytes > limits.fleet_max_text_bytes:
@@ -254,7 +315,8 @@ class Fleet:
             return
         self._pin_count, self._text_bytes = pin_count, text_bytes
         pi.text_bytes = own_text_bytes
-        pi.pins, pi.server, pi.url = pins, found.server, _checked_url(found.url)
+        pi.pins, pi.covers = pins, covers
+        pi.server, pi.url = found.server, _checked_url(found.url)
         pi.note_heard(now if not is_retained else found.time and min(found.time, now))
         self._renew(pi)
 
@@ -276,6 +338,26 @@ class Fleet:
             if topic not in self._renewed:
                 self._changed.setdefault(topic, {})[name] = pin
 
+    def _receive_cover(
+        self, topic: str, name: str, payload: bytes, is_retained: bool, now: float
+    ) -> None:
+        pi = self._pis.get(topic)
+        cover = pi and pi.covers.get(name)
+        if not pi or not cover or not payload:
+            return  # no cover of the description
+        try:
+            state = _cover_states.decode(payload)
+        except UNREADABLE:
+            self._ignore(topic, now)
+            return
+        pi.note_heard(now if not is_retained else state.time and min(state.time, now))
+        problem = _shortened(state.problem)
+        found = state.state, state.position, problem, state.time
+        if found != (cover.state, cover.position, cover.problem, cover.since):
+            cover.state, cover.position, cover.problem, cover.since = found
+            if topic not in self._renewed:
+                self._moved.setdefault(topic, {})[name] = cover
+
     def _remove(self, topic: str) -> None:
         pi = self._pis.get(topic)
         if pi:
@@ -285,10 +367,11 @@ class Fleet:
 
     def _remove_description(self, pi: Pi) -> None:
         if pi.pins is not None:
-            self._pin_count -= len(pi.pins)
+            self._pin_count -= pi.size
             self._text_bytes -= pi.text_bytes
-            pi.pins, pi.text_bytes = None, 0
+            pi.pins, pi.covers, pi.text_bytes = None, {}, 0
             self._changed.pop(pi.topic, None)
+            self._moved.pop(pi.topic, None)
             self._renewed.pop(pi.topic, None)
             self._removed[pi.topic] = None
 
@@ -306,20 +389,23 @@ class Fleet:
     @property
     def has_news(self) -> bool:
         """True if anything changed since the last `take_news` or `skip_news`."""
-        return bool(self._changed or self._renewed or self._removed)
+        return bool(self._changed or self._moved or self._renewed or self._removed)
 
     def skip_news(self) -> None:
         """Drop all news."""
         self._changed.clear()
+        self._moved.clear()
         self._renewed.clear()
         self._removed.clear()
 
-    def take_news(self) -> tuple[dict[str, Raw], list[Raw], list[str]]:
+    def take_news(self) -> tuple[dict[str, Raw], list[Raw], list[str], dict[str, Raw]]:
         """Return what changed since the last call, with the present values, as in messages.News.
 
-        It is the changed pins by topic, the entries of Pis, and the topics of removed Pis. One call
-        returns at most `fleet_max_news_bytes`, or one entry that is larger; the next continues."""
+        It is the changed pins by topic, the entries of Pis, the topics of removed Pis, and the
+        changed covers by topic. One call returns at most `fleet_max_news_bytes`, or one entry that
+        is larger; the next continues."""
         changed: dict[str, Raw] = {}
+        moved: dict[str, Raw] = {}
         renewed: list[Raw] = []
         removed: list[str] = []
         size = 0
@@ -343,7 +429,21 @@ class Fleet:
             values = encode({name: (pin.value, pin.since) for name, pin in pins.items()})
             changed[topic] = Raw(values)
             size += len(encode(topic)) + len(values)
-        return changed, renewed, removed
+        while self._moved and size < max_bytes:
+            topic = next(iter(self._moved))
+            covers = self._moved[topic].values()
+            states = encode(
+                {
+                    each.name: (each.state, each.position, each.problem, each.since)
+                    for each in covers
+                }
+            )
+            if size and size + len(states) > max_bytes:
+                break
+            del self._moved[topic]
+            moved[topic] = Raw(states)
+            size += len(encode(topic)) + len(states)
+        return changed, renewed, removed, moved
 
     def renew(self) -> None:
         """Add the entries of all Pis to the news."""
@@ -354,6 +454,7 @@ class Fleet:
         if pi.pins is not None:
             self._removed.pop(pi.topic, None)
             self._changed.pop(pi.topic, None)  # the entry has the values
+            self._moved.pop(pi.topic, None)
             self._renewed[pi.topic] = None
 
 
@@ -379,7 +480,7 @@ def _fleet_pin(described: _DescribedPin, known: FleetPin | None) -> FleetPin:
         group=described.group,
         confirm=described.confirm,
         control=described.control,
-        error=None if described.error is None else described.error[:_MAX_ERROR_CHARACTERS],
+        error=_shortened(described.error),
         kind=described.kind,
         room=described.room,
         icon=described.icon,
@@ -388,13 +489,44 @@ def _fleet_pin(described: _DescribedPin, known: FleetPin | None) -> FleetPin:
     )
 
 
-def _text_bytes(found: _Description, pins: Iterable[FleetPin]) -> int:
+def _fleet_cover(described: _DescribedCover, known: FleetCover | None) -> FleetCover:
+    """Return a cover as it was described, with the state of `known` if that is newer."""
+    newest: _DescribedCover | FleetCover = described
+    if known and (known.since or 0) > (described.since or 0):
+        newest = known
+    return FleetCover(
+        name=described.name,
+        label=described.label or described.name,
+        kind=described.kind,
+        room=described.room,
+        icon=described.icon,
+        hidden=described.hidden,
+        state=newest.state,
+        position=newest.position,
+        problem=_shortened(newest.problem),
+        since=newest.since,
+        writable=described.writable and described.control != "nobody",
+        confirm=described.confirm,
+        control=described.control,
+        has_position=described.has_position,
+        can_stop=described.can_stop,
+        pins=described.pins[:_MAX_PINS_OF_COVER],
+    )
+
+
+def _shortened(error: str | None) -> str | None:
+    return None if error is None else error[:_MAX_ERROR_CHARACTERS]
+
+
+def _text_bytes(found: _Description, pins: Iterable[FleetPin], covers: Iterable[FleetCover]) -> int:
     """Return the memory in bytes of the texts that are kept of a description."""
     texts = [found.server.host, found.server.version, found.url or ""]
     for pin in pins:
         texts += (pin.name, pin.label, pin.group or "", pin.error or "", pin.room or "")
         if pin.words:
             texts += (pin.words.on, pin.words.off)
+    for cover in covers:
+        texts += (cover.name, cover.label, cover.problem or "", cover.room or "", *cover.pins)
     return sum(getsizeof(text) for text in texts if text)
 
 

@@ -19,10 +19,13 @@ from ..messages import (
     Audience,
     BrokerNews,
     BrokerState,
+    CoverResult,
+    FleetCover,
     FleetPin,
     News,
     Ping,
     RemoteCommand,
+    RemoteMove,
     RemoteSet,
     Value,
     encode,
@@ -47,14 +50,14 @@ log = logging.getLogger(__name__)
 class FleetWatcher(MqttListener):
     """Fleet as seen from the Pi at `own_topic`. All methods belong to the loop's thread.
 
-    `audience` returns the callers that may switch a pin from here. Its first argument is true for a
-    pin of this Pi."""
+    `audience` returns the callers that may switch a pin or move a cover from here. Its first
+    argument is true for one of this Pi."""
 
     def __init__(
         self,
         config: BrokerConfig,
         own_topic: str,
-        audience: Callable[[bool, FleetPin], Audience | None],
+        audience: Callable[[bool, FleetPin | FleetCover], Audience | None],
         limits: Limits = DEFAULT,
     ) -> None:
         self.hub = Hub(self._viewers_changed, limits)
@@ -83,7 +86,9 @@ class FleetWatcher(MqttListener):
         """In doubt: it sent none in time. Asks again: the answer to that is on its way."""
         self._retains_for_wildcards = True
         self._with_results: set[str] = set()
-        """Pis whose answers were subscribed to over this connection."""
+        """Topics of pins and covers of Pis, whose answers were subscribed to."""
+        self._with_covers: set[str] = set()
+        """Pis whose covers were subscribed to over this connection."""
         self._is_complete = asyncio.Event()
         self._linger_timer: asyncio.TimerHandle | None = None
         self._news_timer: asyncio.TimerHandle | None = None
@@ -148,49 +153,60 @@ class FleetWatcher(MqttListener):
         """Return whether the topic is that of this Pi."""
         return topic == self._own_topic
 
-    def target(self, command: RemoteCommand) -> tuple[Pi, FleetPin]:
-        """Return Pi and pin of a command. Raises RequestError if the command cannot succeed."""
+    def target(self, command: RemoteCommand) -> tuple[Pi, FleetPin | FleetCover]:
+        """Return the Pi of a command, and its pin or cover.
+
+        Raises RequestError if the command cannot succeed."""
         try:
             pi = self._fleet[command.pi]
         except KeyError:
             raise refusal("unknown-pi", command.ref, pi=command.pi[:100]) from None
-        pin = pi.pins.get(command.pin) if pi.pins else None
-        if pin is None:
-            name = shorten(command.pin)
-            raise refusal("unknown-fleet-pin", command.ref, pi=pi.name, name=name)
-        if pin.mode == "input":
-            raise refusal("fleet-input", command.ref, pi=pi.name, label=pin.label)
-        if not pin.writable:
-            raise refusal("takes-no-commands", command.ref, pi=pi.name, label=pin.label)
+        target: FleetPin | FleetCover | None
+        if isinstance(command, RemoteMove):
+            name, unknown = command.cover, "unknown-fleet-cover"
+            target = pi.covers.get(name)
+        else:
+            name, unknown = command.pin, "unknown-fleet-pin"
+            target = (pi.pins or {}).get(name)
+        if target is None:
+            raise refusal(unknown, command.ref, pi=pi.name, name=shorten(name))
+        if isinstance(target, FleetPin) and target.mode == "input":
+            raise refusal("fleet-input", command.ref, pi=pi.name, label=target.label)
+        if not target.writable:
+            raise refusal("takes-no-commands", command.ref, pi=pi.name, label=target.label)
         if not pi.is_online:
             raise refusal("pi-offline", command.ref, pi=pi.name)
         if self.state.connected and pi.topic not in self._followed:
             raise refusal("pi-not-back", command.ref, pi=pi.name)
-        return pi, pin
+        return pi, target
 
-    def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value]:
+    def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value | CoverResult]:
         """Send a command once and return the future of its answer.
 
         `by` names the caller for the log. Raises RequestError, or the future does."""
-        pi, pin = self.target(command)
+        pi, target = self.target(command)
         client = self._client
         if client is None or not client.is_connected:
             raise refusal("broker-unreachable", command.ref)
         if not client.can_publish:
             raise refusal("broker-slow", command.ref)
-        pins = f"{pi.topic}/pins"
-        if pi.topic not in self._with_results:
-            self._with_results.add(pi.topic)
+        of_kind = f"{pi.topic}/{'pins' if isinstance(target, FleetPin) else 'covers'}"
+        if of_kind not in self._with_results:
+            self._with_results.add(of_kind)
             self._unanswered_subscriptions += 1
-            client.subscribe(f"{pins}/+/result", retain_as_published=False)
-        command_id, done = self._commands.add(f"{pins}/{pin.name}/result", pi.name)
-        topic, lifetime_s = f"{pins}/{pin.name}/set", self._limits.fleet_answer_timeout_s
+            client.subscribe(f"{of_kind}/+/result", retain_as_published=False)
+        command_id, done = self._commands.add(f"{of_kind}/{target.name}/result", pi.name)
+        topic, lifetime_s = f"{of_kind}/{target.name}/set", self._limits.fleet_answer_timeout_s
         client.publish(Message(topic, payload(command, command_id), False, command_id, lifetime_s))
         is_dimmed = (
-            isinstance(command, RemoteSet) and pin.mode == "pwm" and command.value and pin.value
+            isinstance(command, RemoteSet)
+            and isinstance(target, FleetPin)
+            and target.mode == "pwm"
+            and command.value
+            and target.value
         )
         level = logging.DEBUG if is_dimmed else logging.INFO  # a slider sends many
-        log.log(level, "%s at %s: %s, by %s", pin.name, pi.topic, in_words(command), by)
+        log.log(level, "%s at %s: %s, by %s", target.name, pi.topic, in_words(command), by)
         return done
 
     def renew(self) -> None:
@@ -221,7 +237,7 @@ class FleetWatcher(MqttListener):
             self._disconnect_later()
 
     def _new_fleet(self) -> Fleet:
-        def audience(topic: str, pin: FleetPin) -> Audience | None:
+        def audience(topic: str, pin: FleetPin | FleetCover) -> Audience | None:
             return self._audience(self.is_own(topic), pin)
 
         return Fleet(self._own_topic, audience, self._limits)
@@ -264,6 +280,7 @@ class FleetWatcher(MqttListener):
         """Forget what was subscribed to over the last connection."""
         self._followed.clear()
         self._with_results.clear()
+        self._with_covers.clear()
         self._to_follow.clear()
         self._unanswered_subscriptions = 0
         self._was_sent_retained = self._is_in_doubt = self._asks_again = False
@@ -300,11 +317,14 @@ class FleetWatcher(MqttListener):
         topic = message.topic
         if self._client is None:
             return
-        if topic.endswith("/result") and "/pins/" in topic:
+        is_of_pi = "/pins/" not in topic and "/covers/" not in topic
+        if topic.endswith("/result") and not is_of_pi:
             self._commands.answer(message)
             return
         self._fleet.receive(topic, message.payload, message.retain, time.time())
-        if topic.endswith("/status") and "/pins/" not in topic:
+        if topic.endswith("/describe") and is_of_pi:
+            self._follow_covers(topic.removesuffix("/describe"))
+        if topic.endswith("/status") and is_of_pi:
             if message.retain:
                 self._was_sent_retained, self._is_in_doubt = True, False
             elif self._is_in_doubt and topic == f"{self._own_topic}/status":
@@ -338,8 +358,22 @@ class FleetWatcher(MqttListener):
                 self._follow_next()
         elif topic in self._followed and topic not in self._fleet:
             self._followed.discard(topic)
-            self._with_results.discard(topic)
-            self._client.unsubscribe(f"{topic}/describe", f"{topic}/pins/+")
+            self._with_results -= {f"{topic}/pins", f"{topic}/covers"}
+            filters = [f"{topic}/describe", f"{topic}/pins/+"]
+            if topic in self._with_covers:
+                self._with_covers.discard(topic)
+                filters.append(f"{topic}/covers/+")
+            self._client.unsubscribe(*filters)
+
+    def _follow_covers(self, topic: str) -> None:
+        """Subscribe to the covers of a Pi, once it has described any."""
+        try:
+            has_covers = bool(self._fleet[topic].covers)
+        except KeyError:
+            return
+        if has_covers and topic in self._followed and topic not in self._with_covers:
+            self._with_covers.add(topic)
+            self._subscribe(f"{topic}/covers/+")
 
     def _follow_next(self) -> None:
         """Subscribe to the next Pis. All messages of the last ones have been received."""
@@ -402,9 +436,9 @@ class FleetWatcher(MqttListener):
     def _send_news(self) -> None:
         self._news_timer = None
         self._last_news = self._loop.time()
-        pins, pis, removed = self._fleet.take_news()
+        pins, pis, removed, covers = self._fleet.take_news()
         self._seq += 1
-        self.hub.send(News(self._seq, round(time.time(), 6), pins, pis, removed))
+        self.hub.send(News(self._seq, round(time.time(), 6), pins, pis, removed, covers))
         self._send_news_soon()
         self._send_state()
 

@@ -26,6 +26,7 @@ class Trace(msgspec.Struct, frozen=True):
     """Topic of the announcement to Home Assistant."""
     pins: list[str]
     schedules: list[str] = []
+    covers: list[str] = []
     components: dict[str, str] = {}
     """Platform of each announced component. The broker does not tell it if that is too much."""
 
@@ -33,7 +34,8 @@ class Trace(msgspec.Struct, frozen=True):
         """Return the messages that remove all of it: the announcement first, the status last."""
         pins = [f"pins/{name}" for name in self.pins]
         schedules = [f"schedules/{name}" for name in self.schedules]
-        names = ["describe", "health", *pins, *schedules, "status"]
+        covers = [f"covers/{name}" for name in self.covers]
+        names = ["describe", "health", *pins, *schedules, *covers, "status"]
         topics = [f"{self.topic}/{name}" for name in names]
         if self.announcement:
             topics.insert(0, self.announcement)

@@ -23,6 +23,9 @@ from .login import Login
 from .sessions import Sessions
 from .sign_in_links import Links
 
+Switched = schema.PinConfig | schema.CoverConfig
+"""What callers may switch, or move, by its `control`."""
+_CONTROLLED = (schema.DrivenConfig, schema.CoverConfig)
 _STRICTNESS: tuple[Audience, ...] = ("everyone", "code", "nobody")
 COOKIE_LIFETIME_DAYS = 400
 """The longest life that browsers give a cookie; it is renewed at each visit."""
@@ -362,11 +365,11 @@ class AccessPolicy:
             return False
         return True
 
-    def code_would_help(self, pins: Iterable[schema.PinConfig], caller: Caller) -> bool:
+    def code_would_help(self, pins: Iterable[Switched], caller: Caller) -> bool:
         """Return True if the control code would let the caller switch more of these pins.
 
         It is False for a caller that presented that code."""
-        outputs = [pin for pin in pins if isinstance(pin, schema.DrivenConfig)]
+        outputs = [pin for pin in pins if isinstance(pin, _CONTROLLED)]
         audiences = {pin.control or self.access.control for pin in outputs}
         return "code" in audiences and self.role(caller) != "control"
 
@@ -375,7 +378,7 @@ class AccessPolicy:
         if "control" not in (self.role(caller), self.right(caller)):
             raise self._needs_code("control", "clock-needs-code", "no-clock-code")
 
-    def check_control(self, pin: schema.PinConfig, caller: Caller) -> None:
+    def check_control(self, pin: Switched, caller: Caller) -> None:
         """Raise RequestError if the caller may not switch a pin."""
         audience = self._audience(pin)
         if audience == "code" and self.role(caller) != "control":
@@ -400,18 +403,18 @@ class AccessPolicy:
             names = ("fleet-needs-code", "no-fleet-code")
             raise self._needs_code("control", *names, label=label, pi=pi)
 
-    def check_broker(self, pin: schema.PinConfig) -> None:
+    def check_broker(self, pin: Switched) -> None:
         """Raise RequestError if the broker's clients may not switch a pin.
 
         They count as callers with the control code: the broker checks their passwords, and
         `mqtt.control` allows it."""
         self._audience(pin)
 
-    def check_hook(self, pin: schema.PinConfig) -> None:
+    def check_hook(self, pin: Switched) -> None:
         """Raise RequestError if nobody may switch a pin. A hook needs no code: it has a secret."""
         self._audience(pin)
 
-    def broker_may_control(self, pin: schema.PinConfig) -> bool:
+    def broker_may_control(self, pin: Switched) -> bool:
         """Return True if the broker's clients may switch a pin."""
         try:
             self.check_broker(pin)
@@ -419,17 +422,18 @@ class AccessPolicy:
             return False
         return True
 
-    def audience(self, pin: schema.PinConfig) -> Audience:
+    def audience(self, pin: Switched) -> Audience:
         """Return the audience that may switch an output, or drive a simulated input."""
-        own = pin.control if isinstance(pin, schema.DrivenConfig) else None
+        own = pin.control if isinstance(pin, _CONTROLLED) else None
         return own or self.access.control
 
-    def _audience(self, pin: schema.PinConfig) -> Audience:
+    def _audience(self, pin: Switched) -> Audience:
         """Return the audience of a pin. Raise RequestError if it is `nobody`."""
         audience = self.audience(pin)
         if audience == "nobody":
-            is_own = isinstance(pin, schema.DrivenConfig) and pin.control
-            key = f"pins.{pin.name}.control" if is_own else "access.control"
+            is_own = isinstance(pin, _CONTROLLED) and pin.control
+            section = "covers" if isinstance(pin, schema.CoverConfig) else "pins"
+            key = f"{section}.{pin.name}.control" if is_own else "access.control"
             raise refusal("nobody", label=pin.label, key=key)
         return audience
 
@@ -439,7 +443,7 @@ class AccessPolicy:
             return refusal(name, **values)
         return refusal(none_yet, command=f"sudo raspi-server code --new {right}", **values)
 
-    def may_control(self, pin: schema.PinConfig, caller: Caller) -> bool:
+    def may_control(self, pin: Switched, caller: Caller) -> bool:
         """Return True if the caller may switch a pin."""
         try:
             self.check_control(pin, caller)

@@ -1,4 +1,4 @@
-"""Hooks: secret addresses, each of which switches one pin for whoever knows it.
+"""Hooks: secret addresses, each of which switches one pin or moves one cover for whoever knows it.
 
 Only the hash of a secret is stored. A secret has 256 random bits, so a plain hash is enough."""
 

@@ -21,6 +21,7 @@ from ..messages import (
     ErrorAnswer,
     LoginRequest,
     LogoutRequest,
+    PositionRequest,
     PulseRequest,
     SetRequest,
     ToggleRequest,
@@ -32,12 +33,21 @@ from .cross_origin import allow_origin
 from .handler import NamedHandler, OwnHTTPError, reason, write_plainly
 from .openapi import Operation
 
-_Body = TypeVar("_Body", SetRequest, ToggleRequest, PulseRequest, LoginRequest, LogoutRequest)
+_Body = TypeVar(
+    "_Body",
+    SetRequest,
+    ToggleRequest,
+    PulseRequest,
+    PositionRequest,
+    LoginRequest,
+    LogoutRequest,
+)
 
 _BODIES: dict[Any, tuple[msgspec.json.Decoder[Any], str]] = {
     SetRequest: (msgspec.json.Decoder(SetRequest), '{"value":1}'),
     ToggleRequest: (msgspec.json.Decoder(ToggleRequest), '{"seconds":900}'),
     PulseRequest: (msgspec.json.Decoder(PulseRequest), '{"seconds":0.5}'),
+    PositionRequest: (msgspec.json.Decoder(PositionRequest), '{"position":40}'),
     LoginRequest: (msgspec.json.Decoder(LoginRequest), '{"code":"abcde-fghjk-mnpqr"}'),
     LogoutRequest: (msgspec.json.Decoder(LogoutRequest), '{"path":"/"}'),
 }
@@ -151,6 +161,7 @@ class Index(ApiHandler):
         links = {
             "hello": "api/hello",
             "pins": "api/pins",
+            "covers": "api/covers",
             "schedules": "api/schedules",
             "rules": "api/rules",
             "plan": "api/plan",

@@ -1,6 +1,6 @@
 """`/api/schedules`, `/api/rules` and `/api/plan`: what switches outputs by itself.
 
-A caller may pause a schedule or a rule if it may switch all of its outputs.
+A caller may pause a schedule or a rule if it may switch all of its outputs and move its covers.
 """
 
 import time
@@ -18,17 +18,18 @@ _ERRORS: tuple[ErrorCode, ...] = ("foreign", "not-allowed", "not-found")
 class _Handler(ApiHandler):
     """A handler for schedules and rules. Without any it answers that there are none."""
 
-    def may_pause(self, pins: tuple[str, ...]) -> bool:
-        """Tell if the caller may switch all these outputs."""
+    def may_pause(self, targets: tuple[str, ...]) -> bool:
+        """Tell if the caller may switch all these outputs, and move all these covers."""
         context = self.context
-        return all(context.auth.may_control(context.board[pin].config, self.caller) for pin in pins)
+        configs = map(context.switched, targets)
+        return all(context.auth.may_control(config, self.caller) for config in configs)
 
     def check_schedule(self, name: str) -> None:
         """Raise RequestError if there is no such schedule, or the caller may not pause it."""
         found = self.context.status.config.schedules.get(name)
         if found is None:
             raise refusal("unknown-schedule", name=name[:40])
-        self._check(found.pins)
+        self._check(found.targets)
 
     def check_rule(self, name: str) -> None:
         """Raise RequestError if there is no such rule, or the caller may not pause it."""
@@ -37,9 +38,9 @@ class _Handler(ApiHandler):
             raise refusal("unknown-rule", name=name[:40])
         self._check(found.targets)
 
-    def _check(self, pins: tuple[str, ...]) -> None:
-        for pin in pins:
-            self.context.auth.check_control(self.context.board[pin].config, self.caller)
+    def _check(self, targets: tuple[str, ...]) -> None:
+        for name in targets:
+            self.context.auth.check_control(self.context.switched(name), self.caller)
 
     def carry_out_automation(self, command: str, name: str) -> None:
         """Call a method of the automation for the caller."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from ..broadcaster import Broadcaster
 from ..config.pinout import POSITION_BY_GPIO
 from ..config.schema import DrivenConfig
-from ..errors import Reason, RequestError
+from ..decoding import shorten
+from ..errors import Reason, RequestError, refusal
 from ..gpio.board import Board
 from ..gpio.history import History
 from ..gpio.pin import Pin
@@ -19,7 +20,11 @@ from ..limits import Limits
 from ..messages import (
     HEADERS,
     Audience,
+    CoverCommand,
+    CoverInfo,
+    CoverResult,
     Error,
+    FleetCover,
     FleetHello,
     FleetPin,
     Hello,
@@ -32,16 +37,19 @@ from ..messages import (
 from ..net.backpressure import Viewer
 from ..net.frames import frame
 from ..net.hub import Hub
-from ..security.access import AccessPolicy, Caller
+from ..security.access import AccessPolicy, Caller, Switched
 from ..security.hooks import Hooks
 from ..security.tls import Identity
 from ..status import Status
+from ..system.clock import wall_time
 from .compression import ContentCache
 from .languages import Languages
 from .versions import Versions
 
 if TYPE_CHECKING:
     from ..automation.automation import Automation
+    from ..gpio.cover import Cover
+    from ..gpio.covers import Covers
 
 PAGE_POLICY = (
     # ws: and wss: because 'self' does not cover them in Safari 15.
@@ -108,13 +116,13 @@ class Fleet(Protocol):
     def is_own(self, topic: str) -> bool:
         """Return whether a topic is that of this Pi."""
 
-    def target(self, command: RemoteCommand) -> tuple[NamedPi, FleetPin]:
-        """Return the Pi and the pin of a command. Raises RequestError."""
+    def target(self, command: RemoteCommand) -> tuple[NamedPi, FleetPin | FleetCover]:
+        """Return the Pi of a command, and its pin or cover. Raises RequestError."""
 
     def parts(self) -> Iterator[bytes]:
         """Yield the JSON of the whole fleet in parts."""
 
-    def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value]:
+    def carry_out(self, command: RemoteCommand, by: str) -> asyncio.Future[Value | CoverResult]:
         """Send a command to its Pi; return the future of its answer. Raises RequestError."""
 
 
@@ -122,8 +130,8 @@ class Fleet(Protocol):
 class WebContext:
     """The parts that handlers use.
 
-    `www` are the folders to serve: the first that has a file wins. `metrics`, `fleet` and
-    `automation` are None where the configuration does not ask for them.
+    `www` are the folders to serve: the first that has a file wins. `metrics`, `fleet`, `automation`
+    and `covers` are None where the configuration does not ask for them.
     """
 
     status: Status
@@ -136,6 +144,7 @@ class WebContext:
     metrics: MetricsText | None = None
     fleet: Fleet | None = None
     automation: "Automation | None" = None
+    covers: "Covers | None" = None
     form_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     """The key of the tokens in forms. After a restart the forms of before are rejected."""
     contents: ContentCache = field(init=False)
@@ -180,6 +189,7 @@ class WebContext:
         config = pin.config
         error = pin.error if details or not pin.error else _UNAVAILABLE
         source, until, auto = self.broadcaster.decided(pin.decision)
+        is_of_cover = config.name in self.board.cover_of
         return PinInfo(
             name=config.name,
             label=config.label,
@@ -188,7 +198,7 @@ class WebContext:
             mode=type(config).__struct_config__.tag,  # type: ignore[arg-type]
             value=pin.value,
             since=pin.since,
-            writable=isinstance(config, DrivenConfig) and may_control,
+            writable=isinstance(config, DrivenConfig) and may_control and not is_of_cover,
             pulse=getattr(config, "pulse", None),
             max_on=getattr(config, "max_on", None),
             group=getattr(config, "group", None),
@@ -206,7 +216,65 @@ class WebContext:
             until=until,
             auto=auto,
             next=self._next_change(config.name),
+            cover=self._cover_of(config.name),
         )
+
+    def _cover_of(self, pin: str) -> str | None:
+        return next((each.name for each in self.covers or () if pin in each.config.pins), None)
+
+    def cover(self, cover: "Cover", caller: Caller) -> CoverInfo:
+        """Return a cover as a caller may see it."""
+        return self._cover(cover, self.auth.may_control(cover.config, caller))
+
+    def _cover(self, cover: "Cover", may_control: bool) -> CoverInfo:
+        config, problem, since = cover.config, cover.problem, cover.since
+        return CoverInfo(
+            name=config.name,
+            label=config.label,
+            kind=config.kind,
+            room=config.room,
+            icon=config.icon,
+            hidden=config.hidden,
+            state=cover.state,
+            position=cover.position,
+            goal=cover.goal,
+            problem=problem and problem.message,
+            problem_reason=problem and problem.name,
+            problem_values=problem.values if problem else {},
+            since=None if since is None else wall_time(since),
+            writable=may_control,
+            confirm=config.confirm,
+            control=self.auth.audience(config),
+            has_position=config.has_position,
+            can_stop=config.can_stop,
+            pins=config.pins,
+        )
+
+    def carry_out_cover(self, command: CoverCommand, caller: Caller) -> "Cover":
+        """Carry out a command to a cover, and return the cover. Raises RequestError."""
+        found = self.found_cover(command.cover)
+        self.auth.check_control(found.config, caller)
+        found.carry_out(command, self.auth.name(caller))
+        return found
+
+    def switched(self, name: str) -> Switched:
+        """Return the configuration of a pin or a cover. Raises RequestError for an unknown name."""
+        found = next((each for each in self.covers or () if each.name == name), None)
+        return found.config if found else self.board[name].config
+
+    def broker_cover(self, cover: "Cover", may_control: bool) -> CoverInfo:
+        """Return a cover as clients of the broker see it; `may_control` lets them move it."""
+        return self._cover(cover, may_control and self.auth.broker_may_control(cover.config))
+
+    def found_cover(self, name: str) -> "Cover":
+        """Return a cover. Raises RequestError if there is none of this name."""
+        if self.covers is None:
+            raise refusal("unknown-cover", name=shorten(name))
+        return self.covers[name]
+
+    def all_covers(self, caller: Caller) -> list[CoverInfo]:
+        """Return all covers as a caller may see them."""
+        return [self.cover(cover, caller) for cover in self.covers or ()]
 
     def _next_change(self, pin: str) -> float | None:
         return self.automation.schedules.next_changes().get(pin) if self.automation else None
@@ -263,27 +331,33 @@ class WebContext:
             code_would_help=would_help,
         )
 
-    def fleet_audience(self, is_own: bool, pin: FleetPin) -> Audience | None:
-        """Return which callers may switch a pin of the fleet from here, None for inputs.
+    def fleet_audience(self, is_own: bool, target: FleetPin | FleetCover) -> Audience | None:
+        """Return which callers may switch a pin or cover of the fleet from here, None for inputs.
 
-        For pins of this Pi our own configuration decides, whatever the broker says.
+        For those of this Pi our own configuration decides, whatever the broker says.
         """
-        if pin.mode == "input":
+        if isinstance(target, FleetPin) and target.mode == "input":
             return None
         if not is_own:
-            return self.auth.fleet_audience(pin.control)
+            return self.auth.fleet_audience(target.control)
         try:
-            return self.auth.audience(self.board[pin.name].config)
-        except RequestError:  # the board has no such pin
+            return self.auth.audience(self._own(target))
+        except RequestError:  # there is no such pin or cover
             return "nobody"
+
+    def _own(self, target: FleetPin | FleetCover) -> Switched:
+        """Return the configuration of a pin or cover of this Pi. Raises RequestError."""
+        if isinstance(target, FleetCover):
+            return self.found_cover(target.name).config
+        return self.board[target.name].config
 
     def check_fleet(self, fleet: Fleet, command: RemoteCommand, caller: Caller) -> None:
         """Check that a caller may send a command to another Pi. Raises RequestError."""
-        pi, pin = fleet.target(command)
+        pi, target = fleet.target(command)
         if fleet.is_own(command.pi):
-            self.auth.check_control(self.board[command.pin].config, caller)
+            self.auth.check_control(self._own(target), caller)
         else:
-            self.auth.check_fleet(pi.name, pin.label, pin.control, caller)
+            self.auth.check_fleet(pi.name, target.label, target.control, caller)
 
     def hello(self, caller: Caller) -> Hello:
         """Return the first message to a viewer."""
@@ -294,9 +368,22 @@ class WebContext:
             server=self.status.server_info(self.sees_details(caller)),
             access=self.auth.right(caller),
             signed_in=self.auth.role(caller),
-            code_would_help=self.auth.code_would_help((pin.config for pin in self.board), caller),
+            code_would_help=self.code_would_help(caller),
             pins=self.pins(caller),
             state=self.board.values(),
             fleet=self.fleet is not None,
             automation=self.automation is not None,
+            covers=self.all_covers(caller),
         )
+
+    def code_would_help(self, caller: Caller) -> bool:
+        """Return True if the control code would let a caller switch or move more of this Pi."""
+        return self.auth.code_would_help(self._switched(), caller)
+
+    def _switched(self) -> Iterator[Switched]:
+        """Yield what the page of this Pi can switch and move."""
+        for pin in self.board:
+            if pin.config.name not in self.board.cover_of:
+                yield pin.config
+        for cover in self.covers or ():
+            yield cover.config

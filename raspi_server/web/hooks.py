@@ -1,4 +1,4 @@
-"""`/hook/SECRET`: a request to it switches the pin of a hook, without a code.
+"""`/hook/SECRET`: a request to it switches the pin or moves the cover of a hook, without a code.
 
 It is the only path where GET changes something. Its secret appears in no log."""
 
@@ -10,7 +10,7 @@ from tornado.web import HTTPError
 
 from ..config.schema import HookConfig
 from ..errors import STATUS, RequestError
-from ..messages import Command, Pulse, Set, Toggle
+from ..messages import Close, Command, CoverCommand, Open, Pulse, Set, Stop, Toggle
 from ..security.hooks import PATH
 from .context import TEXT_HEADERS, WebContext
 from .handler import NamedHandler, log, reason
@@ -52,9 +52,16 @@ class Hook(NamedHandler):
         hook = self.context.status.config.hooks.get(name)
         if hook is None:
             raise RequestError("not-found", "there is no such hook")
-        pin = self.context.board[hook.pin]
+        by = f"{address} (hook {name})"
+        if hook.cover is not None:
+            cover = self.context.found_cover(hook.cover)
+            self.context.auth.check_hook(cover.config)
+            cover.carry_out(_cover_command(hook), by)
+            self.finish(f"{cover.config.label}: {cover.state}\n")
+            return
+        pin = self.context.board[hook.target]
         self.context.auth.check_hook(pin.config)
-        value = await self.context.board.carry_out(_command(hook), f"{address} (hook {name})")
+        value = await self.context.board.carry_out(_command(hook), by)
         self.finish(f"{pin.config.label}: {_WORDS.get(value or 0, value)}\n")
 
     post = get
@@ -81,10 +88,16 @@ class Hook(NamedHandler):
 
 def _command(hook: HookConfig) -> Command:
     if hook.do == "toggle":
-        return Toggle(pin=hook.pin)
+        return Toggle(pin=hook.target)
     if hook.do == "pulse":
-        return Pulse(pin=hook.pin)
-    return Set(pin=hook.pin, value=hook.do == "on")
+        return Pulse(pin=hook.target)
+    return Set(pin=hook.target, value=hook.do == "on")
+
+
+def _cover_command(hook: HookConfig) -> CoverCommand:
+    if hook.do == "stop":
+        return Stop(cover=hook.target)
+    return Open(cover=hook.target) if hook.do == "open" else Close(cover=hook.target)
 
 
 def _is_for_nobody(request: HTTPServerRequest) -> bool:

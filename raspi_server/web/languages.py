@@ -29,9 +29,9 @@ _FORMER_TAGS = {"in": "id", "iw": "he", "ji": "yi"}
 """The tags of languages as old Androids send them."""
 _BRACES = re.compile(r"\{(\w+)\}")
 _ENGLISH = "en"
-_FIRST = re.compile(rf"({_FOLDER}/{_TAG.pattern})\.first\.json")
-_LATER_SECTIONS = ("details", "automation", "fleet", "plain", "trust")
-"""Sections that the list of pins does not need."""
+_PARTS = {"first": ("name", "direction", "page", "kinds"), "covers": ("covers",)}
+"""The sections in a part of a file: `first` is all that a list of pins needs."""
+_PART = re.compile(rf"(?P<file>{_FOLDER}/{_TAG.pattern})\.(?P<part>{'|'.join(_PARTS)})\.json")
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class _Strings(msgspec.Struct, frozen=True):
     """The sections of a file that the server needs."""
 
     page: dict[str, str] = {}
+    covers: dict[str, str] = {}
     plain: dict[str, str] = {}
     kinds: dict[str, dict[str, dict[str, str]]] = {}
     direction: Literal["ltr", "rtl"] = "ltr"
@@ -71,14 +72,17 @@ class Language(NamedTuple):
         return self.kinds.get(section, {}).get(pin.kind or "", {})
 
 
-def whole_file(path: str) -> str | None:
-    """Return `languages/TAG.json` for `languages/TAG.first.json`, and None for any other path."""
-    found = _FIRST.fullmatch(path)
-    return found and f"{found[1]}.json"
+def part_of(path: str) -> tuple[str, str]:
+    """Return `languages/TAG.json` and `first` for `languages/TAG.first.json`.
+
+    For a path that names no part, return the path itself and "".
+    """
+    found = _PART.fullmatch(path)
+    return (f"{found['file']}.json", found["part"]) if found else (path, "")
 
 
-def first_strings(file: bytes) -> bytes:
-    """Return a language's file without the sections that the list of pins does not need.
+def part_strings(file: bytes, part: str) -> bytes:
+    """Return the sections of a language's file that belong to a part.
 
     A file that is no JSON object stays as it is: the page says what is wrong with it.
     """
@@ -86,9 +90,7 @@ def first_strings(file: bytes) -> bytes:
         sections = msgspec.json.decode(file, type=dict[str, Any])
     except UNREADABLE:
         return file
-    for name in _LATER_SECTIONS:
-        sections.pop(name, None)
-    return msgspec.json.encode(sections)
+    return msgspec.json.encode({name: sections[name] for name in _PARTS[part] if name in sections})
 
 
 def fill(template: str, values: Mapping[str, Any]) -> str:
@@ -175,8 +177,8 @@ def _language(tag: str, strings: _Strings, english: _Strings) -> Language:
         }
         for section, kinds in english.kinds.items()
     }
-    page, plain = _over(english.page, strings.page), _over(english.plain, strings.plain)
-    return Language(tag, strings.direction, page, plain, kinds)
+    page = _over(english.covers, strings.covers) | _over(english.page, strings.page)
+    return Language(tag, strings.direction, page, _over(english.plain, strings.plain), kinds)
 
 
 def _over(english: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:

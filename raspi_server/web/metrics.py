@@ -1,12 +1,13 @@
 """Metrics for Prometheus: some counted as they happen, the others read for each request.
 
-Each label is the name of a pin, a schedule or a rule, or one of a few fixed words, so the number of
-series is bounded.
+Each label is the name of a pin, a cover, a schedule or a rule, or one of a few fixed words, so the
+number of series is bounded.
 """
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,7 +17,7 @@ from prometheus_client.registry import Collector
 from .. import __version__
 from ..config.schema import InputConfig
 from ..gpio.pin import PinChange
-from ..messages import Value
+from ..messages import CoverState, Value
 from ..system import vitals
 from .context import WebContext
 
@@ -24,6 +25,7 @@ BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0
 """Seconds from an edge to its frames, the debouncing included."""
 DEBOUNCED = ((False, "no"), (True, "yes"))
 STATES = ("ok", "degraded", "failing")
+COVER_STATES = get_args(CoverState)
 
 
 @dataclass
@@ -105,6 +107,7 @@ class Metrics(Collector):
         """Read and yield all metrics but the histogram."""
         self._add_values()
         yield from self._pins()
+        yield from self._covers()
         yield from self._server()
         yield from self._machine()
         yield from self._automation()
@@ -143,6 +146,27 @@ class Metrics(Collector):
             if pin.since is not None:
                 last.add_metric(label, pin.since)
         yield from (value, up, changes, on, last)
+
+    def _covers(self) -> Iterator[Metric]:
+        covers = self._context.covers
+        if not covers:
+            return
+        name = "raspi_server_cover"
+        state = GaugeMetricFamily(
+            f"{name}_state", "1 for the state that the cover has", labels=["cover", "state"]
+        )
+        position = GaugeMetricFamily(
+            f"{name}_position", "Percent that it is open, where that is known", labels=["cover"]
+        )
+        problem = GaugeMetricFamily(f"{name}_problem", "1 while it has a problem", labels=["cover"])
+        for cover in covers:
+            label = cover.config.name
+            for each in COVER_STATES:
+                state.add_metric([label, each], each == cover.state)
+            if cover.position is not None:
+                position.add_metric([label], cover.position)
+            problem.add_metric([label], cover.problem is not None)
+        yield from (state, position, problem)
 
     def _server(self) -> Iterator[Metric]:
         name = "raspi_server"

@@ -1,4 +1,4 @@
-"""`/plain`: the pins as one HTML page with forms, for old browsers, text browsers and e-readers.
+"""`/plain`: pins and covers as one HTML page with forms, for old and text browsers and e-readers.
 
 It needs no script. Each form has a token that is bound to the sign-in of the browser, or to a
 cookie that is made for it, so a form of another site is rejected, also of one that
@@ -14,7 +14,21 @@ from typing import Any, NamedTuple
 from ..config.kinds import ALARMS, OPENINGS
 from ..decoding import pin_value, shorten
 from ..errors import STATUS, RequestError, refusal
-from ..messages import HEADERS, Auto, Command, Notice, PinInfo, Pulse, Set
+from ..messages import (
+    HEADERS,
+    Auto,
+    Close,
+    Command,
+    CoverCommand,
+    CoverInfo,
+    Notice,
+    Open,
+    PinInfo,
+    Position,
+    Pulse,
+    Set,
+    Stop,
+)
 from ..security.access import Caller, cookie_name
 from .context import WebContext
 from .handler import NamedHandler, reason
@@ -117,6 +131,8 @@ class Plain(NamedHandler):
     async def _switch(self, what: str) -> str:
         auth, board = self.context.auth, self.context.board
         auth.check_view(self.caller)
+        if self._sent("cover"):
+            return self._move(self._sent("cover"), what)
         pin = board[self._sent("pin")]
         auth.check_control(pin.config, self.caller)
         info = self.context.pin(pin, self.caller)
@@ -126,6 +142,36 @@ class Plain(NamedHandler):
             return self._question(info, what, level)
         await board.carry_out(command, auth.name(self.caller))
         return ""
+
+    def _move(self, name: str, what: str) -> str:
+        """Move a cover; return the form that asks first, or "". Raise RequestError."""
+        auth, cover = self.context.auth, self.context.found_cover(name)
+        auth.check_control(cover.config, self.caller)
+        info = self.context.cover(cover, self.caller)
+        level = self._sent("level")
+        command = self._cover_command(info, what, level)
+        if info.confirm and what != "stop" and self._sent("sure") != "yes":
+            return self._cover_question(info, what, level)
+        self.context.carry_out_cover(command, self.caller)
+        return ""
+
+    def _cover_command(self, cover: CoverInfo, what: str, level: str) -> CoverCommand:
+        """Return what a button means. Raise RequestError."""
+        if what == "open":
+            return Open(cover=cover.name)
+        if what == "close":
+            return Close(cover=cover.name)
+        if what == "stop":
+            return Stop(cover=cover.name)
+        if what != "set_position":
+            words = f"expected one of the buttons, got {shorten(what)}"
+            raise RequestError("bad-value", words)
+        if not cover.has_position:
+            raise refusal("cover-no-position", label=cover.label)
+        percent = pin_value(level.replace(",", ".").rstrip("% "))
+        if not isinstance(percent, float):
+            raise refusal("cover-position-range", label=cover.label, got=shorten(level))
+        return Position(cover=cover.name, position=percent)
 
     def _command(self, pin: PinInfo, what: str, level: str) -> Command:
         """Return what a button means. Raise RequestError."""
@@ -250,6 +296,13 @@ class Plain(NamedHandler):
             question = escape(fill(of_kind, {"label": pin.label}))
         return f"<p>{question}</p>{_form(f'{fields}{yes} {back}')}"
 
+    def _cover_question(self, cover: CoverInfo, what: str, level: str) -> str:
+        key = "ask_position" if what == "set_position" else f"ask_{what}"
+        question = self._html(key, label=cover.label, level=level.rstrip("% "))
+        fields = self._hidden(cover=cover.name, level=level, sure="yes")
+        back = f"<a href='{self._address(self._refresh())}'>{self._html('no')}</a>"
+        return f"<p>{question}</p>{_form(f'{fields}{self._button(what)} {back}')}"
+
     def _notice(self, notice: Notice) -> str:
         words = self._words.worded(f"notice:{notice.reason}", notice.values)
         detail = str(notice.values.get("why", "")) if words else notice.message
@@ -257,16 +310,20 @@ class Plain(NamedHandler):
         return f"<p>{escape(words or '')}{shown}</p>"
 
     def _pins(self) -> list[str]:
-        """Return the pins, below the headings of their rooms; those without a room come first."""
-        rooms: dict[str | None, list[PinInfo]] = {None: []}
+        """Return covers and pins below the headings of their rooms; those without one come first.
+
+        The pins of a cover have no rows of their own."""
+        rooms: dict[str | None, list[str]] = {None: []}
+        for cover in self.context.all_covers(self.caller):
+            if not cover.hidden:
+                rooms.setdefault(cover.room, []).append(self._cover_row(cover))
         for pin in self.context.pins(self.caller):
-            if not pin.hidden:
-                rooms.setdefault(pin.room, []).append(pin)
+            if not pin.hidden and not pin.cover:
+                rooms.setdefault(pin.room, []).append(self._row(pin))
         found = []
-        for room, pins in rooms.items():
+        for room, rows in rooms.items():
             heading = f"<h2>{escape(room)}</h2>" if room else ""
-            rows = "".join(self._row(pin) for pin in pins)
-            found += [f"{heading}<table>\n{rows}</table>"] if pins else []
+            found += [f"{heading}<table>\n{''.join(rows)}</table>"] if rows else []
         return found or [f"<p>{self._html('no_pins')}</p>"]
 
     def _row(self, pin: PinInfo) -> str:
@@ -283,6 +340,34 @@ class Plain(NamedHandler):
         forms = "".join(self._controls(pin)) if pin.writable and pin.value is not None else ""
         rest = f"<td>{state}</td><td>{forms}</td>" if forms else f"<td colspan='2'>{state}</td>"
         return f"<tr><th>{escape(pin.label)}</th>{rest}</tr>\n"
+
+    def _cover_row(self, cover: CoverInfo) -> str:
+        active = {"unknown": "", "closed": " class='off'"}.get(cover.state, " class='open'")
+        words = self._words.text(f"cover_{cover.state}")
+        if cover.position is not None and 0 < cover.position < 100:
+            words += f", {cover.position} %"
+        state = f"<strong{active}>{escape(words)}</strong>"
+        if cover.since and cover.state != "unknown":
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(cover.since))
+            state += f" <small>{self._html('since', time=since)}</small>"
+        if cover.problem:
+            why = self._words.worded(f"error:{cover.problem_reason}", cover.problem_values)
+            state += f"<small>: {escape(why or cover.problem)}</small>"
+        forms = "".join(self._cover_controls(cover)) if cover.writable else ""
+        rest = f"<td>{state}</td><td>{forms}</td>" if forms else f"<td colspan='2'>{state}</td>"
+        return f"<tr><th>{escape(cover.label)}</th>{rest}</tr>\n"
+
+    def _cover_controls(self, cover: CoverInfo) -> list[str]:
+        """Return the forms to move a cover. The state is not asked: this page may be old."""
+        fields = self._hidden(cover=cover.name)
+        names = ("open", "stop", "close") if cover.can_stop else ("open", "close")
+        found = [_form(f"{fields}{' '.join(self._button(name) for name in names)}")]
+        if cover.has_position:
+            name = self._html("position", label=cover.label)
+            at = "" if cover.position is None else cover.position
+            level = f"<input name='level' size='4' value='{at}' title='{name}'> % "
+            found.append(_form(fields + level + self._button("set_position")))
+        return found
 
     def _source(self, pin: PinInfo) -> str:
         """Return who decides the value, and until when, for HTML; "" for what needs no words."""
@@ -303,7 +388,7 @@ class Plain(NamedHandler):
         """Tell if a schedule or a rule switches the pin."""
         config = self.context.status.config
         outputs = [schedule.pins for schedule in config.schedules.values()]
-        outputs += [rule.targets for rule in config.rules.values()]
+        outputs += [rule.outputs for rule in config.rules.values()]
         return any(pin.name in names for names in outputs)
 
     def _state(self, pin: PinInfo) -> str:
@@ -339,8 +424,7 @@ class Plain(NamedHandler):
             out = _form(self._hidden() + self._button("sign_out")) if self.caller.session else ""
             return f"<p>{known}</p>{out}"
         if auth.may_view(self.caller):
-            pins = (pin.config for pin in self.context.board)
-            if not auth.code_would_help(pins, self.caller):
+            if not self.context.code_would_help(self.caller):
                 return ""
             what, right = "switch_needs_code", "control"
         else:

@@ -13,7 +13,18 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from .. import __version__
 from ..errors import RequestError
 from ..messages import MAX_MESSAGE_BYTES
-from . import api, automation_api, events_api, history_api, hooks, openapi, plain, probes, trust
+from . import (
+    api,
+    automation_api,
+    cover_api,
+    events_api,
+    history_api,
+    hooks,
+    openapi,
+    plain,
+    probes,
+    trust,
+)
 from .context import WebContext
 from .cross_origin import CONTEXT, Preflight
 from .handler import shown_path
@@ -135,6 +146,11 @@ API: tuple[tuple[str, type[api.ApiHandler]], ...] = (
     ("/api/pins/{name}/pulse", api.PulsePin),
     ("/api/pins/{name}/auto", api.AutoPin),
     ("/api/pins/{name}/history", history_api.OneHistory),
+    ("/api/covers", cover_api.AllCovers),
+    ("/api/covers/{name}", cover_api.OneCover),
+    ("/api/covers/{name}/open", cover_api.OpenCover),
+    ("/api/covers/{name}/close", cover_api.CloseCover),
+    ("/api/covers/{name}/stop", cover_api.StopCover),
     ("/api/schedules", automation_api.AllSchedules),
     ("/api/schedules/{name}/pause", automation_api.PauseSchedule),
     ("/api/schedules/{name}/resume", automation_api.ResumeSchedule),

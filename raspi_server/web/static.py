@@ -19,7 +19,7 @@ from .content_types import content_type, is_html, is_manifest, is_text
 from .context import PAGE_POLICY, WebContext
 from .cross_origin import allow_origin
 from .handler import NamedHandler, OwnHTTPError, write_plainly
-from .languages import first_strings, whole_file
+from .languages import part_of, part_strings
 from .versions import (
     CURRENT,
     IMMUTABLE,
@@ -48,8 +48,8 @@ class Files(NamedHandler, StaticFileHandler):
         self._folders = context.www
         self._version = CURRENT
         self._content: bytes | None = None
-        self._is_first = False
-        """True for the part of a language's file that the list of pins needs."""
+        self._part = ""
+        """The part of a language's file that is asked for, "" for all of it."""
         self._is_cut = False
         """True if the file became shorter than its announced length, or unreadable, while it was
         sent. Then the connection is closed."""
@@ -73,10 +73,8 @@ class Files(NamedHandler, StaticFileHandler):
 
     def parse_url_path(self, url_path: str) -> str:
         """Return the path of the file: `languages/de.first.json` is a part of `de.json`."""
-        path = super().parse_url_path(url_path)
-        whole = whole_file(path)
-        self._is_first = whole is not None
-        return whole or path
+        path, self._part = part_of(super().parse_url_path(url_path))
+        return path
 
     @classmethod
     def get_absolute_path(cls, root: str, path: str) -> str:
@@ -141,8 +139,8 @@ class Files(NamedHandler, StaticFileHandler):
         is_small = self._found.st_size <= self._limits.max_page_bytes
         is_fit = is_small and self._found.st_size >= self._limits.min_gzip_bytes
         is_page = is_html(self._type)
-        self._is_first &= is_small
-        is_filled = is_page or is_manifest(self._type) or self._is_first
+        self._part = self._part if is_small else ""
+        is_filled = is_page or is_manifest(self._type) or bool(self._part)
         self._is_filled = self.has_versions and is_small and is_filled
         """True if the server puts its version, its languages or its host name into the file, or
         leaves out a part of it."""
@@ -194,7 +192,7 @@ class Files(NamedHandler, StaticFileHandler):
         if not self._is_filled and not self._is_gzip:
             return None
         assert self.absolute_path is not None
-        form = ("gzip" if self._is_gzip else "identity") + ("-first" if self._is_first else "")
+        form = ("gzip-" if self._is_gzip else "identity-") + self._part
         try:
             return self.context.contents.get(
                 self.absolute_path, form, (self._stamp(), self._filling()), self._make_content
@@ -209,8 +207,8 @@ class Files(NamedHandler, StaticFileHandler):
         if self._is_filled and is_html(self._type):
             spoken = self.context.versions.languages
             content = put_version(content, self._version, languages=spoken, host=self._host)
-        elif self._is_first:
-            content = first_strings(content)
+        elif self._part:
+            content = part_strings(content, self._part)
         elif self._is_filled:
             content = put_host(content, self._host)
         return compress(content) if self._is_gzip else content
@@ -224,8 +222,8 @@ class Files(NamedHandler, StaticFileHandler):
         """Return what identifies how the server changes the file."""
         if not self._is_filled:
             return ""
-        if self._is_first:
-            return "-first"
+        if self._part:
+            return f"-{self._part}"
         is_page = is_html(self._type)  # the version covers the host name
         return f"-{self._version if is_page else self._host.encode().hex()}"
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Coroutine
 from functools import partial
 from typing import Any
 
+import msgspec
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from ..errors import STATUS, Ref, RequestError
@@ -18,10 +19,13 @@ from ..messages import (
     MAX_MESSAGE_BYTES,
     SUBPROTOCOL,
     Command,
+    CoverCommand,
+    CoverResult,
     Error,
     FleetHello,
     Hello,
     RemoteCommand,
+    RemoteMove,
     Result,
     SignIn,
     Value,
@@ -236,12 +240,18 @@ class ViewerSocket(RateLimitedSocket):
     def send_rest(self, viewer: Viewer) -> None:
         """Send what follows the first hello."""
 
-    def decode(self, text: str) -> SignIn | Command | RemoteCommand:
+    def decode(self, text: str) -> SignIn | Command | CoverCommand | RemoteCommand:
         """Return the message in a text frame. Raises RequestError."""
         raise NotImplementedError
 
-    def carry_out(self, command: Any, caller: Caller) -> asyncio.Future[Value]:
-        """Begin a command; return the future of the pin's value. Raises RequestError."""
+    def carry_out(self, command: Any, caller: Caller) -> asyncio.Future[Any]:
+        """Begin a command; return the future of the pin's value, or of the answer of a cover.
+
+        Raises RequestError."""
+        raise NotImplementedError
+
+    def move(self, command: CoverCommand, caller: Caller) -> CoverResult:
+        """Begin a command to a cover; return the answer. Raises RequestError."""
         raise NotImplementedError
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
@@ -264,13 +274,17 @@ class ViewerSocket(RateLimitedSocket):
                 if isinstance(asked, SignIn):
                     return self._sign_in(viewer, asked)
                 self.context.auth.check_view(viewer.caller)
+                if isinstance(asked, CoverCommand):
+                    viewer.send_message(self.move(asked, viewer.caller))
+                    return None
                 done = self.carry_out(asked, viewer.caller)
         except RequestError as error:
             self._send_error(viewer, ref if error.ref is None else error.ref, error)
             if not self._is_viewing:
                 viewer.close(CLOSE_LOGIN_REQUIRED, error.message)
         else:
-            done.add_done_callback(partial(self._answer, viewer, ref, asked.pin))
+            pin = "" if isinstance(asked, RemoteMove) else asked.pin
+            done.add_done_callback(partial(self._answer, viewer, ref, pin))
         return None
 
     def end(self, reason: str) -> None:
@@ -301,10 +315,14 @@ class ViewerSocket(RateLimitedSocket):
             log.debug("%s: closed, %d viewers", self.subject, len(self.hub))
 
     def _answer(
-        self, viewer: Viewer, ref: Ref | None, pin: str, done: asyncio.Future[Value]
+        self, viewer: Viewer, ref: Ref | None, pin: str, done: asyncio.Future[Value | CoverResult]
     ) -> None:
         try:
-            viewer.send_message(Result(ref, pin, done.result()))
+            found = done.result()
+            if isinstance(found, CoverResult):
+                viewer.send_message(msgspec.structs.replace(found, ref=ref))
+            else:
+                viewer.send_message(Result(ref, pin, found))
         except RequestError as error:
             self._send_error(viewer, ref, error)
 
@@ -328,8 +346,8 @@ class Socket(ViewerSocket):
         """Send the first health."""
         viewer.send_message(self.context.status.machine_health())
 
-    def decode(self, text: str) -> SignIn | Command:
-        """Return a command to a pin of this Pi. Raises RequestError."""
+    def decode(self, text: str) -> SignIn | Command | CoverCommand:
+        """Return a command to a pin or a cover of this Pi. Raises RequestError."""
         return decode_message(text)
 
     def carry_out(self, command: Command, caller: Caller) -> asyncio.Future[Value]:
@@ -337,6 +355,11 @@ class Socket(ViewerSocket):
         pin = self.context.board[command.pin]
         self.context.auth.check_control(pin.config, caller)
         return self.context.board.carry_out(command, self.context.auth.name(caller))
+
+    def move(self, command: CoverCommand, caller: Caller) -> CoverResult:
+        """Begin a command to a cover of this Pi. Raises RequestError."""
+        cover = self.context.carry_out_cover(command, caller)
+        return CoverResult(command.ref, cover.name, cover.state, cover.position)
 
 
 class FleetSocket(ViewerSocket):
@@ -362,10 +385,12 @@ class FleetSocket(ViewerSocket):
         return self.context.fleet_hello(self._fleet, caller)
 
     def decode(self, text: str) -> SignIn | RemoteCommand:
-        """Return a command to a pin of any Pi. Raises RequestError."""
+        """Return a command to a pin or a cover of any Pi. Raises RequestError."""
         return decode_remote_message(text)
 
-    def carry_out(self, command: RemoteCommand, caller: Caller) -> asyncio.Future[Value]:
+    def carry_out(
+        self, command: RemoteCommand, caller: Caller
+    ) -> asyncio.Future[Value | CoverResult]:
         """Send a command to its Pi through the broker. Raises RequestError."""
         self.context.check_fleet(self._fleet, command, caller)
         return self._fleet.carry_out(command, self.context.auth.name(caller))

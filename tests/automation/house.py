@@ -19,6 +19,10 @@ pins:
   porch: {gpio: 18, mode: pwm}
   zone1: {gpio: 22, mode: output}
   zone2: {gpio: 23, mode: output}
+  up: {gpio: 24, mode: output, group: shutter, group_pause: 0.5}
+  down: {gpio: 25, mode: output, group: shutter, group_pause: 0.5}
+covers:
+  shutter: {up: up, down: down, travel: 20}
 """
 LONGEST_SLEEP_S = 60
 """A server takes a step at least once in this time."""
@@ -120,6 +124,8 @@ class House:
         self.is_known = True
         self.disk_is_slow = False
         self.waiting: list[Callable[[], None]] = []
+        self.moves: list[tuple[str, object, str]] = []
+        """Each move of a cover: the cover, its goal, and who moved it, over all restarts."""
         self.start()
 
     @property
@@ -139,7 +145,7 @@ class House:
         self.news = 0
         """How often the engine said that states have changed."""
         self.engine = ScheduleEngine(self.memory, self.clock, self.zone, self._store, self._hear)
-        self.engine.use_outputs(self.outputs)
+        self.engine.use_outputs(self.outputs, lambda *move: self.moves.append(move))
         self.engine.is_known = self.is_known
         self.engine.configure(self.config.schedules, self.config.location)
         self.step()

@@ -350,6 +350,27 @@ def test_simulate_command(tmp_path):
     ]
 
 
+def test_commands_with_covers(tmp_path):
+    """`check` prints the next times of schedules of covers, and `simulate` what covers do."""
+    text = """
+pins:
+  up: {gpio: 6, mode: output, group: shutter, group_pause: 0.5}
+  down: {gpio: 7, mode: output, group: shutter, group_pause: 0.5}
+covers:
+  shutter: {up: up, down: down, travel: 20}
+schedules:
+  evening: {cover: shutter, at: 21:00, goal: open}
+"""
+    status, out, err = run(tmp_path, text, "check", "config.yaml")
+    assert (status, err) == (0, [])
+    assert out[1].startswith("  evening: ") and out[1].count(" 21:00") == 3
+    command = ("simulate", "--config", "config.yaml", "--from", "2026-06-01", "--to", "2026-06-02")
+    assert run(tmp_path, text, *command)[1][1:] == [
+        "Mon 2026-06-01 21:00:00  shutter  opening schedule evening",
+        "Mon 2026-06-01 21:00:24  shutter  open    schedule evening",
+    ]
+
+
 GIVEN = """Time;Pin;Value
 2026-06-01T18:00;lamp;on
 
@@ -360,8 +381,9 @@ WRONG = [
     ("18:00", "expected time,pin,value, such as 2026-06-21T18:00,door,on, got \"18:00\""),
     ("6:30pm,lamp,on",
      'expected a date or a local time such as 2026-06-21 or 2026-06-21T18:00, got "6:30pm"'),
-    ("2026-06-01,lmap,on", 'expected the name of a pin, got "lmap" (did you mean lamp?)'),
-    ("2026-06-01,roof,on", 'expected the name of a pin, got "roof"'),
+    ("2026-06-01,lmap,on",
+     'expected the name of a pin or a cover, got "lmap" (did you mean lamp?)'),
+    ("2026-06-01,roof,on", 'expected the name of a pin or a cover, got "roof"'),
     ("2026-06-01,lamp,2", 'expected on, off or auto for lamp, got "2"'),
     ("2026-06-01,porch,dim",
      'expected on, off, auto or a number from 0 to 1 for porch, got "dim"'),

@@ -32,6 +32,7 @@ class Model:
         self.ran: dict[tuple[str, str], float] = {}
         self.pulses: dict[str, tuple[str, float, float]] = {}
         """By schedule: the pin, and the beginning and end in seconds of uptime."""
+        self.moves: list[tuple[str, object, str]] = []
 
     def load(self, schedules: dict[str, dict], now: float | None) -> None:
         """Use schedules; `now` is the time of a reload, None at a start."""
@@ -68,6 +69,9 @@ class Model:
                 skip = self.skipped.get(name) == span.day
                 if name not in self.paused and not skip and key not in self.ran:
                     self.ran[key] = span.begin
+                    if "cover" in keys:
+                        self.moves.append((keys["cover"], keys["goal"], f"schedule {name}"))
+                        continue
                     began = uptime - (now - span.begin if span.begin > since else 0)
                     self.pulses[name] = keys["pin"], began, began + keys["pulse"]
         self.pulses = {name: each for name, each in self.pulses.items() if each[2] > uptime - 0.1}
@@ -86,7 +90,7 @@ class Model:
         """Return the value of a pin, or None close to the end of a window of the sun."""
         best, found = (float("-inf"), 0), 0
         for place, (name, keys) in enumerate(self.schedules.items()):
-            if keys["pin"] != pin or name in self.paused:
+            if keys.get("pin") != pin or name in self.paused:
                 continue
             for span in self._spans[name]:
                 if span.end is None or span.day == self.skipped.get(name):
@@ -125,8 +129,11 @@ class Story:
         self.look()
 
     def schedule(self) -> dict:
-        """Return a random schedule: windows on some pins, pulses on the others."""
+        """Return a random schedule: windows on some pins, pulses on others, or goals of a cover."""
         keys = random_schedule(self.rng, with_sun=self.place is not None)
+        if "at" in keys and self.rng.random() < 0.3:
+            goal = self.rng.choice(["open", "close", 40])
+            return {**keys, "at": random_clock(self.rng), "cover": "shutter", "goal": goal}
         if "at" in keys:
             pin, pulse = self.rng.choice(PULSE_PINS), self.rng.choice([30, 600, 7200])
             return {**keys, "at": random_clock(self.rng), "pin": pin, "pulse": pulse}
@@ -149,6 +156,7 @@ class Story:
         self.awake_since = house.now
         moments = [(pin, uptime) for pin, _, uptime in house.outputs.changes]
         assert len(moments) == len(set(moments)), ("another value in between", self.told)
+        assert sorted(house.moves, key=str) == sorted(model.moves, key=str), self.told
         for pin in WINDOW_PINS + PULSE_PINS:
             wanted = model.value(pin, house.now, house.clock.uptime)
             assert wanted is None or house.value(pin) == wanted, (

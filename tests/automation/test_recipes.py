@@ -143,6 +143,49 @@ DAYS = {
         Day("2026-06-21", "", ["21:32:35 porch on", "23:00:00 porch off"]),
         Day("2026-06-22", "", ["21:32:45 porch on", "23:00:00 porch off"]),
     ],
+    "Shutters down at sunset": [
+        Day(
+            "2026-01-05",
+            "12:00:00 shutter 40",
+            [
+                "07:00:00 shutter opening",
+                "07:00:28 shutter open",
+                "12:00:00 shutter closing",
+                "12:00:13 shutter stopped 40 %",
+                "16:34:42 shutter closing",
+                "16:34:55 shutter closed",
+            ],
+        ),
+        Day("2026-01-04", "", ["16:33:37 shutter closing", "16:33:41 shutter closed"]),
+    ],
+    "A garage door that was left open at night": [
+        Day(
+            "2026-06-01",
+            """10:00:00 garage open
+            21:59:00 garage close
+            21:59:30 garage open
+            23:00:00 garage_shut on
+            23:09:00 garage_shut off
+            23:30:00 garage open""",
+            [
+                "10:00:00 garage opening",
+                "10:00:18 garage open",
+                "21:59:00 garage closing",
+                "21:59:15 garage closed",
+                "21:59:30 garage opening",
+                "21:59:48 garage open",
+                "22:00:00 garage closing",
+                "22:00:15 garage closed",
+                "23:00:00 garage opening",
+                "23:00:18 garage open",
+                "23:09:00 garage closed",
+                "23:30:00 garage opening",
+                "23:30:18 garage open",
+                "23:40:00 garage closing",
+                "23:40:15 garage closed",
+            ],
+        ),
+    ],
 }
 
 
@@ -169,7 +212,7 @@ def test_each_recipe_is_tested():
 def test_recipe(heading):
     """A recipe does in the days of the table what its text says."""
     config = read(recipes()[heading])
-    pins = {pin.name: pin for pin in config.pins}
+    pins = {each.name: each for each in (*config.pins, *config.covers)}
     for date, given, wanted in DAYS[heading]:
         lines = "\n".join(f"{date}T{','.join(line.split())}" for line in given.splitlines())
         events = play(
@@ -180,11 +223,15 @@ def test_recipe(heading):
             read_given(lines, "given", pins, BERLIN),
         )
         assert [
-            f"{datetime.fromtimestamp(each.moment, BERLIN):%H:%M:%S} {each.pin} "
-            + ("on" if each.value else "off")
+            f"{datetime.fromtimestamp(each.moment, BERLIN):%H:%M:%S} {each.pin} {shown(each.value)}"
             for each in events
-            if each.why != "given"
+            if each.why != "given" or isinstance(each.value, str)
         ] == wanted, date
+
+
+def shown(value: float | str | None) -> str:
+    """Return the state of a cover, or if an output is on."""
+    return value if isinstance(value, str) else "on" if value else "off"
 
 
 def at(date: str, time: str) -> float:

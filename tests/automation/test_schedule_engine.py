@@ -150,6 +150,36 @@ def test_turn_off_relinquishes(house):
     assert ("relinquish", "lamp") not in berlin.outputs.log
 
 
+def test_moment_moves_a_cover(house, tmp_path):
+    """A cover moves once the disk has the moment: not twice after a power cut, and not if the
+    schedule was paused meanwhile. A moment that is too late is not made up for."""
+    dusk = "  dusk: {cover: shutter, at: 21:00, goal: 40}"
+    berlin = house("2026-06-01 20:59:50", dusk)
+    berlin.disk_is_slow = True
+    berlin.sleep(15)
+    assert (berlin.moves, len(berlin.waiting)) == ([], 1)
+    berlin.write()
+    assert berlin.moves == [("shutter", 40, "schedule dusk")]
+    assert json.loads((tmp_path / "automation.json").read_text())["moments"]["dusk"]
+    berlin.disk_is_slow = False
+    berlin.restart(down_s=20, power_cut=True)
+    berlin.sleep(3600)
+    assert len(berlin.moves) == 1 and berlin.outputs.log == []
+    berlin.until("2026-06-02 20:59:50")
+    berlin.disk_is_slow = True
+    berlin.sleep(15)
+    berlin.engine.pause("dusk")
+    berlin.write()
+    berlin.disk_is_slow = False
+    berlin.engine.resume("dusk")
+    berlin.until("2026-06-03 20:59:00")
+    berlin.restart(down_s=121)
+    assert len(berlin.moves) == 1
+    assert berlin.engine.state("dusk").until is None
+    berlin.until("2026-06-04 21:00:01")
+    assert len(berlin.moves) == 2
+
+
 def test_unknown_clock(house):
     """While the clock is not known, windows and moments rest. A clock of 1970 makes no moment
     forgotten that was run before the power cut."""

@@ -40,7 +40,8 @@ def string(key: str, language: str = "en", section: str = "page", **values: obje
     """Return a string of the pages, with its braces filled in."""
     file = BUILT_IN_WWW / "languages" / f"{language}.json"
     strings = json.loads(file.read_text())
-    merged = {**strings["details"], **strings["automation"], **strings["page"]}
+    sections = ("details", "automation", "covers", "page")
+    merged = {key: text for name in sections for key, text in strings[name].items()}
     found = merged if section == "page" else strings[section]
     text: str = found[key]
     return text.format(**values) if values else text

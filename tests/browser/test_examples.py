@@ -1,4 +1,4 @@
-"""The big button of the examples. The other example pages are opened in test_webkit.py."""
+"""The big button and the cover of the examples. test_webkit.py opens the other pages."""
 
 from playwright.sync_api import expect
 
@@ -52,3 +52,36 @@ def test_big_button(start_server, open_page, shoot):
     server.stop()
     expect(button).to_be_disabled()
     expect(page.get_by_role("status")).to_have_text("lost")
+
+
+COVERS = """
+access: {control: everyone}
+pins:
+  opener: {gpio: 23, mode: output, kind: garage_door, pulse: 0.1}
+  shut: {gpio: 24, mode: input, kind: garage_door, pull: up}
+covers:
+  garage: {label: Garage door, button: opener, closed: shut, travel: 1, confirm: true}
+"""
+
+
+def test_cover(start_server, open_page, shoot):
+    """The buttons of the cover move it, and ask first if it has `confirm`. One that it cannot do is
+    disabled."""
+    server = start_server(COVERS)
+    page = open_page(f"{server.url}/examples/cover.html")
+    expect(page.get_by_role("heading")).to_have_text("Garage door")
+    expect(page.get_by_role("status")).to_have_text("closed")
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+    page.get_by_role("button", name="Open").click()
+    question = page.get_by_role("dialog", name="Open Garage door?")
+    question.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("status")).to_have_text(
+        "Not done: the answer was no, so nothing was sent"
+    )
+    page.get_by_role("button", name="Open").click()
+    question.get_by_role("button", name="Open").click()
+    expect(page.get_by_role("status")).to_have_text("open")
+    shoot(page)
+    page.goto(f"{server.url}/examples/cover.html?cover=gate")
+    expect(page.get_by_role("heading")).to_have_text("There is no cover called gate")
+    expect(page.get_by_role("button", name="Open")).to_be_disabled()

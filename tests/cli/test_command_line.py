@@ -105,6 +105,19 @@ def test_wrong_command_line(arguments: list[str], reason: str, capfd: Capture) -
     assert reason in error
 
 
+COVERS = """
+pins:
+  shut: {gpio: 4, mode: input, kind: garage_door, pull: up}
+  above: {gpio: 5, mode: input}
+  opener: {gpio: 17, mode: output, pulse: 0.5}
+  up: {gpio: 6, mode: output, group: shutter, group_pause: 0.5}
+  down: {gpio: 7, mode: output, group: shutter, group_pause: 0.5}
+covers:
+  garage: {button: opener, closed: shut, opened: above, travel: 15}
+  shutter: {up: up, down: down, travel: 20}
+"""
+
+
 def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
     """`check` of a valid configuration prints in one line what it would serve, and below it what
     each input means. `check` and `run` with an invalid one, or with none, end with status 78, and
@@ -123,6 +136,16 @@ def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture) 
     said, meaning = capfd.readouterr().out.splitlines()
     assert said == "ok: config.yaml: http on port 9, 1 output, 1 input"
     assert meaning == "    door: 1 = open = GPIO4 high (contact open)"
+    file.write_text(COVERS)
+    assert main(["check"]) == 0
+    said, *meanings = capfd.readouterr().out.splitlines()
+    assert said.endswith(" 2 input, 3 output, 2 covers")
+    assert meanings[2:] == [
+        "    garage: closed = shut 0 = GPIO4 low (contact closed); open = above 1 = GPIO5 high;"
+        " opener (GPIO17) starts, stops or reverses it",
+        "    shutter: no contacts, so its position is what it has travelled; up (GPIO6) opens it,"
+        " down (GPIO7) closes it",
+    ]
     file.write_text("port: 99999\npins:\n  lamp: {gpio: seventeen, mode: output}\n")
     for arguments in (["check"], ["run"], ["run", "--config", "config.yaml"]):
         assert main(arguments) == 78

@@ -15,7 +15,7 @@ GPIO = "a pin from GPIO0 to GPIO27"
 NAME = "a name of at most 32 characters from a-z, 0-9, _ and -, a letter first"
 TOP_KEYS = (
     "port, address, ssl, interval, www, gpio, access, mqtt, hooks, location, schedules, rules,"
-    " metrics, log_level, pins"
+    " metrics, log_level, pins, covers"
 )
 
 

@@ -8,12 +8,21 @@ from typing import NamedTuple, get_args
 import msgspec
 import pytest
 
-from raspi_server.config.kinds import PRESSED, Icon, InputKind, OutputKind, PwmKind, in_words
+from raspi_server.config.kinds import (
+    PRESSED,
+    CoverKind,
+    Icon,
+    InputKind,
+    OutputKind,
+    PwmKind,
+    in_words,
+)
 from raspi_server.config.meaning import meaning
 from raspi_server.config.schema import (
     AccessConfig,
     CertificateFiles,
     Config,
+    CoverConfig,
     HookConfig,
     MqttConfig,
     RuleConfig,
@@ -37,21 +46,23 @@ def test_shipped_file_has_the_defaults_and_explains_every_key():
         (r"^#    {}: \S", HookConfig.__struct_fields__),
         (r"^#   {} +\S", [field.encode_name for field in msgspec.structs.fields(RuleConfig)]),
         (r"^#   {} +\S", {"mode"} | pin_keys),
+        (r"^#   {}[ ,]+\S", set(CoverConfig.__struct_fields__) - {"name"}),
     ):
         for key in keys:
             found = re.findall(line.format(key), SHIPPED.read_text(), re.MULTILINE)
             assert len(found) == 1 or (found and line.startswith("^#")), key
     explained = set(re.findall(r"[a-z][a-z_-]+", SHIPPED.read_text()))
-    for choices in (INPUT_KINDS, get_args(OutputKind), get_args(PwmKind), get_args(Icon)):
+    kinds = (INPUT_KINDS, get_args(OutputKind), get_args(PwmKind), get_args(CoverKind))
+    for choices in (*kinds, get_args(Icon)):
         assert explained >= {*choices}
 
 
 def test_examples_are_valid_and_fit_together():
     """The examples of the shipped file, without their comment signs, those of the pages, and those
     of README.md are valid, also in one file: they have the same indentation."""
-    examples = "^#(?=mqtt:|hooks:|location:|schedules:|rules:| +[a-z_]+:( |$))"
+    examples = "^#(?=mqtt:|hooks:|location:|schedules:|rules:|covers:| +[a-z_]+:( |$))"
     bare = re.sub(examples, "", SHIPPED.read_text(), flags=re.MULTILINE)
-    for line in ("mqtt: false\n", "hooks: {}\n", "schedules: {}\n", "rules: {}\n"):
+    for line in ("mqtt: false\n", "hooks: {}\n", "schedules: {}\n", "rules: {}\n", "covers: {}\n"):
         bare = bare.replace(line, "")
     config = read(bare)
     assert (config.mqtt.url, config.mqtt.ca) == ("mqtts://broker.local", HERE / "tls/broker-ca.crt")
@@ -60,7 +71,9 @@ def test_examples_are_valid_and_fit_together():
     assert (config.location.latitude, config.schedules["evening"].value) == (48.14, 0.4)
     assert config.schedules["night"].turn_off == ("lamp", "fan")
     assert (config.rules["porch"].hold, config.rules["forgotten"].for_) == (180, 600)
-    door, lamp, gate, fan = config.pins
+    (shutter,) = config.covers
+    assert (shutter.kind, shutter.outputs) == ("shutter", ("shutter_up", "shutter_down"))
+    door, lamp, gate, fan, *_ = config.pins
     assert (door.gpio, door.label, door.pull) == (17, "Front door", "up")
     assert meaning(door) == "door: 1 = open = GPIO17 high (contact open)"
     assert [pin.kind for pin in (lamp, gate, fan)] == ["light", "garage_door", "fan"]
@@ -75,7 +88,8 @@ def test_examples_are_valid_and_fit_together():
     header = header.replace(r"\n", "\n").replace("${position.gpio}", "24") + "input\n    pull: up\n"
     guide = guide.replace("17", "23").replace("27", "25")
     names = [pin.name for pin in read(f"{bare}{guide}\n{header}").pins]
-    assert names == ["door", "lamp", "gate", "fan", "button", "led", "gpio24"]
+    outputs = ["shutter_up", "shutter_down"]
+    assert names == ["door", "lamp", "gate", "fan", *outputs, "button", "led", "gpio24"]
     page = (www / "fleet/index.html").read_text()
     (broker,) = re.findall(r"<code>(mqtt:\n.*?)</code>", page, re.DOTALL)
     assert read(f"{broker}\n  topic: house/kitchen\npins:\n{guide}").mqtt.fleet
@@ -327,7 +341,7 @@ def test_units_of_numbers():
 def test_table_has_every_key():
     """Each key of the configuration is in the table above, except those with tests of their own."""
     elsewhere = {"access", "mqtt", "pins", "hooks", "name", "words", "location", "schedules"}
-    elsewhere |= {"rules"}
+    elsewhere |= {"rules", "covers"}
     structs = {"top": Config, "access": AccessConfig, "mqtt": MqttConfig, **MODES}
     for where, struct in structs.items():
         wanted = {where, "list"} if where == "access" else {where}

@@ -14,10 +14,19 @@ pins:
   up: {gpio: 7, mode: output, group: blind}
   down: {gpio: 8, mode: output, group: blind}
   porch: {gpio: 18, mode: pwm}
+  opener: {gpio: 22, mode: output, pulse: 0.5}
+  shut: {gpio: 23, mode: input, kind: garage_door}
+  above: {gpio: 24, mode: input}
+  s_up: {gpio: 9, mode: output, group: shutter, group_pause: 0.5}
+  s_down: {gpio: 10, mode: output, group: shutter, group_pause: 0.5}
+covers:
+  garage: {button: opener, closed: shut, opened: above, travel: 15, confirm: true}
+  shutter: {up: s_up, down: s_down, travel: 20}
 location: {latitude: 48.1, longitude: 11.6}
 """
 NAMES = "the name of a pin, or a list such as [lamp, porch]"
 VALUES = "values of pins such as {porch: 0.4}"
+GOALS = "goals of covers such as {garage: close}"
 NO_MESSAGES = "this release sends no messages; a rule with for can switch an output"
 NOT_LASTING = "expected turn_on, turn_off or set with"
 CONFIRM = "has confirm: true and a rule asks nobody; write unattended: true"
@@ -59,7 +68,7 @@ RULES = [
       f"only.to: expected {TIME}, got nothing"]),
     # What it does
     ("when: motion", "when: motion, pulse: gate, unattended: true",
-     ["turn_on: expected at least one of turn_on, turn_off, toggle, set or pulse, got none;"
+     ["turn_on: expected at least one of turn_on, turn_off, toggle, set, pulse or move, got none;"
       " write turn_on: lamp, for example"]),
     ("when: motion, turn_on: [button, lmp]", "when: motion, turn_off: [lamp, fan, porch]",
      ["turn_on: expected an output or a pwm pin, got button, which is an input",
@@ -87,16 +96,46 @@ RULES = [
      ["turn_on: expected one output of group blind, got down and up: at most one of them is on"]),
     ("when: motion, pulse: gate", "when: motion, pulse: gate, unattended: true",
      [f"unattended: expected true, since gate {CONFIRM}"]),
+    # Covers
+    ("when: garage, press: short, toggle: lamp", "when: [garage, motion], for: 5, turn_on: lamp",
+     ["when: expected an input with press, got garage, which is a cover"]),
+    ("while: garge, turn_on: lamp", "while: [shutter, garage], turn_on: lamp",
+     ["while: expected a pin, got garge, which is no pin (did you mean garage?)"]),
+    ("when: motion, move: {garage: close}",
+     "when: motion, move: {garage: close, shutter: 40}, unattended: true",
+     [f"unattended: expected true, since garage {CONFIRM}"]),
+    ("when: motion, move: {garage: 40}, unattended: true",
+     "when: motion, move: [{garage: open}, {shutter: 40.5}], unattended: true",
+     ["move: expected open or close, got 40: garage has one button, and so no position"]),
+    ("when: motion, move: {shutter: 101}", "when: motion, move: {shutter: 100}",
+     ["move: expected open or close or a number from 0 to 100, got 101"]),
+    ("when: motion, move: shutter", "when: motion, move: {shutter: open}",
+     [f'move: expected {GOALS}, got "shutter"']),
+    ("when: motion, move: [{shutter: open}, {shutter: close}]", "when: motion, move: {shutter: 0}",
+     ['move: expected each cover once, got "shutter" in line 2 already']),
+    ("when: motion, move: {lamp: open, shuter: close, shut: close}",
+     "when: motion, move: {shutter: close}, turn_on: lamp",
+     ["move: expected a cover, got lamp, which is an output",
+      "move: expected a cover, got shuter, which is no cover (did you mean shutter?)",
+      "move: expected a cover, got shut, which is an input; write garage, the cover that has it"]),
+    ("when: motion, turn_on: shutter", "when: motion, move: {shutter: open}",
+     ["turn_on: expected an output or a pwm pin, got shutter, which is a cover;"
+      " write move: {shutter: close}"]),
+    ("when: motion, pulse: opener", "when: opener, turn_on: lamp",
+     ["pulse: expected an output that no cover has, got opener, which is one of garage;"
+      " write move: {garage: close}"]),
+    ("while: motion, move: {shutter: close}", "when: motion, move: {shutter: close}",
+     [f"move: {NOT_LASTING} while, got move, which happens once; write when in place of while"]),
+    ("when: motion, hold: 5, move: {shutter: 0}", "when: motion, for: 5, move: {shutter: 0}",
+     [f"move: {NOT_LASTING} hold, got move, which happens once; leave out hold"]),
     # What comes later, and what there is not
     ("when: motion, notify: [phones], repeat: 1800, done: Closed",
      "when: motion, for: 600, turn_on: lamp",
      [f"notify: expected no notify: {NO_MESSAGES}", f"repeat: expected no repeat: {NO_MESSAGES}",
       f"done: expected no done: {NO_MESSAGES}"]),
-    ("when: motion, move: {garage: close}", "when: motion, pulse: gate, unattended: true",
-     ["move: expected no move: this release has no covers; turn_on, pulse and others switch pins"]),
     ("when: motion, turnon: lamp, turn_on: lamp", "when: motion, turn_on: lamp",
      ["turnon: expected one of the keys when, while, press, for, hold, only, turn_on, turn_off,"
-      " toggle, set, pulse, unattended (did you mean turn_on?)"]),
+      " toggle, set, pulse, move, unattended (did you mean turn_on?)"]),
 ]  # fmt: skip
 
 
@@ -148,6 +187,16 @@ CIRCLES = [
     ("a: {while: up, turn_on: fan}", "b: {while: fan, turn_on: down}",
      "3: rules.b", "a (line 2) switches fan when up changes, and b (line 3) switches down, in the"
      " group of up, when fan changes"),
+    ("a: {when: garage, turn_on: fan}", "b: {when: fan, move: {garage: open}, unattended: true}",
+     "3: rules.b",
+     "a (line 2) switches fan when garage changes, and b (line 3) moves garage when fan changes"),
+    ("a: {when: above, move: {shutter: 40}}",
+     "b: {when: s_down, move: {garage: open}, unattended: true}",
+     "3: rules.b", "a (line 2) moves shutter, which has s_down, when above changes, and b (line 3)"
+     " moves garage, which has above, when s_down changes"),
+    ("a: {when: s_up, move: {shutter: close}}", "b: {when: s_down, move: {shutter: open}}",
+     "3: rules.b", "a (line 2) moves shutter, which has s_down, when s_up changes, and b (line 3)"
+     " moves shutter, which has s_up, when s_down changes"),
 ]  # fmt: skip
 
 
@@ -160,6 +209,24 @@ def test_circle_through_outputs_is_rejected(first, second, place, words):
     chain = ["a: {when: lamp, turn_on: fan}", "b: {while: fan, turn_on: up}"]
     chain += ["c: {when: [fan, up], toggle: porch}"]
     assert len(read("\n  ".join(["rules:", *chain]) + PINS).rules) == 3
+
+
+def test_a_cover_that_closes_starts_nothing():
+    """What closes goes off, which is no event: a rule may close what it depends on."""
+    rules = ["a: {when: [garage, shut], for: 10min, move: {garage: close}, unattended: true}"]
+    rules += ["b: {when: garage, turn_on: fan}", "c: {when: fan, move: {garage: close}}"]
+    rules[-1] = rules[-1].replace("}}", "}, unattended: true}")
+    assert len(read("\n  ".join(["rules:", *rules]) + PINS).rules) == 3
+
+
+def test_the_cover_may_be_unattended_itself():
+    """With `unattended` on the cover, rules, schedules and hooks need none of their own."""
+    text = PINS.replace("confirm: true}\n  shutter", "confirm: true, unattended: true}\n  shutter")
+    text += "rules: {a: {when: motion, move: {garage: open}}}\n"
+    text += "schedules: {a: {cover: garage, at: 22:00, goal: close}}\n"
+    text += "hooks: {a: {cover: garage, do: open}}\n"
+    assert read(text).covers[0].unattended
+    assert len(errors(text.replace(", unattended: true", ""))) == 3
 
 
 def test_button_has_a_debounce():

@@ -199,6 +199,13 @@ pins:
   fan: {{gpio: 18, mode: pwm}}
   door: {{gpio: 17, mode: input}}
   boiler: {{gpio: 22, mode: output, control: nobody}}
+  opener: {{gpio: 23, mode: output, pulse: 0.5}}
+  shut: {{gpio: 24, mode: input}}
+  opener2: {{gpio: 25, mode: output, pulse: 0.5}}
+  shut2: {{gpio: 26, mode: input}}
+covers:
+  garage: {{button: opener, closed: shut, travel: 15, confirm: true}}
+  barn: {{button: opener2, closed: shut2, travel: 15, control: nobody}}
 """
 WANTED = "4: hooks.h.pin: expected an output or a pwm pin, got"
 HOOKS = [
@@ -215,7 +222,12 @@ HOOKS = [
                        " its own"]),
     ("fan", "pulse", ["5: hooks.h.do: expected on, off or toggle, got pulse: fan has no pulse of"
                       " its own"]),
-    ("lamp", "burn", ['5: hooks.h.do: expected on, off, toggle or pulse, got "burn"']),
+    ("lamp", "burn", ['5: hooks.h.do: expected on, off, toggle, pulse, open, close or stop, got'
+                      ' "burn"']),
+    ("lamp", "open", ["5: hooks.h.do: expected on, off, toggle or pulse for a pin, got open"]),
+    ("garage", "on", [f"{WANTED} garage, which is a cover; write cover: garage"]),
+    ("opener", "pulse", ["4: hooks.h.pin: expected an output that no cover has, got opener, which"
+                         " is one of garage; write cover: garage and do: open, for example"]),
 ]  # fmt: skip
 
 
@@ -225,13 +237,39 @@ def test_hook_of_a_pin_that_it_may_not_switch(pin, do, expected):
     assert errors(HOUSE.format(pin, do)) == [f"config.yaml:{error}" for error in expected]
 
 
+COVER_HOOKS = [
+    ("garag", "open", ["4: hooks.h.cover: expected a cover, got garag, which is no cover (did you"
+                       " mean garage?)"]),
+    ("shut", "open", ["4: hooks.h.cover: expected a cover, got shut, which is an input; write"
+                      " garage, the cover that has it"]),
+    ("barn", "close", ["4: hooks.h.cover: expected a cover that may be moved, got barn"
+                       " (covers.barn.control: nobody)"]),
+    ("garage", "open", ["4: hooks.h.unattended: expected true, since garage has confirm: true and a"
+                        " hook asks nobody; write unattended: true"]),
+    ("garage", "on", ["5: hooks.h.do: expected open, close or stop for a cover, got on"]),
+    ("garage", "stop\n    unattended: true",
+     ["5: hooks.h.do: expected open or close, got stop: a press may not stop garage; write presses:"
+      " below the cover, which says what a press does"]),
+    ("garage", "open\n    pin: lamp", ["4: hooks.h.cover: expected a pin or a cover, got both"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cover", "do", "expected"), COVER_HOOKS)
+def test_hook_of_a_cover_that_it_may_not_move(cover, do, expected):
+    """A hook of a cover is checked as one of a pin. Without `presses` no press is sure to stop."""
+    text = HOUSE.replace("pin: {}", "cover: {}")
+    assert errors(text.format(cover, do)) == [f"config.yaml:{error}" for error in expected]
+    assert read(text.format("garage", "close\n    unattended: true")).hooks["h"].target == "garage"
+
+
 def test_hooks():
     """Hooks of pins that may be switched are accepted, whichever section comes first."""
     for pin, do in (("lamp", "on"), ("lamp", "toggle"), ("fan", "off"),
                     ("gate", "pulse\n    unattended: true")):  # fmt: skip
         assert read(HOUSE.format(pin, do)).hooks["h"].pin == pin
     missing = ["hooks.h.pin: expected the name of a pin, got nothing",
-               "hooks.h.do: expected on, off, toggle or pulse, got nothing"]  # fmt: skip
+               "hooks.h.do: expected on, off, toggle or pulse, or for a cover open, close or stop,"
+               " got nothing"]  # fmt: skip
     for empty in ("", " {}"):
         assert errors(f"hooks:\n  h:{empty}") == [f"config.yaml:2: {each}" for each in missing]
     (error,) = errors("access: {control: nobody}" + HOUSE.format("lamp", "on"))

@@ -14,9 +14,17 @@ pins:
   door: {{gpio: 17, mode: input}}
   gate: {{gpio: 22, mode: output, pulse: 0.5, confirm: true, control: nobody}}
   valve: {{gpio: 23, mode: output, max_on: 5min}}
+  opener: {{gpio: 24, mode: output, pulse: 0.5}}
+  shut: {{gpio: 25, mode: input}}
+  up: {{gpio: 6, mode: output, group: shutter, group_pause: 0.5}}
+  down: {{gpio: 7, mode: output, group: shutter, group_pause: 0.5}}
+covers:
+  garage: {{button: opener, closed: shut, travel: 15, confirm: true}}
+  shutter: {{up: up, down: down, travel: 20}}
 schedules:
   one: {{{}}}
 """
+LINE = HOUSE.count("\n")
 TIME = "expected a time such as 06:30, 23:00 or sunset+00:20, got"
 
 TIMES = [
@@ -60,7 +68,7 @@ def test_times(text, minutes, sun, shown):
 )
 def test_other_times_are_rejected(text, got):
     assert errors(HOUSE.format(f"pin: lamp, at: {text}, pulse: 5")) == [
-        f"config.yaml:9: schedules.one.at: {TIME} {got}"
+        f"config.yaml:{LINE}: schedules.one.at: {TIME} {got}"
     ]
 
 
@@ -126,12 +134,50 @@ REJECTED = [
      ["pulse: expected at most 0.5 seconds, the pulse of gate, got 5"]),
     ("pin: valve, at: 17:00, pulse: 10min",
      ["pulse: expected at most 300 seconds, the max_on of valve, got 600"]),
-    ("cover: shutter, at: sunset, goal: close",
-     [f"{key}: expected a schedule of pins: this release has no covers"
-      for key in ("cover", "goal")]),
+    ("cover: shutter, from: 17:00, to: 18:00, goal: close",
+     [f"{key}: expected at with cover, which moves at a moment, got {key}; write at: 18:00 for each"
+      " move, for example" for key in ("from", "to")]),
+    ("cover: shutter, goal: close",
+     ["at: expected a time such as sunset or 18:00, got nothing; write at: sunset, for example"]),
+    ("cover: shutter, at: 18:00",
+     ["goal: expected open, close or a number from 0 to 100 beside cover, got nothing;"
+      " write goal: close, for example"]),
+    ("at: 18:00, goal: close",
+     ["goal: expected only with cover, got no cover; write cover: NAME beside it"]),
+    ("pin: lamp, at: 18:00, pulse: 5, goal: close",
+     ["goal: expected only with cover, got no cover; write cover: NAME beside it",
+      "pin: expected a pin or a cover, got it with goal",
+      "pulse: expected a pin or a cover, got it with goal"]),
+    ("cover: shutter, at: 18:00, value: 0",
+     ["goal: expected open, close or a number from 0 to 100 beside cover, got nothing;"
+      " write goal: close, for example",
+      "value: expected a pin or a cover, got it with cover; write goal in place of value"]),
+    ("cover: shutter, at: 18:00, goal: shut",
+     ['goal: expected open or close or a number from 0 to 100, got "shut" (did you mean close?)']),
+    ("cover: shutter, at: 18:00, goal: 40%",
+     ['goal: expected open or close or a number from 0 to 100, got "40%" (write 40)']),
+    ("cover: shuter, at: 18:00, goal: close",
+     ["cover: expected a cover, got shuter, which is no cover (did you mean shutter?)"]),
+    ("cover: lamp, at: 18:00, goal: close",
+     ["cover: expected a cover, got lamp, which is an output"]),
+    ("cover: up, at: 18:00, goal: close",
+     ["cover: expected a cover, got up, which is an output; write shutter, the cover that has it"]),
+    ("cover: garage, at: 18:00, goal: 40, unattended: true",
+     ["goal: expected open or close, got 40: garage has one button, and so no position"]),
+    ("cover: garage, at: 18:00, goal: close",
+     ["unattended: expected true, since garage has confirm: true and a schedule asks nobody;"
+      " write unattended: true"]),
+    ("pin: shutter, from: 18:00, to: 19:00",
+     [f"pin: {OUTPUT} shutter, which is a cover; write cover: shutter, at and goal: close"]),
+    ("at: 18:00, turn_off: [shutter, lamp]",
+     [f"turn_off: {OUTPUT} shutter, which is a cover; write cover: shutter, at and goal: close"]),
+    ("pin: opener, at: 18:00, pulse: 0.5",
+     ["pin: expected an output that no cover has, got opener, which is one of garage;"
+      " write cover: garage, at and goal: close"]),
     ("pin: lamp, when: 18:00, to: 19:00",
-     ["when: expected one of the keys pin, from, to, at, days, value, pulse, turn_off, late,"
-      " unattended (write at: 06:30)", "from: expected a time together with to, got nothing"]),
+     ["when: expected one of the keys pin, cover, from, to, at, days, value, pulse, turn_off, goal,"
+      " late, unattended (write at: 06:30)",
+      "from: expected a time together with to, got nothing"]),
 ]  # fmt: skip
 
 
@@ -139,7 +185,7 @@ REJECTED = [
 def test_rejected_schedules(keys, expected):
     """A schedule that could not work is rejected, with all that is wrong, and how to mend it."""
     assert errors(HOUSE.format(keys)) == [
-        f"config.yaml:9: schedules.one.{each}" for each in expected
+        f"config.yaml:{LINE}: schedules.one.{each}" for each in expected
     ]
 
 
@@ -151,6 +197,8 @@ ACCEPTED = [
     "pin: gate, at: 17:00, pulse: 20ms, unattended: true, late: 0",
     "pin: valve, at: 17:00, pulse: 5min, late: 1h",
     "at: sunrise, turn_off: [lamp, fan]",
+    "cover: shutter, at: sunset-00:30, goal: 40, days: [sun], late: 1h",
+    "cover: garage, at: 22:00, goal: close, unattended: true",
 ]
 
 
@@ -179,7 +227,7 @@ def test_sun_needs_a_location():
     """A time of the sun without a location is an error in its line. A location has both numbers."""
     text = HOUSE.format("pin: lamp, from: sunset, to: 23:00").partition("\n")[2]
     assert errors(text) == [
-        "config.yaml:8: schedules.one.from: expected a location for sunset, got none;"
+        f"config.yaml:{LINE - 1}: schedules.one.from: expected a location for sunset, got none;"
         " write location: {latitude: …, longitude: …}"
     ]
     assert read(text.replace("sunset", "18:00")).location is None
@@ -202,7 +250,7 @@ def test_names_of_schedules():
     """A schedule has a simple name, once; its errors have the lines of their keys."""
     text = HOUSE.replace("one", "One").format("pin: lamp, from: 18:00, to: 19:00")
     (error,) = errors(text)
-    assert error.startswith("config.yaml:9: schedules.One: expected a name of at most 32")
+    assert error.startswith(f"config.yaml:{LINE}: schedules.One: expected a name of at most 32")
     lines = ["schedules:", "  one:", "    pin: lamp", "    from: 24:00", "    to: 25:00"]
     assert [error.split(":")[1] for error in errors("\n".join(lines))] == ["4", "5"]
     assert errors("schedules: 5") == ["config.yaml:1: schedules: expected keys and values, got 5"]

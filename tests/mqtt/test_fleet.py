@@ -12,9 +12,9 @@ import pytest
 from raspi_server.messages import BROKER_ERROR
 from raspi_server.security.codes import Codes
 from tests.support.coded_server import folders
-from tests.support.fleet import BEGAN, FakePis, FleetViewer, description, pin
+from tests.support.fleet import BEGAN, FakePis, FleetViewer, cover, description, pin
 from tests.support.http import ask
-from tests.support.mqtt import CONTROL, Mosquitto, config, reload, switch
+from tests.support.mqtt import CONTROL, COVERS, Mosquitto, config, reload, switch
 from tests.support.server import LIMIT, Server, changing
 from tests.support.websocket import WebSocketClient
 from tests.web.test_api import complaints
@@ -87,6 +87,71 @@ def test_all_pis_are_shown_and_switched(fleet):
     described = ask(here, "GET", "/api/openapi.json").json
     assert complaints(described, "GET", "/api/fleet", answer) == []
     assert ask(here, "GET", "/api").json["links"]["fleet"] == "api/fleet"
+
+
+def test_covers(brokers, start_server):
+    """Covers of other Pis are shown and moved as pins are, each with the rights of its own. The
+    broker is asked for covers only of a Pi that has some."""
+    broker = brokers.broker()
+    own_covers = COVERS.replace("garage: {", "garage: {control: code, ")
+    here = start_server(here_config(broker, FLEET + CONTROL) + own_covers)
+    there = start_server(config(broker.url, CONTROL, THERE) + COVERS)
+    others = brokers.enter_context(FakePis(broker))
+    away = [cover("barn", state="open", since=BEGAN)]
+    others.describe("farm/hall/away", "away", [], online=False, covers=away)
+    guarded = [cover("vault", control="code", writable=True)]
+    others.describe("farm/hall/vault", "vault", [], covers=guarded)
+    with FleetViewer(here) as viewer:
+        viewer.wait_for(HERE, THERE, "farm/hall/away", "farm/hall/vault")
+        # For its own covers a server goes by its configuration, whatever the broker says.
+        false = [cover(name) for name in ("garage", "shutter", "cellar")]
+        others.publish(f"{HERE}/describe", description("here", [], covers=false))
+        viewer.wait_for_host(HERE, "here")
+        shown = {each["name"]: each["control"] for each in viewer.pis[HERE]["covers"]}
+        assert shown == {"garage": "code", "shutter": "everyone", "cellar": "nobody"}
+        for name, code in (("garage", "sign-in"), ("cellar", "not-found")):
+            assert viewer.move("open", HERE, name)["code"] == code
+        assert viewer.move("open", HERE, "shutter")["type"] == "result"
+        assert viewer.cover("farm/hall/away", "barn")["state"] == "open"
+        own = {each["name"]: each for each in ask(there, "GET", "/api/covers").json["covers"]}
+        for shown in viewer.pis[THERE]["covers"]:
+            name = shown["name"]
+            writable = name != "barrier"
+            assert shown == {**{key: own[name][key] for key in shown}, "writable": writable}
+        done = viewer.move("open", THERE, "garage", ref="a")
+        assert done.pop("state") in ("closed", "opening")
+        assert done == {"type": "result", "ref": "a", "cover": "garage", "position": None}
+        here.wait_for_log(f"garage at {THERE}: open, by 127.0.0.1$")
+        viewer.wait_for_state(THERE, "garage", "open")
+        since = ask(there, "GET", "/api/covers/garage").json["since"]
+        assert viewer.cover(THERE, "garage")["since"] == since
+        assert viewer.move("open", THERE, "shutter")["type"] == "result"
+        viewer.wait_for_state(THERE, "shutter", "open")
+        assert viewer.move("position", THERE, "shutter", position=40)["type"] == "result"
+        here.wait_for_log(f"shutter at {THERE}: position 40, by 127.0.0.1$")
+        viewer.wait_until(lambda: viewer.cover(THERE, "shutter")["position"] == 40)
+        assert viewer.move("close", THERE, "shutter")["type"] == "result"
+        assert viewer.move("stop", THERE, "shutter")["type"] == "result"
+        host = viewer.pis[THERE]["host"]
+        for kind, topic, name, code, words in (
+            ("open", "farm/hall/none", "x", "not-found", "there is no Pi at 'farm/hall/none'"),
+            ("open", THERE, "cellar", "not-found", f"{host} has no cover 'cellar'"),
+            ("open", THERE, "lamp", "not-found", f"{host} has no cover 'lamp'"),
+            ("open", THERE, "barrier", "not-allowed",
+             f"{host} accepts no commands from the broker for barrier"),
+            ("close", "farm/hall/away", "barn", "unavailable", "away is offline: nothing was sent"),
+            ("open", "farm/hall/vault", "vault", "sign-in", "switching vault of vault needs the"),
+        ):
+            answer = viewer.move(kind, topic, name, ref="r")
+            assert (answer["type"], answer["code"], answer["ref"]) == ("error", code, "r")
+            assert answer["message"].startswith(words)
+        assert viewer.move("position", THERE, "garage", position=40)["code"] == "bad-value"
+        assert viewer.move("close", THERE, "garage")["type"] == "result"
+        answer = viewer.move("stop", THERE, "garage")
+        assert (answer["code"], answer["reason"]) == ("conflict", "cover-cannot-stop")
+        assert viewer.ask(type="open", pi=THERE, pin="garage")["code"] == "bad-message"
+    described = ask(here, "GET", "/api/openapi.json").json
+    assert complaints(described, "GET", "/api/fleet", ask(here, "GET", "/api/fleet")) == []
 
 
 def test_rejected_command(fleet):

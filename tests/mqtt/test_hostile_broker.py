@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.fleet import FleetViewer
-from tests.support.mqtt import CONTROL, PASSWORD, config, value_of, wait_until_well
+from tests.support.mqtt import CONTROL, COVERS, PASSWORD, config, value_of, wait_until_well
 from tests.support.server import changing, free_port
 
 DOCS = Path(__file__).parents[2] / "docs/mqtt.md"
@@ -20,7 +20,7 @@ def test_documented_acl(brokers, authority, pair, start_server):
     blocks = r"(?:^    (?:user|topic) .*\n|^\n(?=    user))+"
     own, fleet = map(dedent, re.findall(blocks, DOCS.read_text(), re.MULTILINE))
     users = ("homeassistant", "reader", "kitchen", "hall")
-    hall = f"user hall\ntopic readwrite raspi-server/hall/#\n{fleet.rpartition('topic write')[0]}"
+    hall = f"user hall\ntopic readwrite raspi-server/hall/#\n{fleet.partition('topic write')[0]}"
     plain = SimpleNamespace(port=free_port())  # for the subscribers
     rules = own.replace("user kitchen\n", f"user reader\ntopic read #\n{hall}user kitchen\n{fleet}")
     tls = (f"certfile {pair.certificate}", f"keyfile {pair.key}")
@@ -32,7 +32,7 @@ def test_documented_acl(brokers, authority, pair, start_server):
     more = f"{CONTROL}, fleet: true, password_file: password, ca: {authority.folder}/ca.crt"
     url = f"mqtts://localhost:{broker.port}"
     kitchen, hall = (
-        start_server(config(url, f"{more}, user: {user}{found}", f"raspi-server/{user}"))
+        start_server(config(url, f"{more}, user: {user}{found}", f"raspi-server/{user}") + COVERS)
         for user, found in (("kitchen", ", discovery: homeassistant"), ("hall", ""))
     )
     home.wait_for_topic("raspi-server/kitchen/health")
@@ -43,19 +43,28 @@ def test_documented_acl(brokers, authority, pair, start_server):
     reader.publish("raspi-server/kitchen/pins/lamp/set", 1)
     reader.publish("raspi-server/kitchen/pins/lamp", b"", retain=True)
     reader.publish("raspi-server/kitchen/status", b"offline", retain=True)
+    reader.publish("raspi-server/kitchen/covers/garage/set", b"OPEN")
     home.publish("raspi-server/kitchen/pins/fan/set", 1)
     home.wait_for_topic("raspi-server/kitchen/pins/fan/result")  # so the earlier ones were received
     assert value_of(kitchen, "fan") == 1
     assert home.last("raspi-server/kitchen/status").payload == b"online"
+    garage = "raspi-server/kitchen/covers/garage"
+    assert home.last(garage).json["state"] == "closed"
+    home.publish(f"{garage}/set", b"OPEN")
+    home.wait_for(lambda each: each.topic == garage and each.json["state"] == "open")
     with FleetViewer(kitchen) as viewer:
         viewer.wait_for("raspi-server/hall")
         assert viewer.switch("raspi-server/hall", "lamp", 1)["type"] == "result"
         assert value_of(hall, "lamp") == 1
+        assert viewer.move("open", "raspi-server/hall", "garage")["type"] == "result"
+        viewer.wait_for_state("raspi-server/hall", "garage", "open")
     with FleetViewer(hall) as viewer:
         viewer.wait_for("raspi-server/kitchen")
         code, words = viewer.error_of("raspi-server/kitchen", "lamp")
         assert code == "not-allowed"
         assert "not let us publish raspi-server/kitchen/pins/lamp/set as hall: its ACL" in words
+        answer = viewer.move("open", "raspi-server/kitchen", "shutter")
+        assert (answer["code"], answer["reason"]) == ("not-allowed", "broker-forbids")
         assert viewer.switch("raspi-server/hall", "lamp", 0)["type"] == "result"
         assert viewer.broker == {"connected": True, "error": None}
     assert home.last("raspi-server/kitchen/pins/lamp").json["value"] == 0

@@ -13,7 +13,7 @@ from raspi_server.limits import DEFAULT, Limits
 from raspi_server.messages import News, encode
 from raspi_server.mqtt.fleet import Fleet
 from tests.mqtt.test_hostile_broker import NASTY, NUMBERS
-from tests.support.fleet import FakePis, FleetViewer, description, pin, state
+from tests.support.fleet import FakePis, FleetViewer, cover, cover_state, description, pin, state
 from tests.support.http import ask
 from tests.support.mqtt import CONTROL, config
 from tests.support.server import memory
@@ -21,6 +21,9 @@ from tests.support.server import memory
 FLEET = ", fleet: true"
 HERE = "house/pi"
 LAMP = pin("lamp", mode="output", writable=True)
+GARAGE = cover("garage")
+KEYS = ("state", "position", "problem", "since")
+"""What news tell of a cover."""
 WIDE = "\N{HAPPY PERSON RAISING ONE HAND}"
 """Four bytes on the wire, and all of its text four bytes a character in memory."""
 
@@ -35,7 +38,17 @@ def largest(letter: str = "a") -> bytes:
     more = {"label": (text * 32)[:64], "error": (text * 100)[:200], "group": "g" * 32}
     more |= {"mode": "output", "value": 0.123456789, "pulse": 1.5, "writable": True}
     pins = [pin(f"p{n:031}", since=1e9 + n / 7, **more) for n in range(40)]
-    return as_json(description((text * 127)[:253], pins, url=f"http://{'x' * 280}/"))
+    url = f"http://{'x' * 280}/"
+    return as_json(description((text * 127)[:253], pins, url=url))
+
+
+def largest_covers(letter: str = "a") -> bytes:
+    """Return the largest description of covers that is accepted."""
+    text = letter + WIDE
+    more = {"label": (text * 32)[:64], "room": (text * 32)[:64], "problem": (text * 100)[:200]}
+    names = [f"p{n:031}" for n in range(4)]
+    covers = [cover(f"c{n:031}", since=1e9 + n / 7, pins=names, **more) for n in range(25)]
+    return as_json(description((text * 127)[:253], [], covers=covers))
 
 
 def described(payload: bytes, count: int = 1, **limits: Any) -> Fleet:
@@ -52,13 +65,23 @@ PINS = st.builds(
     st.sampled_from(["lamp", "door", "Nope"]),
     st.sampled_from([0, 1, 0.5, None, 7]),
 )
+COVERS = st.builds(
+    lambda name, state, position: cover(name, state=state, position=position),
+    st.sampled_from(["garage", "lamp", "Nope"]),
+    st.sampled_from(["open", "closing", "ajar"]),
+    st.sampled_from([0, 100, None, 101, 0.5]),
+)
 PAYLOADS = st.one_of(
     st.binary(),
     st.sampled_from([b"online", b"offline", b""]),
     st.lists(PINS, max_size=3).map(lambda pins: as_json(description("x", pins))),
+    st.lists(COVERS, max_size=3).map(lambda found: as_json(description("x", [], covers=found))),
+    st.builds(cover_state, st.sampled_from(["open", "x"]), st.sampled_from([1, 2e9])).map(as_json),
     st.sampled_from([0, 1, None, 9]).map(lambda value: as_json(state(value))),
 )
-LEVELS = st.sampled_from(["h", "a", "b", "pins", "status", "describe", "lamp", "", "\x1b"])
+LEVELS = st.sampled_from(
+    ["h", "a", "b", "pins", "covers", "status", "describe", "lamp", "garage", "", "\x1b"]
+)
 TOPICS = st.builds("/".join, st.lists(LEVELS)) | st.text()
 MESSAGES = st.tuples(TOPICS, PAYLOADS, st.booleans(), st.booleans())
 
@@ -75,16 +98,24 @@ def test_any_messages(messages, max_bytes):
     for topic, payload, is_retained, is_taken in [*messages, ("", b"", False, True)]:
         fleet.receive(topic, payload, is_retained, 1e9)
         while is_taken and fleet.has_news:
-            changes, renewed, removed = fleet.take_news()
+            changes, renewed, removed, moved = fleet.take_news()
             for each in removed:
                 shown.pop(each, None)
             for pi in map(json.loads, map(bytes, renewed)):
                 pins = {pin["name"]: [pin["value"], pin["since"]] for pin in pi["pins"]}
-                shown[pi["topic"]] = pins
+                covers = {
+                    f"cover {each['name']}": [each[key] for key in KEYS] for each in pi["covers"]
+                }
+                shown[pi["topic"]] = pins | covers
             for each, values in changes.items():
                 shown[each] |= json.loads(bytes(values))
+            for each, values in moved.items():
+                states = json.loads(bytes(values))
+                shown[each] |= {f"cover {name}": found for name, found in states.items()}
     assert shown == {
-        pi.topic: {pin.name: [pin.value, pin.since] for pin in pi.pins} for pi in fleet.entries()
+        pi.topic: {pin.name: [pin.value, pin.since] for pin in pi.pins}
+        | {f"cover {each.name}": [getattr(each, key) for key in KEYS] for each in pi.covers}
+        for pi in fleet.entries()
     }
     assert all(re.fullmatch("h/[^/]+", topic) and topic.isprintable() for topic in shown)
 
@@ -105,6 +136,45 @@ def test_limits_of_pis_and_pins():
     fleet.receive("h/0/status", b"", False, 1e9)
     fleet.receive(f"h/{'x' * 99}/status", b"online", False, 1e9)
     assert f"h/{'x' * 99}" not in fleet
+
+
+def test_limits_of_covers():
+    """Covers count as pins do, and their texts are cut as those of pins are."""
+    many = [cover(f"c{n}", problem="p" * 600, pins=["x"] * 9) for n in range(60)]
+    fleet = described(as_json(description("x", [pin("p")] * 3, covers=many)), 3, fleet_max_pins=90)
+    assert [(len(pi.pins), len(pi.covers)) for pi in fleet.entries()] == [(1, 40), (1, 40)]
+    found = fleet["h/0"].covers["c0"]
+    assert (found.problem, found.pins) == ("p" * 200, ["x"] * 4)
+    assert fleet.is_over_limit
+    fleet.receive("h/0/status", b"", False, 1e9)
+    fleet.receive("h/2/describe", as_json(description("x", [], covers=many)), True, 1e9)
+    assert [pi.topic for pi in fleet.entries()] == ["h/1", "h/2"]
+
+
+def test_states_of_covers():
+    """A state of a cover counts if it is valid and of a described one; a retained description
+    replaces it only if it is newer. `control: nobody` is not writable."""
+    covers = [cover("garage", since=1), cover("gate", control="nobody")]
+    fleet = described(as_json(description("x", [], covers=covers)))
+    assert [each.writable for each in fleet["h/0"].covers.values()] == [True, False]
+    for payload in (
+        b"", b"{}", b"null", b'{"state":"ajar","position":null,"problem":null,"time":1}',
+        b'{"state":"open","position":101,"problem":null,"time":1}',
+        b'{"state":"open","position":null,"problem":7,"time":1}',
+        b'{"state":"open","position":null,"problem":null,"time":-1}',
+    ):  # fmt: skip
+        fleet.receive("h/0/covers/garage", payload, False, 1e9)
+        assert fleet["h/0"].covers["garage"].state == "closed"
+    problem = "p" * 300
+    fleet.receive("h/0/covers/garage", as_json(cover_state("open", 5, 7, problem)), False, 1e9)
+    fleet.receive("h/0/covers/other", as_json(cover_state("open", 5)), False, 1e9)
+    fleet.receive("h/1/covers/garage", as_json(cover_state("open", 5)), False, 1e9)
+    found = fleet["h/0"].covers["garage"]
+    assert (found.state, found.position, found.problem) == ("open", 7, problem[:200])
+    for since, wanted in ((4, "open"), (6, "closed")):
+        covers = [cover("garage", since=since)]
+        fleet.receive("h/0/describe", as_json(description("x", [], covers=covers)), True, 1e9)
+        assert fleet["h/0"].covers["garage"].state == wanted
 
 
 def test_states_and_urls():
@@ -135,23 +205,34 @@ def test_news_are_small():
 
     def take_news() -> list[int]:
         """Take all news; return how many Pis have changed pins, are renewed, and are removed."""
-        counts = [0, 0, 0]
+        counts = [0, 0, 0, 0]
         while fleet.has_news:
             news = fleet.take_news()
             sizes.append(len(encode(News(1, 1e9, *news))))
             counts = [count + len(part) for count, part in zip(counts, news, strict=True)]
         return counts
 
-    assert take_news() == [0, 20, 0] and len(sizes) == 20
+    assert take_news() == [0, 20, 0, 0] and len(sizes) == 20
     receive("status", b"online")
-    receive("describe", as_json(description("x", [pin(f"p{n}") for n in range(3)])))
-    assert take_news() == [0, 1500, 0]
+    covers = [cover(f"c{n}") for n in range(3)]
+    pins = [pin(f"p{n}") for n in range(3)]
+    receive("describe", as_json(description("x", pins, covers=covers)))
+    assert take_news() == [0, 1500, 0, 0]
     for n in range(3):
         receive(f"pins/p{n}", as_json(state(1)))
-    assert take_news() == [1500, 0, 0]
+        receive(f"covers/c{n}", as_json(cover_state("opening", 2e9, 40, WIDE * 200)))
+    assert take_news() == [1500, 0, 0, 1500]
     receive("status", b"")
-    assert take_news() == [0, 0, 1500]
+    assert take_news() == [0, 0, 1500, 0]
     assert max(sizes) <= 72_000 < DEFAULT.max_viewer_backlog_bytes / 3
+    fleet = described(largest_covers('"'), 6)
+    assert take_news() == [0, 6, 0, 0] and max(sizes) <= 72_000
+    for n in range(6):
+        for each in fleet[f"h/{n}"].covers:
+            problem = WIDE * 200
+            states = as_json(cover_state("opening", 2e9, 40, problem))
+            fleet.receive(f"h/{n}/covers/{each}", states, False, 1e9)
+    assert take_news() == [0, 0, 0, 6] and max(sizes) <= 72_000
     assert sum(sizes) > 3 * DEFAULT.max_viewer_backlog_bytes
     assert not described(largest("\x01" * 3)).has_news  # its JSON is beyond the limit
 
@@ -162,27 +243,32 @@ def test_nasty_payloads(brokers, start_server):
     broker = brokers.broker()
     others = brokers.enter_context(FakePis(broker))
     server = start_server(config(broker.url, FLEET + CONTROL))
-    others.describe("house/bad", "bad 1", [LAMP])
-    lamp = "house/bad/pins/lamp"
+    others.describe("house/bad", "bad 1", [LAMP], covers=[GARAGE])
+    lamp, garage = "house/bad/pins/lamp", "house/bad/covers/garage"
     subscriber = brokers.subscriber(broker, f"{lamp}/set")
-    whole = json.dumps(description("bad", [LAMP]))
+    whole = json.dumps(description("bad", [LAMP], covers=[GARAGE]))
     with FleetViewer(server) as viewer:
         viewer.wait_for(HERE)
         for number, payload in enumerate(NASTY, 1):
             viewer.wait_for_host("house/bad", f"bad {number}")
             viewer.send(type="set", pi="house/bad", pin="lamp", value=1, ref=number)
             ref = subscriber.wait_for_topic(f"{lamp}/set", number)[-1].json["ref"]
-            for name in ("status", "describe", "pins/lamp", "pins/lamp/result", "pins/x", "x/y"):
+            names = ["status", "describe", "pins/lamp", "pins/lamp/result", "pins/x", "x/y"]
+            names += ["covers/garage", "covers/garage/result", "covers/x"]
+            for name in names:
                 for topic in ("house/bad", "house/worse", "house"):
                     others.publish(f"{topic}/{name}", payload)
             others.publish("house/bad/status", b"online")
             if payload in NUMBERS:
                 value = payload.decode()
-                for key in ("time", "value", "since", "pulse"):
+                for key in ("time", "value", "since", "pulse", "position"):
                     false = re.sub(rf'"{key}": [^,}}]+', rf'"{key}": {value}', whole)
                     others.publish("house/bad/describe", false.encode())
                 for keys in (f'"value":1,"time":{value}', f'"value":{value},"time":1'):
                     others.publish(lamp, b"{%s}" % keys.encode())
+                for keys in (f'"position":{value},"time":1', f'"position":1,"time":{value}'):
+                    found = f'{{"state":"open","problem":null,{keys}}}'
+                    others.publish(garage, found.encode())
                 result = f'{{"type":"result","ref":"{ref}","value":{value}}}'
                 others.publish(f"{lamp}/result", result.encode(), retain=False)
             answer = {"type": "error", "ref": ref, "code": "busy", "message": "x" * 50_000}
@@ -193,9 +279,11 @@ def test_nasty_payloads(brokers, start_server):
             assert (error["ref"], error["code"]) == (number, "unavailable")
             assert len(as_json(error)) < 1000
             viewer.answers.clear()
-            others.describe("house/bad", f"bad {number + 1}", [LAMP])
+            others.describe("house/bad", f"bad {number + 1}", [LAMP], covers=[GARAGE])
         others.publish(lamp, state(1))
         viewer.wait_for_value("house/bad", "lamp", 1)
+        others.publish(garage, cover_state("opening"))
+        viewer.wait_for_state("house/bad", "garage", "opening")
         assert viewer.switch(HERE, "lamp", 1)["type"] == "result"
     assert ask(server, "GET", "/api/fleet").status == 200
     assert len(re.findall("mqtt: connected", server.log)) == 2

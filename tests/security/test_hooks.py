@@ -3,12 +3,14 @@
 import json
 import re
 import subprocess
+import time
 
 import pytest
 
 from tests.support.coded_server import CodedServer
 from tests.support.http import Response, ask
 from tests.support.server import LIMIT
+from tests.support.websocket import WebSocketClient
 
 CONFIG = """
 access: {control: code}
@@ -16,9 +18,17 @@ hooks:
   gate: {pin: gate, do: pulse, unattended: true}
   light: {pin: lamp, do: toggle}
   dark: {pin: lamp, do: "off"}
+  home: {cover: garage, do: open}
+  away: {cover: garage, do: close}
 pins:
   lamp: {gpio: 27, mode: output, label: Desk lamp}
   gate: {gpio: 22, mode: output, label: Gate, pulse: 60, confirm: true}
+  opener: {gpio: 23, mode: output, pulse: 0.05}
+  shut: {gpio: 24, mode: input, kind: garage_door}
+  above: {gpio: 25, mode: input}
+covers:
+  garage: {label: Garage door, button: opener, closed: shut, opened: above, travel: 0.3,
+           confirm: true, unattended: true}
 """
 ADDRESS = re.compile(r"^ {4}http://[\w.-]+:8080(/hook/([0-9a-f]{64}))$", re.MULTILINE)
 
@@ -75,6 +85,33 @@ def test_hook_switches_its_pin(pi):
     assert set(json.loads(file.read_text())) == {"gate", "light", "dark"}
     for secret in (path.rpartition("/")[2] for path in (gate, light, dark)):
         assert secret not in pi.server.log and secret not in file.read_text()
+
+
+def test_hook_moves_its_cover(pi):
+    """A hook gives a cover a goal, and the answer is the state after that. A refusal is an error in
+    words, and the log names the hook."""
+    listed = pi.command(name="hook").stdout
+    assert "home: open garage: no address yet: sudo raspi-server hook --new home" in listed
+    home, away = new(pi, "home"), new(pi, "away")
+    answer = pi.ask("GET", home)
+    assert answer.status == 200 and answer.body.startswith(b"Garage door: ")
+
+    def wait_for(state: str) -> None:
+        until = time.monotonic() + LIMIT
+        while pi.ask("GET", "/api/covers/garage").json["state"] != state:
+            assert time.monotonic() < until
+
+    wait_for("open")
+    pi.server.wait_for_log(r"by 127\.0\.0\.1 \(hook home\)$")
+    ended(pi.ask("POST", home), 200, "Garage door: open\n")
+    assert pi.ask("POST", away).status == 200
+    wait_for("closed")
+    code = pi.new("control")
+    with WebSocketClient(pi.server.port, headers={"Authorization": f"Bearer {code}"}) as viewer:
+        viewer.send(type="drive", pin="above", value=1)
+        while viewer.receive("cover")["state"] != "unknown":
+            pass
+    ended(pi.ask("GET", home), 409, "409: Garage door: its state is not known, so it is not moved")
 
 
 def test_secret_at_another_path_is_in_no_log(pi):

@@ -9,6 +9,9 @@ from typing import Any
 from raspi_server.config import parser, schema
 from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
+from raspi_server.gpio.cover import Cover
+from raspi_server.gpio.cover_memory import CoverMemory
+from raspi_server.gpio.covers import Covers
 from raspi_server.gpio.output_state import OutputStateStore
 from raspi_server.gpio.pin import Decision, PinChange
 from raspi_server.messages import Command, Pulse, Set, Toggle, Value
@@ -38,9 +41,10 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         return self._clock.now
 
 
-def parse(pins: str) -> schema.Config:
-    """Return a configuration from the YAML text of its pins."""
-    return parser.parse(b"pins:\n" + pins.encode(), "test", Path("/nowhere"))
+def parse(pins: str, covers: str = "") -> schema.Config:
+    """Return a configuration from the YAML text of its pins, and of its covers."""
+    text = f"pins:\n{pins}\n" + (f"covers:\n{covers}\n" if covers else "")
+    return parser.parse(text.encode(), "test", Path("/nowhere"))
 
 
 class SimulatedBoard:
@@ -53,9 +57,12 @@ class SimulatedBoard:
         factory: SimulatedFactory | None = None,
         at: float = 1000.0,
         claim_first: Callable[[Board], None] = lambda board: None,
+        covers: str = "",
+        memory: CoverMemory | None = None,
     ) -> None:
         """Open a board from the YAML text of its pins, at the loop's time `at` in seconds.
-        `claim_first` claims for it what schedules and rules give."""
+        `claim_first` claims for it what schedules and rules give. `covers` is the YAML text of
+        covers, which remember in `memory`."""
         self.loop = JumpingLoop(at)
         self.errors: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
@@ -64,25 +71,54 @@ class SimulatedBoard:
         self.availability_changes = 0
         self.factory = factory or SimulatedFactory()
         self.states = states or OutputStateStore(None, None)
+        config = parse(pins, covers)
+        self.listeners: list[Callable[[PinChange], None]] = []
+        self.moves: list[tuple[str, str, int | None, str | None]] = []
+        self.covers = Covers(self.loop, memory or CoverMemory(None, None), self._moved, False)
         self.board = Board(
-            parse(pins).pins,
+            config.pins,
             self.factory,
             self.states,
             self.loop,
-            self.changes.append,
+            self._changed,
             self._count,
             when_decided=lambda *decision: self.decisions.append(decision),
             claim_first=claim_first,
         )
+        self.covers.apply(config, self.board)
+
+    def _changed(self, change: PinChange) -> None:
+        self.changes.append(change)
+        self.covers.changed(change)
+        for listener in self.listeners:
+            listener(change)
+
+    def _moved(self, cover: Cover, by: str | None) -> None:
+        self.moves.append((cover.name, cover.state, cover.position, by))
+
+    def new_moves(self) -> list[tuple[str, int | None, str | None]]:
+        """Return the reports of the only cover since the last call: state, position, caller."""
+        found = [move[1:] for move in self.moves]
+        self.moves.clear()
+        return found
 
     def _count(self) -> None:
         self.availability_changes += 1
+        self.covers.synchronize()
 
     def close(self) -> None:
         """Close the board and its loop; nothing may have been logged."""
+        self.covers.close()
         self.board.close()
         self.loop.close()
         assert self.errors == []
+
+    def crash(self) -> None:
+        """Leave all as it is, and run no timer any more. What is written to the disk gets there."""
+        executor = self.loop._default_executor  # type: ignore[attr-defined]
+        if executor:
+            executor.shutdown(wait=True)
+        self.loop.close()
 
     def line(self, gpio: int) -> Any:
         """Return the simulated line of a GPIO."""
@@ -107,9 +143,12 @@ class SimulatedBoard:
         self.changes.clear()
         return found
 
-    def reconfigure(self, pins: str) -> None:
-        """Change to another configuration, from the YAML text of its pins."""
-        self.board.reconfigure(parse(pins).pins)
+    def reconfigure(self, pins: str, covers: str = "") -> None:
+        """Change to another configuration, from the YAML text of its pins, and of its covers."""
+        config = parse(pins, covers)
+        self.covers.prepare(config)
+        self.board.reconfigure(config.pins)
+        self.covers.apply(config, self.board)
 
     def value(self, pin: str) -> Value:
         return self.board[pin].value

@@ -19,6 +19,15 @@ def pin(name: str, **more: Any) -> dict[str, Any]:
     return {**plain, "since": BEGAN, "writable": False, "control": control, **more}
 
 
+def cover(name: str, **more: Any) -> dict[str, Any]:
+    """Return a cover as in `describe`."""
+    plain = {"name": name, "label": name, "kind": "garage_door", "room": None, "icon": None}
+    plain |= {"hidden": False, "state": "closed", "position": None, "goal": None, "problem": None}
+    plain |= {"problem_reason": None, "problem_values": {}, "since": BEGAN, "writable": True}
+    plain |= {"confirm": False, "control": "everyone", "has_position": False, "can_stop": False}
+    return {**plain, "pins": [], **more}
+
+
 def description(host: str, pins: Iterable[dict[str, Any]], **more: Any) -> dict[str, Any]:
     """Return the description of a Pi."""
     server = {"name": "raspi-server", "version": "0.1.0", "host": host}
@@ -40,6 +49,9 @@ class FakePis(Client):
         self.publish(f"{topic}/describe", description(host, pins, **more))
         for each in pins:
             self.publish(f"{topic}/pins/{each['name']}", state(each["value"], each["since"]))
+        for each in more.get("covers", ()):
+            own = {key: each[key] for key in ("state", "position", "problem")}
+            self.publish(f"{topic}/covers/{each['name']}", {**own, "time": each["since"]})
         self.publish(f"{topic}/status", b"online" if online else b"offline")
 
     def flush(self) -> None:
@@ -50,6 +62,14 @@ class FakePis(Client):
 def state(value: float | None, moment: float | None = None) -> dict[str, Any]:
     """Return a state as in `pins/NAME`."""
     return {"value": value, "time": time.time() if moment is None else moment}
+
+
+def cover_state(
+    state: str, moment: float | None = None, position: int | None = None, problem: str | None = None
+) -> dict[str, Any]:
+    """Return a state as in `covers/NAME`."""
+    when = time.time() if moment is None else moment
+    return {"state": state, "position": position, "problem": problem, "time": when}
 
 
 class FleetViewer(WebSocketClient):
@@ -81,6 +101,10 @@ class FleetViewer(WebSocketClient):
             for topic, pins in message.get("pins", {}).items():
                 for name, (value, since) in pins.items():
                     self.pin(topic, name).update(value=value, since=since)
+            for topic, covers in message.get("covers", {}).items():
+                for name, found in covers.items():
+                    keys = ("state", "position", "problem", "since")
+                    self.cover(topic, name).update(zip(keys, found, strict=True))
         return message
 
     def wait_until(self, what: Callable[[], Any]) -> None:
@@ -105,6 +129,13 @@ class FleetViewer(WebSocketClient):
     def pin(self, topic: str, name: str) -> dict[str, Any]:
         return next(pin for pin in self.pis[topic]["pins"] if pin["name"] == name)
 
+    def cover(self, topic: str, name: str) -> dict[str, Any]:
+        return next(each for each in self.pis[topic]["covers"] if each["name"] == name)
+
+    def wait_for_state(self, topic: str, name: str, state: str) -> None:
+        """Wait until a cover is shown with this state."""
+        self.wait_until(lambda: topic in self.pis and self.cover(topic, name)["state"] == state)
+
     def ask(self, **command: Any) -> dict[str, Any]:
         """Send a command and return its answer."""
         count = len(self.answers)
@@ -115,6 +146,10 @@ class FleetViewer(WebSocketClient):
     def switch(self, topic: str, name: str, value: float, **more: Any) -> dict[str, Any]:
         """Set a pin and return the answer."""
         return self.ask(type="set", pi=topic, pin=name, value=value, **more)
+
+    def move(self, kind: str, topic: str, name: str, **more: Any) -> dict[str, Any]:
+        """Send a command to a cover and return the answer."""
+        return self.ask(type=kind, pi=topic, cover=name, **more)
 
     def error_of(self, topic: str, name: str, **command: Any) -> tuple[str, str]:
         """Send a command, by default to set the pin to 1; return code and message of its error."""

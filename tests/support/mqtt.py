@@ -35,6 +35,19 @@ pins:
   fan: {{gpio: 18, mode: pwm}}
   heater: {{gpio: 23, mode: output, control: nobody, label: Window heater}}
 """
+COVERS = """\
+  opener: {gpio: 5, mode: output, pulse: 0.05}
+  shut: {gpio: 6, mode: input, kind: garage_door, label: Garage shut}
+  up: {gpio: 7, mode: output, group: shutter, group_pause: 0.5}
+  down: {gpio: 8, mode: output, group: shutter, group_pause: 0.5}
+  bolt: {gpio: 9, mode: output, pulse: 0.05}
+  bolted: {gpio: 10, mode: input}
+covers:
+  garage: {label: Garage door, button: opener, closed: shut, travel: 0.3}
+  shutter: {up: up, down: down, travel: 0.4, room: Hall}
+  barrier: {kind: gate, button: bolt, closed: bolted, travel: 0.3, control: nobody}
+"""
+"""Lines to add at the end of `config`: covers, and their pins."""
 CONTROL = ", control: true"
 
 

@@ -34,6 +34,8 @@ pins:
   up:      {gpio: 12, mode: output, group: shutter}
   down:    {gpio: 13, mode: output, group: shutter}
   porch:   {gpio: 16, mode: pwm}
+  awn_up:  {gpio: 20, mode: output, group: awning, group_pause: 0.5}
+  awn_dn:  {gpio: 21, mode: output, group: awning, group_pause: 0.5}
 """
 NAMES = re.findall(r"^  ([\w-]+):", CONFIG, re.MULTILINE)
 CONFIG += """
@@ -44,10 +46,12 @@ schedules:
 rules:
   chime:   {when: door, only: {from: 00:00, to: 24:00}, pulse: bell}
   hall:    {while: door, for: 60, hold: 30, set: {porch: 0.35}}
+covers:
+  awning:  {up: awn_up, down: awn_dn, travel: 60, kind: awning}
 """
 MAX_BODY = 32 * 1024
 GETS = [
-    path.replace("{name}", "lamp")
+    path.replace("covers/{name}", "covers/awning").replace("{name}", "lamp")
     for path, handler in routes.API
     if "get" in handler.operations and path not in ("/api/fleet", "/api/events")
 ]
@@ -87,8 +91,8 @@ def test_index_links_to_everything(pi: Server) -> None:
     assert (found["name"], found["version"]) == ("raspi-server", __version__)
     assert (found["host"], found["simulated"]) == (socket.gethostname(), True)
     links = found["links"]
-    assert set(links) == {"hello", "pins", "schedules", "rules", "plan", "history", "header",
-                          "events", "health", "openapi", "websocket"}  # fmt: skip
+    assert set(links) == {"hello", "pins", "covers", "schedules", "rules", "plan", "history",
+                          "header", "events", "health", "openapi", "websocket"}  # fmt: skip
     # Relative, since a proxy may serve the API below a path.
     paths = {urljoin("/pi/api", link) for link in links.values()}
     assert all(path.startswith(("/pi/api/", "/pi/ws")) for path in paths)
@@ -108,7 +112,7 @@ def test_pins_are_in_the_order_of_the_configuration(pi: Server) -> None:
         "confirm": False, "control": None, "error": None, "error_reason": None, "error_values": {},
         "kind": "door", "room": "Hall", "icon": "house", "words": {"on": "Open", "off": "Shut"},
         "hidden": True,
-        "source": None, "until": None, "auto": False, "next": None,
+        "source": None, "until": None, "auto": False, "next": None, "cover": None,
     }  # fmt: skip
     assert pins["lamp"].items() >= {
         "header": 13, "writable": True, "control": "everyone", "confirm": True, "max_on": 3600,
@@ -404,6 +408,14 @@ def test_answers_are_as_described(pi: Server, description: Any) -> None:
         ],
         *[(200, "POST", f"/api/rules/hall/{command}", None, {}) for command in ("pause", "resume")],
         (200, "POST", "/api/clock/trust", None, {}),
+        (200, "PUT", "/api/covers/awning", {"position": 40}, {}),
+        *[
+            (200, "POST", f"/api/covers/awning/{command}", None, {})
+            for command in ("open", "close", "stop")
+        ],
+        (422, "PUT", "/api/covers/awning", {"position": 101}, {}),
+        (404, "POST", "/api/covers/garage/open", None, {}),
+        (409, "POST", "/api/pins/awn_up/toggle", None, {}),
         *[(200, "GET", f"/api/{path}", None, {}) for path in ("schedules", "rules", "plan")],
         (200, "POST", "/api/logout", None, {}),
         (404, "POST", "/api/schedules/garage/pause", None, {}),

@@ -76,6 +76,16 @@ def test_numbers_of_a_pin(start_server):
     assert words == "metrics are off: add metrics: true to config.yaml"
 
 
+COVERS = """
+  up: {gpio: 5, mode: output, group: shutter, group_pause: 0.5}
+  down: {gpio: 6, mode: output, group: shutter, group_pause: 0.5}
+  opener: {gpio: 7, mode: output, pulse: 0.05}
+  shut: {gpio: 8, mode: input}
+  above: {gpio: 9, mode: input}
+covers:
+  shutter: {up: up, down: down, travel: 0.2}
+  garage: {button: opener, closed: shut, opened: above, travel: 0.2}
+"""
 AUTOMATION = """
 schedules:
   day: {pin: lamp, from: 00:00, to: 24:00}
@@ -114,6 +124,29 @@ def test_schedules_and_rules(start_server):
         assert (found["schedule_runs_total day"], found["schedule_runs_total night"]) == (2, 1)
 
 
+def test_covers(start_server):
+    """Covers have numbers: each state, the position where it is known, and if there is a problem.
+    Without any they have none."""
+    server = start_server(CONFIG)
+    assert not any(name.startswith("cover") for name in numbers(server))
+    server.reload(CONFIG.rstrip() + COVERS)
+    server.wait_for_log("8 pins, serving")
+    found = numbers(server)
+    assert (found["cover_state garage closed"], found["cover_state garage open"]) == (1, 0)
+    assert "cover_position shutter" not in found and found["cover_problem garage"] == 0
+    with WebSocketClient(server.port) as viewer:
+        viewer.send(type="open", cover="shutter")
+        while viewer.receive("cover")["state"] != "open":
+            pass
+        assert numbers(server)["cover_position shutter"] == 100
+        viewer.send(type="drive", pin="above", value=1)
+        while viewer.receive("cover")["problem"] is None:
+            pass
+    found = numbers(server)
+    assert found["cover_problem garage"] == found["cover_state garage unknown"] == 1
+    assert sum(found[name] for name in found if name.startswith("cover_state garage")) == 1
+
+
 def test_viewers_and_frames(start_server):
     """Viewers are counted, and the frames that are sent to them or skipped."""
     server = start_server("interval: 0.01\n" + CONFIG)
@@ -133,7 +166,7 @@ def test_broker_and_dashboard(start_server, brokers):
     """The dashboard for Grafana draws all our numbers and no other. Prometheus' own check finds
     nothing. The numbers show an unreachable broker and the changes that wait."""
     broker = brokers.broker()
-    text = CONFIG + AUTOMATION + f'mqtt: {{url: "{broker.url}"}}\n'
+    text = CONFIG.rstrip() + COVERS + AUTOMATION + f'mqtt: {{url: "{broker.url}"}}\n'
     server = start_server(text, program=changing(clock_is(True)))
     server.wait_for_log("mqtt: connected")
     assert numbers(server)["mqtt_connected"] == 1
@@ -148,8 +181,9 @@ def test_broker_and_dashboard(start_server, brokers):
     done = subprocess.run(check, input=text, capture_output=True, timeout=LIMIT)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     told = set(re.findall(r"^(?:raspi_server|process)_\w+", text.decode(), re.MULTILINE))
-    # Where there is a thermometer, and the firmware of a Raspberry Pi.
+    # Where there is a thermometer, and the firmware of a Raspberry Pi, and a position is known.
     told |= {"raspi_server_temperature_celsius", "raspi_server_throttled"}
+    told |= {"raspi_server_cover_position"}
     dashboard = json.loads((Path(__file__).parents[2] / "docs/grafana.json").read_text())
     drawn = set(re.findall(r"\b(?:raspi_server|process)_\w+", json.dumps(dashboard)))
     assert drawn - told == set()

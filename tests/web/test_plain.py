@@ -232,6 +232,94 @@ def test_page_speaks_the_language_of_the_browser(pi: Server) -> None:
     assert value_of(pi, "lamp") == 0
 
 
+COVERS = """
+access: {control: everyone}
+pins:
+  opener: {gpio: 5, mode: output, pulse: 0.05}
+  shut: {gpio: 6, mode: input, kind: garage_door}
+  above: {gpio: 7, mode: input}
+  up: {gpio: 8, mode: output, group: shutter, group_pause: 0.5}
+  down: {gpio: 9, mode: output, group: shutter, group_pause: 0.5}
+  bolt: {gpio: 10, mode: output, pulse: 0.05}
+  bolted: {gpio: 11, mode: input}
+  lamp: {gpio: 27, mode: output}
+covers:
+  garage: {label: "<Garage>", button: opener, closed: shut, opened: above, travel: 0.3,
+           confirm: true}
+  shutter: {label: Shutter, room: Hall, up: up, down: down, travel: 0.3}
+  barrier: {button: bolt, closed: bolted, travel: 0.3, control: nobody}
+"""
+
+
+def wait_for_state(server: Server, cover: str, state: str) -> dict[str, Any]:
+    until = time.monotonic() + LIMIT
+    while (found := ask(server, "GET", f"/api/covers/{cover}").json)["state"] != state:
+        assert time.monotonic() < until
+    return dict(found)
+
+
+def test_covers(start_server) -> None:
+    """A cover has a row with its state, and buttons for what the caller may do. Its pins have none.
+    `confirm` asks on a second page, but not before a stop. A refusal is told in words."""
+    server = start_server(COVERS)
+    browser = TextBrowser(server)
+    page = browser.open()
+    assert page.cells[0] == "<Garage>" and "script" not in page.tags
+    assert not any(each in page.cells for each in ("opener", "shut", "up", "bolted"))
+    assert page.cells.index("lamp") < page.cells.index("Shutter")  # it is in a room
+    buttons = [(form["fields"].get("cover"), set(form["buttons"])) for form in page.forms]
+    assert [each for each in buttons if each[0]] == [
+        ("garage", {"Open", "Close"}), ("shutter", {"Open", "Stop", "Close"}), ("shutter", {"Set"}),
+    ]  # fmt: skip
+    question = browser.press(cover_form(page, "Open", "garage"), "Open")
+    assert "Open <Garage>?" in question.text
+    assert ask(server, "GET", "/api/covers/garage").json["state"] == "closed"
+    browser.press(cover_form(question, "Open", "garage"), "Open")
+    wait_for_state(server, "garage", "open")
+    server.wait_for_log(r"by 127\.0\.0\.1$")
+    assert re.match(r"open since \d{4}-", browser.open().cells[1])
+    browser.press(cover_form(page, "Open", "shutter"), "Open")
+    wait_for_state(server, "shutter", "open")
+    browser.press(cover_form(page, "Set", "shutter"), "Set", level="40 %")
+    assert wait_for_state(server, "shutter", "stopped")["position"] == 40
+    assert "stopped on its way, 40 %" in browser.open().text
+    browser.press(cover_form(page, "Close", "shutter"), "Close")
+    browser.press(cover_form(page, "Stop", "shutter"), "Stop")
+    assert wait_for_state(server, "shutter", "stopped")["goal"] is None
+    for fields, words in (
+        ({"level": "101"}, "Shutter can be moved to 0 to 100 percent, not 101"),
+        ({"level": "much"}, "Shutter can be moved to 0 to 100 percent, not much"),
+        ({"cover": "garage", "level": "40"}, "<Garage> can only be opened and closed"),
+        ({"cover": "barrier", "level": "40"}, "barrier cannot be switched"),
+        ({"cover": "cellar", "level": "40"}, "there is no cellar any more"),
+        ({"token": "x", "level": "40"}, "this form is too old"),
+    ):
+        page = browser.press(cover_form(page, "Set", "shutter"), "Set", **fields)
+        assert browser.status in (403, 404, 422) and words in page.text, page.text
+        page = browser.open()
+    with WebSocketClient(server.port) as viewer:
+        viewer.send(type="drive", pin="shut", value=0)
+        while viewer.receive("cover")["state"] != "unknown":
+            pass
+    page = browser.open()
+    assert page.cells[1] == "unknown: shut and above are active at the same time"
+    browser.language = "de"
+    page = browser.open()
+    question = browser.press(cover_form(page, "Öffnen", "garage"), "Öffnen")
+    assert "<Garage> öffnen?" in question.text
+    failed = browser.press(cover_form(question, "Öffnen", "garage"), "Öffnen")
+    assert browser.status == 409 and "<Garage> steht" in failed.text
+
+
+def cover_form(page: Page, button: str, cover: str) -> dict[str, Any]:
+    """Return the form that has this button, for this cover."""
+    return next(
+        form
+        for form in page.forms
+        if button in form["buttons"] and form["fields"].get("cover") == cover
+    )
+
+
 HOUSE = """
 access: {control: everyone}
 pins:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -333,19 +334,22 @@ def test_languages_are_named_in_pages(pi: Server, www: Path) -> None:
     (www / "page.html").unlink()
 
 
-def test_first_part_of_a_language(pi: Server, www: Path) -> None:
-    """`TAG.first.json` is the part of a language's file that the list of pins needs. It is as fresh
-    as the file, and kept as the file is. A file that is no JSON object is whole, and the page says
-    what is wrong with it."""
+def test_parts_of_a_language(pi: Server, www: Path) -> None:
+    """`TAG.first.json` is the part of a language's file that the list of pins needs, and
+    `TAG.covers.json` what it needs for covers. A part is as fresh as the file, and kept as the file
+    is. A file that is no JSON object is whole, and the page says what is wrong with it."""
     whole = json.loads((BUILT_IN_WWW / "languages/de.json").read_bytes())
-    names = ("name", "direction", "page", "kinds")
-    for path in ("/languages/de.first.json", f"/v/{present(pi)}/languages/de.first.json"):
+    parts = {"first": ("name", "direction", "page", "kinds"), "covers": ("covers",)}
+    tags = set()
+    for base, (part, names) in product(("", f"/v/{present(pi)}"), parts.items()):
+        path = f"{base}/languages/de.{part}.json"
         plain, packed = get(pi, path), get_gzip(pi, path)
         assert plain.json == {name: whole[name] for name in names}
         assert gzip.decompress(packed.body) == plain.body
-        assert len({plain.headers["ETag"], packed.headers["ETag"]}) == 2
+        tags |= {plain.headers["ETag"], packed.headers["ETag"]}
         assert is_kept(plain) == path.startswith("/v/")
-        assert get(pi, path.replace(".first", "")).json == whole
+        assert get(pi, path.replace(f".{part}", "")).json == whole
+    assert len(tags) == 4
     folder = www / "languages"
     folder.mkdir()
     for content in ('"de"', "{", "[" * 100_000, "{}", '{"page": {"on": "ein"}, "trust": {}}'):

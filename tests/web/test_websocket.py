@@ -163,7 +163,7 @@ SET_LAMP = '{"type":"set","pin":"lamp",%s}'
         ("hello", "bad-message", 'expected JSON such as {"type":"set"', None),
         (b"{}", "bad-message", "expected a text frame", None),
         ("[" * 5000, "bad-message", "expected JSON such as", None),
-        ('{"type":"burn"}', "bad-message", '"drive" or "sign-in", got "burn"', None),
+        ('{"type":"burn"}', "bad-message", '"position" or "sign-in", got "burn"', None),
         (SET_LAMP % f'"value":1,"ref":{2**53}', "bad-message", "ref: expected a whole", None),
         (SET_LAMP % f'"value":1,"ref":"{"x" * 65}"', "bad-message", "at most 64 characters", None),
         (SET_LAMP % '"value":"burn","ref":1', "bad-message", 'or "off", got "burn"', 1),

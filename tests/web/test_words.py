@@ -66,7 +66,7 @@ def test_each_kind_has_words_in_each_language(file: Path) -> None:
         ("index.html", ("page",)),
         ("fleet/index.html", ("fleet", "page")),
         ("trust/index.html", ("trust",)),
-        ("dashboard/*.js", ("details", "automation", "page")),
+        ("dashboard/*.js", ("details", "automation", "covers", "page")),
     ],
 )
 def test_each_text_of_a_page_has_a_string(page: str, sections: tuple[str, ...]) -> None:
@@ -83,7 +83,7 @@ def test_trust_page_is_english_without_a_script() -> None:
     assert {(key, html.unescape(words)) for key, words in found} == set(ENGLISH["trust"].items())
 
 
-@pytest.mark.parametrize("section", ["page", "details", "automation", "fleet", "trust"])
+@pytest.mark.parametrize("section", ["page", "details", "automation", "covers", "fleet", "trust"])
 def test_each_string_is_used(section: str) -> None:
     """Translators have nothing to do that nobody reads."""
     folders = (BUILT_IN_WWW, Path(raspi_server.__file__).parent)

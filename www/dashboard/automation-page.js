@@ -121,7 +121,7 @@ export class AutomationPage {
     const { schedules, rules, isClockKnown } = this.#state;
     const { raspi } = this.#context;
     part(this.#whole, ".none").hidden = schedules.length + rules.length > 0;
-    const pins = (/** @type {string} */ name) => raspi.pins.get(name);
+    const pins = (/** @type {string} */ name) => raspi.pins.get(name) ?? this.#context.covers()?.items.get(name);
     const before = this.#rows;
     this.#rows = new Map();
     this.#fill("schedules", schedules.map((schedule) => {
@@ -161,10 +161,10 @@ export class AutomationPage {
     row.show(words, state, isActing, isWritable || mayAsk ? commands : none, mayAsk);
   }
 
-  /** Return whether the code would let this browser switch all of these outputs. @param {string[]} names */
+  /** Return whether the code would let this browser switch all of these outputs, and move these covers. @param {string[]} names */
   #mayAsk(names) {
     return names.every((name) => {
-      const pin = this.#context.raspi.pins.get(name);
+      const pin = this.#context.raspi.pins.get(name) ?? this.#context.covers()?.items.get(name);
       return pin && (pin.writable || isLocked(pin, this.#context));
     });
   }

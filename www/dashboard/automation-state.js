@@ -5,12 +5,13 @@ import { request } from "../ui/polling.js";
 /**
  * A schedule, with its keys as config.yaml has them.
  * @typedef {{name: string, pin: string|null, from: string|null, to: string|null, at: string|null, days: string[], value: number|null, pulse: number|null,
- *   turn_off: string[], writable: boolean, paused: boolean, until: number|null, next: Coming|null, skipped: string|null, runs: number}} Schedule
+ *   turn_off: string[], cover: string|null, goal: "open"|"close"|number|null, writable: boolean, paused: boolean, until: number|null, next: Coming|null, skipped: string|null, runs: number}} Schedule
  */
 /**
  * A rule, with its keys as config.yaml has them.
  * @typedef {{name: string, when: string[], while: string[], press: "short"|"long"|"double"|null, for: number|null, hold: number|null,
  *   only: {from: string, to: string}|null, turn_on: string[], turn_off: string[], toggle: string[], set: Record<string, number>, pulse: string[],
+ *   move: Record<string, "open"|"close"|number>,
  *   writable: boolean, paused: boolean, parked: boolean, acting: boolean, open: boolean, runs: number}} Rule
  */
 /** What a schedule wants for an output, and when. @typedef {{begin: number, end: number, value: number, schedule: string}} Planned */
@@ -20,11 +21,11 @@ const POLL_INTERVAL_S = 10; // where no message says that there is news
 const LATE_S = 1; // the server acts at a time, and tells it then
 const RULES_INTERVAL_MS = 500; // for what rules do while they are watched
 
-/** Return the outputs of a rule. @param {Rule} rule */
-export const targets = ({ turn_on, turn_off, toggle, set, pulse }) => [...turn_on, ...turn_off, ...toggle, ...Object.keys(set), ...pulse];
+/** Return the outputs and covers of a rule. @param {Rule} rule */
+export const targets = ({ turn_on, turn_off, toggle, set, pulse, move = {} }) => [...turn_on, ...turn_off, ...toggle, ...Object.keys(set), ...pulse, ...Object.keys(move)];
 
-/** Return the outputs of a schedule. @param {Schedule} schedule */
-export const outputs = ({ pin, turn_off }) => (pin ? [pin] : turn_off);
+/** Return the outputs of a schedule, or its cover. @param {Schedule} schedule */
+export const outputs = ({ pin, turn_off, cover }) => (pin ? [pin] : cover ? [cover] : turn_off);
 
 export class AutomationState {
   /** @type {Schedule[]} */ schedules = [];

@@ -8,7 +8,7 @@ import { timeToCome } from "./strip.js";
 /** @typedef {import("./automation-state.js").Schedule} Schedule */
 /** @typedef {import("./automation-state.js").Rule} Rule */
 /** @typedef {import("../ui/i18n.js").Text} Text */
-/** @typedef {(name: string) => Pin|undefined} Pins returns a pin by its name */
+/** @typedef {(name: string) => Pin|undefined} Pins returns a pin by its name, or a cover as one */
 
 const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const A_MONDAY = new Date(2024, 0, 1);
@@ -55,12 +55,13 @@ export function daysInWords(days) {
 const labels = (names, pins, format = ALL) => format.format(names.map((name) => pins(name)?.label ?? name));
 
 /** Return what a schedule does. @param {Schedule} schedule @param {Pins} pins */
-export function scheduleInWords({ pin: name, from, to, at, days, value, pulse, turn_off }, pins) {
+export function scheduleInWords({ pin: name, from, to, at, days, value, pulse, turn_off, cover, goal }, pins) {
   const pin = name ? pins(name) : undefined;
   const label = pin?.label ?? name ?? "";
   const state = pin ? stateText(pulse ? 1 : value, pin) : text(value === 0 ? "off" : "on");
   let what = text("is", { label, state });
   if (pulse) what = pin && isPressed(pin) ? text("pressed", { label }) : text("isFor", { label, state, span: lasting(pulse) });
+  else if (cover) what = text(goal === "open" ? "toOpen" : goal === "close" ? "toClose" : "toMove", { label: labels([cover], pins), level: percent(Number(goal) / 100) });
   else if (turn_off.length) what = text("is", { label: labels(turn_off, pins), state: text("off") });
   const when = at ? timeOfDay(at, true) : fromTo(from ?? "", to ?? "");
   return capital([text("doesAt", { what, when }), daysInWords(days)].filter(Boolean).join(", "));
@@ -79,6 +80,7 @@ export function ruleInWords(rule, pins) {
     does("turnsOver", rule.toggle),
     ...Object.entries(rule.set).map(([name, level]) => does(isHeld ? "keepsAt" : "sets", [name], percent(level))),
     does("presses", rule.pulse),
+    ...Object.entries(rule.move ?? {}).map(([name, goal]) => does(goal === "open" ? "opens" : goal === "close" ? "closes" : "movesTo", [name], percent(Number(goal) / 100))),
   ].filter(Boolean);
   const sentence = text("ruleDoes", { who: press ? text(PRESSES[press], { label }) : label, does: ALL.format(actions) });
   const more = [

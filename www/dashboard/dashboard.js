@@ -39,12 +39,14 @@ const context = {
   unlock: (pin, action) => unlock(pin, action),
   signIn: (then, error) => askForCode(then, error),
   opened: (row) => (details ? details.opened(row) : void needDetails()),
+  covers: () => covers,
 };
 const signIn = new SignIn(raspi);
 const health = new HealthView(part(document, "#health"));
 const notices = new Notices(raspi, () => signIn.button(), () => needDetails().then(() => details?.trustClock()));
 const announcer = new Announcer();
 const list = new PinList(part(document, "#pins"), context, {
+  row,
   added({ canvas, element, pin }) {
     details?.sparklines.add(canvas, pin.name);
     visibility.observe(element);
@@ -57,11 +59,13 @@ const list = new PinList(part(document, "#pins"), context, {
 });
 const summary = new Summary(part(document, "#summary"), reveal);
 const router = new Router({ list: part(document, "#list"), pin: part(document, "#pin-page"), events: part(document, "#events-page"), automation: part(document, "#automation-page") });
-const lastKnown = new LastKnown(raspi, () => showAll());
+const lastKnown = new LastKnown(raspi, present);
 const board = /** @type {HTMLDetailsElement} */ (part(document, "#board"));
 /** @type {import("./details.js").Details|null} */
 let details = null;
 let areDetailsComing = false;
+/** Null until they are loaded, undefined if that failed. @type {import("./covers.js").Covers|null|undefined} */
+let covers = null;
 /** Pins that have changed since they were drawn. @type {Set<string>} */
 const changed = new Set();
 /** The parts that may show any pin. */
@@ -84,6 +88,12 @@ let isTouched = false;
 let liftTimer = 0;
 let isDue = false; // what the server said is to be shown once no finger is down
 
+/** Show what the server said, once what its covers need is there. */
+async function present() {
+  if (raspi.covers.size && !covers) covers = await import("./covers.js").then((module) => module.load(context, change)).catch(failed);
+  showUntouched();
+}
+
 /** Show what the server said, but not under a finger: if an element is replaced, lifting the finger from it presses nothing. */
 function showUntouched() {
   isDue = true;
@@ -103,7 +113,7 @@ function touch({ type }) {
 
 function showAll() {
   const { hello } = raspi;
-  if (!hello) return;
+  if (!hello || (covers === null && raspi.covers.size)) return; // present() comes
   isDue = false;
   setText(part(document, "#host"), hello.server.host);
   setText(part(document, "#version"), `${hello.server.name} ${hello.server.version}`);
@@ -135,6 +145,9 @@ async function loadDetails() {
   return import("./details.js");
 }
 
+/** @param {unknown} error */
+const failed = (error) => void toast("", text("unanswered", { why: String(error) }));
+
 /** Load the details, once. */
 async function needDetails() {
   if (details || areDetailsComing) return;
@@ -148,17 +161,28 @@ async function needDetails() {
     }
     showAll();
   } catch (error) {
-    toast("", text("unanswered", { why: String(error) })); // the next tap tries again
+    failed(error); // the next tap tries again
   }
   areDetailsComing = false;
 }
 
 /** Return the pins that are in the list. */
-const listed = () => [...raspi.pins.values()].filter(({ hidden }) => !hidden);
+function listed() {
+  const pins = [...raspi.pins.values()].filter(({ hidden, cover }) => !hidden && !cover);
+  return covers ? covers.among(pins) : pins;
+}
+
+/** Return a pin, or a cover as one. @param {string} name */
+const named = (name) => raspi.pins.get(name) ?? covers?.items.get(name);
+
+/** @param {Pin} pin @param {Pin[]} [others] of its group */
+function row(pin, others = []) {
+  return covers?.row(pin) ?? new PinRow(pin, context, others);
+}
 
 /** Ask for the code that a pin needs, and then do what was tapped. @param {string} name of the pin @param {Action} action @param {string} [error] why it is asked again */
 async function unlock(name, action, error) {
-  const pin = raspi.pins.get(name);
+  const pin = named(name);
   const isThere = !!pin && !isLocked(pin, context); // the right to it
   await askForCode(() => carryOut(name, action), error, pin?.label, isThere);
 }
@@ -180,10 +204,10 @@ async function carryOn() {
 
 /** Do what was tapped, after signing in. @param {string} name @param {Action} action */
 async function carryOut(name, action) {
-  const pin = raspi.pins.get(name);
+  const pin = named(name);
   if (!pin) return;
   if (isLocked(pin, context)) void unlock(name, action, text("notThisCode"));
-  else await (list.row(name) ?? new PinRow(pin, context, [])).act(action); // a hidden pin has none
+  else await (list.row(name) ?? row(pin)).act(action); // a hidden pin has none
 }
 
 /** Bring the rows of pins to sight, from the page of a pin, too. @param {string[]} names */
@@ -209,7 +233,7 @@ function draw(isMeant = () => true) {
   drawn = performance.now();
   for (const name of names) {
     changed.delete(name);
-    const pin = raspi.pins.get(name);
+    const pin = named(name);
     if (!pin) continue;
     list.change(pin);
     details?.show(pin);
@@ -223,9 +247,10 @@ function drawVisible() {
   draw(isVisible);
 }
 
-/** @param {Pin} pin */
+/** @param {Pin} [pin] */
 function change(pin) {
-  if (!pin.hidden) announcer.change(pin);
+  if (!pin) return;
+  if (!pin.hidden && !pin.cover && !covers?.isMoving(pin.name)) announcer.change(pin);
   details?.record(pin);
   changed.add(pin.name);
   if (isDrawScheduled || !isVisible(pin.name)) return; // then the next tick is soon enough
@@ -262,7 +287,7 @@ function tick() {
 function route() {
   const { name, pin } = viewOf(location.hash);
   const host = raspi.hello?.server.host ?? location.hostname;
-  const title = pin ? (raspi.pins.get(pin)?.label ?? pin) : name === "list" ? "" : text(name === "automation" ? name : "events");
+  const title = pin ? (named(pin)?.label ?? pin) : name === "list" ? "" : text(name === "automation" ? name : "events");
   document.title = title ? `${title} – ${host}` : host;
   if (!raspi.hello) return;
   if (name !== "list" && !details) return void needDetails(); // which comes back here
@@ -281,8 +306,9 @@ part(document, "#theme").onclick = () => showTheme(1);
 showTheme(0);
 board.addEventListener("toggle", () => board.open && needDetails());
 for (const type of /** @type {const} */ (["pointerdown", "pointerup", "pointercancel"])) document.addEventListener(type, touch, true);
-raspi.on("hello", () => setTimeout(showUntouched)); // once the health is here, too, which may bring a notice above the pins
+raspi.on("hello", () => setTimeout(present)); // once the health is here, too, which may bring a notice above the pins
 raspi.on("pin", change);
+raspi.on("cover", ({ name }) => covers && change(named(name)));
 raspi.on("automation", () => void needDetails()); // which follow it
 raspi.on("health", showHealth);
 raspi.on("link", () => showStatus(raspi)); // also on a hidden page: it is rare

@@ -13,6 +13,7 @@ import { GpioHeader } from "./gpio-header.js";
 import { History } from "./history.js";
 import { explainPins } from "./no-pins.js";
 import { PinPage } from "./pin-page.js";
+import { viewOf } from "./router.js";
 import { Sparklines } from "./sparkline.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
@@ -26,6 +27,7 @@ export class Details {
   #requested = 0; // by performance.now()
   #context;
   /** @type {import("./automation-page.js").AutomationPage|null} */ #automationPage = null;
+  /** @type {import("./cover-page.js").CoverPage|null} */ #coverPage = null;
   /** @type {Promise<unknown>|null} */ #automationStyle = null;
   /** True while the page of schedules and rules is wanted. */ #isAutomationOpen = false;
 
@@ -47,6 +49,7 @@ export class Details {
   async refresh() {
     this.header.refresh();
     void this.automation.refresh();
+    if (this.#raspi.covers.size && navigator.serviceWorker?.controller) void this.#showCover(); // which keeps it
     this.#requested = performance.now();
     if (!(await this.#history.refresh())) return;
     this.sparklines.redraw();
@@ -60,6 +63,7 @@ export class Details {
 
   /** Note a change, also one that is over before it could be drawn. @param {Pin} pin */
   record(pin) {
+    if (this.#raspi.covers.has(pin.name)) return;
     if (this.#history.record(pin)) this.sparklines.change(pin.name);
     this.page.record(pin);
     this.events.record(pin);
@@ -67,7 +71,7 @@ export class Details {
 
   /** Tell more of a pin in its open row. @param {import("./pin-row.js").PinRow} row */
   opened(row) {
-    if (row.bar || row.pin.mode === "input") return;
+    if (row.bar || row.pin.mode === "input" || this.#raspi.covers.has(row.pin.name)) return;
     const bar = new ClaimBar(row, true, `label-${row.pin.name}`, this.automation, this.#raspi);
     part(row.element, ".claim").replaceWith(bar.element);
     row.bar = bar;
@@ -90,7 +94,7 @@ export class Details {
 
   /** Fill the view of the address. @param {import("./router.js").View} view */
   open({ name, pin }) {
-    this.page.open(pin);
+    this.#openPin(pin);
     this.events.open(name === "events");
     this.#isAutomationOpen = name === "automation";
     if (this.#isAutomationOpen || this.#automationPage) void this.#openAutomation();
@@ -108,21 +112,42 @@ export class Details {
     await this.#automationPage.open(this.#isAutomationOpen);
   }
 
-  /** Show the present view again: the pins may be other ones now. */
+  /** Show the page of a pin or a cover. @param {string} name empty for none */
+  #openPin(name) {
+    const isCover = this.#raspi.covers.has(name);
+    this.page.open(isCover ? "" : name);
+    if (isCover || this.#coverPage) void this.#showCover();
+  }
+
+  /** Show the page of the cover that the address names, if it names one; load it first. */
+  async #showCover() {
+    try {
+      const { CoverPage } = await import("./cover-page.js");
+      this.#coverPage ??= new CoverPage(part(document, "#pin-page"), this.#context);
+    } catch (error) {
+      return void toast("", text("unanswered", { why: String(error) }));
+    }
+    const { pin } = viewOf(location.hash);
+    this.#coverPage.open(this.#raspi.covers.has(pin) ? pin : "");
+  }
+
+  /** Show the present view again: the pins may be other ones now, or covers. */
   refreshView() {
-    this.page.refresh();
+    this.#openPin(viewOf(location.hash).pin);
     this.events.refresh();
   }
 
   /** Draw a pin. @param {Pin} pin */
   show(pin) {
     this.page.show(pin);
+    this.#coverPage?.show(pin);
     this.header.showPin(pin);
   }
 
   tick() {
     this.sparklines.tick();
     this.page.tick();
+    this.#coverPage?.tick();
     this.events.tick();
     this.header.tick();
     this.automation.tick();

@@ -152,11 +152,13 @@ export class GpioHeader {
   /** @param {HTMLElement} button @param {Position} position */
   #draw(button, position) {
     const kind = kindOf(position);
-    const ours = this.#context.raspi.pins.get(position.pin ?? "");
+    const { raspi } = this.#context;
+    const ours = raspi.pins.get(position.pin ?? "");
     button.dataset.kind = kind;
     button.dataset.on = String(Boolean(ours?.value));
     button.toggleAttribute("data-broken", Boolean(ours?.error));
-    const words = { ground: text("ground"), power: position.function, ours: ours?.label ?? position.function, taken: position.holder, free: position.function };
+    const name = raspi.covers.get(ours?.cover ?? "")?.label ?? ours?.label;
+    const words = { ground: text("ground"), power: position.function, ours: name ?? position.function, taken: position.holder, free: position.function };
     setText(part(button, ".name"), words[kind] ?? "");
     const state = ours ? `${ours.label}, ${stateText(ours.value, ours)}` : kind === "taken" ? text("inUse", { holder: position.holder ?? "" }) : "";
     button.setAttribute("aria-label", [text("pinNumber", { position: position.position }), position.function, state].filter(Boolean).join(", "));
@@ -190,8 +192,9 @@ export class GpioHeader {
     const ours = raspi.pins.get(position.pin ?? "");
     if (ours) {
       if (this.#head?.shape !== shape(ours, this.#context)) this.#head = new PinHead(ours, this.#context, "board-");
-      const link = make("a", "button", text("pageOf", { label: ours.label }));
-      link.href = `#pin/${ours.name}`;
+      const cover = raspi.covers.get(ours.cover ?? "");
+      const link = make("a", "button", cover ? text("pageOfCover", { label: cover.label }) : text("pageOf", { label: ours.label }));
+      link.href = `#pin/${(cover ?? ours).name}`;
       return [this.#head.element, link];
     }
     if (kindOf(position) !== "free") return [];

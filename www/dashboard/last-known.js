@@ -54,17 +54,18 @@ export class LastKnown {
   }
 
   #save() {
-    const { hello, isFresh, pins, time, silence } = this.#raspi;
+    const { hello, isFresh, pins, covers, time, silence } = this.#raspi;
     if (isFramed || !hello || !isFresh || !navigator.serviceWorker?.controller) return;
     this.#saved = performance.now();
     // Neither notices nor the addresses of clients; and without an answer nothing can be switched.
     const server = { ...hello.server, notices: [] };
-    const known = [...pins.values()].map((pin) => ({ ...pin, by: null, writable: false }));
+    const still = (/** @type {any} */ each) => ({ ...each, by: null, writable: false });
+    const known = [...pins.values()].map(still);
     const state = Object.fromEntries(known.map(({ name, value }) => [name, value]));
     /** @type {Known} */
     const kept = {
       time: time - (silence ?? 0),
-      hello: { ...hello, server, access: "view", signed_in: null, code_would_help: false, fleet: false, pins: known, state },
+      hello: { ...hello, server, access: "view", signed_in: null, code_would_help: false, fleet: false, pins: known, covers: [...covers.values()].map(still), state },
     };
     remember(KEY, kept);
   }
@@ -76,8 +77,7 @@ export class LastKnown {
     try {
       const { time, hello } = kept;
       const words = text("lastKnown", { host: hello.server.host, time: moment(time) });
-      this.#raspi.pins = new Map(hello.pins.map((pin) => [pin.name, pin]));
-      this.#raspi.hello = hello;
+      this.#raspi.describe(hello);
       setText(part(document, "#last-known"), words);
     } catch {
       return forgetLastKnown(); // another release kept it

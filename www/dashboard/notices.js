@@ -21,7 +21,7 @@ export function currentNotices(raspi, signIn, trustClock) {
     found.push({ code, words: words ?? "", detail, isWarning: code !== "simulated", action: code === "clock" ? () => actionButton(text("timeIsRight"), trustClock) : undefined });
   }
   const outputs = hello?.pins.filter((pin) => pin.mode !== "input") ?? [];
-  const switchesSome = outputs.some((pin) => pin.writable);
+  const switchesSome = [...outputs, ...(hello?.covers ?? [])].some((each) => each.writable);
   if (hello?.code_would_help) {
     found.push({ code: "view", words: text(switchesSome ? "someNeedCode" : "lookOnlyCode"), action: signIn });
   } else if (hello?.access === "view" && outputs.length && !switchesSome) {

@@ -1,5 +1,5 @@
 /** One pin alone: its picture, its value, its control and its limits. It heads the page of the pin, and is beside the board's header. */
-import { part, setAttribute, setText } from "../ui/dom.js";
+import { make, part, setAttribute, setText } from "../ui/dom.js";
 import { text } from "../ui/i18n.js";
 import { icon } from "../ui/icons.js";
 import { iconOf, stateText, toneOf } from "../ui/kinds.js";
@@ -20,6 +20,13 @@ const HTML = `
   <p class="meta"></p>
 </article>`;
 
+/** Return a link to the cover that a pin belongs to. @param {import("../raspi.js").Cover} cover */
+function coverLink({ name, label }) {
+  const link = make("a", "", text("partOfCover", { label }));
+  link.href = `#pin/${name}`;
+  return link;
+}
+
 export class PinHead extends PinView {
   #icon = "";
   #picture;
@@ -38,6 +45,8 @@ export class PinHead extends PinView {
     part(title, "bdi").textContent = pin.label;
     title.id = `${prefix}label-${pin.name}`;
     part(element, ".meta").textContent = inLine([...this.limits, pin.group, ...this.line]);
+    const cover = context.raspi.covers.get(pin.cover ?? "");
+    if (cover) part(element, ".meta").append(" · ", coverLink(cover));
     this.build(part(element, ".control"), part(element, ".face"), title.id, `${prefix}press-${pin.name}`);
     this.update();
   }

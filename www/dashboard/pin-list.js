@@ -3,11 +3,11 @@ import { ROOT_PATH } from "../ui/address.js";
 import { make, part, put, setText } from "../ui/dom.js";
 import { text } from "../ui/i18n.js";
 import { recall, remember } from "../ui/stored.js";
-import { PinRow } from "./pin-row.js";
 import { shape } from "./pin-view.js";
 import { blocks, inColumns, Room, rowList } from "./rooms.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
+/** @typedef {import("./pin-row.js").PinRow} PinRow */
 
 const SEARCH_FROM = 20; // pins
 const ROWS_A_COLUMN = 3; // at least, before there is another column
@@ -26,7 +26,7 @@ export class PinList {
 
   /**
    * @param {HTMLElement} place @param {import("./pin-view.js").Context} context
-   * @param {{added: (row: PinRow) => void, removed: (row: PinRow) => void}} watch is told of rows
+   * @param {{row: (pin: Pin, others: Pin[]) => PinRow, added: (row: PinRow) => void, removed: (row: PinRow) => void}} watch makes rows, and is told of them
    */
   constructor(place, context, watch) {
     this.#context = context;
@@ -60,7 +60,7 @@ export class PinList {
         this.#rows.set(pin.name, old);
         continue;
       }
-      const row = new PinRow(pin, this.#context, others);
+      const row = this.#watch.row(pin, others);
       this.#rows.set(pin.name, { shape: now, row });
       this.#watch.added(row);
       if (old?.row.isOpen) row.open(true);

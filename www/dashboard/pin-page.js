@@ -90,7 +90,9 @@ export class PinPage {
       clearInterval(this.#timelineTimer);
       if (name) this.#timelineTimer = window.setInterval(() => this.#timeline.isFast && this.#timeline.draw(), FAST_TIMELINE_INTERVAL_MS);
     }
-    if (name) this.refresh();
+    if (name) return this.refresh();
+    this.#showError("");
+    part(this.#whole, ".known").hidden = true;
   }
 
   /** Show everything again: the pin may be another one now. */

@@ -6,22 +6,14 @@ import { controlKind, PinControl } from "../ui/pin-control.js";
 
 /** @typedef {import("../raspi.js").Pin} Pin */
 /** @typedef {import("../ui/pin-control.js").Action} Action */
-/**
- * What a view needs of the page.
- * @typedef {object} Context
- * @property {import("../raspi.js").Raspi} raspi
- * @property {(question: string, answer: string) => Promise<boolean>} confirm
- * @property {(pin: string, action: Action) => void} unlock asks for the code, and then carries on
- * @property {(then: () => void, error?: string) => void} signIn asks for the code, and then does that; the error is why it asks again
- * @property {(row: import("./pin-row.js").PinRow) => void} opened is told of a row that was opened
- */
+/** @typedef {import("./context.js").Context} Context */
 
 const COUNTDOWN_MIN_S = 5; // a shorter limit is over before it is read
 const COUNTDOWN_MOST_S = 3600; // a later end is told as a time
 
 /** Return whether a pin could be switched with the control code. @param {Pin} pin @param {Context} context */
-export function isLocked({ mode, writable, control }, { raspi }) {
-  return mode !== "input" && !writable && control === "code" && raspi.hello?.code_would_help === true;
+export function isLocked({ mode, writable, control, cover }, { raspi }) {
+  return mode !== "input" && !cover && !writable && control === "code" && raspi.hello?.code_would_help === true;
 }
 
 /** @param {Pin} pin @param {Context} context @returns {import("../ui/pin-control.js").Kind} */

@@ -20,7 +20,7 @@ export function phrases(pins) {
     if (!pin.value) continue;
     const forms = stringsOf(pin);
     const tone = toneOf(pin, pin.value);
-    const sort = tone === "alarm" ? "alarm" : tone === "attention" ? "open" : "on";
+    const sort = tone === "alarm" ? "alarm" : tone === "attention" || "strings" in pin ? "open" : "on";
     if (sort !== "alarm" && !("count_other" in forms)) continue;
     const own = sort === "alarm" ? ((!pin.words && forms.alarm) || `${stateText(pin.value, pin)}!`) : "";
     const key = `${sort} ${own || pin.kind}`;
@@ -99,6 +99,7 @@ export class Summary {
       const chip = this.#chips.get(key) ?? this.#chip(key, sort);
       this.#names.set(key, pins.map(({ name }) => name));
       setText(chip, words);
+      chip.dataset.tone = pins[0] && toneOf(pins[0], 1);
       setAttribute(chip, "href", `#label-${pins[0]?.name}`);
       return chip;
     }));

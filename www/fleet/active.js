@@ -13,7 +13,7 @@ export function activeWords(pins) {
     if (!pin.value || toneOf(pin, pin.value) === "alarm") continue;
     const forms = stringsOf(pin);
     if (pin.kind && !("count_other" in forms)) continue; // motion, or a button
-    const key = pin.kind && !pin.words ? forms : null;
+    const key = "strings" in pin || (pin.kind && !pin.words) ? forms : null;
     counts.set(key, (counts.get(key) ?? 0) + 1);
   }
   return LIST.format([...counts].map(([forms, count]) => (forms ? plural(forms, "count", count) : counted("on", count))));

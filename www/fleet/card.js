@@ -12,10 +12,11 @@ import { alarmWords } from "./trouble.js";
 /** @typedef {import("./fleet-client.js").Pin} Pin */
 /** @typedef {import("./fleet-client.js").FleetClient} FleetClient */
 
-/** Heights as in fleet.css: the room that is kept for what is not drawn. */
+/** Heights as in fleet.css and covers.css: the room that is kept for what is not drawn. */
 const HEAD_REM = 5;
 const ROOM_REM = 2;
 const ROW_REM = { broken: 3.5, lamp: 3.5, press: 3.5, switch: 3.5, dimmer: 6.25 };
+const COVER_REM = 3.75;
 let cards = 0; // for ids
 
 export class PiCard {
@@ -98,7 +99,7 @@ export class PiCard {
   /** The height in rem that it will have. */
   #height() {
     if (isFolded(this.#key)) return HEAD_REM;
-    const rows = this.pi.pins.reduce((sum, pin) => sum + ROW_REM[kindOf(this.pi, pin, this.#fleet)], 0);
+    const rows = this.pi.pins.reduce((sum, pin) => sum + ("strings" in pin ? COVER_REM : ROW_REM[kindOf(this.pi, pin, this.#fleet)]), 0);
     return HEAD_REM + rows + this.#rooms.length * ROOM_REM;
   }
 
@@ -123,13 +124,19 @@ export class PiCard {
     if (pi.url !== null) link.href = pi.url;
     link.setAttribute("aria-label", text("ownPage", { host: pi.host }));
     link.append(icon("external"));
-    this.#rows = new Map(pi.pins.map((pin) => [pin.name, new PinRow(pi, pin, this.#fleet, this.#title.id)]));
+    this.#rows = new Map(pi.pins.map((pin) => [pin.name, this.#row(pi, pin)]));
     const list = part(whole, ".rows");
     list.append(...this.#inRooms([...this.#rows.values()]));
     this.#title.replaceChildren(this.#foldButton(list));
     part(whole, ".heading").prepend(this.#title);
     this.element.toggleAttribute("data-drawn", true);
     this.element.replaceChildren(...whole.children);
+  }
+
+  /** @param {Pi} pi @param {Pin} pin @returns {PinRow} */
+  #row(pi, pin) {
+    const title = this.#title.id;
+    return this.#fleet.covers?.coverRow(pi, pin, this.#fleet, title) ?? new PinRow(pi, pin, this.#fleet, title);
   }
 
   /** Return the elements of rows under the names of their rooms. @param {PinRow[]} rows */

@@ -36,11 +36,13 @@ import { troubleOf } from "./trouble.js";
  * @property {string} version
  * @property {string|null} url
  * @property {Pin[]} pins
+ * @property {import("../ui/cover.js").Cover[]} [covers]
  */
-/** Without hidden pins. `words` is what a search compares.
+/** Without hidden pins, and with covers among the others, as pins. `words` is what a search compares.
  * @typedef {Entry & {byName: Map<string, Pin>, words: string, trouble: import("./trouble.js").Trouble}} Pi */
 /** @typedef {{connected: boolean, error: string|null}} Broker */
-/** @typedef {{seq: number, time: number, removed?: string[], pis?: Entry[], pins?: Record<string, Record<string, [number|null, number|null]>>}} News */
+/** @typedef {{seq: number, time: number, removed?: string[], pis?: Entry[], pins?: Record<string, Record<string, [number|null, number|null]>>,
+ *   covers?: Record<string, Record<string, [import("../ui/cover.js").Cover["state"], number|null, string|null, number|null]>>}} News */
 /**
  * all: the whole fleet was fetched; pi: a Pi is new, has a new description, went online or offline, or has other trouble; removed: a Pi was removed; pin: a pin
  * changed; state: the state of the broker or the rights of this browser changed.
@@ -65,12 +67,14 @@ export class FleetClient extends Connection {
   /** True if the fleet page is switched off. */
   isOff = false;
   /** The news that came before the fleet, null once that is here. @type {News[]|null} */ #early = [];
+  /** What covers need, once a Pi has some. @type {typeof import("./covers.js")|null} */
+  covers = null;
   #requests = 0;
 
   constructor() {
     super(socketAddress("fleet/ws"), DISCONNECT_HIDDEN_AFTER_S);
     this.interval = PING_INTERVAL_S;
-    this.open();
+    this.openSocket();
   }
 
   /** True if what is shown is current, and could be switched. */
@@ -124,9 +128,10 @@ export class FleetClient extends Connection {
         else this.emit("state", null);
         return;
       case "news":
-        if (this.#early) this.#early.push(message);
-        else this.#apply(message);
-        return;
+        if (this.#early) return void this.#early.push(message);
+        if (this.covers || !hasCovers(message.pis)) return this.#apply(message);
+        this.#early = []; // the first covers: what they need is loaded first
+        return void this.#fetchAll();
       case "broker":
         this.broker = { connected: message.connected, error: message.error };
         return this.emit("state", null);
@@ -137,10 +142,15 @@ export class FleetClient extends Connection {
     const number = ++this.#requests;
     try {
       const { time, seq, broker, pis } = await request("/fleet", "GET", undefined, FLEET_TIMEOUT_S);
+      if (!this.covers && hasCovers(pis)) {
+        const module = await import("./covers.js");
+        await module.ready();
+        this.covers = module;
+      }
       if (number !== this.#requests) return;
       this.syncClock(time);
       this.broker = broker;
-      this.pis = new Map(pis.map((/** @type {Entry} */ entry) => [entry.topic, withIndex(entry)]));
+      this.pis = new Map(pis.map((/** @type {Entry} */ entry) => [entry.topic, this.#indexed(entry)]));
       const early = this.#early ?? [];
       this.#early = null;
       this.markLive();
@@ -162,14 +172,14 @@ export class FleetClient extends Connection {
   }
 
   /** @param {News} news */
-  #apply({ removed = [], pis = [], pins = {} }) {
+  #apply({ removed = [], pis = [], pins = {}, covers = {} }) {
     for (const topic of removed) {
       const pi = this.pis.get(topic);
       this.pis.delete(topic);
       if (pi) this.emit("removed", pi);
     }
     for (const entry of pis) {
-      const pi = withIndex(entry);
+      const pi = this.#indexed(entry);
       this.pis.set(pi.topic, pi);
       this.emit("pi", pi);
     }
@@ -186,13 +196,25 @@ export class FleetClient extends Connection {
       pi.trouble = troubleOf(pi);
       if (pi.trouble !== before) this.emit("pi", pi);
     }
+    for (const [topic, all] of Object.entries(covers)) {
+      const pi = this.pis.get(topic);
+      for (const [name, news] of Object.entries(all)) {
+        const pin = pi?.byName.get(name);
+        if (!pi || !pin) continue;
+        this.covers?.follow(pin, news);
+        this.emit("pin", { pi, pin });
+      }
+    }
+  }
+
+  /** @param {Entry} entry @returns {Pi} */
+  #indexed(entry) {
+    const pins = this.covers?.withCovers(entry) ?? entry.pins.filter(({ hidden }) => !hidden);
+    const byName = new Map(pins.map((pin) => [pin.name, pin]));
+    const words = [entry.topic, entry.host, ...pins.flatMap(({ name, label, room }) => [name, label, room])];
+    return { ...entry, pins, byName, words: words.join("\n").toLowerCase(), trouble: troubleOf({ ...entry, pins }) };
   }
 }
 
-/** @param {Entry} entry @returns {Pi} */
-function withIndex(entry) {
-  const pins = entry.pins.filter(({ hidden }) => !hidden);
-  const byName = new Map(pins.map((pin) => [pin.name, pin]));
-  const words = [entry.topic, entry.host, ...pins.flatMap(({ name, label, room }) => [name, label, room])];
-  return { ...entry, pins, byName, words: words.join("\n").toLowerCase(), trouble: troubleOf({ ...entry, pins }) };
-}
+/** @param {Entry[]} [entries] */
+const hasCovers = (entries = []) => entries.some(({ covers }) => covers?.length);

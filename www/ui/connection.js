@@ -12,7 +12,7 @@ import { ApiError, isReachable } from "./polling.js";
  * @typedef {"connecting"|"live"|"polling"|"stale"|"lost"|"sign-in"|"forbidden"|"closed"} Link
  */
 /** @typedef {{pin: string, value: number}} Result */
-/** @typedef {{type: string, pin: string, pi?: string, value?: number, seconds?: number}} Command */
+/** @typedef {{type: string, pin?: string, cover?: string, pi?: string, value?: number, seconds?: number, position?: number}} Command */
 /** @typedef {Record<string, string|number>} Values */
 /** @typedef {(message: any) => void} Receive */
 /** A way to the server without a WebSocket. @typedef {{refresh: () => void, close: () => void, send: (command: Command) => Promise<Result>}} Fallback */
@@ -187,11 +187,11 @@ export class Connection {
   #connect() {
     // Browsers let no page send a code with a WebSocket.
     if ((this.isBlocked || hasCode()) && this.#isOwn && this.#startPolling()) return;
-    this.open();
+    this.openSocket();
   }
 
   /** Open a WebSocket. A subclass calls it once, when it can take messages. */
-  open() {
+  openSocket() {
     this.#drop();
     this.#started = now();
     const socket = this.#newSocket();

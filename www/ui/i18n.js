@@ -4,7 +4,8 @@
  */
 
 /** @typedef {typeof import("../languages/en.json")} Strings */
-/** @typedef {keyof (Strings["page"] & Strings["details"] & Strings["automation"])} Text */
+/** @typedef {keyof (Strings["page"] & Strings["details"] & Strings["automation"] & Strings["covers"])} Text */
+/** @typedef {"first"|"covers"|""} Part */
 /** A string with forms for numbers. @typedef {Text extends infer K ? K extends `${infer N}_other` ? N : never : never} Counted */
 
 const page = document.documentElement;
@@ -51,21 +52,22 @@ const numbers = new Intl.NumberFormat(LOCALE);
 /**
  * Load the strings of the language: before all else, and not with a top-level await, which fails in WebKit (bug 242740). A built-in file is
  * complete. One of the owner may lack strings, or be broken: those are shown in English.
- * @param {"first"|"whole"} [part] the part of the file that the list of pins needs
+ * @param {Part} [part] what of the file is needed: `first` by the list of pins, `covers` also by that
  */
-export async function loadStrings(part = "whole") {
+export async function loadStrings(part = "") {
   const english = files.get(LANGUAGE) && LANGUAGE !== "en" ? read("en", part) : null;
   const own = await read(LANGUAGE, part).catch((error) => String(error.message));
-  if (typeof own === "object" && !english) strings = own;
-  else strings = (await import("./own-language.js")).completed(LANGUAGE, own, await (english ?? read("en", part)));
-  words = { ...strings.details, ...strings.automation, ...strings.page };
+  const isWhole = typeof own === "object" && !english;
+  const found = isWhole ? own : (await import("./own-language.js")).completed(LANGUAGE, own, await (english ?? read("en", part)));
+  strings = { ...strings, ...found };
+  words = { ...strings.details, ...strings.automation, ...strings.covers, ...strings.page };
   page.lang = typeof own === "object" ? LOCALE : "en";
   page.dir = strings.direction === "rtl" ? "rtl" : "ltr";
 }
 
-/** @param {string} language @param {"first"|"whole"} part @returns {Promise<Strings>} */
+/** @param {string} language @param {Part} part @returns {Promise<Strings>} */
 async function read(language, part) {
-  const answer = await fetch(new URL(`../languages/${language}${part === "first" ? ".first" : ""}.json`, import.meta.url));
+  const answer = await fetch(new URL(`../languages/${language}${part && `.${part}`}.json`, import.meta.url));
   if (!answer.ok) throw new Error(`expected a file, got ${answer.status}`);
   const found = await answer.json();
   if (typeof found !== "object" || !found || Array.isArray(found)) throw new Error("expected sections of strings in braces");

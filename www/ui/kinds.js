@@ -8,8 +8,7 @@ import { hasIcon } from "./icons.js";
 
 /** @typedef {import("./i18n.js").Strings["kinds"]} KindWords */
 /** How much an active pin wants to be seen: `warm` is a light, `attention` an open door, `alarm` smoke. @typedef {"calm"|"warm"|"attention"|"alarm"} Tone */
-/** The properties of a pin that its words need.
- * @typedef {{mode: "input"|"output"|"pwm", kind?: string|null, icon?: string|null, words?: {on: string, off: string}|null}} Pin */
+/** @typedef {import("./types.js").KindPin} Pin */
 /** A kind: the names of its pictures in icons.js for 1 and 0. @typedef {{on: string, off: string, tone: Tone}} Kind */
 
 /** @param {string} on @param {string} off @param {Tone} tone @returns {Kind} */
@@ -82,12 +81,12 @@ export function iconOf(pin, value) {
 }
 
 /** Return how much a pin wants to be seen now. @param {Pin} pin @param {number|null} value @returns {Tone} */
-export const toneOf = (pin, value) => (value ? kindOf(pin).tone : "calm");
+export const toneOf = (pin, value) => (value ? (pin.tone ?? kindOf(pin).tone) : "calm");
 
 /** Return the strings of a pin's kind. @param {Pin} pin @returns {Record<string, string>} */
-export function stringsOf({ mode, kind: name }) {
+export function stringsOf({ mode, kind: name, strings }) {
   const { inputs, outputs } = section("kinds");
-  return find(/** @type {Record<string, Record<string, string>>} */ (mode === "input" ? inputs : outputs), name) ?? {};
+  return strings ?? find(/** @type {Record<string, Record<string, string>>} */ (mode === "input" ? inputs : outputs), name) ?? {};
 }
 
 /** Return the words of a pin, or of its kind. @param {Pin} pin @returns {{on: string, off: string}} */

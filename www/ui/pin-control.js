@@ -9,19 +9,9 @@ import { toast } from "./notice.js";
 import { Slider } from "./slider.js";
 
 /** @typedef {"broken"|"lamp"|"drive"|"press"|"dimmer"|"switch"} Kind */
-/** The properties of a pin that a control uses.
- * @typedef {import("./kinds.js").Pin & {label: string, value: number|null, pulse: number|null, confirm: boolean, error: string|null,
- *   error_reason?: string|null, error_values?: Record<string, string|number>}} Pin */
-/** What a tap asks for. @typedef {{type: "switch", on: boolean}|{type: "level", level: number}|{type: "while", seconds: number}|{type: "press"|"stop"|"drive"|"auto"}} Action */
-/** The commands to a pin. @typedef {object} Commands
- * @property {(value: number, seconds?: number) => Promise<unknown>} set
- * @property {(seconds?: number) => Promise<unknown>} toggle
- * @property {() => Promise<unknown>} pulse
- * @property {(value: number) => Promise<unknown>} [drive]
- * @property {() => Promise<unknown>} [auto]
- * @property {(question: string, answer: string) => Promise<boolean>} confirm
- * @property {((action: Action) => unknown)|null} [unlock] for a pin that needs the code: ask for it, and then carry on
- */
+/** @typedef {import("./types.js").Pin} Pin */
+/** @typedef {import("./types.js").Action} Action */
+/** @typedef {import("./types.js").Commands} Commands */
 
 const STOPPABLE_PULSE_S = 5; // a pulse as long as this can be ended by the button that began it
 
@@ -165,31 +155,31 @@ export class PinControl {
         const { on } = action;
         // A dimmer goes back to its last level, which its server knows; else `set`, so that a tap on an old picture is harmless.
         const send = () => (pin.mode === "pwm" && on ? this.#commands.toggle() : this.#commands.set(Number(on)));
-        if (on) return this.#send(text("switchingOn"), on, send, text("askSwitchOn", { label }), text("switchOn"));
-        return this.#send(text("switchingOff"), on, send, text("askSwitchOff", { label }), text("switchOff"));
+        if (on) return this.send(text("switchingOn"), on, send, text("askSwitchOn", { label }), text("switchOn"));
+        return this.send(text("switchingOff"), on, send, text("askSwitchOff", { label }), text("switchOff"));
       }
       case "level": {
         const level = percent(action.level);
         const question = text("askSet", { label, level });
-        return this.#send(text("setting", { level }), action.level > 0, () => this.#commands.set(action.level), question, text("set"));
+        return this.send(text("setting", { level }), action.level > 0, () => this.#commands.set(action.level), question, text("set"));
       }
       case "while": {
         const { seconds } = action;
         const send = () => (pin.mode === "pwm" && !pin.value ? this.#commands.toggle(seconds) : this.#commands.set(pin.value || 1, seconds));
-        return this.#send(text("switchingOn"), true, send, text("askOnFor", { label, span: length(seconds) }), text("switchOn"));
+        return this.send(text("switchingOn"), true, send, text("askOnFor", { label, span: length(seconds) }), text("switchOn"));
       }
       case "auto":
-        return this.#send(text("goingAutomatic"), Boolean(pin.value), async () => this.#commands.auto?.(), text("askAutomatic", { label }), text("automatic"));
+        return this.send(text("goingAutomatic"), Boolean(pin.value), async () => this.#commands.auto?.(), text("askAutomatic", { label }), text("automatic"));
       case "drive": {
         const value = pin.value ? 0 : 1;
-        return this.#send(text("driving", { state: stateText(value, pin) }), value > 0, async () => this.#commands.drive?.(value));
+        return this.send(text("driving", { state: stateText(value, pin) }), value > 0, async () => this.#commands.drive?.(value));
       }
       case "stop":
-        return this.#send(text("stopping"), false, () => this.#commands.set(0), text("askStop", { label }), text("stop"));
+        return this.send(text("stopping"), false, () => this.#commands.set(0), text("askStop", { label }), text("stop"));
       case "press": {
         const { press, ask } = verbsOf(pin);
         const question = fill(ask, { label, span: length(pin.pulse ?? 0) });
-        return this.#send(text("pressing"), true, () => this.#commands.pulse(), question, press);
+        return this.send(text("pressing"), true, () => this.#commands.pulse(), question, press);
       }
     }
   }
@@ -199,7 +189,7 @@ export class PinControl {
    * @param {string} words @param {boolean} on @param {() => Promise<unknown>} send
    * @param {string} [question] @param {string} [answer] for pins that ask first
    */
-  async #send(words, on, send, question = "", answer = "") {
+  async send(words, on, send, question = "", answer = "") {
     this.showError("");
     if (question && this.pin.confirm && !(await this.#commands.confirm(question, answer))) return this.update();
     const request = ++this.#requests;

@@ -5,7 +5,7 @@
 import { address } from "./address.js";
 import { credentials } from "./frame.js";
 
-/** @typedef {{type: string, pin: string, value?: number, seconds?: number}} Command */
+/** @typedef {import("./connection.js").Command} Command */
 
 const POLL_INTERVAL_S = 1;
 const HEALTH_INTERVAL_S = 5; // as over the WebSocket
@@ -63,6 +63,7 @@ export class Polling {
   /** All of a hello but times and values. */ #description = "";
   #healthRequested = -Infinity; // by performance.now()
   /** What was said of each pin, but its value. @type {Map<string, {since: number|null, decision: string}>} */ #told = new Map();
+  /** @type {import("./cover-polling.js").CoverPolling|undefined} */ #covers;
   #seq = 0;
   #isClosed = false;
   /** @type {() => void} */ #resume = () => {};
@@ -87,8 +88,10 @@ export class Polling {
     this.#resume();
   }
 
-  /** Carry out one command, once. @param {Command} command @returns {Promise<{pin: string, value: number}>} */
-  async send({ type, pin, value, seconds }) {
+  /** Carry out one command, once. @param {Command} command @returns {Promise<any>} */
+  async send(command) {
+    const { type, pin = "", value, seconds, cover } = command;
+    if (cover) return this.#covers?.send(command, COMMAND_TIMEOUT_S);
     const path = `/pins/${encodeURIComponent(pin)}`;
     /** @type {Record<string, () => Promise<any>>} */
     const requests = {
@@ -109,6 +112,7 @@ export class Polling {
       while (!this.#isClosed) {
         const hello = await request("/hello");
         if (this.#isClosed) return;
+        if (hello.covers?.length) this.#covers ??= new (await import("./cover-polling.js")).CoverPolling((news) => this.#isClosed || this.#receive(news));
         this.#report(hello);
         if (performance.now() - this.#healthRequested > HEALTH_INTERVAL_S * 1000) await this.#pollHealth();
         await this.#pause();
@@ -136,15 +140,17 @@ export class Polling {
 
   /** @param {import("../raspi.js").Hello} hello */
   #report(hello) {
-    const { time, pins } = hello;
-    const description = JSON.stringify({ ...hello, id: "", time: 0, state: {}, pins: pins.map((pin) => ({ ...pin, value: 0, since: 0, source: 0, until: 0, auto: 0, next: 0 })) });
+    const { time, pins, covers = [] } = hello;
+    const description = JSON.stringify({ ...hello, id: "", time: 0, state: {}, pins: pins.map((pin) => ({ ...pin, value: 0, since: 0, source: 0, until: 0, auto: 0, next: 0 })), covers: this.#covers?.describe(covers) });
     if (description === this.#description) {
       pins.forEach((pin) => this.#update(pin));
+      this.#covers?.update(covers);
       this.#receive({ type: "state", seq: ++this.#seq, time, pins: {} });
       return;
     }
     this.#description = description;
     this.#told = new Map(pins.map((pin) => [pin.name, told(pin)]));
+    this.#covers?.begin(covers);
     this.#receive({ ...hello, interval: POLL_INTERVAL_S });
   }
 

@@ -1,6 +1,7 @@
 /** The question of raspi.js before it switches a pin with `confirm`: in the language of the page, and in a dialog of its own. */
 
 /** @typedef {import("../raspi.js").Pin} Pin */
+/** @typedef {import("./cover.js").Cover} Cover */
 /** @typedef {import("../raspi.js").Answers} Answers */
 
 /** The strings of questions, of which languages/ has other languages. */
@@ -14,6 +15,12 @@ const ENGLISH = {
   set: "Set",
   press: "Press",
   cancel: "Cancel",
+  askOpen: "Open {label}?",
+  askClose: "Close {label}?",
+  askMove: "Move {label} to {level}?",
+  openCover: "Open",
+  closeCover: "Close",
+  moveCover: "Move",
   /** By the kind of a pin that is pressed. @type {Record<string, {press?: string, ask?: string}|undefined>} */
   kinds: {
     bell: { press: "Ring", ask: "Ring {label}?" },
@@ -37,7 +44,7 @@ async function readStrings(tag) {
     if (!/^[a-z]{2,3}(-[a-z0-9]+)*$/.test(name) || name === "en") break;
     const answer = await fetch(new URL(`../languages/${name}.json`, import.meta.url)).catch(() => null);
     const file = answer?.ok ? await answer.json().catch(() => null) : null;
-    if (file) return /** @type {typeof ENGLISH} */ ({ ...ENGLISH, ...file.page, kinds: file.kinds?.outputs ?? {} });
+    if (file) return /** @type {typeof ENGLISH} */ ({ ...ENGLISH, ...file.covers, ...file.page, kinds: file.kinds?.outputs ?? {} });
   }
   return ENGLISH;
 }
@@ -70,14 +77,27 @@ export async function questionOf({ label, mode, kind }, value, isSwitch, length)
     const { ask = words.askPress, press = words.press } = words.kinds[kind ?? ""] ?? {};
     [template, yes] = [ask, press];
   } else if (mode === "pwm" && !isSwitch) [template, yes] = [words.askSet, words.set];
-  return [template.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole), { yes, no: words.cancel }];
+  return [filled(template, values), { yes, no: words.cancel }];
 }
+
+/** Return the question before a command to a cover, and the words of its buttons. @param {Cover} cover @param {import("./connection.js").Command} command @returns {Promise<[string, Answers]>} */
+export async function questionOfMove({ label }, { type, position = 0 }) {
+  const words = await strings();
+  const level = inWords(position / 100, { style: "percent" });
+  let [template, yes] = [words.askMove, words.moveCover];
+  if (type === "open") [template, yes] = [words.askOpen, words.openCover];
+  if (type === "close") [template, yes] = [words.askClose, words.closeCover];
+  return [filled(template, { label, level }), { yes, no: words.cancel }];
+}
+
+/** @param {string} template @param {Record<string, string>} values */
+const filled = (template, values) => template.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
 
 /**
  * Ask in a dialog of this page: browsers let people switch off their own, and those would stop the connection meanwhile.
- * @param {string} question @param {Pin} pin @param {Answers} answers @returns {Promise<boolean>}
+ * @param {string} question @param {Pin|Cover} target @param {Answers} answers @returns {Promise<boolean>}
  */
-export function askInDialog(question, pin, answers) {
+export function askInDialog(question, target, answers) {
   const dialog = document.createElement("dialog");
   if (!dialog.showModal) return Promise.resolve(confirm(question)); // Safari before 15.4
   const words = document.createElement("p");

@@ -295,3 +295,78 @@ def test_schedules(release, brokers, start_server, start_home_assistant):
     reload(server, text)
     wait_for_entities()
     assert home.complaints == []
+
+
+COVERS = """
+  opener: {gpio: 5, mode: output, pulse: 0.05}
+  shut: {gpio: 6, mode: input, kind: garage_door}
+  up: {gpio: 7, mode: output, group: shutter, group_pause: 0.5}
+  down: {gpio: 8, mode: output, group: shutter, group_pause: 0.5}
+covers:
+  big_door: {label: Big door, button: opener, closed: shut, travel: 0.5}
+  shutter: {up: up, down: down, travel: 1}
+"""
+
+
+@pytest.mark.parametrize("release", [NEWEST, OLDEST])
+def test_covers(release, brokers, start_server, start_home_assistant):
+    """Home Assistant opens, closes and stops covers, moves one to a position, and shows what they
+    do. The outputs of covers are no entities, also after they were some, and a cover that leaves
+    the configuration leaves Home Assistant."""
+    broker = brokers.broker()
+    text = CONFIG.format(url=broker.url, host=HOST).rstrip() + COVERS
+    pins_only = text.partition("covers:")[0]
+    server = start_server(pins_only)
+    home = start_home_assistant(release, broker.port)
+    wanted = {"cover Big door": "garage", "cover shutter": "shutter"}
+
+    def named(found):
+        """Return each entity of the Pi by its platform and name."""
+        return {
+            f"{each.partition('.')[0]} {state['friendly_name'].removeprefix(f'{HOST} ')}": each
+            for each, state in found.items()
+        }
+
+    outputs = {"button opener", "switch up", "switch down"}
+    home.wait_for(lambda found: outputs <= named(found).keys())
+    reload(server, text)
+    found = home.wait_for(lambda found: wanted.keys() <= named(found).keys())
+    names = named(found)
+    home.wait_for(lambda found: not outputs & named(found).keys())
+    assert {name: found[names[name]]["device_class"] for name in wanted} == wanted
+    door, shutter = names["cover Big door"], names["cover shutter"]
+    if release == NEWEST:
+        assert door == "cover.garage_big_door"
+    assert "binary_sensor shut" in names
+
+    def wait_for_state(entity, state, **more):
+        expected = {"state": state, **more}
+        home.wait_for(lambda found: expected.items() <= found[entity].items())
+
+    def state_of(cover):
+        return ask(server, "GET", f"/api/covers/{cover}").json["state"]
+
+    wait_for_state(door, "closed", problem=None)
+    home.call("cover", "open_cover", door)
+    wait_for_state(door, "open")
+    assert state_of("big_door") == "open"
+    home.call("cover", "close_cover", door)
+    wait_for_state(door, "closed")
+    assert state_of("big_door") == "closed"
+    with WebSocketClient(server.port) as viewer:
+        viewer.send(type="drive", pin="shut", value=1)  # by hand
+        wait_for_state(door, "open")
+    home.call("cover", "open_cover", shutter)
+    wait_for_state(shutter, "open", current_position=100)
+    home.call("cover", "set_cover_position", shutter, position=40)
+    wait_for_state(shutter, "open", current_position=40)
+    assert ask(server, "GET", "/api/covers/shutter").json["position"] == 40
+    home.call("cover", "close_cover", shutter)
+    wait_for_state(shutter, "closing")
+    home.call("cover", "stop_cover", shutter)
+    home.wait_for(lambda found: found[shutter]["state"] == "open")
+    home.call("cover", "close_cover", shutter)
+    wait_for_state(shutter, "closed", current_position=0)
+    reload(server, pins_only)
+    home.wait_for(lambda found: not {door, shutter} & found.keys())
+    assert home.complaints == []
