@@ -1,6 +1,6 @@
 """Proof that covers move as docs/architecture.md says in any sequence of events: goals that change,
 presses at the wall, moves by hand, obstacles, contacts that stick, outputs that fail, power cuts,
-crashes, restarts and reloads. The drives in tests/support/drives.py know where the door really is."""
+crashes, restarts and reloads. The drives in tests/support/drives.py know where the door is."""
 
 import re
 import shutil
@@ -218,35 +218,32 @@ class Garage(House):
 
     # What happens in the house
 
-    @rule()
-    def press_at_the_wall(self) -> None:
-        before = self.drive.direction
-        self.drive.press()
-        if self.drive.direction or self.are_known or not before:
-            self.is_blind = True
-
     @rule(how=st.sampled_from(["stop", "turn", "back off"]))
     def meet_obstacle(self, how: Any) -> None:
         if self.drive.direction:
             self.is_blind |= self.are_known
             self.drive.meet_obstacle(how)
 
-    @rule(position=st.sampled_from([0, 3, 50, 100]))
-    def push(self, position: float) -> None:
-        self.is_blind = True
-        self.drive.push(position)
+    @rule(seconds=st.sampled_from([1, 13, 30]))
+    def wait_longer(self, seconds: float) -> None:
+        self.pi.wait(seconds)
 
-    @rule()
-    def cut_its_power(self) -> None:
-        """The drive forgets where it went."""
+    @rule(what=st.sampled_from(["press", "push", "cut its power", "stick"]), data=st.data())
+    def move_it_unseen(self, what: str, data: st.DataObject) -> None:
+        """Do what contacts do not see: after that, nobody can know what a press does."""
+        before = self.drive.direction
+        if what == "press":
+            self.drive.press()
+            if before and not self.drive.direction and not self.are_known:
+                return
+        elif what == "push":
+            self.drive.push(data.draw(st.sampled_from([0, 3, 50, 100])))
+        elif what == "stick":
+            self.drive.stuck.add(data.draw(st.sampled_from([UP, DOWN])))
+        else:  # it forgets where it went
+            self.drive.run(0)
+            self.drive.last = DOWN
         self.is_blind = True
-        self.drive.run(0)
-        self.drive.last = DOWN
-
-    @rule(end=st.sampled_from([UP, DOWN]))
-    def stick(self, end: int) -> None:
-        self.is_blind = True
-        self.drive.stuck.add(end)
 
     @precondition(lambda self: self.drive.stuck)
     @rule()
