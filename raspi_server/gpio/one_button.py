@@ -35,6 +35,8 @@ class OneButton(Cover):
         self._end_reached = 0
         """The end at which contacts saw it last, 0 if it has left that."""
         self._began = 0.0
+        self._may_move_until = 0.0
+        """The moment up to which a motion may go on that began before the start."""
         self._is_tried = False
         """True if nothing more is done for the goal than to wait for it."""
         self._is_stopping = False
@@ -56,7 +58,7 @@ class OneButton(Cover):
         """Take the state from the contacts. A motion that may still go on is waited for."""
         kept, now = self._memory[self._key], self._loop.time()
         self._rest()
-        self._quiet_until = kept.moves_until
+        self._quiet_until = self._may_move_until = kept.moves_until
         if self._ends.fault:
             self._end_reached = kept.end
         elif not self._ends.is_between:
@@ -224,6 +226,7 @@ class OneButton(Cover):
     def _move(self, direction: int) -> None:
         """Take the drive as moving from now on."""
         self._heading, self._last, self._began = direction, 0, self._loop.time()
+        self._may_move_until = 0
         self._end_motion()
         self._motion = self._loop.call_later(self._longest(direction), self._motion_ended)
         self._set_state("opening" if direction == UP else "closing")
@@ -273,6 +276,7 @@ class OneButton(Cover):
     def _arrive(self, end: int) -> None:
         """Come to rest at an end, which a contact says is reached."""
         self._quiet_until = max(self._gap_until, self._loop.time() + _SETTLE_S)
+        self._may_move_until = 0
         self._is_stopping = False
         self.problem = self._failed_output()
         self._rest()
@@ -307,7 +311,8 @@ class OneButton(Cover):
 
     def _remember(self) -> None:
         """Keep what a restart must know: no press may meet a motion."""
-        until = self._motion.when() if self._heading and self._motion else 0
+        moves = self._motion if self._heading else None
+        until = moves.when() if moves else self._may_move_until
         kept = Kept(end=self._end_reached, moves_until=until, last=self._last)
         self._memory.remember(self._key, kept, self._loop)
 

@@ -1,5 +1,6 @@
 """Rules and schedules with covers: played by `simulate`, and in a running server."""
 
+import asyncio
 import json
 import re
 import time
@@ -8,8 +9,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from raspi_server.automation.automation import Automation
 from raspi_server.automation.given import read as read_given
 from raspi_server.automation.simulation import play
+from raspi_server.gpio.backend import SimulatedFactory
+from raspi_server.gpio.board import Board
+from raspi_server.gpio.output_state import OutputStateStore
 from tests.automation.house import Zone
 from tests.config.reading import read
 from tests.support.http import ask
@@ -277,3 +282,37 @@ schedules:
     server.restart()
     assert "by schedule lunch" not in server.log
     assert ask(server, "GET", "/api/schedules").json["schedules"][0]["runs"] == 0
+
+
+def test_first_level_of_what_follows_a_cover(monkeypatch):
+    """An output that depends on a cover has its level before covers are made: the contact at the
+    closed end says what they are. Contacts that contradict each other say nothing."""
+    text = PINS.replace("closed: shut,", "closed: shut, opened: above,").replace(
+        "covers:", "  above: {gpio: 9, mode: input}\ncovers:"
+    )
+    config = read(text + "rules: {lit: {while: [garage, shutter], turn_on: lamp}}\n")
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+
+    async def first(*on: int) -> float | None:
+        loop = asyncio.get_running_loop()
+        automation = Automation(loop, lambda: None)
+        factory = SimulatedFactory()
+        for gpio in on:
+            factory.pin(gpio).drive_high()
+        board = Board(
+            config.pins,
+            factory,
+            OutputStateStore(None, None),
+            loop,
+            automation.changed,
+            automation.synchronize,
+            claim_first=lambda board: automation.apply(config, board),
+        )
+        value = board["lamp"].value
+        automation.close()
+        board.close()
+        return value
+
+    shut, above = 23, 9
+    for on, value in (((shut,), 1), ((), 0), ((shut, above), 1), ((above,), 0)):
+        assert asyncio.run(first(*on)) == value
