@@ -24,6 +24,13 @@ class _Window:
         """Return the next Unix time at which one may open or close, at most a day ahead."""
         return self._current.next_change(now)
 
+    def stays_open(self, now: float, until: float) -> bool:
+        """Tell if none that is open now closes before a later time, or another begins then."""
+        at = self.next_change(now)
+        while at < until and self.contains(at):
+            at = self.next_change(at)
+        return at >= until
+
     @property
     def _current(self) -> Schedule:
         """The schedule of the windows, by the calendar of now."""

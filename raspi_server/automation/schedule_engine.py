@@ -344,9 +344,22 @@ class ScheduleEngine:
         return {name: self._runs.get(name, 0) for name in self._schedules}
 
     def until(self, name: str) -> float | None:
-        """Return the Unix time at which a schedule will end what it claims, or None."""
+        """Return the Unix time at which a schedule will end what it claims, or None.
+
+        Windows that follow each other without a gap count as one. If there is no gap in a week,
+        its end is None.
+        """
         schedule = self._schedules.get(name)
-        return self._until(schedule, self._clock.time()) if schedule else None
+        end = self._until(schedule, self._clock.time()) if schedule else None
+        if schedule is None or end is None or schedule.config.at:
+            return end
+        skipped = self._memory.skipped.get(name)
+        for _ in range(7):
+            following = next(schedule.between(end, end + 1, skipped), None)
+            if following is None:
+                return end
+            end = following.end or end
+        return None
 
     def _until(self, schedule: Schedule, now: float) -> float | None:
         claim = self._claims.get(schedule.name)
