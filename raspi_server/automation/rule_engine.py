@@ -182,6 +182,9 @@ class RuleEngine:
         """Let a rule act again that was paused or parked. Raise KeyError."""
         runner = self._runners[name]
         self._paused.discard(name)
+        if runner.is_parked:
+            for pin in runner.rule.config.targets:
+                self._storms.forget(pin)
         runner.is_parked = False
         self._run(self._advance, runner, self._loop.time())
 
@@ -219,7 +222,7 @@ class RuleEngine:
             self._kept = self._memory.read()
             self._has_file = bool(self._kept.boot)
             self._before = dict(self._kept.tracks)
-        old, self._runners = self._runners, {}
+        old, self._runners, self._storms = self._runners, {}, Storms()
         for name, config in rules.items():
             runner = old.get(name)
             if runner and runner.rule.config == config:
