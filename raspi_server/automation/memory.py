@@ -43,8 +43,8 @@ class _File(Struct):
     """The boot in which the clock became known, so that a restart in it need not ask again."""
     paused: set[str] = field(default_factory=set)
     paused_rules: set[str] = field(default_factory=set)
-    skipped: dict[str, str] = field(default_factory=dict)
-    """The day that each schedule leaves out."""
+    skipped: dict[str, set[str]] = field(default_factory=dict)
+    """The days that each schedule leaves out."""
     moments: dict[str, dict[str, float]] = field(default_factory=dict)
     """The moments that each schedule has run: the written time, and its instant."""
     pulses: dict[str, Pulse] = field(default_factory=dict)
@@ -95,8 +95,8 @@ class Memory:
         return self._file.paused_rules
 
     @property
-    def skipped(self) -> dict[str, str]:
-        """The day that a schedule leaves out, by its name."""
+    def skipped(self) -> dict[str, set[str]]:
+        """The days that a schedule leaves out, by its name."""
         return self._file.skipped
 
     @property

@@ -259,7 +259,8 @@ def test_pause_and_resume(house):
 
 def test_skip(house):
     """A skip leaves out the next window or moment that has not begun, on its date, over a restart.
-    A second one changes nothing, and it can be undone."""
+    A second one changes nothing, and it can be undone. In a window that is left out, the next one
+    can be left out, too."""
     berlin = house("2026-06-01 19:00:00", f"{WINDOW}\n{WATERING}")
     for _ in range(2):
         assert berlin.engine.skip("evening").day.isoformat() == "2026-06-02"
@@ -275,6 +276,25 @@ def test_skip(house):
     berlin.engine.skip("evening")
     berlin.engine.undo_skip("evening")
     berlin.until("2026-06-03 18:00:01")
+    assert berlin.value("lamp") == 1
+    berlin.engine.skip("evening")
+    berlin.until("2026-06-04 19:00:00")
+    berlin.engine.skip("evening")
+    assert berlin.engine.state("evening").skipped == "2026-06-05"
+    assert berlin.value("lamp") == 0
+    berlin.engine.undo_skip("evening")
+    assert (berlin.engine.state("evening").skipped, berlin.value("lamp")) == (None, 0)
+    berlin.until("2026-06-05 19:00:00")
+    assert berlin.value("lamp") == 1
+
+
+def test_nothing_is_skipped_while_the_clock_is_not_known(house):
+    """The next window is not known then."""
+    berlin = house("2026-06-01 17:00:00", WINDOW)
+    berlin.engine.is_known = False
+    assert berlin.engine.skip("evening") is None
+    berlin.engine.is_known = True
+    berlin.until("2026-06-01 18:00:01")
     assert berlin.value("lamp") == 1
 
 
