@@ -47,8 +47,8 @@ class Broadcaster:
         self._interval_s = interval_s
         self._ticker = Ticker(self._tick, interval_s)
         self._ticked_at = time.monotonic()
-        self.end_of: Callable[[str], float | None] = lambda schedule: None
-        """Returns the Unix time at which a schedule will end what it claims, or None."""
+        self.end_of: Callable[[Source], float | None] = lambda source: None
+        """Returns the Unix time at which a schedule or rule will end what it claims, or None."""
 
     @property
     def interval_s(self) -> float:
@@ -169,9 +169,8 @@ class Broadcaster:
         if decision is None:
             return None, None, False
         source, until = decision.source, decision.until
-        if until is not None:
-            return source, wall_time(until), decision.auto
-        end = self.end_of(source.name) if source.level == "schedule" and source.name else None
+        ends = [self.end_of(source), None if until is None else wall_time(until)]
+        end = min((each for each in ends if each is not None), default=None)
         return source, end, decision.auto
 
     def _next_seq(self) -> int:

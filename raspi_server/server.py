@@ -358,7 +358,7 @@ class Server:
             loop = asyncio.get_running_loop()
             self._automation = Automation(loop, self._automation_changed, self._limits)
             self._automation.use_covers(lambda: self._covers)
-            self._broadcaster.end_of = self._automation.schedules.until
+            self._broadcaster.end_of = self._automation.end_of
         self._automation.apply(config, board)
 
     def _use_covers(self) -> None:

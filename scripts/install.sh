@@ -62,7 +62,7 @@ on_exit() {
             if [[ -L $current ]]; then
                 echo "The release installed before is still in place: $(basename "$(readlink "$current")")"
             fi
-            echo "Fix the error above and run it again: sudo $checkout/scripts/install.sh"
+            echo "Fix the error above and run it again: sudo $checkout/scripts/install.sh${rollback:+ --rollback}"
         } >&2
     fi
     exit "$status"

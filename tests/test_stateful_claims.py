@@ -51,6 +51,7 @@ class ClaimEvents(RuleBasedStateMachine):
         for name in ("run", "state"):
             (self.folder / name).mkdir()
         self.held: dict[tuple[str, int, str], Claim] = {}
+        self.moments: dict[tuple[str, str], Claim] = {}
 
     @initialize(names=st.lists(st.sampled_from([*PINS]), min_size=2, max_size=4, unique=True))
     def start(self, names: list[str]) -> None:
@@ -74,7 +75,12 @@ class ClaimEvents(RuleBasedStateMachine):
         return SimulatedBoard(yaml, states, self.factory, at, self._claim_first)
 
     def _claim_first(self, board: Board) -> None:
-        """The automation works out windows and conditions before the outputs are opened."""
+        """The automation works out windows and conditions before the outputs are opened. It goes
+        on with the pulses of moments."""
+        for (pin, source), claim in self.moments.items():
+            assert claim.end is not None
+            seconds = claim.end - claim.began
+            board.claim(pin, source, Level.SCHEDULE, claim.value, claim.began, seconds)
         for (pin, level, source), claim in self.held.items():
             board.claim(pin, source, Level(level), claim.value, claim.began)
 
@@ -104,6 +110,7 @@ class ClaimEvents(RuleBasedStateMachine):
         for pin in self._some(data):
             claim = Claim(level, source, self._value(data, pin), self.rig.loop.time())
             self.held[pin, level, source] = claim
+            self._end_moment(pin, level, source)
             self._claim(pin, claim)
 
     @rule(data=st.data(), level=st.sampled_from([SCHEDULE, RULE]), source=st.sampled_from(SOURCES))
@@ -111,6 +118,7 @@ class ClaimEvents(RuleBasedStateMachine):
         """A window or a condition ends, or did not hold."""
         for pin in self._some(data):
             self.held.pop((pin, level, source), None)
+            self._end_moment(pin, level, source)
             self.rig.board.release(pin, source, Level(level))
             self.oracle.release(self.oracle.outputs[pin], (level, source))
             self.check()
@@ -134,7 +142,14 @@ class ClaimEvents(RuleBasedStateMachine):
             self.held.pop((pin, level, source), None)
             now = self.rig.loop.time()
             claim = Claim(level, source, self._value(data, pin), now, now + seconds)
+            self._end_moment(pin, level, source)
+            if level == SCHEDULE:
+                self.moments[pin, source] = claim
             self._claim(pin, claim, seconds)
+
+    def _end_moment(self, pin: str, level: int, source: str) -> None:
+        if level == SCHEDULE:
+            self.moments.pop((pin, source), None)
 
     @rule(data=st.data(), source=st.sampled_from(SOURCES))
     def edge(self, data: st.DataObject, source: str) -> None:
@@ -207,6 +222,7 @@ class ClaimEvents(RuleBasedStateMachine):
         for file in (self.folder / "run").iterdir():
             file.unlink()
         self._new_lines()
+        self.moments.clear()
         self._change_held(data, 1000.0)
         self.held = {key: Claim(*key[1:], claim.value, 1000.0) for key, claim in self.held.items()}
         self._start(1000.0)
@@ -226,6 +242,7 @@ class ClaimEvents(RuleBasedStateMachine):
         if data.draw(st.booleans(), "a new one"):
             pin, source = self._pin(data), data.draw(st.sampled_from(SOURCES))
             level = data.draw(st.sampled_from([SCHEDULE, RULE]))
+            self._end_moment(pin, level, source)
             self.held[pin, level, source] = Claim(level, source, self._value(data, pin), now)
 
     def _start(self, at: float) -> None:

@@ -10,7 +10,7 @@ from ..config.schema import Config, Goal, InputConfig
 from ..gpio.board import Board
 from ..gpio.pin import PinChange
 from ..limits import DEFAULT, Limits
-from ..messages import RuleInfo, ScheduleInfo
+from ..messages import RuleInfo, ScheduleInfo, Source
 from ..system import clock as system_clock
 from ..system import storage
 from . import report
@@ -267,6 +267,14 @@ class Automation:
             self._telling.cancel()
             self._telling = None
         self._when_told()
+
+    def end_of(self, source: Source) -> float | None:
+        """Return the Unix time at which a schedule or rule will end what it claims, or None."""
+        if source.level == "schedule" and source.name:
+            return self.schedules.until(source.name)
+        if source.level == "rule" and source.name and self.rules:
+            return self.rules.until(source.name)
+        return None
 
     def schedule_infos(self, may_pause: Callable[[tuple[str, ...]], bool]) -> list[ScheduleInfo]:
         """Return all schedules. `may_pause` tells if the caller may, by all that they switch."""

@@ -74,6 +74,7 @@ class Forecast:
             yield from self._too_long(name, config, found)
             spans += self._spans(name, config, found)
         yield from self._overlaps(sorted(spans))
+        yield from self._joined(sorted(spans))
         for name, rule in self._config.rules.items():
             if rule.only:
                 window = ScheduleConfig(begin=rule.only.begin, end=rule.only.end)
@@ -100,12 +101,35 @@ class Forecast:
         windows = [(each.end - each.begin, each.day) for each in found if each.end]
         if not isinstance(pin, DrivenConfig) or not windows or not config.value:
             return
-        longest, day = max(windows)
-        pulse = pin.pulse if isinstance(pin, OutputConfig) else None
-        for limit, key in ((pulse, "pulse"), (pin.max_on, "max_on")):
-            if limit and longest > limit:
+        longest, day = max(windows, key=lambda window: window[0])
+        for limit, key in self._limits(pin):
+            if longest > limit:
                 message = f"expected at most {_length(limit)}, the {key} of {pin.name}"
                 yield Problem(name, "to", f"{message}, got {_length(longest)} on {day}")
+
+    def _limits(self, pin: DrivenConfig) -> Iterator[tuple[float, str]]:
+        pulse = pin.pulse if isinstance(pin, OutputConfig) else None
+        for limit, key in ((pulse, "pulse"), (pin.max_on, "max_on")):
+            if limit is not None:
+                yield limit, key
+
+    def _joined(self, spans: Sequence[_Span]) -> Iterator[Problem]:
+        """Yield when a limit first cuts each schedule that follows another one without a gap."""
+        told = set()
+        begins: dict[str, tuple[float, float]] = {}
+        for span in spans:
+            pin = self._pins.get(span.pin)
+            begin, end = begins.get(span.pin, (0, 0))
+            if span.begin > end:
+                begin = span.begin
+            begins[span.pin] = begin, max(end, span.end)
+            for limit, key in self._limits(pin) if isinstance(pin, DrivenConfig) else ():
+                is_cut = begin < span.begin and span.end - begin > limit
+                if is_cut and span.end - span.begin <= limit and span.name not in told:
+                    told.add(span.name)
+                    when = _local(begin + limit, self._zone.zone)
+                    message = f"{span.pin} is on before it, so its {key} switches it off at {when}"
+                    yield Problem(span.name, self._first_key(span.name), message, is_error=False)
 
     def _spans(
         self, name: str, config: ScheduleConfig, found: Sequence[Occurrence]
@@ -133,7 +157,7 @@ class Forecast:
         return span.pin == other.pin or (group is not None and group == self._group(other.pin))
 
     def _overlap(self, span: _Span, other: _Span) -> Problem:
-        key = "at" if self._config.schedules[span.name].at else "from"
+        key = self._first_key(span.name)
         when = _local(span.begin, self._zone.zone)
         if span.pin == other.pin:
             message = f"overlaps {other.name} on {span.pin} from {when}: the later one decides"
@@ -141,6 +165,9 @@ class Forecast:
         group = self._group(span.pin)
         message = f"expected one output of group {group} on at a time, got {span.pin} from {when}"
         return Problem(span.name, key, f"{message}, when {other.name} has {other.pin} on")
+
+    def _first_key(self, name: str) -> str:
+        return "at" if self._config.schedules[name].at else "from"
 
     def _group(self, name: str) -> str | None:
         pin = self._pins.get(name)

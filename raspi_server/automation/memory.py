@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,9 @@ class _File(Struct):
     paused: set[str] = field(default_factory=set)
     paused_rules: set[str] = field(default_factory=set)
     skipped: dict[str, str] = field(default_factory=dict)
-    """The day that each schedule leaves out."""
+    """The newest day that each schedule leaves out: all that releases up to 0.8.0 read."""
+    skipped_days: dict[str, set[str]] = field(default_factory=dict)
+    """All days that each schedule leaves out."""
     moments: dict[str, dict[str, float]] = field(default_factory=dict)
     """The moments that each schedule has run: the written time, and its instant."""
     pulses: dict[str, Pulse] = field(default_factory=dict)
@@ -67,6 +70,7 @@ class Memory:
         self._path = folder / _FILE_NAME if folder else None
         self.boot = boot
         self._file = _read(self._path)
+        self._skipped = _skipped(self._file)
         self._number = self._written = 0
         self._writing = threading.Lock()
 
@@ -95,9 +99,9 @@ class Memory:
         return self._file.paused_rules
 
     @property
-    def skipped(self) -> dict[str, str]:
-        """The day that a schedule leaves out, by its name."""
-        return self._file.skipped
+    def skipped(self) -> dict[str, set[str]]:
+        """The days that a schedule leaves out, by its name."""
+        return self._skipped
 
     @property
     def pulses(self) -> dict[str, Pulse]:
@@ -127,7 +131,7 @@ class Memory:
     def keep_only(self, names: set[str]) -> None:
         """Forget the pauses, skips and pulses of schedules that do not exist any more."""
         self._file.paused &= names
-        for entries in (self._file.skipped, self._file.pulses):
+        for entries in (self._skipped, self._file.pulses):
             for name in entries.keys() - names:
                 del entries[name]
 
@@ -140,6 +144,8 @@ class Memory:
         """Return the content of the file, as of the Unix time `now`, or None if that is unknown."""
         if now is not None:
             self._file.saved = now
+        self._file.skipped = {name: max(days) for name, days in self._skipped.items()}
+        self._file.skipped_days = self._skipped
         self._number += 1
         return Snapshot(self._number, msgspec.json.encode(self._file))
 
@@ -170,3 +176,23 @@ def _read(path: Path | None) -> _File:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         log.warning("%s: %s; pauses and past moments of schedules are forgotten", path, error)
         return _File()
+
+
+def _skipped(file: _File) -> dict[str, set[str]]:
+    """Return the days that each schedule leaves out. Those that are no date are forgotten."""
+    found = dict(file.skipped_days)
+    for name, day in file.skipped.items():
+        found[name] = found.get(name, set()) | {day}
+    dates = {name: {day for day in days if _is_day(name, day)} for name, days in found.items()}
+    return {name: days for name, days in dates.items() if days}
+
+
+def _is_day(name: str, text: str) -> bool:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.max
+    if day.isoformat() == text and 1970 < day.year < date.max.year:
+        return True
+    log.warning("schedule %s: it cannot leave out %r, which is no date of a window", name, text)
+    return False

@@ -1,6 +1,6 @@
 """The plan of the outputs: what schedules want for each of them in the time to come."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from .schedules import Schedule
@@ -26,18 +26,18 @@ class _Wish(NamedTuple):
 
 
 def plan(
-    schedules: Iterable[Schedule], skipped: Mapping[str, str], now: float, until: float
+    schedules: Iterable[Schedule], skipped: Mapping[str, Collection[str]], now: float, until: float
 ) -> dict[str, list[Segment]]:
     """Return what schedules want from `now` to `until`, by the names of outputs.
 
-    `skipped` has the day that a schedule leaves out. Pulses that have begun are left to their pin.
+    `skipped` has the days that a schedule leaves out. Pulses that have begun are left to their pin.
     """
     wishes: dict[str, list[_Wish]] = {}
     for schedule in schedules:
         config = schedule.config
         if config.pin is None:
             continue
-        for each in schedule.between(now, until, skipped.get(schedule.name)):
+        for each in schedule.between(now, until, skipped.get(schedule.name, ())):
             end = each.end if each.end is not None else each.begin + (config.pulse or 0)
             if end > max(now, each.begin):
                 value = config.value if each.end is not None else 1

@@ -50,6 +50,8 @@ class _Runner:
         self.timer: asyncio.TimerHandle | None = None
         self.at = 0.0
         """Moment up to which it was worked out."""
+        self.end: float | None = None
+        """When its hold ends, as it was told."""
         self.is_parked = self.is_claiming = False
         self.runs = 0
 
@@ -114,6 +116,19 @@ class RuleEngine:
     def runs(self) -> dict[str, int]:
         """How often each rule has acted since the start, or since it was changed."""
         return {name: runner.runs for name, runner in self._runners.items()}
+
+    def until(self, name: str) -> float | None:
+        """Return the Unix time at which the hold of a rule ends, None if that is not known.
+
+        It is not while a pin of the rule is on, nor if its window closes before.
+        """
+        runner, now, wall = self._runners.get(name), self._loop.time(), self._wall()
+        end = runner.rule.end(now) if runner and runner.is_claiming else None
+        if runner is None or end is None:
+            return None
+        at = wall + end - now
+        is_sure = runner.window is None or runner.window.stays_open(wall, at)
+        return at if is_sure else None
 
     def states(self) -> list[RuleStatus]:
         """Return the state of each rule, in the order of config.yaml."""
@@ -180,6 +195,9 @@ class RuleEngine:
         """Let a rule act again that was paused or parked. Raise KeyError."""
         runner = self._runners[name]
         self._paused.discard(name)
+        if runner.is_parked:
+            for pin in runner.rule.config.targets:
+                self._storms.forget(pin)
         runner.is_parked = False
         self._run(self._advance, runner, self._loop.time())
 
@@ -217,7 +235,7 @@ class RuleEngine:
             self._kept = self._memory.read()
             self._has_file = bool(self._kept.boot)
             self._before = dict(self._kept.tracks)
-        old, self._runners = self._runners, {}
+        old, self._runners, self._storms = self._runners, {}, Storms()
         for name, config in rules.items():
             runner = old.get(name)
             if runner and runner.rule.config == config:
@@ -410,11 +428,21 @@ class RuleEngine:
                 self._claim(runner, rule.values(), rule.state.began)
             elif not is_met and rule.state.began is not None and not self._is_pending(runner):
                 self._release(runner)
+            self._tell_end(runner, at)
         next_at = rule.next_change(at)
         if next_at is None:
             runner.set_timer(None)
         elif runner.timer is None or runner.timer.cancelled() or runner.timer.when() != next_at:
             runner.set_timer(self._loop.call_at(next_at, self._run, self._due, runner, next_at))
+
+    def _tell_end(self, runner: _Runner, now: float) -> None:
+        """Report the outputs of a rule if its hold has begun, or ends at another time."""
+        assert self._pins
+        end = runner.rule.end(now) if runner.is_claiming else None
+        if end != runner.end:
+            runner.end = end
+            for pin in runner.rule.config.targets:
+                self._pins.tell(pin, runner.name)
 
     def _due(self, runner: _Runner, at: float) -> None:
         runner.timer = None

@@ -14,6 +14,9 @@ class Window(Protocol):
     def contains(self, now: float) -> bool:
         """Tell if a Unix time is in one of them. None is open while the clock is not known."""
 
+    def stays_open(self, now: float, until: float) -> bool:
+        """Tell if none that is open now closes before a later time, or another begins then."""
+
 
 class Output(Protocol):
     """An open output."""
@@ -48,6 +51,9 @@ class Pins(Outputs, Protocol):
 
     def __getitem__(self, name: str) -> Pin:
         """Return one pin."""
+
+    def tell(self, pin: str, source: str) -> None:
+        """Report an output that the rule `source` decides: until when it does has changed."""
 
     def values(self) -> Mapping[str, Value]:
         """Return the values of all pins by name."""

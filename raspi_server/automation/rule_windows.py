@@ -18,11 +18,18 @@ class _Window:
 
     def contains(self, now: float) -> bool:
         """Tell if a Unix time is in one of them. None is open while the clock is not known."""
-        return self._engine.is_known and self._current.open_window(now, None) is not None
+        return self._engine.is_known and self._current.open_window(now, ()) is not None
 
     def next_change(self, now: float) -> float:
         """Return the next Unix time at which one may open or close, at most a day ahead."""
         return self._current.next_change(now)
+
+    def stays_open(self, now: float, until: float) -> bool:
+        """Tell if none that is open now closes before a later time, or another begins then."""
+        at = self.next_change(now)
+        while at < until and self.contains(at):
+            at = self.next_change(at)
+        return at >= until
 
     @property
     def _current(self) -> Schedule:

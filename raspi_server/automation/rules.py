@@ -105,6 +105,13 @@ class Rule:
             return True
         return not self.config.press and any(start <= now for _, start in self._starts())
 
+    def end(self, now: float) -> float | None:
+        """Return when a lasting rule that is met ends, if time alone ends it: in a hold."""
+        is_on = not self.config.press and any(self._tracks[p].active for p in self.config.sources)
+        if is_on or self.state.latched:
+            return None
+        return max((end for end in self.state.held.values() if end > now), default=None)
+
     def next_change(self, now: float) -> float | None:
         """Return the first moment after `now` at which time alone changes something, or None."""
         moments = [end for end in self.state.held.values() if end > now]

@@ -22,6 +22,8 @@ Move = Callable[[str, Goal, str], object]
 """Function that gives a cover a goal; the last argument says which schedule does. It may wait until
 the pins are open."""
 _NEXT_CHANGES_S = 86400
+_SKIPPED_S = 3 * 86400
+"""Age of days that are left out no longer: what is written for them is over, `late`, too."""
 _TINY_S = 1e-6
 """Time between two claims of which one must count as newer."""
 
@@ -140,7 +142,7 @@ class ScheduleEngine:
                 self._continue_pulse(schedule)
                 continue
             self._end_pulse(name)
-            for moment in schedule.due(now, None):
+            for moment in schedule.due(now, ()):
                 self._memory.add_moment(name, schedule.written(moment), moment.begin)
         for name in before.keys() - self._schedules.keys():
             self._end_pulse(name)
@@ -216,7 +218,7 @@ class ScheduleEngine:
             name, config = schedule.name, schedule.config
             if not config.at or name in self._memory.paused:
                 continue
-            for moment in schedule.due(now, self._memory.skipped.get(name)):
+            for moment in schedule.due(now, self._memory.skipped.get(name, ())):
                 written = schedule.written(moment)
                 if self._memory.has_run(name, written):
                     continue
@@ -283,7 +285,7 @@ class ScheduleEngine:
         if pulse:
             since = now - (monotonic - pulse.began)
             return Claim(config.pin, 1, since, schedule.place, pulse.began, pulse.seconds, pulse)
-        window = schedule.open_window(now, self._memory.skipped.get(name))
+        window = schedule.open_window(now, self._memory.skipped.get(name, ()))
         if window is None:
             return None
         began = monotonic - (now - window.begin)
@@ -308,18 +310,24 @@ class ScheduleEngine:
     def skip(self, name: str) -> Occurrence | None:
         """Leave out the next window or moment that has not begun, and return it. Raise KeyError.
 
-        If that one is left out already, nothing changes.
+        If that one is left out already, nothing changes. Nor does it while the clock is not known.
         """
-        found = next(self._schedules[name].coming(self._clock.time()), None)
+        now = self._clock.time()
+        found = next(self._schedules[name].coming(now), None) if self.is_known else None
         if found:
-            self._memory.skipped[name] = found.day.isoformat()
+            oldest = self.calendar.local_date(now - _SKIPPED_S).isoformat()
+            kept = {day for day in self._memory.skipped.get(name, ()) if day >= oldest}
+            self._memory.skipped[name] = kept | {found.day.isoformat()}
             self._changed()
         return found
 
     def undo_skip(self, name: str) -> None:
-        """Leave out nothing. Raise KeyError."""
-        _ = self._schedules[name]
-        self._memory.skipped.pop(name, None)
+        """Leave out nothing that has not begun; if that is so already, nothing. Raise KeyError."""
+        schedule, now = self._schedules[name], self._clock.time()
+        days = self._memory.skipped.pop(name, set())
+        begun = {day for day in days if schedule.has_begun(day, now)}
+        if begun and begun != days:
+            self._memory.skipped[name] = begun
         self._changed()
 
     def _changed(self) -> None:
@@ -337,10 +345,9 @@ class ScheduleEngine:
     def state(self, name: str) -> ScheduleState:
         """Return the state of a schedule. Raise KeyError."""
         schedule, now = self._schedules[name], self._clock.time()
-        skipped = self._memory.skipped.get(name)
-        if skipped and schedule.has_begun(skipped, now):
-            skipped = None
-        coming = next(schedule.coming(now, skipped), None) if self.is_known else None
+        days = self._memory.skipped.get(name, ())
+        skipped = min((day for day in days if not schedule.has_begun(day, now)), default=None)
+        coming = next(schedule.coming(now, days), None) if self.is_known else None
         is_paused = name in self._memory.paused
         return ScheduleState(
             name, is_paused, self._until(schedule, now), coming, skipped, self._runs.get(name, 0)
@@ -352,9 +359,22 @@ class ScheduleEngine:
         return {name: self._runs.get(name, 0) for name in self._schedules}
 
     def until(self, name: str) -> float | None:
-        """Return the Unix time at which a schedule will end what it claims, or None."""
+        """Return the Unix time at which a schedule will end what it claims, or None.
+
+        Windows that follow each other without a gap count as one. If there is no gap in a week,
+        its end is None.
+        """
         schedule = self._schedules.get(name)
-        return self._until(schedule, self._clock.time()) if schedule else None
+        end = self._until(schedule, self._clock.time()) if schedule else None
+        if schedule is None or end is None or schedule.config.at:
+            return end
+        skipped = self._memory.skipped.get(name, ())
+        for _ in range(7):
+            following = next(schedule.between(end, end + 1, skipped), None)
+            if following is None:
+                return end
+            end = following.end or end
+        return None
 
     def _until(self, schedule: Schedule, now: float) -> float | None:
         claim = self._claims.get(schedule.name)
@@ -362,7 +382,7 @@ class ScheduleEngine:
             return None
         if claim.seconds is not None:
             return now + claim.began + claim.seconds - self._clock.monotonic()
-        window = schedule.open_window(now, None)
+        window = schedule.open_window(now, ())
         return window.end if window else None
 
     def plan(self, now: float, until: float) -> dict[str, list[Segment]]:
@@ -385,7 +405,7 @@ class ScheduleEngine:
                 if (at := next_change(segments, now, until)) is not None
             }
             for schedule in self._awake() if self.is_known else ():
-                skipped = self._memory.skipped.get(schedule.name)
+                skipped = self._memory.skipped.get(schedule.name, ())
                 for pin in schedule.config.turn_off:
                     for moment in schedule.between(now, until, skipped):
                         found[pin] = min(found.get(pin, until), moment.begin)

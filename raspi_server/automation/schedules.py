@@ -1,6 +1,6 @@
 """One schedule at an instant: its open window, its moments that are due, and what comes next."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 
 from ..config.schema import ScheduleConfig
@@ -17,7 +17,7 @@ _SEARCH_S = 366 * 86400
 class Schedule:
     """A schedule of config.yaml, by the clock of a calendar. `place` is its place in the file.
 
-    `skipped` is the day whose window or moment is left out, as text, or None.
+    `skipped` has the days whose windows or moments are left out, as text.
     """
 
     def __init__(self, name: str, place: int, config: ScheduleConfig, calendar: Calendar) -> None:
@@ -38,22 +38,22 @@ class Schedule:
         self._planned_at = None
         self._found.clear()
 
-    def open_window(self, now: float, skipped: str | None) -> Occurrence | None:
+    def open_window(self, now: float, skipped: Collection[str]) -> Occurrence | None:
         """Return the window that is open now: of several the one that began last."""
         found = None
         for each in self._planned(now):
-            if each.end and each.begin <= now < each.end and each.day.isoformat() != skipped:
+            if each.end and each.begin <= now < each.end and each.day.isoformat() not in skipped:
                 found = each
         return found
 
-    def due(self, now: float, skipped: str | None) -> list[Occurrence]:
+    def due(self, now: float, skipped: Collection[str]) -> list[Occurrence]:
         """Return the moments that are now, or past by no more than `late`."""
         return [
             each
             for each in self._planned(now)
             if each.end is None
             and now - self.config.late <= each.begin <= now
-            and each.day.isoformat() != skipped
+            and each.day.isoformat() not in skipped
         ]
 
     def next_change(self, now: float) -> float:
@@ -61,16 +61,16 @@ class Schedule:
         times = [time for each in self._planned(now) for time in each[1:] if time and time > now]
         return min(times + [(self._planned_at or now) + _PLAN_LIFETIME_S])
 
-    def coming(self, now: float, skipped: str | None = None) -> Iterator[Occurrence]:
+    def coming(self, now: float, skipped: Collection[str] = ()) -> Iterator[Occurrence]:
         """Yield the windows and moments of the next 366 days that have not begun."""
         for each in self._calendar.occurrences(self.config, now, now + _SEARCH_S):
-            if each.begin > now and each.day.isoformat() != skipped:
+            if each.begin > now and each.day.isoformat() not in skipped:
                 yield each
 
-    def between(self, since: float, until: float, skipped: str | None) -> Iterator[Occurrence]:
+    def between(self, since: float, until: float, skipped: Collection[str]) -> Iterator[Occurrence]:
         """Yield the windows that overlap a time of at most a year, and the moments in it."""
         for each in self._calendar.occurrences(self.config, since, until):
-            if each.day.isoformat() != skipped:
+            if each.day.isoformat() not in skipped:
                 yield each
 
     def has_begun(self, day: str, now: float) -> bool:

@@ -18,3 +18,7 @@ class Storms:
         moments = self._moments.setdefault(pin, deque(maxlen=STORM_CHANGES + 1))
         moments.append(now)
         return len(moments) > STORM_CHANGES and now - moments[0] < STORM_S
+
+    def forget(self, pin: str) -> None:
+        """Begin to count the changes of an output anew."""
+        self._moments.pop(pin, None)

@@ -15,7 +15,7 @@ from ..config.pinout import GPIO_BY_POSITION
 from ..decoding import shorten
 from ..errors import RequestError, refusal
 from ..limits import DEFAULT, Limits
-from ..messages import Auto, Command, Drive, HeaderPin, Pulse, Set, Value
+from ..messages import Auto, Command, Drive, HeaderPin, Pulse, Set, Source, Value
 from .backend import PinFactory
 from .claims import Claim, Level
 from .input import Input
@@ -254,6 +254,13 @@ class Board:
         if found:
             found.claims.relinquish(self._loop.time() if rules_too else None)
             self._decide_later_or_now(found, by)
+
+    def tell(self, pin: str, source: str) -> None:
+        """Report an output that the rule `source` decides: until when it does has changed."""
+        found = self._pins.get(pin)
+        decision = found.decision if found else None
+        if decision and decision.source == Source("rule", source):
+            self._environment.when_decided(pin, decision)
 
     def winner(self, pin: str) -> tuple[Level, str, float | None]:
         """Return the level and the source that decide an output, and until when, or None."""

@@ -93,6 +93,8 @@ class Claims:
         self._spent: dict[str, float] = {}
         self._before_start: KeptClaims | None = None
         self._resumed: set[str] = set()
+        self._kept_schedules: set[str] = set()
+        """Claims of schedules from before the start, as long as these have not claimed again."""
         self._is_starting = True
         self._winner: Claim | None = self._default
         """The claim that decides, None until it is worked out again."""
@@ -144,6 +146,7 @@ class Claims:
             self._remove(self._default.name)
             self._add(claim)
             return True
+        self._kept_schedules.discard(name)
         automatic, before = self._automatic, self._remove(name)
         self._spent.pop(name, None)
         self._add(claim)
@@ -176,6 +179,12 @@ class Claims:
                 self._remove(claim.name)
             elif claim.level is Level.RULE and rules_too_at is not None:
                 self._spend(claim, rules_too_at)
+
+    def orphan(self) -> None:
+        """End all claims of schedules and rules: the output has another name now."""
+        for claim in self:
+            if claim.level in (Level.SCHEDULE, Level.RULE):
+                self._remove(claim.name)
 
     # Limits and failures
 
@@ -214,19 +223,24 @@ class Claims:
             is_over = claim.until is not None and claim.until <= now
             if not is_over and (with_passing or not claim.passing):
                 self._add(claim)
+                if claim.level is Level.SCHEDULE:
+                    self._kept_schedules.add(claim.name)
         self._spent = dict(kept.spent)
         self._before_start = kept
 
     def start_ends(self) -> None:
         """Take what comes from now on as events.
 
-        If a schedule changed the output while the server was away, passing claims end. What a rule
-        had spent is forgotten if its condition does not hold any more.
+        A pulse of a schedule that is gone, or is another one now, ends. If a schedule changed the
+        output while the server was away, passing claims end. What a rule had spent is forgotten if
+        its condition does not hold any more.
         """
         if not self._is_starting:
             return
         self._is_starting = False
         self._kept = None
+        for name in self._kept_schedules:
+            self._remove(name)
         self._spent = {
             name: at
             for name, at in self._spent.items()

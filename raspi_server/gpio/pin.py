@@ -179,6 +179,8 @@ class Pin:
         """
         if not _drives_alike(self.config, config):
             return False
+        if config.name != self.config.name:
+            self.claims.orphan()  # schedules and rules claim outputs by their names
         self.config = config
         if self.device:
             self.device.name = str(config)

@@ -74,13 +74,13 @@ PULSE = "one: {pin: zone1, at: 06:00, pulse: 10min}"
 PROBLEMS = [
     ("one: {pin: zone1, from: 06:00, to: 07:00}", []),
     ("one: {pin: zone1, from: 06:00, to: 07:01}",
-     ["one.to: expected at most 1 h, the max_on of zone1, got 1 h 1 min on 2027-03-28"]),
+     ["one.to: expected at most 1 h, the max_on of zone1, got 1 h 1 min on 2026-03-28"]),
     ("one: {pin: zone1, from: 01:30, to: 02:30}", []),  # an hour on all days
     ("one: {pin: zone1, from: 02:00, to: 03:00}",
      ["one.to: expected at most 1 h, the max_on of zone1, got 2 h on 2026-10-25",
       f"one.to: no window on 2026-03-29, 2027-03-28: its end (03:00) {NO_WINDOW} (02:00)"]),
     ("one: {pin: bell, from: 06:00, to: 06:01}",
-     ["one.to: expected at most 2 s, the pulse of bell, got 60 s on 2027-03-28"]),
+     ["one.to: expected at most 2 s, the pulse of bell, got 60 s on 2026-03-28"]),
     ("one: {pin: zone1, from: 06:00, to: 09:00, value: 0}", []),
     ("one: {pin: porch, from: sunset+00:30, to: 22:00}",
      [f"one.to: no window on 22 dates from 2026-06-14 to 2026-07-05: its end (22:00) {NO_WINDOW}"
@@ -88,6 +88,9 @@ PROBLEMS = [
     ("one: {pin: lamp, from: 06:00, to: 08:00}\n  two: {pin: lamp, from: 08:00, to: 09:00}", []),
     ("one: {pin: lamp, from: 06:00, to: 08:00}\n  two: {pin: lamp, from: 07:59, to: 09:00}",
      ["two.from: overlaps one on lamp from Sat 2026-03-28 07:59: the later one decides"]),
+    ("one: {pin: zone1, from: 06:00, to: 07:00}\n  two: {pin: zone1, from: 07:00, to: 07:30}",
+     ["two.from: zone1 is on before it, so its max_on switches it off at Sat 2026-03-28 07:00"]),
+    ("one: {pin: zone1, from: 06:00, to: 06:30}\n  two: {pin: zone1, from: 06:30, to: 07:00}", []),
     (f"{PULSE}\n  two: {{pin: zone2, at: 06:10, pulse: 10min}}", []),
     (f"{PULSE}\n  two: {{pin: zone2, at: 06:09, pulse: 10min}}",
      ["two.at: expected one output of group valves on at a time, got zone2 from Sat 2026-03-28"
@@ -101,7 +104,8 @@ PROBLEMS = [
 @pytest.mark.parametrize(("schedules", "wanted"), PROBLEMS)
 def test_problems_of_a_year(schedules, wanted):
     """`check` walks a year: it refuses windows that are too long and two of a group at once, and
-    warns of windows that overlap and of dates without one."""
+    warns of windows that overlap, of those that together are longer than a limit, and of dates
+    without one."""
     found = list(forecast(f"  {schedules}", location=PLACE).problems())
     texts = sorted(f"{each.name}.{each.key}: {each.message}" for each in found)
     assert texts == wanted

@@ -28,7 +28,7 @@ class Model:
         self.schedules: dict[str, dict] = {}
         self._spans: dict[str, list[Span]] = {}
         self.paused: set[str] = set()
-        self.skipped: dict[str, object] = {}
+        self.skipped: dict[str, set[object]] = {}
         self.ran: dict[tuple[str, str], float] = {}
         self.pulses: dict[str, tuple[str, float, float]] = {}
         """By schedule: the pin, and the beginning and end in seconds of uptime."""
@@ -46,7 +46,7 @@ class Model:
                 for span in self._due(name, now):
                     self.ran[name, self._written(name, span)] = span.begin
         self.paused &= schedules.keys()
-        self.skipped = {name: day for name, day in self.skipped.items() if name in schedules}
+        self.skipped = {name: days for name, days in self.skipped.items() if name in schedules}
 
     def _written(self, name: str, span: Span) -> str:
         return f"{span.day} {self.schedules[name]['at']}"
@@ -66,7 +66,7 @@ class Model:
         for name, keys in self.schedules.items():
             for span in self._due(name, now):
                 key = name, self._written(name, span)
-                skip = self.skipped.get(name) == span.day
+                skip = span.day in self.skipped.get(name, ())
                 if name not in self.paused and not skip and key not in self.ran:
                     self.ran[key] = span.begin
                     if "cover" in keys:
@@ -86,6 +86,12 @@ class Model:
         self.paused.add(name)
         self.pulses.pop(name, None)
 
+    def undo_skip(self, name: str, now: float) -> None:
+        coming = {span.day for span in self._spans[name] if span.begin > now}
+        days = self.skipped.pop(name, set())
+        if days & coming and days - coming:
+            self.skipped[name] = days - coming
+
     def value(self, pin: str, now: float, uptime: float) -> float | None:
         """Return the value of a pin, or None close to the end of a window of the sun."""
         best, found = (float("-inf"), 0), 0
@@ -93,7 +99,7 @@ class Model:
             if keys.get("pin") != pin or name in self.paused:
                 continue
             for span in self._spans[name]:
-                if span.end is None or span.day == self.skipped.get(name):
+                if span.end is None or span.day in self.skipped.get(name, ()):
                     continue
                 is_sun = "sun" in keys["from"] + keys["to"]
                 ends = (span.begin, span.end)
@@ -232,11 +238,11 @@ class Story:
         wanted, found = self.model.next(name, self.house.now), self.house.engine.skip(name)
         if found:  # the almanac of the model ends before a year does
             assert wanted is None or found.day == wanted.day or "sun" in str(self.schedules[name])
-            self.model.skipped[name] = found.day
+            self.model.skipped.setdefault(name, set()).add(found.day)
 
     def undo_skip(self) -> None:
         name = self.rng.choice(list(self.schedules))
-        self.model.skipped.pop(name, None)
+        self.model.undo_skip(name, self.house.now)
         self.house.engine.undo_skip(name)
         self.house.step()
 

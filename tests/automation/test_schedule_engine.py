@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from tests.automation.house import House, config
@@ -289,7 +290,8 @@ def test_pause_and_resume(house):
 
 def test_skip(house):
     """A skip leaves out the next window or moment that has not begun, on its date, over a restart.
-    A second one changes nothing, and it can be undone."""
+    A second one changes nothing, and it can be undone. In a window that is left out, the next one
+    can be left out, too."""
     berlin = house("2026-06-01 19:00:00", f"{WINDOW}\n{WATERING}")
     for _ in range(2):
         assert berlin.engine.skip("evening").day.isoformat() == "2026-06-02"
@@ -305,6 +307,25 @@ def test_skip(house):
     berlin.engine.skip("evening")
     berlin.engine.undo_skip("evening")
     berlin.until("2026-06-03 18:00:01")
+    assert berlin.value("lamp") == 1
+    berlin.engine.skip("evening")
+    berlin.until("2026-06-04 19:00:00")
+    berlin.engine.skip("evening")
+    assert berlin.engine.state("evening").skipped == "2026-06-05"
+    assert berlin.value("lamp") == 0
+    berlin.engine.undo_skip("evening")
+    assert (berlin.engine.state("evening").skipped, berlin.value("lamp")) == (None, 0)
+    berlin.until("2026-06-05 19:00:00")
+    assert berlin.value("lamp") == 1
+
+
+def test_nothing_is_skipped_while_the_clock_is_not_known(house):
+    """The next window is not known then."""
+    berlin = house("2026-06-01 17:00:00", WINDOW)
+    berlin.engine.is_known = False
+    assert berlin.engine.skip("evening") is None
+    berlin.engine.is_known = True
+    berlin.until("2026-06-01 18:00:01")
     assert berlin.value("lamp") == 1
 
 
@@ -392,6 +413,46 @@ def test_memory_that_cannot_be_read_or_written(house, tmp_path, caplog):
     berlin.until("2026-06-02 06:30:01")
     assert berlin.value("zone1") == 1
     assert "a restart may repeat or forget what schedules did" in caplog.text
+
+
+class FileOf080(msgspec.Struct):
+    """The parts of the file that 0.8.0 reads, as 0.8.0 declares them."""
+
+    paused: set[str]
+    skipped: dict[str, str]
+
+
+def test_memory_of_an_older_release(house, tmp_path):
+    """What 0.8.0 has written counts after an update, and 0.8.0 can read what is written now: after
+    a rollback it has the pauses, and the newest day that each schedule leaves out."""
+    file = tmp_path / "automation.json"
+    old = {"saved": 0, "paused": ["watering"], "skipped": {"evening": "2026-06-01"}}
+    file.write_text(json.dumps(old))
+    berlin = house("2026-06-01 06:30:00", f"{WINDOW}\n{WATERING}")
+    evening, watering = berlin.engine.states()
+    assert (evening.skipped, watering.is_paused) == ("2026-06-01", True)
+    berlin.until("2026-06-01 20:00:00")
+    assert berlin.value("lamp") == 0
+    berlin.engine.skip("evening")
+    found = msgspec.json.decode(file.read_bytes(), type=FileOf080)
+    assert (found.paused, found.skipped) == ({"watering"}, {"evening": "2026-06-02"})
+    berlin.restart()
+    assert (berlin.value("lamp"), berlin.engine.state("evening").skipped) == (0, "2026-06-02")
+    berlin.engine.undo_skip("evening")
+    found = msgspec.json.decode(file.read_bytes(), type=FileOf080)
+    assert found.skipped == {"evening": "2026-06-01"}
+
+
+@pytest.mark.parametrize(
+    "day", ["tomorrow", "2026-6-1", "20260601", "", "0001-01-01", "9999-12-31"]
+)
+def test_memory_with_a_day_that_is_none(house, tmp_path, caplog, day):
+    """A day that someone has written wrongly into the memory is forgotten with a warning."""
+    old = {"skipped": {"night": day}, "skipped_days": {"night": [day, "2026-06-02"]}}
+    (tmp_path / "automation.json").write_text(json.dumps(old))
+    berlin = house("2026-06-01 06:30:00", "  night: {pin: lamp, from: 23:00, to: 06:00}")
+    assert berlin.engine.state("night").skipped == "2026-06-02"
+    assert f"schedule night: it cannot leave out {day!r}" in caplog.text
 
 
 def test_memory_of_moments_stays_small(house, tmp_path):

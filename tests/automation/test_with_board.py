@@ -1,5 +1,6 @@
 """Schedules and the real board, on simulated lines and a clock that jumps."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class Home(SimulatedBoard):
     def __init__(self, folder: Path, now: str, at: float = 1000.0) -> None:
         self._begin = datetime.fromisoformat(f"{now}+00:00").timestamp() - at
         self.config = config(SCHEDULES, pins=f"pins:{PINS}")
-        self.engine = ScheduleEngine(Memory(folder, "boot"), self, Zone("UTC"), lambda done: done())
+        self.memory = Memory(folder, "boot")
+        self.engine = ScheduleEngine(self.memory, self, Zone("UTC"), self._store)
         self.engine.is_known = True
         super().__init__(PINS, OutputStateStore(folder, None), at=at, claim_first=self._claim)
         self._wake()
@@ -43,6 +45,10 @@ class Home(SimulatedBoard):
 
     def monotonic(self) -> float:
         return self.loop.time()
+
+    def _store(self, done: Callable[[], None]) -> None:
+        self.memory.write(self.memory.snapshot(self.time()))
+        done()
 
     def _claim(self, board: Board) -> None:
         self.engine.use_outputs(board)
@@ -139,3 +145,32 @@ def test_pin_that_a_reload_changes_is_claimed_again(start):
     assert (home.value("lamp"), home.levels_of(18)) == (1, [0])
     home.until("2026-06-01 23:00:01")
     assert home.value("lamp") == 0
+
+
+def test_pin_with_another_name_keeps_no_claim(start):
+    """An output that a reload gives another name is as that of its new name, with nothing left of
+    the schedules for the old one."""
+    swapped = PINS.replace("lamp:", "x:").replace("zone1:", "lamp:").replace("x:", "zone1:")
+    home = start("2026-06-01 19:00:00")
+    home.config = config(SCHEDULES, pins=f"pins:{swapped}")
+    home.reconfigure(swapped)
+    assert (home.value("lamp"), home.value("zone1")) == (1, 0)
+    home.config = config("", pins=f"pins:{PINS}")
+    home.reconfigure(PINS)
+    assert (home.value("lamp"), home.value("zone1")) == (0, 0)
+
+
+def test_pulse_of_a_schedule_that_is_gone_ends(start, monkeypatch):
+    """After a restart without its schedule, or with one for another pin, a pulse does not go on."""
+    other = SCHEDULES.replace("bath:    {pin: zone1", "bath:    {pin: lamp")
+    for schedules in (SCHEDULES.replace("bath", "shower"), other):
+        home = start("2026-06-01 11:59:00")
+        home.until("2026-06-01 12:05:00")
+        assert home.value("zone1") == 1
+        at = home.loop.time()
+        home.end()
+        with monkeypatch.context() as patched:
+            patched.setattr(f"{__name__}.SCHEDULES", schedules)
+            again = start("2026-06-01 12:06:00", at + 60)
+        assert (again.value("zone1"), again.value("lamp")) == (0, 0)
+        again.end()

@@ -139,6 +139,8 @@ def test_why_an_output_is_on(start_house, open_page, shoot):
     expect(since(page, "porch")).to_have_text(f"until {until} (evening)")
     drive(server, motion=1)
     expect(since(page, "hall")).to_have_text(re.compile(r"^for \d+ sec \(motion light\)$"))
+    drive(server, motion=0)
+    expect(since(page, "hall")).to_have_text(re.compile(r"^[23] min left \(motion light\)$"))
     expect(since(page, "desk")).to_have_text("")
 
     row = open_row(page, "porch")

@@ -435,12 +435,18 @@ class TestStarts:
             assert decided(start(**keys))[1] == "default"
 
     def test_a_moment_and_a_hold_go_on(self, start):
-        """The pulse of a moment and the hold of a rule end when they would have."""
+        """The pulse of a moment and the hold of a rule end when they would have. A pulse whose
+        schedule does not claim it again is over."""
         for level in (SCHEDULE, RULE):
             pi = start()
             claim(pi, level, "one", 1, seconds=60)
             pi.board.close()
-            pi = start(at=1050)
+            assert decided(start(at=1040))[0] == int(level is RULE)
+            pi = start()
+            claim(pi, level, "one", 1, seconds=60)
+            pi.board.close()
+            again = lambda board: board.claim("lamp", "one", SCHEDULE, 1, 1000, 60)  # noqa: E731
+            pi = start(at=1050, **{"first": again} if level is SCHEDULE else {})
             assert [(pin, each.until) for pin, each in pi.board.claims()] == [("lamp", 1060)]
             pi.wait(10)
             assert [change.value for change in pi.changes] == [0]

@@ -50,6 +50,8 @@ class ClaimedBoard:
         self.claims: dict[str, dict[str, Claim]] = {name: {} for name in configs}
         self.edges: list[tuple[float, str, str, float, dict[str, Any]]] = []
         self.changes: list[tuple[float, str, float]] = []
+        self.told: list[tuple[float, str, str]] = []
+        """The outputs that were reported because their rule ends at another time."""
         self.changed: Callable[[PinChange], None] = lambda change: None
 
     def __getitem__(self, name: str) -> ClaimedPin:
@@ -74,6 +76,9 @@ class ClaimedBoard:
         if pin in self.pins:
             self.claims[pin].pop(source, None)
             self._decide(pin, f"rule {source}")
+
+    def tell(self, pin: str, source: str) -> None:
+        self.told.append((self._loop.time(), pin, source))
 
     def switch(self, pin: str, value: float) -> None:
         """Switch an output by hand."""

@@ -3,6 +3,7 @@
 The forms of all answers are checked in test_api.py."""
 
 import time
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -204,3 +205,42 @@ def test_nothing_to_command(start_server):
         assert ask(server, "POST", path.format("coded")).error[:2] == (404, "not-found")
     answer = ask(server, "POST", TRUST)
     assert (answer.status, answer.json["clock_known"]) == (200, True)
+
+
+ENDS = """
+access: {control: everyone}
+schedules:
+  always: {pin: lamp, from: 00:00, to: 24:00}
+  limited: {pin: radio, from: "BEGIN", to: "END"}
+rules:
+  hall: {when: door, turn_on: hall, hold: 60}
+pins:
+  door: {gpio: 17, mode: input}
+  lamp: {gpio: 27, mode: output}
+  radio: {gpio: 22, mode: output, max_on: 24h}
+  hall: {gpio: 5, mode: output, max_on: 24h}
+"""
+
+
+def test_until_when_a_source_decides(start_server):
+    """A limit that would come later does not hide the end of a window or of a hold. Windows that
+    follow each other for ever have none. When a hold begins or is made longer, clients are told."""
+    begin, end = (f"{datetime.now() + timedelta(hours=each):%H:%M}" for each in (-1, 2))
+    server = start_server(ENDS.replace("BEGIN", begin).replace("END", end))
+    ask(server, "POST", TRUST)
+
+    def until(pin):
+        return ask(server, "GET", f"/api/pins/{pin}").json["until"]
+
+    assert until("radio") == of(server, "schedules", "limited")["until"]
+    assert until("radio") < time.time() + 2 * 3600
+    assert until("lamp") is None
+    with WebSocketClient(server.port) as phone:
+        for value in (1, 0):
+            phone.send(type="drive", pin="door", value=value)
+        told = phone.receive("source")
+        assert (told["pin"], told["source"]) == ("hall", {"level": "rule", "name": "hall"})
+        assert 55 < told["until"] - time.time() <= 60
+        assert until("hall") == pytest.approx(told["until"], abs=0.1)
+        phone.send(type="drive", pin="door", value=1)
+        assert phone.receive("source")["until"] > time.time() + 86000

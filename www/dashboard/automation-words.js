@@ -98,9 +98,11 @@ export function scheduleState({ paused, until, next, skipped }, isClockKnown, no
   if (paused) return [text("paused")];
   if (!isClockKnown) return [text("rests")];
   const [begin, end] = [next?.begin, next?.end];
-  const from = begin && timeToCome(begin, now);
+  const isActing = Boolean(until && until > now);
+  const goesOn = isActing && begin === until; // windows without a gap
+  const from = begin && !goesOn && timeToCome(begin, now);
   return /** @type {string[]} */ ([
-    until && until > now && text("actingUntil", { time: timeToCome(until, now) }),
+    isActing && (goesOn ? text("acting") : text("actingUntil", { time: timeToCome(until ?? 0, now) })),
     skipped && text("skipped", { day: DATE.format(new Date(`${skipped}T12:00`)) }),
     from && (end ? text("nextFrom", { from, to: end - now < 2 * DAY_S || end - begin < DAY_S ? clockMinute(end) : minute(end) }) : text("nextAt", { time: from })),
     !from && !until && text("nothingNext"),

@@ -58,6 +58,8 @@ test("A schedule tells what it does now, and what comes next", () => {
   const state = (more, isKnown = true) => scheduleState(schedule(more), isKnown, now);
   assert.deepEqual(state({ until: at(2026, 10, 30, 23, 0), next: window }), ["Acting now, until 23:00", "Next: tomorrow, 06:00 to 07:30"]);
   assert.deepEqual(state({ next: { begin: at(2026, 11, 2, 6, 30), end: null }, skipped: "2026-12-01" }), ["Skipped: Tuesday, December 1", "Next: Wednesday, 06:30"]);
+  const allDay = { begin: at(2026, 11, 1, 0, 0), end: at(2026, 11, 2, 0, 0) };
+  assert.deepEqual(state({ until: allDay.begin, next: allDay }), ["Acting now"]);
   assert.deepEqual(state({}), ["Nothing is coming up"]);
   assert.deepEqual(state({ paused: true, next: window }, false), ["Paused"]);
   assert.deepEqual(state({ next: window }, false), ["Rests until the time is known"]);

@@ -128,6 +128,37 @@ def test_units_are_accepted_and_hardened(installed: Service) -> None:
     assert "TLS agrees to P-256 alone" not in guest.output("journalctl -b -u raspi-server")
 
 
+ASK = "timedatectl show -p NTPSynchronized --value"
+SCHEDULED = """
+schedules:
+  always: {pin: lamp, from: 00:00, to: 24:00}
+pins:
+  lamp: {gpio: 17, mode: output}
+"""
+
+
+def test_system_is_asked_for_the_time(service: Service) -> None:
+    """In the hardened unit the question whether the clock is right is answered as outside of it.
+    The server asks it as soon as it has schedules."""
+    guest = service.guest
+    said = guest.output(ASK)
+    assert said in ("yes", "no")
+    service.drop_in(f"ExecStartPost={ASK}")
+    service.configure(f"port: {service.port}\nssl: true\n{SCHEDULED}")
+    guest.run("systemctl stop systemd-timedated raspi-server")
+    cursor = service.cursor()
+    guest.run("systemctl start raspi-server")
+    assert said in service.journal(cursor).splitlines()
+    service.drop_in()
+    guest.run("systemctl stop systemd-timedated; systemctl restart raspi-server")
+    for _ in guest.attempts("the server never asked"):
+        if guest.output("systemctl show systemd-timedated -p ActiveState --value") == "active":
+            break
+    for _ in guest.attempts("the server never took the answer"):
+        if service.get("/api/schedules")["clock_known"] == (said == "yes"):
+            break
+
+
 @one_debian
 def test_nothing_is_written_while_nothing_happens(installed: Service) -> None:
     """With open viewers and runs of the certificate's timer, no file changes and nothing is logged:
