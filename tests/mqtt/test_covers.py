@@ -64,8 +64,12 @@ def test_states_and_commands(brokers, start_server):
     wait_for_state(found, SHUTTER, "opening", 2)
     assert command("shutter", b"STOP")["type"] == "result"
     for name, payload, code, words in (
-        ("barrier", b"OPEN", "not-allowed",
-         "nobody may switch barrier (covers.barrier.control: nobody)"),
+        (
+            "barrier",
+            b"OPEN",
+            "not-allowed",
+            "nobody may switch barrier (covers.barrier.control: nobody)",
+        ),
         ("cellar", b"OPEN", "not-found", "there is no cover 'cellar'"),
         ("garage", b"40", "bad-value", "Garage door can be opened and closed only"),
         ("shutter", b"101", "bad-value", "shutter: expected a position from 0 to 100, got 101"),

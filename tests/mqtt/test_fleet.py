@@ -137,8 +137,13 @@ def test_covers(brokers, start_server):
             ("open", "farm/hall/none", "x", "not-found", "there is no Pi at 'farm/hall/none'"),
             ("open", THERE, "cellar", "not-found", f"{host} has no cover 'cellar'"),
             ("open", THERE, "lamp", "not-found", f"{host} has no cover 'lamp'"),
-            ("open", THERE, "barrier", "not-allowed",
-             f"{host} accepts no commands from the broker for barrier"),
+            (
+                "open",
+                THERE,
+                "barrier",
+                "not-allowed",
+                f"{host} accepts no commands from the broker for barrier",
+            ),
             ("close", "farm/hall/away", "barn", "unavailable", "away is offline: nothing was sent"),
             ("open", "farm/hall/vault", "vault", "sign-in", "switching vault of vault needs the"),
         ):
