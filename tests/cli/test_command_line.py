@@ -324,7 +324,7 @@ def test_demo(start_demo: Callable[[], Server]) -> None:
         assert viewer.command(type="open", cover="garage")["state"] == "opening"
         assert viewer.receive("change", pin="garage_shut")["value"] == 1
         assert viewer.command(type="open", cover="shutter")["state"] == "opening"
-        assert viewer.receive("change", pin="shutter_up")["value"] == 1
+        assert viewer.receive("state")["pins"]["shutter_up"] == 1
 
 
 @pytest.mark.slow
