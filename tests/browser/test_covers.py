@@ -322,6 +322,7 @@ def test_locked(start_server, open_page, shoot, tmp_path, has_sockets):
     page.goto(server.url)
     button = page.get_by_role("button", name="Open Garage door")
     expect(button).to_have_accessible_description(string("locked"))
+    expect(page.locator("#pins .moves > .icon")).to_have_count(3)
     expect(page.locator('[data-code="view"]')).to_contain_text(string("lookOnlyCode"))
     shoot(page)
     tap(Hand(page), button)
