@@ -94,6 +94,12 @@ def move(page: Page, cover: str, command: str) -> Locator:
     return page.locator(f'#pins [data-pin="{cover}"] [data-do="{command}"]')
 
 
+def press(page: Page, target: Locator) -> None:
+    """Put a thumb on a button and lift it, once the page has drawn its present size."""
+    resize(page, page.viewport_size or PHONE)
+    tap(Hand(page), target)
+
+
 def cover(server: Server, name: str) -> Any:
     return api(server, f"/api/covers/{name}")
 
@@ -110,7 +116,6 @@ def test_by_thumb(start_server, open_page, shoot):
     server = start_server(house(travel=4))
     page = open_page(server.url)
     expect_live(page)
-    hand = Hand(page)
     labels = ["Motion", "Garage door", "Gate", "Porch light", "Shutter"]
     expect(page.locator("#pins h3")).to_have_text(labels)
     expect(page.locator("#pins h2")).to_have_text(["Hall", "Garage", "Study"])
@@ -123,21 +128,21 @@ def test_by_thumb(start_server, open_page, shoot):
     expect(page.get_by_role("button", name="Open Garage door")).to_be_visible()
     shoot(page)
 
-    tap(hand, move(page, "garage", "open"))
+    press(page, move(page, "garage", "open"))
     expect(word(page, "garage")).to_have_text("opening…")
     expect(move(page, "garage", "open")).to_have_attribute("data-now", "true")
     expect(move(page, "garage", "stop")).to_have_attribute("data-quiet", "false")
     expect(chips(page)).to_have_text(["1 garage door open"])
-    tap(hand, move(page, "garage", "stop"))
+    press(page, move(page, "garage", "stop"))
     expect(word(page, "garage")).to_have_text("stopped")
     shoot(page)
-    tap(hand, move(page, "garage", "close"))
+    press(page, move(page, "garage", "close"))
     expect(word(page, "garage")).to_have_text("closing…")
     expect(word(page, "garage")).to_have_text("closed")
     expect(chips(page)).to_have_count(0)
     assert cover(server, "garage")["problem"] is None
-    tap(hand, move(page, "garage", "close"))  # there is nothing to do, and nothing is pressed
-    tap(hand, move(page, "garage", "open"))
+    press(page, move(page, "garage", "close"))  # there is nothing to do, and nothing is pressed
+    press(page, move(page, "garage", "open"))
     expect(word(page, "garage")).to_have_text("opening…")
     expect(word(page, "garage")).to_have_text("open")
     expect(move(page, "garage", "open")).to_have_attribute("data-quiet", "true")
@@ -322,12 +327,13 @@ def test_locked(start_server, open_page, shoot, tmp_path, has_sockets):
     page.goto(server.url)
     button = page.get_by_role("button", name="Open Garage door")
     expect(button).to_have_accessible_description(string("locked"))
+    expect(page.locator("#pins .moves > .icon")).to_have_count(3)
     expect(page.locator('[data-code="view"]')).to_contain_text(string("lookOnlyCode"))
     shoot(page)
-    tap(Hand(page), button)
+    press(page, button)
     page.locator("#sign-in").get_by_role("button", name="Cancel").click()
     assert cover(server, "garage")["state"] == "closed"
-    tap(Hand(page), button)
+    press(page, button)
     type_code(page, code)
     expect(word(page, "garage")).to_have_text("open")
     expect(page.locator("#pins [data-locked]")).to_have_count(0)
@@ -538,7 +544,7 @@ def test_fleet(brokers, start_server, open_page, shoot):
     expect(other.locator('[data-pin="garage"] .word')).to_have_text("closed")
     expect(other.locator(".move")).to_have_count(0)
     shoot(page)
-    tap(Hand(page), row.locator('[data-do="open"]'))
+    press(page, row.locator('[data-do="open"]'))
     expect(row.locator(".word")).to_have_text("opening…")
     expect(row.locator(".word")).to_have_text("open")
     expect(whole.locator(".state")).to_have_text("1 garage door open · simulated")

@@ -4,6 +4,7 @@ import { commandPicture, coverPicture, pictureOf } from "./cover-picture.js";
 import { make, part, setAttribute, setText } from "./dom.js";
 import { percent } from "./format.js";
 import { errorText, text } from "./i18n.js";
+import { icon } from "./icons.js";
 import { Slider } from "./slider.js";
 
 /** @typedef {import("./cover.js").Cover} Cover */
@@ -73,6 +74,7 @@ export function coverControl(Base) {
         button.onclick = () => this.act(/** @type {any} */ ({ type }));
         place.append(button);
       }
+      if (this.isLocked) place.append(icon("lock"));
       if (!cover.has_position || !sliderPlace) return;
       const send = (/** @type {number} */ level) => this.act(/** @type {any} */ ({ type: "position", position: Math.round(level * 100) }));
       this.slider = new Slider(this.sliderLabel, true, send); // the drive would turn round and round under a finger
