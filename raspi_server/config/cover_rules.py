@@ -51,7 +51,14 @@ class Reader(Protocol):
     def entries(self, node: Node, path: str, hint: str = "") -> Iterator[tuple[str, int, Any]]:
         """Yield key, line and value node of each entry of a mapping; add errors for all else."""
 
-    def mapping(self, node: Node, path: str, struct: Any) -> dict[str, Any]:
+    def mapping(
+        self,
+        node: Node,
+        path: str,
+        struct: Any,
+        not_yet: Mapping[str, str] = {},
+        given: Iterable[str] = (),
+    ) -> dict[str, Any]:
         """Return the values of those keys of `struct` that are in `node` and valid."""
 
     def value(self, node: Node, path: str, kind: Any) -> Any:
@@ -91,13 +98,10 @@ class CoverReader:
             scalars = [(key, value) for key, value in nodes if strict_yaml.is_scalar(key)]
             present = {key.value: line_of(key) for key, _ in scalars}
             reader.lines |= {f"{own_path}.{key}": at for key, at in present.items()}
-            values = reader.mapping(body, own_path, CoverConfig)
+            values = reader.mapping(body, own_path, CoverConfig, given=["name"])
             for key, value in scalars:
                 if key.value in ("label", "room"):
                     reader.check_text(value, f"{own_path}.{key.value}", key.value)
-            if "name" in present:
-                message = "expected no name: it is the word above; write label: TEXT"
-                reader.error(present["name"], f"{own_path}.name", message)
             if strict_yaml.is_mapping(body) or strict_yaml.is_empty(body):
                 for violation in _keys(present):
                     reader.report(own_path, violation)

@@ -210,13 +210,21 @@ class _Parser:
                 yield text, line, value
 
     def mapping(
-        self, node: Node, path: str, struct: type[Struct], not_yet: Mapping[str, str] = {}
+        self,
+        node: Node,
+        path: str,
+        struct: type[Struct],
+        not_yet: Mapping[str, str] = {},
+        given: Iterable[str] = (),
     ) -> dict[str, Any]:
         """Return the values of those keys of `struct` that are in `node` and valid.
 
-        `not_yet` has messages for keys that only a later release has.
+        `not_yet` has messages for keys that only a later release has. The fields `given` are no
+        keys.
         """
         fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
+        for name in given:
+            del fields[name]
         values: dict[str, Any] = {}
         for key, line, value in self.entries(node, path):
             if key not in fields:

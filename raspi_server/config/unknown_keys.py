@@ -14,6 +14,7 @@ from .schema import (
     PIN_KEYS,
     AccessConfig,
     Config,
+    CoverConfig,
     InputConfig,
     MqttConfig,
     OutputConfig,
@@ -95,6 +96,7 @@ def _place_of(key: str) -> str:
     others: dict[str, type[Struct]] = {
         "below the name of a schedule": ScheduleConfig,
         "below the name of a rule": RuleConfig,
+        "below the name of a cover": CoverConfig,
     }
     found = [
         place
@@ -103,7 +105,7 @@ def _place_of(key: str) -> str:
     ] or [
         place
         for place, struct in others.items()
-        if key in {field.encode_name for field in msgspec.structs.fields(struct)}
+        if key in {field.encode_name for field in msgspec.structs.fields(struct)} - {"name"}
     ]
     return f" ({key} belongs {choice(found)})" if found else ""
 

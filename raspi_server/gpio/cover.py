@@ -220,6 +220,12 @@ class Cover:
                 return reason("cover-output-unavailable", output=self._label(name))
         return None
 
+    def _as_problem(self, error: RequestError) -> Reason:
+        """Return the problem for a goal that failed later. All viewers read it, so it does not have
+        the kernel's words."""
+        failed = self._failed_output() if error.code == "unavailable" else None
+        return failed or Reason(error.reason, error.message, error.values)
+
     def _release(self, by: str) -> None:
         """Let all outputs go off. One that is unavailable comes back off."""
         for output in self.config.outputs:

@@ -8,7 +8,7 @@ key or the direction of the last motion says it.
 import asyncio
 
 from ..config.schema import CoverConfig, OutputConfig
-from ..errors import Reason, RequestError, refusal
+from ..errors import RequestError, refusal
 from ..messages import CoverGoal, Pulse
 from .cover import DOWN, UP, Cover, CoverEnvironment, Ends, goal_direction
 from .cover_memory import Kept
@@ -137,7 +137,7 @@ class OneButton(Cover):
             self._act()
         except RequestError as error:
             self._drop_goal()
-            self.problem = Reason(error.reason, error.message, error.values)
+            self.problem = self._as_problem(error)
 
     def _set_out(self) -> None:
         """Begin to move from a rest. Raises RequestError."""

@@ -7,7 +7,7 @@ import asyncio
 from functools import partial
 
 from ..config.schema import CoverConfig
-from ..errors import Reason, RequestError, reason
+from ..errors import RequestError, reason
 from ..messages import CoverGoal, CoverState, Set, Value
 from .cover import DOWN, OVER_RUN, UP, Cover, CoverEnvironment, Ends, goal_direction
 from .cover_memory import Kept
@@ -211,7 +211,7 @@ class TwoOutputs(Cover):
             try:
                 self._go(goal)
             except RequestError as error:
-                self.problem = Reason(error.reason, error.message, error.values)
+                self.problem = self._as_problem(error)
 
     # Contacts and outputs
 
