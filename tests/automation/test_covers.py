@@ -156,7 +156,7 @@ def test_lines_of_covers_for_a_simulation():
         ("garage,40", 'expected open, close or stop for garage, got "40"'),
         ("shutter,101", 'expected open, close, stop or a number from 0 to 100 for shutter, got'),
         ("shutter,on", "expected open, close, stop or a number from 0 to 100 for shutter, got"),
-        ("up,on", "expected an output that no cover has, got up; write shutter,open"),
+        ("up,on", "expected an output of no cover, got up; write shutter,open"),
         ("shuter,open", 'expected the name of a pin or a cover, got "shuter" (did you mean'),
     ):
         with pytest.raises(ValueError, match=re.escape(words)):
