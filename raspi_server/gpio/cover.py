@@ -221,8 +221,10 @@ class Cover:
         return None
 
     def _as_problem(self, error: RequestError) -> Reason:
-        """Return the problem for a goal that failed later. All viewers read it, so it does not have
-        the kernel's words."""
+        """Return the problem for a goal that failed later.
+
+        All viewers read it, so it does not have the kernel's words.
+        """
         failed = self._failed_output() if error.code == "unavailable" else None
         return failed or Reason(error.reason, error.message, error.values)
 

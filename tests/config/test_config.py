@@ -97,10 +97,17 @@ def test_examples_are_valid_and_fit_together():
     assert read(f"{broker}\n  topic: house/kitchen\npins:\n{guide}").mqtt.fleet
 
     readme = SHIPPED.with_name("README.md").read_text()
-    (pins,) = re.findall(r"^ {4}pins:\n(?: {6}.*\n)+", readme, re.MULTILINE)
+    pins, garage = re.findall(r"^ {4}pins:\n(?: {4,}.*\n)+", readme, re.MULTILINE)
+    (door,) = read(textwrap.dedent(garage), warnings=(warnings := [])).covers
+    assert (door.outputs, door.contacts, warnings) == (
+        ("opener",),
+        ("garage_shut", "garage_up"),
+        [],
+    )
+    assert door.confirm
     found = read(textwrap.dedent(pins) + header, warnings=(warnings := [])).pins
     assert ([pin.name for pin in found], warnings) == (["door", "lamp", "gate", "gpio24"], [])
-    wiring = readme.partition("### Wiring")[2].partition("\n## ")[0]
+    wiring = readme.partition("### Wiring")[2].partition("\n##")[0]
     blocks = re.findall(r"(?:^ {4}.*\n)+", wiring, re.MULTILINE)
     pins = read("pins:\n" + "".join(each for each in blocks if "gpio:" in each)).pins
     assert [pin.kind for pin in pins] == ["door", "button", "motion", "light"]

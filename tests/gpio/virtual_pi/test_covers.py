@@ -11,7 +11,7 @@ from tests.support.http import ask
 OPENER, SHUT, UP, DOWN = 17, 27, 22, 18
 LINES = f"""
   opener: {{gpio: {OPENER}, mode: output, pulse: 0.3}}
-  shut: {{gpio: {SHUT}, mode: input, kind: garage_door, pull: up}}
+  shut: {{gpio: {SHUT}, mode: input, kind: garage_door}}
   up: {{gpio: {UP}, mode: output, group: shutter, group_pause: 0.5}}
   down: {{gpio: {DOWN}, mode: output, group: shutter, group_pause: 0.5}}
 """
