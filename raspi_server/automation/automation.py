@@ -15,7 +15,7 @@ from ..system import clock as system_clock
 from ..system import storage
 from . import report
 from .clock import Evidence, StepWatch
-from .covers import HouseCovers
+from .covers import AutomationCovers
 from .memory import Memory, Snapshot
 from .rule_windows import RuleWindows
 from .schedule_engine import ScheduleEngine
@@ -58,7 +58,7 @@ class Automation:
         self._windows = RuleWindows(self.schedules)
         self._config = Config()
         self._open_covers: Callable[[], Covers | None] = lambda: None
-        self._covers = HouseCovers((), {}, self._open_covers)
+        self._covers = AutomationCovers((), {}, self._open_covers)
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.Handle | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -80,7 +80,7 @@ class Automation:
         """
         self._config = config
         inputs = {pin.name: pin for pin in config.pins if isinstance(pin, InputConfig)}
-        self._covers = HouseCovers(config.covers, inputs, self._open_covers)
+        self._covers = AutomationCovers(config.covers, inputs, self._open_covers)
         self.schedules.use_outputs(board, self._move_soon)
         self.schedules.configure(config.schedules, config.location)
         if self.needs_time and self._step_watch is None:

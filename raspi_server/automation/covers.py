@@ -32,7 +32,7 @@ class MovableCovers(Protocol):
         """
 
 
-class HouseCovers:
+class AutomationCovers:
     """The covers of a server. `found` returns the open ones, None while there are none yet.
 
     `tell` is called with the words about each refusal.

@@ -83,7 +83,7 @@ def _given(fields: list[str], pins: Pins, zone: tzinfo) -> Given:
     found = pins[name]
     for cover in pins.values():
         if isinstance(cover, CoverConfig) and name in cover.outputs:
-            words = f"expected an output that no cover has, got {name}; write {cover.name},open"
+            words = f"expected an output of no cover, got {name}; write {cover.name},open"
             raise ValueError(words)
     if isinstance(found, CoverConfig):
         return Given(moment, name, _move(value.lower(), found))

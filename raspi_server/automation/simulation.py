@@ -24,7 +24,7 @@ from ..gpio.covers import Covers
 from ..gpio.output_state import OutputStateStore
 from ..gpio.pin import PinChange
 from ..messages import Auto, Command, Drive, Set, Stop
-from .covers import HouseCovers, command
+from .covers import AutomationCovers, command
 from .given import Given
 from .memory import Memory
 from .rule_engine import RuleEngine
@@ -160,7 +160,7 @@ class _Player:
 
     def _start(self, board: Board) -> None:
         inputs = {pin.config.name: pin.config for pin in board}
-        self._moved = HouseCovers(
+        self._moved = AutomationCovers(
             self._config.covers,
             {name: pin for name, pin in inputs.items() if isinstance(pin, InputConfig)},
             lambda: self._covers,

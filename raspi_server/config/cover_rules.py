@@ -1,6 +1,6 @@
 """Parser of the section `covers`, and the rules for covers and their pins."""
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 

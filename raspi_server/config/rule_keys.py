@@ -280,7 +280,7 @@ def _targets(
             yield Violation(key, f"{message}; write move: {{{name}: close}}", at)
             continue
         if mover := what_moves(name, covers):
-            message = f"expected an output that no cover has, got {name}, which is one of {mover}"
+            message = f"expected an output of no cover, got {name}, which is one of {mover}"
             yield Violation(key, f"{message}; write move: {{{mover}: close}}", at)
             continue
         if not isinstance(pin, DrivenConfig):

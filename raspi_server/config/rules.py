@@ -191,7 +191,7 @@ def hook(
         yield Violation("pin", f"{message}; write cover: {name}")
         return
     if mover := what_moves(name, covers):
-        message = f"expected an output that no cover has, got {name}, which is one of {mover}"
+        message = f"expected an output of no cover, got {name}, which is one of {mover}"
         yield Violation("pin", f"{message}; write cover: {mover} and do: open, for example")
         return
     if not isinstance(pin, DrivenConfig):

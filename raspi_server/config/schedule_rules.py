@@ -132,7 +132,7 @@ def schedule(
             yield Violation(key, f"{message}; write cover: {name}, at and goal: close")
             continue
         if mover := what_moves(name, covers):
-            message = f"expected an output that no cover has, got {name}, which is one of {mover}"
+            message = f"expected an output of no cover, got {name}, which is one of {mover}"
             yield Violation(key, f"{message}; write cover: {mover}, at and goal: close")
             continue
         if not isinstance(pin, DrivenConfig):

@@ -156,7 +156,7 @@ def test_lines_of_covers_for_a_simulation():
         ("garage,40", 'expected open, close or stop for garage, got "40"'),
         ("shutter,101", "expected open, close, stop or a number from 0 to 100 for shutter, got"),
         ("shutter,on", "expected open, close, stop or a number from 0 to 100 for shutter, got"),
-        ("up,on", "expected an output that no cover has, got up; write shutter,open"),
+        ("up,on", "expected an output of no cover, got up; write shutter,open"),
         ("shuter,open", 'expected the name of a pin or a cover, got "shuter" (did you mean'),
     ):
         with pytest.raises(ValueError, match=re.escape(words)):
@@ -257,6 +257,9 @@ gpio: simulated
 schedules:
   lunch: {{cover: garage, at: 12:00, goal: open}}
   shade: {{cover: shutter, at: 12:00, goal: 40, late: 20}}
+rules:
+  lunch: {{when: button, move: {{garage: open}}}}
+  shade: {{when: button, move: {{shutter: close}}}}
 """
     program = changing(clock_is(True), clock_from(file), automation_check_interval_s=0.02)
     server = start_server(text, program=program, env={"STATE_DIRECTORY": str(state)})
@@ -266,7 +269,12 @@ schedules:
     assert (shade["cover"], shade["goal"], shade["value"]) == ("shutter", 40, None)
     assert lunch["next"]["begin"] == shade["next"]["begin"] == noon
     assert (lunch["writable"], shade["writable"]) == (False, True)
-    assert ask(server, "POST", "/api/schedules/lunch/pause").error[:2] == (403, "not-allowed")
+    rules = ask(server, "GET", "/api/rules").json["rules"]
+    assert [each["writable"] for each in rules] == [False, True]
+    for kind in ("schedules", "rules"):
+        assert ask(server, "POST", f"/api/{kind}/lunch/pause").error[:2] == (403, "not-allowed")
+        assert ask(server, "POST", f"/api/{kind}/shade/pause").status == 200
+        assert ask(server, "POST", f"/api/{kind}/shade/resume").status == 200
     assert ask(server, "POST", "/api/schedules/shade/skip").status == 200
     assert ask(server, "POST", "/api/schedules/shade/undo-skip").status == 200
     with WebSocketClient(server.port) as viewer:

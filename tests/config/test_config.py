@@ -70,6 +70,8 @@ def test_examples_are_valid_and_fit_together():
     assert (hook.pin, hook.do, hook.unattended) == ("gate", "pulse", True)
     assert (config.location.latitude, config.schedules["evening"].value) == (48.14, 0.4)
     assert config.schedules["night"].turn_off == ("lamp", "fan")
+    shade, dusk = config.hooks["shade"], config.schedules["dusk"]
+    assert (shade.cover, shade.do, dusk.cover, dusk.goal) == (*("shutter", "close") * 2,)
     assert (config.rules["porch"].hold, config.rules["forgotten"].for_) == (180, 600)
     (shutter,) = config.covers
     assert (shutter.kind, shutter.outputs) == ("shutter", ("shutter_up", "shutter_down"))

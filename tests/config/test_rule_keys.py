@@ -122,7 +122,7 @@ RULES = [
      ["turn_on: expected an output or a pwm pin, got shutter, which is a cover;"
       " write move: {shutter: close}"]),
     ("when: motion, pulse: opener", "when: opener, turn_on: lamp",
-     ["pulse: expected an output that no cover has, got opener, which is one of garage;"
+     ["pulse: expected an output of no cover, got opener, which is one of garage;"
       " write move: {garage: close}"]),
     ("while: motion, move: {shutter: close}", "when: motion, move: {shutter: close}",
      [f"move: {NOT_LASTING} while, got move, which happens once; write when in place of while"]),

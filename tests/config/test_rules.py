@@ -226,7 +226,7 @@ HOOKS = [
                       ' "burn"']),
     ("lamp", "open", ["5: hooks.h.do: expected on, off, toggle or pulse for a pin, got open"]),
     ("garage", "on", [f"{WANTED} garage, which is a cover; write cover: garage"]),
-    ("opener", "pulse", ["4: hooks.h.pin: expected an output that no cover has, got opener, which"
+    ("opener", "pulse", ["4: hooks.h.pin: expected an output of no cover, got opener, which"
                          " is one of garage; write cover: garage and do: open, for example"]),
 ]  # fmt: skip
 

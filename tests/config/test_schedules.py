@@ -172,7 +172,7 @@ REJECTED = [
     ("at: 18:00, turn_off: [shutter, lamp]",
      [f"turn_off: {OUTPUT} shutter, which is a cover; write cover: shutter, at and goal: close"]),
     ("pin: opener, at: 18:00, pulse: 0.5",
-     ["pin: expected an output that no cover has, got opener, which is one of garage;"
+     ["pin: expected an output of no cover, got opener, which is one of garage;"
       " write cover: garage, at and goal: close"]),
     ("pin: lamp, when: 18:00, to: 19:00",
      ["when: expected one of the keys pin, cover, from, to, at, days, value, pulse, turn_off, goal,"

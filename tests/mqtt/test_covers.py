@@ -9,6 +9,7 @@ from tests.mqtt.test_discovery import DISCOVERY, TOPIC, announced, check, render
 from tests.mqtt.test_hostile_broker import NASTY
 from tests.support.http import ask
 from tests.support.mqtt import CONTROL, COVERS, config, reload
+from tests.support.server import changing, clock_is
 from tests.support.websocket import WebSocketClient
 
 GARAGE, SHUTTER = "house/pi/covers/garage", "house/pi/covers/shutter"
@@ -198,3 +199,27 @@ def test_moved_by_hand(brokers, start_server):
     with WebSocketClient(server.port) as viewer:
         viewer.send(type="drive", pin="shut", value=1)
         wait_for_state(found, GARAGE, "open")
+
+
+def test_schedules_of_covers(brokers, start_server):
+    """The schedule of a cover has a state, a switch and a next time as others have. Clients of the
+    broker pause it if they may move its cover."""
+    broker = brokers.broker()
+    schedules = """schedules:
+  dusk: {cover: shutter, at: 21:00, goal: close}
+  locked: {cover: barrier, at: 21:00, goal: close}
+"""
+    text = text_for(broker, DISCOVERY + CONTROL).rstrip() + "\n" + schedules
+    server = start_server(text, program=changing(clock_is(True)))
+    found = brokers.subscriber(broker, "#")
+    components = found.last(TOPIC).json["components"]
+    assert components["_schedule_dusk"]["platform"] == "switch"
+    assert components["_schedule_locked"]["platform"] == "binary_sensor"
+    state = found.last("house/pi/schedules/dusk").json
+    listed = ask(server, "GET", "/api/schedules").json["schedules"]
+    (coming,) = {each["next"]["begin"] for each in listed}
+    assert state == {"value": 1, "until": None, "next": coming}
+    for name, answer in (("dusk", {"value": 0}), ("locked", {"code": "not-allowed"})):
+        found.publish(f"house/pi/schedules/{name}/set", 0)
+        assert answer.items() <= found.last(f"house/pi/schedules/{name}/result").json.items()
+    found.wait_for_value("house/pi/schedules/dusk", 0)
