@@ -124,7 +124,8 @@ def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture) 
     assert said == "ok: config.yaml: http on port 9, 1 output, 1 input"
     assert meaning == "    door: 1 = open = GPIO4 high (contact open)"
     file.write_text("port: 99999\npins:\n  lamp: {gpio: seventeen, mode: output}\n")
-    for arguments in (["check"], ["run"], ["run", "--config", "config.yaml"]):
+    named = ["--config", "config.yaml"]
+    for arguments in (["check"], ["check", *named], ["run"], ["run", *named]):
         assert main(arguments) == 78
         first, second = capfd.readouterr().err.splitlines()
         assert first.startswith("config.yaml:1: port: expected ")
