@@ -82,11 +82,12 @@ class Forecast:
                     yield each._replace(key="only.to", section="rules")
 
     def _missing(self, name: str, config: ScheduleConfig) -> Iterator[Problem]:
+        first = self._calendar.local_date(self._now)
+        last = self._calendar.local_date(self._now + _YEAR_S)
         days = [
             day
             for day in self._calendar.days(config, self._now, self._now + _YEAR_S)
-            if day >= self._calendar.local_date(self._now)
-            and self._calendar.occurrence(config, day) is None
+            if first <= day < last and self._calendar.occurrence(config, day) is None
         ]
         if not days:
             return

@@ -15,6 +15,7 @@ _AUTO = "auto"
 _MOVES = ("open", "close", "stop")
 Pins = Mapping[str, PinConfig | CoverConfig]
 """What a line may name: the pins and covers of a configuration."""
+_YEARS = range(1970, 3000)
 
 
 class Given(NamedTuple):
@@ -32,12 +33,14 @@ def local_time(text: str) -> datetime:
     """Return a local time. Raise ValueError, which says what was expected."""
     try:
         found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            return found
     except ValueError:
-        pass
-    words = "expected a date or a local time such as 2026-06-21 or 2026-06-21T18:00"
-    raise ValueError(f"{words}, got {quote(text)}")
+        found = None
+    if found is None or found.tzinfo is not None:
+        words = "expected a date or a local time such as 2026-06-21 or 2026-06-21T18:00"
+        raise ValueError(f"{words}, got {quote(text)}")
+    if found.year not in _YEARS:
+        raise ValueError(f"expected a year from 1970 to {_YEARS[-1]}, got {quote(text)}")
+    return found
 
 
 def read(text: str, file: str, pins: Pins, zone: tzinfo) -> list[Given]:

@@ -52,7 +52,7 @@ class _Runner:
         """Moment up to which it was worked out."""
         self.end: float | None = None
         """When its hold ends, as it was told."""
-        self.is_parked = self.is_claiming = False
+        self.is_parked = self.is_claiming = self.was_on = False
         self.runs = 0
 
     def set_timer(self, timer: asyncio.TimerHandle | None) -> None:
@@ -298,6 +298,7 @@ class RuleEngine:
             self._before.clear()
             self._kept = KeptRules()
         for runner in self._runners.values():
+            runner.was_on = runner.rule.is_on(now)  # what was found is no edge
             self._advance(runner, now)
         self._save_soon()
 
@@ -420,12 +421,16 @@ class RuleEngine:
             if not may_act:
                 rule.forget_presses()
             is_met = may_act and rule.is_met(at)
+            goes_on = rule.is_on(at) and not runner.was_on
+            runner.was_on = rule.is_on(at)
             if is_met and not runner.is_claiming:
                 if rule.state.began is None:
                     runner.runs += 1
                     rule.state.began = self._loop.time()
                 runner.is_claiming = True
                 self._claim(runner, rule.values(), rule.state.began)
+            elif is_met and goes_on:
+                self._renew(runner)
             elif not is_met and rule.state.began is not None and not self._is_pending(runner):
                 self._release(runner)
             self._tell_end(runner, at)
@@ -449,22 +454,32 @@ class RuleEngine:
         self._advance(runner, max(at, self._loop.time()))
         self._save_soon()
 
+    def _renew(self, runner: _Runner) -> None:
+        """Claim again what a limit has cut: within the hold a pin went off and on."""
+        assert self._pins
+        actions = [a for a in runner.rule.values() if self._pins.is_spent(a.pin, runner.name)]
+        if actions:
+            now = self._loop.time()
+            runner.runs += 1
+            runner.rule.state.renewed |= {action.pin: now for action in actions}
+            self._claim(runner, actions, now)
+
     def _claim(
         self, runner: _Runner, actions: Iterable[Action], began: float, edge: bool = False
     ) -> None:
         assert self._pins
+        renewed = runner.rule.state.renewed
         for action in actions:
-            self._acting = runner.name
+            self._acting, at = runner.name, renewed.get(action.pin, began)
             try:
-                self._pins.claim(
-                    action.pin, runner.name, Level.RULE, action.value, began, edge=edge
-                )
+                self._pins.claim(action.pin, runner.name, Level.RULE, action.value, at, edge=edge)
             finally:
                 self._acting = ""
 
     def _release(self, runner: _Runner) -> None:
         assert self._pins
         runner.rule.state.began, runner.is_claiming = None, False
+        runner.rule.state.renewed.clear()
         for pin in runner.rule.config.outputs:
             self._acting = runner.name
             try:

@@ -52,6 +52,9 @@ class Pins(Outputs, Protocol):
     def __getitem__(self, name: str) -> Pin:
         """Return one pin."""
 
+    def is_spent(self, pin: str, rule: str) -> bool:
+        """Return True if a limit or `relinquish` has ended what a rule claims for an output."""
+
     def tell(self, pin: str, source: str) -> None:
         """Report an output that the rule `source` decides: until when it does has changed."""
 

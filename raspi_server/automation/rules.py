@@ -32,13 +32,15 @@ class RuleState(Struct, omit_defaults=True):
 
     `began` is the moment at which its claims began, None while it has none. The others are by pin:
     `held` the end of its hold, `latched` if the press that it made still lasts, and `fired` the
-    moment since which it was active when `for` had passed.
+    moment since which it was active when `for` had passed. `renewed` has the outputs whose claims
+    began later than `began`, after a limit had cut them.
     """
 
     began: float | None = None
     held: dict[str, float] = field(default_factory=dict)
     latched: set[str] = field(default_factory=set)
     fired: dict[str, float] = field(default_factory=dict)
+    renewed: dict[str, float] = field(default_factory=dict)
 
 
 class Action(NamedTuple):
@@ -103,6 +105,10 @@ class Rule:
         state = self.state
         if state.latched or any(now < end for end in state.held.values()):
             return True
+        return self.is_on(now)
+
+    def is_on(self, now: float) -> bool:
+        """Tell if a pin of a rule without `press` is active now, and not only its hold lasts."""
         return not self.config.press and any(start <= now for _, start in self._starts())
 
     def end(self, now: float) -> float | None:

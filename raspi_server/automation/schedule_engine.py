@@ -347,7 +347,7 @@ class ScheduleEngine:
         schedule, now = self._schedules[name], self._clock.time()
         days = self._memory.skipped.get(name, ())
         skipped = min((day for day in days if not schedule.has_begun(day, now)), default=None)
-        coming = next(schedule.coming(now, days), None) if self.is_known else None
+        coming = schedule.coming_next(now, days) if self.is_known else None
         is_paused = name in self._memory.paused
         return ScheduleState(
             name, is_paused, self._until(schedule, now), coming, skipped, self._runs.get(name, 0)

@@ -31,11 +31,13 @@ class Schedule:
         self._found: dict[date, Occurrence | None] = {}
         """What each day of the plan has."""
         self._planned_at: float | None = None
+        self._next: tuple[float, frozenset[str], Occurrence | None] | None = None
+        """When and for which skipped days `coming_next` was worked out, and what it was."""
 
     def use(self, calendar: Calendar) -> None:
         """Go by another calendar from now on."""
         self._calendar = calendar
-        self._planned_at = None
+        self._planned_at = self._next = None
         self._found.clear()
 
     def open_window(self, now: float, skipped: Collection[str]) -> Occurrence | None:
@@ -66,6 +68,17 @@ class Schedule:
         for each in self._calendar.occurrences(self.config, now, now + _SEARCH_S):
             if each.begin > now and each.day.isoformat() not in skipped:
                 yield each
+
+    def coming_next(self, now: float, skipped: Collection[str]) -> Occurrence | None:
+        """Return the first one of `coming`. It is worked out once, as a year may have none."""
+        if self._next:
+            at, days, found = self._next
+            until = found.begin if found else at + _PLAN_LIFETIME_S
+            if at <= now < until and days == frozenset(skipped):
+                return found
+        found = next(self.coming(now, skipped), None)
+        self._next = now, frozenset(skipped), found
+        return found
 
     def between(self, since: float, until: float, skipped: Collection[str]) -> Iterator[Occurrence]:
         """Yield the windows that overlap a time of at most a year, and the moments in it."""

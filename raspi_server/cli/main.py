@@ -75,8 +75,8 @@ def parser() -> argparse.ArgumentParser:
     parsed.add_argument("--simulate", action="store_true", help="simulate the pins, also on a Pi")
     parsed.set_defaults(command=run)
 
-    parsed = commands.add_parser("check", help="find errors in a configuration")
-    parsed.add_argument("file", type=Path, nargs="?", metavar="FILE", help=file_help)
+    parsed = commands.add_parser("check", parents=[config], help="find errors in a configuration")
+    parsed.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the same as --config")
     parsed.set_defaults(command=check)
 
     parsed = commands.add_parser(
@@ -192,7 +192,7 @@ def check(options: argparse.Namespace) -> int:
     from ..config.meaning import meaning, meaning_of_cover
     from ..security import tls
 
-    file = options.file or default_file()
+    file = options.file or _file(options)
     source = ConfigSource(file, {})
     config = source.load()
     warnings = source.warnings

@@ -92,6 +92,7 @@ _TIME = re.compile(r"(?:(?P<sun>sunrise|sunset)(?:(?P<sign>[-+])|$))?(?P<clock>\
 _CLOCK_TEXT = re.compile(r"([0-9]{1,2})[:.]?([0-9]{2})?(?::[0-9]{2})?(?:h|uhr)?([ap])?\.?(?:m\.?)?")
 _CLOCK_RANGE = re.compile(r"([0-9]{1,2}:[0-9]{2})(?:-|–|to)([0-9]{1,2}:[0-9]{2})")
 _SUN_TEXT = re.compile(r"(sunset|sunrise)([-+])([0-9]{1,3})(m|min|minutes|h|hours)?")
+_COMPASS = re.compile(r"([0-9]+(?:\.[0-9]*)?) ?°? ?([NSEWnsew])")
 _DAY_RANGE = re.compile(r"([a-z]{3,}) ?(?:-|–|to) ?([a-z]{3,})")
 _DAY_WORDS = {
     **dict.fromkeys(("weekday", "weekdays", "workday", "workdays"), DAYS[:5]),
@@ -157,7 +158,7 @@ def advice(kind: Any, node: strict_yaml.ScalarNode, folder: Path) -> str:
 def _repairs(kind: Any, node: strict_yaml.ScalarNode) -> Iterator[tuple[str, str | None, str]]:
     """Yield what a scalar may have meant: its text, its style, and the advice to write it."""
     text = node.value
-    bare = text.strip(_QUOTES_AND_SPACES).rstrip(",;")
+    bare = text.strip(_QUOTES_AND_SPACES).rstrip(",;").replace("\N{MINUS SIGN}", "-")
     if node.style is not None:
         yield text, None, "write {} without quotes"
     elif text == bare and (text not in ("", "true", "false") or kind is Label):
@@ -171,6 +172,11 @@ def _repairs(kind: Any, node: strict_yaml.ScalarNode) -> Iterator[tuple[str, str
     yield re.sub(r"\.0*$", "", bare), None, "write {}"
     if match := re.fullmatch(r"([0-9.]+) ?m", bare):
         yield f"{match[1]}min", None, "write {} for minutes"
+    if match := re.fullmatch(r"([0-9]{1,2}):([0-9]{2})", bare):
+        yield f"{int(match[1]) * 60 + int(match[2])}min", None, "write {}, or a number of seconds"
+    if "degrees" in expected(kind) and (match := _COMPASS.fullmatch(bare)):
+        sign = "-" if match[2] in "SWsw" else ""
+        yield f"{sign}{match[1]}", None, "write {}"
     if match := re.fullmatch(r"([0-9]+)( ?%?)", bare):
         if expected(kind).endswith(_PERCENT):
             yield match[1], None, "write {}"

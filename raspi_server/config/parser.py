@@ -41,10 +41,12 @@ from .schema import (
     Name,
     PageOrigin,
     PinConfig,
+    Press,
     ProxyNetwork,
     RuleConfigs,
     ScheduleConfig,
     ScheduleConfigs,
+    TimeOfDay,
     Words,
 )
 from .strict_yaml import Node, YamlError, line_of, quote, show
@@ -128,6 +130,12 @@ def _diagnostics(faults: list[Fault], text: str, name: str) -> list[Diagnostic]:
     ]
 
 
+_ONE_ONLY: dict[Any, str] = {
+    **dict.fromkeys((Name, Name | None), " (write one name)"),
+    **dict.fromkeys((TimeOfDay, TimeOfDay | None), " (write one time, and a schedule for each)"),
+    Press | None: " (write one, and a rule for each)",
+}
+"""What to write in place of a list."""
 _ABSENT = object()
 """Placeholder for the value of a key that has an error."""
 
@@ -156,7 +164,6 @@ class _Parser:
             Location | None: self._location,
             ScheduleConfigs: self._schedules,
             tuple[Day, ...]: partial(self._list, Day, "[mon, wed, fri]"),
-            tuple[Name, ...]: partial(self._list, Name, "[lamp, porch]"),
             RuleConfigs: self._rules.read,
             **self._rules.sections,
             tuple[CoverConfig, ...]: self._covers.read,
@@ -245,8 +252,8 @@ class _Parser:
         convert, wanted, show_scalar = converter(kind)
         if not strict_yaml.is_scalar(node):
             hint = " (write it in quotes)" if kind is Label else ""
-            if kind in (Name, Name | None) and strict_yaml.is_list(node):
-                hint = " (write one name)"
+            if strict_yaml.is_list(node):
+                hint = _ONE_ONLY.get(kind, hint)
             self.error(line_of(node), path, f"expected {wanted}, got {show(node)}{hint}")
             return _ABSENT
         try:
@@ -407,8 +414,9 @@ class _Parser:
             return _ABSENT
         values = self.mapping(node, path, Location)
         present = {key.value for key, _ in node.value if strict_yaml.is_scalar(key)}
+        others = present - set(Location.__struct_fields__)
         for field in msgspec.structs.fields(Location):
-            if field.name not in present:
+            if field.name not in present and not has_alike(others, field.name):
                 message = f"expected {expected(field.type)}, got nothing"
                 self.error(line_of(node), _join(path, field.name), message)
         return Location(**values) if len(values) == 2 else _ABSENT

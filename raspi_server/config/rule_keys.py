@@ -45,6 +45,10 @@ NOT_YET = {
 """Keys that a later release will have, each with its message."""
 _NO_CLOCK = "; a rule follows pins, and a schedule the clock"
 _CONDITION = re.compile(r"([a-z][a-z0-9_-]*) *(?: is |=|==) *(?:on|1|true|open|pressed|active)")
+_NEGATION = re.compile(
+    r"(?:not +|! *)(?P<not>[a-z][a-z0-9_-]*)"
+    r"|(?P<off>[a-z][a-z0-9_-]*) *(?: is |=|==) *(?:off|0|false|closed|released|inactive)"
+)
 _BETWEEN_NAMES = r" *[,;+&] *| +(?:and|or) +"
 _FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(RuleConfig)}
 _WINDOW = {field.encode_name: field for field in msgspec.structs.fields(OnlyConfig)}
@@ -128,26 +132,29 @@ class RuleReader:
                 self._report(f"{path}.only", schedule_rules.sun(times, location))
         if len(self._reader.errors) == before:
             for circle in _circles(rules, pins, covers):
-                self._report_circle(circle)
+                self._report_circle(circle, rules)
 
     def _report(self, path: str, violations: Iterator[Violation]) -> None:
         for violation in violations:
             line = self.lines.get(f"{path}.{violation.line_key}", self.lines[path])
             self._reader.error(line, f"{path}.{violation.key}", violation.message)
 
-    def _report_circle(self, circle: list["_Step"]) -> None:
+    def _report_circle(self, circle: list["_Step"], rules: Mapping[str, RuleConfig]) -> None:
         """Report a circle in the line of its last rule; the message names the lines of all."""
         lines = {step.rule: self.lines[f"rules.{step.rule}"] for step in circle}
         words = [f"{step.rule} (line {lines[step.rule]}) {step}" for step in circle]
         last = max(lines, key=lambda rule: lines[rule])
         message = f"expected rules that do not start each other in a circle: {', and '.join(words)}"
+        rule, step = rules[last], circle[-1]
+        if rule.for_ and step.source == step.target and step.target in rule.turn_off:
+            message += f"; write max_on: {rule.for_:g} below {step.target}, for the same"
         self._reader.error(lines[last], f"rules.{last}", message)
 
     def _names(self, node: Node, path: str) -> tuple[str, ...]:
         """Return one name, or the names in a list."""
         items = node.value if strict_yaml.is_list(node) else [node]
         if not items or strict_yaml.is_empty(node) or strict_yaml.is_mapping(node):
-            got = show(node) if items else "an empty list"
+            got = f"{show(node)}{_hint(_condition(node))}" if items else "an empty list"
             self._reader.error(line_of(node), path, f"expected {expected(PinNames)}, got {got}")
             return ()
         if strict_yaml.is_scalar(node) and (hint := _hint(node.value)):
@@ -180,9 +187,9 @@ class RuleReader:
         return found
 
     def _note(self, path: str, name: str, node: Node) -> None:
-        """Note the line of a name below a key. A second one is an error."""
+        """Note the line of a name below a key. In a rule a second one is an error."""
         own_path = f"{path}.{name}"
-        if own_path in self.lines:
+        if own_path in self.lines and path.startswith("rules."):
             line = self.lines[own_path]
             what = "cover" if path.endswith(".move") else "pin"
             message = f"expected each {what} once, got {quote(name)} in line {line} already"
@@ -211,12 +218,26 @@ class RuleReader:
         return OnlyConfig(**found) if len(found) == 2 else None
 
 
+def _condition(node: Node) -> str:
+    """Return the condition in a mapping such as {pin: door, value: 1}, as text, or nothing."""
+    found: dict[str, str] = {}
+    for key, value in node.value if strict_yaml.is_mapping(node) else ():
+        if strict_yaml.is_scalar(key) and strict_yaml.is_scalar(value):
+            found[key.value] = value.value
+    value = found.get("value", found.get("state", found.get("is")))
+    return f"{found['pin']} is {value}" if "pin" in found and value else ""
+
+
 def _hint(text: str) -> str:
     """Return what to write for a text that is no name of a pin, or an empty text."""
     if re.match("[0-9]", text):
         return _NO_CLOCK
     if match := _CONDITION.fullmatch(text):
         return f" (write {match[1]})"
+    if match := _NEGATION.fullmatch(text):
+        name = match["not"] or match["off"]
+        words = f"; a rule follows what is on. For the opposite change active of {name}"
+        return f"{words}, or write while: {name} and turn_off"
     names = re.split(_BETWEEN_NAMES, text)
     is_list = len(names) > 1 and all(re.fullmatch(NAME, name) for name in names)
     return f" (write [{', '.join(names)}])" if is_list else ""
@@ -305,8 +326,11 @@ def _targets(
         if key == "pulse" and not pin.pulse:
             message = f"expected an output with pulse, got {name}, which has no pulse of its own"
             yield Violation(key, message, at)
-        switches_on = key != "turn_off" and not (key == "set" and value == 0)
-        if pin.group and switches_on and groups.setdefault(pin.group, name) != name:
+        if (
+            pin.group
+            and _switches_on(rule, key, name)
+            and groups.setdefault(pin.group, name) != name
+        ):
             message = f"expected one output of group {pin.group}, got {name} and"
             yield Violation(key, f"{message} {groups[pin.group]}: at most one of them is on", at)
 
@@ -332,6 +356,11 @@ def _actions(rule: RuleConfig) -> Iterator[tuple[str, str]]:
     for key in _OF_OUTPUTS:
         for name in getattr(rule, _FIELDS[key]):
             yield key, name
+
+
+def _switches_on(rule: RuleConfig, key: str, name: str) -> bool:
+    """Tell if an action may switch an output on."""
+    return key != "turn_off" and not (key == "set" and rule.set_[name] == 0)
 
 
 def _unknown(name: str, pins: Mapping[str, PinConfig], covers: Mapping[str, CoverConfig]) -> str:
@@ -384,8 +413,8 @@ def _steps(
     covers: Mapping[str, CoverConfig],
 ) -> Iterator[_Step]:
     """Yield where a rule leads from one of its sources."""
-    for target in rule.outputs:
-        for reached in _reached(target, pins):
+    for key, target in _actions(rule):
+        for reached in _reached(target, pins, _switches_on(rule, key, target)):
             yield _Step(name, source, target, reached, "switches")
     for target, goal in rule.move.items():
         for reached in _set_going(covers[target], goal, pins):
@@ -406,9 +435,9 @@ def _circle(output: str, steps: Mapping[str, list[_Step]]) -> list[_Step]:
     return []
 
 
-def _reached(target: str, pins: Mapping[str, PinConfig]) -> Iterator[str]:
-    """Yield an output, and those of its group: at most one of them is on."""
-    group = getattr(pins[target], "group", None)
+def _reached(target: str, pins: Mapping[str, PinConfig], switches_on: bool) -> Iterator[str]:
+    """Yield an output, and those of its group that go off when it goes on."""
+    group = getattr(pins[target], "group", None) if switches_on else None
     yield target
     for name, pin in pins.items():
         if group and name != target and getattr(pin, "group", None) == group:

@@ -79,8 +79,6 @@ def _moment(present: Container[str], values: Mapping[str, Any]) -> Iterator[Viol
         message = "expected pulse or turn_off beside at, got neither"
         yield Violation("at", f"{message}; write pulse: SECONDS, or for a state from and to")
     if "turn_off" in present:
-        if values.get("turn_off") == ():
-            yield Violation("turn_off", "expected the names of pins, got none")
         for key in ("pin", "pulse"):
             if key in present:
                 yield Violation(key, "expected a pin with pulse, or turn_off, got it with turn_off")

@@ -253,6 +253,9 @@ class HookConfig(Struct, frozen=True, kw_only=True):
 HookConfigs = dict[str, HookConfig]
 """Hooks by name."""
 
+PinNames = Annotated[
+    tuple[Name, ...], Meta(description="the name of a pin, or a list such as [lamp, porch]")
+]
 SunEvent = Literal["sunrise", "sunset"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -307,7 +310,7 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
     days: tuple[Day, ...] = DAYS
     value: Annotated[float, Meta(ge=0, le=1)] = 1
     pulse: Seconds | None = None
-    turn_off: tuple[Name, ...] = ()
+    turn_off: PinNames = ()
     goal: Goal | None = None
     late: Annotated[float, Meta(ge=0, le=MAX_PULSE_S, extra={"unit": "seconds"})] = 60
     unattended: bool = False
@@ -331,9 +334,6 @@ class ScheduleConfig(Struct, frozen=True, kw_only=True):
 ScheduleConfigs = dict[str, ScheduleConfig]
 """Schedules by name."""
 Press = Literal["short", "long", "double"]
-PinNames = Annotated[
-    tuple[Name, ...], Meta(description="the name of a pin, or a list such as [lamp, porch]")
-]
 PinValues = Annotated[
     dict[Name, Annotated[float, Meta(ge=0, le=1)]],
     Meta(description="values of pins such as {porch: 0.4}"),

@@ -248,6 +248,11 @@ class Board:
             found.claims.end(name)
             self._decide_later_or_now(found, name)
 
+    def is_spent(self, pin: str, rule: str) -> bool:
+        """Return True if a limit or `relinquish` has ended what a rule claims for an output."""
+        found = self._pins.get(pin)
+        return found is not None and found.claims.is_spent(Claim(Level.RULE, rule, 0, 0).name)
+
     def relinquish(self, pin: str, by: str = "auto", rules_too: bool = False) -> None:
         """End all claims by hand, and of edges. With `rules_too`, spend those of all rules."""
         found = self._pins.get(pin)

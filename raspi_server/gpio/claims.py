@@ -186,6 +186,10 @@ class Claims:
             if claim.level in (Level.SCHEDULE, Level.RULE):
                 self._remove(claim.name)
 
+    def is_spent(self, name: str) -> bool:
+        """Return True if the claim of a source was cut, and has not begun anew."""
+        return name in self._spent
+
     # Limits and failures
 
     def cut(self, at: float) -> None:

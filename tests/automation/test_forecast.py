@@ -78,13 +78,16 @@ PROBLEMS = [
     ("one: {pin: zone1, from: 01:30, to: 02:30}", []),  # an hour on all days
     ("one: {pin: zone1, from: 02:00, to: 03:00}",
      ["one.to: expected at most 1 h, the max_on of zone1, got 2 h on 2026-10-25",
-      f"one.to: no window on 2026-03-29, 2027-03-28: its end (03:00) {NO_WINDOW} (02:00)"]),
+      f"one.to: no window on 2026-03-29: its end (03:00) {NO_WINDOW} (02:00)"]),
     ("one: {pin: bell, from: 06:00, to: 06:01}",
      ["one.to: expected at most 2 s, the pulse of bell, got 60 s on 2026-03-28"]),
     ("one: {pin: zone1, from: 06:00, to: 09:00, value: 0}", []),
     ("one: {pin: porch, from: sunset+00:30, to: 22:00}",
      [f"one.to: no window on 22 dates from 2026-06-14 to 2026-07-05: its end (22:00) {NO_WINDOW}"
       " (sunset+00:30), or the sun has no sunset then"]),
+    ("one: {pin: porch, from: sunset+10:00, to: 22:00}",
+     [f"one.to: no window on 366 dates from 2026-03-27 to 2027-03-27: its end (22:00) {NO_WINDOW}"
+      " (sunset+10:00), or the sun has no sunset then"]),
     ("one: {pin: lamp, from: 06:00, to: 08:00}\n  two: {pin: lamp, from: 08:00, to: 09:00}", []),
     ("one: {pin: lamp, from: 06:00, to: 08:00}\n  two: {pin: lamp, from: 07:59, to: 09:00}",
      ["two.from: overlaps one on lamp from Sat 2026-03-28 07:59: the later one decides"]),
@@ -341,10 +344,17 @@ def test_simulate_command(tmp_path):
         (("--to", "2026-06-01T08:00+02:00"), "--to: expected a date or a local time such as"),
         (("--from", "2026-06-02", "--to", "2026-06-01"), "--to: expected a time after --from"),
         (("--from", "2026-06-02", "--to", "2029-06-01"), "and within 366 days, got 2029-06-01"),
+        (("--from", "9999-12-31"), "--from: expected a year from 1970 to 2999, got"),
+        (("--from", "0001-01-01"), "--from: expected a year from 1970 to 2999, got"),
+        (("--to", "9999-12-31"), "--to: expected a year from 1970 to 2999, got"),
     ):
         command = ("simulate", "--config", "config.yaml", *options)
         status, out, err = run(tmp_path, VALVES + SCHEDULES, *command)
         assert (status, out, words in err[0]) == (1, [], True), err
+    for first in ("1970-01-01", "2999-12-31"):
+        options = ("--config", "config.yaml", "--from", first)
+        status, out, _ = run(tmp_path, VALVES + SCHEDULES, "simulate", *options)
+        assert (status, out[-1].endswith("the end of schedule day")) == (0, True)
     status, _, err = run(tmp_path, VALVES, "simulate", "--config", "config.yaml")
     assert (status, "has no schedules and no rules" in err[0]) == (1, True)
     command = ("simulate", "--config", "config.yaml", "--from", "2026-06-01", "--to", "2026-06-02")
@@ -385,6 +395,7 @@ WRONG = [
     ("18:00", "expected time,pin,value, such as 2026-06-21T18:00,door,on, got \"18:00\""),
     ("6:30pm,lamp,on",
      'expected a date or a local time such as 2026-06-21 or 2026-06-21T18:00, got "6:30pm"'),
+    ("9999-12-31,lamp,on", 'expected a year from 1970 to 2999, got "9999-12-31"'),
     ("2026-06-01,lmap,on",
      'expected the name of a pin or a cover, got "lmap" (did you mean lamp?)'),
     ("2026-06-01,roof,on", 'expected the name of a pin or a cover, got "roof"'),

@@ -39,8 +39,9 @@ def build(tmp_path: Path) -> Iterator[Build]:
         house.close()
 
 
-def with_rules(rules: str) -> str:
-    return "\n  ".join([f"{PINS}rules:", *rules.strip().splitlines()]) + "\n"
+def with_rules(rules: str, pins: str = PINS) -> str:
+    lines = [line.strip() for line in rules.strip().splitlines()]
+    return "\n  ".join([f"{pins}rules:", *lines]) + "\n"
 
 
 # A wall button
@@ -252,6 +253,72 @@ def test_hold_counts_from_the_end_of_motion(build):
     house.wait(181)
     house.turn("motion", 1)
     assert house["lamp"] == 1
+
+
+LIMITED = PINS.replace("gpio: 6, mode: output", "gpio: 6, mode: output, max_on: 2")
+
+
+@pytest.mark.parametrize(("key", "more"), [("when", ""), ("while", ""), ("when", ", for: 1")])
+def test_limit_cuts_a_hold_until_its_input_goes_on_again(build, key, more):
+    """What max_on has cut is on again when the input goes off and on within the hold, over a
+    restart, too. The other outputs go on, so what a person switched there stays."""
+    rule = f"r: {{{key}: door, turn_on: [lamp, hall], hold: 30{more}}}"
+    house = build(rule)
+    house.reload(with_rules(rule, LIMITED))
+    house.turn("door", 1)
+    house.wait(1.5)
+    house.switch("lamp", 0)
+    house.turn("door", 0)
+    house.wait(4)
+    assert house["hall"] == 0
+    house.turn("door", 1)
+    house.wait(1.5)
+    assert (house["lamp"], house["hall"]) == (0, 1)
+    house.wait(2)
+    assert house["hall"] == 0
+    house.stop()
+    house.wait(1)
+    house.start(on=("door",))
+    assert house["hall"] == 0
+    house.turn("door", 0)
+    house.wait(29)
+    house.turn("door", 1)
+    house.wait(1.5)
+    assert house["hall"] == 1
+
+
+def test_turn_off_ends_a_hold_until_its_input_goes_on_again(build):
+    """What the turn_off of a schedule has ended is on again at the next edge within the hold. So is
+    a pulse, and an input of a list counts only when all of them were off."""
+    house = build("""
+        r: {when: [door, motion], turn_on: [lamp, gate], hold: 30}""")
+    house.turn("door", 1)
+    house.board.relinquish("lamp", "schedule off", rules_too=True)
+    house.wait(1)
+    house.turn("motion", 1)
+    house.turn("motion", 0)
+    assert (house["lamp"], house["gate"]) == (0, 0)
+    house.turn("door", 0)
+    house.turn("motion", 1)
+    assert (house["lamp"], house["gate"]) == (1, 1)
+
+
+def test_hold_that_went_on_again_is_the_newer_one_after_a_restart(build):
+    """A claim that went on again after a limit counts from then, after a restart, too."""
+    rules = """
+        r: {when: door, turn_on: hall, hold: 30}
+        q: {when: motion, turn_off: hall, hold: 60}"""
+    house = build(rules)
+    house.reload(with_rules(rules, LIMITED))
+    house.turn("door", 1)
+    house.turn("door", 0)
+    house.wait(3)
+    house.turn("motion", 1)
+    house.turn("door", 1)
+    assert house["hall"] == 1
+    house.kill()
+    house.start(on=("door", "motion"))
+    assert house["hall"] == 1
 
 
 def test_master_valve_stays_open_between_zones(build):

@@ -5,6 +5,7 @@ import json
 import msgspec
 import pytest
 
+from raspi_server.automation.times import Calendar
 from tests.automation.house import House, config
 
 MUNICH = "location: {latitude: 48.14, longitude: 11.58}"
@@ -382,6 +383,40 @@ def test_states_for_people(house):
     berlin.is_known = False
     berlin.restart()
     assert berlin.engine.state("evening").next is None
+
+
+def test_next_window_is_looked_for_once(house, monkeypatch):
+    """A client that asks again and again does not let the server search a year each time for
+    windows that do not exist. After a change of the clock, the zone or the skips it searches."""
+    searched = []
+    occurrence = Calendar.occurrence
+
+    def counted(self, schedule, day):
+        searched.append(day)
+        return occurrence(self, schedule, day)
+
+    monkeypatch.setattr(Calendar, "occurrence", counted)
+    never = "  never: {pin: porch, from: sunset+06:00, to: 22:00}"
+    berlin = house("2026-06-01 06:00:00", f"{never}\n{WINDOW}", location=MUNICH)
+
+    def found():
+        """Return the days of the next windows, and if they were looked for."""
+        searched.clear()
+        days = [each.next and each.next.day.day for each in berlin.engine.states()]
+        return days, len(searched) > 0
+
+    assert [found(), found()] == [([None, 1], True), ([None, 1], False)]
+    berlin.engine.skip("evening")
+    assert found() == ([None, 2], True)
+    berlin.engine.undo_skip("evening")
+    assert [found(), found()] == [([None, 1], True), ([None, 1], False)]
+    berlin.until("2026-06-01 18:00:00")
+    assert [found(), found()] == [([None, 2], True), ([None, 2], False)]
+    berlin.set_clock("2026-06-01 17:00:00")
+    assert [found(), found()] == [([None, 1], True), ([None, 1], False)]
+    berlin.zone.change("Asia/Tokyo")
+    berlin.step()
+    assert [found(), found()] == [([None, 2], True), ([None, 2], False)]
 
 
 def test_journal_names_the_source(house, caplog):

@@ -147,6 +147,18 @@ class RuleEvents(RuleBasedStateMachine):
         self.house.settle()
         self.check()
 
+    @rule(pins=some(OUTPUTS), again=st.sampled_from([None, *INPUTS]))
+    def cut(self, pins: list[str], again: str | None) -> None:
+        """Let a limit end what is on; then an input perhaps goes off and on, or on and off."""
+        for pin in pins:
+            self.act()
+            self.oracle.cut(pin)
+            self.house.board.cut(pin)
+            self.house.settle()
+            self.check()
+        if again:
+            self.turn(again, 1 / 16)
+
     @rule(window=st.sampled_from(["07:00", "08:00"]))
     def open_or_close(self, window: str) -> None:
         self.act()
@@ -233,9 +245,9 @@ class RuleEvents(RuleBasedStateMachine):
         lasting = self.house.board.lasting()
         assert {key: claim.value for key, claim in lasting.items()} == self.oracle.lasting()
         self.loose &= self.oracle.began.keys()
-        for (_, name), claim in lasting.items():
+        for (pin, name), claim in lasting.items():
             if name not in self.loose:
-                assert claim.began == pytest.approx(self.oracle.began[name], abs=1e-6)
+                assert claim.began == pytest.approx(self.oracle.since(pin, name), abs=1e-6)
 
     def check_values(self, edges: list[Any]) -> None:
         """Compare the values of what edges claimed: toggle goes by what the outputs were."""

@@ -10,6 +10,7 @@ from raspi_server.automation.memory import Memory
 from raspi_server.automation.schedule_engine import ScheduleEngine
 from raspi_server.gpio.board import Board
 from raspi_server.gpio.output_state import OutputStateStore
+from raspi_server.messages import Set
 from tests.automation.house import Zone, config
 from tests.support.board import SimulatedBoard
 
@@ -135,6 +136,17 @@ def test_turn_off_ends_what_people_switched(start):
     assert home.value("lamp") == 1
     home.set("lamp", 0)
     home.until("2026-06-02 18:00:01")
+    assert home.value("lamp") == 1
+
+
+def test_turn_off_ends_what_is_on_for_a_time(start):
+    """A command for a time runs its whole time over the events of a window, but `turn_off` ends it,
+    as `auto` does."""
+    home = start("2026-06-01 17:00:00")
+    home.carry_out(Set(pin="lamp", value=0, seconds=8 * 3600))
+    home.until("2026-06-01 20:59:59")
+    assert home.value("lamp") == 0
+    home.until("2026-06-01 21:00:01")
     assert home.value("lamp") == 1
 
 

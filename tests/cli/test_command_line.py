@@ -147,7 +147,8 @@ def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture) 
         " down (GPIO7) closes it",
     ]
     file.write_text("port: 99999\npins:\n  lamp: {gpio: seventeen, mode: output}\n")
-    for arguments in (["check"], ["run"], ["run", "--config", "config.yaml"]):
+    named = ["--config", "config.yaml"]
+    for arguments in (["check"], ["check", *named], ["run"], ["run", *named]):
         assert main(arguments) == 78
         first, second = capfd.readouterr().err.splitlines()
         assert first.startswith("config.yaml:1: port: expected ")

@@ -209,6 +209,8 @@ def test_circle_through_outputs_is_rejected(first, second, place, words):
     chain = ["a: {when: lamp, turn_on: fan}", "b: {while: fan, turn_on: up}"]
     chain += ["c: {when: [fan, up], toggle: porch}"]
     assert len(read("\n  ".join(["rules:", *chain]) + PINS).rules) == 3
+    for off in ("turn_off: down", "set: {down: 0}"):  # that lets nothing of its group go on
+        assert len(read(f"rules:\n  a: {{while: up, {off}}}{PINS}").rules) == 1
 
 
 def test_a_cover_that_closes_starts_nothing():

@@ -1,7 +1,8 @@
 """A board of plain values that takes claims, for tests of rules without lines.
 
 It knows as much of what wins as rules have to: the newest claim of a level decides, a person before
-a rule, and what a person or an edge has switched ends when a rule begins anything.
+a rule, and what a person or an edge has switched ends when a rule begins anything. What `cut` has
+ended counts again when it begins later.
 """
 
 import asyncio
@@ -48,6 +49,8 @@ class ClaimedBoard:
             for name, config in configs.items()
         }
         self.claims: dict[str, dict[str, Claim]] = {name: {} for name in configs}
+        self.spent: dict[tuple[str, str], float] = {}
+        """The moments of `cut`, by pin and rule."""
         self.edges: list[tuple[float, str, str, float, dict[str, Any]]] = []
         self.changes: list[tuple[float, str, float]] = []
         self.told: list[tuple[float, str, str]] = []
@@ -66,6 +69,9 @@ class ClaimedBoard:
         assert began <= now
         if edge:
             self.edges.append((now, source, pin, value, self.values()))
+        if began <= self.spent.get((pin, source), 0):
+            return
+        self.spent.pop((pin, source), None)
         before = self.claims[pin].pop(source, None)
         if before is None or before.began < began:
             self.claims[pin] = {s: c for s, c in self.claims[pin].items() if not c.is_passing}
@@ -75,7 +81,20 @@ class ClaimedBoard:
     def release(self, pin, source, level):  # type: ignore[no-untyped-def]
         if pin in self.pins:
             self.claims[pin].pop(source, None)
+            self.spent.pop((pin, source), None)
             self._decide(pin, f"rule {source}")
+
+    def is_spent(self, pin: str, rule: str) -> bool:
+        return (pin, rule) in self.spent
+
+    def cut(self, pin: str) -> None:
+        """Let a limit end what is on."""
+        for source, claim in list(self.claims[pin].items()):
+            if claim.value:
+                del self.claims[pin][source]
+                if not claim.is_passing:
+                    self.spent[pin, source] = self._loop.time()
+        self._decide(pin, "max_on")
 
     def tell(self, pin: str, source: str) -> None:
         self.told.append((self._loop.time(), pin, source))

@@ -78,6 +78,12 @@ class Oracle:
         self.past: dict[str, Past] = {}
         self.began: dict[str, float] = {}
         """The moments at which the lasting claims began."""
+        self.spent: set[tuple[str, str]] = set()
+        """What a limit has cut, by pin and rule."""
+        self.renewed: dict[tuple[str, str], float] = {}
+        """The moments at which claims that were cut began again."""
+        self.was_on: set[str] = set()
+        """The lasting rules of which a pin was on at the last moment, not only their hold."""
         self.holds: dict[str, list[tuple[str, float]]] = {}
         """The presses whose hold may last: pin and moment."""
         self.done: set[tuple[str, str, float, float]] = set()
@@ -105,16 +111,20 @@ class Oracle:
                 past.rows.append((stopped if is_fall and stopped else now, value, False))
             past.pressed_since = now
         self.paused.clear()
+        self.spent.clear()
+        self.renewed.clear()
         self.started = now
+        self._look(now)
 
     def reload(self, now: float, rules: dict[str, Keys]) -> None:
         kinds = {pin: self.kinds(pin) for pin in self.past}
         for name in set(self.rules) | set(rules):
             if self.rules.get(name) != rules.get(name):
-                self.began.pop(name, None)
+                self._end(name)
                 self.holds.pop(name, None)
                 self.born[name] = now
         self.rules = rules
+        self._look(now)
         self.paused &= rules.keys()
         for pin, past in self.past.items():
             if self.kinds(pin) != kinds[pin]:
@@ -128,6 +138,12 @@ class Oracle:
             past.pressed_since = now
             is_edge = False
         past.rows.append((now, value, is_edge))
+        if not is_edge:
+            self._look(now)
+
+    def cut(self, pin: str) -> None:
+        """A limit has ended what is on."""
+        self.spent |= {key for key, value in self.lasting().items() if key[0] == pin and value}
 
     # What follows
 
@@ -148,7 +164,7 @@ class Oracle:
                     continue
                 if "hold" in keys:
                     self.holds.setdefault(name, []).append((pin, at))
-                    self.began.pop(name, None)
+                    self._end(name)
                 elif (event := (max(at, self.started), name)) not in events or "for" not in keys:
                     events.append(event)
             for name in self.rules:
@@ -164,7 +180,11 @@ class Oracle:
             found |= {(pin, name): 1 for pin in rule.get("turn_on", ())}
             found |= {(pin, name): 0 for pin in rule.get("turn_off", ())}
             found |= {(pin, name): value for pin, value in rule.get("set", {}).items()}
-        return found
+        return {key: value for key, value in found.items() if key not in self.spent}
+
+    def since(self, pin: str, name: str) -> float:
+        """Return the moment at which a lasting claim began."""
+        return self.renewed.get((pin, name), self.began[name])
 
     def may_act(self, name: str) -> bool:
         only = self.rules[name].get("only")
@@ -175,8 +195,33 @@ class Oracle:
             self.holds.pop(name, None)
         if self.may_act(name) and self._is_met(name, moment):
             self.began.setdefault(name, max(moment, self.started))
+            if self._is_on(name, moment) and name not in self.was_on:
+                again = {key for key in self.spent if key[1] == name}
+                self.spent -= again
+                self.renewed |= dict.fromkeys(again, moment)
         else:
-            self.began.pop(name, None)
+            self._end(name)
+        self.was_on.discard(name)
+        self.was_on |= {name} if self._is_on(name, moment) else set()
+
+    def _end(self, name: str) -> None:
+        """End the claims of a rule."""
+        self.began.pop(name, None)
+        self.spent = {key for key in self.spent if key[1] != name}
+        self.renewed = {key: at for key, at in self.renewed.items() if key[1] != name}
+
+    def _look(self, now: float) -> None:
+        """Take the pins as they are: what was found is no edge."""
+        self.was_on = {name for name in self.rules if self._is_on(name, now)}
+
+    def _is_on(self, name: str, now: float) -> bool:
+        """Tell if a rule without `press` has a pin that is on, and has been for its `for`."""
+        rule = self.rules[name]
+        return "press" not in rule and any(
+            each.begin + rule.get("for", 0) <= now < each.end
+            for pin in sources(rule)
+            for each in self.past[pin].activities()
+        )
 
     def _is_met(self, name: str, now: float) -> bool:
         rule = self.rules[name]
