@@ -446,7 +446,7 @@ class RuleEngine:
         end = runner.rule.end(now) if runner.is_claiming else None
         if end != runner.end:
             runner.end = end
-            for pin in runner.rule.config.targets:
+            for pin in runner.rule.config.outputs:
                 self._pins.tell(pin, runner.name)
 
     def _due(self, runner: _Runner, at: float) -> None:

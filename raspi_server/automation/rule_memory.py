@@ -44,8 +44,15 @@ class KeptRules(Struct, frozen=True, omit_defaults=True):
 
 
 def keys_of(config: RuleConfig) -> int:
-    """Return a number that stands for the keys of a rule."""
-    return zlib.crc32(msgspec.json.encode(config))
+    """Return a number that stands for the keys of a rule.
+
+    It is that of release 0.8.0, which had no `move`, for a rule without one: holds go on over an
+    upgrade.
+    """
+    keys: dict[str, object] = msgspec.to_builtins(config)
+    if not config.move:
+        del keys["move"]
+    return zlib.crc32(msgspec.json.encode(keys))
 
 
 class RuleMemory:

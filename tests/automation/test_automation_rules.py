@@ -5,12 +5,15 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from raspi_server.automation import automation
 from raspi_server.automation.automation import Automation
 from raspi_server.automation.clock import Evidence
+from raspi_server.automation.rule_memory import keys_of
 from raspi_server.config.parser import parse
+from raspi_server.config.schema import RuleConfig
 from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
 from raspi_server.gpio.output_state import OutputStateStore
@@ -319,3 +322,10 @@ def test_commands_for_rules_that_do_not_exist(folder):
             house.close()
 
     asyncio.run(live())
+
+
+def test_holds_survive_an_upgrade_from_0_8_0() -> None:
+    """The number that stands for a rule's keys is that of 0.8.0, if the rule has no newer key."""
+    rule = RuleConfig(when=("a",), turn_on=("b",), hold=5.0, set_={"c": 0.5})
+    assert keys_of(rule) == 4292346769  # printed by 0.8.0
+    assert keys_of(msgspec.structs.replace(rule, move={"d": "close"})) != 4292346769
