@@ -284,11 +284,13 @@ def test_current_is_switched_before_the_timer_can_fire(tmp_path: Path) -> None:
 
 def test_demo(start_demo: Callable[[], Server]) -> None:
     """The demo needs no file and no Pi. It has simulated pins of all kinds, its motion sensor
-    changes by itself, and every client may switch. Lines of its log have time and level."""
+    changes by itself, a garage door moves when it is told to, and every client may switch. Lines of
+    its log have time and level."""
     demo = start_demo()
     pins = ask(demo, "GET", "/api/pins").json["pins"]
     modes = {"door": "input", "motion": "input", "lamp": "output", "doorbell": "output"}
-    assert {pin["name"]: pin["mode"] for pin in pins} == modes | {"fan": "pwm"}
+    found = {pin["name"]: pin["mode"] for pin in pins if pin["cover"] is None}
+    assert found == modes | {"fan": "pwm"}
     title = f'<title data-host="">{socket.gethostname()}</title>'
     assert title in ask(demo, "GET", "/").body.decode()
     demo.wait_for_log(r"^\d\d:\d\d:\d\d WARNING The pins are simulated")
@@ -297,6 +299,8 @@ def test_demo(start_demo: Callable[[], Server]) -> None:
         assert (result["type"], result["value"]) == ("result", 1)
         moved = viewer.receive("change", pin="motion")
         assert moved["value"] in (0, 1) and "by" not in moved
+        assert viewer.command(type="open", cover="garage")["state"] == "opening"
+        assert viewer.receive("change", pin="garage_shut")["value"] == 1
 
 
 @pytest.mark.slow
