@@ -30,7 +30,7 @@ PIP = "[global]\nno-index = true\nfind-links = /var/cache/wheels\n"
 SOURCES = (
     "raspi_server www scripts systemd config.yaml pyproject.toml README.md CHANGELOG.md LICENSE"
 )
-FIRST_RELEASE, LAST_RELEASE = "1dc98c3", "b069f28"
+FIRST_RELEASE, LAST_RELEASE = "1dc98c3", "5d11a04"
 """The commits of 0.1.0, as people had it first, and of 0.7.0."""
 LOCKS = CHECKOUT / "scripts/requirements"
 GIT = ("git", "-c", "safe.directory=*", "-C", str(CHECKOUT))

@@ -134,40 +134,41 @@ def test_upgrade_is_refused_before_anything_changes(bare: Service) -> None:
     guest.run(f"test -e {CERTIFICATE}")
 
 
-SCHEDULED = """
-schedules:
-  always: {pin: lamp, from: 00:00, to: 24:00}
+WITH_COVER = """
+covers:
+  gate: {button: opener, closed: shut, travel: 10}
 pins:
-  lamp: {gpio: 17, mode: output}
+  opener: {gpio: 17, mode: output, pulse: 0.5}
+  shut: {gpio: 27, mode: input, kind: gate, pull: up}
 """
 CURRENT = "readlink /opt/raspi-server/current /opt/raspi-server/previous"
 
 
 @pytest.mark.one_debian
 def test_rollback_is_refused_before_anything_changes(bare: Service) -> None:
-    """The release before does not know schedules. While config.yaml has some, a rollback to it
-    shows their line, and this release goes on. Without them the rollback works."""
+    """The release before does not know covers. While config.yaml has some, a rollback to it shows
+    their line, and this release goes on. Without them the rollback works."""
     guest = bare.guest
     install_release(bare, LAST_RELEASE)
     mine = f"port: {bare.port}\nssl: true\n"
     guest.put_checkout()
     guest.install()
-    bare.configure(mine + SCHEDULED)
+    bare.configure(mine + WITH_COVER)
     guest.run("systemctl reload raspi-server")
     read = f"cat /etc/raspi-server/config.yaml {STATE}; systemctl is-active raspi-server-cert.timer"
     before = guest.output(CURRENT), guest.main_pid(), guest.output(read)
     done = guest.install("--rollback", check=False)
     assert done.returncode == 1
     for part in (
-        "/etc/raspi-server/config.yaml:4: schedules: expected one of the keys",
+        "/etc/raspi-server/config.yaml:4: covers: expected one of the keys",
         "was not activated",
         f"still in place: {bare.release()}",
         "install.sh --rollback\n",
     ):
         assert part in done.stdout
     assert (guest.output(CURRENT), guest.main_pid(), guest.output(read)) == before
-    assert [each["name"] for each in bare.get("/api/schedules")["schedules"]] == ["always"]
+    assert [each["name"] for each in bare.get("/api/covers")["covers"]] == ["gate"]
     bare.configure(mine)
     guest.install("--rollback")
-    assert bare.release().startswith("0.7.0-")
+    assert bare.release().startswith("0.8.0-")
     assert bare.is_serving()
