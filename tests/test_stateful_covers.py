@@ -417,7 +417,7 @@ class Shutter(House):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("examples", [150, pytest.param(8000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [150, pytest.param(2400, marks=pytest.mark.long)])
 @pytest.mark.parametrize("house", [Garage, Shutter])
 def test_random_events(caplog: pytest.LogCaptureFixture, house: type[House], examples: int) -> None:
     """In any sequence of events no press goes the wrong way, nothing moves without a command, and
