@@ -73,12 +73,21 @@ class ScheduleClaims:
         Return the names of the claims that are new.
         """
         before = self._claims
-        kept = {name for name, claim in wanted.items() if claim and claim.is_like(before.get(name))}
+        kept = {
+            name
+            for name, claim in wanted.items()
+            if claim and claim.is_like(before.get(name)) and not self._has_moved(name, wanted)
+        }
         stale = {name: before[name] for name in wanted.keys() & before.keys() - kept}
         asked = {name: claim for name, claim in wanted.items() if claim and name not in kept}
+        places = {name: claim.place for name, claim in wanted.items() if claim}
+        self._claims = {
+            name: claim._replace(place=places.get(name, claim.place))
+            for name, claim in before.items()
+            if name not in stale
+        }
         if not stale and not asked:
             return []
-        self._claims = {name: claim for name, claim in before.items() if name not in stale}
         new = sorted(asked, key=lambda name: (asked[name].since, asked[name].place), reverse=True)
         for name in new:
             self._claims[name] = self._in_order(asked[name])
@@ -89,6 +98,15 @@ class ScheduleClaims:
             if name not in self._claims or self._claims[name].pin != old.pin:
                 log.info("schedule %s: its claim on %s has ended", name, old.pin)
         return new
+
+    def _has_moved(self, name: str, wanted: Mapping[str, Claim | None]) -> bool:
+        """Tell if one that began at the same time is now on the other side of it in the file."""
+        old, new = self._claims[name], wanted[name]
+        return new is not None and any(
+            (self._claims[other].place < old.place) != (claim.place < new.place)
+            for other, claim in wanted.items()
+            if claim and other in self._claims and (claim.pin, claim.since) == (new.pin, new.since)
+        )
 
     def _change(
         self,

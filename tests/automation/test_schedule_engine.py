@@ -385,6 +385,32 @@ def test_states_for_people(house):
     assert berlin.engine.state("evening").next is None
 
 
+def test_reload_that_swaps_two_schedules(house):
+    """Of two windows that began at once the later one in the file decides, after a reload that
+    swaps them as after a restart."""
+    one, two = (
+        f"  {name}: {{pin: porch, from: 18:00, to: 23:00, value: {value}}}"
+        for name, value in (("one", 0.2), ("two", 0.5))
+    )
+    berlin = house("2026-06-01 17:00:00", f"{one}\n{two}")
+    berlin.until("2026-06-01 20:00:00")
+    for keys, value in (
+        (f"{two}\n{one}", 0.2),
+        (f"{one}\n{two}", 0.5),
+        (f"{one}\n  new: {{pin: porch, from: 18:00, to: 22:00, value: 0.9}}\n{two}", 0.5),
+    ):
+        berlin.outputs.changes.clear()
+        berlin.reload(config(keys))
+        assert berlin.value("porch") == value
+        assert len(berlin.outputs.changes) <= 1
+        berlin.restart()
+        assert berlin.value("porch") == value
+    berlin.reload(config(f"{WINDOW}\n{WATERING}\n{one}"))
+    berlin.restart()
+    berlin.reload(config(f"{one}\n{two}"))
+    assert berlin.value("porch") == 0.5
+
+
 def test_next_window_is_looked_for_once(house, monkeypatch):
     """A client that asks again and again does not let the server search a year each time for
     windows that do not exist. After a change of the clock, the zone or the skips it searches."""

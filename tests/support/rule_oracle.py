@@ -234,7 +234,12 @@ class Oracle:
             each.begin + for_s <= min(now, each.end) and now < min(each.end + hold, each.void)
             for pin in sources(rule)
             for each in self.past[pin].activities()
+            if self._knows(name, pin, each)
         )
+
+    def _knows(self, name: str, pin: str, each: Activity) -> bool:
+        """Tell if a rule knows a time. What was before the rule it knows as each pin's last one."""
+        return not any(each.end < at <= self.born[name] for at, _, _ in self.past[pin].rows)
 
     def _hold_end(self, name: str, pin: str, pressed: float) -> float:
         rows = self.past[pin].rows
