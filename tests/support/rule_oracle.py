@@ -21,6 +21,7 @@ class Activity:
     end: float
     void: float
     is_edge: bool
+    row: int
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Past:
                 later = self.rows[index + 1 :]
                 end = later[0][0] if later else math.inf
                 void = next((at for at, value, _ in later if value is None), math.inf)
-                yield Activity(begin, end, void, is_edge)
+                yield Activity(begin, end, void, is_edge, index)
 
 
 def presses_of(past: Past, kinds: set[str], now: float) -> Iterator[tuple[float, str]]:
@@ -73,6 +74,8 @@ class Oracle:
     def __init__(self) -> None:
         self.rules: dict[str, Keys] = {}
         self.born: dict[str, float] = {}
+        self.rows_at_birth: dict[tuple[str, str], int] = {}
+        """How much of a pin's past there was when a reload made a rule."""
         self.paused: set[str] = set()
         self.windows: set[str] = set()
         self.past: dict[str, Past] = {}
@@ -123,6 +126,8 @@ class Oracle:
                 self._end(name)
                 self.holds.pop(name, None)
                 self.born[name] = now
+                rows = {(name, pin): len(past.rows) for pin, past in self.past.items()}
+                self.rows_at_birth |= rows
         self.rules = rules
         self._look(now)
         self.paused &= rules.keys()
@@ -266,8 +271,13 @@ class Oracle:
                         was_seen = at <= each.end and (at > self.started or self.started < each.end)
                         if at <= now and was_seen and at > self.born[name]:
                             yield at, name, pin
-                    elif each.is_edge and self.born[name] < at <= now:
+                    elif each.is_edge and at <= now and self._comes_later(name, pin, each):
                         yield at, name, pin
+
+    def _comes_later(self, name: str, pin: str, each: Activity) -> bool:
+        """Tell if a pin went on after a rule was made: a reload may switch an output itself."""
+        is_by_reload = each.row >= self.rows_at_birth.get((name, pin), math.inf)
+        return each.begin > self.born[name] or (each.begin == self.born[name] and is_by_reload)
 
     def _moments(self) -> Iterator[float]:
         """Yield all moments at which the passing of time can change anything."""
