@@ -151,8 +151,8 @@ class Oracle:
             elif what == "pause":
                 self._go_on()
                 continue
-            else:
-                out.drop(what)
+            else:  # all that end now end together: nothing else shows in between
+                out.drop(*(each for each in out.claims if each.end == at))
             self.settle(out)
         self.now = to
 
