@@ -274,7 +274,10 @@ class OneButton(Cover):
             return
         if before.fault:
             self.problem = self._failed_output()
-        if not ends.is_between:
+        is_setting_out = self._heading and self._end_reached == -self._heading
+        if before.fault and is_setting_out and ends.reached(-self._heading):
+            self._set_state("opening" if self._heading == UP else "closing")
+        elif not ends.is_between:
             self._arrive(UP if ends.opened else DOWN)
         elif self._end_reached:
             self._move(-self._end_reached, before)

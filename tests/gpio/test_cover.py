@@ -496,6 +496,19 @@ class TestOneButton:
         pi.wait(9)
         assert (pi.it.state, pi.presses()) == ("open", 1)
 
+    def test_a_contact_that_fails_before_the_door_has_left(self, make: Factory) -> None:
+        """The door that was told to open does so all the same, and is not pressed again."""
+        pi = make.garage(has_top=False, delay=2)
+        pi.open()
+        fail(pi, "shut")
+        pi.wait(1)
+        pi.board.reopen_failed()
+        pi.covers.synchronize()
+        assert (pi.it.state, pi.problem, pi.presses()) == ("opening", None, 1)
+        pi.open()
+        pi.wait(15)
+        assert (pi.it.state, pi.presses(), pi.drive.position) == ("open", 0, 100)
+
     def test_a_contact_that_fails_while_the_door_is_stopped(self, make: Factory) -> None:
         """With one contact it is known afterwards that a press stopped it, and in which way."""
         keys = "presses: {opening: stop, closing: stop, stopped: opposite}"
