@@ -35,8 +35,11 @@ class OneButton(Cover):
         self._end_reached = 0
         """The end at which contacts saw it last, 0 if it has left that."""
         self._began = 0.0
+        self._is_whole = False
+        """True if the motion began at the other end."""
         self._may_move_until = 0.0
-        """The moment up to which a motion may go on that began before the start."""
+        """The moment up to which a motion may go on of which no contact tells: one that began
+        before the start, or that an obstacle has turned."""
         self._is_tried = False
         """True if nothing more is done for the goal than to wait for it."""
         self._is_stopping = False
@@ -60,11 +63,11 @@ class OneButton(Cover):
         self._rest()
         self._quiet_until = self._may_move_until = kept.moves_until
         if self._ends.fault:
-            self._end_reached = kept.end
+            self._end_reached, self._last = kept.end, kept.last
         elif not self._ends.is_between:
             self._remember()
         elif kept.end:  # it has left that end since
-            self._quiet_until = now + self._longest(-kept.end)
+            self._quiet_until = now + self._longest_turned(-kept.end)
         elif kept.last:
             self._last = kept.last
             self._set_state("stopped")
@@ -147,7 +150,7 @@ class OneButton(Cover):
         elif self._goes(direction):
             self._press()
             self._is_tried = True
-            self._move(direction)
+            self._move(direction, self._ends)
         else:
             raise refusal("cover-direction-unknown", label=self.config.label)
 
@@ -163,7 +166,7 @@ class OneButton(Cover):
         if effect == "reverse":
             self._press()
             self._is_tried = True
-            self._move(direction)
+            self._move(direction, self._ends)
         elif effect == "stop" and not self._may_be_over and self._goes_after_stop(direction):
             self._press_to_stop()
             self._act()
@@ -216,16 +219,25 @@ class OneButton(Cover):
 
     @property
     def _may_be_over(self) -> bool:
-        """True if the drive may rest at an end that has no contact: a press would start it."""
+        """True if the drive may rest at an end that has no contact: a press would start it.
+
+        A motion that began in between may be over at any time.
+        """
+        if self._contact_of(self._heading) is not None:
+            return False
         span = self._loop.time() - self._began
-        has_contact = self._contact_of(self._heading) is not None
-        return not has_contact and span >= _SURELY_MOVING * self._travel(self._heading)
+        return not self._is_whole or span >= _SURELY_MOVING * self._travel(self._heading)
+
+    def _longest_turned(self, direction: int) -> float:
+        """Return the seconds after which a motion is over, also if an obstacle has turned it."""
+        return self._longest(direction) + (self._longest(UP) if direction == DOWN else 0)
 
     # Motions
 
-    def _move(self, direction: int) -> None:
-        """Take the drive as moving from now on."""
+    def _move(self, direction: int, before: Ends) -> None:
+        """Take the drive as moving from now on, from where the contacts said `before`."""
         self._heading, self._last, self._began = direction, 0, self._loop.time()
+        self._is_whole = before.reached(-direction)
         self._may_move_until = 0
         self._end_motion()
         self._motion = self._loop.call_later(self._longest(direction), self._motion_ended)
@@ -240,7 +252,8 @@ class OneButton(Cover):
             if heading:
                 self._rest()
                 if heading == DOWN:  # it may have met an obstacle, and open again
-                    self._quiet_until = self._loop.time() + self._longest(UP)
+                    self._may_move_until = self._loop.time() + self._longest(UP)
+                    self._quiet_until = max(self._gap_until, self._may_move_until)
                 elif self.state == "stopped":
                     self._last = UP
             if goal and self._is_at(goal):
@@ -261,14 +274,19 @@ class OneButton(Cover):
             return
         if before.fault:
             self.problem = self._failed_output()
-        if not ends.is_between:
+        is_setting_out = self._heading and self._end_reached == -self._heading
+        if before.fault and is_setting_out and ends.reached(-self._heading):
+            self._set_state("opening" if self._heading == UP else "closing")
+        elif not ends.is_between:
             self._arrive(UP if ends.opened else DOWN)
         elif self._end_reached:
-            self._move(-self._end_reached)
+            self._move(-self._end_reached, before)
             self._end_reached = 0
             self._remember()
         elif self._heading:  # after a fault
             self._set_state("opening" if self._heading == UP else "closing")
+        elif self._last and not self.config.opened:  # after a fault
+            self._set_state("stopped")
         else:
             self._rest()
         self._try_to_act()
@@ -313,6 +331,8 @@ class OneButton(Cover):
         """Keep what a restart must know: no press may meet a motion."""
         moves = self._motion if self._heading else None
         until = moves.when() if moves else self._may_move_until
+        if moves:
+            until += self._longest_turned(self._heading) - self._longest(self._heading)
         kept = Kept(end=self._end_reached, moves_until=until, last=self._last)
         self._memory.remember(self._key, kept, self._loop)
 

@@ -370,6 +370,32 @@ class TestOneButton:
         pi.wait(8.2)
         assert pi.refused(pi.stop) == "cover-cannot-stop"
 
+    def test_a_motion_from_in_between_without_a_contact_above(self, make: Factory) -> None:
+        """It may be over at any time, so no press is made to stop it: that would start the door."""
+        pi = make.garage(PRESSES, has_top=False)
+        pi.open()
+        pi.wait(13)
+        pi.close_it()
+        pi.wait(1.5)
+        pi.open()  # it turns at once, and soon is open
+        pi.wait(4)
+        assert (pi.it.state, pi.drive.position, pi.presses()) == ("opening", 100, 3)
+        assert pi.refused(pi.stop) == "cover-cannot-stop"
+        pi.close_it()
+        assert (pi.it.goal, pi.presses()) == ("close", 0)
+        pi.wait(20)
+        assert (pi.it.state, pi.problem, pi.presses()) == ("closed", None, 1)
+
+    def test_stop_after_a_contact_had_failed(self, make: Factory) -> None:
+        """A door that had left its end before the contact was back may be open already."""
+        pi = make.garage(PRESSES, has_top=False)
+        fail(pi, "shut")
+        pi.drive.push(100)
+        pi.board.reopen_failed()
+        pi.covers.synchronize()
+        assert pi.it.state == "opening"
+        assert pi.refused(pi.stop) == "cover-cannot-stop"
+
     def test_turning_with_presses(self, make: Factory) -> None:
         """A press that reverses is made at once; where it stops, a second one follows."""
         pi = make.garage(PRESSES)
@@ -403,6 +429,19 @@ class TestOneButton:
         assert pi.presses() == 0
         pi.wait(0.2)
         assert (pi.presses(), pi.it.state, pi.drive.direction) == (1, "closing", -1)
+
+    def test_presses_are_apart_with_a_short_travel(self, make: Factory) -> None:
+        """A motion that is over sooner than the press does not bring the next one forward."""
+        cover = "button: opener, closed: shut, travel: 0.1, label: Door"
+        pi = make.house(GARAGE_PINS, cover, position=50)
+        pi.close_it()
+        pi.wait(0.2)
+        assert (pi.problem, pi.presses()) == ("cover-not-confirmed", 1)
+        pi.close_it()
+        pi.wait(0.7)
+        assert pi.presses() == 0
+        pi.wait(0.2)
+        assert pi.presses() == 1
 
     def test_bouncing_contacts(self, make: Factory) -> None:
         """A contact that bounces at an end ends no goal that waits, and causes no press."""
@@ -456,6 +495,35 @@ class TestOneButton:
         assert (pi.it.state, pi.problem) == ("opening", None)
         pi.wait(9)
         assert (pi.it.state, pi.presses()) == ("open", 1)
+
+    def test_a_contact_that_fails_before_the_door_has_left(self, make: Factory) -> None:
+        """The door that was told to open does so all the same, and is not pressed again."""
+        pi = make.garage(has_top=False, delay=2)
+        pi.open()
+        fail(pi, "shut")
+        pi.wait(1)
+        pi.board.reopen_failed()
+        pi.covers.synchronize()
+        assert (pi.it.state, pi.problem, pi.presses()) == ("opening", None, 1)
+        pi.open()
+        pi.wait(15)
+        assert (pi.it.state, pi.presses(), pi.drive.position) == ("open", 0, 100)
+
+    def test_a_contact_that_fails_while_the_door_is_stopped(self, make: Factory) -> None:
+        """With one contact it is known afterwards that a press stopped it, and in which way."""
+        keys = "presses: {opening: stop, closing: stop, stopped: opposite}"
+        pi = make.garage(keys, has_top=False, presses=Presses("stop", "stop"))
+        pi.open()
+        pi.wait(13)
+        pi.close_it()
+        pi.wait(4)
+        pi.stop()
+        fail(pi, "shut")
+        assert pi.it.state == "unknown"
+        pi.board.reopen_failed()
+        pi.covers.synchronize()
+        assert pi.it.state == "stopped"
+        assert pi.refused(pi.close_it) == "cover-direction-unknown"
 
     def test_a_button_that_fails(self, make: Factory) -> None:
         """Without its output no goal is taken. It comes back off, and nothing is pressed late."""
@@ -525,6 +593,24 @@ class TestOneButton:
         assert (again.it.state, again.it.goal, again.presses()) == ("open", "close", 0)
         again.wait(0.2)
         assert again.presses() == 1
+
+    @pytest.mark.parametrize("after", [2, 4.1])
+    def test_restart_after_an_obstacle(self, make: Factory, after: float) -> None:
+        """A door that was closing, or has not closed in time, may be opening again: a press waits
+        for that after a restart, too."""
+        pi = make.garage(has_top=False)
+        pi.open()
+        pi.wait(13)
+        pi.close_it()
+        pi.wait(8)
+        pi.drive.meet_obstacle("turn")
+        pi.wait(after)
+        again = restarted(make, pi, True, pi.drive.position, False)
+        again.close_it()
+        again.wait(24 - 8 - after - 0.1)
+        assert (again.it.goal, again.presses()) == ("close", 0)
+        again.wait(0.3)
+        assert (again.it.state, again.presses()) == ("closing", 1)
 
     def test_a_stopped_door_after_a_restart(self, make: Factory) -> None:
         """With one contact a door that was stopped in between is known to be so, until a boot."""
