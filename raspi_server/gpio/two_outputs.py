@@ -190,7 +190,10 @@ class TwoOutputs(Cover):
             self._halt(str(self.config))
             if is_counted and not self._ends.reached(-direction):
                 assert isinstance(goal, int)
-                self._arrive(goal)
+                counted = self._position
+                if counted is None or abs(goal - counted) < _MIN_MOVE:
+                    counted = goal
+                self._arrive(counted)  # farther than the goal, if the server was held up
             elif is_counted or self._contact_of(direction) or self._ends.reached(-direction):
                 self._position = None
                 self.problem = self._not_confirmed(direction)

@@ -727,6 +727,19 @@ class TestTwoOutputs:
         pi.wait(0.6)
         assert (pi.it.state, pi.drive.direction) == ("closing", -1)
 
+    def test_a_server_that_was_held_up(self, make: Factory) -> None:
+        """It says how far the shutter has gone meanwhile, not where it was to stop."""
+        pi = make.shutter()
+        pi.close_it()
+        pi.wait(13)
+        pi.move_to(20)
+        pi.wait(3.9)
+        clock: Any = pi.loop._clock
+        clock.now += 4
+        pi.wait(1)
+        assert (pi.it.state, pi.it.goal, pi.drive.direction) == ("stopped", None, 0)
+        assert 39 <= pi.it.position == round(pi.drive.position) <= 41
+
     def test_reports_while_it_moves(self, make: Factory) -> None:
         """The position is told at most four times a second."""
         pi = make.shutter()
