@@ -362,8 +362,11 @@ class Server:
         self._automation.apply(config, board)
 
     def _use_covers(self) -> None:
-        """Make the covers of the configuration. They are imported only if there are any."""
-        if self._covers is None and self._config.covers:
+        """Make the covers of the configuration, and forget all others.
+
+        They are imported only if there are any, or were.
+        """
+        if self._covers is None and (self._config.covers or storage.has("covers.json")):
             from .gpio.cover_memory import CoverMemory
             from .gpio.covers import Covers
 

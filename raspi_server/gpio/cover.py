@@ -58,8 +58,10 @@ class Cover:
 
     `goal` is what it was told and has not reached. `problem` is what went wrong last, until an end
     or a goal is reached. `since` is the moment of the last change of `state` in monotonic seconds,
-    None before the first. All methods run on the loop's thread.
+    None before the first. `key` is its name in the memory. All methods run on the loop's thread.
     """
+
+    key: str
 
     def __init__(self, config: CoverConfig, environment: CoverEnvironment) -> None:
         self.config = config

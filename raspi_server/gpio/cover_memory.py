@@ -7,6 +7,7 @@ with two outputs moves, both say that its position is not known.
 import asyncio
 import logging
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -77,16 +78,26 @@ class CoverMemory:
         if kept == before:
             return
         self._covers[key] = kept
-        content = self._content()
-        _write(self._run, content, durable=False)
-        if kept.position != before.position:
-            self._number += 1
-            if self._state:
-                loop.run_in_executor(None, self._save, self._number, content)
+        self._write(loop, durable=kept.position != before.position)
+
+    def keep_only(self, keys: Iterable[str], loop: asyncio.AbstractEventLoop) -> None:
+        """Forget all other covers: what moves them from now on is not known here."""
+        gone = self._covers.keys() - set(keys)
+        if gone:
+            self._covers = {key: kept for key, kept in self._covers.items() if key not in gone}
+            self._write(loop, durable=True)
 
     def flush(self) -> None:
         """Wait until all positions are on the disk."""
         self._save(self._number, self._content())
+
+    def _write(self, loop: asyncio.AbstractEventLoop, durable: bool) -> None:
+        content = self._content()
+        _write(self._run, content, durable=False)
+        if durable:
+            self._number += 1
+            if self._state:
+                loop.run_in_executor(None, self._save, self._number, content)
 
     def _content(self) -> bytes:
         return msgspec.json.encode(_File(self._boot, self._covers))

@@ -113,6 +113,7 @@ class Covers:
             covers[cover.name] = (OneButton if cover.button else TwoOutputs)(cover, environment)
         self._covers, self._keys = covers, _by_keys(config)
         self._by_pin = {pin: each for each in self for pin in each.config.pins}
+        self._memory.keep_only([cover.key for cover in self], self._loop)
 
     def close(self) -> None:
         """Stop all covers, and keep their positions."""

@@ -27,7 +27,7 @@ class OneButton(Cover):
     def __init__(self, config: CoverConfig, environment: CoverEnvironment) -> None:
         super().__init__(config, environment)
         self._button = str(config.button)
-        self._key = str(self._board[self._button].config.gpio)
+        self.key = str(self._board[self._button].config.gpio)
         self._heading = 0
         """The direction in which the drive moves, 0 at rest."""
         self._last = 0
@@ -59,7 +59,7 @@ class OneButton(Cover):
 
     def _start(self) -> None:
         """Take the state from the contacts. A motion that may still go on is waited for."""
-        kept, now = self._memory[self._key], self._loop.time()
+        kept, now = self._memory[self.key], self._loop.time()
         self._rest()
         self._quiet_until = self._may_move_until = kept.moves_until
         if self._ends.fault:
@@ -334,7 +334,7 @@ class OneButton(Cover):
         if moves:
             until += self._longest_turned(self._heading) - self._longest(self._heading)
         kept = Kept(end=self._end_reached, moves_until=until, last=self._last)
-        self._memory.remember(self._key, kept, self._loop)
+        self._memory.remember(self.key, kept, self._loop)
 
     def _drop_goal(self) -> None:
         self.goal, self._is_tried, self._is_stopping = None, False, False

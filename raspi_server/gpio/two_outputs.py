@@ -28,14 +28,14 @@ class TwoOutputs(Cover):
         super().__init__(config, environment)
         self._outputs = {UP: str(config.up), DOWN: str(config.down)}
         gpios = [self._board[name].config.gpio for name in self._outputs.values()]
-        self._key = "-".join(map(str, gpios))
+        self.key = "-".join(map(str, gpios))
         self._heading = 0
         """The direction in which it is to move, also while the pause of the group waits."""
         self._running = 0
         """The direction of the output that is on."""
         self._began = self._ended = 0.0
         """The moments at which the last motion began and ended."""
-        self._start = self._position = self._memory[self._key].position
+        self._start = self._position = self._memory[self.key].position
         """Where the last motion began, and the position after it; None if not known."""
         self._counted: float | None = None
         """The position after the last motion, as counted without contacts."""
@@ -190,7 +190,10 @@ class TwoOutputs(Cover):
             self._halt(str(self.config))
             if is_counted and not self._ends.reached(-direction):
                 assert isinstance(goal, int)
-                self._arrive(goal)
+                counted = self._position
+                if counted is None or abs(goal - counted) < _MIN_MOVE:
+                    counted = goal
+                self._arrive(counted)  # farther than the goal, if the server was held up
             elif is_counted or self._contact_of(direction) or self._ends.reached(-direction):
                 self._position = None
                 self.problem = self._not_confirmed(direction)
@@ -267,7 +270,7 @@ class TwoOutputs(Cover):
 
     def _remember(self) -> None:
         position = None if self._running else self._position
-        self._memory.remember(self._key, Kept(position), self._loop)
+        self._memory.remember(self.key, Kept(position), self._loop)
 
     def _stop_timers(self) -> None:
         for timer in (self._timer, self._news):

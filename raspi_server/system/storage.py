@@ -140,6 +140,11 @@ def read(file: Path, max_bytes: int) -> bytes:
         os.close(descriptor)
 
 
+def has(name: str) -> bool:
+    """Return True if the state folder or the run folder has a file of this name."""
+    return any((folder / name).exists() for folder in (state_folder(), run_folder()) if folder)
+
+
 def replace(file: Path, data: bytes, durable: bool, secret: bool = False) -> None:
     """Replace `file` by one with `data`.
 

@@ -727,6 +727,19 @@ class TestTwoOutputs:
         pi.wait(0.6)
         assert (pi.it.state, pi.drive.direction) == ("closing", -1)
 
+    def test_a_server_that_was_held_up(self, make: Factory) -> None:
+        """It says how far the shutter has gone meanwhile, not where it was to stop."""
+        pi = make.shutter()
+        pi.close_it()
+        pi.wait(13)
+        pi.move_to(20)
+        pi.wait(3.9)
+        clock: Any = pi.loop._clock
+        clock.now += 4
+        pi.wait(1)
+        assert (pi.it.state, pi.it.goal, pi.drive.direction) == ("stopped", None, 0)
+        assert 39 <= pi.it.position == round(pi.drive.position) <= 41
+
     def test_reports_while_it_moves(self, make: Factory) -> None:
         """The position is told at most four times a second."""
         pi = make.shutter()
@@ -937,6 +950,40 @@ class TestReload:
         assert pi.board.values()["up"] == 1
         pi.reconfigure(SHUTTER_PINS, self.COVER)  # which begins at rest
         assert (pi.board.values()["up"], pi.it.state) == (0, "stopped")
+
+    def test_a_cover_that_a_reload_removes_is_forgotten(self, make: Factory) -> None:
+        """Another name changes nothing, but what people do with its outputs alone is not known."""
+        pi = make.shutter()
+        pi.close_it()
+        pi.wait(13)
+        assert pi.seen == ("closed", 0)
+        pi.reconfigure(SHUTTER_PINS, self.COVER.replace("it:", "other:"))
+        pi.reconfigure(SHUTTER_PINS, self.COVER)
+        assert pi.seen == ("closed", 0)
+        pi.reconfigure(SHUTTER_PINS)
+        pi.set("up", 1)
+        pi.wait(30)
+        pi.reconfigure(SHUTTER_PINS, self.COVER)
+        assert (pi.seen, pi.drive.position) == (("stopped", None), 100)
+        pi.crash()
+        for each in (make.run, make.state):
+            assert b"23-25" not in (each / "covers.json").read_bytes()
+
+    def test_a_door_that_was_pressed_without_its_cover(self, make: Factory) -> None:
+        """Then nobody knows what the next press does."""
+        pi = make.garage(PRESSES)
+        cover = f"  it: {{button: opener, closed: shut, travel: 10, opened: top, {PRESSES}}}\n"
+        pi.open()
+        pi.wait(4)
+        pi.stop()
+        pi.wait(1)
+        pi.reconfigure(GARAGE_PINS)
+        for _ in range(2):
+            pi.pulse("opener")
+            pi.wait(1)
+        pi.reconfigure(GARAGE_PINS, cover)
+        assert pi.it.state == "stopped"
+        assert pi.refused(pi.close_it) == "cover-direction-unknown"
 
     def test_a_goal_that_a_reload_removes(self, make: Factory) -> None:
         """A goal that waits is pressed for no more."""

@@ -184,6 +184,20 @@ def test_covers_are_imported_only_when_asked_for(start_server: Callable[..., Ser
     assert server.wait_for_log("imported:(.*)")[1].split() == []
 
 
+def test_a_start_without_covers(start_server: Callable[..., Server], tmp_path: Path) -> None:
+    """It forgets where they were: their outputs are switched alone now."""
+    environment = os.environ | folders(tmp_path)
+    file = tmp_path / "covers.json"
+    file.write_text(json.dumps({"boot": "", "covers": {"23-25": {"position": 10}}}))
+    server = start_server(f"{EVERYONE}{PINS}", env=environment)
+    assert ask(server, "PUT", "/api/pins/up", {"value": 1}).status == 200
+    server.reload(CONFIG)
+    server.wait_for_log("off, by cover shutter")
+    assert cover(server, "shutter")["position"] is None
+    server.stop()
+    assert "23-25" not in file.read_text()
+
+
 def test_reload_and_stop(start_server: Callable[..., Server], tmp_path: Path) -> None:
     """A reload does not touch a cover that moves. One that is removed stops. A stop saves where a
     moving shutter is, and a start moves nothing."""
