@@ -364,9 +364,11 @@ class Server:
     def _use_covers(self) -> None:
         """Make the covers of the configuration, and forget all others.
 
-        They are imported only if there are any, or were.
+        They are imported only if there are any.
         """
-        if self._covers is None and (self._config.covers or storage.has("covers.json")):
+        if self._covers is None and not self._config.covers:
+            storage.remove("covers.json")
+        elif self._covers is None:
             from .gpio.cover_memory import CoverMemory
             from .gpio.covers import Covers
 

@@ -9,6 +9,7 @@ a file without an end. Nothing here follows such a link, waits for the FIFO, or 
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import pwd
 import stat
@@ -16,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+log = logging.getLogger(__name__)
 
 SERVICE = "raspi-server"
 """Name of the unit and of its user."""
@@ -140,9 +143,17 @@ def read(file: Path, max_bytes: int) -> bytes:
         os.close(descriptor)
 
 
-def has(name: str) -> bool:
-    """Return True if the state folder or the run folder has a file of this name."""
-    return any((folder / name).exists() for folder in (state_folder(), run_folder()) if folder)
+def remove(name: str) -> None:
+    """Remove the file of this name from the state folder and the run folder, if it is there.
+
+    An error goes to the log.
+    """
+    for folder in (state_folder(), run_folder()):
+        if folder:
+            try:
+                (folder / name).unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s: not removed: %s", folder / name, error.strerror)
 
 
 def replace(file: Path, data: bytes, durable: bool, secret: bool = False) -> None:

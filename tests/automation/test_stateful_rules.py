@@ -217,8 +217,12 @@ class RuleEvents(RuleBasedStateMachine):
         self.learn_anew()
 
     def first_values(self, a: int, b: int) -> dict[str, int | None]:
-        """Return the first values of all pins. Of outputs only x starts rules, and stays at it."""
-        return {"a": a, "b": b, **{pin: int((self.house[pin] or 0) > 0) for pin in OUTPUTS}}
+        """Return the first values of all pins: those before what events at the start switched."""
+        values: dict[str, int | None] = {"a": a, "b": b}
+        values |= {pin: int((self.house[pin] or 0) > 0) for pin in OUTPUTS}
+        for _, pin, value in reversed(self.house.board.changes):
+            values[pin] = int(not value)
+        return values
 
     # Comparison
 
