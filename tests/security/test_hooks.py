@@ -27,7 +27,7 @@ pins:
   shut: {gpio: 24, mode: input, kind: garage_door}
   above: {gpio: 25, mode: input}
 covers:
-  garage: {label: Garage door, button: opener, closed: shut, opened: above, travel: 0.3,
+  garage: {label: Garage door, button: opener, closed: shut, opened: above, travel: 1,
            confirm: true, unattended: true}
 """
 ADDRESS = re.compile(r"^ {4}http://[\w.-]+:8080(/hook/([0-9a-f]{64}))$", re.MULTILINE)

@@ -43,9 +43,9 @@ COVERS = """\
   bolt: {gpio: 9, mode: output, pulse: 0.05}
   bolted: {gpio: 10, mode: input}
 covers:
-  garage: {label: Garage door, button: opener, closed: shut, travel: 0.3}
-  shutter: {up: up, down: down, travel: 0.4, room: Hall}
-  barrier: {kind: gate, button: bolt, closed: bolted, travel: 0.3, control: nobody}
+  garage: {label: Garage door, button: opener, closed: shut, travel: 1}
+  shutter: {up: up, down: down, travel: 2, room: Hall}
+  barrier: {kind: gate, button: bolt, closed: bolted, travel: 1, control: nobody}
 """
 """Lines to add at the end of `config`: covers, and their pins."""
 CONTROL = ", control: true"

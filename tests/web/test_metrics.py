@@ -83,8 +83,8 @@ COVERS = """
   shut: {gpio: 8, mode: input}
   above: {gpio: 9, mode: input}
 covers:
-  shutter: {up: up, down: down, travel: 0.2}
-  garage: {button: opener, closed: shut, opened: above, travel: 0.2}
+  shutter: {up: up, down: down, travel: 1}
+  garage: {button: opener, closed: shut, opened: above, travel: 1}
 """
 AUTOMATION = """
 schedules:

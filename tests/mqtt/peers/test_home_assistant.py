@@ -303,7 +303,7 @@ COVERS = """
   up: {gpio: 7, mode: output, group: shutter, group_pause: 0.5}
   down: {gpio: 8, mode: output, group: shutter, group_pause: 0.5}
 covers:
-  big_door: {label: Big door, button: opener, closed: shut, travel: 0.5}
+  big_door: {label: Big door, button: opener, closed: shut, travel: 1}
   shutter: {up: up, down: down, travel: 1}
 """
 
