@@ -31,7 +31,7 @@ SOURCES = (
     "raspi_server www scripts systemd config.yaml pyproject.toml README.md CHANGELOG.md LICENSE"
 )
 FIRST_RELEASE, LAST_RELEASE = "1dc98c3", "5d11a04"
-"""The commits of 0.1.0, as people had it first, and of 0.7.0."""
+"""The commits of 0.1.0, as people had it first, and of 0.8.0."""
 LOCKS = CHECKOUT / "scripts/requirements"
 GIT = ("git", "-c", "safe.directory=*", "-C", str(CHECKOUT))
 """git, also if the checkout belongs to another user."""
