@@ -377,11 +377,18 @@ class Board:
         self._decide(pin, by)
 
     def _claim_ended(self, pin: Pin, at: float) -> None:
-        by = ""
-        for claim in pin.claims.end_due(at):
-            is_hold = claim.passing
-            by = claim.name if claim.is_automatic else "manual_hold" if is_hold else "timer"
-        self._decide(pin, by)
+        """End the claims whose time has come, those of its group too, before any output decides.
+
+        So none decides for an instant between two that end together.
+        """
+        causes = {pin: ""}
+        for each in (pin, *self._group(pin)):
+            for claim in each.claims.end_due(at):
+                is_hold = claim.passing
+                by = claim.name if claim.is_automatic else "manual_hold" if is_hold else "timer"
+                causes[each] = by
+        for each, by in causes.items():
+            self._decide(each, by)
 
     def header(self) -> list[HeaderPin]:
         """Return each position of the 40-pin header, with the program that holds its line."""

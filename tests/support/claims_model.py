@@ -66,6 +66,10 @@ class Output:
         return max(found, key=lambda each: (each.level, each.began, each.order), default=default)
 
     @property
+    def ends(self) -> set[float | None]:
+        return {claim.end for claim in self.claims}
+
+    @property
     def wanted(self) -> float:
         value = self.winner().value
         return value if self.keys["mode"] == "pwm" else int(value > 0)
@@ -152,7 +156,11 @@ class Oracle:
                 self._go_on()
                 continue
             else:  # all that end now end together: nothing else shows in between
-                out.drop(*(each for each in out.claims if each.end == at))
+                ending = [out] + [each for each in self._others(out) if at in each.ends]
+                for each in ending:
+                    each.drop(*(claim for claim in each.claims if claim.end == at))
+                for each in ending[1:]:
+                    self.settle(each)
             self.settle(out)
         self.now = to
 
