@@ -173,6 +173,8 @@ class Garage(House):
     )
     def begin(self, has_top: bool, presses: Presses, are_known: bool, delay: float) -> None:
         self.has_top, self.are_known = has_top, are_known
+        if are_known and not has_top and presses.closing == "stop":
+            delay = min(delay, 0.25)  # no contact tells that a door told to close has not left yet
         top = "opened: top, " if has_top else ""
         known = f", presses: {{opening: {presses.opening}, closing: {presses.closing}, "
         known += f"stopped: {presses.stopped}}}"
