@@ -118,18 +118,11 @@ class Broadcaster:
 
     def send_cover(self, cover: "Cover", by: str | None) -> None:
         """Send a change of a cover to all viewers; `by` is what moves it, or None."""
-        problem, since = cover.problem, cover.since
         message = CoverChange(
             seq=self._next_seq(),
             time=round(time.time(), 6),
             cover=cover.name,
-            state=cover.state,
-            position=cover.position,
-            goal=cover.goal,
-            problem=problem and problem.message,
-            problem_reason=problem and problem.name,
-            problem_values=problem.values if problem else {},
-            since=None if since is None else wall_time(since),
+            **state_of(cover),
             by=by,
         )
         for hub in self.hubs:
@@ -176,3 +169,17 @@ class Broadcaster:
     def _next_seq(self) -> int:
         self._seq += 1
         return self._seq
+
+
+def state_of(cover: "Cover") -> dict[str, Any]:
+    """Return what messages say of the state of a cover, by the names of their fields."""
+    problem, since = cover.problem, cover.since
+    return {
+        "state": cover.state,
+        "position": cover.position,
+        "goal": cover.goal,
+        "problem": problem and problem.message,
+        "problem_reason": problem and problem.name,
+        "problem_values": problem.values if problem else {},
+        "since": None if since is None else wall_time(since),
+    }

@@ -95,7 +95,7 @@ class _Clock:
 
 
 class _AllClosed(CoverMemory):
-    """A memory in which a cover of which nothing is kept was closed."""
+    """A memory that takes a cover it knows nothing of as closed."""
 
     def __getitem__(self, key: str) -> Kept:
         """Return what is kept of a cover."""

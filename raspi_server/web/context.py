@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..broadcaster import Broadcaster
+from ..broadcaster import Broadcaster, state_of
 from ..config.pinout import POSITION_BY_GPIO
 from ..config.schema import DrivenConfig
 from ..decoding import shorten
@@ -41,7 +41,6 @@ from ..security.access import AccessPolicy, Caller, Switched
 from ..security.hooks import Hooks
 from ..security.tls import Identity
 from ..status import Status
-from ..system.clock import wall_time
 from .compression import ContentCache
 from .languages import Languages
 from .versions import Versions
@@ -227,7 +226,7 @@ class WebContext:
         return self._cover(cover, self.auth.may_control(cover.config, caller))
 
     def _cover(self, cover: "Cover", may_control: bool) -> CoverInfo:
-        config, problem, since = cover.config, cover.problem, cover.since
+        config = cover.config
         return CoverInfo(
             name=config.name,
             label=config.label,
@@ -235,13 +234,7 @@ class WebContext:
             room=config.room,
             icon=config.icon,
             hidden=config.hidden,
-            state=cover.state,
-            position=cover.position,
-            goal=cover.goal,
-            problem=problem and problem.message,
-            problem_reason=problem and problem.name,
-            problem_values=problem.values if problem else {},
-            since=None if since is None else wall_time(since),
+            **state_of(cover),
             writable=may_control,
             confirm=config.confirm,
             control=self.auth.audience(config),

@@ -303,6 +303,17 @@ class TestGroups:
             *[("down", 0, down), ("up", 1, up)],
         ]
 
+    def test_claims_that_end_together(self, start):
+        """Of two claims that end together none decides alone, not for an instant."""
+        pi = start(up=SHUTTER["up"] | {"initial": "on"}, down=SHUTTER["down"])
+        pi.wait(2)
+        pi.new_changes()
+        for pin in ("up", "down"):
+            claim(pi, SCHEDULE, pin, 1, pin=pin, seconds=5)
+        pi.wait(60)
+        assert pi.board.values() == {"up": 1, "down": 0}
+        assert pi.new_changes() == []
+
     def test_commands_end_each_other(self, start):
         """A command for another output of the group ends the one before, and a wall button's edge.
         An edge does not end a command."""
