@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +36,19 @@ class Together(LoadScopeScheduling):
         if file.startswith("tests/pi/"):
             return nodeid.partition("[")[2]  # the Debian of the emulated Pi
         return next((suite for suite in MACHINES if file.startswith(suite)), file)
+
+
+MORNING = 10
+"""Hour at which each run begins, in the time zone that it chooses for its programs: windows some
+hours before or after now are those of one day, and no clock changes to summer time."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set a time zone in which it is morning now."""
+    if not hasattr(config, "workerinput"):  # the processes of a run inherit it
+        east = (MORNING - time.gmtime().tm_hour + 12) % 24 - 12
+        os.environ["TZ"] = f"Etc/GMT{-east:+d}"  # POSIX counts hours west of Greenwich
+        time.tzset()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
