@@ -567,11 +567,14 @@ class PinState(Struct, frozen=True):
 class CoverStatus(Struct, frozen=True):
     """A cover's state since `time`, and its position in percent, None where it is not known.
 
-    `problem` is what is wrong, in words, or None."""
+    `problem` is what is wrong, in words, or None. `problem_reason` and `problem_values` are for
+    pages that have own words for it."""
 
     state: CoverState
     position: int | None
     problem: str | None
+    problem_reason: str | None
+    problem_values: Values
     time: float | None
 
 
@@ -627,6 +630,8 @@ class FleetPin(Struct, kw_only=True):
     confirm: bool
     control: Audience | None
     error: str | None
+    error_reason: str | None
+    error_values: Values
     kind: str | None
     room: str | None
     icon: str | None
@@ -649,6 +654,8 @@ class FleetCover(Struct, kw_only=True):
     state: CoverState
     position: int | None
     problem: str | None
+    problem_reason: str | None
+    problem_values: Values
     since: float | None
     writable: bool
     confirm: bool
@@ -713,8 +720,8 @@ class News(Struct, frozen=True, tag_field="type", tag="news", omit_defaults=True
     """Changes of the fleet, which apply in the order removed, pis, pins.
 
     `pins` are [value, since] by topic and name, `pis` whole entries, `removed` topics, and `covers`
-    [state, position, problem, since] by topic and name. Pins, covers and entries are encoded
-    already, since their size is measured before they are sent."""
+    [state, position, since, problem, problem_reason, problem_values] by topic and name. Pins,
+    covers and entries are encoded already, since their size is measured before they are sent."""
 
     seq: int
     time: float

@@ -92,7 +92,6 @@ class Claims:
         self._claims: dict[str, Claim] = {}
         self._spent: dict[str, float] = {}
         self._before_start: KeptClaims | None = None
-        self._resumed: set[str] = set()
         self._kept_schedules: set[str] = set()
         """Claims of schedules from before the start, as long as these have not claimed again."""
         self._is_starting = True
@@ -139,7 +138,6 @@ class Claims:
         if self._is_starting and claim.level is Level.RULE and name in self._spent:
             self._spent[name] = max(self._spent[name], claim.began)  # a start is no new edge
             self._kept = None
-            self._resumed.add(name)
         if name in self._spent and claim.began <= self._spent[name]:
             return False
         if claim.level is Level.MANUAL:
@@ -236,8 +234,7 @@ class Claims:
         """Take what comes from now on as events.
 
         A pulse of a schedule that is gone, or is another one now, ends. If a schedule changed the
-        output while the server was away, passing claims end. What a rule had spent is forgotten if
-        its condition does not hold any more.
+        output while the server was away, passing claims end.
         """
         if not self._is_starting:
             return
@@ -245,11 +242,6 @@ class Claims:
         self._kept = None
         for name in self._kept_schedules:
             self._remove(name)
-        self._spent = {
-            name: at
-            for name, at in self._spent.items()
-            if name in self._resumed or not name.startswith("rule ")
-        }
         has_rule = any(claim.level is Level.RULE and claim.is_automatic for claim in self)
         before = self._before_start
         if before and before.scheduled != self._scheduled and not has_rule:

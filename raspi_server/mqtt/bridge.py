@@ -368,7 +368,14 @@ class MqttBridge(MqttListener):
     def _add_changed_covers(self) -> None:
         self._have_covers_changed = False
         for cover in self._pi.covers():
-            state = CoverStatus(cover.state, cover.position, cover.problem, cover.since)
+            state = CoverStatus(
+                cover.state,
+                cover.position,
+                cover.problem,
+                cover.problem_reason,
+                cover.problem_values,
+                cover.since,
+            )
             if self._covers.get(cover.name) != state:
                 self._covers[cover.name] = state
                 self._add(f"covers/{cover.name}", encode(state), retain=True)

@@ -6,9 +6,9 @@ bounded."""
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from sys import getsizeof
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import Meta, Raw, Struct
 from msgspec.structs import replace
 
 from ..config.schema import Label, Name, Seconds
+from ..errors import Values
 from ..limits import DEFAULT, Limits
 from ..messages import (
     UNREADABLE,
@@ -46,6 +47,10 @@ Position = Annotated[int, Meta(ge=0, le=100)] | None
 PinValue = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1)] | None
 _Word = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z")]
 _Time = Annotated[float, Meta(ge=0, le=1e11)] | None
+_Values = Annotated[
+    dict[Annotated[str, Meta(pattern=r"\A[a-z_]{1,32}\Z")], str | float], Meta(max_length=8)
+]
+"""What fills the braces of a message. No integers: one of more than 64 bits could not be sent."""
 
 
 class _PinState(Struct):
@@ -58,6 +63,8 @@ class _CoverState(Struct):
     position: Position
     problem: str | None
     time: _Time
+    problem_reason: _Word | None = None
+    problem_values: _Values = {}
 
 
 class _Server(Struct):
@@ -83,6 +90,8 @@ class _DescribedPin(Struct):
     confirm: bool = False
     control: Audience | None = None
     error: str | None = None
+    error_reason: _Word | None = None
+    error_values: _Values = {}
     kind: _Word | None = None
     room: Label | None = None
     icon: _Word | None = None
@@ -101,6 +110,8 @@ class _DescribedCover(Struct):
     writable: bool
     has_position: bool
     can_stop: bool
+    problem_reason: _Word | None = None
+    problem_values: _Values = {}
     confirm: bool = False
     control: Audience | None = None
     room: Label | None = None
@@ -120,6 +131,7 @@ class _Description(Struct):
 _states = msgspec.json.Decoder(_PinState)
 _cover_states = msgspec.json.Decoder(_CoverState)
 _descriptions = msgspec.json.Decoder(_Description)
+_State = TypeVar("_State", _PinState, _CoverState)
 
 
 class Pi:
@@ -327,13 +339,8 @@ class Fleet:
         pin = pi and pi.pins and pi.pins.get(name)
         if not pi or not pin or not payload:
             return  # no pin of the description
-        try:
-            state = _states.decode(payload)
-        except UNREADABLE:
-            self._ignore(topic, now)
-            return
-        pi.note_heard(now if not is_retained else state.time and min(state.time, now))
-        if (state.value, state.time) != (pin.value, pin.since):
+        state = self._decoded(pi, _states, payload, is_retained, now)
+        if state and (state.value, state.time) != (pin.value, pin.since):
             pin.value, pin.since = state.value, state.time
             if topic not in self._renewed:
                 self._changed.setdefault(topic, {})[name] = pin
@@ -345,18 +352,44 @@ class Fleet:
         cover = pi and pi.covers.get(name)
         if not pi or not cover or not payload:
             return  # no cover of the description
-        try:
-            state = _cover_states.decode(payload)
-        except UNREADABLE:
-            self._ignore(topic, now)
+        state = self._decoded(pi, _cover_states, payload, is_retained, now)
+        if state is None:
             return
-        pi.note_heard(now if not is_retained else state.time and min(state.time, now))
-        problem = _shortened(state.problem)
-        found = state.state, state.position, problem, state.time
-        if found != (cover.state, cover.position, cover.problem, cover.since):
-            cover.state, cover.position, cover.problem, cover.since = found
+        found = replace(
+            cover,
+            state=state.state,
+            position=state.position,
+            since=state.time,
+            problem=_shortened(state.problem),
+            problem_reason=state.problem_reason,
+            problem_values=_shortened_values(state.problem_values),
+        )
+        more_bytes = _bytes_of(_cover_texts(found)) - _bytes_of(_cover_texts(cover))
+        if self._text_bytes + more_bytes > self._limits.fleet_max_text_bytes:
+            self.is_over_limit = True
+        elif found != cover:
+            self._text_bytes += more_bytes
+            pi.text_bytes += more_bytes
+            pi.covers[name] = found
             if topic not in self._renewed:
-                self._moved.setdefault(topic, {})[name] = cover
+                self._moved.setdefault(topic, {})[name] = found
+
+    def _decoded(
+        self,
+        pi: Pi,
+        decoder: msgspec.json.Decoder[_State],
+        payload: bytes,
+        is_retained: bool,
+        now: float,
+    ) -> _State | None:
+        """Return a published state, None if it is invalid, and note when its Pi was heard."""
+        try:
+            state = decoder.decode(payload)
+        except UNREADABLE:
+            self._ignore(pi.topic, now)
+            return None
+        pi.note_heard(now if not is_retained else state.time and min(state.time, now))
+        return state
 
     def _remove(self, topic: str) -> None:
         pi = self._pis.get(topic)
@@ -431,18 +464,15 @@ class Fleet:
             size += len(encode(topic)) + len(values)
         while self._moved and size < max_bytes:
             topic = next(iter(self._moved))
-            covers = self._moved[topic].values()
-            states = encode(
-                {
-                    each.name: (each.state, each.position, each.problem, each.since)
-                    for each in covers
-                }
-            )
-            if size and size + len(states) > max_bytes:
-                break
-            del self._moved[topic]
-            moved[topic] = Raw(states)
-            size += len(encode(topic)) + len(states)
+            covers, states = self._moved[topic], dict[str, Raw]()
+            size += len(encode(topic))
+            while covers and size < max_bytes:  # the problems of all may be more than one message
+                name, cover = covers.popitem()
+                states[name] = Raw(encode(_news_of(cover)))
+                size += len(name) + len(states[name])
+            if not covers:
+                del self._moved[topic]
+            moved[topic] = Raw(encode(states))
         return changed, renewed, removed, moved
 
     def renew(self) -> None:
@@ -481,6 +511,8 @@ def _fleet_pin(described: _DescribedPin, known: FleetPin | None) -> FleetPin:
         confirm=described.confirm,
         control=described.control,
         error=_shortened(described.error),
+        error_reason=described.error_reason,
+        error_values=_shortened_values(described.error_values),
         kind=described.kind,
         room=described.room,
         icon=described.icon,
@@ -504,6 +536,8 @@ def _fleet_cover(described: _DescribedCover, known: FleetCover | None) -> FleetC
         state=newest.state,
         position=newest.position,
         problem=_shortened(newest.problem),
+        problem_reason=newest.problem_reason,
+        problem_values=_shortened_values(newest.problem_values),
         since=newest.since,
         writable=described.writable and described.control != "nobody",
         confirm=described.confirm,
@@ -518,15 +552,49 @@ def _shortened(error: str | None) -> str | None:
     return None if error is None else error[:_MAX_ERROR_CHARACTERS]
 
 
+def _shortened_values(values: Mapping[str, str | float]) -> Values:
+    return {
+        name: value[:_MAX_ERROR_CHARACTERS] if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+
+
+def _news_of(cover: FleetCover) -> tuple[object, ...]:
+    """Return the state of a cover as messages.News has it."""
+    return (
+        cover.state,
+        cover.position,
+        cover.since,
+        cover.problem,
+        cover.problem_reason,
+        cover.problem_values,
+    )
+
+
 def _text_bytes(found: _Description, pins: Iterable[FleetPin], covers: Iterable[FleetCover]) -> int:
     """Return the memory in bytes of the texts that are kept of a description."""
     texts = [found.server.host, found.server.version, found.url or ""]
     for pin in pins:
-        texts += (pin.name, pin.label, pin.group or "", pin.error or "", pin.room or "")
+        texts += (pin.name, pin.label, pin.group or "", pin.room or "")
+        texts += _words_of(pin.error, pin.error_reason, pin.error_values)
         if pin.words:
             texts += (pin.words.on, pin.words.off)
     for cover in covers:
-        texts += (cover.name, cover.label, cover.problem or "", cover.room or "", *cover.pins)
+        texts += _cover_texts(cover)
+    return _bytes_of(texts)
+
+
+def _cover_texts(cover: FleetCover) -> Iterator[str]:
+    yield from (cover.name, cover.label, cover.room or "", *cover.pins)
+    yield from _words_of(cover.problem, cover.problem_reason, cover.problem_values)
+
+
+def _words_of(message: str | None, reason: str | None, values: Values) -> Iterator[str]:
+    yield from (message or "", reason or "", *values)
+    yield from (value for value in values.values() if isinstance(value, str))
+
+
+def _bytes_of(texts: Iterable[str]) -> int:
     return sum(getsizeof(text) for text in texts if text)
 
 

@@ -287,6 +287,32 @@ def test_limit_cuts_a_hold_until_its_input_goes_on_again(build, key, more):
     assert house["hall"] == 1
 
 
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_a_limit_has_cut_stays_off_over_a_restart(build, end):
+    """A restart is no new beginning, whether a rule follows an input or an output, whose value is
+    known later. When the input or the output goes off and on, it is one."""
+    rules = """
+        r: {while: door, turn_on: hall}
+        q: {while: pump, turn_on: lamp}"""
+    pins = LIMITED.replace("gpio: 5, mode: output", "gpio: 5, mode: output, max_on: 2")
+    pins = pins.replace("gpio: 13, mode: output", "gpio: 13, mode: output, initial: keep")
+    house = build(rules)
+    house.reload(with_rules(rules, pins))
+    house.turn("door", 1)
+    house.switch("pump", 1)
+    assert (house["hall"], house["lamp"]) == (1, 1)
+    house.wait(3)
+    assert (house["hall"], house["lamp"]) == (0, 0)
+    getattr(house, end)()
+    house.start(on=("door",))
+    house.wait(1)
+    assert (house["pump"], house["hall"], house["lamp"]) == (1, 0, 0)
+    for value in (0, 1):
+        house.turn("door", value)
+        house.switch("pump", value)
+    assert (house["hall"], house["lamp"]) == (1, 1)
+
+
 def test_turn_off_ends_a_hold_until_its_input_goes_on_again(build):
     """What the turn_off of a schedule has ended is on again at the next edge within the hold. So is
     a pulse, and an input of a list counts only when all of them were off."""

@@ -45,9 +45,13 @@ CLOCK = """([time, more]) => new Intl.DateTimeFormat(
 ).format(time * 1000)"""
 
 
+STARTED = datetime.now()
+
+
 def hours(count: float) -> str:
-    """Return the time of the day some hours from now, as config.yaml has it."""
-    return (datetime.now() + timedelta(hours=count)).strftime("%H:%M")
+    """Return the time of the day some hours after this run began, as config.yaml has it: the same
+    in a configuration and in what is expected of it."""
+    return (STARTED + timedelta(hours=count)).strftime("%H:%M")
 
 
 def house(access: str = "{control: everyone}", control: str = "everyone") -> str:

@@ -13,7 +13,7 @@ from tests.browser.looking import (
     string,
     value,
 )
-from tests.support.fleet import FakePis, pin, state
+from tests.support.fleet import FakePis, cover, cover_state, pin, state
 from tests.support.server import changing
 
 CONFIG = """
@@ -280,6 +280,33 @@ def test_commands_to_another_pi(brokers, start_server, open_page):
     expect(page.get_by_role("alert")).to_have_text(
         "Grow lamp (mute): Not done: mute: the relay is lost"
     )
+
+
+def test_what_is_wrong_in_the_words_of_the_page(brokers, start_server, open_page):
+    """What is the matter with a pin or a cover is told in the language of the browser, also when it
+    comes later. A Pi that gives no reason tells it in its own words."""
+    broker = brokers.broker()
+    others = brokers.enter_context(FakePis(broker))
+    server = start_server(pi(broker.url, "house/kitchen"))
+    taken = {"error": "GPIO4 is in use by pigpiod", "error_reason": "line-in-use"}
+    values = {"gpio": 4, "holder": "pigpiod"}
+    door = cover("door", label="Garage door", problem="it is stuck")
+    pins = [
+        pin("lamp", mode="output", value=None, **taken, error_values=values),
+        pin("fan", mode="output", value=None, error="the line is gone"),
+    ]
+    others.describe("house/garage", "garage", pins, covers=[door])
+    page = open_page(f"{server.url}/fleet/", locale="de-DE")
+    error = row(page, "house/garage", "door").locator(".error")
+    expect(error).to_have_text("it is stuck")
+    told = string("error:line-in-use", "de", **values)
+    expect(row(page, "house/garage", "lamp").locator(".error")).to_have_text(told)
+    expect(row(page, "house/garage", "fan").locator(".error")).to_have_text("the line is gone")
+    contacts = {"closed": "Below", "opened": "Above"}
+    more = {"problem_reason": "cover-contacts-both", "problem_values": contacts}
+    found = cover_state("unknown", problem="both contacts are closed", **more)
+    others.publish("house/garage/covers/door", found)
+    expect(error).to_have_text(string("error:cover-contacts-both", "de", **contacts))
 
 
 def test_rights(brokers, start_server, open_page, shoot):

@@ -34,7 +34,8 @@ def test_states_and_commands(brokers, start_server):
     found = brokers.subscriber(broker, "house/pi/#")
     state = found.last(GARAGE)
     assert state.retained
-    assert state.json == {"state": "closed", "position": None, "problem": None, "time": None}
+    problem = {"problem": None, "problem_reason": None, "problem_values": {}}
+    assert state.json == {"state": "closed", "position": None, **problem, "time": None}
     described = found.last("house/pi/describe").json
     assert [each["name"] for each in described["covers"]] == ["garage", "shutter", "barrier"]
     assert [each["writable"] for each in described["covers"]] == [True, True, False]

@@ -13,7 +13,16 @@ from raspi_server.limits import DEFAULT, Limits
 from raspi_server.messages import News, encode
 from raspi_server.mqtt.fleet import Fleet
 from tests.mqtt.test_hostile_broker import NASTY, NUMBERS
-from tests.support.fleet import FakePis, FleetViewer, cover, cover_state, description, pin, state
+from tests.support.fleet import (
+    COVER_NEWS,
+    FakePis,
+    FleetViewer,
+    cover,
+    cover_state,
+    description,
+    pin,
+    state,
+)
 from tests.support.http import ask
 from tests.support.mqtt import CONTROL, config
 from tests.support.server import memory
@@ -22,8 +31,6 @@ FLEET = ", fleet: true"
 HERE = "house/pi"
 LAMP = pin("lamp", mode="output", writable=True)
 GARAGE = cover("garage")
-KEYS = ("state", "position", "problem", "since")
-"""What news tell of a cover."""
 WIDE = "\N{HAPPY PERSON RAISING ONE HAND}"
 """Four bytes on the wire, and all of its text four bytes a character in memory."""
 
@@ -104,7 +111,8 @@ def test_any_messages(messages, max_bytes):
             for pi in map(json.loads, map(bytes, renewed)):
                 pins = {pin["name"]: [pin["value"], pin["since"]] for pin in pi["pins"]}
                 covers = {
-                    f"cover {each['name']}": [each[key] for key in KEYS] for each in pi["covers"]
+                    f"cover {each['name']}": [each[key] for key in COVER_NEWS]
+                    for each in pi["covers"]
                 }
                 shown[pi["topic"]] = pins | covers
             for each, values in changes.items():
@@ -114,7 +122,7 @@ def test_any_messages(messages, max_bytes):
                 shown[each] |= {f"cover {name}": found for name, found in states.items()}
     assert shown == {
         pi.topic: {pin.name: [pin.value, pin.since] for pin in pi.pins}
-        | {f"cover {each.name}": [getattr(each, key) for key in KEYS] for each in pi.covers}
+        | {f"cover {each.name}": [getattr(each, key) for key in COVER_NEWS] for each in pi.covers}
         for pi in fleet.entries()
     }
     assert all(re.fullmatch("h/[^/]+", topic) and topic.isprintable() for topic in shown)
@@ -140,11 +148,15 @@ def test_limits_of_pis_and_pins():
 
 def test_limits_of_covers():
     """Covers count as pins do, and their texts are cut as those of pins are."""
-    many = [cover(f"c{n}", problem="p" * 600, pins=["x"] * 9) for n in range(60)]
+    values = {"label": "v" * 300, "seconds": 5}
+    many = [
+        cover(f"c{n}", problem="p" * 300, problem_values=values, pins=["x"] * 9) for n in range(60)
+    ]
     fleet = described(as_json(description("x", [pin("p")] * 3, covers=many)), 3, fleet_max_pins=90)
     assert [(len(pi.pins), len(pi.covers)) for pi in fleet.entries()] == [(1, 40), (1, 40)]
     found = fleet["h/0"].covers["c0"]
     assert (found.problem, found.pins) == ("p" * 200, ["x"] * 4)
+    assert found.problem_values == {"label": "v" * 200, "seconds": 5}
     assert fleet.is_over_limit
     fleet.receive("h/0/status", b"", False, 1e9)
     fleet.receive("h/2/describe", as_json(description("x", [], covers=many)), True, 1e9)
@@ -162,6 +174,10 @@ def test_states_of_covers():
         b'{"state":"open","position":101,"problem":null,"time":1}',
         b'{"state":"open","position":null,"problem":7,"time":1}',
         b'{"state":"open","position":null,"problem":null,"time":-1}',
+        as_json(cover_state("open", problem_reason="No reason")),
+        as_json(cover_state("open", problem_values={"A b": 1})),
+        as_json(cover_state("open", problem_values={"label": ["x"]})),
+        as_json(cover_state("open", problem_values=dict.fromkeys("abcdefghi", "x"))),
     ):  # fmt: skip
         fleet.receive("h/0/covers/garage", payload, False, 1e9)
         assert fleet["h/0"].covers["garage"].state == "closed"
@@ -171,6 +187,13 @@ def test_states_of_covers():
     fleet.receive("h/1/covers/garage", as_json(cover_state("open", 5)), False, 1e9)
     found = fleet["h/0"].covers["garage"]
     assert (found.state, found.position, found.problem) == ("open", 7, problem[:200])
+    more = {"problem_reason": "cover-not-confirmed", "problem_values": {"seconds": 10**18}}
+    fleet.receive("h/0/covers/garage", as_json(cover_state("open", 5, 7, **more)), False, 1e9)
+    found = fleet["h/0"].covers["garage"]
+    assert (found.problem_reason, found.problem_values) == (
+        "cover-not-confirmed",
+        {"seconds": 1e18},
+    )
     for since, wanted in ((4, "open"), (6, "closed")):
         covers = [cover("garage", since=since)]
         fleet.receive("h/0/describe", as_json(description("x", [], covers=covers)), True, 1e9)
@@ -221,7 +244,8 @@ def test_news_are_small():
     for n in range(3):
         receive(f"pins/p{n}", as_json(state(1)))
         receive(f"covers/c{n}", as_json(cover_state("opening", 2e9, 40, WIDE * 200)))
-    assert take_news() == [1500, 0, 0, 1500]
+    counts = take_news()
+    assert counts[:3] == [1500, 0, 0] and counts[3] >= 1500
     receive("status", b"")
     assert take_news() == [0, 0, 1500, 0]
     assert max(sizes) <= 72_000 < DEFAULT.max_viewer_backlog_bytes / 3
@@ -229,10 +253,12 @@ def test_news_are_small():
     assert take_news() == [0, 6, 0, 0] and max(sizes) <= 72_000
     for n in range(6):
         for each in fleet[f"h/{n}"].covers:
-            problem = WIDE * 200
-            states = as_json(cover_state("opening", 2e9, 40, problem))
+            text = WIDE * 200
+            more = {"problem_reason": "r" * 32, "problem_values": dict.fromkeys("abcdefgh", text)}
+            states = as_json(cover_state("opening", 2e9, 40, text, **more))
             fleet.receive(f"h/{n}/covers/{each}", states, False, 1e9)
-    assert take_news() == [0, 0, 0, 6] and max(sizes) <= 72_000
+    counts = take_news()
+    assert counts[:3] == [0, 0, 0] and counts[3] > 6 and max(sizes) <= 72_000
     assert sum(sizes) > 3 * DEFAULT.max_viewer_backlog_bytes
     assert not described(largest("\x01" * 3)).has_news  # its JSON is beyond the limit
 

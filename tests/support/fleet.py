@@ -10,6 +10,8 @@ from tests.support.server import LIMIT, Server
 from tests.support.websocket import WebSocketClient
 
 BEGAN = time.time() - 7200
+COVER_NEWS = ("state", "position", "since", "problem", "problem_reason", "problem_values")
+"""What news tell of a cover."""
 
 
 def pin(name: str, **more: Any) -> dict[str, Any]:
@@ -50,7 +52,8 @@ class FakePis(Client):
         for each in pins:
             self.publish(f"{topic}/pins/{each['name']}", state(each["value"], each["since"]))
         for each in more.get("covers", ()):
-            own = {key: each[key] for key in ("state", "position", "problem")}
+            keys = ("state", "position", "problem", "problem_reason", "problem_values")
+            own = {key: each[key] for key in keys}
             self.publish(f"{topic}/covers/{each['name']}", {**own, "time": each["since"]})
         self.publish(f"{topic}/status", b"online" if online else b"offline")
 
@@ -65,11 +68,15 @@ def state(value: float | None, moment: float | None = None) -> dict[str, Any]:
 
 
 def cover_state(
-    state: str, moment: float | None = None, position: int | None = None, problem: str | None = None
+    state: str,
+    moment: float | None = None,
+    position: int | None = None,
+    problem: str | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """Return a state as in `covers/NAME`."""
     when = time.time() if moment is None else moment
-    return {"state": state, "position": position, "problem": problem, "time": when}
+    return {"state": state, "position": position, "problem": problem, "time": when, **more}
 
 
 class FleetViewer(WebSocketClient):
@@ -103,8 +110,7 @@ class FleetViewer(WebSocketClient):
                     self.pin(topic, name).update(value=value, since=since)
             for topic, covers in message.get("covers", {}).items():
                 for name, found in covers.items():
-                    keys = ("state", "position", "problem", "since")
-                    self.cover(topic, name).update(zip(keys, found, strict=True))
+                    self.cover(topic, name).update(zip(COVER_NEWS, found, strict=True))
         return message
 
     def wait_until(self, what: Callable[[], Any]) -> None:

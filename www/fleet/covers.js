@@ -20,9 +20,9 @@ export function withCovers({ pins, covers = [] }) {
   return merged(pins.filter(({ name }) => !inside.has(name)), /** @type {any[]} */ (shown)).filter(({ hidden }) => !hidden);
 }
 
-/** Take on the news of a cover. @param {Pin} pin @param {[Cover["state"], number|null, string|null, number|null]} news */
-export function follow(pin, [state, position, problem, since]) {
-  Object.assign(coverOf(pin) ?? {}, { state, position, problem, since });
+/** Take on the news of a cover. @param {Pin} pin @param {import("./fleet-client.js").CoverNews} news */
+export function follow(pin, [state, position, since, problem, problem_reason, problem_values]) {
+  Object.assign(coverOf(pin) ?? {}, { state, position, since, problem, problem_reason, problem_values });
 }
 
 /** Return the row of a cover, or undefined for a pin. @param {Pi} pi @param {Pin} pin @param {import("./fleet-client.js").FleetClient} fleet @param {string} title */

@@ -24,7 +24,11 @@ import { troubleOf } from "./trouble.js";
  * @property {boolean} confirm
  * @property {"everyone"|"code"|"nobody"|null} control  callers that may switch it from this server; null for inputs
  * @property {string|null} error
+ * @property {string|null} [error_reason]  the name of its string in languages/, whose braces `error_values` fill
+ * @property {Record<string, string|number>} [error_values]
  */
+/** @typedef {import("../ui/cover.js").Cover} Cover */
+/** What of a cover changes. @typedef {[Cover["state"], number|null, number|null, string|null, string|null, Record<string, string|number>]} CoverNews */
 /**
  * @typedef {object} Entry
  * @property {string} topic
@@ -36,13 +40,13 @@ import { troubleOf } from "./trouble.js";
  * @property {string} version
  * @property {string|null} url
  * @property {Pin[]} pins
- * @property {import("../ui/cover.js").Cover[]} [covers]
+ * @property {Cover[]} [covers]
  */
 /** Without hidden pins, and with covers among the others, as pins. `words` is what a search compares.
  * @typedef {Entry & {byName: Map<string, Pin>, words: string, trouble: import("./trouble.js").Trouble}} Pi */
 /** @typedef {{connected: boolean, error: string|null}} Broker */
 /** @typedef {{seq: number, time: number, removed?: string[], pis?: Entry[], pins?: Record<string, Record<string, [number|null, number|null]>>,
- *   covers?: Record<string, Record<string, [import("../ui/cover.js").Cover["state"], number|null, string|null, number|null]>>}} News */
+ *   covers?: Record<string, Record<string, CoverNews>>}} News */
 /**
  * all: the whole fleet was fetched; pi: a Pi is new, has a new description, went online or offline, or has other trouble; removed: a Pi was removed; pin: a pin
  * changed; state: the state of the broker or the rights of this browser changed.
