@@ -21,6 +21,9 @@ from .rule_ports import Pins, Window
 from .rules import Action, Rule, Track
 from .storms import STORM_CHANGES, STORM_S, Storms
 
+_LATE_S = 60
+"""Time after which nothing is pressed or moved that fell due while the server was away. It is that
+of schedules without `late`."""
 _BY_RULE = "rule "
 """What the cause of a change by a rule begins with; its name follows."""
 
@@ -392,18 +395,26 @@ class RuleEngine:
             runner.rule.press(pin, moment)
             runner.rule.state.began, runner.is_claiming = None, False  # a press begins anew
         else:
-            self._react(runner)
+            self._react(runner, moment)
 
-    def _react(self, runner: _Runner) -> None:
-        pulses = runner.rule.config.pulse
+    def _react(self, runner: _Runner, moment: float) -> None:
+        """Act at an event. Nothing is pressed or moved late."""
+        pulses, now = runner.rule.config.pulse, self._loop.time()
+        is_late = now - moment > _LATE_S
         actions = [
             action
             for action in runner.rule.reaction(self._is_on, self._on_value)
-            if action.pin not in pulses or self._is_open(action.pin)  # nothing is pressed late
+            if action.pin not in pulses or (self._is_open(action.pin) and not is_late)
         ]
+        moves = runner.rule.config.move
+        if is_late and (pulses or moves):
+            words = "rule %s: %s: not pressed or moved, %.0f s late"
+            log.warning(words, runner.name, ", ".join([*pulses, *moves]), now - moment)
+        if not actions and (is_late or not moves):
+            return
         runner.runs += 1
-        self._claim(runner, actions, self._loop.time(), edge=True)
-        for cover, goal in runner.rule.config.move.items():
+        self._claim(runner, actions, now, edge=True)
+        for cover, goal in () if is_late else moves.items():
             if self._covers and self._covers.move(cover, goal, f"{_BY_RULE}{runner.name}"):
                 self._count_for(runner, cover)
 
@@ -415,8 +426,9 @@ class RuleEngine:
         rule = runner.rule
         at = runner.at = max(at, runner.at)
         may_act = self._may_act(runner)
-        if not self._is_opening and rule.take_due(at) and may_act:
-            self._react(runner)
+        due = None if self._is_opening else rule.take_due(at)
+        if due is not None and may_act:
+            self._react(runner, due)
         if rule.is_lasting:
             if not may_act:
                 rule.forget_presses()

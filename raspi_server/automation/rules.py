@@ -125,17 +125,20 @@ class Rule:
             moments += [start for _, start in self._starts() if start > now]
         return min(moments, default=None)
 
-    def take_due(self, now: float) -> bool:
-        """Tell if one of its pins has been active for `for` seconds, once for each time."""
+    def take_due(self, now: float) -> float | None:
+        """Return the moment at which a pin had been active for `for` seconds, once for each time.
+
+        It is the last one of several, and None without any.
+        """
         if not self.is_delayed:
-            return False
-        due = [
-            pin
+            return None
+        due = {
+            pin: start
             for pin, start in self._starts()
             if start <= now and self.state.fired.get(pin) != self._tracks[pin].since
-        ]
+        }
         self.state.fired |= {pin: self._tracks[pin].since for pin in due}
-        return bool(due)
+        return max(due.values(), default=None)
 
     def values(self) -> Iterator[Action]:
         """Yield what a lasting rule claims."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import time
 from datetime import datetime
@@ -262,7 +263,8 @@ rules:
   shade: {{when: button, move: {{shutter: close}}}}
 """
     program = changing(clock_is(True), clock_from(file), automation_check_interval_s=0.02)
-    server = start_server(text, program=program, env={"STATE_DIRECTORY": str(state)})
+    environment = {**os.environ, "STATE_DIRECTORY": str(state)}
+    server = start_server(text, program=program, env=environment)
     found = {each["name"]: each for each in ask(server, "GET", "/api/schedules").json["schedules"]}
     lunch, shade = found["lunch"], found["shade"]
     assert (lunch["cover"], lunch["goal"], lunch["pin"]) == ("garage", "open", None)
