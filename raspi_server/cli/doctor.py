@@ -306,14 +306,15 @@ def _check_kernel() -> Finding:
 
 def _check_lgpio() -> Finding:
     """Check that lgpio is installed and new enough. Release 0.0.0.2 on PyPI is an empty stub."""
-    remedy = "sudo apt install python3-lgpio && sudo scripts/install.sh"
+    from ..gpio.software_pwm import remedy
+
     try:
         version = importlib.metadata.version("lgpio")
     except importlib.metadata.PackageNotFoundError:
-        return Finding("error", "lgpio", "not installed: no pwm pin can be opened", remedy)
+        return Finding("error", "lgpio", "not installed: no pwm pin can be opened", remedy())
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
     if numbers < _MIN_LGPIO_VERSION:
-        return Finding("error", "lgpio", f"expected 0.2.2 or newer, found {version}", remedy)
+        return Finding("error", "lgpio", f"expected 0.2.2 or newer, found {version}", remedy())
     return Finding("ok", "lgpio", version)
 
 

@@ -8,6 +8,7 @@ import atexit
 import functools
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from gpiozero.exc import PinError
 
 _RASPBERRY_PI_OS = Path("/etc/rpi-issue")
+_FIRST_WITHOUT_WHEEL = 3, 13
+"""The release of Python from which lgpio has no wheel. It has none for 32 bits at all."""
 
 
 class SoftwarePwm:
@@ -63,10 +66,13 @@ class SoftwarePwm:
             raise PinError(f"GPIO{self._gpio}: {error}") from error
 
 
-def _advice() -> str:
+def remedy() -> str:
+    """Return what to do on this system where lgpio is missing."""
     if _RASPBERRY_PI_OS.exists():
-        return "sudo apt install python3-lgpio, then install raspi-server again"
-    return "Raspberry Pi OS has it, this system has not: write mode: output"
+        return "sudo apt install python3-lgpio && sudo scripts/install.sh"
+    if sys.version_info < _FIRST_WITHOUT_WHEEL and sys.maxsize > 2**32:
+        return "sudo scripts/install.sh"
+    return "write mode: output in place of pwm; Raspberry Pi OS has lgpio, this system has not"
 
 
 @functools.cache
@@ -88,7 +94,7 @@ def _import_lgpio() -> Any:
 
         lgpio.tx_pwm  # noqa: B018  # 0.0.0.2 is an empty stub
     except (ImportError, AttributeError) as error:
-        raise PinError(f"a pwm pin needs lgpio: {error} ({_advice()})") from error
+        raise PinError(f"a pwm pin needs lgpio: {error} ({remedy()})") from error
     finally:
         os.chdir(here)
     return lgpio

@@ -19,7 +19,7 @@ from raspi_server import __version__
 from raspi_server.cli import doctor
 from raspi_server.cli.health import MAX_ANSWER_BYTES
 from raspi_server.cli.main import main
-from raspi_server.gpio import chardev
+from raspi_server.gpio import chardev, software_pwm
 from raspi_server.net.addresses import local_name
 from raspi_server.security.hooks import Hooks
 from raspi_server.system import vitals
@@ -202,6 +202,30 @@ def test_certificate(machine, tmp_path, monkeypatch):
     assert "key.pem: the key cannot be read: No such file" in found["certificate"][0]
 
 
+@pytest.mark.parametrize(
+    ("is_raspberry_pi_os", "version", "largest", "remedy"),
+    [
+        (True, (3, 13), 2**63 - 1, "sudo apt install python3-lgpio && sudo scripts/install.sh"),
+        (True, (3, 11), 2**31 - 1, "sudo apt install python3-lgpio && sudo scripts/install.sh"),
+        (False, (3, 11), 2**63 - 1, "sudo scripts/install.sh"),
+        (False, (3, 13), 2**63 - 1, "write mode: output"),
+        (False, (3, 11), 2**31 - 1, "write mode: output"),
+    ],
+    ids=["Raspberry Pi OS", "32-bit Raspberry Pi OS", "Debian 12", "Debian 13", "32-bit Debian"],
+)
+def test_remedy_for_a_missing_lgpio(
+    monkeypatch, tmp_path, is_raspberry_pi_os, version, largest, remedy
+):
+    """The remedy exists on the system: only Raspberry Pi OS has a package, and only Python up to
+    3.12 with 64 bits has a wheel."""
+    monkeypatch.setattr(software_pwm, "_RASPBERRY_PI_OS", tmp_path / "issue")
+    if is_raspberry_pi_os:
+        (tmp_path / "issue").touch()
+    monkeypatch.setattr(software_pwm.sys, "version_info", version)
+    monkeypatch.setattr(software_pwm.sys, "maxsize", largest)
+    assert software_pwm.remedy().startswith(remedy)
+
+
 def test_gpio_of_a_pi(machine, monkeypatch, tmp_path):
     """On a Pi, a missing chip, a user who is not in its group, and for a pwm pin lgpio as an empty
     stub are each named with the command that solves it."""
@@ -212,8 +236,8 @@ def test_gpio_of_a_pi(machine, monkeypatch, tmp_path):
     assert status == 1
     assert "expected a gpiochip labelled pinctrl-bcm2835" in found["gpio"][0]
     assert found["kernel"][0].startswith("note it has no parameter persist_gpio_outputs: outputs")
-    install = "-> sudo apt install python3-lgpio && sudo scripts/install.sh"
-    assert found["lgpio"] == [f"error expected 0.2.2 or newer, found 0.0.0.2 {install}"]
+    remedy = software_pwm.remedy()
+    assert found["lgpio"] == [f"error expected 0.2.2 or newer, found 0.0.0.2 -> {remedy}"]
 
     device = tmp_path / "gpiochip0"
     device.touch()
