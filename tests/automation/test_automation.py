@@ -193,6 +193,7 @@ def test_without_a_state_folder_schedules_run(evidence, monkeypatch):
 
 def test_change_of_the_time_zone_is_noticed(evidence, tmp_path, monkeypatch):
     """Another time zone is noticed while the server runs, without a reload."""
+    monkeypatch.delenv("TZ", raising=False)
     monkeypatch.setattr(automation, "SystemZone", lambda: zone)
     link = tmp_path / "localtime"
     link.symlink_to("/usr/share/zoneinfo/Etc/GMT+11")

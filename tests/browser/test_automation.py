@@ -40,6 +40,15 @@ from raspi_server.__main__ import main
 sys.exit(main())
 """
 """The program on a machine that knows nothing of the time."""
+COUNT_DOWN = """pin => {
+    const since = document.querySelector(`#pins [data-pin="${pin}"] .since`);
+    globalThis.left = [];
+    new MutationObserver(() => {
+        const [, seconds] = since.textContent.match(/^by hand, (\\d+) sec left$/) ?? [];
+        if (seconds) left.push(Number(seconds));
+    }).observe(since, { characterData: true, childList: true, subtree: true });
+}"""
+"""Collects the seconds that a row says are left."""
 CLOCK = """([time, more]) => new Intl.DateTimeFormat(
     navigator.language, {hour: "2-digit", minute: "2-digit", hourCycle: "h23", ...more}
 ).format(time * 1000)"""
@@ -208,10 +217,11 @@ def test_on_for_a_while(start_house, open_page, shoot, has_sockets):
     expect(open_row(page, "lawn").locator(".whiles button")).to_have_text(names[:2])
     expect(open_row(page, "gate").locator(".whiles")).to_have_count(0)
 
+    page.evaluate(COUNT_DOWN, "desk")
     api(server, "/api/pins/desk", "PUT", {"value": 1, "seconds": 7})
-    for seconds in (6, 4, 2):
-        expect(since(page, "desk")).to_have_text(f"by hand, {seconds} sec left")
     expect(card(page, "desk").first.locator(".word")).to_have_text("off")
+    left = page.evaluate("left")  # a busy machine may leave out some
+    assert len(left) > 1 and left == sorted(set(left), reverse=True) and left[0] <= 7
 
     for level in (0.3, 0):
         switch(server, "fan", level)
