@@ -24,8 +24,8 @@ pins:
   opener: {gpio: 23, mode: output, kind: garage_door, label: Garage opener, pulse: 0.5}
   garage_shut: {gpio: 24, mode: input, kind: garage_door, label: Garage shut, pull: up}
   garage_up: {gpio: 25, mode: input, label: Garage up, pull: up}
-  shutter_up: {gpio: 5, mode: output, label: Shutter up, group: shutter, group_pause: 0.5}
-  shutter_down: {gpio: 6, mode: output, label: Shutter down, group: shutter, group_pause: 0.5}
+  shutter_up: {gpio: 20, mode: output, label: Shutter up, group: shutter, group_pause: 0.5}
+  shutter_down: {gpio: 21, mode: output, label: Shutter down, group: shutter, group_pause: 0.5}
 covers:
   garage:
     label: Garage door

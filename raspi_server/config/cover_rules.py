@@ -32,6 +32,7 @@ _EXAMPLES: dict[Any, str] = {
 }
 _OUTPUTS = ("button", "up", "down")
 _CONTACTS = ("closed", "opened")
+_LAST_PULLED_UP = 8
 _ON_COVER = ("confirm", "control")
 """Keys that stand on a cover, not on its outputs."""
 
@@ -240,12 +241,28 @@ def _pair(up: PinConfig, down: PinConfig) -> Iterator[Violation]:
 
 def doubts(cover: CoverConfig, pins: Mapping[str, PinConfig]) -> Iterator[Violation]:
     """Check a cover for values that are allowed but may be mistakes."""
+    for key in _OUTPUTS:
+        output = pins.get(getattr(cover, key) or "")
+        if isinstance(output, OutputConfig) and _is_on_in_boot(output):
+            words = f"expected an output that is off while the Pi starts, got {output.name} with"
+            others = "GPIO9 to GPIO27" if output.active == "high" else "GPIO4 to GPIO8"
+            found = f"active: {output.active} on GPIO{output.gpio}, which may move the cover then"
+            yield Violation(key, f"{words} {found}; connect it to one of {others}")
     pin = pins.get(cover.opened or "")
     if not isinstance(pin, InputConfig) or pin.kind not in OPENINGS or pin.pull == "none":
         return
     if (pin.active == "high") == (pin.pull == "up"):
         message = f"{pin.name} is 1 while its contact is open; a contact that closes at the open"
         yield Violation("opened", f"{message} end has no kind: {pin.kind}")
+
+
+def _is_on_in_boot(pin: OutputConfig) -> bool:
+    """Return True if an output is on until the server has it.
+
+    Until then lines are inputs, with a pull-up for GPIO0 to GPIO8 and a pull-down for all others
+    (BCM2835 ARM Peripherals, table 6-31; the same on later Pis).
+    """
+    return (pin.gpio <= _LAST_PULLED_UP) == (pin.active == "high")
 
 
 def _what(name: str, pin: PinConfig | None, pins: Mapping[str, PinConfig]) -> str:

@@ -9,8 +9,8 @@ from tests.config.reading import errors, read
 
 PINS = """\
 pins:
-  opener: {gpio: 5, mode: output, pulse: 0.5}
-  up:     {gpio: 6, mode: output, group: shutter, group_pause: 0.5}
+  opener: {gpio: 22, mode: output, pulse: 0.5}
+  up:     {gpio: 27, mode: output, group: shutter, group_pause: 0.5}
   down:   {gpio: 12, mode: output, group: shutter, group_pause: 0.5}
   shut:   {gpio: 13, mode: input, kind: garage_door, pull: up}
   top:    {gpio: 16, mode: input, pull: up}
@@ -180,6 +180,36 @@ def test_a_contact_that_is_read_the_wrong_way():
     assert str(warning).startswith(f"config.yaml:{LINE}: covers.door.opened: top is 1 while its")
     read(with_cover(f"{BUTTON}, opened: top"), warnings=(warnings := []))
     assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("gpio", "active", "others"),
+    [
+        (5, "high", "GPIO9 to GPIO27"),
+        (8, "high", "GPIO9 to GPIO27"),
+        (9, "low", "GPIO4 to GPIO8"),
+        (8, "low", ""),
+        (9, "high", ""),
+    ],
+)
+@pytest.mark.parametrize(("key", "keys"), [("button", BUTTON), ("up", MOTOR)])
+def test_an_output_that_is_on_while_the_pi_starts(gpio, active, others, key, keys):
+    """GPIO0 to GPIO8 are high until the server runs, the others low. An output of a cover that is
+    on then could move it."""
+    name, line = ("opener", 22) if key == "button" else ("up", 27)
+    pins = PINS.replace(f"gpio: {line},", f"gpio: {gpio}, active: {active},")
+    read(with_cover(keys, pins), warnings=(warnings := []))
+    if not others:
+        assert warnings == []
+        return
+    (warning,) = warnings
+    message = (
+        f"expected an output that is off while the Pi starts, got {name} with active: {active}"
+    )
+    assert str(warning) == (
+        f"config.yaml:{LINE}: covers.door.{key}: {message} on GPIO{gpio},"
+        f" which may move the cover then; connect it to one of {others}"
+    )
 
 
 def test_texts_of_covers():
