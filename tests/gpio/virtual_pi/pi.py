@@ -131,9 +131,9 @@ class Pi(Agent):
         self.write(CONFIG, f"{others}pins:\n{pins}")
         self.systemctl("start")
 
-    def reload(self, pins: str) -> None:
+    def reload(self, pins: str, others: str = EVERYONE) -> None:
         """Reload the service, and wait until it has the new configuration."""
-        self.write(CONFIG, f"{EVERYONE}pins:\n{pins}")
+        self.write(CONFIG, f"{others}pins:\n{pins}")
         with self.viewer() as viewer:
             viewer.receive("hello")
             self.systemctl("reload")

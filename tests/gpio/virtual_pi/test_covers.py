@@ -42,9 +42,9 @@ def state(pi: Pi, name: str) -> str:
     return found
 
 
-def never_on(record: Record) -> bool:
-    """Return True if no output was on."""
-    return all("set 1" not in record.of(gpio) for gpio in OUTPUTS)
+def never_on(record: Record, *outputs: int) -> bool:
+    """Return True if none of these outputs, by default of all, was on."""
+    return all("set 1" not in record.of(gpio) for gpio in outputs or OUTPUTS)
 
 
 def test_nothing_moves_without_a_command(home: Pi) -> None:
@@ -83,6 +83,43 @@ def test_a_press_and_what_follows(home: Pi) -> None:
         time.sleep(4)
     assert [what for what in record.of(OPENER) if what == "set 1"] == ["set 1"]
     assert state(home, "garage") == "open"
+
+
+def test_crash_in_a_press(home: Pi) -> None:
+    """A crash while the button is pressed ends the press, and nothing presses it again."""
+    home.start(LINES.replace("pulse: 0.3", "pulse: 3"), EVERYONE + COVERS)
+    with home.record() as record:
+        post(home, "garage/open")
+        home.kill()
+        assert home.level(OPENER) == 0
+        home.systemctl("restart")
+        time.sleep(1)
+    assert record.of(OPENER).count("set 1") == 1
+    assert never_on(record, UP, DOWN)
+
+
+def test_another_configuration(home: Pi) -> None:
+    """Another drive, a contact that is read the other way, and a cover that is removed: a motion
+    ends, and nothing is pressed and nothing moves."""
+    home.start(LINES, EVERYONE + COVERS)
+    post(home, "shutter/open")
+    home.wait_for(lambda: home.level(UP) == 1, "it opens")
+    turned = LINES.replace("kind: garage_door", "kind: garage_door, active: low")
+    only_garage = COVERS[: COVERS.index("  shutter")]
+    with home.record() as record:
+        for lines, covers in (
+            (LINES, COVERS.replace("travel: 8", "travel: 9").replace("travel: 3", "travel: 4")),
+            (turned, COVERS),
+            (LINES, only_garage),
+            (LINES, ""),
+            (LINES, COVERS),
+        ):
+            home.reload(lines, EVERYONE + covers)
+            assert [home.level(gpio) for gpio in OUTPUTS] == [0, 0, 0]
+        home.systemctl("restart")
+        time.sleep(1)
+    assert never_on(record)
+    assert state(home, "garage") == "closed"
 
 
 def test_never_both_outputs(home: Pi) -> None:
