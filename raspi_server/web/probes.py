@@ -20,6 +20,7 @@ class Answer(NamedTuple):
 
 
 _APPLE = Answer("<HTML><HEAD><TITLE>Success</TITLE></HEAD><BODY>Success</BODY></HTML>", "text/html")
+_NETWORK_MANAGER = Answer("NetworkManager is online\n")
 _ANSWERS = {
     ("captive.apple.com", "/hotspot-detect.html"): _APPLE,
     ("captive.apple.com", "/"): _APPLE,
@@ -28,8 +29,15 @@ _ANSWERS = {
     ("connectivitycheck.android.com", "/generate_204"): Answer(),
     ("clients3.google.com", "/generate_204"): Answer(),
     ("www.google.com", "/generate_204"): Answer(),
+    ("www.google.com", "/gen_204"): Answer(),
+    ("play.googleapis.com", "/generate_204"): Answer(),
+    ("connect.rom.miui.com", "/generate_204"): Answer(),
+    ("connectivitycheck.platform.hicloud.com", "/generate_204"): Answer(),
     ("www.msftconnecttest.com", "/connecttest.txt"): Answer("Microsoft Connect Test"),
+    ("ipv6.msftconnecttest.com", "/connecttest.txt"): Answer("Microsoft Connect Test"),
     ("www.msftncsi.com", "/ncsi.txt"): Answer("Microsoft NCSI"),
+    ("network-test.debian.org", "/nm"): _NETWORK_MANAGER,
+    ("nmcheck.gnome.org", "/check_network_status.txt"): _NETWORK_MANAGER,
     ("detectportal.firefox.com", "/success.txt"): Answer("success\n"),
     ("detectportal.firefox.com", "/canonical.html"): Answer(
         '<meta http-equiv="refresh"'

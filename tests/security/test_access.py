@@ -146,6 +146,8 @@ def test_other_names_are_rejected(serve):
         ("connectivitycheck.gstatic.com", "/generate_204", ""),
         ("www.msftconnecttest.com", "/connecttest.txt", "Microsoft Connect Test"),
         ("detectportal.firefox.com", "/success.txt", "success\n"),
+        ("play.googleapis.com", "/generate_204", ""),
+        ("nmcheck.gnome.org", "/check_network_status.txt", "NetworkManager is online\n"),
     ],
 )
 def test_captive_portal_probes(serve, start_server, certificate, host, path, answer):
