@@ -76,6 +76,10 @@ export class CoverItem {
     return { on: words, off: words };
   }
 
+  get problem() {
+    return this.actual.problem;
+  }
+
   get since() {
     return this.actual.since;
   }
