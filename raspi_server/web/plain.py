@@ -342,12 +342,13 @@ class Plain(NamedHandler):
         return f"<tr><th>{escape(pin.label)}</th>{rest}</tr>\n"
 
     def _cover_row(self, cover: CoverInfo) -> str:
-        active = {"unknown": "", "closed": " class='off'"}.get(cover.state, " class='open'")
-        words = self._words.text(f"cover_{cover.state}")
+        found = "unknown" if cover.is_lost else cover.state
+        active = {"unknown": "", "closed": " class='off'"}.get(found, " class='open'")
+        words = self._words.text(f"cover_{found}")
         if cover.position is not None and 0 < cover.position < 100:
             words += f", {cover.position} %"
         state = f"<strong{active}>{escape(words)}</strong>"
-        if cover.since and cover.state != "unknown":
+        if cover.since and found != "unknown":
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(cover.since))
             state += f" <small>{self._html('since', time=since)}</small>"
         if cover.problem:
