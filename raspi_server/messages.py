@@ -407,6 +407,18 @@ class CoverInfo(Struct, frozen=True, kw_only=True):
     can_stop: bool
     pins: tuple[str, ...]
 
+    @property
+    def is_lost(self) -> bool:
+        """True if its place is not known, as after a power cut on its way."""
+        is_counted = self.has_position and self.position is None
+        return self.state == "unknown" or (self.state == "stopped" and is_counted)
+
+    @property
+    def waiting_goal(self) -> CoverGoal | None:
+        """The end it was told to go to once something else is over, or None."""
+        motion = {"open": "opening", "close": "closing"}.get(str(self.goal), self.state)
+        return None if motion == self.state else self.goal
+
 
 class Hello(Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
     """The first message to a viewer.

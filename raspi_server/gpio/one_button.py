@@ -102,9 +102,12 @@ class OneButton(Cover):
             self._drop_goal()
             self._end_motion()
             return
+        was_waiting = self.goal is not None and goal_direction(self.goal) != self._heading
         if goal_direction(self.goal) != self._heading:
             self._drop_goal()
         if self._effect() != "stop" or self._may_be_over:
+            if was_waiting:  # it was all that was left to stop
+                return
             raise refusal("cover-cannot-stop", label=self.config.label)
         self.goal, self._is_stopping, self._by = None, True, by
         self._act()

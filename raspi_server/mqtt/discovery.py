@@ -357,10 +357,12 @@ def _dimmed(topic: str, pin: PinInfo) -> dict[str, Any]:
 def _cover(base: str, host: str, cover: CoverInfo) -> dict[str, Any]:
     """Return the component of a cover.
 
-    One that has stopped on its way is open. Home Assistant itself would call a door closed that was
-    stopped while it closed."""
+    One that has stopped on its way is open, and unknown if its position got lost there. Home
+    Assistant itself would call a door closed that was stopped while it closed."""
     topic = f"{base}/covers/{cover.name}"
     known = "value_json is defined and value_json.state != 'unknown'"
+    if cover.has_position:
+        known += " and (value_json.state != 'stopped' or value_json.position is number)"
     component: dict[str, Any] = {
         "platform": "cover",
         "name": _name(cover.label, host),

@@ -342,12 +342,15 @@ class Plain(NamedHandler):
         return f"<tr><th>{escape(pin.label)}</th>{rest}</tr>\n"
 
     def _cover_row(self, cover: CoverInfo) -> str:
-        active = {"unknown": "", "closed": " class='off'"}.get(cover.state, " class='open'")
-        words = self._words.text(f"cover_{cover.state}")
+        found = "unknown" if cover.is_lost else cover.state
+        active = {"unknown": "", "closed": " class='off'"}.get(found, " class='open'")
+        words = self._words.text(f"cover_{found}")
         if cover.position is not None and 0 < cover.position < 100:
             words += f", {cover.position} %"
+        if cover.waiting_goal:
+            words += f", {self._words.text(f'cover_then_{cover.waiting_goal}')}"
         state = f"<strong{active}>{escape(words)}</strong>"
-        if cover.since and cover.state != "unknown":
+        if cover.since and found != "unknown":
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(cover.since))
             state += f" <small>{self._html('since', time=since)}</small>"
         if cover.problem:
@@ -358,9 +361,13 @@ class Plain(NamedHandler):
         return f"<tr><th>{escape(cover.label)}</th>{rest}</tr>\n"
 
     def _cover_controls(self, cover: CoverInfo) -> list[str]:
-        """Return the forms to move a cover. The state is not asked: this page may be old."""
+        """Return the forms to move a cover.
+
+        All that it can do is offered in any state: this page may be old. A stop also drops a goal
+        that waits, where it cannot stop the drive."""
         fields = self._hidden(cover=cover.name)
-        names = ("open", "stop", "close") if cover.can_stop else ("open", "close")
+        has_stop = cover.can_stop or cover.waiting_goal
+        names = ("open", "stop", "close") if has_stop else ("open", "close")
         found = [_form(f"{fields}{' '.join(self._button(name) for name in names)}")]
         if cover.has_position:
             name = self._html("position", label=cover.label)

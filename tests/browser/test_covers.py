@@ -76,6 +76,7 @@ LABELS = {
 }  # fmt: skip
 TARGETS = """[...document.querySelectorAll(".move")].filter((move) => move.checkVisibility())
     .map((move) => move.getBoundingClientRect()).map(({ width, height }) => [width, height])"""
+SMALL, TABLET = {"width": 320, "height": 568}, {"width": 620, "height": 800}
 MOST_BYTES = 85_000
 LEAF = "leaf => getComputedStyle(leaf).animationName"
 
@@ -269,11 +270,59 @@ def test_page_of_a_cover(start_server, open_page, shoot):
     page.locator("#board summary").click()
     socket = page.get_by_role("button", name=re.compile("^Pin 16, "))
     expect(socket.locator(".name")).to_have_text("Garage door")
+    expect(socket).to_have_accessible_name("Pin 16, GPIO23, Garage door, open, Opener, off")
+    command(server, "garage", "close")
+    expect(socket).to_have_accessible_name(re.compile("Garage door, closing…, Opener, "))
+    expect(socket).to_have_accessible_name("Pin 16, GPIO23, Garage door, closed, Opener, off")
     socket.click()
     page.locator(".chosen").get_by_role("link", name="More about Garage door").click()
     expect(whole.get_by_role("heading", name="Garage door")).to_be_visible()
     page.goto(f"{server.url}/#pin/shutter")
     expect(whole.get_by_role("heading", name="Shutter")).to_be_visible()
+
+
+def test_goal_that_waits(start_server, open_page, shoot):
+    """A goal that waits for the end of a motion is told, and can be dropped, by a button that has
+    no other use on a drive that cannot be stopped. While it comes and goes nothing else moves,
+    where a row has room for it."""
+    server = start_server(house(30, **{", confirm: true": ""}))
+    page = open_page(server.url)
+    expect_live(page)
+    row, stop = card(page, "gate").first, move(page, "gate", "stop")
+    places = """row => [row, ...row.querySelectorAll(".tile, :not([data-do=stop]).move")]
+        .map(each => each.getBoundingClientRect())
+        .map(({x, y, height}, _, [{y: top}]) => [x, y - top, height])"""
+    expect(stop).to_be_hidden()
+    move(page, "gate", "open").click()
+    expect(word(page, "gate")).to_have_text("opening…")
+    for screen in (SMALL, PHONE, TABLET, DESK):
+        resize(page, screen)
+        before = row.evaluate(places)
+        move(page, "gate", "close").click()
+        expect(row.locator(".since")).to_have_text("then closes")
+        expect(stop).to_be_visible()
+        expect(stop).to_have_attribute("data-quiet", "false")
+        if screen in (PHONE, DESK):
+            assert row.evaluate(places) == before
+        assert page.evaluate(BROKEN_WORDS) == []
+        stop.press("Enter")
+        expect(row.locator(".since")).to_have_text("")
+        expect(stop).to_be_hidden()
+        expect(move(page, "gate", "open")).to_be_focused()
+        assert row.evaluate(places) == before
+        found = cover(server, "gate")
+        assert (found["state"], found["goal"]) == ("opening", None)
+
+    page.goto(f"{server.url}/#pin/gate")
+    head = page.locator("#pin-page .pin-head")
+    head.get_by_role("button", name="Close").click()
+    expect(head.locator(".word")).to_have_text("opening…, then closes")
+    expect(head.locator(".told")).to_have_text("Gate opening…, then closes")
+    shoot(page)
+    head.get_by_role("button", name="Stop").click()
+    expect(head.locator(".word")).to_have_text("opening…")
+    expect(head.get_by_role("button", name="Stop")).to_be_hidden()
+    expect(page.locator(".toast")).to_have_count(0)
 
 
 def test_problem(start_server, open_page, shoot):

@@ -101,7 +101,7 @@ def test_all_pis_in_their_groups(brokers, start_server, open_page, shoot):
     expect(row(page, "farm/house-1/pi-10", "lamp").locator(".word")).to_have_text("on")
     expect(row(page, "farm/house-2/pi-3", "probe")).to_contain_text("in use by w1")
     expect(row(page, "farm/house-1/pi-2", "locked").locator("button")).to_have_count(0)
-    expect(card(page, "farm/house-2/pi-3").locator(".state")).to_contain_text("1 pin in error")
+    expect(card(page, "farm/house-2/pi-3").locator(".state")).to_contain_text("1 error")
     house = card(page, "farm/house-2/pi-4")
     expect(house.locator(".state")).to_have_text("1 door open, 2 lights on, 1 on")
     expect(house.locator(".room")).to_have_text(["Hall", "Kitchen"])
@@ -307,6 +307,40 @@ def test_what_is_wrong_in_the_words_of_the_page(brokers, start_server, open_page
     found = cover_state("unknown", problem="both contacts are closed", **more)
     others.publish("house/garage/covers/door", found)
     expect(error).to_have_text(string("error:cover-contacts-both", "de", **contacts))
+
+
+def test_cover_with_a_problem(brokers, start_server, open_page):
+    """A Pi whose cover has a problem needs attention, is found by the filter and says how many
+    errors there are, at the start and when the problem comes or goes later."""
+    broker = brokers.broker()
+    others = brokers.enter_context(FakePis(broker))
+    server = start_server(pi(broker.url, "house/kitchen"))
+    lamp = pin("lamp", mode="output")
+    smoke = pin("smoke", kind="smoke", value=1)
+    others.describe("house/a", "a", [lamp], covers=[cover("door")])
+    others.describe("house/b", "b", [smoke], covers=[cover("door")])
+    others.describe("house/c", "c", [lamp], covers=[cover("door", problem="it is stuck")])
+    page = open_page(f"{server.url}/fleet/")
+    troubled = page.locator("[data-attention] .name")
+    expect(troubled).to_have_text(["b", "c"])
+    states = {name: card(page, f"house/{name}").locator(".state") for name in "abc"}
+    expect(states["c"]).to_contain_text("1 error")
+    expect(states["a"]).not_to_contain_text("error")
+    page.locator("#filter").select_option("error")
+    found = page.locator(".pi:visible .name")
+    expect(found).to_have_text(["c"])
+    for name in "ab":
+        problem = cover_state("unknown", problem="it is stuck")
+        others.publish(f"house/{name}/covers/door", problem)
+    expect(found).to_have_text(["b", "a", "c"])
+    for name in "ab":
+        expect(states[name]).to_contain_text("1 error")
+    for name in "bc":
+        others.publish(f"house/{name}/covers/door", cover_state("closed"))
+    expect(found).to_have_text(["a"])
+    page.locator("#filter").select_option("all")
+    expect(troubled).to_have_text(["b", "a"])
+    expect(states["b"]).not_to_contain_text("error")
 
 
 def test_rights(brokers, start_server, open_page, shoot):

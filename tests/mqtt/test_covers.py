@@ -158,12 +158,16 @@ def test_entities(brokers, start_server, tmp_path):
     assert (contact["platform"], contact["entity_category"]) == ("binary_sensor", "diagnostic")
     for payload, state, position in (
         (b'{"state":"stopped","position":40,"problem":null,"time":1}', "open", "40"),
+        (b'{"state":"stopped","position":null,"problem":null,"time":1}', "None", ""),
         (b'{"state":"closing","position":0,"problem":null,"time":1}', "closing", "0"),
+        (b'{"state":"closing","position":null,"problem":null,"time":1}', "closing", ""),
         (b'{"state":"unknown","position":null,"problem":"x","time":1}', "None", ""),
         (b"", "None", ""),
     ):
         assert rendered(shutter["value_template"], payload) == state
         assert rendered(shutter["position_template"], payload) == position
+    stopped = b'{"state":"stopped","position":null,"problem":null,"time":1}'
+    assert rendered(garage["value_template"], stopped) == "open"  # which has no position
     found.publish(garage["command_topic"], garage["payload_open"].encode())
     wait_for_state(found, garage["state_topic"], "open")
     reload(server, re.sub("  shutter: {up: up.*\n", "", text))

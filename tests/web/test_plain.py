@@ -312,6 +312,31 @@ def test_covers(start_server) -> None:
     assert browser.status == 409 and "<Garage> steht" in failed.text
 
 
+def test_covers_that_wait_or_are_lost(start_server) -> None:
+    """A goal that waits is told, and can be dropped where the drive cannot be stopped. A shutter
+    that was stopped while nobody knew its position is unknown."""
+    server = start_server(
+        COVERS.replace("travel: 1,", "travel: 8,").replace("travel: 2", "travel: 8")
+    )
+    browser = TextBrowser(server)
+    for what in ("open", "close"):
+        ask(server, "POST", f"/api/covers/garage/{what}", {})
+    page = browser.open()
+    assert page.cells[page.cells.index("<Garage>") + 1].startswith("opening, then closes")
+    form = cover_form(page, "Stop", "garage")
+    assert list(form["buttons"]) == ["Open", "Stop", "Close"]
+    page = browser.press(form, "Stop")
+    assert page.cells[page.cells.index("<Garage>") + 1].startswith("opening since")
+    assert set(cover_form(page, "Open", "garage")["buttons"]) == {"Open", "Close"}
+    failed = browser.press(form, "Stop")
+    assert browser.status == 409 and "<Garage> cannot be stopped" in failed.text
+    for what in ("open", "stop"):
+        ask(server, "POST", f"/api/covers/shutter/{what}", {})
+    assert ask(server, "GET", "/api/covers/shutter").json["state"] == "stopped"
+    page = browser.open()
+    assert page.cells[page.cells.index("Shutter") + 1] == "unknown"
+
+
 def cover_form(page: Page, button: str, cover: str) -> dict[str, Any]:
     """Return the form that has this button, for this cover."""
     return next(

@@ -1,5 +1,5 @@
 /** The covers of the dashboard, with their rows in the list. It is loaded if there are any. */
-import { CoverItem, isMoving, items, merged } from "../ui/cover.js";
+import { CoverItem, isMoving, items, merged, planInWords } from "../ui/cover.js";
 import { coverControl } from "../ui/cover-control.js";
 import { loadStyle, part, setText } from "../ui/dom.js";
 import { loadStrings, text } from "../ui/i18n.js";
@@ -69,9 +69,9 @@ class CoverRow extends coverControl(PinRow) {
     return type === "position" ? this.#raspi.position(name, position) : this.#raspi[type](name);
   }
 
-  /** For how long it has its state; while it moves nobody counts. */
+  /** What it does next, else for how long it has its state; while it moves nobody counts. */
   get term() {
-    return isMoving(this.cover) ? "" : this.age;
+    return planInWords(this.cover) || (isMoving(this.cover) ? "" : this.age);
   }
 
   get line() {

@@ -102,11 +102,14 @@ export class GpioHeader {
     }
   }
 
-  /** Draw a configured pin, which has another value. @param {import("../raspi.js").Pin} pin */
+  /** Draw a configured pin, which has another value, or the pins of a cover, which has another state. @param {import("../raspi.js").Pin} pin */
   showPin(pin) {
-    const position = this.#positions.find((each) => each.pin === pin.name);
-    const button = position && this.#buttons.get(position.position);
-    if (button) this.#draw(button, position);
+    const { pins } = this.#context.raspi;
+    for (const position of this.#positions) {
+      const name = position.pin ?? "";
+      const button = name === pin.name || pins.get(name)?.cover === pin.name ? this.#buttons.get(position.position) : null;
+      if (button) this.#draw(button, position);
+    }
     if (this.#head?.pin.name === pin.name) this.#head.show(pin);
   }
 
@@ -157,11 +160,14 @@ export class GpioHeader {
     button.dataset.kind = kind;
     button.dataset.on = String(Boolean(ours?.value));
     button.toggleAttribute("data-broken", Boolean(ours?.error));
-    const name = raspi.covers.get(ours?.cover ?? "")?.label ?? ours?.label;
+    const cover = raspi.covers.get(ours?.cover ?? "");
+    const item = this.#context.covers()?.items.get(cover?.name ?? "");
+    const name = cover?.label ?? ours?.label;
     const words = { ground: text("ground"), power: position.function, ours: name ?? position.function, taken: position.holder, free: position.function };
     setText(part(button, ".name"), words[kind] ?? "");
-    const state = ours ? `${ours.label}, ${stateText(ours.value, ours)}` : kind === "taken" ? text("inUse", { holder: position.holder ?? "" }) : "";
-    button.setAttribute("aria-label", [text("pinNumber", { position: position.position }), position.function, state].filter(Boolean).join(", "));
+    const states = [cover?.label, item && stateText(item.value, item), ours && `${ours.label}, ${stateText(ours.value, ours)}`]; // first what can be read
+    const told = kind === "taken" ? [text("inUse", { holder: position.holder ?? "" })] : states;
+    button.setAttribute("aria-label", [text("pinNumber", { position: position.position }), position.function, ...told].filter(Boolean).join(", "));
     button.setAttribute("aria-pressed", String(position.position === this.#chosen));
   }
 

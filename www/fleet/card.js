@@ -6,7 +6,7 @@ import { activeWords } from "./active.js";
 import { isFolded, toggleFold } from "./folds.js";
 import { counted, text } from "./i18n.js";
 import { kindOf, PinRow } from "./row.js";
-import { alarmWords } from "./trouble.js";
+import { alarmWords, isFaulty } from "./trouble.js";
 
 /** @typedef {import("./fleet-client.js").Pi} Pi */
 /** @typedef {import("./fleet-client.js").Pin} Pin */
@@ -82,7 +82,7 @@ export class PiCard {
   tick() {
     if (!this.#rows) return;
     const { group, heard, online, pins, simulated, trouble } = this.pi;
-    const errors = pins.filter(({ error }) => error !== null).length;
+    const errors = pins.filter(isFaulty).length;
     const active = pins.length ? activeWords(pins) || text("noneOn") : text("noPins");
     const away = heard === null ? text("offline") : text("offlineSince", { ago: ago(this.#fleet.time - heard) });
     const words = [trouble && group, online ? active : away, errors && counted("errors", errors), simulated && text("simulated")];

@@ -3,7 +3,7 @@ import { address, socketAddress } from "../ui/address.js";
 import { Connection } from "../ui/connection.js";
 import { credentials } from "../ui/frame.js";
 import { ApiError, request } from "../ui/polling.js";
-import { troubleOf } from "./trouble.js";
+import { isFaulty, troubleOf } from "./trouble.js";
 
 /**
  * A pin of a Pi as it was last reported. Times are Unix seconds.
@@ -24,6 +24,7 @@ import { troubleOf } from "./trouble.js";
  * @property {boolean} confirm
  * @property {"everyone"|"code"|"nobody"|null} control  callers that may switch it from this server; null for inputs
  * @property {string|null} error
+ * @property {string|null} [problem]  of a cover
  * @property {string|null} [error_reason]  the name of its string in languages/, whose braces `error_values` fill
  * @property {Record<string, string|number>} [error_values]
  */
@@ -196,19 +197,29 @@ export class FleetClient extends Connection {
         Object.assign(pin, { value, since });
         this.emit("pin", { pi, pin });
       }
-      const before = pi.trouble;
-      pi.trouble = troubleOf(pi);
-      if (pi.trouble !== before) this.emit("pi", pi);
+      if (this.#hasOtherTrouble(pi)) this.emit("pi", pi);
     }
     for (const [topic, all] of Object.entries(covers)) {
       const pi = this.pis.get(topic);
+      if (!pi) continue;
+      let isOther = false;
       for (const [name, news] of Object.entries(all)) {
-        const pin = pi?.byName.get(name);
-        if (!pi || !pin) continue;
+        const pin = pi.byName.get(name);
+        if (!pin) continue;
+        const before = isFaulty(pin);
         this.covers?.follow(pin, news);
+        isOther ||= isFaulty(pin) !== before;
         this.emit("pin", { pi, pin });
       }
+      if (this.#hasOtherTrouble(pi) || isOther) this.emit("pi", pi); // a filter looks at each
     }
+  }
+
+  /** Find the trouble of a Pi again; return whether it is another one. @param {Pi} pi */
+  #hasOtherTrouble(pi) {
+    const before = pi.trouble;
+    pi.trouble = troubleOf(pi);
+    return pi.trouble !== before;
   }
 
   /** @param {Entry} entry @returns {Pi} */

@@ -4,7 +4,7 @@ import { LOCALE } from "../ui/i18n.js";
 import { PiCard } from "./card.js";
 import { isFolded, toggleFold } from "./folds.js";
 import { counted, text } from "./i18n.js";
-import { byTrouble } from "./trouble.js";
+import { byTrouble, isFaulty } from "./trouble.js";
 
 /** @typedef {import("./fleet-client.js").Pi} Pi */
 /** @typedef {{key: string, whole: HTMLElement, heading: HTMLElement, button: HTMLButtonElement, sum: HTMLElement, cards: HTMLElement, shown: number}} Group */
@@ -17,7 +17,7 @@ const FILTERS = {
   attention: ({ trouble }) => trouble !== "",
   offline: ({ online }) => !online,
   on: ({ online, pins }) => online && pins.some(({ value }) => value),
-  error: ({ pins }) => pins.some(({ error }) => error !== null),
+  error: ({ pins }) => pins.some(isFaulty),
 };
 
 const { compare } = new Intl.Collator(LOCALE, { numeric: true });

@@ -9,11 +9,14 @@ const ORDER = ["alarm", "offline", "error", ""];
 /** Return the pins that are an alarm now. @param {Pin[]} pins */
 const alarms = (pins) => pins.filter((pin) => toneOf(pin, pin.value) === "alarm");
 
+/** Return whether a pin is in error, or a cover has a problem. @param {Pin} pin */
+export const isFaulty = ({ error, problem }) => error !== null || Boolean(problem);
+
 /** Return the worst of what is wrong. An offline Pi may have been an alarm when it was last seen. @param {{online: boolean, pins: Pin[]}} pi @returns {Trouble} */
 export function troubleOf({ online, pins }) {
   if (alarms(pins).length) return "alarm";
   if (!online) return "offline";
-  return pins.some(({ error }) => error !== null) ? "error" : "";
+  return pins.some(isFaulty) ? "error" : "";
 }
 
 /** Return its active alarms in words. @param {Pin[]} pins */

@@ -1,5 +1,5 @@
 /** The control of one cover: buttons that open, stop and close it, and a slider for its position where there is room for one. */
-import { coverOf, isMoving, shareOf, stateInWords } from "./cover.js";
+import { allInWords, coverOf, isMoving, isWaiting, shareOf } from "./cover.js";
 import { commandPicture, coverPicture, pictureOf } from "./cover-picture.js";
 import { make, part, setAttribute, setText } from "./dom.js";
 import { percent } from "./format.js";
@@ -23,7 +23,7 @@ const WORDS = {
 /** Return whether a command asks for what is so already, or makes no sense now: its button is quiet, and can be pressed all the same. @param {"open"|"close"|"stop"} type @param {Cover} cover */
 export function isQuiet(type, cover) {
   const { state, goal, position } = cover;
-  if (type === "stop") return !isMoving(cover);
+  if (type === "stop") return !isMoving(cover) && !isWaiting(cover);
   if (type === "close") return state === "closed" || (isMoving(cover) && goal === "close");
   return (state === "open" && (position === null || position >= 100)) || (isMoving(cover) && goal === "open");
 }
@@ -33,6 +33,18 @@ function aimOf(cover) {
   const { goal } = cover;
   if (goal === "open" || goal === "close") return goal === "open" ? 1 : 0;
   return goal === null ? shareOf(cover) : goal / 100;
+}
+
+/** Show the button that stops the drive, or that only drops a goal that waits. @param {HTMLElement} element @param {HTMLElement} button @param {Cover} cover */
+function showStop(element, button, cover) {
+  const isShown = cover.can_stop || isWaiting(cover);
+  if (button.hidden !== isShown) return;
+  if (!isShown && button === document.activeElement) {
+    const what = cover.state.startsWith("open") ? "open" : "close"; // as it is: a second press changes nothing
+    part(element, `[data-do="${what}"]`).focus({ preventScroll: true });
+  }
+  button.hidden = !isShown;
+  element.classList.toggle("brief", !isShown);
 }
 
 /**
@@ -62,11 +74,14 @@ export function coverControl(Base) {
       place.before(Object.assign(make("span", "unseen told"), { role: "status" }));
       if (kind === "lamp") return;
       place.classList.add("moves");
-      for (const type of /** @type {const} */ (["open", "stop", "close"])) {
-        if (type === "stop" && !cover.can_stop) continue;
+      const isRow = element.localName === "li"; // where the others keep their places while a stop comes and goes
+      /** @type {("open"|"stop"|"close")[]} */
+      const types = cover.can_stop || !isRow ? ["open", "stop", "close"] : ["stop", "open", "close"];
+      for (const type of types) {
         const button = make("button", "button move");
         button.id = `${id}-${type}`;
         button.dataset.do = type;
+        button.hidden = type === "stop" && !cover.can_stop;
         button.setAttribute("aria-label", text(WORDS[type][2]));
         button.setAttribute("aria-labelledby", `${button.id} ${labels}`);
         if (this.isLocked) button.setAttribute("aria-describedby", "locked");
@@ -92,6 +107,7 @@ export function coverControl(Base) {
       for (const button of buttons) {
         const type = /** @type {"open"|"stop"|"close"} */ (button.dataset.do);
         setAttribute(button, "data-quiet", String(isQuiet(type, cover)));
+        if (type === "stop") showStop(element, button, cover);
         setAttribute(button, "data-now", String(isMoving(cover) && cover.state === WORDS[type][0].slice(2).toLowerCase()));
       }
       super.update();
@@ -107,7 +123,7 @@ export function coverControl(Base) {
         picture.dataset.picture = name;
         picture.replaceChildren(...coverPicture(cover, share));
       }
-      setText(part(element, ".word"), stateInWords(cover));
+      setText(part(element, ".word"), allInWords(cover));
       setAttribute(element, "data-state", cover.state);
       element.toggleAttribute("data-lost", cover.has_position && cover.position === null);
       setAttribute(element, "data-tone", this.pin.value ? this.pin.tone : "calm");
@@ -118,7 +134,7 @@ export function coverControl(Base) {
       setText(place, problem === null ? "" : errorText(problem_reason ?? "", problem, problem_values));
       // Its control says no state by itself, as a switch does.
       const isUsed = element.contains(document.activeElement);
-      setText(part(element, ".told"), isUsed ? text("changed", { label: cover.label, state: stateInWords({ ...cover, position: isMoving(cover) ? null : cover.position }) }) : "");
+      setText(part(element, ".told"), isUsed ? text("changed", { label: cover.label, state: allInWords({ ...cover, position: isMoving(cover) ? null : cover.position }) }) : "");
       this.tell();
     }
 

@@ -76,6 +76,10 @@ export class CoverItem {
     return { on: words, off: words };
   }
 
+  get problem() {
+    return this.actual.problem;
+  }
+
   get since() {
     return this.actual.since;
   }
@@ -121,6 +125,9 @@ export function merged(pins, covers) {
 /** Return whether nobody knows where a cover is, as after a power cut on its way. @param {Cover} cover */
 const isLost = ({ state, has_position, position }) => state === "unknown" || (state === "stopped" && has_position && position === null);
 
+/** Return whether a cover has a goal that waits, as for the end of a motion the other way. @param {Cover} cover */
+export const isWaiting = ({ state, goal }) => (goal === "open" && state !== "opening") || (goal === "close" && state !== "closing");
+
 /** @param {Cover} cover */
 export const isMoving = ({ state }) => state === "opening" || state === "closing";
 
@@ -136,3 +143,9 @@ export function stateInWords(cover) {
   if (isMoving(cover)) return `${words} ${level}`;
   return position < 100 ? text("partOpen", { level }) : words;
 }
+
+/** Return what a goal that waits will do: "then closes"; "" without one. @param {Cover} cover */
+export const planInWords = (cover) => (isWaiting(cover) ? text(cover.goal === "open" ? "thenOpens" : "thenCloses") : "");
+
+/** Return the state of a cover with its plan: "opening…, then closes". @param {Cover} cover */
+export const allInWords = (cover) => [stateInWords(cover), planInWords(cover)].filter(Boolean).join(", ");

@@ -5,7 +5,7 @@ import { api, clock, FakeSocket, page, reset } from "./fake-browser.js";
 import { phrases } from "../../../www/dashboard/summary.js";
 import { ruleInWords, scheduleInWords } from "../../../www/dashboard/automation-words.js";
 import { connect } from "../../../www/raspi.js";
-import { coverOf, items, merged, shareOf, stateInWords } from "../../../www/ui/cover.js";
+import { allInWords, coverOf, items, merged, shareOf, stateInWords } from "../../../www/ui/cover.js";
 import { pictureOf } from "../../../www/ui/cover-picture.js";
 import { isQuiet } from "../../../www/ui/cover-control.js";
 import "../../../www/ui/cover-polling.js"; // loaded already: it takes no time that the clock does not know
@@ -33,6 +33,16 @@ test("The state of a cover is told in words, with its position where it is known
   assert.deepEqual([told("open", 100), told("closed", 0), told("stopped", 40), told("open", 40), told("closing", 35)], ["open", "closed", "40% open", "40% open", "closing… 35%"]);
   assert.equal(told("stopped", null, { has_position: true }), "unknown"); // as after a power cut on its way
   assert.equal(told("a later state"), "unknown");
+});
+
+test("A goal that waits is told after the state, and can be dropped", () => {
+  const told = (more) => allInWords(cover("garage", more));
+  assert.equal(told({ state: "opening", goal: "close" }), "opening…, then closes");
+  assert.equal(told({ state: "closing", goal: "open" }), "closing…, then opens");
+  assert.equal(told({ state: "open", goal: "close" }), "open, then closes"); // at rest for a moment
+  assert.equal(told({ state: "closing", goal: "close" }), "closing…");
+  assert.equal(told({ state: "opening", goal: 40 }), "opening…");
+  assert.equal(isQuiet("stop", cover("garage", { state: "open", goal: "close" })), false);
 });
 
 test("A button is quiet where its goal is reached or underway, and one that stops while nothing moves", () => {
