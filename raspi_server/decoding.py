@@ -40,8 +40,21 @@ def pin_value(sent: Any) -> Any:
         return float(sent)
     if not isinstance(sent, str):
         return sent
-    word = sent.strip().lower()
-    return float(word) if _NUMBER.fullmatch(word) else _WORDS.get(word, sent)
+    return _WORDS.get(sent.strip().lower(), number(sent))
+
+
+def number(sent: Any) -> Any:
+    """Return the number that a text such as "40" is. Return anything else as it is."""
+    is_number = isinstance(sent, str) and _NUMBER.fullmatch(sent.strip())
+    return float(sent) if is_number else sent
+
+
+_MEANT = {VALUE: pin_value, "position": number}
+"""What turns the value of a field into what is meant by it."""
+
+
+def _meant(name: str, sent: Any) -> Any:
+    return _MEANT[name](sent) if name in _MEANT else sent
 
 
 def decode(decoder: msgspec.json.Decoder[_Any], text: str | bytes, example: str) -> _Any:
@@ -60,10 +73,9 @@ def decode(decoder: msgspec.json.Decoder[_Any], text: str | bytes, example: str)
     if not isinstance(sent, dict):
         raise InputError(f"expected an object such as {example}, got {_show(sent)}", True)
     kind = _kind(sent, kinds)
-    if VALUE in sent:
-        sent[VALUE] = pin_value(sent[VALUE])
     try:
-        found: _Any = msgspec.convert(sent, decoder.type)
+        meant = {name: _meant(name, value) for name, value in sent.items()}
+        found: _Any = msgspec.convert(meant, decoder.type)
     except UNREADABLE as error:
         raise InputError(_complaint(sent, kind, error), True) from None
     return found
@@ -96,7 +108,7 @@ def _complaint(sent: dict[str, Any], kind: type[Struct], error: Exception) -> st
             return f"expected only the {what} {_any_of(known)}, got {_show(name)}"
     for name, field in fields.items():
         is_sent, value = name in sent, sent.get(name)
-        if field.required and not is_sent or is_sent and not _fits(value, kind, name):
+        if field.required and not is_sent or is_sent and not _fits(_meant(name, value), kind, name):
             wanted = _expected(field.type)
             if name == VALUE:
                 is_number = isinstance(value, int | float)

@@ -245,6 +245,8 @@ _WORD_VALUES = {
 }
 """The values that `decoding.pin_value` takes, for the description of the API."""
 
+_TEXT_NUMBER = {"type": ["number", "string"], "pattern": r"^[0-9]{1,3}(\.[0-9]{1,20})?$"}
+"""The numbers that `decoding.number` takes."""
 
 _Seconds = Annotated[float, Meta(ge=0.01, le=86400)]
 
@@ -271,7 +273,7 @@ class PulseRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class PositionRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The position to move a cover to, in percent: 100 is open."""
 
-    position: Annotated[float, Meta(ge=0, le=100)]
+    position: Annotated[float, Meta(ge=0, le=100, extra_json_schema=_TEXT_NUMBER)]
 
 
 class LogoutRequest(Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,13 +7,12 @@ belongs tells what was meant.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from types import UnionType
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
 from .errors import Fault
-from .schema import PIN_KEYS, Config
+from .schema import PIN_KEYS, Config, TimeOfDay
 from .strict_yaml import quote
 
 
@@ -21,20 +20,43 @@ def _keys(struct: Any) -> set[str]:
     return {field.encode_name for field in msgspec.structs.fields(struct)}
 
 
-def _sections() -> dict[str, set[str]]:
-    """Return the keys of each section whose keys the schema names, by the name of the section."""
+def _structs(kind: Any) -> Iterator[Any]:
+    """Yield the structs with keys that a type of the schema has."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind is not TimeOfDay:
+        yield kind
+    for part in get_args(kind):
+        yield from _structs(part)
+
+
+def _sections(is_named: bool) -> dict[str, set[str]]:
+    """Return the keys of each section, or of each that has names with those keys below them."""
     found: dict[str, set[str]] = {}
     for field in msgspec.structs.fields(Config):
-        kinds = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
-        for kind in kinds:
-            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-                found[field.encode_name] = _keys(kind)
+        for struct in _structs(field.type):
+            if is_named == (get_origin(field.type) in (dict, tuple)):
+                found.setdefault(field.encode_name, set()).update(_keys(struct) - {"name"})
     return found
 
 
-_TOP_KEYS = _keys(Config)
-SECTIONS = _sections()
-KNOWN_KEYS = _TOP_KEYS.union(PIN_KEYS, *SECTIONS.values())
+def _openers() -> dict[str, set[str]]:
+    """Return those keys below the names of each section that have keys of their own."""
+    found: dict[str, set[str]] = {name: set() for name in NAMED}
+    for section in msgspec.structs.fields(Config):
+        for struct in _structs(section.type) if section.encode_name in NAMED else ():
+            for field in msgspec.structs.fields(struct):
+                origins = (get_origin(field.type), *map(get_origin, get_args(field.type)))
+                if dict in origins or any(_structs(field.type)):
+                    found[section.encode_name].add(field.encode_name)
+    return found
+
+
+TOP_KEYS = _keys(Config)
+SECTIONS = _sections(is_named=False)
+NAMED = _sections(is_named=True) | {"pins": set(PIN_KEYS)}
+OPENERS = _openers()
+KNOWN_KEYS = TOP_KEYS.union(PIN_KEYS, *SECTIONS.values())
+ALL_KEYS = KNOWN_KEYS.union(*NAMED.values(), ("on", "off"))
+"""With the keys of rules and others, of which some are words of everyday English, such as `for`."""
 _TOP_WORDS = {
     word
     for field in msgspec.structs.fields(Config)
@@ -42,6 +64,7 @@ _TOP_WORDS = {
     for word in get_args(field.type)
 }
 """The values of a key at the top that pins have, too: `gpio`."""
+_NONE: Counter[int] = Counter()
 _UNKNOWN = "?"
 """Section below a key that the schema does not have, such as a mistyped one."""
 
@@ -98,38 +121,43 @@ class _Columns:
     def _check_entries(self) -> None:
         """Check the column of each key, from what the schema says about where it belongs."""
         section = ""
-        names: list[Entry] = []
-        parts: list[list[Entry]] = []
-        """The keys of each pin. Those at the same index belong to the same name."""
+        named = {each: _Named(each) for each in NAMED}
         others: dict[str, list[Entry]] = {}
         has_pins = any(entry.key == "pins" for entry in self._entries)
         for index, entry in enumerate(self._entries):
             before = self._entries[index - 1] if index else None
             following = self._entries[index + 1] if index + 1 < len(self._entries) else None
-            may_be_pin = not has_pins and section != _UNKNOWN and entry.indent > 0
-            if may_be_pin and self._is_name(entry, following, []):
+            if not has_pins and entry.indent > 0 and self._is_lost_pin(entry, following, section):
                 self._report_lost_pins(entry)
                 has_pins, section = True, "pins"
-            is_name = section == "pins" and self._is_name(entry, following, parts)
+            own = named.get(section)
+            is_name = own is not None and self._is_name(entry, following, own)
             if not is_name and self._is_top(entry, section, before):
                 self._check_indent(entry.line, entry.indent, 0, entry.key)
                 section = entry.key if entry.opens else ""
-            elif section == "pins" and is_name:
-                names.append(entry)
-                parts.append([])
-            elif entry.indent == 0 and entry.opens and entry.key not in PIN_KEYS:
+            elif own and is_name:
+                own.add_name(entry)
+            elif (
+                entry.indent == 0 and entry.opens and entry.key not in NAMED.get(section, PIN_KEYS)
+            ):
                 section = _UNKNOWN
-            elif section == "pins" and self._is_pin_key(entry, parts):
-                if name := self._commented_name(entry, parts):
-                    names.append(name)
-                    parts.append([])
-                if parts:
-                    parts[-1].append(entry)
+            elif own and self._is_key_below_name(entry, own):
+                if name := self._commented_name(entry, own):
+                    own.add_name(name)
+                own.add_key(entry)
             elif entry.key in SECTIONS.get(section, ()):
                 others.setdefault(section, []).append(entry)
         for section, entries in others.items():
             self._check_siblings(entries, 0, section)
-        self._check_pins(names, parts)
+        self._check_named(list(named.values()))
+
+    def _is_lost_pin(self, entry: Entry, following: Entry | None, section: str) -> bool:
+        """Tell if an entry is a pin, although no section of pins has begun."""
+        if section == _UNKNOWN or entry.key in SECTIONS.get(section, ()):
+            return False
+        if section in NAMED and not (following and following.key in ("gpio", "mode")):
+            return False
+        return entry.value[:1] in ("", "{") and self._is_name(entry, following, _Named("pins"))
 
     def _report_lost_pins(self, entry: Entry) -> None:
         """Report that the line `pins:` is missing or a comment above the first pin."""
@@ -141,20 +169,23 @@ class _Columns:
         message = f"expected pins: in a line above {shown_key(entry.key)}"
         self.found.append(Fault(entry.line, entry.indent, message, moves_keys=True))
 
-    def _is_pin_key(self, entry: Entry, parts: list[list[Entry]]) -> bool:
-        if not entry.key or entry.key in PIN_KEYS:
-            return bool(entry.key)
-        before = parts[-1][-1] if parts and parts[-1] else None
+    def _is_key_below_name(self, entry: Entry, own: "_Named") -> bool:
+        before = own.last
         is_inside = before and not before.value and entry.indent > before.indent
+        if is_inside and before and before.key in OPENERS[own.section]:
+            return False
+        if not entry.key or entry.key in own.keys:
+            return bool(entry.key)
         return bool(entry.value and entry.indent and not is_inside)
 
-    def _commented_name(self, entry: Entry, parts: list[list[Entry]]) -> Entry | None:
-        """Return the name of a pin that is still a comment, right above a key of that pin."""
+    def _commented_name(self, entry: Entry, own: "_Named") -> Entry | None:
+        """Return a name that is still a comment, right above a key that belongs below it."""
         row = self._rows[entry.line - 2] if entry.line > 1 else ""
         match = re.fullmatch(r"#( *)([a-z][a-z0-9_-]*): *", row.strip())
-        if match is None or (parts and entry.key not in {each.key for each in parts[-1]}):
+        if match is None or (own.names and entry.key not in {each.key for each in own.parts[-1]}):
             return None
-        message = f"expected the name of a pin above {shown_key(entry.key)}; remove the # here"
+        message = f"expected the name of a {own.what} above {shown_key(entry.key)}"
+        message += "; remove the # here"
         self.found.append(Fault(entry.line - 1, row.index("#"), message, moves_keys=True))
         return Entry(entry.line - 1, row.index("#") + len(match[1]), match[2], "")
 
@@ -163,31 +194,35 @@ class _Columns:
         is_sibling = before is not None and entry.indent == before.indent
         if entry.indent and section in SECTIONS and is_sibling:
             return False  # the parser tells where it belongs
-        if entry.indent and section not in ("", "pins", *SECTIONS):
+        if entry.indent and section not in ("", *NAMED, *SECTIONS):
             return False  # of what is below other keys, nothing is known
-        own = PIN_KEYS if section == "pins" else SECTIONS.get(section, set())
+        own = NAMED.get(section, SECTIONS.get(section, set()))
         if entry.key in own:
             return entry.indent == 0 and entry.value in _TOP_WORDS
-        return entry.key in _TOP_KEYS and (entry.key not in PIN_KEYS or entry.value in _TOP_WORDS)
+        return entry.key in TOP_KEYS and (entry.key not in PIN_KEYS or entry.value in _TOP_WORDS)
 
-    def _is_name(self, entry: Entry, following: Entry | None, parts: list[list[Entry]]) -> bool:
-        """Tell if an entry below `pins` is the name of a pin, whatever its column."""
-        if not entry.opens or not entry.key or (entry.key in _TOP_KEYS and entry.indent == 0):
+    def _is_name(self, entry: Entry, following: Entry | None, own: "_Named") -> bool:
+        """Tell if an entry in a section of names is such a name, whatever its column."""
+        if not entry.opens or not entry.key or (entry.key in TOP_KEYS and entry.indent == 0):
             return False
-        if following and following.key in SECTIONS.get(entry.key, ()):
+        if own.section == "pins" and following and following.key in SECTIONS.get(entry.key, ()):
             return not {"gpio", "mode"}.isdisjoint(self._keys_below(following))
         if entry.value.startswith("{"):
-            return "gpio" in entry.value or "mode" in entry.value
+            if own.section == "pins":
+                return "gpio" in entry.value or "mode" in entry.value
+            return entry.key not in own.keys
         if entry.value:
-            return entry.key not in PIN_KEYS
-        if following is None or following.key not in PIN_KEYS:
+            return entry.key not in own.keys
+        if following is None or following.key not in own.keys:
+            return False
+        if entry.key in OPENERS[own.section] and own.names:
             return False
         if following.indent > entry.indent:
             return True
-        if entry.key in PIN_KEYS or entry.key in _TOP_KEYS:
+        if entry.key in own.keys or entry.key in TOP_KEYS:
             return False
-        known = {each.key for each in parts[-1]} if parts else set()
-        return not known or following.key in known or entry.indent < parts[-1][-1].indent
+        known = {each.key for each in own.parts[-1]} if own.parts else set()
+        return not known or following.key in known or entry.indent < own.parts[-1][-1].indent
 
     def _keys_below(self, first: Entry) -> Iterator[str]:
         """Yield the keys that follow in the column of `first`, with its own."""
@@ -201,16 +236,23 @@ class _Columns:
         for entry in entries:
             self._check_indent(entry.line, entry.indent, usual, entry.key, f", below {section}")
 
-    def _check_pins(self, names: list[Entry], parts: list[list[Entry]]) -> None:
-        keys = _usual(each.indent for part in parts for each in part)
-        name_indent = _usual((name.indent for name in names if name.indent), half_of=keys)
-        everywhere = [each.indent for part in parts for each in part if each.indent > name_indent]
-        key_indent = _usual(everywhere, name_indent + 2)
+    def _check_named(self, sections: list["_Named"]) -> None:
+        """Check names and keys against those of their section; where these differ, of all."""
+        names = [indent for each in sections for indent in each.name_indents]
+        keys = [indent for each in sections for indent in each.key_indents(0)]
+        for own in sections:
+            self._check_section(own, Counter(names), Counter(keys))
+
+    def _check_section(self, own: "_Named", names: Counter[int], keys: Counter[int]) -> None:
+        half_of = _usual(own.key_indents(0), like=keys)
+        name_indent = _usual(own.name_indents or names, half_of=half_of, like=names)
+        everywhere = own.key_indents(name_indent)
+        key_indent = _usual(everywhere, name_indent + 2, like=keys)
         known = {name_indent + 2, *everywhere}
-        for name, part in zip(names, parts, strict=True):
-            self._check_indent(name.line, name.indent, name_indent, name.key, ", a pin's name")
-            own = [each.indent for each in part if each.indent > name_indent]
-            count = Counter(own)
+        for name, part in zip(own.names, own.parts, strict=True):
+            like = f", a {own.what}'s name"
+            self._check_indent(name.line, name.indent, name_indent, name.key, like)
+            count = Counter(each.indent for each in part if each.indent > name_indent)
             best = [n for n in count if count[n] == max(count.values())]
             if len(best) == 1 and (len(part) > 1 or best[0] in known):
                 usual = best[0]
@@ -221,13 +263,59 @@ class _Columns:
                 self._check_indent(each.line, each.indent, usual, each.key, like)
 
 
-def _usual(indents: Iterable[int], default: int = 2, half_of: int = 0) -> int:
-    """Return the most frequent indentation; of several, the half of another, an even or small one.
+class _Named:
+    """A section of names with keys below them: those at the same index of `parts` are of a name."""
+
+    def __init__(self, section: str) -> None:
+        self.section = section
+        self.what = section.removesuffix("s")
+        self.keys = NAMED[section]
+        self.names: list[Entry] = []
+        self.parts: list[list[Entry]] = []
+
+    def add_name(self, entry: Entry) -> None:
+        """Add a name."""
+        self.names.append(entry)
+        self.parts.append([])
+
+    def add_key(self, entry: Entry) -> None:
+        """Add a key of the last name."""
+        if self.parts:
+            self.parts[-1].append(entry)
+
+    @property
+    def last(self) -> Entry | None:
+        """The last key, None above the first one of a name."""
+        return self.parts[-1][-1] if self.parts and self.parts[-1] else None
+
+    @property
+    def name_indents(self) -> list[int]:
+        """The indentations of the names that have no key in their column or left of it."""
+        pairs = zip(self.names, self.parts, strict=True)
+        return [
+            name.indent
+            for name, part in pairs
+            if name.indent and (not part or any(each.indent > name.indent for each in part))
+        ]
+
+    def key_indents(self, beyond: int) -> list[int]:
+        """Return the indentations of the keys that are indented deeper than `beyond`."""
+        return [each.indent for part in self.parts for each in part if each.indent > beyond]
+
+
+def _usual(
+    indents: Iterable[int], default: int = 2, half_of: int = 0, like: Counter[int] = _NONE
+) -> int:
+    """Return the most frequent indentation; of several that of `like`, or the half of another.
 
     Without any it is `default`.
     """
     counts = Counter(indents)
-    return max(counts, key=lambda n: (counts[n], 2 * n == half_of, n % 2 == 0, -n), default=default)
+
+    def rank(n: int) -> tuple[int, int, bool, bool, int]:
+        return counts[n], like[n], 2 * n == half_of, n % 2 == 0, -n
+
+    return max(counts, key=rank, default=default)
 
 
 def _spaces(count: int) -> str:

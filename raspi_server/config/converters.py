@@ -35,7 +35,7 @@ from .schema import (
     TimeOfDay,
     Topic,
 )
-from .strict_yaml import Scalar, YamlError, show
+from .strict_yaml import Scalar, YamlError
 
 _UNITS = {
     "seconds": {
@@ -101,6 +101,10 @@ _DAY_WORDS = {
 }
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 
+_LOST_COMMENT = re.compile(r"(\S+) +\S")
+_LOST_COMMENT_FAR = re.compile(r"(\S.*?) {2,}\S")
+"""A value before what may be a comment whose sign is lost. A number may have a unit behind it."""
+
 _SHARE = "a number from 0 to 1"
 _PERCENT = "a number from 0 to 100"
 _MAX_ADVICE = 60
@@ -111,13 +115,12 @@ class Converter(NamedTuple):
     """Conversion of one type.
 
     `convert` takes the scalar and the folder that relative paths are relative to. It raises
-    ValueError (msgspec.ValidationError is one) if the scalar does not fit. `expected` and `show`
-    give the two halves of the message "expected …, got …".
+    ValueError (msgspec.ValidationError is one) if the scalar does not fit. `expected` is for the
+    message "expected …, got …".
     """
 
     convert: Callable[[Scalar, Path], Any]
     expected: str
-    show: Callable[[strict_yaml.ScalarNode], str] = show
 
 
 def converter(kind: Any) -> Converter:
@@ -146,6 +149,8 @@ def advice(kind: Any, node: strict_yaml.ScalarNode, folder: Path) -> str:
         if len(text) <= _MAX_ADVICE and text.isprintable():
             return f" ({words.format(text)})"
     words = gpio_advice(node.value) if kind is Gpio else ""
+    if kind is BrokerUrl and "@" in node.value:
+        words = "write the URL without what is before @: user and password_file are keys beside it"
     if (unit := _unit(kind)) and re.match(r"\.?[0-9].*[a-z]", node.value):
         match = _QUANTITY.fullmatch(node.value)
         if not match or match[2].lower() not in _UNITS[unit]:
@@ -184,7 +189,7 @@ def _repairs(kind: Any, node: strict_yaml.ScalarNode) -> Iterator[tuple[str, str
             yield f"{int(match[1]) / 100:g}", None, f"{match[1]} percent is {{}}"
         yield f"{match[1]}ms", None, "write {} for milliseconds"
     if kind is HostName:
-        yield re.sub(r"^[a-z]+://|(?<=[^:/])[:/].*$", "", bare), None, "write {}"
+        yield re.sub(r"^[a-z]+://(?:.*@)?|(?<=[^:/])[:/].*$", "", bare), None, "write {}"
     if kind is BrokerUrl and "@" not in bare:
         yield f"mqtt://{bare.rpartition('://')[2]}", None, "write {}"
     for value, words in _WORDS_FOR.items():
@@ -203,6 +208,8 @@ def _repairs(kind: Any, node: strict_yaml.ScalarNode) -> Iterator[tuple[str, str
     starts = [word for word in choices if bare and word.startswith(bare.lower())]
     if near_word := starts[0] if len(starts) == 1 else nearest(bare.lower(), choices):
         yield near_word, None, "did you mean {}?"
+    if match := (_LOST_COMMENT if choices or kind is bool else _LOST_COMMENT_FAR).match(bare):
+        yield match[1], None, "write {}, and # before the rest"
 
 
 def _meant_times(text: str) -> Iterator[tuple[str, None, str]]:
@@ -375,20 +382,12 @@ def _to_discovery(value: Scalar, folder: Path) -> Any:
     return False if value is False else msgspec.convert(value, Topic)
 
 
-def _show_url(node: strict_yaml.ScalarNode) -> str:
-    if "@" in node.value:  # it may hold a password
-        return "a URL with a user or a password; write them as user and password_file"
-    return show(node)
-
-
 def _described(
-    kind: Any,
-    convert: Callable[[Scalar, Path], Any] | None = None,
-    show: Callable[[strict_yaml.ScalarNode], str] = show,
+    kind: Any, convert: Callable[[Scalar, Path], Any] | None = None
 ) -> dict[Any, Converter]:
     """Return the entry of a type that has its description in the schema."""
     description = str(get_args(kind)[1].description)
-    return {kind: Converter(convert or partial(_to_plain, kind), description, show)}
+    return {kind: Converter(convert or partial(_to_plain, kind), description)}
 
 
 _PATH = Converter(_to_path, "a path")
@@ -401,7 +400,7 @@ CONVERTERS: dict[Any, Converter] = {
     **_described(HostName, _to_host_name),
     **_described(ProxyNetwork, _to_network),
     **_described(PageOrigin, _to_origin),
-    **_described(BrokerUrl, _to_broker_url, _show_url),
+    **_described(BrokerUrl, _to_broker_url),
     **{
         kind: Converter(partial(_to_plain, kind), f"a kind of {pins}, such as {example}")
         for (kind, pins), example in zip(_KINDS.items(), ("door", "outlet", "fan"), strict=True)

@@ -57,19 +57,21 @@ def told_once(errors: Iterable[Diagnostic]) -> list[Diagnostic]:
 
     The values that it names are those of its first line.
     """
+    errors = list(errors)
     alike: dict[tuple[str, str], list[Diagnostic]] = {}
     for error in errors:
         alike.setdefault(_kind(error), []).append(error)
-    told = []
+    told: dict[Diagnostic, Diagnostic] = {}
     for first, *rest in alike.values():
         lines = sorted({error.line for error in rest if error.line} - {first.line})
         if len(lines) < 2:
-            told += [first, *rest]
+            told |= {error: error for error in (first, *rest)}
             continue
         shown = ", ".join(str(line) for line in lines[:_MAX_LINES])
         more = f" and {len(lines) - _MAX_LINES} more" if len(lines) > _MAX_LINES else ""
-        told.append(first._replace(message=f"{first.message} (the same in lines {shown}{more})"))
-    return sorted(told, key=lambda error: error.line or 0)
+        told[first] = first._replace(message=f"{first.message} (the same in lines {shown}{more})")
+    in_order = [told[error] for error in dict.fromkeys(errors) if error in told]
+    return sorted(in_order, key=lambda error: error.line or 0)
 
 
 def _kind(error: Diagnostic) -> tuple[str, str]:
@@ -80,6 +82,8 @@ def _kind(error: Diagnostic) -> tuple[str, str]:
         return "", re.split(" after | before | in a line |; ", expected)[0]
     if got.startswith((leaf, f'"{leaf}"')):  # a name
         return "", expected
+    if error.message.startswith("expected one of the keys "):  # the key does not matter
+        return "", error.message
     return leaf, re.sub(r"[0-9]+|(?<=which )\S+", "0", error.message)
 
 

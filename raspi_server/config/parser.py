@@ -72,8 +72,44 @@ def parse(
     A configuration that `has_run` may be from an older release that accepted more. If two of its
     keys conflict, the wrong one is ignored with a warning.
     """
+    found_warnings: list[Diagnostic] = []
     try:
-        root = strict_yaml.compose(data)
+        return _parse(data, name, folder, found_warnings, has_run, lines)
+    except ConfigError as error:
+        found_warnings.clear()
+        read = partial(_parse, name=name, folder=folder, warnings=found_warnings, has_run=has_run)
+        raise ConfigError(_without_secrets(error, data, read)) from None
+    finally:
+        if warnings is not None:
+            warnings += sorted(found_warnings, key=lambda warning: warning.line or 0)
+
+
+def _without_secrets(
+    error: ConfigError, data: bytes, read: Callable[[bytes], Config]
+) -> list[Diagnostic]:
+    """Return the errors of a configuration as they are without the passwords that are in it."""
+    from . import masking  # only for a configuration with an error: a start is slow on a small Pi
+
+    try:
+        read(masking.masked(strict_yaml.decode(data)).encode())
+    except YamlError:  # it is no text
+        return list(error.errors)
+    except ConfigError as found:
+        return list(found.errors)
+    message = "expected another value here, got one that is not shown: it may be a password"
+    return [each._replace(key="", message=message, excerpt=()) for each in error.errors]
+
+
+def _parse(
+    data: bytes,
+    name: str,
+    folder: Path,
+    warnings: list[Diagnostic],
+    has_run: bool = False,
+    lines: dict[str, int] | None = None,
+) -> Config:
+    try:
+        root = strict_yaml.compose(data, may_have_anchors=has_run)
     except YamlError as error:
         found = _mistakes_in_lines(data, name, error)
         found = found or [Diagnostic(name, error.line, "", str(error))]
@@ -83,8 +119,7 @@ def parse(
     parser.check_references(values)
     if lines is not None:
         lines.update(parser.lines | parser.rule_lines)
-    if warnings is not None:
-        warnings += sorted(parser.warnings, key=lambda warning: warning.line or 0)
+    warnings += parser.warnings
     if parser.errors:
         raise ConfigError(told_once(_with_mistakes_in_lines(parser.errors, data, name)))
     if values.get("ssl") is True:
@@ -249,24 +284,23 @@ class _Parser:
         return section(node, path) if section else self._scalar(node, path, kind)
 
     def _scalar(self, node: Node, path: str, kind: Any) -> Any:
-        convert, wanted, show_scalar = converter(kind)
+        convert, wanted = converter(kind)
         if not strict_yaml.is_scalar(node):
             hint = " (write it in quotes)" if kind is Label else ""
             if strict_yaml.is_list(node):
                 hint = _ONE_ONLY.get(kind, hint)
-            self.error(line_of(node), path, f"expected {wanted}, got {show(node)}{hint}")
+            got = show(node)
+            if path.endswith("password_file"):  # a list masks what may be the password itself
+                got = "something else (the password belongs into that file)"
+            self.error(line_of(node), path, f"expected {wanted}, got {got}{hint}")
             return _ABSENT
         try:
             return convert(strict_yaml.scalar(node), self._folder)
         except YamlError as error:
             message = str(error)
         except ValueError:
-            message = f"expected {wanted}, got {show_scalar(node)}"
-        if path.endswith("password_file") and not strict_yaml.is_empty(node):
-            # Perhaps it is the password itself, which no error shows.
-            message = f"expected {wanted}, got something else (the password belongs into that file)"
-        else:
-            message += advice(kind, node, self._folder)
+            message = f"expected {wanted}, got {show(node)}"
+        message += advice(kind, node, self._folder)
         self.error(line_of(node), path, message)
         return _ABSENT
 
@@ -277,7 +311,7 @@ class _Parser:
 
     def check_text(self, node: Node, path: str, what: str) -> None:
         """Warn of a text whose end YAML reads as a comment, or which has quotes of its own."""
-        if not strict_yaml.is_scalar(node) or node.style is not None:
+        if not strict_yaml.is_scalar(node) or node.style is not None or not node.value:
             return
         end = node.end_mark
         behind = self._rows[end.line][end.column :] if end.line < len(self._rows) else ""

@@ -25,6 +25,8 @@ _POWER = {1: "3.3 V", 17: "3.3 V", 2: "5 V", 4: "5 V"}
 _NAME = re.compile(
     r"(?:(0|[1-9][0-9]?)|(GPIO|BCM|BOARD|J8:|WPI) ?(0?[0-9]|[1-9][0-9]))", re.ASCII | re.IGNORECASE
 )
+_GPIO_IN_TEXT = re.compile(r"(?:GPIO|BCM)[ _.:-]*0?([0-9]{1,2})(?![0-9])", re.IGNORECASE)
+_NUMBER_IN_TEXT = re.compile(r"(?<![-0-9])0?([0-9]{1,2})(?![0-9])")
 
 
 def gpio_number(name: int | str) -> int | None:
@@ -52,8 +54,19 @@ def gpio_advice(name: int | str) -> str:
         is_gpio = number in GPIO_BY_POSITION
         end = f"write BOARD{number}" if is_gpio else _about_position(number)
         return f"header position? {end}"
-    if kind is None and (found := re.search(r"(?<![-0-9])0?([0-9]{1,2})(?![0-9])", str(name))):
+    if kind is not None:
+        return ""
+    text = str(name)
+    if re.search("wiring|wpi", text, re.IGNORECASE):
+        found = re.search(r"(?<!\d)([0-9]{1,2})(?!\d)", text)
+        wiring_pi = f"WPI{int(found[1])}" if found else ""
+        is_pin = gpio_number(wiring_pi) is not None
+        return f"write {wiring_pi}" if is_pin else gpio_advice(wiring_pi) if found else ""
+    found = _GPIO_IN_TEXT.search(text) or _NUMBER_IN_TEXT.search(text)
+    if found:
         number = int(found[1])
+        if found.re is _GPIO_IN_TEXT and number in POSITION_BY_GPIO:
+            return f"write {number} for GPIO{number}"
         if number in POSITION_BY_GPIO:
             by_position = f", or BOARD{number} for header position {number}"
             also = by_position if number in GPIO_BY_POSITION else ""

@@ -48,8 +48,18 @@ class _Loader(yaml.BaseLoader):
     `scalar` decides what they mean.
     """
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.anchored: dict[str, int] = {}
+        """The lines of the single values with an anchor that no alias has named so far."""
+
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            self.anchored.pop(event.anchor or "", None)
+        elif isinstance(event, yaml.ScalarEvent) and event.anchor:
+            mark: Any = event.start_mark
+            self.anchored[event.anchor] = mark.line + 1
         tag = getattr(event, "tag", None)
         if tag is not None:
             line = event.start_mark.line + 1
@@ -72,14 +82,19 @@ def decode(data: bytes) -> str:
         raise YamlError(line, f"{message} (save the file as UTF-8)") from None
 
 
-def compose(data: bytes) -> Node | None:
+def compose(data: bytes, may_have_anchors: bool = False) -> Node | None:
     """Return the root node of the only document in `data`, or None if there are only comments.
 
-    Raise YamlError for text that is not UTF-8, not YAML, too long, or nested too deeply.
+    Raise YamlError for text that is not UTF-8, not YAML, too long, or nested too deeply. Unless it
+    `may_have_anchors`, raise it also for `&Lamp big`, of which YAML drops the first word.
     """
     text = decode(data)
     try:
-        return yaml.compose(_with_spaces(text), Loader=_Loader)
+        loader = _Loader(_with_spaces(text))
+        root: Node | None = loader.get_single_node()
+        for name, line in {} if may_have_anchors else loader.anchored.items():
+            raise YamlError(line, f"expected text in quotes, got {quote(f'&{name}')} in it")
+        return root
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise YamlError(line, f"expected text, got character 0x{error.character:02x}") from None

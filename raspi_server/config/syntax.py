@@ -6,17 +6,20 @@ reads as something else, such as a lost comment sign. `columns.py` finds keys in
 """
 
 import re
-from collections.abc import Iterator
 
 import yaml
 
 from . import columns
-from .columns import KNOWN_KEYS, SECTIONS, Entry, shown_key
+from .columns import ALL_KEYS, KNOWN_KEYS, NAMED, OPENERS, SECTIONS, TOP_KEYS, Entry, shown_key
 from .errors import Fault
-from .schema import PIN_KEYS
+from .masking import MASK, is_secret
+from .quotes import end_of_quotes, mask_quotes, outside_quotes
 
 MAX_EXCERPT = 76
 """Longest excerpt of a line, in characters: it fits a terminal."""
+
+_WITH_KEYS = {*SECTIONS, *NAMED}.union(*OPENERS.values())
+"""The keys that have keys or names below them."""
 
 _MAX_ROW = 1000
 """Longest line that is read, in characters. Longer ones are not written by people."""
@@ -28,7 +31,8 @@ _KEY = re.compile(r"""([^ \t:#"'{}\[\],=]+|"[^"]*"|'[^']*') *:(?=[ \t]|$)""")
 _SPOKEN_KEY = re.compile(r"([^:#\"'{}\[\],=]+?) *:(?=[ \t]|$)")
 _WORD = r"[A-Za-z][\w-]*"
 _BLOCK_TEXT = re.compile(r"[|>][-+0-9]*( +#.*)?$")
-_SECRET = re.compile(r"pass|pwd|secret|token|://.*@", re.IGNORECASE)
+_TEXT_KEYS = ("label", "room")
+"""The keys whose values are free text."""
 _ODD_SPACES = {
     "\xa0": "a no-break space",
     "\u2007": "a no-break space",
@@ -72,10 +76,10 @@ def faults(
 def excerpt(rows: list[str], fault: Fault) -> tuple[str, ...]:
     """Return the line of a mistake and a line with a mark below it, safe to print.
 
-    `rows` are the lines of the file. One that may hold a password is not shown.
+    `rows` are the lines of the file, masked. One with a comment about a password is not shown.
     """
     row = rows[fault.line - 1] if fault.line <= len(rows) else ""
-    if _SECRET.search(row):
+    if is_secret(row.partition("#")[2]):
         return ()
     row = row.replace("\t", "→")
     shown = "".join("␣" if c in _ODD_SPACES else c if c.isprintable() else "?" for c in row)
@@ -100,6 +104,39 @@ def _from_problem(problem: yaml.MarkedYAMLError, rows: list[str]) -> Fault:
     return Fault(mark.line + 1, mark.column, advice)
 
 
+_ANY_KEY = "|".join(sorted(ALL_KEYS, key=len, reverse=True))
+_IN_BRACKETS = [
+    (re.compile(pattern), message)
+    for pattern, message in (
+        (
+            rf"(?<![\w-])(?P<key>{'|'.join(_TEXT_KEYS)}): +(?P<at>)(?P<text>"
+            rf"(?:[*&!%@`>|\[]|[-?] )[^{{}}]*?|[^\"'{{}},\[]+,(?! *(?:{_ANY_KEY}):)[^{{}}:]*?"
+            rf"|[^\"'{{}},\[]+: [^{{}},]*?)(?= *(?:,? *(?:{_ANY_KEY}):|[}}]|$))",
+            "expected a {} in quotes, because of a sign in it",
+        ),
+        (
+            rf"(?:^|[{{,]) *(?:{_ANY_KEY}):(?P<at>)(?=[^ \t/,}}])",
+            "expected a space after the colon",
+        ),
+        (
+            rf"(?:^|[{{,]) *(?:{_ANY_KEY})(?P<at>)(?= +[\w.-]+ *[,}}])",
+            "expected a colon after this key",
+        ),
+        (rf"(?:^|[{{,]) *(?:{_ANY_KEY})(?P<at>)(?= *=)", "expected a colon, got ="),
+        (rf"(?<=[\w\"'])(?P<at>)(?=;? +(?:{_ANY_KEY}): )", "expected a comma before the next key"),
+        (
+            r"[\[,:] *(?P<at>)(?=[*&!%@`])",
+            "expected quotes around text that begins with a sign such as *",
+        ),
+        (
+            r": *-?[0-9]+(?P<at>),[0-9]+ ?[a-zA-Z]*(?= *(?:[,}]|$))",
+            "expected a point in the number, got a comma",
+        ),
+    )
+]
+"""Mistakes between brackets, each `at` its place, and what is told of them."""
+
+
 class _Scan:
     """Reading of the lines, with the mistakes `found`. `rejected` tells if PyYAML failed."""
 
@@ -107,6 +144,9 @@ class _Scan:
         self.found: list[Fault] = []
         self._rows = text.splitlines()
         self._rejected = rejected
+        aliases = re.findall(r"(?<![^\s,\[:])\*([\w-]+)", text)
+        self._anchors = {name for name in re.findall(r"(?<![^\s,\[:])&([\w-]+)", text)}
+        self._anchors.intersection_update(aliases)
         self._entries: list[Entry] = []
         self._lists: list[list[tuple[int, int]]] = []
         """Lists, each with line and indentation of its items."""
@@ -152,6 +192,8 @@ class _Scan:
         if "\t" in match[1]:
             place = column + match[1].index("\t")
             self.found.append(Fault(number + 1, place, "expected a word, got a tab in it", True))
+            key, value = match[1].replace("\t", ""), body[match.end() :].strip(" \t")
+            self._entries.append(Entry(number + 1, column, key, value))
             return number + 1
         key, rest = match[1].strip("\"'"), body[match.end() :]
         value = rest.strip(" \t")
@@ -162,7 +204,7 @@ class _Scan:
         content = re.split(r"[ \t]#", row)[0]
         match = re.match(r"[^:：]*[:：]?[ \t]*", content)
         start = match.end() if match else 0
-        is_text = re.match(r" *label *:", content)
+        is_text = re.match(r" *(label|room) *:", content)
         for column, character in enumerate(content):
             if is_text and column > start:
                 break
@@ -218,12 +260,10 @@ class _Scan:
         text = _without_comment(body)
         before = self._entries[-1] if self._entries else None
         is_deeper = before and before.value and column > before.indent
-        if not self._rejected and is_deeper and before and before.key == "label":
+        if not self._rejected and is_deeper and before and before.key in _TEXT_KEYS:
             return number + 1  # a label on two lines
-        if before and column > before.indent and _SECRET.search(before.key):
-            return number + 1  # perhaps a password on a line of its own
         is_below = before and not before.value and column > before.indent
-        if before and is_below and before.key in KNOWN_KEYS - SECTIONS.keys() - {"pins"}:
+        if before and is_below and before.key in self._keys_here() - _WITH_KEYS:
             self._entries[-1] = before._replace(value=text)  # a value below its key
             return number + 1
         message, key, value = self._explain_without_key(number, column, text)
@@ -252,15 +292,22 @@ class _Scan:
             key, value = match[1], match[2] or ""
             written = f"{key}: {value}" if value else f"{key}:"
             return f"expected a colon after {shown_key(key)}" + _write(written), key, value
-        if (match := re.fullmatch(rf"({_WORD})[ \t]+(.*)", text)) and match[1] in KNOWN_KEYS:
+        if (match := re.fullmatch(rf"({_WORD})[ \t]+(.*)", text)) and match[1] in self._keys_here():
             key, value = match.groups()
             return f"expected a colon after {key}" + _write(f"{key}: {value}"), key, value
         following = self._following(number)
-        if following and following[0] > column and following[1] in PIN_KEYS:
+        if following and following[0] > column and following[1] in self._keys_here():
             name = re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
             return "expected a name and a colon" + _write(f"{name}:"), name, ""
         message = "expected key: value; if this is a comment, begin the line with #"
         return message, "", text
+
+    def _keys_here(self) -> set[str]:
+        """Return the keys that may be in the section of the last line."""
+        tops = (
+            each.key for each in reversed(self._entries) if each.key in TOP_KEYS and not each.indent
+        )
+        return KNOWN_KEYS | NAMED.get(next(tops, ""), set())
 
     def _following(self, number: int) -> tuple[int, str] | None:
         """Return indentation and key of the next line with content."""
@@ -275,13 +322,18 @@ class _Scan:
 
     def _read_value(self, number: int, column: int, key: str, value: str, start: int) -> int:
         """Read `key: value`, whose value begins at the column `start`."""
-        if not self._rejected and (anchor := re.match(r"&[\w-]+( +|$)", value)):
+        anchor = re.match(r"&([\w-]+)( +|$)", value)
+        if anchor and (not self._rejected or anchor[1] in self._anchors):
             value, start = value[anchor.end() :], start + anchor.end()
         bare = _without_comment(value)
         self._entries.append(Entry(number + 1, column, key, bare))
+        if self._rejected and bare == MASK and is_secret(key):  # else the parser tells it
+            words = "expected no password in this file; write password_file: FILE below mqtt"
+            self._fault(number, column, f"{words}, with the password alone in that file")
+            return number + 1
         if value[:1] in ('"', "'"):
             return self._read_quoted(number, value, start, key)
-        if value[:1] in ("{", "[") and key != "label":
+        if value[:1] in ("{", "[") and key not in _TEXT_KEYS:
             return self._read_brackets(number, start, value)
         if _BLOCK_TEXT.match(value):
             return self._after_deeper(number, column)
@@ -292,24 +344,26 @@ class _Scan:
 
     def _explain_value(self, key: str, value: str, bare: str) -> str:
         """Return what is wrong with a value without quotes and brackets, or an empty text."""
-        is_label = key == "label"
+        is_label = key in _TEXT_KEYS
         in_quotes = _write(f"{key}: {_in_quotes(value if value[:1] == '#' else bare)}")
         if not bare:
             if is_label and value.startswith("#") and value[1:2].strip():
-                return "expected a label in quotes: # begins a comment" + in_quotes
+                return f"expected a {key} in quotes: # begins a comment" + in_quotes
             return ""
         if bare[0] == "(" and re.search(rf"{_WORD}: ", bare):
             return "expected { and } around keys in one line" + _write(f"{key}: {{{bare[1:-1]}}}")
         if re.fullmatch(r"&[\w-]+", bare) and not is_label:
             return ""  # a name for what is below
-        what = "a label" if is_label else "text"
+        if (alias := re.fullmatch(r"\*([\w-]+)", bare)) and alias[1] in self._anchors:
+            return ""
+        what = f"a {key}" if is_label else "text"
         is_marker = bare[0] in "*&!@%`|>,]}" or re.match(r"[-?:]( |$)", bare)
         if (is_label and (is_marker or bare[0] in "[{")) or (is_marker and self._rejected):
             message = f"expected {what} in quotes: {bare[0]} at its beginning means more to YAML"
             return message + in_quotes
         if re.search(r":( |$)", bare):
             second = re.search(rf"[ ,;]+({_WORD}):( |$)", bare)
-            if second and second[1] in KNOWN_KEYS and not is_label:
+            if second and second[1] in self._keys_here() and not is_label:
                 return f"expected {second[1]} in a line of its own, below {shown_key(key)}"
             if not is_label and bare.endswith(":") and bare.count(":") == 1:
                 return "expected no colon behind the value" + _write(f"{key}: {bare[:-1]}")
@@ -320,7 +374,7 @@ class _Scan:
         """Read a value in quotes."""
         mark = value[0]
         prefix = f"{key}: " if key else "- "
-        end = _end_of_quotes(value)
+        end = end_of_quotes(value)
         if end is None:
             after = self._end_of_long_quotes(number, mark)
             if after:
@@ -372,7 +426,7 @@ class _Scan:
         first, indent = number, _indent(self._rows[number])
         column, text = start, value
         while True:
-            for place, character in _outside_quotes(text):
+            for place, character in outside_quotes(text):
                 if character in "\"'" and text[:place].rstrip(" \t")[-1:] in ("", *"{[,:"):
                     message = f"expected {character} at the end, too: the text begins with it"
                     self._fault(number, column + place, message)
@@ -409,22 +463,22 @@ class _Scan:
 
     def _check_in_brackets(self, number: int, start: int, text: str) -> None:
         """Report a mistake between brackets that YAML accepts or reports late."""
-        masked = _mask_quotes(text)
-        keys = "|".join(sorted(KNOWN_KEYS, key=len, reverse=True))
-        for pattern, message in (
-            (rf"(?:^|[{{,]) *({keys}):(?=[^ \t/,}}])", "expected a space after the colon"),
-            (rf"(?:^|[{{,]) *({keys})(?= +[\w.-]+ *[,}}])", "expected a colon after this key"),
-            (rf"(?:^|[{{,]) *({keys})(?= *=)", "expected a colon, got ="),
-            (rf"(?<=[\w\"'])(?=;? +({keys}): )", "expected a comma before the next key"),
-            (
-                r"[\[,] *(?=[*&!%@`])",
-                "expected quotes around text that begins with a sign such as *",
-            ),
-            (r": *-?[0-9]+(?=,[0-9]+ *([,}]|$))", "expected a point in the number, got a comma"),
-        ):
-            if match := re.search(pattern, masked):
-                moves_keys = "point" not in message
-                self.found.append(Fault(number + 1, start + match.end(), message, moves_keys))
+        masked = mask_quotes(text)
+        for pattern, message in _IN_BRACKETS:
+            for match in pattern.finditer(masked):
+                anchor = re.match(r"[*&]([\w-]+)", text[match.start("at") :])
+                if anchor and anchor[1] in self._anchors:
+                    continue
+                is_key = "point" not in message and "text" not in match.re.groupindex
+                if "point" in message:
+                    message += _write(match[0].lstrip(": ").replace(",", "."))
+                elif "text" in match.re.groupindex:
+                    value = text[match.start("text") : match.end("text")]
+                    message = message.format(match["key"]) + _write(
+                        f"{match['key']}: {_in_quotes(value)}"
+                    )
+                place = start + match.start("at")
+                self.found.append(Fault(number + 1, place, message, is_key))
                 return
 
 
@@ -438,10 +492,9 @@ def _has_content(row: str) -> bool:
 
 
 def _write(text: str) -> str:
-    """Return advice to write a text, or nothing if it is long or may hold a password."""
+    """Return advice to write a text, or nothing if it is long."""
     text = text.rstrip()
-    is_fit = len(text) <= MAX_EXCERPT and text.isprintable() and not _SECRET.search(text)
-    return f"; write {text}" if is_fit else ""
+    return f"; write {text}" if len(text) <= MAX_EXCERPT and text.isprintable() else ""
 
 
 def _in_quotes(text: str) -> str:
@@ -455,51 +508,18 @@ def _without_comment(value: str) -> str:
     """Return a value without the comment behind it."""
     if value.startswith("#"):
         return ""
-    for place, character in _outside_quotes(value):
+    for place, character in outside_quotes(value):
         if character == "#" and value[place - 1] in " \t":
             return value[:place].rstrip(" \t")
     return value.rstrip(" \t")
 
 
-def _end_of_quotes(value: str) -> int | None:
-    """Return the index after the quotes with which a value begins, or None if they stay open."""
-    pattern = r'"(?:[^"\\]|\\.)*"' if value[0] == '"' else r"'(?:[^']|'')*'"
-    match = re.match(pattern, value)
-    return match.end() if match else None
-
-
 def _unclosed(start: int, value: str, bracket: str) -> tuple[int, str]:
     """Return column and message for brackets that are never closed: a # may hide the end."""
-    for place, character in _outside_quotes(value):
+    for place, character in outside_quotes(value):
         if character == "#" and value[place - 1] in " \t" and value.rstrip().endswith(bracket):
             words = (
                 f"expected {bracket} before #, which begins a comment; put a text with # in quotes"
             )
             return start + place, words
     return start, f"expected {bracket} at the end of what begins here"
-
-
-def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
-    """Yield index and character of all that is not in quotes."""
-    place = 0
-    while place < len(text):
-        is_start = text[place] in "\"'" and (place == 0 or text[place - 1] in " \t{[,:")
-        if is_start and (end := _end_of_quotes(text[place:])):
-            place += end
-            continue
-        if text[place] == "#" and place and text[place - 1] in " \t":
-            yield place, "#"
-            return
-        yield place, text[place]
-        place += 1
-
-
-def _mask_quotes(text: str) -> str:
-    """Return a text of the same length in which all that is in quotes is `"`."""
-    masked = ['"'] * len(text)
-    end = 0
-    for place, character in _outside_quotes(text):
-        masked[place], end = character, place + 1
-        if character == "#":
-            return "".join(masked[:place])
-    return "".join(masked[:end]) + '"' * (len(text) - end)

@@ -70,15 +70,19 @@ def has_alike(keys: Iterable[str], key: str) -> bool:
 
 def unknown(key: str, keys: Iterable[str]) -> str:
     """Return the message for a `key` that is none of the `keys` of its section."""
+    from .masking import is_secret  # only for a key that is an error: a start is slow on a small Pi
+
     keys = tuple(keys)
     near = nearest(key.lower(), keys)
     if synonym := _synonym(key, keys):
         hint = f" (write {synonym})"
     else:
         hint = f" (did you mean {near}?)" if near else _place_of(key)
-    if key.lower().startswith(("pass", "pwd")):  # its value is a secret, and no error shows it
+    if is_secret(key):
         broker = "" if "password_file" in keys else "below mqtt, "
         hint = f" (write {broker}password_file: FILE, with the password alone in that file)"
+        if "view" in keys or key.lower().endswith("code"):  # that of phones
+            hint = " (no code is in this file: sudo raspi-server code --new control makes one)"
     return f"expected one of the keys {', '.join(keys)}{hint}"
 
 

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from ..config import schema
-from ..decoding import pin_value, shorten
+from ..decoding import number, pin_value, shorten
 from ..errors import Ref, RequestError, refusal
 from ..gpio import raspberry_pi
 from ..gpio.pin import PinChange
@@ -544,6 +544,8 @@ def _cover_command(name: str, payload: bytes) -> CoverCommand:
     word = text.strip().strip('"').lower()
     if word in ("open", "close", "stop"):
         return decode_cover_command(encode({"type": word, "cover": name}))
+    if isinstance(position := number(word), float):
+        return Position(cover=name, position=position)
     try:
         found = bytes(msgspec.json.decode(payload, type=Raw)).strip()
         if found[:1] in _FIRST_OF_NUMBER:

@@ -51,6 +51,7 @@ class OneCover(_Handler):
             PositionRequest,
             errors=_ERRORS,
         ),
+        "post": Operation("The same as PUT", messages.CoverInfo, PositionRequest, errors=_ERRORS),
     }
 
     def get(self, name: str) -> None:
@@ -63,6 +64,8 @@ class OneCover(_Handler):
         """Move the cover to the `position` of the body. Raises RequestError."""
         position = self.body(PositionRequest).position
         self.move(messages.Position(cover=name, position=position))
+
+    post = put
 
 
 class _Command(_Handler):

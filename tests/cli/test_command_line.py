@@ -133,7 +133,10 @@ def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture) 
     for arguments in (["check"], ["run"]):
         assert main(arguments) == 78
         assert capfd.readouterr().err.splitlines() == [
-            "config.yaml:2: expected a space after the colon of password",
+            "config.yaml:2: expected no password in this file; write password_file: FILE below"
+            " mqtt, with the password alone in that file",
+            "    password: •••",
+            "    ^",
             "config.yaml:4: expected a colon after lamp; write lamp:",
             "    lamp",
             "        ^",

@@ -203,7 +203,81 @@ ssl:
   key: b.pem
 gpio: real
 """
-GOOD_FILES = (BLOCKS, BLOCKS, BRACES, FEW, OTHER)
+HOUSE = """\
+port: 8080
+location: {latitude: 48.14, longitude: 11.58}
+hooks:
+  gate:
+    pin: gate
+    do: pulse
+    unattended: true
+  light:
+    pin: lamp
+    do: toggle
+schedules:
+  evening:
+    pin: lamp
+    from: sunset+00:20
+    to: 23:00
+    days: [mon, tue]
+  night:
+    at: 23:30
+    turn_off: [lamp, fan]
+rules:
+  porch:
+    when: door
+    turn_on: lamp
+    hold: 180
+    only:
+      from: sunset
+      to: 23:00
+  forgotten:
+    when: door
+    for: 10min
+    set: {fan: 0.8}
+covers:
+  garage:
+    label: "Garage door"
+    button: opener
+    closed: shut
+    travel: 15
+    confirm: true
+  shutter:
+    up: rise
+    down: fall
+    travel:
+      up: 24.5
+      down: 22
+pins:
+  door:
+    gpio: 17
+    mode: input
+    pull: up
+  shut:
+    gpio: 4
+    mode: input
+    kind: garage_door
+    pull: up
+  opener:
+    gpio: 5
+    mode: output
+    pulse: 0.5
+  rise: {gpio: 6, mode: output, group: motor, group_pause: 0.5}
+  fall: {gpio: 13, mode: output, group: motor, group_pause: 0.5}
+  lamp:
+    gpio: 22
+    mode: output
+    words: {on: Hell, off: Dunkel}
+  gate:
+    gpio: 23
+    mode: output
+    pulse: 0.5
+    confirm: true
+  fan:
+    gpio: 18
+    mode: pwm
+"""
+GOOD_FILES = (BLOCKS, BLOCKS, BRACES, FEW, OTHER, HOUSE, HOUSE)
 DRAWS = 1000
 
 

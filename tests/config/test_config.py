@@ -198,15 +198,15 @@ RULES = [
          {"HTTPS://Dash.example.org:443/": "https://dash.example.org"}
          | same("http://pi.local:8123", "https://10.0.0.5", "http://[::1]:3000"),
          quoted("dash.example.org", "https://dash.example.org/x", "https://*.example.org",
-                "wss://dash.example.org", "https://me@dash.example.org", "http://pi:0",
+                "wss://dash.example.org", "http://pi:0",
                 "https://x;script-src", "https://a b", "http://pi:65536", "https://küche")
+         | {"https://me@dash.example.org": '"https://•••@dash.example.org"'}
          | {"'*'": '"*"'} | same("5", "true")),
     Rule("url", MQTT, "a URL such as mqtt://HOST or mqtts://HOST:8883",
          same("mqtt://broker", "mqtts://192.168.1.2:8883", "mqtt://pi.local:1", "mqtt://[::1]:65535"),
          quoted("broker", "http://broker", "mqtt://:1883", "mqtt://broker:0", "mqtt://broker:65536")
          | quoted("mqtt://broker/topic") | same("true") | {'"mqtt://b\\u2028"': '"mqtt://b\\u2028"',
-         "mqtt://me:secret@broker":
-         "a URL with a user or a password; write them as user and password_file"}),
+         "mqtt://me:secret@broker": '"mqtt://•••@broker"'}),
     Rule("user", MQTT, "a user's name", same("Küche 2", "x", "x" * 100),
          {'""': '""', "x" * 101: f'"{"x" * 60}…"'} | same("true", "1.5")),
     *(path(key, MQTT) for key in ("ca", "certificate", "key")),
@@ -317,7 +317,9 @@ def test_key_accepts_its_values_and_rejects_others(rule, where):
     others = {"[1]": "a list", "{a: 1}": "a mapping", " ": "nothing", "~": "nothing"}
     if rule.key == "ssl":
         del others["{a: 1}"]
-    if rule.key == "label":  # a label that begins with a bracket needs quotes
+    if rule.key == "password_file":  # perhaps the password itself
+        others = {"[1]": "something else", "{a: 1}": "something else", " ": "nothing"}
+    if rule.key in ("label", "room"):  # a text that begins with a bracket needs quotes
         others = {" ": "nothing", "~": "nothing"}
     for value, shown in (rule.bad | others).items():
         text, line, key = text_with(rule, where, value or '""')

@@ -148,6 +148,10 @@ pins:
         "config.yaml:2: pins.b.gpio: expected a GPIO of its own, got GPIO5, which a has in line 2"
     ]
 
+    dropped = "pins:\n  a: {gpio: 5, mode: input, label: &Lamp big}\n"
+    assert errors(dropped)[0].endswith('write label: "&Lamp big"')
+    assert read(dropped, has_run=True).pins[0].label == "big"  # an older release accepted it
+
     levels = ["a0: &a0 {x: 1, y: 1, z: 1}"]
     for n in range(1, 11):
         levels += [f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}"]
@@ -160,7 +164,7 @@ pins:
     ):
         found = errors("\n".join([*levels, end]))
         assert found[0].startswith(f"config.yaml:1: a0: expected one of the keys {TOP_KEYS}")
-        assert 11 < len(found) < 300
+        assert "(the same in lines 2, 3, " in found[0] and len(found) < 300
     for text in (
         "pins: {x: &a {gpio: *a, mode: *a, label: *a}}",
         "access: &a {hosts: *a, view: *a}",

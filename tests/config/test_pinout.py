@@ -59,6 +59,11 @@ def test_advice_for_a_name_that_is_no_gpio():
          " WPI21 to WPI31"),
         ("GP22", "write 22 for GPIO22, or BOARD22 for header position 22"),
         ("pin 20", "write 20 for GPIO20"),
+        ("Pin 12 (GPIO18)", "write 18 for GPIO18"), ("12 (BCM 18)", "write 18 for GPIO18"),
+        ("wiringPi 0", "write WPI0"), ("WiringPi3", "write WPI3"), ("wpi pin 3", "write WPI3"),
+        ("wiringPi 17", "WPI17 is a number of wiringPi, but the header has only WPI0 to WPI16 and"
+         " WPI21 to WPI31"),
+        ("wiring", ""),
         (41, ""), (-1, ""), ("seventeen", ""),
     ):  # fmt: skip
         assert gpio_advice(name) == words

@@ -163,3 +163,14 @@ def test_value_is_shown_as_it_is_written_and_safe_to_print():
         assert show(node_in(text)) == f'"{quoted}"'
     assert quote("\x1b]0;a\nb\x07") == '"\\u001b]0;a\\nb\\u0007"'
     assert quote("a\u2028b\u202e\x9b\ud800") == '"a\\u2028b\\u202e\\u009b\\ud800"'
+
+
+def test_anchor_that_no_alias_names_is_rejected():
+    """A text such as `&Lamp big` is rejected, unless it is of a file that has run already."""
+    for text, line in (("a: &Lamp big", 1), ("x: 1\nb: &Lamp", 2), ("a: [1, &b c]", 1)):
+        with pytest.raises(YamlError, match="expected text in quotes, got") as caught:
+            strict_yaml.compose(f"{text}\n".encode())
+        assert caught.value.line == line
+        assert strict_yaml.compose(text.encode(), may_have_anchors=True)
+    for text in ("a: &b c\nd: *b", "a: &b {c: d}", "a: &b [c]", "a: '&b c'"):
+        assert strict_yaml.compose(text.encode())

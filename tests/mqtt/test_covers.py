@@ -60,7 +60,7 @@ def test_states_and_commands(brokers, start_server):
     wait_for_state(found, GARAGE, "closed", 2)
     assert command("shutter", b"OPEN")["type"] == "result"
     wait_for_state(found, SHUTTER, "open")
-    assert command("shutter", b"40")["type"] == "result"
+    assert command("shutter", b'"40"')["type"] == "result"
     position = wait_for_state(found, SHUTTER, "stopped", 2)[1].json["position"]
     assert 10 < position <= 40  # a busy loop is late
     assert command("shutter", b'"Open"')["type"] == "result"

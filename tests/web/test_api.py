@@ -246,6 +246,7 @@ def test_pulse_ends_by_itself(pi: Server) -> None:
         ("lamp", b'{"value":1,"seconds":0}', r"seconds: .* number from 0\.01 to 86400, got 0"),
         ("lamp/toggle", b'{"seconds":86401}', r"seconds: .* from 0\.01 to 86400, got 86401"),
         ("fan", b'{"value":35}', r"expected a number from 0 to 1, got 35$"),
+        ("fan", b'{"value":"35"}', r'expected a number from 0 to 1, .*, got "35"$'),
     ],
 )
 def test_invalid_value(pi: Server, path: str, body: bytes, reason: str) -> None:
@@ -409,6 +410,7 @@ def test_answers_are_as_described(pi: Server, description: Any) -> None:
         *[(200, "POST", f"/api/rules/hall/{command}", None, {}) for command in ("pause", "resume")],
         (200, "POST", "/api/clock/trust", None, {}),
         (200, "PUT", "/api/covers/awning", {"position": 40}, {}),
+        (200, "POST", "/api/covers/awning", {"position": "40"}, {}),
         *[
             (200, "POST", f"/api/covers/awning/{command}", None, {})
             for command in ("open", "close", "stop")
