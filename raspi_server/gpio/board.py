@@ -70,6 +70,9 @@ class Board:
         self._members: dict[Interlock | None, list[Pin]] = {}
         self._is_new = True
         self._is_changing = False
+        self._held: set[int] = set()
+        """In `reconfigure`, the lines that this server drove all the time: an output of an
+        interlock that is on may stay on there."""
         self.cover_of: dict[str, schema.CoverConfig] = {}
         """The cover of each output that belongs to one. No other command switches such an output,
         and no rule and no schedule, since the parser allows none."""
@@ -107,15 +110,14 @@ class Board:
 
     def reopen_failed(self) -> None:
         """Try again to open each unavailable pin."""
-        if self._open((pin for pin in self if pin.error), held=set()):
+        if self._open(pin for pin in self if pin.error):
             self._when_availability_changed()
 
-    def _open(self, pins: Iterable[Pin], held: set[int]) -> bool:
+    def _open(self, pins: Iterable[Pin]) -> bool:
         """Open pins; return True if any could be opened.
 
         Inputs are opened first, then outputs that start off. An output of an interlock goes on only
-        after the others are known to be off and its pause has passed. A GPIO in `held` was driven
-        by this server all the time, so its output may stay on.
+        after the others are known to be off and its pause has passed.
         """
         pins = list(pins)
         opened = [pin for pin in pins if not _is_output(pin) and pin.open()]
@@ -126,7 +128,7 @@ class Board:
         outputs = sorted(filter(_is_output, pins), key=Pin.prepare)
         for pin in outputs:
             waiting = [other for other in self._group(pin) if other.is_waiting]
-            if pin.open(pin.config.gpio in held):
+            if pin.open(pin.config.gpio in self._held):
                 opened.append(pin)
                 for other in waiting:  # its command was cancelled
                     other.claims.give_way()
@@ -259,6 +261,17 @@ class Board:
         if found:
             found.claims.relinquish(self._loop.time() if rules_too else None)
             self._decide_later_or_now(found, by)
+
+    def first_value(self, pin: str) -> Value:
+        """Return the value of a pin, or the one with which an output will be opened.
+
+        It is for `claim_first`, when all that claims the output has done so.
+        """
+        found = self[pin]
+        if found.value is not None or found.error or not _is_output(found):
+            return found.value
+        found.claims.start_ends()
+        return found.first_value(found.config.gpio in self._held)
 
     def tell(self, pin: str, source: str) -> None:
         """Report an output that the rule `source` decides: until when it does has changed."""
@@ -423,7 +436,7 @@ class Board:
         configs = tuple(configs)
         wanted = {config.gpio: config for config in configs}
         staying: dict[int, Pin] = {}
-        held = set(wanted) if self._is_new else set()
+        self._held = set(wanted) if self._is_new else set()
         self._is_new = False
         # First close all that change or go: new pins may need their lines and interlocks.
         for pin in self:
@@ -432,7 +445,7 @@ class Board:
                 staying[config.gpio] = pin
             else:
                 is_kept = _is_kept(config)
-                held |= {pin.config.gpio} if is_kept and pin.is_driven else set()
+                self._held |= {pin.config.gpio} if is_kept and pin.is_driven else set()
                 pin.close("keep" if is_kept else None)
         names = {group for config in configs if (group := _group(config))}
         self._interlocks = {
@@ -445,8 +458,9 @@ class Board:
             interlock: [pin for pin in self if pin.interlock is interlock]
             for interlock in self._interlocks.values()
         }
-        self._open((pin for pin in self if pin.device is None and pin.error is None), held)
+        self._open(pin for pin in self if pin.device is None and pin.error is None)
         self._is_changing = False
+        self._held = set()
 
     def _new_pin(self, config: schema.PinConfig) -> Pin:
         group = _group(config)

@@ -247,6 +247,14 @@ class Pin:
             self.claims.restore(int(is_on))
         return self.wanted > 0
 
+    def first_value(self, was_held: bool) -> float:
+        """Return the value with which `open` will open an output, as `open` works it out."""
+        config, interlock = self.config, self.interlock
+        assert isinstance(config, schema.DrivenConfig)
+        self.prepare()
+        may_go_on = interlock is None or (was_held and self._was_on() and not interlock.is_any_on)
+        return self._initial_state(config).value if may_go_on else 0
+
     def _open_device(self, was_held: bool) -> Input | Output:
         config, environment = self.config, self._environment
         line = self._factory.pin(config.gpio)
