@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..config import schema
+from ..config.kinds import PRESSED
 from ..errors import Reason, RequestError, reason, refusal
 from ..limits import Limits
 from ..messages import Source, Value
@@ -332,9 +333,16 @@ class Pin:
         if state.off_at is not None and state.off_at <= now:
             self.claims.cut(state.off_at)
             state = OutputState(0)
-        has_pulse = isinstance(config, schema.OutputConfig) and config.pulse
-        if self.wanted and has_pulse and state.pulse_at is None:
-            self.claims.cut(now)  # the end of the pulse is not known, so it counts as over
+        pulse = config.pulse if isinstance(config, schema.OutputConfig) else None
+        if self.wanted and pulse and state.pulse_at is None:
+            claim = self.claims.winner
+            # Its end is known of a claim with an end of its own. Else it counts as over, as it
+            # does for what is pressed: nothing is pressed twice.
+            is_known = claim.until is not None and config.kind not in PRESSED
+            if is_known and claim.began + pulse > now:
+                state = OutputState(1, claim.began + pulse, state.max_at)
+            else:
+                self.claims.cut(now)
         return OutputState(self.wanted, state.pulse_at, state.max_at)
 
     def _fail(self, error: Exception) -> None:

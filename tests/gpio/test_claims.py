@@ -463,6 +463,33 @@ class TestStarts:
             assert [change.value for change in pi.changes] == [0]
             assert decided(start(at=1061)) == (0, "default")
 
+    @pytest.mark.parametrize("kind", ["light", "gate"])
+    @pytest.mark.parametrize("level", [SCHEDULE, MANUAL])
+    @pytest.mark.parametrize("is_stop", [True, False])
+    def test_what_goes_on_for_a_time_on_an_output_with_a_pulse(self, start, kind, level, is_stop):
+        """After a stop and a crash the pulse of a moment and a command with a time go on to their
+        original end, and at most for the output's own pulse. Nothing is pressed twice."""
+        for seconds, end in ((30, 1030), (60, 1060), (90, 1060)):
+            keys = {"lamp": {"kind": kind, "pulse": 60}}
+            pi = start(is_first=True, **keys)
+            again = lambda board, s=seconds: board.claim("lamp", "one", SCHEDULE, 1, 1000, s)  # noqa: E731
+            if level is MANUAL:
+                for_seconds(pi, 1, seconds)
+            else:
+                again(pi.board)
+            if is_stop:
+                pi.board.close()
+            pi = start(at=1010, **{"first": again} if level is SCHEDULE else {}, **keys)
+            if kind == "gate" and (is_stop or seconds == 30):
+                assert pi.levels_of(17) == [0]
+                continue
+            pi.wait(end - 1010.1)
+            assert (pi.value("lamp"), pi.new_changes()) == (1, [])
+            pi.wait(0.2)
+            assert pi.value("lamp") == 0
+            pi.wait(100)
+            assert pi.value("lamp") == 0
+
     def test_the_end_of_a_claim_is_no_limit(self, start):
         """After a crash in which a command's time ended, the window below it decides."""
         for_seconds(start(), 1, 10)

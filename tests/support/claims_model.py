@@ -377,8 +377,12 @@ class Oracle:
         if limits.first is not None and limits.first <= self.now:
             out.cut(limits.first)
             limits = Limits()
-        if out.wanted and out.keys.get("pulse") and limits.pulse is None:
-            out.cut(self.now)
+        pulse, winner = out.keys.get("pulse"), out.winner()
+        if out.wanted and pulse and limits.pulse is None:
+            if winner.end is not None and winner.began + pulse > self.now:
+                limits = replace(limits, pulse=winner.began + pulse)
+            else:
+                out.cut(self.now)
         value = out.wanted
         if value and "group" in out.keys:
             is_taken = any(other.value for other in self._others(out))
