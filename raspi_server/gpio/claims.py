@@ -89,6 +89,8 @@ class Claims:
     def __init__(self, default: float = 0) -> None:
         """Begin with the default alone, whose value is `default`."""
         self._default = Claim(Level.DEFAULT, "", default, 0)
+        self._is_on_by_default = default > 0
+        """True also after the default was forgotten."""
         self._claims: dict[str, Claim] = {}
         self._spent: dict[str, float] = {}
         self._before_start: KeptClaims | None = None
@@ -195,6 +197,9 @@ class Claims:
         for claim in self:
             if claim.value and claim.began <= at:
                 self._spend(claim, at)
+        if self._is_on_by_default:
+            self._spent[self._default.name] = at
+            self._kept = None
         self._forget_default()
 
     def give_way(self, level: Level = Level.MANUAL) -> None:
@@ -206,6 +211,14 @@ class Claims:
             if claim.value and claim.is_by_hand and claim.level <= level:
                 self._remove(claim.name)
         self._forget_default()
+
+    def change_default(self, value: float) -> None:
+        """Take another default. An output that has the old one keeps it until the next event."""
+        if self.winner is self._default and self._default.value != value:
+            self._add(Claim(Level.DEFAULT, "", self._default.value, 0, passing=True))
+        self._default, self._is_on_by_default = Claim(Level.DEFAULT, "", value, 0), value > 0
+        self._spent.pop(self._default.name, None)
+        self._winner = self._kept = None
 
     def fail(self) -> None:
         """Leave the automatic claims alone: after a failure of its line an output is off."""
@@ -228,6 +241,8 @@ class Claims:
                 if claim.level is Level.SCHEDULE:
                     self._kept_schedules.add(claim.name)
         self._spent = dict(kept.spent)
+        if self._default.name in self._spent:
+            self._forget_default()
         self._before_start = kept
 
     def start_ends(self) -> None:

@@ -182,10 +182,12 @@ class Pin:
             return False
         if config.name != self.config.name:
             self.claims.orphan()  # schedules and rules claim outputs by their names
-        self.config = config
+        before, self.config = self.config, config
         if self.device:
             self.device.name = str(config)
         if isinstance(self.device, Output):
+            if _default(before) != _default(config):
+                self.claims.change_default(_default(config))
             self._keep(self.device.state)
         return True
 
@@ -308,9 +310,7 @@ class Pin:
             return Claims()
         initial, gpio = config.initial, config.gpio
         is_kept = initial in KEPT
-        claims = Claims(
-            0 if is_kept or initial == "off" else 1 if initial == "on" else float(initial)
-        )
+        claims = Claims(_default(config))
         kept, last = self._states.claims(gpio), self._states.before_restart(gpio)
         # The claims are those of the last value, unless a stop, `safe-state` or another release
         # has set that.
@@ -408,6 +408,12 @@ _KEYS_OFF_THE_LINE = {
     *("confirm", "control", "initial", "manual_hold", "on_stop", "on_failure"),
 }
 """Keys that do not affect a line while it is open."""
+
+
+def _default(config: schema.PinConfig) -> float:
+    """Return the value of an output that nothing claims."""
+    initial = config.initial if isinstance(config, schema.DrivenConfig) else "off"
+    return 0 if initial in ("off", *KEPT) else 1 if initial == "on" else float(initial)
 
 
 def _drives_alike(one: schema.PinConfig, other: schema.PinConfig) -> bool:

@@ -490,6 +490,23 @@ class TestStarts:
             pi.wait(100)
             assert pi.value("lamp") == 0
 
+    @pytest.mark.parametrize("is_stop", [True, False])
+    def test_a_default_that_a_limit_has_cut_stays_off(self, start, is_stop):
+        """A heater with `initial: on` that max_on has ended is not on again after each restart: it
+        is after a boot. A person may switch it on."""
+        keys = {"lamp": {"initial": "on", "max_on": 100}}
+        pi = start(**keys)
+        pi.wait(101)
+        for at in (1102, 1104):
+            if is_stop:
+                pi.board.close()
+            pi = start(at=at, **keys)
+            assert (decided(pi), pi.levels_of(17)) == ((0, "default"), [0])
+        pi.set("lamp", 1)
+        assert pi.value("lamp") == 1
+        pi.board.close()
+        assert start(is_first=True, **keys).value("lamp") == 1
+
     def test_the_end_of_a_claim_is_no_limit(self, start):
         """After a crash in which a command's time ended, the window below it decides."""
         for_seconds(start(), 1, 10)
@@ -567,6 +584,29 @@ class TestStarts:
         assert decided(pi) == (0, "manual")
         pi.reconfigure("  lamp: {gpio: 17, mode: output, max_on: 60}\n")
         assert decided(pi) == (1, "schedule evening")
+
+    def test_another_initial(self, start):
+        """A reload with another `initial` switches nothing. *Automatic*, and the end of a window,
+        give the new one. A default that a limit had cut counts again."""
+        first = lambda board: board.claim("lamp", "evening", SCHEDULE, 1, 900)  # noqa: E731
+        line = "  lamp: {gpio: 17, mode: output, max_on: 3600, initial: %s}\n"
+        for before, after, value in (("off", "on", 1), ("on", "off", 0)):
+            pi = start(is_first=True, lamp={"initial": before, "max_on": 3600})
+            pi.reconfigure(line % after)
+            assert (pi.value("lamp"), pi.new_changes()) == (1 - value, [])
+            pi.carry_out(Auto(pin="lamp"))
+            assert decided(pi) == (value, "default")
+            pi = start(is_first=True, first=first, lamp={"initial": before, "max_on": 3600})
+            pi.reconfigure(line % after)
+            pi.board.release("lamp", "evening", SCHEDULE)
+            assert decided(pi) == (value, "default")
+        pi = start(is_first=True, lamp={"initial": "on", "max_on": 3600})
+        pi.wait(3601)
+        pi.reconfigure(line % "off")
+        pi.reconfigure(line % "on")
+        assert pi.value("lamp") == 0
+        pi.carry_out(Auto(pin="lamp"))
+        assert pi.value("lamp") == 1
 
 
 def test_decisions_without_a_change(start):

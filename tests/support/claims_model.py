@@ -48,6 +48,7 @@ class Output:
     name: str
     keys: dict[str, Any]
     default: float = 0
+    is_default_spent: bool = False
     claims: list[Claim] = field(default_factory=list)
     spent: dict[tuple[int, str], float] = field(default_factory=dict)
     value: float = 0
@@ -104,6 +105,7 @@ class Output:
             self.drop(claim)
             if claim.is_automatic:
                 self.spent[claim.key] = at
+        self.is_default_spent |= self.keys.get("initial", "off") not in ("off", *KEPT)
         self.default = 0
 
     def drive(self, value: float, now: float) -> None:
@@ -339,6 +341,8 @@ class Oracle:
         out.default = 1 if initial == "on" else 0 if isinstance(initial, str) else initial
         if old is None:
             return None
+        out.is_default_spent = old.is_default_spent
+        out.default = 0 if out.is_default_spent else out.default
         is_off = initial not in KEPT and out.levels[-1] != old.value  # the stop switched it off
         left = 0 if is_off else old.value
         winner, was = old.winner(), [*old.claims]
