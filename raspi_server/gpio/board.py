@@ -209,14 +209,16 @@ class Board:
         began: float,
         seconds: float | None = None,
         edge: bool = False,
+        window: float | None = None,
     ) -> None:
         """Begin or renew the claim of a source, such as the rule `hall`, at the moment `began`.
 
         The claim that began last decides among those of one level. The same `began` again is no
         event, so nothing ends by it. With `seconds` the claim ends by itself, so long after
         `began`. An `edge` of a rule makes a claim that ends as one by hand does. A claim that a
-        limit cut counts again when it has begun later than that. On an output that is unavailable
-        it waits. Raises RequestError for an unknown pin and for an input.
+        limit cut counts again when it has begun later than that, the claim of a schedule for another
+        `window`, which is the Unix time at which it began. On an output that is unavailable it waits.
+        Raises RequestError for an unknown pin and for an input.
         """
         found, now = self[pin], self._loop.time()
         if not _is_output(found):
@@ -225,7 +227,7 @@ class Board:
         until = None if seconds is None else began + seconds
         if edge and until is None:
             until = self._end_of_command(found, began, None)
-        claim = Claim(level, source, value, began, until, edge)
+        claim = Claim(level, source, value, began, until, edge, window)
         if until is not None and until <= now:
             self.release(pin, source, level)
             return

@@ -173,8 +173,8 @@ class Output(Pin):
         return self.keys.get("initial", "off")
 
     @property
-    def is_on_by_default(self) -> bool:
-        return self.initial == "on" or isinstance(self.initial, float)
+    def default(self) -> float:
+        return self.initial if isinstance(self.initial, float) else float(self.initial == "on")
 
     def drive(self, state: State) -> None:
         self.state, self.value = state, state.value
@@ -266,7 +266,7 @@ class Model:
 
     def _end_limit(self, out: Output) -> None:
         """A time limit ends, and with it what `initial` gives, until the next boot."""
-        if out.is_on_by_default:
+        if out.default:
             self.spent.add(out.gpio)
         self._switch(out, 0, out.state.ended_by)
 
@@ -329,7 +329,7 @@ class Model:
             elif not pin.line.fails:
                 first = self._first(pin)
                 is_over = first.off_at is not None and first.off_at <= self.now + SAME_S
-                if is_over and pin.is_on_by_default:
+                if is_over and pin.default:
                     self.spent.add(pin.gpio)
                 was_on = pin.gpio in self.kept and self.kept[pin.gpio].value > 0
                 if first.value and any(each.is_open and each.value for each in self._others(pin)):
@@ -420,9 +420,8 @@ class Model:
             found = after.get(pin.gpio)
             if found and all(found.keys[key] == pin.keys[key] for key in LINE_KEYS):
                 after[pin.gpio] = pin
-                changes = pin.keys.get("initial") != found.keys.get("initial")
-                if pin.is_open and changes:
-                    self.spent.discard(pin.gpio)
+                if isinstance(pin, Output) and isinstance(found, Output) and pin.is_open:
+                    self.spent -= {pin.gpio} if pin.default != found.default else set()
                 pin.name, pin.keys = found.name, found.keys
                 if isinstance(pin, Output) and pin.is_open:
                     self._remember(pin)
