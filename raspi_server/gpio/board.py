@@ -145,6 +145,9 @@ class Board:
         is_on = isinstance(pin.device, Output) and pin.device.is_on
         if is_on or not pin.wanted or pin.claims.winner.is_automatic:
             return
+        first = self._first(pin)
+        if first and first is not pin and first.claims.winner.is_automatic:
+            return  # it waits
         try:
             self._check_others(pin)
             self._switch(pin, "initial", None, Level.MANUAL).add_done_callback(_ignore)
@@ -216,9 +219,9 @@ class Board:
         The claim that began last decides among those of one level. The same `began` again is no
         event, so nothing ends by it. With `seconds` the claim ends by itself, so long after
         `began`. An `edge` of a rule makes a claim that ends as one by hand does. A claim that a
-        limit cut counts again when it has begun later than that, the claim of a schedule for another
-        `window`, which is the Unix time at which it began. On an output that is unavailable it waits.
-        Raises RequestError for an unknown pin and for an input.
+        limit cut counts again when it has begun later than that, or, with a `window`, for another
+        one: the Unix time at which a schedule's window began. On an output that is unavailable it
+        waits. Raises RequestError for an unknown pin and for an input.
         """
         found, now = self[pin], self._loop.time()
         if not _is_output(found):
@@ -367,7 +370,10 @@ class Board:
         def switch() -> None:
             output.switch(1, by, pulse_s)
 
-        return interlock.switch_on(output, config.group_pause, switch)
+        done = interlock.switch_on(output, config.group_pause, switch)
+        for other in self._group(pin):
+            other.update()  # it may have waited until now
+        return done
 
     def _first(self, pin: Pin) -> Pin | None:
         """Return the output of a group that may be on: by level, then the one that began last.

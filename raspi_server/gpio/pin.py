@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from ..config import schema
 from ..config.kinds import PRESSED
 from ..errors import Reason, RequestError, reason, refusal
@@ -13,7 +15,7 @@ from ..messages import Source, Value
 from ..system import busy
 from ..system.clock import wall_time
 from .backend import LINE_ERRORS, Line, PinFactory
-from .claims import WORDS, Claims, Level
+from .claims import WORDS, Claims, KeptClaims, Level
 from .faults import why
 from .input import Input
 from .interlock import Interlock
@@ -200,7 +202,7 @@ class Pin:
         if before and before.source.level == "manual" and not is_by_hand:
             self.output.forget_pulse()
             decision = self.decision
-        if self.claims.kept() != self._states.claims(self.config.gpio):
+        if self._kept_claims(self.output.value) != self._states.claims(self.config.gpio):
             self._keep(self.output.state)
         self._report(decision)
 
@@ -271,7 +273,7 @@ class Pin:
         initial = self._initial_state(config)
         if initial.value and self.interlock:
             if self.interlock.is_any_on:
-                if not self.claims.winner.is_automatic:
+                if not self.claims.winner.is_automatic and self.claims.winner.level != Level.RULE:
                     log.warning("%s: starts off, since another output of its group is on", self)
                     self.claims.give_way()
                 initial = OutputState(0)
@@ -297,7 +299,7 @@ class Pin:
         output.leave(how)
         # With keep or restore, the state before the stop is kept, not the one of on_stop.
         if config.initial not in KEPT and how != "keep":
-            self._keep(OutputState(int(how == "on")))
+            self._keep(OutputState(int(how == "on")), self.claims.kept())
 
     def _was_on(self) -> bool:
         """Return True if the server, or one before a restart, last switched it on."""
@@ -387,7 +389,18 @@ class Pin:
             if not is_first:
                 self._environment.when_decided(self.config.name, decision)
 
-    def _keep(self, state: OutputState) -> None:
+    def _kept_claims(self, value: float) -> KeptClaims:
+        """Return what to keep of the claims on an output that has this value by them.
+
+        In a group that may be off, since another one goes first. A command that waits for the pause
+        has not been carried out.
+        """
+        kept = self.claims.kept()
+        if kept.value == value or self.is_waiting:
+            return kept
+        return msgspec.structs.replace(kept, value=value)
+
+    def _keep(self, state: OutputState, kept: KeptClaims | None = None) -> None:
         config, claims = self.config, self.claims
         assert isinstance(config, schema.DrivenConfig)
         state = state.until(claims.winner.until)
@@ -397,7 +410,8 @@ class Pin:
             # What a schedule or rule gave is off, too: they claim again if it still holds.
             is_chosen = state.value and state.off_at is None
             over_power_cut = claims.chosen if is_chosen else 0
-        self._states.remember(config.gpio, state, claims.kept(), over_power_cut)
+        kept = kept or self._kept_claims(state.value)
+        self._states.remember(config.gpio, state, kept, over_power_cut)
 
 
 KEPT = ("keep", "restore")

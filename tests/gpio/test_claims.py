@@ -346,6 +346,28 @@ class TestGroups:
             pi.wait(2)
             assert pi.board.values() == {"up": 0, "down": 0}
 
+    @pytest.mark.parametrize("is_stop", [True, False])
+    @pytest.mark.parametrize("names", [("up", "down"), ("down", "up")])
+    def test_an_edge_that_waits_for_a_rule_over_a_restart(self, start, is_stop, names):
+        """What a wall button has switched on waits while a rule has another output of the group on,
+        and comes back after it, also if the server was restarted meanwhile."""
+        pins = {name: SHUTTER[name] | KEEP for name in names}
+        pi = start(is_first=True, **pins)
+        claim(pi, RULE, "wall", 1, pin="up", edge=True)
+        pi.wait(2)
+        claim(pi, RULE, "door", 1, pin="down")
+        pi.wait(2)
+        assert (pi.value("up"), pi.value("down")) == (0, 1)
+        if is_stop:
+            pi.board.close()
+        first = lambda board: board.claim("down", "door", RULE, 1, 1002)  # noqa: E731
+        pi = start(at=1010, first=first, **pins)
+        pi.wait(2)
+        assert (pi.value("up"), pi.value("down")) == (0, 1)
+        pi.board.release("down", "door", RULE)
+        pi.wait(2)
+        assert (pi.value("up"), pi.value("down")) == (1, 0)
+
     def test_an_output_that_joins(self, start):
         """A command that waits is cancelled when another output joins the group. A window waits."""
         keys = "mode: output, group: shutter, group_pause: 1"
