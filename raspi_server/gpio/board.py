@@ -8,7 +8,7 @@ Permissions are checked in `security/access.py`, before a command arrives here.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from ..config import schema
 from ..config.pinout import GPIO_BY_POSITION
@@ -254,6 +254,16 @@ class Board:
             name = Claim(level, source, 0, 0).name
             found.claims.end(name)
             self._decide_later_or_now(found, name)
+
+    def keep_rules(self, names: Collection[str]) -> None:
+        """End all claims of rules that have other names: they are gone.
+
+        It is for `claim_first`. A claim of an edge may be kept over the restart in which its rule
+        goes.
+        """
+        for pin, claim in list(self.claims()):
+            if claim.level is Level.RULE and claim.source not in names:
+                self.release(pin, claim.source, Level.RULE)
 
     def is_spent(self, pin: str, rule: str) -> bool:
         """Return True if a limit or `relinquish` has ended what a rule claims for an output."""
