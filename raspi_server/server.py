@@ -350,6 +350,7 @@ class Server:
 
         After a reload without any they claim nothing, and end."""
         config = self._config
+        board.keep_rules(config.rules)
         if self._automation is None and not (config.schedules or config.rules):
             return
         if self._automation is None:

@@ -247,6 +247,29 @@ DAY = "schedules: {day: {pin: fan, from: 00:00, to: 24:00, value: 0.4}}\n"
 RULE = "rules: {press: {while: button, turn_on: lamp}}\n"
 
 
+def test_rule_that_is_gone_at_a_restart(run: Run, tmp_path: Path) -> None:
+    """What a button has switched on ends if its rule is gone at a restart, as it does at a reload.
+    With the rule it comes back."""
+    pins = AUTOMATION.replace("lamp: {", "lamp: {initial: keep, ")
+    rule = "rules: {wall: {when: button, toggle: lamp}}\n"
+    (tmp_path / "run").mkdir()
+    server = run(pins + rule, RUNTIME_DIRECTORY=str(tmp_path / "run"))
+    (file,) = tmp_path.glob("*.yaml")
+    with WebSocketClient(server.port) as viewer:
+        viewer.send(type="drive", pin="button", value=1)
+        assert viewer.receive("change", pin="lamp")["by"] == "rule wall"
+
+    def restarted(text: str) -> dict[str, Any]:
+        file.write_text(f"port: {server.port}\n{text}")
+        server.restart()
+        return ask(server, "GET", "/api/pins/lamp").json
+
+    found = restarted(pins + rule)
+    assert (found["value"], found["source"]) == (1, {"level": "rule", "name": "wall"})
+    found = restarted(pins)
+    assert (found["value"], found["source"]) == (0, {"level": "default"})
+
+
 def test_schedules_and_rules_come_and_go(start_server: Callable[..., Server]) -> None:
     """Schedules and rules appear, change and disappear with reloads, and what they claim with them.
     An output has the level of its window from its first moment: it is no change."""

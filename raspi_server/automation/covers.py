@@ -25,6 +25,9 @@ class MovableCovers(Protocol):
         `pins` has the values of the pins.
         """
 
+    def is_made_later(self, cover: str, pins: Mapping[str, Value]) -> bool:
+        """Return True at a start if what a cover is is not known before it is made."""
+
     def move(self, cover: str, goal: Goal, by: str) -> bool:
         """Give a cover a goal, and return True if that changed what it does.
 
@@ -60,6 +63,15 @@ class AutomationCovers:
             config.name: known[config.name] if config.name in known else self._early(config, pins)
             for config in self._configs
         }
+
+    def is_made_later(self, cover: str, pins: Mapping[str, Value]) -> bool:
+        """Return True at a start if what a cover is is not known before it is made.
+
+        It is known if a contact of it is unavailable.
+        """
+        is_made = any(each.name == cover for each in self._found() or ())
+        config = next(each for each in self._configs if each.name == cover)
+        return not is_made and all(pins.get(name) is not None for name in config.contacts)
 
     def _early(self, config: CoverConfig, pins: Mapping[str, Value]) -> Value:
         if any(pins.get(name) is None for name in config.contacts) or config.closed is None:

@@ -17,10 +17,12 @@ class Outputs(Protocol):
         began: float,
         seconds: float | None = None,
         edge: bool = False,
+        window: float | None = None,
     ) -> None:
         """Begin or renew the claim of a source. It ends `seconds` after `began`, if they are given.
 
-        An `edge` of a rule makes one that ends as one by hand does. For an output that is
+        An `edge` of a rule makes one that ends as one by hand does. A `window` of a schedule is the
+        Unix time at which it began. For an output that is
         unavailable it waits.
         """
 

@@ -96,7 +96,9 @@ class RuleEngine:
         self._press_timers: dict[str, asyncio.TimerHandle] = {}
         self._tracks: dict[str, Track] = {}
         self._before: dict[str, Track] = {}
-        """The tracks of pins that are not open yet, as they were."""
+        """The tracks of pins that were not found yet since the start, as they were."""
+        self._early: set[str] = set()
+        """From `configure` to `synchronize`, the outputs that were not open yet."""
         self._storms = Storms()
         self._acting = ""
         """The rule that claims or releases an output just now."""
@@ -162,7 +164,7 @@ class RuleEngine:
 
     def synchronize(self) -> None:
         """Read all pins again, after a start, a reload, or when some became (un)available."""
-        self._run(self._synchronize, False)
+        self._run(self._synchronize)
 
     def reconsider(self) -> None:
         """Work out again what windows allow: one has opened or closed, or the clock was set."""
@@ -182,7 +184,7 @@ class RuleEngine:
     def cover_changed(self, cover: str, value: Value, moment: float) -> None:
         """Take a change of a cover: what it starts follows in the next turn of the loop."""
         if value is None:
-            self._queue.append((self._synchronize, (False,)))
+            self._queue.append((self._synchronize, ()))
         else:
             self._queue.append((self._change, (cover, bool(value), moment)))
         if not self._is_busy:
@@ -256,7 +258,7 @@ class RuleEngine:
         self._kept = KeptRules(stopped=self._kept.stopped)
         self._paused.intersection_update(rules)  # the caller's set, not another one
         self._index()
-        self._synchronize(True)
+        self._look_ahead()
 
     def _index(self) -> None:
         """Note which rules hear of which pin, and the presses that matter at each button."""
@@ -289,31 +291,64 @@ class RuleEngine:
         values = self._pins.values()
         return {**values, **self._covers.values(values)} if self._covers else dict(values)
 
-    def _synchronize(self, is_opening: bool) -> None:
-        now = self._loop.time()
-        if not is_opening and not self._is_opening:
-            for runner in self._runners.values():
-                self._advance(runner, now)
-        self._is_opening = is_opening
-        for pin, value in self._values().items():
-            self._find(pin, value, now, is_opening)
-        if not is_opening:
-            self._before.clear()
-            self._kept = KeptRules()
-        for runner in self._runners.values():
-            runner.was_on = runner.rule.is_on(now)  # what was found is no edge
-            self._advance(runner, now)
+    def _look_ahead(self) -> None:
+        """Claim what rules give, before the outputs are opened.
+
+        What an output will be follows from the claims on it. So a rule comes after those that
+        switch its pins; the parser allows no circle.
+        """
+        now, self._is_opening = self._loop.time(), True
+        values, waiting = dict(self._values()), list(self._runners.values())
+        while values or waiting:
+            undecided = {pin for each in waiting for pin in each.rule.config.outputs}
+            for pin in [pin for pin in values if pin not in undecided] or list(values):
+                self._find_early(pin, values.pop(pin), now)
+            ready = [each for each in waiting if not values.keys() & set(each.rule.config.sources)]
+            for runner in ready:
+                self._begin(runner, now)
+            waiting = [each for each in waiting if each not in ready]
         self._save_soon()
 
-    def _find(self, pin: str, value: Value, now: float, is_opening: bool) -> None:
-        """Take a value that no edge has told. Before outputs are opened, they are not known yet."""
-        track = self._tracks[pin]
-        if value is None and is_opening:
-            if track.active is not None:
-                self._before[pin] = track
-            self._tracks[pin] = Track()
-            return
-        known, is_first = self._before.pop(pin, track), track.active is None
+    def _find_early(self, pin: str, value: Value, now: float) -> None:
+        """Take the value of a pin, or that with which an output will be opened.
+
+        A cover that is made later is as it was.
+        """
+        assert self._pins
+        if value is not None or pin in self._pins.values():
+            if value is None:
+                self._early.add(pin)
+                value = self._pins.first_value(pin)
+            self._find(pin, value, now)
+        elif self._covers and self._covers.is_made_later(pin, self._pins.values()):
+            self._tracks[pin] = self._before.setdefault(pin, self._tracks[pin])
+        else:
+            self._find(pin, None, now)
+
+    def _synchronize(self) -> None:
+        now = self._loop.time()
+        if not self._is_opening:
+            for runner in self._runners.values():
+                self._advance(runner, now)
+        self._is_opening = False
+        for pin, value in self._values().items():
+            self._find(pin, value, now)
+        self._before.clear()
+        self._early.clear()
+        self._kept = KeptRules()
+        for runner in self._runners.values():
+            self._begin(runner, now)
+        self._save_soon()
+
+    def _begin(self, runner: _Runner, now: float) -> None:
+        """Bring a rule to now after its pins were found: that is no edge."""
+        runner.was_on = runner.rule.is_on(now)
+        self._advance(runner, now)
+
+    def _find(self, pin: str, value: Value, now: float) -> None:
+        """Take a value that no edge has told."""
+        track, is_first = self._tracks[pin], pin in self._before
+        known = self._before.pop(pin, track)
         if value is None:
             self._tracks[pin] = Track()
         elif known.active is None:
@@ -333,8 +368,8 @@ class RuleEngine:
         track, now = self._tracks.get(pin), self._loop.time()
         if track is None or track.active == is_active:
             return
-        if track.active is None:
-            self._synchronize(False)
+        if track.active is None or pin in self._early:
+            self._synchronize()
             return
         runners = self._by_pin.get(pin, ())
         for runner in runners:
@@ -443,7 +478,7 @@ class RuleEngine:
                 self._claim(runner, rule.values(), rule.state.began)
             elif is_met and goes_on:
                 self._renew(runner)
-            elif not is_met and rule.state.began is not None and not self._is_pending(runner):
+            elif not is_met and rule.state.began is not None:
                 self._release(runner)
             self._tell_end(runner, at)
         next_at = rule.next_change(at)
@@ -506,10 +541,6 @@ class RuleEngine:
         self._save_soon()
 
     # Outputs
-
-    def _is_pending(self, runner: _Runner) -> bool:
-        """Tell if a pin of a rule is not open yet, so that what it gives is not known."""
-        return any(pin in self._before for pin in runner.rule.config.sources)
 
     def _is_open(self, pin: str) -> bool:
         assert self._pins

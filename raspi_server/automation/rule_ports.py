@@ -52,6 +52,12 @@ class Pins(Outputs, Protocol):
     def __getitem__(self, name: str) -> Pin:
         """Return one pin."""
 
+    def first_value(self, pin: str) -> Value:
+        """Return the value with which an output that is not open yet will be opened.
+
+        All that claims it has done so. None is a pin that is unavailable.
+        """
+
     def is_spent(self, pin: str, rule: str) -> bool:
         """Return True if a limit or `relinquish` has ended what a rule claims for an output."""
 

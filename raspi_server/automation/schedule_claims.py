@@ -137,8 +137,9 @@ class ScheduleClaims:
 
     def _tell(self, name: str) -> None:
         claim = self._claims[name]
-        value, began = claim.value, claim.began
-        self.outputs.claim(claim.pin, name, Level.SCHEDULE, value, began, claim.seconds)
+        value, began, seconds = claim.value, claim.began, claim.seconds
+        window = claim.since if seconds is None else None
+        self.outputs.claim(claim.pin, name, Level.SCHEDULE, value, began, seconds, window=window)
 
     def _in_order(self, claim: Claim) -> Claim:
         """Return the claim of a window, to count as newer than those that began before it.

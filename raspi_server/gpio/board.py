@@ -8,7 +8,7 @@ Permissions are checked in `security/access.py`, before a command arrives here.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from ..config import schema
 from ..config.pinout import GPIO_BY_POSITION
@@ -70,6 +70,9 @@ class Board:
         self._members: dict[Interlock | None, list[Pin]] = {}
         self._is_new = True
         self._is_changing = False
+        self._held: set[int] = set()
+        """In `reconfigure`, the lines that this server drove all the time: an output of an
+        interlock that is on may stay on there."""
         self.cover_of: dict[str, schema.CoverConfig] = {}
         """The cover of each output that belongs to one. No other command switches such an output,
         and no rule and no schedule, since the parser allows none."""
@@ -107,15 +110,14 @@ class Board:
 
     def reopen_failed(self) -> None:
         """Try again to open each unavailable pin."""
-        if self._open((pin for pin in self if pin.error), held=set()):
+        if self._open(pin for pin in self if pin.error):
             self._when_availability_changed()
 
-    def _open(self, pins: Iterable[Pin], held: set[int]) -> bool:
+    def _open(self, pins: Iterable[Pin]) -> bool:
         """Open pins; return True if any could be opened.
 
         Inputs are opened first, then outputs that start off. An output of an interlock goes on only
-        after the others are known to be off and its pause has passed. A GPIO in `held` was driven
-        by this server all the time, so its output may stay on.
+        after the others are known to be off and its pause has passed.
         """
         pins = list(pins)
         opened = [pin for pin in pins if not _is_output(pin) and pin.open()]
@@ -126,7 +128,7 @@ class Board:
         outputs = sorted(filter(_is_output, pins), key=Pin.prepare)
         for pin in outputs:
             waiting = [other for other in self._group(pin) if other.is_waiting]
-            if pin.open(pin.config.gpio in held):
+            if pin.open(pin.config.gpio in self._held):
                 opened.append(pin)
                 for other in waiting:  # its command was cancelled
                     other.claims.give_way()
@@ -143,6 +145,9 @@ class Board:
         is_on = isinstance(pin.device, Output) and pin.device.is_on
         if is_on or not pin.wanted or pin.claims.winner.is_automatic:
             return
+        first = self._first(pin)
+        if first and first is not pin and first.claims.winner.is_automatic:
+            return  # it waits
         try:
             self._check_others(pin)
             self._switch(pin, "initial", None, Level.MANUAL).add_done_callback(_ignore)
@@ -207,14 +212,16 @@ class Board:
         began: float,
         seconds: float | None = None,
         edge: bool = False,
+        window: float | None = None,
     ) -> None:
         """Begin or renew the claim of a source, such as the rule `hall`, at the moment `began`.
 
         The claim that began last decides among those of one level. The same `began` again is no
         event, so nothing ends by it. With `seconds` the claim ends by itself, so long after
         `began`. An `edge` of a rule makes a claim that ends as one by hand does. A claim that a
-        limit cut counts again when it has begun later than that. On an output that is unavailable
-        it waits. Raises RequestError for an unknown pin and for an input.
+        limit cut counts again when it has begun later than that, or, with a `window`, for another
+        one: the Unix time at which a schedule's window began. On an output that is unavailable it
+        waits. Raises RequestError for an unknown pin and for an input.
         """
         found, now = self[pin], self._loop.time()
         if not _is_output(found):
@@ -223,7 +230,7 @@ class Board:
         until = None if seconds is None else began + seconds
         if edge and until is None:
             until = self._end_of_command(found, began, None)
-        claim = Claim(level, source, value, began, until, edge)
+        claim = Claim(level, source, value, began, until, edge, window)
         if until is not None and until <= now:
             self.release(pin, source, level)
             return
@@ -248,6 +255,16 @@ class Board:
             found.claims.end(name)
             self._decide_later_or_now(found, name)
 
+    def keep_rules(self, names: Collection[str]) -> None:
+        """End all claims of rules that have other names: they are gone.
+
+        It is for `claim_first`. A claim of an edge may be kept over the restart in which its rule
+        goes.
+        """
+        for pin, claim in list(self.claims()):
+            if claim.level is Level.RULE and claim.source not in names:
+                self.release(pin, claim.source, Level.RULE)
+
     def is_spent(self, pin: str, rule: str) -> bool:
         """Return True if a limit or `relinquish` has ended what a rule claims for an output."""
         found = self._pins.get(pin)
@@ -259,6 +276,17 @@ class Board:
         if found:
             found.claims.relinquish(self._loop.time() if rules_too else None)
             self._decide_later_or_now(found, by)
+
+    def first_value(self, pin: str) -> Value:
+        """Return the value of a pin, or the one with which an output will be opened.
+
+        It is for `claim_first`, when all that claims the output has done so.
+        """
+        found = self[pin]
+        if found.value is not None or found.error or not _is_output(found):
+            return found.value
+        found.claims.start_ends()
+        return found.first_value(found.config.gpio in self._held)
 
     def tell(self, pin: str, source: str) -> None:
         """Report an output that the rule `source` decides: until when it does has changed."""
@@ -352,7 +380,10 @@ class Board:
         def switch() -> None:
             output.switch(1, by, pulse_s)
 
-        return interlock.switch_on(output, config.group_pause, switch)
+        done = interlock.switch_on(output, config.group_pause, switch)
+        for other in self._group(pin):
+            other.update()  # it may have waited until now
+        return done
 
     def _first(self, pin: Pin) -> Pin | None:
         """Return the output of a group that may be on: by level, then the one that began last.
@@ -423,7 +454,7 @@ class Board:
         configs = tuple(configs)
         wanted = {config.gpio: config for config in configs}
         staying: dict[int, Pin] = {}
-        held = set(wanted) if self._is_new else set()
+        self._held = set(wanted) if self._is_new else set()
         self._is_new = False
         # First close all that change or go: new pins may need their lines and interlocks.
         for pin in self:
@@ -432,7 +463,7 @@ class Board:
                 staying[config.gpio] = pin
             else:
                 is_kept = _is_kept(config)
-                held |= {pin.config.gpio} if is_kept and pin.is_driven else set()
+                self._held |= {pin.config.gpio} if is_kept and pin.is_driven else set()
                 pin.close("keep" if is_kept else None)
         names = {group for config in configs if (group := _group(config))}
         self._interlocks = {
@@ -445,8 +476,9 @@ class Board:
             interlock: [pin for pin in self if pin.interlock is interlock]
             for interlock in self._interlocks.values()
         }
-        self._open((pin for pin in self if pin.device is None and pin.error is None), held)
+        self._open(pin for pin in self if pin.device is None and pin.error is None)
         self._is_changing = False
+        self._held = set()
 
     def _new_pin(self, config: schema.PinConfig) -> Pin:
         group = _group(config)

@@ -36,7 +36,8 @@ class Claim(Struct, frozen=True, omit_defaults=True):
 
     It ends by itself at `until`, unless that is None. If it is `passing`, it also ends at the next
     event below it (see `Claims`). Passing are a person's command without a time, a rule's reaction
-    to an edge, and a level that was restored at a start.
+    to an edge, and a level that was restored at a start. `window` tells the windows of a schedule
+    apart: the Unix time at which this one began.
     """
 
     level: Level
@@ -45,6 +46,7 @@ class Claim(Struct, frozen=True, omit_defaults=True):
     began: float
     until: float | None = None
     passing: bool = False
+    window: float | None = None
 
     @property
     def name(self) -> str:
@@ -67,13 +69,15 @@ class KeptClaims(Struct, frozen=True, omit_defaults=True):
     """What is kept of the claims on an output over a restart.
 
     `value` is what all claims gave, `scheduled` what the schedules gave, None without any. Windows
-    and conditions are not kept, since their sources claim again. `spent` has the moments of `cut`.
+    and conditions are not kept, since their sources claim again. `spent` has the moments of `cut`,
+    and `windows` the windows that were cut, for which the clock may have been set meanwhile.
     """
 
     value: float
     claims: tuple[Claim, ...] = ()
     spent: dict[str, float] = {}
     scheduled: float | None = None
+    windows: dict[str, float] = {}
 
 
 class Claims:
@@ -89,8 +93,11 @@ class Claims:
     def __init__(self, default: float = 0) -> None:
         """Begin with the default alone, whose value is `default`."""
         self._default = Claim(Level.DEFAULT, "", default, 0)
+        self._is_on_by_default = default > 0
+        """True also after the default was forgotten."""
         self._claims: dict[str, Claim] = {}
         self._spent: dict[str, float] = {}
+        self._spent_windows: dict[str, float] = {}
         self._before_start: KeptClaims | None = None
         self._kept_schedules: set[str] = set()
         """Claims of schedules from before the start, as long as these have not claimed again."""
@@ -132,13 +139,14 @@ class Claims:
     def begin(self, claim: Claim) -> bool:
         """Add a claim, or renew that of its source. Return True if it decides now.
 
-        A claim that was spent, and began no later than that, is ignored.
+        A claim that was spent, and began no later than that, is ignored. So is one for the same
+        window, and not for another: their moments tell nothing after the clock was set.
         """
         name = claim.name
         if self._is_starting and claim.level is Level.RULE and name in self._spent:
             self._spent[name] = max(self._spent[name], claim.began)  # a start is no new edge
             self._kept = None
-        if name in self._spent and claim.began <= self._spent[name]:
+        if self._is_over(claim):
             return False
         if claim.level is Level.MANUAL:
             self._remove(self._default.name)
@@ -147,6 +155,7 @@ class Claims:
         self._kept_schedules.discard(name)
         automatic, before = self._automatic, self._remove(name)
         self._spent.pop(name, None)
+        self._spent_windows.pop(name, None)
         self._add(claim)
         is_new = before is None or claim.began > before.began
         is_moment = claim.level is Level.RULE or claim.until is not None
@@ -195,6 +204,9 @@ class Claims:
         for claim in self:
             if claim.value and claim.began <= at:
                 self._spend(claim, at)
+        if self._is_on_by_default:
+            self._spent[self._default.name] = at
+            self._kept = None
         self._forget_default()
 
     def give_way(self, level: Level = Level.MANUAL) -> None:
@@ -206,6 +218,14 @@ class Claims:
             if claim.value and claim.is_by_hand and claim.level <= level:
                 self._remove(claim.name)
         self._forget_default()
+
+    def change_default(self, value: float) -> None:
+        """Take another default. An output that has the old one keeps it until the next event."""
+        if self.winner is self._default and self._default.value != value:
+            self._add(Claim(Level.DEFAULT, "", self._default.value, 0, passing=True))
+        self._default, self._is_on_by_default = Claim(Level.DEFAULT, "", value, 0), value > 0
+        self._spent.pop(self._default.name, None)
+        self._winner = self._kept = None
 
     def fail(self) -> None:
         """Leave the automatic claims alone: after a failure of its line an output is off."""
@@ -227,7 +247,9 @@ class Claims:
                 self._add(claim)
                 if claim.level is Level.SCHEDULE:
                     self._kept_schedules.add(claim.name)
-        self._spent = dict(kept.spent)
+        self._spent, self._spent_windows = dict(kept.spent), dict(kept.windows)
+        if self._default.name in self._spent:
+            self._forget_default()
         self._before_start = kept
 
     def start_ends(self) -> None:
@@ -253,8 +275,8 @@ class Claims:
             kept = [claim for claim in self if claim.passing or claim.until is not None]
             if self._default.value and self._default.name not in self._claims:
                 kept.append(Claim(Level.DEFAULT, "", self._default.value, 0, passing=True))
-            spent = dict(self._spent)
-            self._kept = KeptClaims(self.winner.value, tuple(kept), spent, self._scheduled)
+            value, spent, windows = self.winner.value, dict(self._spent), dict(self._spent_windows)
+            self._kept = KeptClaims(value, tuple(kept), spent, self._scheduled, windows)
         return self._kept
 
     # Parts
@@ -291,10 +313,19 @@ class Claims:
             if claim.passing and claim.name != but:
                 self._remove(claim.name)
 
+    def _is_over(self, claim: Claim) -> bool:
+        """Return True if a claim was spent, and has not begun anew."""
+        at, window = self._spent.get(claim.name), self._spent_windows.get(claim.name)
+        if at is not None and None not in (window, claim.window):
+            return claim.window == window
+        return at is not None and claim.began <= at
+
     def _spend(self, claim: Claim, at: float) -> None:
         self._remove(claim.name)
         if claim.is_automatic:
             self._spent[claim.name] = at
+            if claim.window is not None:
+                self._spent_windows[claim.name] = claim.window
 
     def _forget_default(self) -> None:
         if self._default.value:

@@ -5,14 +5,17 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from ..config import schema
+from ..config.kinds import PRESSED
 from ..errors import Reason, RequestError, reason, refusal
 from ..limits import Limits
 from ..messages import Source, Value
 from ..system import busy
 from ..system.clock import wall_time
 from .backend import LINE_ERRORS, Line, PinFactory
-from .claims import WORDS, Claims, Level
+from .claims import WORDS, Claims, KeptClaims, Level
 from .faults import why
 from .input import Input
 from .interlock import Interlock
@@ -181,10 +184,12 @@ class Pin:
             return False
         if config.name != self.config.name:
             self.claims.orphan()  # schedules and rules claim outputs by their names
-        self.config = config
+        before, self.config = self.config, config
         if self.device:
             self.device.name = str(config)
         if isinstance(self.device, Output):
+            if _default(before) != _default(config):
+                self.claims.change_default(_default(config))
             self._keep(self.device.state)
         return True
 
@@ -197,7 +202,7 @@ class Pin:
         if before and before.source.level == "manual" and not is_by_hand:
             self.output.forget_pulse()
             decision = self.decision
-        if self.claims.kept() != self._states.claims(self.config.gpio):
+        if self._kept_claims(self.output.value) != self._states.claims(self.config.gpio):
             self._keep(self.output.state)
         self._report(decision)
 
@@ -247,6 +252,14 @@ class Pin:
             self.claims.restore(int(is_on))
         return self.wanted > 0
 
+    def first_value(self, was_held: bool) -> float:
+        """Return the value with which `open` will open an output, as `open` works it out."""
+        config, interlock = self.config, self.interlock
+        assert isinstance(config, schema.DrivenConfig)
+        self.prepare()
+        may_go_on = interlock is None or (was_held and self._was_on() and not interlock.is_any_on)
+        return self._initial_state(config).value if may_go_on else 0
+
     def _open_device(self, was_held: bool) -> Input | Output:
         config, environment = self.config, self._environment
         line = self._factory.pin(config.gpio)
@@ -260,7 +273,7 @@ class Pin:
         initial = self._initial_state(config)
         if initial.value and self.interlock:
             if self.interlock.is_any_on:
-                if not self.claims.winner.is_automatic:
+                if not self.claims.winner.is_automatic and self.claims.winner.level != Level.RULE:
                     log.warning("%s: starts off, since another output of its group is on", self)
                     self.claims.give_way()
                 initial = OutputState(0)
@@ -286,7 +299,7 @@ class Pin:
         output.leave(how)
         # With keep or restore, the state before the stop is kept, not the one of on_stop.
         if config.initial not in KEPT and how != "keep":
-            self._keep(OutputState(int(how == "on")))
+            self._keep(OutputState(int(how == "on")), self.claims.kept())
 
     def _was_on(self) -> bool:
         """Return True if the server, or one before a restart, last switched it on."""
@@ -299,9 +312,7 @@ class Pin:
             return Claims()
         initial, gpio = config.initial, config.gpio
         is_kept = initial in KEPT
-        claims = Claims(
-            0 if is_kept or initial == "off" else 1 if initial == "on" else float(initial)
-        )
+        claims = Claims(_default(config))
         kept, last = self._states.claims(gpio), self._states.before_restart(gpio)
         # The claims are those of the last value, unless a stop, `safe-state` or another release
         # has set that.
@@ -324,9 +335,16 @@ class Pin:
         if state.off_at is not None and state.off_at <= now:
             self.claims.cut(state.off_at)
             state = OutputState(0)
-        has_pulse = isinstance(config, schema.OutputConfig) and config.pulse
-        if self.wanted and has_pulse and state.pulse_at is None:
-            self.claims.cut(now)  # the end of the pulse is not known, so it counts as over
+        pulse = config.pulse if isinstance(config, schema.OutputConfig) else None
+        if self.wanted and pulse and state.pulse_at is None:
+            claim = self.claims.winner
+            # Its end is known of a claim with an end of its own. Else it counts as over, as it
+            # does for what is pressed: nothing is pressed twice.
+            is_known = claim.until is not None and config.kind not in PRESSED
+            if is_known and claim.began + pulse > now:
+                state = OutputState(1, claim.began + pulse, state.max_at)
+            else:
+                self.claims.cut(now)
         return OutputState(self.wanted, state.pulse_at, state.max_at)
 
     def _fail(self, error: Exception) -> None:
@@ -371,7 +389,18 @@ class Pin:
             if not is_first:
                 self._environment.when_decided(self.config.name, decision)
 
-    def _keep(self, state: OutputState) -> None:
+    def _kept_claims(self, value: float) -> KeptClaims:
+        """Return what to keep of the claims on an output that has this value by them.
+
+        In a group that may be off, since another one goes first. A command that waits for the pause
+        has not been carried out.
+        """
+        kept = self.claims.kept()
+        if kept.value == value or self.is_waiting:
+            return kept
+        return msgspec.structs.replace(kept, value=value)
+
+    def _keep(self, state: OutputState, kept: KeptClaims | None = None) -> None:
         config, claims = self.config, self.claims
         assert isinstance(config, schema.DrivenConfig)
         state = state.until(claims.winner.until)
@@ -381,7 +410,8 @@ class Pin:
             # What a schedule or rule gave is off, too: they claim again if it still holds.
             is_chosen = state.value and state.off_at is None
             over_power_cut = claims.chosen if is_chosen else 0
-        self._states.remember(config.gpio, state, claims.kept(), over_power_cut)
+        kept = kept or self._kept_claims(state.value)
+        self._states.remember(config.gpio, state, kept, over_power_cut)
 
 
 KEPT = ("keep", "restore")
@@ -392,6 +422,12 @@ _KEYS_OFF_THE_LINE = {
     *("confirm", "control", "initial", "manual_hold", "on_stop", "on_failure"),
 }
 """Keys that do not affect a line while it is open."""
+
+
+def _default(config: schema.PinConfig) -> float:
+    """Return the value of an output that nothing claims."""
+    initial = config.initial if isinstance(config, schema.DrivenConfig) else "off"
+    return 0 if initial in ("off", *KEPT) else 1 if initial == "on" else float(initial)
 
 
 def _drives_alike(one: schema.PinConfig, other: schema.PinConfig) -> bool:

@@ -84,8 +84,8 @@ class Outputs:
         self.changes: list[tuple[str, float, float]] = []
         """Each new value: its pin, the value, and the monotonic time."""
 
-    def claim(self, pin, source, level, value, began, seconds=None):
-        assert level is Level.SCHEDULE
+    def claim(self, pin, source, level, value, began, seconds=None, window=None):
+        assert level is Level.SCHEDULE and (window is None) == (seconds is not None)
         self.log.append(("claim", pin, source, value, seconds))
         end = began + seconds if seconds else float("inf")
         self._change(pin, lambda mine: mine.update({source: Claim(level, began, value, end)}))

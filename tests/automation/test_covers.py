@@ -11,13 +11,19 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from raspi_server.automation.automation import Automation
+from raspi_server.automation.covers import AutomationCovers
 from raspi_server.automation.given import read as read_given
+from raspi_server.automation.rule_engine import RuleEngine
+from raspi_server.automation.rule_memory import RuleMemory
 from raspi_server.automation.simulation import play
 from raspi_server.gpio.backend import SimulatedFactory
 from raspi_server.gpio.board import Board
+from raspi_server.gpio.cover_memory import CoverMemory
 from raspi_server.gpio.output_state import OutputStateStore
+from raspi_server.messages import Open, Set
 from tests.automation.house import Zone
 from tests.config.reading import read
+from tests.support.board import SimulatedBoard
 from tests.support.http import ask
 from tests.support.server import LIMIT, changing, clock_from, clock_is
 from tests.support.websocket import WebSocketClient
@@ -326,3 +332,46 @@ def test_first_level_of_what_follows_a_cover(monkeypatch):
     shut, above = 23, 9
     for on, value in (((shut,), 1), ((), 0), ((shut, above), 1), ((above,), 0)):
         assert asyncio.run(first(*on)) == value
+
+
+def test_cover_without_a_contact_is_as_it_was_over_a_restart(tmp_path):
+    """What follows it has its level at once, and what was switched by hand there stays."""
+    pins = """
+  lamp: {gpio: 17, mode: output, initial: keep}
+  sign: {gpio: 18, mode: output}
+  up: {gpio: 5, mode: output, group: shutter, group_pause: 0.5}
+  down: {gpio: 6, mode: output, group: shutter, group_pause: 0.5}
+"""
+    covers = "  shutter: {up: up, down: down, travel: 20}\n"
+    rule = "rules: {lit: {while: shutter, turn_on: [lamp, sign]}}"
+    config = read(f"pins:{pins}covers:\n{covers}{rule}\n")
+
+    def start(at: float) -> tuple[SimulatedBoard, RuleEngine]:
+        engines: list[RuleEngine] = []
+        opened: list[SimulatedBoard] = []
+        found = AutomationCovers(config.covers, {}, lambda: opened[0].covers if opened else None)
+
+        def claim_first(board: Board) -> None:
+            memory = RuleMemory(tmp_path, "one")
+            engines.append(RuleEngine(board._loop, memory, lambda only: None))
+            engines[0].configure(board, config.rules, found)
+
+        states, memory = OutputStateStore(tmp_path, None), CoverMemory(tmp_path, None)
+        pi = SimulatedBoard(pins, states, None, at, claim_first, covers, memory)
+        opened.append(pi)
+        engines[0].synchronize()
+        return pi, engines[0]
+
+    pi, engine = start(1000)
+    pi.covers.carry_out(Open(cover="shutter"), "me")
+    pi.wait(60)
+    engine.synchronize()
+    assert (pi.value("lamp"), pi.value("sign")) == (1, 1)
+    pi.carry_out(Set(pin="lamp", value=0))
+    engine.close()
+    pi.close()
+    again, engine = start(1100)
+    again.settle()
+    assert (again.levels_of(17)[1:], again.levels_of(18)[1:]) == ([], [1])
+    engine.close()
+    again.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from raspi_server.gpio.claims import Level
 from tests.support.wired_house import WiredHouse
 
 PINS = """
@@ -311,6 +312,144 @@ def test_what_a_limit_has_cut_stays_off_over_a_restart(build, end):
         house.turn("door", value)
         house.switch("pump", value)
     assert (house["hall"], house["lamp"]) == (1, 1)
+
+
+SOURCES = PINS.replace("gpio: 5, mode: output", "gpio: 5, mode: output, max_on: 100").replace(
+    "gpio: 13, mode: output", "gpio: 13, mode: output, initial: keep"
+)
+CHAINS = {
+    "input": "r: {while: door, turn_on: [lamp, hall]}",
+    "output": "r: {while: pump, turn_on: [lamp, hall]}",
+    "chain": """
+        r: {while: stairs_lamp, turn_on: [lamp, hall]}
+        q: {while: pump, turn_on: stairs_lamp}""",
+}
+FOLLOWED = SOURCES.replace("gpio: 6, mode: output", "gpio: 6, mode: output, initial: keep")
+FOLLOWED += "  stairs_lamp: {gpio: 7, mode: output}\n"
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize("rules", CHAINS.values(), ids=CHAINS)
+def test_restart_is_the_same_for_rules_on_inputs_and_on_outputs(build, end, rules):
+    """A rule claims before the first level of its outputs, also if it follows an output, or one
+    that another rule switches. So what was switched off by hand with `keep` stays off, and max_on
+    counts on: what it would have ended meanwhile stays off."""
+    house = build("")
+    house.reload(with_rules(rules, FOLLOWED))
+    house.turn("door", 1)
+    house.switch("pump", 1)
+    house.wait(1)
+    house.switch("hall", 0)
+    house.wait(89)
+    getattr(house, end)()
+    house.wait(1)
+    house.start(on=("door",))
+    levels = [each.state for each in house.factory.pin(5).states]
+    assert levels[1:] == [1]
+    house.wait(8)
+    assert (house["lamp"], house["hall"]) == (1, 0)
+    house.wait(2)
+    assert house["lamp"] == (0 if end == "kill" else 1)  # a stop has switched it off
+    house.wait(60)
+    getattr(house, end)()
+    house.wait(60)
+    house.start(on=("door",))
+    house.wait(1)
+    assert (house["lamp"], house["hall"]) == (0 if end == "kill" else 1, 0)
+    assert [each.pin for each in house.changes] == []
+
+
+def test_first_level_follows_an_output_that_goes_on_at_the_start(build):
+    """After a power cut, too: the lamp follows an output with `initial: on` from its first level
+    on. It does not follow one that its `max_on` has ended while the server was away."""
+    pins = PINS.replace("gpio: 13, mode: output", "gpio: 13, mode: output, initial: on, max_on: 60")
+    house = build("")
+    house.reload(with_rules("r: {while: pump, turn_on: lamp}", pins))
+    house.kill()
+    house.start(boot="two")
+    assert [each.state for each in house.factory.pin(5).states][1:] == [1]
+    house.kill()
+    house.wait(61)
+    house.start(boot="two")
+    assert [each.state for each in house.factory.pin(5).states][1:] == []
+
+
+def test_master_valve_does_not_move_at_a_crash(build):
+    """A crash in a zone's time: the master valve stays open, and its max_on counts on."""
+    pins = PINS.replace("gpio: 13, mode: output", "gpio: 13, mode: output, max_on: 700")
+    house = build("")
+    house.reload(with_rules("master: {while: [lamp, hall], turn_on: pump, hold: 5}", pins))
+    began, configure = house.loop.time(), house._claim_first
+
+    def claim_first(board):
+        board.claim("lamp", "zone", Level.SCHEDULE, 1, began, 600)
+        configure(board)
+
+    claim_first(house.board)
+    house.wait(300)
+    assert house["pump"] == 1
+    house.kill()
+    house.wait(1)
+    house._claim_first = claim_first
+    house.start()
+    assert [each.state for each in house.factory.pin(13).states][1:] == [1]
+    assert house.board["pump"].output.state.max_at == pytest.approx(began + 700, abs=0.1)
+
+
+def test_output_of_a_group_that_goes_on_at_a_start_is_no_edge(build):
+    """Its first value is no event, also if it goes on in a group without a pause."""
+    group = "mode: output, group: g, group_pause: 0"
+    pins = (
+        PINS.replace("gpio: 13, mode: output", f"gpio: 13, {group}")
+        + f"  up: {{gpio: 7, {group}}}\n"
+    )
+    house = build("")
+    house.reload(
+        with_rules(
+            """
+        r: {while: door, turn_on: pump}
+        e: {when: pump, toggle: lamp}""",
+            pins,
+        )
+    )
+    house.turn("door", 1)
+    assert (house["pump"], house["lamp"]) == (1, 1)
+    house.stop()
+    house.start(on=("door",))
+    house.wait(1)
+    assert (house["pump"], house["lamp"]) == (1, 0)
+
+
+def test_schedule_that_began_below_a_rule_ends_no_command(build):
+    """A window that began while the server was away changes nothing where a rule decides, also one
+    that follows an output. So a command by hand comes back."""
+    house = build("")
+    house.reload(with_rules(CHAINS["output"], FOLLOWED))
+    house.switch("pump", 1)
+    house.switch("hall", 0)
+    house.stop()
+    configure = house._claim_first
+
+    def claim_first(board):
+        board.claim("hall", "evening", Level.SCHEDULE, 1, house.loop.time())
+        configure(board)
+
+    house._claim_first = claim_first
+    house.start()
+    assert house["hall"] == 0
+
+
+def test_reload_that_opens_an_output_and_its_follower_ends_no_command(build):
+    """What was switched off by hand stays off when a reload opens it and the output that its rule
+    follows anew."""
+    house = build("")
+    house.reload(with_rules(CHAINS["output"], FOLLOWED))
+    house.switch("pump", 1)
+    house.switch("hall", 0)
+    other = FOLLOWED.replace("initial: keep", "initial: keep, max_on: 900")
+    house.reload(with_rules(CHAINS["output"], other))
+    house.wait(1)
+    assert (house["pump"], house["hall"]) == (1, 0)
 
 
 def test_turn_off_ends_a_hold_until_its_input_goes_on_again(build):

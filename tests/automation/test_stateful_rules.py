@@ -194,15 +194,27 @@ class RuleEvents(RuleBasedStateMachine):
         self.check()
 
     @rule(
-        kill=st.booleans(), away=st.sampled_from(WAITS_S), a=st.integers(0, 1), b=st.integers(0, 1)
+        kill=st.booleans(),
+        away=st.sampled_from(WAITS_S),
+        a=st.integers(0, 1),
+        b=st.integers(0, 1),
+        hands=st.sampled_from([[], [("x", 1)], [("x", 1), ("y", 0), ("z", 0)]]),
     )
-    def restart(self, kill: bool, away: float, a: int, b: int) -> None:
+    def restart(
+        self, kill: bool, away: float, a: int, b: int, hands: list[tuple[str, int]]
+    ) -> None:
+        """Restart, perhaps after some outputs were switched by hand."""
+        for pin, value in hands:
+            self.switch(pin, value)
         self.act()
         self.house.stop(kill)
         stopped = None if kill else self.now
         self.house.wait(away)
         self.loose |= self.oracle.began.keys()
+        by_hand = self.house.board.hands()
         self.house.start(str(self.boot), a=a, b=b)
+        if not self.house.board.edges:  # a start itself is no event
+            assert (self.house.board.changes, self.house.board.hands()) == ([], by_hand)
         self.oracle.restart(self.now, stopped, self.first_values(a, b))
         self.learn_anew()
 

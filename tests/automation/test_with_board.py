@@ -61,6 +61,11 @@ class Home(SimulatedBoard):
         moment = self.engine.step() - self._begin
         self.loop.call_at(max(moment, self.loop.time() + 0.001), self._wake)
 
+    def set_clock(self, seconds: float) -> None:
+        """Set the clock forward, or back."""
+        self._begin += seconds
+        self._wake()
+
     def end(self) -> None:
         if not self.loop.is_closed():
             self.close()
@@ -104,6 +109,29 @@ def test_limits_cut_windows(start):
     assert (again.levels_of(ZONE), again.value("zone1")) == ([0, 1], 0)
     again.until("2026-06-02 06:10:00")
     assert again.value("zone1") == 1
+
+
+def test_window_that_was_cut_when_the_clock_is_set(start):
+    """The window that a limit has cut stays off if the clock is set back within it, over a restart,
+    too. The window of another day has its output on, whatever the clock was meanwhile."""
+    home = start("2026-06-01 07:59:00")
+    home.until("2026-06-01 08:31:00")
+    assert home.value("zone1") == 0
+    home.set_clock(-1830)
+    home.wait(5)
+    assert home.value("zone1") == 0
+    at = home.loop.time()
+    home.end()
+    home = start("2026-06-01 08:00:36", at + 1)
+    assert home.value("zone1") == 0
+    home.set_clock(86400 + 60)
+    home.wait(1)
+    assert home.value("zone1") == 1
+    home.until("2026-06-02 08:35:00")
+    assert home.value("zone1") == 0
+    home.set_clock(-86400)
+    home.wait(1)
+    assert home.value("zone1") == 1
 
 
 def test_pulse_of_a_moment(start):

@@ -346,6 +346,28 @@ class TestGroups:
             pi.wait(2)
             assert pi.board.values() == {"up": 0, "down": 0}
 
+    @pytest.mark.parametrize("is_stop", [True, False])
+    @pytest.mark.parametrize("names", [("up", "down"), ("down", "up")])
+    def test_an_edge_that_waits_for_a_rule_over_a_restart(self, start, is_stop, names):
+        """What a wall button has switched on waits while a rule has another output of the group on,
+        and comes back after it, also if the server was restarted meanwhile."""
+        pins = {name: SHUTTER[name] | KEEP for name in names}
+        pi = start(is_first=True, **pins)
+        claim(pi, RULE, "wall", 1, pin="up", edge=True)
+        pi.wait(2)
+        claim(pi, RULE, "door", 1, pin="down")
+        pi.wait(2)
+        assert (pi.value("up"), pi.value("down")) == (0, 1)
+        if is_stop:
+            pi.board.close()
+        first = lambda board: board.claim("down", "door", RULE, 1, 1002)  # noqa: E731
+        pi = start(at=1010, first=first, **pins)
+        pi.wait(2)
+        assert (pi.value("up"), pi.value("down")) == (0, 1)
+        pi.board.release("down", "door", RULE)
+        pi.wait(2)
+        assert (pi.value("up"), pi.value("down")) == (1, 0)
+
     def test_an_output_that_joins(self, start):
         """A command that waits is cancelled when another output joins the group. A window waits."""
         keys = "mode: output, group: shutter, group_pause: 1"
@@ -463,6 +485,50 @@ class TestStarts:
             assert [change.value for change in pi.changes] == [0]
             assert decided(start(at=1061)) == (0, "default")
 
+    @pytest.mark.parametrize("kind", ["light", "gate"])
+    @pytest.mark.parametrize("level", [SCHEDULE, MANUAL])
+    @pytest.mark.parametrize("is_stop", [True, False])
+    def test_what_goes_on_for_a_time_on_an_output_with_a_pulse(self, start, kind, level, is_stop):
+        """After a stop and a crash the pulse of a moment and a command with a time go on to their
+        original end, and at most for the output's own pulse. Nothing is pressed twice."""
+        for seconds, end in ((30, 1030), (60, 1060), (90, 1060)):
+            keys = {"lamp": {"kind": kind, "pulse": 60}}
+            pi = start(is_first=True, **keys)
+            again = lambda board, s=seconds: board.claim("lamp", "one", SCHEDULE, 1, 1000, s)  # noqa: E731
+            if level is MANUAL:
+                for_seconds(pi, 1, seconds)
+            else:
+                again(pi.board)
+            if is_stop:
+                pi.board.close()
+            pi = start(at=1010, **{"first": again} if level is SCHEDULE else {}, **keys)
+            if kind == "gate" and (is_stop or seconds == 30):
+                assert pi.levels_of(17) == [0]
+                continue
+            pi.wait(end - 1010.1)
+            assert (pi.value("lamp"), pi.new_changes()) == (1, [])
+            pi.wait(0.2)
+            assert pi.value("lamp") == 0
+            pi.wait(100)
+            assert pi.value("lamp") == 0
+
+    @pytest.mark.parametrize("is_stop", [True, False])
+    def test_a_default_that_a_limit_has_cut_stays_off(self, start, is_stop):
+        """A heater with `initial: on` that max_on has ended is not on again after each restart: it
+        is after a boot. A person may switch it on."""
+        keys = {"lamp": {"initial": "on", "max_on": 100}}
+        pi = start(**keys)
+        pi.wait(101)
+        for at in (1102, 1104):
+            if is_stop:
+                pi.board.close()
+            pi = start(at=at, **keys)
+            assert (decided(pi), pi.levels_of(17)) == ((0, "default"), [0])
+        pi.set("lamp", 1)
+        assert pi.value("lamp") == 1
+        pi.board.close()
+        assert start(is_first=True, **keys).value("lamp") == 1
+
     def test_the_end_of_a_claim_is_no_limit(self, start):
         """After a crash in which a command's time ended, the window below it decides."""
         for_seconds(start(), 1, 10)
@@ -540,6 +606,29 @@ class TestStarts:
         assert decided(pi) == (0, "manual")
         pi.reconfigure("  lamp: {gpio: 17, mode: output, max_on: 60}\n")
         assert decided(pi) == (1, "schedule evening")
+
+    def test_another_initial(self, start):
+        """A reload with another `initial` switches nothing. *Automatic*, and the end of a window,
+        give the new one. A default that a limit had cut counts again."""
+        first = lambda board: board.claim("lamp", "evening", SCHEDULE, 1, 900)  # noqa: E731
+        line = "  lamp: {gpio: 17, mode: output, max_on: 3600, initial: %s}\n"
+        for before, after, value in (("off", "on", 1), ("on", "off", 0)):
+            pi = start(is_first=True, lamp={"initial": before, "max_on": 3600})
+            pi.reconfigure(line % after)
+            assert (pi.value("lamp"), pi.new_changes()) == (1 - value, [])
+            pi.carry_out(Auto(pin="lamp"))
+            assert decided(pi) == (value, "default")
+            pi = start(is_first=True, first=first, lamp={"initial": before, "max_on": 3600})
+            pi.reconfigure(line % after)
+            pi.board.release("lamp", "evening", SCHEDULE)
+            assert decided(pi) == (value, "default")
+        pi = start(is_first=True, lamp={"initial": "on", "max_on": 3600})
+        pi.wait(3601)
+        pi.reconfigure(line % "off")
+        pi.reconfigure(line % "on")
+        assert pi.value("lamp") == 0
+        pi.carry_out(Auto(pin="lamp"))
+        assert pi.value("lamp") == 1
 
 
 def test_decisions_without_a_change(start):

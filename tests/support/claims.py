@@ -56,6 +56,8 @@ class ClaimedBoard:
         self.told: list[tuple[float, str, str]] = []
         """The outputs that were reported because their rule ends at another time."""
         self.changed: Callable[[PinChange], None] = lambda change: None
+        self.is_opening = False
+        """True at a start, until the outputs are opened."""
 
     def __getitem__(self, name: str) -> ClaimedPin:
         return self.pins[name]
@@ -69,11 +71,13 @@ class ClaimedBoard:
         assert began <= now
         if edge:
             self.edges.append((now, source, pin, value, self.values()))
+        if self.is_opening and (pin, source) in self.spent:
+            self.spent[pin, source] = max(self.spent[pin, source], began)
         if began <= self.spent.get((pin, source), 0):
             return
         self.spent.pop((pin, source), None)
         before = self.claims[pin].pop(source, None)
-        if before is None or before.began < began:
+        if not self.is_opening and (before is None or before.began < began):
             self.claims[pin] = {s: c for s, c in self.claims[pin].items() if not c.is_passing}
         self.claims[pin][source] = Claim(source, level, value, began, edge)
         self._decide(pin, f"rule {source}")
@@ -83,6 +87,20 @@ class ClaimedBoard:
             self.claims[pin].pop(source, None)
             self.spent.pop((pin, source), None)
             self._decide(pin, f"rule {source}")
+
+    def resume(self, before: "ClaimedBoard") -> None:
+        """Go on over a restart with what was cut and what was switched by hand, as with `keep`."""
+        self.spent = dict(before.spent)
+        for pin, claims in before.claims.items():
+            self.claims[pin] |= {name: c for name, c in claims.items() if name == "by hand"}
+
+    def hands(self) -> set[str]:
+        """Return the outputs that were switched by hand."""
+        return {pin for pin, claims in self.claims.items() if "by hand" in claims}
+
+    def first_value(self, pin: str) -> float | None:
+        """Return the value with which an output will be opened."""
+        return self._wanted(pin) if self.is_opening and self.pins[pin].is_output else None
 
     def is_spent(self, pin: str, rule: str) -> bool:
         return (pin, rule) in self.spent

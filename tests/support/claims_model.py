@@ -48,6 +48,9 @@ class Output:
     name: str
     keys: dict[str, Any]
     default: float = 0
+    is_default_spent: bool = False
+    has_waited: bool = False
+    """If it waited for the pause when the server ended."""
     claims: list[Claim] = field(default_factory=list)
     spent: dict[tuple[int, str], float] = field(default_factory=dict)
     value: float = 0
@@ -104,6 +107,7 @@ class Output:
             self.drop(claim)
             if claim.is_automatic:
                 self.spent[claim.key] = at
+        self.is_default_spent |= self.keys.get("initial", "off") not in ("off", *KEPT)
         self.default = 0
 
     def drive(self, value: float, now: float) -> None:
@@ -304,8 +308,10 @@ class Oracle:
 
     def restart(self, is_stop: bool) -> dict[str, Output]:
         """The server ends. Return the outputs as they were then."""
-        self.waiting = None
         before = self.outputs
+        for out in before.values():
+            out.has_waited = self.waiting is out
+        self.waiting = None
         self.outputs = {name: Output(name, keys) for name, keys in self.pins.items()}
         for name, out in self.outputs.items():
             old = before[name]
@@ -326,7 +332,13 @@ class Oracle:
             self._open_line(out, left[out.name])
         for out in sorted(self.outputs.values(), key=lambda each: each.wanted > 0):
             is_by_hand = out.wanted and not out.winner().is_automatic
-            if "group" in out.keys and not out.value and is_by_hand:
+            goes_first = max(
+                (each.winner() for each in [out, *self._others(out)] if each.wanted),
+                key=lambda claim: (claim.level, claim.began),
+                default=out.winner(),
+            )
+            is_first = not goes_first.is_automatic
+            if "group" in out.keys and not out.value and is_by_hand and is_first:
                 for other in self._others(out):
                     other.give_way(MANUAL)
                 self.settle(out, is_new=True)
@@ -339,12 +351,14 @@ class Oracle:
         out.default = 1 if initial == "on" else 0 if isinstance(initial, str) else initial
         if old is None:
             return None
+        out.is_default_spent = old.is_default_spent
+        out.default = 0 if out.is_default_spent else out.default
         is_off = initial not in KEPT and out.levels[-1] != old.value  # the stop switched it off
         left = 0 if is_off else old.value
         winner, was = old.winner(), [*old.claims]
         if old.default and not any(each.level == DEFAULT for each in was):
             was.append(Claim(DEFAULT, "", old.default, 0, passing=True))
-        is_known = initial in KEPT and left == winner.value
+        is_known = initial in KEPT and (left == winner.value or not old.has_waited)
         out.claims = [
             each
             for each in was
@@ -377,12 +391,16 @@ class Oracle:
         if limits.first is not None and limits.first <= self.now:
             out.cut(limits.first)
             limits = Limits()
-        if out.wanted and out.keys.get("pulse") and limits.pulse is None:
-            out.cut(self.now)
+        pulse, winner = out.keys.get("pulse"), out.winner()
+        if out.wanted and pulse and limits.pulse is None:
+            if winner.end is not None and winner.began + pulse > self.now:
+                limits = replace(limits, pulse=winner.began + pulse)
+            else:
+                out.cut(self.now)
         value = out.wanted
         if value and "group" in out.keys:
             is_taken = any(other.value for other in self._others(out))
-            if is_taken and not out.winner().is_automatic:
+            if is_taken and not out.winner().is_automatic and out.winner().level != RULE:
                 out.give_way(MANUAL)
             if is_taken or before is None:
                 value = 0

@@ -24,6 +24,8 @@ class House:
         self.windows: set[str] = set()
         self.folder = folder
         self.use(text)
+        self.boot = boot
+        self.board: Any = None
         self.start(boot)
 
     def use(self, text: str) -> None:
@@ -32,7 +34,10 @@ class House:
 
     def start(self, boot: str = "one", **values: float) -> None:
         """Start the server: inputs have these values, outputs are closed at first."""
-        self.board = ClaimedBoard(self.loop, self.configs)
+        before, self.board = self.board, ClaimedBoard(self.loop, self.configs)
+        if before and boot == self.boot:
+            self.board.resume(before)
+        self.boot = boot
         for pin, value in values.items():
             self.board[pin].value = value
         memory = RuleMemory(self.folder, boot)
@@ -41,7 +46,9 @@ class House:
         outputs = [name for name, pin in self.board.pins.items() if pin.is_output]
         for name in outputs:
             self.board[name].value = None
+        self.board.is_opening = True
         self.engine.configure(self.board, self.config.rules)
+        self.board.is_opening = False
         for name in outputs:
             self.board.open(name)
         self.engine.synchronize()

@@ -172,6 +172,10 @@ class Output(Pin):
     def initial(self) -> str | float:
         return self.keys.get("initial", "off")
 
+    @property
+    def default(self) -> float:
+        return self.initial if isinstance(self.initial, float) else float(self.initial == "on")
+
     def drive(self, state: State) -> None:
         self.state, self.value = state, state.value
         self.line.level = self.value if self.high_is_on else 1 - self.value
@@ -224,6 +228,7 @@ class Model:
         self.saved: dict[int, float] = {}  # over a power cut
         self.left: dict[str | None, float] = {}  # when an output that left may have been on
         self.pins: dict[str, Input | Output] = {}
+        self.spent: set[int] = set()  # outputs whose `initial` counts no more until the next boot
         self.cut_power()
         self.start(pins)
 
@@ -253,13 +258,17 @@ class Model:
         ]
         for pin in self.pins.values():
             if isinstance(pin, Output) and pin.is_open:
-                found.append(
-                    (pin.state.off_at, lambda out=pin: self._switch(out, 0, out.state.ended_by))
-                )
+                found.append((pin.state.off_at, lambda out=pin: self._end_limit(out)))
             elif isinstance(pin, Input) and pin.is_open:
                 found.append((pin.held_at, pin.hold))
                 found.append((pin.recheck_at, lambda pin=pin: self._recheck(pin)))
         return [(moment, happens) for moment, happens in found if moment is not None]
+
+    def _end_limit(self, out: Output) -> None:
+        """A time limit ends, and with it what `initial` gives, until the next boot."""
+        if out.default:
+            self.spent.add(out.gpio)
+        self._switch(out, 0, out.state.ended_by)
 
     def pass_time(self, to: float) -> None:
         """All that is due happens, in order."""
@@ -319,6 +328,9 @@ class Model:
                 pin.open()
             elif not pin.line.fails:
                 first = self._first(pin)
+                is_over = first.off_at is not None and first.off_at <= self.now + SAME_S
+                if is_over and pin.default:
+                    self.spent.add(pin.gpio)
                 was_on = pin.gpio in self.kept and self.kept[pin.gpio].value > 0
                 if first.value and any(each.is_open and each.value for each in self._others(pin)):
                     first = State()
@@ -346,6 +358,8 @@ class Model:
             if kept is None or (pin.keys["pulse"] and kept.pulse_end is None):
                 return State()
             return kept
+        if pin.gpio in self.spent:
+            return State()
         value = 1 if pin.initial == "on" else float(pin.initial)
         return replace(kept, value=value) if kept and kept.value else State(value)
 
@@ -375,6 +389,7 @@ class Model:
         """No line is driven any more, and only what was saved is known."""
         self.lines = {gpio: Line() for gpio in range(28)}
         self.kept.clear()
+        self.spent.clear()
 
     def _close(self, pin: Input | Output, how: str | None = None) -> None:
         """Leave a line as `how`, or as `on_stop`."""
@@ -405,6 +420,8 @@ class Model:
             found = after.get(pin.gpio)
             if found and all(found.keys[key] == pin.keys[key] for key in LINE_KEYS):
                 after[pin.gpio] = pin
+                if isinstance(pin, Output) and isinstance(found, Output) and pin.is_open:
+                    self.spent -= {pin.gpio} if pin.default != found.default else set()
                 pin.name, pin.keys = found.name, found.keys
                 if isinstance(pin, Output) and pin.is_open:
                     self._remember(pin)

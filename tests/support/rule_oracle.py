@@ -114,9 +114,7 @@ class Oracle:
                 past.rows.append((stopped if is_fall and stopped else now, value, False))
             past.pressed_since = now
         self.paused.clear()
-        self.spent.clear()
-        self.renewed.clear()
-        self.started = now
+        self.at = self.started = now  # what ended while the server was away did so unseen
         self._look(now)
 
     def reload(self, now: float, rules: dict[str, Keys]) -> None:

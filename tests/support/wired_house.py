@@ -76,9 +76,14 @@ class WiredHouse:
         self.board.close()
 
     def kill(self) -> None:
-        """End the server without a last word."""
+        """End the server without a last word: its files stay as they were."""
+        kept = {file: file.read_bytes() for file in self.folder.iterdir()}
         with mock.patch.object(RuleMemory, "write"):
             self.stop()
+        for file in self.folder.iterdir():
+            file.unlink()
+        for file, content in kept.items():
+            file.write_bytes(content)
 
     def close(self) -> None:
         self.stop()
