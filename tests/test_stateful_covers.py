@@ -174,6 +174,9 @@ class Garage(House):
         self.has_top, self.are_known = has_top, are_known
         if are_known and not has_top and presses.closing == "stop":
             delay = min(delay, 0.25)  # no contact tells that a door told to close has not left yet
+        if not are_known:
+            # A drive that always opens or closes at rest in between has to be known.
+            presses = presses._replace(stopped="opposite")
         top = "opened: top, " if has_top else ""
         known = f", presses: {{opening: {presses.opening}, closing: {presses.closing}, "
         known += f"stopped: {presses.stopped}}}"

@@ -368,8 +368,8 @@ def test_commands_with_covers(tmp_path):
     """`check` prints the next times of schedules of covers, and `simulate` what covers do."""
     text = """
 pins:
-  up: {gpio: 6, mode: output, group: shutter, group_pause: 0.5}
-  down: {gpio: 7, mode: output, group: shutter, group_pause: 0.5}
+  up: {gpio: 20, mode: output, group: shutter, group_pause: 0.5}
+  down: {gpio: 21, mode: output, group: shutter, group_pause: 0.5}
 covers:
   shutter: {up: up, down: down, travel: 20}
 schedules:
