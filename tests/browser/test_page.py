@@ -62,8 +62,9 @@ WATCH_SHIFTS = """
             // more urgent; nothing else may.
             for (const { node, previousRect: was, currentRect: is } of sources) {
                 if (node?.className === "chip" && is.y === was.y) continue;
-                const isText = node?.nodeType === Node.TEXT_NODE;
-                if (isText && (is.y === was.y || !node.textContent.trim())) continue;
+                // A text that was written anew meanwhile is no node any more.
+                const isText = !node || node.nodeType === Node.TEXT_NODE;
+                if (isText && (is.y === was.y || node?.textContent.trim() === "")) continue;
                 shifts.push([node?.className ?? String(node), was, is]);
             }
     }).observe({ type: "layout-shift" });
