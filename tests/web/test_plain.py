@@ -576,6 +576,8 @@ def test_text_browser(pi: Server, name: str, tmp_path: Path) -> None:
     ours, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (40, 120))
     environment = {**os.environ, "TERM": "vt100", "HOME": str(tmp_path)}
+    for size in ("LINES", "COLUMNS"):  # of another terminal, which this process may have
+        environment.pop(size, None)
     arguments = [*command, f"http://127.0.0.1:{pi.port}/plain"]
     with subprocess.Popen(
         arguments, stdin=terminal, stdout=terminal, stderr=terminal, env=environment,

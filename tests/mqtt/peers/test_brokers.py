@@ -35,8 +35,8 @@ def test_rabbitmq(start_server, start_home_assistant):
             assert viewer.switch("farm/there", "lamp", 1)["type"] == "result"
             assert value_of(there, "lamp") == 1
         home = start_home_assistant(NEWEST, broker.port)
-        entities = home.wait_for(lambda found: found["switch.here_lamp"]["state"] == "off")
-        assert entities["light.here_fan"]["state"] == "off"
+        both = "switch.here_lamp", "light.here_fan"
+        home.wait_for(lambda found: all(found[each]["state"] == "off" for each in both))
         home.call("switch", "turn_on", "switch.here_lamp")
         home.wait_for(lambda found: found["switch.here_lamp"]["state"] == "on")
         there.stop()
