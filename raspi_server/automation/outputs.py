@@ -21,9 +21,8 @@ class Outputs(Protocol):
     ) -> None:
         """Begin or renew the claim of a source. It ends `seconds` after `began`, if they are given.
 
-        An `edge` of a rule makes one that ends as one by hand does. A `window` of a schedule is the
-        Unix time at which it began. For an output that is
-        unavailable it waits.
+        An `edge` of a rule makes one that ends as one by hand does. `window` is the Unix time at
+        which the window of a schedule began. For an output that is unavailable the claim waits.
         """
 
     def release(self, pin: str, source: str, level: Level) -> None:

@@ -56,7 +56,8 @@ NAMED = _sections(is_named=True) | {"pins": set(PIN_KEYS)}
 OPENERS = _openers()
 KNOWN_KEYS = TOP_KEYS.union(PIN_KEYS, *SECTIONS.values())
 ALL_KEYS = KNOWN_KEYS.union(*NAMED.values(), ("on", "off"))
-"""With the keys of rules and others, of which some are words of everyday English, such as `for`."""
+"""KNOWN_KEYS and the keys below names, as in rules. Some of these are everyday words, such as
+`for`, so alone they do not show that a line has a key."""
 _TOP_WORDS = {
     word
     for field in msgspec.structs.fields(Config)

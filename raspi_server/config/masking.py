@@ -26,18 +26,18 @@ _USER_INFO = re.compile(
     r"""|(?:(?!://)[^\s"'{\[(•])+@""",
     re.IGNORECASE,
 )
-"""What is before the last @ of a URL, which may have spaces. Without :// it has none."""
+"""The user and password of a URL: all up to its last @. Behind :// they may have spaces."""
 _NO_PORT = re.compile(r"""(://[^\s/:@"',}\]]*:)(?![0-9]{1,5}(?:[\s/"',}\]]|$))[^\s•]+""")
-"""What is in place of a port: a password, if the @ behind it is missing."""
+"""What stands in the place of a URL's port and is no number: a password whose @ is missing."""
 _SECRET_WORD = rf"(?:(?i:[\w.-]*(?:{_WORDS})[\w.-]*))"
 _KEY = re.compile(
     rf"""["']?(?P<key>(?:[\w.-]+ +)*?{_SECRET_WORD}(?=["']?(?:[ \t]*[:;=：]|[ \t]|$))"""
     r"""|[^\s:;=："'{}\[\],#]+)["']?(?P<separator>[ \t]*[:;=：]*)(?P<space>[ \t]*)"""
 )
-"""A key, which has one word, or several of which the last one is for a password."""
+"""A key: one word, or several words if the last one names a password."""
 _START = re.compile(r"[ \t]*(?:-[ \t]+)?")
 _NEXT = re.compile(rf"""[{{,][ \t]*(?=[^\s{{}},])|[ \t?&](?={_SECRET_WORD}["']?[ \t]*[:=])""")
-"""What is before the next key in the same line."""
+"""The characters before the next key of the same line."""
 _NEXT_OF_BROKER = re.compile(
     rf"[{{,][ \t]*(?=[^\s{{}},])|[ \t?&](?={_SECRET_WORD}|[\w-]+[ \t]*[:;=](?!//))"
 )

@@ -102,11 +102,11 @@ class OneButton(Cover):
             self._drop_goal()
             self._end_motion()
             return
-        was_waiting = self.goal is not None and goal_direction(self.goal) != self._heading
+        had_goal = self.goal is not None
         if goal_direction(self.goal) != self._heading:
             self._drop_goal()
         if self._effect() != "stop" or self._may_be_over:
-            if was_waiting:  # it was all that was left to stop
+            if had_goal and self.goal is None:  # it waited, and was all that could be stopped
                 return
             raise refusal("cover-cannot-stop", label=self.config.label)
         self.goal, self._is_stopping, self._by = None, True, by
